@@ -1,0 +1,131 @@
+//! Principals, roles and API tokens.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A named set of actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Role {
+    /// Its id.
+    pub id: String,
+    /// A name for people.
+    pub display_name: String,
+    /// What it is for.
+    pub description: String,
+    /// What it allows.
+    pub actions: Vec<String>,
+}
+
+/// Every role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoleList {
+    /// By id.
+    pub roles: Vec<Role>,
+}
+
+/// A principal to be made.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreatePrincipal {
+    /// `user` or `service`.
+    pub kind: String,
+    /// What people call it.
+    #[schema(max_length = 256)]
+    pub display_name: String,
+    /// Operators' notes: at most 32 entries of short text. Never consulted for access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
+}
+
+/// Somebody who can authenticate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Principal {
+    /// Its id.
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// `user` or `service`.
+    pub kind: String,
+    /// What people call it.
+    pub display_name: String,
+    /// Operators' notes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
+    /// The roles it holds.
+    pub role_ids: Vec<String>,
+}
+
+/// A page of principals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PrincipalList {
+    /// In the order of their making.
+    pub principals: Vec<Principal>,
+    /// Where the next page starts, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// A token to be issued.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateApiToken {
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub name: Option<String>,
+    /// From when on it is refused.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+}
+
+/// A token with its text, shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IssuedApiToken {
+    /// Its id.
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// Whom it authenticates.
+    #[schema(format = "uuid")]
+    pub principal_id: String,
+    /// What people call it.
+    pub name: String,
+    /// From when on it is refused.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    /// The token itself. It cannot be read again.
+    pub plaintext: String,
+}
+
+/// A token, without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiToken {
+    /// Its id.
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// Whom it authenticates.
+    #[schema(format = "uuid")]
+    pub principal_id: String,
+    /// What people call it.
+    pub name: String,
+    /// From when on it is refused.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    /// When it was last used, to the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub last_used_at: Option<String>,
+    /// When it was revoked, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub revoked_at: Option<String>,
+}
+
+/// A page of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiTokenList {
+    /// In the order of their making.
+    pub api_tokens: Vec<ApiToken>,
+    /// Where the next page starts, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}

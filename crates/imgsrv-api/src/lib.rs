@@ -1,0 +1,23 @@
+//! The wire types of the HTTP API, version 1: what servers and clients exchange as JSON.
+//!
+//! Text stays text here; the server parses it into the domain's value objects. Fields that are absent are
+//! omitted, never `null`. Times are RFC 3339 in UTC, sizes are bytes.
+
+mod auth;
+mod content;
+mod problem;
+mod uploads;
+
+pub use auth::*;
+pub use content::*;
+pub use problem::*;
+pub use uploads::*;
+
+/// Tells an absent field (`None`) from one that is `null` (`Some(None)`).
+pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}

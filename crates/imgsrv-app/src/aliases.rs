@@ -1,0 +1,151 @@
+//! Aliases.
+
+use crate::{
+    caller::{Caller, Writer, audit},
+    drafts,
+    error::{Existing, Missing, UseCaseError},
+    retry::retrying,
+    services::Context,
+};
+use imgsrv_domain::{
+    audit::{AuditAction, Event},
+    ids::AliasId,
+    image::Alias,
+    names::{AliasName, ImageName, VersionName},
+    page::{Page, PageRequest},
+    transition::Revision,
+};
+use std::sync::Arc;
+
+/// The use cases of aliases.
+#[derive(Clone)]
+pub struct Aliases(pub(crate) Arc<Context>);
+
+/// What a request says of the alias that it means to change (RFC 9110, section 13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// It exists, in whatever state.
+    Exists,
+    /// It does not exist.
+    Absent,
+    /// It is in one of these states.
+    AnyOf(Vec<(AliasId, Revision)>),
+}
+
+impl Precondition {
+    fn check(&self, alias: Option<&Alias>) -> Result<(), UseCaseError> {
+        let holds = match self {
+            Self::None => true,
+            Self::Exists => alias.is_some(),
+            Self::Absent => alias.is_none(),
+            Self::AnyOf(states) => alias.is_some_and(|alias| states.contains(&(alias.id, alias.revision))),
+        };
+        if holds { Ok(()) } else { Err(UseCaseError::PreconditionFailed) }
+    }
+}
+
+impl Aliases {
+    /// Aliases of an image that the caller sees, by name.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        image: &ImageName,
+        page: &PageRequest,
+    ) -> Result<Page<Alias>, UseCaseError> {
+        let found = self.0.catalog.list_aliases(image, caller.visibility(), page).await?;
+        found.ok_or(UseCaseError::NotFound(Missing::Image))
+    }
+
+    /// The alias of that name.
+    pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias, UseCaseError> {
+        self.0.catalog.get_alias(image, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))
+    }
+
+    /// Makes an alias, or moves it to another published version.
+    pub async fn set(
+        &self,
+        who: &Writer,
+        image: &ImageName,
+        name: &AliasName,
+        version: &VersionName,
+        precondition: &Precondition,
+    ) -> Result<Alias, UseCaseError> {
+        retrying(|| self.set_once(who, image, name, version, precondition)).await
+    }
+
+    async fn set_once(
+        &self,
+        who: &Writer,
+        image: &ImageName,
+        name: &AliasName,
+        version: &VersionName,
+        precondition: &Precondition,
+    ) -> Result<Alias, UseCaseError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let version = drafts::find(&mut *tx, image, version).await?;
+        let current = tx.find_alias(version.image_id, name).await?;
+        precondition.check(current.as_ref())?;
+        if version.state.published_at().is_none() {
+            return Err(UseCaseError::NotPublished);
+        }
+        let now = tx.now();
+        let alias = match current {
+            Some(alias) if alias.version_id == version.id => return Ok(alias),
+            Some(alias) => {
+                tx.update_alias(&Alias { version_id: version.id, updated_at: now, ..alias }).await?;
+                tx.find_alias(version.image_id, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))?
+            }
+            None => {
+                let alias = Alias {
+                    id: AliasId::new(self.0.ids.next()),
+                    image_id: version.image_id,
+                    name: name.clone(),
+                    version_id: version.id,
+                    version: version.name.clone(),
+                    created_at: now,
+                    updated_at: now,
+                    revision: Revision::FIRST,
+                };
+                // The only other thing of that name is a version of the image.
+                let taken = name.as_str().parse().ok().map(|taken| (image, taken));
+                let existing = match taken {
+                    Some((image, taken)) => tx.find_version(image, &taken).await?,
+                    None => None,
+                };
+                let existing = existing.map(|taken| Existing::Version(taken.id, image.clone(), taken.name.clone()));
+                let inserted = tx.insert_alias(&alias).await;
+                inserted.map_err(|error| UseCaseError::from(error).with_existing(existing))?;
+                alias
+            }
+        };
+        tx.bump_catalog_revision().await?;
+        let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
+        audit(&mut *tx, who.actor(), event).await?;
+        tx.commit().await?;
+        Ok(alias)
+    }
+
+    /// Deletes an alias; the version it points to stays.
+    pub async fn delete(
+        &self,
+        who: &Writer,
+        image: &ImageName,
+        name: &AliasName,
+        precondition: &Precondition,
+    ) -> Result<(), UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let image_row = tx.find_image(image).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            let alias = tx.find_alias(image_row.id, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))?;
+            precondition.check(Some(&alias))?;
+            tx.delete_alias(alias.id).await?;
+            tx.bump_catalog_revision().await?;
+            audit(&mut *tx, who.actor(), Event::new(AuditAction::AliasDeleted, format!("{image}/{name}"))).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+}

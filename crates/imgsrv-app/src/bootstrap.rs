@@ -1,0 +1,75 @@
+//! The way in: a token that can manage authentication, when nobody else can.
+
+use crate::{auth::NewToken, caller::audit, error::UseCaseError, retry::retrying, services::Context, token};
+use imgsrv_domain::{
+    audit::{Actor, AuditAction, Event},
+    auth::{Attributes, Principal, PrincipalKind, Role},
+    ids::PrincipalId,
+    ports::CatalogTx,
+    transition::Revision,
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// How long a bootstrap token lasts.
+pub const BOOTSTRAP_TOKEN_LIFE: Duration = Duration::from_hours(24);
+
+/// The principal of bootstrap tokens. Its id is the same everywhere, so that servers that start at once make one.
+const PRINCIPAL: PrincipalId = PrincipalId::new(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001));
+
+/// The use cases of the way in.
+#[derive(Clone)]
+pub struct Bootstrap(pub(crate) Arc<Context>);
+
+impl Bootstrap {
+    /// Mints a token if nobody can manage authentication now: no principal with the role has a live token.
+    pub async fn ensure(&self) -> Result<Option<String>, UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            if tx.has_live_auth_manager().await? {
+                return Ok(None);
+            }
+            self.mint(tx).await.map(Some)
+        })
+        .await
+    }
+
+    /// Mints a token in any case: for operators who can reach the catalog but have no token.
+    pub async fn force(&self) -> Result<String, UseCaseError> {
+        retrying(|| async { self.mint(self.0.catalog.begin().await?).await }).await
+    }
+
+    async fn mint(&self, mut tx: Box<dyn CatalogTx>) -> Result<String, UseCaseError> {
+        let now = tx.now();
+        match tx.find_principal(PRINCIPAL).await? {
+            Some(_) => {
+                tx.grant_role(PRINCIPAL, Role::AuthManager).await?;
+            }
+            None => tx.insert_principal(&principal(now)?).await?,
+        }
+        let name = "bootstrap".parse().ok();
+        let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE) };
+        let issued = self.0.mint(PRINCIPAL, new, now)?;
+        tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
+        let event = Event::new(AuditAction::TokenIssued, issued.token.id).with("bootstrap");
+        audit(&mut *tx, &Actor::Operator, event).await?;
+        tx.commit().await?;
+        Ok(issued.plaintext)
+    }
+}
+
+fn principal(now: imgsrv_domain::time::Timestamp) -> Result<Principal, UseCaseError> {
+    let display_name = "bootstrap"
+        .parse()
+        .map_err(|error| UseCaseError::Catalog(imgsrv_domain::ports::CatalogError::Backend(Box::new(error))))?;
+    Ok(Principal {
+        id: PRINCIPAL,
+        kind: PrincipalKind::Service,
+        display_name,
+        attributes: Attributes::default(),
+        roles: BTreeSet::from([Role::AuthManager]),
+        created_at: now,
+        updated_at: now,
+        revision: Revision::FIRST,
+    })
+}

@@ -1,0 +1,110 @@
+//! Who calls, and the one place that says what they may do.
+
+use imgsrv_domain::{
+    audit::{Actor, AuditEntry, Event},
+    auth::{Action, Principal},
+    ids::PrincipalId,
+    ports::{CatalogError, CatalogTx, Visibility},
+};
+
+/// What is known of a request beside its caller; it goes into the audit trail.
+#[derive(Debug, Clone, Default)]
+pub struct RequestContext {
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// The client's address.
+    pub address: Option<String>,
+}
+
+/// The caller of a use case.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    principal: Option<Principal>,
+    context: RequestContext,
+}
+
+/// The caller may not do this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Nobody in particular asked for what needs a permission.
+    #[error("this needs a bearer token")]
+    Unauthenticated,
+    /// The caller's roles do not allow it.
+    #[error("this needs the permission {0}")]
+    Forbidden(Action),
+}
+
+/// Proof that somebody may change content.
+#[derive(Debug, Clone)]
+pub struct Writer(Actor, PrincipalId);
+
+/// Proof that somebody may manage authentication.
+#[derive(Debug, Clone)]
+pub struct Manager(Actor);
+
+impl Caller {
+    /// Nobody in particular.
+    pub const fn anonymous(context: RequestContext) -> Self {
+        Self { principal: None, context }
+    }
+
+    /// An authenticated principal.
+    pub const fn authenticated(principal: Principal, context: RequestContext) -> Self {
+        Self { principal: Some(principal), context }
+    }
+
+    /// How much of the catalog the caller sees.
+    pub fn visibility(&self) -> Visibility {
+        let writes = self.principal.as_ref().is_some_and(|principal| principal.may(Action::ContentWrite));
+        if writes { Visibility::All } else { Visibility::Published }
+    }
+
+    /// Whether the caller showed a credential.
+    pub const fn is_authenticated(&self) -> bool {
+        self.principal.is_some()
+    }
+
+    /// The caller as one who changes content.
+    pub fn writer(&self) -> Result<Writer, Denied> {
+        let (actor, id) = self.require(Action::ContentWrite)?;
+        Ok(Writer(actor, id))
+    }
+
+    /// The caller as one who manages authentication.
+    pub fn manager(&self) -> Result<Manager, Denied> {
+        let (actor, _) = self.require(Action::AuthManage)?;
+        Ok(Manager(actor))
+    }
+
+    fn require(&self, action: Action) -> Result<(Actor, PrincipalId), Denied> {
+        let principal = self.principal.as_ref().ok_or(Denied::Unauthenticated)?;
+        if !principal.may(action) {
+            return Err(Denied::Forbidden(action));
+        }
+        let RequestContext { request_id, address } = self.context.clone();
+        Ok((Actor::Principal { id: principal.id, request_id, address }, principal.id))
+    }
+}
+
+impl Writer {
+    /// Who writes.
+    pub(crate) const fn id(&self) -> PrincipalId {
+        self.1
+    }
+
+    pub(crate) const fn actor(&self) -> &Actor {
+        &self.0
+    }
+}
+
+impl Manager {
+    pub(crate) const fn actor(&self) -> &Actor {
+        &self.0
+    }
+}
+
+/// Records `event` in the transaction of the change that it tells of.
+pub(crate) async fn audit(tx: &mut dyn CatalogTx, actor: &Actor, event: Event) -> Result<(), CatalogError> {
+    let entry = AuditEntry { at: tx.now(), actor: actor.clone(), event };
+    tx.append_audit(&entry).await
+}

@@ -1,0 +1,165 @@
+//! Why a use case did not do what it was asked to.
+
+use crate::caller::Denied;
+use imgsrv_domain::{
+    digest::{ByteSize, Digest},
+    ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
+    manifest::Unpublishable,
+    names::{AliasName, ImageName, VersionName},
+    ports::{BlobError, CatalogError, Conflict, StageError},
+    transition::IllegalTransition,
+    upload::UploadRefusal,
+};
+
+/// What is not there, or not visible to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// No such image.
+    #[error("image")]
+    Image,
+    /// No such version.
+    #[error("version")]
+    Version,
+    /// No such artifact in the version.
+    #[error("artifact")]
+    Artifact,
+    /// No such attachment of the artifact.
+    #[error("attachment")]
+    Attachment,
+    /// No such alias.
+    #[error("alias")]
+    Alias,
+    /// No such upload session.
+    #[error("upload session")]
+    Upload,
+    /// No such blob.
+    #[error("blob")]
+    Blob,
+    /// No such publish job.
+    #[error("publish job")]
+    Job,
+    /// No such principal.
+    #[error("principal")]
+    Principal,
+    /// No such token.
+    #[error("token")]
+    Token,
+}
+
+/// What stands where something new was to be put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Existing {
+    /// An image.
+    Image(ImageId, ImageName),
+    /// A version.
+    Version(VersionId, ImageName, VersionName),
+    /// An alias.
+    Alias(AliasId, ImageName, AliasName),
+    /// An artifact.
+    Artifact(ArtifactId, ImageName, VersionName),
+    /// An attachment; it has no URL of its own before it is published.
+    Attachment(AttachmentId, ArtifactId, ImageName, VersionName),
+    /// A trusted blob.
+    Blob(Digest),
+}
+
+/// Why a use case did not do what it was asked to. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum UseCaseError {
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It is not there.
+    #[error("there is no such {0}")]
+    NotFound(Missing),
+    /// A name or key is taken.
+    #[error("{conflict}")]
+    Taken {
+        /// Which rule that broke.
+        conflict: Conflict,
+        /// By what, if that could be told.
+        existing: Option<Box<Existing>>,
+    },
+    /// The digest is a trusted blob of another size.
+    #[error("{digest} is a trusted blob of {size} bytes")]
+    OtherSize {
+        /// The digest.
+        digest: Digest,
+        /// The size of its bytes.
+        size: ByteSize,
+    },
+    /// The state does not allow it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The upload session refuses it.
+    #[error(transparent)]
+    Upload(#[from] UploadRefusal),
+    /// The body of a part was not received.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// The manifest cannot be published.
+    #[error(transparent)]
+    Unpublishable(#[from] Unpublishable),
+    /// The version is not published, so no alias may point to it.
+    #[error("an alias can point only to a published version")]
+    NotPublished,
+    /// The image still has versions.
+    #[error("the image has versions; only an image without any can be deleted")]
+    ImageInUse,
+    /// A precondition of the request does not hold.
+    #[error("the alias is not in the state that the request expects")]
+    PreconditionFailed,
+    /// More than the server takes in one upload.
+    #[error("an upload may have at most {limit} bytes")]
+    UploadTooLarge {
+        /// The most bytes.
+        limit: u64,
+    },
+    /// More artifacts or attachments than a manifest takes.
+    #[error("a manifest takes at most {limit} {what}")]
+    ManifestFull {
+        /// Of what.
+        what: &'static str,
+        /// The most of them.
+        limit: u32,
+    },
+    /// The token would expire before it could be used.
+    #[error("the token would expire in the past")]
+    ExpiryInPast,
+    /// The page cursor is not one of this list.
+    #[error("the cursor does not belong to this list")]
+    InvalidCursor,
+    /// The blob store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(CatalogError),
+}
+
+impl From<CatalogError> for UseCaseError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::InvalidCursor => Self::InvalidCursor,
+            CatalogError::Conflict(
+                conflict @ (Conflict::ImageName
+                | Conflict::RefName
+                | Conflict::ArtifactKey
+                | Conflict::FileName
+                | Conflict::AttachmentName),
+            ) => Self::Taken { conflict, existing: None },
+            CatalogError::Conflict(Conflict::ImageInUse) => Self::ImageInUse,
+            error => Self::Catalog(error),
+        }
+    }
+}
+
+impl UseCaseError {
+    /// The same, telling what stands in the way, if this is a conflict that does not say yet.
+    pub(crate) fn with_existing(self, found: Option<Existing>) -> Self {
+        match self {
+            Self::Taken { conflict, existing: None } => Self::Taken { conflict, existing: found.map(Box::new) },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Ingest: completed uploads become trusted blobs.
+
+use crate::{
+    caller::audit,
+    lease::{Held, hold},
+    retry::{random, retrying},
+    services::Context,
+    work::{Ran, Work, WorkError},
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    audit::{Actor, AuditAction, Event},
+    digest::HashState,
+    ids::UploadId,
+    lease::LeaseKey,
+    names::PartNumber,
+    ports::{BlobError, BlobName, CatalogError, PromoteError, Promoted, Promotion, TrustedBlob},
+    upload::UploadSession,
+};
+use std::{sync::Arc, time::Duration};
+
+/// The worker that ingests completed uploads.
+pub struct Ingest(pub(crate) Arc<Context>);
+
+/// What became of the bytes.
+enum Verdict {
+    /// They are durable under their name.
+    Placed,
+    /// They are not what was claimed, or are gone.
+    Rejected(String),
+    /// The store failed.
+    Unavailable(BlobError),
+    /// Another worker took the session over.
+    Lost,
+}
+
+#[async_trait]
+impl Work for Ingest {
+    fn name(&self) -> &'static str {
+        "cas-promotion"
+    }
+
+    async fn run_once(&self) -> Result<Ran, WorkError> {
+        let Some((session, key)) = retrying(|| self.claim()).await? else { return Ok(Ran::Idle) };
+        let term = self.0.settings.lease_term;
+        let id = session.id;
+        let verdict = hold(term, &self.0.stop, self.promote(&session, &key), || self.renew(id, &key, None)).await;
+        match verdict {
+            Held::Done(Ok(Verdict::Placed)) => self.finish(&session, &key).await?,
+            Held::Done(Ok(Verdict::Rejected(reason))) => self.reject(&session, &key, &reason).await?,
+            Held::Done(Ok(Verdict::Unavailable(error))) => {
+                self.postpone(id, &key, self.delay(&key)).await?;
+                return Err(error.into());
+            }
+            Held::Done(Err(error)) => {
+                self.postpone(id, &key, self.delay(&key)).await?;
+                return Err(error);
+            }
+            Held::Done(Ok(Verdict::Lost)) | Held::Lost => {
+                tracing::warn!(upload.id = %id, "another worker took this ingest over");
+            }
+            Held::Stopped => self.postpone(id, &key, Duration::ZERO).await?,
+        }
+        Ok(Ran::Worked)
+    }
+
+    async fn wait(&self) {
+        self.0.wakeups.ingest.notified().await;
+    }
+}
+
+impl Ingest {
+    async fn claim(&self) -> Result<Option<(UploadSession, LeaseKey)>, CatalogError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let Some(session) = tx.find_claimable_upload().await? else { return Ok(None) };
+        let settings = &self.0.settings;
+        let Ok((session, key)) = session.claim_ingest(&settings.worker, tx.now(), settings.lease_term) else {
+            return Ok(None);
+        };
+        tx.update_upload(&session).await?;
+        tx.commit().await?;
+        Ok(Some((session, key)))
+    }
+
+    async fn promote(&self, session: &UploadSession, key: &LeaseKey) -> Result<Verdict, WorkError> {
+        let mut promotion = Promotion {
+            session: session.id,
+            name: BlobName::of(&session.claim.digest, session.id),
+            claim: session.claim,
+            parts: self.0.catalog.get_parts(session.id, None, PartNumber::MAX).await?,
+            hashed: session.hashed.clone(),
+        };
+        loop {
+            match self.0.blobs.promote(&promotion).await {
+                Ok(Promoted::Placed) => return Ok(Verdict::Placed),
+                Ok(Promoted::Hashed(state)) => {
+                    promotion.hashed = Some(state.clone());
+                    if !self.renew(session.id, key, Some(state)).await? {
+                        return Ok(Verdict::Lost);
+                    }
+                }
+                Err(PromoteError::Mismatch { actual }) => {
+                    return Ok(Verdict::Rejected(format!("the bytes have digest {actual}")));
+                }
+                Err(PromoteError::StagedGone) => {
+                    return Ok(Verdict::Rejected("the received bytes are gone or altered; begin again".to_owned()));
+                }
+                Err(PromoteError::Blob(error)) => return Ok(Verdict::Unavailable(error)),
+            }
+        }
+    }
+
+    /// Holds the ingest for another term; says whether it was still held.
+    async fn renew(&self, id: UploadId, key: &LeaseKey, hashed: Option<HashState>) -> Result<bool, WorkError> {
+        let renewed = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let Some(session) = tx.find_upload(id).await? else { return Ok(false) };
+            let Ok(session) = session.renew_ingest(key, hashed.clone(), tx.now(), self.0.settings.lease_term) else {
+                return Ok(false);
+            };
+            tx.update_upload(&session).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(true)
+        })
+        .await?;
+        Ok(renewed)
+    }
+
+    /// Records the trusted blob and the session's success in one transaction. When another session was first
+    /// with the same digest, this one is `ready` too and its own copy goes.
+    async fn finish(&self, session: &UploadSession, key: &LeaseKey) -> Result<(), WorkError> {
+        let ready = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let Some(session) = tx.find_upload(session.id).await? else { return Ok(None) };
+            let now = tx.now();
+            let Ok((session, event)) = session.finish_ingest(key, now) else { return Ok(None) };
+            if tx.find_blob(&session.claim.digest).await?.is_none() {
+                let name = BlobName::of(&session.claim.digest, session.id);
+                tx.insert_blob(&TrustedBlob { claim: session.claim, name, created_at: now }).await?;
+                let trusted = Event::new(AuditAction::BlobTrusted, session.claim.digest).with(session.id);
+                audit(&mut *tx, &self.actor(), trusted).await?;
+            }
+            tx.update_upload(&session).await?;
+            audit(&mut *tx, &self.actor(), event).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(Some(session))
+        })
+        .await?;
+        self.clear_after(session, ready).await;
+        Ok(())
+    }
+
+    async fn reject(&self, session: &UploadSession, key: &LeaseKey, reason: &str) -> Result<(), WorkError> {
+        tracing::warn!(upload.id = %session.id, reason, "an upload failed");
+        let failed = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let Some(session) = tx.find_upload(session.id).await? else { return Ok(None) };
+            let Ok((session, event)) = session.reject(key, reason.to_owned(), tx.now()) else { return Ok(None) };
+            tx.update_upload(&session).await?;
+            audit(&mut *tx, &self.actor(), event).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(Some(session))
+        })
+        .await?;
+        self.clear_after(session, failed).await;
+        Ok(())
+    }
+
+    /// Frees what an ended session staged; what fails here is left to the sweeper.
+    async fn clear_after(&self, session: &UploadSession, ended: Option<UploadSession>) {
+        if ended.is_none() {
+            tracing::warn!(upload.id = %session.id, "the lease was lost: this result is void");
+            return;
+        }
+        if let Err(error) = self.0.clear(session).await {
+            tracing::warn!(upload.id = %session.id, %error, "staged bytes stay until the next sweep");
+        }
+    }
+
+    /// Puts the ingest back, unless the lease was lost meanwhile.
+    async fn postpone(&self, id: UploadId, key: &LeaseKey, delay: Duration) -> Result<(), WorkError> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let Some(session) = tx.find_upload(id).await? else { return Ok(()) };
+            let now = tx.now();
+            let Ok((session, event)) = session.postpone_ingest(key, delay, now) else { return Ok(()) };
+            tx.update_upload(&session).await?;
+            if let Some(event) = event {
+                audit(&mut *tx, &self.actor(), event).await?;
+            }
+            tx.commit().await
+        })
+        .await?;
+        Ok(())
+    }
+
+    fn delay(&self, key: &LeaseKey) -> Duration {
+        self.0.settings.backoff.delay(key.attempt, random())
+    }
+
+    fn actor(&self) -> Actor {
+        self.0.worker_actor()
+    }
+}

@@ -1,0 +1,37 @@
+//! Use cases: each authorises its caller, loads what it decides on, lets the domain decide, stores and commits.
+//!
+//! HTTP, workers and admin commands share them. A use case that demands a permission takes the proof of it
+//! ([`Writer`], [`Manager`]), which only [`Caller`] gives out, so no entry point can forget to ask.
+
+mod aliases;
+mod auth;
+mod bootstrap;
+mod caller;
+mod delivery;
+mod drafts;
+mod error;
+mod images;
+mod ingest;
+mod lease;
+mod publishing;
+mod retry;
+mod services;
+mod sweep;
+mod token;
+mod uploads;
+mod work;
+
+pub use aliases::{Aliases, Precondition};
+pub use auth::{Auth, IssuedToken, NewPrincipal, NewToken};
+pub use bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap};
+pub use caller::{Caller, Denied, Manager, RequestContext, Writer};
+pub use delivery::{Delivery, Download};
+pub use drafts::{Drafts, NewArtifact, NewAttachment};
+pub use error::{Existing, Missing, UseCaseError};
+pub use images::{ImageTexts, Images, NewImage};
+pub use ingest::Ingest;
+pub use publishing::{PublishWorker, Publishing, Requested};
+pub use services::{Adapters, Services, Settings};
+pub use sweep::Sweeper;
+pub use uploads::{PartBody, Uploads};
+pub use work::{Ran, Wakeups, Work, WorkError};

@@ -1,0 +1,142 @@
+//! All use cases over one set of adapters.
+
+use crate::{
+    aliases::Aliases,
+    auth::Auth,
+    bootstrap::Bootstrap,
+    delivery::Delivery,
+    drafts::Drafts,
+    images::Images,
+    ingest::Ingest,
+    publishing::{PublishWorker, Publishing},
+    sweep::Sweeper,
+    uploads::Uploads,
+    work::Wakeups,
+};
+use imgsrv_domain::{
+    lease::WorkerId,
+    ports::{BlobStore, Catalog, Clock, Ids},
+    retry::Backoff,
+};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// What the use cases reach the world through.
+#[derive(Clone)]
+pub struct Adapters {
+    /// The catalog.
+    pub catalog: Arc<dyn Catalog>,
+    /// The blob store.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The clock of this machine.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh identifiers.
+    pub ids: Arc<dyn Ids>,
+}
+
+/// What operators may set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long an unfinished upload waits for its next part.
+    pub upload_ttl: Duration,
+    /// The most bytes an upload may have; no limit when absent.
+    pub max_upload_bytes: Option<u64>,
+    /// How long a worker holds work without renewing.
+    pub lease_term: Duration,
+    /// Delays between retries of work that the infrastructure failed.
+    pub backoff: Backoff,
+    /// Names this run of this process.
+    pub worker: WorkerId,
+}
+
+/// What every use case holds on to.
+pub(crate) struct Context {
+    pub(crate) adapters: Adapters,
+    pub(crate) settings: Settings,
+    pub(crate) wakeups: Wakeups,
+    pub(crate) stop: CancellationToken,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Adapters;
+
+    fn deref(&self) -> &Adapters {
+        &self.adapters
+    }
+}
+
+/// The use cases.
+#[derive(Clone)]
+pub struct Services {
+    context: Arc<Context>,
+    auth: Arc<Auth>,
+}
+
+impl Services {
+    /// The use cases over `adapters`. `stop` makes workers hand their work back.
+    pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
+        let context = Arc::new(Context { adapters, settings, wakeups: Wakeups::default(), stop });
+        let auth = Arc::new(Auth::new(Arc::clone(&context)));
+        Self { context, auth }
+    }
+
+    /// The adapters underneath, for health checks.
+    pub fn adapters(&self) -> &Adapters {
+        &self.context.adapters
+    }
+
+    /// Uploads.
+    pub fn uploads(&self) -> Uploads {
+        Uploads(Arc::clone(&self.context))
+    }
+
+    /// Images.
+    pub fn images(&self) -> Images {
+        Images(Arc::clone(&self.context))
+    }
+
+    /// Versions and their manifests.
+    pub fn drafts(&self) -> Drafts {
+        Drafts(Arc::clone(&self.context))
+    }
+
+    /// Aliases.
+    pub fn aliases(&self) -> Aliases {
+        Aliases(Arc::clone(&self.context))
+    }
+
+    /// Publishing.
+    pub fn publishing(&self) -> Publishing {
+        Publishing(Arc::clone(&self.context))
+    }
+
+    /// Downloads.
+    pub fn delivery(&self) -> Delivery {
+        Delivery(Arc::clone(&self.context))
+    }
+
+    /// Authentication and its management.
+    pub fn auth(&self) -> Arc<Auth> {
+        Arc::clone(&self.auth)
+    }
+
+    /// The way in before anybody can manage authentication.
+    pub fn bootstrap(&self) -> Bootstrap {
+        Bootstrap(Arc::clone(&self.context))
+    }
+
+    /// The worker that makes completed uploads trusted.
+    pub fn ingest(&self) -> Ingest {
+        Ingest(Arc::clone(&self.context))
+    }
+
+    /// The worker that runs publish jobs.
+    pub fn publish_worker(&self) -> PublishWorker {
+        PublishWorker(Arc::clone(&self.context))
+    }
+
+    /// The worker that expires and clears uploads.
+    pub fn sweeper(&self) -> Sweeper {
+        Sweeper(Arc::clone(&self.context))
+    }
+}

@@ -1,0 +1,104 @@
+//! Sweeping: unfinished uploads expire, and what ended or crashed uploads left behind goes.
+
+use crate::{
+    caller::audit,
+    retry::retrying,
+    services::Context,
+    work::{Ran, Work, WorkError},
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    audit::Actor,
+    ports::{BlobName, CatalogError},
+    upload::{UploadSession, UploadState},
+};
+use std::sync::Arc;
+
+const BATCH: u16 = 50;
+
+/// The worker that expires and clears uploads.
+pub struct Sweeper(pub(crate) Arc<Context>);
+
+impl Context {
+    pub(crate) fn worker_actor(&self) -> Actor {
+        Actor::Worker(self.settings.worker.to_string())
+    }
+
+    /// Frees everything that an ended session staged, and its blob name unless that is the one being served.
+    pub(crate) async fn clear(&self, session: &UploadSession) -> Result<(), WorkError> {
+        let name = BlobName::of(&session.claim.digest, session.id);
+        let mut tx = self.catalog.begin().await?;
+        let served = tx.find_blob(&session.claim.digest).await?.is_some_and(|blob| blob.name == name);
+        drop(tx);
+        if !served {
+            self.blobs.remove(&name).await?;
+        }
+        self.blobs.clear_staging(session.id).await?;
+        let mut tx = self.catalog.begin().await?;
+        tx.mark_upload_cleared(session.id).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Work for Sweeper {
+    fn name(&self) -> &'static str {
+        "sweep"
+    }
+
+    async fn run_once(&self) -> Result<Ran, WorkError> {
+        let expired = retrying(|| self.expire()).await?;
+        let uncleared = {
+            let mut tx = self.0.catalog.begin().await?;
+            tx.list_uncleared_uploads(BATCH).await?
+        };
+        for session in &uncleared {
+            self.0.clear(session).await?;
+        }
+        let more = expired == usize::from(BATCH) || uncleared.len() == usize::from(BATCH);
+        Ok(if more { Ran::Worked } else { Ran::Idle })
+    }
+
+    async fn wait(&self) {
+        std::future::pending().await
+    }
+}
+
+impl Sweeper {
+    async fn expire(&self) -> Result<usize, CatalogError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let expired = tx.list_expired_uploads(BATCH).await?;
+        let count = expired.len();
+        let now = tx.now();
+        for session in expired {
+            let Ok((session, event)) = session.expire(now) else { continue };
+            tx.update_upload(&session).await?;
+            audit(&mut *tx, &self.0.worker_actor(), event).await?;
+        }
+        tx.commit().await?;
+        Ok(count)
+    }
+
+    /// Clears staged leftovers of sessions that have ended or that the catalog does not know: attempts that
+    /// a crash cut off after their session was cleared.
+    pub async fn clear_leftovers(&self) -> Result<usize, WorkError> {
+        let mut cleared = 0;
+        for id in self.0.blobs.staged_sessions().await? {
+            let ended = match self.0.catalog.get_upload(id).await?.map(|session| session.state.clone()) {
+                None | Some(UploadState::Ready | UploadState::Failed { .. } | UploadState::Aborted) => true,
+                Some(
+                    UploadState::Created
+                    | UploadState::Uploading
+                    | UploadState::Completed(_)
+                    | UploadState::Ingesting(_),
+                ) => false,
+            };
+            if ended {
+                self.0.blobs.clear_staging(id).await?;
+                cleared += 1;
+            }
+        }
+        Ok(cleared)
+    }
+}

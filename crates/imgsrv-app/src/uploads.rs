@@ -1,0 +1,246 @@
+//! Uploads: sessions, parts, completion.
+
+use crate::{
+    caller::{Writer, audit},
+    error::{Missing, UseCaseError},
+    retry::retrying,
+    services::Context,
+};
+use imgsrv_domain::{
+    digest::Digest,
+    ids::{AttemptId, UploadId},
+    names::PartNumber,
+    parts::Part,
+    ports::{BodyStream, CatalogTx, StageRequest, Staged},
+    upload::{Attempt, ListedPart, NewUpload, UploadSession, UploadState},
+};
+use std::sync::Arc;
+
+/// The use cases of uploads.
+#[derive(Clone)]
+pub struct Uploads(pub(crate) Arc<Context>);
+
+/// The body of a part.
+pub struct PartBody {
+    /// Its announced size.
+    pub declared: Option<u64>,
+    /// The digest that came with it.
+    pub checksum: Option<Digest>,
+    /// Its bytes.
+    pub bytes: BodyStream,
+}
+
+impl Uploads {
+    /// Opens a session, or records that the digest is trusted already: the session is `ready` then.
+    pub async fn create(&self, who: &Writer, new: NewUpload) -> Result<UploadSession, UseCaseError> {
+        if let Some(limit) = self.0.settings.max_upload_bytes.filter(|limit| new.claim.size.get() > *limit) {
+            return Err(UseCaseError::UploadTooLarge { limit });
+        }
+        retrying(|| self.create_once(who, new.clone())).await
+    }
+
+    async fn create_once(&self, who: &Writer, new: NewUpload) -> Result<UploadSession, UseCaseError> {
+        let id = UploadId::new(self.0.ids.next());
+        let mut tx = self.0.catalog.begin().await?;
+        let trusted = tx.find_blob(&new.claim.digest).await?;
+        let (session, event) = match trusted.map(|blob| blob.claim) {
+            Some(claim) if claim.size != new.claim.size => {
+                return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
+            }
+            Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
+            None => UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl),
+        };
+        tx.insert_upload(&session).await?;
+        audit(&mut *tx, who.actor(), event).await?;
+        tx.commit().await?;
+        Ok(session)
+    }
+
+    /// The session with that id.
+    pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
+        self.0.catalog.get_upload(id).await?.ok_or(UseCaseError::NotFound(Missing::Upload))
+    }
+
+    /// Up to `limit` recorded parts after `after`, ascending.
+    pub async fn parts(
+        &self,
+        who: &Writer,
+        id: UploadId,
+        after: Option<PartNumber>,
+        limit: u16,
+    ) -> Result<Vec<Part>, UseCaseError> {
+        self.get(who, id).await?;
+        Ok(self.0.catalog.get_parts(id, after, limit).await?)
+    }
+
+    /// Receives a part. Returns once it is durable and recorded; on failure nothing of it is left.
+    pub async fn put_part(
+        &self,
+        _who: &Writer,
+        id: UploadId,
+        number: PartNumber,
+        body: PartBody,
+    ) -> Result<Part, UseCaseError> {
+        let attempt = retrying(|| self.begin_attempt(id, number, body.declared)).await?;
+        let PartBody { declared, checksum, bytes } = body;
+        let request = StageRequest { session: id, attempt: attempt.clone(), declared, checksum, body: bytes };
+        let staged = match self.0.blobs.stage(request).await {
+            Ok(staged) => staged,
+            Err(error) => {
+                self.give_up(id, &attempt).await;
+                return Err(error.into());
+            }
+        };
+        let part = part(&attempt, staged);
+        let recorded = retrying(|| self.record(id, &attempt, &part)).await;
+        if recorded.is_err() {
+            self.drop_bytes(id, &part).await;
+            self.give_up(id, &attempt).await;
+        }
+        if let Some(replaced) = recorded? {
+            self.drop_bytes(id, &replaced).await;
+        }
+        Ok(part)
+    }
+
+    async fn begin_attempt(
+        &self,
+        id: UploadId,
+        number: PartNumber,
+        declared: Option<u64>,
+    ) -> Result<Attempt, UseCaseError> {
+        let attempt_id = AttemptId::new(self.0.ids.next());
+        let mut tx = self.0.catalog.begin().await?;
+        let session = find(&mut *tx, id).await?;
+        let (current, before) = neighbours(&mut *tx, id, number).await?;
+        let now = tx.now();
+        let (session, attempt) =
+            session.begin_attempt(attempt_id, number, declared, current.as_ref(), before.as_ref(), now)?;
+        tx.update_upload(&session).await?;
+        tx.commit().await?;
+        Ok(attempt)
+    }
+
+    /// Records a received part; returns the part it replaced if nothing can refer to its bytes any more.
+    async fn record(&self, id: UploadId, attempt: &Attempt, part: &Part) -> Result<Option<Part>, UseCaseError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let session = find(&mut *tx, id).await?;
+        let (current, before) = neighbours(&mut *tx, id, part.number).await?;
+        let now = tx.now();
+        let ttl = self.0.settings.upload_ttl;
+        let session = session.record_part(attempt, part, current.as_ref(), before.as_ref(), now, ttl)?;
+        tx.put_part(id, part).await?;
+        tx.update_upload(&session).await?;
+        tx.commit().await?;
+        // An appender may be writing behind the replaced part, in its file.
+        Ok(current.filter(|_| session.appender.is_none()))
+    }
+
+    /// Notes that an attempt has ended without a part. Should that fail, the next attempt supersedes it.
+    async fn give_up(&self, id: UploadId, attempt: &Attempt) {
+        let released: Result<(), UseCaseError> = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let session = find(&mut *tx, id).await?;
+            let ours = session.appender.as_ref().is_some_and(|appender| appender.attempt == attempt.id);
+            if ours {
+                tx.update_upload(&session.release_appender(attempt.id)).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await;
+        if let Err(error) = released {
+            tracing::debug!(upload.id = %id, %error, "an ended attempt could not be noted");
+        }
+    }
+
+    async fn drop_bytes(&self, id: UploadId, part: &Part) {
+        if let Err(error) = self.0.blobs.discard(id, part).await {
+            tracing::warn!(upload.id = %id, %error, "bytes of a replaced part stay until the session ends");
+        }
+    }
+
+    /// Fixes the part list and queues the ingest. Repeating it on a completed session changes nothing.
+    pub async fn complete(
+        &self,
+        who: &Writer,
+        id: UploadId,
+        listed: &[ListedPart],
+    ) -> Result<UploadSession, UseCaseError> {
+        let session = retrying(|| self.complete_once(who, id, listed)).await?;
+        self.0.wakeups.ingest.notify_one();
+        Ok(session)
+    }
+
+    async fn complete_once(
+        &self,
+        who: &Writer,
+        id: UploadId,
+        listed: &[ListedPart],
+    ) -> Result<UploadSession, UseCaseError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let session = find(&mut *tx, id).await?;
+        match session.state {
+            UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready => return Ok(session),
+            UploadState::Created | UploadState::Uploading | UploadState::Failed { .. } | UploadState::Aborted => {}
+        }
+        let recorded = tx.list_parts(id).await?;
+        let now = tx.now();
+        let (session, event) = session.complete(listed, &recorded, now)?;
+        tx.update_upload(&session).await?;
+        audit(&mut *tx, who.actor(), event).await?;
+        tx.commit().await?;
+        Ok(session)
+    }
+
+    /// Gives a session up; its bytes go.
+    pub async fn abort(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
+        let session = retrying(|| self.abort_once(who, id)).await?;
+        if let Err(error) = self.0.clear(&session).await {
+            tracing::warn!(upload.id = %id, %error, "staged bytes stay until the next sweep");
+        }
+        Ok(session)
+    }
+
+    async fn abort_once(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let session = find(&mut *tx, id).await?;
+        let now = tx.now();
+        let (session, event) = session.abort(now)?;
+        if let Some(event) = event {
+            tx.update_upload(&session).await?;
+            audit(&mut *tx, who.actor(), event).await?;
+            tx.commit().await?;
+        }
+        Ok(session)
+    }
+}
+
+async fn find(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession, UseCaseError> {
+    tx.find_upload(id).await?.ok_or(UseCaseError::NotFound(Missing::Upload))
+}
+
+/// The part recorded under `number`, and the one under the number before it.
+async fn neighbours(
+    tx: &mut dyn CatalogTx,
+    id: UploadId,
+    number: PartNumber,
+) -> Result<(Option<Part>, Option<Part>), UseCaseError> {
+    let current = tx.find_part(id, number).await?;
+    let before = match number.previous() {
+        Some(previous) => tx.find_part(id, previous).await?,
+        None => None,
+    };
+    Ok((current, before))
+}
+
+fn part(attempt: &Attempt, staged: Staged) -> Part {
+    Part {
+        number: attempt.number,
+        attempt: attempt.id,
+        sequence: attempt.sequence,
+        size: staged.size,
+        place: staged.place,
+        hash: staged.hash,
+    }
+}

@@ -1,0 +1,48 @@
+//! Background work: what workers run, and how they are woken.
+
+use async_trait::async_trait;
+use imgsrv_domain::ports::{BlobError, CatalogError};
+use tokio::sync::Notify;
+
+/// Wakes workers of this process when work was enqueued. Correctness rests on the catalog; a lost wake-up
+/// costs one polling interval.
+#[derive(Debug, Default)]
+pub struct Wakeups {
+    /// An upload was completed.
+    pub ingest: Notify,
+    /// A publish job was queued.
+    pub publish: Notify,
+}
+
+/// What one run of a worker achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// It did something; there may be more.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+}
+
+/// The infrastructure failed; the work will be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The catalog failed.
+    #[error("catalog: {0}")]
+    Catalog(#[from] CatalogError),
+    /// The blob store failed.
+    #[error("blob store: {0}")]
+    Blob(#[from] BlobError),
+}
+
+/// Something that workers do over and over.
+#[async_trait]
+pub trait Work: Send + Sync {
+    /// Its name in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Does one piece of work, if there is one.
+    async fn run_once(&self) -> Result<Ran, WorkError>;
+
+    /// Completes when new work was enqueued in this process.
+    async fn wait(&self);
+}

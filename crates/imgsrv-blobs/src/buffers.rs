@@ -1,0 +1,63 @@
+//! Recycled read buffers, so that serving a file costs neither an allocation nor fresh pages a chunk.
+
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes in a buffer, measured as the best size (256 KiB beats 64 KiB and 1 MiB on cached files).
+pub(crate) const BUFFER_BYTES: usize = 256 << 10;
+/// Buffers kept for reuse; more are freed when they come back.
+const KEPT: usize = 32;
+
+/// Buffers that wait to be used again.
+#[derive(Clone, Default)]
+pub(crate) struct BufferPool {
+    idle: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl BufferPool {
+    /// A buffer of [`BUFFER_BYTES`] with unspecified content.
+    pub(crate) fn take(&self) -> Buffer {
+        let recycled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Buffer { bytes: recycled.unwrap_or_else(|| vec![0; BUFFER_BYTES]), filled: 0, pool: self.clone() }
+    }
+
+    fn give(&self, bytes: Vec<u8>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(bytes);
+        }
+    }
+}
+
+/// A buffer that returns to its pool when the last reference to its bytes is gone.
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+    pool: BufferPool,
+}
+
+impl Buffer {
+    /// The first `wanted` bytes of the buffer, to be filled.
+    pub(crate) fn space(&mut self, wanted: u64) -> &mut [u8] {
+        let wanted = usize::try_from(wanted).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
+        &mut self.bytes[..wanted]
+    }
+
+    /// The first `filled` bytes, shared without a copy.
+    pub(crate) fn freeze(mut self, filled: usize) -> Bytes {
+        self.filled = filled;
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.bytes));
+    }
+}

@@ -1,0 +1,142 @@
+//! Promotion: verifying what was not hashed on arrival, and linking the bytes into the content-addressed store.
+
+use super::{
+    failed,
+    layout::{FilePlace, Layout, ensure_folder, sync_parent},
+};
+use crate::{buffers::BUFFER_BYTES, hash::RunningHash};
+use imgsrv_domain::{
+    digest::HashState,
+    ports::{PromoteError, Promoted, Promotion},
+};
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Bytes hashed in one step, so that the position is saved and the lease looked at in between.
+const STEP_BYTES: u64 = 512 << 20;
+
+/// Hashes the next bytes that were not hashed on arrival, or, when none are left, places the blob.
+pub(crate) fn step(layout: &Layout, promotion: &Promotion) -> Result<Promoted, PromoteError> {
+    let mut hash = match &promotion.hashed {
+        Some(saved) => RunningHash::resume(saved).ok_or(PromoteError::StagedGone)?,
+        None => RunningHash::new(),
+    };
+    let size = promotion.claim.size.get();
+    if hash.bytes() < size {
+        return extend(layout, promotion, &mut hash).map(Promoted::Hashed);
+    }
+    let actual = hash.finish();
+    if actual != promotion.claim.digest {
+        return Err(PromoteError::Mismatch { actual });
+    }
+    place(layout, promotion).map(|()| Promoted::Placed)
+}
+
+/// A part of a staged file that belongs to the blob.
+struct Extent {
+    path: PathBuf,
+    offset: u64,
+    size: u64,
+}
+
+/// The blob's bytes in order, neighbours in one file taken together.
+fn extents(layout: &Layout, promotion: &Promotion) -> Result<Vec<Extent>, PromoteError> {
+    let mut extents: Vec<Extent> = Vec::new();
+    for part in promotion.parts.iter().filter(|part| part.size.get() > 0) {
+        let place = FilePlace::parse(&part.place).ok_or(PromoteError::StagedGone)?;
+        let path = layout.staged(promotion.session, &place.file);
+        match extents.last_mut() {
+            Some(last) if last.path == path && last.offset + last.size == place.offset => last.size += part.size.get(),
+            _ => extents.push(Extent { path, offset: place.offset, size: part.size.get() }),
+        }
+    }
+    Ok(extents)
+}
+
+fn extend(layout: &Layout, promotion: &Promotion, hash: &mut RunningHash) -> Result<HashState, PromoteError> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let (mut skip, mut left) = (hash.bytes(), STEP_BYTES);
+    for extent in extents(layout, promotion)? {
+        if skip >= extent.size {
+            skip -= extent.size;
+            continue;
+        }
+        let file = File::open(&extent.path).map_err(gone)?;
+        let mut offset = extent.offset + skip;
+        let end = extent.offset + extent.size;
+        skip = 0;
+        while offset < end && left > 0 {
+            let wanted = (end - offset).min(left).min(BUFFER_BYTES as u64);
+            let chunk = &mut buffer[..usize::try_from(wanted).unwrap_or(BUFFER_BYTES)];
+            file.read_exact_at(chunk, offset).map_err(gone)?;
+            hash.update(chunk);
+            offset += wanted;
+            left -= wanted;
+        }
+    }
+    Ok(hash.save())
+}
+
+fn place(layout: &Layout, promotion: &Promotion) -> Result<(), PromoteError> {
+    let blob = layout.blob(&promotion.name);
+    let size = promotion.claim.size.get();
+    ensure_folder(blob.parent().unwrap_or(&blob)).map_err(io_failed)?;
+    let exists = fs::metadata(&blob).is_ok_and(|file| file.len() == size);
+    if !exists {
+        let extents = extents(layout, promotion)?;
+        let whole = match extents.as_slice() {
+            [only] if only.offset == 0 => fs::metadata(&only.path).map_err(gone)?.len() == size,
+            _ => false,
+        };
+        let source = match extents.into_iter().next() {
+            Some(only) if whole => only.path,
+            _ => assemble(layout, promotion)?,
+        };
+        fs::set_permissions(&source, Permissions::from_mode(0o444)).map_err(gone)?;
+        link(&source, &blob)?;
+    }
+    sync_parent(&blob).map_err(io_failed)
+}
+
+/// The name is this session's own: if it is taken, an earlier try of this very promotion made it.
+fn link(source: &Path, blob: &Path) -> Result<(), PromoteError> {
+    match fs::hard_link(source, blob) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(gone(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Copies the parts into one durable file, sharing extents where the file system can (`copy_file_range`).
+fn assemble(layout: &Layout, promotion: &Promotion) -> Result<PathBuf, PromoteError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("assembled-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path = layout.staged(promotion.session, &name);
+    ensure_folder(&layout.session(promotion.session)).map_err(io_failed)?;
+    let mut target = File::create(&path).map_err(io_failed)?;
+    for extent in extents(layout, promotion)? {
+        let mut source = File::open(&extent.path).map_err(gone)?;
+        source.seek(SeekFrom::Start(extent.offset)).map_err(io_failed)?;
+        let copied = io::copy(&mut source.take(extent.size), &mut target).map_err(io_failed)?;
+        if copied != extent.size {
+            return Err(PromoteError::StagedGone);
+        }
+    }
+    target.sync_all().map_err(io_failed)?;
+    Ok(path)
+}
+
+fn gone(error: io::Error) -> PromoteError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => PromoteError::StagedGone,
+        _ => io_failed(error),
+    }
+}
+
+fn io_failed(error: io::Error) -> PromoteError {
+    PromoteError::Blob(failed(error))
+}

@@ -1,0 +1,67 @@
+//! Reading blobs: from the page cache at once, from the disk on a blocking thread.
+
+use super::{failed, unavailable};
+use crate::buffers::{Buffer, BufferPool};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use imgsrv_domain::{
+    digest::ByteSize,
+    ports::{BlobError, BlobStream},
+};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
+
+/// Opens a blob that must have exactly `size` bytes.
+pub(crate) fn open(path: &Path, size: ByteSize) -> Result<File, BlobError> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    match opened {
+        Ok((length, file)) if length == size.get() => Ok(file),
+        Ok(_) => Err(BlobError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BlobError::Damaged),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The bytes of `range`, one buffer at a time, each read only when the one before was taken.
+pub(crate) fn stream(file: File, range: Range<u64>, buffers: BufferPool) -> BlobStream {
+    stream::try_unfold((Arc::new(file), range), move |(file, range)| {
+        let buffers = buffers.clone();
+        async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let chunk = chunk(&file, &range, buffers.take()).await?;
+            let rest = range.start + chunk.len() as u64..range.end;
+            Ok(Some((chunk, (file, rest))))
+        }
+    })
+    .boxed()
+}
+
+async fn chunk(file: &Arc<File>, range: &Range<u64>, mut buffer: Buffer) -> Result<Bytes, BlobError> {
+    let (start, wanted) = (range.start, range.end - range.start);
+    if let Some(read @ 1..) = read_cached(file, buffer.space(wanted), start) {
+        return Ok(buffer.freeze(read));
+    }
+    let file = Arc::clone(file);
+    let read = move || {
+        let space = buffer.space(wanted);
+        let filled = space.len();
+        file.read_exact_at(space, start).map(|()| buffer.freeze(filled))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(unavailable)?.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => BlobError::Damaged,
+        _ => failed(error),
+    })
+}
+
+/// What the page cache holds, without waiting for the disk (`RWF_NOWAIT`, preadv2(2)).
+#[cfg(target_os = "linux")]
+fn read_cached(file: &File, space: &mut [u8], offset: u64) -> Option<usize> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    preadv2(file, &mut [io::IoSliceMut::new(space)], offset, ReadWriteFlags::NOWAIT).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_cached(_file: &File, _space: &mut [u8], _offset: u64) -> Option<usize> {
+    None
+}

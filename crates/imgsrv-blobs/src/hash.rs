@@ -1,0 +1,74 @@
+//! A SHA-256 computation that can be saved and continued, on any node.
+
+use imgsrv_domain::{
+    digest::{Digest, HashState},
+    parts::HashBase,
+};
+use sha2::{
+    Digest as _, Sha256,
+    digest::{array::Array, common::hazmat::SerializableState},
+};
+
+/// A running hash and how many bytes went into it.
+pub(crate) struct RunningHash {
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl RunningHash {
+    pub(crate) fn new() -> Self {
+        Self { hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// Continues a saved computation; `None` if it is not one.
+    pub(crate) fn resume(saved: &HashState) -> Option<Self> {
+        let state = Array::try_from(saved.state.as_slice()).ok()?;
+        Some(Self { hasher: Sha256::deserialize(&state).ok()?, bytes: saved.bytes })
+    }
+
+    /// The hash that an attempt continues, if it knows what comes before it.
+    pub(crate) fn of(base: &HashBase) -> Option<Self> {
+        match base {
+            HashBase::Start => Some(Self::new()),
+            HashBase::After(_, state) => Self::resume(state),
+            HashBase::Unknown => None,
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn save(&self) -> HashState {
+        let mut state = [0; HashState::LENGTH];
+        state.copy_from_slice(&self.hasher.serialize());
+        HashState { bytes: self.bytes, state }
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        Digest::new(self.hasher.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_hash_continues_where_it_was() {
+        let data: Vec<u8> = (0..10_019_u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
+        for cut in [0, 1, 63, 64, 65, 5000, data.len()] {
+            let mut first = RunningHash::new();
+            first.update(&data[..cut]);
+            let mut second = RunningHash::resume(&first.save()).expect("a saved hash");
+            second.update(&data[cut..]);
+            assert_eq!(second.bytes(), data.len() as u64);
+            assert_eq!(second.finish().bytes().as_slice(), Sha256::digest(&data).as_slice());
+        }
+    }
+}

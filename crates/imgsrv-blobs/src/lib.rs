@@ -1,0 +1,12 @@
+//! Blob stores.
+//!
+//! [`FsBlobStore`] keeps blobs in a folder. `object_store` serves it where a plain object interface is
+//! enough (the start-up probe, listing, deleting). Below it go the paths that it cannot offer: a durable
+//! append at an offset, promotion by hard link, and reads from the page cache without a copy through a
+//! fresh allocation.
+
+mod buffers;
+mod fs;
+mod hash;
+
+pub use fs::FsBlobStore;

@@ -1,0 +1,26 @@
+//! Which conflict a broken constraint means.
+
+use imgsrv_domain::ports::Conflict;
+
+/// Messages of the guarding triggers, names of constraints, and columns as SQLite lists them.
+const CONFLICTS: &[(&str, Conflict)] = &[
+    ("imgsrv:image-name", Conflict::ImageName),
+    ("imgsrv:image-in-use", Conflict::ImageInUse),
+    ("imgsrv:ref-name", Conflict::RefName),
+    ("imgsrv:artifact-key", Conflict::ArtifactKey),
+    ("imgsrv:attachment-name", Conflict::AttachmentName),
+    ("imgsrv:file-name", Conflict::FileName),
+    ("imgsrv:blob-digest", Conflict::BlobDigest),
+    ("imgsrv:forbidden", Conflict::Forbidden),
+    ("images.name", Conflict::ImageName),
+    ("image_refs.image_id, image_refs.name", Conflict::RefName),
+    ("blobs.digest", Conflict::BlobDigest),
+    ("publish_jobs.version_id", Conflict::LiveJob),
+    ("principals.id", Conflict::PrincipalId),
+    ("api_tokens.lookup_key", Conflict::TokenKey),
+];
+
+/// The conflict that a trigger's message, a constraint's name or SQLite's list of columns stands for.
+pub fn conflict(what: &str) -> Option<Conflict> {
+    CONFLICTS.iter().find(|(name, _)| *name == what).map(|(_, conflict)| *conflict)
+}

@@ -1,0 +1,67 @@
+//! Page cursors: the key of the last row, bound to the list it came from.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use imgsrv_domain::{page::Cursor, ports::CatalogError};
+use uuid::Uuid;
+
+/// Names a list together with its filters; a cursor of one list is not accepted by another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListName(pub String);
+
+/// The key by which a list is ordered.
+pub trait CursorKey: Sized {
+    /// The key as JSON.
+    fn encode(&self) -> serde_json::Value;
+    /// The key from JSON, if it is one.
+    fn decode(raw: &serde_json::Value) -> Option<Self>;
+}
+
+impl CursorKey for String {
+    fn encode(&self) -> serde_json::Value {
+        self.clone().into()
+    }
+
+    fn decode(raw: &serde_json::Value) -> Option<Self> {
+        raw.as_str().map(str::to_owned)
+    }
+}
+
+impl CursorKey for Uuid {
+    fn encode(&self) -> serde_json::Value {
+        self.to_string().into()
+    }
+
+    fn decode(raw: &serde_json::Value) -> Option<Self> {
+        raw.as_str()?.parse().ok()
+    }
+}
+
+impl CursorKey for (i64, Uuid) {
+    fn encode(&self) -> serde_json::Value {
+        serde_json::json!([self.0, self.1.to_string()])
+    }
+
+    fn decode(raw: &serde_json::Value) -> Option<Self> {
+        Some((raw.get(0)?.as_i64()?, Uuid::decode(raw.get(1)?)?))
+    }
+}
+
+impl ListName {
+    /// The cursor that stands behind the row with `key`.
+    pub fn cursor(&self, key: &impl CursorKey) -> Cursor {
+        let text = serde_json::json!([self.0, key.encode()]).to_string();
+        Cursor(URL_SAFE_NO_PAD.encode(text))
+    }
+
+    /// The key of the row where `cursor` stands, or `start` without one.
+    pub fn key<K: CursorKey>(&self, cursor: Option<&Cursor>, start: K) -> Result<K, CatalogError> {
+        let Some(cursor) = cursor else { return Ok(start) };
+        self.parse(&cursor.0).ok_or(CatalogError::InvalidCursor)
+    }
+
+    fn parse<K: CursorKey>(&self, cursor: &str) -> Option<K> {
+        let text = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let parsed: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        (parsed.get(0)?.as_str()? == self.0).then(|| K::decode(parsed.get(1)?))?
+    }
+}

@@ -1,0 +1,84 @@
+//! Manifests: the artifacts of a version, their attachments, and the files they make.
+
+use crate::connection::list;
+use imgsrv_catalog_sql::{ArtifactRow, AttachmentRow};
+use imgsrv_domain::{
+    ids::{ArtifactId, VersionId},
+    manifest::{Artifact, Attachment, ManifestEntry},
+    ports::CatalogError,
+};
+use sqlx::{SqliteConnection, query_as};
+use std::collections::HashMap;
+
+const LIST_ARTIFACTS: &str = "SELECT id, version_id, operating_system, architecture, variant, format,
+    primary_blob_digest, primary_blob_size_bytes, primary_media_type, created_at
+    FROM artifacts WHERE version_id = $1 ORDER BY operating_system, architecture, variant, format";
+const LIST_ATTACHMENTS: &str = "SELECT id, artifact_id, name, media_type, blob_digest, blob_size_bytes, created_at
+    FROM attachments WHERE version_id = $1 ORDER BY name";
+pub(crate) const FIND_ARTIFACT: &str = "SELECT id, version_id, operating_system, architecture, variant, format,
+    primary_blob_digest, primary_blob_size_bytes, primary_media_type, created_at FROM artifacts WHERE id = $1";
+pub(crate) const COUNT_ARTIFACTS: &str = "SELECT count(*) FROM artifacts WHERE version_id = $1";
+pub(crate) const INSERT_ARTIFACT: &str = "INSERT INTO artifacts (id, version_id, operating_system, architecture,
+    variant, format, primary_blob_digest, primary_blob_size_bytes, primary_media_type, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+pub(crate) const INSERT_FILE: &str = "INSERT INTO version_files (version_id, name, artifact_id, attachment_id)
+    VALUES ($1, $2, $3, $4)";
+pub(crate) const FIND_ATTACHMENT: &str = "SELECT id, artifact_id, name, media_type, blob_digest, blob_size_bytes,
+    created_at FROM attachments WHERE id = $1";
+pub(crate) const COUNT_ATTACHMENTS: &str = "SELECT count(*) FROM attachments WHERE artifact_id = $1";
+pub(crate) const INSERT_ATTACHMENT: &str = "INSERT INTO attachments (id, version_id, artifact_id, name, media_type,
+    blob_digest, blob_size_bytes, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+pub(crate) const DELETE_ARTIFACT: [&str; 3] = [
+    "DELETE FROM version_files WHERE artifact_id = $1",
+    "DELETE FROM attachments WHERE artifact_id = $1",
+    "DELETE FROM artifacts WHERE id = $1",
+];
+pub(crate) const DELETE_ATTACHMENT: [&str; 2] = [
+    "DELETE FROM version_files WHERE attachment_id = $1 AND artifact_id =
+        (SELECT artifact_id FROM attachments WHERE id = $1)",
+    "DELETE FROM attachments WHERE id = $1",
+];
+pub(crate) const DELETE_OF_VERSION: [&str; 3] = [
+    "DELETE FROM version_files WHERE version_id = $1",
+    "DELETE FROM attachments WHERE version_id = $1",
+    "DELETE FROM artifacts WHERE version_id = $1",
+];
+pub(crate) const STATEMENTS: &[&str] = &[
+    LIST_ARTIFACTS,
+    LIST_ATTACHMENTS,
+    FIND_ARTIFACT,
+    COUNT_ARTIFACTS,
+    INSERT_ARTIFACT,
+    INSERT_FILE,
+    FIND_ATTACHMENT,
+    COUNT_ATTACHMENTS,
+    INSERT_ATTACHMENT,
+    DELETE_ARTIFACT[0],
+    DELETE_ARTIFACT[1],
+    DELETE_ARTIFACT[2],
+    DELETE_ATTACHMENT[0],
+    DELETE_ATTACHMENT[1],
+    DELETE_OF_VERSION[0],
+    DELETE_OF_VERSION[1],
+    DELETE_OF_VERSION[2],
+];
+
+/// A version's artifacts with their attachments, in two statements whatever their number.
+pub(crate) async fn entries(
+    connection: &mut SqliteConnection,
+    version: VersionId,
+) -> Result<Vec<ManifestEntry>, CatalogError> {
+    let artifacts: Vec<Artifact> =
+        list(connection, query_as::<_, ArtifactRow>(LIST_ARTIFACTS).bind(version.uuid())).await?;
+    let attachments: Vec<Attachment> =
+        list(connection, query_as::<_, AttachmentRow>(LIST_ATTACHMENTS).bind(version.uuid())).await?;
+    let mut of: HashMap<ArtifactId, Vec<Attachment>> = HashMap::new();
+    for attachment in attachments {
+        of.entry(attachment.artifact_id).or_default().push(attachment);
+    }
+    let entry = |artifact: Artifact| {
+        let attachments = of.remove(&artifact.id).unwrap_or_default();
+        ManifestEntry { artifact, attachments }
+    };
+    Ok(artifacts.into_iter().map(entry).collect())
+}

@@ -1,0 +1,144 @@
+//! Content addresses: SHA-256 digests, sizes and the state of a running hash.
+
+use std::{fmt, str::FromStr};
+
+/// A SHA-256 digest, written `sha256:` and 64 lowercase hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+/// The text is not a digest in its one accepted spelling.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be `sha256:` and 64 lowercase hexadecimal digits")]
+pub struct InvalidDigest;
+
+impl Digest {
+    /// Wraps the 32 bytes of a SHA-256 digest.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 64 lowercase hexadecimal digits, without the prefix.
+    pub fn hex(&self) -> String {
+        self.to_string().split_off("sha256:".len())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(raw: &str) -> Result<Self, InvalidDigest> {
+        let hex = raw.strip_prefix("sha256:").ok_or(InvalidDigest)?.as_bytes();
+        let mut bytes = [0; 32];
+        if hex.len() != 64 {
+            return Err(InvalidDigest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(InvalidDigest),
+    }
+}
+
+/// A number of bytes, from 0 to `i64::MAX` so that every catalog can hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(i64);
+
+/// The number is not a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a number of bytes from 0 to 9223372036854775807")]
+pub struct InvalidSize;
+
+impl ByteSize {
+    /// No bytes.
+    pub const ZERO: Self = Self(0);
+
+    /// The size as an unsigned number.
+    pub const fn get(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+
+    /// The size as catalogs store it.
+    pub const fn signed(self) -> i64 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for ByteSize {
+    type Error = InvalidSize;
+
+    fn try_from(raw: i64) -> Result<Self, InvalidSize> {
+        if raw < 0 { Err(InvalidSize) } else { Ok(Self(raw)) }
+    }
+}
+
+impl TryFrom<u64> for ByteSize {
+    type Error = InvalidSize;
+
+    fn try_from(raw: u64) -> Result<Self, InvalidSize> {
+        i64::try_from(raw).map(Self).map_err(|_| InvalidSize)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a client says its bytes are; a claim until they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobClaim {
+    /// The claimed digest.
+    pub digest: Digest,
+    /// The claimed size.
+    pub size: ByteSize,
+}
+
+/// A saved SHA-256 computation over the first `bytes` bytes of something.
+///
+/// The state is the 104-byte serialisation of the `sha2` crate: the chaining value, the block
+/// count and the unfinished block. Only blob stores look inside.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HashState {
+    /// How many bytes were hashed.
+    pub bytes: u64,
+    /// The serialised computation.
+    pub state: [u8; Self::LENGTH],
+}
+
+impl HashState {
+    /// Bytes in a serialised computation.
+    pub const LENGTH: usize = 104;
+}
+
+impl fmt::Debug for HashState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HashState({} bytes hashed)", self.bytes)
+    }
+}

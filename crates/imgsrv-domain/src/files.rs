@@ -1,0 +1,26 @@
+//! File names: how the artifacts and attachments of a version are called where names are all there is.
+
+use crate::{
+    manifest::Artifact,
+    names::{AttachmentName, ImageName, VersionName},
+};
+
+/// `{image}-{version}-{architecture}[-{variant}].{format}`; the default variant is left out.
+pub fn artifact_file(image: &ImageName, version: &VersionName, artifact: &Artifact) -> String {
+    let Artifact { architecture, variant, format, .. } = artifact;
+    if variant.is_default() {
+        format!("{image}-{version}-{architecture}.{format}")
+    } else {
+        format!("{image}-{version}-{architecture}-{variant}.{format}")
+    }
+}
+
+/// `{artifact file}.{attachment name}`.
+pub fn attachment_file(artifact_file: &str, name: &AttachmentName) -> String {
+    format!("{artifact_file}.{name}")
+}
+
+/// The file of checksums that goes with `file`.
+pub fn checksum_file(file: &str) -> String {
+    format!("{file}.sha256")
+}

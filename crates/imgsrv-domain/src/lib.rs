@@ -1,0 +1,27 @@
+//! What imgsrv is about: content-addressed blobs, image versions and the states they pass through.
+//!
+//! This crate is pure. It holds value objects that cannot be invalid, the state machines of upload
+//! sessions, image versions and publish jobs, and the [`ports`] through which the use cases reach a
+//! catalog and a blob store. It performs no I/O, reads no clock and knows nothing of SQL, HTTP or
+//! serialisation formats, so any Rust program can embed it.
+#![warn(missing_docs)]
+
+pub mod audit;
+pub mod auth;
+pub mod digest;
+pub mod files;
+pub mod ids;
+pub mod image;
+pub mod lease;
+pub mod manifest;
+pub mod names;
+pub mod page;
+pub mod parts;
+pub mod ports;
+pub mod publish;
+pub mod retry;
+pub mod text;
+pub mod time;
+pub mod transition;
+pub mod upload;
+pub mod version;

@@ -1,0 +1,241 @@
+//! Names: what clients write in URLs and manifests.
+
+use std::{fmt, str::FromStr};
+
+/// The text does not fit the pattern of its kind of name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must match {pattern}")]
+pub struct InvalidName {
+    /// The regular expression that names of this kind match.
+    pub pattern: &'static str,
+}
+
+/// Which characters a name takes.
+struct Shape {
+    upper: bool,
+    inner: &'static [u8],
+    max: usize,
+}
+
+impl Shape {
+    fn admits(&self, raw: &str) -> bool {
+        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || (self.upper && b.is_ascii_uppercase());
+        let bytes = raw.as_bytes();
+        bytes.len() <= self.max
+            && bytes.first().is_some_and(|&b| letter(b))
+            && bytes.iter().all(|&b| letter(b) || self.inner.contains(&b))
+    }
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident: $pattern:literal, $upper:literal, $inner:literal, $max:literal);* $(;)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The regular expression that these names match.
+            pub const PATTERN: &'static str = $pattern;
+            const SHAPE: Shape = Shape { upper: $upper, inner: $inner, max: $max };
+
+            /// The name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(raw: &str) -> Result<Self, InvalidName> {
+                if Self::SHAPE.admits(raw) { Ok(Self(raw.to_owned())) } else { Err(InvalidName { pattern: $pattern }) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// Name of an image.
+    ImageName: "^[a-z0-9][a-z0-9._-]{0,127}$", false, b"._-", 128;
+    /// Name of a version; unique in its image together with the aliases.
+    VersionName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$", true, b"._+:-", 128;
+    /// Name of an alias; unique in its image together with the versions.
+    AliasName: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", true, b"._-", 64;
+    /// A version or an alias, not yet known which.
+    RefName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$", true, b"._+:-", 128;
+    /// Operating system of an artifact, such as `debian`.
+    OperatingSystem: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    /// Architecture of an artifact, such as `amd64`.
+    Architecture: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    /// Variant of an artifact, such as `cloud`.
+    Variant: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    /// Name of an attachment, such as `incus.tar.xz`.
+    AttachmentName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+}
+
+impl Default for Variant {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl Variant {
+    /// Whether this is the variant that artifacts have when none is named.
+    pub fn is_default(&self) -> bool {
+        self.0 == "default"
+    }
+}
+
+/// Declares a closed set of words with one spelling each.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident: $expected:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// Every value, in order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word that clients and catalogs use.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::names::InvalidWord;
+
+            fn from_str(raw: &str) -> Result<Self, $crate::names::InvalidWord> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == raw)
+                    .ok_or($crate::names::InvalidWord { expected: $expected })
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// The text is not one of the words that this place takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be {expected}")]
+pub struct InvalidWord {
+    /// What was expected, in words.
+    pub expected: &'static str,
+}
+
+words! {
+    /// Format of an artifact's bytes, also its file extension.
+    Format: "one of raw, raw.gz, raw.xz, raw.zst, qcow2, iso, vmdk, vhdx, squashfs, root.tar.xz" {
+        /// A raw disk.
+        Raw = "raw",
+        /// A raw disk, gzip.
+        RawGz = "raw.gz",
+        /// A raw disk, xz.
+        RawXz = "raw.xz",
+        /// A raw disk, Zstandard.
+        RawZst = "raw.zst",
+        /// QEMU copy-on-write, version 2 or 3.
+        Qcow2 = "qcow2",
+        /// ISO 9660.
+        Iso = "iso",
+        /// VMware disk.
+        Vmdk = "vmdk",
+        /// Hyper-V disk.
+        Vhdx = "vhdx",
+        /// A SquashFS root file system.
+        Squashfs = "squashfs",
+        /// A root file system as an xz tarball.
+        RootTarXz = "root.tar.xz",
+    }
+}
+
+/// Number of a part of an upload: 1 to 10000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartNumber(u16);
+
+/// The number is not that of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a part number from 1 to 10000")]
+pub struct InvalidPartNumber;
+
+impl PartNumber {
+    /// The greatest number a part may have.
+    pub const MAX: u16 = 10_000;
+
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The number before this one; none before the first.
+    pub fn previous(self) -> Option<Self> {
+        (self.0 > 1).then(|| Self(self.0 - 1))
+    }
+}
+
+impl TryFrom<i64> for PartNumber {
+    type Error = InvalidPartNumber;
+
+    fn try_from(raw: i64) -> Result<Self, InvalidPartNumber> {
+        match u16::try_from(raw) {
+            Ok(number @ 1..=Self::MAX) => Ok(Self(number)),
+            _ => Err(InvalidPartNumber),
+        }
+    }
+}
+
+impl FromStr for PartNumber {
+    type Err = InvalidPartNumber;
+
+    fn from_str(raw: &str) -> Result<Self, InvalidPartNumber> {
+        let canonical = !raw.starts_with('0') && raw.bytes().all(|b| b.is_ascii_digit());
+        if !canonical {
+            return Err(InvalidPartNumber);
+        }
+        raw.parse::<i64>().map_err(|_| InvalidPartNumber)?.try_into()
+    }
+}
+
+impl fmt::Display for PartNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_to_their_patterns() {
+        assert!("debian-bookworm".parse::<ImageName>().is_ok());
+        assert!("x".repeat(128).parse::<ImageName>().is_ok());
+        for bad in ["", "A", "-a", ".a", "a/b", "a\0", "a\n", "\u{e9}", &"x".repeat(129)] {
+            assert!(bad.parse::<ImageName>().is_err(), "{bad:?}");
+        }
+        assert!("2024:01+x-1".parse::<VersionName>().is_ok());
+        assert!("a:b".parse::<AliasName>().is_err());
+        assert!("incus.tar.xz".parse::<AttachmentName>().is_ok());
+        assert!("..".parse::<AttachmentName>().is_err());
+    }
+
+    #[test]
+    fn part_numbers_have_one_spelling() {
+        assert_eq!("10000".parse::<PartNumber>().map(PartNumber::get), Ok(10_000));
+        for bad in ["0", "01", "+1", "-1", "10001", "1.0", "", "99999999999999999999"] {
+            assert!(bad.parse::<PartNumber>().is_err(), "{bad}");
+        }
+    }
+}

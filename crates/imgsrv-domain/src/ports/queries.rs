@@ -1,0 +1,126 @@
+//! The catalog's reading side: answers that need no transaction of their own.
+
+use super::{BlobName, CatalogError, TrustedBlob};
+use crate::{
+    auth::{ApiToken, Credential, Principal, TokenKey},
+    digest::{BlobClaim, Digest},
+    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
+    image::{Alias, Image},
+    manifest::{Artifact, Manifest},
+    names::{AliasName, AttachmentName, ImageName, PartNumber, RefName, VersionName},
+    page::{Page, PageRequest},
+    parts::Part,
+    publish::PublishJob,
+    text::MediaType,
+    time::Timestamp,
+    upload::UploadSession,
+    version::Version,
+};
+use async_trait::async_trait;
+
+/// How much of the catalog a caller sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// What is published, and nothing that tells of anything else.
+    Published,
+    /// Everything.
+    All,
+}
+
+/// Which versions a list holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionFilter {
+    /// Drafts.
+    Draft,
+    /// Frozen ones that are not yet published.
+    Publishing,
+    /// Published ones.
+    Published,
+    /// All of them.
+    All,
+}
+
+/// Bytes of a published version, ready to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedFile {
+    /// What the bytes are.
+    pub claim: BlobClaim,
+    /// Where they are stored.
+    pub name: BlobName,
+    /// What they are served as.
+    pub media_type: MediaType,
+    /// When the version was published.
+    pub published_at: Timestamp,
+    /// The artifact it is or belongs to.
+    pub artifact: Artifact,
+    /// The attachment's name, if it is one.
+    pub attachment: Option<AttachmentName>,
+}
+
+/// Reads of the catalog. Each sees one consistent state; lists are in a stable order.
+#[async_trait]
+pub trait CatalogQueries: Send + Sync {
+    /// Checks that the catalog answers and has the schema that this program needs.
+    async fn check(&self) -> Result<(), CatalogError>;
+
+    /// The image of that name, if visible.
+    async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError>;
+    /// Visible images by name.
+    async fn list_images(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, CatalogError>;
+    /// Versions of an image, newest first: published ones by their publication, the others by their making,
+    /// then by id. `None` when the image is not visible.
+    async fn list_versions(
+        &self,
+        image: &ImageName,
+        see: Visibility,
+        filter: VersionFilter,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Version>>, CatalogError>;
+    /// The manifest of a visible version.
+    async fn get_manifest(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+        see: Visibility,
+    ) -> Result<Option<Manifest>, CatalogError>;
+    /// The manifest of the published version that is named or aliased so.
+    async fn get_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<Manifest>, CatalogError>;
+    /// Aliases of a visible image by name. `None` when the image is not visible.
+    async fn list_aliases(
+        &self,
+        image: &ImageName,
+        see: Visibility,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Alias>>, CatalogError>;
+    /// The alias of that name.
+    async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
+
+    /// The trusted blob with that digest; to [`Visibility::Published`] only when a published version refers to it.
+    async fn get_blob(&self, digest: &Digest, see: Visibility) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// The bytes of an artifact of a published version, or of one of its attachments.
+    async fn get_published_file(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+        artifact: ArtifactId,
+        attachment: Option<AttachmentId>,
+    ) -> Result<Option<PublishedFile>, CatalogError>;
+
+    /// The session with that id.
+    async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
+    /// The recorded parts of a session after `after`, ascending, at most `limit`, without their hashes.
+    async fn get_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError>;
+    /// The job with that id.
+    async fn get_job(&self, id: JobId) -> Result<Option<PublishJob>, CatalogError>;
+
+    /// The token with that key, what it is checked against and whom it authenticates.
+    async fn get_credential(&self, key: &TokenKey) -> Result<Option<Credential>, CatalogError>;
+    /// Principals by id, which is the order of their making.
+    async fn list_principals(&self, page: &PageRequest) -> Result<Page<Principal>, CatalogError>;
+    /// The principal with that id.
+    async fn get_principal(&self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
+    /// The tokens of a principal by id, which is the order of their making.
+    async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError>;
+    /// The time on the catalog's clock.
+    async fn catalog_time(&self) -> Result<Timestamp, CatalogError>;
+}

@@ -1,0 +1,492 @@
+//! Upload sessions: from a claim about bytes to a trusted blob.
+//!
+//! `created` → `uploading` → `completed` → `ingesting` → `ready`, with `failed` and `aborted` as the other ends.
+
+use crate::{
+    audit::{AuditAction, Event},
+    digest::{BlobClaim, ByteSize, HashState},
+    ids::{AttemptId, PrincipalId, UploadId},
+    lease::{LeaseKey, LeaseLost, NotClaimable, Queued, Running, WorkerId},
+    names::PartNumber,
+    parts::{Frontier, HashBase, Part, Place},
+    text::{MediaType, ShortText},
+    time::Timestamp,
+    transition::{IllegalTransition, Revision},
+};
+use std::{ops::Deref, time::Duration};
+
+/// How long the ingest of a session is tried again before the session fails.
+pub const INGEST_PATIENCE: Duration = Duration::from_hours(24);
+
+/// How far a session has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadState {
+    /// Nothing was received.
+    Created,
+    /// Parts are being received.
+    Uploading,
+    /// The part list is fixed; the bytes wait to be ingested.
+    Completed(Queued),
+    /// A worker is ingesting the bytes.
+    Ingesting(Running),
+    /// The digest names a trusted blob.
+    Ready,
+    /// The bytes were not what was claimed, or could not be ingested.
+    Failed {
+        /// Why, for the client.
+        reason: String,
+    },
+    /// Given up by the client or expired.
+    Aborted,
+}
+
+impl UploadState {
+    /// The state as clients see it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Uploading => "uploading",
+            Self::Completed(_) => "completed",
+            Self::Ingesting(_) => "ingesting",
+            Self::Ready => "ready",
+            Self::Failed { .. } => "failed",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// The attempt that extends the file of the hashed prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appender {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Which part it sends.
+    pub number: PartNumber,
+}
+
+/// What a catalog stores of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRecord {
+    /// Its identity.
+    pub id: UploadId,
+    /// Who opened it.
+    pub created_by: PrincipalId,
+    /// What the bytes are claimed to be.
+    pub claim: BlobClaim,
+    /// What the client says they are.
+    pub media_type_hint: Option<MediaType>,
+    /// How the client calls them.
+    pub filename_hint: Option<ShortText>,
+    /// How far it has come.
+    pub state: UploadState,
+    /// When it is aborted unless completed before.
+    pub expires_at: Timestamp,
+    /// Bytes in its recorded parts.
+    pub received: ByteSize,
+    /// How many attempts to send a part were begun.
+    pub attempts: i64,
+    /// Who extends the hashed prefix now.
+    pub appender: Option<Appender>,
+    /// How far the parts were hashed as they arrived.
+    pub frontier: Option<Frontier>,
+    /// How far the fixed part list was hashed, once completed.
+    pub hashed: Option<HashState>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Counts its changes.
+    pub revision: Revision,
+}
+
+/// A session; its record can be read but changes only by the transitions below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadSession(UploadRecord);
+
+impl Deref for UploadSession {
+    type Target = UploadRecord;
+
+    fn deref(&self) -> &UploadRecord {
+        &self.0
+    }
+}
+
+/// What a client wants to upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUpload {
+    /// What the bytes are claimed to be.
+    pub claim: BlobClaim,
+    /// What the client says they are.
+    pub media_type_hint: Option<MediaType>,
+    /// How the client calls them.
+    pub filename_hint: Option<ShortText>,
+}
+
+/// Where the bytes of an attempt go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// Directly behind this part, or at the very start.
+    Append(Option<(Place, ByteSize)>),
+    /// Somewhere of their own.
+    Apart,
+}
+
+/// An attempt to send a part, as it was allowed to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its identity, and the part's etag once recorded.
+    pub id: AttemptId,
+    /// The how manieth attempt of the session it is.
+    pub sequence: i64,
+    /// The part it sends.
+    pub number: PartNumber,
+    /// From where its bytes are hashed.
+    pub base: HashBase,
+    /// Where its bytes go.
+    pub placement: Placement,
+    /// The most bytes it may send.
+    pub limit: ByteSize,
+}
+
+/// A part as a client lists it to complete the upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedPart {
+    /// Its number.
+    pub number: PartNumber,
+    /// The etag that was given for it.
+    pub attempt: AttemptId,
+    /// The size that was accepted.
+    pub size: ByteSize,
+}
+
+/// Why a session refuses something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UploadRefusal {
+    /// The state does not allow it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The session passed its time.
+    #[error("the upload session has expired")]
+    Expired,
+    /// The parts would exceed the claimed size.
+    #[error("the parts would exceed the expected size of {expected} bytes")]
+    TooLarge {
+        /// The claimed size.
+        expected: ByteSize,
+    },
+    /// A later attempt at the same part was recorded first.
+    #[error("a newer attempt at this part was accepted already")]
+    Superseded,
+    /// The list does not say what was received.
+    #[error("{0}")]
+    PartList(String),
+}
+
+impl UploadSession {
+    /// Opens a session that waits for bytes until `ttl` has passed without any.
+    pub fn open(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
+        Self::begin(id, by, new, UploadState::Created, now, now.plus(ttl))
+    }
+
+    /// A session for a digest that is a trusted blob of that size already: there is nothing to send.
+    pub fn already_ready(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp) -> (Self, Event) {
+        Self::begin(id, by, new, UploadState::Ready, now, now)
+    }
+
+    fn begin(
+        id: UploadId,
+        by: PrincipalId,
+        new: NewUpload,
+        state: UploadState,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> (Self, Event) {
+        let event = Event::new(AuditAction::UploadCreated, id).with(new.claim.digest);
+        let session = Self(UploadRecord {
+            id,
+            created_by: by,
+            claim: new.claim,
+            media_type_hint: new.media_type_hint,
+            filename_hint: new.filename_hint,
+            state,
+            expires_at,
+            received: ByteSize::ZERO,
+            attempts: 0,
+            appender: None,
+            frontier: None,
+            hashed: None,
+            created_at: now,
+            updated_at: now,
+            revision: Revision::FIRST,
+        });
+        (session, event)
+    }
+
+    /// A session as a catalog stored it.
+    pub const fn restore(record: UploadRecord) -> Self {
+        Self(record)
+    }
+
+    /// Lets an attempt to send part `number` begin. `declared` is its announced size, `current` the part
+    /// recorded under that number, `before` the part recorded under the number before it.
+    #[must_use = "a transition counts once stored"]
+    pub fn begin_attempt(
+        mut self,
+        id: AttemptId,
+        number: PartNumber,
+        declared: Option<u64>,
+        current: Option<&Part>,
+        before: Option<&Part>,
+        now: Timestamp,
+    ) -> Result<(Self, Attempt), UploadRefusal> {
+        self.check_receiving("send a part to", now)?;
+        let limit = self.room_for(current)?;
+        if declared.is_some_and(|size| size > limit.get()) {
+            return Err(self.too_large());
+        }
+        let record = &mut self.0;
+        let next = record.frontier.as_ref().map_or(1, |frontier| frontier.number.get() + 1);
+        let placement = match (&record.appender, &record.frontier) {
+            (None, frontier) if number.get() == next => {
+                Placement::Append(frontier.as_ref().map(|frontier| (frontier.place.clone(), frontier.size)))
+            }
+            _ => Placement::Apart,
+        };
+        let may_append = record.appender.as_ref().is_none_or(|appender| appender.number == number);
+        if number.get() == next && may_append {
+            record.appender = Some(Appender { attempt: id, number });
+        }
+        record.attempts += 1;
+        let base = HashBase::of(number, before, record.frontier.as_ref());
+        let attempt = Attempt { id, sequence: record.attempts, number, base, placement, limit };
+        Ok((self, attempt))
+    }
+
+    /// Records what an attempt received and made durable.
+    #[must_use = "a transition counts once stored"]
+    pub fn record_part(
+        mut self,
+        attempt: &Attempt,
+        part: &Part,
+        current: Option<&Part>,
+        before: Option<&Part>,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<Self, UploadRefusal> {
+        self.check_receiving("send a part to", now)?;
+        if current.is_some_and(|current| current.sequence > attempt.sequence) {
+            return Err(UploadRefusal::Superseded);
+        }
+        let room = self.room_for(current)?;
+        let left = room.get().checked_sub(part.size.get()).ok_or_else(|| self.too_large())?;
+        self = self.release_appender(attempt.id);
+        let record = &mut self.0;
+        record.received = ByteSize::try_from(record.claim.size.get() - left).unwrap_or(record.claim.size);
+        record.frontier = Frontier::advance(record.frontier.take(), part, &attempt.base, before);
+        record.state = UploadState::Uploading;
+        record.expires_at = now.plus(ttl);
+        record.updated_at = now;
+        Ok(self)
+    }
+
+    /// Notes that `attempt` sends no more bytes.
+    #[must_use = "a transition counts once stored"]
+    pub fn release_appender(mut self, attempt: AttemptId) -> Self {
+        self.0.appender = self.0.appender.filter(|appender| appender.attempt != attempt);
+        self
+    }
+
+    /// Fixes the part list, so that the bytes can be ingested. `recorded` is every recorded part, ascending.
+    #[must_use = "a transition counts once stored"]
+    pub fn complete(
+        mut self,
+        listed: &[ListedPart],
+        recorded: &[Part],
+        now: Timestamp,
+    ) -> Result<(Self, Event), UploadRefusal> {
+        self.check_receiving("complete", now)?;
+        check_list(listed, recorded, self.claim.size)?;
+        self.0.hashed = self.0.frontier.as_ref().map(|frontier| frontier.hash.clone());
+        let event = Event::new(AuditAction::UploadCompleted, self.id).with(self.claim.digest);
+        Ok((self.into_state(UploadState::Completed(Queued::fresh(now)), now), event))
+    }
+
+    /// Gives the session up for the client. An aborted one stays so, without an event.
+    #[must_use = "a transition counts once stored"]
+    pub fn abort(self, now: Timestamp) -> Result<(Self, Option<Event>), IllegalTransition> {
+        match self.state {
+            UploadState::Created | UploadState::Uploading => {
+                let event = Event::new(AuditAction::UploadAborted, self.id);
+                Ok((self.into_state(UploadState::Aborted, now), Some(event)))
+            }
+            UploadState::Aborted => Ok((self, None)),
+            UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready | UploadState::Failed { .. } => {
+                Err(self.illegal("abort"))
+            }
+        }
+    }
+
+    /// Gives the session up once its time has passed.
+    #[must_use = "a transition counts once stored"]
+    pub fn expire(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+        match self.state {
+            UploadState::Created | UploadState::Uploading if self.expires_at <= now => {
+                let event = Event::new(AuditAction::UploadExpired, self.id);
+                Ok((self.into_state(UploadState::Aborted, now), event))
+            }
+            UploadState::Created
+            | UploadState::Uploading
+            | UploadState::Completed(_)
+            | UploadState::Ingesting(_)
+            | UploadState::Ready
+            | UploadState::Failed { .. }
+            | UploadState::Aborted => Err(self.illegal("expire")),
+        }
+    }
+
+    /// Gives the ingest to `owner` for `term`.
+    #[must_use = "a transition counts once stored"]
+    pub fn claim_ingest(
+        self,
+        owner: &WorkerId,
+        now: Timestamp,
+        term: Duration,
+    ) -> Result<(Self, LeaseKey), NotClaimable> {
+        let running = match &self.state {
+            UploadState::Completed(queued) => queued.clone().claim(owner, now, term)?,
+            UploadState::Ingesting(running) => running.clone().reclaim(owner, now, term)?,
+            UploadState::Created
+            | UploadState::Uploading
+            | UploadState::Ready
+            | UploadState::Failed { .. }
+            | UploadState::Aborted => return Err(NotClaimable),
+        };
+        let key = running.key.clone();
+        Ok((self.into_state(UploadState::Ingesting(running), now), key))
+    }
+
+    /// Holds the ingest for another `term`, noting how far the bytes were hashed.
+    #[must_use = "a transition counts once stored"]
+    pub fn renew_ingest(
+        mut self,
+        key: &LeaseKey,
+        hashed: Option<HashState>,
+        now: Timestamp,
+        term: Duration,
+    ) -> Result<Self, LeaseLost> {
+        let running = self.held(key)?.renew(key, now, term)?;
+        if hashed.is_some() {
+            self.0.hashed = hashed;
+        }
+        self.0.state = UploadState::Ingesting(running);
+        Ok(self)
+    }
+
+    /// The bytes are what was claimed, and a trusted blob holds them.
+    #[must_use = "a transition counts once stored"]
+    pub fn finish_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
+        self.held(key)?.check(key)?;
+        let event = Event::new(AuditAction::UploadReady, self.id).with(self.claim.digest);
+        Ok((self.into_state(UploadState::Ready, now), event))
+    }
+
+    /// The bytes are not what was claimed, or are gone: the client must begin again.
+    #[must_use = "a transition counts once stored"]
+    pub fn reject(self, key: &LeaseKey, reason: String, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
+        self.held(key)?.check(key)?;
+        Ok(self.failed(reason, now))
+    }
+
+    /// The store or the catalog failed: the ingest is tried again after `delay`, until
+    /// [`INGEST_PATIENCE`] has run out since the upload was completed.
+    #[must_use = "a transition counts once stored"]
+    pub fn postpone_ingest(
+        self,
+        key: &LeaseKey,
+        delay: Duration,
+        now: Timestamp,
+    ) -> Result<(Self, Option<Event>), LeaseLost> {
+        let queued = self.held(key)?.release(key, now.plus(delay))?;
+        if now.since(queued.since) >= INGEST_PATIENCE {
+            let (session, event) = self.failed("the storage could not be reached for 24 hours".to_owned(), now);
+            return Ok((session, Some(event)));
+        }
+        Ok((self.into_state(UploadState::Completed(queued), now), None))
+    }
+
+    fn failed(self, reason: String, now: Timestamp) -> (Self, Event) {
+        let event = Event::new(AuditAction::UploadFailed, self.id).with(&reason);
+        (self.into_state(UploadState::Failed { reason }, now), event)
+    }
+
+    fn held(&self, key: &LeaseKey) -> Result<Running, LeaseLost> {
+        match &self.state {
+            UploadState::Ingesting(running) => running.check(key).map(|()| running.clone()),
+            UploadState::Created
+            | UploadState::Uploading
+            | UploadState::Completed(_)
+            | UploadState::Ready
+            | UploadState::Failed { .. }
+            | UploadState::Aborted => Err(LeaseLost),
+        }
+    }
+
+    fn check_receiving(&self, action: &'static str, now: Timestamp) -> Result<(), UploadRefusal> {
+        match self.state {
+            UploadState::Created | UploadState::Uploading if self.expires_at <= now => Err(UploadRefusal::Expired),
+            UploadState::Created | UploadState::Uploading => Ok(()),
+            UploadState::Completed(_)
+            | UploadState::Ingesting(_)
+            | UploadState::Ready
+            | UploadState::Failed { .. }
+            | UploadState::Aborted => Err(self.illegal(action).into()),
+        }
+    }
+
+    /// How many bytes may stand where `current` stands now.
+    fn room_for(&self, current: Option<&Part>) -> Result<ByteSize, UploadRefusal> {
+        let others = self.received.get().saturating_sub(current.map_or(0, |part| part.size.get()));
+        let room = self.claim.size.get().checked_sub(others).ok_or_else(|| self.too_large())?;
+        ByteSize::try_from(room).map_err(|_| self.too_large())
+    }
+
+    fn too_large(&self) -> UploadRefusal {
+        UploadRefusal::TooLarge { expected: self.claim.size }
+    }
+
+    fn into_state(mut self, state: UploadState, now: Timestamp) -> Self {
+        self.0.state = state;
+        self.0.updated_at = now;
+        self
+    }
+
+    fn illegal(&self, action: &'static str) -> IllegalTransition {
+        IllegalTransition { action, subject: "an upload session", state: self.state.name() }
+    }
+}
+
+/// Ascending numbers, each recorded with that etag and size, in all the claimed size. Recorded parts may be left
+/// out only if they are empty, since no others fit.
+fn check_list(listed: &[ListedPart], recorded: &[Part], expected: ByteSize) -> Result<(), UploadRefusal> {
+    let refuse = |why: String| Err(UploadRefusal::PartList(why));
+    if let Some(pair) = listed.windows(2).find(|pair| pair[0].number >= pair[1].number) {
+        return refuse(format!("part {} does not come after part {}", pair[1].number, pair[0].number));
+    }
+    let mut total: u64 = 0;
+    for part in listed {
+        let Ok(at) = recorded.binary_search_by_key(&part.number, |recorded| recorded.number) else {
+            return refuse(format!("part {} was not received", part.number));
+        };
+        if recorded[at].attempt != part.attempt {
+            return refuse(format!("part {} has another etag: it was sent again", part.number));
+        }
+        if recorded[at].size != part.size {
+            return refuse(format!("part {} has {} bytes, not {}", part.number, recorded[at].size, part.size));
+        }
+        total = total.saturating_add(part.size.get());
+    }
+    if total != expected.get() {
+        return refuse(format!("the parts have {total} bytes in all, not the expected {expected}"));
+    }
+    Ok(())
+}

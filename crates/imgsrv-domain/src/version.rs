@@ -1,0 +1,170 @@
+//! Versions of an image: drafts that are edited, frozen, and published for ever.
+
+use crate::{
+    audit::{AuditAction, Event},
+    ids::{ImageId, VersionId},
+    names::{ImageName, VersionName},
+    time::Timestamp,
+    transition::{IllegalTransition, Revision},
+};
+use std::ops::Deref;
+
+/// How far a version has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionState {
+    /// Its manifest may change.
+    Draft,
+    /// Frozen while its publish job runs.
+    Publishing,
+    /// Immutable for ever.
+    Published {
+        /// When that became true.
+        at: Timestamp,
+    },
+}
+
+impl VersionState {
+    /// The state as clients see it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Publishing => "publishing",
+            Self::Published { .. } => "published",
+        }
+    }
+
+    /// When the version was published, if it was.
+    pub const fn published_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Draft | Self::Publishing => None,
+            Self::Published { at } => Some(*at),
+        }
+    }
+}
+
+/// What a catalog stores of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRecord {
+    /// Its identity.
+    pub id: VersionId,
+    /// Its image.
+    pub image_id: ImageId,
+    /// The name of that image.
+    pub image: ImageName,
+    /// Its name, unique in the image together with the aliases.
+    pub name: VersionName,
+    /// How far it has come.
+    pub state: VersionState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Counts its changes, those of its manifest included.
+    pub revision: Revision,
+}
+
+/// A version; its record can be read but changes only by the transitions below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(VersionRecord);
+
+impl Deref for Version {
+    type Target = VersionRecord;
+
+    fn deref(&self) -> &VersionRecord {
+        &self.0
+    }
+}
+
+impl Version {
+    /// A new draft.
+    pub fn draft(
+        id: VersionId,
+        image_id: ImageId,
+        image: ImageName,
+        name: VersionName,
+        now: Timestamp,
+    ) -> (Self, Event) {
+        let version = Self(VersionRecord {
+            id,
+            image_id,
+            image,
+            name,
+            state: VersionState::Draft,
+            created_at: now,
+            updated_at: now,
+            revision: Revision::FIRST,
+        });
+        let event = version.event(AuditAction::VersionCreated);
+        (version, event)
+    }
+
+    /// A version as a catalog stored it.
+    pub const fn restore(record: VersionRecord) -> Self {
+        Self(record)
+    }
+
+    /// `image/version`, as people write it.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.image, self.name)
+    }
+
+    /// Notes a change of the draft's manifest.
+    #[must_use = "a transition counts once stored"]
+    pub fn edit(self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        match self.0.state {
+            VersionState::Draft => Ok(Self(VersionRecord { updated_at: now, ..self.0 })),
+            VersionState::Publishing | VersionState::Published { .. } => Err(self.illegal("edit")),
+        }
+    }
+
+    /// Checks that the version may be deleted: only a draft may.
+    pub fn delete(&self) -> Result<Event, IllegalTransition> {
+        match self.0.state {
+            VersionState::Draft => Ok(self.event(AuditAction::VersionDeleted)),
+            VersionState::Publishing | VersionState::Published { .. } => Err(self.illegal("delete")),
+        }
+    }
+
+    /// Freezes a draft for its publish job.
+    #[must_use = "a transition counts once stored"]
+    pub fn freeze(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+        match self.0.state {
+            VersionState::Draft => Ok(self.into_state(VersionState::Publishing, now, AuditAction::PublishRequested)),
+            VersionState::Publishing | VersionState::Published { .. } => Err(self.illegal("publish")),
+        }
+    }
+
+    /// Publishes a frozen version; nothing follows.
+    #[must_use = "a transition counts once stored"]
+    pub fn publish(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+        match self.0.state {
+            VersionState::Publishing => {
+                Ok(self.into_state(VersionState::Published { at: now }, now, AuditAction::VersionPublished))
+            }
+            VersionState::Draft | VersionState::Published { .. } => Err(self.illegal("finish publishing")),
+        }
+    }
+
+    /// Makes a frozen version a draft again, because its job was abandoned.
+    #[must_use = "a transition counts once stored"]
+    pub fn reopen(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+        match self.0.state {
+            VersionState::Publishing => Ok(self.into_state(VersionState::Draft, now, AuditAction::VersionReopened)),
+            VersionState::Draft | VersionState::Published { .. } => Err(self.illegal("reopen")),
+        }
+    }
+
+    fn into_state(self, state: VersionState, now: Timestamp, action: AuditAction) -> (Self, Event) {
+        let version = Self(VersionRecord { state, updated_at: now, ..self.0 });
+        let event = version.event(action);
+        (version, event)
+    }
+
+    fn event(&self, action: AuditAction) -> Event {
+        Event::new(action, self.path())
+    }
+
+    fn illegal(&self, action: &'static str) -> IllegalTransition {
+        IllegalTransition { action, subject: "a version", state: self.0.state.name() }
+    }
+}

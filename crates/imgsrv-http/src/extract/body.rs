@@ -1,0 +1,110 @@
+//! Request bodies: strict JSON, and the bytes of a part.
+
+use crate::problem::{Code, Problem};
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::StreamExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use imgsrv_app::PartBody;
+use imgsrv_domain::{digest::Digest, ports::BodyError};
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use tower_http::timeout::TimeoutError;
+
+/// The most bytes a JSON body may have.
+const MAX_JSON_BYTES: usize = 1 << 20;
+
+/// One JSON value of a known shape: at most 1 MiB, nothing after it, no unknown fields.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(Code::UnsupportedMediaType).detail("send application/json"));
+        }
+        let too_large = || Problem::new(Code::BodyTooLarge).detail("a JSON body may have at most 1 MiB");
+        if declared(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
+            return Err(too_large());
+        }
+        let collected = Limited::new(request.into_body(), MAX_JSON_BYTES).collect().await;
+        let bytes = match collected {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Err(error) if caused_by::<TimeoutError>(&*error) => return Err(Problem::new(Code::RequestTimeout)),
+            Err(_) => return Err(Problem::new(Code::BodyIncomplete)),
+        };
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let field = error.path().to_string();
+            let reason = error.into_inner();
+            if field == "." {
+                Problem::new(Code::InvalidJson).detail(reason)
+            } else {
+                Problem::new(Code::InvalidJson).field(field, reason)
+            }
+        })?;
+        deserializer
+            .end()
+            .map_err(|_| Problem::new(Code::InvalidJson).detail("the body has more than one JSON value"))?;
+        Ok(Self(value))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<E>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The bytes of a part, with what the headers say of them.
+pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Problem> {
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Problem::new(Code::ContentEncoding));
+    }
+    let checksum = match headers.get("content-digest") {
+        Some(value) => content_digest(value.to_str().unwrap_or_default())?,
+        None => None,
+    };
+    let frames = body.into_data_stream().map(|frame| {
+        frame.map_err(|error| if caused_by::<TimeoutError>(&error) { BodyError::TooSlow } else { BodyError::Cut })
+    });
+    Ok(PartBody { declared: declared(headers), checksum, bytes: frames.boxed() })
+}
+
+/// The SHA-256 of a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, perhaps among others.
+fn content_digest(header: &str) -> Result<Option<Digest>, Problem> {
+    let invalid = || Problem::new(Code::InvalidRequest).field("Content-Digest", "must be sha-256=:<base64>:");
+    for member in header.split(',') {
+        let (algorithm, value) = member.trim().split_once('=').ok_or_else(invalid)?;
+        if algorithm.eq_ignore_ascii_case("sha-256") {
+            let encoded = value.strip_prefix(':').and_then(|value| value.strip_suffix(':')).ok_or_else(invalid)?;
+            let bytes = STANDARD.decode(encoded).map_err(|_| invalid())?;
+            return Ok(Some(Digest::new(bytes.try_into().map_err(|_| invalid())?)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,73 @@
+//! The caller: anonymous or authenticated by a bearer token, and proofs of what they may do.
+
+use crate::{
+    layers::{PeerAddress, RequestId},
+    problem::{Code, Problem},
+    state::AppState,
+};
+use axum::{
+    extract::FromRequestParts,
+    http::{header, request::Parts},
+};
+use imgsrv_app::{Caller, Manager, RequestContext, Writer};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Anybody; but a bearer that is not valid is refused even where none is needed.
+pub(crate) struct MaybeCaller(pub(crate) Caller);
+
+/// Somebody who may change content.
+pub(crate) struct WriterOnly(pub(crate) Writer);
+
+/// Somebody who may manage authentication.
+pub(crate) struct ManagerOnly(pub(crate) Manager);
+
+impl FromRequestParts<AppState> for MaybeCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
+        let context = RequestContext {
+            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+            address: peer.map(|peer| peer.to_string()),
+        };
+        let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let Some(header) = headers.next() else { return Ok(Self(Caller::anonymous(context))) };
+        let single = headers.next().is_none();
+        let bearer = header.to_str().ok().filter(|_| single).and_then(bearer);
+        if let Some(bearer) = bearer
+            && let Some(caller) = state.services.auth().authenticate(bearer, context).await?
+        {
+            return Ok(Self(caller));
+        }
+        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let now = state.services.adapters().clock.now();
+        match state.failures.failed(peer, now) {
+            Some(wait) => Err(Problem::new(Code::TooManyFailures).retry_after(wait)),
+            None => Err(Problem::new(Code::InvalidBearer)),
+        }
+    }
+}
+
+/// The token of `Bearer <token>` (RFC 6750, section 2.1); the scheme's case does not matter.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}
+
+impl FromRequestParts<AppState> for WriterOnly {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let MaybeCaller(caller) = MaybeCaller::from_request_parts(parts, state).await?;
+        Ok(Self(caller.writer()?))
+    }
+}
+
+impl FromRequestParts<AppState> for ManagerOnly {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let MaybeCaller(caller) = MaybeCaller::from_request_parts(parts, state).await?;
+        Ok(Self(caller.manager()?))
+    }
+}

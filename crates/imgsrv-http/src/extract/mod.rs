@@ -1,0 +1,16 @@
+//! Extractors: each answers with a problem of its own, in the order caller, path, query, body.
+
+mod body;
+mod caller;
+mod fields;
+mod path;
+mod query;
+
+pub(crate) use body::{JsonBody, part_body};
+pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly};
+pub(crate) use fields::Fields;
+pub(crate) use path::{
+    AliasPath, ArtifactPath, AttachmentPath, BlobPath, ImagePath, JobPath, PartPath, PrincipalPath, RefPath, RolePath,
+    TokenPath, UploadPath, VersionPath,
+};
+pub(crate) use query::{ImagesQuery, PageQuery, VersionsQuery};

@@ -1,0 +1,152 @@
+//! Path segments, parsed into the domain's names and ids. One that does not fit its pattern is 400.
+
+use crate::problem::{Code, Problem};
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::request::Parts,
+};
+use imgsrv_domain::{
+    auth::Role,
+    digest::Digest,
+    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId},
+    names::{AliasName, ImageName, PartNumber, RefName, VersionName},
+};
+use std::{fmt::Display, str::FromStr};
+use utoipa::{
+    IntoParams,
+    openapi::{
+        ObjectBuilder, Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::{KnownFormat, SchemaFormat, Type},
+    },
+};
+
+/// How a segment is described.
+trait Segment {
+    fn schema() -> ObjectBuilder;
+}
+
+macro_rules! segments {
+    ($($type:ty => $schema:expr),* $(,)?) => {$(
+        impl Segment for $type {
+            fn schema() -> ObjectBuilder {
+                $schema
+            }
+        }
+    )*};
+}
+
+fn pattern(pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
+}
+
+fn uuid() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("uuid".to_owned())))
+}
+
+fn part_number() -> ObjectBuilder {
+    let format = SchemaFormat::KnownFormat(KnownFormat::Int32);
+    ObjectBuilder::new().schema_type(Type::Integer).format(Some(format)).minimum(Some(1)).maximum(Some(PartNumber::MAX))
+}
+
+segments! {
+    ImageName => pattern(ImageName::PATTERN),
+    VersionName => pattern(VersionName::PATTERN),
+    AliasName => pattern(AliasName::PATTERN),
+    RefName => pattern(RefName::PATTERN),
+    Digest => pattern("^sha256:[0-9a-f]{64}$"),
+    PartNumber => part_number(),
+    Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$"),
+    ArtifactId => uuid(),
+    AttachmentId => uuid(),
+    JobId => uuid(),
+    PrincipalId => uuid(),
+    TokenId => uuid(),
+    UploadId => uuid(),
+}
+
+fn parameter<T: Segment>(name: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(T::schema()))
+        .build()
+}
+
+/// The segments of a path by name, decoded.
+struct Segments(Vec<(String, String)>);
+
+impl Segments {
+    async fn of(parts: &mut Parts) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, &()).await;
+        let params = params.map_err(|_| Problem::new(Code::InvalidRequest).detail("the path is not valid UTF-8"))?;
+        Ok(Self(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
+    }
+
+    fn parse<T: FromStr>(&self, name: &str) -> Result<T, Problem>
+    where
+        T::Err: Display,
+    {
+        let value = self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
+        value.parse().map_err(|why| Problem::new(Code::InvalidRequest).field(name, why))
+    }
+}
+
+macro_rules! paths {
+    ($($(#[$doc:meta])* $path:ident { $($field:ident: $type:ty),* $(,)? })*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $path {
+            $(pub(crate) $field: $type),*
+        }
+
+        impl<S: Send + Sync> FromRequestParts<S> for $path {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+                let segments = Segments::of(parts).await?;
+                Ok(Self { $($field: segments.parse(stringify!($field).trim_start_matches("r#"))?),* })
+            }
+        }
+
+        impl IntoParams for $path {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                vec![$(parameter::<$type>(stringify!($field).trim_start_matches("r#"))),*]
+            }
+        }
+    )*};
+}
+
+paths! {
+    /// An image.
+    ImagePath { name: ImageName }
+    /// A version of an image.
+    VersionPath { name: ImageName, version: VersionName }
+    /// An artifact of a version.
+    ArtifactPath { name: ImageName, version: VersionName, artifact_id: ArtifactId }
+    /// An attachment of an artifact.
+    AttachmentPath {
+        name: ImageName,
+        version: VersionName,
+        artifact_id: ArtifactId,
+        attachment_id: AttachmentId,
+    }
+    /// An alias of an image.
+    AliasPath { name: ImageName, alias: AliasName }
+    /// A version or an alias of an image.
+    RefPath { name: ImageName, r#ref: RefName }
+    /// A blob.
+    BlobPath { digest: Digest }
+    /// An upload session.
+    UploadPath { upload_id: UploadId }
+    /// A part of an upload session.
+    PartPath { upload_id: UploadId, part_number: PartNumber }
+    /// A publish job.
+    JobPath { job_id: JobId }
+    /// A principal.
+    PrincipalPath { principal_id: PrincipalId }
+    /// A role of a principal.
+    RolePath { principal_id: PrincipalId, role_id: Role }
+    /// An API token.
+    TokenPath { token_id: TokenId }
+}

@@ -1,0 +1,159 @@
+//! What every request passes through: its id, its log line, its problems, and the headers of every answer.
+
+use crate::{
+    conditional::any_tag,
+    problem::{Code, Problem},
+    state::AppState,
+};
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody},
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use http_body_util::BodyExt;
+use imgsrv_domain::digest::Digest;
+use sha2::{Digest as _, Sha256};
+use std::{any::Any, net::IpAddr, time::Instant};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutBody};
+
+/// The client's address, as the listener saw it; put into the request by the server.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub IpAddr);
+
+/// The request's id.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The most bytes in all header names and values of a request.
+const MAX_HEADER_BYTES: usize = 32 << 10;
+/// The most header fields of a request.
+const MAX_HEADERS: usize = 100;
+/// JSON answers up to this size get an entity tag.
+const MAX_TAGGED_BYTES: u64 = 8 << 20;
+
+/// Wraps the routes in the layers, outermost last.
+pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
+    routes
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(state.clone(), identify))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text.unwrap_or("unknown"), "a handler panicked");
+    Problem::new(Code::Internal).into_response()
+}
+
+/// Gives the request its id, and logs it when it is answered.
+async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let sent = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_sane(id));
+    let id = sent.map_or_else(|| state.services.adapters().ids.next().to_string(), str::to_owned);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let idle = state.settings.body_idle_timeout;
+    let request = request.map(|body| Body::new(TimeoutBody::new(idle, body)));
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::try_from(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let status = response.status().as_u16();
+    tracing::info!(
+        request.id = id,
+        http.method = %method,
+        http.path = ?path,
+        http.status = status,
+        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request"
+    );
+    response
+}
+
+fn is_sane(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-/+=".contains(&b))
+}
+
+/// Refuses oversized headers, renders problems, and sets the headers that every answer of a kind has.
+async fn finish(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    let anonymous = !request.headers().contains_key(header::AUTHORIZATION);
+    let read = request.method() == Method::GET || request.method() == Method::HEAD;
+    let is_head = request.method() == Method::HEAD;
+    let conditions = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let documents = request.extensions().get::<MatchedPath>().is_none_or(|path| path.as_str().starts_with("/v1/"));
+    let mut response = match too_large(request.headers()) {
+        true => Problem::new(Code::HeadersTooLarge).into_response(),
+        false => next.run(request).await,
+    };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        response = render(response, id.as_deref(), is_head);
+    } else if read && is_json(response.headers()) {
+        response = tag(response, conditions, documents).await;
+    }
+    let headers = response.headers_mut();
+    if read && anonymous {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Content-Disposition, Content-Range, ETag, Link, Repr-Digest, X-Request-Id"),
+        );
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn too_large(headers: &HeaderMap) -> bool {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES
+}
+
+/// Every error becomes a problem document; headers such as `Allow` stay.
+fn render(response: Response, id: Option<&str>, is_head: bool) -> Response {
+    let problem = response.extensions().get::<Problem>().cloned();
+    let problem = problem.unwrap_or_else(|| Problem::of_status(response.status()));
+    let body = serde_json::to_vec(&problem.body(id)).unwrap_or_default();
+    let (mut parts, _) = response.into_parts();
+    parts.status = problem.code.status();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Response::from_parts(parts, if is_head { Body::empty() } else { Body::from(body) })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+/// Gives a JSON document its entity tag, unless it has one, and answers 304 to a client that holds it.
+async fn tag(response: Response, conditions: Option<HeaderValue>, is_catalog: bool) -> Response {
+    if response.body().size_hint().exact().is_none_or(|size| size > MAX_TAGGED_BYTES) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = body.collect().await.map_or_else(|_| Bytes::new(), |collected| collected.to_bytes());
+    if is_catalog {
+        parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        parts.headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
+    }
+    if !parts.headers.contains_key(header::ETAG) {
+        let digest = Digest::new(Sha256::digest(&bytes).into()).hex();
+        if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", &digest[..32])) {
+            parts.headers.insert(header::ETAG, etag);
+        }
+    }
+    let held = HeaderMap::from_iter(conditions.map(|value| (header::IF_NONE_MATCH, value)));
+    let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+    if any_tag(&held, header::IF_NONE_MATCH, |tag| tag == etag) {
+        parts.status = StatusCode::NOT_MODIFIED;
+        parts.headers.remove(header::CONTENT_TYPE);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}

@@ -1,0 +1,18 @@
+//! The HTTP API: it parses a request, calls one use case and renders the answer.
+//!
+//! Every error on every route is a problem document (RFC 9457). Routes and their description in OpenAPI
+//! are one thing, so `openapi/v1.yaml` cannot tell of anything that is not served.
+
+mod bytes;
+mod conditional;
+mod extract;
+mod failures;
+mod layers;
+mod problem;
+mod render;
+mod routes;
+mod state;
+
+pub use layers::PeerAddress;
+pub use routes::{openapi, router};
+pub use state::{AppState, HttpSettings};

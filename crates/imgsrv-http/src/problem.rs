@@ -1,0 +1,326 @@
+//! Problems: the one table of what can go wrong on the wire, and what each failure of a use case becomes.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
+use imgsrv_app::{Denied, Existing, UseCaseError};
+use imgsrv_domain::{
+    ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
+    upload::UploadRefusal,
+};
+use std::time::Duration;
+
+macro_rules! codes {
+    ($($code:ident = $name:literal, $status:ident, $title:literal;)*) => {
+        /// A kind of problem. Its URN, status and title never change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Code { $($code),* }
+
+        impl Code {
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$code),*];
+
+            const fn name(self) -> &'static str {
+                match self { $(Self::$code => $name),* }
+            }
+
+            pub(crate) const fn status(self) -> StatusCode {
+                match self { $(Self::$code => StatusCode::$status),* }
+            }
+
+            const fn title(self) -> &'static str {
+                match self { $(Self::$code => $title),* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest = "invalid-request", BAD_REQUEST, "The request is not valid";
+    InvalidJson = "invalid-json", BAD_REQUEST, "The body is not the expected JSON";
+    InvalidCursor = "invalid-cursor", BAD_REQUEST, "The cursor does not belong to this list";
+    BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body was cut off";
+    DigestMismatch = "digest-mismatch", BAD_REQUEST, "The body does not have the digest sent with it";
+    PartListMismatch = "part-list-mismatch", BAD_REQUEST, "The part list does not match what was received";
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, "A bearer token is needed";
+    InvalidBearer = "invalid-bearer", UNAUTHORIZED, "The bearer token is not valid";
+    Forbidden = "forbidden", FORBIDDEN, "The caller lacks the permission";
+    NotFound = "not-found", NOT_FOUND, "There is nothing here";
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request came too slowly";
+    NameTaken = "name-taken", CONFLICT, "The name is taken";
+    DigestSizeConflict = "digest-size-conflict", CONFLICT, "The digest is a trusted blob of another size";
+    VersionNotDraft = "version-not-draft", PRECONDITION_FAILED, "The version is not a draft";
+    VersionNotPublishable = "version-not-publishable", PRECONDITION_FAILED, "The version cannot be published as it stands";
+    VersionNotPublished = "version-not-published", PRECONDITION_FAILED, "The version is not published";
+    UploadState = "upload-state", PRECONDITION_FAILED, "The upload session is in the wrong state";
+    UploadExpired = "upload-expired", PRECONDITION_FAILED, "The upload session has expired";
+    PartSuperseded = "part-superseded", PRECONDITION_FAILED, "A newer attempt at this part was accepted";
+    JobState = "publish-job-state", PRECONDITION_FAILED, "The publish job is in the wrong state";
+    ImageInUse = "image-in-use", PRECONDITION_FAILED, "The image has versions";
+    PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "A precondition of the request does not hold";
+    BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
+    UploadTooLarge = "upload-too-large", PAYLOAD_TOO_LARGE, "The upload is too large";
+    ManifestFull = "manifest-full", PAYLOAD_TOO_LARGE, "The manifest is full";
+    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
+    ContentEncoding = "content-encoding", UNSUPPORTED_MEDIA_TYPE, "Parts are sent as they are, without a content encoding";
+    RangeNotSatisfiable = "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The range cannot be served";
+    TooManyFailures = "too-many-failures", TOO_MANY_REQUESTS, "Too many bearer tokens from this address failed";
+    HeadersTooLarge = "headers-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too large";
+    Internal = "internal", INTERNAL_SERVER_ERROR, "The server failed";
+    BlobDamaged = "blob-damaged", INTERNAL_SERVER_ERROR, "The stored bytes are damaged and are not served";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A service that this needs is down";
+    StorageFull = "storage-full", INSUFFICIENT_STORAGE, "There is no room for more bytes";
+}
+
+/// A problem to be answered. The outermost layer adds the request's id and renders it.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    detail: Option<String>,
+    errors: Vec<FieldError>,
+    existing: Option<ExistingResource>,
+    retry_after: Option<Duration>,
+    pub(crate) content_range: Option<u64>,
+}
+
+impl Problem {
+    pub(crate) const fn new(code: Code) -> Self {
+        Self { code, detail: None, errors: Vec::new(), existing: None, retry_after: None, content_range: None }
+    }
+
+    pub(crate) fn detail(mut self, detail: impl ToString) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    pub(crate) fn field(self, field: impl Into<String>, reason: impl ToString) -> Self {
+        self.fields(vec![FieldError { field: field.into(), reason: reason.to_string() }])
+    }
+
+    pub(crate) fn fields(mut self, errors: Vec<FieldError>) -> Self {
+        if let [FieldError { field, reason }] = errors.as_slice() {
+            self.detail = Some(format!("{field}: {reason}"));
+        }
+        self.errors = errors;
+        self
+    }
+
+    pub(crate) const fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The problem that an error without a document of its own becomes.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let code = match status {
+            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+            StatusCode::FORBIDDEN => Code::Forbidden,
+            StatusCode::NOT_FOUND => Code::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+            StatusCode::REQUEST_TIMEOUT => Code::RequestTimeout,
+            StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+            status if status.is_client_error() => Code::InvalidRequest,
+            _ => Code::Internal,
+        };
+        Self::new(code)
+    }
+
+    /// The document.
+    pub(crate) fn body(&self, request_id: Option<&str>) -> ProblemBody {
+        ProblemBody {
+            r#type: format!("urn:imgsrv:problem:{}", self.code.name()),
+            title: self.code.title().to_owned(),
+            status: self.code.status().as_u16(),
+            detail: self.detail.clone(),
+            instance: request_id.map(str::to_owned),
+            errors: self.errors.clone(),
+            existing: self.existing.clone(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        let headers = response.headers_mut();
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            let challenge = match self.code {
+                Code::InvalidBearer => "Bearer error=\"invalid_token\"",
+                _ => "Bearer",
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(delay) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, delay.as_secs().max(1).into());
+        }
+        if let Some(Ok(range)) = self.content_range.map(|size| HeaderValue::try_from(format!("bytes */{size}"))) {
+            headers.insert(header::CONTENT_RANGE, range);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Answers that a service underneath is down, and logs why.
+fn unavailable(what: &'static str, error: &dyn std::error::Error) -> Problem {
+    log(what, error);
+    Problem::new(Code::Unavailable).detail(format!("the {what} cannot be reached")).retry_after(Duration::from_secs(5))
+}
+
+fn internal(what: &'static str, error: &dyn std::error::Error) -> Problem {
+    log(what, error);
+    Problem::new(Code::Internal)
+}
+
+/// Logs a failure with its causes, once, at the boundary.
+fn log(what: &'static str, error: &dyn std::error::Error) {
+    let mut causes = String::new();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        causes = format!("{causes}: {source}");
+        cause = source.source();
+    }
+    tracing::error!("{what} failed: {error}{causes}");
+}
+
+impl From<CatalogError> for Problem {
+    fn from(error: CatalogError) -> Self {
+        match &error {
+            CatalogError::InvalidCursor => Self::new(Code::InvalidCursor),
+            CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
+            CatalogError::Conflict(_) | CatalogError::Backend(_) => internal("catalog", &error),
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        match &error {
+            BlobError::Damaged => Self::new(Code::BlobDamaged),
+            BlobError::Full(_) => {
+                log("blob store", &error);
+                Self::new(Code::StorageFull).detail("the blob store is full; nothing was kept of this request")
+            }
+            BlobError::Unavailable(_) => unavailable("blob store", &error),
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Unauthenticated => Code::Unauthenticated,
+            Denied::Forbidden(_) => Code::Forbidden,
+        };
+        Self::new(code).detail(denied)
+    }
+}
+
+impl From<UploadRefusal> for Problem {
+    fn from(refusal: UploadRefusal) -> Self {
+        let code = match &refusal {
+            UploadRefusal::Illegal(_) => Code::UploadState,
+            UploadRefusal::Expired => Code::UploadExpired,
+            UploadRefusal::TooLarge { .. } => Code::UploadTooLarge,
+            UploadRefusal::Superseded => Code::PartSuperseded,
+            UploadRefusal::PartList(_) => Code::PartListMismatch,
+        };
+        Self::new(code).detail(refusal)
+    }
+}
+
+impl From<StageError> for Problem {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Body(BodyError::Cut) => Self::new(Code::BodyIncomplete),
+            StageError::Body(BodyError::TooSlow) => Self::new(Code::RequestTimeout),
+            StageError::TooLarge => Self::new(Code::UploadTooLarge).detail("the parts would exceed the expected size"),
+            StageError::Checksum { .. } => Self::new(Code::DigestMismatch).detail(error),
+            StageError::Blob(error) => error.into(),
+        }
+    }
+}
+
+impl From<UseCaseError> for Problem {
+    fn from(error: UseCaseError) -> Self {
+        match error {
+            UseCaseError::Denied(denied) => denied.into(),
+            UseCaseError::NotFound(_) => Self::new(Code::NotFound).detail(error),
+            UseCaseError::Taken { conflict, existing } => {
+                let mut problem = Self::new(Code::NameTaken).detail(conflict);
+                problem.existing = existing.map(|existing| locate(&existing));
+                problem
+            }
+            UseCaseError::OtherSize { digest, .. } => {
+                let mut problem = Self::new(Code::DigestSizeConflict).detail(&error);
+                problem.existing = Some(locate(&Existing::Blob(digest)));
+                problem
+            }
+            UseCaseError::Illegal(illegal) => {
+                let code = if illegal.subject == "a publish job" {
+                    Code::JobState
+                } else if illegal.subject == "a version" {
+                    Code::VersionNotDraft
+                } else {
+                    Code::UploadState
+                };
+                Self::new(code).detail(illegal)
+            }
+            UseCaseError::Upload(refusal) => refusal.into(),
+            UseCaseError::Stage(error) => error.into(),
+            UseCaseError::Unpublishable(why) => Self::new(Code::VersionNotPublishable).detail(why),
+            UseCaseError::NotPublished => Self::new(Code::VersionNotPublished).detail(error),
+            UseCaseError::ImageInUse => Self::new(Code::ImageInUse).detail(error),
+            UseCaseError::PreconditionFailed => Self::new(Code::PreconditionFailed).detail(error),
+            UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
+            UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
+            UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
+            UseCaseError::InvalidCursor => Self::new(Code::InvalidCursor),
+            UseCaseError::Blob(error) => error.into(),
+            UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
+                .detail("too many changes at once; try again")
+                .retry_after(Duration::from_secs(1)),
+            UseCaseError::Catalog(error) => error.into(),
+        }
+    }
+}
+
+/// Where something that exists can be found.
+fn locate(existing: &Existing) -> ExistingResource {
+    let (id, url) = match existing {
+        Existing::Image(id, name) => (id.to_string(), format!("/v1/images/{name}")),
+        Existing::Version(id, image, version) => (id.to_string(), format!("/v1/images/{image}/versions/{version}")),
+        Existing::Alias(id, image, alias) => (id.to_string(), format!("/v1/images/{image}/aliases/{alias}")),
+        Existing::Artifact(id, image, version) => {
+            (id.to_string(), format!("/v1/images/{image}/versions/{version}/artifacts/{id}"))
+        }
+        Existing::Attachment(id, artifact, image, version) => {
+            let url = format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}/download");
+            (id.to_string(), url)
+        }
+        Existing::Blob(digest) => (digest.to_string(), format!("/v1/blobs/{digest}")),
+    };
+    ExistingResource { id, url }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_problem_keeps_its_urn_status_and_title() {
+        let table: String = Code::ALL
+            .iter()
+            .map(|code| {
+                let body = Problem::new(*code).body(None);
+                format!("{} {} {}\n", body.status, body.r#type, body.title)
+            })
+            .collect();
+        insta::assert_snapshot!(table);
+    }
+}

@@ -1,0 +1,192 @@
+//! The domain's objects as wire types.
+
+use imgsrv_api as api;
+use imgsrv_app::IssuedToken;
+use imgsrv_domain::{
+    auth::{ApiToken, Principal, Role},
+    image::{Alias, Image},
+    manifest::{Artifact, Attachment, Manifest},
+    parts::Part,
+    publish::PublishJob,
+    time::Timestamp,
+    upload::{UploadSession, UploadState},
+    version::Version,
+};
+
+/// RFC 3339 in UTC.
+pub(crate) fn time(time: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default().to_string()
+}
+
+pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
+    api::UploadSession {
+        id: session.id.to_string(),
+        expected_digest: session.claim.digest.to_string(),
+        expected_size_bytes: session.claim.size.signed(),
+        state: session.state.name().to_owned(),
+        expires_at: time(session.expires_at),
+        media_type_hint: session.media_type_hint.as_ref().map(ToString::to_string),
+        filename_hint: session.filename_hint.as_ref().map(ToString::to_string),
+        created_at: time(session.created_at),
+        updated_at: time(session.updated_at),
+        failure_reason: match &session.state {
+            UploadState::Failed { reason } => Some(reason.clone()),
+            _ => None,
+        },
+    }
+}
+
+pub(crate) fn part(part: &Part) -> api::PartSummary {
+    api::PartSummary { part_number: part.number.get(), etag: part.attempt.to_string(), size_bytes: part.size.signed() }
+}
+
+pub(crate) fn image(image: &Image) -> api::Image {
+    api::Image {
+        id: image.id.to_string(),
+        name: image.name.to_string(),
+        display_name: image.display_name.as_ref().map(ToString::to_string),
+        description: image.description.as_ref().map(ToString::to_string),
+        created_at: time(image.created_at),
+        updated_at: time(image.updated_at),
+    }
+}
+
+pub(crate) fn version(version: &Version) -> api::Version {
+    api::Version {
+        id: version.id.to_string(),
+        image_id: version.image_id.to_string(),
+        version: version.name.to_string(),
+        state: version.state.name().to_owned(),
+        published_at: version.state.published_at().map(time),
+        created_at: time(version.created_at),
+        updated_at: time(version.updated_at),
+    }
+}
+
+pub(crate) fn artifact(artifact: &Artifact) -> api::Artifact {
+    api::Artifact {
+        id: artifact.id.to_string(),
+        version_id: artifact.version_id.to_string(),
+        variant: artifact.variant.to_string(),
+        operating_system: artifact.operating_system.to_string(),
+        architecture: artifact.architecture.to_string(),
+        format: artifact.format.to_string(),
+        primary_blob_digest: artifact.primary.digest.to_string(),
+        primary_blob_size_bytes: artifact.primary.size.signed(),
+        primary_media_type: artifact.media_type.to_string(),
+        created_at: time(artifact.created_at),
+        updated_at: time(artifact.created_at),
+    }
+}
+
+pub(crate) fn attachment(attachment: &Attachment) -> api::Attachment {
+    api::Attachment {
+        id: attachment.id.to_string(),
+        artifact_id: attachment.artifact_id.to_string(),
+        name: attachment.name.to_string(),
+        media_type: attachment.media_type.to_string(),
+        blob_digest: attachment.blob.digest.to_string(),
+        blob_size_bytes: attachment.blob.size.signed(),
+        created_at: time(attachment.created_at),
+        updated_at: time(attachment.created_at),
+    }
+}
+
+pub(crate) fn manifest(manifest: &Manifest) -> api::Manifest {
+    let entry = |entry: &imgsrv_domain::manifest::ManifestEntry| api::ManifestEntry {
+        artifact_id: entry.artifact.id.to_string(),
+        artifact: artifact(&entry.artifact),
+        attachments: entry.attachments.iter().map(attachment).collect(),
+    };
+    api::Manifest {
+        image: image(&manifest.image),
+        version: version(&manifest.version),
+        artifacts: manifest.entries.iter().map(entry).collect(),
+    }
+}
+
+pub(crate) fn alias(alias: &Alias) -> api::Alias {
+    api::Alias {
+        id: alias.id.to_string(),
+        image_id: alias.image_id.to_string(),
+        alias: alias.name.to_string(),
+        version_id: alias.version_id.to_string(),
+        version: alias.version.to_string(),
+        created_at: time(alias.created_at),
+        updated_at: time(alias.updated_at),
+    }
+}
+
+pub(crate) fn job(job: &PublishJob) -> api::PublishJob {
+    let failed = job.failed_step();
+    let step = |(sequence, step): (u16, &imgsrv_domain::publish::Step)| api::PublishStep {
+        name: step.name.to_string(),
+        state: step.state.name().to_owned(),
+        sequence,
+        blocking: step.name.is_blocking(),
+        attempt_count: step.attempts.into(),
+        started_at: step.started_at.map(time),
+        finished_at: step.finished_at.map(time),
+        reason: step.state.reason().map(str::to_owned),
+    };
+    api::PublishJob {
+        id: job.id.to_string(),
+        version_id: job.version_id.to_string(),
+        image_name: job.image.to_string(),
+        version: job.version.to_string(),
+        state: job.state.name().to_owned(),
+        failed_step: failed.map(|step| step.name.to_string()),
+        reason: failed.and_then(|step| step.state.reason()).map(str::to_owned),
+        started_at: job.started_at.map(time),
+        finished_at: job.finished_at.map(time),
+        created_at: time(job.created_at),
+        updated_at: time(job.updated_at),
+        steps: (1..).zip(&job.steps).map(step).collect(),
+    }
+}
+
+pub(crate) fn role(role: Role) -> api::Role {
+    let (display_name, description) = match role {
+        Role::AuthManager => ("Authentication manager", "Manages principals, roles and API tokens."),
+        Role::ContentWriter => ("Content writer", "Uploads, drafts, publishes and moves aliases; sees drafts."),
+    };
+    api::Role {
+        id: role.to_string(),
+        display_name: display_name.to_owned(),
+        description: description.to_owned(),
+        actions: role.actions().iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn principal(principal: &Principal) -> api::Principal {
+    let entries = principal.attributes.entries();
+    let attributes = entries.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
+    api::Principal {
+        id: principal.id.to_string(),
+        kind: principal.kind.to_string(),
+        display_name: principal.display_name.to_string(),
+        attributes: (!entries.is_empty()).then_some(attributes),
+        role_ids: principal.roles.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn token(token: &ApiToken) -> api::ApiToken {
+    api::ApiToken {
+        id: token.id.to_string(),
+        principal_id: token.principal.to_string(),
+        name: token.name.to_string(),
+        expires_at: time(token.expires_at),
+        last_used_at: token.last_used_at.map(time),
+        revoked_at: token.revoked_at.map(time),
+    }
+}
+
+pub(crate) fn issued(issued: IssuedToken) -> api::IssuedApiToken {
+    api::IssuedApiToken {
+        id: issued.token.id.to_string(),
+        principal_id: issued.token.principal.to_string(),
+        name: issued.token.name.to_string(),
+        expires_at: time(issued.token.expires_at),
+        plaintext: issued.plaintext,
+    }
+}

@@ -1,0 +1,196 @@
+//! Artifacts and attachments.
+
+use super::problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState};
+use crate::{
+    bytes::{Address, serve},
+    extract::{ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, VersionPath, WriterOnly},
+    problem::Problem,
+    render,
+    state::AppState,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use imgsrv_api as api;
+use imgsrv_app::{Missing, NewArtifact, NewAttachment, UseCaseError};
+use imgsrv_domain::digest::BlobClaim;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, delete))
+        .routes(routes!(download))
+        .routes(routes!(create_attachment))
+        .routes(routes!(delete_attachment))
+        .routes(routes!(download_attachment))
+}
+
+/// List the artifacts of a version
+#[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts", operation_id = "listArtifacts",
+    tag = "versions", params(VersionPath),
+    responses((status = OK, description = "All of them.", body = api::ArtifactList), ReadProblems))]
+async fn list(
+    State(state): State<AppState>,
+    MaybeCaller(caller): MaybeCaller,
+    path: VersionPath,
+) -> Result<Json<api::ArtifactList>, Problem> {
+    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    let artifacts = manifest.entries.iter().map(|entry| render::artifact(&entry.artifact)).collect();
+    Ok(Json(api::ArtifactList { artifacts }))
+}
+
+/// Add an artifact to a draft
+///
+/// Its digest need not be uploaded yet.
+#[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts", operation_id = "createArtifact",
+    tag = "versions", security(("bearer" = [])), params(VersionPath), request_body = api::CreateArtifact,
+    responses((status = CREATED, description = "The artifact.", body = api::Artifact),
+        GuardedProblems, BodyProblems, Taken, WrongState))]
+async fn create(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: VersionPath,
+    JsonBody(body): JsonBody<api::CreateArtifact>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let variant = fields.optional("variant", body.variant.as_deref());
+    let operating_system = fields.parse("operating_system", &body.operating_system);
+    let architecture = fields.parse("architecture", &body.architecture);
+    let format = fields.parse("format", &body.format);
+    let digest = fields.parse("primary_blob_digest", &body.primary_blob_digest);
+    let size = fields.convert("primary_blob_size_bytes", body.primary_blob_size_bytes);
+    let media_type = fields.parse("primary_media_type", &body.primary_media_type);
+    let new = || {
+        Some(NewArtifact {
+            variant: variant?.unwrap_or_default(),
+            operating_system: operating_system?,
+            architecture: architecture?,
+            format: format?,
+            primary: BlobClaim { digest: digest?, size: size? },
+            media_type: media_type?,
+        })
+    };
+    let new = fields.finish(new())?;
+    let artifact = state.services.drafts().add_artifact(&writer, &path.name, &path.version, new).await?;
+    let url = format!("/v1/images/{}/versions/{}/artifacts/{}", path.name, path.version, artifact.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(render::artifact(&artifact))).into_response())
+}
+
+/// Read an artifact
+#[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}", operation_id = "getArtifact",
+    tag = "versions", params(ArtifactPath),
+    responses((status = OK, description = "The artifact.", body = api::Artifact), ReadProblems))]
+async fn get(
+    State(state): State<AppState>,
+    MaybeCaller(caller): MaybeCaller,
+    path: ArtifactPath,
+) -> Result<Json<api::Artifact>, Problem> {
+    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
+    let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
+    Ok(Json(render::artifact(&entry.artifact)))
+}
+
+/// Remove an artifact from a draft
+///
+/// Its attachments go with it.
+#[utoipa::path(delete, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}",
+    operation_id = "deleteArtifact", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
+    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+async fn delete(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: ArtifactPath,
+) -> Result<StatusCode, Problem> {
+    state.services.drafts().remove_artifact(&writer, &path.name, &path.version, path.artifact_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Download an artifact of a published version
+///
+/// Takes `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
+#[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/download",
+    operation_id = "downloadArtifact", tag = "versions", params(ArtifactPath),
+    responses((status = OK, description = "The bytes, as `primary_media_type`.", content_type = "application/octet-stream", body = String),
+        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
+        ReadProblems, ByteProblems))]
+async fn download(
+    State(state): State<AppState>,
+    _caller: MaybeCaller,
+    path: ArtifactPath,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let delivery = state.services.delivery();
+    let download = delivery.file(&path.name, &path.version, path.artifact_id, None).await?;
+    serve(&state, &method, &headers, &download, Address::Name).await
+}
+
+/// Attach something to an artifact of a draft
+///
+/// A signature, an SBOM, Incus metadata. Its digest need not be uploaded yet.
+#[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments",
+    operation_id = "createAttachment", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
+    request_body = api::CreateAttachment,
+    responses((status = CREATED, description = "The attachment.", body = api::Attachment),
+        GuardedProblems, BodyProblems, Taken, WrongState))]
+async fn create_attachment(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: ArtifactPath,
+    JsonBody(body): JsonBody<api::CreateAttachment>,
+) -> Result<(StatusCode, Json<api::Attachment>), Problem> {
+    let mut fields = Fields::default();
+    let name = fields.parse("name", &body.name);
+    let media_type = fields.parse("media_type", &body.media_type);
+    let digest = fields.parse("blob_digest", &body.blob_digest);
+    let size = fields.convert("blob_size_bytes", body.blob_size_bytes);
+    let new = || {
+        let blob = BlobClaim { digest: digest?, size: size? };
+        Some(NewAttachment { name: name?, media_type: media_type?, blob })
+    };
+    let new = fields.finish(new())?;
+    let drafts = state.services.drafts();
+    let attachment = drafts.add_attachment(&writer, &path.name, &path.version, path.artifact_id, new).await?;
+    Ok((StatusCode::CREATED, Json(render::attachment(&attachment))))
+}
+
+/// Remove an attachment from an artifact of a draft
+#[utoipa::path(delete,
+    path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}",
+    operation_id = "deleteAttachment", tag = "versions", security(("bearer" = [])), params(AttachmentPath),
+    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+async fn delete_attachment(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: AttachmentPath,
+) -> Result<StatusCode, Problem> {
+    let AttachmentPath { name, version, artifact_id, attachment_id } = path;
+    state.services.drafts().remove_attachment(&writer, &name, &version, artifact_id, attachment_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Download an attachment of a published version
+///
+/// Takes `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
+#[utoipa::path(get,
+    path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}/download",
+    operation_id = "downloadAttachment", tag = "versions", params(AttachmentPath),
+    responses((status = OK, description = "The bytes, as `media_type`.", content_type = "application/octet-stream", body = String),
+        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
+        ReadProblems, ByteProblems))]
+async fn download_attachment(
+    State(state): State<AppState>,
+    _caller: MaybeCaller,
+    path: AttachmentPath,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let AttachmentPath { name, version, artifact_id, attachment_id } = path;
+    let download = state.services.delivery().file(&name, &version, artifact_id, Some(attachment_id)).await?;
+    serve(&state, &method, &headers, &download, Address::Name).await
+}

@@ -1,0 +1,192 @@
+//! Principals, roles and API tokens.
+
+use super::{
+    pages::page,
+    problems::{BodyProblems, GuardedProblems},
+};
+use crate::{
+    extract::{Fields, JsonBody, ManagerOnly, PageQuery, PrincipalPath, RolePath, TokenPath},
+    problem::Problem,
+    render,
+    state::AppState,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use imgsrv_api as api;
+use imgsrv_app::{NewPrincipal, NewToken};
+use imgsrv_domain::{
+    auth::{Attributes, Role},
+    time::Timestamp,
+};
+use std::collections::BTreeMap;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_roles))
+        .routes(routes!(list_principals, create_principal))
+        .routes(routes!(get_principal))
+        .routes(routes!(grant_role, revoke_role))
+        .routes(routes!(list_tokens, create_token))
+        .routes(routes!(revoke_token))
+}
+
+/// List the roles
+#[utoipa::path(get, path = "/v1/auth/roles", operation_id = "listRoles", tag = "auth", security(("bearer" = [])),
+    responses((status = OK, description = "All of them.", body = api::RoleList), GuardedProblems))]
+async fn list_roles(_manager: ManagerOnly) -> Json<api::RoleList> {
+    Json(api::RoleList { roles: Role::ALL.iter().copied().map(render::role).collect() })
+}
+
+/// List principals
+#[utoipa::path(get, path = "/v1/auth/principals", operation_id = "listPrincipals", tag = "auth",
+    security(("bearer" = [])), params(PageQuery),
+    responses((status = OK, description = "A page of principals.", body = api::PrincipalList), GuardedProblems))]
+async fn list_principals(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    query: PageQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let found = state.services.auth().list_principals(&manager, &query.page()?).await?;
+    let body = api::PrincipalList {
+        principals: found.items.iter().map(render::principal).collect(),
+        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
+    };
+    Ok(page(&uri, found.next.as_ref(), body))
+}
+
+/// Make a principal
+///
+/// It holds no role yet.
+#[utoipa::path(post, path = "/v1/auth/principals", operation_id = "createPrincipal", tag = "auth",
+    security(("bearer" = [])), request_body = api::CreatePrincipal,
+    responses((status = CREATED, description = "The principal.", body = api::Principal), GuardedProblems, BodyProblems))]
+async fn create_principal(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    JsonBody(body): JsonBody<api::CreatePrincipal>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let kind = fields.parse("kind", &body.kind);
+    let display_name = fields.parse("display_name", &body.display_name);
+    let mut entries = BTreeMap::new();
+    for (key, value) in body.attributes.unwrap_or_default() {
+        if let Some(value) = fields.parse("attributes", &value) {
+            entries.insert(key, value);
+        }
+    }
+    let attributes = fields.keep("attributes", Attributes::new(entries));
+    let new = || Some(NewPrincipal { kind: kind?, display_name: display_name?, attributes: attributes? });
+    let new = fields.finish(new())?;
+    let principal = state.services.auth().create_principal(&manager, new).await?;
+    let location = [(header::LOCATION, format!("/v1/auth/principals/{}", principal.id))];
+    Ok((StatusCode::CREATED, location, Json(render::principal(&principal))).into_response())
+}
+
+/// Read a principal
+#[utoipa::path(get, path = "/v1/auth/principals/{principal_id}", operation_id = "getPrincipal", tag = "auth",
+    security(("bearer" = [])), params(PrincipalPath),
+    responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems))]
+async fn get_principal(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: PrincipalPath,
+) -> Result<Json<api::Principal>, Problem> {
+    let principal = state.services.auth().get_principal(&manager, path.principal_id).await?;
+    Ok(Json(render::principal(&principal)))
+}
+
+/// Grant a role
+///
+/// It counts from the principal's next request. Repeating this changes nothing.
+#[utoipa::path(put, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "grantRole", tag = "auth",
+    security(("bearer" = [])), params(RolePath),
+    responses((status = NO_CONTENT, description = "The principal holds it."), GuardedProblems))]
+async fn grant_role(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: RolePath,
+) -> Result<StatusCode, Problem> {
+    state.services.auth().grant_role(&manager, path.principal_id, path.role_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take a role away
+///
+/// It counts from the principal's next request. Repeating this changes nothing.
+#[utoipa::path(delete, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "revokeRole", tag = "auth",
+    security(("bearer" = [])), params(RolePath),
+    responses((status = NO_CONTENT, description = "The principal does not hold it."), GuardedProblems))]
+async fn revoke_role(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: RolePath,
+) -> Result<StatusCode, Problem> {
+    state.services.auth().revoke_role(&manager, path.principal_id, path.role_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// List the API tokens of a principal
+#[utoipa::path(get, path = "/v1/auth/principals/{principal_id}/api-tokens", operation_id = "listApiTokens", tag = "auth",
+    security(("bearer" = [])), params(PrincipalPath, PageQuery),
+    responses((status = OK, description = "A page of tokens.", body = api::ApiTokenList), GuardedProblems))]
+async fn list_tokens(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: PrincipalPath,
+    query: PageQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let found = state.services.auth().list_tokens(&manager, path.principal_id, &query.page()?).await?;
+    let body = api::ApiTokenList {
+        api_tokens: found.items.iter().map(render::token).collect(),
+        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
+    };
+    Ok(page(&uri, found.next.as_ref(), body))
+}
+
+/// Issue an API token
+///
+/// `plaintext` is the token. It is shown this once; the server keeps only its SHA-256.
+#[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/api-tokens", operation_id = "createApiToken", tag = "auth",
+    security(("bearer" = [])), params(PrincipalPath), request_body = api::CreateApiToken,
+    responses((status = CREATED, description = "The token.", body = api::IssuedApiToken), GuardedProblems, BodyProblems))]
+async fn create_token(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: PrincipalPath,
+    JsonBody(body): JsonBody<api::CreateApiToken>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let name = fields.optional("name", body.name.as_deref());
+    let expires_at = body.expires_at.parse::<jiff::Timestamp>().map_err(|_| "must be a time as in RFC 3339");
+    let expires_at = fields.keep("expires_at", expires_at);
+    let new = || {
+        let expires_at = Timestamp::from_micros(expires_at?.as_microsecond());
+        Some(NewToken { name: name?, expires_at })
+    };
+    let new = fields.finish(new())?;
+    let issued = state.services.auth().issue_token(&manager, path.principal_id, new).await?;
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    Ok((StatusCode::CREATED, headers, Json(render::issued(issued))).into_response())
+}
+
+/// Revoke an API token
+///
+/// It is refused from the next request on.
+#[utoipa::path(delete, path = "/v1/auth/api-tokens/{token_id}", operation_id = "revokeApiToken", tag = "auth",
+    security(("bearer" = [])), params(TokenPath),
+    responses((status = NO_CONTENT, description = "It is revoked."), GuardedProblems))]
+async fn revoke_token(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: TokenPath,
+) -> Result<StatusCode, Problem> {
+    state.services.auth().revoke_token(&manager, path.token_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

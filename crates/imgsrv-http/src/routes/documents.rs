@@ -1,0 +1,51 @@
+//! The contract, served.
+
+use super::problems::ReadProblems;
+use crate::{extract::MaybeCaller, state::AppState};
+use axum::{
+    Extension, Router,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// The contract in both forms, rendered once.
+#[derive(Clone)]
+pub(crate) struct Documents {
+    yaml: Bytes,
+    json: Bytes,
+}
+
+impl Documents {
+    pub(crate) fn new(document: &utoipa::openapi::OpenApi) -> Self {
+        Self {
+            yaml: document.to_yaml().unwrap_or_default().into(),
+            json: document.to_pretty_json().unwrap_or_default().into(),
+        }
+    }
+}
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(yaml)).routes(routes!(json))
+}
+
+/// The page at `/docs`, with everything it needs from this binary.
+pub(crate) fn browser() -> Router {
+    SwaggerUi::new("/docs").config(Config::from("/openapi/v1.json")).into()
+}
+
+/// The contract as YAML
+#[utoipa::path(get, path = "/openapi/v1.yaml", operation_id = "getOpenApiYaml", tag = "documents",
+    responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/yaml", body = String), ReadProblems))]
+async fn yaml(_caller: MaybeCaller, Extension(documents): Extension<Documents>) -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], documents.yaml).into_response()
+}
+
+/// The contract as JSON
+#[utoipa::path(get, path = "/openapi/v1.json", operation_id = "getOpenApiJson", tag = "documents",
+    responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/json", body = String), ReadProblems))]
+async fn json(_caller: MaybeCaller, Extension(documents): Extension<Documents>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], documents.json).into_response()
+}

@@ -1,0 +1,81 @@
+//! Publishing.
+
+use super::problems::{GuardedProblems, WrongState};
+use crate::{
+    extract::{JobPath, VersionPath, WriterOnly},
+    problem::Problem,
+    render,
+    state::AppState,
+};
+use axum::{Json, extract::State, http::StatusCode};
+use imgsrv_api as api;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(publish)).routes(routes!(get)).routes(routes!(retry)).routes(routes!(abandon))
+}
+
+/// Publish a draft
+///
+/// Freezes the manifest and queues the durable job that publishes it. On a version that is `publishing` or
+/// `published` already, answers with its state and the same job. A draft that names a digest that is not a
+/// trusted blob of the declared size stays a draft.
+#[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/publish", operation_id = "publishVersion",
+    tag = "publishing", security(("bearer" = [])), params(VersionPath),
+    responses((status = ACCEPTED, description = "The job is queued.", body = api::PublishRequested),
+        (status = OK, description = "It was asked for before.", body = api::PublishRequested),
+        GuardedProblems, WrongState))]
+async fn publish(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: VersionPath,
+) -> Result<(StatusCode, Json<api::PublishRequested>), Problem> {
+    let requested = state.services.publishing().publish(&writer, &path.name, &path.version).await?;
+    let status = if requested.started { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let body =
+        api::PublishRequested { version: render::version(&requested.version), job_id: requested.job.to_string() };
+    Ok((status, Json(body)))
+}
+
+/// Read a publish job
+#[utoipa::path(get, path = "/v1/publish-jobs/{job_id}", operation_id = "getPublishJob", tag = "publishing",
+    security(("bearer" = [])), params(JobPath),
+    responses((status = OK, description = "The job.", body = api::PublishJob), GuardedProblems))]
+async fn get(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: JobPath,
+) -> Result<Json<api::PublishJob>, Problem> {
+    let job = state.services.publishing().job(&writer, path.job_id).await?;
+    Ok(Json(render::job(&job)))
+}
+
+/// Retry a failed publish job
+///
+/// From the first blocking step that failed; steps that succeeded do not run again.
+#[utoipa::path(post, path = "/v1/publish-jobs/{job_id}/retry", operation_id = "retryPublishJob", tag = "publishing",
+    security(("bearer" = [])), params(JobPath),
+    responses((status = ACCEPTED, description = "The job is queued again.", body = api::PublishJob), GuardedProblems, WrongState))]
+async fn retry(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: JobPath,
+) -> Result<(StatusCode, Json<api::PublishJob>), Problem> {
+    let job = state.services.publishing().retry(&writer, path.job_id).await?;
+    Ok((StatusCode::ACCEPTED, Json(render::job(&job))))
+}
+
+/// Abandon a failed publish job
+///
+/// The version is a draft again.
+#[utoipa::path(post, path = "/v1/publish-jobs/{job_id}/abandon", operation_id = "abandonPublishJob", tag = "publishing",
+    security(("bearer" = [])), params(JobPath),
+    responses((status = OK, description = "The job, `abandoned`.", body = api::PublishJob), GuardedProblems, WrongState))]
+async fn abandon(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: JobPath,
+) -> Result<Json<api::PublishJob>, Problem> {
+    let job = state.services.publishing().abandon(&writer, path.job_id).await?;
+    Ok(Json(render::job(&job)))
+}

@@ -1,0 +1,28 @@
+//! Versions by version name or alias.
+
+use super::problems::ReadProblems;
+use crate::{
+    extract::{MaybeCaller, RefPath},
+    problem::Problem,
+    render,
+    state::AppState,
+};
+use axum::{Json, extract::State};
+use imgsrv_api as api;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get))
+}
+
+/// Read the manifest of the published version or alias of that name
+#[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", params(RefPath),
+    responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
+async fn get(
+    State(state): State<AppState>,
+    _caller: MaybeCaller,
+    path: RefPath,
+) -> Result<Json<api::Manifest>, Problem> {
+    let manifest = state.services.drafts().resolve(&path.name, &path.r#ref).await?;
+    Ok(Json(render::manifest(&manifest)))
+}

@@ -1,0 +1,184 @@
+//! Uploads.
+
+use super::{
+    pages::page,
+    problems::{BodyProblems, GuardedProblems, Taken, WrongState},
+};
+use crate::{
+    extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, WriterOnly, part_body},
+    problem::{Code, Problem},
+    render,
+    state::AppState,
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use imgsrv_api as api;
+use imgsrv_domain::{
+    digest::BlobClaim,
+    page::Cursor,
+    upload::{ListedPart, NewUpload, UploadState},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(get))
+        .routes(routes!(put_part))
+        .routes(routes!(list_parts))
+        .routes(routes!(complete))
+        .routes(routes!(abort))
+}
+
+/// Open an upload session
+///
+/// When the digest is a trusted blob of that size already, the session is `ready` at once and there is nothing to send.
+#[utoipa::path(post, path = "/v1/uploads", operation_id = "createUpload", tag = "uploads",
+    security(("bearer" = [])), request_body = api::CreateUpload,
+    responses((status = CREATED, description = "A session that waits for parts.", body = api::UploadSession),
+        (status = OK, description = "The digest is trusted already.", body = api::UploadSession),
+        GuardedProblems, BodyProblems, Taken))]
+async fn create(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    JsonBody(body): JsonBody<api::CreateUpload>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let digest = fields.parse("expected_digest", &body.expected_digest);
+    let size = fields.convert("expected_size_bytes", body.expected_size_bytes);
+    let media_type = fields.optional("media_type_hint", body.media_type_hint.as_deref());
+    let filename = fields.optional("filename_hint", body.filename_hint.as_deref());
+    let new = || {
+        let claim = BlobClaim { digest: digest?, size: size? };
+        Some(NewUpload { claim, media_type_hint: media_type?, filename_hint: filename? })
+    };
+    let new = fields.finish(new())?;
+    let session = state.services.uploads().create(&writer, new).await?;
+    let status = if session.state == UploadState::Ready { StatusCode::OK } else { StatusCode::CREATED };
+    let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
+    Ok((status, location, Json(render::upload(&session))).into_response())
+}
+
+/// Read an upload session
+#[utoipa::path(get, path = "/v1/uploads/{upload_id}", operation_id = "getUpload", tag = "uploads",
+    security(("bearer" = [])), params(UploadPath),
+    responses((status = OK, description = "The session.", body = api::UploadSession), GuardedProblems))]
+async fn get(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: UploadPath,
+) -> Result<Json<api::UploadSession>, Problem> {
+    let session = state.services.uploads().get(&writer, path.upload_id).await?;
+    Ok(Json(render::upload(&session)))
+}
+
+/// Send a part
+///
+/// The body is the part's bytes. Sending a number again before completion replaces that part. The answer comes
+/// once the bytes are durable; a body that is cut short leaves an earlier part of that number as it was.
+#[utoipa::path(put, path = "/v1/uploads/{upload_id}/parts/{part_number}", operation_id = "putUploadPart", tag = "uploads",
+    security(("bearer" = [])),
+    params(PartPath, ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` (RFC 9530); checked.")),
+    request_body(content = String, content_type = "application/octet-stream", description = "The bytes."),
+    responses((status = OK, description = "The part was accepted.", body = api::AcceptedPart),
+        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
+        GuardedProblems, BodyProblems, WrongState))]
+async fn put_part(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: PartPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<api::AcceptedPart>, Problem> {
+    let body = part_body(&headers, body)?;
+    let uploads = state.services.uploads();
+    let PartPath { upload_id, part_number } = path;
+    // A task of its own: when the connection breaks, what was received is still taken back in good order.
+    let receiving = tokio::spawn(async move { uploads.put_part(&writer, upload_id, part_number, body).await });
+    let part = receiving.await.map_err(|_| Problem::new(Code::Internal))??;
+    Ok(Json(api::AcceptedPart {
+        upload_id: upload_id.to_string(),
+        part_number: part.number.get(),
+        etag: part.attempt.to_string(),
+        size_bytes: part.size.signed(),
+    }))
+}
+
+/// List the parts that a session holds
+///
+/// By ascending number, for resuming.
+#[utoipa::path(get, path = "/v1/uploads/{upload_id}/parts", operation_id = "listUploadParts", tag = "uploads",
+    security(("bearer" = [])), params(UploadPath, PageQuery),
+    responses((status = OK, description = "The parts.", body = api::PartList), GuardedProblems))]
+async fn list_parts(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: UploadPath,
+    query: PageQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let wanted = query.page()?;
+    let after = match wanted.after {
+        Some(Cursor(number)) => Some(number.parse().map_err(|_| Problem::new(Code::InvalidCursor))?),
+        None => None,
+    };
+    let limit = wanted.limit.get();
+    let mut parts = state.services.uploads().parts(&writer, path.upload_id, after, limit + 1).await?;
+    let more = parts.len() > usize::from(limit);
+    parts.truncate(limit.into());
+    let next = parts.last().filter(|_| more).map(|last| Cursor(last.number.to_string()));
+    let body = api::PartList {
+        parts: parts.iter().map(render::part).collect(),
+        next_cursor: next.as_ref().map(|cursor| cursor.0.clone()),
+    };
+    Ok(page(&uri, next.as_ref(), body))
+}
+
+/// Complete an upload
+///
+/// Fixes the part list; the bytes are then verified in the background. Poll the session until it is `ready` or
+/// `failed`. Repeating this on a completed session answers with its state.
+#[utoipa::path(post, path = "/v1/uploads/{upload_id}/complete", operation_id = "completeUpload", tag = "uploads",
+    security(("bearer" = [])), params(UploadPath), request_body = api::CompleteUpload,
+    responses((status = OK, description = "The session, `completed` or further.", body = api::UploadSession),
+        GuardedProblems, BodyProblems, WrongState))]
+async fn complete(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: UploadPath,
+    JsonBody(body): JsonBody<api::CompleteUpload>,
+) -> Result<Json<api::UploadSession>, Problem> {
+    let mut fields = Fields::default();
+    let mut listed = Vec::with_capacity(body.parts.len());
+    for (at, part) in body.parts.iter().enumerate() {
+        let number = fields.convert(format!("parts[{at}].number"), part.number);
+        let attempt = fields.parse(format!("parts[{at}].etag"), &part.etag);
+        let size = fields.convert(format!("parts[{at}].size_bytes"), part.size_bytes);
+        if let (Some(number), Some(attempt), Some(size)) = (number, attempt, size) {
+            listed.push(ListedPart { number, attempt, size });
+        }
+    }
+    let listed = fields.finish(Some(listed))?;
+    let session = state.services.uploads().complete(&writer, path.upload_id, &listed).await?;
+    Ok(Json(render::upload(&session)))
+}
+
+/// Give an upload up
+///
+/// Its bytes go. Repeating this changes nothing.
+#[utoipa::path(post, path = "/v1/uploads/{upload_id}/abort", operation_id = "abortUpload", tag = "uploads",
+    security(("bearer" = [])), params(UploadPath),
+    responses((status = OK, description = "The session, `aborted`.", body = api::UploadSession), GuardedProblems, WrongState))]
+async fn abort(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: UploadPath,
+) -> Result<Json<api::UploadSession>, Problem> {
+    let session = state.services.uploads().abort(&writer, path.upload_id).await?;
+    Ok(Json(render::upload(&session)))
+}

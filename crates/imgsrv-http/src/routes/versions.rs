@@ -1,0 +1,94 @@
+//! Versions.
+
+use super::{
+    pages::page,
+    problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+};
+use crate::{
+    extract::{Fields, ImagePath, JsonBody, MaybeCaller, VersionPath, VersionsQuery, WriterOnly},
+    problem::Problem,
+    render,
+    state::AppState,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use imgsrv_api as api;
+use imgsrv_domain::ports::VersionFilter;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, delete))
+}
+
+/// List the versions of an image
+///
+/// Newest first: published ones by their publication, the others by their making.
+#[utoipa::path(get, path = "/v1/images/{name}/versions", operation_id = "listVersions", tag = "versions",
+    params(ImagePath, VersionsQuery),
+    responses((status = OK, description = "A page of versions.", body = api::VersionList), ReadProblems))]
+async fn list(
+    State(state): State<AppState>,
+    MaybeCaller(caller): MaybeCaller,
+    path: ImagePath,
+    query: VersionsQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let filter = query.filter()?;
+    if filter != VersionFilter::Published {
+        caller.writer()?;
+    }
+    let found = state.services.drafts().list(caller.visibility(), &path.name, filter, &query.page()?).await?;
+    let body = api::VersionList {
+        versions: found.items.iter().map(render::version).collect(),
+        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
+    };
+    Ok(page(&uri, found.next.as_ref(), body))
+}
+
+/// Make a draft
+#[utoipa::path(post, path = "/v1/images/{name}/versions", operation_id = "createVersion", tag = "versions",
+    security(("bearer" = [])), params(ImagePath), request_body = api::CreateVersion,
+    responses((status = CREATED, description = "The draft.", body = api::Version), GuardedProblems, BodyProblems, Taken))]
+async fn create(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: ImagePath,
+    JsonBody(body): JsonBody<api::CreateVersion>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let name = fields.parse("version", &body.version);
+    let name = fields.finish(name)?;
+    let version = state.services.drafts().create(&writer, &path.name, &name).await?;
+    let location = [(header::LOCATION, format!("/v1/images/{}/versions/{}", path.name, version.name))];
+    Ok((StatusCode::CREATED, location, Json(render::version(&version))).into_response())
+}
+
+/// Read a version's manifest
+#[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions",
+    params(VersionPath),
+    responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
+async fn get(
+    State(state): State<AppState>,
+    MaybeCaller(caller): MaybeCaller,
+    path: VersionPath,
+) -> Result<Json<api::Manifest>, Problem> {
+    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    Ok(Json(render::manifest(&manifest)))
+}
+
+/// Delete a draft
+#[utoipa::path(delete, path = "/v1/images/{name}/versions/{version}", operation_id = "deleteVersion", tag = "versions",
+    security(("bearer" = [])), params(VersionPath),
+    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+async fn delete(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: VersionPath,
+) -> Result<StatusCode, Problem> {
+    state.services.drafts().delete(&writer, &path.name, &path.version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,36 @@
+//! What every route holds on to.
+
+use crate::failures::FailureLimit;
+use imgsrv_app::Services;
+use std::{sync::Arc, time::Duration};
+
+/// Limits of the API that operators set.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Failed bearers a minute and address before further ones are 429; no limit when absent.
+    pub auth_failure_limit: Option<u32>,
+    /// How long a request body may be silent.
+    pub body_idle_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { auth_failure_limit: Some(600), body_idle_timeout: Duration::from_mins(1) }
+    }
+}
+
+/// What every route holds on to.
+#[derive(Clone)]
+pub struct AppState {
+    pub(crate) services: Services,
+    pub(crate) failures: Arc<FailureLimit>,
+    pub(crate) settings: Arc<HttpSettings>,
+}
+
+impl AppState {
+    /// The API over `services`.
+    pub fn new(services: Services, settings: HttpSettings) -> Self {
+        let failures = Arc::new(FailureLimit::new(settings.auth_failure_limit));
+        Self { services, failures, settings: Arc::new(settings) }
+    }
+}

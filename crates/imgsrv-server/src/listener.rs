@@ -1,0 +1,98 @@
+//! Accepting connections, and finishing the requests in flight when the server stops.
+
+use crate::options::ListenAddress;
+use axum::Router;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use imgsrv_http::PeerAddress;
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// How long a client may take to send the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections held at once; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
+/// What is accepted of header fields before the API's own, smaller limit answers with a problem.
+const MAX_HEADERS: usize = 512;
+
+/// Listens on `address`.
+pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
+    match &address.host {
+        Some(host) => TcpListener::bind((host.as_str(), address.port)).await,
+        // The IPv6 wildcard takes IPv4 as well, where the system has IPv6.
+        None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port)).await
+            }
+            bound => bound,
+        },
+    }
+}
+
+/// Serves until `stop`, then lets requests in flight finish for at most `grace`.
+pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &CancellationToken, grace: Duration) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(MAX_HEADERS);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    let connections = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let (stream, peer, place) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        let app = app.clone();
+        let service = tower::service_fn(move |mut request: axum::http::Request<Incoming>| {
+            request.extensions_mut().insert(PeerAddress(peer.ip().to_canonical()));
+            app.clone().oneshot(request.map(axum::body::Body::new))
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = tokio::time::sleep(grace) => tracing::warn!("requests in flight did not finish in time"),
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
+    let place = Arc::clone(room).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                return (stream, peer, place);
+            }
+            // Out of file descriptors, most likely: give connections time to end.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}

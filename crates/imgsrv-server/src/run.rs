@@ -1,0 +1,242 @@
+//! Starting the server in order, running it, and stopping it without losing anything.
+
+use crate::{
+    config::{ServeOptions, StorageOptions},
+    listener,
+    system::{SystemClock, UuidIds, worker_id},
+    telemetry,
+    workers::{self, Pace},
+};
+use imgsrv_app::{Adapters, Services, Settings, UseCaseError, Work};
+use imgsrv_blobs::FsBlobStore;
+use imgsrv_catalog_sqlite::{DataDirLock, LockError, OpenError, SqliteCatalog};
+use imgsrv_domain::{
+    lease::WorkerId,
+    ports::{BlobError, Catalog, Clock},
+    retry::{Backoff, Breaker},
+};
+use imgsrv_http::{AppState, HttpSettings, router};
+use std::{
+    fs::DirBuilder,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Ingests that one process runs at once: a small one does not wait behind a huge one.
+const INGEST_WORKERS: usize = 4;
+/// Publish jobs that one process runs at once.
+const PUBLISH_WORKERS: usize = 2;
+/// How often uploads are looked over for expiry and leftovers.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+/// How often token usage is written down.
+const USAGE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long workers may take to hand their work back.
+const HAND_BACK: Duration = Duration::from_secs(5);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error("cannot make the data folder {path}: {source}")]
+    DataDir { path: String, source: io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Catalog(#[from] OpenError),
+    #[error("cannot use the blob store {path}: {source}{}", cause(.source))]
+    Blobs { path: String, source: BlobError },
+    #[error("cannot mint a bootstrap token: {source}{}", cause(.source))]
+    Bootstrap {
+        #[from]
+        source: UseCaseError,
+    },
+    #[error("cannot write the bootstrap token: {0}")]
+    BootstrapOutput(io::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    #[error("the system gives no random bytes: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// The next cause of an error, for a single line.
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map(|source| format!(" ({source})")).unwrap_or_default()
+}
+
+/// The adapters of the embedded mode.
+struct Embedded {
+    catalog: Arc<SqliteCatalog>,
+    adapters: Adapters,
+}
+
+async fn open(options: &StorageOptions) -> Result<Embedded, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let path = options.data_dir.join("catalog.db");
+    let catalog = Arc::new(SqliteCatalog::open(&path, Arc::clone(&clock)).await?);
+    let storage = options.storage_dir();
+    let blobs = |source| StartError::Blobs { path: storage.display().to_string(), source };
+    let store = FsBlobStore::open(&storage).map_err(blobs)?;
+    let adapters = Adapters {
+        catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
+        blobs: Arc::new(store),
+        clock,
+        ids: Arc::new(UuidIds),
+    };
+    Ok(Embedded { catalog, adapters })
+}
+
+fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::DataDir { path: path.display().to_string(), source })
+}
+
+fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
+    Settings {
+        upload_ttl: options.uploads.upload_ttl,
+        max_upload_bytes: Some(options.uploads.max_upload_bytes).filter(|limit| *limit > 0),
+        lease_term: options.workers.lease_term,
+        backoff: options.workers.backoff(),
+        worker,
+    }
+}
+
+/// Mints a bootstrap token and prints it: `imgsrv auth bootstrap`. Works beside a running server.
+pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
+    make_data_dir(&options.data_dir)?;
+    let Embedded { catalog, adapters } = open(&options).await?;
+    let settings = Settings {
+        upload_ttl: Duration::ZERO,
+        max_upload_bytes: None,
+        lease_term: Duration::ZERO,
+        backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO },
+        worker: worker_id("bootstrap")?,
+    };
+    let token = Services::new(adapters, settings, CancellationToken::new()).bootstrap().force().await?;
+    hand_over(&token, None)?;
+    catalog.close().await;
+    Ok(())
+}
+
+/// Runs the server until SIGTERM or SIGINT.
+pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
+    telemetry::start(&options.logging);
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    make_data_dir(&options.storage.data_dir)?;
+    let _lock = DataDirLock::acquire(&options.storage.data_dir)?;
+    let Embedded { catalog, adapters } = open(&options.storage).await?;
+    let storage = options.storage.storage_dir();
+    let probed = adapters.blobs.probe().await;
+    probed.map_err(|source| StartError::Blobs { path: storage.display().to_string(), source })?;
+
+    let worker = worker_id(&options.workers.node_name)?;
+    let handing_back = CancellationToken::new();
+    let services = Services::new(adapters, settings(&options, worker.clone()), handing_back.clone());
+    if let Some(token) = services.bootstrap().ensure().await? {
+        hand_over(&token, options.api.bootstrap_token_file.as_deref())?;
+    }
+    let address = &options.api.listen;
+    let shown = format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
+    let listener = listener::bind(address).await.map_err(|source| StartError::Listen { address: shown, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "imgsrv is listening");
+    }
+
+    let tasks = TaskTracker::new();
+    start_workers(&tasks, &options, &services, &handing_back);
+    let http = HttpSettings {
+        auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
+        ..HttpSettings::default()
+    };
+    let app = router(&AppState::new(services.clone(), http));
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stopping.cancel();
+    });
+    listener::serve(listener, app, &stop, options.api.shutdown_timeout).await;
+
+    handing_back.cancel();
+    tasks.close();
+    if tokio::time::timeout(HAND_BACK, tasks.wait()).await.is_err() {
+        tracing::warn!("workers did not hand their work back in time; their leases will expire");
+    }
+    if let Err(error) = services.auth().flush_usage().await {
+        tracing::warn!(%error, "token usage was not written down");
+    }
+    catalog.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Services, stop: &CancellationToken) {
+    let workers = &options.workers;
+    let clock = &services.adapters().clock;
+    let breaker =
+        Breaker::new(workers.cas_promotion_circuit_breaker_failures, workers.cas_promotion_circuit_breaker_cooldown);
+    let pace = Pace { poll: workers.cas_promotion_poll_interval, backoff: workers.backoff(), breaker };
+    if workers.cas_promotion_enabled {
+        let ingest: Arc<dyn Work> = Arc::new(services.ingest());
+        workers::start(tasks, &ingest, INGEST_WORKERS, &pace, clock, stop);
+    }
+    if workers.publish_enabled {
+        let publish: Arc<dyn Work> = Arc::new(services.publish_worker());
+        workers::start(tasks, &publish, PUBLISH_WORKERS, &pace, clock, stop);
+    }
+    let sweeper = services.sweeper();
+    tasks.spawn(async move {
+        match sweeper.clear_leftovers().await {
+            Ok(0) => {}
+            Ok(cleared) => tracing::info!(cleared, "leftovers of a crash were removed"),
+            Err(error) => tracing::warn!(%error, "leftovers could not be looked for"),
+        }
+    });
+    let sweep: Arc<dyn Work> = Arc::new(services.sweeper());
+    let sweep_pace = Pace { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..pace };
+    workers::start(tasks, &sweep, 1, &sweep_pace, clock, stop);
+
+    let (auth, stop) = (services.auth(), stop.clone());
+    tasks.spawn(async move {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = tokio::time::sleep(USAGE_INTERVAL) => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(error) = auth.flush_usage().await {
+                tracing::warn!(%error, "token usage was not written down");
+            }
+        }
+    });
+}
+
+/// Gives the bootstrap token to the operator: in a file only its owner reads, or on standard output.
+fn hand_over(token: &str, file: Option<&Path>) -> Result<(), StartError> {
+    let written = match file {
+        Some(path) => write_secret(path, token),
+        None => writeln!(io::stdout().lock(), "imgsrv bootstrap token (one-time): {token}"),
+    };
+    written.map_err(StartError::BootstrapOutput)
+}
+
+fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{secret}")?;
+    file.sync_all()
+}
