@@ -1,0 +1,209 @@
+//! The manners of every route: problems, strict JSON, the order of checks, headers.
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use imgsrv_testkit::{Answer, TestServer, qcow2};
+use serde_json::json;
+
+async fn raw(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    server.send(request.body(body.into()).expect("a request")).await
+}
+
+#[tokio::test]
+async fn errors_are_problems_on_every_route() {
+    let server = TestServer::start().await;
+    for (method, path, status, code) in [
+        ("GET", "/", StatusCode::NOT_FOUND, "not-found"),
+        ("GET", "/v1/nothing", StatusCode::NOT_FOUND, "not-found"),
+        ("GET", "/v1/images/", StatusCode::NOT_FOUND, "not-found"),
+        ("GET", "/v1/images/a%2Fb", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images/a%00", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images/a%0Ab", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images/%ff", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images/UPPER", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images/debian/refs/_", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images/debian", StatusCode::NOT_FOUND, "not-found"),
+        ("GET", "/v1/blobs/sha256:00", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images?limit=0", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images?limit=1001", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("GET", "/v1/images?limit=1&limit=2", StatusCode::BAD_REQUEST, "invalid-request"),
+        ("POST", "/healthz", StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+    ] {
+        let answer = server.call(None, method, path, None).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (status, code), "{method} {path}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.json()["instance"], answer.header("x-request-id"));
+    }
+    let long = format!("/v1/images/{}", "a".repeat(129));
+    assert_eq!(server.get(&long).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_which_are_allowed() {
+    let server = TestServer::start().await;
+    for (method, path, allowed) in [
+        ("DELETE", "/v1/images", "GET,HEAD,POST"),
+        ("POST", "/v1/images/debian", "DELETE,GET,HEAD,PATCH"),
+        ("GET", "/v1/images/debian/versions/1/publish", "POST"),
+        ("OPTIONS", "/healthz", "GET,HEAD"),
+    ] {
+        // The method is looked at before the bearer.
+        let answer = server.call(Some("nonsense"), method, path, None).await;
+        assert_eq!(answer.problem(), "method-not-allowed", "{method} {path}");
+        let mut allow: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+        allow.sort_unstable();
+        assert_eq!(allow.join(","), allowed);
+    }
+}
+
+#[tokio::test]
+async fn json_is_strict() {
+    let server = TestServer::start().await;
+    let bearer = format!("Bearer {}", server.writer);
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json; charset=utf-8")];
+    for (body, code) in [
+        (r#"{"name":"a","colour":"red"}"#.to_owned(), "invalid-json"),
+        (r#"{"name":"a"} {"name":"b"}"#.to_owned(), "invalid-json"),
+        (r#"{"name":"a","name":"b"}"#.to_owned(), "invalid-json"),
+        (r#"{"name":1}"#.to_owned(), "invalid-json"),
+        ("{}".to_owned(), "invalid-json"),
+        ("[".repeat(100_000), "invalid-json"),
+        (String::new(), "invalid-json"),
+        (r#"{"name":"a/b"}"#.to_owned(), "invalid-request"),
+        (r#"{"name":"a\u0000"}"#.to_owned(), "invalid-request"),
+        ("{\"name\":\"a\",\"display_name\":\"x\u{202e}y\"}".to_owned(), "invalid-request"),
+        (format!(r#"{{"name":"a","description":"{}"}}"#, "x".repeat(4097)), "invalid-request"),
+        (format!(r#"{{"name":"a","description":"{}"}}"#, "x".repeat(2 << 20)), "body-too-large"),
+    ] {
+        let answer = raw(&server, "POST", "/v1/images", &headers, body.clone()).await;
+        assert_eq!(answer.problem(), code, "{}", &body[..body.len().min(80)]);
+    }
+    let wrong = raw(&server, "POST", "/v1/images", &[headers[0], ("content-type", "text/plain")], "{}").await;
+    assert_eq!(
+        (wrong.status, wrong.problem().as_str()),
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type")
+    );
+    let several = raw(&server, "POST", "/v1/images", &headers, r#"{"name":"A","display_name":"x\u0007"}"#).await.json();
+    let fields: Vec<_> =
+        several["errors"].as_array().expect("errors").iter().map(|error| error["field"].clone()).collect();
+    assert_eq!(fields, ["name", "display_name"]);
+    assert_eq!(server.write("GET", "/v1/images?include_unpublished=true", None).await.json()["images"], json!([]));
+}
+
+#[tokio::test]
+async fn every_operation_refuses_a_bad_bearer_and_the_guarded_ones_a_missing_one() {
+    let server = TestServer::start().await;
+    let contract = server.get("/openapi/v1.json").await.json();
+    let mut operations = 0;
+    for (path, methods) in contract["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            // Nothing in the path or body is valid: the bearer is looked at first.
+            let path = path.replace(['{', '}'], "!");
+            let method = method.to_uppercase();
+            let bad = server.call(Some("imgsrv_at_nonsense"), &method, &path, None).await;
+            assert_eq!(
+                (bad.status, bad.problem().as_str()),
+                (StatusCode::UNAUTHORIZED, "invalid-bearer"),
+                "{method} {path}"
+            );
+            assert!(bad.header("www-authenticate").starts_with("Bearer"));
+            if operation.get("security").is_some() {
+                let missing = server.call(None, &method, &path, None).await;
+                assert_eq!(missing.problem(), "unauthenticated", "{method} {path}");
+                assert_eq!(missing.header("www-authenticate"), "Bearer");
+                let other = if path.starts_with("/v1/auth") { &server.writer } else { &server.manager };
+                let forbidden = server.call(Some(other), &method, &path, None).await;
+                assert_eq!(
+                    (forbidden.status, forbidden.problem().as_str()),
+                    (StatusCode::FORBIDDEN, "forbidden"),
+                    "{method} {path}"
+                );
+            }
+            operations += 1;
+        }
+    }
+    assert!(operations > 35, "{operations}");
+}
+
+#[tokio::test]
+async fn too_many_bad_bearers_of_one_address_wait_and_good_ones_do_not() {
+    let server = TestServer::start().await;
+    for _ in 0..50 {
+        assert_eq!(server.call(Some("x"), "GET", "/healthz", None).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let limited = server.call(Some("x"), "GET", "/healthz", None).await;
+    assert_eq!((limited.status, limited.problem().as_str()), (StatusCode::TOO_MANY_REQUESTS, "too-many-failures"));
+    assert_eq!(limited.header("retry-after"), "60");
+    assert_eq!(server.write("GET", "/v1/images?include_unpublished=true", None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn catalog_documents_carry_validators_and_cross_origin_headers() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", &qcow2(1)).await;
+    let answer = server.get("/v1/images").await;
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    assert_eq!(answer.header("vary"), "Authorization");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let etag = answer.header("etag").to_owned();
+    let held = raw(&server, "GET", "/v1/images", &[("if-none-match", &etag)], "").await;
+    assert_eq!((held.status, held.body.len(), held.header("etag")), (StatusCode::NOT_MODIFIED, 0, etag.as_str()));
+    let written = server.write("GET", "/v1/images", None).await;
+    assert_eq!(written.header("access-control-allow-origin"), "");
+    let head = server.call(None, "HEAD", "/v1/images", None).await;
+    assert_eq!((head.status, head.body.len(), head.header("etag")), (StatusCode::OK, 0, etag.as_str()));
+    assert_eq!(head.header("content-length"), answer.body.len().to_string());
+    let head = server.call(None, "HEAD", "/v1/nothing", None).await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::NOT_FOUND, 0));
+}
+
+#[tokio::test]
+async fn a_sane_request_id_is_kept_and_another_replaced() {
+    let server = TestServer::start().await;
+    let kept = raw(&server, "GET", "/healthz", &[("x-request-id", "ci-run/42")], "").await;
+    assert_eq!(kept.header("x-request-id"), "ci-run/42");
+    for odd in ["a b", "", &"x".repeat(129), "\"quoted\""] {
+        let replaced = raw(&server, "GET", "/healthz", &[("x-request-id", odd)], "").await;
+        assert_eq!(replaced.header("x-request-id").len(), 36, "{odd:?}");
+    }
+}
+
+#[tokio::test]
+async fn oversized_headers_are_refused() {
+    let server = TestServer::start().await;
+    let long = raw(&server, "GET", "/healthz", &[("x-long", &"x".repeat(33 << 10))], "").await;
+    assert_eq!(
+        (long.status, long.problem().as_str()),
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large")
+    );
+}
+
+#[tokio::test]
+async fn the_server_says_whether_it_is_healthy_and_ready() {
+    let server = TestServer::start().await;
+    assert_eq!(server.get("/healthz").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.get("/readyz").await.status, StatusCode::NO_CONTENT);
+    std::fs::remove_dir_all(server.storage()).expect("removed");
+    let answer = server.get("/readyz").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+    assert_eq!(answer.json()["errors"][0]["field"], "blob store");
+    assert_eq!(server.get("/healthz").await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn the_contract_is_served_and_can_be_browsed() {
+    let server = TestServer::start().await;
+    let yaml = server.get("/openapi/v1.yaml").await;
+    assert_eq!(yaml.header("content-type"), "application/yaml");
+    assert!(String::from_utf8_lossy(&yaml.body).starts_with("openapi: 3.1.0"));
+    let page = server.get("/docs/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let html = String::from_utf8_lossy(&page.body).into_owned();
+    assert!(html.contains("swagger-ui") && !html.contains("//cdn"), "{html}");
+}

@@ -1,0 +1,289 @@
+//! Uploads: in order, out of order, replaced, cut off, too long, at once.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, StatusCode},
+};
+use imgsrv_testkit::{TestServer, digest, qcow2};
+use serde_json::{Value, json};
+use std::{convert::Infallible, time::Duration};
+
+/// Sends `parts` in the given order of numbers and expects the whole to become ready.
+async fn ready_when_sent(parts: &[(u32, &[u8])]) -> TestServer {
+    let server = TestServer::start().await;
+    let mut sorted = parts.to_vec();
+    sorted.sort_by_key(|(number, _)| *number);
+    let whole: Vec<u8> = sorted.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
+    let upload = server.open_upload(&whole).await;
+    for (number, bytes) in parts {
+        assert_eq!(server.put_part(&upload, *number, bytes.to_vec()).await.status, StatusCode::OK);
+    }
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+    let blob = server.write("GET", &format!("/v1/blobs/{}", digest(&whole)), None).await;
+    assert_eq!(blob.body, whole);
+    assert_eq!(server.stored_files().len(), 1, "only the blob is left: {:?}", server.stored_files());
+    server
+}
+
+#[tokio::test]
+async fn parts_may_come_in_order_out_of_order_and_with_gaps() {
+    ready_when_sent(&[(1, b"only")]).await;
+    ready_when_sent(&[(1, b"one"), (2, b"two"), (3, b"three")]).await;
+    ready_when_sent(&[(3, b"three"), (1, b"one"), (2, b"two")]).await;
+    ready_when_sent(&[(2, b"two"), (1, b"one"), (3, b"")]).await;
+    ready_when_sent(&[(7, b"seven"), (9_999, b"last"), (10_000, b"!")]).await;
+    ready_when_sent(&[(1, b"")]).await;
+}
+
+#[tokio::test]
+async fn an_empty_blob_needs_no_part() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"").await;
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+    assert_eq!(server.write("GET", &format!("/v1/blobs/{}", digest(b"")), None).await.header("content-length"), "0");
+}
+
+#[tokio::test]
+async fn a_part_that_is_sent_again_replaces_the_first() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwothree").await;
+    for (number, bytes) in [(1, "1n3"), (2, "tw0"), (3, "three"), (2, "two"), (1, "one")] {
+        assert_eq!(server.put_part(&upload, number, bytes).await.status, StatusCode::OK);
+    }
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+    assert_eq!(server.write("GET", &format!("/v1/blobs/{}", digest(b"onetwothree")), None).await.body, b"onetwothree");
+}
+
+/// A body that breaks after `sent`.
+fn broken(sent: &'static [u8]) -> Body {
+    let frames = [Ok(Bytes::from_static(sent)), Err(std::io::Error::other("the connection broke"))];
+    Body::from_stream(futures::stream::iter(frames))
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_off_leaves_the_earlier_part_as_it_was() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    assert_eq!(server.put_part(&upload, 1, "one").await.status, StatusCode::OK);
+    for number in [1, 2] {
+        let cut = server.put_part(&upload, number, broken(b"x")).await;
+        assert_eq!((cut.status, cut.problem().as_str()), (StatusCode::BAD_REQUEST, "body-incomplete"));
+    }
+    // The broken part took nothing of the file that in-order parts share: the next one goes on there.
+    assert_eq!(server.put_part(&upload, 2, "two").await.status, StatusCode::OK);
+    assert_eq!(server.stored_files().len(), 1, "{:?}", server.stored_files());
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+}
+
+#[tokio::test]
+async fn a_body_that_stands_still_is_given_up() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    let stalled = futures::stream::pending::<Result<Bytes, Infallible>>();
+    let answer = server.put_part(&upload, 1, Body::from_stream(stalled)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::REQUEST_TIMEOUT, "request-timeout"));
+    assert!(server.stored_files().is_empty());
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_was_claimed_fail_the_session_and_go() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    server.put_part(&upload, 1, "two").await;
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    let session = server.write("GET", &format!("/v1/uploads/{upload}"), None).await.json();
+    assert_eq!(session["state"], "failed");
+    assert!(session["failure_reason"].as_str().expect("a reason").contains(&digest(b"two")));
+    assert!(server.stored_files().is_empty());
+    let blob = server.write("GET", &format!("/v1/blobs/{}", digest(b"one")), None).await;
+    assert_eq!(blob.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.complete(&upload).await.problem(), "upload-state");
+}
+
+#[tokio::test]
+async fn more_bytes_than_claimed_are_refused_whether_announced_or_not() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    assert_eq!(server.put_part(&upload, 1, "onet").await.status, StatusCode::OK);
+    let announced = Request::builder()
+        .method("PUT")
+        .uri(format!("/v1/uploads/{upload}/parts/2"))
+        .header("authorization", format!("Bearer {}", server.writer))
+        .header("content-length", "3");
+    let answer = server.send(announced.body(Body::from("wo!")).expect("a request")).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
+    let frames = futures::stream::iter(["wo", "!"].map(|text| Ok::<_, Infallible>(Bytes::from(text))));
+    let answer = server.put_part(&upload, 2, Body::from_stream(frames)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
+    // The first part may still be replaced by one that fills the claim alone.
+    assert_eq!(server.put_part(&upload, 1, "onetwo").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_content_digest_is_checked() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    let put = async |header: (&str, &str)| {
+        let request = Request::builder()
+            .method("PUT")
+            .uri(format!("/v1/uploads/{upload}/parts/1"))
+            .header("authorization", format!("Bearer {}", server.writer))
+            .header(header.0, header.1);
+        server.send(request.body(Body::from("one")).expect("a request")).await
+    };
+    let wrong = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
+    assert_eq!(put(("content-digest", wrong)).await.problem(), "digest-mismatch");
+    assert!(server.stored_files().is_empty());
+    assert_eq!(put(("content-digest", "sha-256=nonsense")).await.problem(), "invalid-request");
+    assert_eq!(put(("content-encoding", "gzip")).await.problem(), "content-encoding");
+    let right = "md5=:AA==:, sha-256=:dpLDrTVAu4A8Ags67mbNiIcSMjTqDG5xQ8Ct1z/0Me0=:";
+    assert_eq!(put(("content-digest", right)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_part_list_must_say_what_was_received() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    server.put_part(&upload, 1, "one").await;
+    server.put_part(&upload, 2, "two").await;
+    let listed = server.write("GET", &format!("/v1/uploads/{upload}/parts"), None).await.json();
+    let etag = |at: usize| listed["parts"][at]["etag"].clone();
+    let part = |number: i64, etag: Value, size: i64| json!({"number": number, "etag": etag, "size_bytes": size});
+    for (parts, code) in [
+        (json!([]), "part-list-mismatch"),
+        (json!([part(1, etag(0), 3)]), "part-list-mismatch"),
+        (json!([part(2, etag(1), 3), part(1, etag(0), 3)]), "part-list-mismatch"),
+        (json!([part(1, etag(0), 3), part(1, etag(0), 3)]), "part-list-mismatch"),
+        (json!([part(1, etag(1), 3), part(2, etag(1), 3)]), "part-list-mismatch"),
+        (json!([part(1, etag(0), 2), part(2, etag(1), 4)]), "part-list-mismatch"),
+        (json!([part(1, etag(0), 3), part(3, etag(1), 3)]), "part-list-mismatch"),
+        (json!([part(0, etag(0), 3)]), "invalid-request"),
+        (json!([part(1, json!("x"), -3)]), "invalid-request"),
+    ] {
+        let answer =
+            server.write("POST", &format!("/v1/uploads/{upload}/complete"), Some(json!({"parts": parts}))).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::BAD_REQUEST, code), "{parts}");
+    }
+    assert_eq!(server.complete(&upload).await.json()["state"], "completed");
+}
+
+#[tokio::test]
+async fn completing_at_once_makes_one_ingest_and_may_be_repeated() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    server.put_part(&upload, 1, "one").await;
+    let answers = tokio::join!(server.complete(&upload), server.complete(&upload), server.complete(&upload));
+    for answer in [answers.0, answers.1, answers.2] {
+        assert_eq!((answer.status, &answer.json()["state"]), (StatusCode::OK, &json!("completed")));
+    }
+    server.settle().await;
+    let again = server.write("POST", &format!("/v1/uploads/{upload}/complete"), Some(json!({"parts": []}))).await;
+    assert_eq!((again.status, &again.json()["state"]), (StatusCode::OK, &json!("ready")));
+    let late = server.put_part(&upload, 1, "one").await;
+    assert_eq!((late.status, late.problem().as_str()), (StatusCode::PRECONDITION_FAILED, "upload-state"));
+    assert_eq!(server.write("POST", &format!("/v1/uploads/{upload}/abort"), None).await.problem(), "upload-state");
+}
+
+#[tokio::test]
+async fn two_sessions_for_one_digest_both_become_ready_and_store_one_blob() {
+    let server = TestServer::start().await;
+    let bytes = qcow2(1);
+    let uploads = [server.open_upload(&bytes).await, server.open_upload(&bytes).await];
+    for upload in &uploads {
+        server.put_part(upload, 1, bytes.clone()).await;
+        server.complete(upload).await;
+    }
+    server.settle().await;
+    for upload in &uploads {
+        assert_eq!(server.upload_state(upload).await, "ready");
+    }
+    assert_eq!(server.stored_files().len(), 1);
+    let third = json!({"expected_digest": digest(&bytes), "expected_size_bytes": bytes.len()});
+    let third = server.write("POST", "/v1/uploads", Some(third)).await;
+    assert_eq!((third.status, &third.json()["state"]), (StatusCode::OK, &json!("ready")));
+    let other = json!({"expected_digest": digest(&bytes), "expected_size_bytes": 1});
+    let other = server.write("POST", "/v1/uploads", Some(other)).await;
+    assert_eq!((other.status, other.problem().as_str()), (StatusCode::CONFLICT, "digest-size-conflict"));
+}
+
+#[tokio::test]
+async fn an_aborted_session_frees_its_bytes_and_takes_no_more() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    server.put_part(&upload, 1, "one").await;
+    for _ in 0..2 {
+        let aborted = server.write("POST", &format!("/v1/uploads/{upload}/abort"), None).await;
+        assert_eq!((aborted.status, &aborted.json()["state"]), (StatusCode::OK, &json!("aborted")));
+    }
+    assert!(server.stored_files().is_empty());
+    assert_eq!(server.put_part(&upload, 2, "two").await.problem(), "upload-state");
+    assert_eq!(server.complete(&upload).await.problem(), "upload-state");
+}
+
+#[tokio::test]
+async fn a_session_expires_a_while_after_its_last_part() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    server.clock.advance(Duration::from_hours(23));
+    assert_eq!(server.put_part(&upload, 1, "one").await.status, StatusCode::OK);
+    server.clock.advance(Duration::from_hours(23));
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "uploading");
+    server.clock.advance(Duration::from_hours(1));
+    assert_eq!(server.put_part(&upload, 2, "two").await.problem(), "upload-expired");
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "aborted");
+    assert!(server.stored_files().is_empty());
+}
+
+#[tokio::test]
+async fn staged_bytes_that_are_gone_fail_the_session_at_once() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    server.put_part(&upload, 1, "one").await;
+    server.complete(&upload).await;
+    std::fs::remove_dir_all(server.storage().join("staging").join(&upload)).expect("removed");
+    server.settle().await;
+    let session = server.write("GET", &format!("/v1/uploads/{upload}"), None).await.json();
+    assert_eq!(session["state"], "failed");
+    assert!(session["failure_reason"].as_str().expect("a reason").contains("begin again"));
+}
+
+#[tokio::test]
+async fn an_upload_over_the_servers_limit_is_refused_before_a_byte() {
+    let server = TestServer::start_with(|settings| settings.max_upload_bytes = Some(10)).await;
+    let body = json!({"expected_digest": digest(b""), "expected_size_bytes": 11});
+    let answer = server.write("POST", "/v1/uploads", Some(body)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
+}
+
+#[tokio::test]
+async fn parts_are_listed_in_pages_for_resuming() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"abc").await;
+    for (number, bytes) in [(1, "a"), (2, "b"), (3, "c")] {
+        server.put_part(&upload, number, bytes).await;
+    }
+    let first = server.write("GET", &format!("/v1/uploads/{upload}/parts?limit=2"), None).await.json();
+    let numbers = |body: &Value| -> Vec<i64> {
+        body["parts"]
+            .as_array()
+            .expect("parts")
+            .iter()
+            .map(|part| part["part_number"].as_i64().expect("a number"))
+            .collect()
+    };
+    assert_eq!(numbers(&first), [1, 2]);
+    let cursor = first["next_cursor"].as_str().expect("a cursor");
+    let second = server.write("GET", &format!("/v1/uploads/{upload}/parts?limit=2&cursor={cursor}"), None).await.json();
+    assert_eq!((numbers(&second), second.get("next_cursor")), (vec![3], None));
+}

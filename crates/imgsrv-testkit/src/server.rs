@@ -1,0 +1,275 @@
+//! The real router over a real SQLite file and real blobs, with a clock that a test moves.
+
+use crate::clock::{ManualClock, TestIds};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode},
+};
+use http_body_util::BodyExt;
+use imgsrv_app::{Adapters, Ran, Services, Settings, Work};
+use imgsrv_blobs::FsBlobStore;
+use imgsrv_catalog_sqlite::SqliteCatalog;
+use imgsrv_domain::{lease::WorkerId, retry::Backoff};
+use imgsrv_http::{AppState, HttpSettings, router};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// `sha256:` and the digest of `bytes`.
+pub fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: {:?}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// A header, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The end of the problem's URN.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let body = self.json();
+        assert_eq!(body["status"], self.status.as_u16());
+        body["type"].as_str().expect("a type").trim_start_matches("urn:imgsrv:problem:").to_owned()
+    }
+}
+
+/// A server in this process. Its workers run when a test calls [`TestServer::settle`].
+pub struct TestServer {
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// Its use cases.
+    pub services: Services,
+    /// A token with `auth.manage`.
+    pub manager: String,
+    /// A token with `content.write`.
+    pub writer: String,
+    /// Makes workers hand their work back.
+    pub stop: CancellationToken,
+    router: Router,
+    dir: TempDir,
+}
+
+impl TestServer {
+    /// A fresh server with a manager and a writer.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same, with settings changed.
+    pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = TempDir::new().expect("a scratch folder");
+        let clock = Arc::new(ManualClock::default());
+        let mut settings = Settings {
+            upload_ttl: Duration::from_hours(24),
+            max_upload_bytes: None,
+            lease_term: Duration::from_secs(30),
+            backoff: Backoff { first: Duration::from_secs(5), max: Duration::from_mins(1) },
+            worker: WorkerId::new("test-worker".to_owned()),
+        };
+        change(&mut settings);
+        let catalog = SqliteCatalog::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
+        let adapters = Adapters {
+            catalog: Arc::new(catalog),
+            blobs: Arc::new(FsBlobStore::open(&dir.path().join("storage")).expect("a blob store")),
+            clock: clock.clone(),
+            ids: Arc::new(TestIds),
+        };
+        let stop = CancellationToken::new();
+        let services = Services::new(adapters, settings, stop.clone());
+        let manager = services.bootstrap().ensure().await.expect("a bootstrap token").expect("the first one");
+        let http = HttpSettings { auth_failure_limit: Some(50), body_idle_timeout: Duration::from_millis(200) };
+        let router = router(&AppState::new(services.clone(), http));
+        let mut server = Self { clock, services, manager, writer: String::new(), stop, router, dir };
+        server.writer = server.token_with("content-writer").await;
+        server
+    }
+
+    /// Where blobs lie.
+    pub fn storage(&self) -> PathBuf {
+        self.dir.path().join("storage")
+    }
+
+    /// The catalog's file.
+    pub fn catalog_file(&self) -> PathBuf {
+        self.dir.path().join("catalog.db")
+    }
+
+    /// A token of a new principal with `role`.
+    pub async fn token_with(&self, role: &str) -> String {
+        let body = json!({"kind": "service", "display_name": role});
+        let principal = self.manage("POST", "/v1/auth/principals", Some(body)).await.json();
+        let url = format!("/v1/auth/principals/{}", principal["id"].as_str().expect("an id"));
+        assert_eq!(self.manage("PUT", &format!("{url}/roles/{role}"), None).await.status, StatusCode::NO_CONTENT);
+        let body = json!({"name": "test", "expires_at": "2027-01-01T00:00:00Z"});
+        let issued = self.manage("POST", &format!("{url}/api-tokens"), Some(body)).await.json();
+        issued["plaintext"].as_str().expect("a token").to_owned()
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends a request with a JSON body, by `bearer`.
+    pub async fn call(&self, bearer: Option<&str>, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(bearer) = bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    /// Asks anonymously.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(None, "GET", path, None).await
+    }
+
+    /// Acts as the manager.
+    pub async fn manage(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.call(Some(&self.manager), method, path, body).await
+    }
+
+    /// Acts as the writer.
+    pub async fn write(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.call(Some(&self.writer), method, path, body).await
+    }
+
+    /// Opens an upload session for `bytes` and returns its id.
+    pub async fn open_upload(&self, bytes: &[u8]) -> String {
+        let body = json!({"expected_digest": digest(bytes), "expected_size_bytes": bytes.len()});
+        let answer = self.write("POST", "/v1/uploads", Some(body)).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Sends a part as it is.
+    pub async fn put_part(&self, upload: &str, number: u32, bytes: impl Into<Body>) -> Answer {
+        let request = Request::builder()
+            .method("PUT")
+            .uri(format!("/v1/uploads/{upload}/parts/{number}"))
+            .header("authorization", format!("Bearer {}", self.writer));
+        self.send(request.body(bytes.into()).expect("a request")).await
+    }
+
+    /// Completes an upload with the parts that the server lists.
+    pub async fn complete(&self, upload: &str) -> Answer {
+        let listed = self.write("GET", &format!("/v1/uploads/{upload}/parts"), None).await.json();
+        let part = |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
+        let parts: Vec<Value> = listed["parts"].as_array().expect("parts").iter().map(part).collect();
+        self.write("POST", &format!("/v1/uploads/{upload}/complete"), Some(json!({"parts": parts}))).await
+    }
+
+    /// The state of an upload.
+    pub async fn upload_state(&self, upload: &str) -> String {
+        let session = self.write("GET", &format!("/v1/uploads/{upload}"), None).await.json();
+        session["state"].as_str().expect("a state").to_owned()
+    }
+
+    /// Makes `bytes` a trusted blob and returns its digest.
+    pub async fn blob(&self, bytes: &[u8]) -> String {
+        let upload = self.open_upload(bytes).await;
+        if self.upload_state(&upload).await != "ready" {
+            assert_eq!(self.put_part(&upload, 1, bytes.to_vec()).await.status, StatusCode::OK);
+            assert_eq!(self.complete(&upload).await.status, StatusCode::OK);
+            self.settle().await;
+            assert_eq!(self.upload_state(&upload).await, "ready");
+        }
+        digest(bytes)
+    }
+
+    /// Makes a draft with one artifact of `bytes`, which are trusted; returns the artifact's id.
+    pub async fn draft(&self, image: &str, version: &str, bytes: &[u8]) -> String {
+        let digest = self.blob(bytes).await;
+        let created = self.write("POST", "/v1/images", Some(json!({"name": image}))).await;
+        assert!(matches!(created.status, StatusCode::CREATED | StatusCode::CONFLICT));
+        let url = format!("/v1/images/{image}/versions");
+        assert_eq!(self.write("POST", &url, Some(json!({"version": version}))).await.status, StatusCode::CREATED);
+        let body = artifact_body(&digest, bytes.len());
+        let artifact = self.write("POST", &format!("{url}/{version}/artifacts"), Some(body)).await;
+        assert_eq!(artifact.status, StatusCode::CREATED, "{artifact:?}");
+        artifact.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Makes and publishes a version with one artifact of `bytes`; returns the artifact's id.
+    pub async fn published(&self, image: &str, version: &str, bytes: &[u8]) -> String {
+        let artifact = self.draft(image, version, bytes).await;
+        let answer = self.write("POST", &format!("/v1/images/{image}/versions/{version}/publish"), None).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        self.settle().await;
+        artifact
+    }
+
+    /// Runs every worker until nothing is left to do.
+    pub async fn settle(&self) {
+        let work: [Box<dyn Work>; 3] = [
+            Box::new(self.services.ingest()),
+            Box::new(self.services.publish_worker()),
+            Box::new(self.services.sweeper()),
+        ];
+        for work in work {
+            while work.run_once().await.expect("work") == Ran::Worked {}
+        }
+    }
+
+    /// Every file under the blob store, relative to it.
+    pub fn stored_files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        walk(&self.storage(), &self.storage(), &mut files);
+        files.sort();
+        files
+    }
+}
+
+/// The body of a qcow2 artifact for amd64.
+fn artifact_body(digest: &str, size: usize) -> Value {
+    json!({
+        "operating_system": "debian", "architecture": "amd64", "format": "qcow2", "primary_blob_digest": digest,
+        "primary_blob_size_bytes": size, "primary_media_type": "application/x-qemu-disk",
+    })
+}
+
+fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            walk(root, &path, files);
+        } else {
+            files.push(path.strip_prefix(root).expect("below the root").display().to_string());
+        }
+    }
+}
