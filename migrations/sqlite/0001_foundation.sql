@@ -5,7 +5,7 @@
 --
 -- The guarantees given to consumers hold against any DML, also with foreign keys switched off and against
 -- INSERT OR REPLACE (which skips delete triggers): every guarded table refuses existing ids and keys
--- before an insert.
+-- before an insert, and has no rowid, by which a row could be replaced unnoticed.
 
 CREATE TABLE catalog_revision (
     only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
@@ -24,7 +24,7 @@ CREATE TABLE images (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX images_published ON images (name) WHERE has_published = 1;
 
 CREATE TABLE versions (
@@ -40,7 +40,7 @@ CREATE TABLE versions (
     CHECK ((state = 'published') = (published_at IS NOT NULL)),
     UNIQUE (image_id, name),
     UNIQUE (id, image_id, state)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX versions_listed ON versions (image_id, listed_at, id);
 CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, id);
 
@@ -62,7 +62,7 @@ CREATE TABLE aliases (
     revision INTEGER NOT NULL,
     UNIQUE (image_id, name),
     FOREIGN KEY (version_id, image_id, version_state) REFERENCES versions (id, image_id, state)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX aliases_by_version ON aliases (version_id);
 
 CREATE TRIGGER images_insert BEFORE INSERT ON images BEGIN
@@ -71,7 +71,7 @@ CREATE TRIGGER images_insert BEFORE INSERT ON images BEGIN
 END;
 CREATE TRIGGER images_update BEFORE UPDATE ON images BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.id <> OLD.id OR NEW.name <> OLD.name
-        OR NEW.has_published <> EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published');
+        OR NEW.has_published IS NOT EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published');
 END;
 CREATE TRIGGER images_delete BEFORE DELETE ON images BEGIN
     SELECT RAISE(ABORT, 'imgsrv:image-in-use') FROM versions WHERE image_id = OLD.id;
@@ -145,7 +145,7 @@ CREATE TABLE artifacts (
     primary_media_type TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     UNIQUE (version_id, operating_system, architecture, variant, format)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX artifacts_by_digest ON artifacts (primary_blob_digest, version_id);
 
 CREATE TABLE attachments (
@@ -158,7 +158,7 @@ CREATE TABLE attachments (
     blob_size_bytes INTEGER NOT NULL CHECK (blob_size_bytes >= 0),
     created_at INTEGER NOT NULL,
     UNIQUE (artifact_id, name)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX attachments_by_version ON attachments (version_id);
 CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
 
@@ -221,7 +221,7 @@ CREATE TABLE blobs (
     storage_name TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL CHECK (state IN ('trusted', 'quarantined')),
     created_at INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER blobs_insert BEFORE INSERT ON blobs BEGIN
     SELECT RAISE(ABORT, 'imgsrv:blob-digest') FROM blobs
@@ -262,6 +262,7 @@ CREATE TABLE upload_sessions (
     hashed_bytes INTEGER,
     hashed_state BLOB,
     wanted_since INTEGER,
+    failing_since INTEGER,
     due_at INTEGER,
     lease_attempts INTEGER,
     lease_owner TEXT,
@@ -296,6 +297,7 @@ CREATE TABLE publish_jobs (
     version_name TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'abandoned')),
     wanted_since INTEGER,
+    failing_since INTEGER,
     due_at INTEGER,
     lease_attempts INTEGER,
     lease_owner TEXT,

@@ -15,8 +15,7 @@ pub struct Problem {
     #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
     /// What went wrong this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub detail: String,
     /// The id of the request, as in `X-Request-Id` and the server's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,

@@ -52,8 +52,8 @@ pub struct NewToken {
     pub expires_at: Timestamp,
 }
 
-/// A token that was just issued.
-#[derive(Debug, Clone)]
+/// A token that was just issued. It is not `Debug`, so that its text gets into no log.
+#[derive(Clone)]
 pub struct IssuedToken {
     /// The token.
     pub token: ApiToken,

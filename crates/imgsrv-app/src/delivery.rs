@@ -72,7 +72,10 @@ impl Delivery {
         let file = found.ok_or(UseCaseError::NotFound(missing))?;
         let file_name = match file.attachment {
             Some(name) => name.to_string(),
-            None => files::artifact_file(image, version, &file.artifact),
+            None => {
+                let artifact = &file.artifact;
+                files::artifact_file(image, version, &artifact.architecture, &artifact.variant, artifact.format)
+            }
         };
         Ok(Download {
             claim: file.claim,

@@ -164,7 +164,8 @@ impl Drafts {
             media_type: new.media_type,
             created_at: tx.now(),
         };
-        let file = files::artifact_file(image, &version.name, &artifact);
+        let file =
+            files::artifact_file(image, &version.name, &artifact.architecture, &artifact.variant, artifact.format);
         tx.insert_artifact(&artifact, &[files::checksum_file(&file), file.clone()]).await?;
         let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{file}", version.path()));
         audit(&mut *tx, who.actor(), event.with(artifact.primary.digest)).await?;
@@ -172,7 +173,7 @@ impl Drafts {
         Ok(artifact)
     }
 
-    /// The artifact that `new` clashes with: of the same key, else of the same file name.
+    /// What `new` clashes with: the artifact of the same key, else whatever makes a file of the same name.
     async fn alike(
         &self,
         image: &ImageName,
@@ -182,14 +183,17 @@ impl Drafts {
         let Some(manifest) = self.0.catalog.get_manifest(image, version, Visibility::All).await? else {
             return Ok(None);
         };
-        let clashes = |artifact: &&Artifact| {
-            artifact.architecture == new.architecture
+        let same_key = |artifact: &Artifact| {
+            artifact.operating_system == new.operating_system
+                && artifact.architecture == new.architecture
                 && artifact.variant == new.variant
                 && artifact.format == new.format
         };
-        let mut alike: Vec<&Artifact> = manifest.entries.iter().map(|entry| &entry.artifact).filter(clashes).collect();
-        alike.sort_by_key(|artifact| artifact.operating_system != new.operating_system);
-        Ok(alike.first().map(|artifact| Existing::Artifact(artifact.id, image.clone(), version.clone())))
+        if let Some(entry) = manifest.entries.iter().find(|entry| same_key(&entry.artifact)) {
+            return Ok(Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone())));
+        }
+        let file = files::artifact_file(image, version, &new.architecture, &new.variant, new.format);
+        Ok(owner_of(&manifest, &file))
     }
 
     /// Removes an artifact with its attachments from a draft.
@@ -225,12 +229,10 @@ impl Drafts {
         match added {
             Err(error @ UseCaseError::Taken { .. }) => {
                 let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
-                let existing = manifest
-                    .iter()
-                    .flat_map(|manifest| &manifest.entries)
-                    .flat_map(|entry| &entry.attachments)
-                    .find(|attachment| attachment.artifact_id == artifact && attachment.name == new.name)
-                    .map(|found| Existing::Attachment(found.id, artifact, image.clone(), version.clone()));
+                let existing = manifest.and_then(|manifest| {
+                    let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
+                    owner_of(&manifest, &files::attachment_file(&file_of(&manifest, &of.artifact), &new.name))
+                });
                 Err(error.with_existing(existing))
             }
             done => done,
@@ -259,7 +261,8 @@ impl Drafts {
             blob: new.blob,
             created_at: tx.now(),
         };
-        let file = files::attachment_file(&files::artifact_file(image, &version.name, &artifact), &attachment.name);
+        let of = files::artifact_file(image, &version.name, &artifact.architecture, &artifact.variant, artifact.format);
+        let file = files::attachment_file(&of, &attachment.name);
         tx.insert_attachment(version.id, &attachment, &[files::checksum_file(&file), file.clone()]).await?;
         let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
         audit(&mut *tx, who.actor(), event.with(attachment.blob.digest)).await?;
@@ -289,6 +292,27 @@ impl Drafts {
         })
         .await
     }
+}
+
+fn file_of(manifest: &Manifest, artifact: &Artifact) -> String {
+    let Artifact { architecture, variant, format, .. } = artifact;
+    files::artifact_file(&manifest.image.name, &manifest.version.name, architecture, variant, *format)
+}
+
+/// What makes a file that `file`, or the checksums that go with it, would clash with.
+fn owner_of(manifest: &Manifest, file: &str) -> Option<Existing> {
+    let (image, version) = (&manifest.image.name, &manifest.version.name);
+    let clashes =
+        |other: &str| other == file || files::checksum_file(other) == file || other == files::checksum_file(file);
+    manifest.entries.iter().find_map(|entry| {
+        let own = file_of(manifest, &entry.artifact);
+        if clashes(&own) {
+            return Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone()));
+        }
+        let attached = |attachment: &&Attachment| clashes(&files::attachment_file(&own, &attachment.name));
+        let found = entry.attachments.iter().find(attached)?;
+        Some(Existing::Attachment(found.id, entry.artifact.id, image.clone(), version.clone()))
+    })
 }
 
 pub(crate) async fn find(

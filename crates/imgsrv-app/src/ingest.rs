@@ -59,7 +59,10 @@ impl Work for Ingest {
             Held::Done(Ok(Verdict::Lost)) | Held::Lost => {
                 tracing::warn!(upload.id = %id, "another worker took this ingest over");
             }
-            Held::Stopped => self.postpone(id, &key, Duration::ZERO).await?,
+            Held::Stopped => {
+                self.hand_back(id, &key).await?;
+                return Ok(Ran::Idle);
+            }
         }
         Ok(Ran::Worked)
     }
@@ -188,6 +191,20 @@ impl Ingest {
             if let Some(event) = event {
                 audit(&mut *tx, &self.actor(), event).await?;
             }
+            tx.commit().await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Leaves the ingest to another process, unless the lease was lost meanwhile.
+    async fn hand_back(&self, id: UploadId, key: &LeaseKey) -> Result<(), WorkError> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let Some(session) = tx.find_upload(id).await? else { return Ok(()) };
+            let now = tx.now();
+            let Ok(session) = session.hand_back_ingest(key, now) else { return Ok(()) };
+            tx.update_upload(&session).await?;
             tx.commit().await
         })
         .await?;

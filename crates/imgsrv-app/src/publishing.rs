@@ -223,7 +223,10 @@ impl Work for PublishWorker {
                 return Err(error.into());
             }
             Held::Lost => tracing::warn!(publish_job.id = %id, "another worker took this job over"),
-            Held::Stopped => self.postpone(id, &key, Duration::ZERO).await?,
+            Held::Stopped => {
+                self.hand_back(id, &key).await?;
+                return Ok(Ran::Idle);
+            }
         }
         Ok(Ran::Worked)
     }
@@ -305,6 +308,20 @@ impl PublishWorker {
             if let Some(event) = event {
                 audit(&mut *tx, &self.0.worker_actor(), event).await?;
             }
+            tx.commit().await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Leaves the job to another process, unless the lease was lost meanwhile.
+    async fn hand_back(&self, id: JobId, key: &LeaseKey) -> Result<(), WorkError> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let Some(job) = tx.find_job(id).await? else { return Ok(()) };
+            let now = tx.now();
+            let Ok(job) = job.hand_back(key, now) else { return Ok(()) };
+            tx.update_job(&job).await?;
             tx.commit().await
         })
         .await?;

@@ -30,10 +30,11 @@ impl Context {
         let mut tx = self.catalog.begin().await?;
         let served = tx.find_blob(&session.claim.digest).await?.is_some_and(|blob| blob.name == name);
         drop(tx);
+        // Staging first: without it, nobody who lost the lease can place the blob any more.
+        self.blobs.clear_staging(session.id).await?;
         if !served {
             self.blobs.remove(&name).await?;
         }
-        self.blobs.clear_staging(session.id).await?;
         let mut tx = self.catalog.begin().await?;
         tx.mark_upload_cleared(session.id).await?;
         tx.commit().await?;
@@ -53,11 +54,25 @@ impl Work for Sweeper {
             let mut tx = self.0.catalog.begin().await?;
             tx.list_uncleared_uploads(BATCH).await?
         };
+        let mut failure = None;
         for session in &uncleared {
-            self.0.clear(session).await?;
+            if let Err(error) = self.0.clear(session).await {
+                tracing::warn!(upload.id = %session.id, %error, "an ended upload could not be cleared");
+                failure = Some(error);
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         let more = expired == usize::from(BATCH) || uncleared.len() == usize::from(BATCH);
-        Ok(if more { Ran::Worked } else { Ran::Idle })
+        if more {
+            return Ok(Ran::Worked);
+        }
+        let cleared = self.clear_leftovers().await?;
+        if cleared > 0 {
+            tracing::info!(cleared, "leftovers of uploads were removed");
+        }
+        Ok(Ran::Idle)
     }
 
     async fn wait(&self) {
@@ -82,7 +97,7 @@ impl Sweeper {
 
     /// Clears staged leftovers of sessions that have ended or that the catalog does not know: attempts that
     /// a crash cut off after their session was cleared.
-    pub async fn clear_leftovers(&self) -> Result<usize, WorkError> {
+    async fn clear_leftovers(&self) -> Result<usize, WorkError> {
         let mut cleared = 0;
         for id in self.0.blobs.staged_sessions().await? {
             let ended = match self.0.catalog.get_upload(id).await?.map(|session| session.state.clone()) {

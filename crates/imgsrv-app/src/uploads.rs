@@ -93,8 +93,11 @@ impl Uploads {
         };
         let part = part(&attempt, staged);
         let recorded = retrying(|| self.record(id, &attempt, &part)).await;
-        if recorded.is_err() {
-            self.drop_bytes(id, &part).await;
+        if let Err(refused) = &recorded {
+            // When the outcome of the commit is not known, the part may be recorded: its bytes stay.
+            if !matches!(refused, UseCaseError::Catalog(_)) {
+                self.drop_bytes(id, &part).await;
+            }
             self.give_up(id, &attempt).await;
         }
         if let Some(replaced) = recorded? {
@@ -138,18 +141,17 @@ impl Uploads {
 
     /// Notes that an attempt has ended without a part. Should that fail, the next attempt supersedes it.
     async fn give_up(&self, id: UploadId, attempt: &Attempt) {
-        let released: Result<(), UseCaseError> = retrying(|| async {
+        let ended: Result<(), UseCaseError> = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let session = find(&mut *tx, id).await?;
-            let ours = session.appender.as_ref().is_some_and(|appender| appender.attempt == attempt.id);
-            if ours {
-                tx.update_upload(&session.release_appender(attempt.id)).await?;
+            let (session, changed) = find(&mut *tx, id).await?.end_attempt(attempt);
+            if changed {
+                tx.update_upload(&session).await?;
                 tx.commit().await?;
             }
             Ok(())
         })
         .await;
-        if let Err(error) = released {
+        if let Err(error) = ended {
             tracing::debug!(upload.id = %id, %error, "an ended attempt could not be noted");
         }
     }

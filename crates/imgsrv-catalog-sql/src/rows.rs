@@ -91,6 +91,8 @@ fn hash_state(bytes: Option<i64>, state: Option<&[u8]>) -> Result<Option<HashSta
 pub struct WorkColumns {
     /// Since when the work is wanted.
     pub wanted_since: Option<SqlTime>,
+    /// Since when the infrastructure has failed every attempt at it.
+    pub failing_since: Option<SqlTime>,
     /// From when on it may be claimed.
     pub due_at: Option<SqlTime>,
     /// How many claims there were.
@@ -103,6 +105,7 @@ impl From<&Queued> for WorkColumns {
     fn from(queued: &Queued) -> Self {
         Self {
             wanted_since: Some(queued.since.into()),
+            failing_since: queued.failing_since.map(Into::into),
             due_at: Some(queued.not_before.into()),
             attempts: Some(queued.attempts.into()),
             owner: None,
@@ -114,6 +117,7 @@ impl From<&Running> for WorkColumns {
     fn from(running: &Running) -> Self {
         Self {
             wanted_since: Some(running.since.into()),
+            failing_since: running.failing_since.map(Into::into),
             due_at: Some(running.expires_at.into()),
             attempts: Some(running.key.attempt.into()),
             owner: Some(running.key.owner.as_str().to_owned()),
@@ -123,19 +127,24 @@ impl From<&Running> for WorkColumns {
 
 impl WorkColumns {
     fn queued(self) -> Result<Queued, Corrupt> {
-        match self {
-            Self { wanted_since: Some(since), due_at: Some(due), attempts: Some(attempts), owner: None } => {
-                Ok(Queued { since: since.into(), not_before: due.into(), attempts: convert("work", attempts)? })
-            }
+        let failing_since = self.failing_since.map(Into::into);
+        match (self.wanted_since, self.due_at, self.attempts, self.owner) {
+            (Some(since), Some(due), Some(attempts), None) => Ok(Queued {
+                since: since.into(),
+                failing_since,
+                not_before: due.into(),
+                attempts: convert("work", attempts)?,
+            }),
             _ => Err(Corrupt::new("work", "waiting work needs its times and no owner")),
         }
     }
 
     fn running(self) -> Result<Running, Corrupt> {
-        match self {
-            Self { wanted_since: Some(since), due_at: Some(due), attempts: Some(attempts), owner: Some(owner) } => {
+        let failing_since = self.failing_since.map(Into::into);
+        match (self.wanted_since, self.due_at, self.attempts, self.owner) {
+            (Some(since), Some(due), Some(attempts), Some(owner)) => {
                 let key = LeaseKey { owner: WorkerId::new(owner), attempt: convert("work", attempts)? };
-                Ok(Running { since: since.into(), key, expires_at: due.into() })
+                Ok(Running { since: since.into(), failing_since, key, expires_at: due.into() })
             }
             _ => Err(Corrupt::new("work", "running work needs its times and an owner")),
         }

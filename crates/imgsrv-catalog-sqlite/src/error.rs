@@ -27,7 +27,8 @@ pub(crate) fn map(error: sqlx::Error) -> CatalogError {
         }
         (Some(787), _) => CatalogError::Conflict(Conflict::Forbidden),
         (_, Some(5 | 6)) => CatalogError::Retryable(Box::new(error)),
-        (_, Some(10 | 13 | 14)) => CatalogError::Unavailable(Box::new(error)),
+        (_, Some(13)) => CatalogError::Full(Box::new(error)),
+        (_, Some(10 | 14)) => CatalogError::Unavailable(Box::new(error)),
         _ => CatalogError::Backend(Box::new(error)),
     }
 }

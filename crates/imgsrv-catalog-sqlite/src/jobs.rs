@@ -16,8 +16,8 @@ use sqlx::{SqliteConnection, query, query_as};
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, version_id, image_name, version_name, state, wanted_since, due_at, lease_attempts, lease_owner,
-            created_at, updated_at, started_at, finished_at, revision FROM publish_jobs ",
+            "SELECT id, version_id, image_name, version_name, state, wanted_since, failing_since, due_at,
+            lease_attempts, lease_owner, created_at, updated_at, started_at, finished_at, revision FROM publish_jobs ",
             $rest
         )
     };
@@ -34,7 +34,7 @@ const INSERT: &str = "INSERT INTO publish_jobs (id, version_id, image_name, vers
 const INSERT_STEP: &str = "INSERT INTO publish_steps (job_id, sequence, name, state, reason, attempts, started_at,
     finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const UPDATE: &str = "UPDATE publish_jobs SET state = $3, wanted_since = $4, due_at = $5, lease_attempts = $6,
-    lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, revision = revision + 1
+    lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, failing_since = $11, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 const UPDATE_STEP: &str = "UPDATE publish_steps SET state = $3, reason = $4, attempts = $5, started_at = $6,
     finished_at = $7 WHERE job_id = $1 AND sequence = $2";
@@ -115,7 +115,8 @@ impl JobRepo for SqliteTx {
             .bind(work.owner)
             .bind(SqlTime::from(job.updated_at))
             .bind(job.started_at.map(SqlTime::from))
-            .bind(job.finished_at.map(SqlTime::from));
+            .bind(job.finished_at.map(SqlTime::from))
+            .bind(work.failing_since);
         run!(self, execute_held, statement)?;
         for (sequence, step) in (1_i64..).zip(&job.steps) {
             let statement = query(UPDATE_STEP)

@@ -23,7 +23,7 @@ pub use lock::{DataDirLock, LockError};
 use async_trait::async_trait;
 use imgsrv_domain::ports::{Catalog, CatalogError, CatalogTx, Clock};
 use sqlx::{
-    Pool, Sqlite,
+    Connection, Pool, Sqlite,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -64,6 +64,15 @@ pub enum OpenError {
     },
 }
 
+/// A pool that drops a connection whose rollback failed: SQLite rolls back by itself when the disk is full, and the
+/// driver would take the connection to be inside a transaction for ever after.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+}
+
 /// The catalog in one SQLite file.
 pub struct SqliteCatalog {
     writer: Pool<Sqlite>,
@@ -82,21 +91,17 @@ impl SqliteCatalog {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(PATIENCE)
+        let writer = pool(1)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_with(options.clone())
             .await
             .map_err(|source| OpenError::Open { path: shown(), source })?;
-        MIGRATOR.run(&writer).await.map_err(|source| match source {
+        migrate(&writer).await.map_err(|source| match source {
             MigrateError::VersionMissing(version) => OpenError::Newer { path: shown(), version },
             source => OpenError::Migrate { path: shown(), source },
         })?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(PATIENCE)
+        let readers = pool(READERS)
             .connect_with(options.read_only(true).pragma("cache_size", "-1024"))
             .await
             .map_err(|source| OpenError::Open { path: shown(), source })?;
@@ -108,6 +113,11 @@ impl SqliteCatalog {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
+    let mut connection = writer.acquire().await?;
+    MIGRATOR.run_direct(None, &mut *connection, false).await
 }
 
 #[async_trait]

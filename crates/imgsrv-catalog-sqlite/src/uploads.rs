@@ -18,7 +18,7 @@ macro_rules! select {
         concat!(
             "SELECT s.id, s.created_by, s.expected_digest, s.expected_size_bytes, s.media_type_hint, s.filename_hint,
             s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts, s.appender_attempt,
-            s.appender_number, s.hashed_bytes, s.hashed_state, s.wanted_since, s.due_at, s.lease_attempts,
+            s.appender_number, s.hashed_bytes, s.hashed_state, s.wanted_since, s.failing_since, s.due_at, s.lease_attempts,
             s.lease_owner, s.created_at, s.updated_at, s.revision, s.frontier_number, f.attempt AS frontier_attempt,
             f.size_bytes AS frontier_size, f.place AS frontier_place, f.hash_bytes AS frontier_hash_bytes,
             f.hash_state AS frontier_hash_state
@@ -40,7 +40,7 @@ const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_dige
     revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11, 1)";
 const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
     attempts = $7, appender_attempt = $8, appender_number = $9, frontier_number = $10, hashed_bytes = $11,
-    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
+    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17, failing_since = $18,
     revision = revision + 1 WHERE id = $1 AND revision = $2";
 const CLEARED: &str = "UPDATE upload_sessions SET cleared = 1, frontier_number = NULL, hashed_bytes = NULL,
     hashed_state = NULL WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
@@ -125,7 +125,8 @@ impl UploadRepo for SqliteTx {
             .bind(work.due_at)
             .bind(work.attempts)
             .bind(work.owner)
-            .bind(SqlTime::from(session.updated_at));
+            .bind(SqlTime::from(session.updated_at))
+            .bind(work.failing_since);
         run!(self, execute_held, statement)
     }
 

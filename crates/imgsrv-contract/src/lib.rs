@@ -1,1 +1,34 @@
-//! Placeholder.
+//! What every adapter promises, as tests. Each suite has one list of cases; an adapter only says how to open a
+//! fresh instance, and runs all of them.
+#![expect(clippy::unwrap_used, reason = "a case that cannot set itself up has failed")]
+#![expect(clippy::missing_panics_doc, reason = "the same")]
+
+pub mod blobs;
+pub mod catalog;
+
+use std::pin::Pin;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A future in a box, as the lists of cases hold them.
+pub type Opening<T> = BoxFuture<T>;
+
+/// Names a list of cases. One that is left out is dead code, and fails the build.
+macro_rules! cases {
+    ($($case:path),* $(,)?) => { &[$((stringify!($case), |fresh| Box::pin($case(fresh)))),*] };
+}
+pub(crate) use cases;
+
+type Case<T> = (&'static str, fn(T) -> BoxFuture<()>);
+
+/// Runs every case on a fresh instance, as `cargo test` expects, and exits.
+fn run<T: Send + 'static>(open: fn() -> BoxFuture<T>, cases: &'static [Case<T>]) -> ! {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let trial = |(name, case): &'static Case<T>| {
+        libtest_mimic::Trial::test(*name, move || {
+            tokio::runtime::Runtime::new()?.block_on(async { case(open().await).await });
+            Ok(())
+        })
+    };
+    libtest_mimic::run(&arguments, cases.iter().map(trial).collect()).exit()
+}

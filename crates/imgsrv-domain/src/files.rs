@@ -1,13 +1,15 @@
 //! File names: how the artifacts and attachments of a version are called where names are all there is.
 
-use crate::{
-    manifest::Artifact,
-    names::{AttachmentName, ImageName, VersionName},
-};
+use crate::names::{Architecture, AttachmentName, Format, ImageName, Variant, VersionName};
 
 /// `{image}-{version}-{architecture}[-{variant}].{format}`; the default variant is left out.
-pub fn artifact_file(image: &ImageName, version: &VersionName, artifact: &Artifact) -> String {
-    let Artifact { architecture, variant, format, .. } = artifact;
+pub fn artifact_file(
+    image: &ImageName,
+    version: &VersionName,
+    architecture: &Architecture,
+    variant: &Variant,
+    format: Format,
+) -> String {
     if variant.is_default() {
         format!("{image}-{version}-{architecture}.{format}")
     } else {

@@ -40,6 +40,8 @@ pub struct LeaseKey {
 pub struct Queued {
     /// Since when the work is wanted; retries do not move it.
     pub since: Timestamp,
+    /// Since when the infrastructure has failed every attempt at it.
+    pub failing_since: Option<Timestamp>,
     /// No claim before this time.
     pub not_before: Timestamp,
     /// How many claims there were.
@@ -51,6 +53,8 @@ pub struct Queued {
 pub struct Running {
     /// Since when the work is wanted.
     pub since: Timestamp,
+    /// Since when the infrastructure has failed every attempt at it.
+    pub failing_since: Option<Timestamp>,
     /// Who may finish it.
     pub key: LeaseKey,
     /// From when on anybody may claim it.
@@ -70,7 +74,7 @@ pub struct LeaseLost;
 impl Queued {
     /// New work, due at once.
     pub const fn fresh(now: Timestamp) -> Self {
-        Self { since: now, not_before: now, attempts: 0 }
+        Self { since: now, failing_since: None, not_before: now, attempts: 0 }
     }
 
     /// Gives the work to `owner` for `term`, if it is due.
@@ -78,14 +82,21 @@ impl Queued {
         if self.not_before > now {
             return Err(NotClaimable);
         }
-        Ok(Running::held(self.since, owner, self.attempts, now, term))
+        Ok(Running::held(self.since, self.failing_since, owner, self.attempts, now, term))
     }
 }
 
 impl Running {
-    fn held(since: Timestamp, owner: &WorkerId, attempts: u32, now: Timestamp, term: Duration) -> Self {
+    fn held(
+        since: Timestamp,
+        failing_since: Option<Timestamp>,
+        owner: &WorkerId,
+        attempts: u32,
+        now: Timestamp,
+        term: Duration,
+    ) -> Self {
         let key = LeaseKey { owner: owner.clone(), attempt: attempts.saturating_add(1) };
-        Self { since, key, expires_at: now.plus(term) }
+        Self { since, failing_since, key, expires_at: now.plus(term) }
     }
 
     /// Takes the work over from a holder whose lease ran out.
@@ -93,7 +104,7 @@ impl Running {
         if self.expires_at > now {
             return Err(NotClaimable);
         }
-        Ok(Self::held(self.since, owner, self.key.attempt, now, term))
+        Ok(Self::held(self.since, self.failing_since, owner, self.key.attempt, now, term))
     }
 
     /// Whether `key` still holds the work. An expired lease that nobody took over does.
@@ -107,9 +118,21 @@ impl Running {
         Ok(Self { expires_at: now.plus(term), ..self })
     }
 
-    /// Puts the work back, to be claimed from `not_before` on.
-    pub fn release(self, key: &LeaseKey, not_before: Timestamp) -> Result<Queued, LeaseLost> {
+    /// Puts the work back unfinished, to be claimed at once: its holder is stopping.
+    pub fn hand_back(self, key: &LeaseKey, now: Timestamp) -> Result<Queued, LeaseLost> {
         self.check(key)?;
-        Ok(Queued { since: self.since, not_before, attempts: self.key.attempt })
+        let Self { since, failing_since, key, .. } = self;
+        Ok(Queued { since, failing_since, not_before: now, attempts: key.attempt })
+    }
+
+    /// Puts the work back after a failure of the infrastructure, to be claimed after `delay`. Says also for how
+    /// long it has been failing.
+    pub fn postpone(self, key: &LeaseKey, delay: Duration, now: Timestamp) -> Result<(Queued, Duration), LeaseLost> {
+        self.check(key)?;
+        let failing_since = self.failing_since.unwrap_or(now);
+        let not_before = now.plus(delay);
+        let queued =
+            Queued { since: self.since, failing_since: Some(failing_since), not_before, attempts: self.key.attempt };
+        Ok((queued, now.since(failing_since)))
     }
 }

@@ -243,19 +243,29 @@ impl PublishJob {
     }
 
     /// The infrastructure failed: the current step is tried again after `delay`, until
-    /// [`STEP_PATIENCE`] has run out since the job was queued.
+    /// [`STEP_PATIENCE`] has run out since it first failed so.
     #[must_use = "a transition counts once stored"]
     pub fn postpone(self, key: &LeaseKey, delay: Duration, now: Timestamp) -> Result<(Self, Option<Event>), LeaseLost> {
-        let queued = self.held(key)?.release(key, now.plus(delay))?;
-        if now.since(queued.since) >= STEP_PATIENCE {
+        let (queued, failing) = self.held(key)?.postpone(key, delay, now)?;
+        if failing >= STEP_PATIENCE {
             let reason = "the catalog or the storage could not be reached for 15 minutes".to_owned();
             return self.step_failed(key, reason, now).map(|(job, event)| (job, Some(event)));
         }
-        let mut job = self;
-        if let Some(at) = job.current() {
-            job.0.steps[at].state = StepState::Queued;
+        Ok((self.requeue(queued, now), None))
+    }
+
+    /// The worker is stopping: another may go on at once.
+    #[must_use = "a transition counts once stored"]
+    pub fn hand_back(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
+        let queued = self.held(key)?.hand_back(key, now)?;
+        Ok(self.requeue(queued, now))
+    }
+
+    fn requeue(mut self, queued: Queued, now: Timestamp) -> Self {
+        if let Some(at) = self.current() {
+            self.0.steps[at].state = StepState::Queued;
         }
-        Ok((job.into_state(JobState::Queued(queued), now), None))
+        self.into_state(JobState::Queued(queued), now)
     }
 
     /// Queues a failed job again, from the first blocking step that failed.

@@ -289,9 +289,20 @@ impl UploadSession {
         Ok(self)
     }
 
-    /// Notes that `attempt` sends no more bytes.
+    /// Notes that an attempt has ended without a part; says whether that changed anything.
+    ///
+    /// Only an attempt that was placed behind the hashed prefix frees that place. One that superseded a stalled
+    /// appender was placed apart and stays recorded in its stead: the stalled one may still hold the file open.
     #[must_use = "a transition counts once stored"]
-    pub fn release_appender(mut self, attempt: AttemptId) -> Self {
+    pub fn end_attempt(self, attempt: &Attempt) -> (Self, bool) {
+        let held = self.appender.as_ref().is_some_and(|appender| appender.attempt == attempt.id);
+        match attempt.placement {
+            Placement::Append(_) if held => (self.release_appender(attempt.id), true),
+            Placement::Append(_) | Placement::Apart => (self, false),
+        }
+    }
+
+    fn release_appender(mut self, attempt: AttemptId) -> Self {
         self.0.appender = self.0.appender.filter(|appender| appender.attempt != attempt);
         self
     }
@@ -398,7 +409,7 @@ impl UploadSession {
     }
 
     /// The store or the catalog failed: the ingest is tried again after `delay`, until
-    /// [`INGEST_PATIENCE`] has run out since the upload was completed.
+    /// [`INGEST_PATIENCE`] has run out since it first failed so.
     #[must_use = "a transition counts once stored"]
     pub fn postpone_ingest(
         self,
@@ -406,12 +417,19 @@ impl UploadSession {
         delay: Duration,
         now: Timestamp,
     ) -> Result<(Self, Option<Event>), LeaseLost> {
-        let queued = self.held(key)?.release(key, now.plus(delay))?;
-        if now.since(queued.since) >= INGEST_PATIENCE {
+        let (queued, failing) = self.held(key)?.postpone(key, delay, now)?;
+        if failing >= INGEST_PATIENCE {
             let (session, event) = self.failed("the storage could not be reached for 24 hours".to_owned(), now);
             return Ok((session, Some(event)));
         }
         Ok((self.into_state(UploadState::Completed(queued), now), None))
+    }
+
+    /// The worker is stopping: another may go on at once.
+    #[must_use = "a transition counts once stored"]
+    pub fn hand_back_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
+        let queued = self.held(key)?.hand_back(key, now)?;
+        Ok(self.into_state(UploadState::Completed(queued), now))
     }
 
     fn failed(self, reason: String, now: Timestamp) -> (Self, Event) {

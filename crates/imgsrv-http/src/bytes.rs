@@ -62,9 +62,7 @@ pub(crate) async fn serve(
     set(header::LAST_MODIFIED, httpdate::fmt_http_date(modified));
     set(header::CACHE_CONTROL, cache_control(address, download.public));
     set(header::ACCEPT_RANGES, "bytes".to_owned());
-    if address == Address::Digest {
-        set(header::VARY, "Authorization".to_owned());
-    }
+    set(header::VARY, "Authorization".to_owned());
     if status == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }

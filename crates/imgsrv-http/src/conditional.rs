@@ -36,6 +36,9 @@ impl Validators<'_> {
             return Answer::NotModified;
         }
         // Ranges are defined for GET only (section 14.2).
+        if headers.get_all(header::RANGE).iter().count() > 1 {
+            return Answer::Unsatisfiable;
+        }
         let range = text(headers, header::RANGE).filter(|_| method == Method::GET && self.if_range(headers));
         range.map_or(Answer::Whole, |range| self.range(range))
     }

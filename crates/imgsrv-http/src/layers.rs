@@ -2,6 +2,7 @@
 
 use crate::{
     conditional::any_tag,
+    leftover::KeptBody,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -18,6 +19,7 @@ use imgsrv_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
 use std::{any::Any, net::IpAddr, time::Instant};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutBody};
+use tracing::Instrument;
 
 /// The client's address, as the listener saw it; put into the request by the server.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +58,16 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
     let id = sent.map_or_else(|| state.services.adapters().ids.next().to_string(), str::to_owned);
     request.extensions_mut().insert(RequestId(id.clone()));
     let idle = state.settings.body_idle_timeout;
-    let request = request.map(|body| Body::new(TimeoutBody::new(idle, body)));
+    let expects = request.headers().contains_key(header::EXPECT);
+    let (kept, rest) = KeptBody::new();
+    let request = request.map(|body| Body::new(kept.keep(Body::new(TimeoutBody::new(idle, body)))));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
+    let span = tracing::info_span!("request", request.id = id);
+    let mut response = next.run(request).instrument(span).await;
+    if response.status().is_client_error() && !expects {
+        rest.drain().await;
+    }
     if let Ok(value) = HeaderValue::try_from(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -85,7 +93,12 @@ async fn finish(request: Request, next: Next) -> Response {
     let anonymous = !request.headers().contains_key(header::AUTHORIZATION);
     let read = request.method() == Method::GET || request.method() == Method::HEAD;
     let is_head = request.method() == Method::HEAD;
-    let conditions = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let conditions: HeaderMap = request
+        .headers()
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .map(|value| (header::IF_NONE_MATCH, value.clone()))
+        .collect();
     let documents = request.extensions().get::<MatchedPath>().is_none_or(|path| path.as_str().starts_with("/v1/"));
     let mut response = match too_large(request.headers()) {
         true => Problem::new(Code::HeadersTooLarge).into_response(),
@@ -93,8 +106,8 @@ async fn finish(request: Request, next: Next) -> Response {
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         response = render(response, id.as_deref(), is_head);
-    } else if read && is_json(response.headers()) {
-        response = tag(response, conditions, documents).await;
+    } else if read && is_json(response.headers()) && !response.headers().contains_key(header::CACHE_CONTROL) {
+        response = tag(response, &conditions, documents).await;
     }
     let headers = response.headers_mut();
     if read && anonymous {
@@ -131,25 +144,24 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Gives a JSON document its entity tag, unless it has one, and answers 304 to a client that holds it.
-async fn tag(response: Response, conditions: Option<HeaderValue>, is_catalog: bool) -> Response {
+async fn tag(mut response: Response, conditions: &HeaderMap, is_catalog: bool) -> Response {
+    if is_catalog {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
+    }
     if response.body().size_hint().exact().is_none_or(|size| size > MAX_TAGGED_BYTES) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.map_or_else(|_| Bytes::new(), |collected| collected.to_bytes());
-    if is_catalog {
-        parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        parts.headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
-    }
     if !parts.headers.contains_key(header::ETAG) {
         let digest = Digest::new(Sha256::digest(&bytes).into()).hex();
         if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", &digest[..32])) {
             parts.headers.insert(header::ETAG, etag);
         }
     }
-    let held = HeaderMap::from_iter(conditions.map(|value| (header::IF_NONE_MATCH, value)));
     let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
-    if any_tag(&held, header::IF_NONE_MATCH, |tag| tag == etag) {
+    if any_tag(conditions, header::IF_NONE_MATCH, |tag| tag == etag) {
         parts.status = StatusCode::NOT_MODIFIED;
         parts.headers.remove(header::CONTENT_TYPE);
         parts.headers.remove(header::CONTENT_LENGTH);

@@ -8,6 +8,7 @@ mod conditional;
 mod extract;
 mod failures;
 mod layers;
+mod leftover;
 mod problem;
 mod render;
 mod routes;

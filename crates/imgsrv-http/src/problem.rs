@@ -101,11 +101,15 @@ impl Problem {
     }
 
     pub(crate) fn fields(mut self, errors: Vec<FieldError>) -> Self {
-        if let [FieldError { field, reason }] = errors.as_slice() {
-            self.detail = Some(format!("{field}: {reason}"));
-        }
+        let shown: Vec<String> =
+            errors.iter().take(3).map(|FieldError { field, reason }| format!("{field}: {reason}")).collect();
+        self.detail = Some(shown.join("; "));
         self.errors = errors;
         self
+    }
+
+    pub(crate) fn invalid_cursor() -> Self {
+        Self::new(Code::InvalidCursor).field("cursor", "does not belong to this list")
     }
 
     pub(crate) const fn retry_after(mut self, delay: Duration) -> Self {
@@ -136,7 +140,7 @@ impl Problem {
             r#type: format!("urn:imgsrv:problem:{}", self.code.name()),
             title: self.code.title().to_owned(),
             status: self.code.status().as_u16(),
-            detail: self.detail.clone(),
+            detail: self.detail.clone().unwrap_or_else(|| self.code.title().to_owned()),
             instance: request_id.map(str::to_owned),
             errors: self.errors.clone(),
             existing: self.existing.clone(),
@@ -160,6 +164,7 @@ impl IntoResponse for Problem {
         }
         if let Some(Ok(range)) = self.content_range.map(|size| HeaderValue::try_from(format!("bytes */{size}"))) {
             headers.insert(header::CONTENT_RANGE, range);
+            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         }
         response.extensions_mut().insert(self);
         response
@@ -191,7 +196,11 @@ fn log(what: &'static str, error: &dyn std::error::Error) {
 impl From<CatalogError> for Problem {
     fn from(error: CatalogError) -> Self {
         match &error {
-            CatalogError::InvalidCursor => Self::new(Code::InvalidCursor),
+            CatalogError::InvalidCursor => Self::invalid_cursor(),
+            CatalogError::Full(_) => {
+                log("catalog", &error);
+                Self::new(Code::StorageFull).detail("the catalog is full; nothing was kept of this request")
+            }
             CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
             CatalogError::Conflict(_) | CatalogError::Backend(_) => internal("catalog", &error),
         }
@@ -280,7 +289,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
             UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
             UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
-            UseCaseError::InvalidCursor => Self::new(Code::InvalidCursor),
+            UseCaseError::InvalidCursor => Self::invalid_cursor(),
             UseCaseError::Blob(error) => error.into(),
             UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
                 .detail("too many changes at once; try again")
@@ -300,7 +309,7 @@ fn locate(existing: &Existing) -> ExistingResource {
             (id.to_string(), format!("/v1/images/{image}/versions/{version}/artifacts/{id}"))
         }
         Existing::Attachment(id, artifact, image, version) => {
-            let url = format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}/download");
+            let url = format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}");
             (id.to_string(), url)
         }
         Existing::Blob(digest) => (digest.to_string(), format!("/v1/blobs/{digest}")),

@@ -120,7 +120,7 @@ async fn what_is_taken_is_a_conflict_that_tells_where_it_is() {
             same("amd64", "ubuntu"),
             format!("/v1/images/debian/versions/1/artifacts/{artifact}"),
         ),
-        (attachments.as_str(), attachment, format!("{attachments}/{}/download", first["id"].as_str().expect("an id"))),
+        (attachments.as_str(), attachment, format!("{attachments}/{}", first["id"].as_str().expect("an id"))),
     ] {
         let answer = server.write("POST", path, Some(body)).await;
         assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::CONFLICT, "name-taken"), "{path}");

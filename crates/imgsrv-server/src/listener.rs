@@ -28,6 +28,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_CONNECTIONS: usize = 4096;
 /// What is accepted of header fields before the API's own, smaller limit answers with a problem.
 const MAX_HEADERS: usize = 512;
+const MAX_HEADER_LIST: u32 = 256 << 10;
 
 /// Listens on `address`.
 pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
@@ -47,7 +48,12 @@ pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
 pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &CancellationToken, grace: Duration) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(MAX_HEADERS);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(256)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .keep_alive_interval(HEADER_TIMEOUT);
     let connections = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -61,9 +67,18 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &Cancellatio
             request.extensions_mut().insert(PeerAddress(peer.ip().to_canonical()));
             app.clone().oneshot(request.map(axum::body::Body::new))
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
-        let connection = connections.watch(connection);
+        let (builder, watcher, stop) = (builder.clone(), connections.watcher(), stop.clone());
         tokio::spawn(async move {
+            // A client that never speaks is let go; hyper's own timer starts with the first byte only.
+            let spoke = tokio::select! {
+                spoke = tokio::time::timeout(HEADER_TIMEOUT, stream.readable()) => spoke.is_ok(),
+                () = stop.cancelled() => false,
+            };
+            if !spoke {
+                return;
+            }
+            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            let connection = watcher.watch(connection.into_owned());
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended");
             }

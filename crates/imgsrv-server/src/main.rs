@@ -15,14 +15,16 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = match (runtime, cli.command) {
-        (Err(error), _) => Err(run::StartError::Runtime(error)),
-        (Ok(runtime), None) => runtime.block_on(run::serve(cli.serve)),
-        (Ok(runtime), Some(Command::Serve(options))) => runtime.block_on(run::serve(options)),
-        (Ok(runtime), Some(Command::Auth(AuthCommand::Bootstrap(options)))) => {
-            runtime.block_on(run::bootstrap(options))
-        }
-    };
+    let done = runtime.map_err(run::StartError::Runtime).and_then(|runtime| {
+        let done = match cli.command {
+            None => runtime.block_on(run::serve(cli.serve)),
+            Some(Command::Serve(options)) => runtime.block_on(run::serve(options)),
+            Some(Command::Auth(AuthCommand::Bootstrap(options))) => runtime.block_on(run::bootstrap(options)),
+        };
+        // A copy of many gigabytes may still be running; its work was handed back, so nobody waits for it.
+        runtime.shutdown_background();
+        done
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

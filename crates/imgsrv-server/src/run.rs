@@ -131,17 +131,24 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     make_data_dir(&options.storage.data_dir)?;
-    let _lock = DataDirLock::acquire(&options.storage.data_dir)?;
+    let _data_lock = DataDirLock::acquire(&options.storage.data_dir)?;
     let Embedded { catalog, adapters } = open(&options.storage).await?;
     let storage = options.storage.storage_dir();
+    let _storage_lock = DataDirLock::acquire(&storage)?;
     let probed = adapters.blobs.probe().await;
     probed.map_err(|source| StartError::Blobs { path: storage.display().to_string(), source })?;
 
     let worker = worker_id(&options.workers.node_name)?;
     let handing_back = CancellationToken::new();
     let services = Services::new(adapters, settings(&options, worker.clone()), handing_back.clone());
-    if let Some(token) = services.bootstrap().ensure().await? {
-        hand_over(&token, options.api.bootstrap_token_file.as_deref())?;
+    let token_file = options.api.bootstrap_token_file.as_deref();
+    if let Some(path) = token_file {
+        // Before a token is minted, so that none is lost when the file cannot be written.
+        write_secret(path, "").map_err(StartError::BootstrapOutput)?;
+    }
+    match services.bootstrap().ensure().await? {
+        Some(token) => hand_over(&token, token_file)?,
+        None => token_file.map_or(Ok(()), std::fs::remove_file).map_err(StartError::BootstrapOutput)?,
     }
     let address = &options.api.listen;
     let shown = format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
@@ -196,14 +203,6 @@ fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Service
         let publish: Arc<dyn Work> = Arc::new(services.publish_worker());
         workers::start(tasks, &publish, PUBLISH_WORKERS, &pace, clock, stop);
     }
-    let sweeper = services.sweeper();
-    tasks.spawn(async move {
-        match sweeper.clear_leftovers().await {
-            Ok(0) => {}
-            Ok(cleared) => tracing::info!(cleared, "leftovers of a crash were removed"),
-            Err(error) => tracing::warn!(%error, "leftovers could not be looked for"),
-        }
-    });
     let sweep: Arc<dyn Work> = Arc::new(services.sweeper());
     let sweep_pace = Pace { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..pace };
     workers::start(tasks, &sweep, 1, &sweep_pace, clock, stop);

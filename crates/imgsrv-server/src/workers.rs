@@ -42,8 +42,8 @@ async fn run(work: &dyn Work, pace: Pace, clock: &dyn Clock, stop: &Cancellation
                 breaker.succeeded();
                 continue;
             }
+            // Nothing due proves nothing: what failed may be waiting for its delay.
             Ok(Ran::Idle) => {
-                breaker.succeeded();
                 tokio::select! {
                     () = work.wait() => continue,
                     () = tokio::time::sleep(poll) => continue,

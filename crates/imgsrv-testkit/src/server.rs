@@ -246,10 +246,12 @@ impl TestServer {
         }
     }
 
-    /// Every file under the blob store, relative to it.
+    /// Every staged file and blob, relative to the blob store.
     pub fn stored_files(&self) -> Vec<String> {
         let mut files = Vec::new();
-        walk(&self.storage(), &self.storage(), &mut files);
+        for folder in ["staging", "cas"] {
+            walk(&self.storage(), &self.storage().join(folder), &mut files);
+        }
         files.sort();
         files
     }

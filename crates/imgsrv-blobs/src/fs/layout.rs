@@ -2,24 +2,57 @@
 
 use imgsrv_domain::{ids::UploadId, parts::Place, ports::BlobName};
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
+
+/// A file that tells a store's folder from the mount point it may be missing on.
+const MARKER: &str = "imgsrv-blobs";
 
 /// The folders of a store.
 pub(crate) struct Layout {
+    marker: PathBuf,
     staging: PathBuf,
     cas: PathBuf,
+    /// Folders whose names are known to be durable.
+    durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl Layout {
     pub(crate) fn create(root: &Path) -> io::Result<Self> {
-        let layout = Self { staging: root.join("staging"), cas: root.join("cas") };
+        let layout = Self {
+            marker: root.join(MARKER),
+            staging: root.join("staging"),
+            cas: root.join("cas"),
+            durable: Mutex::default(),
+        };
         fs::create_dir_all(root)?;
+        sync_parent(root)?;
         ensure_folder(&layout.staging)?;
         ensure_folder(&layout.cas)?;
+        File::options().create(true).append(true).open(&layout.marker)?;
+        sync_parent(&layout.marker)?;
         Ok(layout)
+    }
+
+    /// Whether the store's folder is there at all. When it is not, a missing file proves nothing.
+    pub(crate) fn is_present(&self) -> bool {
+        self.marker.exists()
+    }
+
+    /// Makes the folder of a blob and all above it, with durable names. Each is synced once a process.
+    pub(crate) fn ensure_blob_folder(&self, folder: &Path) -> io::Result<()> {
+        let folders: Vec<&Path> = folder.ancestors().take_while(|above| *above != self.cas).collect();
+        for folder in folders.into_iter().rev() {
+            if !self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
+                ensure_folder(folder)?;
+                self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn cas(&self) -> &Path {
@@ -57,22 +90,19 @@ impl FilePlace {
     }
 }
 
-/// Makes a folder and its parents, and their names durable.
+/// Makes a folder and its name durable. One that exists may have been made a moment ago by somebody who has not
+/// synced it yet.
 pub(crate) fn ensure_folder(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            ensure_folder(path.parent().ok_or(error)?)?;
-            ensure_folder(path)
-        }
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_parent(path),
     }
 }
 
 /// Makes the name of `path` in its folder durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(path))?.sync_all()
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
 }
 
 /// Removes a file; one that is not there is removed already.

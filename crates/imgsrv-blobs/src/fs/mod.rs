@@ -66,8 +66,9 @@ impl BlobStore for FsBlobStore {
     }
 
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
-        let path = self.layout.blob(name);
-        let file = tokio::task::spawn_blocking(move || read::open(&path, size)).await.map_err(unavailable)??;
+        let (layout, name) = (Arc::clone(&self.layout), name.clone());
+        let file =
+            tokio::task::spawn_blocking(move || read::open(&layout, &name, size)).await.map_err(unavailable)??;
         Ok(read::stream(file, range, self.buffers.clone()))
     }
 

@@ -66,14 +66,14 @@ fn extend(layout: &Layout, promotion: &Promotion, hash: &mut RunningHash) -> Res
             skip -= extent.size;
             continue;
         }
-        let file = File::open(&extent.path).map_err(gone)?;
+        let file = File::open(&extent.path).map_err(|error| gone(layout, error))?;
         let mut offset = extent.offset + skip;
         let end = extent.offset + extent.size;
         skip = 0;
         while offset < end && left > 0 {
             let wanted = (end - offset).min(left).min(BUFFER_BYTES as u64);
             let chunk = &mut buffer[..usize::try_from(wanted).unwrap_or(BUFFER_BYTES)];
-            file.read_exact_at(chunk, offset).map_err(gone)?;
+            file.read_exact_at(chunk, offset).map_err(|error| gone(layout, error))?;
             hash.update(chunk);
             offset += wanted;
             left -= wanted;
@@ -85,28 +85,33 @@ fn extend(layout: &Layout, promotion: &Promotion, hash: &mut RunningHash) -> Res
 fn place(layout: &Layout, promotion: &Promotion) -> Result<(), PromoteError> {
     let blob = layout.blob(&promotion.name);
     let size = promotion.claim.size.get();
-    ensure_folder(blob.parent().unwrap_or(&blob)).map_err(io_failed)?;
-    let exists = fs::metadata(&blob).is_ok_and(|file| file.len() == size);
-    if !exists {
+    layout.ensure_blob_folder(blob.parent().unwrap_or(&blob)).map_err(io_failed)?;
+    let placed = match fs::metadata(&blob) {
+        Ok(file) if file.len() == size => true,
+        // The name is this session's own: what lies there in another size was damaged, and nobody refers to it.
+        Ok(_) => fs::remove_file(&blob).map(|()| false).map_err(io_failed)?,
+        Err(_) => false,
+    };
+    if !placed {
         let extents = extents(layout, promotion)?;
         let whole = match extents.as_slice() {
-            [only] if only.offset == 0 => fs::metadata(&only.path).map_err(gone)?.len() == size,
+            [only] if only.offset == 0 => fs::metadata(&only.path).map_err(|error| gone(layout, error))?.len() == size,
             _ => false,
         };
         let source = match extents.into_iter().next() {
             Some(only) if whole => only.path,
             _ => assemble(layout, promotion)?,
         };
-        fs::set_permissions(&source, Permissions::from_mode(0o444)).map_err(gone)?;
-        link(&source, &blob)?;
+        fs::set_permissions(&source, Permissions::from_mode(0o444)).map_err(|error| gone(layout, error))?;
+        link(layout, &source, &blob)?;
     }
     sync_parent(&blob).map_err(io_failed)
 }
 
-/// The name is this session's own: if it is taken, an earlier try of this very promotion made it.
-fn link(source: &Path, blob: &Path) -> Result<(), PromoteError> {
+/// If the name is taken, another worker has just placed this very promotion.
+fn link(layout: &Layout, source: &Path, blob: &Path) -> Result<(), PromoteError> {
     match fs::hard_link(source, blob) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(gone(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(gone(layout, error)),
         _ => Ok(()),
     }
 }
@@ -114,25 +119,47 @@ fn link(source: &Path, blob: &Path) -> Result<(), PromoteError> {
 /// Copies the parts into one durable file, sharing extents where the file system can (`copy_file_range`).
 fn assemble(layout: &Layout, promotion: &Promotion) -> Result<PathBuf, PromoteError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("assembled-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("{ASSEMBLED}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let path = layout.staged(promotion.session, &name);
     ensure_folder(&layout.session(promotion.session)).map_err(io_failed)?;
-    let mut target = File::create(&path).map_err(io_failed)?;
+    remove_assembled(&layout.session(promotion.session)).map_err(io_failed)?;
+    let copied = copy_parts(layout, promotion, &path);
+    if copied.is_err() {
+        let _ = fs::remove_file(&path);
+    }
+    copied.map(|()| path)
+}
+
+const ASSEMBLED: &str = "assembled-";
+
+/// Frees what an earlier try, cut off by a crash, has copied.
+fn remove_assembled(session: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(session)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(ASSEMBLED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_parts(layout: &Layout, promotion: &Promotion, path: &Path) -> Result<(), PromoteError> {
+    let mut target = File::create_new(path).map_err(io_failed)?;
     for extent in extents(layout, promotion)? {
-        let mut source = File::open(&extent.path).map_err(gone)?;
+        let mut source = File::open(&extent.path).map_err(|error| gone(layout, error))?;
         source.seek(SeekFrom::Start(extent.offset)).map_err(io_failed)?;
         let copied = io::copy(&mut source.take(extent.size), &mut target).map_err(io_failed)?;
         if copied != extent.size {
             return Err(PromoteError::StagedGone);
         }
     }
-    target.sync_all().map_err(io_failed)?;
-    Ok(path)
+    target.sync_all().map_err(io_failed)
 }
 
-fn gone(error: io::Error) -> PromoteError {
+/// A missing file means that the bytes are gone, if the store is there at all.
+fn gone(layout: &Layout, error: io::Error) -> PromoteError {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => PromoteError::StagedGone,
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof if layout.is_present() => PromoteError::StagedGone,
         _ => io_failed(error),
     }
 }

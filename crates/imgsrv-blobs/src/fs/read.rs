@@ -1,22 +1,22 @@
 //! Reading blobs: from the page cache at once, from the disk on a blocking thread.
 
-use super::{failed, unavailable};
+use super::{failed, layout::Layout, unavailable};
 use crate::buffers::{Buffer, BufferPool};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use imgsrv_domain::{
     digest::ByteSize,
-    ports::{BlobError, BlobStream},
+    ports::{BlobError, BlobName, BlobStream},
 };
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 /// Opens a blob that must have exactly `size` bytes.
-pub(crate) fn open(path: &Path, size: ByteSize) -> Result<File, BlobError> {
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+pub(crate) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<File, BlobError> {
+    let opened = File::open(layout.blob(name)).and_then(|file| Ok((file.metadata()?.len(), file)));
     match opened {
         Ok((length, file)) if length == size.get() => Ok(file),
         Ok(_) => Err(BlobError::Damaged),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BlobError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && layout.is_present() => Err(BlobError::Damaged),
         Err(error) => Err(failed(error)),
     }
 }

@@ -106,10 +106,16 @@ impl PartFile {
             Some(appended) => appended,
             None => Self::create(layout, session, attempt).map_err(failed)?,
         };
-        if let Some(declared @ BATCH_SIZE_U64..) = declared {
-            reserve(&file, place.offset, declared).map_err(failed)?;
+        let mut part = Self { file: Arc::new(file), path, place, hash, flushing: None };
+        let reserved = match declared {
+            Some(declared @ BATCH_SIZE_U64..) => reserve(&part.file, part.place.offset, declared),
+            Some(_) | None => Ok(()),
+        };
+        if let Err(error) = reserved {
+            part.undo();
+            return Err(failed(error).into());
         }
-        Ok(Self { file: Arc::new(file), path, place, hash, flushing: None })
+        Ok(part)
     }
 
     fn create(layout: &Layout, session: UploadId, attempt: &Attempt) -> io::Result<(File, PathBuf, FilePlace)> {

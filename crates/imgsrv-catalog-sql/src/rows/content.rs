@@ -234,6 +234,7 @@ pub struct JobRow {
     pub version_name: String,
     pub state: String,
     pub wanted_since: Option<SqlTime>,
+    pub failing_since: Option<SqlTime>,
     pub due_at: Option<SqlTime>,
     pub lease_attempts: Option<i64>,
     pub lease_owner: Option<String>,
@@ -249,6 +250,7 @@ impl JobRow {
     pub fn with_steps(self, steps: Vec<StepRow>) -> Result<PublishJob, Corrupt> {
         let work = WorkColumns {
             wanted_since: self.wanted_since,
+            failing_since: self.failing_since,
             due_at: self.due_at,
             attempts: self.lease_attempts,
             owner: self.lease_owner,

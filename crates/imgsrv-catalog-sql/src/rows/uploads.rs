@@ -30,6 +30,7 @@ pub struct UploadRow {
     pub hashed_bytes: Option<i64>,
     pub hashed_state: Option<Vec<u8>>,
     pub wanted_since: Option<SqlTime>,
+    pub failing_since: Option<SqlTime>,
     pub due_at: Option<SqlTime>,
     pub lease_attempts: Option<i64>,
     pub lease_owner: Option<String>,
@@ -50,6 +51,7 @@ impl TryFrom<UploadRow> for UploadSession {
     fn try_from(row: UploadRow) -> Result<Self, Corrupt> {
         let work = WorkColumns {
             wanted_since: row.wanted_since,
+            failing_since: row.failing_since,
             due_at: row.due_at,
             attempts: row.lease_attempts,
             owner: row.lease_owner,

@@ -73,6 +73,9 @@ pub enum CatalogError {
     /// The catalog cannot be reached.
     #[error("the catalog cannot be reached")]
     Unavailable(#[source] Source),
+    /// There is no room for what was to be written.
+    #[error("the catalog is full")]
+    Full(#[source] Source),
     /// Anything else; a fault of the catalog or of this program.
     #[error("catalog failure")]
     Backend(#[source] Source),

@@ -12,11 +12,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use imgsrv_app::PartBody;
 use imgsrv_domain::{digest::Digest, ports::BodyError};
 use serde::de::DeserializeOwned;
-use std::error::Error;
+use std::{error::Error, time::Duration};
 use tower_http::timeout::TimeoutError;
 
 /// The most bytes a JSON body may have.
 const MAX_JSON_BYTES: usize = 1 << 20;
+/// How long a JSON body may take in all.
+const JSON_DEADLINE: Duration = Duration::from_mins(1);
 
 /// One JSON value of a known shape: at most 1 MiB, nothing after it, no unknown fields.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -32,13 +34,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if declared(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
             return Err(too_large());
         }
-        let collected = Limited::new(request.into_body(), MAX_JSON_BYTES).collect().await;
+        let collecting = Limited::new(request.into_body(), MAX_JSON_BYTES).collect();
+        let Ok(collected) = tokio::time::timeout(JSON_DEADLINE, collecting).await else {
+            return Err(Problem::new(Code::RequestTimeout));
+        };
         let bytes = match collected {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
             Err(error) if caused_by::<TimeoutError>(&*error) => return Err(Problem::new(Code::RequestTimeout)),
             Err(_) => return Err(Problem::new(Code::BodyIncomplete)),
         };
+        // Derived types also take an array of their fields; the contract does not.
+        if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object"));
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let field = error.path().to_string();
@@ -79,16 +88,12 @@ fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 /// The bytes of a part, with what the headers say of them.
 pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Problem> {
-    if headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Code::ContentEncoding));
     }
-    let checksum = match headers.get("content-digest") {
-        Some(value) => content_digest(value.to_str().unwrap_or_default())?,
-        None => None,
-    };
+    let digests = headers.get_all("content-digest").iter().map(|value| value.to_str().unwrap_or_default());
+    let checksum = content_digest(&digests.collect::<Vec<_>>().join(","))?;
     let frames = body.into_data_stream().map(|frame| {
         frame.map_err(|error| if caused_by::<TimeoutError>(&error) { BodyError::TooSlow } else { BodyError::Cut })
     });
@@ -98,7 +103,7 @@ pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Pro
 /// The SHA-256 of a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, perhaps among others.
 fn content_digest(header: &str) -> Result<Option<Digest>, Problem> {
     let invalid = || Problem::new(Code::InvalidRequest).field("Content-Digest", "must be sha-256=:<base64>:");
-    for member in header.split(',') {
+    for member in header.split(',').filter(|member| !header.is_empty() || !member.is_empty()) {
         let (algorithm, value) = member.trim().split_once('=').ok_or_else(invalid)?;
         if algorithm.eq_ignore_ascii_case("sha-256") {
             let encoded = value.strip_prefix(':').and_then(|value| value.strip_suffix(':')).ok_or_else(invalid)?;

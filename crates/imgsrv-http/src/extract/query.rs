@@ -44,10 +44,7 @@ macro_rules! queries {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-                let parsed: Self = query(parts).await?;
-                parsed.page()?;
-                parsed.check()?;
-                Ok(parsed)
+                query(parts).await
             }
         }
 
@@ -75,32 +72,21 @@ queries! {
     }
 }
 
-impl PageQuery {
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the other queries have something to check")]
-    fn check(&self) -> Result<(), Problem> {
-        Ok(())
-    }
-}
-
 impl ImagesQuery {
-    fn check(&self) -> Result<(), Problem> {
-        self.include_unpublished().map(drop)
+    /// Whether more is asked for than everybody may see.
+    pub(crate) fn wants_unpublished(&self) -> bool {
+        self.include_unpublished.as_deref() == Some("true")
     }
 
-    pub(crate) fn include_unpublished(&self) -> Result<bool, Problem> {
+    pub(crate) fn check(&self) -> Result<(), Problem> {
         match self.include_unpublished.as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
+            None | Some("false" | "true") => Ok(()),
             Some(_) => Err(Problem::new(Code::InvalidRequest).field("include_unpublished", "must be true or false")),
         }
     }
 }
 
 impl VersionsQuery {
-    fn check(&self) -> Result<(), Problem> {
-        self.filter().map(drop)
-    }
-
     pub(crate) fn filter(&self) -> Result<VersionFilter, Problem> {
         match self.state.as_deref() {
             None | Some("published") => Ok(VersionFilter::Published),

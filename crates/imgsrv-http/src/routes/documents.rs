@@ -5,6 +5,7 @@ use crate::{extract::MaybeCaller, state::AppState};
 use axum::{
     Extension, Router,
     http::header,
+    middleware::from_extractor_with_state,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -32,8 +33,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// The page at `/docs`, with everything it needs from this binary.
-pub(crate) fn browser() -> Router {
-    SwaggerUi::new("/docs").config(Config::from("/openapi/v1.json")).into()
+pub(crate) fn browser(state: &AppState) -> Router {
+    let pages: Router = SwaggerUi::new("/docs").config(Config::from("/openapi/v1.json")).into();
+    pages.route_layer(from_extractor_with_state::<MaybeCaller, _>(state.clone()))
 }
 
 /// The contract as YAML

@@ -29,19 +29,18 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 ///
 /// By name. Those with nothing published are listed only to a `content.write` bearer who asks for them.
 #[utoipa::path(get, path = "/v1/images", operation_id = "listImages", tag = "images", params(ImagesQuery),
-    responses((status = OK, description = "A page of images.", body = api::ImageList), ReadProblems))]
+    responses((status = OK, description = "A page of images.", body = api::ImageList), GuardedProblems))]
 async fn list(
     State(state): State<AppState>,
     MaybeCaller(caller): MaybeCaller,
     query: ImagesQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let see = if query.include_unpublished()? {
+    let see = if query.wants_unpublished() { Visibility::All } else { Visibility::Published };
+    if see == Visibility::All {
         caller.writer()?;
-        Visibility::All
-    } else {
-        Visibility::Published
-    };
+    }
+    query.check()?;
     let found = state.services.images().list(see, &query.page()?).await?;
     let body = api::ImageList {
         images: found.items.iter().map(render::image).collect(),

@@ -93,7 +93,7 @@ pub fn router(state: &AppState) -> Router {
     let (routes, document) = described().split_for_parts();
     let routes = routes
         .with_state(state.clone())
-        .merge(documents::browser())
+        .merge(documents::browser(state))
         .layer(axum::Extension(documents::Documents::new(&document)))
         .fallback(|| async { Problem::new(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) });

@@ -17,12 +17,15 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use imgsrv_api as api;
 use imgsrv_domain::{
     digest::BlobClaim,
+    names::PartNumber,
     page::Cursor,
     upload::{ListedPart, NewUpload, UploadState},
 };
+use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -99,7 +102,8 @@ async fn put_part(
     let uploads = state.services.uploads();
     let PartPath { upload_id, part_number } = path;
     // A task of its own: when the connection breaks, what was received is still taken back in good order.
-    let receiving = tokio::spawn(async move { uploads.put_part(&writer, upload_id, part_number, body).await });
+    let receiving =
+        tokio::spawn(async move { uploads.put_part(&writer, upload_id, part_number, body).await }.in_current_span());
     let part = receiving.await.map_err(|_| Problem::new(Code::Internal))??;
     Ok(Json(api::AcceptedPart {
         upload_id: upload_id.to_string(),
@@ -124,19 +128,30 @@ async fn list_parts(
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
     let after = match wanted.after {
-        Some(Cursor(number)) => Some(number.parse().map_err(|_| Problem::new(Code::InvalidCursor))?),
+        Some(Cursor(cursor)) => Some(parse_cursor(&path, &cursor).ok_or_else(Problem::invalid_cursor)?),
         None => None,
     };
     let limit = wanted.limit.get();
     let mut parts = state.services.uploads().parts(&writer, path.upload_id, after, limit + 1).await?;
     let more = parts.len() > usize::from(limit);
     parts.truncate(limit.into());
-    let next = parts.last().filter(|_| more).map(|last| Cursor(last.number.to_string()));
+    let next = parts.last().filter(|_| more).map(|last| cursor(&path, last.number));
     let body = api::PartList {
         parts: parts.iter().map(render::part).collect(),
         next_cursor: next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, next.as_ref(), body))
+}
+
+/// The cursor behind part `number` of a session; the parts of another do not take it.
+fn cursor(path: &UploadPath, number: PartNumber) -> Cursor {
+    Cursor(URL_SAFE_NO_PAD.encode(format!("{}:{number}", path.upload_id)))
+}
+
+fn parse_cursor(path: &UploadPath, cursor: &str) -> Option<PartNumber> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (session, number) = text.split_once(':')?;
+    (session == path.upload_id.to_string()).then(|| number.parse().ok())?
 }
 
 /// Complete an upload

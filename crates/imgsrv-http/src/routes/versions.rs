@@ -29,18 +29,19 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Newest first: published ones by their publication, the others by their making.
 #[utoipa::path(get, path = "/v1/images/{name}/versions", operation_id = "listVersions", tag = "versions",
     params(ImagePath, VersionsQuery),
-    responses((status = OK, description = "A page of versions.", body = api::VersionList), ReadProblems))]
+    responses((status = OK, description = "A page of versions.", body = api::VersionList), GuardedProblems))]
 async fn list(
     State(state): State<AppState>,
     MaybeCaller(caller): MaybeCaller,
-    path: ImagePath,
+    path: Result<ImagePath, Problem>,
     query: VersionsQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let filter = query.filter()?;
-    if filter != VersionFilter::Published {
+    let filter = query.filter();
+    if filter.as_ref().is_ok_and(|filter| *filter != VersionFilter::Published) {
         caller.writer()?;
     }
+    let (path, filter) = (path?, filter?);
     let found = state.services.drafts().list(caller.visibility(), &path.name, filter, &query.page()?).await?;
     let body = api::VersionList {
         versions: found.items.iter().map(render::version).collect(),

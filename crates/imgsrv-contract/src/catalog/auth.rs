@@ -1,0 +1,99 @@
+//! Principals, tokens and the audit trail.
+
+use super::{
+    Fresh,
+    samples::{audit, conflict, principal, token},
+};
+use imgsrv_domain::{auth::Role, page::PageRequest, ports::Conflict};
+use std::{collections::BTreeSet, time::Duration};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+pub(super) async fn principals_come_back_with_their_roles(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (all, none) = (principal(tx.now(), Role::ALL), principal(tx.now(), &[]));
+    for written in [&all, &none] {
+        tx.insert_principal(written).await.unwrap();
+    }
+    assert_eq!(tx.find_principal(all.id).await.unwrap(), Some(all.clone()));
+    tx.commit().await.unwrap();
+    assert_eq!(fresh.catalog.list_principals(&PageRequest::FIRST).await.unwrap().items, [all.clone(), none]);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_principal(&all).await), Conflict::PrincipalId);
+}
+
+pub(super) async fn roles_are_granted_and_revoked_once(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let written = principal(tx.now(), &[]);
+    tx.insert_principal(&written).await.unwrap();
+    for expected in [true, false] {
+        assert_eq!(tx.grant_role(written.id, Role::ContentWriter).await.unwrap(), expected);
+    }
+    let read = tx.find_principal(written.id).await.unwrap().unwrap();
+    assert_eq!(read.roles, BTreeSet::from([Role::ContentWriter]));
+    for expected in [true, false] {
+        assert_eq!(tx.revoke_role(written.id, Role::ContentWriter).await.unwrap(), expected);
+    }
+    assert!(tx.find_principal(written.id).await.unwrap().unwrap().roles.is_empty());
+}
+
+pub(super) async fn credentials_are_found_by_key(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let owner = principal(tx.now(), &[Role::ContentWriter]);
+    tx.insert_principal(&owner).await.unwrap();
+    let issued = token(&owner, "abcdefghijk1", tx.now().plus(HOUR));
+    tx.insert_token(&issued, &[7; 32]).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = fresh.catalog.get_credential(&issued.key).await.unwrap().unwrap();
+    assert_eq!((&found.token, &found.principal, found.secret_hash), (&issued, &owner, [7; 32]));
+    assert!(fresh.catalog.get_credential(&"abcdefghijk2".parse().unwrap()).await.unwrap().is_none());
+    assert_eq!(fresh.catalog.list_tokens(owner.id, &PageRequest::FIRST).await.unwrap().items, [issued]);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let same = token(&owner, "abcdefghijk1", tx.now().plus(HOUR));
+    assert_eq!(conflict!(tx.insert_token(&same, &[8; 32]).await), Conflict::TokenKey);
+}
+
+pub(super) async fn a_live_manager_needs_role_and_token(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert!(!tx.has_live_auth_manager().await.unwrap());
+    let (manager, writer) = (principal(tx.now(), &[Role::AuthManager]), principal(tx.now(), &[Role::ContentWriter]));
+    tx.insert_principal(&manager).await.unwrap();
+    tx.insert_principal(&writer).await.unwrap();
+    tx.insert_token(&token(&writer, "writer000000", tx.now().plus(HOUR)), &[0; 32]).await.unwrap();
+    assert!(!tx.has_live_auth_manager().await.unwrap());
+    let issued = token(&manager, "manager00000", tx.now().plus(HOUR));
+    tx.insert_token(&issued, &[0; 32]).await.unwrap();
+    assert!(tx.has_live_auth_manager().await.unwrap());
+    let now = tx.now();
+    tx.revoke_token(issued.id, now).await.unwrap();
+    assert!(!tx.has_live_auth_manager().await.unwrap());
+    tx.insert_token(&token(&manager, "manager00001", now.plus(HOUR)), &[0; 32]).await.unwrap();
+    tx.commit().await.unwrap();
+    (fresh.advance)(HOUR);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert!(!tx.has_live_auth_manager().await.unwrap());
+}
+
+pub(super) async fn token_use_only_moves_forward(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let owner = principal(tx.now(), &[]);
+    tx.insert_principal(&owner).await.unwrap();
+    let issued = token(&owner, "abcdefghijk1", tx.now().plus(HOUR));
+    tx.insert_token(&issued, &[7; 32]).await.unwrap();
+    let (early, late) = (tx.now(), tx.now().plus(HOUR));
+    tx.touch_tokens(&[(issued.id, late)]).await.unwrap();
+    tx.touch_tokens(&[(issued.id, early)]).await.unwrap();
+    assert_eq!(tx.find_token(issued.id).await.unwrap().unwrap().last_used_at, Some(late));
+    tx.revoke_token(issued.id, early).await.unwrap();
+    tx.revoke_token(issued.id, late).await.unwrap();
+    assert_eq!(tx.find_token(issued.id).await.unwrap().unwrap().revoked_at, Some(early));
+}
+
+pub(super) async fn the_audit_trail_cannot_be_rewritten(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    tx.append_audit(&audit(tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+    for statement in ["UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log"] {
+        assert!((fresh.sql)(statement).await, "not refused: {statement}");
+    }
+}

@@ -1,0 +1,373 @@
+//! Images, versions, manifests, aliases and publish jobs.
+
+use super::{
+    Fresh,
+    samples::{alias, artifact, attachment, claim, conflict, draft, files_of, image, publish, published, uuid},
+};
+use imgsrv_domain::{
+    ids::JobId,
+    image::Alias,
+    lease::WorkerId,
+    manifest::Artifact,
+    page::{PageLimit, PageRequest},
+    ports::{CatalogError, Conflict, VersionFilter, Visibility},
+    publish::PublishJob,
+};
+use std::time::Duration;
+
+const TERM: Duration = Duration::from_secs(30);
+
+pub(super) async fn an_image_name_is_taken_once(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    tx.insert_image(&image("debian", tx.now())).await.unwrap();
+    assert_eq!(conflict!(tx.insert_image(&image("debian", tx.now())).await), Conflict::ImageName);
+}
+
+pub(super) async fn an_image_with_versions_is_not_deleted(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    tx.insert_version(&draft(&image, "1", tx.now())).await.unwrap();
+    assert_eq!(conflict!(tx.delete_image(image.id).await), Conflict::ImageInUse);
+}
+
+pub(super) async fn versions_and_aliases_share_a_namespace(fresh: Fresh) {
+    let version = published(&fresh, "debian").await;
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_alias(&alias(&version, "1", tx.now())).await), Conflict::RefName);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = tx.find_image(&version.image).await.unwrap().unwrap();
+    assert_eq!(conflict!(tx.insert_version(&draft(&image, "latest", tx.now())).await), Conflict::RefName);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_version(&draft(&image, "1", tx.now())).await), Conflict::RefName);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let held = tx.find_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
+    tx.delete_alias(held.id).await.unwrap();
+    tx.insert_version(&draft(&image, "latest", tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+pub(super) async fn artifacts_clash_by_key_and_by_file(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", tx.now());
+    tx.insert_version(&version).await.unwrap();
+    let first = artifact(&version, "amd64", claim(1));
+    tx.insert_artifact(&first, &files_of(&version, &first)).await.unwrap();
+    assert_eq!(tx.count_artifacts(version.id).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+
+    let same = artifact(&version, "amd64", claim(1));
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_artifact(&same, &[]).await), Conflict::ArtifactKey);
+    let other = Artifact { operating_system: "ubuntu".parse().unwrap(), ..same };
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_artifact(&other, &files_of(&version, &other)).await), Conflict::FileName);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    tx.delete_artifact(first.id).await.unwrap();
+    tx.insert_artifact(&other, &files_of(&version, &other)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+pub(super) async fn attachments_clash_by_name(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", tx.now());
+    tx.insert_version(&version).await.unwrap();
+    let artifact = artifact(&version, "amd64", claim(1));
+    tx.insert_artifact(&artifact, &[]).await.unwrap();
+    let first = attachment(&artifact, "sbom", claim(2));
+    tx.insert_attachment(version.id, &first, &["sbom".to_owned()]).await.unwrap();
+    assert_eq!(tx.find_attachment(first.id).await.unwrap(), Some(first.clone()));
+    tx.delete_attachment(first.id).await.unwrap();
+    assert_eq!(tx.count_attachments(artifact.id).await.unwrap(), 0);
+    tx.insert_attachment(version.id, &first, &["sbom".to_owned()]).await.unwrap();
+    let again = attachment(&artifact, "sbom", claim(2));
+    assert_eq!(conflict!(tx.insert_attachment(version.id, &again, &[]).await), Conflict::AttachmentName);
+}
+
+pub(super) async fn a_manifest_comes_back_in_its_order(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", tx.now());
+    tx.insert_version(&version).await.unwrap();
+    // Upper case sorts before lower case on every catalog.
+    for architecture in ["b", "a", "Z"] {
+        let artifact = artifact(&version, architecture, claim(1));
+        tx.insert_artifact(&artifact, &[]).await.unwrap();
+        for name in ["two", "One"] {
+            tx.insert_attachment(version.id, &attachment(&artifact, name, claim(2)), &[]).await.unwrap();
+        }
+    }
+    let written = tx.list_manifest(version.id).await.unwrap();
+    tx.commit().await.unwrap();
+    let order: Vec<_> = written.iter().map(|entry| entry.artifact.architecture.as_str()).collect();
+    assert_eq!(order, ["Z", "a", "b"]);
+    let names: Vec<_> = written[0].attachments.iter().map(|attachment| attachment.name.as_str()).collect();
+    assert_eq!(names, ["One", "two"]);
+    let read = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
+    assert_eq!((read.image, read.version, read.entries), (image, version, written));
+}
+
+pub(super) async fn a_draft_is_deleted_with_its_manifest(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", tx.now());
+    tx.insert_version(&version).await.unwrap();
+    let artifact = artifact(&version, "amd64", claim(1));
+    tx.insert_artifact(&artifact, &files_of(&version, &artifact)).await.unwrap();
+    tx.insert_attachment(version.id, &attachment(&artifact, "sbom", claim(2)), &[]).await.unwrap();
+    tx.delete_version(&version).await.unwrap();
+    assert_eq!(tx.find_artifact(artifact.id).await.unwrap(), None);
+    assert_eq!(tx.find_version_by_id(version.id).await.unwrap(), None);
+    tx.insert_version(&draft(&image, "1", tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+pub(super) async fn an_alias_points_only_to_published_versions_of_its_image(fresh: Fresh) {
+    let debian = published(&fresh, "debian").await;
+    let ubuntu = published(&fresh, "ubuntu").await;
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = tx.find_image(&debian.image).await.unwrap().unwrap();
+    let unpublished = draft(&image, "2", tx.now());
+    tx.insert_version(&unpublished).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_alias(&alias(&unpublished, "next", tx.now())).await), Conflict::Forbidden);
+    let foreign = Alias { image_id: debian.image_id, ..alias(&ubuntu, "foreign", debian.created_at) };
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_alias(&foreign).await), Conflict::Forbidden);
+    drop(tx);
+    for target in [unpublished.id, ubuntu.id] {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        let held = tx.find_alias(debian.image_id, &"latest".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(conflict!(tx.update_alias(&Alias { version_id: target, ..held }).await), Conflict::Forbidden);
+    }
+}
+
+pub(super) async fn a_published_version_cannot_be_changed(fresh: Fresh) {
+    let version = published(&fresh, "debian").await;
+    let held = fresh.catalog.get_manifest(&version.image, &version.name, Visibility::Published).await.unwrap().unwrap();
+    let (artifact_id, attachment_id) = (held.entries[0].artifact.id, held.entries[0].attachments[0].id);
+    let another = artifact(&version, "arm64", claim(1));
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_artifact(&another, &[]).await), Conflict::Forbidden);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let another = attachment(&held.entries[0].artifact, "more", claim(2));
+    assert_eq!(conflict!(tx.insert_attachment(version.id, &another, &[]).await), Conflict::Forbidden);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.delete_artifact(artifact_id).await), Conflict::Forbidden);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.delete_attachment(attachment_id).await), Conflict::Forbidden);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.update_version(&version).await), Conflict::Forbidden);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.delete_version(&version).await), Conflict::Forbidden);
+    let after = fresh.catalog.get_manifest(&version.image, &version.name, Visibility::Published).await.unwrap();
+    assert_eq!(after, Some(held));
+}
+
+/// Statements of hand-written SQL that would break a promise made to consumers.
+const FORBIDDEN: &[&str] = &[
+    "UPDATE artifacts SET primary_media_type = 'x/y'",
+    "UPDATE artifacts SET version_id = (SELECT id FROM versions WHERE state = 'draft')",
+    "DELETE FROM artifacts",
+    "UPDATE attachments SET name = 'x'",
+    "DELETE FROM attachments",
+    "UPDATE version_files SET name = 'x'",
+    "DELETE FROM version_files",
+    "UPDATE versions SET name = 'x' WHERE state = 'published'",
+    "UPDATE versions SET state = 'draft', published_at = NULL WHERE state = 'published'",
+    "UPDATE versions SET published_at = published_at + 1 WHERE state = 'published'",
+    "UPDATE versions SET state = 'published', published_at = created_at WHERE state = 'draft'",
+    "UPDATE versions SET image_id = (SELECT id FROM images WHERE name = 'other') WHERE state = 'draft'",
+    "DELETE FROM versions WHERE state = 'published'",
+    "UPDATE images SET name = 'x' WHERE name = 'debian'",
+    "DELETE FROM images WHERE name = 'debian'",
+    "UPDATE images SET has_published = NOT has_published",
+    "UPDATE aliases SET version_id = (SELECT id FROM versions WHERE state = 'draft')",
+    "UPDATE aliases SET name = 'x'",
+    "DELETE FROM image_refs",
+    "UPDATE image_refs SET name = 'x'",
+    "UPDATE blobs SET size_bytes = 1",
+    "UPDATE blobs SET digest = 'sha256:x'",
+    "UPDATE blobs SET storage_name = 'x'",
+    "DELETE FROM blobs",
+];
+
+pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
+    let version = published(&fresh, "debian").await;
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let debian = tx.find_image(&version.image).await.unwrap().unwrap();
+    tx.insert_version(&draft(&debian, "2", tx.now())).await.unwrap();
+    tx.insert_image(&image("other", tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+    let seen = async || {
+        let manifest = fresh.catalog.get_ref(&version.image, &"latest".parse().unwrap()).await.unwrap();
+        let blob = fresh.catalog.get_blob(&claim(1).digest, Visibility::Published).await.unwrap();
+        (manifest.unwrap(), blob.unwrap())
+    };
+    let before = seen().await;
+    for statement in FORBIDDEN.iter().chain(fresh.forbidden) {
+        assert!((fresh.sql)(statement).await, "not refused: {statement}");
+        assert_eq!(seen().await, before, "{statement}");
+    }
+}
+
+pub(super) async fn only_what_is_published_is_visible_to_all(fresh: Fresh) {
+    let version = published(&fresh, "debian").await;
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let hidden = image("hidden", tx.now());
+    tx.insert_image(&hidden).await.unwrap();
+    let unpublished = draft(&hidden, "1", tx.now());
+    tx.insert_version(&unpublished).await.unwrap();
+    let artifact = artifact(&unpublished, "amd64", claim(3));
+    tx.insert_artifact(&artifact, &[]).await.unwrap();
+    tx.insert_blob(&super::samples::blob(claim(3), tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+    let catalog = &fresh.catalog;
+    let names = async |see| {
+        let page = catalog.list_images(see, &PageRequest::FIRST).await.unwrap();
+        page.items.iter().map(|image| image.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(Visibility::Published).await, ["debian"]);
+    assert_eq!(names(Visibility::All).await, ["debian", "hidden"]);
+    assert_eq!(catalog.get_image(&hidden.name, Visibility::Published).await.unwrap(), None);
+    let manifest = catalog.get_manifest(&hidden.name, &unpublished.name, Visibility::Published).await.unwrap();
+    assert_eq!(manifest, None);
+    let listed =
+        catalog.list_versions(&hidden.name, Visibility::Published, VersionFilter::All, &PageRequest::FIRST).await;
+    assert_eq!(listed.unwrap(), None);
+    assert_eq!(catalog.list_aliases(&hidden.name, Visibility::Published, &PageRequest::FIRST).await.unwrap(), None);
+    assert_eq!(catalog.get_ref(&hidden.name, &"1".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(catalog.get_blob(&claim(3).digest, Visibility::Published).await.unwrap(), None);
+    assert!(catalog.get_blob(&claim(3).digest, Visibility::All).await.unwrap().is_some());
+    let file = catalog.get_published_file(&hidden.name, &unpublished.name, artifact.id, None).await.unwrap();
+    assert_eq!(file, None);
+    for visible in [claim(1), claim(2)] {
+        assert!(catalog.get_blob(&visible.digest, Visibility::Published).await.unwrap().is_some());
+    }
+    let entry = &catalog.get_ref(&version.image, &"latest".parse().unwrap()).await.unwrap().unwrap().entries[0];
+    let attached = Some(entry.attachments[0].id);
+    let file = catalog.get_published_file(&version.image, &version.name, entry.artifact.id, attached).await.unwrap();
+    assert_eq!(file.unwrap().claim, claim(2));
+}
+
+pub(super) async fn lists_page_through_everything_once(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let debian = image("debian", tx.now());
+    tx.insert_image(&debian).await.unwrap();
+    let names = ["a", "B", "c", "D", "e"];
+    for name in names {
+        publish(&mut *tx, &debian, name).await;
+        tx.insert_image(&image(&format!("x-{}", name.to_lowercase()), tx.now())).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let limit = PageLimit::try_from(2).unwrap();
+    let mut page = PageRequest { limit, after: None };
+    let (mut images, mut versions) = (Vec::new(), Vec::new());
+    loop {
+        let found = fresh.catalog.list_images(Visibility::All, &page).await.unwrap();
+        assert!(found.items.len() <= 2);
+        images.extend(found.items.iter().map(|image| image.name.to_string()));
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(images, ["debian", "x-a", "x-b", "x-c", "x-d", "x-e"]);
+    loop {
+        let filter = VersionFilter::Published;
+        let found = fresh.catalog.list_versions(&debian.name, Visibility::All, filter, &page).await.unwrap().unwrap();
+        versions.extend(found.items.iter().map(|version| version.name.to_string()));
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    // Published in one instant: the later id comes first.
+    assert_eq!(versions, ["e", "D", "c", "B", "a"]);
+}
+
+pub(super) async fn cursors_belong_to_their_list(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    for name in ["a", "b"] {
+        tx.insert_image(&image(name, tx.now())).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let limit = PageLimit::try_from(1).unwrap();
+    let after = fresh.catalog.list_images(Visibility::All, &PageRequest { limit, after: None }).await.unwrap().next;
+    assert!(after.is_some());
+    let page = PageRequest { limit, after };
+    assert!(matches!(fresh.catalog.list_images(Visibility::Published, &page).await, Err(CatalogError::InvalidCursor)));
+    assert!(matches!(fresh.catalog.list_principals(&page).await, Err(CatalogError::InvalidCursor)));
+}
+
+pub(super) async fn a_version_has_one_live_job(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let now = tx.now();
+    let image = image("debian", now);
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", now);
+    tx.insert_version(&version).await.unwrap();
+    let job = PublishJob::enqueue(JobId::new(uuid()), &version, now);
+    tx.insert_job(&job).await.unwrap();
+    tx.commit().await.unwrap();
+    let second = PublishJob::enqueue(JobId::new(uuid()), &version, now);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_job(&second).await), Conflict::LiveJob);
+
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(tx.find_live_job(version.id).await.unwrap(), Some(job.clone()));
+    let (claimed, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).unwrap();
+    tx.update_job(&claimed).await.unwrap();
+    let stored = tx.find_job(claimed.id).await.unwrap().unwrap();
+    let (failed, _) = stored.step_failed(&key, "because".to_owned(), now).unwrap();
+    tx.update_job(&failed).await.unwrap();
+    let stored = tx.find_job(failed.id).await.unwrap().unwrap();
+    assert_eq!(stored.failed_step().unwrap().state.reason(), Some("because"));
+    tx.update_job(&stored.abandon(now).unwrap().0).await.unwrap();
+    assert_eq!(tx.find_live_job(version.id).await.unwrap(), None);
+    tx.insert_job(&second).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+pub(super) async fn jobs_are_claimed_by_one_and_reclaimed_after_expiry(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", tx.now());
+    tx.insert_version(&version).await.unwrap();
+    tx.insert_job(&PublishJob::enqueue(JobId::new(uuid()), &version, tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+    let claim = async |owner: &str| {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        let job = tx.find_claimable_job().await.unwrap()?;
+        let (job, key) = job.claim(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
+        tx.update_job(&job).await.unwrap();
+        tx.commit().await.unwrap();
+        Some(key)
+    };
+    let first = claim("first").await.unwrap();
+    assert_eq!(claim("second").await, None);
+    (fresh.advance)(TERM);
+    let second = claim("second").await.unwrap();
+    assert_eq!((first.attempt, second.attempt), (1, 2));
+}

@@ -1,0 +1,67 @@
+//! Units of work.
+
+use super::{
+    Fresh,
+    samples::{conflict, image, principal, session},
+};
+use imgsrv_domain::ports::{CatalogError, Conflict};
+use std::time::Duration;
+
+pub(super) async fn dropped_transactions_leave_no_trace(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(tx.find_image(&image.name).await.unwrap(), None);
+    drop(fresh.guard);
+}
+
+pub(super) async fn commit_after_an_error_is_refused(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let first = image("debian", tx.now());
+    tx.insert_image(&first).await.unwrap();
+    tx.insert_image(&image("debian", tx.now())).await.unwrap_err();
+    assert!(matches!(tx.commit().await, Err(CatalogError::Backend(_))));
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(tx.find_image(&first.name).await.unwrap(), None);
+}
+
+pub(super) async fn a_stale_revision_is_refused(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let read = image("debian", tx.now());
+    tx.insert_image(&read).await.unwrap();
+    tx.update_image(&read).await.unwrap();
+    assert_eq!(conflict!(tx.update_image(&read).await), Conflict::StaleRevision);
+}
+
+pub(super) async fn of_two_racing_writers_one_wins(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let id = session(&mut *tx, super::samples::claim(1), Duration::from_hours(1)).await.id;
+    tx.commit().await.unwrap();
+    let abort = async || {
+        let mut tx = fresh.catalog.begin().await?;
+        let session = tx.find_upload(id).await?.unwrap();
+        tokio::task::yield_now().await;
+        let now = tx.now();
+        let Ok((session, Some(_))) = session.abort(now) else { return Ok(false) };
+        tx.update_upload(&session).await?;
+        tx.commit().await?;
+        Ok::<_, CatalogError>(true)
+    };
+    let (first, second) = tokio::join!(abort(), abort());
+    let won = |result: &Result<bool, CatalogError>| match result {
+        Ok(won) => *won,
+        Err(CatalogError::Retryable(_) | CatalogError::Conflict(Conflict::StaleRevision)) => false,
+        Err(other) => panic!("{other:?}"),
+    };
+    assert!(won(&first) ^ won(&second), "{first:?} {second:?}");
+}
+
+pub(super) async fn times_come_back_to_the_microsecond(fresh: Fresh) {
+    (fresh.advance)(Duration::from_micros(1_234_567));
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let written = principal(tx.now(), &[]);
+    tx.insert_principal(&written).await.unwrap();
+    assert_eq!(tx.find_principal(written.id).await.unwrap(), Some(written));
+}

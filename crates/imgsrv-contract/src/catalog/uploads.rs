@@ -1,0 +1,224 @@
+//! Upload sessions and blobs.
+
+use super::{
+    Fresh,
+    samples::{artifact, attachment, blob, claim, conflict, draft, image, session, uuid},
+};
+use imgsrv_domain::{
+    digest::{BlobClaim, ByteSize, HashState},
+    ids::AttemptId,
+    lease::{LeaseLost, WorkerId},
+    manifest::Untrusted,
+    names::PartNumber,
+    parts::{Part, Place},
+    ports::{CatalogTx, Conflict},
+    upload::{ListedPart, UploadSession, UploadState},
+};
+use std::time::Duration;
+
+const TERM: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_hours(24);
+
+fn part(number: i64, size: i64, hashed: u64) -> Part {
+    Part {
+        number: PartNumber::try_from(number).unwrap(),
+        attempt: AttemptId::new(uuid()),
+        sequence: number,
+        size: ByteSize::try_from(size).unwrap(),
+        place: Place(format!("file@{number}")),
+        hash: Some(HashState { bytes: hashed, state: [u8::try_from(number).unwrap(); HashState::LENGTH] }),
+    }
+}
+
+async fn stored(tx: &mut dyn CatalogTx, session: &UploadSession) -> UploadSession {
+    tx.find_upload(session.id).await.unwrap().unwrap()
+}
+
+/// Sends `part` as its session would have it.
+async fn send(tx: &mut dyn CatalogTx, session: &UploadSession, part: &Part) {
+    let now = tx.now();
+    let before = match part.number.previous() {
+        Some(previous) => tx.find_part(session.id, previous).await.unwrap(),
+        None => None,
+    };
+    let current = tx.find_part(session.id, part.number).await.unwrap();
+    let (begun, attempt) = stored(tx, session)
+        .await
+        .begin_attempt(part.attempt, part.number, None, current.as_ref(), before.as_ref(), now)
+        .unwrap();
+    tx.update_upload(&begun).await.unwrap();
+    let part = Part { sequence: attempt.sequence, ..part.clone() };
+    let recorded =
+        stored(tx, session).await.record_part(&attempt, &part, current.as_ref(), before.as_ref(), now, TTL).unwrap();
+    tx.put_part(session.id, &part).await.unwrap();
+    tx.update_upload(&recorded).await.unwrap();
+}
+
+/// A session whose one part was sent and which is completed.
+async fn completed(tx: &mut dyn CatalogTx) -> UploadSession {
+    let session = session(tx, claim(1), TTL).await;
+    let only = part(1, 100, 100);
+    send(tx, &session, &only).await;
+    let listed = [ListedPart { number: only.number, attempt: only.attempt, size: only.size }];
+    let recorded = tx.list_parts(session.id).await.unwrap();
+    let now = tx.now();
+    let (done, _) = stored(tx, &session).await.complete(&listed, &recorded, now).unwrap();
+    tx.update_upload(&done).await.unwrap();
+    stored(tx, &session).await
+}
+
+pub(super) async fn sessions_and_parts_come_back_whole(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let opened = session(&mut *tx, claim(1), TTL).await;
+    assert_eq!(stored(&mut *tx, &opened).await, opened);
+    let (first, second) = (part(1, 40, 40), part(2, 60, 100));
+    send(&mut *tx, &opened, &first).await;
+    send(&mut *tx, &opened, &second).await;
+    tx.commit().await.unwrap();
+    let read = fresh.catalog.get_upload(opened.id).await.unwrap().unwrap();
+    assert_eq!((read.state.name(), read.received.get(), read.attempts), ("uploading", 100, 2));
+    assert_eq!(read.appender, None);
+    let frontier = read.frontier.as_ref().unwrap();
+    assert_eq!((frontier.number, &frontier.hash), (second.number, second.hash.as_ref().unwrap()));
+    let listed = fresh.catalog.get_parts(opened.id, Some(first.number), 10).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|part| (part.number, part.attempt)).collect::<Vec<_>>(),
+        [(second.number, second.attempt)]
+    );
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(tx.find_part(opened.id, first.number).await.unwrap(), Some(first));
+}
+
+pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let session = session(&mut *tx, claim(1), TTL).await;
+    send(&mut *tx, &session, &part(1, 40, 40)).await;
+    let again = part(1, 50, 50);
+    send(&mut *tx, &session, &again).await;
+    let parts = tx.list_parts(session.id).await.unwrap();
+    assert_eq!(parts.iter().map(|part| part.attempt).collect::<Vec<_>>(), [again.attempt]);
+    assert_eq!(stored(&mut *tx, &session).await.received.get(), 50);
+}
+
+pub(super) async fn ingests_are_claimed_when_due_and_reclaimed_after_expiry(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    completed(&mut *tx).await;
+    tx.commit().await.unwrap();
+    let claim = async |owner: &str| {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        let session = tx.find_claimable_upload().await.unwrap()?;
+        let (session, key) = session.claim_ingest(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
+        tx.update_upload(&session).await.unwrap();
+        let session = stored(&mut *tx, &session).await;
+        tx.commit().await.unwrap();
+        Some((session, key))
+    };
+    let (session, key) = claim("first").await.unwrap();
+    assert_eq!(claim("second").await, None);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (postponed, _) = session.postpone_ingest(&key, TERM, tx.now()).unwrap();
+    tx.update_upload(&postponed).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(claim("second").await, None, "it is not due yet");
+    (fresh.advance)(TERM);
+    let (_, second) = claim("second").await.unwrap();
+    (fresh.advance)(TERM);
+    let (_, third) = claim("third").await.unwrap();
+    assert_eq!((key.attempt, second.attempt, third.attempt), (1, 2, 3));
+}
+
+pub(super) async fn a_lost_lease_cannot_finish(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let session = completed(&mut *tx).await;
+    let now = tx.now();
+    let (held, lost) = session.claim_ingest(&WorkerId::new("first".to_owned()), now, TERM).unwrap();
+    tx.update_upload(&held).await.unwrap();
+    tx.commit().await.unwrap();
+    (fresh.advance)(TERM);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let taken = tx.find_claimable_upload().await.unwrap().unwrap();
+    let (taken, key) = taken.claim_ingest(&WorkerId::new("first".to_owned()), tx.now(), TERM).unwrap();
+    tx.update_upload(&taken).await.unwrap();
+    let read = stored(&mut *tx, &taken).await;
+    assert_eq!(read.clone().finish_ingest(&lost, now).unwrap_err(), LeaseLost);
+    let (ready, _) = read.finish_ingest(&key, now).unwrap();
+    tx.update_upload(&ready).await.unwrap();
+    assert_eq!(stored(&mut *tx, &ready).await.state, UploadState::Ready);
+    // The write of a holder that read before the other claimed is refused as well.
+    assert_eq!(conflict!(tx.update_upload(&held).await), Conflict::StaleRevision);
+}
+
+pub(super) async fn unfinished_sessions_expire(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let session = session(&mut *tx, claim(1), TTL).await;
+    completed(&mut *tx).await;
+    assert!(tx.list_expired_uploads(10).await.unwrap().is_empty());
+    tx.commit().await.unwrap();
+    (fresh.advance)(TTL);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let expired = tx.list_expired_uploads(10).await.unwrap();
+    assert_eq!(expired.iter().map(|session| session.id).collect::<Vec<_>>(), [session.id]);
+}
+
+pub(super) async fn ended_sessions_wait_to_be_cleared(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let session = session(&mut *tx, claim(1), TTL).await;
+    send(&mut *tx, &session, &part(1, 100, 100)).await;
+    assert!(tx.list_uncleared_uploads(10).await.unwrap().is_empty());
+    let now = tx.now();
+    let (aborted, _) = stored(&mut *tx, &session).await.abort(now).unwrap();
+    tx.update_upload(&aborted).await.unwrap();
+    assert_eq!(tx.list_uncleared_uploads(10).await.unwrap().len(), 1);
+    tx.mark_upload_cleared(session.id).await.unwrap();
+    assert!(tx.list_uncleared_uploads(10).await.unwrap().is_empty());
+    assert!(tx.list_parts(session.id).await.unwrap().is_empty());
+    assert_eq!(stored(&mut *tx, &session).await.state, UploadState::Aborted);
+}
+
+pub(super) async fn a_digest_is_trusted_once(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let first = blob(claim(1), tx.now());
+    tx.insert_blob(&first).await.unwrap();
+    assert_eq!(tx.find_blob(&claim(1).digest).await.unwrap(), Some(first));
+    let second = blob(claim(1), tx.now());
+    assert_eq!(conflict!(tx.insert_blob(&second).await), Conflict::BlobDigest);
+}
+
+pub(super) async fn a_quarantined_blob_is_not_trusted_until_healed(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let damaged = blob(claim(1), tx.now());
+    tx.insert_blob(&damaged).await.unwrap();
+    let other = blob(claim(1), tx.now());
+    assert!(
+        !tx.quarantine_blob(&claim(1).digest, &other.name).await.unwrap(),
+        "those are not the bytes that are served"
+    );
+    assert!(tx.quarantine_blob(&claim(1).digest, &damaged.name).await.unwrap());
+    assert_eq!(tx.find_blob(&claim(1).digest).await.unwrap(), None);
+    tx.insert_blob(&other).await.unwrap();
+    assert_eq!(tx.find_blob(&claim(1).digest).await.unwrap(), Some(other));
+}
+
+pub(super) async fn untrusted_digests_of_a_manifest_are_listed(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", tx.now());
+    tx.insert_version(&version).await.unwrap();
+    tx.insert_blob(&blob(claim(1), tx.now())).await.unwrap();
+    tx.insert_blob(&blob(claim(2), tx.now())).await.unwrap();
+    let artifact = artifact(&version, "amd64", claim(1));
+    tx.insert_artifact(&artifact, &[]).await.unwrap();
+    let wrong = BlobClaim { size: ByteSize::try_from(7_i64).unwrap(), ..claim(2) };
+    for (name, claim) in [("size", wrong), ("absent", claim(3)), ("again", claim(3))] {
+        tx.insert_attachment(version.id, &attachment(&artifact, name, claim), &[]).await.unwrap();
+    }
+    let untrusted = tx.list_untrusted(version.id).await.unwrap();
+    assert_eq!(
+        untrusted,
+        [
+            Untrusted { digest: claim(2).digest, declared: 7, trusted: Some(100) },
+            Untrusted { digest: claim(3).digest, declared: 100, trusted: None },
+        ]
+    );
+}

@@ -1,0 +1,144 @@
+//! Whole lives of versions and their publish jobs.
+
+use imgsrv_domain::{
+    ids::{ImageId, JobId, VersionId},
+    lease::{LeaseKey, WorkerId},
+    publish::{JobState, PublishJob, StepName, StepState},
+    time::Timestamp,
+    version::{Version, VersionState},
+};
+use proptest::prelude::*;
+use std::time::Duration;
+use uuid::Uuid;
+
+const TERM: Duration = Duration::from_secs(30);
+
+fn draft() -> Version {
+    let (image, name) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
+    let now = Timestamp::from_micros(0);
+    Version::draft(VersionId::new(Uuid::from_u128(1)), ImageId::new(Uuid::from_u128(2)), image, name, now).0
+}
+
+#[test]
+fn each_state_of_a_version_allows_only_its_own_actions() {
+    let now = Timestamp::from_micros(5);
+    let draft = draft();
+    let frozen = draft.clone().freeze(now).expect("frozen").0;
+    let published = frozen.clone().publish(now).expect("published").0;
+    assert_eq!(published.state, VersionState::Published { at: now });
+    assert_eq!(frozen.clone().reopen(now).expect("reopened").0.state, VersionState::Draft);
+    let allowed = |version: &Version| {
+        [
+            version.clone().edit(now).is_ok(),
+            version.delete().is_ok(),
+            version.clone().freeze(now).is_ok(),
+            version.clone().publish(now).is_ok(),
+            version.clone().reopen(now).is_ok(),
+        ]
+    };
+    assert_eq!(allowed(&draft), [true, true, true, false, false]);
+    assert_eq!(allowed(&frozen), [false, false, false, true, true]);
+    assert_eq!(allowed(&published), [false; 5]);
+    let refusal = published.freeze(now).expect_err("refused").to_string();
+    assert_eq!(refusal, "cannot publish a version that is published");
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    Claim,
+    Renew,
+    Succeed,
+    Fail,
+    Postpone,
+    HandBack,
+    Retry,
+    Abandon,
+    Advance(u64),
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let action = prop_oneof![
+        4 => Just(Action::Claim),
+        1 => Just(Action::Renew),
+        3 => Just(Action::Succeed),
+        2 => Just(Action::Fail),
+        2 => Just(Action::Postpone),
+        1 => Just(Action::HandBack),
+        2 => Just(Action::Retry),
+        1 => Just(Action::Abandon),
+        3 => (0_u64..1200).prop_map(Action::Advance),
+    ];
+    proptest::collection::vec(action, 1..50)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_actions_breaks_a_job(actions in actions()) {
+        let mut now = Timestamp::from_micros(0);
+        let frozen = draft().freeze(now).expect("frozen").0;
+        let mut job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
+        let mut keys: Vec<LeaseKey> = Vec::new();
+        for action in actions {
+            let before = job.clone();
+            let next = match (&action, keys.last()) {
+                (Action::Advance(seconds), _) => {
+                    now = now.plus(Duration::from_secs(*seconds));
+                    None
+                }
+                (Action::Claim, _) => job.clone().claim(&WorkerId::new("w".to_owned()), now, TERM).ok().map(|(job, key)| {
+                    assert!(keys.iter().all(|earlier| earlier.attempt < key.attempt), "{keys:?} {key:?}");
+                    keys.push(key);
+                    job
+                }),
+                (Action::Retry, _) => job.clone().retry(now).ok().map(|(job, _)| job),
+                (Action::Abandon, _) => job.clone().abandon(now).ok().map(|(job, _)| job),
+                (_, None) => None,
+                (Action::Renew, Some(key)) => job.clone().renew(key, now, TERM).ok(),
+                (Action::Succeed, Some(key)) => job.clone().step_succeeded(key, now).ok(),
+                (Action::Fail, Some(key)) => job.clone().step_failed(key, "no".to_owned(), now).ok().map(|(job, _)| job),
+                (Action::Postpone, Some(key)) => job.clone().postpone(key, TERM, now).ok().map(|(job, _)| job),
+                (Action::HandBack, Some(key)) => job.clone().hand_back(key, now).ok(),
+            };
+            if let Some(next) = next {
+                job = next;
+            }
+            for earlier in keys.iter().rev().skip(1) {
+                assert!(job.clone().step_succeeded(earlier, now).is_err(), "an earlier holder is fenced");
+            }
+            for (was, is) in before.steps.iter().zip(&job.steps) {
+                if was.state == StepState::Succeeded {
+                    assert_eq!((&is.state, is.attempts), (&StepState::Succeeded, was.attempts), "a done step runs no more");
+                }
+                assert!(is.attempts >= was.attempts);
+            }
+            let running = job.steps.iter().filter(|step| step.state == StepState::Running).count();
+            match &job.state {
+                JobState::Queued(_) => assert_eq!((running, job.failed_step()), (0, None)),
+                JobState::Running(_) => assert_eq!((running, job.failed_step()), (1, None)),
+                JobState::Succeeded => assert!(job.steps.iter().all(|step| step.state == StepState::Succeeded)),
+                JobState::Failed | JobState::Abandoned => assert!(running == 0 && job.failed_step().is_some()),
+            }
+            if matches!(before.state, JobState::Succeeded | JobState::Abandoned) {
+                assert_eq!(job, before, "an end is an end");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_retry_starts_at_the_step_that_failed() {
+    let now = Timestamp::from_micros(0);
+    let frozen = draft().freeze(now).expect("frozen").0;
+    let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
+    let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
+    let job = job.step_succeeded(&key, now).expect("validated");
+    let (job, _) = job.step_failed(&key, "no".to_owned(), now).expect("failed");
+    let (job, _) = job.retry(now).expect("retried");
+    assert_eq!(job.current_step().map(|step| step.name), Some(StepName::FinalizePublish));
+    let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
+    let job = job.step_succeeded(&key, now).expect("published");
+    assert_eq!(job.state, JobState::Succeeded);
+    assert_eq!(job.steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [1, 2]);
+}
