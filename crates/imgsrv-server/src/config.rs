@@ -196,4 +196,50 @@ mod tests {
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
     }
+
+    /// Every setting of `imgsrv serve` as a table, by group.
+    fn reference() -> String {
+        let mut page = String::from(REFERENCE_HEAD);
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").expect("the command");
+        let mut group = "";
+        for argument in serve.get_arguments().filter(|argument| argument.get_long() != Some("help")) {
+            let heading = argument.get_help_heading().unwrap_or_default();
+            if heading != group {
+                group = heading;
+                page += &format!("\n## {heading}\n\n| flag | variable | default | what |\n| --- | --- | --- | --- |\n");
+            }
+            let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+            let default = match default.first() {
+                Some(default) if !argument.is_hide_default_value_set() => format!("`{default}`"),
+                Some(_) | None => String::new(),
+            };
+            let variable = argument.get_env().map(|name| name.to_string_lossy()).unwrap_or_default();
+            let what = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            page +=
+                &format!("| `--{}` | `{variable}` | {default} | {what} |\n", argument.get_long().unwrap_or_default());
+        }
+        page
+    }
+
+    const REFERENCE_HEAD: &str = "# Configuration
+
+With no subcommand, or `serve` (alias `start`), `imgsrv` runs the server. Every setting is a flag and an environment
+variable; the flag wins. Durations are written `500ms`, `5s`, `1m`, `24h`. A bad value is refused before anything is
+opened. Logs go to standard error; standard output has the bootstrap token and nothing else.
+
+`imgsrv auth bootstrap` takes the storage settings and mints a token that can manage authentication, also beside a
+running server.
+";
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it may be asked to write the page instead")]
+    fn the_reference_page_lists_every_setting() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/configuration.md");
+        if std::env::var("IMGSRV_UPDATE_DOCS").is_ok() {
+            std::fs::write(path, reference()).expect("written");
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(page == reference(), "run IMGSRV_UPDATE_DOCS=1 cargo test -p imgsrv-server the_reference_page");
+    }
 }

@@ -1,0 +1,135 @@
+//! The binary as an operator meets it.
+
+use imgsrv_testkit::Process;
+use reqwest::{Client, StatusCode};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
+
+fn imgsrv(arguments: &[&str]) -> Output {
+    Command::new(BINARY).args(arguments).output().expect("the binary runs")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn it_tells_its_version() {
+    let output = imgsrv(&["--version"]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("imgsrv {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_bad_value_is_refused_before_anything_is_opened() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let data = dir.path().join("data");
+    let output = imgsrv(&["serve", "--data-dir", data.to_str().expect("a path"), "--lease-term", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--lease-term"), "{}", stderr(&output));
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_second_server_on_the_same_folder_refuses_to_start() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let _first = Process::start(BINARY, dir.path(), &[]);
+    let path = dir.path().to_str().expect("a path");
+    let second = imgsrv(&["--data-dir", path, "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("another imgsrv server is using"), "{}", stderr(&second));
+    let other = TempDir::new().expect("a scratch folder");
+    let storage = dir.path().join("storage");
+    let arguments =
+        ["--data-dir", other.path().to_str().expect("a path"), "--storage-dir", storage.to_str().expect("a path")];
+    let third = imgsrv(&arguments);
+    assert!(stderr(&third).contains("another imgsrv server is using"), "{}", stderr(&third));
+}
+
+#[test]
+fn an_address_in_use_is_one_clear_line() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let first = Process::start(BINARY, dir.path(), &[]);
+    let address = first.url.trim_start_matches("http://");
+    let other = TempDir::new().expect("a scratch folder");
+    let second = imgsrv(&["--data-dir", other.path().to_str().expect("a path"), "--listen", address]);
+    assert!(stderr(&second).contains(&format!("cannot listen on {address}")), "{}", stderr(&second));
+}
+
+#[tokio::test]
+async fn the_bootstrap_token_works_once_minted_and_can_be_minted_again() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let server = Process::start(BINARY, dir.path(), &[]);
+    let first = server.bootstrap.clone().expect("a token");
+    let mode = std::fs::metadata(dir.path().join("bootstrap-token")).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // The way back in works beside the running server.
+    let output = imgsrv(&["auth", "bootstrap", "--data-dir", dir.path().to_str().expect("a path")]);
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    let second = line.strip_prefix("imgsrv bootstrap token (one-time): ").expect("the line").trim().to_owned();
+    for token in [first, second] {
+        let answer = Client::new().get(format!("{}/v1/auth/roles", server.url)).bearer_auth(token).send().await;
+        assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+    }
+}
+
+#[test]
+fn the_bootstrap_line_is_alone_on_standard_output() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let mut child = Command::new(BINARY)
+        .args(["--data-dir", dir.path().to_str().expect("a path"), "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut logs = std::io::BufReader::new(child.stderr.take().expect("standard error"));
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut logs, &mut first).expect("a line");
+    let line: serde_json::Value = serde_json::from_str(&first).expect("a JSON line");
+    assert_eq!(line["message"], "imgsrv is listening");
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let mut stdout = String::new();
+    child.stdout.take().expect("standard output").read_to_string(&mut stdout).expect("text");
+    let token = stdout.strip_prefix("imgsrv bootstrap token (one-time): ").expect("the line").trim_end();
+    assert!(token.starts_with("imgsrv_at_") && !token.contains('\n'), "{stdout}");
+    let mut rest = String::new();
+    logs.read_to_string(&mut rest).expect("text");
+    assert!(!rest.contains(token), "a secret in the log");
+}
+
+#[tokio::test]
+async fn a_graceful_stop_lets_a_request_in_flight_finish() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let mut server = Process::start(BINARY, dir.path(), &[]);
+    let token = server.bootstrap.clone().expect("a token");
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).expect("connected");
+    let body = r#"{"kind": "user", "display_name": "late"}"#;
+    let (first, rest) = body.split_at(10);
+    let head = format!(
+        "POST /v1/auth/principals HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    // The server asks for the body: the request is in flight.
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).expect("100 Continue");
+    stream.write_all(first.as_bytes()).expect("sent");
+    let stopping = std::thread::spawn(move || server.terminate());
+    // It stops listening at once, and waits for the body.
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    stream.write_all(rest.as_bytes()).expect("sent");
+    let mut whole = String::new();
+    stream.read_to_string(&mut whole).expect("an answer");
+    assert!(whole.starts_with("HTTP/1.1 201"), "{whole}");
+    assert_eq!(stopping.join().expect("stopped"), Some(0));
+}

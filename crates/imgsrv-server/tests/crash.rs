@@ -1,0 +1,241 @@
+//! The real binary, killed with SIGKILL at many points of upload, ingest and publish. After each restart every
+//! acknowledged thing is there, and what was begun converges.
+
+use imgsrv_testkit::{Process, digest, qcow2};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::{path::Path, time::Duration};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
+
+/// A server that is killed and started again on the same folder.
+struct Victim {
+    dir: TempDir,
+    process: Process,
+    http: Client,
+    token: String,
+}
+
+impl Victim {
+    async fn start() -> Self {
+        let dir = TempDir::new().expect("a scratch folder");
+        let process = launch(dir.path());
+        let bootstrap = process.bootstrap.clone().expect("a bootstrap token");
+        let mut victim = Self { dir, process, http: Client::new(), token: bootstrap };
+        let principal =
+            victim.ask(Method::POST, "/v1/auth/principals", json!({"kind": "service", "display_name": "t"})).await;
+        let url = format!("/v1/auth/principals/{}", text(&principal, "id"));
+        assert_eq!(
+            victim.send(Method::PUT, &format!("{url}/roles/content-writer"), None).await.expect("sent").0,
+            StatusCode::NO_CONTENT
+        );
+        let issued =
+            victim.ask(Method::POST, &format!("{url}/api-tokens"), json!({"expires_at": "2099-01-01T00:00:00Z"})).await;
+        victim.token = text(&issued, "plaintext").to_owned();
+        victim
+    }
+
+    fn restart(&mut self) {
+        self.process.kill();
+        self.process = launch(self.dir.path());
+        // A connection of the old process would only tell that it is gone.
+        self.http = Client::new();
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> reqwest::Result<(StatusCode, Value)> {
+        let mut request = self.http.request(method, format!("{}{path}", self.process.url)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let body = response.bytes().await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, answer) = self.send(method, path, Some(body)).await.expect("an answer");
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        answer
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.send(Method::GET, path, None).await.expect("an answer");
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    async fn put_part(&self, upload: &str, number: usize, bytes: Vec<u8>) -> reqwest::Result<Value> {
+        let url = format!("{}/v1/uploads/{upload}/parts/{number}", self.process.url);
+        let response = self.http.put(url).bearer_auth(&self.token).body(bytes).send().await?;
+        assert_eq!(response.status(), StatusCode::OK);
+        Ok(serde_json::from_slice(&response.bytes().await?).expect("JSON"))
+    }
+
+    /// Waits until `path` answers with one of `states`.
+    async fn reaches(&self, path: &str, states: &[&str]) -> Value {
+        for _ in 0..3000 {
+            let body = self.get(path).await;
+            if states.contains(&text(&body, "state")) {
+                return body;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{path} did not reach {states:?}: {}", self.get(path).await);
+    }
+
+    /// Kills the process after `delay`, while `work` goes on; then starts it again.
+    async fn killed_after<T>(
+        &mut self,
+        delay: Duration,
+        work: impl AsyncFnOnce(&Self) -> reqwest::Result<T>,
+    ) -> Option<T> {
+        let id = self.process.id().to_string();
+        let (done, ()) = tokio::join!(work(self), async {
+            tokio::time::sleep(delay).await;
+            let killed = std::process::Command::new("kill").args(["-KILL", &id]).status();
+            assert!(killed.expect("kill runs").success());
+        });
+        self.restart();
+        done.ok()
+    }
+}
+
+/// Starts the server with a short lease, so that the work of a killed process is soon taken over.
+fn launch(dir: &Path) -> Process {
+    Process::start(BINARY, dir, &["--lease-term", "1s", "--cas-promotion-poll-interval", "100ms"])
+}
+
+fn text<'a>(body: &'a Value, field: &str) -> &'a str {
+    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}"))
+}
+
+/// A few megabytes that no other round has.
+fn image(round: u64) -> Vec<u8> {
+    let mut bytes = qcow2(round);
+    bytes.extend((0..500_000_u64).flat_map(|word| (word ^ round).to_le_bytes()));
+    bytes
+}
+
+#[tokio::test]
+async fn acknowledged_parts_survive_a_kill_and_the_upload_goes_on() {
+    let mut victim = Victim::start().await;
+    for round in 0..8 {
+        let bytes = image(round);
+        let new = json!({"expected_digest": digest(&bytes), "expected_size_bytes": bytes.len()});
+        let upload = text(&victim.ask(Method::POST, "/v1/uploads", new).await, "id").to_owned();
+        let chunks: Vec<Vec<u8>> = bytes.chunks(bytes.len() / 4 + 1).map(<[u8]>::to_vec).collect();
+        let mut acknowledged = vec![victim.put_part(&upload, 1, chunks[0].clone()).await.expect("the first part")];
+        // Killed somewhere in the other parts, a little later each round.
+        let rest = victim
+            .killed_after(Duration::from_millis(round * 4), async |victim| {
+                let mut parts = Vec::new();
+                for (at, chunk) in chunks.iter().enumerate().skip(1) {
+                    match victim.put_part(&upload, at + 1, chunk.clone()).await {
+                        Ok(part) => parts.push(part),
+                        Err(_) => break,
+                    }
+                }
+                Ok(parts)
+            })
+            .await;
+        acknowledged.extend(rest.expect("what was acknowledged"));
+        let listed = victim.get(&format!("/v1/uploads/{upload}/parts")).await;
+        let listed = listed["parts"].as_array().expect("parts").clone();
+        for part in &acknowledged {
+            assert!(listed.iter().any(|listed| listed["etag"] == part["etag"]), "lost {part} of {listed:?}");
+        }
+        for (at, chunk) in chunks.iter().enumerate() {
+            if listed.iter().all(|part| part["part_number"] != at + 1) {
+                victim.put_part(&upload, at + 1, chunk.clone()).await.expect("sent again");
+            }
+        }
+        finish(&victim, &upload).await;
+        let blob = victim.http.get(format!("{}/v1/blobs/{}", victim.process.url, digest(&bytes)));
+        let read = blob.bearer_auth(&victim.token).send().await.expect("an answer").bytes().await.expect("a body");
+        assert!(read == bytes, "round {round}");
+    }
+    no_staging_left(&victim).await;
+}
+
+/// Waits until the sweeper has cleared everything that was staged.
+async fn no_staging_left(victim: &Victim) {
+    for _ in 0..1000 {
+        if staged(victim.dir.path()).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("left in staging: {:?}", staged(victim.dir.path()));
+}
+
+/// Completes with the parts that the server lists, and waits for `ready`.
+async fn finish(victim: &Victim, upload: &str) {
+    let listed = victim.get(&format!("/v1/uploads/{upload}/parts")).await;
+    let part =
+        |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
+    let parts: Vec<Value> = listed["parts"].as_array().expect("parts").iter().map(part).collect();
+    victim.ask(Method::POST, &format!("/v1/uploads/{upload}/complete"), json!({"parts": parts})).await;
+    victim.reaches(&format!("/v1/uploads/{upload}"), &["ready"]).await;
+}
+
+#[tokio::test]
+async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
+    let mut victim = Victim::start().await;
+    victim.ask(Method::POST, "/v1/images", json!({"name": "debian"})).await;
+    for round in 0..10 {
+        let bytes = image(1000 + round);
+        let new = json!({"expected_digest": digest(&bytes), "expected_size_bytes": bytes.len()});
+        let upload = text(&victim.ask(Method::POST, "/v1/uploads", new).await, "id").to_owned();
+        // Out of order on every other round, so that the ingest has something to read.
+        let half = bytes.len() / 2;
+        let order = if round % 2 == 0 { [1, 2] } else { [2, 1] };
+        let mut parts = Vec::new();
+        for number in order {
+            let chunk = if number == 1 { bytes[..half].to_vec() } else { bytes[half..].to_vec() };
+            parts.push((number, victim.put_part(&upload, number, chunk).await.expect("a part")));
+        }
+        parts.sort_by_key(|(number, _)| *number);
+        let listed: Vec<Value> = parts
+            .iter()
+            .map(|(number, part)| json!({"number": number, "etag": part["etag"], "size_bytes": part["size_bytes"]}))
+            .collect();
+        let complete = format!("/v1/uploads/{upload}/complete");
+        let completed = victim
+            .killed_after(Duration::from_millis(round), async |victim| {
+                victim.send(Method::POST, &complete, Some(json!({"parts": listed}))).await
+            })
+            .await;
+        if completed.is_none() {
+            // The answer was lost; asking again is harmless either way.
+            victim.ask(Method::POST, &complete, json!({"parts": listed})).await;
+        }
+        victim.reaches(&format!("/v1/uploads/{upload}"), &["ready"]).await;
+
+        let version = format!("/v1/images/debian/versions/{round}");
+        victim.ask(Method::POST, "/v1/images/debian/versions", json!({"version": round.to_string()})).await;
+        let artifact = json!({"operating_system": "debian", "architecture": "amd64", "format": "qcow2",
+            "primary_blob_digest": digest(&bytes), "primary_blob_size_bytes": bytes.len(), "primary_media_type": "a/b"});
+        let artifact = victim.ask(Method::POST, &format!("{version}/artifacts"), artifact).await;
+        let publish = format!("{version}/publish");
+        victim
+            .killed_after(Duration::from_millis(round), async |victim| victim.send(Method::POST, &publish, None).await)
+            .await;
+        let (_, requested) = victim.send(Method::POST, &publish, None).await.expect("an answer");
+        let job = victim.reaches(&format!("/v1/publish-jobs/{}", text(&requested, "job_id")), &["succeeded"]).await;
+        assert_eq!(job["version"], round.to_string());
+        let download = format!("{}{version}/artifacts/{}/download", victim.process.url, text(&artifact, "id"));
+        let read = reqwest::get(download).await.expect("an answer").bytes().await.expect("a body");
+        assert!(read == bytes, "round {round}");
+    }
+    let versions = victim.get("/v1/images/debian/versions").await;
+    assert_eq!(versions["versions"].as_array().expect("versions").len(), 10);
+    no_staging_left(&victim).await;
+}
+
+/// What lies in staging.
+fn staged(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.join("storage/staging")).expect("a folder");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,237 @@
+//! The main job, end to end, through the release build, as a stranger would do it.
+
+use crate::{
+    qcow2::qcow2,
+    shell::{Result, cargo, has, run as run_command, target_dir},
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What the demo takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Stop the server at the end instead of serving until Ctrl-C
+    #[arg(long)]
+    exit: bool,
+    /// Where the server listens
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Publish this qcow2 instead of making one
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// How many MiB of data the qcow2 that is made has
+    #[arg(long, default_value_t = 64)]
+    mib: u64,
+}
+
+/// A server that ends with the demo.
+struct Server {
+    child: Child,
+    url: String,
+    token: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    run_command(cargo().args(["build", "--release", "--locked", "--package", "imgsrv-server"]))?;
+    let scratch = tempfile::TempDir::with_prefix("imgsrv-demo-")?;
+    let image = match &options.image {
+        Some(image) => image.clone(),
+        None => make_image(scratch.path(), options.mib)?,
+    };
+    let mut server = start(scratch.path(), &options.listen)?;
+    let artifact = publish(&mut server, &image, scratch.path())?;
+    tell(&server, &artifact);
+    if options.exit {
+        return Ok(());
+    }
+    println!("\nServing on {} until Ctrl-C; everything lies in {}.", server.url, scratch.path().display());
+    let status = server.child.wait()?;
+    println!("the server ended: {status}");
+    Ok(())
+}
+
+fn make_image(folder: &Path, mib: u64) -> Result<PathBuf> {
+    let path = folder.join("disk.qcow2");
+    if !has("qemu-img") {
+        println!("\nqemu-img is not installed: writing a small, valid qcow2 without it");
+        std::fs::write(&path, qcow2(u64::from(std::process::id())))?;
+        return Ok(path);
+    }
+    let raw = folder.join("disk.raw");
+    std::io::copy(&mut File::open("/dev/urandom")?.take(mib << 20), &mut File::create(&raw)?)?;
+    run_command(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&path))?;
+    std::fs::remove_file(raw)?;
+    run_command(Command::new("qemu-img").arg("info").arg(&path))?;
+    Ok(path)
+}
+
+fn start(scratch: &Path, listen: &str) -> Result<Server> {
+    let binary = target_dir().join("release/imgsrv");
+    let data = scratch.join("data");
+    println!("\n$ {} --data-dir {} --listen {listen}", binary.display(), data.display());
+    let mut child = Command::new(binary)
+        .arg("--data-dir")
+        .arg(&data)
+        .args(["--listen", listen, "--verbosity", "warn"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
+    print!("{line}");
+    let token = line.rsplit(' ').next().unwrap_or_default().trim().to_owned();
+    let server = Server { child, url: format!("http://{listen}"), token };
+    for _ in 0..500 {
+        if ureq::get(format!("{}/healthz", server.url)).call().is_ok() {
+            return Ok(server);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err("the server does not answer".into())
+}
+
+impl Server {
+    /// Sends JSON and shows the step.
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", format!("Bearer {}", self.token));
+        let agent = ureq::agent();
+        let sent = match body {
+            Some(body) => agent.run(request.header("content-type", "application/json").body(body.to_string())?),
+            None => agent.run(request.body(())?),
+        };
+        let mut response = sent.map_err(|error| format!("{method} {path}: {error}"))?;
+        println!("  {method:4} {path} -> {}", response.status());
+        let text = response.body_mut().read_to_string()?;
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// Waits until the state at `path` is one of `ends`.
+    fn wait(&self, path: &str, ends: &[&str]) -> Result<String> {
+        loop {
+            let mut response = ureq::get(format!("{}{path}", self.url))
+                .header("authorization", format!("Bearer {}", self.token))
+                .call()?;
+            let body: Value = response.body_mut().read_json()?;
+            let state = text(&body, "state")?.to_owned();
+            if ends.contains(&state.as_str()) {
+                return Ok(state);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str> {
+    body[field].as_str().ok_or_else(|| format!("no {field} in {body}").into())
+}
+
+/// The digest of everything that a reader gives, and how much it was.
+fn digest(mut reader: impl Read) -> Result<(String, u64)> {
+    let (mut hasher, mut buffer, mut size) = (Sha256::new(), vec![0; 1 << 20], 0);
+    loop {
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            return Ok((format!("sha256:{hex}"), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown to two digits")]
+fn rate(size: u64, took: Duration) -> String {
+    format!("{:.0} MiB/s", size as f64 / 1_048_576.0 / took.as_secs_f64().max(1e-9))
+}
+
+/// Walks the whole flow; returns the path of the artifact.
+fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> {
+    println!("\n1. A principal that may write content, and a token for it");
+    let principal =
+        server.send("POST", "/v1/auth/principals", Some(&json!({"kind": "service", "display_name": "demo"})))?;
+    let principal = format!("/v1/auth/principals/{}", text(&principal, "id")?);
+    server.send("PUT", &format!("{principal}/roles/content-writer"), None)?;
+    let expiry = json!({"name": "demo", "expires_at": "2099-01-01T00:00:00Z"});
+    let issued = server.send("POST", &format!("{principal}/api-tokens"), Some(&expiry))?;
+    text(&issued, "plaintext")?.clone_into(&mut server.token);
+
+    println!("\n2. Upload {} by digest", image.display());
+    let (digest_of_image, size) = digest(File::open(image)?)?;
+    println!("  {digest_of_image}, {size} bytes");
+    let claim = json!({"expected_digest": digest_of_image, "expected_size_bytes": size});
+    let upload = server.send("POST", "/v1/uploads", Some(&claim))?;
+    let upload = format!("/v1/uploads/{}", text(&upload, "id")?);
+    let started = Instant::now();
+    let mut response = ureq::put(format!("{}{upload}/parts/1", server.url))
+        .header("authorization", format!("Bearer {}", server.token))
+        .header("content-length", size.to_string())
+        .send(ureq::SendBody::from_reader(&mut File::open(image)?))?;
+    let part: Value = response.body_mut().read_json()?;
+    println!("  PUT  {upload}/parts/1 -> {} ({})", response.status(), rate(size, started.elapsed()));
+    let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
+    server.send("POST", &format!("{upload}/complete"), Some(&parts))?;
+    let state = server.wait(&upload, &["ready", "failed"])?;
+    println!("  the session is {state}; from the first byte that took {:?}", started.elapsed());
+    if state != "ready" {
+        return Err("the upload failed".into());
+    }
+
+    println!("\n3. An image, a draft version and what it is made of");
+    server.send("POST", "/v1/images", Some(&json!({"name": "demo", "display_name": "Demo image"})))?;
+    server.send("POST", "/v1/images/demo/versions", Some(&json!({"version": "1.0.0"})))?;
+    let artifact = json!({
+        "operating_system": "linux", "architecture": "amd64", "format": "qcow2", "primary_blob_digest": digest_of_image,
+        "primary_blob_size_bytes": size, "primary_media_type": "application/x-qemu-disk",
+    });
+    let artifact = server.send("POST", "/v1/images/demo/versions/1.0.0/artifacts", Some(&artifact))?;
+    let artifact = format!("/v1/images/demo/versions/1.0.0/artifacts/{}", text(&artifact, "id")?);
+
+    println!("\n4. Publish it, for ever");
+    let started = Instant::now();
+    let requested = server.send("POST", "/v1/images/demo/versions/1.0.0/publish", None)?;
+    let job = format!("/v1/publish-jobs/{}", text(&requested, "job_id")?);
+    let state = server.wait(&job, &["succeeded", "failed"])?;
+    println!("  the job has {state} after {:?}", started.elapsed());
+    server.send("PUT", "/v1/images/demo/aliases/latest", Some(&json!({"version": "1.0.0"})))?;
+
+    println!("\n5. Download it, as anybody may");
+    let started = Instant::now();
+    let download = scratch.join("downloaded.qcow2");
+    let mut response = ureq::get(format!("{}{artifact}/download", server.url)).call()?;
+    std::io::copy(&mut response.body_mut().as_reader(), &mut File::create(&download)?)?;
+    println!("  GET  {artifact}/download -> {} ({})", response.status(), rate(size, started.elapsed()));
+    let (digest_of_download, _) = digest(File::open(&download)?)?;
+    if digest_of_download != digest_of_image {
+        return Err(format!("the download has digest {digest_of_download}").into());
+    }
+    println!("  the digests are the same");
+    std::fs::remove_file(download)?;
+    Ok(artifact)
+}
+
+fn tell(server: &Server, artifact: &str) {
+    let url = &server.url;
+    println!("\nWhat a consumer would use:");
+    println!("  curl -s {url}/v1/images/demo/refs/latest");
+    println!("  curl -fOJ {url}{artifact}/download");
+    println!("  xdg-open {url}/docs");
+    println!("What a publisher would use:");
+    println!("  export TOKEN={}", server.token);
+    println!("  curl -s {url}/v1/images?include_unpublished=true -H \"Authorization: Bearer $TOKEN\"");
+}

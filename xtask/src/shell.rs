@@ -1,0 +1,63 @@
+//! Running commands.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What went wrong, for the person at the terminal.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The cargo that runs this.
+#[expect(clippy::disallowed_methods, reason = "cargo tells where it is by its environment")]
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Where cargo builds.
+#[expect(clippy::disallowed_methods, reason = "cargo tells where it builds by its environment")]
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root().join("target"), PathBuf::from)
+}
+
+/// The folder for tools and data that outlive a clone.
+#[expect(clippy::disallowed_methods, reason = "the home folder comes from the environment")]
+pub(crate) fn cache_dir() -> PathBuf {
+    let base = std::env::var("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|_| std::env::var("HOME").map(|home| Path::new(&home).join(".cache")));
+    base.unwrap_or_else(|_| PathBuf::from("/tmp")).join("imgsrv")
+}
+
+/// Shows a command, runs it and demands its success.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    println!("\n$ {}", shown(command));
+    let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
+    if status.success() { Ok(()) } else { Err(format!("{} failed: {status}", shown(command)).into()) }
+}
+
+/// What a command prints, if it succeeds.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().map_err(|error| format!("{}: {error}", shown(command)))?;
+    if !output.status.success() {
+        return Err(format!("{} failed: {}", shown(command), String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Whether a program is installed.
+pub(crate) fn has(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+    found.is_ok_and(|output| output.status.success())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

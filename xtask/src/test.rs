@@ -1,0 +1,42 @@
+//! Everything that CI runs.
+
+use crate::{
+    openapi,
+    shell::{Result, cargo, root, run as command},
+    tidy, tools,
+};
+use std::{path::Path, process::Command};
+
+/// Runs every check in order of cost, and stops at the first that fails.
+pub(crate) fn run() -> Result<()> {
+    tools::from_debian(&[("curl", "curl"), ("jq", "jq"), ("openssl", "openssl"), ("cc", "gcc")])?;
+    command(cargo().args(["fmt", "--all", "--check"]))?;
+    tidy::run()?;
+    command(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    command(cargo().args(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no"))?;
+    command(cargo().args(["run", "--quiet", "--locked", "--package", "imgsrv-domain", "--example", "embed"]))?;
+    openapi::run(true)?;
+    command(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    let deny = tools::from_crates_io("cargo-deny", "0.20.2")?;
+    command(Command::new(&deny).current_dir(root()).args(["--locked", "check", "licenses", "bans", "sources"]))?;
+    advisories(&deny)?;
+    let machete = tools::from_crates_io("cargo-machete", "0.9.2")?;
+    command(Command::new(machete).current_dir(root()))?;
+    let mdbook = tools::from_crates_io("mdbook", "0.5.4")?;
+    command(Command::new(mdbook).current_dir(root()).args(["build", "docs"]))?;
+    println!("\nall checks passed");
+    Ok(())
+}
+
+/// The advisory database lies on GitHub, which not every machine reaches: there this check only warns.
+fn advisories(deny: &Path) -> Result<()> {
+    let reachable = Command::new("curl")
+        .args(["-sfm", "10", "-o", "/dev/null", "https://github.com/RustSec/advisory-db"])
+        .status()
+        .is_ok_and(|status| status.success());
+    if reachable {
+        return command(Command::new(deny).current_dir(root()).args(["--locked", "check", "advisories"]));
+    }
+    println!("\nthe advisory database cannot be reached; advisories were not checked");
+    Ok(())
+}

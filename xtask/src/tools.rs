@@ -1,0 +1,39 @@
+//! Tools that the checks need, installed on first use outside the clone.
+
+use crate::shell::{Result, cache_dir, cargo, has, run};
+use std::{path::PathBuf, process::Command};
+
+/// A program from crates.io at one version, built once into the cache.
+pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
+    let root = cache_dir().join("tools").join(format!("{name}-{version}"));
+    let binary = root.join("bin").join(name);
+    if !binary.exists() {
+        // A target folder of its own: the build of a tool must not wait for, or rebuild, ours.
+        let target = cache_dir().join("tools").join("target");
+        let package = format!("{name}@{version}");
+        run(cargo()
+            .args(["install", "--locked", "--quiet", "--root"])
+            .arg(&root)
+            .arg(&package)
+            .env("CARGO_TARGET_DIR", target)
+            .env_remove("RUSTFLAGS"))?;
+    }
+    Ok(binary)
+}
+
+/// Installs what is missing from Debian's packages; elsewhere says what to install.
+pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> =
+        programs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let install = format!("apt-get install -y {}", missing.join(" "));
+    if !has("apt-get") {
+        return Err(format!("install these first: {}", missing.join(", ")).into());
+    }
+    let sudo = if has("sudo") { "sudo " } else { "" };
+    let script = format!("{sudo}apt-get update -q && {sudo}{install}");
+    run(Command::new("sh").args(["-c", &script]).env("DEBIAN_FRONTEND", "noninteractive"))
+        .map_err(|error| format!("{error}\nrun this yourself: {install}").into())
+}
