@@ -76,7 +76,7 @@ impl Work for Sweeper {
     }
 
     async fn wait(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -30,8 +30,8 @@ impl ImageRepo for SqliteTx {
         let statement = query(INSERT)
             .bind(image.id.uuid())
             .bind(image.name.as_str())
-            .bind(image.display_name.as_ref().map(|text| text.as_str()))
-            .bind(image.description.as_ref().map(|text| text.as_str()))
+            .bind(image.display_name.as_ref().map(imgsrv_domain::text::ShortText::as_str))
+            .bind(image.description.as_ref().map(imgsrv_domain::text::LongText::as_str))
             .bind(SqlTime::from(image.created_at))
             .bind(SqlTime::from(image.updated_at));
         run!(self, execute, statement).map(drop)
@@ -41,8 +41,8 @@ impl ImageRepo for SqliteTx {
         let statement = query(UPDATE)
             .bind(image.id.uuid())
             .bind(image.revision.get())
-            .bind(image.display_name.as_ref().map(|text| text.as_str()))
-            .bind(image.description.as_ref().map(|text| text.as_str()))
+            .bind(image.display_name.as_ref().map(imgsrv_domain::text::ShortText::as_str))
+            .bind(image.description.as_ref().map(imgsrv_domain::text::LongText::as_str))
             .bind(SqlTime::from(image.updated_at));
         run!(self, execute_held, statement)
     }

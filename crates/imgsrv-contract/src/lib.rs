@@ -1,7 +1,6 @@
 //! What every adapter promises, as tests. Each suite has one list of cases; an adapter only says how to open a
 //! fresh instance, and runs all of them.
 #![expect(clippy::unwrap_used, reason = "a case that cannot set itself up has failed")]
-#![expect(clippy::missing_panics_doc, reason = "the same")]
 
 pub mod blobs;
 pub mod catalog;

@@ -21,8 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (frozen, event) = draft.freeze(now)?;
     println!("{} {}", event.action, event.subject);
-    let refused = frozen.clone().edit(now).unwrap_err();
-    println!("refused: {refused}");
+    if let Err(refused) = frozen.clone().edit(now) {
+        println!("refused: {refused}");
+    }
 
     let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
     let (mut job, key) = job.claim(&WorkerId::new("example".to_owned()), now, Duration::from_secs(30))?;

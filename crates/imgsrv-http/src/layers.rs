@@ -100,9 +100,10 @@ async fn finish(request: Request, next: Next) -> Response {
         .map(|value| (header::IF_NONE_MATCH, value.clone()))
         .collect();
     let documents = request.extensions().get::<MatchedPath>().is_none_or(|path| path.as_str().starts_with("/v1/"));
-    let mut response = match too_large(request.headers()) {
-        true => Problem::new(Code::HeadersTooLarge).into_response(),
-        false => next.run(request).await,
+    let mut response = if too_large(request.headers()) {
+        Problem::new(Code::HeadersTooLarge).into_response()
+    } else {
+        next.run(request).await
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         response = render(response, id.as_deref(), is_head);
@@ -153,7 +154,7 @@ async fn tag(mut response: Response, conditions: &HeaderMap, is_catalog: bool) -
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let bytes = body.collect().await.map_or_else(|_| Bytes::new(), |collected| collected.to_bytes());
+    let bytes = body.collect().await.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
     if !parts.headers.contains_key(header::ETAG) {
         let digest = Digest::new(Sha256::digest(&bytes).into()).hex();
         if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", &digest[..32])) {

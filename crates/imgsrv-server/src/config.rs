@@ -144,7 +144,7 @@ pub(crate) struct LoggingOptions {
     /// The form of log lines on standard error
     #[arg(long, env = "IMGSRV_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// What is logged; RUST_LOG refines it
+    /// What is logged; `RUST_LOG` refines it
     #[arg(long, env = "IMGSRV_VERBOSITY", default_value = "info", value_name = "LEVEL")]
     pub(crate) verbosity: Verbosity,
 }

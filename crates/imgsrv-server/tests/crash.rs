@@ -32,7 +32,7 @@ impl Victim {
         );
         let issued =
             victim.ask(Method::POST, &format!("{url}/api-tokens"), json!({"expires_at": "2099-01-01T00:00:00Z"})).await;
-        victim.token = text(&issued, "plaintext").to_owned();
+        text(&issued, "plaintext").clone_into(&mut victim.token);
         victim
     }
 

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 const TUTORIAL: &str = include_str!("../../../docs/src/tutorial.md");
 
-/// The ```bash blocks of a page. Those marked `server` start the server, which the test has done already.
+/// The `bash` blocks of a page; its `console` blocks are for people.
 fn shell(page: &str) -> String {
     let blocks = page.split("```bash\n").skip(1).filter_map(|rest| rest.split("\n```").next());
     blocks.collect::<Vec<_>>().join("\n")
