@@ -109,9 +109,8 @@ impl World {
         let begun = self.session.clone().begin_attempt(id, number, None, current.as_ref(), before.as_ref(), self.now);
         let Ok((session, attempt)) = begun else { return };
         let chain = match &attempt.base {
-            HashBase::Start => vec![],
             HashBase::After(..) => self.chain_before(number).expect("a hashed prefix has no gap"),
-            HashBase::Unknown => vec![],
+            HashBase::Start | HashBase::Unknown => vec![],
         };
         if let HashBase::After(_, state) = &attempt.base {
             assert_eq!(*state, hash_of(&chain, state.bytes), "the base is the hash of what lies before");
