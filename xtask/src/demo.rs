@@ -91,6 +91,9 @@ fn start(scratch: &Path, listen: &str) -> Result<Server> {
         .spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(format!("the server did not start: {}", child.wait()?).into());
+    }
     print!("{line}");
     let token = line.rsplit(' ').next().unwrap_or_default().trim().to_owned();
     let server = Server { child, url: format!("http://{listen}"), token };
