@@ -22,6 +22,9 @@ pub struct Role {
 pub struct RoleList {
     /// By id.
     pub roles: Vec<Role>,
+    /// Where the next page starts, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// A principal to be made.

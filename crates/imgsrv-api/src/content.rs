@@ -185,6 +185,9 @@ pub struct Artifact {
 pub struct ArtifactList {
     /// By operating system, architecture, variant and format.
     pub artifacts: Vec<Artifact>,
+    /// Where the next page starts, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// An attachment to be added to an artifact of a draft.

@@ -15,5 +15,6 @@ mod routes;
 mod state;
 
 pub use layers::PeerAddress;
+pub use problem::refusal;
 pub use routes::{openapi, router};
 pub use state::{AppState, HttpSettings};

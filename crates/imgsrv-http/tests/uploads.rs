@@ -4,6 +4,8 @@ use axum::{
     body::{Body, Bytes},
     http::{Request, StatusCode},
 };
+use imgsrv_app::{Ran, Work};
+use imgsrv_domain::lease::WorkerId;
 use imgsrv_testkit::{TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
@@ -256,6 +258,69 @@ async fn staged_bytes_that_are_gone_fail_the_session_at_once() {
     let session = server.write("GET", &format!("/v1/uploads/{upload}"), None).await.json();
     assert_eq!(session["state"], "failed");
     assert!(session["failure_reason"].as_str().expect("a reason").contains("begin again"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_fails_nothing_and_the_ingest_goes_on_when_it_is_back() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    // Out of order, so that there is something to read.
+    server.put_part(&upload, 2, "two").await;
+    server.put_part(&upload, 1, "one").await;
+    server.complete(&upload).await;
+    let away = server.storage().with_extension("away");
+    std::fs::rename(server.storage(), &away).expect("unmounted");
+    assert!(server.services.ingest().run_once().await.is_err());
+    assert_eq!(server.upload_state(&upload).await, "completed");
+    std::fs::rename(&away, server.storage()).expect("mounted");
+    assert_eq!(server.services.ingest().run_once().await.expect("looked"), Ran::Idle, "it is not due yet");
+    server.clock.advance(Duration::from_mins(1));
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_hands_its_ingest_back_at_once() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    server.put_part(&upload, 1, "one").await;
+    server.complete(&upload).await;
+    server.stop.cancel();
+    assert_eq!(server.services.ingest().run_once().await.expect("handed back"), Ran::Idle);
+    assert_eq!(server.upload_state(&upload).await, "completed");
+}
+
+#[tokio::test]
+async fn a_dead_workers_ingest_is_taken_over_when_its_lease_runs_out() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    server.put_part(&upload, 1, "one").await;
+    server.complete(&upload).await;
+    // Another process claims it and dies.
+    let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
+    let session = tx.find_claimable_upload().await.expect("found").expect("one");
+    let dead = WorkerId::new("dead".to_owned());
+    let (claimed, _) = session.claim_ingest(&dead, tx.now(), Duration::from_secs(30)).expect("claimed");
+    tx.update_upload(&claimed).await.expect("stored");
+    tx.commit().await.expect("committed");
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ingesting");
+    server.clock.advance(Duration::from_secs(30));
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+}
+
+#[tokio::test]
+async fn leftovers_of_sessions_that_nobody_knows_are_removed() {
+    let server = TestServer::start().await;
+    let stray = server.storage().join("staging/0198c0de-0000-7000-8000-000000000000");
+    std::fs::create_dir(&stray).expect("made");
+    std::fs::write(stray.join("part"), b"left by a crash").expect("written");
+    let upload = server.open_upload(b"onetwo").await;
+    server.put_part(&upload, 1, "one").await;
+    server.settle().await;
+    assert!(!stray.exists());
+    assert_eq!(server.stored_files().len(), 1, "what is still wanted stays");
 }
 
 #[tokio::test]

@@ -1,14 +1,18 @@
 //! Accepting connections, and finishing the requests in flight when the server stops.
 
-use crate::options::ListenAddress;
+use crate::{
+    options::ListenAddress,
+    refusal::{InFlight, Refusing},
+};
 use axum::Router;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use imgsrv_http::PeerAddress;
+use imgsrv_http::{PeerAddress, refusal};
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -62,10 +66,22 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &Cancellatio
             () = stop.cancelled() => break,
             accepted = accept(&listener, &room) => accepted,
         };
-        let app = app.clone();
+        let (app, in_flight) = (app.clone(), InFlight::default());
+        let counted = in_flight.clone();
         let service = tower::service_fn(move |mut request: axum::http::Request<Incoming>| {
             request.extensions_mut().insert(PeerAddress(peer.ip().to_canonical()));
-            app.clone().oneshot(request.map(axum::body::Body::new))
+            let answering = in_flight.begin();
+            let answer = app.clone().oneshot(request.map(axum::body::Body::new));
+            async move {
+                // The guard goes with the body: the request is answered when that is written or dropped.
+                let answer = answer.await?;
+                Ok::<_, std::convert::Infallible>(answer.map(|body| {
+                    body.map_frame(move |frame| {
+                        let _ = &answering;
+                        frame
+                    })
+                }))
+            }
         });
         let (builder, watcher, stop) = (builder.clone(), connections.watcher(), stop.clone());
         tokio::spawn(async move {
@@ -77,7 +93,10 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &Cancellatio
             if !spoke {
                 return;
             }
-            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            let connection = builder.serve_connection(
+                Refusing::new(TokioIo::new(stream), counted, refusal),
+                TowerToHyperService::new(service),
+            );
             let connection = watcher.watch(connection.into_owned());
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended");

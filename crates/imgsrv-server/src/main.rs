@@ -3,6 +3,7 @@
 mod config;
 mod listener;
 mod options;
+mod refusal;
 mod run;
 mod system;
 mod telemetry;

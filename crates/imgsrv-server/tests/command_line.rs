@@ -133,3 +133,33 @@ async fn a_graceful_stop_lets_a_request_in_flight_finish() {
     assert!(whole.starts_with("HTTP/1.1 201"), "{whole}");
     assert_eq!(stopping.join().expect("stopped"), Some(0));
 }
+
+#[test]
+fn what_is_not_http_is_refused_with_a_problem() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let server = Process::start(BINARY, dir.path(), &[]);
+    for (request, status) in [
+        ("GET /v1/images/a<b HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "HTTP/1.1 400"),
+        ("GET / HTTP/1.1\r\nbad header\r\n\r\n".to_owned(), "HTTP/1.1 400"),
+        (format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(600)), "HTTP/1.1 431"),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(500_000)), "HTTP/1.1 431"),
+    ] {
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).expect("connected");
+        // A good request before it on the same connection.
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 204");
+        let _ = stream.write_all(request.as_bytes());
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        let shown = &request[..request.len().min(60)];
+        let answer = rest.split("\r\n\r\n").skip(1).collect::<Vec<_>>().join("\r\n\r\n");
+        assert!(answer.starts_with(status), "{shown}: {rest}");
+        assert!(
+            answer.contains("application/problem+json") && answer.contains("urn:imgsrv:problem:"),
+            "{shown}: {rest}"
+        );
+    }
+}

@@ -4,6 +4,9 @@ use crate::problem::{Code, Problem};
 use imgsrv_api::FieldError;
 use std::{fmt::Display, str::FromStr};
 
+/// The most fields that one problem tells of.
+const MAX_ERRORS: usize = 100;
+
 /// Collects what is wrong with a request's fields.
 #[derive(Default)]
 pub(crate) struct Fields(Vec<FieldError>);
@@ -40,7 +43,14 @@ impl Fields {
 
     /// Notes why a value is wrong, if it is.
     pub(crate) fn keep<T, E: Display>(&mut self, field: impl Into<String>, value: Result<T, E>) -> Option<T> {
-        value.map_err(|why| self.0.push(FieldError { field: field.into(), reason: why.to_string() })).ok()
+        match value {
+            Ok(value) => return Some(value),
+            Err(why) if self.0.len() < MAX_ERRORS => {
+                self.0.push(FieldError { field: field.into(), reason: why.to_string() });
+            }
+            Err(_) => {}
+        }
+        None
     }
 
     /// `built`, or a problem that names every wrong field.

@@ -1,9 +1,12 @@
 //! Artifacts and attachments.
 
-use super::problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState};
+use super::{
+    pages::{page, slice},
+    problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+};
 use crate::{
     bytes::{Address, serve},
-    extract::{ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, VersionPath, WriterOnly},
+    extract::{ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, PageQuery, VersionPath, WriterOnly},
     problem::Problem,
     render,
     state::AppState,
@@ -11,7 +14,7 @@ use crate::{
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
@@ -31,16 +34,20 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List the artifacts of a version
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts", operation_id = "listArtifacts",
-    tag = "versions", params(VersionPath),
-    responses((status = OK, description = "All of them.", body = api::ArtifactList), ReadProblems))]
+    tag = "versions", params(VersionPath, PageQuery),
+    responses((status = OK, description = "A page of artifacts.", body = api::ArtifactList), ReadProblems))]
 async fn list(
     State(state): State<AppState>,
     MaybeCaller(caller): MaybeCaller,
     path: VersionPath,
-) -> Result<Json<api::ArtifactList>, Problem> {
+    query: PageQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
     let artifacts = manifest.entries.iter().map(|entry| render::artifact(&entry.artifact)).collect();
-    Ok(Json(api::ArtifactList { artifacts }))
+    let (artifacts, next) = slice(artifacts, &query.page()?, |artifact: &api::Artifact| artifact.id.clone())?;
+    let next_cursor = next.as_ref().map(|cursor| cursor.0.clone());
+    Ok(page(&uri, next.as_ref(), api::ArtifactList { artifacts, next_cursor }))
 }
 
 /// Add an artifact to a draft

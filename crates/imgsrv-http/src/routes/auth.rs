@@ -1,7 +1,7 @@
 //! Principals, roles and API tokens.
 
 use super::{
-    pages::page,
+    pages::{page, slice},
     problems::{BodyProblems, GuardedProblems},
 };
 use crate::{
@@ -37,9 +37,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List the roles
 #[utoipa::path(get, path = "/v1/auth/roles", operation_id = "listRoles", tag = "auth", security(("bearer" = [])),
-    responses((status = OK, description = "All of them.", body = api::RoleList), GuardedProblems))]
-async fn list_roles(_manager: ManagerOnly) -> Json<api::RoleList> {
-    Json(api::RoleList { roles: Role::ALL.iter().copied().map(render::role).collect() })
+    params(PageQuery),
+    responses((status = OK, description = "A page of roles.", body = api::RoleList), GuardedProblems))]
+async fn list_roles(_manager: ManagerOnly, query: PageQuery, uri: Uri) -> Result<Response, Problem> {
+    let roles = Role::ALL.iter().copied().map(render::role).collect();
+    let (roles, next) = slice(roles, &query.page()?, |role: &api::Role| role.id.clone())?;
+    let next_cursor = next.as_ref().map(|cursor| cursor.0.clone());
+    Ok(page(&uri, next.as_ref(), api::RoleList { roles, next_cursor }))
 }
 
 /// List principals
