@@ -2,15 +2,16 @@
 
 use crate::{
     qcow2::qcow2,
-    shell::{Result, cargo, has, run as run_command, target_dir},
+    server::{Server, build, text},
+    shell::{Result, has, run as run_command},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::Read,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -31,37 +32,21 @@ pub(crate) struct Options {
     mib: u64,
 }
 
-/// A server that ends with the demo.
-struct Server {
-    child: Child,
-    url: String,
-    token: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
-    }
-}
-
 pub(crate) fn run(options: &Options) -> Result<()> {
-    run_command(cargo().args(["build", "--release", "--locked", "--package", "imgsrv-server"]))?;
+    build()?;
     let scratch = tempfile::TempDir::with_prefix("imgsrv-demo-")?;
     let image = match &options.image {
         Some(image) => image.clone(),
         None => make_image(scratch.path(), options.mib)?,
     };
-    let mut server = start(scratch.path(), &options.listen)?;
+    let mut server = Server::start(scratch.path(), &options.listen)?;
     let artifact = publish(&mut server, &image, scratch.path())?;
     tell(&server, &artifact);
     if options.exit {
         return Ok(());
     }
     println!("\nServing on {} until Ctrl-C; everything lies in {}.", server.url, scratch.path().display());
-    let status = server.child.wait()?;
-    println!("the server ended: {status}");
-    Ok(())
+    server.wait_for_end()
 }
 
 fn make_image(folder: &Path, mib: u64) -> Result<PathBuf> {
@@ -77,71 +62,6 @@ fn make_image(folder: &Path, mib: u64) -> Result<PathBuf> {
     std::fs::remove_file(raw)?;
     run_command(Command::new("qemu-img").arg("info").arg(&path))?;
     Ok(path)
-}
-
-fn start(scratch: &Path, listen: &str) -> Result<Server> {
-    let binary = target_dir().join("release/imgsrv");
-    let data = scratch.join("data");
-    println!("\n$ {} --data-dir {} --listen {listen}", binary.display(), data.display());
-    let mut child = Command::new(binary)
-        .arg("--data-dir")
-        .arg(&data)
-        .args(["--listen", listen, "--verbosity", "warn"])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(format!("the server did not start: {}", child.wait()?).into());
-    }
-    print!("{line}");
-    let token = line.rsplit(' ').next().unwrap_or_default().trim().to_owned();
-    let server = Server { child, url: format!("http://{listen}"), token };
-    for _ in 0..500 {
-        if ureq::get(format!("{}/healthz", server.url)).call().is_ok() {
-            return Ok(server);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err("the server does not answer".into())
-}
-
-impl Server {
-    /// Sends JSON and shows the step.
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url))
-            .header("authorization", format!("Bearer {}", self.token));
-        let agent = ureq::agent();
-        let sent = match body {
-            Some(body) => agent.run(request.header("content-type", "application/json").body(body.to_string())?),
-            None => agent.run(request.body(())?),
-        };
-        let mut response = sent.map_err(|error| format!("{method} {path}: {error}"))?;
-        println!("  {method:4} {path} -> {}", response.status());
-        let text = response.body_mut().read_to_string()?;
-        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
-    }
-
-    /// Waits until the state at `path` is one of `ends`.
-    fn wait(&self, path: &str, ends: &[&str]) -> Result<String> {
-        loop {
-            let mut response = ureq::get(format!("{}{path}", self.url))
-                .header("authorization", format!("Bearer {}", self.token))
-                .call()?;
-            let body: Value = response.body_mut().read_json()?;
-            let state = text(&body, "state")?.to_owned();
-            if ends.contains(&state.as_str()) {
-                return Ok(state);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str> {
-    body[field].as_str().ok_or_else(|| format!("no {field} in {body}").into())
 }
 
 /// The digest of everything that a reader gives, and how much it was.
@@ -166,13 +86,7 @@ fn rate(size: u64, took: Duration) -> String {
 /// Walks the whole flow; returns the path of the artifact.
 fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> {
     println!("\n1. A principal that may write content, and a token for it");
-    let principal =
-        server.send("POST", "/v1/auth/principals", Some(&json!({"kind": "service", "display_name": "demo"})))?;
-    let principal = format!("/v1/auth/principals/{}", text(&principal, "id")?);
-    server.send("PUT", &format!("{principal}/roles/content-writer"), None)?;
-    let expiry = json!({"name": "demo", "expires_at": "2099-01-01T00:00:00Z"});
-    let issued = server.send("POST", &format!("{principal}/api-tokens"), Some(&expiry))?;
-    text(&issued, "plaintext")?.clone_into(&mut server.token);
+    server.become_writer()?;
 
     println!("\n2. Upload {} by digest", image.display());
     let (digest_of_image, size) = digest(File::open(image)?)?;

@@ -1,11 +1,13 @@
 //! Tasks of the repository: `cargo xtask <task>`.
 #![expect(clippy::print_stdout, reason = "these are command-line tools")]
 
+mod bench;
 mod demo;
 mod openapi;
 #[expect(unreachable_pub, reason = "it is public in the crate it is shared with")]
 #[path = "../../crates/imgsrv-testkit/src/qcow2.rs"]
 mod qcow2;
+mod server;
 mod shell;
 mod test;
 mod tidy;
@@ -35,6 +37,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measure uploads and downloads beside openssl, a plain write and nginx
+    Bench(bench::Options),
     /// Check the rules of the workspace that the compiler does not
     Tidy,
 }
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test => test::run(),
         Task::Openapi { check } => openapi::run(check),
+        Task::Bench(options) => bench::run(&options),
         Task::Tidy => tidy::run(),
     };
     match done {

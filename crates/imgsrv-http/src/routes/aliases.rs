@@ -88,7 +88,9 @@ async fn get(State(state): State<AppState>, _caller: MaybeCaller, path: AliasPat
 ///
 /// `If-Match` with the alias's `ETag`, or `If-None-Match: *`, guards against changes by others.
 #[utoipa::path(put, path = "/v1/images/{name}/aliases/{alias}", operation_id = "setAlias", tag = "aliases",
-    security(("bearer" = [])), params(AliasPath), request_body = api::SetAlias,
+    security(("bearer" = [])), params(AliasPath, ("If-Match" = Option<String>, Header, description = "An entity tag of the alias, or `*`."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such alias.")),
+    request_body = api::SetAlias,
     responses((status = OK, description = "The alias.", body = api::Alias), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn set(
     State(state): State<AppState>,

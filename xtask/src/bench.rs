@@ -1,0 +1,183 @@
+//! Speed beside peers, in one run, as ratios: `openssl`, a plain write with fsync, and nginx with sendfile.
+
+use crate::{
+    server::{Server, build, text},
+    shell::{Result, output, run as run_command},
+    tools,
+};
+use serde_json::json;
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const LISTEN: &str = "127.0.0.1:8093";
+const NGINX: &str = "127.0.0.1:8094";
+const ROUNDS: usize = 5;
+const SLOW_READERS: usize = 16;
+
+/// What the benchmark takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Size of the file in MiB
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    tools::from_debian(&[("curl", "curl"), ("openssl", "openssl"), ("nginx", "nginx-light")])?;
+    build()?;
+    let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
+    let file = scratch.path().join("file");
+    io::copy(&mut File::open("/dev/urandom")?.take(options.mib << 20), &mut File::create(&file)?)?;
+    let mut server = Server::start(scratch.path(), LISTEN)?;
+    server.become_writer()?;
+
+    let (digest, hashing) = timed(|| output(Command::new("openssl").args(["dgst", "-sha256", "-r"]).arg(&file)))?;
+    let digest = format!("sha256:{}", digest.split(' ').next().unwrap_or_default());
+    let ((), writing) = timed(|| write_and_sync(&file, &scratch.path().join("written")))?;
+    let ((), uploading) = timed(|| upload(&server, &file, &digest, options.mib << 20))?;
+    let slower = hashing.max(writing);
+    println!("\nUpload of {} MiB", options.mib);
+    println!("  openssl dgst -sha256   {}", rate(options.mib, hashing));
+    println!("  write and fsync        {}", rate(options.mib, writing));
+    println!("  imgsrv, to ready       {}", rate(options.mib, uploading));
+    println!("  ratio to the slower of the first two: {:.2}", slower.as_secs_f64() / uploading.as_secs_f64());
+
+    let _nginx = nginx(scratch.path())?;
+    let ours = format!("{}/v1/blobs/{digest}", server.url);
+    for connections in [1, 8] {
+        let (mut imgsrv, mut peer) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            imgsrv.push(download(&ours, Some(&server.token), connections)?);
+            peer.push(download(&format!("http://{NGINX}/file"), None, connections)?);
+        }
+        let (imgsrv, peer) = (median(imgsrv), median(peer));
+        let mib = options.mib * connections as u64;
+        println!("Download, cached, {connections} at once, median of {ROUNDS}");
+        println!("  nginx, sendfile on     {}", rate(mib, peer));
+        println!("  imgsrv                 {}", rate(mib, imgsrv));
+        println!("  ratio: {:.2}", peer.as_secs_f64() / imgsrv.as_secs_f64());
+    }
+    let mut readers: Vec<Child> = (0..SLOW_READERS)
+        .map(|_| curl(&ours, Some(&server.token)).args(["--limit-rate", "1M"]).spawn())
+        .collect::<io::Result<_>>()?;
+    std::thread::sleep(Duration::from_secs(3));
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
+    for reader in &mut readers {
+        reader.kill()?;
+        reader.wait()?;
+    }
+    println!("Memory with {SLOW_READERS} slow downloads");
+    for line in status.lines().filter(|line| line.starts_with("RssAnon") || line.starts_with("VmHWM")) {
+        println!("  {line}");
+    }
+    Ok(())
+}
+
+fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let started = Instant::now();
+    work().map(|done| (done, started.elapsed()))
+}
+
+fn write_and_sync(from: &Path, to: &Path) -> Result<()> {
+    let (mut source, mut target, mut buffer) = (File::open(from)?, File::create(to)?, vec![0; 1 << 20]);
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        io::Write::write_all(&mut target, &buffer[..read])?;
+    }
+    target.sync_all()?;
+    Ok(fs::remove_file(to)?)
+}
+
+fn upload(server: &Server, file: &Path, digest: &str, size: u64) -> Result<()> {
+    let claim = json!({"expected_digest": digest, "expected_size_bytes": size});
+    let session = server.send("POST", "/v1/uploads", Some(&claim))?;
+    let session = format!("/v1/uploads/{}", text(&session, "id")?);
+    let answer = output(
+        Command::new("curl")
+            .args(["-sf", "-H", "Expect:", "-H"])
+            .arg(format!("Authorization: Bearer {}", server.token))
+            .arg("-T")
+            .arg(file)
+            .arg(format!("{}{session}/parts/1", server.url)),
+    )?;
+    let part: serde_json::Value = serde_json::from_str(&answer)?;
+    let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
+    server.send("POST", &format!("{session}/complete"), Some(&parts))?;
+    match server.wait(&session, &["ready", "failed"])?.as_str() {
+        "ready" => Ok(()),
+        state => Err(format!("the upload is {state}").into()),
+    }
+}
+
+/// An nginx that ends when this is dropped.
+struct Nginx(Child);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn nginx(folder: &Path) -> Result<Nginx> {
+    let config = folder.join("nginx.conf");
+    let root = folder.display();
+    let workers = std::thread::available_parallelism()?;
+    fs::write(
+        &config,
+        format!(
+            "worker_processes {workers}; daemon off; pid {root}/nginx.pid; error_log {root}/nginx.log;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen {NGINX}; root {root}; }} }}\n"
+        ),
+    )?;
+    // Its workers run as another user, who must be able to read the file.
+    run_command(Command::new("chmod").arg("755").arg(folder))?;
+    let child = Command::new("nginx").arg("-c").arg(&config).stderr(Stdio::null()).spawn()?;
+    let nginx = Nginx(child);
+    for _ in 0..200 {
+        if std::net::TcpStream::connect(NGINX).is_ok() {
+            return Ok(nginx);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err("nginx does not answer".into())
+}
+
+fn curl(url: &str, bearer: Option<&str>) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["-sf", "-o", "/dev/null", url]);
+    if let Some(bearer) = bearer {
+        curl.args(["-H", &format!("Authorization: Bearer {bearer}")]);
+    }
+    curl
+}
+
+fn download(url: &str, bearer: Option<&str>, connections: usize) -> Result<Duration> {
+    let started = Instant::now();
+    let children: Vec<Child> = (0..connections).map(|_| curl(url, bearer).spawn()).collect::<io::Result<_>>()?;
+    for mut child in children {
+        if !child.wait()?.success() {
+            return Err(format!("cannot download {url}").into());
+        }
+    }
+    Ok(started.elapsed())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown without digits")]
+fn rate(mib: u64, took: Duration) -> String {
+    format!("{:6.0} MiB/s", mib as f64 / took.as_secs_f64())
+}
