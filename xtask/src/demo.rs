@@ -3,7 +3,7 @@
 use crate::{
     qcow2::qcow2,
     server::{Server, build, text},
-    shell::{Result, has, run as run_command},
+    shell::{Result, has, run as run_command, target_dir},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -34,18 +34,25 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     build()?;
-    let scratch = tempfile::TempDir::with_prefix("imgsrv-demo-")?;
+    // A fixed folder, emptied at the start: Ctrl-C ends this program before it could tidy up.
+    let scratch = target_dir().join("demo");
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)?;
+    }
+    std::fs::create_dir_all(&scratch)?;
     let image = match &options.image {
         Some(image) => image.clone(),
-        None => make_image(scratch.path(), options.mib)?,
+        None => make_image(&scratch, options.mib)?,
     };
-    let mut server = Server::start(scratch.path(), &options.listen)?;
-    let artifact = publish(&mut server, &image, scratch.path())?;
+    let mut server = Server::start(&scratch, &options.listen)?;
+    let artifact = publish(&mut server, &image, &scratch)?;
     tell(&server, &artifact);
     if options.exit {
+        drop(server);
+        std::fs::remove_dir_all(&scratch)?;
         return Ok(());
     }
-    println!("\nServing on {} until Ctrl-C; everything lies in {}.", server.url, scratch.path().display());
+    println!("\nServing on {} until Ctrl-C; everything lies in {}.", server.url, scratch.display());
     server.wait_for_end()
 }
 

@@ -47,8 +47,11 @@ impl Server {
         }
         print!("{line}");
         let token = line.rsplit(' ').next().unwrap_or_default().trim().to_owned();
-        let server = Self { child, url: format!("http://{listen}"), token };
+        let mut server = Self { child, url: format!("http://{listen}"), token };
         for _ in 0..500 {
+            if let Some(status) = server.child.try_wait()? {
+                return Err(format!("the server did not start: {status}").into());
+            }
             if ureq::get(format!("{}/healthz", server.url)).call().is_ok() {
                 return Ok(server);
             }

@@ -43,9 +43,20 @@ impl Bootstrap {
         let now = tx.now();
         match tx.find_principal(PRINCIPAL).await? {
             Some(_) => {
-                tx.grant_role(PRINCIPAL, Role::AuthManager).await?;
+                if tx.grant_role(PRINCIPAL, Role::AuthManager).await? {
+                    let event = Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager);
+                    audit(&mut *tx, &Actor::Operator, event).await?;
+                }
             }
-            None => tx.insert_principal(&principal(now)?).await?,
+            None => {
+                tx.insert_principal(&principal(now)?).await?;
+                for (action, detail) in [
+                    (AuditAction::PrincipalCreated, "bootstrap"),
+                    (AuditAction::RoleGranted, Role::AuthManager.as_str()),
+                ] {
+                    audit(&mut *tx, &Actor::Operator, Event::new(action, PRINCIPAL).with(detail)).await?;
+                }
+            }
         }
         let name = "bootstrap".parse().ok();
         let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE) };

@@ -219,10 +219,14 @@ async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
             "primary_blob_digest": digest(&bytes), "primary_blob_size_bytes": bytes.len(), "primary_media_type": "a/b"});
         let artifact = victim.ask(Method::POST, &format!("{version}/artifacts"), artifact).await;
         let publish = format!("{version}/publish");
-        victim
+        let first = victim
             .killed_after(Duration::from_millis(round), async |victim| victim.send(Method::POST, &publish, None).await)
             .await;
         let (_, requested) = victim.send(Method::POST, &publish, None).await.expect("an answer");
+        if let Some((status, acknowledged)) = first {
+            assert!(status.is_success(), "{acknowledged}");
+            assert_eq!(acknowledged["job_id"], requested["job_id"], "an acknowledged job was lost");
+        }
         let job = victim.reaches(&format!("/v1/publish-jobs/{}", text(&requested, "job_id")), &["succeeded"]).await;
         assert_eq!(job["version"], round.to_string());
         let download = format!("{}{version}/artifacts/{}/download", victim.process.url, text(&artifact, "id"));
