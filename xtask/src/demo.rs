@@ -34,8 +34,11 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     build()?;
-    // A fixed folder, emptied at the start: Ctrl-C ends this program before it could tidy up.
-    let scratch = target_dir().join("demo");
+    // Before anything is touched: another demo may be serving there, from the same folder.
+    let free = std::net::TcpListener::bind(&options.listen);
+    drop(free.map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?);
+    // A folder for each address, emptied at the start: Ctrl-C ends this program before it could tidy up.
+    let scratch = target_dir().join(format!("demo-{}", options.listen.replace(':', "-")));
     if scratch.exists() {
         std::fs::remove_dir_all(&scratch)?;
     }

@@ -59,11 +59,6 @@ impl Caller {
         if writes { Visibility::All } else { Visibility::Published }
     }
 
-    /// Whether the caller showed a credential.
-    pub const fn is_authenticated(&self) -> bool {
-        self.principal.is_some()
-    }
-
     /// The caller as one who changes content.
     pub fn writer(&self) -> Result<Writer, Denied> {
         let (actor, id) = self.require(Action::ContentWrite)?;

@@ -8,7 +8,6 @@ use crate::{
 use imgsrv_domain::{
     audit::{AuditAction, Event},
     digest::{BlobClaim, Digest},
-    files,
     ids::{ArtifactId, AttachmentId},
     names::{ImageName, VersionName},
     ports::{BlobError, BlobName, BlobStream, CatalogError, Visibility},
@@ -72,10 +71,7 @@ impl Delivery {
         let file = found.ok_or(UseCaseError::NotFound(missing))?;
         let file_name = match file.attachment {
             Some(name) => name.to_string(),
-            None => {
-                let artifact = &file.artifact;
-                files::artifact_file(image, version, &artifact.architecture, &artifact.variant, artifact.format)
-            }
+            None => file.artifact.file_name(image, version),
         };
         Ok(Download {
             claim: file.claim,

@@ -164,8 +164,7 @@ impl Drafts {
             media_type: new.media_type,
             created_at: tx.now(),
         };
-        let file =
-            files::artifact_file(image, &version.name, &artifact.architecture, &artifact.variant, artifact.format);
+        let file = artifact.file_name(image, &version.name);
         tx.insert_artifact(&artifact, &[files::checksum_file(&file), file.clone()]).await?;
         let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{file}", version.path()));
         audit(&mut *tx, who.actor(), event.with(artifact.primary.digest)).await?;
@@ -231,7 +230,7 @@ impl Drafts {
                 let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
                 let existing = manifest.and_then(|manifest| {
                     let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
-                    owner_of(&manifest, &files::attachment_file(&file_of(&manifest, &of.artifact), &new.name))
+                    owner_of(&manifest, &files::attachment_file(&of.artifact.file_name(image, version), &new.name))
                 });
                 Err(error.with_existing(existing))
             }
@@ -261,8 +260,7 @@ impl Drafts {
             blob: new.blob,
             created_at: tx.now(),
         };
-        let of = files::artifact_file(image, &version.name, &artifact.architecture, &artifact.variant, artifact.format);
-        let file = files::attachment_file(&of, &attachment.name);
+        let file = files::attachment_file(&artifact.file_name(image, &version.name), &attachment.name);
         tx.insert_attachment(version.id, &attachment, &[files::checksum_file(&file), file.clone()]).await?;
         let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
         audit(&mut *tx, who.actor(), event.with(attachment.blob.digest)).await?;
@@ -294,18 +292,13 @@ impl Drafts {
     }
 }
 
-fn file_of(manifest: &Manifest, artifact: &Artifact) -> String {
-    let Artifact { architecture, variant, format, .. } = artifact;
-    files::artifact_file(&manifest.image.name, &manifest.version.name, architecture, variant, *format)
-}
-
 /// What makes a file that `file`, or the checksums that go with it, would clash with.
 fn owner_of(manifest: &Manifest, file: &str) -> Option<Existing> {
     let (image, version) = (&manifest.image.name, &manifest.version.name);
     let clashes =
         |other: &str| other == file || files::checksum_file(other) == file || other == files::checksum_file(file);
     manifest.entries.iter().find_map(|entry| {
-        let own = file_of(manifest, &entry.artifact);
+        let own = entry.artifact.file_name(image, version);
         if clashes(&own) {
             return Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone()));
         }

@@ -1,6 +1,5 @@
 //! Why a use case did not do what it was asked to.
 
-use crate::caller::Denied;
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
@@ -66,9 +65,6 @@ pub enum Existing {
 /// Why a use case did not do what it was asked to. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UseCaseError {
-    /// The caller may not.
-    #[error(transparent)]
-    Denied(#[from] Denied),
     /// It is not there.
     #[error("there is no such {0}")]
     NotFound(Missing),

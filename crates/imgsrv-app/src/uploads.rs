@@ -10,9 +10,9 @@ use imgsrv_domain::{
     digest::Digest,
     ids::{AttemptId, UploadId},
     names::PartNumber,
-    parts::Part,
+    parts::{ListedPart, Part},
     ports::{BodyStream, CatalogTx, StageRequest, Staged},
-    upload::{Attempt, ListedPart, NewUpload, UploadSession, UploadState},
+    upload::{Attempt, NewUpload, UploadSession, UploadState},
 };
 use std::sync::Arc;
 

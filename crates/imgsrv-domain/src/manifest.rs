@@ -2,9 +2,10 @@
 
 use crate::{
     digest::{BlobClaim, Digest},
+    files,
     ids::{ArtifactId, AttachmentId, VersionId},
     image::Image,
-    names::{Architecture, AttachmentName, Format, OperatingSystem, Variant},
+    names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::MediaType,
     time::Timestamp,
     version::Version,
@@ -31,6 +32,13 @@ pub struct Artifact {
     pub media_type: MediaType,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl Artifact {
+    /// How a file of it is called in that version of that image.
+    pub fn file_name(&self, image: &ImageName, version: &VersionName) -> String {
+        files::artifact_file(image, version, &self.architecture, &self.variant, self.format)
+    }
 }
 
 /// Something that goes with an artifact: a signature, an SBOM, Incus metadata.

@@ -99,3 +99,39 @@ impl Frontier {
         Self { number: part.number, attempt: part.attempt, hash, place: part.place.clone(), size: part.size }
     }
 }
+
+/// A part as a client lists it to complete the upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedPart {
+    /// Its number.
+    pub number: PartNumber,
+    /// The etag that was given for it.
+    pub attempt: AttemptId,
+    /// The size that was accepted.
+    pub size: ByteSize,
+}
+
+/// Ascending numbers, each recorded with that etag and size, in all the claimed size. Recorded parts may be left
+/// out only if they are empty, since no others fit.
+pub(crate) fn check_list(listed: &[ListedPart], recorded: &[Part], expected: ByteSize) -> Result<(), String> {
+    if let Some(pair) = listed.windows(2).find(|pair| pair[0].number >= pair[1].number) {
+        return Err(format!("part {} does not come after part {}", pair[1].number, pair[0].number));
+    }
+    let mut total: u64 = 0;
+    for part in listed {
+        let Ok(at) = recorded.binary_search_by_key(&part.number, |recorded| recorded.number) else {
+            return Err(format!("part {} was not received", part.number));
+        };
+        if recorded[at].attempt != part.attempt {
+            return Err(format!("part {} has another etag: it was sent again", part.number));
+        }
+        if recorded[at].size != part.size {
+            return Err(format!("part {} has {} bytes, not {}", part.number, recorded[at].size, part.size));
+        }
+        total = total.saturating_add(part.size.get());
+    }
+    if total != expected.get() {
+        return Err(format!("the parts have {total} bytes in all, not the expected {expected}"));
+    }
+    Ok(())
+}

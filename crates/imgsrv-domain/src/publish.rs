@@ -6,7 +6,7 @@ use crate::{
     lease::{LeaseKey, LeaseLost, NotClaimable, Queued, Running, WorkerId},
     names::{ImageName, VersionName, words},
     time::Timestamp,
-    transition::{IllegalTransition, Revision},
+    transition::{IllegalTransition, Machine, Revision},
     version::Version,
 };
 use std::{ops::Deref, time::Duration};
@@ -346,6 +346,6 @@ impl PublishJob {
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: "a publish job", state: self.state.name() }
+        IllegalTransition { action, subject: Machine::PublishJob, state: self.state.name() }
     }
 }

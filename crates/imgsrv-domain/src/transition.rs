@@ -1,13 +1,36 @@
 //! The refusal that every state machine shares.
 
+use std::fmt;
+
+/// What has states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// An upload session.
+    UploadSession,
+    /// A version of an image.
+    Version,
+    /// A publish job.
+    PublishJob,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UploadSession => "an upload session",
+            Self::Version => "a version",
+            Self::PublishJob => "a publish job",
+        })
+    }
+}
+
 /// An action that the present state does not allow; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {action} {subject} that is {state}")]
 pub struct IllegalTransition {
     /// The verb that was refused.
     pub action: &'static str,
-    /// What it was tried on, with its article.
-    pub subject: &'static str,
+    /// What it was tried on.
+    pub subject: Machine,
     /// The state that refused it, as clients see it.
     pub state: &'static str,
 }

@@ -8,10 +8,10 @@ use crate::{
     ids::{AttemptId, PrincipalId, UploadId},
     lease::{LeaseKey, LeaseLost, NotClaimable, Queued, Running, WorkerId},
     names::PartNumber,
-    parts::{Frontier, HashBase, Part, Place},
+    parts::{Frontier, HashBase, ListedPart, Part, Place, check_list},
     text::{MediaType, ShortText},
     time::Timestamp,
-    transition::{IllegalTransition, Revision},
+    transition::{IllegalTransition, Machine, Revision},
 };
 use std::{ops::Deref, time::Duration};
 
@@ -146,17 +146,6 @@ pub struct Attempt {
     pub placement: Placement,
     /// The most bytes it may send.
     pub limit: ByteSize,
-}
-
-/// A part as a client lists it to complete the upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListedPart {
-    /// Its number.
-    pub number: PartNumber,
-    /// The etag that was given for it.
-    pub attempt: AttemptId,
-    /// The size that was accepted.
-    pub size: ByteSize,
 }
 
 /// Why a session refuses something.
@@ -316,7 +305,7 @@ impl UploadSession {
         now: Timestamp,
     ) -> Result<(Self, Event), UploadRefusal> {
         self.check_receiving("complete", now)?;
-        check_list(listed, recorded, self.claim.size)?;
+        check_list(listed, recorded, self.claim.size).map_err(UploadRefusal::PartList)?;
         self.0.hashed = self.0.frontier.as_ref().map(|frontier| frontier.hash.clone());
         let event = Event::new(AuditAction::UploadCompleted, self.id).with(self.claim.digest);
         Ok((self.into_state(UploadState::Completed(Queued::fresh(now)), now), event))
@@ -479,32 +468,6 @@ impl UploadSession {
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: "an upload session", state: self.state.name() }
+        IllegalTransition { action, subject: Machine::UploadSession, state: self.state.name() }
     }
-}
-
-/// Ascending numbers, each recorded with that etag and size, in all the claimed size. Recorded parts may be left
-/// out only if they are empty, since no others fit.
-fn check_list(listed: &[ListedPart], recorded: &[Part], expected: ByteSize) -> Result<(), UploadRefusal> {
-    let refuse = |why: String| Err(UploadRefusal::PartList(why));
-    if let Some(pair) = listed.windows(2).find(|pair| pair[0].number >= pair[1].number) {
-        return refuse(format!("part {} does not come after part {}", pair[1].number, pair[0].number));
-    }
-    let mut total: u64 = 0;
-    for part in listed {
-        let Ok(at) = recorded.binary_search_by_key(&part.number, |recorded| recorded.number) else {
-            return refuse(format!("part {} was not received", part.number));
-        };
-        if recorded[at].attempt != part.attempt {
-            return refuse(format!("part {} has another etag: it was sent again", part.number));
-        }
-        if recorded[at].size != part.size {
-            return refuse(format!("part {} has {} bytes, not {}", part.number, recorded[at].size, part.size));
-        }
-        total = total.saturating_add(part.size.get());
-    }
-    if total != expected.get() {
-        return refuse(format!("the parts have {total} bytes in all, not the expected {expected}"));
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use crate::{
     ids::{ImageId, VersionId},
     names::{ImageName, VersionName},
     time::Timestamp,
-    transition::{IllegalTransition, Revision},
+    transition::{IllegalTransition, Machine, Revision},
 };
 use std::ops::Deref;
 
@@ -165,6 +165,6 @@ impl Version {
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: "a version", state: self.0.state.name() }
+        IllegalTransition { action, subject: Machine::Version, state: self.0.state.name() }
     }
 }

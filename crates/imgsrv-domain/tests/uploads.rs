@@ -5,9 +5,9 @@ use imgsrv_domain::{
     ids::{AttemptId, PrincipalId, UploadId},
     lease::{LeaseKey, WorkerId},
     names::PartNumber,
-    parts::{HashBase, Part, Place},
+    parts::{HashBase, ListedPart, Part, Place},
     time::Timestamp,
-    upload::{Attempt, INGEST_PATIENCE, ListedPart, NewUpload, Placement, UploadRefusal, UploadSession, UploadState},
+    upload::{Attempt, INGEST_PATIENCE, NewUpload, Placement, UploadRefusal, UploadSession, UploadState},
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};

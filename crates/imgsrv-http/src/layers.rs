@@ -59,13 +59,15 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
     request.extensions_mut().insert(RequestId(id.clone()));
     let idle = state.settings.body_idle_timeout;
     let expects = request.headers().contains_key(header::EXPECT);
-    let (kept, rest) = KeptBody::new();
-    let request = request.map(|body| Body::new(kept.keep(Body::new(TimeoutBody::new(idle, body)))));
+    let (parts, body) = request.into_parts();
+    let (kept, rest) = KeptBody::new(Body::new(TimeoutBody::new(idle, body)));
+    let request = Request::from_parts(parts, Body::new(kept));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("request", request.id = id);
     let mut response = next.run(request).instrument(span).await;
-    if response.status().is_client_error() && !expects {
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if refused && !expects {
         rest.drain().await;
     }
     if let Ok(value) = HeaderValue::try_from(&id) {

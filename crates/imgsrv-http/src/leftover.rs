@@ -19,7 +19,7 @@ type Slot = Arc<Mutex<Option<Body>>>;
 
 /// A body that, when it is dropped, leaves what was not read of it.
 pub(crate) struct KeptBody {
-    body: Option<Body>,
+    body: Body,
     slot: Slot,
 }
 
@@ -27,15 +27,10 @@ pub(crate) struct KeptBody {
 pub(crate) struct Rest(Slot);
 
 impl KeptBody {
-    /// A place for a body, and where its rest will be.
-    pub(crate) fn new() -> (Self, Rest) {
+    /// Wraps a body; the second is where its rest will be.
+    pub(crate) fn new(body: Body) -> (Self, Rest) {
         let slot = Slot::default();
-        (Self { body: None, slot: Arc::clone(&slot) }, Rest(slot))
-    }
-
-    pub(crate) fn keep(mut self, body: Body) -> Self {
-        self.body = Some(body);
-        self
+        (Self { body, slot: Arc::clone(&slot) }, Rest(slot))
     }
 }
 
@@ -47,24 +42,21 @@ impl HttpBody for KeptBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
-        }
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
+        self.body.size_hint()
     }
 }
 
 impl Drop for KeptBody {
     fn drop(&mut self) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::mem::take(&mut self.body));
     }
 }
 

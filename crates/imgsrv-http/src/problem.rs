@@ -8,6 +8,7 @@ use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
 use imgsrv_app::{Denied, Existing, UseCaseError};
 use imgsrv_domain::{
     ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
+    transition::Machine,
     upload::UploadRefusal,
 };
 use std::time::Duration;
@@ -276,7 +277,6 @@ impl From<StageError> for Problem {
 impl From<UseCaseError> for Problem {
     fn from(error: UseCaseError) -> Self {
         match error {
-            UseCaseError::Denied(denied) => denied.into(),
             UseCaseError::NotFound(_) => Self::new(Code::NotFound).detail(error),
             UseCaseError::Taken { conflict, existing } => {
                 let mut problem = Self::new(Code::NameTaken).detail(conflict);
@@ -289,12 +289,10 @@ impl From<UseCaseError> for Problem {
                 problem
             }
             UseCaseError::Illegal(illegal) => {
-                let code = if illegal.subject == "a publish job" {
-                    Code::JobState
-                } else if illegal.subject == "a version" {
-                    Code::VersionNotDraft
-                } else {
-                    Code::UploadState
+                let code = match illegal.subject {
+                    Machine::UploadSession => Code::UploadState,
+                    Machine::Version => Code::VersionNotDraft,
+                    Machine::PublishJob => Code::JobState,
                 };
                 Self::new(code).detail(illegal)
             }

@@ -5,7 +5,6 @@ use imgsrv_domain::{
     audit::{Actor, AuditAction, AuditEntry, Event},
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role},
     digest::{BlobClaim, ByteSize, Digest},
-    files,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     image::{Alias, Image},
     manifest::{Artifact, Attachment},
@@ -66,8 +65,7 @@ pub(super) fn artifact(version: &Version, architecture: &str, claim: BlobClaim) 
 }
 
 pub(super) fn files_of(version: &Version, artifact: &Artifact) -> Vec<String> {
-    let Artifact { architecture, variant, format, .. } = artifact;
-    vec![files::artifact_file(&version.image, &version.name, architecture, variant, *format)]
+    vec![artifact.file_name(&version.image, &version.name)]
 }
 
 pub(super) fn attachment(artifact: &Artifact, name: &str, claim: BlobClaim) -> Attachment {

@@ -10,9 +10,9 @@ use imgsrv_domain::{
     lease::{LeaseLost, WorkerId},
     manifest::Untrusted,
     names::PartNumber,
-    parts::{Part, Place},
+    parts::{ListedPart, Part, Place},
     ports::{CatalogTx, Conflict},
-    upload::{ListedPart, UploadSession, UploadState},
+    upload::{UploadSession, UploadState},
 };
 use std::time::Duration;
 

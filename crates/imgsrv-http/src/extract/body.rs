@@ -103,8 +103,8 @@ pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Pro
 /// The SHA-256 of a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, perhaps among others.
 fn content_digest(header: &str) -> Result<Option<Digest>, Problem> {
     let invalid = || Problem::new(Code::InvalidRequest).field("Content-Digest", "must be sha-256=:<base64>:");
-    for member in header.split(',').filter(|member| !header.is_empty() || !member.is_empty()) {
-        let (algorithm, value) = member.trim().split_once('=').ok_or_else(invalid)?;
+    for member in header.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+        let (algorithm, value) = member.split_once('=').ok_or_else(invalid)?;
         if algorithm.eq_ignore_ascii_case("sha-256") {
             let encoded = value.strip_prefix(':').and_then(|value| value.strip_suffix(':')).ok_or_else(invalid)?;
             let bytes = STANDARD.decode(encoded).map_err(|_| invalid())?;

@@ -23,7 +23,8 @@ use imgsrv_domain::{
     digest::BlobClaim,
     names::PartNumber,
     page::Cursor,
-    upload::{ListedPart, NewUpload, UploadState},
+    parts::ListedPart,
+    upload::{NewUpload, UploadState},
 };
 use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
