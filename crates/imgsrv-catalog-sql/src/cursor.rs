@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 /// Names a list together with its filters; a cursor of one list is not accepted by another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListName(pub String);
+pub(crate) struct ListName(pub(crate) String);
 
 /// The key by which a list is ordered.
-pub trait CursorKey: Sized {
+pub(crate) trait CursorKey: Sized {
     /// The key as JSON.
     fn encode(&self) -> serde_json::Value;
     /// The key from JSON, if it is one.
@@ -48,13 +48,13 @@ impl CursorKey for (i64, Uuid) {
 
 impl ListName {
     /// The cursor that stands behind the row with `key`.
-    pub fn cursor(&self, key: &impl CursorKey) -> Cursor {
+    pub(crate) fn cursor(&self, key: &impl CursorKey) -> Cursor {
         let text = serde_json::json!([self.0, key.encode()]).to_string();
         Cursor(URL_SAFE_NO_PAD.encode(text))
     }
 
     /// The key of the row where `cursor` stands, or `start` without one.
-    pub fn key<K: CursorKey>(&self, cursor: Option<&Cursor>, start: K) -> Result<K, CatalogError> {
+    pub(crate) fn key<K: CursorKey>(&self, cursor: Option<&Cursor>, start: K) -> Result<K, CatalogError> {
         let Some(cursor) = cursor else { return Ok(start) };
         self.parse(&cursor.0).ok_or(CatalogError::InvalidCursor)
     }

@@ -2,36 +2,23 @@
 
 mod auth;
 mod content;
+mod statistics;
+mod time;
 mod uploads;
 
 pub use auth::*;
 pub use content::*;
+pub use statistics::WaitRow;
+pub(crate) use statistics::statistics;
+pub use time::SqlTime;
 pub use uploads::*;
 
 use imgsrv_domain::{
     digest::HashState,
     lease::{LeaseKey, Queued, Running, WorkerId},
     ports::CatalogError,
-    time::Timestamp,
 };
 use std::{fmt::Display, str::FromStr};
-
-/// A time in a column: microseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, sqlx::Type)]
-#[sqlx(transparent)]
-pub struct SqlTime(pub i64);
-
-impl From<SqlTime> for Timestamp {
-    fn from(time: SqlTime) -> Self {
-        Self::from_micros(time.0)
-    }
-}
-
-impl From<Timestamp> for SqlTime {
-    fn from(time: Timestamp) -> Self {
-        Self(time.micros())
-    }
-}
 
 /// A stored row that breaks a rule of the domain: the catalog was changed by something else, or is damaged.
 #[derive(Debug, thiserror::Error)]

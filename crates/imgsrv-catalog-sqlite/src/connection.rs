@@ -1,75 +1,72 @@
-//! Running statements on one connection and decoding what comes back.
+//! A connection to the file, for the shared statements.
 
 use crate::error::map;
-use imgsrv_catalog_sql::Corrupt;
-use imgsrv_domain::ports::{CatalogError, Conflict};
+use imgsrv_catalog_sql::{Connection, Value};
+use imgsrv_domain::ports::CatalogError;
 use sqlx::{
-    FromRow, Sqlite, SqliteConnection,
-    query::{Query, QueryAs, QueryScalar},
+    Arguments, Sqlite, SqliteConnection, Transaction,
+    error::BoxDynError,
+    pool::PoolConnection,
+    query_with,
     sqlite::{SqliteArguments, SqliteRow},
+    types::Json,
 };
 
-pub(crate) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
-pub(crate) type Select<'q, R> = QueryAs<'q, Sqlite, R, SqliteArguments>;
-pub(crate) type Scalar<'q, T> = QueryScalar<'q, Sqlite, T, SqliteArguments>;
-
-pub(crate) trait Row: for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
-impl<R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin> Row for R {}
-
-pub(crate) async fn row<R: Row>(
-    connection: &mut SqliteConnection,
-    select: Select<'_, R>,
-) -> Result<Option<R>, CatalogError> {
-    select.fetch_optional(connection).await.map_err(map)
+/// A connection, inside or outside of a transaction.
+pub enum SqliteSession {
+    /// Every statement is a transaction of its own.
+    Single(PoolConnection<Sqlite>),
+    /// All of them are one; dropping it rolls back.
+    Whole(Transaction<'static, Sqlite>),
 }
 
-pub(crate) async fn rows<R: Row>(
-    connection: &mut SqliteConnection,
-    select: Select<'_, R>,
-) -> Result<Vec<R>, CatalogError> {
-    select.fetch_all(connection).await.map_err(map)
+impl SqliteSession {
+    fn connection(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::Single(connection) => connection,
+            Self::Whole(transaction) => transaction,
+        }
+    }
 }
 
-pub(crate) async fn find<R: Row, T>(
-    connection: &mut SqliteConnection,
-    select: Select<'_, R>,
-) -> Result<Option<T>, CatalogError>
-where
-    T: TryFrom<R, Error = Corrupt>,
-{
-    Ok(row(connection, select).await?.map(T::try_from).transpose()?)
+fn arguments(values: Vec<Value>) -> Result<SqliteArguments, CatalogError> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        add(&mut arguments, value).map_err(CatalogError::Backend)?;
+    }
+    Ok(arguments)
 }
 
-pub(crate) async fn list<R: Row, T>(
-    connection: &mut SqliteConnection,
-    select: Select<'_, R>,
-) -> Result<Vec<T>, CatalogError>
-where
-    T: TryFrom<R, Error = Corrupt>,
-{
-    Ok(rows(connection, select).await?.into_iter().map(T::try_from).collect::<Result<_, _>>()?)
+fn add(arguments: &mut SqliteArguments, value: Value) -> Result<(), BoxDynError> {
+    match value {
+        Value::Bool(value) => arguments.add(value),
+        Value::Int(value) => arguments.add(value),
+        Value::Text(value) => arguments.add(value),
+        Value::Bytes(value) => arguments.add(value),
+        Value::Json(value) => arguments.add(Json(value)),
+        Value::Uuid(value) => arguments.add(value),
+        Value::Time(value) => arguments.add(value),
+    }
 }
 
-pub(crate) async fn scalar<T>(connection: &mut SqliteConnection, select: Scalar<'_, T>) -> Result<T, CatalogError>
-where
-    T: Send + Unpin,
-    (T,): Row,
-{
-    select.fetch_one(connection).await.map_err(map)
-}
+impl Connection for SqliteSession {
+    type Row = SqliteRow;
+    /// One writer at a time: `BEGIN IMMEDIATE`.
+    const LOCKS_ROWS: bool = false;
 
-/// Runs a statement and says how many rows it changed.
-pub(crate) async fn execute(connection: &mut SqliteConnection, statement: Statement<'_>) -> Result<u64, CatalogError> {
-    statement.execute(connection).await.map(|done| done.rows_affected()).map_err(map)
-}
+    async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, CatalogError> {
+        query_with(sql, arguments(values)?).fetch_all(self.connection()).await.map_err(map)
+    }
 
-/// Runs a statement that must change one row, else the record's revision was not held.
-pub(crate) async fn execute_held(
-    connection: &mut SqliteConnection,
-    statement: Statement<'_>,
-) -> Result<(), CatalogError> {
-    match execute(connection, statement).await? {
-        0 => Err(CatalogError::Conflict(Conflict::StaleRevision)),
-        _ => Ok(()),
+    async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
+        let done = query_with(sql, arguments(values)?).execute(self.connection()).await;
+        done.map(|done| done.rows_affected()).map_err(map)
+    }
+
+    async fn commit(self) -> Result<(), CatalogError> {
+        match self {
+            Self::Single(_) => Ok(()),
+            Self::Whole(transaction) => transaction.commit().await.map_err(map),
+        }
     }
 }

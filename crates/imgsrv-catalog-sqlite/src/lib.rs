@@ -3,27 +3,22 @@
 //! Writes go through one connection, each transaction `BEGIN IMMEDIATE` and fsynced at commit
 //! (`synchronous=FULL`); reads go through a small read-only pool and see consistent snapshots.
 
-mod aliases;
-mod audit;
-mod blobs;
 mod connection;
 mod error;
-mod images;
-mod jobs;
 mod lock;
-mod manifests;
-mod principals;
-mod queries;
-mod tx;
-mod uploads;
-mod versions;
 
 pub use lock::{DataDirLock, LockError};
 
 use async_trait::async_trait;
-use imgsrv_domain::ports::{Catalog, CatalogError, CatalogTx, Clock};
+use connection::SqliteSession;
+use futures::stream::{self, BoxStream};
+use imgsrv_catalog_sql::{SqlCatalog, SqlDatabase};
+use imgsrv_domain::{
+    ports::{CatalogError, Clock, Enqueued},
+    time::Timestamp,
+};
 use sqlx::{
-    Connection, Pool, Sqlite,
+    Connection as _, Pool, Sqlite,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -74,45 +69,40 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 }
 
 /// The catalog in one SQLite file.
-pub struct SqliteCatalog {
+pub type SqliteCatalog = SqlCatalog<SqliteDatabase>;
+
+/// One SQLite file with the catalog's schema.
+pub struct SqliteDatabase {
     writer: Pool<Sqlite>,
     readers: Pool<Sqlite>,
     clock: Arc<dyn Clock>,
 }
 
-impl SqliteCatalog {
-    /// Opens the catalog at `path`, makes it if it is not there, and brings its schema up to date.
-    pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let shown = || path.display().to_string();
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE);
-        let writer = pool(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await
-            .map_err(|source| OpenError::Open { path: shown(), source })?;
-        migrate(&writer).await.map_err(|source| match source {
-            MigrateError::VersionMissing(version) => OpenError::Newer { path: shown(), version },
-            source => OpenError::Migrate { path: shown(), source },
-        })?;
-        let readers = pool(READERS)
-            .connect_with(options.read_only(true).pragma("cache_size", "-1024"))
-            .await
-            .map_err(|source| OpenError::Open { path: shown(), source })?;
-        Ok(Self { writer, readers, clock })
-    }
-
-    /// Closes every connection; the write-ahead log is merged into the file.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
+/// Opens the catalog at `path`, makes it if it is not there, and brings its schema up to date. Its clock is `clock`.
+pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, OpenError> {
+    let shown = || path.display().to_string();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE);
+    let writer = pool(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options.clone())
+        .await
+        .map_err(|source| OpenError::Open { path: shown(), source })?;
+    migrate(&writer).await.map_err(|source| match source {
+        MigrateError::VersionMissing(version) => OpenError::Newer { path: shown(), version },
+        source => OpenError::Migrate { path: shown(), source },
+    })?;
+    let readers = pool(READERS)
+        .connect_with(options.read_only(true).pragma("cache_size", "-1024"))
+        .await
+        .map_err(|source| OpenError::Open { path: shown(), source })?;
+    Ok(SqliteCatalog::new(SqliteDatabase { writer, readers, clock }))
 }
 
 async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
@@ -121,24 +111,34 @@ async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
 }
 
 #[async_trait]
-impl Catalog for SqliteCatalog {
-    async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError> {
+impl SqlDatabase for SqliteDatabase {
+    type Connection = SqliteSession;
+
+    async fn reader(&self) -> Result<SqliteSession, CatalogError> {
+        self.readers.acquire().await.map(SqliteSession::Single).map_err(error::map)
+    }
+
+    async fn snapshot(&self) -> Result<SqliteSession, CatalogError> {
+        self.readers.begin().await.map(SqliteSession::Whole).map_err(error::map)
+    }
+
+    async fn begin(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
         let inner = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(error::map)?;
-        Ok(Box::new(tx::SqliteTx::new(inner, self.clock.now())))
+        Ok((SqliteSession::Whole(inner), self.clock.now()))
+    }
+
+    async fn now(&self) -> Result<Timestamp, CatalogError> {
+        Ok(self.clock.now())
+    }
+
+    /// Nothing: no other process writes to the file's work.
+    fn enqueued(&self) -> BoxStream<'static, Enqueued> {
+        Box::pin(stream::empty())
+    }
+
+    /// The write-ahead log is merged into the file.
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
     }
 }
-
-/// Every statement of this crate, so that a test can prepare each on the migrated schema.
-#[doc(hidden)]
-pub const STATEMENTS: &[&[&str]] = &[
-    aliases::STATEMENTS,
-    audit::STATEMENTS,
-    blobs::STATEMENTS,
-    images::STATEMENTS,
-    jobs::STATEMENTS,
-    manifests::STATEMENTS,
-    principals::STATEMENTS,
-    queries::STATEMENTS,
-    uploads::STATEMENTS,
-    versions::STATEMENTS,
-];

@@ -1,6 +1,6 @@
 //! The catalog contract on SQLite, and what only SQLite can get wrong.
 
-use imgsrv_catalog_sqlite::{STATEMENTS, SqliteCatalog};
+use imgsrv_catalog_sql::STATEMENTS;
 use imgsrv_contract::{
     Opening,
     catalog::{Fresh, run},
@@ -47,7 +47,7 @@ fn open() -> Opening<Fresh> {
         let dir = tempfile::tempdir().expect("a scratch folder");
         let path = dir.path().join("catalog.db");
         let clock = Arc::new(ManualClock::default());
-        let catalog = SqliteCatalog::open(&path, clock.clone()).await.expect("a catalog");
+        let catalog = imgsrv_catalog_sqlite::open(&path, clock.clone()).await.expect("a catalog");
         let shell = SqliteConnectOptions::new().filename(&path).foreign_keys(false);
         let mut connection = SqliteConnection::connect_with(&shell).await.expect("a connection");
         for statements in STATEMENTS {

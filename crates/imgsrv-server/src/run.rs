@@ -80,7 +80,7 @@ struct Embedded {
 async fn open(options: &StorageOptions) -> Result<Embedded, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let path = options.data_dir.join("catalog.db");
-    let catalog = Arc::new(SqliteCatalog::open(&path, Arc::clone(&clock)).await?);
+    let catalog = Arc::new(imgsrv_catalog_sqlite::open(&path, Arc::clone(&clock)).await?);
     let storage = options.storage_dir();
     let blobs = |source| StartError::Blobs { path: storage.display().to_string(), source };
     let store = FsBlobStore::open(&storage).map_err(blobs)?;

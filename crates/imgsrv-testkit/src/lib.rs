@@ -1,12 +1,21 @@
-//! What tests need: a clock that stands still, a server in this process, and the real binary in one of its own.
+//! What tests need: a clock that stands still, a server in this process, the real binary in one of its own, and the
+//! services that many of them share.
+//!
+//! Other projects may use it to run a disposable imgsrv: [`Process`] starts the binary, [`services`] what it can be
+//! scaled out on.
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot set itself up has failed")]
 
+#[cfg(feature = "in-process")]
 mod clock;
 mod process;
 mod qcow2;
+#[cfg(feature = "in-process")]
 mod server;
+pub mod services;
 
+#[cfg(feature = "in-process")]
 pub use clock::{ManualClock, TestIds};
 pub use process::Process;
 pub use qcow2::qcow2;
+#[cfg(feature = "in-process")]
 pub use server::{Answer, TestServer, digest};

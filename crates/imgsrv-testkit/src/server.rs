@@ -9,7 +9,6 @@ use axum::{
 use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Ran, Services, Settings, Work};
 use imgsrv_blobs::FsBlobStore;
-use imgsrv_catalog_sqlite::SqliteCatalog;
 use imgsrv_domain::{lease::WorkerId, retry::Backoff};
 use imgsrv_http::{AppState, HttpSettings, router};
 use serde_json::{Value, json};
@@ -95,7 +94,8 @@ impl TestServer {
             worker: WorkerId::new("test-worker".to_owned()),
         };
         change(&mut settings);
-        let catalog = SqliteCatalog::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
+        let catalog =
+            imgsrv_catalog_sqlite::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
         let adapters = Adapters {
             catalog: Arc::new(catalog),
             blobs: Arc::new(FsBlobStore::open(&dir.path().join("storage")).expect("a blob store")),

@@ -7,6 +7,7 @@ use imgsrv_domain::{
     text::ShortText,
     transition::Revision,
 };
+use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ pub struct PrincipalRow {
     pub principal_id: Uuid,
     pub kind: String,
     pub display_name: String,
-    pub attributes: String,
+    pub attributes: Json<BTreeMap<String, String>>,
     pub principal_created_at: SqlTime,
     pub updated_at: SqlTime,
     pub revision: i64,
@@ -28,9 +29,9 @@ impl TryFrom<PrincipalRow> for Principal {
     type Error = Corrupt;
 
     fn try_from(row: PrincipalRow) -> Result<Self, Corrupt> {
-        let raw: BTreeMap<String, String> =
-            serde_json::from_str(&row.attributes).map_err(|why| Corrupt::new("principal", why))?;
-        let entries = raw
+        let entries = row
+            .attributes
+            .0
             .into_iter()
             .map(|(key, value)| Ok((key, parse::<ShortText>("principal", &value)?)))
             .collect::<Result<_, Corrupt>>()?;
@@ -53,10 +54,10 @@ impl TryFrom<PrincipalRow> for Principal {
 }
 
 /// Attributes as they are stored: a JSON object of strings.
-pub fn attributes_json(attributes: &Attributes) -> String {
+pub fn attributes_json(attributes: &Attributes) -> serde_json::Value {
     let entries: serde_json::Map<String, serde_json::Value> =
         attributes.entries().iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-    serde_json::Value::from(entries).to_string()
+    entries.into()
 }
 
 /// A row of `api_tokens`.

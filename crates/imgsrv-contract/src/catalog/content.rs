@@ -194,7 +194,7 @@ const FORBIDDEN: &[&str] = &[
     "DELETE FROM version_files",
     "UPDATE versions SET name = 'x' WHERE state = 'published'",
     "UPDATE versions SET state = 'draft', published_at = NULL WHERE state = 'published'",
-    "UPDATE versions SET published_at = published_at + 1 WHERE state = 'published'",
+    "UPDATE versions SET published_at = updated_at WHERE state = 'published'",
     "UPDATE versions SET state = 'published', published_at = created_at WHERE state = 'draft'",
     "UPDATE versions SET image_id = (SELECT id FROM images WHERE name = 'other') WHERE state = 'draft'",
     "DELETE FROM versions WHERE state = 'published'",

@@ -16,6 +16,7 @@ use crate::{
     version::Version,
 };
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 
 /// Which rule of the catalog a write broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -258,9 +259,25 @@ pub trait CatalogTx:
     async fn commit(self: Box<Self>) -> Result<(), CatalogError>;
 }
 
+/// A kind of work that was enqueued, for the workers that wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// A completed upload waits to be ingested.
+    Ingest,
+    /// A publish job waits to be run.
+    Publish,
+    /// Some may have been, of any kind: the catalog could not be listened to for a while.
+    Anything,
+}
+
 /// The catalog. Reads go through [`CatalogQueries`], decisions through a transaction.
 #[async_trait]
 pub trait Catalog: CatalogQueries {
     /// Begins a transaction. Do not begin a second one inside it, and do no other I/O while it is open.
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError>;
+
+    /// What any process enqueues in this catalog from now on. A wake-up, not a promise: one may be lost when the
+    /// connection is, so workers look for themselves now and then. Ends when the catalog is closed, and is empty
+    /// for a catalog that only one process can use.
+    fn enqueued(&self) -> BoxStream<'static, Enqueued>;
 }

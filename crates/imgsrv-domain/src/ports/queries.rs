@@ -17,6 +17,7 @@ use crate::{
     version::Version,
 };
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 
 /// How much of the catalog a caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,38 @@ pub struct PublishedFile {
     pub artifact: Artifact,
     /// The attachment's name, if it is one.
     pub attachment: Option<AttachmentName>,
+}
+
+/// How long work of one kind has been waiting or running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Oldest {
+    /// Since when the longest waiting piece is wanted; absent when none waits.
+    pub queued: Option<Timestamp>,
+    /// Since when the longest running piece is held; absent when none is.
+    pub running: Option<Timestamp>,
+}
+
+/// What the catalog holds, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statistics {
+    /// Upload sessions by state.
+    pub uploads: BTreeMap<String, u64>,
+    /// Publish jobs by state.
+    pub jobs: BTreeMap<String, u64>,
+    /// Publish steps by name and state.
+    pub steps: BTreeMap<(String, String), u64>,
+    /// Versions by state.
+    pub versions: BTreeMap<String, u64>,
+    /// Trusted blobs.
+    pub blobs: u64,
+    /// The bytes in them.
+    pub blob_bytes: u64,
+    /// Ingests.
+    pub ingest: Oldest,
+    /// Publish steps of live jobs, by name.
+    pub oldest_steps: BTreeMap<String, Oldest>,
+    /// The time on the catalog's clock.
+    pub now: Timestamp,
 }
 
 /// Reads of the catalog. Each sees one consistent state; lists are in a stable order.
@@ -121,6 +154,8 @@ pub trait CatalogQueries: Send + Sync {
     async fn get_principal(&self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
     /// The tokens of a principal by id, which is the order of their making.
     async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError>;
+    /// What the catalog holds, at a cost that does not grow with it.
+    async fn statistics(&self) -> Result<Statistics, CatalogError>;
     /// The time on the catalog's clock.
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError>;
 }

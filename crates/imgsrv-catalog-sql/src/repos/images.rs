@@ -1,15 +1,14 @@
 //! Images.
 
-use crate::tx::{SqliteTx, run};
+use crate::{Connection, ImageRow, SqlTx, value::values};
 use async_trait::async_trait;
-use imgsrv_catalog_sql::{ImageRow, SqlTime};
 use imgsrv_domain::{
     ids::ImageId,
     image::Image,
     names::ImageName,
     ports::{CatalogError, ImageRepo},
+    text::{LongText, ShortText},
 };
-use sqlx::{query, query_as};
 
 const FIND: &str = "SELECT id, name, display_name, description, created_at, updated_at, revision
     FROM images WHERE name = $1";
@@ -21,33 +20,35 @@ const DELETE: &str = "DELETE FROM images WHERE id = $1";
 pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE];
 
 #[async_trait]
-impl ImageRepo for SqliteTx {
+impl<C: Connection> ImageRepo for SqlTx<C> {
     async fn find_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError> {
-        run!(self, find, query_as::<_, ImageRow>(FIND).bind(name.as_str()))
+        self.find::<ImageRow, _>(FIND, values![name.as_str()]).await
     }
 
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError> {
-        let statement = query(INSERT)
-            .bind(image.id.uuid())
-            .bind(image.name.as_str())
-            .bind(image.display_name.as_ref().map(imgsrv_domain::text::ShortText::as_str))
-            .bind(image.description.as_ref().map(imgsrv_domain::text::LongText::as_str))
-            .bind(SqlTime::from(image.created_at))
-            .bind(SqlTime::from(image.updated_at));
-        run!(self, execute, statement).map(drop)
+        let values = values![
+            image.id.uuid(),
+            image.name.as_str(),
+            image.display_name.as_ref().map(ShortText::as_str),
+            image.description.as_ref().map(LongText::as_str),
+            image.created_at,
+            image.updated_at,
+        ];
+        self.execute(INSERT, values).await.map(drop)
     }
 
     async fn update_image(&mut self, image: &Image) -> Result<(), CatalogError> {
-        let statement = query(UPDATE)
-            .bind(image.id.uuid())
-            .bind(image.revision.get())
-            .bind(image.display_name.as_ref().map(imgsrv_domain::text::ShortText::as_str))
-            .bind(image.description.as_ref().map(imgsrv_domain::text::LongText::as_str))
-            .bind(SqlTime::from(image.updated_at));
-        run!(self, execute_held, statement)
+        let values = values![
+            image.id.uuid(),
+            image.revision.get(),
+            image.display_name.as_ref().map(ShortText::as_str),
+            image.description.as_ref().map(LongText::as_str),
+            image.updated_at,
+        ];
+        self.execute_held(UPDATE, values).await
     }
 
     async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError> {
-        run!(self, execute, query(DELETE).bind(id.uuid())).map(drop)
+        self.execute(DELETE, values![id.uuid()]).await.map(drop)
     }
 }

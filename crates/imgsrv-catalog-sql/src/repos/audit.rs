@@ -1,20 +1,18 @@
 //! The audit trail.
 
-use crate::tx::{SqliteTx, run};
+use crate::{Connection, SqlTx, value::values};
 use async_trait::async_trait;
-use imgsrv_catalog_sql::SqlTime;
 use imgsrv_domain::{
     audit::{Actor, AuditEntry},
     ports::{AuditLog, CatalogError},
 };
-use sqlx::query;
 
 const INSERT: &str = "INSERT INTO audit_log (at, actor_kind, actor, request_id, address, action, subject, detail)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 pub(crate) const STATEMENTS: &[&str] = &[INSERT];
 
 #[async_trait]
-impl AuditLog for SqliteTx {
+impl<C: Connection> AuditLog for SqlTx<C> {
     async fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), CatalogError> {
         let (kind, actor, request_id, address) = match &entry.actor {
             Actor::Principal { id, request_id, address } => {
@@ -23,15 +21,16 @@ impl AuditLog for SqliteTx {
             Actor::Worker(name) => ("worker", Some(name.clone()), None, None),
             Actor::Operator => ("operator", None, None, None),
         };
-        let statement = query(INSERT)
-            .bind(SqlTime::from(entry.at))
-            .bind(kind)
-            .bind(actor)
-            .bind(request_id)
-            .bind(address)
-            .bind(entry.event.action.as_str())
-            .bind(&entry.event.subject)
-            .bind(&entry.event.detail);
-        run!(self, execute, statement).map(drop)
+        let values = values![
+            entry.at,
+            kind,
+            actor,
+            request_id,
+            address,
+            entry.event.action.as_str(),
+            &entry.event.subject,
+            entry.event.detail.as_deref(),
+        ];
+        self.execute(INSERT, values).await.map(drop)
     }
 }

@@ -1,16 +1,15 @@
 //! Reads that need no transaction of their own.
 
 use crate::{
-    SqliteCatalog, blobs,
-    connection::{find, list, scalar},
-    error::map,
-    jobs, manifests, principals, uploads,
+    AliasRow, BlobRow, Connection, CredentialRow, ImageRow, PartRow, PrincipalRow, PublishedFileRow, SqlCatalog,
+    SqlDatabase, TokenRow, UploadRow, VersionRow, WaitRow,
+    connection::{find, list, rows, scalar},
+    cursor::{CursorKey, ListName},
+    repos::{aliases::select as aliases, blobs, jobs, manifests, principals, uploads, versions::select as versions},
+    statistics,
+    value::values,
 };
 use async_trait::async_trait;
-use imgsrv_catalog_sql::{
-    AliasRow, BlobRow, CredentialRow, CursorKey, ImageRow, ListName, PartRow, PrincipalRow, PublishedFileRow, TokenRow,
-    UploadRow, VersionRow,
-};
 use imgsrv_domain::{
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::Digest,
@@ -20,13 +19,12 @@ use imgsrv_domain::{
     names::{AliasName, ImageName, PartNumber, RefName, VersionName},
     page::{Page, PageRequest},
     parts::Part,
-    ports::{CatalogError, CatalogQueries, PublishedFile, TrustedBlob, VersionFilter, Visibility},
+    ports::{CatalogError, CatalogQueries, PublishedFile, Statistics, TrustedBlob, VersionFilter, Visibility},
     publish::PublishJob,
     time::Timestamp,
     upload::UploadSession,
     version::Version,
 };
-use sqlx::{Sqlite, SqliteConnection, Transaction, query_as, query_scalar};
 use uuid::Uuid;
 
 const CHECK: &str = "SELECT revision FROM catalog_revision";
@@ -37,19 +35,10 @@ macro_rules! images {
     };
 }
 const IMAGE: &str = images!("WHERE name = $1");
-const PUBLISHED_IMAGE: &str = images!("WHERE name = $1 AND has_published = 1");
+const PUBLISHED_IMAGE: &str = images!("WHERE name = $1 AND has_published");
 const IMAGES: &str = images!("WHERE name > $1 ORDER BY name LIMIT $2");
-const PUBLISHED_IMAGES: &str = images!("WHERE has_published = 1 AND name > $1 ORDER BY name LIMIT $2");
+const PUBLISHED_IMAGES: &str = images!("WHERE has_published AND name > $1 ORDER BY name LIMIT $2");
 
-macro_rules! versions {
-    ($rest:literal) => {
-        concat!(
-            "SELECT v.id, v.image_id, i.name AS image_name, v.name, v.state, v.published_at, v.created_at, v.updated_at,
-            v.revision FROM versions v JOIN images i ON i.id = v.image_id ",
-            $rest
-        )
-    };
-}
 const VERSIONS: &str =
     versions!("WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3) ORDER BY v.listed_at DESC, v.id DESC LIMIT $4");
 const VERSIONS_BY_STATE: &str = versions!(
@@ -60,15 +49,6 @@ const VERSION: &str = versions!("WHERE v.image_id = $1 AND v.name = $2");
 const ALIASED_VERSION: &str =
     versions!("JOIN aliases a ON a.version_id = v.id WHERE a.image_id = $1 AND a.name = $2 AND v.state = 'published'");
 
-macro_rules! aliases {
-    ($rest:literal) => {
-        concat!(
-            "SELECT a.id, a.image_id, a.name, a.version_id, v.name AS version_name, a.created_at, a.updated_at, a.revision
-            FROM aliases a JOIN versions v ON v.id = a.version_id ",
-            $rest
-        )
-    };
-}
 const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
 
@@ -105,16 +85,26 @@ const CREDENTIAL: &str =
     "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at,
     t.revoked_at, t.secret_hash, p.kind, p.display_name, p.attributes, p.created_at AS principal_created_at,
     p.updated_at, p.revision,
-    (SELECT group_concat(role) FROM principal_roles WHERE principal_id = p.id) AS roles
+    (SELECT string_agg(role, ',') FROM principal_roles WHERE principal_id = p.id) AS roles
     FROM api_tokens t JOIN principals p ON p.id = t.principal_id WHERE t.lookup_key = $1";
 const PRINCIPALS: &str = "SELECT id AS principal_id, kind, display_name, attributes,
     created_at AS principal_created_at, updated_at, revision,
-    (SELECT group_concat(role) FROM principal_roles WHERE principal_id = principals.id) AS roles
+    (SELECT string_agg(role, ',') FROM principal_roles WHERE principal_id = principals.id) AS roles
     FROM principals WHERE id > $1 ORDER BY id LIMIT $2";
 const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE principal_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
+const COUNTERS: &str = "SELECT name, CAST(sum(value) AS BIGINT) AS value FROM counters GROUP BY name";
+const WAITS: &str = "SELECT 'ingest' AS work, state,
+        min(CASE state WHEN 'completed' THEN wanted_since ELSE updated_at END) AS since
+    FROM upload_sessions WHERE state IN ('completed', 'ingesting') GROUP BY state
+    UNION ALL SELECT s.name, s.state, min(CASE s.state WHEN 'queued' THEN j.wanted_since ELSE s.started_at END)
+    FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id
+    WHERE j.state IN ('queued', 'running') AND s.state IN ('queued', 'running') GROUP BY s.name, s.state";
+
 pub(crate) const STATEMENTS: &[&str] = &[
+    COUNTERS,
+    WAITS,
     CHECK,
     IMAGE,
     PUBLISHED_IMAGE,
@@ -149,8 +139,8 @@ fn paged<T, K: CursorKey>(mut items: Vec<T>, page: &PageRequest, name: &ListName
     Page { items, next }
 }
 
-async fn image(
-    connection: &mut SqliteConnection,
+async fn image<C: Connection>(
+    connection: &mut C,
     name: &ImageName,
     see: Visibility,
 ) -> Result<Option<Image>, CatalogError> {
@@ -158,28 +148,17 @@ async fn image(
         Visibility::Published => PUBLISHED_IMAGE,
         Visibility::All => IMAGE,
     };
-    find(connection, query_as::<_, ImageRow>(sql).bind(name.as_str())).await
-}
-
-impl SqliteCatalog {
-    /// A snapshot for reads that must agree with one another.
-    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, CatalogError> {
-        self.readers.begin().await.map_err(map)
-    }
-
-    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Sqlite>, CatalogError> {
-        self.readers.acquire().await.map_err(map)
-    }
+    find::<ImageRow, _, _>(connection, sql, values![name.as_str()]).await
 }
 
 #[async_trait]
-impl CatalogQueries for SqliteCatalog {
+impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
     async fn check(&self) -> Result<(), CatalogError> {
-        scalar(&mut *self.reader().await?, query_scalar::<_, i64>(CHECK)).await.map(drop)
+        scalar::<i64, _>(&mut self.database.reader().await?, CHECK, values![]).await.map(drop)
     }
 
     async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError> {
-        image(&mut *self.reader().await?, name, see).await
+        image(&mut self.database.reader().await?, name, see).await
     }
 
     async fn list_images(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, CatalogError> {
@@ -188,8 +167,8 @@ impl CatalogQueries for SqliteCatalog {
             Visibility::All => (IMAGES, ListName("images:all".to_owned())),
         };
         let after: String = list_name.key(page.after.as_ref(), String::new())?;
-        let select = query_as::<_, ImageRow>(sql).bind(after).bind(fetch(page));
-        let images: Vec<Image> = list(&mut *self.reader().await?, select).await?;
+        let values = values![after, fetch(page)];
+        let images: Vec<Image> = list::<ImageRow, _, _>(&mut self.database.reader().await?, sql, values).await?;
         Ok(paged(images, page, &list_name, |image| image.name.to_string()))
     }
 
@@ -208,14 +187,17 @@ impl CatalogQueries for SqliteCatalog {
         };
         let list_name = ListName(format!("versions:{name}:{}", state.unwrap_or("all")));
         let (before, id): (i64, Uuid) = list_name.key(page.after.as_ref(), (i64::MAX, LAST))?;
-        let mut snapshot = self.snapshot().await?;
+        let mut snapshot = self.database.snapshot().await?;
         let Some(image) = image(&mut snapshot, name, see).await? else { return Ok(None) };
-        let bind = |sql| query_as::<_, VersionRow>(sql).bind(image.id.uuid()).bind(before).bind(id).bind(fetch(page));
-        let select = match state {
-            Some(state) => bind(VERSIONS_BY_STATE).bind(state),
-            None => bind(VERSIONS),
+        let mut values = values![image.id.uuid(), Timestamp::from_micros(before), id, fetch(page)];
+        let sql = match state {
+            Some(state) => {
+                values.push(state.into());
+                VERSIONS_BY_STATE
+            }
+            None => VERSIONS,
         };
-        let versions: Vec<Version> = list(&mut snapshot, select).await?;
+        let versions: Vec<Version> = list::<VersionRow, _, _>(&mut snapshot, sql, values).await?;
         let key = |version: &Version| {
             let listed_at = version.state.published_at().unwrap_or(version.created_at);
             (listed_at.micros(), version.id.uuid())
@@ -229,10 +211,10 @@ impl CatalogQueries for SqliteCatalog {
         version: &VersionName,
         see: Visibility,
     ) -> Result<Option<Manifest>, CatalogError> {
-        let mut snapshot = self.snapshot().await?;
+        let mut snapshot = self.database.snapshot().await?;
         let Some(image) = image(&mut snapshot, name, see).await? else { return Ok(None) };
-        let select = query_as::<_, VersionRow>(VERSION).bind(image.id.uuid()).bind(version.as_str());
-        let version: Option<Version> = find(&mut snapshot, select).await?;
+        let values = values![image.id.uuid(), version.as_str()];
+        let version: Option<Version> = find::<VersionRow, _, _>(&mut snapshot, VERSION, values).await?;
         let visible = |version: &Version| see == Visibility::All || version.state.published_at().is_some();
         let Some(version) = version.filter(visible) else { return Ok(None) };
         let entries = manifests::entries(&mut snapshot, version.id).await?;
@@ -240,12 +222,14 @@ impl CatalogQueries for SqliteCatalog {
     }
 
     async fn get_ref(&self, name: &ImageName, reference: &RefName) -> Result<Option<Manifest>, CatalogError> {
-        let mut snapshot = self.snapshot().await?;
+        let mut snapshot = self.database.snapshot().await?;
         let Some(image) = image(&mut snapshot, name, Visibility::Published).await? else { return Ok(None) };
         let mut found = None;
         for sql in [VERSION, ALIASED_VERSION] {
-            let select = query_as::<_, VersionRow>(sql).bind(image.id.uuid()).bind(reference.as_str());
-            found = find::<_, Version>(&mut snapshot, select).await?.filter(|v| v.state.published_at().is_some());
+            let values = values![image.id.uuid(), reference.as_str()];
+            found = find::<VersionRow, Version, _>(&mut snapshot, sql, values)
+                .await?
+                .filter(|version| version.state.published_at().is_some());
             if found.is_some() {
                 break;
             }
@@ -263,16 +247,16 @@ impl CatalogQueries for SqliteCatalog {
     ) -> Result<Option<Page<Alias>>, CatalogError> {
         let list_name = ListName(format!("aliases:{name}"));
         let after: String = list_name.key(page.after.as_ref(), String::new())?;
-        let mut snapshot = self.snapshot().await?;
+        let mut snapshot = self.database.snapshot().await?;
         let Some(image) = image(&mut snapshot, name, see).await? else { return Ok(None) };
-        let select = query_as::<_, AliasRow>(ALIASES).bind(image.id.uuid()).bind(after).bind(fetch(page));
-        let aliases: Vec<Alias> = list(&mut snapshot, select).await?;
+        let values = values![image.id.uuid(), after, fetch(page)];
+        let aliases: Vec<Alias> = list::<AliasRow, _, _>(&mut snapshot, ALIASES, values).await?;
         Ok(Some(paged(aliases, page, &list_name, |alias| alias.name.to_string())))
     }
 
     async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError> {
-        let select = query_as::<_, AliasRow>(ALIAS).bind(image.as_str()).bind(name.as_str());
-        find(&mut *self.reader().await?, select).await
+        let values = values![image.as_str(), name.as_str()];
+        find::<AliasRow, _, _>(&mut self.database.reader().await?, ALIAS, values).await
     }
 
     async fn get_blob(&self, digest: &Digest, see: Visibility) -> Result<Option<TrustedBlob>, CatalogError> {
@@ -280,7 +264,7 @@ impl CatalogQueries for SqliteCatalog {
             Visibility::Published => PUBLISHED_BLOB,
             Visibility::All => blobs::FIND,
         };
-        find(&mut *self.reader().await?, query_as::<_, BlobRow>(sql).bind(digest.to_string())).await
+        find::<BlobRow, _, _>(&mut self.database.reader().await?, sql, values![digest.to_string()]).await
     }
 
     async fn get_published_file(
@@ -290,58 +274,65 @@ impl CatalogQueries for SqliteCatalog {
         artifact: ArtifactId,
         attachment: Option<AttachmentId>,
     ) -> Result<Option<PublishedFile>, CatalogError> {
-        let bind = |sql| {
-            query_as::<_, PublishedFileRow>(sql).bind(image.as_str()).bind(version.as_str()).bind(artifact.uuid())
+        let mut values = values![image.as_str(), version.as_str(), artifact.uuid()];
+        let sql = match attachment {
+            Some(attachment) => {
+                values.push(attachment.uuid().into());
+                ATTACHMENT_FILE
+            }
+            None => ARTIFACT_FILE,
         };
-        let select = match attachment {
-            Some(attachment) => bind(ATTACHMENT_FILE).bind(attachment.uuid()),
-            None => bind(ARTIFACT_FILE),
-        };
-        find(&mut *self.reader().await?, select).await
+        find::<PublishedFileRow, _, _>(&mut self.database.reader().await?, sql, values).await
     }
 
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
-        find(&mut *self.reader().await?, query_as::<_, UploadRow>(uploads::FIND).bind(id.uuid())).await
+        find::<UploadRow, _, _>(&mut self.database.reader().await?, uploads::FIND, values![id.uuid()]).await
     }
 
     async fn get_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError> {
-        let select = query_as::<_, PartRow>(uploads::LIST_PARTS)
-            .bind(id.uuid())
-            .bind(after.map_or(0, PartNumber::get))
-            .bind(limit);
-        list(&mut *self.reader().await?, select).await
+        let values = values![id.uuid(), after.map_or(0, PartNumber::get), limit];
+        list::<PartRow, _, _>(&mut self.database.reader().await?, uploads::LIST_PARTS, values).await
     }
 
     async fn get_job(&self, id: JobId) -> Result<Option<PublishJob>, CatalogError> {
-        let mut snapshot = self.snapshot().await?;
-        jobs::find_with_steps(&mut snapshot, query_as(jobs::FIND).bind(id.uuid())).await
+        let mut snapshot = self.database.snapshot().await?;
+        jobs::find_with_steps(&mut snapshot, jobs::FIND, values![id.uuid()]).await
     }
 
     async fn get_credential(&self, key: &TokenKey) -> Result<Option<Credential>, CatalogError> {
-        find(&mut *self.reader().await?, query_as::<_, CredentialRow>(CREDENTIAL).bind(key.as_str())).await
+        find::<CredentialRow, _, _>(&mut self.database.reader().await?, CREDENTIAL, values![key.as_str()]).await
     }
 
     async fn list_principals(&self, page: &PageRequest) -> Result<Page<Principal>, CatalogError> {
         let list_name = ListName("principals".to_owned());
         let after: Uuid = list_name.key(page.after.as_ref(), Uuid::nil())?;
-        let select = query_as::<_, PrincipalRow>(PRINCIPALS).bind(after).bind(fetch(page));
-        let principals: Vec<Principal> = list(&mut *self.reader().await?, select).await?;
+        let values = values![after, fetch(page)];
+        let principals: Vec<Principal> =
+            list::<PrincipalRow, _, _>(&mut self.database.reader().await?, PRINCIPALS, values).await?;
         Ok(paged(principals, page, &list_name, |principal| principal.id.uuid()))
     }
 
     async fn get_principal(&self, id: PrincipalId) -> Result<Option<Principal>, CatalogError> {
-        find(&mut *self.reader().await?, query_as::<_, PrincipalRow>(principals::FIND).bind(id.uuid())).await
+        find::<PrincipalRow, _, _>(&mut self.database.reader().await?, principals::FIND, values![id.uuid()]).await
     }
 
     async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError> {
         let list_name = ListName(format!("tokens:{principal}"));
         let after: Uuid = list_name.key(page.after.as_ref(), Uuid::nil())?;
-        let select = query_as::<_, TokenRow>(TOKENS).bind(principal.uuid()).bind(after).bind(fetch(page));
-        let tokens: Vec<ApiToken> = list(&mut *self.reader().await?, select).await?;
+        let values = values![principal.uuid(), after, fetch(page)];
+        let tokens: Vec<ApiToken> = list::<TokenRow, _, _>(&mut self.database.reader().await?, TOKENS, values).await?;
         Ok(paged(tokens, page, &list_name, |token| token.id.uuid()))
     }
 
+    async fn statistics(&self) -> Result<Statistics, CatalogError> {
+        let now = self.database.now().await?;
+        let mut snapshot = self.database.snapshot().await?;
+        let counters: Vec<(String, i64)> = rows(&mut snapshot, COUNTERS, values![]).await?;
+        let waits: Vec<WaitRow> = rows(&mut snapshot, WAITS, values![]).await?;
+        Ok(statistics(counters, waits, now))
+    }
+
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError> {
-        Ok(self.clock.now())
+        self.database.now().await
     }
 }

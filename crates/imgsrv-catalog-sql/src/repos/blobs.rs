@@ -1,15 +1,13 @@
 //! Trusted blobs.
 
-use crate::tx::{SqliteTx, run};
+use crate::{BlobRow, Connection, SqlTx, UntrustedRow, value::values};
 use async_trait::async_trait;
-use imgsrv_catalog_sql::{BlobRow, SqlTime, UntrustedRow};
 use imgsrv_domain::{
     digest::Digest,
     ids::VersionId,
     manifest::Untrusted,
     ports::{BlobLedger, BlobName, CatalogError, TrustedBlob},
 };
-use sqlx::{query, query_as};
 
 pub(crate) const FIND: &str = "SELECT digest, size_bytes, storage_name, created_at FROM blobs
     WHERE digest = $1 AND state = 'trusted'";
@@ -28,31 +26,25 @@ const LIST_UNTRUSTED: &str = "SELECT named.digest, named.size_bytes AS declared,
 pub(crate) const STATEMENTS: &[&str] = &[FIND, HEAL, INSERT, QUARANTINE, LIST_UNTRUSTED];
 
 #[async_trait]
-impl BlobLedger for SqliteTx {
+impl<C: Connection> BlobLedger for SqlTx<C> {
     async fn find_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError> {
-        run!(self, find, query_as::<_, BlobRow>(FIND).bind(digest.to_string()))
+        self.find::<BlobRow, _>(FIND, values![digest.to_string()]).await
     }
 
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError> {
-        let bind = |sql| {
-            query(sql)
-                .bind(blob.claim.digest.to_string())
-                .bind(blob.claim.size.signed())
-                .bind(blob.name.as_str())
-                .bind(SqlTime::from(blob.created_at))
-        };
-        if run!(self, execute, bind(HEAL))? == 0 {
-            run!(self, execute, bind(INSERT))?;
+        let values =
+            values![blob.claim.digest.to_string(), blob.claim.size.signed(), blob.name.as_str(), blob.created_at,];
+        if self.execute(HEAL, values.clone()).await? == 0 {
+            self.execute(INSERT, values).await?;
         }
         Ok(())
     }
 
     async fn quarantine_blob(&mut self, digest: &Digest, name: &BlobName) -> Result<bool, CatalogError> {
-        let changed = run!(self, execute, query(QUARANTINE).bind(digest.to_string()).bind(name.as_str()))?;
-        Ok(changed > 0)
+        Ok(self.execute(QUARANTINE, values![digest.to_string(), name.as_str()]).await? > 0)
     }
 
     async fn list_untrusted(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError> {
-        run!(self, list, query_as::<_, UntrustedRow>(LIST_UNTRUSTED).bind(version.uuid()))
+        self.list::<UntrustedRow, _>(LIST_UNTRUSTED, values![version.uuid()]).await
     }
 }

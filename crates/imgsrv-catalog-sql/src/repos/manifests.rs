@@ -1,13 +1,11 @@
 //! Manifests: the artifacts of a version, their attachments, and the files they make.
 
-use crate::connection::list;
-use imgsrv_catalog_sql::{ArtifactRow, AttachmentRow};
+use crate::{ArtifactRow, AttachmentRow, Connection, connection::list, value::values};
 use imgsrv_domain::{
     ids::{ArtifactId, VersionId},
     manifest::{Artifact, Attachment, ManifestEntry},
     ports::CatalogError,
 };
-use sqlx::{SqliteConnection, query_as};
 use std::collections::HashMap;
 
 const LIST_ARTIFACTS: &str = "SELECT id, version_id, operating_system, architecture, variant, format,
@@ -64,14 +62,14 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 
 /// A version's artifacts with their attachments, in two statements whatever their number.
-pub(crate) async fn entries(
-    connection: &mut SqliteConnection,
+pub(crate) async fn entries<C: Connection>(
+    connection: &mut C,
     version: VersionId,
 ) -> Result<Vec<ManifestEntry>, CatalogError> {
     let artifacts: Vec<Artifact> =
-        list(connection, query_as::<_, ArtifactRow>(LIST_ARTIFACTS).bind(version.uuid())).await?;
+        list::<ArtifactRow, _, _>(connection, LIST_ARTIFACTS, values![version.uuid()]).await?;
     let attachments: Vec<Attachment> =
-        list(connection, query_as::<_, AttachmentRow>(LIST_ATTACHMENTS).bind(version.uuid())).await?;
+        list::<AttachmentRow, _, _>(connection, LIST_ATTACHMENTS, values![version.uuid()]).await?;
     let mut of: HashMap<ArtifactId, Vec<Attachment>> = HashMap::new();
     for attachment in attachments {
         of.entry(attachment.artifact_id).or_default().push(attachment);

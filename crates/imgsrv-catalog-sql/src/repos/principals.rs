@@ -1,19 +1,17 @@
 //! Principals, roles and tokens.
 
-use crate::tx::{SqliteTx, run};
+use crate::{Connection, PrincipalRow, SqlTx, TokenRow, attributes_json, value::values};
 use async_trait::async_trait;
-use imgsrv_catalog_sql::{PrincipalRow, SqlTime, TokenRow, attributes_json};
 use imgsrv_domain::{
     auth::{ApiToken, Principal, Role},
     ids::{PrincipalId, TokenId},
     ports::{CatalogError, PrincipalRepo},
     time::Timestamp,
 };
-use sqlx::{query, query_as, query_scalar};
 
 pub(crate) const FIND: &str = "SELECT id AS principal_id, kind, display_name, attributes,
     created_at AS principal_created_at, updated_at, revision,
-    (SELECT group_concat(role) FROM principal_roles WHERE principal_id = principals.id) AS roles
+    (SELECT string_agg(role, ',') FROM principal_roles WHERE principal_id = principals.id) AS roles
     FROM principals WHERE id = $1";
 const INSERT: &str = "INSERT INTO principals (id, kind, display_name, attributes, created_at, updated_at, revision)
     VALUES ($1, $2, $3, $4, $5, $6, 1)";
@@ -33,61 +31,66 @@ pub(crate) const STATEMENTS: &[&str] =
     &[FIND, INSERT, GRANT, REVOKE, HAS_LIVE_MANAGER, FIND_TOKEN, INSERT_TOKEN, REVOKE_TOKEN, TOUCH_TOKEN];
 
 #[async_trait]
-impl PrincipalRepo for SqliteTx {
+impl<C: Connection> PrincipalRepo for SqlTx<C> {
     async fn find_principal(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError> {
-        run!(self, find, query_as::<_, PrincipalRow>(FIND).bind(id.uuid()))
+        self.find::<PrincipalRow, _>(FIND, values![id.uuid()]).await
     }
 
     async fn insert_principal(&mut self, principal: &Principal) -> Result<(), CatalogError> {
-        let statement = query(INSERT)
-            .bind(principal.id.uuid())
-            .bind(principal.kind.as_str())
-            .bind(principal.display_name.as_str())
-            .bind(attributes_json(&principal.attributes))
-            .bind(SqlTime::from(principal.created_at))
-            .bind(SqlTime::from(principal.updated_at));
-        run!(self, execute, statement)?;
+        let values = values![
+            principal.id.uuid(),
+            principal.kind.as_str(),
+            principal.display_name.as_str(),
+            attributes_json(&principal.attributes),
+            principal.created_at,
+            principal.updated_at,
+        ];
+        self.execute(INSERT, values).await?;
         for role in &principal.roles {
-            run!(self, execute, query(GRANT).bind(principal.id.uuid()).bind(role.as_str()))?;
+            self.execute(GRANT, values![principal.id.uuid(), role.as_str()]).await?;
         }
         Ok(())
     }
 
     async fn grant_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError> {
-        Ok(run!(self, execute, query(GRANT).bind(principal.uuid()).bind(role.as_str()))? > 0)
+        Ok(self.execute(GRANT, values![principal.uuid(), role.as_str()]).await? > 0)
     }
 
     async fn revoke_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError> {
-        Ok(run!(self, execute, query(REVOKE).bind(principal.uuid()).bind(role.as_str()))? > 0)
+        Ok(self.execute(REVOKE, values![principal.uuid(), role.as_str()]).await? > 0)
     }
 
     async fn has_live_auth_manager(&mut self) -> Result<bool, CatalogError> {
-        run!(self, scalar, query_scalar(HAS_LIVE_MANAGER).bind(SqlTime::from(self.time())))
+        self.scalar(HAS_LIVE_MANAGER, values![self.time()]).await
     }
 
     async fn find_token(&mut self, id: TokenId) -> Result<Option<ApiToken>, CatalogError> {
-        run!(self, find, query_as::<_, TokenRow>(FIND_TOKEN).bind(id.uuid()))
+        self.find::<TokenRow, _>(FIND_TOKEN, values![id.uuid()]).await
     }
 
     async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError> {
-        let statement = query(INSERT_TOKEN)
-            .bind(token.id.uuid())
-            .bind(token.principal.uuid())
-            .bind(token.key.as_str())
-            .bind(secret_hash.as_slice())
-            .bind(token.name.as_str())
-            .bind(SqlTime::from(token.created_at))
-            .bind(SqlTime::from(token.expires_at));
-        run!(self, execute, statement).map(drop)
+        let values = values![
+            token.id.uuid(),
+            token.principal.uuid(),
+            token.key.as_str(),
+            secret_hash.as_slice(),
+            token.name.as_str(),
+            token.created_at,
+            token.expires_at,
+        ];
+        self.execute(INSERT_TOKEN, values).await.map(drop)
     }
 
     async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError> {
-        run!(self, execute, query(REVOKE_TOKEN).bind(id.uuid()).bind(SqlTime::from(at))).map(drop)
+        self.execute(REVOKE_TOKEN, values![id.uuid(), at]).await.map(drop)
     }
 
     async fn touch_tokens(&mut self, used: &[(TokenId, Timestamp)]) -> Result<(), CatalogError> {
+        // In one order everywhere, so that two nodes do not wait for one another.
+        let mut used = used.to_vec();
+        used.sort_unstable_by_key(|(id, _)| *id);
         for (id, at) in used {
-            run!(self, execute, query(TOUCH_TOKEN).bind(id.uuid()).bind(SqlTime::from(*at)))?;
+            self.execute(TOUCH_TOKEN, values![id.uuid(), at]).await?;
         }
         Ok(())
     }

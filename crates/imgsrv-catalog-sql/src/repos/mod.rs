@@ -1,0 +1,11 @@
+//! The writing side, a file for each kind of record.
+
+pub(crate) mod aliases;
+pub(crate) mod audit;
+pub(crate) mod blobs;
+pub(crate) mod images;
+pub(crate) mod jobs;
+pub(crate) mod manifests;
+pub(crate) mod principals;
+pub(crate) mod uploads;
+pub(crate) mod versions;

@@ -1,0 +1,56 @@
+//! Values on their way into a statement.
+
+use crate::rows::SqlTime;
+use imgsrv_domain::time::Timestamp;
+use uuid::Uuid;
+
+/// A value that a statement takes, in the few kinds that the catalog stores.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the kinds are their own names")]
+pub enum Value {
+    Bool(bool),
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+    Json(serde_json::Value),
+    Uuid(Option<Uuid>),
+    Time(Option<SqlTime>),
+}
+
+/// What a statement takes, in the order of its placeholders.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { vec![$($crate::value::Value::from($value)),*] };
+}
+pub(crate) use values;
+
+macro_rules! from {
+    ($($from:ty => |$raw:ident| $value:expr),* $(,)?) => {$(
+        impl From<$from> for Value {
+            fn from($raw: $from) -> Self {
+                $value
+            }
+        }
+    )*};
+}
+
+from! {
+    bool => |raw| Self::Bool(raw),
+    i64 => |raw| Self::Int(Some(raw)),
+    u32 => |raw| Self::Int(Some(raw.into())),
+    u16 => |raw| Self::Int(Some(raw.into())),
+    Option<i64> => |raw| Self::Int(raw),
+    Option<u16> => |raw| Self::Int(raw.map(Into::into)),
+    &str => |raw| Self::Text(Some(raw.to_owned())),
+    String => |raw| Self::Text(Some(raw)),
+    &String => |raw| Self::Text(Some(raw.clone())),
+    Option<&str> => |raw| Self::Text(raw.map(str::to_owned)),
+    Option<String> => |raw| Self::Text(raw),
+    &[u8] => |raw| Self::Bytes(Some(raw.to_vec())),
+    Option<&[u8]> => |raw| Self::Bytes(raw.map(<[u8]>::to_vec)),
+    serde_json::Value => |raw| Self::Json(raw),
+    Uuid => |raw| Self::Uuid(Some(raw)),
+    Option<Uuid> => |raw| Self::Uuid(raw),
+    Timestamp => |raw| Self::Time(Some(raw.into())),
+    Option<Timestamp> => |raw| Self::Time(raw.map(Into::into)),
+    Option<SqlTime> => |raw| Self::Time(raw),
+}

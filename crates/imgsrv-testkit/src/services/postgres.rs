@@ -1,0 +1,165 @@
+//! PostgreSQL.
+
+use super::{
+    free_port,
+    guard::{Guard, scratch},
+    program,
+};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// A server of one's own, from this machine's programs, in a scratch cluster. It can be stopped and started again.
+pub struct LocalPostgres {
+    folder: PathBuf,
+    programs: PathBuf,
+    port: u16,
+    _guard: Option<Guard>,
+}
+
+impl LocalPostgres {
+    /// Starts a fresh server.
+    pub fn start() -> Self {
+        let programs = programs();
+        let server = Self { folder: scratch("postgres"), programs, port: free_port(), _guard: None };
+        let folder = server.folder.to_str().expect("a path in UTF-8");
+        if rustix::process::getuid().is_root() {
+            succeed(Command::new("chown").args(["postgres", folder]));
+        }
+        let initdb = server.programs.join("initdb");
+        let options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
+        succeed(unprivileged(&initdb).arg("-D").arg(server.data()).args(options));
+        let stop = unprivileged(&server.programs.join("pg_ctl"));
+        let words: Vec<&str> = std::iter::once(stop.get_program())
+            .chain(stop.get_args())
+            .map(|word| word.to_str().expect("words in UTF-8"))
+            .collect();
+        let script = "folder=$1; shift; \"$@\" -D \"$folder/data\" -m immediate stop; rm -rf \"$folder\"";
+        let guard = Guard::new(script, &[&[folder], words.as_slice()].concat());
+        let server = Self { _guard: Some(guard), ..server };
+        server.run();
+        server
+    }
+
+    /// Starts it again after [`LocalPostgres::stop`], on the same port.
+    pub fn run(&self) {
+        // No fsync: a killed server loses nothing by that, only a machine that loses power does.
+        let options = format!(
+            "-c fsync=off -c full_page_writes=off -c max_connections=200 -c shared_buffers=64MB \
+             -c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={}",
+            self.port,
+            self.folder.display()
+        );
+        let log = self.folder.join("log");
+        succeed(self.control().arg("-l").arg(log).args(["-w", "-s", "-o", &options, "start"]));
+    }
+
+    /// Stops it as a crash would: nothing is flushed, connections break.
+    pub fn stop(&self) {
+        succeed(self.control().args(["-m", "immediate", "-w", "-s", "stop"]));
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of its first database.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn control(&self) -> Command {
+        let mut control = unprivileged(&self.programs.join("pg_ctl"));
+        control.arg("-D").arg(self.data());
+        control
+    }
+}
+
+/// PostgreSQL's programs; Debian keeps them off the `PATH`.
+fn programs() -> PathBuf {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    folders.sort();
+    folders.reverse();
+    let initdb = program("initdb", &folders).unwrap_or_else(|| {
+        panic!(
+            "no PostgreSQL: install it (Debian: apt-get install postgresql; Fedora: dnf install postgresql-server; \
+             macOS: brew install postgresql), or set IMGSRV_TEST_POSTGRES_URL to a server where databases may be made"
+        )
+    });
+    initdb.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// PostgreSQL refuses to run as root.
+fn unprivileged(program: &Path) -> Command {
+    if !rustix::process::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
+    command
+}
+
+fn succeed(command: &mut Command) {
+    // Not captured: the server would hold the pipe open for as long as it runs.
+    let status = command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).status();
+    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{command:?}: {status:?}");
+}
+
+#[cfg(feature = "fresh")]
+pub use fresh::Postgres;
+
+#[cfg(feature = "fresh")]
+mod fresh {
+    use super::LocalPostgres;
+    use crate::services::variable;
+    use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::sync::OnceCell;
+
+    /// The server that the tests of this process share.
+    pub struct Postgres {
+        url: String,
+        _keep: Box<dyn std::any::Any + Send + Sync>,
+    }
+
+    impl Postgres {
+        /// The server; the first call finds or starts it.
+        pub async fn shared() -> &'static Self {
+            static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+            SHARED.get_or_init(Self::find).await
+        }
+
+        async fn find() -> Self {
+            if let Some(url) = variable("IMGSRV_TEST_POSTGRES_URL") {
+                return Self { url, _keep: Box::new(()) };
+            }
+            #[cfg(feature = "containers")]
+            if let Some((url, keep)) = crate::services::containers::postgres().await {
+                return Self { url, _keep: keep };
+            }
+            let server = tokio::task::spawn_blocking(LocalPostgres::start).await.expect("it starts");
+            Self { url: server.url(), _keep: Box::new(server) }
+        }
+
+        /// The URL of a new, empty database.
+        pub async fn database(&self) -> String {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("imgsrv_test_{}_{count}", std::process::id());
+            let options: PgConnectOptions = self.url.parse().expect("a PostgreSQL URL");
+            let mut connection = options.connect().await.expect("a connection");
+            for statement in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
+                connection.execute(AssertSqlSafe(statement)).await.expect("a database");
+            }
+            options.database(&name).to_url_lossy().to_string()
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! An S3-compatible store with fresh buckets.
+#![cfg(feature = "fresh")]
+
+use super::{Garage, variable};
+use object_store::{
+    aws::AmazonS3Builder,
+    path::Path,
+    signer::{Method, Signer},
+};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+use tokio::sync::OnceCell;
+
+/// The store that the tests of this process share.
+pub struct S3 {
+    /// Where it speaks plain HTTP, as host and port.
+    pub endpoint: String,
+    /// Its access key.
+    pub access_key_id: String,
+    /// Its secret key.
+    pub secret_access_key: String,
+    /// Its region.
+    pub region: String,
+    _keep: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl S3 {
+    /// The store; the first call finds or starts it.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<S3> = OnceCell::const_new();
+        SHARED.get_or_init(Self::find).await
+    }
+
+    async fn find() -> Self {
+        if let Some(endpoint) = variable("IMGSRV_TEST_S3_ENDPOINT") {
+            let told = |name: &str| {
+                variable(name).unwrap_or_else(|| panic!("IMGSRV_TEST_S3_ENDPOINT is set, so {name} must be"))
+            };
+            return Self {
+                endpoint,
+                access_key_id: told("IMGSRV_TEST_S3_ACCESS_KEY_ID"),
+                secret_access_key: told("IMGSRV_TEST_S3_SECRET_ACCESS_KEY"),
+                region: variable("IMGSRV_TEST_S3_REGION").unwrap_or_else(|| "us-east-1".to_owned()),
+                _keep: Box::new(()),
+            };
+        }
+        #[cfg(feature = "containers")]
+        if let Some((endpoint, keys, keep)) = super::containers::garage().await {
+            return Self::with(endpoint, keys, keep);
+        }
+        let server = tokio::task::spawn_blocking(Garage::start).await.expect("it starts");
+        Self::of(server)
+    }
+
+    /// The store that `server` is.
+    pub fn of(server: Garage) -> Self {
+        Self::with(server.endpoint(), server.keys(), Box::new(server))
+    }
+
+    fn with(endpoint: String, keys: (&str, &str), keep: Box<dyn std::any::Any + Send + Sync>) -> Self {
+        Self {
+            endpoint,
+            access_key_id: keys.0.to_owned(),
+            secret_access_key: keys.1.to_owned(),
+            region: "garage".to_owned(),
+            _keep: keep,
+        }
+    }
+
+    /// Makes an empty bucket and returns its name.
+    pub async fn bucket(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("imgsrv-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let signer = AmazonS3Builder::new()
+            .with_endpoint(format!("http://{}", self.endpoint))
+            .with_allow_http(true)
+            .with_region(&self.region)
+            .with_bucket_name(&name)
+            .with_access_key_id(&self.access_key_id)
+            .with_secret_access_key(&self.secret_access_key)
+            .build()
+            .expect("an S3 client");
+        let url = signer.signed_url(Method::PUT, &Path::default(), Duration::from_mins(1)).await.expect("a signed URL");
+        let made = tokio::task::spawn_blocking(move || ureq::put(url.as_str()).send_empty()).await.expect("it ends");
+        made.unwrap_or_else(|error| panic!("a bucket: {error}"));
+        name
+    }
+}

@@ -1,0 +1,97 @@
+-- Counters, so that telling how much there is costs the same however much there is; wake-ups across nodes.
+
+-- The sum over all slots of a name is its count. Each connection counts in a slot of its own, so that transactions
+-- do not wait for one another; two that share one do, for a moment.
+CREATE TABLE counters (
+    name text COLLATE "C" NOT NULL,
+    slot bigint NOT NULL,
+    value bigint NOT NULL,
+    PRIMARY KEY (name, slot)
+);
+
+CREATE FUNCTION count_change(counted text, change bigint) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO counters AS c (name, slot, value) VALUES (counted, pg_backend_pid() % 64, change)
+        ON CONFLICT (name, slot) DO UPDATE SET value = c.value + excluded.value
+$$;
+
+INSERT INTO counters (name, slot, value)
+    SELECT 'uploads:' || state, 0, count(*) FROM upload_sessions GROUP BY state
+    UNION ALL SELECT 'jobs:' || state, 0, count(*) FROM publish_jobs GROUP BY state
+    UNION ALL SELECT 'steps:' || name || ':' || state, 0, count(*) FROM publish_steps GROUP BY name, state
+    UNION ALL SELECT 'versions:' || state, 0, count(*) FROM versions GROUP BY state
+    UNION ALL SELECT 'blobs', 0, count(*) FROM blobs WHERE state = 'trusted'
+    UNION ALL SELECT 'blob_bytes', 0, coalesce(sum(size_bytes), 0) FROM blobs WHERE state = 'trusted';
+
+-- Counts rows by state under the prefix that the trigger is given; steps by name, too.
+CREATE FUNCTION count_states() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        PERFORM count_change(TG_ARGV[0] || OLD.state, -1);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        PERFORM count_change(TG_ARGV[0] || NEW.state, 1);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION count_steps() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        PERFORM count_change('steps:' || OLD.name || ':' || OLD.state, -1);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        PERFORM count_change('steps:' || NEW.name || ':' || NEW.state, 1);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION count_blobs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' AND OLD.state = 'trusted' THEN
+        PERFORM count_change('blobs', -1), count_change('blob_bytes', -OLD.size_bytes);
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.state = 'trusted' THEN
+        PERFORM count_change('blobs', 1), count_change('blob_bytes', NEW.size_bytes);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER upload_sessions_count_insert AFTER INSERT ON upload_sessions
+    FOR EACH ROW EXECUTE FUNCTION count_states('uploads:');
+CREATE TRIGGER upload_sessions_count_update AFTER UPDATE ON upload_sessions
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('uploads:');
+CREATE TRIGGER upload_sessions_count_delete AFTER DELETE ON upload_sessions
+    FOR EACH ROW EXECUTE FUNCTION count_states('uploads:');
+CREATE TRIGGER publish_jobs_count_insert AFTER INSERT ON publish_jobs
+    FOR EACH ROW EXECUTE FUNCTION count_states('jobs:');
+CREATE TRIGGER publish_jobs_count_update AFTER UPDATE ON publish_jobs
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('jobs:');
+CREATE TRIGGER publish_jobs_count_delete AFTER DELETE ON publish_jobs
+    FOR EACH ROW EXECUTE FUNCTION count_states('jobs:');
+CREATE TRIGGER publish_steps_count_insert AFTER INSERT ON publish_steps FOR EACH ROW EXECUTE FUNCTION count_steps();
+CREATE TRIGGER publish_steps_count_update AFTER UPDATE ON publish_steps
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_steps();
+CREATE TRIGGER publish_steps_count_delete AFTER DELETE ON publish_steps FOR EACH ROW EXECUTE FUNCTION count_steps();
+CREATE TRIGGER versions_count_insert AFTER INSERT ON versions
+    FOR EACH ROW EXECUTE FUNCTION count_states('versions:');
+CREATE TRIGGER versions_count_update AFTER UPDATE ON versions
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('versions:');
+CREATE TRIGGER versions_count_delete AFTER DELETE ON versions
+    FOR EACH ROW EXECUTE FUNCTION count_states('versions:');
+CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION count_blobs();
+CREATE TRIGGER blobs_count_update AFTER UPDATE ON blobs
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_blobs();
+CREATE TRIGGER blobs_count_delete AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION count_blobs();
+
+-- Tells every node that work is due; what it is due for is the payload.
+CREATE FUNCTION notify_enqueued() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('imgsrv_enqueued', TG_ARGV[0]);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER upload_sessions_notify AFTER UPDATE ON upload_sessions
+    FOR EACH ROW WHEN (NEW.state = 'completed' AND NEW.due_at <= NEW.updated_at)
+    EXECUTE FUNCTION notify_enqueued('ingest');
+CREATE TRIGGER publish_jobs_notify_insert AFTER INSERT ON publish_jobs
+    FOR EACH ROW WHEN (NEW.state = 'queued') EXECUTE FUNCTION notify_enqueued('publish');
+CREATE TRIGGER publish_jobs_notify_update AFTER UPDATE ON publish_jobs
+    FOR EACH ROW WHEN (NEW.state = 'queued' AND NEW.due_at <= NEW.updated_at)
+    EXECUTE FUNCTION notify_enqueued('publish');
