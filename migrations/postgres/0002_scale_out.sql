@@ -95,3 +95,10 @@ CREATE TRIGGER publish_jobs_notify_insert AFTER INSERT ON publish_jobs
 CREATE TRIGGER publish_jobs_notify_update AFTER UPDATE ON publish_jobs
     FOR EACH ROW WHEN (NEW.state = 'queued' AND NEW.due_at <= NEW.updated_at)
     EXECUTE FUNCTION notify_enqueued('publish');
+
+-- What tells this catalog from every other one, so that a blob store is not used by two.
+CREATE TABLE catalog_identity (
+    "only" bigint PRIMARY KEY CHECK ("only" = 1),
+    id uuid NOT NULL
+);
+INSERT INTO catalog_identity ("only", id) VALUES (1, gen_random_uuid());

@@ -81,3 +81,10 @@ CREATE TRIGGER blobs_count_delete AFTER DELETE ON blobs WHEN OLD.state = 'truste
     UPDATE counters SET value = value - CASE name WHEN 'blobs' THEN 1 ELSE OLD.size_bytes END
         WHERE name IN ('blobs', 'blob_bytes') AND slot = 0;
 END;
+
+-- What tells this catalog from every other one, so that a blob store is not used by two.
+CREATE TABLE catalog_identity (
+    only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+    id BLOB NOT NULL
+) STRICT;
+INSERT INTO catalog_identity (only, id) VALUES (1, randomblob(16));

@@ -13,6 +13,7 @@ use imgsrv_domain::{
     image::Alias,
     names::{AliasName, ImageName, VersionName},
     page::{Page, PageRequest},
+    ports::{CatalogError, Conflict},
     transition::Revision,
 };
 use std::sync::Arc;
@@ -115,8 +116,14 @@ impl Aliases {
                     None => None,
                 };
                 let existing = existing.map(|taken| Existing::Version(taken.id, image.clone(), taken.name.clone()));
-                let inserted = tx.insert_alias(&alias).await;
-                inserted.map_err(|error| UseCaseError::from(error).with_existing(existing))?;
+                match (tx.insert_alias(&alias).await, existing) {
+                    (Ok(()), _) => {}
+                    // Nothing had the name a moment ago: another request has just made the alias.
+                    (Err(CatalogError::Conflict(Conflict::RefName)), None) => {
+                        return Err(UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)));
+                    }
+                    (Err(error), existing) => return Err(UseCaseError::from(error).with_existing(existing)),
+                }
                 alias
             }
         };

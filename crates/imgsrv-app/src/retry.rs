@@ -13,7 +13,15 @@ pub(crate) trait Transient {
 
 impl Transient for CatalogError {
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Retryable(_) | Self::Conflict(Conflict::StaleRevision | Conflict::LiveJob))
+        match self {
+            Self::Retryable(_) => true,
+            // Somebody else was first, beside this: the fresh transaction sees what they left.
+            Self::Conflict(conflict) => matches!(
+                conflict,
+                Conflict::StaleRevision | Conflict::LiveJob | Conflict::BlobDigest | Conflict::PrincipalId
+            ),
+            Self::InvalidCursor | Self::Unavailable(_) | Self::Full(_) | Self::Backend(_) => false,
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use crate::{
     uploads::Uploads,
     work::Wakeups,
 };
+use futures::StreamExt;
 use imgsrv_domain::{
     lease::WorkerId,
-    ports::{BlobStore, Catalog, Clock, Ids},
+    ports::{BlobStore, Catalog, Clock, Enqueued, Ids},
     retry::Backoff,
 };
 use std::{sync::Arc, time::Duration};
@@ -78,6 +79,22 @@ impl Services {
         let context = Arc::new(Context { adapters, settings, wakeups: Wakeups::default(), stop });
         let auth = Arc::new(Auth::new(Arc::clone(&context)));
         Self { context, auth }
+    }
+
+    /// Wakes the workers of this process when other ones enqueue work in the same catalog; ends when none can.
+    pub async fn relay_wakeups(&self) {
+        let mut enqueued = self.context.catalog.enqueued();
+        let Wakeups { ingest, publish } = &self.context.wakeups;
+        while let Some(work) = enqueued.next().await {
+            match work {
+                Enqueued::Ingest => ingest.notify_one(),
+                Enqueued::Publish => publish.notify_one(),
+                Enqueued::Anything => {
+                    ingest.notify_one();
+                    publish.notify_one();
+                }
+            }
+        }
     }
 
     /// The adapters underneath, for health checks.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     audit::Actor,
     ports::{BlobName, CatalogError},
-    upload::{UploadSession, UploadState},
+    upload::UploadSession,
 };
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Context {
         let served = tx.find_blob(&session.claim.digest).await?.is_some_and(|blob| blob.name == name);
         drop(tx);
         // Staging first: without it, nobody who lost the lease can place the blob any more.
-        self.blobs.clear_staging(session.id).await?;
+        self.blobs.clear_staging(session.id, Some(&name)).await?;
         if !served {
             self.blobs.remove(&name).await?;
         }
@@ -100,19 +100,13 @@ impl Sweeper {
     async fn clear_leftovers(&self) -> Result<usize, WorkError> {
         let mut cleared = 0;
         for id in self.0.blobs.staged_sessions().await? {
-            let ended = match self.0.catalog.get_upload(id).await?.map(|session| session.state.clone()) {
-                None | Some(UploadState::Ready | UploadState::Failed { .. } | UploadState::Aborted) => true,
-                Some(
-                    UploadState::Created
-                    | UploadState::Uploading
-                    | UploadState::Completed(_)
-                    | UploadState::Ingesting(_),
-                ) => false,
+            let name = match self.0.catalog.get_upload(id).await? {
+                Some(session) if !session.state.has_ended() => continue,
+                Some(session) => Some(BlobName::of(&session.claim.digest, id)),
+                None => None,
             };
-            if ended {
-                self.0.blobs.clear_staging(id).await?;
-                cleared += 1;
-            }
+            self.0.blobs.clear_staging(id, name.as_ref()).await?;
+            cleared += 1;
         }
         Ok(cleared)
     }

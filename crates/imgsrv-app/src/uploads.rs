@@ -11,7 +11,7 @@ use imgsrv_domain::{
     ids::{AttemptId, UploadId},
     names::PartNumber,
     parts::{ListedPart, Part},
-    ports::{BodyStream, CatalogTx, StageRequest, Staged},
+    ports::{BlobName, BodyStream, CatalogTx, StageRequest, Staged},
     upload::{Attempt, NewUpload, UploadSession, UploadState},
 };
 use std::sync::Arc;
@@ -81,9 +81,9 @@ impl Uploads {
         number: PartNumber,
         body: PartBody,
     ) -> Result<Part, UseCaseError> {
-        let attempt = retrying(|| self.begin_attempt(id, number, body.declared)).await?;
+        let (name, attempt) = retrying(|| self.begin_attempt(id, number, body.declared)).await?;
         let PartBody { declared, checksum, bytes } = body;
-        let request = StageRequest { session: id, attempt: attempt.clone(), declared, checksum, body: bytes };
+        let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, body: bytes };
         let staged = match self.0.blobs.stage(request).await {
             Ok(staged) => staged,
             Err(error) => {
@@ -111,7 +111,7 @@ impl Uploads {
         id: UploadId,
         number: PartNumber,
         declared: Option<u64>,
-    ) -> Result<Attempt, UseCaseError> {
+    ) -> Result<(BlobName, Attempt), UseCaseError> {
         let attempt_id = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
         let session = find(&mut *tx, id).await?;
@@ -121,7 +121,7 @@ impl Uploads {
             session.begin_attempt(attempt_id, number, declared, current.as_ref(), before.as_ref(), now)?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
-        Ok(attempt)
+        Ok((BlobName::of(&session.claim.digest, id), attempt))
     }
 
     /// Records a received part; returns the part it replaced if nothing can refer to its bytes any more.

@@ -104,5 +104,5 @@ fn open() -> Opening<Fresh> {
 }
 
 fn main() {
-    run(open)
+    run(&[("postgres", open)])
 }

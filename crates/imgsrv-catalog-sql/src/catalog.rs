@@ -39,6 +39,11 @@ impl<D: SqlDatabase> SqlCatalog<D> {
         Self { database }
     }
 
+    /// The database.
+    pub const fn database(&self) -> &D {
+        &self.database
+    }
+
     /// Closes every connection.
     pub async fn close(&self) {
         self.database.close().await;

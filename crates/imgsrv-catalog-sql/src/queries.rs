@@ -27,6 +27,7 @@ use imgsrv_domain::{
 };
 use uuid::Uuid;
 
+const IDENTITY: &str = "SELECT id FROM catalog_identity";
 const CHECK: &str = "SELECT revision FROM catalog_revision";
 
 macro_rules! images {
@@ -105,6 +106,7 @@ const WAITS: &str = "SELECT 'ingest' AS work, state,
 pub(crate) const STATEMENTS: &[&str] = &[
     COUNTERS,
     WAITS,
+    IDENTITY,
     CHECK,
     IMAGE,
     PUBLISHED_IMAGE,
@@ -155,6 +157,10 @@ async fn image<C: Connection>(
 impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
     async fn check(&self) -> Result<(), CatalogError> {
         scalar::<i64, _>(&mut self.database.reader().await?, CHECK, values![]).await.map(drop)
+    }
+
+    async fn identity(&self) -> Result<Uuid, CatalogError> {
+        scalar(&mut self.database.reader().await?, IDENTITY, values![]).await
     }
 
     async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError> {

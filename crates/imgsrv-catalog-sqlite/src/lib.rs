@@ -5,9 +5,6 @@
 
 mod connection;
 mod error;
-mod lock;
-
-pub use lock::{DataDirLock, LockError};
 
 use async_trait::async_trait;
 use connection::SqliteSession;

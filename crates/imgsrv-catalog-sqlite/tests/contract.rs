@@ -76,5 +76,5 @@ fn open() -> Opening<Fresh> {
 }
 
 fn main() {
-    run(open)
+    run(&[("sqlite", open)])
 }

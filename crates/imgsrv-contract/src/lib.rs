@@ -20,14 +20,21 @@ pub(crate) use cases;
 
 type Case<T> = (&'static str, fn(T) -> BoxFuture<()>);
 
-/// Runs every case on a fresh instance, as `cargo test` expects, and exits.
-fn run<T: Send + 'static>(open: fn() -> BoxFuture<T>, cases: &'static [Case<T>]) -> ! {
+/// Opens a fresh instance of an adapter.
+pub type Open<T> = fn() -> Opening<T>;
+
+/// Runs every case on a fresh instance of each adapter, as `cargo test` expects, and exits.
+fn run<T: Send + 'static>(adapters: &[(&str, Open<T>)], cases: &'static [Case<T>]) -> ! {
     let arguments = libtest_mimic::Arguments::from_args();
-    let trial = |(name, case): &'static Case<T>| {
-        libtest_mimic::Trial::test(*name, move || {
-            tokio::runtime::Runtime::new()?.block_on(async { case(open().await).await });
-            Ok(())
-        })
-    };
-    libtest_mimic::run(&arguments, cases.iter().map(trial).collect()).exit()
+    let mut trials = Vec::new();
+    for (adapter, open) in adapters {
+        let open = *open;
+        trials.extend(cases.iter().map(|(name, case)| {
+            libtest_mimic::Trial::test(format!("{adapter}::{name}"), move || {
+                tokio::runtime::Runtime::new()?.block_on(async { case(open().await).await });
+                Ok(())
+            })
+        }));
+    }
+    libtest_mimic::run(&arguments, trials).exit()
 }

@@ -55,6 +55,9 @@ pub enum StepState {
 }
 
 impl StepState {
+    /// Every state as clients see it.
+    pub const NAMES: [&str; 5] = ["queued", "running", "succeeded", "failed", "skipped"];
+
     /// The state as clients see it.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -106,6 +109,9 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// Every state as clients see it.
+    pub const NAMES: [&str; 5] = ["queued", "running", "succeeded", "failed", "abandoned"];
+
     /// The state as clients see it.
     pub const fn name(&self) -> &'static str {
         match self {

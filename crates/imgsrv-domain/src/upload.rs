@@ -41,6 +41,9 @@ pub enum UploadState {
 }
 
 impl UploadState {
+    /// Every state as clients see it.
+    pub const NAMES: [&str; 7] = ["created", "uploading", "completed", "ingesting", "ready", "failed", "aborted"];
+
     /// The state as clients see it.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -51,6 +54,14 @@ impl UploadState {
             Self::Ready => "ready",
             Self::Failed { .. } => "failed",
             Self::Aborted => "aborted",
+        }
+    }
+
+    /// Whether nothing more happens to the session.
+    pub const fn has_ended(&self) -> bool {
+        match self {
+            Self::Ready | Self::Failed { .. } | Self::Aborted => true,
+            Self::Created | Self::Uploading | Self::Completed(_) | Self::Ingesting(_) => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     conditional::any_tag,
     leftover::KeptBody,
+    observe::UnderWay,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -54,6 +55,8 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 /// Gives the request its id, and logs it when it is answered.
 async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut under_way = UnderWay::begin(&state.observer, request.method(), route);
     let sent = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_sane(id));
     let id = sent.map_or_else(|| state.services.adapters().ids.next().to_string(), str::to_owned);
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -82,7 +85,14 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request"
     );
-    response
+    under_way.answered(response.status());
+    // It goes with the body: the request ends when that is sent or dropped.
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _ = &under_way;
+            frame
+        }))
+    })
 }
 
 fn is_sane(id: &str) -> bool {

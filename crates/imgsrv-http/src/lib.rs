@@ -9,12 +9,14 @@ mod extract;
 mod failures;
 mod layers;
 mod leftover;
+mod observe;
 mod problem;
 mod render;
 mod routes;
 mod state;
 
 pub use layers::PeerAddress;
+pub use observe::{Answered, METHODS, RequestObserver};
 pub use problem::refusal;
 pub use routes::{openapi, router};
 pub use state::{AppState, HttpSettings};

@@ -1,6 +1,10 @@
 //! What every route holds on to.
 
-use crate::failures::FailureLimit;
+use crate::{
+    failures::FailureLimit,
+    observe::{RequestObserver, Unobserved},
+    routes::Readiness,
+};
 use imgsrv_app::Services;
 use std::{sync::Arc, time::Duration};
 
@@ -25,12 +29,21 @@ pub struct AppState {
     pub(crate) services: Services,
     pub(crate) failures: Arc<FailureLimit>,
     pub(crate) settings: Arc<HttpSettings>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) observer: Arc<dyn RequestObserver>,
 }
 
 impl AppState {
     /// The API over `services`.
     pub fn new(services: Services, settings: HttpSettings) -> Self {
         let failures = Arc::new(FailureLimit::new(settings.auth_failure_limit));
-        Self { services, failures, settings: Arc::new(settings) }
+        let (readiness, observer) = (Arc::default(), Arc::new(Unobserved));
+        Self { services, failures, settings: Arc::new(settings), readiness, observer }
+    }
+
+    /// The same, telling `observer` of every request.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn RequestObserver>) -> Self {
+        Self { observer, ..self }
     }
 }

@@ -1,7 +1,11 @@
 //! Every setting: a flag and an environment variable. The flag wins.
 
-use crate::options::{ListenAddress, Verbosity, duration, node_name};
+use crate::options::{
+    Given, ListenAddress, Secret, Verbosity, duration, endpoint, metrics_address, node_name, path, secret_file, value,
+};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use imgsrv_blobs::S3Settings;
+use imgsrv_catalog_postgres::PgSettings;
 use imgsrv_domain::retry::Backoff;
 use std::{path::PathBuf, time::Duration};
 
@@ -43,6 +47,8 @@ pub(crate) struct ServeOptions {
     #[command(flatten)]
     pub(crate) workers: WorkerOptions,
     #[command(flatten)]
+    pub(crate) metrics: MetricsOptions,
+    #[command(flatten)]
     pub(crate) logging: LoggingOptions,
 }
 
@@ -66,18 +72,106 @@ pub(crate) struct ApiOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct StorageOptions {
+    /// The PostgreSQL catalog, as `postgres://user:password@host/database`; without it the catalog is a SQLite file
+    #[arg(long, env = "IMGSRV_POSTGRES_URL", hide_env_values = true, value_name = "URL")]
+    postgres_url: Option<Secret>,
+    /// A file with the PostgreSQL URL, instead of the URL itself
+    #[arg(long, env = "IMGSRV_POSTGRES_URL_FILE", value_name = "FILE", value_parser = secret_file)]
+    postgres_url_file: Option<Secret>,
+    /// The most connections to PostgreSQL that this process holds, one more for listening aside
+    #[arg(long, env = "IMGSRV_POSTGRES_MAX_CONNECTIONS", default_value_t = 16, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(2..))]
+    postgres_max_connections: u32,
     /// Where the embedded catalog (catalog.db) lies
     #[arg(long, env = "IMGSRV_DATA_DIR", default_value = ".imgsrv", value_name = "FOLDER")]
     pub(crate) data_dir: PathBuf,
-    /// Where blobs lie; the folder `storage` of the data folder when not given
+    /// Where blobs lie, unless in a bucket; the folder `storage` of the data folder when not given
     #[arg(long, env = "IMGSRV_STORAGE_DIR", value_name = "FOLDER")]
-    storage_dir: Option<PathBuf>,
+    storage_dir: Option<Given<PathBuf>>,
+    /// The bucket that blobs lie in; without it they lie in the storage folder
+    #[arg(long, env = "IMGSRV_S3_BUCKET", value_name = "NAME")]
+    s3_bucket: Option<Given<String>>,
+    /// Where the S3-compatible store listens, as host:port; AWS when not given
+    #[arg(long, env = "IMGSRV_S3_ENDPOINT", value_name = "ADDRESS", value_parser = endpoint)]
+    s3_endpoint: Option<Given<String>>,
+    /// The access key; without keys they are looked for where AWS's own tools do
+    #[arg(long, env = "IMGSRV_S3_ACCESS_KEY_ID", value_name = "KEY")]
+    s3_access_key_id: Option<Given<String>>,
+    /// The secret key
+    #[arg(long, env = "IMGSRV_S3_SECRET_ACCESS_KEY", hide_env_values = true, value_name = "KEY")]
+    s3_secret_access_key: Option<Secret>,
+    /// A file with the secret key, instead of the key itself
+    #[arg(long, env = "IMGSRV_S3_SECRET_ACCESS_KEY_FILE", value_name = "FILE", value_parser = secret_file)]
+    s3_secret_access_key_file: Option<Secret>,
+    /// The token of temporary keys
+    #[arg(long, env = "IMGSRV_S3_SESSION_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    s3_session_token: Option<Secret>,
+    /// A file with the token of temporary keys, instead of the token itself
+    #[arg(long, env = "IMGSRV_S3_SESSION_TOKEN_FILE", value_name = "FILE", value_parser = secret_file)]
+    s3_session_token_file: Option<Secret>,
+    /// What requests to the store are signed for [default: us-east-1]
+    #[arg(long, env = "IMGSRV_S3_REGION", value_name = "REGION")]
+    s3_region: Option<Given<String>>,
+    /// Speak TLS to the endpoint; AWS always does
+    #[arg(long, env = "IMGSRV_S3_USE_TLS", default_value_t = false, default_missing_value = "true", num_args = 0..=1,
+        action = ArgAction::Set, value_name = "BOOL")]
+    s3_use_tls: bool,
+    /// Ask for endpoint/bucket/key instead of bucket.endpoint/key
+    #[arg(long, env = "IMGSRV_S3_PATH_STYLE", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
+    s3_path_style: bool,
+}
+
+/// A secret that is given itself or in a file.
+fn either(secret: Option<&Secret>, file: Option<&Secret>) -> Option<String> {
+    secret.and_then(Secret::expose).or_else(|| file.and_then(Secret::expose))
 }
 
 impl StorageOptions {
     pub(crate) fn storage_dir(&self) -> PathBuf {
-        self.storage_dir.clone().unwrap_or_else(|| self.data_dir.join("storage"))
+        value(self.storage_dir.as_ref()).unwrap_or_else(|| self.data_dir.join("storage"))
     }
+
+    /// How to reach the PostgreSQL catalog, if there is one.
+    pub(crate) fn postgres(&self) -> Option<PgSettings> {
+        let url = either(self.postgres_url.as_ref(), self.postgres_url_file.as_ref())?;
+        Some(PgSettings { url, max_connections: self.postgres_max_connections })
+    }
+
+    /// How to reach the bucket, if there is one.
+    pub(crate) fn s3(&self) -> Option<S3Settings> {
+        let endpoint = value(self.s3_endpoint.as_ref());
+        Some(S3Settings {
+            bucket: value(self.s3_bucket.as_ref())?,
+            region: value(self.s3_region.as_ref()),
+            access_key_id: value(self.s3_access_key_id.as_ref()),
+            secret_access_key: either(self.s3_secret_access_key.as_ref(), self.s3_secret_access_key_file.as_ref()),
+            session_token: either(self.s3_session_token.as_ref(), self.s3_session_token_file.as_ref()),
+            tls: self.s3_use_tls || endpoint.is_none(),
+            path_style: self.s3_path_style,
+            endpoint,
+        })
+    }
+
+    /// The blob store as operators know it.
+    pub(crate) fn blob_store(&self) -> String {
+        self.s3().map_or_else(
+            || self.storage_dir().display().to_string(),
+            |s3| format!("s3://{} at {}", s3.bucket, s3.endpoint.as_deref().unwrap_or("AWS")),
+        )
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Metrics")]
+pub(crate) struct MetricsOptions {
+    /// Where metrics listen, as host:port; empty turns them off
+    #[arg(long, env = "IMGSRV_METRICS_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS",
+        value_parser = metrics_address)]
+    pub(crate) metrics_listen: Given<ListenAddress>,
+    /// The path of the metrics
+    #[arg(long, env = "IMGSRV_METRICS_PATH", default_value = "/metrics", value_name = "PATH", value_parser = path)]
+    pub(crate) metrics_path: String,
 }
 
 #[derive(Debug, Args)]
@@ -191,10 +285,43 @@ mod tests {
             (["imgsrv", "--lease-term", "10ms"], ["--lease-term", "10ms", "at least 1s"]),
             (["imgsrv", "--listen", "nowhere"], ["--listen", "nowhere", "host:port"]),
             (["imgsrv", "--verbosity", "loud"], ["--verbosity", "loud", "debug"]),
+            (["imgsrv", "--s3-endpoint", "http://a:1"], ["--s3-endpoint", "http://a:1", "without a scheme"]),
+            (["imgsrv", "--metrics-path", "metrics"], ["--metrics-path", "metrics", "start with /"]),
+            (["imgsrv", "--postgres-url-file", "/no/such"], ["--postgres-url-file", "/no/such", "cannot be read"]),
         ] {
             let error = Cli::try_parse_from(arguments).expect_err("a bad value").to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
+    }
+
+    #[test]
+    fn empty_values_count_as_not_given() {
+        let arguments =
+            ["imgsrv", "--postgres-url", "", "--s3-bucket", "", "--storage-dir", "", "--metrics-listen", ""];
+        let options = Cli::try_parse_from(arguments).expect("valid arguments").serve;
+        assert!(options.storage.postgres().is_none() && options.storage.s3().is_none());
+        assert_eq!(options.storage.storage_dir(), PathBuf::from(".imgsrv/storage"));
+        assert!(options.metrics.metrics_listen.0.is_none());
+    }
+
+    #[test]
+    fn secrets_are_read_from_files_and_never_shown() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "hunter2\n").expect("written");
+        let path = file.path().to_str().expect("UTF-8");
+        let arguments = [
+            "imgsrv",
+            "--postgres-url",
+            "postgres://u:hunter2@h/d",
+            "--s3-bucket",
+            "b",
+            "--s3-secret-access-key-file",
+            path,
+        ];
+        let options = Cli::try_parse_from(arguments).expect("valid arguments").serve;
+        assert!(!format!("{options:?}").contains("hunter2"));
+        assert_eq!(options.storage.s3().and_then(|s3| s3.secret_access_key).as_deref(), Some("hunter2"));
+        assert_eq!(options.storage.postgres().map(|pg| pg.url).as_deref(), Some("postgres://u:hunter2@h/d"));
     }
 
     /// Every setting of `imgsrv serve` as a table, by group.
@@ -226,7 +353,8 @@ mod tests {
 
 With no subcommand, or `serve` (alias `start`), `imgsrv` runs the server. Every setting is a flag and an environment
 variable; the flag wins. Durations are written `500ms`, `5s`, `1m`, `24h`. A bad value is refused before anything is
-opened. Logs go to standard error; standard output has the bootstrap token and nothing else.
+opened. An empty value counts as not given. Logs go to standard error; standard output has the bootstrap token and
+nothing else.
 
 `imgsrv auth bootstrap` takes the storage settings and mints a token that can manage authentication, also beside a
 running server.

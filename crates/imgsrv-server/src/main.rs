@@ -2,9 +2,12 @@
 
 mod config;
 mod listener;
+mod lock;
+mod metrics;
 mod options;
 mod refusal;
 mod run;
+mod storage;
 mod system;
 mod telemetry;
 mod workers;

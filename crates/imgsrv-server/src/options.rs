@@ -1,6 +1,7 @@
 //! The values that settings take.
 
 use clap::ValueEnum;
+use secrecy::{ExposeSecret, SecretString};
 use std::{str::FromStr, time::Duration};
 
 /// Parses `500ms`, `5s`, `1m`, `24h` and sums of them such as `1h30m`.
@@ -33,6 +34,65 @@ impl FromStr for ListenAddress {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Ok(Self { host: (!host.is_empty()).then(|| host.to_owned()), port })
     }
+}
+
+/// A value that may be empty, which counts as not given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given<T>(pub(crate) Option<T>);
+
+/// The value, if there is one.
+pub(crate) fn value<T: Clone>(given: Option<&Given<T>>) -> Option<T> {
+    given.and_then(|given| given.0.clone())
+}
+
+impl<T: From<String>> From<String> for Given<T> {
+    fn from(raw: String) -> Self {
+        Self((!raw.is_empty()).then(|| raw.into()))
+    }
+}
+
+/// `host:port` of a server to be reached.
+pub(crate) fn endpoint(raw: &str) -> Result<Given<String>, String> {
+    if raw.contains("//") || raw.contains('/') {
+        return Err("must be host:port, without a scheme or a path".to_owned());
+    }
+    Ok(raw.to_owned().into())
+}
+
+pub(crate) fn metrics_address(raw: &str) -> Result<Given<ListenAddress>, String> {
+    if raw.is_empty() { Ok(Given(None)) } else { raw.parse().map(|address| Given(Some(address))) }
+}
+
+/// The path of a URL.
+pub(crate) fn path(raw: &str) -> Result<String, String> {
+    let fits = raw.starts_with('/') && raw.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}*\\\"<>".contains(&b));
+    if fits { Ok(raw.to_owned()) } else { Err("must start with / and be a plain path".to_owned()) }
+}
+
+/// A value that is not shown. An empty one counts as not given.
+#[derive(Debug, Clone)]
+pub(crate) struct Secret(SecretString);
+
+impl Secret {
+    pub(crate) fn expose(&self) -> Option<String> {
+        let secret = self.0.expose_secret();
+        (!secret.is_empty()).then(|| secret.to_owned())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(raw: String) -> Self {
+        Self(raw.into())
+    }
+}
+
+/// A secret from a file, without the newline at its end.
+pub(crate) fn secret_file(raw: &str) -> Result<Secret, String> {
+    if raw.is_empty() {
+        return Ok(String::new().into());
+    }
+    let text = std::fs::read_to_string(raw).map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned().into())
 }
 
 /// What is logged.

@@ -3,28 +3,31 @@
 use crate::{
     config::{ServeOptions, StorageOptions},
     listener,
-    system::{SystemClock, UuidIds, worker_id},
+    metrics::{self, ProcessMetrics, Scrape},
+    options::ListenAddress,
+    storage::{Locks, Storage, StorageError, cause},
+    system::worker_id,
     telemetry,
-    workers::{self, Pace},
+    workers::{self, Environment, Pace},
 };
-use imgsrv_app::{Adapters, Services, Settings, UseCaseError, Work};
-use imgsrv_blobs::FsBlobStore;
-use imgsrv_catalog_sqlite::{DataDirLock, LockError, OpenError, SqliteCatalog};
+use imgsrv_app::{Services, Settings, UseCaseError, Work};
+use imgsrv_blobs::{Observer, Unobserved};
 use imgsrv_domain::{
     lease::WorkerId,
-    ports::{BlobError, Catalog, Clock},
     retry::{Backoff, Breaker},
 };
 use imgsrv_http::{AppState, HttpSettings, router};
 use std::{
-    fs::DirBuilder,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
     time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Ingests that one process runs at once: a small one does not wait behind a huge one.
@@ -43,14 +46,10 @@ const HAND_BACK: Duration = Duration::from_secs(5);
 pub(crate) enum StartError {
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
-    #[error("cannot make the data folder {path}: {source}")]
-    DataDir { path: String, source: io::Error },
     #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Catalog(#[from] OpenError),
-    #[error("cannot use the blob store {path}: {source}{}", cause(.source))]
-    Blobs { path: String, source: BlobError },
+    Storage(#[from] StorageError),
+    #[error("cannot make metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     #[error("cannot mint a bootstrap token: {source}{}", cause(.source))]
     Bootstrap {
         #[from]
@@ -66,38 +65,6 @@ pub(crate) enum StartError {
     Randomness(#[from] getrandom::Error),
 }
 
-/// The next cause of an error, for a single line.
-fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map(|source| format!(" ({source})")).unwrap_or_default()
-}
-
-/// The adapters of the embedded mode.
-struct Embedded {
-    catalog: Arc<SqliteCatalog>,
-    adapters: Adapters,
-}
-
-async fn open(options: &StorageOptions) -> Result<Embedded, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let path = options.data_dir.join("catalog.db");
-    let catalog = Arc::new(imgsrv_catalog_sqlite::open(&path, Arc::clone(&clock)).await?);
-    let storage = options.storage_dir();
-    let blobs = |source| StartError::Blobs { path: storage.display().to_string(), source };
-    let store = FsBlobStore::open(&storage).map_err(blobs)?;
-    let adapters = Adapters {
-        catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
-        blobs: Arc::new(store),
-        clock,
-        ids: Arc::new(UuidIds),
-    };
-    Ok(Embedded { catalog, adapters })
-}
-
-fn make_data_dir(path: &Path) -> Result<(), StartError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| StartError::DataDir { path: path.display().to_string(), source })
-}
-
 fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
     Settings {
         upload_ttl: options.uploads.upload_ttl,
@@ -110,8 +77,7 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
 
 /// Mints a bootstrap token and prints it: `imgsrv auth bootstrap`. Works beside a running server.
 pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
-    make_data_dir(&options.data_dir)?;
-    let Embedded { catalog, adapters } = open(&options).await?;
+    let Storage { catalog, adapters } = Storage::open(&options, Arc::new(Unobserved)).await?;
     let settings = Settings {
         upload_ttl: Duration::ZERO,
         max_upload_bytes: None,
@@ -130,13 +96,11 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     telemetry::start(&options.logging);
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    make_data_dir(&options.storage.data_dir)?;
-    let _data_lock = DataDirLock::acquire(&options.storage.data_dir)?;
-    let Embedded { catalog, adapters } = open(&options.storage).await?;
-    let storage = options.storage.storage_dir();
-    let _storage_lock = DataDirLock::acquire(&storage)?;
-    let probed = adapters.blobs.probe().await;
-    probed.map_err(|source| StartError::Blobs { path: storage.display().to_string(), source })?;
+    let _locks = Locks::acquire(&options.storage)?;
+    let metrics = Arc::new(ProcessMetrics::new()?);
+    let storage = Storage::open(&options.storage, Arc::clone(&metrics) as Arc<dyn Observer>).await?;
+    storage.check_blobs(&options.storage).await?;
+    let Storage { catalog, adapters } = storage;
 
     let worker = worker_id(&options.workers.node_name)?;
     let handing_back = CancellationToken::new();
@@ -150,21 +114,37 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         Some(token) => hand_over(&token, token_file)?,
         None => token_file.map_or(Ok(()), std::fs::remove_file).map_err(StartError::BootstrapOutput)?,
     }
-    let address = &options.api.listen;
-    let shown = format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
-    let listener = listener::bind(address).await.map_err(|source| StartError::Listen { address: shown, source })?;
+    let listener = listen(&options.api.listen).await?;
+    let metrics_listener = match &options.metrics.metrics_listen.0 {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "imgsrv is listening");
     }
 
     let tasks = TaskTracker::new();
-    start_workers(&tasks, &options, &services, &handing_back);
+    let environment = Environment {
+        clock: Arc::clone(&services.adapters().clock),
+        metrics: Arc::clone(&metrics),
+        stop: handing_back.clone(),
+    };
+    start_workers(&tasks, &options, &services, &environment);
     let http = HttpSettings {
         auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
         ..HttpSettings::default()
     };
-    let app = router(&AppState::new(services.clone(), http));
+    let app = router(&AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _));
     let stop = CancellationToken::new();
+    if let Some(listener) = metrics_listener {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics are served");
+        }
+        let scrape = metrics::router(&options.metrics.metrics_path, Scrape::new(metrics, catalog.clone()));
+        let handing_back = handing_back.clone();
+        // Until the very end: what happens while requests finish is of interest.
+        tasks.spawn(async move { listener::serve(listener, scrape, &handing_back, Duration::ZERO).await });
+    }
     let stopping = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -189,25 +169,36 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     Ok(())
 }
 
-fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Services, stop: &CancellationToken) {
+async fn listen(address: &ListenAddress) -> Result<TcpListener, StartError> {
+    let shown = format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
+    listener::bind(address).await.map_err(|source| StartError::Listen { address: shown, source })
+}
+
+fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Services, environment: &Environment) {
     let workers = &options.workers;
-    let clock = &services.adapters().clock;
     let breaker =
         Breaker::new(workers.cas_promotion_circuit_breaker_failures, workers.cas_promotion_circuit_breaker_cooldown);
     let pace = Pace { poll: workers.cas_promotion_poll_interval, backoff: workers.backoff(), breaker };
     if workers.cas_promotion_enabled {
         let ingest: Arc<dyn Work> = Arc::new(services.ingest());
-        workers::start(tasks, &ingest, INGEST_WORKERS, &pace, clock, stop);
+        workers::start(tasks, &ingest, INGEST_WORKERS, &pace, environment);
     }
     if workers.publish_enabled {
         let publish: Arc<dyn Work> = Arc::new(services.publish_worker());
-        workers::start(tasks, &publish, PUBLISH_WORKERS, &pace, clock, stop);
+        workers::start(tasks, &publish, PUBLISH_WORKERS, &pace, environment);
     }
     let sweep: Arc<dyn Work> = Arc::new(services.sweeper());
     let sweep_pace = Pace { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..pace };
-    workers::start(tasks, &sweep, 1, &sweep_pace, clock, stop);
+    workers::start(tasks, &sweep, 1, &sweep_pace, environment);
 
-    let (auth, stop) = (services.auth(), stop.clone());
+    let (relayed, stop) = (services.clone(), environment.stop.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = relayed.relay_wakeups() => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    let (auth, stop) = (services.auth(), environment.stop.clone());
     tasks.spawn(async move {
         while !stop.is_cancelled() {
             tokio::select! {

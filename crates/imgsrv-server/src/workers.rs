@@ -1,5 +1,6 @@
 //! Running background work: at once when woken, at intervals otherwise, with backoff and a circuit breaker.
 
+use crate::metrics::ProcessMetrics;
 use imgsrv_app::{Ran, Work};
 use imgsrv_domain::{
     ports::Clock,
@@ -19,25 +20,34 @@ pub(crate) struct Pace {
     pub(crate) breaker: Breaker,
 }
 
-/// Starts `count` workers; they end soon after `stop`.
-pub(crate) fn start(
-    tasks: &TaskTracker,
-    work: &Arc<dyn Work>,
-    count: usize,
-    pace: &Pace,
-    clock: &Arc<dyn Clock>,
-    stop: &CancellationToken,
-) {
+/// Starts `count` workers; they end soon after they are told to.
+pub(crate) fn start(tasks: &TaskTracker, work: &Arc<dyn Work>, count: usize, pace: &Pace, environment: &Environment) {
     for _ in 0..count {
-        let (work, pace, clock, stop) = (Arc::clone(work), pace.clone(), Arc::clone(clock), stop.clone());
-        tasks.spawn(async move { run(&*work, pace, &*clock, &stop).await });
+        let (work, pace, environment) = (Arc::clone(work), pace.clone(), environment.clone());
+        tasks.spawn(async move { run(&*work, pace, &environment).await });
     }
 }
 
-async fn run(work: &dyn Work, pace: Pace, clock: &dyn Clock, stop: &CancellationToken) {
+/// What workers of every kind share.
+#[derive(Clone)]
+pub(crate) struct Environment {
+    /// The clock of this machine.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where attempts are counted.
+    pub(crate) metrics: Arc<ProcessMetrics>,
+    /// Ends the workers.
+    pub(crate) stop: CancellationToken,
+}
+
+async fn run(work: &dyn Work, pace: Pace, environment: &Environment) {
     let Pace { poll, backoff, mut breaker } = pace;
+    let Environment { clock, metrics, stop } = environment;
     while !stop.is_cancelled() {
-        let pause = match work.run_once().await {
+        let ran = work.run_once().await;
+        if let Ok(ran) = &ran {
+            metrics.ran(work.name(), *ran, clock.now());
+        }
+        let pause = match ran {
             Ok(Ran::Worked) => {
                 breaker.succeeded();
                 continue;
@@ -52,7 +62,9 @@ async fn run(work: &dyn Work, pace: Pace, clock: &dyn Clock, stop: &Cancellation
             }
             Err(error) => {
                 let now = clock.now();
-                if breaker.failed(now) {
+                let paused = breaker.failed(now);
+                metrics.failed(work.name(), breaker.failures(), paused, now);
+                if paused {
                     tracing::error!(job = work.name(), %error, failures = breaker.failures(), "worker paused");
                 } else {
                     tracing::warn!(job = work.name(), %error, "worker failed");

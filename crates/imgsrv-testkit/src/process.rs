@@ -4,60 +4,89 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::Duration,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines of the log that are kept to be shown.
+const KEPT_LINES: usize = 200;
 
 /// A running server. It is killed when dropped.
 pub struct Process {
     child: Child,
     /// Its base URL.
     pub url: String,
+    /// The URL of its metrics.
+    pub metrics: String,
     /// The bootstrap token, if it printed one.
     pub bootstrap: Option<String>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
     /// Starts `binary` on `data_dir` at a free port, and waits until it listens.
     pub fn start(binary: &str, data_dir: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(binary, data_dir, arguments, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_with(binary: &str, data_dir: &Path, arguments: &[&str], environment: &[(String, String)]) -> Self {
+        match Self::try_start(binary, data_dir, arguments, environment) {
+            Ok(process) => process,
+            Err(log) => panic!("the server does not start:\n{log}"),
+        }
+    }
+
+    /// The same; `Err` is what it wrote to its standard error.
+    pub fn try_start(
+        binary: &str,
+        data_dir: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Self, String> {
+        std::fs::create_dir_all(data_dir).expect("a data folder");
         let token_file: PathBuf = data_dir.join("bootstrap-token");
         let _ = std::fs::remove_file(&token_file);
-        let mut child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .arg("serve")
             .arg("--data-dir")
             .arg(data_dir)
-            .args(["--listen", "127.0.0.1:0", "--bootstrap-token-file"])
+            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--bootstrap-token-file"])
             .arg(&token_file)
             .args(arguments)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let stderr = child.stderr.take().expect("its standard error");
-        let (lines, listening) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some((_, rest)) = line.split_once("address=") {
-                    let _ = lines.send(rest.split(' ').next().unwrap_or_default().to_owned());
-                } else if line.contains("ERROR") || line.starts_with("imgsrv:") {
-                    #[expect(clippy::print_stderr, reason = "shown when the test fails")]
-                    {
-                        eprintln!("{line}");
-                    }
-                }
-            }
-        });
-        let address = listening.recv_timeout(PATIENCE).expect("the server listens");
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let addresses = follow(&mut child, &log);
+        let Ok((address, metrics)) = addresses.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
+        };
         let bootstrap = std::fs::read_to_string(&token_file).ok().map(|token| token.trim().to_owned());
-        Self { child, url: format!("http://{address}"), bootstrap }
+        let (url, metrics) = (format!("http://{address}"), format!("http://{metrics}/metrics"));
+        Ok(Self { child, url, metrics, bootstrap, log })
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Kills it with SIGKILL and waits for its end.
@@ -68,8 +97,7 @@ impl Process {
 
     /// Asks it to stop with SIGTERM and returns its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+        self.signal("TERM");
         self.child.wait().expect("it ends").code()
     }
 }
@@ -78,4 +106,32 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Reads the log until the process ends, and tells the addresses of the API and of the metrics.
+fn follow(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) -> mpsc::Receiver<(String, String)> {
+    let stderr = child.stderr.take().expect("its standard error");
+    let log = Arc::clone(log);
+    let (listening, addresses) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut api = None;
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let word = |name: &str| {
+                line.split_once(name).map(|(_, rest)| rest.split(' ').next().unwrap_or_default().to_owned())
+            };
+            if line.contains("imgsrv is listening") {
+                api = word(" address=");
+            } else if line.contains("metrics are served")
+                && let (Some(api), Some(metrics)) = (api.take(), word("metrics.address="))
+            {
+                let _ = listening.send((api, metrics));
+            }
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            if log.len() == KEPT_LINES {
+                log.remove(0);
+            }
+            log.push(line);
+        }
+    });
+    addresses
 }

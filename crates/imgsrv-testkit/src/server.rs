@@ -8,7 +8,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Ran, Services, Settings, Work};
-use imgsrv_blobs::FsBlobStore;
+use imgsrv_blobs::{FsBlobStore, Unobserved};
 use imgsrv_domain::{lease::WorkerId, retry::Backoff};
 use imgsrv_http::{AppState, HttpSettings, router};
 use serde_json::{Value, json};
@@ -98,7 +98,9 @@ impl TestServer {
             imgsrv_catalog_sqlite::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
         let adapters = Adapters {
             catalog: Arc::new(catalog),
-            blobs: Arc::new(FsBlobStore::open(&dir.path().join("storage")).expect("a blob store")),
+            blobs: Arc::new(
+                FsBlobStore::open(&dir.path().join("storage"), Arc::new(Unobserved)).expect("a blob store"),
+            ),
             clock: clock.clone(),
             ids: Arc::new(TestIds),
         };

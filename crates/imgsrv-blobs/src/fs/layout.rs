@@ -43,6 +43,22 @@ impl Layout {
         self.marker.exists()
     }
 
+    /// Writes whose blobs these are, once; `Err` of the inner result is the other one that they belong to.
+    pub(crate) fn claim(&self, owner: &str) -> io::Result<Result<(), String>> {
+        let found = fs::read_to_string(&self.marker)?.trim().to_owned();
+        if found.is_empty() {
+            // Renamed over: a crash leaves the marker empty or whole.
+            let written = self.marker.with_extension("new");
+            let mut file = File::create(&written)?;
+            io::Write::write_all(&mut file, owner.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&written, &self.marker)?;
+            sync_parent(&self.marker)?;
+            return Ok(Ok(()));
+        }
+        Ok(if found == owner { Ok(()) } else { Err(found) })
+    }
+
     /// Makes the folder of a blob and all above it, with durable names. Each is synced once a process.
     pub(crate) fn ensure_blob_folder(&self, folder: &Path) -> io::Result<()> {
         let folders: Vec<&Path> = folder.ancestors().take_while(|above| *above != self.cas).collect();

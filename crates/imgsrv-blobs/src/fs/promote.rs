@@ -2,7 +2,7 @@
 
 use super::{
     failed,
-    layout::{FilePlace, Layout, ensure_folder, sync_parent},
+    layout::{FilePlace, Layout, ensure_folder, remove, sync_parent},
 };
 use crate::{buffers::BUFFER_BYTES, hash::RunningHash};
 use imgsrv_domain::{
@@ -137,7 +137,7 @@ fn remove_assembled(session: &Path) -> io::Result<()> {
     for entry in fs::read_dir(session)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(ASSEMBLED) {
-            fs::remove_file(entry.path())?;
+            remove(&entry.path())?;
         }
     }
     Ok(())

@@ -1,7 +1,10 @@
 //! Reading blobs: from the page cache at once, from the disk on a blocking thread.
 
 use super::{failed, layout::Layout, unavailable};
-use crate::buffers::{Buffer, BufferPool};
+use crate::{
+    buffers::{Buffer, BufferPool},
+    observe::{Direction, Observer, Operation},
+};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use imgsrv_domain::{
@@ -22,14 +25,15 @@ pub(crate) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<F
 }
 
 /// The bytes of `range`, one buffer at a time, each read only when the one before was taken.
-pub(crate) fn stream(file: File, range: Range<u64>, buffers: BufferPool) -> BlobStream {
+pub(crate) fn stream(file: File, range: Range<u64>, buffers: BufferPool, observer: Arc<dyn Observer>) -> BlobStream {
     stream::try_unfold((Arc::new(file), range), move |(file, range)| {
-        let buffers = buffers.clone();
+        let (buffers, observer) = (buffers.clone(), Arc::clone(&observer));
         async move {
             if range.is_empty() {
                 return Ok(None);
             }
             let chunk = chunk(&file, &range, buffers.take()).await?;
+            observer.bytes(Operation::Get, Direction::Read, chunk.len() as u64);
             let rest = range.start + chunk.len() as u64..range.end;
             Ok(Some((chunk, (file, rest))))
         }

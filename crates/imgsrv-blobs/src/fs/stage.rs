@@ -28,7 +28,7 @@ type Batch = Result<Vec<Bytes>, BodyError>;
 
 /// Receives a part and makes it durable; on any failure nothing of it is left.
 pub(crate) async fn receive(layout: Arc<Layout>, request: StageRequest) -> Result<Staged, StageError> {
-    let StageRequest { session, attempt, declared, checksum, body } = request;
+    let StageRequest { session, name: _, attempt, declared, checksum, body } = request;
     let (batches, received) = mpsc::channel(BATCHES);
     let writing = tokio::task::spawn_blocking(move || {
         let mut part = PartFile::open(&layout, session, &attempt, declared)?;

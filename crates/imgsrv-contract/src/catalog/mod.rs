@@ -6,7 +6,7 @@ mod samples;
 mod transactions;
 mod uploads;
 
-use crate::{Case, Opening, cases};
+use crate::{Case, Open, Opening, cases};
 use imgsrv_domain::ports::Catalog;
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -27,9 +27,9 @@ pub struct Fresh {
     pub guard: Box<dyn Any + Send + Sync>,
 }
 
-/// Runs every case on catalogs that `open` makes.
-pub fn run(open: fn() -> Opening<Fresh>) -> ! {
-    crate::run(open, CASES)
+/// Runs every case on fresh catalogs of each adapter.
+pub fn run(adapters: &[(&str, Open<Fresh>)]) -> ! {
+    crate::run(adapters, CASES)
 }
 
 const CASES: &[Case<Fresh>] = cases![

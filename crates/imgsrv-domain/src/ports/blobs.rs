@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::{fmt, ops::Range};
+use uuid::Uuid;
 
 /// Bytes of a stored blob. Chunks are bounded and read only as fast as they are taken.
 pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
@@ -77,6 +78,8 @@ pub enum BlobError {
 pub struct StageRequest {
     /// The session it belongs to; everything staged for it can be found by this id.
     pub session: UploadId,
+    /// The name that the session's blob will get.
+    pub name: BlobName,
     /// The attempt, with its limit and the hash to continue.
     pub attempt: Attempt,
     /// The announced size.
@@ -159,6 +162,17 @@ pub enum PromoteError {
     Blob(#[from] BlobError),
 }
 
+/// Why a store does not become a catalog's.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// It is another catalog's.
+    #[error("it holds the blobs of another catalog ({0})")]
+    Taken(String),
+    /// The store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
 /// Stores bytes. Implementations are shared by all requests and workers of a process.
 ///
 /// Dropping a future of this trait may leave staged leftovers, never a partial or overwritten blob.
@@ -183,14 +197,20 @@ pub trait BlobStore: Send + Sync {
     /// Removes a blob that no catalog refers to. Succeeds when it is gone already.
     async fn remove(&self, name: &BlobName) -> Result<(), BlobError>;
 
-    /// Removes everything staged for `session`. Succeeds when nothing is.
-    async fn clear_staging(&self, session: UploadId) -> Result<(), BlobError>;
+    /// Removes everything staged for `session`, so that nobody can place its blob `name` any more. Without the name,
+    /// for a session that is not known, whatever can be told to be its own. Succeeds when nothing is staged.
+    async fn clear_staging(&self, session: UploadId, name: Option<&BlobName>) -> Result<(), BlobError>;
 
     /// The sessions for which something is staged.
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError>;
 
     /// Writes, reads back and deletes a probe.
     async fn probe(&self) -> Result<(), BlobError>;
+
+    /// Makes the store that of the catalog with this identity; one that is another catalog's refuses.
+    ///
+    /// Two catalogs on one store would take each other's staged bytes for leftovers.
+    async fn claim(&self, catalog: Uuid) -> Result<(), ClaimError>;
 
     /// Checks that blobs can be read, without writing.
     async fn check(&self) -> Result<(), BlobError>;

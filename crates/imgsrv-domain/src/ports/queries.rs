@@ -18,6 +18,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// How much of the catalog a caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,9 @@ pub struct Statistics {
 pub trait CatalogQueries: Send + Sync {
     /// Checks that the catalog answers and has the schema that this program needs.
     async fn check(&self) -> Result<(), CatalogError>;
+
+    /// What tells this catalog from every other one; it was made with it and never changes.
+    async fn identity(&self) -> Result<Uuid, CatalogError>;
 
     /// The image of that name, if visible.
     async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError>;

@@ -8,11 +8,15 @@ use crate::{
 };
 use axum::{extract::State, http::StatusCode};
 use imgsrv_api::FieldError;
-use std::time::Duration;
+use imgsrv_app::Adapters;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// How long a check may take before it counts as failed.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How long an answer stands.
+const CACHED: Duration = Duration::from_secs(1);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
@@ -26,31 +30,53 @@ async fn healthz(_caller: MaybeCaller) -> StatusCode {
 }
 
 /// Whether the catalog and the blob store can be read
+///
+/// A problem names each check that failed. A store that cannot be written does not make a server unready: downloads go
+/// on. The answer may be a second old.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses((status = NO_CONTENT, description = "They can."), ReadProblems))]
 async fn readyz(State(state): State<AppState>, _caller: MaybeCaller) -> Result<StatusCode, Problem> {
-    let adapters = state.services.adapters();
-    let (catalog, blobs) = tokio::join!(
-        tokio::time::timeout(DEADLINE, adapters.catalog.check()),
-        tokio::time::timeout(DEADLINE, adapters.blobs.check()),
-    );
-    let mut failed = Vec::new();
-    let mut note = |field: &str, why: String| {
-        tracing::warn!(check = field, why, "not ready");
-        failed.push(FieldError { field: field.to_owned(), reason: "cannot be reached".to_owned() });
-    };
-    match catalog {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => note("catalog", error.to_string()),
-        Err(slow) => note("catalog", slow.to_string()),
-    }
-    match blobs {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => note("blob store", error.to_string()),
-        Err(slow) => note("blob store", slow.to_string()),
-    }
+    let failed = state.readiness.failed(state.services.adapters()).await;
     if failed.is_empty() {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::new(Code::Unavailable).fields(failed).retry_after(Duration::from_secs(5)))
+}
+
+/// The last answer, and since when it stands. Whoever asks while it is being found out waits for it.
+#[derive(Default)]
+pub(crate) struct Readiness(Mutex<Option<(Instant, Vec<FieldError>)>>);
+
+impl Readiness {
+    /// The checks that fail.
+    async fn failed(&self, adapters: &Adapters) -> Vec<FieldError> {
+        let mut last = self.0.lock().await;
+        if let Some((since, failed)) = &*last
+            && since.elapsed() < CACHED
+        {
+            return failed.clone();
+        }
+        let (catalog, blobs) = tokio::join!(
+            check("catalog", async { adapters.catalog.check().await }),
+            check("blob store", async { adapters.blobs.check().await }),
+        );
+        let failed: Vec<FieldError> = catalog.into_iter().chain(blobs).collect();
+        *last = Some((Instant::now(), failed.clone()));
+        failed
+    }
+}
+
+/// `None` if the check succeeds in time. Why it does not is for the log only.
+async fn check<E: std::error::Error>(what: &str, checking: impl Future<Output = Result<(), E>>) -> Option<FieldError> {
+    let (reason, why) = match tokio::time::timeout(DEADLINE, checking).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => ("cannot be reached", format!("{error}{}", cause(&error))),
+        Err(_) => ("does not answer", format!("no answer in {DEADLINE:?}")),
+    };
+    tracing::warn!(check = what, why, "not ready");
+    Some(FieldError { field: what.to_owned(), reason: reason.to_owned() })
+}
+
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map(|source| format!(": {source}")).unwrap_or_default()
 }

@@ -27,6 +27,8 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use health::Readiness;
+
 #[derive(OpenApi)]
 #[openapi(components(schemas(imgsrv_api::Problem)))]
 struct SharedSchemas;

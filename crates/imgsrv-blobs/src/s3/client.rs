@@ -1,0 +1,282 @@
+//! Single requests to the store: each with a deadline, retries with backoff, and an observer.
+
+use super::{S3Settings, extra::OpenUpload, plan::Source};
+use crate::observe::{Direction, Observer, Operation, Outcome, Watch};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use imgsrv_domain::{
+    ports::{BlobError, BlobStream},
+    retry::Backoff,
+};
+use object_store::{
+    BackoffConfig, ClientOptions, CopyOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutPayload, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder},
+    client::{HttpClient, HttpConnector, ReqwestConnector},
+    multipart::MultipartStore,
+    path::Path,
+};
+use std::{ops::Range, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::timeout};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a request without a body may take, retries included.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How long the store may be silent while it sends a body.
+const SILENCE: Duration = Duration::from_secs(30);
+/// A copy inside the store may take long: 5 GiB are moved.
+const COPY_DEADLINE: Duration = Duration::from_mins(10);
+/// The slowest link that a piece is sent over, in bytes a second.
+const SLOWEST: u64 = 256 << 10;
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(3) };
+/// Pieces on their way to the store at once, over all uploads; bounds the memory that they hold.
+const PIECES_IN_FLIGHT: usize = 32;
+const STORE: &str = "S3";
+
+/// An object that is being read.
+pub(super) struct Got {
+    /// The size of the whole object.
+    pub(super) size: u64,
+    /// The bytes.
+    pub(super) stream: BlobStream,
+}
+
+/// The bucket.
+pub(super) struct Client {
+    store: AmazonS3,
+    http: HttpClient,
+    bucket: String,
+    observer: Arc<dyn Observer>,
+    in_flight: Semaphore,
+}
+
+impl Client {
+    pub(super) fn new(settings: &S3Settings, observer: Arc<dyn Observer>) -> Result<Self, BlobError> {
+        let options =
+            ClientOptions::new().with_allow_http(!settings.tls).with_timeout_disabled().with_connect_timeout(CONNECT);
+        let retry = RetryConfig {
+            backoff: BackoffConfig { init_backoff: BACKOFF.first, max_backoff: BACKOFF.max, base: 2.0 },
+            max_retries: 4,
+            retry_timeout: DEADLINE,
+        };
+        let mut builder = match (&settings.access_key_id, &settings.secret_access_key) {
+            (None, None) => AmazonS3Builder::from_env(),
+            (id, secret) => AmazonS3Builder::new()
+                .with_access_key_id(id.as_deref().unwrap_or_default())
+                .with_secret_access_key(secret.as_deref().unwrap_or_default()),
+        };
+        if let Some(token) = &settings.session_token {
+            builder = builder.with_token(token);
+        }
+        if let Some(endpoint) = &settings.endpoint {
+            let scheme = if settings.tls { "https" } else { "http" };
+            let host = if settings.path_style { endpoint.clone() } else { format!("{}.{endpoint}", settings.bucket) };
+            builder = builder.with_endpoint(format!("{scheme}://{host}"));
+        }
+        let store = builder
+            .with_bucket_name(&settings.bucket)
+            .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
+            .with_virtual_hosted_style_request(!settings.path_style)
+            .with_allow_http(!settings.tls)
+            .with_client_options(options.clone())
+            .with_retry(retry)
+            // One DELETE a key: not every store knows how to delete many.
+            .with_disable_bulk_delete(true)
+            .build()
+            .map_err(failed)?;
+        let http = ReqwestConnector::default().connect(&options).map_err(failed)?;
+        let in_flight = Semaphore::new(PIECES_IN_FLIGHT);
+        Ok(Self { store, http, bucket: settings.bucket.clone(), observer, in_flight })
+    }
+
+    pub(super) const fn signer(&self) -> &AmazonS3 {
+        &self.store
+    }
+
+    pub(super) const fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    pub(super) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// How long to wait after so many failures.
+    pub(super) fn backoff(failures: u32) -> Duration {
+        BACKOFF.delay(failures, getrandom::u32().unwrap_or(0))
+    }
+
+    async fn call<T>(
+        &self,
+        operation: Operation,
+        deadline: Duration,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let watch = Watch::begin(&self.observer, operation);
+        let late = |late| Error::Generic { store: STORE, source: Box::new(late) };
+        let done = timeout(deadline, request).await.map_err(late).flatten();
+        watch.end(match &done {
+            Ok(_) => Outcome::Success,
+            Err(error) => outcome(error),
+        });
+        done
+    }
+
+    pub(super) async fn head(&self, key: &Path) -> Result<ObjectMeta, Error> {
+        self.call(Operation::Head, DEADLINE, self.store.head(key)).await
+    }
+
+    /// Reads an object, or a range of it; `if_match` is the tag that it must still have.
+    pub(super) async fn get(
+        &self,
+        key: &Path,
+        range: Option<Range<u64>>,
+        if_match: Option<String>,
+    ) -> Result<Got, Error> {
+        let options = GetOptions { range: range.map(GetRange::Bounded), if_match, ..GetOptions::default() };
+        let got = self.call(Operation::Get, DEADLINE, self.store.get_opts(key, options)).await?;
+        let (size, observer) = (got.meta.size, Arc::clone(&self.observer));
+        let stream = stream::try_unfold(got.into_stream(), move |mut chunks| {
+            let observer = Arc::clone(&observer);
+            async move {
+                let silent = |silent| BlobError::Unavailable(Box::new(silent));
+                let Some(chunk) = timeout(SILENCE, chunks.next()).await.map_err(silent)? else { return Ok(None) };
+                let chunk = chunk.map_err(failed)?;
+                observer.bytes(Operation::Get, Direction::Read, chunk.len() as u64);
+                Ok(Some((chunk, chunks)))
+            }
+        });
+        Ok(Got { size, stream: stream.boxed() })
+    }
+
+    /// Reads a small object whole.
+    pub(super) async fn read(&self, key: &Path) -> Result<Bytes, Error> {
+        let reading = async { self.store.get(key).await?.bytes().await };
+        let bytes = self.call(Operation::Get, DEADLINE, reading).await?;
+        self.observer.bytes(Operation::Get, Direction::Read, bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    pub(super) async fn put(&self, key: &Path, frames: Vec<Bytes>) -> Result<(), Error> {
+        let payload = PutPayload::from_iter(frames);
+        let bytes = payload.content_length() as u64;
+        let _place = self.place().await?;
+        self.call(Operation::Put, sending(bytes), self.store.put(key, payload)).await?;
+        self.observer.bytes(Operation::Put, Direction::Write, bytes);
+        Ok(())
+    }
+
+    pub(super) async fn create_multipart(&self, key: &Path) -> Result<String, Error> {
+        self.call(Operation::CreateMultipart, DEADLINE, self.store.create_multipart(key)).await
+    }
+
+    /// Sends piece `number`, counted from 1; returns its tag.
+    pub(super) async fn put_part(
+        &self,
+        key: &Path,
+        upload: &String,
+        number: u32,
+        frames: Vec<Bytes>,
+    ) -> Result<String, Error> {
+        let payload = PutPayload::from_iter(frames);
+        let bytes = payload.content_length() as u64;
+        let _place = self.place().await?;
+        let index = usize::try_from(number).unwrap_or(usize::MAX) - 1;
+        let part = self.store.put_part(key, upload, index, payload);
+        let part = self.call(Operation::PutPart, sending(bytes), part).await?;
+        self.observer.bytes(Operation::PutPart, Direction::Write, bytes);
+        Ok(part.content_id)
+    }
+
+    async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        self.in_flight.acquire().await.map_err(|closed| Error::Generic { store: STORE, source: Box::new(closed) })
+    }
+
+    pub(super) async fn copy_part(
+        &self,
+        key: &Path,
+        upload: &str,
+        number: u32,
+        from: &Source,
+    ) -> Result<String, Error> {
+        self.call(Operation::CopyPart, COPY_DEADLINE, self.take_part(key, upload, number, from)).await
+    }
+
+    pub(super) async fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        self.call(Operation::Copy, COPY_DEADLINE, self.store.copy_opts(from, to, CopyOptions::default())).await
+    }
+
+    pub(super) async fn complete(&self, key: &Path, upload: &str, pieces: &[(u32, String)]) -> Result<(), Error> {
+        self.call(Operation::CompleteMultipart, COPY_DEADLINE, self.complete_upload(key, upload, pieces)).await
+    }
+
+    /// Gives an upload up; one that is gone already is.
+    pub(super) async fn abort(&self, key: &Path, upload: &str) -> Result<(), Error> {
+        let upload = upload.to_owned();
+        let aborting = self.store.abort_multipart(key, &upload);
+        gone_is_fine(self.call(Operation::AbortMultipart, DEADLINE, aborting).await)
+    }
+
+    pub(super) async fn delete(&self, key: &Path) -> Result<(), Error> {
+        gone_is_fine(self.call(Operation::Delete, DEADLINE, self.store.delete(key)).await)
+    }
+
+    /// Deletes everything below a folder.
+    pub(super) async fn delete_all(&self, folder: &Path) -> Result<(), Error> {
+        let listed = self.store.list(Some(folder)).map_ok(|meta| meta.location).try_collect::<Vec<Path>>();
+        for key in self.call(Operation::List, DEADLINE, listed).await? {
+            self.delete(&key).await?;
+        }
+        Ok(())
+    }
+
+    /// The folders directly below a folder.
+    pub(super) async fn list_folders(&self, folder: &Path) -> Result<Vec<Path>, Error> {
+        let listed = self.store.list_with_delimiter(Some(folder));
+        Ok(self.call(Operation::List, DEADLINE, listed).await?.common_prefixes)
+    }
+
+    /// Every open upload whose key starts with `prefix`.
+    pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
+        self.call(Operation::List, DEADLINE, self.list_open_uploads(prefix)).await
+    }
+}
+
+/// How long sending so many bytes may take.
+fn sending(bytes: u64) -> Duration {
+    DEADLINE + Duration::from_secs(bytes / SLOWEST)
+}
+
+fn gone_is_fine(done: Result<(), Error>) -> Result<(), Error> {
+    match done {
+        Err(error) if is_missing(&error) => Ok(()),
+        done => done,
+    }
+}
+
+/// Whether the object, or the upload, is not there.
+pub(super) const fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::NotFound { .. })
+}
+
+fn outcome(error: &Error) -> Outcome {
+    match error {
+        Error::NotFound { .. } => Outcome::NotFound,
+        Error::AlreadyExists { .. } => Outcome::AlreadyExists,
+        Error::Precondition { .. } | Error::NotModified { .. } => Outcome::Conflict,
+        Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. } => Outcome::Invalid,
+        _ => Outcome::Error,
+    }
+}
+
+/// What stores answer when there is no room: `MinIO`, Garage (quotas), Ceph, and HTTP's own word.
+const FULL: [&str; 4] = ["XMinioStorageFull", "quota", "QuotaExceeded", "507 Insufficient Storage"];
+
+pub(super) fn failed(error: Error) -> BlobError {
+    let text = error.to_string();
+    if FULL.iter().any(|word| text.contains(word)) {
+        BlobError::Full(Box::new(error))
+    } else {
+        BlobError::Unavailable(Box::new(error))
+    }
+}

@@ -1,0 +1,175 @@
+//! Which pieces make an object of others: taken inside the store where they are big enough, read and sent again where
+//! they are not.
+
+use super::piece::{MIN_PIECE, PIECE};
+use object_store::path::Path;
+use std::ops::Range;
+
+/// The most bytes that are taken from another object in one piece (S3, `UploadPartCopy`).
+const MAX_COPY: u64 = 5 << 30;
+
+/// Some bytes of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    /// The object.
+    pub(super) key: Path,
+    /// Which of its bytes.
+    pub(super) range: Range<u64>,
+    /// Whether these are all of them. S3 takes ranges only from objects above 5 MiB.
+    pub(super) whole: bool,
+    /// The tag that the object must still have.
+    pub(super) if_match: Option<String>,
+}
+
+impl Source {
+    fn size(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Splits the first `bytes` off.
+    fn take(&mut self, bytes: u64) -> Self {
+        let middle = self.range.start + bytes;
+        let whole = self.whole && middle == self.range.end;
+        let taken = Self { range: self.range.start..middle, whole, ..self.clone() };
+        self.range.start = middle;
+        self.whole = false;
+        taken
+    }
+}
+
+/// A piece to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Take it inside the store.
+    Copy(Source),
+    /// Read these and send them as one.
+    Send(Vec<Source>),
+}
+
+/// The pieces that make one object of `sources`, in order. All but the last are big enough for S3.
+pub(super) fn plan(sources: impl IntoIterator<Item = Source>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut small = Small::default();
+    let mut sources = sources.into_iter().filter(|source| source.size() > 0).peekable();
+    while let Some(mut source) = sources.next() {
+        let is_last = sources.peek().is_none();
+        if source.size() < MIN_PIECE && !(is_last && small.size == 0) {
+            small.add(source, &mut steps);
+            continue;
+        }
+        if small.size > 0 {
+            // What is too small on its own is filled up from here, if enough remains to be taken.
+            let lacking = MIN_PIECE.saturating_sub(small.size);
+            let rest = source.size() - lacking.min(source.size());
+            if lacking > 0 && (rest >= MIN_PIECE || (is_last && rest > 0)) {
+                small.push(source.take(lacking));
+            } else if lacking > 0 {
+                small.add(source, &mut steps);
+                continue;
+            }
+            small.flush(&mut steps);
+        }
+        while source.size() > MAX_COPY {
+            let spare = source.size() - MAX_COPY;
+            let bytes = if spare < MIN_PIECE && !is_last { MAX_COPY - MIN_PIECE } else { MAX_COPY };
+            steps.push(Step::Copy(source.take(bytes)));
+        }
+        steps.push(Step::Copy(source));
+    }
+    small.flush(&mut steps);
+    steps
+}
+
+/// Sources that are too small to be taken on their own.
+#[derive(Default)]
+struct Small {
+    sources: Vec<Source>,
+    size: u64,
+}
+
+impl Small {
+    fn push(&mut self, source: Source) {
+        self.size += source.size();
+        self.sources.push(source);
+    }
+
+    /// Adds a source, and makes a piece once it is as big as pieces are.
+    fn add(&mut self, source: Source, steps: &mut Vec<Step>) {
+        self.push(source);
+        if self.size >= PIECE {
+            self.flush(steps);
+        }
+    }
+
+    fn flush(&mut self, steps: &mut Vec<Step>) {
+        if self.size > 0 {
+            steps.push(Step::Send(std::mem::take(&mut self.sources)));
+            self.size = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn object(at: usize, size: u64) -> Source {
+        Source { key: Path::from(format!("o{at}")), range: 0..size, whole: true, if_match: None }
+    }
+
+    fn sources(step: &Step) -> Vec<Source> {
+        match step {
+            Step::Copy(source) => vec![source.clone()],
+            Step::Send(sources) => sources.clone(),
+        }
+    }
+
+    fn size_in_mib() -> impl Strategy<Value = u64> {
+        prop_oneof![0..6_u64, 4..20_u64, 5000..12_000_u64]
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_every_byte_in_order_and_fit_s3(
+            sizes in prop::collection::vec((size_in_mib(), 0..3_u64), 0..40)
+        ) {
+            let sizes: Vec<u64> = sizes.iter().map(|(mib, bytes)| (mib << 20) + bytes).collect();
+            let objects: Vec<Source> = sizes.iter().enumerate().map(|(at, size)| object(at, *size)).collect();
+            let steps = plan(objects.clone());
+            // Joined again, the ranges are the objects.
+            let mut joined: Vec<Source> = Vec::new();
+            for source in steps.iter().flat_map(sources) {
+                prop_assert!(!source.range.is_empty());
+                let full = objects.iter().find(|object| object.key == source.key).expect("an object");
+                prop_assert_eq!(source.whole, source.range == full.range);
+                match joined.last_mut() {
+                    Some(last) if last.key == source.key && last.range.end == source.range.start => {
+                        last.range.end = source.range.end;
+                        last.whole = true;
+                    }
+                    _ => joined.push(source),
+                }
+            }
+            let expected: Vec<Source> = objects.into_iter().filter(|object| object.size() > 0).collect();
+            prop_assert_eq!(joined, expected);
+            for (at, step) in steps.iter().enumerate() {
+                let size: u64 = sources(step).iter().map(Source::size).sum();
+                prop_assert!(size >= MIN_PIECE || at + 1 == steps.len(), "piece {} has {}", at, size);
+                match step {
+                    Step::Copy(_) => prop_assert!(size <= MAX_COPY),
+                    Step::Send(_) => prop_assert!(size < PIECE + 2 * MIN_PIECE),
+                }
+            }
+            // At most two pieces a source, and what must be split.
+            let splits: u64 = sizes.iter().map(|size| size / (MAX_COPY - MIN_PIECE)).sum();
+            prop_assert!(steps.len() as u64 <= 2 * sizes.len() as u64 + splits);
+        }
+    }
+
+    #[test]
+    fn what_is_big_enough_is_never_read() {
+        let steps = plan([object(0, 64 << 20), object(1, 5 << 20), object(2, 17)]);
+        assert!(steps.iter().all(|step| matches!(step, Step::Copy(source) if source.whole)), "{steps:?}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Receiving a part: in pieces, a few of them on their way to the store while the next one comes in.
+
+use super::{
+    client::{self, Client},
+    piece::{Incoming, MAX_PIECES, MIN_PIECE, PIECE, Piece, piece_size},
+    place::{Pieces, S3Place, staged},
+};
+use crate::hash::RunningHash;
+use imgsrv_domain::{
+    digest::ByteSize,
+    ports::{BlobError, BlobName, StageError, StageRequest, Staged},
+    upload::{Attempt, Placement},
+};
+use object_store::path::Path;
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::task::JoinSet;
+
+/// Pieces of one part on their way at once.
+const IN_FLIGHT: usize = 3;
+
+/// Receives a part and makes it durable. On a failure nothing refers to what was sent; an object of its own goes.
+pub(super) async fn receive(client: Arc<Client>, request: StageRequest) -> Result<Staged, StageError> {
+    let StageRequest { session, name, attempt, declared, checksum, body } = request;
+    let most = declared.unwrap_or_else(|| attempt.limit.get()).min(attempt.limit.get());
+    let mut incoming = Incoming::new(body, &attempt, declared, checksum);
+    let continued = Continued::of(&attempt, most);
+    let target = continued.as_ref().map_or_else(|| piece_size(most, MAX_PIECES), |continued| continued.piece);
+    let first = incoming.piece(target).await?;
+    let place = match continued {
+        Some(continued) if first.size >= MIN_PIECE => append(&client, &name, continued, &mut incoming, first).await?,
+        Some(_) | None => {
+            apart(&client, &staged(session, attempt.id), target, &mut incoming, first).await?;
+            S3Place::Object
+        }
+    };
+    Ok(Staged {
+        place: place.place(),
+        size: ByteSize::try_from(incoming.received()).map_err(|_| StageError::TooLarge)?,
+        hash: incoming.hash().map(RunningHash::save),
+    })
+}
+
+/// The upload of the blob's name that a part may continue.
+struct Continued {
+    /// The upload; a new one when absent.
+    upload: Option<String>,
+    /// The number of its first piece.
+    first: u32,
+    /// How big its pieces are.
+    piece: u64,
+}
+
+impl Continued {
+    /// `None` when the part must lie apart: because it does not continue, or because what may come still would need
+    /// more pieces than there are.
+    fn of(attempt: &Attempt, most: u64) -> Option<Self> {
+        let (upload, first) = match &attempt.placement {
+            Placement::Append(None) => (None, 1),
+            Placement::Append(Some((place, _))) => match S3Place::parse(place)? {
+                S3Place::Multipart(pieces) => (Some(pieces.upload.clone()), pieces.next()),
+                S3Place::Object => return None,
+            },
+            Placement::Apart => return None,
+        };
+        let left = (MAX_PIECES + 1).checked_sub(first)?;
+        let piece = piece_size(most, left);
+        let fits = u64::from(left) > most.div_ceil(piece) && piece <= 2 * piece_size(most, MAX_PIECES);
+        fits.then_some(Self { upload, first, piece })
+    }
+}
+
+/// Sends the part into the upload of the blob's name.
+async fn append(
+    client: &Arc<Client>,
+    name: &BlobName,
+    continued: Continued,
+    incoming: &mut Incoming,
+    first: Piece,
+) -> Result<S3Place, StageError> {
+    let key = super::blob(name);
+    let (upload, is_new) = match continued.upload {
+        Some(upload) => (upload, false),
+        None => (client.create_multipart(&key).await.map_err(client::failed)?, true),
+    };
+    match send(client, &key, &upload, continued.first, continued.piece, incoming, first).await {
+        Ok(tags) => Ok(S3Place::Multipart(Pieces { upload, first: continued.first, tags })),
+        Err(error) => {
+            if is_new {
+                give_up(client, &key, &upload).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Sends the part into an object of its own.
+async fn apart(
+    client: &Arc<Client>,
+    key: &Path,
+    target: u64,
+    incoming: &mut Incoming,
+    first: Piece,
+) -> Result<(), StageError> {
+    if first.last {
+        return Ok(client.put(key, first.frames).await.map_err(client::failed)?);
+    }
+    let upload = client.create_multipart(key).await.map_err(client::failed)?;
+    let sent = async {
+        let tags = send(client, key, &upload, 1, target, incoming, first).await?;
+        let pieces: Vec<(u32, String)> = (1..).zip(tags).collect();
+        Ok(client.complete(key, &upload, &pieces).await.map_err(client::failed)?)
+    };
+    let sent = sent.await;
+    if sent.is_err() {
+        give_up(client, key, &upload).await;
+    }
+    sent
+}
+
+/// Sends piece after piece, the first with number `first_number`; returns their tags.
+async fn send(
+    client: &Arc<Client>,
+    key: &Path,
+    upload: &str,
+    first_number: u32,
+    target: u64,
+    incoming: &mut Incoming,
+    first: Piece,
+) -> Result<Vec<String>, StageError> {
+    // Dropping the set ends what is on its way.
+    let mut sending = JoinSet::new();
+    let mut tags = BTreeMap::new();
+    let mut piece = first;
+    let mut number = first_number;
+    loop {
+        while sending.len() >= IN_FLIGHT {
+            collect(&mut sending, &mut tags).await?;
+        }
+        let (client, key, upload, frames) = (Arc::clone(client), key.clone(), upload.to_owned(), piece.frames);
+        sending.spawn(async move { client.put_part(&key, &upload, number, frames).await.map(|tag| (number, tag)) });
+        number += 1;
+        if piece.last {
+            break;
+        }
+        piece = incoming.piece(target).await?;
+    }
+    while !sending.is_empty() {
+        collect(&mut sending, &mut tags).await?;
+    }
+    Ok(tags.into_values().collect())
+}
+
+type Sending = JoinSet<Result<(u32, String), object_store::Error>>;
+
+async fn collect(sending: &mut Sending, tags: &mut BTreeMap<u32, String>) -> Result<(), BlobError> {
+    if let Some(sent) = sending.join_next().await {
+        let (number, tag) = sent.map_err(|panic| BlobError::Unavailable(Box::new(panic)))?.map_err(client::failed)?;
+        tags.insert(number, tag);
+    }
+    Ok(())
+}
+
+/// What fails here is left to the end of the session.
+async fn give_up(client: &Client, key: &Path, upload: &str) {
+    if let Err(error) = client.abort(key, upload).await {
+        tracing::warn!(%error, %key, "an upload that failed stays until its session ends");
+    }
+}
+
+const _: () = assert!(PIECE >= MIN_PIECE);

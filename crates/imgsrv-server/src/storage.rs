@@ -1,0 +1,141 @@
+//! Opening the catalog and the blob store that the settings name.
+
+use crate::{
+    config::StorageOptions,
+    lock::{FolderLock, LockError},
+    system::{SystemClock, UuidIds},
+};
+use imgsrv_app::Adapters;
+use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
+use imgsrv_catalog_postgres::{PgCatalog, PoolStatus};
+use imgsrv_catalog_sqlite::SqliteCatalog;
+use imgsrv_domain::ports::{BlobError, BlobStore, Catalog, CatalogError, ClaimError, Clock};
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+
+/// Why the catalog or the blob store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StorageError {
+    #[error("cannot make the data folder {path}: {source}")]
+    DataDir { path: String, source: io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Sqlite(#[from] imgsrv_catalog_sqlite::OpenError),
+    #[error(transparent)]
+    Postgres(#[from] imgsrv_catalog_postgres::OpenError),
+    #[error("cannot read the catalog: {source}{}", cause(.source))]
+    Catalog {
+        #[from]
+        source: CatalogError,
+    },
+    #[error("cannot use the blob store {store}: {source}{}", cause(.source))]
+    Blobs { store: String, source: BlobError },
+    #[error("the blob store {store} cannot be used: {source}")]
+    Claim { store: String, source: ClaimError },
+}
+
+/// The causes of an error, for a single line.
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map(|source| format!(" ({source})")).unwrap_or_default()
+}
+
+/// The catalog, by what it is kept in.
+#[derive(Clone)]
+pub(crate) enum OpenCatalog {
+    /// A file that this process alone uses.
+    Sqlite(Arc<SqliteCatalog>),
+    /// A database that other nodes use as well.
+    Postgres(Arc<PgCatalog>),
+}
+
+impl OpenCatalog {
+    async fn open(options: &StorageOptions, clock: &Arc<dyn Clock>) -> Result<Self, StorageError> {
+        if let Some(settings) = options.postgres() {
+            let catalog = imgsrv_catalog_postgres::open(&settings).await?;
+            return Ok(Self::Postgres(Arc::new(catalog)));
+        }
+        make_folder(&options.data_dir)?;
+        let path = options.data_dir.join("catalog.db");
+        Ok(Self::Sqlite(Arc::new(imgsrv_catalog_sqlite::open(&path, Arc::clone(clock)).await?)))
+    }
+
+    pub(crate) fn port(&self) -> Arc<dyn Catalog> {
+        match self {
+            Self::Sqlite(catalog) => Arc::clone(catalog) as Arc<dyn Catalog>,
+            Self::Postgres(catalog) => Arc::clone(catalog) as Arc<dyn Catalog>,
+        }
+    }
+
+    /// The pool of connections, where there is one to tell of.
+    pub(crate) fn pool_status(&self) -> Option<PoolStatus> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(catalog) => Some(catalog.database().pool_status()),
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(catalog) => catalog.close().await,
+            Self::Postgres(catalog) => catalog.close().await,
+        }
+    }
+}
+
+/// The adapters that the settings name.
+pub(crate) struct Storage {
+    pub(crate) catalog: OpenCatalog,
+    pub(crate) adapters: Adapters,
+}
+
+impl Storage {
+    /// Opens the catalog and names the blob store, without touching what is in it.
+    pub(crate) async fn open(options: &StorageOptions, observer: Arc<dyn Observer>) -> Result<Self, StorageError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let catalog = OpenCatalog::open(options, &clock).await?;
+        let failed = |source| StorageError::Blobs { store: options.blob_store(), source };
+        let blobs: Arc<dyn BlobStore> = match options.s3() {
+            Some(settings) => Arc::new(S3BlobStore::new(&settings, observer).map_err(failed)?),
+            None => Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?),
+        };
+        let adapters = Adapters { catalog: catalog.port(), blobs, clock, ids: Arc::new(UuidIds) };
+        Ok(Self { catalog, adapters })
+    }
+
+    /// Checks that the blob store can be used, and that it is this catalog's.
+    pub(crate) async fn check_blobs(&self, options: &StorageOptions) -> Result<(), StorageError> {
+        let (store, blobs) = (options.blob_store(), &self.adapters.blobs);
+        if let Err(source) = blobs.probe().await {
+            return Err(StorageError::Blobs { store, source });
+        }
+        let identity = self.adapters.catalog.identity().await?;
+        blobs.claim(identity).await.map_err(|source| StorageError::Claim { store, source })
+    }
+}
+
+/// The locks on folders by which no other server uses the same folders in a way that does not go well.
+pub(crate) struct Locks(#[expect(dead_code, reason = "held")] Vec<FolderLock>);
+
+impl Locks {
+    /// The data folder is one server's when its catalog lies there; the storage folder is shared by the nodes of one
+    /// PostgreSQL catalog, and by nobody else.
+    pub(crate) fn acquire(options: &StorageOptions) -> Result<Self, StorageError> {
+        let mut locks = Vec::new();
+        let is_shared = options.postgres().is_some();
+        if !is_shared {
+            make_folder(&options.data_dir)?;
+            locks.push(FolderLock::exclusive(&options.data_dir)?);
+        }
+        if options.s3().is_none() {
+            let folder = options.storage_dir();
+            make_folder(&folder)?;
+            locks.push(if is_shared { FolderLock::shared(&folder)? } else { FolderLock::exclusive(&folder)? });
+        }
+        Ok(Self(locks))
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StorageError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StorageError::DataDir { path: path.display().to_string(), source })
+}
