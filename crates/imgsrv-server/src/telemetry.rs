@@ -15,8 +15,12 @@ pub(crate) fn start(options: &LoggingOptions) {
         Verbosity::Warn => LevelFilter::WARN,
         Verbosity::Error => LevelFilter::ERROR,
     };
-    // sqlx logs slow statements with their text; they are for debugging only.
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    // What PostgreSQL notices on every start, such as a table that is there already, is no news.
+    let filter = match "sqlx::postgres::notice=warn".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    };
     let lines = fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
     match options.log_format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),

@@ -92,6 +92,11 @@ impl Garage {
         }
     }
 
+    /// The port where it speaks S3.
+    pub fn port(&self) -> u16 {
+        self.s3
+    }
+
     /// Where it speaks S3, as host and port.
     pub fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.s3)

@@ -14,12 +14,13 @@ mod containers;
 mod garage;
 mod guard;
 mod postgres;
+mod proxy;
 mod s3;
 
 pub use garage::{GARAGE_VERSION, Garage};
 pub use postgres::LocalPostgres;
 #[cfg(feature = "fresh")]
-pub use {postgres::Postgres, s3::S3};
+pub use {postgres::Postgres, proxy::Proxy, s3::S3};
 
 use std::{
     net::{Ipv4Addr, TcpListener},

@@ -70,6 +70,14 @@ impl LocalPostgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Runs SQL, as an operator with a shell would; returns its rows, columns separated by `|`.
+    pub fn sql(&self, statement: &str) -> Vec<String> {
+        let psql = Command::new(self.programs.join("psql")).args(["-AtX", "-c", statement]).arg(self.url()).output();
+        let output = psql.expect("psql runs");
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }

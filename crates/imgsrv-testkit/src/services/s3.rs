@@ -2,10 +2,12 @@
 #![cfg(feature = "fresh")]
 
 use super::{Garage, variable};
+use futures::TryStreamExt;
 use object_store::{
-    aws::AmazonS3Builder,
+    ObjectStore,
+    aws::{AmazonS3, AmazonS3Builder},
     path::Path,
-    signer::{Method, Signer},
+    signer::{Method, SignedUrlOptions, Signer},
 };
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -51,12 +53,12 @@ impl S3 {
             return Self::with(endpoint, keys, keep);
         }
         let server = tokio::task::spawn_blocking(Garage::start).await.expect("it starts");
-        Self::of(server)
+        Self::with(server.endpoint(), server.keys(), Box::new(server))
     }
 
     /// The store that `server` is.
-    pub fn of(server: Garage) -> Self {
-        Self::with(server.endpoint(), server.keys(), Box::new(server))
+    pub fn of(server: &Garage) -> Self {
+        Self::with(server.endpoint(), server.keys(), Box::new(()))
     }
 
     fn with(endpoint: String, keys: (&str, &str), keep: Box<dyn std::any::Any + Send + Sync>) -> Self {
@@ -69,22 +71,43 @@ impl S3 {
         }
     }
 
+    fn client(&self, bucket: &str) -> AmazonS3 {
+        AmazonS3Builder::new()
+            .with_endpoint(format!("http://{}", self.endpoint))
+            .with_allow_http(true)
+            .with_region(&self.region)
+            .with_bucket_name(bucket)
+            .with_access_key_id(&self.access_key_id)
+            .with_secret_access_key(&self.secret_access_key)
+            .build()
+            .expect("an S3 client")
+    }
+
     /// Makes an empty bucket and returns its name.
     pub async fn bucket(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("imgsrv-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let signer = AmazonS3Builder::new()
-            .with_endpoint(format!("http://{}", self.endpoint))
-            .with_allow_http(true)
-            .with_region(&self.region)
-            .with_bucket_name(&name)
-            .with_access_key_id(&self.access_key_id)
-            .with_secret_access_key(&self.secret_access_key)
-            .build()
-            .expect("an S3 client");
+        let signer = self.client(&name);
         let url = signer.signed_url(Method::PUT, &Path::default(), Duration::from_mins(1)).await.expect("a signed URL");
         let made = tokio::task::spawn_blocking(move || ureq::put(url.as_str()).send_empty()).await.expect("it ends");
         made.unwrap_or_else(|error| panic!("a bucket: {error}"));
         name
+    }
+
+    /// The keys of everything in a bucket.
+    pub async fn keys(&self, bucket: &str) -> Vec<String> {
+        let listed: Vec<_> = self.client(bucket).list(None).try_collect().await.expect("a list");
+        listed.into_iter().map(|meta| meta.location.to_string()).collect()
+    }
+
+    /// The keys of the multipart uploads that are open in a bucket, up to a thousand.
+    pub async fn open_uploads(&self, bucket: &str) -> Vec<String> {
+        let options = SignedUrlOptions::new().with_query([("uploads", "")]);
+        let (client, root) = (self.client(bucket), Path::default());
+        let signed = client.signed_url_opts(Method::GET, &root, Duration::from_mins(1), &options).await;
+        let url = signed.expect("a signed URL");
+        let asked = move || ureq::get(url.as_str()).call()?.body_mut().read_to_string();
+        let listed = tokio::task::spawn_blocking(asked).await.expect("it ends").expect("a list");
+        listed.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap_or_default().to_owned()).collect()
     }
 }

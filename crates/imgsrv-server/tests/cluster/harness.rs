@@ -1,0 +1,150 @@
+//! Nodes on a PostgreSQL and a Garage of their own, which can be stopped, killed and cut off.
+
+use imgsrv_testkit::{
+    Process,
+    services::{Garage, LocalPostgres, Proxy, S3},
+};
+use reqwest::{Client, Method};
+use serde_json::json;
+use std::{sync::Mutex, time::Duration};
+use tempfile::TempDir;
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
+/// A short lease, so that the work of a killed node is soon taken over.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// Settings under which nodes come back soon from whatever happened.
+const QUICK: [&str; 8] = [
+    "--lease-term",
+    "2s",
+    "--cas-promotion-error-backoff",
+    "200ms",
+    "--cas-promotion-error-backoff-max",
+    "1s",
+    "--cas-promotion-circuit-breaker-failures",
+    "1000",
+];
+
+/// The services and the networks in front of them.
+pub(crate) struct Cluster {
+    pub(crate) postgres: LocalPostgres,
+    pub(crate) garage: Garage,
+    pub(crate) s3: S3,
+    pub(crate) bucket: String,
+    pub(crate) to_postgres: Proxy,
+    pub(crate) to_s3: Proxy,
+    dir: TempDir,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        let (postgres, garage) = tokio::task::spawn_blocking(|| {
+            let garage = std::thread::spawn(Garage::start);
+            (LocalPostgres::start(), garage.join().expect("garage starts"))
+        })
+        .await
+        .expect("they start");
+        let s3 = S3::of(&garage);
+        let bucket = s3.bucket().await;
+        let (to_postgres, to_s3) = (Proxy::start(postgres.port()).await, Proxy::start(garage.port()).await);
+        Self { postgres, garage, s3, bucket, to_postgres, to_s3, dir: TempDir::new().expect("a scratch folder") }
+    }
+
+    /// How a node reaches the catalog.
+    pub(crate) fn catalog(&self) -> Vec<(String, String)> {
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.to_postgres.port());
+        vec![("IMGSRV_POSTGRES_URL".to_owned(), url)]
+    }
+
+    /// How a node reaches the blobs, through the port `s3`.
+    pub(crate) fn blobs(&self, s3: u16) -> Vec<(String, String)> {
+        let settings = [
+            ("ENDPOINT", format!("127.0.0.1:{s3}")),
+            ("BUCKET", self.bucket.clone()),
+            ("ACCESS_KEY_ID", self.s3.access_key_id.clone()),
+            ("SECRET_ACCESS_KEY", self.s3.secret_access_key.clone()),
+            ("REGION", self.s3.region.clone()),
+            ("PATH_STYLE", "true".to_owned()),
+        ];
+        settings.into_iter().map(|(name, value)| (format!("IMGSRV_S3_{name}"), value)).collect()
+    }
+
+    /// Starts node `name` with further arguments.
+    pub(crate) fn node(&self, name: &str, arguments: &[&str]) -> Process {
+        self.node_through(name, arguments, self.to_s3.port())
+    }
+
+    /// The same, reaching the blobs through a network of its own.
+    pub(crate) fn node_through(&self, name: &str, arguments: &[&str], s3: u16) -> Process {
+        let arguments = [&QUICK[..], &["--node-name", name], arguments].concat();
+        let environment = [self.catalog(), self.blobs(s3)].concat();
+        Process::start_with(BINARY, &self.dir.path().join(name), &arguments, &environment)
+    }
+
+    /// A folder for whatever a test needs.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+}
+
+/// Several nodes, each in its slot.
+pub(crate) struct Nodes(Mutex<Vec<Option<Process>>>);
+
+impl Nodes {
+    pub(crate) fn new(nodes: Vec<Process>) -> Self {
+        Self(Mutex::new(nodes.into_iter().map(Some).collect()))
+    }
+
+    /// Where the living nodes listen.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.0.lock().expect("not poisoned").iter().flatten().map(|node| node.url.clone()).collect()
+    }
+
+    /// Takes a node out of its slot.
+    pub(crate) fn take(&self, slot: usize) -> Process {
+        self.0.lock().expect("not poisoned")[slot].take().expect("a node")
+    }
+
+    /// Puts a node into its slot.
+    pub(crate) fn put(&self, slot: usize, node: Process) {
+        self.0.lock().expect("not poisoned")[slot] = Some(node);
+    }
+
+    /// Sends a signal to the node in a slot.
+    pub(crate) fn signal(&self, slot: usize, name: &str) {
+        self.0.lock().expect("not poisoned")[slot].as_ref().expect("a node").signal(name);
+    }
+}
+
+/// A token with `content.write`, from a node that has minted a bootstrap token.
+pub(crate) async fn writer(node: &Process) -> String {
+    let bootstrap = node.bootstrap.as_deref().expect("a bootstrap token");
+    writer_by(&node.url, bootstrap).await
+}
+
+pub(crate) async fn writer_by(url: &str, manager: &str) -> String {
+    let http = Client::new();
+    let send = async |method: Method, path: &str, body: serde_json::Value| {
+        let request = http.request(method, format!("{url}{path}")).bearer_auth(manager).json(&body);
+        let response = request.send().await.expect("an answer");
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        serde_json::from_slice(&response.bytes().await.expect("a body")).unwrap_or(serde_json::Value::Null)
+    };
+    let principal = send(Method::POST, "/v1/auth/principals", json!({"kind": "service", "display_name": "test"})).await;
+    let principal = format!("/v1/auth/principals/{}", principal["id"].as_str().expect("an id"));
+    send(Method::PUT, &format!("{principal}/roles/content-writer"), json!(null)).await;
+    let body = json!({"expires_at": "2099-01-01T00:00:00Z"});
+    let issued = send(Method::POST, &format!("{principal}/api-tokens"), body).await;
+    issued["plaintext"].as_str().expect("a token").to_owned()
+}
+
+/// Waits until `holds` does, for at most a minute.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not within a minute: {what}");
+}

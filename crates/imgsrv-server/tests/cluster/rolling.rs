@@ -1,0 +1,57 @@
+//! A rolling restart under load: clients see broken connections at most, which a retry cures.
+
+use crate::{
+    harness::{Cluster, Nodes, writer},
+    publisher::{Publisher, bytes},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_fails_no_request() {
+    let cluster = Arc::new(Cluster::start().await);
+    let names = ["a", "b", "c"];
+    let nodes = names.map(|name| cluster.node(name, &[]));
+    let token = writer(&nodes[0]).await;
+    let nodes = Arc::new(Nodes::new(nodes.into()));
+    let publisher = Publisher::new(Arc::clone(&nodes), token);
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (publisher, stop, count) = (publisher.clone(), Arc::clone(&stop), Arc::clone(&count));
+            tokio::spawn(async move {
+                let mut published = Vec::new();
+                while !stop.load(Ordering::SeqCst) {
+                    let content = bytes(7 << 20);
+                    publisher.upload(&content, 3 << 20, 2).await;
+                    let image = format!("rolling-{}", count.fetch_add(1, Ordering::SeqCst));
+                    published.push(publisher.publish(&image, &content).await);
+                }
+                published
+            })
+        })
+        .collect();
+    for (slot, name) in names.into_iter().enumerate() {
+        let before = count.load(Ordering::SeqCst);
+        let mut node = nodes.take(slot);
+        let (cluster, stopped) = (Arc::clone(&cluster), tokio::task::spawn_blocking(move || node.terminate()));
+        assert_eq!(stopped.await.expect("it ends"), Some(0), "{name} stops in good order");
+        let started = tokio::task::spawn_blocking(move || cluster.node(name, &[]));
+        nodes.put(slot, started.await.expect("it starts"));
+        crate::harness::until("the load goes on", async || count.load(Ordering::SeqCst) > before + 2).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut published = Vec::new();
+    for worker in load {
+        published.extend(worker.await.expect("no request failed"));
+    }
+    for (status, cured) in publisher.cured.iter().enumerate() {
+        let cured = cured.load(Ordering::SeqCst);
+        assert!(status == 0 || cured == 0, "{cured} answers were {status}");
+    }
+    for published in &published {
+        publisher.check(published).await;
+    }
+}

@@ -1,0 +1,193 @@
+//! Everything at once: publishers at work while nodes are killed and paused, services restarted and connections torn.
+//! In the end everything acknowledged is there, and nothing else is.
+
+use crate::{
+    harness::{Cluster, LEASE, Nodes, until, writer},
+    publisher::{Publisher, bytes},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// What a node is cut off from when it is killed.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Nothing,
+    /// It may be in the middle of any transaction.
+    Catalog,
+    /// It may be in the middle of receiving, ingesting or reading.
+    Store,
+}
+
+/// What happens, in this order, again and again.
+#[derive(Debug, Clone, Copy)]
+enum Blow {
+    Kill(usize, From),
+    Pause(usize),
+    TearCatalog,
+    TearStore,
+    RestartCatalog,
+    RestartStore,
+}
+
+const BLOWS: [Blow; 16] = [
+    Blow::Kill(0, From::Nothing),
+    Blow::TearStore,
+    Blow::Kill(1, From::Store),
+    Blow::Pause(1),
+    Blow::TearCatalog,
+    Blow::Kill(2, From::Catalog),
+    Blow::RestartCatalog,
+    Blow::Kill(1, From::Catalog),
+    Blow::RestartStore,
+    Blow::Kill(0, From::Store),
+    Blow::TearCatalog,
+    Blow::Pause(2),
+    Blow::TearStore,
+    Blow::Kill(2, From::Store),
+    Blow::Kill(0, From::Catalog),
+    Blow::RestartCatalog,
+];
+
+async fn strike(blow: Blow, cluster: &Arc<Cluster>, nodes: &Arc<Nodes>) {
+    let (cluster, nodes) = (Arc::clone(cluster), Arc::clone(nodes));
+    let striking = tokio::task::spawn_blocking(move || match blow {
+        Blow::Kill(slot, from) => {
+            let network = match from {
+                From::Nothing => None,
+                From::Catalog => Some(&cluster.to_postgres),
+                From::Store => Some(&cluster.to_s3),
+            };
+            if let Some(network) = network {
+                network.hold();
+                // Long enough for whatever goes on to run into it.
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            nodes.take(slot).kill();
+            if let Some(network) = network {
+                network.release();
+            }
+            nodes.put(slot, cluster.node(NAMES[slot], &[]));
+        }
+        Blow::Pause(slot) => {
+            nodes.signal(slot, "STOP");
+            std::thread::sleep(LEASE + LEASE / 2);
+            nodes.signal(slot, "CONT");
+        }
+        Blow::TearCatalog => cluster.to_postgres.tear(),
+        Blow::TearStore => cluster.to_s3.tear(),
+        Blow::RestartCatalog => {
+            cluster.postgres.stop();
+            cluster.postgres.run();
+        }
+        Blow::RestartStore => {
+            cluster.garage.stop();
+            std::thread::sleep(Duration::from_millis(500));
+            cluster.garage.run();
+        }
+    });
+    striking.await.expect("it is done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_in_a_storm() {
+    let cluster = Arc::new(Cluster::start().await);
+    let nodes = NAMES.map(|name| cluster.node(name, &[]));
+    let token = writer(&nodes[0]).await;
+    let nodes = Arc::new(Nodes::new(nodes.into()));
+    let publisher = Publisher::new(Arc::clone(&nodes), token);
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = (0..4_usize)
+        .map(|worker| {
+            let (publisher, stop, count) = (publisher.clone(), Arc::clone(&stop), Arc::clone(&count));
+            tokio::spawn(async move {
+                let mut published = Vec::new();
+                while !stop.load(Ordering::SeqCst) {
+                    let at = count.fetch_add(1, Ordering::SeqCst);
+                    let content = bytes((1 << 20) + at % 5 * (5 << 20));
+                    // Large parts and small ones, one after another and side by side.
+                    let size = [1 << 20, 6 << 20, 9 << 20][at % 3];
+                    publisher.upload(&content, size, 1 + worker % 3).await;
+                    published.push(publisher.publish(&format!("storm-{at}"), &content).await);
+                    // And one that nobody will ever complete.
+                    let abandoned = bytes(8 << 20);
+                    let upload = publisher.open(&abandoned).await;
+                    publisher.part(&upload, 1, &abandoned[..6 << 20]).await;
+                }
+                published
+            })
+        })
+        .collect();
+    for blow in BLOWS {
+        strike(blow, &cluster, &nodes).await;
+        let before = count.load(Ordering::SeqCst);
+        until(&format!("the load goes on after {blow:?}"), async || count.load(Ordering::SeqCst) > before).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut published = Vec::new();
+    for worker in load {
+        published.extend(worker.await.expect("everything was acknowledged in the end"));
+    }
+    let cured: Vec<_> = publisher.cured.iter().map(|cured| cured.load(Ordering::SeqCst)).enumerate().collect();
+    let cured: Vec<_> = cured.into_iter().filter(|(_, count)| *count > 0).collect();
+    println!("{} versions published; answers that a retry cured, by status: {cured:?}", published.len());
+    check(&cluster, &nodes, &publisher, &published).await;
+}
+
+async fn check(
+    cluster: &Arc<Cluster>,
+    nodes: &Arc<Nodes>,
+    publisher: &Publisher,
+    published: &[crate::publisher::Published],
+) {
+    assert!(published.len() >= BLOWS.len() / 2, "only {} versions", published.len());
+    for published in published {
+        publisher.check(published).await;
+    }
+    let sql = |statement: &str| cluster.postgres.sql(statement);
+    let versions = published.len().to_string();
+    assert_eq!(sql("SELECT count(*) FROM versions WHERE state = 'published'"), [versions.clone()]);
+    assert_eq!(sql("SELECT count(*) FROM publish_jobs"), [versions.clone()], "one job each");
+    assert_eq!(sql("SELECT count(*) FROM publish_jobs WHERE state <> 'succeeded'"), ["0"]);
+    let told = "SELECT count(*), count(DISTINCT subject) FROM audit_log WHERE action = 'version.published'";
+    assert_eq!(sql(told), [format!("{versions}|{versions}")], "published once each");
+    assert_eq!(sql("SELECT count(*) FROM upload_sessions WHERE state = 'failed'"), ["0"]);
+    counters_agree(cluster);
+
+    // The abandoned ones expire; nodes that start look for what has.
+    sql("UPDATE upload_sessions SET expires_at = now() WHERE state IN ('created', 'uploading')");
+    for (slot, name) in NAMES.into_iter().enumerate() {
+        drop(nodes.take(slot));
+        nodes.put(slot, cluster.node(name, &[]));
+    }
+    until("nothing is staged any more", async || {
+        let keys = cluster.s3.keys(&cluster.bucket).await;
+        let staged = keys.iter().filter(|key| key.starts_with("staging/")).count();
+        staged + cluster.s3.open_uploads(&cluster.bucket).await.len() == 0
+    })
+    .await;
+    let mut stored: Vec<String> =
+        cluster.s3.keys(&cluster.bucket).await.into_iter().filter(|key| key.starts_with("cas/")).collect();
+    let mut trusted: Vec<String> = sql("SELECT 'cas/' || storage_name FROM blobs");
+    stored.sort();
+    trusted.sort();
+    assert_eq!(stored, trusted, "every object in the store is a trusted blob, and every blob is there");
+}
+
+/// The counters that metrics are read from say what counting would.
+fn counters_agree(cluster: &Cluster) {
+    let sql = |statement: &str| cluster.postgres.sql(statement);
+    let counted = "SELECT name, sum(value) FROM counters GROUP BY name HAVING sum(value) <> 0 ORDER BY name";
+    let rows = "SELECT 'blob_bytes', sum(size_bytes) FROM blobs UNION ALL SELECT 'blobs', count(*) FROM blobs
+        UNION ALL SELECT 'jobs:' || state, count(*) FROM publish_jobs GROUP BY state
+        UNION ALL SELECT 'steps:' || name || ':' || state, count(*) FROM publish_steps GROUP BY name, state
+        UNION ALL SELECT 'uploads:' || state, count(*) FROM upload_sessions GROUP BY state
+        UNION ALL SELECT 'versions:' || state, count(*) FROM versions GROUP BY state ORDER BY 1";
+    assert_eq!(sql(counted), sql(rows));
+}
