@@ -14,7 +14,7 @@ use imgsrv_domain::{
     ids::UploadId,
     lease::LeaseKey,
     names::PartNumber,
-    ports::{BlobError, BlobName, CatalogError, PromoteError, Promoted, Promotion, TrustedBlob},
+    ports::{BlobError, BlobName, CatalogError, LeasedWork, PromoteError, Promoted, Promotion, TrustedBlob},
     upload::UploadSession,
 };
 use std::{sync::Arc, time::Duration};
@@ -69,6 +69,10 @@ impl Work for Ingest {
 
     async fn wait(&self) {
         self.0.wakeups.ingest.notified().await;
+    }
+
+    async fn next_due(&self) -> Option<Duration> {
+        self.0.next_due(LeasedWork::Ingest).await
     }
 }
 

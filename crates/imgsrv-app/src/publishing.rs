@@ -16,7 +16,7 @@ use imgsrv_domain::{
     lease::LeaseKey,
     manifest::Unpublishable,
     names::{ImageName, VersionName},
-    ports::{CatalogError, CatalogTx},
+    ports::{CatalogError, CatalogTx, LeasedWork},
     publish::{PublishJob, StepName},
     version::{Version, VersionState},
 };
@@ -233,6 +233,10 @@ impl Work for PublishWorker {
 
     async fn wait(&self) {
         self.0.wakeups.publish.notified().await;
+    }
+
+    async fn next_due(&self) -> Option<Duration> {
+        self.0.next_due(LeasedWork::Publish).await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 use futures::StreamExt;
 use imgsrv_domain::{
     lease::WorkerId,
-    ports::{BlobStore, Catalog, Clock, Enqueued, Ids},
+    ports::{BlobStore, Catalog, Clock, Enqueued, Ids, LeasedWork},
     retry::Backoff,
 };
 use std::{sync::Arc, time::Duration};
@@ -63,6 +63,13 @@ impl std::ops::Deref for Context {
 
     fn deref(&self) -> &Adapters {
         &self.adapters
+    }
+}
+
+impl Context {
+    /// How long until work of that kind may be claimed. A failure is left to the attempt that follows.
+    pub(crate) async fn next_due(&self, work: LeasedWork) -> Option<Duration> {
+        self.catalog.next_due(work).await.ok().flatten()
     }
 }
 

@@ -12,7 +12,7 @@ use imgsrv_domain::{
     ports::{BlobName, CatalogError},
     upload::UploadSession,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const BATCH: u16 = 50;
 
@@ -77,6 +77,10 @@ impl Work for Sweeper {
 
     async fn wait(&self) {
         std::future::pending::<()>().await;
+    }
+
+    async fn next_due(&self) -> Option<Duration> {
+        None
     }
 }
 

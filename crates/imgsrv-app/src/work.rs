@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use imgsrv_domain::ports::{BlobError, CatalogError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Wakes workers of this process when work was enqueued. Correctness rests on the catalog; a lost wake-up
-/// costs one polling interval.
+/// Wakes workers of this process when work was enqueued, here or by another node. Correctness rests on the catalog; a
+/// lost wake-up costs one polling interval.
 #[derive(Debug, Default)]
 pub struct Wakeups {
     /// An upload was completed.
@@ -43,6 +44,9 @@ pub trait Work: Send + Sync {
     /// Does one piece of work, if there is one.
     async fn run_once(&self) -> Result<Ran, WorkError>;
 
-    /// Completes when new work was enqueued in this process.
+    /// Completes when new work was enqueued.
     async fn wait(&self);
+
+    /// How long until waiting work is due or a lease runs out, as far as is known.
+    async fn next_due(&self) -> Option<Duration>;
 }

@@ -31,7 +31,7 @@ catalog_row!(
     (bool,),
     (i64,),
     (Uuid,),
-    (rows::SqlTime,),
+    (Option<rows::SqlTime>,),
     (String, i64),
     rows::AliasRow,
     rows::ArtifactRow,

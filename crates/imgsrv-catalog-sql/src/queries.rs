@@ -2,7 +2,7 @@
 
 use crate::{
     AliasRow, BlobRow, Connection, CredentialRow, ImageRow, PartRow, PrincipalRow, PublishedFileRow, SqlCatalog,
-    SqlDatabase, TokenRow, UploadRow, VersionRow, WaitRow,
+    SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow, WaitRow,
     connection::{find, list, rows, scalar},
     cursor::{CursorKey, ListName},
     repos::{aliases::select as aliases, blobs, jobs, manifests, principals, uploads, versions::select as versions},
@@ -19,12 +19,15 @@ use imgsrv_domain::{
     names::{AliasName, ImageName, PartNumber, RefName, VersionName},
     page::{Page, PageRequest},
     parts::Part,
-    ports::{CatalogError, CatalogQueries, PublishedFile, Statistics, TrustedBlob, VersionFilter, Visibility},
+    ports::{
+        CatalogError, CatalogQueries, LeasedWork, PublishedFile, Statistics, TrustedBlob, VersionFilter, Visibility,
+    },
     publish::PublishJob,
     time::Timestamp,
     upload::UploadSession,
     version::Version,
 };
+use std::time::Duration;
 use uuid::Uuid;
 
 const IDENTITY: &str = "SELECT id FROM catalog_identity";
@@ -95,6 +98,8 @@ const PRINCIPALS: &str = "SELECT id AS principal_id, kind, display_name, attribu
 const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE principal_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
+const NEXT_INGEST: &str = "SELECT min(due_at) FROM upload_sessions WHERE state IN ('completed', 'ingesting')";
+const NEXT_PUBLISH: &str = "SELECT min(due_at) FROM publish_jobs WHERE state IN ('queued', 'running')";
 const COUNTERS: &str = "SELECT name, CAST(sum(value) AS BIGINT) AS value FROM counters GROUP BY name";
 const WAITS: &str = "SELECT 'ingest' AS work, state,
         min(CASE state WHEN 'completed' THEN wanted_since ELSE updated_at END) AS since
@@ -104,6 +109,8 @@ const WAITS: &str = "SELECT 'ingest' AS work, state,
     WHERE j.state IN ('queued', 'running') AND s.state IN ('queued', 'running') GROUP BY s.name, s.state";
 
 pub(crate) const STATEMENTS: &[&str] = &[
+    NEXT_INGEST,
+    NEXT_PUBLISH,
     COUNTERS,
     WAITS,
     IDENTITY,
@@ -328,6 +335,16 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         let values = values![principal.uuid(), after, fetch(page)];
         let tokens: Vec<ApiToken> = list::<TokenRow, _, _>(&mut self.database.reader().await?, TOKENS, values).await?;
         Ok(paged(tokens, page, &list_name, |token| token.id.uuid()))
+    }
+
+    async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError> {
+        let sql = match work {
+            LeasedWork::Ingest => NEXT_INGEST,
+            LeasedWork::Publish => NEXT_PUBLISH,
+        };
+        let due: Option<SqlTime> = scalar(&mut self.database.reader().await?, sql, values![]).await?;
+        let Some(due) = due else { return Ok(None) };
+        Ok(Some(Timestamp::from(due).since(self.database.now().await?)))
     }
 
     async fn statistics(&self) -> Result<Statistics, CatalogError> {

@@ -3,7 +3,7 @@
 use crate::{
     conditional::any_tag,
     leftover::KeptBody,
-    observe::UnderWay,
+    observe::{UnderWay, Watched},
     problem::{Code, Problem},
     state::AppState,
 };
@@ -86,13 +86,7 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
         "request"
     );
     under_way.answered(response.status());
-    // It goes with the body: the request ends when that is sent or dropped.
-    response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _ = &under_way;
-            frame
-        }))
-    })
+    response.map(|body| Body::new(Watched::new(body, under_way)))
 }
 
 fn is_sane(id: &str) -> bool {

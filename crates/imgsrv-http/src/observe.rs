@@ -1,11 +1,15 @@
 //! Telling how requests went, for metrics.
 
 use axum::{
+    body::{Body, Bytes, HttpBody},
     extract::MatchedPath,
     http::{Method, StatusCode},
 };
+use http_body::{Frame, SizeHint};
 use std::{
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -72,5 +76,37 @@ impl Drop for UnderWay {
         let route = self.route.as_ref().map_or("", MatchedPath::as_str);
         let (method, status) = (self.method, self.status);
         self.observer.ended(&Answered { method, route, status, took: self.started.elapsed() });
+    }
+}
+
+/// A body that ends its request when it is dropped.
+pub(crate) struct Watched {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl Watched {
+    pub(crate) const fn new(body: Body, under_way: UnderWay) -> Self {
+        Self { body, _under_way: under_way }
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -15,11 +15,17 @@ pub struct HttpSettings {
     pub auth_failure_limit: Option<u32>,
     /// How long a request body may be silent.
     pub body_idle_timeout: Duration,
+    /// How old an answer on readiness may be.
+    pub readiness_age: Duration,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { auth_failure_limit: Some(600), body_idle_timeout: Duration::from_mins(1) }
+        Self {
+            auth_failure_limit: Some(600),
+            body_idle_timeout: Duration::from_mins(1),
+            readiness_age: Duration::from_secs(1),
+        }
     }
 }
 

@@ -9,6 +9,9 @@ use imgsrv_domain::{
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// Work that is due at once was just not to be had; it is looked for again after so long.
+const SOON: Duration = Duration::from_millis(20);
+
 /// How workers of one kind run.
 #[derive(Clone)]
 pub(crate) struct Pace {
@@ -54,9 +57,10 @@ async fn run(work: &dyn Work, pace: Pace, environment: &Environment) {
             }
             // Nothing due proves nothing: what failed may be waiting for its delay.
             Ok(Ran::Idle) => {
+                let due = work.next_due().await.map_or(poll, |due| due.clamp(SOON, poll.max(SOON)));
                 tokio::select! {
                     () = work.wait() => continue,
-                    () = tokio::time::sleep(poll) => continue,
+                    () = tokio::time::sleep(due) => continue,
                     () = stop.cancelled() => return,
                 }
             }

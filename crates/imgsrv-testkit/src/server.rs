@@ -107,7 +107,11 @@ impl TestServer {
         let stop = CancellationToken::new();
         let services = Services::new(adapters, settings, stop.clone());
         let manager = services.bootstrap().ensure().await.expect("a bootstrap token").expect("the first one");
-        let http = HttpSettings { auth_failure_limit: Some(50), body_idle_timeout: Duration::from_millis(200) };
+        let http = HttpSettings {
+            auth_failure_limit: Some(50),
+            body_idle_timeout: Duration::from_millis(200),
+            readiness_age: Duration::ZERO,
+        };
         let router = router(&AppState::new(services.clone(), http));
         let mut server = Self { clock, services, manager, writer: String::new(), stop, router, dir };
         server.writer = server.token_with("content-writer").await;

@@ -259,6 +259,15 @@ pub trait CatalogTx:
     async fn commit(self: Box<Self>) -> Result<(), CatalogError>;
 }
 
+/// A kind of work that is done under leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeasedWork {
+    /// Ingesting completed uploads.
+    Ingest,
+    /// Running publish jobs.
+    Publish,
+}
+
 /// A kind of work that was enqueued, for the workers that wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enqueued {

@@ -1,6 +1,6 @@
 //! The catalog's reading side: answers that need no transaction of their own.
 
-use super::{BlobName, CatalogError, TrustedBlob};
+use super::{BlobName, CatalogError, LeasedWork, TrustedBlob};
 use crate::{
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::{BlobClaim, Digest},
@@ -17,7 +17,7 @@ use crate::{
     version::Version,
 };
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
 /// How much of the catalog a caller sees.
@@ -158,6 +158,8 @@ pub trait CatalogQueries: Send + Sync {
     async fn get_principal(&self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
     /// The tokens of a principal by id, which is the order of their making.
     async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError>;
+    /// How long until the next piece of work of that kind is due, or its lease runs out; absent when there is none.
+    async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError>;
     /// What the catalog holds, at a cost that does not grow with it.
     async fn statistics(&self) -> Result<Statistics, CatalogError>;
     /// The time on the catalog's clock.

@@ -15,8 +15,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// How long a check may take before it counts as failed.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How long an answer stands.
-const CACHED: Duration = Duration::from_secs(1);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
@@ -36,7 +34,7 @@ async fn healthz(_caller: MaybeCaller) -> StatusCode {
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses((status = NO_CONTENT, description = "They can."), ReadProblems))]
 async fn readyz(State(state): State<AppState>, _caller: MaybeCaller) -> Result<StatusCode, Problem> {
-    let failed = state.readiness.failed(state.services.adapters()).await;
+    let failed = state.readiness.failed(state.services.adapters(), state.settings.readiness_age).await;
     if failed.is_empty() {
         return Ok(StatusCode::NO_CONTENT);
     }
@@ -48,11 +46,11 @@ async fn readyz(State(state): State<AppState>, _caller: MaybeCaller) -> Result<S
 pub(crate) struct Readiness(Mutex<Option<(Instant, Vec<FieldError>)>>);
 
 impl Readiness {
-    /// The checks that fail.
-    async fn failed(&self, adapters: &Adapters) -> Vec<FieldError> {
+    /// The checks that fail, found out at most `age` ago.
+    async fn failed(&self, adapters: &Adapters, age: Duration) -> Vec<FieldError> {
         let mut last = self.0.lock().await;
         if let Some((since, failed)) = &*last
-            && since.elapsed() < CACHED
+            && since.elapsed() < age
         {
             return failed.clone();
         }

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// How long a request may be tried.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Clone)]
 pub(crate) struct Publisher {

@@ -152,8 +152,8 @@ async fn check(
     }
     let sql = |statement: &str| cluster.postgres.sql(statement);
     let versions = published.len().to_string();
-    assert_eq!(sql("SELECT count(*) FROM versions WHERE state = 'published'"), [versions.clone()]);
-    assert_eq!(sql("SELECT count(*) FROM publish_jobs"), [versions.clone()], "one job each");
+    assert_eq!(sql("SELECT count(*) FROM versions WHERE state = 'published'")[0], versions);
+    assert_eq!(sql("SELECT count(*) FROM publish_jobs")[0], versions, "one job each");
     assert_eq!(sql("SELECT count(*) FROM publish_jobs WHERE state <> 'succeeded'"), ["0"]);
     let told = "SELECT count(*), count(DISTINCT subject) FROM audit_log WHERE action = 'version.published'";
     assert_eq!(sql(told), [format!("{versions}|{versions}")], "published once each");
