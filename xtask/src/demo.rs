@@ -1,10 +1,10 @@
 //! The main job, end to end, through the release build, as a stranger would do it.
 
 use crate::{
-    qcow2::qcow2,
     server::{Server, build, text},
     shell::{Result, has, run as run_command, target_dir},
 };
+use imgsrv_testkit::qcow2;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{

@@ -4,10 +4,8 @@
 mod bench;
 mod demo;
 mod openapi;
-#[expect(unreachable_pub, reason = "it is public in the crate it is shared with")]
-#[path = "../../crates/imgsrv-testkit/src/qcow2.rs"]
-mod qcow2;
 mod server;
+mod services;
 mod shell;
 mod test;
 mod tidy;
@@ -31,6 +29,8 @@ enum Task {
     /// Run everything that CI runs
     #[command(alias = "ci")]
     Test,
+    /// Run the tests that need PostgreSQL, an S3-compatible store or several processes
+    Integration,
     /// Write openapi/v1.yaml from the code
     Openapi {
         /// Only compare
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Demo(options) => demo::run(&options),
         Task::Test => test::run(),
+        Task::Integration => services::integration(),
         Task::Openapi { check } => openapi::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Tidy => tidy::run(),

@@ -37,7 +37,7 @@ impl Server {
         let mut child = Command::new(binary)
             .arg("--data-dir")
             .arg(&data)
-            .args(["--listen", listen, "--verbosity", "warn"])
+            .args(["--listen", listen, "--metrics-listen", "", "--verbosity", "warn"])
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();

@@ -27,14 +27,6 @@ pub(crate) fn target_dir() -> PathBuf {
     std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root().join("target"), PathBuf::from)
 }
 
-/// The folder for tools and data that outlive a clone.
-#[expect(clippy::disallowed_methods, reason = "the home folder comes from the environment")]
-pub(crate) fn cache_dir() -> PathBuf {
-    let base = std::env::var("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|_| std::env::var("HOME").map(|home| Path::new(&home).join(".cache")));
-    base.unwrap_or_else(|_| PathBuf::from("/tmp")).join("imgsrv")
-}
-
 /// Shows a command, runs it and demands its success.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("\n$ {}", shown(command));
@@ -51,9 +43,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Whether a program is installed.
+/// Whether a program is installed. Debian keeps PostgreSQL's off the `PATH`.
 pub(crate) fn has(program: &str) -> bool {
-    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+    let script = format!("PATH=$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':') command -v {program}");
+    let found = Command::new("sh").args(["-c", &script]).output();
     found.is_ok_and(|output| output.status.success())
 }
 

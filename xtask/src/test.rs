@@ -1,7 +1,7 @@
 //! Everything that CI runs.
 
 use crate::{
-    openapi,
+    openapi, services,
     shell::{Result, cargo, root, run as command},
     tidy, tools,
 };
@@ -9,11 +9,12 @@ use std::{path::Path, process::Command};
 
 /// Runs every check in order of cost, and stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
-    tools::from_debian(&[("curl", "curl"), ("jq", "jq"), ("openssl", "openssl"), ("cc", "gcc")])?;
+    let garage = services::install()?;
     command(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
     command(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
-    command(cargo().args(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no"))?;
+    let tests = ["test", "--workspace", "--locked"];
+    command(cargo().args(tests).env("INSTA_UPDATE", "no").env("IMGSRV_TEST_GARAGE", garage))?;
     command(cargo().args(["run", "--quiet", "--locked", "--package", "imgsrv-domain", "--example", "embed"]))?;
     openapi::run(true)?;
     command(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;

@@ -27,7 +27,17 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("imgsrv-contract", &["imgsrv-domain"]),
-    ("imgsrv-testkit", &["imgsrv-domain", "imgsrv-app", "imgsrv-http", "imgsrv-blobs", "imgsrv-catalog-sqlite"]),
+    (
+        "imgsrv-testkit",
+        &[
+            "imgsrv-domain",
+            "imgsrv-app",
+            "imgsrv-http",
+            "imgsrv-blobs",
+            "imgsrv-catalog-postgres",
+            "imgsrv-catalog-sqlite",
+        ],
+    ),
     ("xtask", &["imgsrv-testkit"]),
 ];
 /// Crates of tests, which no product crate depends on but in its tests.

@@ -1,10 +1,21 @@
 //! Tools that the checks need, installed on first use outside the clone.
 
-use crate::shell::{Result, cache_dir, cargo, has, run};
+use crate::shell::{Result, cargo, has, run};
+use imgsrv_testkit::services::cache_dir;
 use std::{path::PathBuf, process::Command};
 
 /// A program from crates.io at one version, built once into the cache.
 pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
+    from_crates_io_with(name, version, &[], &[])
+}
+
+/// The same, with further arguments and variables for its build.
+pub(crate) fn from_crates_io_with(
+    name: &str,
+    version: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<PathBuf> {
     let root = cache_dir().join("tools").join(format!("{name}-{version}"));
     let binary = root.join("bin").join(name);
     if !binary.exists() {
@@ -15,6 +26,8 @@ pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
             .args(["install", "--locked", "--quiet", "--root"])
             .arg(&root)
             .arg(&package)
+            .args(arguments)
+            .envs(environment.iter().copied())
             .env("CARGO_TARGET_DIR", target)
             .env_remove("RUSTFLAGS"))?;
     }

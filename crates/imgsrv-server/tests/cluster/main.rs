@@ -2,8 +2,10 @@
 
 #![expect(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
 
+mod addressing;
 mod harness;
 mod leases;
+mod metrics;
 mod modes;
 mod outages;
 mod publisher;
