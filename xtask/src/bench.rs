@@ -1,5 +1,7 @@
 //! Speed beside peers, in one run, as ratios: `openssl`, a plain write with fsync, and nginx with sendfile.
 
+mod scale_out;
+
 use crate::{
     server::{Server, build, text},
     shell::{Result, output, run as run_command},
@@ -16,6 +18,7 @@ use std::{
 
 const LISTEN: &str = "127.0.0.1:8093";
 const NGINX: &str = "127.0.0.1:8094";
+const METRICS: &str = "127.0.0.1:9493";
 const ROUNDS: usize = 5;
 const SLOW_READERS: usize = 16;
 
@@ -25,9 +28,15 @@ pub(crate) struct Options {
     /// Size of the file in MiB
     #[arg(long, default_value_t = 1024)]
     mib: u64,
+    /// On PostgreSQL and Garage, beside `aws s3 cp` to the same Garage
+    #[arg(long)]
+    scale_out: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.scale_out {
+        return scale_out::run(options.mib);
+    }
     tools::from_debian(&[("curl", "curl"), ("openssl", "openssl"), ("nginx", "nginx-light")])?;
     build()?;
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
@@ -66,16 +75,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .map(|_| curl(&ours, Some(&server.token)).args(["--limit-rate", "1M"]).spawn())
         .collect::<io::Result<_>>()?;
     std::thread::sleep(Duration::from_secs(3));
-    let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
+    let memory = memory(&server)?;
     for reader in &mut readers {
         reader.kill()?;
         reader.wait()?;
     }
-    println!("Memory with {SLOW_READERS} slow downloads");
-    for line in status.lines().filter(|line| line.starts_with("RssAnon") || line.starts_with("VmHWM")) {
-        println!("  {line}");
-    }
+    println!("Memory with {SLOW_READERS} slow downloads\n{memory}");
     Ok(())
+}
+
+/// How much memory the server has, and has had at most.
+fn memory(server: &Server) -> Result<String> {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
+    let lines = status.lines().filter(|line| line.starts_with("RssAnon") || line.starts_with("VmHWM"));
+    Ok(lines.map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
 }
 
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {

@@ -31,13 +31,24 @@ impl Drop for Server {
 impl Server {
     /// Starts the server on a data folder below `scratch`, as the manager that it lets in.
     pub(crate) fn start(scratch: &Path, listen: &str) -> Result<Self> {
+        Self::start_with(scratch, listen, "", &[])
+    }
+
+    /// The same, with metrics at an address of their own and variables in its environment.
+    pub(crate) fn start_with(
+        scratch: &Path,
+        listen: &str,
+        metrics: &str,
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
         let binary = target_dir().join("release/imgsrv");
         let data = scratch.join("data");
         println!("\n$ {} --data-dir {} --listen {listen}", binary.display(), data.display());
         let mut child = Command::new(binary)
             .arg("--data-dir")
             .arg(&data)
-            .args(["--listen", listen, "--metrics-listen", "", "--verbosity", "warn"])
+            .args(["--listen", listen, "--metrics-listen", metrics, "--verbosity", "warn"])
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();

@@ -26,7 +26,7 @@ use std::{
 };
 
 /// How long a request waits for a connection before the catalog counts as unreachable.
-const ACQUIRE: Duration = Duration::from_secs(10);
+const ACQUIRE: Duration = Duration::from_secs(5);
 /// A connection that was idle for longer is tried before it is used: the server may have restarted.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long one node may take to migrate before another one that waits for it gives up.

@@ -1,6 +1,6 @@
 //! The binary as an operator meets it.
 
-use imgsrv_testkit::Process;
+use imgsrv_testkit::{Disposable, Process};
 use reqwest::{Client, StatusCode};
 use std::{
     io::{Read, Write},
@@ -162,4 +162,17 @@ fn what_is_not_http_is_refused_with_a_problem() {
             "{shown}: {rest}"
         );
     }
+}
+
+#[test]
+fn a_disposable_server_serves_its_tokens_and_leaves_nothing() {
+    let server = Disposable::of(BINARY);
+    let roles = ureq::get(format!("{}/v1/auth/roles", server.url));
+    let bearer = |token: &str| format!("Bearer {token}");
+    assert!(roles.header("authorization", bearer(&server.manager)).call().is_ok());
+    let drafts = ureq::get(format!("{}/v1/images?include_unpublished=true", server.url));
+    assert!(drafts.header("authorization", bearer(&server.writer)).call().is_ok());
+    let url = server.url.clone();
+    drop(server);
+    assert!(ureq::get(format!("{url}/healthz")).call().is_err(), "it is gone");
 }

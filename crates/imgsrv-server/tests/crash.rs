@@ -1,7 +1,7 @@
 //! The real binary, killed with SIGKILL at many points of upload, ingest and publish. After each restart every
 //! acknowledged thing is there, and what was begun converges.
 
-use imgsrv_testkit::{Process, digest, qcow2};
+use imgsrv_testkit::{Process, digest, qcow2, writer_token};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
@@ -21,19 +21,9 @@ impl Victim {
     async fn start() -> Self {
         let dir = TempDir::new().expect("a scratch folder");
         let process = launch(dir.path());
-        let bootstrap = process.bootstrap.clone().expect("a bootstrap token");
-        let mut victim = Self { dir, process, http: Client::new(), token: bootstrap };
-        let principal =
-            victim.ask(Method::POST, "/v1/auth/principals", json!({"kind": "service", "display_name": "t"})).await;
-        let url = format!("/v1/auth/principals/{}", text(&principal, "id"));
-        assert_eq!(
-            victim.send(Method::PUT, &format!("{url}/roles/content-writer"), None).await.expect("sent").0,
-            StatusCode::NO_CONTENT
-        );
-        let issued =
-            victim.ask(Method::POST, &format!("{url}/api-tokens"), json!({"expires_at": "2099-01-01T00:00:00Z"})).await;
-        text(&issued, "plaintext").clone_into(&mut victim.token);
-        victim
+        let (url, bootstrap) = (process.url.clone(), process.bootstrap.clone().expect("a bootstrap token"));
+        let token = tokio::task::spawn_blocking(move || writer_token(&url, &bootstrap)).await.expect("a token");
+        Self { dir, process, http: Client::new(), token }
     }
 
     fn restart(&mut self) {

@@ -3,21 +3,27 @@
 use super::{S3Settings, extra::OpenUpload, plan::Source};
 use crate::observe::{Direction, Observer, Operation, Outcome, Watch};
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use imgsrv_domain::{
     ports::{BlobError, BlobStream},
     retry::Backoff,
 };
 use object_store::{
-    BackoffConfig, ClientOptions, CopyOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutPayload, RetryConfig,
+    BackoffConfig, ClientOptions, CopyOptions, Error, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutPayload, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     client::{HttpClient, HttpConnector, ReqwestConnector},
     multipart::MultipartStore,
     path::Path,
 };
 use std::{ops::Range, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a request without a body may take, retries included.
@@ -29,8 +35,14 @@ const COPY_DEADLINE: Duration = Duration::from_mins(10);
 /// The slowest link that a piece is sent over, in bytes a second.
 const SLOWEST: u64 = 256 << 10;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(3) };
-/// Pieces on their way to the store at once, over all uploads; bounds the memory that they hold.
+/// Parts that are received at once; further ones wait. With the next limit it bounds the memory that uploads hold.
+const RECEIVING: usize = 64;
+/// How long a part waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Pieces on their way to the store at once, over all uploads.
 const PIECES_IN_FLIGHT: usize = 32;
+/// How often a request is tried.
+pub(super) const TRIES: u32 = 5;
 const STORE: &str = "S3";
 
 /// An object that is being read.
@@ -47,7 +59,8 @@ pub(super) struct Client {
     http: HttpClient,
     bucket: String,
     observer: Arc<dyn Observer>,
-    in_flight: Semaphore,
+    receiving: Semaphore,
+    in_flight: Arc<Semaphore>,
 }
 
 impl Client {
@@ -85,8 +98,8 @@ impl Client {
             .build()
             .map_err(failed)?;
         let http = ReqwestConnector::default().connect(&options).map_err(failed)?;
-        let in_flight = Semaphore::new(PIECES_IN_FLIGHT);
-        Ok(Self { store, http, bucket: settings.bucket.clone(), observer, in_flight })
+        let (receiving, in_flight) = (Semaphore::new(RECEIVING), Arc::new(Semaphore::new(PIECES_IN_FLIGHT)));
+        Ok(Self { store, http, bucket: settings.bucket.clone(), observer, receiving, in_flight })
     }
 
     pub(super) const fn signer(&self) -> &AmazonS3 {
@@ -104,6 +117,19 @@ impl Client {
     /// How long to wait after so many failures.
     pub(super) fn backoff(failures: u32) -> Duration {
         BACKOFF.delay(failures, getrandom::u32().unwrap_or(0))
+    }
+
+    /// The turn of a part to be received; bytes are not taken from the client before.
+    pub(super) async fn receive(&self) -> Result<SemaphorePermit<'_>, BlobError> {
+        let turn = timeout(PATIENCE, self.receiving.acquire()).await;
+        let turn = turn.map_err(|late| BlobError::Unavailable(Box::new(late)))?;
+        turn.map_err(|closed| BlobError::Unavailable(Box::new(closed)))
+    }
+
+    /// The turn of a piece to be sent.
+    pub(super) async fn send(&self) -> Result<OwnedSemaphorePermit, BlobError> {
+        let turn = Arc::clone(&self.in_flight).acquire_owned().await;
+        turn.map_err(|closed| BlobError::Unavailable(Box::new(closed)))
     }
 
     async fn call<T>(
@@ -126,25 +152,37 @@ impl Client {
         self.call(Operation::Head, DEADLINE, self.store.head(key)).await
     }
 
-    /// Reads an object, or a range of it; `if_match` is the tag that it must still have.
-    pub(super) async fn get(
+    async fn begin_reading(
         &self,
         key: &Path,
         range: Option<Range<u64>>,
         if_match: Option<String>,
-    ) -> Result<Got, Error> {
+    ) -> Result<GetResult, Error> {
         let options = GetOptions { range: range.map(GetRange::Bounded), if_match, ..GetOptions::default() };
-        let got = self.call(Operation::Get, DEADLINE, self.store.get_opts(key, options)).await?;
-        let (size, observer) = (got.meta.size, Arc::clone(&self.observer));
-        let stream = stream::try_unfold(got.into_stream(), move |mut chunks| {
-            let observer = Arc::clone(&observer);
-            async move {
-                let silent = |silent| BlobError::Unavailable(Box::new(silent));
-                let Some(chunk) = timeout(SILENCE, chunks.next()).await.map_err(silent)? else { return Ok(None) };
-                let chunk = chunk.map_err(failed)?;
-                observer.bytes(Operation::Get, Direction::Read, chunk.len() as u64);
-                Ok(Some((chunk, chunks)))
-            }
+        self.call(Operation::Get, DEADLINE, self.store.get_opts(key, options)).await
+    }
+
+    /// Reads an object, or a range of it; `if_match` is the tag that it must still have. What breaks on the way is
+    /// asked for again, from where it broke.
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        key: &Path,
+        range: Option<Range<u64>>,
+        if_match: Option<String>,
+    ) -> Result<Got, Error> {
+        let got = self.begin_reading(key, range.clone(), if_match).await?;
+        let (size, tag) = (got.meta.size, got.meta.e_tag.clone());
+        let reading = Reading {
+            client: Arc::clone(self),
+            key: key.clone(),
+            rest: range.unwrap_or(0..size),
+            tag,
+            chunks: Some(got.into_stream()),
+            failures: 0,
+        };
+        let stream = stream::try_unfold(reading, |mut reading| async move {
+            let chunk = reading.next().await.map_err(failed)?;
+            Ok(chunk.map(|chunk| (chunk, reading)))
         });
         Ok(Got { size, stream: stream.boxed() })
     }
@@ -160,7 +198,6 @@ impl Client {
     pub(super) async fn put(&self, key: &Path, frames: Vec<Bytes>) -> Result<(), Error> {
         let payload = PutPayload::from_iter(frames);
         let bytes = payload.content_length() as u64;
-        let _place = self.place().await?;
         self.call(Operation::Put, sending(bytes), self.store.put(key, payload)).await?;
         self.observer.bytes(Operation::Put, Direction::Write, bytes);
         Ok(())
@@ -180,16 +217,11 @@ impl Client {
     ) -> Result<String, Error> {
         let payload = PutPayload::from_iter(frames);
         let bytes = payload.content_length() as u64;
-        let _place = self.place().await?;
         let index = usize::try_from(number).unwrap_or(usize::MAX) - 1;
         let part = self.store.put_part(key, upload, index, payload);
         let part = self.call(Operation::PutPart, sending(bytes), part).await?;
         self.observer.bytes(Operation::PutPart, Direction::Write, bytes);
         Ok(part.content_id)
-    }
-
-    async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        self.in_flight.acquire().await.map_err(|closed| Error::Generic { store: STORE, source: Box::new(closed) })
     }
 
     pub(super) async fn copy_part(
@@ -239,6 +271,51 @@ impl Client {
     /// Every open upload whose key starts with `prefix`.
     pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
         self.call(Operation::List, DEADLINE, self.list_open_uploads(prefix)).await
+    }
+}
+
+/// Bytes that are being read.
+struct Reading {
+    client: Arc<Client>,
+    key: Path,
+    /// What was not read yet.
+    rest: Range<u64>,
+    /// The tag of the object, which must be the same when it is asked for again.
+    tag: Option<String>,
+    chunks: Option<BoxStream<'static, Result<Bytes, Error>>>,
+    /// How often in a row nothing came.
+    failures: u32,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        while !self.rest.is_empty() {
+            let chunks = match &mut self.chunks {
+                Some(chunks) => chunks,
+                none => {
+                    let (rest, tag) = (Some(self.rest.clone()), self.tag.clone());
+                    none.insert(self.client.begin_reading(&self.key, rest, tag).await?.into_stream())
+                }
+            };
+            let error = match timeout(SILENCE, chunks.next()).await {
+                Ok(Some(Ok(chunk))) => {
+                    self.failures = 0;
+                    self.rest.start += chunk.len() as u64;
+                    self.client.observer.bytes(Operation::Get, Direction::Read, chunk.len() as u64);
+                    return Ok(Some(chunk));
+                }
+                Ok(Some(Err(error))) => error,
+                Ok(None) => Error::Generic { store: STORE, source: "the object ended early".into() },
+                Err(silent) => Error::Generic { store: STORE, source: Box::new(silent) },
+            };
+            self.chunks = None;
+            self.failures += 1;
+            if self.failures >= TRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(Client::backoff(self.failures)).await;
+        }
+        Ok(None)
     }
 }
 

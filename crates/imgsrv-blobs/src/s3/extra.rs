@@ -1,7 +1,10 @@
 //! Requests that `object_store` does not make: taking a piece from another object, listing open uploads, and completing
 //! one with chosen pieces. They are signed by it, and sent by its HTTP client.
 
-use super::{client::Client, plan::Source};
+use super::{
+    client::{Client, TRIES},
+    plan::Source,
+};
 use bytes::Bytes;
 use object_store::{
     Error,
@@ -14,7 +17,6 @@ use std::time::Duration;
 
 /// How long a signature is good for; every try is signed anew.
 const SIGNED_FOR: Duration = Duration::from_mins(5);
-const TRIES: u32 = 5;
 /// Bytes of an answer that are read; a page of a list is far below.
 const MAX_ANSWER: usize = 8 << 20;
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_domain::ports::{PromoteError, Promoted, Promotion};
 use object_store::path::Path;
+use std::sync::Arc;
 
 /// Bytes hashed in one step, so that the position is saved in between.
 const STEP_BYTES: u64 = 512 << 20;
@@ -21,7 +22,7 @@ const AT_ONCE: usize = 4;
 const MAX_COPY_OBJECT: u64 = 5 << 30;
 
 /// Hashes the next bytes that were not hashed on arrival, or, when none are left, places the blob.
-pub(super) async fn step(client: &Client, promotion: &Promotion) -> Result<Promoted, PromoteError> {
+pub(super) async fn step(client: &Arc<Client>, promotion: &Promotion) -> Result<Promoted, PromoteError> {
     let mut hash = match &promotion.hashed {
         Some(saved) => RunningHash::resume(saved).ok_or(PromoteError::StagedGone)?,
         None => RunningHash::new(),
@@ -58,7 +59,7 @@ struct Sealed {
 }
 
 struct Work<'a> {
-    client: &'a Client,
+    client: &'a Arc<Client>,
     promotion: &'a Promotion,
     /// The blob's name in the store.
     key: Path,
@@ -66,7 +67,7 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(client: &'a Client, promotion: &'a Promotion) -> Result<Self, PromoteError> {
+    fn new(client: &'a Arc<Client>, promotion: &'a Promotion) -> Result<Self, PromoteError> {
         let mut start = 0;
         let mut segments = Vec::new();
         for part in promotion.parts.iter().filter(|part| part.size.get() > 0) {

@@ -21,6 +21,7 @@ const IN_FLIGHT: usize = 3;
 /// Receives a part and makes it durable. On a failure nothing refers to what was sent; an object of its own goes.
 pub(super) async fn receive(client: Arc<Client>, request: StageRequest) -> Result<Staged, StageError> {
     let StageRequest { session, name, attempt, declared, checksum, body } = request;
+    let _turn = client.receive().await?;
     let most = declared.unwrap_or_else(|| attempt.limit.get()).min(attempt.limit.get());
     let mut incoming = Incoming::new(body, &attempt, declared, checksum);
     let continued = Continued::of(&attempt, most);
@@ -136,8 +137,14 @@ async fn send(
         while sending.len() >= IN_FLIGHT {
             collect(&mut sending, &mut tags).await?;
         }
+        // The turn comes before the next piece is received, so that no upload piles them up.
+        let turn = client.send().await?;
         let (client, key, upload, frames) = (Arc::clone(client), key.clone(), upload.to_owned(), piece.frames);
-        sending.spawn(async move { client.put_part(&key, &upload, number, frames).await.map(|tag| (number, tag)) });
+        sending.spawn(async move {
+            let sent = client.put_part(&key, &upload, number, frames).await;
+            drop(turn);
+            sent.map(|tag| (number, tag))
+        });
         number += 1;
         if piece.last {
             break;

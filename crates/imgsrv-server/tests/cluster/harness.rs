@@ -3,9 +3,8 @@
 use imgsrv_testkit::{
     Process,
     services::{Garage, LocalPostgres, Proxy, S3},
+    writer_token,
 };
-use reqwest::{Client, Method};
-use serde_json::json;
 use std::{sync::Mutex, time::Duration};
 use tempfile::TempDir;
 
@@ -118,24 +117,8 @@ impl Nodes {
 
 /// A token with `content.write`, from a node that has minted a bootstrap token.
 pub(crate) async fn writer(node: &Process) -> String {
-    let bootstrap = node.bootstrap.as_deref().expect("a bootstrap token");
-    writer_by(&node.url, bootstrap).await
-}
-
-pub(crate) async fn writer_by(url: &str, manager: &str) -> String {
-    let http = Client::new();
-    let send = async |method: Method, path: &str, body: serde_json::Value| {
-        let request = http.request(method, format!("{url}{path}")).bearer_auth(manager).json(&body);
-        let response = request.send().await.expect("an answer");
-        assert!(response.status().is_success(), "{path}: {}", response.status());
-        serde_json::from_slice(&response.bytes().await.expect("a body")).unwrap_or(serde_json::Value::Null)
-    };
-    let principal = send(Method::POST, "/v1/auth/principals", json!({"kind": "service", "display_name": "test"})).await;
-    let principal = format!("/v1/auth/principals/{}", principal["id"].as_str().expect("an id"));
-    send(Method::PUT, &format!("{principal}/roles/content-writer"), json!(null)).await;
-    let body = json!({"expires_at": "2099-01-01T00:00:00Z"});
-    let issued = send(Method::POST, &format!("{principal}/api-tokens"), body).await;
-    issued["plaintext"].as_str().expect("a token").to_owned()
+    let (url, bootstrap) = (node.url.clone(), node.bootstrap.clone().expect("a bootstrap token"));
+    tokio::task::spawn_blocking(move || writer_token(&url, &bootstrap)).await.expect("a token")
 }
 
 /// Waits until `holds` does, for at most a minute.

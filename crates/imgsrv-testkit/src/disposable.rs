@@ -1,0 +1,70 @@
+//! A server for one test: started in a scratch folder, with tokens at hand, and gone afterwards.
+
+use crate::{
+    Process,
+    services::{program, variable},
+};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A running server with nothing in it.
+///
+/// ```no_run
+/// let server = imgsrv_testkit::Disposable::start();
+/// let images = ureq::get(format!("{}/v1/images", server.url)).call();
+/// assert!(images.is_ok());
+/// ```
+pub struct Disposable {
+    /// Its base URL.
+    pub url: String,
+    /// A token with `auth.manage`.
+    pub manager: String,
+    /// A token with `content.write`.
+    pub writer: String,
+    // Ends before its folder goes.
+    _process: Process,
+    _dir: TempDir,
+}
+
+impl Disposable {
+    /// Starts the binary that `IMGSRV_TEST_BINARY` names, or `imgsrv` on the `PATH`, with a SQLite catalog and blobs in
+    /// a scratch folder.
+    pub fn start() -> Self {
+        let given = variable("IMGSRV_TEST_BINARY").map(PathBuf::from);
+        let binary = given.or_else(|| program("imgsrv", &[])).unwrap_or_else(|| {
+            panic!("no imgsrv: put it on the PATH, or set IMGSRV_TEST_BINARY to where it is");
+        });
+        Self::of(binary.to_str().expect("a path in UTF-8"))
+    }
+
+    /// Starts `binary`.
+    pub fn of(binary: &str) -> Self {
+        let dir = TempDir::with_prefix("imgsrv-test-").expect("a scratch folder");
+        let process = Process::start(binary, dir.path(), &[]);
+        let manager = process.bootstrap.clone().expect("a bootstrap token");
+        let writer = writer_token(&process.url, &manager);
+        Self { url: process.url.clone(), manager, writer, _process: process, _dir: dir }
+    }
+}
+
+/// A token with `content.write` of a new principal, made by `manager`.
+pub fn writer_token(url: &str, manager: &str) -> String {
+    let send = |method: &str, path: &str, body: &Value| -> Value {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{url}{path}"))
+            .header("authorization", format!("Bearer {manager}"))
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        let answer = ureq::run(request.expect("a request"));
+        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let text = answer.body_mut().read_to_string().expect("a body");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    };
+    let principal = send("POST", "/v1/auth/principals", &json!({"kind": "service", "display_name": "test"}));
+    let principal = format!("/v1/auth/principals/{}", principal["id"].as_str().expect("an id"));
+    send("PUT", &format!("{principal}/roles/content-writer"), &Value::Null);
+    let issued = send("POST", &format!("{principal}/api-tokens"), &json!({"expires_at": "2099-01-01T00:00:00Z"}));
+    issued["plaintext"].as_str().expect("a token").to_owned()
+}

@@ -1,0 +1,78 @@
+//! An upload to PostgreSQL and Garage, beside another S3 client's to the same Garage.
+
+use super::{LISTEN, METRICS, ROUNDS, median, memory, rate, timed, upload};
+use crate::{
+    server::{Server, build},
+    services,
+    shell::{Result, output, run as run_command},
+    tools,
+};
+use imgsrv_testkit::services::{Garage, LocalPostgres};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    path::Path,
+    process::Command,
+};
+
+pub(super) fn run(mib: u64) -> Result<()> {
+    services::install()?;
+    tools::from_debian(&[("aws", "awscli")])?;
+    build()?;
+    let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
+    let path = scratch.path().join("file");
+    io::copy(&mut File::open("/dev/urandom")?.take(mib << 20), &mut File::create(&path)?)?;
+    let (postgres, garage) = (LocalPostgres::start(), Garage::start());
+    let (key, secret) = garage.keys();
+    let environment = [
+        ("IMGSRV_POSTGRES_URL", postgres.url()),
+        ("IMGSRV_S3_ENDPOINT", garage.endpoint()),
+        ("IMGSRV_S3_BUCKET", "imgsrv".to_owned()),
+        ("IMGSRV_S3_ACCESS_KEY_ID", key.to_owned()),
+        ("IMGSRV_S3_SECRET_ACCESS_KEY", secret.to_owned()),
+        ("IMGSRV_S3_REGION", "garage".to_owned()),
+        ("IMGSRV_S3_PATH_STYLE", "true".to_owned()),
+    ];
+    let mut server = Server::start_with(scratch.path(), LISTEN, METRICS, &environment)?;
+    server.become_writer()?;
+    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        // Other bytes each round: what is trusted already is not uploaded again.
+        let digest = change(&path, round)?;
+        ours.push(timed(|| upload(&server, &path, &digest, mib << 20))?.1);
+        peer.push(timed(|| copy(&path, &garage))?.1);
+    }
+    let (ours, peer) = (median(ours), median(peer));
+    println!("\nUpload of {mib} MiB to Garage, median of {ROUNDS}");
+    println!("  aws s3 cp              {}", rate(mib, peer));
+    println!("  imgsrv, to ready       {}", rate(mib, ours));
+    println!("  ratio: {:.2}", peer.as_secs_f64() / ours.as_secs_f64());
+    println!("Memory\n{}", memory(&server)?);
+    println!("Requests to the store and bytes, over all rounds and the start");
+    let metrics = ureq::get(format!("http://{METRICS}/metrics")).call()?.body_mut().read_to_string()?;
+    let told = ["imgsrv_objectstore_operations_total{", "imgsrv_objectstore_bytes_total{"];
+    for line in metrics.lines().filter(|line| told.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0")) {
+        println!("  {line}");
+    }
+    Ok(())
+}
+
+/// Makes the file another one; returns its digest.
+fn change(path: &Path, round: usize) -> Result<String> {
+    let mut file = File::options().write(true).open(path)?;
+    file.rewind()?;
+    file.write_all(&round.to_le_bytes())?;
+    let digest = output(Command::new("openssl").args(["dgst", "-sha256", "-r"]).arg(path))?;
+    Ok(format!("sha256:{}", digest.split(' ').next().unwrap_or_default()))
+}
+
+fn copy(path: &Path, garage: &Garage) -> Result<()> {
+    let (key, secret) = garage.keys();
+    run_command(
+        Command::new("aws")
+            .args(["--endpoint-url", &format!("http://{}", garage.endpoint()), "s3", "cp", "--quiet"])
+            .arg(path)
+            .arg("s3://imgsrv/peer")
+            .envs([("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret), ("AWS_DEFAULT_REGION", "garage")]),
+    )
+}
