@@ -96,9 +96,11 @@ CREATE TRIGGER publish_jobs_notify_update AFTER UPDATE ON publish_jobs
     FOR EACH ROW WHEN (NEW.state = 'queued' AND NEW.due_at <= NEW.updated_at)
     EXECUTE FUNCTION notify_enqueued('publish');
 
--- What tells this catalog from every other one, so that a blob store is not used by two.
+-- What tells this catalog from every other one, and the blob store that it is bound to: no store is used by two
+-- catalogs, and no node of a catalog uses another store than the others.
 CREATE TABLE catalog_identity (
     "only" bigint PRIMARY KEY CHECK ("only" = 1),
-    id uuid NOT NULL
+    id uuid NOT NULL,
+    store uuid
 );
 INSERT INTO catalog_identity ("only", id) VALUES (1, gen_random_uuid());

@@ -82,9 +82,11 @@ CREATE TRIGGER blobs_count_delete AFTER DELETE ON blobs WHEN OLD.state = 'truste
         WHERE name IN ('blobs', 'blob_bytes') AND slot = 0;
 END;
 
--- What tells this catalog from every other one, so that a blob store is not used by two.
+-- What tells this catalog from every other one, and the blob store that it is bound to: no store is used by two
+-- catalogs, and no node of a catalog uses another store than the others.
 CREATE TABLE catalog_identity (
     only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
-    id BLOB NOT NULL
+    id BLOB NOT NULL,
+    store BLOB
 ) STRICT;
 INSERT INTO catalog_identity (only, id) VALUES (1, randomblob(16));

@@ -12,7 +12,7 @@ use imgsrv_domain::{
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role},
     ids::{PrincipalId, TokenId},
     page::{Page, PageRequest},
-    ports::CatalogError,
+    ports::{CatalogError, Ids},
     text::ShortText,
     time::Timestamp,
     transition::Revision,
@@ -189,7 +189,7 @@ impl Auth {
                 return Err(UseCaseError::ExpiryInPast);
             }
             tx.find_principal(principal).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
-            let issued = self.context.mint(principal, new.clone(), tx.now())?;
+            let issued = mint(&*self.context.ids, principal, new.clone(), tx.now())?;
             tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
             let event = Event::new(AuditAction::TokenIssued, issued.token.id).with(principal);
             audit(&mut *tx, who.actor(), event).await?;
@@ -216,29 +216,27 @@ impl Auth {
     }
 }
 
-impl Context {
-    /// Mints a token for `principal`; it counts once stored.
-    pub(crate) fn mint(
-        &self,
-        principal: PrincipalId,
-        new: NewToken,
-        now: Timestamp,
-    ) -> Result<IssuedToken, CatalogError> {
-        let minted = token::mint().map_err(|error| CatalogError::Backend(Box::new(error)))?;
-        let name = match new.name {
-            Some(name) => name,
-            None => minted.key.as_str().parse().map_err(|error| CatalogError::Backend(Box::new(error)))?,
-        };
-        let token = ApiToken {
-            id: TokenId::new(self.ids.next()),
-            principal,
-            key: minted.key,
-            name,
-            created_at: now,
-            expires_at: new.expires_at,
-            last_used_at: None,
-            revoked_at: None,
-        };
-        Ok(IssuedToken { token, plaintext: minted.plaintext })
-    }
+/// Mints a token for `principal`; it counts once stored.
+pub(crate) fn mint(
+    ids: &dyn Ids,
+    principal: PrincipalId,
+    new: NewToken,
+    now: Timestamp,
+) -> Result<IssuedToken, CatalogError> {
+    let minted = token::mint().map_err(|error| CatalogError::Backend(Box::new(error)))?;
+    let name = match new.name {
+        Some(name) => name,
+        None => minted.key.as_str().parse().map_err(|error| CatalogError::Backend(Box::new(error)))?,
+    };
+    let token = ApiToken {
+        id: TokenId::new(ids.next()),
+        principal,
+        key: minted.key,
+        name,
+        created_at: now,
+        expires_at: new.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    Ok(IssuedToken { token, plaintext: minted.plaintext })
 }

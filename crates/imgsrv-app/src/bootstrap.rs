@@ -1,11 +1,17 @@
 //! The way in: a token that can manage authentication, when nobody else can.
 
-use crate::{auth::NewToken, caller::audit, error::UseCaseError, retry::retrying, services::Context, token};
+use crate::{
+    auth::{self, NewToken},
+    caller::audit,
+    error::UseCaseError,
+    retry::retrying,
+    token,
+};
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     auth::{Attributes, Principal, PrincipalKind, Role},
     ids::PrincipalId,
-    ports::CatalogTx,
+    ports::{Catalog, CatalogTx, Ids},
     transition::Revision,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -19,13 +25,21 @@ const PRINCIPAL: PrincipalId = PrincipalId::new(Uuid::from_u128(0x0000_0000_0000
 
 /// The use cases of the way in.
 #[derive(Clone)]
-pub struct Bootstrap(pub(crate) Arc<Context>);
+pub struct Bootstrap {
+    catalog: Arc<dyn Catalog>,
+    ids: Arc<dyn Ids>,
+}
 
 impl Bootstrap {
+    /// The way into `catalog`.
+    pub const fn new(catalog: Arc<dyn Catalog>, ids: Arc<dyn Ids>) -> Self {
+        Self { catalog, ids }
+    }
+
     /// Mints a token if nobody can manage authentication now: no principal with the role has a live token.
     pub async fn ensure(&self) -> Result<Option<String>, UseCaseError> {
         retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
+            let mut tx = self.catalog.begin().await?;
             if tx.has_live_auth_manager().await? {
                 return Ok(None);
             }
@@ -36,7 +50,7 @@ impl Bootstrap {
 
     /// Mints a token in any case: for operators who can reach the catalog but have no token.
     pub async fn force(&self) -> Result<String, UseCaseError> {
-        retrying(|| async { self.mint(self.0.catalog.begin().await?).await }).await
+        retrying(|| async { self.mint(self.catalog.begin().await?).await }).await
     }
 
     async fn mint(&self, mut tx: Box<dyn CatalogTx>) -> Result<String, UseCaseError> {
@@ -60,7 +74,7 @@ impl Bootstrap {
         }
         let name = "bootstrap".parse().ok();
         let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE) };
-        let issued = self.0.mint(PRINCIPAL, new, now)?;
+        let issued = auth::mint(&*self.ids, PRINCIPAL, new, now)?;
         tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
         let event = Event::new(AuditAction::TokenIssued, issued.token.id).with("bootstrap");
         audit(&mut *tx, &Actor::Operator, event).await?;

@@ -13,7 +13,7 @@ use imgsrv_domain::{
     digest::HashState,
     ids::UploadId,
     lease::LeaseKey,
-    names::PartNumber,
+    parts::Part,
     ports::{BlobError, BlobName, CatalogError, LeasedWork, PromoteError, Promoted, Promotion, TrustedBlob},
     upload::UploadSession,
 };
@@ -21,6 +21,13 @@ use std::{sync::Arc, time::Duration};
 
 /// The worker that ingests completed uploads.
 pub struct Ingest(pub(crate) Arc<Context>);
+
+/// A session whose ingest this worker holds.
+struct Claimed {
+    session: UploadSession,
+    parts: Vec<Part>,
+    key: LeaseKey,
+}
 
 /// What became of the bytes.
 enum Verdict {
@@ -41,10 +48,11 @@ impl Work for Ingest {
     }
 
     async fn run_once(&self) -> Result<Ran, WorkError> {
-        let Some((session, key)) = retrying(|| self.claim()).await? else { return Ok(Ran::Idle) };
+        let Some(Claimed { session, parts, key }) = retrying(|| self.claim()).await? else { return Ok(Ran::Idle) };
         let term = self.0.settings.lease_term;
         let id = session.id;
-        let verdict = hold(term, &self.0.stop, self.promote(&session, &key), || self.renew(id, &key, None)).await;
+        let verdict =
+            hold(term, &self.0.stop, self.promote(&session, parts, &key), || self.renew(id, &key, None)).await;
         match verdict {
             Held::Done(Ok(Verdict::Placed)) => self.finish(&session, &key).await?,
             Held::Done(Ok(Verdict::Rejected(reason))) => self.reject(&session, &key, &reason).await?,
@@ -77,24 +85,26 @@ impl Work for Ingest {
 }
 
 impl Ingest {
-    async fn claim(&self) -> Result<Option<(UploadSession, LeaseKey)>, CatalogError> {
+    async fn claim(&self) -> Result<Option<Claimed>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         let Some(session) = tx.find_claimable_upload().await? else { return Ok(None) };
         let settings = &self.0.settings;
         let Ok((session, key)) = session.claim_ingest(&settings.worker, tx.now(), settings.lease_term) else {
             return Ok(None);
         };
+        // In the same transaction: whoever finishes the session forgets its parts.
+        let parts = tx.list_parts(session.id).await?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
-        Ok(Some((session, key)))
+        Ok(Some(Claimed { session, parts, key }))
     }
 
-    async fn promote(&self, session: &UploadSession, key: &LeaseKey) -> Result<Verdict, WorkError> {
+    async fn promote(&self, session: &UploadSession, parts: Vec<Part>, key: &LeaseKey) -> Result<Verdict, WorkError> {
         let mut promotion = Promotion {
             session: session.id,
             name: BlobName::of(&session.claim.digest, session.id),
             claim: session.claim,
-            parts: self.0.catalog.get_parts(session.id, None, PartNumber::MAX).await?,
+            parts,
             hashed: session.hashed.clone(),
         };
         loop {

@@ -5,6 +5,7 @@
 
 mod aliases;
 mod auth;
+mod binding;
 mod bootstrap;
 mod caller;
 mod delivery;
@@ -23,6 +24,7 @@ mod work;
 
 pub use aliases::{Aliases, Precondition};
 pub use auth::{Auth, IssuedToken, NewPrincipal, NewToken};
+pub use binding::BindError;
 pub use bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap};
 pub use caller::{Caller, Denied, Manager, RequestContext, Writer};
 pub use delivery::{Delivery, Download};

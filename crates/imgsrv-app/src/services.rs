@@ -3,6 +3,7 @@
 use crate::{
     aliases::Aliases,
     auth::Auth,
+    binding::BindError,
     bootstrap::Bootstrap,
     delivery::Delivery,
     drafts::Drafts,
@@ -146,7 +147,12 @@ impl Services {
 
     /// The way in before anybody can manage authentication.
     pub fn bootstrap(&self) -> Bootstrap {
-        Bootstrap(Arc::clone(&self.context))
+        Bootstrap::new(Arc::clone(&self.context.catalog), Arc::clone(&self.context.ids))
+    }
+
+    /// Ties the catalog and the blob store to each other, or finds that they are not each other's.
+    pub async fn bind_blob_store(&self) -> Result<(), BindError> {
+        self.context.bind_blob_store().await
     }
 
     /// The worker that makes completed uploads trusted.

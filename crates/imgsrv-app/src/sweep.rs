@@ -72,7 +72,7 @@ impl Work for Sweeper {
         if cleared > 0 {
             tracing::info!(cleared, "leftovers of uploads were removed");
         }
-        Ok(Ran::Idle)
+        Ok(Ran::Finished)
     }
 
     async fn wait(&self) {

@@ -20,7 +20,9 @@ pub struct Wakeups {
 pub enum Ran {
     /// It did something; there may be more.
     Worked,
-    /// There was nothing to do.
+    /// It did all that there was to do.
+    Finished,
+    /// There was nothing to do, or nothing due: that proves nothing.
     Idle,
 }
 

@@ -1,7 +1,7 @@
 //! Blob stores.
 //!
-//! [`S3BlobStore`] keeps blobs in a bucket, [`FsBlobStore`] in a folder. `object_store` serves it where a plain object interface is
-//! enough (the start-up probe, listing, deleting). Below it go the paths that it cannot offer: a durable
+//! [`S3BlobStore`] keeps blobs in a bucket, [`FsBlobStore`] in a folder. `object_store` serves the folder where a plain
+//! object interface is enough (the start-up probe, listing, deleting). Below it go the paths that it cannot offer: a durable
 //! append at an offset, promotion by hard link, and reads from the page cache without a copy through a
 //! fresh allocation.
 

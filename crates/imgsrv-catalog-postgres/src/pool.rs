@@ -66,9 +66,9 @@ pub enum OpenError {
     /// The schema could not be brought up to date.
     #[error("cannot migrate the PostgreSQL catalog: {0}")]
     Migrate(#[source] MigrateError),
-    /// Another node has been migrating for too long.
-    #[error("another node has been migrating the PostgreSQL catalog for 10 minutes")]
-    Locked,
+    /// Migrating took too long, here or on another node that this one waited for.
+    #[error("the PostgreSQL catalog was not migrated within 10 minutes, by this node or another")]
+    Slow,
 }
 
 /// How many connections the pool holds, and what getting one has cost.
@@ -146,7 +146,7 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
         Ok(Ok(())) => {}
         Ok(Err(MigrateError::VersionMissing(version))) => return Err(OpenError::Newer(version)),
         Ok(Err(error)) => return Err(OpenError::Migrate(error)),
-        Err(_) => return Err(OpenError::Locked),
+        Err(_) => return Err(OpenError::Slow),
     }
     let _ = connection.close().await;
     Ok(())

@@ -31,6 +31,7 @@ catalog_row!(
     (bool,),
     (i64,),
     (Uuid,),
+    (Uuid, Option<Uuid>),
     (Option<rows::SqlTime>,),
     (String, i64),
     rows::AliasRow,

@@ -35,6 +35,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::principals::STATEMENTS,
     repos::uploads::STATEMENTS,
     repos::versions::STATEMENTS,
+    tx::STATEMENTS,
 ];
 
 /// The statements that lock rows, for databases whose transactions run beside one another.

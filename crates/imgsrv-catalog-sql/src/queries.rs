@@ -1,9 +1,9 @@
 //! Reads that need no transaction of their own.
 
 use crate::{
-    AliasRow, BlobRow, Connection, CredentialRow, ImageRow, PartRow, PrincipalRow, PublishedFileRow, SqlCatalog,
-    SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow, WaitRow,
-    connection::{find, list, rows, scalar},
+    AliasRow, BlobRow, Connection, Corrupt, CredentialRow, ImageRow, PartRow, PrincipalRow, PublishedFileRow,
+    SqlCatalog, SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow, WaitRow,
+    connection::{find, list, row, rows, scalar},
     cursor::{CursorKey, ListName},
     repos::{aliases::select as aliases, blobs, jobs, manifests, principals, uploads, versions::select as versions},
     statistics,
@@ -20,7 +20,8 @@ use imgsrv_domain::{
     page::{Page, PageRequest},
     parts::Part,
     ports::{
-        CatalogError, CatalogQueries, LeasedWork, PublishedFile, Statistics, TrustedBlob, VersionFilter, Visibility,
+        CatalogError, CatalogIdentity, CatalogQueries, LeasedWork, PublishedFile, Statistics, TrustedBlob,
+        VersionFilter, Visibility,
     },
     publish::PublishJob,
     time::Timestamp,
@@ -30,7 +31,7 @@ use imgsrv_domain::{
 use std::time::Duration;
 use uuid::Uuid;
 
-const IDENTITY: &str = "SELECT id FROM catalog_identity";
+const IDENTITY: &str = "SELECT id, store FROM catalog_identity";
 const CHECK: &str = "SELECT revision FROM catalog_revision";
 
 macro_rules! images {
@@ -166,8 +167,10 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         scalar::<i64, _>(&mut self.database.reader().await?, CHECK, values![]).await.map(drop)
     }
 
-    async fn identity(&self) -> Result<Uuid, CatalogError> {
-        scalar(&mut self.database.reader().await?, IDENTITY, values![]).await
+    async fn identity(&self) -> Result<CatalogIdentity, CatalogError> {
+        let found = row(&mut self.database.reader().await?, IDENTITY, values![]).await?;
+        let (catalog, store) = found.ok_or_else(|| Corrupt::new("catalog identity", "it is gone"))?;
+        Ok(CatalogIdentity { catalog, store })
     }
 
     async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError> {

@@ -3,13 +3,18 @@
 use crate::{
     Corrupt,
     connection::{self, Connection, Lockable, Reads},
-    value::Value,
+    value::{Value, values},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
     ports::{CatalogError, CatalogTx},
     time::Timestamp,
 };
+use uuid::Uuid;
+
+const BIND: &str = "UPDATE catalog_identity SET store = $1 WHERE store IS NULL";
+const BOUND: &str = "SELECT store FROM catalog_identity";
+pub(crate) const STATEMENTS: &[&str] = &[BIND, BOUND];
 
 /// One unit of work.
 pub struct SqlTx<C> {
@@ -108,6 +113,11 @@ impl<C: Connection> SqlTx<C> {
 
 #[async_trait]
 impl<C: Connection> CatalogTx for SqlTx<C> {
+    async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError> {
+        self.execute(BIND, values![store]).await?;
+        self.scalar(BOUND, values![]).await
+    }
+
     fn now(&self) -> Timestamp {
         self.now
     }

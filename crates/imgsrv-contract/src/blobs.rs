@@ -9,8 +9,8 @@ use imgsrv_domain::{
     names::PartNumber,
     parts::{HashBase, Part},
     ports::{
-        BlobError, BlobName, BlobStore, BodyError, ClaimError, PromoteError, Promoted, Promotion, StageError,
-        StageRequest,
+        BlobError, BlobName, BlobStore, BodyError, PromoteError, Promoted, Promotion, StageError, StageRequest,
+        StoreOwner,
     },
     upload::{Attempt, Placement},
 };
@@ -59,9 +59,14 @@ const CASES: &[Case<Fresh>] = cases![
     large_bytes_of_another_digest_are_not_promoted,
     a_large_body_that_is_cut_leaves_nothing_staged,
     a_cleared_session_places_nothing_any_more,
+    a_tiny_last_part_makes_one_blob_with_large_ones,
+    a_part_that_was_replaced_by_nothing_makes_one_blob_with_the_others,
+    a_blob_outlives_a_worker_that_comes_late_and_knows_no_parts,
+    a_body_of_another_length_than_announced_is_refused,
     two_workers_may_promote_beside_one_another,
+    two_workers_may_add_to_one_upload_beside_one_another,
     leftovers_of_an_unknown_session_are_cleared,
-    a_store_belongs_to_one_catalog,
+    a_store_is_somebodys_for_good,
     the_probe_succeeds,
 ];
 
@@ -233,7 +238,7 @@ async fn promoting_again_after_success_is_harmless(fresh: Fresh) {
 }
 
 async fn bytes_of_another_digest_are_not_promoted(fresh: Fresh) {
-    fresh.store.claim(Uuid::max()).await.unwrap();
+    fresh.store.set_owner(owner()).await.unwrap();
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"other").await;
     let promotion = session.promotion();
@@ -244,6 +249,7 @@ async fn bytes_of_another_digest_are_not_promoted(fresh: Fresh) {
 }
 
 async fn staged_bytes_that_are_gone_are_reported(fresh: Fresh) {
+    fresh.store.set_owner(owner()).await.unwrap();
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"bytes").await;
     let mut hashed = session.promotion();
@@ -380,7 +386,7 @@ async fn a_promoted_blob_outlives_its_staging(fresh: Fresh) {
 
 async fn the_probe_succeeds(fresh: Fresh) {
     fresh.store.probe().await.unwrap();
-    fresh.store.claim(Uuid::max()).await.unwrap();
+    fresh.store.set_owner(owner()).await.unwrap();
     fresh.store.check().await.unwrap();
 }
 
@@ -485,7 +491,9 @@ async fn large_bytes_of_another_digest_are_not_promoted(fresh: Fresh) {
         promotion.hashed = session.parts[0].hash.clone().filter(|_| hashed);
         let refused = session.promote(promotion.clone()).await.unwrap_err();
         assert!(matches!(refused, PromoteError::Mismatch { actual } if actual == digest(&other)));
-        fresh.store.claim(Uuid::max()).await.unwrap();
+        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        fresh.store.remove(&session.name()).await.unwrap();
+        fresh.store.set_owner(owner()).await.unwrap();
         let opened = fresh.store.open(&promotion.name, session.claim.size, 0..session.claim.size.get()).await;
         assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
     }
@@ -504,6 +512,7 @@ async fn a_large_body_that_is_cut_leaves_nothing_staged(fresh: Fresh) {
 }
 
 async fn a_cleared_session_places_nothing_any_more(fresh: Fresh) {
+    fresh.store.set_owner(owner()).await.unwrap();
     let bytes = words(9, 12);
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&bytes[..10 << 20]).await;
@@ -512,12 +521,87 @@ async fn a_cleared_session_places_nothing_any_more(fresh: Fresh) {
     promotion.hashed = session.parts[1].hash.clone();
     fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
     assert!(matches!(session.promote(promotion.clone()).await.unwrap_err(), PromoteError::StagedGone));
-    fresh.store.claim(Uuid::max()).await.unwrap();
     let opened = fresh.store.open(&promotion.name, session.claim.size, 0..1).await;
     assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
 }
 
+async fn a_tiny_last_part_makes_one_blob_with_large_ones(fresh: Fresh) {
+    let mut bytes = words(13, 19);
+    bytes.truncate((18 << 20) + 1000);
+    let mut session = Session::claiming(&fresh, &bytes);
+    for part in bytes.chunks(9 << 20) {
+        session.append(part).await;
+    }
+    let (_, read) = session.promote_and_read(session.parts.len()).await;
+    assert!(read == bytes);
+}
+
+async fn a_part_that_was_replaced_by_nothing_makes_one_blob_with_the_others(fresh: Fresh) {
+    let bytes = words(14, 24);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..8 << 20]).await;
+    session.append(&words(15, 6)).await;
+    session.append(&bytes[8 << 20..16 << 20]).await;
+    session.parts.remove(1);
+    session.apart(2, b"").await;
+    session.apart(4, &bytes[16 << 20..]).await;
+    let (_, read) = session.promote_and_read(1).await;
+    assert!(read == bytes);
+}
+
+async fn a_blob_outlives_a_worker_that_comes_late_and_knows_no_parts(fresh: Fresh) {
+    for size in [1, 9 << 20] {
+        let bytes = &words(16, 9)[..size];
+        let mut session = Session::claiming(&fresh, bytes);
+        session.append(bytes).await;
+        let mut promotion = session.promotion();
+        promotion.hashed = session.parts[0].hash.clone();
+        session.promote(promotion.clone()).await.unwrap();
+        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        let late = Promotion { parts: Vec::new(), ..promotion };
+        assert!(matches!(session.promote(late).await.unwrap_err(), PromoteError::StagedGone));
+        assert!(read(&*fresh.store, &session.name(), size).await == bytes);
+    }
+}
+
+async fn a_body_of_another_length_than_announced_is_refused(fresh: Fresh) {
+    let session = Session::claiming(&fresh, b"bytes");
+    for declared in [4, 6] {
+        let body = futures::stream::iter([Ok(Bytes::from("bytes"))]).boxed();
+        let (attempt, name) = (session.next(), session.name());
+        let request =
+            StageRequest { session: session.id, name, attempt, declared: Some(declared), checksum: None, body };
+        let refused = fresh.store.stage(request).await.unwrap_err();
+        assert!(matches!(refused, StageError::Body(BodyError::Cut)), "{refused:?}");
+    }
+}
+
+async fn two_workers_may_add_to_one_upload_beside_one_another(fresh: Fresh) {
+    fresh.store.set_owner(owner()).await.unwrap();
+    let bytes = words(17, 34);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..10 << 20]).await;
+    session.apart(2, &bytes[10 << 20..19 << 20]).await;
+    session.apart(3, &bytes[19 << 20..33 << 20]).await;
+    session.apart(4, &bytes[33 << 20..]).await;
+    let mut promotion = session.promotion();
+    promotion.hashed.clone_from(&session.parts[0].hash);
+    several_promote(&fresh, &session, promotion, &bytes).await;
+}
+
+/// Three workers do the same; one of them holds the lease, and must not be made to fail by the others.
+async fn several_promote(fresh: &Fresh, session: &Session<'_>, promotion: Promotion, bytes: &[u8]) {
+    let worker = || session.promote(promotion.clone());
+    let done = tokio::join!(worker(), worker(), worker());
+    for done in [done.0, done.1, done.2] {
+        assert!(matches!(done, Ok(_) | Err(PromoteError::Blob(BlobError::Unavailable(_)))), "{done:?}");
+    }
+    session.promote(promotion).await.unwrap();
+    assert!(read(&*fresh.store, &session.name(), bytes.len()).await == bytes);
+}
+
 async fn two_workers_may_promote_beside_one_another(fresh: Fresh) {
+    fresh.store.set_owner(owner()).await.unwrap();
     let bytes = words(10, 30);
     // The hard case: a part in the middle was replaced, so that nothing can be taken as it lies.
     let mut session = Session::claiming(&fresh, &bytes);
@@ -527,15 +611,8 @@ async fn two_workers_may_promote_beside_one_another(fresh: Fresh) {
     session.parts.remove(1);
     session.apart(2, &bytes[10 << 20..20 << 20]).await;
     let mut promotion = session.promotion();
-    promotion.hashed = session.parts[0].hash.clone();
-    let worker = || session.promote(promotion.clone());
-    let done = tokio::join!(worker(), worker(), worker());
-    for done in [done.0, done.1, done.2] {
-        // One may find that the other moved on; what it found out is void then, as its lease is.
-        assert!(matches!(done, Ok(_) | Err(PromoteError::StagedGone | PromoteError::Mismatch { .. })), "{done:?}");
-    }
-    session.promote(promotion).await.unwrap();
-    assert!(read(&*fresh.store, &session.name(), bytes.len()).await == bytes);
+    promotion.hashed.clone_from(&session.parts[0].hash);
+    several_promote(&fresh, &session, promotion, &bytes).await;
 }
 
 async fn leftovers_of_an_unknown_session_are_cleared(fresh: Fresh) {
@@ -550,11 +627,15 @@ async fn leftovers_of_an_unknown_session_are_cleared(fresh: Fresh) {
     kept.promote(kept.promotion()).await.unwrap();
 }
 
-async fn a_store_belongs_to_one_catalog(fresh: Fresh) {
-    let (ours, other) = (uuid(), uuid());
-    fresh.store.claim(ours).await.unwrap();
-    fresh.store.claim(ours).await.unwrap();
-    let refused = fresh.store.claim(other).await.unwrap_err();
-    assert!(matches!(refused, ClaimError::Taken(owner) if owner == ours.to_string()));
+fn owner() -> StoreOwner {
+    StoreOwner { catalog: uuid(), store: uuid() }
+}
+
+async fn a_store_is_somebodys_for_good(fresh: Fresh) {
+    assert_eq!(fresh.store.owner().await.unwrap(), None);
+    let (first, second) = (owner(), owner());
+    fresh.store.set_owner(first).await.unwrap();
+    fresh.store.set_owner(second).await.unwrap();
+    assert_eq!(fresh.store.owner().await.unwrap(), Some(first));
     fresh.store.check().await.unwrap();
 }

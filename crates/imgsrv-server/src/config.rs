@@ -94,7 +94,7 @@ pub(crate) struct StorageOptions {
     /// Where the S3-compatible store listens, as host:port; AWS when not given
     #[arg(long, env = "IMGSRV_S3_ENDPOINT", value_name = "ADDRESS", value_parser = endpoint)]
     s3_endpoint: Option<Given<String>>,
-    /// The access key; without keys they are looked for where AWS's own tools do
+    /// The access key; without keys they come from `AWS_...` variables, a web identity token or the metadata service
     #[arg(long, env = "IMGSRV_S3_ACCESS_KEY_ID", value_name = "KEY")]
     s3_access_key_id: Option<Given<String>>,
     /// The secret key

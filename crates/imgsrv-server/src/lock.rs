@@ -42,7 +42,7 @@ impl FolderLock {
     fn acquire(dir: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
         let path = dir.join("lock");
         let io = |source| LockError::Io { path: path.display().to_string(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
         match lock(&file) {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(dir.display().to_string())),

@@ -5,17 +5,14 @@ use crate::{
     listener,
     metrics::{self, ProcessMetrics, Scrape},
     options::ListenAddress,
-    storage::{Locks, Storage, StorageError, cause},
-    system::worker_id,
+    storage::{self, Locks, OpenCatalog, StorageError, cause},
+    system::{UuidIds, worker_id},
     telemetry,
     workers::{self, Environment, Pace},
 };
-use imgsrv_app::{Services, Settings, UseCaseError, Work};
-use imgsrv_blobs::{Observer, Unobserved};
-use imgsrv_domain::{
-    lease::WorkerId,
-    retry::{Backoff, Breaker},
-};
+use imgsrv_app::{Bootstrap, Services, Settings, UseCaseError, Work};
+use imgsrv_blobs::Observer;
+use imgsrv_domain::{lease::WorkerId, retry::Breaker};
 use imgsrv_http::{AppState, HttpSettings, router};
 use std::{
     io::{self, Write},
@@ -77,15 +74,8 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
 
 /// Mints a bootstrap token and prints it: `imgsrv auth bootstrap`. Works beside a running server.
 pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
-    let Storage { catalog, adapters } = Storage::open(&options, Arc::new(Unobserved)).await?;
-    let settings = Settings {
-        upload_ttl: Duration::ZERO,
-        max_upload_bytes: None,
-        lease_term: Duration::ZERO,
-        backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO },
-        worker: worker_id("bootstrap")?,
-    };
-    let token = Services::new(adapters, settings, CancellationToken::new()).bootstrap().force().await?;
+    let catalog = OpenCatalog::open(&options).await?;
+    let token = Bootstrap::new(catalog.port(), Arc::new(UuidIds)).force().await?;
     hand_over(&token, None)?;
     catalog.close().await;
     Ok(())
@@ -98,13 +88,13 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let _locks = Locks::acquire(&options.storage)?;
     let metrics = Arc::new(ProcessMetrics::new()?);
-    let storage = Storage::open(&options.storage, Arc::clone(&metrics) as Arc<dyn Observer>).await?;
-    storage.check_blobs(&options.storage).await?;
-    let Storage { catalog, adapters } = storage;
+    let catalog = OpenCatalog::open(&options.storage).await?;
+    let adapters = storage::adapters(&options.storage, &catalog, Arc::clone(&metrics) as Arc<dyn Observer>)?;
 
     let worker = worker_id(&options.workers.node_name)?;
     let handing_back = CancellationToken::new();
     let services = Services::new(adapters, settings(&options, worker.clone()), handing_back.clone());
+    storage::check_blobs(&options.storage, &services).await?;
     let token_file = options.api.bootstrap_token_file.as_deref();
     if let Some(path) = token_file {
         // Before a token is minted, so that none is lost when the file cannot be written.

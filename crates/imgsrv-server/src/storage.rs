@@ -5,11 +5,11 @@ use crate::{
     lock::{FolderLock, LockError},
     system::{SystemClock, UuidIds},
 };
-use imgsrv_app::Adapters;
+use imgsrv_app::{Adapters, BindError, Services};
 use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
 use imgsrv_catalog_postgres::{PgCatalog, PoolStatus};
 use imgsrv_catalog_sqlite::SqliteCatalog;
-use imgsrv_domain::ports::{BlobError, BlobStore, Catalog, CatalogError, ClaimError, Clock};
+use imgsrv_domain::ports::{BlobError, BlobStore, Catalog};
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 /// Why the catalog or the blob store cannot be used.
@@ -23,20 +23,25 @@ pub(crate) enum StorageError {
     Sqlite(#[from] imgsrv_catalog_sqlite::OpenError),
     #[error(transparent)]
     Postgres(#[from] imgsrv_catalog_postgres::OpenError),
-    #[error("cannot read the catalog: {source}{}", cause(.source))]
-    Catalog {
-        #[from]
-        source: CatalogError,
-    },
     #[error("cannot use the blob store {store}: {source}{}", cause(.source))]
     Blobs { store: String, source: BlobError },
-    #[error("the blob store {store} cannot be used: {source}")]
-    Claim { store: String, source: ClaimError },
+    #[error("cannot use the blob store {store}: {source}{}", cause(.source))]
+    Bind { store: String, source: BindError },
 }
 
-/// The causes of an error, for a single line.
+/// The causes of an error, for a single line; what one says already is not said again.
 pub(crate) fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map(|source| format!(" ({source})")).unwrap_or_default()
+    let (mut text, mut said, mut error) = (String::new(), error.to_string(), error.source());
+    while let Some(cause) = error {
+        let next = cause.to_string();
+        if !said.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+            said = next;
+        }
+        error = cause.source();
+    }
+    text
 }
 
 /// The catalog, by what it is kept in.
@@ -49,14 +54,15 @@ pub(crate) enum OpenCatalog {
 }
 
 impl OpenCatalog {
-    async fn open(options: &StorageOptions, clock: &Arc<dyn Clock>) -> Result<Self, StorageError> {
+    /// Opens the catalog that the settings name.
+    pub(crate) async fn open(options: &StorageOptions) -> Result<Self, StorageError> {
         if let Some(settings) = options.postgres() {
             let catalog = imgsrv_catalog_postgres::open(&settings).await?;
             return Ok(Self::Postgres(Arc::new(catalog)));
         }
         make_folder(&options.data_dir)?;
         let path = options.data_dir.join("catalog.db");
-        Ok(Self::Sqlite(Arc::new(imgsrv_catalog_sqlite::open(&path, Arc::clone(clock)).await?)))
+        Ok(Self::Sqlite(Arc::new(imgsrv_catalog_sqlite::open(&path, Arc::new(SystemClock)).await?)))
     }
 
     pub(crate) fn port(&self) -> Arc<dyn Catalog> {
@@ -82,35 +88,26 @@ impl OpenCatalog {
     }
 }
 
-/// The adapters that the settings name.
-pub(crate) struct Storage {
-    pub(crate) catalog: OpenCatalog,
-    pub(crate) adapters: Adapters,
+/// The adapters over an open catalog; nothing in the blob store is touched yet.
+pub(crate) fn adapters(
+    options: &StorageOptions,
+    catalog: &OpenCatalog,
+    observer: Arc<dyn Observer>,
+) -> Result<Adapters, StorageError> {
+    let failed = |source| StorageError::Blobs { store: options.blob_store(), source };
+    let blobs: Arc<dyn BlobStore> = match options.s3() {
+        Some(settings) => Arc::new(S3BlobStore::new(&settings, observer).map_err(failed)?),
+        None => Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?),
+    };
+    Ok(Adapters { catalog: catalog.port(), blobs, clock: Arc::new(SystemClock), ids: Arc::new(UuidIds) })
 }
 
-impl Storage {
-    /// Opens the catalog and names the blob store, without touching what is in it.
-    pub(crate) async fn open(options: &StorageOptions, observer: Arc<dyn Observer>) -> Result<Self, StorageError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let catalog = OpenCatalog::open(options, &clock).await?;
-        let failed = |source| StorageError::Blobs { store: options.blob_store(), source };
-        let blobs: Arc<dyn BlobStore> = match options.s3() {
-            Some(settings) => Arc::new(S3BlobStore::new(&settings, observer).map_err(failed)?),
-            None => Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?),
-        };
-        let adapters = Adapters { catalog: catalog.port(), blobs, clock, ids: Arc::new(UuidIds) };
-        Ok(Self { catalog, adapters })
-    }
-
-    /// Checks that the blob store can be used, and that it is this catalog's.
-    pub(crate) async fn check_blobs(&self, options: &StorageOptions) -> Result<(), StorageError> {
-        let (store, blobs) = (options.blob_store(), &self.adapters.blobs);
-        if let Err(source) = blobs.probe().await {
-            return Err(StorageError::Blobs { store, source });
-        }
-        let identity = self.adapters.catalog.identity().await?;
-        blobs.claim(identity).await.map_err(|source| StorageError::Claim { store, source })
-    }
+/// Checks that the blob store can be used, and that it is this catalog's.
+pub(crate) async fn check_blobs(options: &StorageOptions, services: &Services) -> Result<(), StorageError> {
+    let store = || options.blob_store();
+    let probed = services.adapters().blobs.probe().await;
+    probed.map_err(|source| StorageError::Blobs { store: store(), source })?;
+    services.bind_blob_store().await.map_err(|source| StorageError::Bind { store: store(), source })
 }
 
 /// The locks on folders by which no other server uses the same folders in a way that does not go well.

@@ -55,8 +55,11 @@ async fn run(work: &dyn Work, pace: Pace, environment: &Environment) {
                 breaker.succeeded();
                 continue;
             }
-            // Nothing due proves nothing: what failed may be waiting for its delay.
-            Ok(Ran::Idle) => {
+            Ok(ran @ (Ran::Finished | Ran::Idle)) => {
+                // Nothing due proves nothing: what failed may be waiting for its delay.
+                if ran == Ran::Finished {
+                    breaker.succeeded();
+                }
                 let due = work.next_due().await.map_or(poll, |due| due.clamp(SOON, poll.max(SOON)));
                 tokio::select! {
                     () = work.wait() => continue,

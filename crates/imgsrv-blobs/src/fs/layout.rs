@@ -11,10 +11,13 @@ use std::{
 
 /// A file that tells a store's folder from the mount point it may be missing on.
 const MARKER: &str = "imgsrv-blobs";
+/// A file that tells whose blobs these are.
+const OWNER: &str = "imgsrv-owner";
 
 /// The folders of a store.
 pub(crate) struct Layout {
     marker: PathBuf,
+    owner: PathBuf,
     staging: PathBuf,
     cas: PathBuf,
     /// Folders whose names are known to be durable.
@@ -25,6 +28,7 @@ impl Layout {
     pub(crate) fn create(root: &Path) -> io::Result<Self> {
         let layout = Self {
             marker: root.join(MARKER),
+            owner: root.join(OWNER),
             staging: root.join("staging"),
             cas: root.join("cas"),
             durable: Mutex::default(),
@@ -43,20 +47,28 @@ impl Layout {
         self.marker.exists()
     }
 
-    /// Writes whose blobs these are, once; `Err` of the inner result is the other one that they belong to.
-    pub(crate) fn claim(&self, owner: &str) -> io::Result<Result<(), String>> {
-        let found = fs::read_to_string(&self.marker)?.trim().to_owned();
-        if found.is_empty() {
-            // Renamed over: a crash leaves the marker empty or whole.
-            let written = self.marker.with_extension("new");
-            let mut file = File::create(&written)?;
-            io::Write::write_all(&mut file, owner.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&written, &self.marker)?;
-            sync_parent(&self.marker)?;
-            return Ok(Ok(()));
+    /// What was written about whose blobs these are.
+    pub(crate) fn owner(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(&self.owner) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
         }
-        Ok(if found == owner { Ok(()) } else { Err(found) })
+    }
+
+    /// Writes whose blobs these are, unless that is written. Linked into its place, so that it is there whole and once,
+    /// whoever else starts at the same time.
+    pub(crate) fn set_owner(&self, owner: &str) -> io::Result<()> {
+        let random = getrandom::u64().map_err(io::Error::other)?;
+        let written = self.owner.with_extension(format!("{random:016x}"));
+        let mut file = File::create_new(&written)?;
+        io::Write::write_all(&mut file, owner.as_bytes())?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&written, &self.owner);
+        fs::remove_file(&written)?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => sync_parent(&self.owner),
+        }
     }
 
     /// Makes the folder of a blob and all above it, with durable names. Each is synced once a process.

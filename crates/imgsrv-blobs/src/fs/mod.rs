@@ -19,14 +19,13 @@ use imgsrv_domain::{
     ids::UploadId,
     parts::Part,
     ports::{
-        BlobError, BlobName, BlobStore, BlobStream, ClaimError, PromoteError, Promoted, Promotion, StageError,
-        StageRequest, Staged,
+        BlobError, BlobName, BlobStore, BlobStream, PromoteError, Promoted, Promotion, StageError, StageRequest,
+        Staged, StoreOwner,
     },
 };
 use layout::{FilePlace, Layout};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use std::{io, ops::Range, path::Path, sync::Arc};
-use uuid::Uuid;
 
 /// A blob store in a folder of a file system that has hard links.
 pub struct FsBlobStore {
@@ -137,10 +136,15 @@ impl BlobStore for FsBlobStore {
         if read? == written { Ok(()) } else { Err(BlobError::Damaged) }
     }
 
-    async fn claim(&self, catalog: Uuid) -> Result<(), ClaimError> {
-        let (layout, ours) = (Arc::clone(&self.layout), catalog.to_string());
-        let claimed = tokio::task::spawn_blocking(move || layout.claim(&ours)).await.map_err(unavailable)?;
-        claimed.map_err(failed)?.map_err(ClaimError::Taken)
+    async fn owner(&self) -> Result<Option<StoreOwner>, BlobError> {
+        let layout = Arc::clone(&self.layout);
+        let read = tokio::task::spawn_blocking(move || layout.owner()).await.map_err(unavailable)?;
+        read.map_err(failed)?.map(|text| text.parse()).transpose().map_err(unavailable)
+    }
+
+    async fn set_owner(&self, owner: StoreOwner) -> Result<(), BlobError> {
+        let layout = Arc::clone(&self.layout);
+        blocking(move || layout.set_owner(&owner.to_string())).await
     }
 
     async fn check(&self) -> Result<(), BlobError> {

@@ -2,7 +2,8 @@
 
 use super::{
     failed,
-    layout::{FilePlace, Layout, ensure_folder, remove, sync_parent},
+    layout::{FilePlace, Layout, ensure_folder, sync_parent},
+    unavailable,
 };
 use crate::{buffers::BUFFER_BYTES, hash::RunningHash};
 use imgsrv_domain::{
@@ -14,7 +15,6 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Bytes hashed in one step, so that the position is saved and the lease looked at in between.
@@ -22,6 +22,9 @@ const STEP_BYTES: u64 = 512 << 20;
 
 /// Hashes the next bytes that were not hashed on arrival, or, when none are left, places the blob.
 pub(crate) fn step(layout: &Layout, promotion: &Promotion) -> Result<Promoted, PromoteError> {
+    if !promotion.is_whole() {
+        return Err(PromoteError::StagedGone);
+    }
     let mut hash = match &promotion.hashed {
         Some(saved) => RunningHash::resume(saved).ok_or(PromoteError::StagedGone)?,
         None => RunningHash::new(),
@@ -116,31 +119,17 @@ fn link(layout: &Layout, source: &Path, blob: &Path) -> Result<(), PromoteError>
     }
 }
 
-/// Copies the parts into one durable file, sharing extents where the file system can (`copy_file_range`).
+/// Copies the parts into one durable file, sharing extents where the file system can (`copy_file_range`). Its name is
+/// this try's own: a worker that lost its lease may be at the same. What a crash leaves goes with the session.
 fn assemble(layout: &Layout, promotion: &Promotion) -> Result<PathBuf, PromoteError> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("{ASSEMBLED}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let path = layout.staged(promotion.session, &name);
+    let random = getrandom::u64().map_err(|error| PromoteError::Blob(unavailable(error)))?;
+    let path = layout.staged(promotion.session, &format!("assembled-{random:016x}"));
     ensure_folder(&layout.session(promotion.session)).map_err(io_failed)?;
-    remove_assembled(&layout.session(promotion.session)).map_err(io_failed)?;
     let copied = copy_parts(layout, promotion, &path);
     if copied.is_err() {
         let _ = fs::remove_file(&path);
     }
     copied.map(|()| path)
-}
-
-const ASSEMBLED: &str = "assembled-";
-
-/// Frees what an earlier try, cut off by a crash, has copied.
-fn remove_assembled(session: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(session)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(ASSEMBLED) {
-            remove(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn copy_parts(layout: &Layout, promotion: &Promotion, path: &Path) -> Result<(), PromoteError> {

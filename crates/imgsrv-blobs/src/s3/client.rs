@@ -1,6 +1,6 @@
 //! Single requests to the store: each with a deadline, retries with backoff, and an observer.
 
-use super::{S3Settings, extra::OpenUpload, plan::Source};
+use super::{MARKER, S3Settings, extra::OpenUpload, plan::Source};
 use crate::observe::{Direction, Observer, Operation, Outcome, Watch};
 use bytes::Bytes;
 use futures::{
@@ -8,13 +8,13 @@ use futures::{
     stream::{self, BoxStream},
 };
 use imgsrv_domain::{
-    ports::{BlobError, BlobStream},
+    ports::{BlobError, BlobStream, StoreOwner},
     retry::Backoff,
 };
 use object_store::{
     BackoffConfig, ClientOptions, CopyOptions, Error, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore,
     ObjectStoreExt, PutPayload, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder},
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     client::{HttpClient, HttpConnector, ReqwestConnector},
     multipart::MultipartStore,
     path::Path,
@@ -35,12 +35,13 @@ const COPY_DEADLINE: Duration = Duration::from_mins(10);
 /// The slowest link that a piece is sent over, in bytes a second.
 const SLOWEST: u64 = 256 << 10;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(3) };
-/// Parts that are received at once; further ones wait. With the next limit it bounds the memory that uploads hold.
-const RECEIVING: usize = 64;
+/// MiB of pieces that are being filled, over all uploads: 78 parts at once with pieces of the usual size. Further parts
+/// wait. With the next limit it bounds the memory that uploads hold.
+const RECEIVING: u32 = 1024;
 /// How long a part waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Pieces on their way to the store at once, over all uploads.
-const PIECES_IN_FLIGHT: usize = 32;
+/// MiB of pieces on their way to the store, over all uploads.
+const SENDING: u32 = 256;
 /// How often a request is tried.
 pub(super) const TRIES: u32 = 5;
 const STORE: &str = "S3";
@@ -60,7 +61,7 @@ pub(super) struct Client {
     bucket: String,
     observer: Arc<dyn Observer>,
     receiving: Semaphore,
-    in_flight: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
 }
 
 impl Client {
@@ -72,12 +73,25 @@ impl Client {
             max_retries: 4,
             retry_timeout: DEADLINE,
         };
-        let mut builder = match (&settings.access_key_id, &settings.secret_access_key) {
-            (None, None) => AmazonS3Builder::from_env(),
-            (id, secret) => AmazonS3Builder::new()
-                .with_access_key_id(id.as_deref().unwrap_or_default())
-                .with_secret_access_key(secret.as_deref().unwrap_or_default()),
-        };
+        let mut builder = AmazonS3Builder::new();
+        if settings.access_key_id.is_none() && settings.secret_access_key.is_none() {
+            // Nothing but the keys and the region comes from there.
+            let environment = AmazonS3Builder::from_env();
+            if let Some(region) = environment.get_config_value(&AmazonS3ConfigKey::Region) {
+                builder = builder.with_region(region);
+            }
+            let environment = environment.with_bucket_name(&settings.bucket).build().map_err(failed)?;
+            builder = builder.with_credentials(Arc::clone(environment.credentials()));
+        }
+        if let Some(id) = &settings.access_key_id {
+            builder = builder.with_access_key_id(id);
+        }
+        if let Some(secret) = &settings.secret_access_key {
+            builder = builder.with_secret_access_key(secret);
+        }
+        if let Some(region) = &settings.region {
+            builder = builder.with_region(region);
+        }
         if let Some(token) = &settings.session_token {
             builder = builder.with_token(token);
         }
@@ -88,7 +102,6 @@ impl Client {
         }
         let store = builder
             .with_bucket_name(&settings.bucket)
-            .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
             .with_virtual_hosted_style_request(!settings.path_style)
             .with_allow_http(!settings.tls)
             .with_client_options(options.clone())
@@ -98,8 +111,9 @@ impl Client {
             .build()
             .map_err(failed)?;
         let http = ReqwestConnector::default().connect(&options).map_err(failed)?;
-        let (receiving, in_flight) = (Semaphore::new(RECEIVING), Arc::new(Semaphore::new(PIECES_IN_FLIGHT)));
-        Ok(Self { store, http, bucket: settings.bucket.clone(), observer, receiving, in_flight })
+        let room = |mib: u32| Semaphore::new(usize::try_from(mib).unwrap_or(Semaphore::MAX_PERMITS));
+        let (receiving, sending) = (room(RECEIVING), Arc::new(room(SENDING)));
+        Ok(Self { store, http, bucket: settings.bucket.clone(), observer, receiving, sending })
     }
 
     pub(super) const fn signer(&self) -> &AmazonS3 {
@@ -119,16 +133,16 @@ impl Client {
         BACKOFF.delay(failures, getrandom::u32().unwrap_or(0))
     }
 
-    /// The turn of a part to be received; bytes are not taken from the client before.
-    pub(super) async fn receive(&self) -> Result<SemaphorePermit<'_>, BlobError> {
-        let turn = timeout(PATIENCE, self.receiving.acquire()).await;
+    /// The turn of a part with pieces of so many bytes to be received; bytes are not taken from the client before.
+    pub(super) async fn receive(&self, piece: u64) -> Result<SemaphorePermit<'_>, BlobError> {
+        let turn = timeout(PATIENCE, self.receiving.acquire_many(mib(piece).min(RECEIVING))).await;
         let turn = turn.map_err(|late| BlobError::Unavailable(Box::new(late)))?;
         turn.map_err(|closed| BlobError::Unavailable(Box::new(closed)))
     }
 
-    /// The turn of a piece to be sent.
-    pub(super) async fn send(&self) -> Result<OwnedSemaphorePermit, BlobError> {
-        let turn = Arc::clone(&self.in_flight).acquire_owned().await;
+    /// The turn of a piece of so many bytes to be sent.
+    pub(super) async fn send(&self, piece: u64) -> Result<OwnedSemaphorePermit, BlobError> {
+        let turn = Arc::clone(&self.sending).acquire_many_owned(mib(piece).min(SENDING)).await;
         turn.map_err(|closed| BlobError::Unavailable(Box::new(closed)))
     }
 
@@ -170,8 +184,12 @@ impl Client {
         range: Option<Range<u64>>,
         if_match: Option<String>,
     ) -> Result<Got, Error> {
-        let got = self.begin_reading(key, range.clone(), if_match).await?;
+        let got = self.begin_reading(key, range.clone(), if_match.clone()).await?;
         let (size, tag) = (got.meta.size, got.meta.e_tag.clone());
+        if if_match.is_some() && if_match != tag {
+            // A store that does not look at the condition.
+            return Err(Error::Precondition { path: key.to_string(), source: "it is another object by now".into() });
+        }
         let reading = Reading {
             client: Arc::clone(self),
             key: key.clone(),
@@ -246,11 +264,25 @@ impl Client {
     pub(super) async fn abort(&self, key: &Path, upload: &str) -> Result<(), Error> {
         let upload = upload.to_owned();
         let aborting = self.store.abort_multipart(key, &upload);
-        gone_is_fine(self.call(Operation::AbortMultipart, DEADLINE, aborting).await)
+        match self.call(Operation::AbortMultipart, DEADLINE, aborting).await {
+            Err(error) if is_missing(&error) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether this is the bucket at all: what it is marked with can be read. When not, that something else is missing
+    /// proves nothing.
+    pub(super) async fn is_present(&self) -> bool {
+        let marker = self.read(&Path::from(MARKER)).await;
+        marker.is_ok_and(|text| String::from_utf8_lossy(&text).parse::<StoreOwner>().is_ok())
     }
 
     pub(super) async fn delete(&self, key: &Path) -> Result<(), Error> {
-        gone_is_fine(self.call(Operation::Delete, DEADLINE, self.store.delete(key)).await)
+        match self.call(Operation::Delete, DEADLINE, self.store.delete(key)).await {
+            // S3 does not mind, but some stores tell; so does a proxy that has lost its store.
+            Err(error) if is_missing(&error) && self.is_present().await => Ok(()),
+            done => done,
+        }
     }
 
     /// Deletes everything below a folder.
@@ -324,11 +356,8 @@ fn sending(bytes: u64) -> Duration {
     DEADLINE + Duration::from_secs(bytes / SLOWEST)
 }
 
-fn gone_is_fine(done: Result<(), Error>) -> Result<(), Error> {
-    match done {
-        Err(error) if is_missing(&error) => Ok(()),
-        done => done,
-    }
+fn mib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)
 }
 
 /// Whether the object, or the upload, is not there.
@@ -347,7 +376,7 @@ fn outcome(error: &Error) -> Outcome {
 }
 
 /// What stores answer when there is no room: `MinIO`, Garage (quotas), Ceph, and HTTP's own word.
-const FULL: [&str; 4] = ["XMinioStorageFull", "quota", "QuotaExceeded", "507 Insufficient Storage"];
+const FULL: [&str; 4] = ["XMinioStorageFull", "quota is reached", "QuotaExceeded", "507 Insufficient Storage"];
 
 pub(super) fn failed(error: Error) -> BlobError {
     let text = error.to_string();

@@ -6,6 +6,7 @@ use super::{
     plan::Source,
 };
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::{
     Error,
     client::{HttpRequest, HttpRequestBody},
@@ -79,7 +80,8 @@ fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
     Error::Generic { store: "S3", source: source.into() }
 }
 
-/// What a refusal means. Pieces that are not there as they were recorded are as good as missing.
+/// What a refusal means. Pieces that are not there as they were recorded are as good as missing. A bare 404 is not: it
+/// may be a proxy's that has lost the store.
 fn refused(status: u16, body: &str, path: &Path) -> Error {
     let (path, refusal) = (path.to_string(), quick_xml::de::from_str::<Refusal>(body));
     let (code, source) = match refusal {
@@ -87,7 +89,7 @@ fn refused(status: u16, body: &str, path: &Path) -> Error {
         Err(_) => (String::new(), format!("status {status}").into()),
     };
     match (status, code.as_str()) {
-        (_, "InvalidPart" | "NoSuchUpload" | "NoSuchKey") | (404, _) => Error::NotFound { path, source },
+        (_, "InvalidPart" | "NoSuchUpload" | "NoSuchKey") => Error::NotFound { path, source },
         (_, "PreconditionFailed") | (412, _) => Error::Precondition { path, source },
         (401 | 403, _) => Error::PermissionDenied { path, source },
         _ => generic(source),
@@ -143,9 +145,12 @@ impl Client {
         }
         let response = self.http().execute(request).await.map_err(generic)?;
         let status = response.status().as_u16();
-        let body = response.into_body().bytes().await.map_err(generic)?;
-        if body.len() > MAX_ANSWER {
-            return Err(generic("the answer is too long"));
+        let (mut body, mut chunks) = (Vec::new(), response.into_body().bytes_stream());
+        while let Some(chunk) = chunks.try_next().await.map_err(generic)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ANSWER {
+                return Err(generic("the answer is too long"));
+            }
         }
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
@@ -157,14 +162,21 @@ impl Client {
         loop {
             let mut options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]);
             if let Some((key, id)) = &marker {
-                options = options.with_query([("key-marker", key.as_str()), ("upload-id-marker", id)]);
+                options = options.with_query([("key-marker", key.as_str())]);
+                if !id.is_empty() {
+                    options = options.with_query([("upload-id-marker", id.as_str())]);
+                }
             }
             let body = self.extra(Method::GET, &Path::default(), options, None).await?;
             let page: ListMultipartUploadsResult = quick_xml::de::from_str(&body).map_err(generic)?;
             for Upload { key, upload_id } in page.upload {
-                found.push(OpenUpload { key: Path::parse(&key).map_err(generic)?, id: upload_id });
+                // A key that is none of ours may be one that `object_store` does not know.
+                if let Ok(key) = Path::parse(&key) {
+                    found.push(OpenUpload { key, id: upload_id });
+                }
             }
-            marker = page.next_key_marker.filter(|_| page.is_truncated).zip(page.next_upload_id_marker);
+            let next = page.next_key_marker.filter(|_| page.is_truncated);
+            marker = next.map(|key| (key, page.next_upload_id_marker.unwrap_or_default()));
             if marker.is_none() {
                 return Ok(found);
             }
@@ -205,7 +217,12 @@ impl Client {
         let parts = pieces.iter().map(|(part_number, tag)| CompletedPart { part_number: *part_number, tag }).collect();
         let body = quick_xml::se::to_string(&CompleteMultipartUpload { parts }).map_err(generic)?;
         let options = SignedUrlOptions::new().with_query([("uploadId", upload)]);
-        self.extra(Method::POST, key, options, Some(body.into())).await.map(drop)
+        let answer = self.extra(Method::POST, key, options, Some(body.into())).await?;
+        if answer.contains("CompleteMultipartUploadResult") {
+            Ok(())
+        } else {
+            Err(generic("completing was not confirmed"))
+        }
     }
 }
 
@@ -250,7 +267,8 @@ mod tests {
         let path = Path::from("x");
         let body =
             |code: &str| format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>m</Message></Error>");
-        for (status, code) in [(404, "NoSuchUpload"), (400, "InvalidPart"), (404, "Other")] {
+        assert!(matches!(refused(404, "<html>", &path), Error::Generic { .. }), "a proxy's");
+        for (status, code) in [(404, "NoSuchUpload"), (400, "InvalidPart"), (404, "NoSuchKey")] {
             assert!(matches!(refused(status, &body(code), &path), Error::NotFound { .. }), "{code}");
         }
         assert!(matches!(refused(412, "", &path), Error::Precondition { .. }));

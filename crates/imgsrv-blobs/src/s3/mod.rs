@@ -1,6 +1,6 @@
 //! Blobs in a bucket of an S3-compatible store.
 //!
-//! `cas/sha256/ab/cd/<hex>-<session>` holds trusted blobs, `staging/<session>/<attempt>` parts that wait. Parts that
+//! `cas/sha256/ab/cd/<hex>-<session>` is the name of a blob, `staging/<session>/<attempt>` holds a part that waits. Parts that
 //! continue the hashed prefix go straight into one multipart upload of the blob's own name: completing it is the
 //! promotion. Everything else is staged as objects, and taken into that upload inside the store.
 //!
@@ -25,22 +25,21 @@ use imgsrv_domain::{
     ids::UploadId,
     parts::Part,
     ports::{
-        BlobError, BlobName, BlobStore, BlobStream, ClaimError, PromoteError, Promoted, Promotion, StageError,
-        StageRequest, Staged,
+        BlobError, BlobName, BlobStore, BlobStream, PromoteError, Promoted, Promotion, StageError, StageRequest,
+        Staged, StoreOwner,
     },
 };
 use object_store::path::Path;
 use place::S3Place;
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
-use uuid::Uuid;
 
 /// Tells whose bucket it is; also what is looked at to tell a missing blob from a missing bucket.
 const MARKER: &str = "imgsrv-blobs";
 const STAGING: &str = "staging";
 const CAS: &str = "cas";
 
-/// How to reach the bucket. Without keys, they come from where AWS's own tools look for them: the environment
-/// (`AWS_...`), a web identity token, or the machine's metadata service.
+/// How to reach the bucket. Without keys, they come from the environment (`AWS_...`), a web identity token, or the
+/// metadata service of the container or the machine.
 #[derive(Clone)]
 pub struct S3Settings {
     /// `host:port` of the store; AWS when absent.
@@ -72,12 +71,47 @@ impl S3BlobStore {
         Ok(Self { client: Arc::new(Client::new(settings, observer)?) })
     }
 
-    /// What it means that an object is not there: that the blob is, unless the whole bucket is not.
-    async fn missing(&self) -> BlobError {
-        match self.client.head(&Path::from(MARKER)).await {
-            Ok(_) => BlobError::Damaged,
-            Err(error) => client::failed(error),
+    /// Aborts a session's uploads whose keys start with `prefix`.
+    async fn abort_uploads(&self, session: UploadId, prefix: &str) -> Result<(), BlobError> {
+        for upload in self.client.list_uploads(prefix).await.map_err(client::failed)? {
+            if session_of(&upload.key) == Some(session) {
+                self.client.abort(&upload.key, &upload.id).await.map_err(client::failed)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Opens a blob once.
+    async fn open_once(&self, key: &Path, size: u64, range: &Range<u64>) -> Result<BlobStream, OpenError> {
+        let seen = |seen: u64| if seen == size { Ok(()) } else { Err(OpenError::Damaged) };
+        if range.is_empty() {
+            seen(self.client.head(key).await?.size)?;
+            return Ok(futures::stream::empty().boxed());
+        }
+        let part = (*range != (0..size)).then(|| range.clone());
+        match self.client.get(key, part.clone(), None).await {
+            Ok(got) => seen(got.size).map(|()| got.stream),
+            // Of a blob that is too short, a range may not be there at all.
+            Err(error) if part.is_some() && !is_missing(&error) => {
+                seen(self.client.head(key).await?.size)?;
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Why a blob was not opened.
+enum OpenError {
+    /// It is not of the right size.
+    Damaged,
+    /// The store says so.
+    Store(object_store::Error),
+}
+
+impl From<object_store::Error> for OpenError {
+    fn from(error: object_store::Error) -> Self {
+        Self::Store(error)
     }
 }
 
@@ -126,21 +160,22 @@ impl BlobStore for S3BlobStore {
     }
 
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
-        let key = blob(name);
-        if range.is_empty() {
-            return match self.client.head(&key).await {
-                Ok(meta) if meta.size == size.get() => Ok(futures::stream::empty().boxed()),
-                Ok(_) => Err(BlobError::Damaged),
-                Err(error) if is_missing(&error) => Err(self.missing().await),
-                Err(error) => Err(client::failed(error)),
-            };
+        let (key, size) = (blob(name), size.get());
+        let mut opened = self.open_once(&key, size, &range).await;
+        if let Err(OpenError::Store(error)) = &opened
+            && is_missing(error)
+            && self.client.is_present().await
+        {
+            // The store is there by now. It may not have been when it was asked.
+            opened = self.open_once(&key, size, &range).await;
         }
-        let part = (range != (0..size.get())).then_some(range);
-        match self.client.get(&key, part, None).await {
-            Ok(got) if got.size == size.get() => Ok(got.stream),
-            Ok(_) => Err(BlobError::Damaged),
-            Err(error) if is_missing(&error) => Err(self.missing().await),
-            Err(error) => Err(client::failed(error)),
+        match opened {
+            Ok(stream) => Ok(stream),
+            Err(OpenError::Damaged) => Err(BlobError::Damaged),
+            Err(OpenError::Store(error)) if is_missing(&error) && self.client.is_present().await => {
+                Err(BlobError::Damaged)
+            }
+            Err(OpenError::Store(error)) => Err(client::failed(error)),
         }
     }
 
@@ -149,20 +184,16 @@ impl BlobStore for S3BlobStore {
     }
 
     async fn clear_staging(&self, session: UploadId, name: Option<&BlobName>) -> Result<(), BlobError> {
-        // Open uploads first: without them, nobody who lost the lease can place the blob any more.
+        // Open uploads first: without them, nobody who lost the lease can place the blob any more. And once more in the
+        // end: one that was opened meanwhile has nothing left to be made of.
         let folder = staging(session);
-        let prefixes = match name {
-            Some(name) => vec![format!("{folder}/"), blob(name).to_string()],
-            None => vec![String::new()],
-        };
-        for prefix in prefixes {
-            for upload in self.client.list_uploads(&prefix).await.map_err(client::failed)? {
-                if session_of(&upload.key) == Some(session) {
-                    self.client.abort(&upload.key, &upload.id).await.map_err(client::failed)?;
-                }
-            }
+        let own = name.map_or_else(String::new, |name| blob(name).to_string());
+        if name.is_some() {
+            self.abort_uploads(session, &format!("{folder}/")).await?;
         }
-        self.client.delete_all(&folder).await.map_err(client::failed)
+        self.abort_uploads(session, &own).await?;
+        self.client.delete_all(&folder).await.map_err(client::failed)?;
+        self.abort_uploads(session, &own).await
     }
 
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError> {
@@ -184,18 +215,24 @@ impl BlobStore for S3BlobStore {
         if read.map_err(client::failed)? == written { Ok(()) } else { Err(BlobError::Damaged) }
     }
 
-    async fn claim(&self, catalog: Uuid) -> Result<(), ClaimError> {
-        let (key, ours) = (Path::from(MARKER), catalog.to_string());
-        let found = match self.client.read(&key).await {
-            Err(error) if is_missing(&error) => {
-                let put = self.client.put(&key, vec![Bytes::from(ours.clone())]).await;
-                put.map_err(client::failed)?;
-                self.client.read(&key).await
+    async fn owner(&self) -> Result<Option<StoreOwner>, BlobError> {
+        match self.client.read(&Path::from(MARKER)).await {
+            Ok(text) => {
+                let owner = String::from_utf8_lossy(&text).parse();
+                owner.map(Some).map_err(|error| BlobError::Unavailable(Box::new(error)))
             }
-            found => found,
-        };
-        let found = String::from_utf8_lossy(&found.map_err(client::failed)?).trim().to_owned();
-        if found == ours { Ok(()) } else { Err(ClaimError::Taken(found)) }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(client::failed(error)),
+        }
+    }
+
+    async fn set_owner(&self, owner: StoreOwner) -> Result<(), BlobError> {
+        if self.owner().await?.is_some() {
+            return Ok(());
+        }
+        // Of two that write at the same moment the later one wins; the catalog tells which of them it was.
+        let text = Bytes::from(owner.to_string());
+        self.client.put(&Path::from(MARKER), vec![text]).await.map_err(client::failed)
     }
 
     async fn check(&self) -> Result<(), BlobError> {

@@ -24,6 +24,7 @@ pub(super) fn piece_size(bytes: u64, pieces: u32) -> u64 {
 }
 
 /// A piece of a body.
+#[derive(Clone)]
 pub(super) struct Piece {
     /// The bytes, in frames as they came.
     pub(super) frames: Vec<Bytes>,

@@ -10,7 +10,7 @@ use super::{
 use crate::hash::RunningHash;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use imgsrv_domain::ports::{PromoteError, Promoted, Promotion};
+use imgsrv_domain::ports::{BlobError, PromoteError, Promoted, Promotion};
 use object_store::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +23,20 @@ const MAX_COPY_OBJECT: u64 = 5 << 30;
 
 /// Hashes the next bytes that were not hashed on arrival, or, when none are left, places the blob.
 pub(super) async fn step(client: &Arc<Client>, promotion: &Promotion) -> Result<Promoted, PromoteError> {
+    if !promotion.is_whole() {
+        return Err(PromoteError::StagedGone);
+    }
+    match step_once(client, promotion).await {
+        // Before bytes are given up: the store must be there, and another worker's progress must not be the reason.
+        Err(PromoteError::StagedGone) if !client.is_present().await => {
+            Err(PromoteError::Blob(BlobError::Unavailable("the bucket is not there".into())))
+        }
+        Err(PromoteError::StagedGone) => step_once(client, promotion).await,
+        done => done,
+    }
+}
+
+async fn step_once(client: &Arc<Client>, promotion: &Promotion) -> Result<Promoted, PromoteError> {
     let mut hash = match &promotion.hashed {
         Some(saved) => RunningHash::resume(saved).ok_or(PromoteError::StagedGone)?,
         None => RunningHash::new(),
@@ -34,8 +48,6 @@ pub(super) async fn step(client: &Arc<Client>, promotion: &Promotion) -> Result<
     }
     let actual = hash.finish();
     if actual != promotion.claim.digest {
-        // What had to be made readable lies under the blob's name, and is not the blob.
-        client.delete(&work.key).await.map_err(failed)?;
         return Err(PromoteError::Mismatch { actual });
     }
     work.place().await?;
@@ -110,6 +122,9 @@ impl<'a> Work<'a> {
             }
             let range = source.range.start + skipped..source.range.start + wanted;
             let got = self.client.get(&source.key, Some(range), source.if_match).await.map_err(gone)?;
+            if source.whole && got.size != size {
+                return Err(PromoteError::StagedGone);
+            }
             let mut chunks = got.stream;
             while let Some(chunk) = chunks.try_next().await? {
                 hash.update(&chunk);
@@ -171,7 +186,11 @@ impl<'a> Work<'a> {
             return self.client.put(&self.key, vec![Bytes::new()]).await.map_err(failed);
         }
         let placed = match self.prefix() {
-            Some(prefix) => self.complete(prefix).await,
+            Some(prefix) => match self.complete(prefix).await {
+                // The upload may have been sealed, or others may have left pieces in it behind ours.
+                Err(PromoteError::StagedGone) => self.assemble().await,
+                done => done,
+            },
             None => self.assemble().await,
         };
         match placed {
@@ -223,11 +242,20 @@ impl<'a> Work<'a> {
             && self.size() <= MAX_COPY_OBJECT
             && sealed.is_none()
         {
-            return self.client.copy(&only.key, &self.key).await.map_err(gone);
+            self.client.copy(&only.key, &self.key).await.map_err(gone)?;
+            return if self.is_placed().await? { Ok(()) } else { Err(PromoteError::StagedGone) };
         }
         let upload = self.client.create_multipart(&self.key).await.map_err(failed)?;
         let made = async {
             let pieces = self.make(&upload, 1, plan(sources)).await?;
+            if let Some(sealed) = &sealed {
+                // The name goes from sealed to blob and never back: if it is sealed now, every piece was taken from
+                // there, whether or not the store looks at conditions.
+                let now = self.client.head(&self.key).await.map_err(gone)?;
+                if now.e_tag != sealed.tag {
+                    return Err(PromoteError::StagedGone);
+                }
+            }
             self.client.complete(&self.key, &upload, &pieces).await.map_err(gone)
         };
         let made = made.await;

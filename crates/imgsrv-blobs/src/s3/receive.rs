@@ -1,7 +1,7 @@
 //! Receiving a part: in pieces, a few of them on their way to the store while the next one comes in.
 
 use super::{
-    client::{self, Client},
+    client::{self, Client, is_missing},
     piece::{Incoming, MAX_PIECES, MIN_PIECE, PIECE, Piece, piece_size},
     place::{Pieces, S3Place, staged},
 };
@@ -21,15 +21,21 @@ const IN_FLIGHT: usize = 3;
 /// Receives a part and makes it durable. On a failure nothing refers to what was sent; an object of its own goes.
 pub(super) async fn receive(client: Arc<Client>, request: StageRequest) -> Result<Staged, StageError> {
     let StageRequest { session, name, attempt, declared, checksum, body } = request;
-    let _turn = client.receive().await?;
     let most = declared.unwrap_or_else(|| attempt.limit.get()).min(attempt.limit.get());
     let mut incoming = Incoming::new(body, &attempt, declared, checksum);
     let continued = Continued::of(&attempt, most);
     let target = continued.as_ref().map_or_else(|| piece_size(most, MAX_PIECES), |continued| continued.piece);
+    let _turn = client.receive(target + MIN_PIECE).await?;
     let first = incoming.piece(target).await?;
-    let place = match continued {
-        Some(continued) if first.size >= MIN_PIECE => append(&client, &name, continued, &mut incoming, first).await?,
-        Some(_) | None => {
+    let appended = match continued {
+        Some(continued) if first.size >= MIN_PIECE => {
+            append(&client, &name, &continued, &mut incoming, first.clone()).await?
+        }
+        Some(_) | None => None,
+    };
+    let place = match appended {
+        Some(pieces) => S3Place::Multipart(pieces),
+        None => {
             apart(&client, &staged(session, attempt.id), target, &mut incoming, first).await?;
             S3Place::Object
         }
@@ -70,21 +76,40 @@ impl Continued {
     }
 }
 
-/// Sends the part into the upload of the blob's name.
+/// Sends the part into the upload of the blob's name. `None` when that is gone, as something else than this program
+/// has aborted it: nothing of the part was lost by trying.
 async fn append(
     client: &Arc<Client>,
     name: &BlobName,
-    continued: Continued,
+    continued: &Continued,
     incoming: &mut Incoming,
     first: Piece,
-) -> Result<S3Place, StageError> {
+) -> Result<Option<Pieces>, StageError> {
     let key = super::blob(name);
-    let (upload, is_new) = match continued.upload {
-        Some(upload) => (upload, false),
+    let (upload, is_new) = match &continued.upload {
+        Some(upload) => (upload.clone(), false),
         None => (client.create_multipart(&key).await.map_err(client::failed)?, true),
     };
-    match send(client, &key, &upload, continued.first, continued.piece, incoming, first).await {
-        Ok(tags) => Ok(S3Place::Multipart(Pieces { upload, first: continued.first, tags })),
+    let (number, piece) = (continued.first, continued.piece);
+    let sent = async {
+        // The first piece goes alone: what it finds out about the upload is known before more is received.
+        let last = first.last;
+        let turn = client.send(first.size).await?;
+        let put = client.put_part(&key, &upload, number, first.frames).await;
+        drop(turn);
+        let tag = match put {
+            Err(error) if is_missing(&error) => return Ok(None),
+            put => put.map_err(client::failed)?,
+        };
+        let mut tags = vec![tag];
+        if !last {
+            let next = incoming.piece(piece).await?;
+            tags.extend(send(client, &key, &upload, number + 1, piece, incoming, next).await?);
+        }
+        Ok(Some(Pieces { upload: upload.clone(), first: number, tags }))
+    };
+    match sent.await {
+        Ok(pieces) => Ok(pieces),
         Err(error) => {
             if is_new {
                 give_up(client, &key, &upload).await;
@@ -94,7 +119,7 @@ async fn append(
     }
 }
 
-/// Sends the part into an object of its own.
+/// Sends the part into an object of its own; on a failure that goes.
 async fn apart(
     client: &Arc<Client>,
     key: &Path,
@@ -102,14 +127,39 @@ async fn apart(
     incoming: &mut Incoming,
     first: Piece,
 ) -> Result<(), StageError> {
-    if first.last {
-        return Ok(client.put(key, first.frames).await.map_err(client::failed)?);
+    let sent = if first.last {
+        client.put(key, first.frames).await.map_err(|error| client::failed(error).into())
+    } else {
+        apart_in_pieces(client, key, target, incoming, first).await
+    };
+    // A request that failed here may have been carried out there.
+    if sent.is_err()
+        && let Err(error) = client.delete(key).await
+    {
+        tracing::warn!(%error, %key, "a part that failed stays until its session ends");
     }
+    sent
+}
+
+async fn apart_in_pieces(
+    client: &Arc<Client>,
+    key: &Path,
+    target: u64,
+    incoming: &mut Incoming,
+    first: Piece,
+) -> Result<(), StageError> {
     let upload = client.create_multipart(key).await.map_err(client::failed)?;
     let sent = async {
         let tags = send(client, key, &upload, 1, target, incoming, first).await?;
         let pieces: Vec<(u32, String)> = (1..).zip(tags).collect();
-        Ok(client.complete(key, &upload, &pieces).await.map_err(client::failed)?)
+        match client.complete(key, &upload, &pieces).await {
+            // The reply to an earlier try may have been lost.
+            Err(error) if is_missing(&error) => match client.head(key).await {
+                Ok(meta) if meta.size == incoming.received() => Ok(()),
+                _ => Err(client::failed(error).into()),
+            },
+            done => Ok(done.map_err(client::failed)?),
+        }
     };
     let sent = sent.await;
     if sent.is_err() {
@@ -128,33 +178,37 @@ async fn send(
     incoming: &mut Incoming,
     first: Piece,
 ) -> Result<Vec<String>, StageError> {
-    // Dropping the set ends what is on its way.
     let mut sending = JoinSet::new();
     let mut tags = BTreeMap::new();
-    let mut piece = first;
-    let mut number = first_number;
-    loop {
-        while sending.len() >= IN_FLIGHT {
+    let sent = async {
+        let (mut piece, mut number) = (first, first_number);
+        loop {
+            while sending.len() >= IN_FLIGHT {
+                collect(&mut sending, &mut tags).await?;
+            }
+            // The turn comes before the next piece is received, so that no upload piles them up.
+            let turn = client.send(piece.size).await?;
+            let (client, key, upload, frames) = (Arc::clone(client), key.clone(), upload.to_owned(), piece.frames);
+            sending.spawn(async move {
+                let sent = client.put_part(&key, &upload, number, frames).await;
+                drop(turn);
+                sent.map(|tag| (number, tag))
+            });
+            number += 1;
+            if piece.last {
+                break;
+            }
+            piece = incoming.piece(target).await?;
+        }
+        while !sending.is_empty() {
             collect(&mut sending, &mut tags).await?;
         }
-        // The turn comes before the next piece is received, so that no upload piles them up.
-        let turn = client.send().await?;
-        let (client, key, upload, frames) = (Arc::clone(client), key.clone(), upload.to_owned(), piece.frames);
-        sending.spawn(async move {
-            let sent = client.put_part(&key, &upload, number, frames).await;
-            drop(turn);
-            sent.map(|tag| (number, tag))
-        });
-        number += 1;
-        if piece.last {
-            break;
-        }
-        piece = incoming.piece(target).await?;
-    }
-    while !sending.is_empty() {
-        collect(&mut sending, &mut tags).await?;
-    }
-    Ok(tags.into_values().collect())
+        Ok::<_, StageError>(())
+    };
+    let sent = sent.await;
+    // Another attempt may use the same numbers: what is still on its way must not arrive after its pieces.
+    while sending.join_next().await.is_some() {}
+    sent.map(|()| tags.into_values().collect())
 }
 
 type Sending = JoinSet<Result<(u32, String), object_store::Error>>;

@@ -37,6 +37,7 @@ const CASES: &[Case<Fresh>] = cases![
     transactions::commit_after_an_error_is_refused,
     transactions::a_stale_revision_is_refused,
     transactions::of_two_racing_writers_one_wins,
+    transactions::a_catalog_is_bound_to_one_store,
     transactions::times_come_back_to_the_microsecond,
     content::an_image_name_is_taken_once,
     content::an_image_with_versions_is_not_deleted,

@@ -2,7 +2,7 @@
 
 use super::{
     Fresh,
-    samples::{conflict, image, principal, session},
+    samples::{conflict, image, principal, session, uuid},
 };
 use imgsrv_domain::ports::{CatalogError, Conflict};
 use std::time::Duration;
@@ -56,6 +56,19 @@ pub(super) async fn of_two_racing_writers_one_wins(fresh: Fresh) {
         Err(other) => panic!("{other:?}"),
     };
     assert!(won(&first) ^ won(&second), "{first:?} {second:?}");
+}
+
+pub(super) async fn a_catalog_is_bound_to_one_store(fresh: Fresh) {
+    let before = fresh.catalog.identity().await.unwrap();
+    assert_eq!(before.store, None);
+    let (first, second) = (uuid(), uuid());
+    for store in [first, second] {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        assert_eq!(tx.bind_store(store).await.unwrap(), first);
+        tx.commit().await.unwrap();
+    }
+    let after = fresh.catalog.identity().await.unwrap();
+    assert_eq!((after.catalog, after.store), (before.catalog, Some(first)));
 }
 
 pub(super) async fn times_come_back_to_the_microsecond(fresh: Fresh) {

@@ -10,7 +10,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, str::FromStr};
 use uuid::Uuid;
 
 /// Bytes of a stored blob. Chunks are bounded and read only as fast as they are taken.
@@ -136,6 +136,14 @@ pub struct Promotion {
     pub hashed: Option<HashState>,
 }
 
+impl Promotion {
+    /// Whether the parts are those of the claim, as far as their sizes tell. When not, what is promoted is not known
+    /// any more: the session was finished by somebody else.
+    pub fn is_whole(&self) -> bool {
+        self.parts.iter().map(|part| part.size.get()).sum::<u64>() == self.claim.size.get()
+    }
+}
+
 /// What one step of a promotion achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promoted {
@@ -162,15 +170,35 @@ pub enum PromoteError {
     Blob(#[from] BlobError),
 }
 
-/// Why a store does not become a catalog's.
-#[derive(Debug, thiserror::Error)]
-pub enum ClaimError {
-    /// It is another catalog's.
-    #[error("it holds the blobs of another catalog ({0})")]
-    Taken(String),
-    /// The store failed.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
+/// Which catalog's blobs a store holds, and what tells it from every other store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOwner {
+    /// The catalog's identity.
+    pub catalog: Uuid,
+    /// The store's own.
+    pub store: Uuid,
+}
+
+impl fmt::Display for StoreOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "catalog {} store {}", self.catalog, self.store)
+    }
+}
+
+/// The text does not tell whose store it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the mark of the blob store's owner is damaged")]
+pub struct InvalidOwner;
+
+impl FromStr for StoreOwner {
+    type Err = InvalidOwner;
+
+    fn from_str(raw: &str) -> Result<Self, InvalidOwner> {
+        let words: Vec<&str> = raw.split_whitespace().collect();
+        let ["catalog", catalog, "store", store] = words.as_slice() else { return Err(InvalidOwner) };
+        let uuid = |raw: &str| raw.parse().map_err(|_| InvalidOwner);
+        Ok(Self { catalog: uuid(catalog)?, store: uuid(store)? })
+    }
 }
 
 /// Stores bytes. Implementations are shared by all requests and workers of a process.
@@ -207,10 +235,11 @@ pub trait BlobStore: Send + Sync {
     /// Writes, reads back and deletes a probe.
     async fn probe(&self) -> Result<(), BlobError>;
 
-    /// Makes the store that of the catalog with this identity; one that is another catalog's refuses.
-    ///
-    /// Two catalogs on one store would take each other's staged bytes for leftovers.
-    async fn claim(&self, catalog: Uuid) -> Result<(), ClaimError>;
+    /// Whose store this is; absent when it is nobody's yet.
+    async fn owner(&self) -> Result<Option<StoreOwner>, BlobError>;
+
+    /// Makes the store somebody's, unless it is somebody's already: look at [`BlobStore::owner`] afterwards.
+    async fn set_owner(&self, owner: StoreOwner) -> Result<(), BlobError>;
 
     /// Checks that blobs can be read, without writing.
     async fn check(&self) -> Result<(), BlobError>;

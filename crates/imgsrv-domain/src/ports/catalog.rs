@@ -17,6 +17,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use uuid::Uuid;
 
 /// Which rule of the catalog a write broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -252,6 +253,9 @@ pub trait AuditLog: Send {
 pub trait CatalogTx:
     ImageRepo + VersionRepo + AliasRepo + UploadRepo + BlobLedger + JobRepo + PrincipalRepo + AuditLog
 {
+    /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.
+    async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError>;
+
     /// The time on the catalog's clock, the same throughout the transaction.
     fn now(&self) -> Timestamp;
 

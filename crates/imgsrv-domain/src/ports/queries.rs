@@ -59,6 +59,15 @@ pub struct PublishedFile {
     pub attachment: Option<AttachmentName>,
 }
 
+/// What tells a catalog from every other one, and where its blobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatalogIdentity {
+    /// Made with the catalog; it never changes.
+    pub catalog: Uuid,
+    /// The blob store that it is bound to, once it is to one.
+    pub store: Option<Uuid>,
+}
+
 /// How long work of one kind has been waiting or running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Oldest {
@@ -97,8 +106,8 @@ pub trait CatalogQueries: Send + Sync {
     /// Checks that the catalog answers and has the schema that this program needs.
     async fn check(&self) -> Result<(), CatalogError>;
 
-    /// What tells this catalog from every other one; it was made with it and never changes.
-    async fn identity(&self) -> Result<Uuid, CatalogError>;
+    /// What tells this catalog from every other one, and where its blobs are.
+    async fn identity(&self) -> Result<CatalogIdentity, CatalogError>;
 
     /// The image of that name, if visible.
     async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError>;

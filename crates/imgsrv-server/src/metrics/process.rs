@@ -150,12 +150,12 @@ impl ProcessMetrics {
     /// A worker has made an attempt that did not fail.
     pub(crate) fn ran(&self, job: &str, ran: Ran, now: Timestamp) {
         let outcome = match ran {
-            Ran::Worked => "worked",
+            Ran::Worked | Ran::Finished => "worked",
             Ran::Idle => "idle",
         };
         self.attempts.with_label_values(&[job, outcome]).inc();
         self.last_success.with_label_values(&[job]).set(seconds(now));
-        if ran == Ran::Worked {
+        if ran != Ran::Idle {
             self.consecutive_failures.with_label_values(&[job]).set(0);
         }
     }

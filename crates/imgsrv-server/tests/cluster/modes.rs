@@ -53,3 +53,14 @@ async fn one_node_on_sqlite_keeps_its_blobs_in_s3() {
     let log = other.err().expect("it does not start");
     assert!(log.contains("the blobs of another catalog"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_bucket_than_the_others_does_not_start() {
+    let cluster = Cluster::start().await;
+    let _first = cluster.node("first", &[]);
+    let mut environment = [cluster.catalog(), cluster.blobs(cluster.garage.port())].concat();
+    environment.push(("IMGSRV_S3_BUCKET".to_owned(), cluster.s3.bucket().await));
+    let stranger = Process::try_start(BINARY, &cluster.folder().join("stranger"), &[], &environment);
+    let log = stranger.err().expect("it does not start");
+    assert!(log.contains("the blobs of this catalog are in another store"), "{log}");
+}
