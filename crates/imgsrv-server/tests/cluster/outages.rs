@@ -51,15 +51,15 @@ async fn a_download_goes_on_when_its_connection_to_the_store_is_torn() {
     let node = cluster.node("only", &[]);
     let (url, token) = (node.url.clone(), writer(&node).await);
     let publisher = Publisher::new(Arc::new(Nodes::new(vec![node])), token);
-    let content = bytes(96 << 20);
-    publisher.upload(&content, 48 << 20, 1).await;
+    let content = bytes(48 << 20);
+    publisher.upload(&content, 24 << 20, 1).await;
     let published = publisher.publish("torn", &content).await;
     let mut download =
         Client::new().get(format!("{url}{}/download", published.artifact)).send().await.expect("an answer");
     let mut read = Vec::new();
     for _ in 0..3 {
         // What is on its way is far less than what is still to come.
-        let until = read.len() + (8 << 20);
+        let until = read.len() + (4 << 20);
         while read.len() < until {
             read.extend(download.chunk().await.expect("a chunk").expect("more"));
         }
