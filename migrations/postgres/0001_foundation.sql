@@ -4,7 +4,8 @@
 -- exceptions start with `imgsrv:`; the adapter maps what follows to a conflict, as it maps the names of constraints.
 --
 -- The guarantees given to consumers hold against any DML, TRUNCATE included. Transactions run at READ COMMITTED: a
--- trigger that relies on another row locks it first, so that the row cannot change before the transaction ends.
+-- trigger that relies on another row locks it first, so that the row cannot change before the transaction ends. The
+-- functions of triggers look for tables in this schema only, whatever the caller's search_path.
 
 -- The catalog's clock: leases, expiry and publication times come from here, whatever the nodes' clocks say.
 CREATE FUNCTION catalog_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT now()';
@@ -82,8 +83,9 @@ BEGIN
         END IF;
         RETURN NEW;
     ELSIF TG_OP = 'UPDATE' THEN
-        IF NEW.id <> OLD.id OR NEW.name <> OLD.name OR NEW.has_published IS DISTINCT FROM
-            EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published') THEN
+        IF NEW.id <> OLD.id OR NEW.name <> OLD.name OR (NEW.has_published IS DISTINCT FROM OLD.has_published
+            AND NEW.has_published IS DISTINCT FROM
+                EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published')) THEN
             RAISE EXCEPTION 'imgsrv:forbidden';
         END IF;
         RETURN NEW;
@@ -267,6 +269,10 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
+    -- An older snapshot would not show who has named it meanwhile.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
     IF EXISTS (SELECT 1 FROM artifacts WHERE primary_blob_digest = OLD.digest)
         OR EXISTS (SELECT 1 FROM attachments WHERE blob_digest = OLD.digest) THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
@@ -434,3 +440,15 @@ CREATE TRIGGER attachments_truncate BEFORE TRUNCATE ON attachments EXECUTE FUNCT
 CREATE TRIGGER version_files_truncate BEFORE TRUNCATE ON version_files EXECUTE FUNCTION forbid();
 CREATE TRIGGER blobs_truncate BEFORE TRUNCATE ON blobs EXECUTE FUNCTION forbid();
 CREATE TRIGGER audit_log_truncate BEFORE TRUNCATE ON audit_log EXECUTE FUNCTION forbid();
+
+-- Whoever may set a search_path must not choose which tables the guards look at.
+DO $$
+DECLARE
+    guard regprocedure;
+BEGIN
+    FOR guard IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'plpgsql'
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', guard, current_schema());
+    END LOOP;
+END $$;

@@ -1,7 +1,7 @@
 -- Counters, so that telling how much there is costs the same however much there is; wake-ups across nodes.
 
--- The sum over all slots of a name is its count. Each connection counts in a slot of its own, so that transactions
--- do not wait for one another; two that share one do, for a moment.
+-- The sum over all slots of a name is its count. A transaction counts in a slot that no other one uses, so that none
+-- waits for another.
 CREATE TABLE counters (
     name text COLLATE "C" NOT NULL,
     slot bigint NOT NULL,
@@ -9,10 +9,18 @@ CREATE TABLE counters (
     PRIMARY KEY (name, slot)
 );
 
-CREATE FUNCTION count_change(counted text, change bigint) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO counters AS c (name, slot, value) VALUES (counted, pg_backend_pid() % 64, change)
-        ON CONFLICT (name, slot) DO UPDATE SET value = c.value + excluded.value
-$$;
+CREATE FUNCTION count_change(counted text, change bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    mine integer := pg_backend_pid() % 64;
+BEGIN
+    -- 0x696d67 is "img". The lock is held to the end of the transaction, which takes the same slot again.
+    FOR tries IN 1..64 LOOP
+        EXIT WHEN pg_try_advisory_xact_lock(x'696d67'::integer, mine);
+        mine := (mine + 1) % 64;
+    END LOOP;
+    INSERT INTO counters AS c (name, slot, value) VALUES (counted, mine, change)
+        ON CONFLICT (name, slot) DO UPDATE SET value = c.value + excluded.value;
+END $$;
 
 INSERT INTO counters (name, slot, value)
     SELECT 'uploads:' || state, 0, count(*) FROM upload_sessions GROUP BY state
@@ -104,3 +112,15 @@ CREATE TABLE catalog_identity (
     store uuid
 );
 INSERT INTO catalog_identity ("only", id) VALUES (1, gen_random_uuid());
+
+-- Whoever may set a search_path must not choose which tables the guards look at.
+DO $$
+DECLARE
+    guard regprocedure;
+BEGIN
+    FOR guard IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'plpgsql'
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', guard, current_schema());
+    END LOOP;
+END $$;

@@ -11,9 +11,10 @@ use imgsrv_domain::{
     audit::{AuditAction, Event},
     ids::AliasId,
     image::Alias,
+    manifest::Manifest,
     names::{AliasName, ImageName, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogError, Conflict},
+    ports::{CatalogError, Conflict, Visibility},
     transition::Revision,
 };
 use std::sync::Arc;
@@ -109,21 +110,12 @@ impl Aliases {
                     updated_at: now,
                     revision: Revision::FIRST,
                 };
-                // The only other thing of that name is a version of the image.
-                let taken = name.as_str().parse().ok().map(|taken| (image, taken));
-                let existing = match taken {
-                    Some((image, taken)) => tx.find_version(image, &taken).await?,
-                    None => None,
-                };
-                let existing = existing.map(|taken| Existing::Version(taken.id, image.clone(), taken.name.clone()));
-                match (tx.insert_alias(&alias).await, existing) {
-                    (Ok(()), _) => {}
-                    // Nothing had the name a moment ago: another request has just made the alias.
-                    (Err(CatalogError::Conflict(Conflict::RefName)), None) => {
-                        return Err(UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)));
-                    }
-                    (Err(error), existing) => return Err(UseCaseError::from(error).with_existing(existing)),
+                let inserted = tx.insert_alias(&alias).await;
+                if let Err(CatalogError::Conflict(Conflict::RefName)) = inserted {
+                    drop(tx);
+                    return Err(self.taken(image, name).await?);
                 }
+                inserted?;
                 alias
             }
         };
@@ -132,6 +124,18 @@ impl Aliases {
         audit(&mut *tx, who.actor(), event).await?;
         tx.commit().await?;
         Ok(alias)
+    }
+
+    /// What has the name of an alias that could not be made: a version of the image, or the alias, by another request
+    /// a moment ago.
+    async fn taken(&self, image: &ImageName, name: &AliasName) -> Result<UseCaseError, UseCaseError> {
+        let Ok(version) = name.as_str().parse() else { return Ok(CatalogError::Conflict(Conflict::RefName).into()) };
+        let manifest = self.0.catalog.get_manifest(image, &version, Visibility::All).await?;
+        Ok(match manifest {
+            Some(Manifest { version, .. }) => UseCaseError::from(CatalogError::Conflict(Conflict::RefName))
+                .with_existing(Some(Existing::Version(version.id, image.clone(), version.name.clone()))),
+            None => UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)),
+        })
     }
 
     /// Deletes an alias; the version it points to stays.

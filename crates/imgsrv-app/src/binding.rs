@@ -26,26 +26,28 @@ pub enum BindError {
 impl Context {
     pub(crate) async fn bind_blob_store(&self) -> Result<(), BindError> {
         let CatalogIdentity { catalog, store: bound } = self.catalog.identity().await?;
-        let owner = match self.blobs.owner().await? {
-            Some(owner) => owner,
-            None if bound.is_some() => return Err(BindError::OtherStore),
-            None => {
-                let ours = StoreOwner { catalog, store: self.ids.next() };
-                self.blobs.set_owner(ours).await?;
-                // Another node may have been first.
-                self.blobs.owner().await?.unwrap_or(ours)
-            }
-        };
-        if owner.catalog != catalog {
+        let mut owners = self.blobs.owners().await?;
+        if owners.is_empty() && bound.is_none() {
+            self.blobs.claim(StoreOwner { catalog, store: self.ids.next() }).await?;
+            owners = self.blobs.owners().await?;
+        }
+        if owners.iter().any(|owner| owner.catalog != catalog) {
             return Err(BindError::OtherCatalog);
         }
+        let Some(store) = owners.first().map(|owner| owner.store) else { return Err(BindError::OtherStore) };
         let bound = retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let bound = tx.bind_store(owner.store).await?;
+            let bound = tx.bind_store(store).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(bound)
         })
         .await?;
-        if bound == owner.store { Ok(()) } else { Err(BindError::OtherStore) }
+        // A node that claimed the store after this one had looked may have been the first to bind it.
+        let is_bound = |owner: &StoreOwner| owner.store == bound;
+        if owners.iter().any(is_bound) || self.blobs.owners().await?.iter().any(is_bound) {
+            Ok(())
+        } else {
+            Err(BindError::OtherStore)
+        }
     }
 }

@@ -87,7 +87,7 @@ impl Images {
     pub async fn update(&self, who: &Writer, name: &ImageName, texts: ImageTexts) -> Result<Image, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = tx.find_image(name).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            let image = tx.find_image_to_change(name).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
             let ImageTexts { display_name, description } = texts.clone();
             let image = Image {
                 display_name: display_name.unwrap_or(image.display_name),

@@ -28,11 +28,11 @@ impl Context {
     pub(crate) async fn clear(&self, session: &UploadSession) -> Result<(), WorkError> {
         let name = BlobName::of(&session.claim.digest, session.id);
         let mut tx = self.catalog.begin().await?;
-        let served = tx.find_blob(&session.claim.digest).await?.is_some_and(|blob| blob.name == name);
+        let stored = tx.is_stored(&name).await?;
         drop(tx);
         // Staging first: without it, nobody who lost the lease can place the blob any more.
         self.blobs.clear_staging(session.id, Some(&name)).await?;
-        if !served {
+        if !stored {
             self.blobs.remove(&name).await?;
         }
         let mut tx = self.catalog.begin().await?;
@@ -61,18 +61,16 @@ impl Work for Sweeper {
                 failure = Some(error);
             }
         }
-        if let Some(error) = failure {
-            return Err(error);
-        }
         let more = expired == usize::from(BATCH) || uncleared.len() == usize::from(BATCH);
-        if more {
+        if more && failure.is_none() {
             return Ok(Ran::Worked);
         }
+        // Also when some could not be cleared: they must not keep the others waiting.
         let cleared = self.clear_leftovers().await?;
         if cleared > 0 {
             tracing::info!(cleared, "leftovers of uploads were removed");
         }
-        Ok(Ran::Finished)
+        failure.map_or(Ok(Ran::Finished), Err)
     }
 
     async fn wait(&self) {

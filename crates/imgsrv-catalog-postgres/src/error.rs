@@ -11,6 +11,7 @@ pub(crate) fn map(error: sqlx::Error) -> CatalogError {
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
+        | sqlx::Error::BeginFailed
         | sqlx::Error::WorkerCrashed => return CatalogError::Unavailable(Box::new(error)),
         _ => return CatalogError::Backend(Box::new(error)),
     };

@@ -1,24 +1,18 @@
 //! The pool of connections, and bringing the schema up to date.
 
-use crate::{
-    MIGRATOR,
-    error::map,
-    listen,
-    session::{PgSession, answered},
-};
+use crate::{MIGRATOR, listen, session::PgSession};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use imgsrv_catalog_sql::{SqlDatabase, SqlTime};
+use imgsrv_catalog_sql::{Connection, SqlDatabase, SqlTime};
 use imgsrv_domain::{
     ports::{CatalogError, Enqueued},
     time::Timestamp,
 };
 use sqlx::{
-    Connection as _, Executor, PgConnection, PgPool, Postgres, SqlSafeStr,
+    Connection as _, Executor, PgConnection, PgPool, Postgres, Row,
     migrate::MigrateError,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
-    query_scalar,
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -33,7 +27,10 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const MIGRATION: Duration = Duration::from_mins(10);
 /// The server's own deadlines: for a statement, for a lock, and for a transaction whose node has fallen silent.
 const SESSION: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s';
-    SET idle_in_transaction_session_timeout = '10s'; SET application_name = 'imgsrv'";
+    SET idle_in_transaction_session_timeout = '10s'";
+/// How the server notices that a node has vanished without a word, and frees what it held.
+const VANISHED: &str = "SET application_name = 'imgsrv'; SET tcp_keepalives_idle = 15;
+    SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -104,7 +101,12 @@ impl PgDatabase {
             .before_acquire(|connection, meta| {
                 Box::pin(async move { Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) })
             })
-            .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(drop) }))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(VANISHED).await?;
+                    connection.execute(SESSION).await.map(drop)
+                })
+            })
             .connect_with(options.clone())
             .await
             .map_err(|source| connecting(&options, source))?;
@@ -128,7 +130,8 @@ impl PgDatabase {
         self.acquires.fetch_add(1, Ordering::Relaxed);
         let waited = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.waited_micros.fetch_add(waited, Ordering::Relaxed);
-        acquired.map_err(map)
+        // Whatever is the reason, it is not this request's fault, and may pass.
+        acquired.map_err(|error| CatalogError::Unavailable(Box::new(error)))
     }
 }
 
@@ -142,6 +145,7 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
     let connected = tokio::time::timeout(ACQUIRE, PgConnection::connect_with(options)).await;
     let late = |_| connecting_error(sqlx::Error::PoolTimedOut);
     let mut connection = connected.map_err(late)?.map_err(connecting_error)?;
+    connection.execute(VANISHED).await.map_err(connecting_error)?;
     match tokio::time::timeout(MIGRATION, MIGRATOR.run_direct(None, &mut connection, false)).await {
         Ok(Ok(())) => {}
         Ok(Err(MigrateError::VersionMissing(version))) => return Err(OpenError::Newer(version)),
@@ -154,31 +158,32 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
 
 const NOW: &str = "SELECT catalog_now()";
 
+async fn now(session: &mut PgSession) -> Result<Timestamp, CatalogError> {
+    let rows = session.rows(NOW, Vec::new()).await?;
+    let now = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get::<SqlTime, _>(0));
+    now.map(Into::into).map_err(|error| CatalogError::Backend(Box::new(error)))
+}
+
 #[async_trait]
 impl SqlDatabase for PgDatabase {
     type Connection = PgSession;
 
     async fn reader(&self) -> Result<PgSession, CatalogError> {
-        self.acquire().await.map(PgSession::Single)
+        self.acquire().await.map(PgSession::single)
     }
 
     async fn snapshot(&self) -> Result<PgSession, CatalogError> {
-        let connection = self.acquire().await?;
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY".into_sql_str();
-        answered(sqlx::Transaction::begin(connection, Some(begin))).await.map(PgSession::Whole)
+        PgSession::whole(self.acquire().await?, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await
     }
 
     async fn begin(&self) -> Result<(PgSession, Timestamp), CatalogError> {
-        let connection = self.acquire().await?;
-        let mut transaction = answered(sqlx::Transaction::begin(connection, None)).await?;
-        let now: SqlTime = answered(query_scalar(NOW).fetch_one(&mut *transaction)).await?;
-        Ok((PgSession::Whole(transaction), now.into()))
+        let mut session = PgSession::whole(self.acquire().await?, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let now = now(&mut session).await?;
+        Ok((session, now))
     }
 
     async fn now(&self) -> Result<Timestamp, CatalogError> {
-        let mut connection = self.acquire().await?;
-        let now: SqlTime = answered(query_scalar(NOW).fetch_one(&mut *connection)).await?;
-        Ok(now.into())
+        now(&mut self.reader().await?).await
     }
 
     fn enqueued(&self) -> BoxStream<'static, Enqueued> {

@@ -1,66 +1,68 @@
 //! A connection to the database, for the shared statements.
+//!
+//! Transactions are begun and ended here, not by sqlx: its own are not rolled back when whoever begins one is dropped
+//! in the middle of `BEGIN`, and it waits without end for a server that has fallen silent.
 
 use crate::error::map;
-use imgsrv_catalog_sql::{Connection, Value};
+use imgsrv_catalog_sql::{Connection, Value, arguments};
 use imgsrv_domain::ports::CatalogError;
 use sqlx::{
-    Arguments, PgConnection, Postgres, Transaction,
-    error::BoxDynError,
+    Executor, Postgres,
     pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query_with,
-    types::Json,
 };
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long the server may take to answer one statement. Its own deadlines are shorter, so this one tells of a server
 /// that is gone.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take to end a transaction that was given up.
+const RELEASE: Duration = Duration::from_secs(5);
 
-/// A connection, inside or outside of a transaction.
-pub enum PgSession {
-    /// Every statement is a transaction of its own.
-    Single(PoolConnection<Postgres>),
-    /// All of them are one; dropping it rolls back.
-    Whole(Transaction<'static, Postgres>),
-}
-
-impl PgSession {
-    fn connection(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Single(connection) => connection,
-            Self::Whole(transaction) => transaction,
-        }
-    }
+/// A connection, inside or outside of a transaction. Dropping it rolls back.
+pub struct PgSession {
+    /// Absent only once it is released.
+    connection: Option<PoolConnection<Postgres>>,
+    /// Whether a transaction may be open.
+    open: bool,
+    /// Whether a statement was sent whose end was not seen.
+    busy: bool,
 }
 
 /// Waits for an answer of the server, but not for ever.
-pub(crate) async fn answered<T>(
-    asking: impl Future<Output = Result<T, sqlx::Error>> + Send,
-) -> Result<T, CatalogError> {
-    match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(answer) => answer.map_err(map),
-        Err(silent) => Err(CatalogError::Unavailable(Box::new(silent))),
-    }
+macro_rules! ask {
+    ($session:expr, |$connection:ident| $asking:expr) => {{
+        let session = $session;
+        match &mut session.connection {
+            None => Err(CatalogError::Backend("the connection was released".into())),
+            Some(pooled) => {
+                let $connection = &mut **pooled;
+                session.busy = true;
+                match timeout(PATIENCE, $asking).await {
+                    Ok(answer) => {
+                        session.busy = false;
+                        answer.map_err(map)
+                    }
+                    Err(silent) => Err(CatalogError::Unavailable(Box::new(silent))),
+                }
+            }
+        }
+    }};
 }
 
-fn arguments(values: Vec<Value>) -> Result<PgArguments, CatalogError> {
-    let mut arguments = PgArguments::default();
-    for value in values {
-        add(&mut arguments, value).map_err(CatalogError::Backend)?;
+impl PgSession {
+    /// Every statement is a transaction of its own.
+    pub(crate) const fn single(connection: PoolConnection<Postgres>) -> Self {
+        Self { connection: Some(connection), open: false, busy: false }
     }
-    Ok(arguments)
-}
 
-fn add(arguments: &mut PgArguments, value: Value) -> Result<(), BoxDynError> {
-    match value {
-        Value::Bool(value) => arguments.add(value),
-        Value::Int(value) => arguments.add(value),
-        Value::Text(value) => arguments.add(value),
-        Value::Bytes(value) => arguments.add(value),
-        Value::Json(value) => arguments.add(Json(value)),
-        Value::Uuid(value) => arguments.add(value),
-        Value::Time(value) => arguments.add(value),
+    /// All statements are one transaction, which `begin` begins.
+    pub(crate) async fn whole(connection: PoolConnection<Postgres>, begin: &'static str) -> Result<Self, CatalogError> {
+        let mut session = Self { connection: Some(connection), open: true, busy: false };
+        ask!(&mut session, |connection| connection.execute(begin))?;
+        Ok(session)
     }
 }
 
@@ -69,18 +71,44 @@ impl Connection for PgSession {
     const LOCKS_ROWS: bool = true;
 
     async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<PgRow>, CatalogError> {
-        answered(query_with(sql, arguments(values)?).fetch_all(self.connection())).await
+        let arguments = arguments::<PgArguments>(values)?;
+        ask!(self, |connection| query_with(sql, arguments).fetch_all(connection))
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
-        let done = answered(query_with(sql, arguments(values)?).execute(self.connection())).await?;
+        let arguments = arguments::<PgArguments>(values)?;
+        let done = ask!(self, |connection| query_with(sql, arguments).execute(connection))?;
         Ok(done.rows_affected())
     }
 
-    async fn commit(self) -> Result<(), CatalogError> {
-        match self {
-            Self::Single(_) => Ok(()),
-            Self::Whole(transaction) => answered(transaction.commit()).await,
+    async fn commit(mut self) -> Result<(), CatalogError> {
+        if self.open {
+            ask!(&mut self, |connection| connection.execute("COMMIT"))?;
+            self.open = false;
         }
+        Ok(())
+    }
+}
+
+impl Drop for PgSession {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            drop(connection.detach());
+            return;
+        };
+        if self.busy {
+            // Nobody knows what it would answer next. The server rolls back when it is closed.
+            drop(connection.detach());
+            return;
+        }
+        let open = self.open;
+        runtime.spawn(async move {
+            if open && !matches!(timeout(RELEASE, connection.execute("ROLLBACK")).await, Ok(Ok(_))) {
+                drop(connection.detach());
+                return;
+            }
+            let _ = timeout(RELEASE, connection.return_to_pool()).await;
+        });
     }
 }

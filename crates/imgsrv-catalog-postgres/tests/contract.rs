@@ -37,6 +37,10 @@ const FORBIDDEN: &[&str] = &[
     "WITH gone AS (DELETE FROM artifacts RETURNING *) SELECT * FROM gone",
     "MERGE INTO versions v USING images i ON i.id = v.image_id AND v.state = 'published' WHEN MATCHED THEN DELETE",
     "UPDATE blobs SET storage_name = storage_name || 'x'",
+    "CREATE TEMP TABLE versions (id uuid, state text); INSERT INTO versions SELECT id, 'draft' FROM public.versions;
+        DELETE FROM public.version_files",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ; DELETE FROM blobs WHERE digest NOT IN (SELECT primary_blob_digest FROM artifacts)
+        AND digest NOT IN (SELECT blob_digest FROM attachments) OR true",
 ];
 
 /// The contract's clock stands still but for the steps that a case makes; it starts on 2026-01-01.

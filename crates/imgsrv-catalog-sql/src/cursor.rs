@@ -22,7 +22,7 @@ impl CursorKey for String {
     }
 
     fn decode(raw: &serde_json::Value) -> Option<Self> {
-        raw.as_str().map(str::to_owned)
+        raw.as_str().filter(|text| !text.contains(char::is_control)).map(str::to_owned)
     }
 }
 
@@ -42,7 +42,9 @@ impl CursorKey for (i64, Uuid) {
     }
 
     fn decode(raw: &serde_json::Value) -> Option<Self> {
-        Some((raw.get(0)?.as_i64()?, Uuid::decode(raw.get(1)?)?))
+        // No list starts before 1970, and not every database knows all earlier times.
+        let micros = raw.get(0)?.as_i64().filter(|micros| *micros >= 0)?;
+        Some((micros, Uuid::decode(raw.get(1)?)?))
     }
 }
 

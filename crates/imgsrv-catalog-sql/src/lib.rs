@@ -20,7 +20,7 @@ pub use conflicts::conflict;
 pub use connection::{CatalogRow, Connection, Lockable, Reads};
 pub use rows::*;
 pub use tx::SqlTx;
-pub use value::Value;
+pub use value::{Value, arguments};
 
 /// Every statement that all databases are given, so that a test can prepare each on a migrated schema.
 #[doc(hidden)]
@@ -40,5 +40,10 @@ pub const STATEMENTS: &[&[&str]] = &[
 
 /// The statements that lock rows, for databases whose transactions run beside one another.
 #[doc(hidden)]
-pub const LOCKING: &[&[&str]] =
-    &[repos::aliases::LOCKING, repos::jobs::LOCKING, repos::uploads::LOCKING, repos::versions::LOCKING];
+pub const LOCKING: &[&[&str]] = &[
+    repos::aliases::LOCKING,
+    repos::images::LOCKING,
+    repos::jobs::LOCKING,
+    repos::uploads::LOCKING,
+    repos::versions::LOCKING,
+];

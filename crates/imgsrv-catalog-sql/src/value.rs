@@ -1,7 +1,8 @@
 //! Values on their way into a statement.
 
 use crate::rows::SqlTime;
-use imgsrv_domain::time::Timestamp;
+use imgsrv_domain::{ports::CatalogError, time::Timestamp};
+use sqlx::{Arguments, Encode, Type, types::Json};
 use uuid::Uuid;
 
 /// A value that a statement takes, in the few kinds that the catalog stores.
@@ -15,6 +16,34 @@ pub enum Value {
     Json(serde_json::Value),
     Uuid(Option<Uuid>),
     Time(Option<SqlTime>),
+}
+
+/// Values as a database takes them.
+pub fn arguments<A>(values: Vec<Value>) -> Result<A, CatalogError>
+where
+    A: Arguments,
+    for<'t> bool: Encode<'t, A::Database> + Type<A::Database>,
+    for<'t> Option<i64>: Encode<'t, A::Database> + Type<A::Database>,
+    for<'t> Option<String>: Encode<'t, A::Database> + Type<A::Database>,
+    for<'t> Option<Vec<u8>>: Encode<'t, A::Database> + Type<A::Database>,
+    for<'t> Option<Uuid>: Encode<'t, A::Database> + Type<A::Database>,
+    for<'t> Option<SqlTime>: Encode<'t, A::Database> + Type<A::Database>,
+    for<'t> Json<serde_json::Value>: Encode<'t, A::Database> + Type<A::Database>,
+{
+    let mut arguments = A::default();
+    for value in values {
+        let added = match value {
+            Value::Bool(value) => arguments.add(value),
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Json(value) => arguments.add(Json(value)),
+            Value::Uuid(value) => arguments.add(value),
+            Value::Time(value) => arguments.add(value),
+        };
+        added.map_err(CatalogError::Backend)?;
+    }
+    Ok(arguments)
 }
 
 /// What a statement takes, in the order of its placeholders.

@@ -1,15 +1,13 @@
 //! A connection to the file, for the shared statements.
 
 use crate::error::map;
-use imgsrv_catalog_sql::{Connection, Value};
+use imgsrv_catalog_sql::{Connection, Value, arguments};
 use imgsrv_domain::ports::CatalogError;
 use sqlx::{
-    Arguments, Sqlite, SqliteConnection, Transaction,
-    error::BoxDynError,
+    Sqlite, SqliteConnection, Transaction,
     pool::PoolConnection,
     query_with,
     sqlite::{SqliteArguments, SqliteRow},
-    types::Json,
 };
 
 /// A connection, inside or outside of a transaction.
@@ -29,37 +27,17 @@ impl SqliteSession {
     }
 }
 
-fn arguments(values: Vec<Value>) -> Result<SqliteArguments, CatalogError> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        add(&mut arguments, value).map_err(CatalogError::Backend)?;
-    }
-    Ok(arguments)
-}
-
-fn add(arguments: &mut SqliteArguments, value: Value) -> Result<(), BoxDynError> {
-    match value {
-        Value::Bool(value) => arguments.add(value),
-        Value::Int(value) => arguments.add(value),
-        Value::Text(value) => arguments.add(value),
-        Value::Bytes(value) => arguments.add(value),
-        Value::Json(value) => arguments.add(Json(value)),
-        Value::Uuid(value) => arguments.add(value),
-        Value::Time(value) => arguments.add(value),
-    }
-}
-
 impl Connection for SqliteSession {
     type Row = SqliteRow;
     /// One writer at a time: `BEGIN IMMEDIATE`.
     const LOCKS_ROWS: bool = false;
 
     async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, CatalogError> {
-        query_with(sql, arguments(values)?).fetch_all(self.connection()).await.map_err(map)
+        query_with(sql, arguments::<SqliteArguments>(values)?).fetch_all(self.connection()).await.map_err(map)
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
-        let done = query_with(sql, arguments(values)?).execute(self.connection()).await;
+        let done = query_with(sql, arguments::<SqliteArguments>(values)?).execute(self.connection()).await;
         done.map(|done| done.rows_affected()).map_err(map)
     }
 

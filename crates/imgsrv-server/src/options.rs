@@ -92,7 +92,9 @@ pub(crate) fn secret_file(raw: &str) -> Result<Secret, String> {
         return Ok(String::new().into());
     }
     let text = std::fs::read_to_string(raw).map_err(|error| format!("cannot be read: {error}"))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned().into())
+    let text = text.trim_end_matches(['\r', '\n']);
+    // A secret that was not mounted yet must not look like one that is not wanted.
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned().into()) }
 }
 
 /// What is logged.

@@ -84,17 +84,22 @@ pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError>
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     telemetry::start(&options.logging);
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let stop = signalled()?;
     let _locks = Locks::acquire(&options.storage)?;
     let metrics = Arc::new(ProcessMetrics::new()?);
-    let catalog = OpenCatalog::open(&options.storage).await?;
-    let adapters = storage::adapters(&options.storage, &catalog, Arc::clone(&metrics) as Arc<dyn Observer>)?;
-
     let worker = worker_id(&options.workers.node_name)?;
     let handing_back = CancellationToken::new();
-    let services = Services::new(adapters, settings(&options, worker.clone()), handing_back.clone());
-    storage::check_blobs(&options.storage, &services).await?;
+    let opening = async {
+        let catalog = OpenCatalog::open(&options.storage).await?;
+        let adapters = storage::adapters(&options.storage, &catalog, Arc::clone(&metrics) as Arc<dyn Observer>)?;
+        let services = Services::new(adapters, settings(&options, worker.clone()), handing_back.clone());
+        storage::check_blobs(&options.storage, &services).await?;
+        Ok::<_, StartError>((catalog, services))
+    };
+    // It may wait long: for another node that migrates, or for a store that does not answer.
+    let opened = stop.run_until_cancelled(opening).await;
+    let Some(opened) = opened else { return Ok(()) };
+    let (catalog, services) = opened?;
     let token_file = options.api.bootstrap_token_file.as_deref();
     if let Some(path) = token_file {
         // Before a token is minted, so that none is lost when the file cannot be written.
@@ -125,7 +130,6 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         ..HttpSettings::default()
     };
     let app = router(&AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _));
-    let stop = CancellationToken::new();
     if let Some(listener) = metrics_listener {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics are served");
@@ -135,15 +139,6 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         // Until the very end: what happens while requests finish is of interest.
         tasks.spawn(async move { listener::serve(listener, scrape, &handing_back, Duration::ZERO).await });
     }
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
-        stopping.cancel();
-    });
     listener::serve(listener, app, &stop, options.api.shutdown_timeout).await;
 
     handing_back.cancel();
@@ -154,9 +149,28 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     if let Err(error) = services.auth().flush_usage().await {
         tracing::warn!(%error, "token usage was not written down");
     }
-    catalog.close().await;
+    if tokio::time::timeout(HAND_BACK, catalog.close()).await.is_err() {
+        tracing::warn!("the catalog's connections did not close in time");
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn signalled() -> Result<CancellationToken, StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stopping.cancel();
+    });
+    Ok(stop)
 }
 
 async fn listen(address: &ListenAddress) -> Result<TcpListener, StartError> {

@@ -1,12 +1,13 @@
 //! Running background work: at once when woken, at intervals otherwise, with backoff and a circuit breaker.
 
 use crate::metrics::ProcessMetrics;
+use futures::FutureExt;
 use imgsrv_app::{Ran, Work};
 use imgsrv_domain::{
     ports::Clock,
     retry::{Backoff, Breaker},
 };
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Work that is due at once was just not to be had; it is looked for again after so long.
@@ -46,7 +47,13 @@ async fn run(work: &dyn Work, pace: Pace, environment: &Environment) {
     let Pace { poll, backoff, mut breaker } = pace;
     let Environment { clock, metrics, stop } = environment;
     while !stop.is_cancelled() {
-        let ran = work.run_once().await;
+        // A panic ends the attempt, not the worker: the lease runs out, and the work is tried again.
+        let Ok(ran) = AssertUnwindSafe(work.run_once()).catch_unwind().await else {
+            tracing::error!(job = work.name(), "a worker panicked");
+            metrics.failed(work.name(), breaker.failures() + 1, false, clock.now());
+            tokio::time::sleep(poll).await;
+            continue;
+        };
         if let Ok(ran) = &ran {
             metrics.ran(work.name(), *ran, clock.now());
         }

@@ -136,13 +136,13 @@ impl BlobStore for FsBlobStore {
         if read? == written { Ok(()) } else { Err(BlobError::Damaged) }
     }
 
-    async fn owner(&self) -> Result<Option<StoreOwner>, BlobError> {
+    async fn owners(&self) -> Result<Vec<StoreOwner>, BlobError> {
         let layout = Arc::clone(&self.layout);
         let read = tokio::task::spawn_blocking(move || layout.owner()).await.map_err(unavailable)?;
-        read.map_err(failed)?.map(|text| text.parse()).transpose().map_err(unavailable)
+        read.map_err(failed)?.iter().map(|text| text.parse().map_err(unavailable)).collect()
     }
 
-    async fn set_owner(&self, owner: StoreOwner) -> Result<(), BlobError> {
+    async fn claim(&self, owner: StoreOwner) -> Result<(), BlobError> {
         let layout = Arc::clone(&self.layout);
         blocking(move || layout.set_owner(&owner.to_string())).await
     }

@@ -1,6 +1,6 @@
 //! Single requests to the store: each with a deadline, retries with backoff, and an observer.
 
-use super::{MARKER, S3Settings, extra::OpenUpload, plan::Source};
+use super::{MARK, MARKER, S3Settings, extra::OpenUpload, plan::Source};
 use crate::observe::{Direction, Observer, Operation, Outcome, Watch};
 use bytes::Bytes;
 use futures::{
@@ -8,7 +8,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use imgsrv_domain::{
-    ports::{BlobError, BlobStream, StoreOwner},
+    ports::{BlobError, BlobStream},
     retry::Backoff,
 };
 use object_store::{
@@ -274,7 +274,7 @@ impl Client {
     /// proves nothing.
     pub(super) async fn is_present(&self) -> bool {
         let marker = self.read(&Path::from(MARKER)).await;
-        marker.is_ok_and(|text| String::from_utf8_lossy(&text).parse::<StoreOwner>().is_ok())
+        marker.is_ok_and(|text| text == MARK)
     }
 
     pub(super) async fn delete(&self, key: &Path) -> Result<(), Error> {
@@ -285,10 +285,17 @@ impl Client {
         }
     }
 
+    /// Everything below a folder, in the order of the names.
+    pub(super) async fn list(&self, folder: &Path) -> Result<Vec<Path>, Error> {
+        let listed = self.store.list(Some(folder)).map_ok(|meta| meta.location).try_collect::<Vec<Path>>();
+        let mut keys = self.call(Operation::List, DEADLINE, listed).await?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
     /// Deletes everything below a folder.
     pub(super) async fn delete_all(&self, folder: &Path) -> Result<(), Error> {
-        let listed = self.store.list(Some(folder)).map_ok(|meta| meta.location).try_collect::<Vec<Path>>();
-        for key in self.call(Operation::List, DEADLINE, listed).await? {
+        for key in self.list(folder).await? {
             self.delete(&key).await?;
         }
         Ok(())

@@ -33,8 +33,11 @@ use object_store::path::Path;
 use place::S3Place;
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-/// Tells whose bucket it is; also what is looked at to tell a missing blob from a missing bucket.
+/// What is looked at to tell a missing blob from a missing bucket.
 const MARKER: &str = "imgsrv-blobs";
+const MARK: &[u8] = b"This bucket belongs to imgsrv.\n";
+/// Whose bucket it is.
+const OWNERS: &str = "imgsrv-owners";
 const STAGING: &str = "staging";
 const CAS: &str = "cas";
 
@@ -215,24 +218,23 @@ impl BlobStore for S3BlobStore {
         if read.map_err(client::failed)? == written { Ok(()) } else { Err(BlobError::Damaged) }
     }
 
-    async fn owner(&self) -> Result<Option<StoreOwner>, BlobError> {
-        match self.client.read(&Path::from(MARKER)).await {
-            Ok(text) => {
-                let owner = String::from_utf8_lossy(&text).parse();
-                owner.map(Some).map_err(|error| BlobError::Unavailable(Box::new(error)))
-            }
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(client::failed(error)),
+    async fn owners(&self) -> Result<Vec<StoreOwner>, BlobError> {
+        let keys = self.client.list(&Path::from(OWNERS)).await.map_err(client::failed)?;
+        let mut owners = Vec::new();
+        for key in keys {
+            let text = self.client.read(&key).await.map_err(client::failed)?;
+            let owner = String::from_utf8_lossy(&text).parse();
+            owners.push(owner.map_err(|error| BlobError::Unavailable(Box::new(error)))?);
         }
+        Ok(owners)
     }
 
-    async fn set_owner(&self, owner: StoreOwner) -> Result<(), BlobError> {
-        if self.owner().await?.is_some() {
-            return Ok(());
-        }
-        // Of two that write at the same moment the later one wins; the catalog tells which of them it was.
-        let text = Bytes::from(owner.to_string());
-        self.client.put(&Path::from(MARKER), vec![text]).await.map_err(client::failed)
+    async fn claim(&self, owner: StoreOwner) -> Result<(), BlobError> {
+        let mark = vec![Bytes::from_static(MARK)];
+        self.client.put(&Path::from(MARKER), mark).await.map_err(client::failed)?;
+        // An object of its own for each claim, so that none replaces another.
+        let key = Path::from(OWNERS).join(owner.store.to_string());
+        self.client.put(&key, vec![Bytes::from(owner.to_string())]).await.map_err(client::failed)
     }
 
     async fn check(&self) -> Result<(), BlobError> {

@@ -11,6 +11,7 @@ use imgsrv_domain::{
 
 pub(crate) const FIND: &str = "SELECT digest, size_bytes, storage_name, created_at FROM blobs
     WHERE digest = $1 AND state = 'trusted'";
+const IS_STORED: &str = "SELECT EXISTS (SELECT 1 FROM blobs WHERE storage_name = $1)";
 const HEAL: &str = "UPDATE blobs SET storage_name = $3, state = 'trusted', created_at = $4
     WHERE digest = $1 AND size_bytes = $2 AND state = 'quarantined'";
 const INSERT: &str = "INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at)
@@ -23,12 +24,16 @@ const LIST_UNTRUSTED: &str = "SELECT named.digest, named.size_bytes AS declared,
     ) named LEFT JOIN blobs ON blobs.digest = named.digest AND blobs.state = 'trusted'
     WHERE blobs.digest IS NULL OR blobs.size_bytes <> named.size_bytes
     ORDER BY named.digest, named.size_bytes LIMIT 100";
-pub(crate) const STATEMENTS: &[&str] = &[FIND, HEAL, INSERT, QUARANTINE, LIST_UNTRUSTED];
+pub(crate) const STATEMENTS: &[&str] = &[FIND, IS_STORED, HEAL, INSERT, QUARANTINE, LIST_UNTRUSTED];
 
 #[async_trait]
 impl<C: Connection> BlobLedger for SqlTx<C> {
     async fn find_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError> {
         self.find::<BlobRow, _>(FIND, values![digest.to_string()]).await
+    }
+
+    async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError> {
+        self.scalar(IS_STORED, values![name.as_str()]).await
     }
 
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError> {

@@ -1,6 +1,6 @@
 //! Images.
 
-use crate::{Connection, ImageRow, SqlTx, value::values};
+use crate::{Connection, ImageRow, SqlTx, connection::Lockable, value::values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::ImageId,
@@ -10,19 +10,32 @@ use imgsrv_domain::{
     text::{LongText, ShortText},
 };
 
-const FIND: &str = "SELECT id, name, display_name, description, created_at, updated_at, revision
-    FROM images WHERE name = $1";
+macro_rules! find {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, display_name, description, created_at, updated_at, revision FROM images WHERE name = $1",
+            $rest
+        )
+    };
+}
+const FIND: &str = find!("");
+const FIND_TO_CHANGE: Lockable = Lockable { plain: FIND, locking: find!(" FOR NO KEY UPDATE") };
 const INSERT: &str = "INSERT INTO images (id, name, display_name, description, created_at, updated_at, revision)
     VALUES ($1, $2, $3, $4, $5, $6, 1)";
 const UPDATE: &str = "UPDATE images SET display_name = $3, description = $4, updated_at = $5, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 const DELETE: &str = "DELETE FROM images WHERE id = $1";
 pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE];
+pub(crate) const LOCKING: &[&str] = &[FIND_TO_CHANGE.locking];
 
 #[async_trait]
 impl<C: Connection> ImageRepo for SqlTx<C> {
     async fn find_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError> {
         self.find::<ImageRow, _>(FIND, values![name.as_str()]).await
+    }
+
+    async fn find_image_to_change(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError> {
+        self.find_locked::<ImageRow, _>(FIND_TO_CHANGE, values![name.as_str()]).await
     }
 
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError> {

@@ -235,11 +235,12 @@ pub trait BlobStore: Send + Sync {
     /// Writes, reads back and deletes a probe.
     async fn probe(&self) -> Result<(), BlobError>;
 
-    /// Whose store this is; absent when it is nobody's yet.
-    async fn owner(&self) -> Result<Option<StoreOwner>, BlobError>;
+    /// Whose store this is, in a fixed order; nobody's when it is new. More than one when several nodes claimed it in
+    /// the same moment, where the store cannot keep them apart.
+    async fn owners(&self) -> Result<Vec<StoreOwner>, BlobError>;
 
-    /// Makes the store somebody's, unless it is somebody's already: look at [`BlobStore::owner`] afterwards.
-    async fn set_owner(&self, owner: StoreOwner) -> Result<(), BlobError>;
+    /// Claims the store, which may be in vain: look at [`BlobStore::owners`] afterwards.
+    async fn claim(&self, owner: StoreOwner) -> Result<(), BlobError>;
 
     /// Checks that blobs can be read, without writing.
     async fn check(&self) -> Result<(), BlobError>;

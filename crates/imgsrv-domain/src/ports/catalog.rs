@@ -88,6 +88,8 @@ pub enum CatalogError {
 pub trait ImageRepo: Send {
     /// The image of that name.
     async fn find_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
+    /// The image of that name, in order to change it.
+    async fn find_image_to_change(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
     /// Stores a new image, else [`Conflict::ImageName`].
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError>;
     /// Stores the image's texts if its revision is still held, else [`Conflict::StaleRevision`].
@@ -192,6 +194,8 @@ pub struct TrustedBlob {
 pub trait BlobLedger: Send {
     /// The trusted blob with that digest; a quarantined one is not.
     async fn find_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// Whether a blob, trusted or quarantined, is stored as `name`.
+    async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
     /// Records bytes that are durable under their name. Heals a quarantined digest; one that is trusted
     /// already is [`Conflict::BlobDigest`].
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError>;

@@ -7,7 +7,7 @@ use crate::{
 use imgsrv_testkit::Process;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{process::Command, sync::Arc};
 
 async fn readiness(url: &str) -> (StatusCode, Vec<String>) {
     let answer = Client::new().get(format!("{url}/readyz")).send().await.expect("an answer");
@@ -117,4 +117,19 @@ async fn a_server_that_reaches_nothing_says_so_in_one_line_without_secrets() {
         assert!(line.contains(expected), "{line}");
         assert!(!log.contains("hunter2"), "{log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_waits_for_its_catalog_can_be_stopped() {
+    let catalog = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let folder = tempfile::TempDir::new().expect("a scratch folder");
+    let url = format!("postgres://u@{}/d", catalog.local_addr().expect("its address"));
+    let mut command = Command::new(BINARY);
+    command.arg("serve").arg("--data-dir").arg(folder.path()).env("IMGSRV_POSTGRES_URL", url);
+    let mut node = command.spawn().expect("the binary starts");
+    let _silent = catalog.accept().await.expect("it connects");
+    let sent = Command::new("kill").arg(node.id().to_string()).status();
+    assert!(sent.expect("kill runs").success());
+    let ended = tokio::task::spawn_blocking(move || node.wait()).await.expect("it is waited for");
+    assert_eq!(ended.expect("it ends").code(), Some(0));
 }

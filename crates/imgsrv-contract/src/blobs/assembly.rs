@@ -1,0 +1,194 @@
+//! Making one blob of many parts, by one worker or several.
+
+use super::{
+    Fresh,
+    session::{Session, digest, owner, read, words},
+};
+use bytes::Bytes;
+use imgsrv_domain::{
+    parts::HashBase,
+    ports::{BlobError, BodyError, PromoteError, Promotion, StageError},
+    upload::Placement,
+};
+
+pub(super) async fn large_parts_in_order_are_not_read_again(fresh: Fresh) {
+    let bytes = words(1, 34);
+    let mut session = Session::claiming(&fresh, &bytes);
+    for part in bytes.chunks(11 << 20) {
+        session.append(part).await;
+    }
+    let (steps, read) = session.promote_and_read(session.parts.len()).await;
+    assert_eq!(steps, 0, "nothing is read again");
+    assert!(read == bytes);
+    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+    assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
+}
+
+pub(super) async fn large_parts_in_any_order_make_one_blob(fresh: Fresh) {
+    let bytes = words(2, 31);
+    let mut session = Session::claiming(&fresh, &bytes);
+    let parts: Vec<&[u8]> = bytes.chunks(8 << 20).collect();
+    session.apart(4, parts[3]).await;
+    session.apart(2, parts[1]).await;
+    session.append_first(parts[0]).await;
+    session.apart(3, parts[2]).await;
+    let (steps, read) = session.promote_and_read(1).await;
+    assert!(steps > 0);
+    assert!(read == bytes);
+}
+
+pub(super) async fn a_replaced_part_among_large_ones_is_promoted_with_its_new_bytes(fresh: Fresh) {
+    let (mut bytes, old) = (words(3, 36), words(9, 12));
+    bytes.truncate(33 << 20);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..12 << 20]).await;
+    session.append(&old).await;
+    session.append(&bytes[24 << 20..]).await;
+    let replaced = session.parts.remove(1);
+    session.apart(2, &bytes[12 << 20..24 << 20]).await;
+    fresh.store.discard(session.id, &replaced).await.unwrap();
+    let (_, read) = session.promote_and_read(1).await;
+    assert!(read == bytes);
+}
+
+pub(super) async fn a_first_part_that_was_replaced_is_promoted_with_its_new_bytes(fresh: Fresh) {
+    let bytes = words(4, 18);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&words(8, 6)).await;
+    session.append(&bytes[6 << 20..]).await;
+    session.parts.remove(0);
+    session.apart(1, &bytes[..6 << 20]).await;
+    let (_, read) = session.promote_and_read(0).await;
+    assert!(read == bytes);
+}
+
+pub(super) async fn small_and_large_parts_make_one_blob(fresh: Fresh) {
+    let bytes = words(5, 40);
+    let mut session = Session::claiming(&fresh, &bytes);
+    let mut start = 0;
+    for size in [1 << 20, 9 << 20, 17, 3 << 20, 0, 11 << 20, 1 << 10] {
+        session.append(&bytes[start..start + size]).await;
+        start += size;
+    }
+    session.append(&bytes[start..]).await;
+    let (steps, read) = session.promote_and_read(session.parts.len()).await;
+    assert_eq!(steps, 0);
+    assert!(read == bytes);
+}
+
+pub(super) async fn many_small_parts_make_one_blob(fresh: Fresh) {
+    let bytes = words(6, 14);
+    let mut session = Session::claiming(&fresh, &bytes);
+    for part in bytes.chunks(700_001) {
+        session.append(part).await;
+    }
+    let (_, read) = session.promote_and_read(session.parts.len()).await;
+    assert!(read == bytes);
+}
+
+pub(super) async fn large_bytes_of_another_digest_are_not_promoted(fresh: Fresh) {
+    for hashed in [true, false] {
+        let mut session = Session::claiming(&fresh, &words(7, 10));
+        let other = words(70, 10);
+        session.append(&other).await;
+        let mut promotion = session.promotion();
+        promotion.hashed = session.parts[0].hash.clone().filter(|_| hashed);
+        let refused = session.promote(promotion.clone()).await.unwrap_err();
+        assert!(matches!(refused, PromoteError::Mismatch { actual } if actual == digest(&other)));
+        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        fresh.store.remove(&session.name()).await.unwrap();
+        fresh.store.claim(owner()).await.unwrap();
+        let opened = fresh.store.open(&promotion.name, session.claim.size, 0..session.claim.size.get()).await;
+        assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
+    }
+}
+
+pub(super) async fn a_large_body_that_is_cut_leaves_nothing_staged(fresh: Fresh) {
+    let bytes = words(8, 30);
+    let session = Session::claiming(&fresh, &bytes);
+    for placement in [Placement::Append(None), Placement::Apart] {
+        let attempt = session.attempt(1, HashBase::Start, placement);
+        let frames = vec![Ok(Bytes::copy_from_slice(&bytes[..20 << 20])), Err(BodyError::Cut)];
+        assert!(matches!(session.stage(attempt, frames).await.unwrap_err(), StageError::Body(BodyError::Cut)));
+        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
+    }
+}
+
+pub(super) async fn a_tiny_last_part_makes_one_blob_with_large_ones(fresh: Fresh) {
+    let mut bytes = words(13, 19);
+    bytes.truncate((18 << 20) + 1000);
+    let mut session = Session::claiming(&fresh, &bytes);
+    for part in bytes.chunks(9 << 20) {
+        session.append(part).await;
+    }
+    let (_, read) = session.promote_and_read(session.parts.len()).await;
+    assert!(read == bytes);
+}
+
+pub(super) async fn a_part_that_was_replaced_by_nothing_makes_one_blob_with_the_others(fresh: Fresh) {
+    let bytes = words(14, 24);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..8 << 20]).await;
+    session.append(&words(15, 6)).await;
+    session.append(&bytes[8 << 20..16 << 20]).await;
+    session.parts.remove(1);
+    session.apart(2, b"").await;
+    session.apart(4, &bytes[16 << 20..]).await;
+    let (_, read) = session.promote_and_read(1).await;
+    assert!(read == bytes);
+}
+
+pub(super) async fn two_workers_may_add_to_one_upload_beside_one_another(fresh: Fresh) {
+    fresh.store.claim(owner()).await.unwrap();
+    let bytes = words(17, 34);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..10 << 20]).await;
+    session.apart(2, &bytes[10 << 20..19 << 20]).await;
+    session.apart(3, &bytes[19 << 20..33 << 20]).await;
+    session.apart(4, &bytes[33 << 20..]).await;
+    let mut promotion = session.promotion();
+    promotion.hashed.clone_from(&session.parts[0].hash);
+    several_promote(&fresh, &session, promotion, &bytes).await;
+}
+
+/// Three workers do the same; one of them holds the lease, and must not be made to fail by the others.
+async fn several_promote(fresh: &Fresh, session: &Session<'_>, promotion: Promotion, bytes: &[u8]) {
+    let worker = || session.promote(promotion.clone());
+    let done = tokio::join!(worker(), worker(), worker());
+    for done in [done.0, done.1, done.2] {
+        assert!(matches!(done, Ok(_) | Err(PromoteError::Blob(BlobError::Unavailable(_)))), "{done:?}");
+    }
+    session.promote(promotion).await.unwrap();
+    assert!(read(&*fresh.store, &session.name(), bytes.len()).await == bytes);
+}
+
+pub(super) async fn two_workers_may_promote_beside_one_another(fresh: Fresh) {
+    fresh.store.claim(owner()).await.unwrap();
+    let bytes = words(10, 30);
+    // The hard case: a part in the middle was replaced, so that nothing can be taken as it lies.
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..10 << 20]).await;
+    session.append(&words(11, 10)).await;
+    session.append(&bytes[20 << 20..]).await;
+    session.parts.remove(1);
+    session.apart(2, &bytes[10 << 20..20 << 20]).await;
+    let mut promotion = session.promotion();
+    promotion.hashed.clone_from(&session.parts[0].hash);
+    several_promote(&fresh, &session, promotion, &bytes).await;
+}
+
+pub(super) async fn a_blob_outlives_a_worker_that_comes_late_and_knows_no_parts(fresh: Fresh) {
+    for size in [1, 9 << 20] {
+        let bytes = &words(16, 9)[..size];
+        let mut session = Session::claiming(&fresh, bytes);
+        session.append(bytes).await;
+        let mut promotion = session.promotion();
+        promotion.hashed = session.parts[0].hash.clone();
+        session.promote(promotion.clone()).await.unwrap();
+        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        let late = Promotion { parts: Vec::new(), ..promotion };
+        assert!(matches!(session.promote(late).await.unwrap_err(), PromoteError::StagedGone));
+        assert!(read(&*fresh.store, &session.name(), size).await == bytes);
+    }
+}

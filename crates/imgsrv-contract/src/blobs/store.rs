@@ -1,0 +1,121 @@
+//! Blobs, what is staged for them, and whose store it is.
+
+use super::{
+    Fresh,
+    session::{Session, long, owner, read, size, words},
+};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use imgsrv_domain::ports::{BlobError, PromoteError};
+
+pub(super) async fn two_sessions_promote_one_digest_under_two_names(fresh: Fresh) {
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let mut session = Session::claiming(&fresh, b"bytes");
+        session.append(b"bytes").await;
+        let promotion = session.promotion();
+        session.promote(promotion.clone()).await.unwrap();
+        names.push(promotion.name);
+    }
+    assert_ne!(names[0], names[1]);
+    fresh.store.remove(&names[1]).await.unwrap();
+    assert_eq!(read(&*fresh.store, &names[0], 5).await, b"bytes");
+}
+
+pub(super) async fn ranges_are_read_exactly(fresh: Fresh) {
+    let bytes = long();
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes).await;
+    let promotion = session.promotion();
+    session.promote(promotion.clone()).await.unwrap();
+    let length = bytes.len();
+    for (start, end) in
+        [(0, 1), (0, 0), (length - 1, length), (262_143, 262_145), (1, length - 1), (300_000, 1_200_000)]
+    {
+        let range = start as u64..end as u64;
+        let stream = fresh.store.open(&promotion.name, size(length), range).await.unwrap();
+        let read = stream.try_collect::<Vec<Bytes>>().await.unwrap().concat();
+        assert!(read == bytes[start..end], "{start}..{end}");
+    }
+}
+
+pub(super) async fn a_blob_of_another_size_is_damaged(fresh: Fresh) {
+    let mut session = Session::claiming(&fresh, b"bytes");
+    session.append(b"bytes").await;
+    let promotion = session.promotion();
+    session.promote(promotion.clone()).await.unwrap();
+    let opened = fresh.store.open(&promotion.name, size(6), 0..6).await;
+    assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
+}
+
+pub(super) async fn removing_and_clearing_again_is_harmless(fresh: Fresh) {
+    let mut session = Session::claiming(&fresh, b"bytes");
+    session.append(b"bytes").await;
+    let name = session.promotion().name;
+    for _ in 0..2 {
+        fresh.store.remove(&name).await.unwrap();
+        fresh.store.discard(session.id, &session.parts[0]).await.unwrap();
+        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+    }
+}
+
+pub(super) async fn staged_sessions_are_listed(fresh: Fresh) {
+    assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
+    let mut session = Session::claiming(&fresh, b"bytes");
+    session.append(b"bytes").await;
+    assert_eq!(fresh.store.staged_sessions().await.unwrap(), [session.id]);
+    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+    assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
+}
+
+pub(super) async fn a_promoted_blob_outlives_its_staging(fresh: Fresh) {
+    let mut session = Session::claiming(&fresh, b"bytes");
+    session.append(b"bytes").await;
+    let promotion = session.promotion();
+    session.promote(promotion.clone()).await.unwrap();
+    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+    assert_eq!(read(&*fresh.store, &promotion.name, 5).await, b"bytes");
+}
+
+pub(super) async fn the_probe_succeeds(fresh: Fresh) {
+    fresh.store.probe().await.unwrap();
+    fresh.store.claim(owner()).await.unwrap();
+    fresh.store.check().await.unwrap();
+}
+
+pub(super) async fn a_cleared_session_places_nothing_any_more(fresh: Fresh) {
+    fresh.store.claim(owner()).await.unwrap();
+    let bytes = words(9, 12);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..10 << 20]).await;
+    session.append(&bytes[10 << 20..]).await;
+    let mut promotion = session.promotion();
+    promotion.hashed = session.parts[1].hash.clone();
+    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+    assert!(matches!(session.promote(promotion.clone()).await.unwrap_err(), PromoteError::StagedGone));
+    let opened = fresh.store.open(&promotion.name, session.claim.size, 0..1).await;
+    assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
+}
+
+pub(super) async fn leftovers_of_an_unknown_session_are_cleared(fresh: Fresh) {
+    let bytes = words(12, 12);
+    let mut session = Session::claiming(&fresh, &bytes);
+    session.append(&bytes[..10 << 20]).await;
+    session.apart(3, &bytes[11 << 20..]).await;
+    let mut kept = Session::claiming(&fresh, b"kept");
+    kept.append(b"kept").await;
+    fresh.store.clear_staging(session.id, None).await.unwrap();
+    assert_eq!(fresh.store.staged_sessions().await.unwrap(), [kept.id]);
+    kept.promote(kept.promotion()).await.unwrap();
+}
+
+pub(super) async fn a_store_is_somebodys_for_good(fresh: Fresh) {
+    assert_eq!(fresh.store.owners().await.unwrap(), []);
+    let (first, second) = (owner(), owner());
+    fresh.store.claim(first).await.unwrap();
+    fresh.store.claim(second).await.unwrap();
+    let owners = fresh.store.owners().await.unwrap();
+    assert!(owners.contains(&first), "{owners:?}");
+    assert_eq!(owners, fresh.store.owners().await.unwrap());
+    fresh.store.check().await.unwrap();
+}
