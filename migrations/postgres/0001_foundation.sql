@@ -4,8 +4,7 @@
 -- exceptions start with `imgsrv:`; the adapter maps what follows to a conflict, as it maps the names of constraints.
 --
 -- The guarantees given to consumers hold against any DML, TRUNCATE included. Transactions run at READ COMMITTED: a
--- trigger that relies on another row locks it first, so that the row cannot change before the transaction ends. The
--- functions of triggers look for tables in this schema only, whatever the caller's search_path.
+-- trigger that relies on another row locks it first, so that the row cannot change before the transaction ends.
 
 -- The catalog's clock: leases, expiry and publication times come from here, whatever the nodes' clocks say.
 CREATE FUNCTION catalog_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT now()';
@@ -440,15 +439,3 @@ CREATE TRIGGER attachments_truncate BEFORE TRUNCATE ON attachments EXECUTE FUNCT
 CREATE TRIGGER version_files_truncate BEFORE TRUNCATE ON version_files EXECUTE FUNCTION forbid();
 CREATE TRIGGER blobs_truncate BEFORE TRUNCATE ON blobs EXECUTE FUNCTION forbid();
 CREATE TRIGGER audit_log_truncate BEFORE TRUNCATE ON audit_log EXECUTE FUNCTION forbid();
-
--- Whoever may set a search_path must not choose which tables the guards look at.
-DO $$
-DECLARE
-    guard regprocedure;
-BEGIN
-    FOR guard IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'plpgsql'
-    LOOP
-        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', guard, current_schema());
-    END LOOP;
-END $$;

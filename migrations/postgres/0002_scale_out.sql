@@ -1,7 +1,7 @@
 -- Counters, so that telling how much there is costs the same however much there is; wake-ups across nodes.
 
--- The sum over all slots of a name is its count. A transaction counts in a slot that no other one uses, so that none
--- waits for another.
+-- The sum over all slots of a name is its count. A transaction counts in slots that no other one uses, so that none
+-- waits for another, as long as there are enough.
 CREATE TABLE counters (
     name text COLLATE "C" NOT NULL,
     slot bigint NOT NULL,
@@ -13,7 +13,7 @@ CREATE FUNCTION count_change(counted text, change bigint) RETURNS void LANGUAGE 
 DECLARE
     mine integer := pg_backend_pid() % 64;
 BEGIN
-    -- 0x696d67 is "img". The lock is held to the end of the transaction, which takes the same slot again.
+    -- 0x696d67 is "img". The lock is held to the end of the transaction.
     FOR tries IN 1..64 LOOP
         EXIT WHEN pg_try_advisory_xact_lock(x'696d67'::integer, mine);
         mine := (mine + 1) % 64;
@@ -113,14 +113,15 @@ CREATE TABLE catalog_identity (
 );
 INSERT INTO catalog_identity ("only", id) VALUES (1, gen_random_uuid());
 
--- Whoever may set a search_path must not choose which tables the guards look at.
+-- Whoever may set a search_path must not choose which tables the guards look at, these and the ones before.
 DO $$
 DECLARE
-    guard regprocedure;
+    guard text;
 BEGIN
-    FOR guard IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'plpgsql'
+    FOREACH guard IN ARRAY ARRAY['forbid()', 'images_guard()', 'keep_ref()', 'versions_guard()', 'mark_published()',
+        'aliases_guard()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'hold_blob()',
+        'count_change(text, bigint)', 'count_states()', 'count_steps()', 'count_blobs()', 'notify_enqueued()']
     LOOP
-        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', guard, current_schema());
+        EXECUTE format('ALTER FUNCTION %I.%s SET search_path = %I, pg_temp', current_schema(), guard, current_schema());
     END LOOP;
 END $$;

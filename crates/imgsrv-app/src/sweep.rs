@@ -66,11 +66,8 @@ impl Work for Sweeper {
             return Ok(Ran::Worked);
         }
         // Also when some could not be cleared: they must not keep the others waiting.
-        let cleared = self.clear_leftovers().await?;
-        if cleared > 0 {
-            tracing::info!(cleared, "leftovers of uploads were removed");
-        }
-        failure.map_or(Ok(Ran::Finished), Err)
+        let left = self.clear_leftovers().await;
+        failure.map_or(left.map(|()| Ran::Finished), Err)
     }
 
     async fn wait(&self) {
@@ -99,17 +96,25 @@ impl Sweeper {
 
     /// Clears staged leftovers of sessions that have ended or that the catalog does not know: attempts that
     /// a crash cut off after their session was cleared.
-    async fn clear_leftovers(&self) -> Result<usize, WorkError> {
-        let mut cleared = 0;
+    async fn clear_leftovers(&self) -> Result<(), WorkError> {
+        let (mut cleared, mut failure) = (0, None);
         for id in self.0.blobs.staged_sessions().await? {
             let name = match self.0.catalog.get_upload(id).await? {
                 Some(session) if !session.state.has_ended() => continue,
                 Some(session) => Some(BlobName::of(&session.claim.digest, id)),
                 None => None,
             };
-            self.0.blobs.clear_staging(id, name.as_ref()).await?;
-            cleared += 1;
+            match self.0.blobs.clear_staging(id, name.as_ref()).await {
+                Ok(()) => cleared += 1,
+                Err(error) => {
+                    tracing::warn!(upload.id = %id, %error, "leftovers of an upload could not be removed");
+                    failure = Some(error);
+                }
+            }
         }
-        Ok(cleared)
+        if cleared > 0 {
+            tracing::info!(cleared, "leftovers of uploads were removed");
+        }
+        failure.map_or(Ok(()), |error| Err(error.into()))
     }
 }

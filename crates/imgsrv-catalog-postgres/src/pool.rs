@@ -31,6 +31,9 @@ const SESSION: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s';
 /// How the server notices that a node has vanished without a word, and frees what it held.
 const VANISHED: &str = "SET application_name = 'imgsrv'; SET tcp_keepalives_idle = 15;
     SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+/// How it notices that a statement is no longer waited for, where its version and system can.
+const GIVEN_UP: &str = "DO $$ BEGIN PERFORM set_config('client_connection_check_interval', '1s', false);
+    EXCEPTION WHEN OTHERS THEN NULL; END $$";
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -104,6 +107,7 @@ impl PgDatabase {
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute(VANISHED).await?;
+                    connection.execute(GIVEN_UP).await?;
                     connection.execute(SESSION).await.map(drop)
                 })
             })
@@ -142,17 +146,21 @@ fn connecting(options: &PgConnectOptions, source: sqlx::Error) -> OpenError {
 /// Migrates on a connection of its own, under sqlx's advisory lock, without the deadlines of everyday statements.
 async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
     let connecting_error = |source| connecting(options, source);
-    let connected = tokio::time::timeout(ACQUIRE, PgConnection::connect_with(options)).await;
+    let connect = async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        connection.execute(VANISHED).await?;
+        Ok(connection)
+    };
+    let connected = tokio::time::timeout(ACQUIRE, connect).await;
     let late = |_| connecting_error(sqlx::Error::PoolTimedOut);
     let mut connection = connected.map_err(late)?.map_err(connecting_error)?;
-    connection.execute(VANISHED).await.map_err(connecting_error)?;
     match tokio::time::timeout(MIGRATION, MIGRATOR.run_direct(None, &mut connection, false)).await {
         Ok(Ok(())) => {}
         Ok(Err(MigrateError::VersionMissing(version))) => return Err(OpenError::Newer(version)),
         Ok(Err(error)) => return Err(OpenError::Migrate(error)),
         Err(_) => return Err(OpenError::Slow),
     }
-    let _ = connection.close().await;
+    let _ = tokio::time::timeout(ACQUIRE, connection.close()).await;
     Ok(())
 }
 

@@ -37,6 +37,7 @@ macro_rules! ask {
         let session = $session;
         match &mut session.connection {
             None => Err(CatalogError::Backend("the connection was released".into())),
+            Some(_) if session.busy => Err(CatalogError::Unavailable("an earlier statement was given up".into())),
             Some(pooled) => {
                 let $connection = &mut **pooled;
                 session.busy = true;

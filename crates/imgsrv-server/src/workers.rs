@@ -2,7 +2,7 @@
 
 use crate::metrics::ProcessMetrics;
 use futures::FutureExt;
-use imgsrv_app::{Ran, Work};
+use imgsrv_app::{Ran, Work, WorkError};
 use imgsrv_domain::{
     ports::Clock,
     retry::{Backoff, Breaker},
@@ -43,17 +43,22 @@ pub(crate) struct Environment {
     pub(crate) stop: CancellationToken,
 }
 
+/// Why an attempt came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the worker panicked; its message is above")]
+    Panic,
+    #[error(transparent)]
+    Error(WorkError),
+}
+
 async fn run(work: &dyn Work, pace: Pace, environment: &Environment) {
     let Pace { poll, backoff, mut breaker } = pace;
     let Environment { clock, metrics, stop } = environment;
     while !stop.is_cancelled() {
         // A panic ends the attempt, not the worker: the lease runs out, and the work is tried again.
-        let Ok(ran) = AssertUnwindSafe(work.run_once()).catch_unwind().await else {
-            tracing::error!(job = work.name(), "a worker panicked");
-            metrics.failed(work.name(), breaker.failures() + 1, false, clock.now());
-            tokio::time::sleep(poll).await;
-            continue;
-        };
+        let ran = AssertUnwindSafe(work.run_once()).catch_unwind().await;
+        let ran = ran.map_err(|_| Failure::Panic).and_then(|ran| ran.map_err(Failure::Error));
         if let Ok(ran) = &ran {
             metrics.ran(work.name(), *ran, clock.now());
         }

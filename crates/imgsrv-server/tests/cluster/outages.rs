@@ -124,12 +124,15 @@ async fn a_server_that_waits_for_its_catalog_can_be_stopped() {
     let catalog = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let folder = tempfile::TempDir::new().expect("a scratch folder");
     let url = format!("postgres://u@{}/d", catalog.local_addr().expect("its address"));
-    let mut command = Command::new(BINARY);
-    command.arg("serve").arg("--data-dir").arg(folder.path()).env("IMGSRV_POSTGRES_URL", url);
+    let mut command = tokio::process::Command::new(BINARY);
+    command.arg("serve").arg("--data-dir").arg(folder.path()).env("IMGSRV_POSTGRES_URL", url).kill_on_drop(true);
     let mut node = command.spawn().expect("the binary starts");
-    let _silent = catalog.accept().await.expect("it connects");
-    let sent = Command::new("kill").arg(node.id().to_string()).status();
+    let waiting = tokio::select! {
+        waiting = catalog.accept() => waiting.expect("it connects"),
+        ended = node.wait() => panic!("it ended early: {ended:?}"),
+    };
+    let sent = Command::new("kill").arg(node.id().expect("it runs").to_string()).status();
     assert!(sent.expect("kill runs").success());
-    let ended = tokio::task::spawn_blocking(move || node.wait()).await.expect("it is waited for");
-    assert_eq!(ended.expect("it ends").code(), Some(0));
+    assert_eq!(node.wait().await.expect("it ends").code(), Some(0));
+    drop(waiting);
 }
