@@ -126,10 +126,19 @@ impl Locks {
         if options.s3().is_none() {
             let folder = options.storage_dir();
             make_folder(&folder)?;
-            locks.push(if is_shared { FolderLock::shared(&folder)? } else { FolderLock::exclusive(&folder)? });
+            if is_shared {
+                locks.push(FolderLock::shared(&folder)?);
+            } else if !is_same(&folder, &options.data_dir) {
+                locks.push(FolderLock::exclusive(&folder)?);
+            }
         }
         Ok(Self(locks))
     }
+}
+
+/// Whether two paths lead to one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn make_folder(path: &Path) -> Result<(), StorageError> {

@@ -55,6 +55,15 @@ fn a_second_server_on_the_same_folder_refuses_to_start() {
 }
 
 #[test]
+fn blobs_may_lie_in_the_data_folder_itself() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let path = dir.path().to_str().expect("a path");
+    let _first = Process::start(BINARY, dir.path(), &["--storage-dir", path]);
+    let second = imgsrv(&["--data-dir", path, "--storage-dir", path]);
+    assert!(stderr(&second).contains("another imgsrv server is using"), "{}", stderr(&second));
+}
+
+#[test]
 fn an_address_in_use_is_one_clear_line() {
     let dir = TempDir::new().expect("a scratch folder");
     let first = Process::start(BINARY, dir.path(), &[]);
