@@ -56,6 +56,10 @@ pub struct Principal {
     pub attributes: Option<BTreeMap<String, String>>,
     /// The roles it holds.
     pub role_ids: Vec<String>,
+    /// Since when it is deactivated, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub deactivated_at: Option<String>,
 }
 
 /// A page of principals.

@@ -5,11 +5,13 @@
 
 mod auth;
 mod content;
+mod oidc;
 mod problem;
 mod uploads;
 
 pub use auth::*;
 pub use content::*;
+pub use oidc::*;
 pub use problem::*;
 pub use uploads::*;
 

@@ -1,9 +1,9 @@
 //! The way in: a token that can manage authentication, when nobody else can.
 
 use crate::{
-    auth::{self, NewToken},
     caller::audit,
     error::UseCaseError,
+    principals::{self, NewToken},
     retry::retrying,
     token,
 };
@@ -36,7 +36,7 @@ impl Bootstrap {
         Self { catalog, ids }
     }
 
-    /// Mints a token if nobody can manage authentication now: no principal with the role has a live token.
+    /// Mints a token if nobody can manage authentication now: no active principal with the role has a live token.
     pub async fn ensure(&self) -> Result<Option<String>, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -57,6 +57,9 @@ impl Bootstrap {
         let now = tx.now();
         match tx.find_principal(PRINCIPAL).await? {
             Some(_) => {
+                if tx.set_deactivated(PRINCIPAL, None).await? {
+                    audit(&mut *tx, &Actor::Operator, Event::new(AuditAction::PrincipalActivated, PRINCIPAL)).await?;
+                }
                 if tx.grant_role(PRINCIPAL, Role::AuthManager).await? {
                     let event = Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager);
                     audit(&mut *tx, &Actor::Operator, event).await?;
@@ -74,7 +77,7 @@ impl Bootstrap {
         }
         let name = "bootstrap".parse().ok();
         let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE) };
-        let issued = auth::mint(&*self.ids, PRINCIPAL, new, now)?;
+        let issued = principals::mint(&*self.ids, PRINCIPAL, new, now)?;
         tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
         let event = Event::new(AuditAction::TokenIssued, issued.token.id).with("bootstrap");
         audit(&mut *tx, &Actor::Operator, event).await?;
@@ -93,6 +96,7 @@ fn principal(now: imgsrv_domain::time::Timestamp) -> Result<Principal, UseCaseEr
         display_name,
         attributes: Attributes::default(),
         roles: BTreeSet::from([Role::AuthManager]),
+        deactivated_at: None,
         created_at: now,
         updated_at: now,
         revision: Revision::FIRST,

@@ -4,7 +4,7 @@ use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
     manifest::Unpublishable,
-    names::{AliasName, ImageName, VersionName},
+    names::{AliasName, ImageName, RuleId, VersionName},
     ports::{BlobError, CatalogError, Conflict, StageError},
     transition::IllegalTransition,
     upload::UploadRefusal,
@@ -43,6 +43,9 @@ pub enum Missing {
     /// No such token.
     #[error("token")]
     Token,
+    /// No such provisioning rule.
+    #[error("provisioning rule")]
+    Rule,
 }
 
 /// What stands where something new was to be put.
@@ -60,6 +63,23 @@ pub enum Existing {
     Attachment(AttachmentId, ArtifactId, ImageName, VersionName),
     /// A trusted blob.
     Blob(Digest),
+    /// A provisioning rule.
+    Rule(RuleId),
+}
+
+/// A value that only the use case could tell to be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidField {
+    /// The field, as clients know it.
+    pub field: &'static str,
+    /// Why it is wrong.
+    pub reason: String,
+}
+
+impl InvalidField {
+    pub(crate) fn new(field: &'static str, reason: impl ToString) -> Self {
+        Self { field, reason: reason.to_string() }
+    }
 }
 
 /// Why a use case did not do what it was asked to. Nothing was changed.
@@ -122,6 +142,24 @@ pub enum UseCaseError {
     /// The token would expire before it could be used.
     #[error("the token would expire in the past")]
     ExpiryInPast,
+    /// Values are wrong that no look at one of them alone could tell.
+    #[error("a value is not valid")]
+    Invalid(Vec<InvalidField>),
+    /// The issuer has as many rules as one may have.
+    #[error("an issuer may have at most {limit} provisioning rules")]
+    TooManyRules {
+        /// The most rules.
+        limit: u32,
+    },
+    /// As many uploads are open as may be.
+    #[error("{limit} uploads are open already; finish or abort some of them first")]
+    TooManyUploads {
+        /// The most uploads.
+        limit: u32,
+    },
+    /// Nobody could manage authentication after the change.
+    #[error("nobody could manage authentication any more: this is the last active auth-manager with a live token")]
+    LastAuthManager,
     /// The page cursor is not one of this list.
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
@@ -142,7 +180,8 @@ impl From<CatalogError> for UseCaseError {
                 | Conflict::RefName
                 | Conflict::ArtifactKey
                 | Conflict::FileName
-                | Conflict::AttachmentName),
+                | Conflict::AttachmentName
+                | Conflict::RuleId),
             ) => Self::Taken { conflict, existing: None },
             CatalogError::Conflict(Conflict::ImageInUse) => Self::ImageInUse,
             error => Self::Catalog(error),
@@ -151,6 +190,10 @@ impl From<CatalogError> for UseCaseError {
 }
 
 impl UseCaseError {
+    pub(crate) fn invalid(field: &'static str, reason: impl ToString) -> Self {
+        Self::Invalid(vec![InvalidField::new(field, reason)])
+    }
+
     /// The same, telling what stands in the way, if this is a conflict that does not say yet.
     pub(crate) fn with_existing(self, found: Option<Existing>) -> Self {
         match self {

@@ -1,10 +1,11 @@
 //! Use cases: each authorises its caller, loads what it decides on, lets the domain decide, stores and commits.
 //!
 //! HTTP, workers and admin commands share them. A use case that demands a permission takes the proof of it
-//! ([`Writer`], [`Manager`]), which only [`Caller`] gives out, so no entry point can forget to ask.
+//! ([`Writer`], [`Manager`]), which only [`Caller`] gives out (and [`Manager::operator`],
+//! to whoever holds the catalog itself), so no entry point can forget to ask.
 
 mod aliases;
-mod auth;
+mod authenticate;
 mod binding;
 mod bootstrap;
 mod caller;
@@ -14,26 +15,32 @@ mod error;
 mod images;
 mod ingest;
 mod lease;
+mod principals;
 mod publishing;
 mod retry;
+mod rules;
 mod services;
 mod sweep;
 mod token;
+mod trail;
 mod uploads;
 mod work;
 
 pub use aliases::{Aliases, Precondition};
-pub use auth::{Auth, IssuedToken, NewPrincipal, NewToken};
+pub use authenticate::{AuthenticateError, Authenticator};
 pub use binding::BindError;
 pub use bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap};
-pub use caller::{Caller, Denied, Manager, RequestContext, Writer};
+pub use caller::{Authentication, Caller, Denied, Manager, Means, RequestContext, Writer};
 pub use delivery::{Delivery, Download};
 pub use drafts::{Drafts, NewArtifact, NewAttachment};
-pub use error::{Existing, Missing, UseCaseError};
+pub use error::{Existing, InvalidField, Missing, UseCaseError};
 pub use images::{ImageTexts, Images, NewImage};
 pub use ingest::Ingest;
+pub use principals::{IssuedToken, NewPrincipal, NewToken, Principals};
 pub use publishing::{PublishWorker, Publishing, Requested};
+pub use rules::{Reconciled, Rules};
 pub use services::{Adapters, Services, Settings};
 pub use sweep::Sweeper;
+pub use trail::Trail;
 pub use uploads::{PartBody, Uploads};
 pub use work::{Ran, Wakeups, Work, WorkError};

@@ -18,7 +18,11 @@ impl Transient for CatalogError {
             // Somebody else was first, beside this: the fresh transaction sees what they left.
             Self::Conflict(conflict) => matches!(
                 conflict,
-                Conflict::StaleRevision | Conflict::LiveJob | Conflict::BlobDigest | Conflict::PrincipalId
+                Conflict::StaleRevision
+                    | Conflict::LiveJob
+                    | Conflict::BlobDigest
+                    | Conflict::PrincipalId
+                    | Conflict::Identity
             ),
             Self::InvalidCursor | Self::Unavailable(_) | Self::Full(_) | Self::Backend(_) => false,
         }

@@ -2,22 +2,25 @@
 
 use crate::{
     aliases::Aliases,
-    auth::Auth,
+    authenticate::Authenticator,
     binding::BindError,
     bootstrap::Bootstrap,
     delivery::Delivery,
     drafts::Drafts,
     images::Images,
     ingest::Ingest,
+    principals::Principals,
     publishing::{PublishWorker, Publishing},
+    rules::Rules,
     sweep::Sweeper,
+    trail::Trail,
     uploads::Uploads,
     work::Wakeups,
 };
 use futures::StreamExt;
 use imgsrv_domain::{
     lease::WorkerId,
-    ports::{BlobStore, Catalog, Clock, Enqueued, Ids, LeasedWork},
+    ports::{BlobStore, Catalog, Clock, ConditionEngine, Enqueued, Ids, LeasedWork, TokenVerifier},
     retry::Backoff,
 };
 use std::{sync::Arc, time::Duration};
@@ -34,6 +37,10 @@ pub struct Adapters {
     pub clock: Arc<dyn Clock>,
     /// Fresh identifiers.
     pub ids: Arc<dyn Ids>,
+    /// Verifies tokens of other issuers.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// Asks conditions about them.
+    pub conditions: Arc<dyn ConditionEngine>,
 }
 
 /// What operators may set.
@@ -43,6 +50,8 @@ pub struct Settings {
     pub upload_ttl: Duration,
     /// The most bytes an upload may have; no limit when absent.
     pub max_upload_bytes: Option<u64>,
+    /// The most uploads that may be open at once; no limit when absent.
+    pub max_open_uploads: Option<u32>,
     /// How long a worker holds work without renewing.
     pub lease_term: Duration,
     /// Delays between retries of work that the infrastructure failed.
@@ -78,14 +87,14 @@ impl Context {
 #[derive(Clone)]
 pub struct Services {
     context: Arc<Context>,
-    auth: Arc<Auth>,
+    auth: Arc<Authenticator>,
 }
 
 impl Services {
     /// The use cases over `adapters`. `stop` makes workers hand their work back.
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
         let context = Arc::new(Context { adapters, settings, wakeups: Wakeups::default(), stop });
-        let auth = Arc::new(Auth::new(Arc::clone(&context)));
+        let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         Self { context, auth }
     }
 
@@ -140,9 +149,24 @@ impl Services {
         Delivery(Arc::clone(&self.context))
     }
 
-    /// Authentication and its management.
-    pub fn auth(&self) -> Arc<Auth> {
+    /// Authentication.
+    pub fn auth(&self) -> Arc<Authenticator> {
         Arc::clone(&self.auth)
+    }
+
+    /// Principals, roles and tokens.
+    pub fn principals(&self) -> Principals {
+        Principals::new(Arc::clone(&self.context.catalog), Arc::clone(&self.context.ids))
+    }
+
+    /// Provisioning rules.
+    pub fn rules(&self) -> Rules {
+        Rules(Arc::clone(&self.context))
+    }
+
+    /// The audit trail.
+    pub fn trail(&self) -> Trail {
+        Trail(Arc::clone(&self.context))
     }
 
     /// The way in before anybody can manage authentication.

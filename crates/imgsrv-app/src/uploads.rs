@@ -48,12 +48,23 @@ impl Uploads {
                 return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
             }
             Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
-            None => UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl),
+            None => {
+                self.check_room(&mut *tx).await?;
+                UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)
+            }
         };
         tx.insert_upload(&session).await?;
         audit(&mut *tx, who.actor(), event).await?;
         tx.commit().await?;
         Ok(session)
+    }
+
+    /// Refuses one more open upload when there are as many as may be, or about as many: two that are opened at once
+    /// do not wait for each other.
+    async fn check_room(&self, tx: &mut dyn CatalogTx) -> Result<(), UseCaseError> {
+        let Some(limit) = self.0.settings.max_open_uploads else { return Ok(()) };
+        let open = tx.count_open_uploads().await?;
+        if open >= u64::from(limit) { Err(UseCaseError::TooManyUploads { limit }) } else { Ok(()) }
     }
 
     /// The session with that id.

@@ -23,12 +23,16 @@ const CONFLICTS: &[(&str, Conflict)] = &[
     ("publish_jobs_live", Conflict::LiveJob),
     ("principals_id", Conflict::PrincipalId),
     ("api_tokens_lookup_key", Conflict::TokenKey),
+    ("oidc_identities_key", Conflict::Identity),
+    ("provisioning_rules_id", Conflict::RuleId),
     ("images.name", Conflict::ImageName),
     ("image_refs.image_id, image_refs.name", Conflict::RefName),
     ("blobs.digest", Conflict::BlobDigest),
     ("publish_jobs.version_id", Conflict::LiveJob),
     ("principals.id", Conflict::PrincipalId),
     ("api_tokens.lookup_key", Conflict::TokenKey),
+    ("oidc_identities.issuer, oidc_identities.subject", Conflict::Identity),
+    ("provisioning_rules.id", Conflict::RuleId),
 ];
 
 /// The conflict that a trigger's message, a constraint's name or SQLite's list of columns stands for.

@@ -48,6 +48,17 @@ impl CursorKey for (i64, Uuid) {
     }
 }
 
+impl CursorKey for (i64, i64) {
+    fn encode(&self) -> serde_json::Value {
+        serde_json::json!([self.0, self.1])
+    }
+
+    fn decode(raw: &serde_json::Value) -> Option<Self> {
+        let micros = raw.get(0)?.as_i64().filter(|micros| *micros >= 0)?;
+        Some((micros, raw.get(1)?.as_i64()?))
+    }
+}
+
 impl ListName {
     /// The cursor that stands behind the row with `key`.
     pub(crate) fn cursor(&self, key: &impl CursorKey) -> Cursor {

@@ -33,6 +33,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::jobs::STATEMENTS,
     repos::manifests::STATEMENTS,
     repos::principals::STATEMENTS,
+    repos::rules::STATEMENTS,
     repos::uploads::STATEMENTS,
     repos::versions::STATEMENTS,
     tx::STATEMENTS,
@@ -44,6 +45,8 @@ pub const LOCKING: &[&[&str]] = &[
     repos::aliases::LOCKING,
     repos::images::LOCKING,
     repos::jobs::LOCKING,
+    repos::principals::LOCKING,
+    repos::rules::LOCKING,
     repos::uploads::LOCKING,
     repos::versions::LOCKING,
 ];

@@ -1,26 +1,31 @@
 //! Reads that need no transaction of their own.
 
 use crate::{
-    AliasRow, BlobRow, Connection, Corrupt, CredentialRow, ImageRow, PartRow, PrincipalRow, PublishedFileRow,
-    SqlCatalog, SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow, WaitRow,
+    AdmissionRow, AliasRow, AuditRow, BlobRow, Connection, Corrupt, CredentialRow, ImageRow, PartRow, PrincipalRow,
+    PublishedFileRow, RuleRow, SqlCatalog, SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow, WaitRow,
     connection::{find, list, row, rows, scalar},
     cursor::{CursorKey, ListName},
-    repos::{aliases::select as aliases, blobs, jobs, manifests, principals, uploads, versions::select as versions},
+    repos::{
+        aliases::select as aliases, audit, blobs, jobs, manifests, principals, rules, uploads,
+        versions::select as versions,
+    },
     statistics,
     value::values,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    audit::{ActorKind, AuditAction, AuditFilter, AuditRecord},
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::Digest,
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
     image::{Alias, Image},
     manifest::Manifest,
-    names::{AliasName, ImageName, PartNumber, RefName, VersionName},
+    names::{AliasName, ImageName, PartNumber, RefName, RuleId, VersionName},
+    oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
     page::{Page, PageRequest},
     parts::Part,
     ports::{
-        CatalogError, CatalogIdentity, CatalogQueries, LeasedWork, PublishedFile, Statistics, TrustedBlob,
+        Admission, CatalogError, CatalogIdentity, CatalogQueries, LeasedWork, PublishedFile, Statistics, TrustedBlob,
         VersionFilter, Visibility,
     },
     publish::PublishJob,
@@ -86,16 +91,19 @@ const ATTACHMENT_FILE: &str = files!(
     "JOIN attachments t ON t.artifact_id = a.id AND t.id = $4 JOIN blobs b ON b.digest = t.blob_digest"
 );
 
-const CREDENTIAL: &str =
-    "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at,
-    t.revoked_at, t.secret_hash, p.kind, p.display_name, p.attributes, p.created_at AS principal_created_at,
-    p.updated_at, p.revision,
-    (SELECT string_agg(role, ',') FROM principal_roles WHERE principal_id = p.id) AS roles
-    FROM api_tokens t JOIN principals p ON p.id = t.principal_id WHERE t.lookup_key = $1";
-const PRINCIPALS: &str = "SELECT id AS principal_id, kind, display_name, attributes,
-    created_at AS principal_created_at, updated_at, revision,
-    (SELECT string_agg(role, ',') FROM principal_roles WHERE principal_id = principals.id) AS roles
-    FROM principals WHERE id > $1 ORDER BY id LIMIT $2";
+const CREDENTIAL: &str = concat!(
+    "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
+    t.secret_hash, ",
+    principals::columns!(),
+    " FROM api_tokens t JOIN principals p ON p.id = t.principal_id WHERE t.lookup_key = $1"
+);
+const ADMISSION: &str = concat!(
+    "SELECT ",
+    principals::columns!(),
+    ", EXISTS (SELECT 1 FROM provisioning_grants g WHERE g.principal_id = p.id AND g.rule_id = $3) AS granted
+    FROM oidc_identities i JOIN principals p ON p.id = i.principal_id WHERE i.issuer = $1 AND i.subject = $2"
+);
+const PRINCIPALS: &str = principals::select!("WHERE p.id > $1 ORDER BY p.id LIMIT $2");
 const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE principal_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
@@ -130,6 +138,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     ARTIFACT_FILE,
     ATTACHMENT_FILE,
     CREDENTIAL,
+    ADMISSION,
     PRINCIPALS,
     TOKENS,
 ];
@@ -338,6 +347,72 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         let values = values![principal.uuid(), after, fetch(page)];
         let tokens: Vec<ApiToken> = list::<TokenRow, _, _>(&mut self.database.reader().await?, TOKENS, values).await?;
         Ok(paged(tokens, page, &list_name, |token| token.id.uuid()))
+    }
+
+    async fn list_rules(&self, page: &PageRequest) -> Result<Page<ProvisioningRule>, CatalogError> {
+        let list_name = ListName("provisioning-rules".to_owned());
+        let after: String = list_name.key(page.after.as_ref(), String::new())?;
+        let values = values![after, fetch(page)];
+        let rules: Vec<ProvisioningRule> =
+            list::<RuleRow, _, _>(&mut self.database.reader().await?, rules::LIST, values).await?;
+        Ok(paged(rules, page, &list_name, |rule| rule.id.to_string()))
+    }
+
+    async fn get_rule(&self, id: &RuleId) -> Result<Option<ProvisioningRule>, CatalogError> {
+        find::<RuleRow, _, _>(&mut self.database.reader().await?, rules::FIND, values![id.as_str()]).await
+    }
+
+    async fn get_rules_of(&self, issuer: &IssuerUrl) -> Result<Vec<ProvisioningRule>, CatalogError> {
+        list::<RuleRow, _, _>(&mut self.database.reader().await?, rules::LIST_OF, values![issuer.as_str()]).await
+    }
+
+    async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError> {
+        let values = values![identity.issuer.as_str(), identity.subject.as_str(), rule.as_str()];
+        find::<AdmissionRow, _, _>(&mut self.database.reader().await?, ADMISSION, values).await
+    }
+
+    async fn list_reconcilable(
+        &self,
+        rule: &RuleId,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Principal>>, CatalogError> {
+        let list_name = ListName(format!("reconcilable:{rule}"));
+        let after: Uuid = list_name.key(page.after.as_ref(), Uuid::nil())?;
+        let mut snapshot = self.database.snapshot().await?;
+        if !scalar::<bool, _>(&mut snapshot, rules::IS_KNOWN, values![rule.as_str()]).await? {
+            return Ok(None);
+        }
+        let values = values![rule.as_str(), after, fetch(page)];
+        let found: Vec<Principal> = list::<PrincipalRow, _, _>(&mut snapshot, rules::RECONCILABLE, values).await?;
+        Ok(Some(paged(found, page, &list_name, |principal| principal.id.uuid())))
+    }
+
+    async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditRecord>, CatalogError> {
+        let list_name = ListName(format!("audit:{filter:?}"));
+        let until = filter.until.map_or((i64::MAX, i64::MAX), |until| (until.micros(), 0));
+        let (before, id) = list_name.key(page.after.as_ref(), until)?;
+        let AuditFilter { action, actor_kind, actor, subject, request_id, since, .. } = filter;
+        // By what leaves the fewest rows, most likely.
+        let sql = match (request_id, subject, actor, action) {
+            (Some(_), ..) => audit::LIST_BY_REQUEST,
+            (_, Some(_), ..) => audit::LIST_BY_SUBJECT,
+            (_, _, Some(_), _) => audit::LIST_BY_ACTOR,
+            (_, _, _, Some(_)) => audit::LIST_BY_ACTION,
+            (None, None, None, None) => audit::LIST,
+        };
+        let values = values![
+            since.unwrap_or(Timestamp::from_micros(0)),
+            Timestamp::from_micros(before),
+            id,
+            fetch(page),
+            action.map(AuditAction::as_str),
+            actor.as_deref(),
+            subject.as_deref(),
+            request_id.as_deref(),
+            actor_kind.map(ActorKind::as_str),
+        ];
+        let found: Vec<AuditRecord> = list::<AuditRow, _, _>(&mut self.database.reader().await?, sql, values).await?;
+        Ok(paged(found, page, &list_name, |record| (record.entry.at.micros(), record.id)))
     }
 
     async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError> {

@@ -3,10 +3,12 @@
 use crate::{
     Corrupt,
     connection::{self, Connection, Lockable, Reads},
+    repos::audit,
     value::{Value, values},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    audit::AuditEntry,
     ports::{CatalogError, CatalogTx},
     time::Timestamp,
 };
@@ -21,11 +23,13 @@ pub struct SqlTx<C> {
     connection: C,
     now: Timestamp,
     doomed: bool,
+    /// What the audit trail is told when this has committed.
+    audited: Vec<AuditEntry>,
 }
 
 impl<C: Connection> SqlTx<C> {
     pub(crate) const fn new(connection: C, now: Timestamp) -> Self {
-        Self { connection, now, doomed: false }
+        Self { connection, now, doomed: false, audited: Vec::new() }
     }
 
     pub(crate) const fn connection(&mut self) -> &mut C {
@@ -37,6 +41,10 @@ impl<C: Connection> SqlTx<C> {
     pub(crate) fn doom<T>(&mut self, result: Result<T, CatalogError>) -> Result<T, CatalogError> {
         self.doomed |= result.is_err();
         result
+    }
+
+    pub(crate) fn note_audited(&mut self, entry: &AuditEntry) {
+        self.audited.push(entry.clone());
     }
 
     pub(crate) const fn time(&self) -> Timestamp {
@@ -83,13 +91,30 @@ impl<C: Connection> SqlTx<C> {
         self.doom(listed)
     }
 
+    /// The first bare row.
+    pub(crate) async fn row<T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<T>, CatalogError>
+    where
+        C::Row: Reads<T>,
+    {
+        let row = connection::row(&mut self.connection, sql, values).await;
+        self.doom(row)
+    }
+
+    /// Bare rows.
+    pub(crate) async fn rows<T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
+    where
+        C::Row: Reads<T>,
+    {
+        let rows = connection::rows(&mut self.connection, sql, values).await;
+        self.doom(rows)
+    }
+
     /// Bare rows of a statement that locks what it finds.
     pub(crate) async fn rows_locked<T>(&mut self, sql: Lockable, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
     where
         C::Row: Reads<T>,
     {
-        let rows = connection::rows(&mut self.connection, sql.on::<C>(), values).await;
-        self.doom(rows)
+        self.rows(sql.on::<C>(), values).await
     }
 
     pub(crate) async fn scalar<T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<T, CatalogError>
@@ -126,6 +151,8 @@ impl<C: Connection> CatalogTx for SqlTx<C> {
         if self.doomed {
             return Err(CatalogError::Backend("commit of a failed transaction".into()));
         }
-        self.connection.commit().await
+        self.connection.commit().await?;
+        self.audited.iter().for_each(audit::log);
+        Ok(())
     }
 }

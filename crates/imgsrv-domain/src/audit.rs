@@ -57,6 +57,10 @@ words! {
         AliasDeleted = "alias.deleted",
         /// A principal was made.
         PrincipalCreated = "principal.created",
+        /// A principal was barred.
+        PrincipalDeactivated = "principal.deactivated",
+        /// A principal was let in again.
+        PrincipalActivated = "principal.activated",
         /// A role was granted.
         RoleGranted = "role.granted",
         /// A role was taken away.
@@ -65,6 +69,14 @@ words! {
         TokenIssued = "token.issued",
         /// An API token was revoked.
         TokenRevoked = "token.revoked",
+        /// A provisioning rule was made.
+        RuleCreated = "provisioning_rule.created",
+        /// A provisioning rule was saved again.
+        RuleUpdated = "provisioning_rule.updated",
+        /// A provisioning rule was deleted.
+        RuleDeleted = "provisioning_rule.deleted",
+        /// What a provisioning rule had granted was taken back.
+        RuleReconciled = "provisioning_rule.reconciled",
     }
 }
 
@@ -111,6 +123,29 @@ pub enum Actor {
     Operator,
 }
 
+impl Actor {
+    /// What kind of actor it is, in a word.
+    pub const fn kind(&self) -> ActorKind {
+        match self {
+            Self::Principal { .. } => ActorKind::Principal,
+            Self::Worker(_) => ActorKind::Worker,
+            Self::Operator => ActorKind::Operator,
+        }
+    }
+}
+
+words! {
+    /// What kind of actor did it.
+    ActorKind: "one of principal, worker, operator" {
+        /// An authenticated principal.
+        Principal = "principal",
+        /// A background worker.
+        Worker = "worker",
+        /// An operator with direct access to the catalog.
+        Operator = "operator",
+    }
+}
+
 /// One row of the trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
@@ -120,4 +155,32 @@ pub struct AuditEntry {
     pub actor: Actor,
     /// What.
     pub event: Event,
+}
+
+/// A row of the trail as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Its number; later rows have greater ones.
+    pub id: i64,
+    /// What it tells.
+    pub entry: AuditEntry,
+}
+
+/// Which rows of the trail are wanted; all that match everything that is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditFilter {
+    /// What was done.
+    pub action: Option<AuditAction>,
+    /// What kind of actor did it.
+    pub actor_kind: Option<ActorKind>,
+    /// Who did it: a principal's id or a worker's name.
+    pub actor: Option<String>,
+    /// On what, exactly.
+    pub subject: Option<String>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// Not before this.
+    pub since: Option<Timestamp>,
+    /// Before this.
+    pub until: Option<Timestamp>,
 }

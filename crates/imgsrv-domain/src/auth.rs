@@ -3,7 +3,7 @@
 use crate::{
     ids::{PrincipalId, TokenId},
     names::words,
-    text::ShortText,
+    text::{LongText, ShortText},
     time::Timestamp,
     transition::Revision,
 };
@@ -51,7 +51,7 @@ words! {
 
 /// Notes that operators keep with a principal, such as a team's name. Never consulted for access.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(BTreeMap<String, ShortText>);
+pub struct Attributes(BTreeMap<String, LongText>);
 
 /// The attributes are too many or badly named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub struct InvalidAttributes;
 
 impl Attributes {
     /// At most 32 entries, whose keys are 1 to 64 characters of `A-Za-z0-9._-`.
-    pub fn new(entries: BTreeMap<String, ShortText>) -> Result<Self, InvalidAttributes> {
+    pub fn new(entries: BTreeMap<String, LongText>) -> Result<Self, InvalidAttributes> {
         let key_fits = |key: &String| {
             (1..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
@@ -68,7 +68,7 @@ impl Attributes {
     }
 
     /// The entries by key.
-    pub fn entries(&self) -> &BTreeMap<String, ShortText> {
+    pub fn entries(&self) -> &BTreeMap<String, LongText> {
         &self.0
     }
 }
@@ -86,6 +86,8 @@ pub struct Principal {
     pub attributes: Attributes,
     /// The roles it holds now.
     pub roles: BTreeSet<Role>,
+    /// Since when it is barred, if it is.
+    pub deactivated_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -95,6 +97,11 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Whether it is let in.
+    pub const fn is_active(&self) -> bool {
+        self.deactivated_at.is_none()
+    }
+
     /// Whether one of its roles allows `action`.
     pub fn may(&self, action: Action) -> bool {
         self.roles.iter().any(|role| role.actions().contains(&action))

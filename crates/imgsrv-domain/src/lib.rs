@@ -15,6 +15,7 @@ pub mod image;
 pub mod lease;
 pub mod manifest;
 pub mod names;
+pub mod oidc;
 pub mod page;
 pub mod parts;
 pub mod ports;

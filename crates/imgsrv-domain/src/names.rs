@@ -75,6 +75,8 @@ names! {
     Architecture: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
     /// Variant of an artifact, such as `cloud`.
     Variant: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    /// Name of a provisioning rule.
+    RuleId: "^[a-z0-9][a-z0-9._-]{0,63}$", false, b"._-", 64;
     /// Name of an attachment, such as `incus.tar.xz`.
     AttachmentName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
 }

@@ -13,7 +13,7 @@ pub enum InvalidText {
     Character,
 }
 
-fn check(raw: &str, max: usize) -> Result<(), InvalidText> {
+pub(crate) fn check(raw: &str, max: usize) -> Result<(), InvalidText> {
     if raw.chars().count() > max {
         return Err(InvalidText::TooLong(max));
     }

@@ -1,9 +1,11 @@
 //! What every request passes through: its id, its log line, its problems, and the headers of every answer.
 
 use crate::{
+    client::{ClientAddress, client},
     conditional::any_tag,
     leftover::KeptBody,
     observe::{UnderWay, Watched},
+    pace::{Pace, PacedBody},
     problem::{Code, Problem},
     state::AppState,
 };
@@ -19,7 +21,7 @@ use http_body_util::BodyExt;
 use imgsrv_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
 use std::{any::Any, net::IpAddr, time::Instant};
-use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutBody};
+use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 /// The client's address, as the listener saw it; put into the request by the server.
@@ -31,8 +33,6 @@ pub struct PeerAddress(pub IpAddr);
 pub(crate) struct RequestId(pub(crate) String);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The most bytes in all header names and values of a request.
-const MAX_HEADER_BYTES: usize = 32 << 10;
 /// The most header fields of a request.
 const MAX_HEADERS: usize = 100;
 /// JSON answers up to this size get an entity tag.
@@ -42,7 +42,7 @@ const MAX_TAGGED_BYTES: u64 = 8 << 20;
 pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
     routes
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(state.clone(), finish))
         .layer(middleware::from_fn_with_state(state.clone(), identify))
 }
 
@@ -60,10 +60,16 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
     let sent = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_sane(id));
     let id = sent.map_or_else(|| state.services.adapters().ids.next().to_string(), str::to_owned);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let idle = state.settings.body_idle_timeout;
+    let settings = &state.settings;
+    let peer = request.extensions().get::<PeerAddress>().copied();
+    let address = peer.map(|peer| client(peer.0, request.headers(), &settings.trusted_proxies));
+    if let Some(address) = address {
+        request.extensions_mut().insert(ClientAddress(address));
+    }
+    let pace = Pace { silence: settings.body_timeout, least: settings.min_body_rate };
     let expects = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
-    let (kept, rest) = KeptBody::new(Body::new(TimeoutBody::new(idle, body)));
+    let (kept, rest) = KeptBody::new(Body::new(PacedBody::new(body, pace)));
     let request = Request::from_parts(parts, Body::new(kept));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -82,6 +88,7 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
         http.method = %method,
         http.path = ?path,
         http.status = status,
+        client.address = address.map(tracing::field::display),
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request"
     );
@@ -94,7 +101,7 @@ fn is_sane(id: &str) -> bool {
 }
 
 /// Refuses oversized headers, renders problems, and sets the headers that every answer of a kind has.
-async fn finish(request: Request, next: Next) -> Response {
+async fn finish(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let anonymous = !request.headers().contains_key(header::AUTHORIZATION);
     let read = request.method() == Method::GET || request.method() == Method::HEAD;
@@ -106,7 +113,7 @@ async fn finish(request: Request, next: Next) -> Response {
         .map(|value| (header::IF_NONE_MATCH, value.clone()))
         .collect();
     let documents = request.extensions().get::<MatchedPath>().is_none_or(|path| path.as_str().starts_with("/v1/"));
-    let mut response = if too_large(request.headers()) {
+    let mut response = if too_large(request.headers(), state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
     } else {
         next.run(request).await
@@ -128,9 +135,9 @@ async fn finish(request: Request, next: Next) -> Response {
     response
 }
 
-fn too_large(headers: &HeaderMap) -> bool {
+fn too_large(headers: &HeaderMap, max_bytes: usize) -> bool {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES
+    headers.len() > MAX_HEADERS || bytes > max_bytes
 }
 
 /// Every error becomes a problem document; headers such as `Allow` stay.

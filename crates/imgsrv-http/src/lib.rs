@@ -4,17 +4,20 @@
 //! are one thing, so `openapi/v1.yaml` cannot tell of anything that is not served.
 
 mod bytes;
+mod client;
 mod conditional;
 mod extract;
 mod failures;
 mod layers;
 mod leftover;
 mod observe;
+mod pace;
 mod problem;
 mod render;
 mod routes;
 mod state;
 
+pub use client::limited_by;
 pub use layers::PeerAddress;
 pub use observe::{Answered, METHODS, RequestObserver};
 pub use problem::refusal;

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
-use imgsrv_app::{Denied, Existing, UseCaseError};
+use imgsrv_app::{AuthenticateError, Denied, Existing, InvalidField, UseCaseError};
 use imgsrv_domain::{
     ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
     transition::Machine,
@@ -48,6 +48,8 @@ codes! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "A bearer token is needed";
     InvalidBearer = "invalid-bearer", UNAUTHORIZED, "The bearer token is not valid";
     Forbidden = "forbidden", FORBIDDEN, "The caller lacks the permission";
+    TokenNotAdmitted = "token-not-admitted", FORBIDDEN, "The token is authentic, but not admitted";
+    PrincipalDeactivated = "principal-deactivated", FORBIDDEN, "The principal is deactivated";
     NotFound = "not-found", NOT_FOUND, "There is nothing here";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request came too slowly";
@@ -60,15 +62,18 @@ codes! {
     UploadExpired = "upload-expired", PRECONDITION_FAILED, "The upload session has expired";
     PartSuperseded = "part-superseded", PRECONDITION_FAILED, "A newer attempt at this part was accepted";
     JobState = "publish-job-state", PRECONDITION_FAILED, "The publish job is in the wrong state";
+    LastAuthManager = "last-auth-manager", PRECONDITION_FAILED, "Nobody could manage authentication any more";
     ImageInUse = "image-in-use", PRECONDITION_FAILED, "The image has versions";
     PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "A precondition of the request does not hold";
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     UploadTooLarge = "upload-too-large", PAYLOAD_TOO_LARGE, "The upload is too large";
     ManifestFull = "manifest-full", PAYLOAD_TOO_LARGE, "The manifest is full";
+    TooManyRules = "too-many-rules", PAYLOAD_TOO_LARGE, "The issuer has too many provisioning rules";
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
     ContentEncoding = "content-encoding", UNSUPPORTED_MEDIA_TYPE, "Parts are sent as they are, without a content encoding";
     RangeNotSatisfiable = "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The range cannot be served";
     TooManyFailures = "too-many-failures", TOO_MANY_REQUESTS, "Too many bearer tokens from this address failed";
+    TooManyUploads = "too-many-uploads", TOO_MANY_REQUESTS, "Too many uploads are open";
     HeadersTooLarge = "headers-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too large";
     Internal = "internal", INTERNAL_SERVER_ERROR, "The server failed";
     BlobDamaged = "blob-damaged", INTERNAL_SERVER_ERROR, "The stored bytes are damaged and are not served";
@@ -244,8 +249,25 @@ impl From<Denied> for Problem {
         let code = match denied {
             Denied::Unauthenticated => Code::Unauthenticated,
             Denied::Forbidden(_) => Code::Forbidden,
+            Denied::NotAdmitted | Denied::RoleMissing(_) => Code::TokenNotAdmitted,
+            Denied::Deactivated => Code::PrincipalDeactivated,
         };
         Self::new(code).detail(denied)
+    }
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Invalid => Self::new(Code::InvalidBearer),
+            AuthenticateError::Denied(denied) => denied.into(),
+            AuthenticateError::IssuerUnavailable(_) => {
+                log("issuer", &error);
+                let detail = "the keys of the token's issuer cannot be read";
+                Self::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(15))
+            }
+            AuthenticateError::Catalog(error) => error.into(),
+        }
     }
 }
 
@@ -305,6 +327,17 @@ impl From<UseCaseError> for Problem {
             UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
             UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
             UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
+            UseCaseError::Invalid(wrong) => {
+                let wrong = wrong
+                    .into_iter()
+                    .map(|InvalidField { field, reason }| FieldError { field: field.to_owned(), reason });
+                Self::new(Code::InvalidRequest).fields(wrong.collect())
+            }
+            UseCaseError::TooManyRules { .. } => Self::new(Code::TooManyRules).detail(error),
+            UseCaseError::TooManyUploads { .. } => {
+                Self::new(Code::TooManyUploads).detail(error).retry_after(Duration::from_secs(30))
+            }
+            UseCaseError::LastAuthManager => Self::new(Code::LastAuthManager).detail(error),
             UseCaseError::InvalidCursor => Self::invalid_cursor(),
             UseCaseError::Blob(error) => error.into(),
             UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
@@ -328,6 +361,7 @@ fn locate(existing: &Existing) -> ExistingResource {
             let url = format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}");
             (id.to_string(), url)
         }
+        Existing::Rule(id) => (id.to_string(), format!("/v1/auth/oidc-provisioning-rules/{id}")),
         Existing::Blob(digest) => (digest.to_string(), format!("/v1/blobs/{digest}")),
     };
     ExistingResource { id, url }

@@ -1,11 +1,13 @@
 //! The domain's objects as wire types.
 
 use imgsrv_api as api;
-use imgsrv_app::IssuedToken;
+use imgsrv_app::{Authentication, IssuedToken, Means};
 use imgsrv_domain::{
+    audit::{Actor, AuditRecord},
     auth::{ApiToken, Principal, Role},
     image::{Alias, Image},
     manifest::{Artifact, Attachment, Manifest},
+    oidc::ProvisioningRule,
     parts::Part,
     publish::PublishJob,
     time::Timestamp,
@@ -167,6 +169,7 @@ pub(crate) fn principal(principal: &Principal) -> api::Principal {
         display_name: principal.display_name.to_string(),
         attributes: (!entries.is_empty()).then_some(attributes),
         role_ids: principal.roles.iter().map(ToString::to_string).collect(),
+        deactivated_at: principal.deactivated_at.map(time),
     }
 }
 
@@ -188,5 +191,64 @@ pub(crate) fn issued(issued: IssuedToken) -> api::IssuedApiToken {
         name: issued.token.name.to_string(),
         expires_at: time(issued.token.expires_at),
         plaintext: issued.plaintext,
+    }
+}
+
+pub(crate) fn rule(rule: &ProvisioningRule) -> api::ProvisioningRule {
+    let terms = &rule.terms;
+    api::ProvisioningRule {
+        id: rule.id.to_string(),
+        display_name: terms.display_name.to_string(),
+        issuer_url: terms.issuer.to_string(),
+        audience: terms.audience.to_string(),
+        forwarded_claims: terms.forwarded_claims.names().map(ToString::to_string).collect(),
+        condition: terms.condition.as_str().to_owned(),
+        assign_role_ids: vec![ProvisioningRule::ROLE.to_string()],
+        enabled: terms.enabled,
+    }
+}
+
+pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::Whoami {
+    let mut shown = api::Authentication {
+        method: "api_token".to_owned(),
+        api_token_id: None,
+        api_token_name: None,
+        issuer: None,
+        subject: None,
+        rule_id: None,
+        expires_at: time(authentication.expires_at),
+    };
+    match &authentication.means {
+        Means::ApiToken { id, name } => {
+            shown.api_token_id = Some(id.to_string());
+            shown.api_token_name = Some(name.to_string());
+        }
+        Means::Oidc { identity, rule } => {
+            "oidc".clone_into(&mut shown.method);
+            shown.issuer = Some(identity.issuer.to_string());
+            shown.subject = Some(identity.subject.to_string());
+            shown.rule_id = Some(rule.to_string());
+        }
+    }
+    let actions = who.roles.iter().flat_map(|role| role.actions()).map(ToString::to_string).collect();
+    api::Whoami { principal: principal(who), actions, authentication: shown }
+}
+
+pub(crate) fn audit(record: &AuditRecord) -> api::AuditEntry {
+    let entry = &record.entry;
+    let (id, request_id, address) = match &entry.actor {
+        Actor::Principal { id, request_id, address } => (Some(id.to_string()), request_id.clone(), address.clone()),
+        Actor::Worker(name) => (Some(name.clone()), None, None),
+        Actor::Operator => (None, None, None),
+    };
+    api::AuditEntry {
+        id: record.id,
+        at: time(entry.at),
+        actor: api::AuditActor { kind: entry.actor.kind().to_string(), id },
+        request_id,
+        address,
+        action: entry.event.action.to_string(),
+        subject: entry.event.subject.clone(),
+        detail: entry.event.detail.clone(),
     }
 }

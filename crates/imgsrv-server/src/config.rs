@@ -1,12 +1,13 @@
 //! Every setting: a flag and an environment variable. The flag wins.
 
 use crate::options::{
-    Given, ListenAddress, Secret, Verbosity, duration, endpoint, metrics_address, node_name, path, secret_file, value,
+    Given, ListenAddress, Networks, Secret, TokenRef, Verbosity, duration, endpoint, metrics_address, networks,
+    node_name, path, secret_file, value,
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog_postgres::PgSettings;
-use imgsrv_domain::retry::Backoff;
+use imgsrv_domain::{ids::PrincipalId, retry::Backoff};
 use std::{path::PathBuf, time::Duration};
 
 /// Publishes disk and VM images, and hands them to the machines that boot them.
@@ -34,12 +35,39 @@ pub(crate) enum Command {
 pub(crate) enum AuthCommand {
     /// Mint a token that can manage authentication: the way back in after a lock-out
     Bootstrap(StorageOptions),
+    /// List principals, their roles and their tokens
+    List(ListOptions),
+    /// Revoke API tokens, or bar whole principals
+    Revoke(RevokeOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
+    /// Print JSON, an object a line and principal
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeOptions {
+    /// A token's id, or the start of its text (`imgsrv_at_` and 12 characters)
+    #[arg(value_name = "TOKEN", required_unless_present = "principal")]
+    pub(crate) tokens: Vec<TokenRef>,
+    /// Deactivate the principal with this id: none of its credentials is let in any more
+    #[arg(long, value_name = "ID")]
+    pub(crate) principal: Vec<PrincipalId>,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
     #[command(flatten)]
     pub(crate) api: ApiOptions,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
     #[command(flatten)]
     pub(crate) storage: StorageOptions,
     #[command(flatten)]
@@ -61,12 +89,60 @@ pub(crate) struct ApiOptions {
     /// How long requests in flight may take to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
+    /// Proxies that are believed about where a request comes from (`Forwarded`, `X-Forwarded-For`), as addresses or
+    /// networks
+    #[arg(long, env = "IMGSRV_TRUSTED_PROXIES", default_value = "", hide_default_value = true,
+        value_name = "NETWORK,...", value_parser = networks)]
+    pub(crate) trusted_proxies: Networks,
+    /// Accept OIDC issuers on the loopback interface, there even over plain HTTP: for tests and labs
+    #[arg(long, env = "IMGSRV_OIDC_ALLOW_LOOPBACK", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
+    pub(crate) oidc_allow_loopback: bool,
     /// Failed bearer tokens a minute and address before further ones are answered 429; 0 is no limit
     #[arg(long, env = "IMGSRV_AUTH_FAILURE_LIMIT", default_value_t = 600, value_name = "COUNT")]
     pub(crate) auth_failure_limit: u32,
     /// Write the bootstrap token to this file (mode 0600) instead of standard output
     #[arg(long, env = "IMGSRV_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) bootstrap_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitOptions {
+    /// Connections held at once; further ones wait to be accepted
+    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS", default_value_t = 4096, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) max_connections: u32,
+    /// Connections held of one address, or of one IPv6 network of 64 bits; further ones are closed. Trusted proxies
+    /// are not limited; 0 is no limit
+    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1024, value_name = "COUNT")]
+    pub(crate) max_connections_per_address: u32,
+    /// How long a client may take to send the headers of a request
+    #[arg(long, env = "IMGSRV_HEADER_TIMEOUT", default_value = "20s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) header_timeout: Duration,
+    /// The most bytes in the header fields of a request, at most 131072
+    #[arg(long, env = "IMGSRV_MAX_HEADER_BYTES", default_value_t = 32 << 10, value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(4096..=128 << 10))]
+    pub(crate) max_header_bytes: u32,
+    /// How long a request body may be silent
+    #[arg(long, env = "IMGSRV_BODY_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
+    pub(crate) body_timeout: Duration,
+    /// The least bytes a second that a request body must come with, over as long as it may be silent; 0 is no limit
+    #[arg(long, env = "IMGSRV_MIN_BODY_RATE", default_value_t = 1024, value_name = "BYTES")]
+    pub(crate) min_body_rate: u64,
+    /// How long a client may take none of the bytes that are sent to it
+    #[arg(long, env = "IMGSRV_SEND_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
+    pub(crate) send_timeout: Duration,
+    /// How long a connection is kept without a request; it is closed within twice that
+    #[arg(long, env = "IMGSRV_IDLE_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
+    pub(crate) idle_timeout: Duration,
+    /// Parts that are received at once; further ones are answered 429
+    #[arg(long, env = "IMGSRV_MAX_RECEIVING_PARTS", default_value_t = 256, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) max_receiving_parts: u32,
+    /// Uploads that are open at once, in all of the catalog; further ones are answered 429; 0 is no limit
+    #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS", default_value_t = 1000, value_name = "COUNT")]
+    pub(crate) max_open_uploads: u32,
 }
 
 #[derive(Debug, Args)]
@@ -286,6 +362,8 @@ mod tests {
             (["imgsrv", "--listen", "nowhere"], ["--listen", "nowhere", "host:port"]),
             (["imgsrv", "--verbosity", "loud"], ["--verbosity", "loud", "debug"]),
             (["imgsrv", "--s3-endpoint", "http://a:1"], ["--s3-endpoint", "http://a:1", "without a scheme"]),
+            (["imgsrv", "--trusted-proxies", "10.0.0.0/33"], ["--trusted-proxies", "10.0.0.0/33", "10.0.0.0/8"]),
+            (["imgsrv", "--max-header-bytes", "1"], ["--max-header-bytes", "1", "4096"]),
             (["imgsrv", "--metrics-path", "metrics"], ["--metrics-path", "metrics", "start with /"]),
             (["imgsrv", "--postgres-url-file", "/no/such"], ["--postgres-url-file", "/no/such", "cannot be read"]),
         ] {
@@ -356,8 +434,8 @@ variable; the flag wins. Durations are written `500ms`, `5s`, `1m`, `24h`. A bad
 opened. An empty value counts as not given. Logs go to standard error; standard output has the bootstrap token and
 nothing else.
 
-`imgsrv auth bootstrap` takes the storage settings and mints a token that can manage authentication, also beside a
-running server.
+`imgsrv auth bootstrap`, `imgsrv auth list` and `imgsrv auth revoke` take the storage settings and need no token; see
+[Manage authentication](../how-to/manage-authentication.md#from-the-servers-shell).
 ";
 
     #[test]

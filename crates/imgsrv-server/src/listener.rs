@@ -9,27 +9,27 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
-use imgsrv_http::{PeerAddress, refusal};
+use imgsrv_http::{PeerAddress, limited_by, refusal};
+use ipnet::IpNet;
 use std::{
+    collections::HashMap,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-/// How long a client may take to send the headers of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Connections held at once; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 4096;
 /// What is accepted of header fields before the API's own, smaller limit answers with a problem.
 const MAX_HEADERS: usize = 512;
 const MAX_HEADER_LIST: u32 = 256 << 10;
@@ -48,29 +48,88 @@ pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
     }
 }
 
-/// Serves until `stop`, then lets requests in flight finish for at most `grace`.
-pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &CancellationToken, grace: Duration) {
+/// What connections may cost.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Connections held at once; further ones wait to be accepted.
+    pub(crate) connections: usize,
+    /// Connections held of one address; further ones are closed.
+    pub(crate) per_address: Option<u32>,
+    /// Whose connections are not counted by address.
+    pub(crate) unlimited: Vec<IpNet>,
+    /// How long a client may take to send the headers of a request.
+    pub(crate) header_timeout: Duration,
+    /// How long a client may take none of the bytes that are sent to it.
+    pub(crate) send_timeout: Duration,
+    /// How long a connection is kept without a request; it is closed within twice that.
+    pub(crate) idle_timeout: Duration,
+    /// How long requests in flight may take to finish once the server stops.
+    pub(crate) grace: Duration,
+}
+
+/// Serves until `stop`, then lets requests in flight finish for a while.
+pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &CancellationToken, limits: &Limits) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(MAX_HEADERS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(256)
         .max_header_list_size(MAX_HEADER_LIST)
-        .keep_alive_interval(HEADER_TIMEOUT);
-    let connections = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        .keep_alive_interval(limits.header_timeout);
+    let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::default();
     loop {
         let (stream, peer, place) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             accepted = accept(&listener, &room) => accepted,
         };
-        let (app, in_flight) = (app.clone(), InFlight::default());
+        let address = peer.ip().to_canonical();
+        let counted = limits.per_address.filter(|_| !limits.unlimited.iter().any(|net| net.contains(&address)));
+        let Some(held) = addresses.hold(limited_by(address), counted) else {
+            tracing::debug!(client.address = %address, "a connection of too many of one address was closed");
+            continue;
+        };
+        let connection = Connection { stream, address, app: app.clone(), limits: limits.clone() };
+        let (builder, stop) = (builder.clone(), stop.clone());
+        connections.spawn(async move {
+            connection.serve(&builder, &stop).await;
+            drop((held, place));
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(limits.grace, connections.wait()).await.is_err() && !limits.grace.is_zero() {
+        tracing::warn!("requests in flight did not finish in time");
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    address: IpAddr,
+    app: Router,
+    limits: Limits,
+}
+
+impl Connection {
+    /// Answers requests until the client has no more, is too slow, or the server stops.
+    async fn serve(self, builder: &auto::Builder<TokioExecutor>, stop: &CancellationToken) {
+        let Self { stream, address, app, limits } = self;
+        // A client that never speaks is let go; hyper's own timer starts with the first byte only.
+        let spoke = tokio::select! {
+            spoke = tokio::time::timeout(limits.header_timeout, stream.readable()) => spoke.is_ok(),
+            () = stop.cancelled() => false,
+        };
+        if !spoke {
+            return;
+        }
+        let in_flight = InFlight::default();
         let counted = in_flight.clone();
         let service = tower::service_fn(move |mut request: axum::http::Request<Incoming>| {
-            request.extensions_mut().insert(PeerAddress(peer.ip().to_canonical()));
-            let answering = in_flight.begin();
+            request.extensions_mut().insert(PeerAddress(address));
+            let answering = counted.begin();
             let answer = app.clone().oneshot(request.map(axum::body::Body::new));
             async move {
                 // The guard goes with the body: the request is answered when that is written or dropped.
@@ -83,31 +142,61 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &Cancellatio
                 }))
             }
         });
-        let (builder, watcher, stop) = (builder.clone(), connections.watcher(), stop.clone());
-        tokio::spawn(async move {
-            // A client that never speaks is let go; hyper's own timer starts with the first byte only.
-            let spoke = tokio::select! {
-                spoke = tokio::time::timeout(HEADER_TIMEOUT, stream.readable()) => spoke.is_ok(),
-                () = stop.cancelled() => false,
-            };
-            if !spoke {
-                return;
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.send_timeout));
+        let stream = Refusing::new(TokioIo::new(Box::pin(stream)), in_flight.clone(), refusal);
+        let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = stop.cancelled() => None,
+            () = in_flight.idle(limits.idle_timeout) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    // What was never a whole request is not waited for.
+                    () = in_flight.idle(limits.header_timeout) => return,
+                }
             }
-            let connection = builder.serve_connection(
-                Refusing::new(TokioIo::new(stream), counted, refusal),
-                TowerToHyperService::new(service),
-            );
-            let connection = watcher.watch(connection.into_owned());
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
-            }
-            drop(place);
-        });
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
     }
-    drop(listener);
-    tokio::select! {
-        () = connections.shutdown() => {}
-        () = tokio::time::sleep(grace) => tracing::warn!("requests in flight did not finish in time"),
+}
+
+/// How many connections each address holds.
+#[derive(Debug, Clone, Default)]
+struct Addresses(Arc<Mutex<HashMap<IpAddr, u32>>>);
+
+/// One of an address's connections.
+struct Held(Addresses, IpAddr);
+
+impl Addresses {
+    /// Counts a connection of `address`, unless it holds `limit` already.
+    fn hold(&self, address: IpAddr, limit: Option<u32>) -> Option<Held> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if limit.is_some_and(|limit| *count >= limit) {
+            return None;
+        }
+        *count += 1;
+        Some(Held(self.clone(), address))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
     }
 }
 

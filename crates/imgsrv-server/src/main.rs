@@ -4,6 +4,7 @@ mod config;
 mod listener;
 mod lock;
 mod metrics;
+mod operators;
 mod options;
 mod refusal;
 mod run;
@@ -23,7 +24,13 @@ fn main() -> ExitCode {
         let done = match cli.command {
             None => runtime.block_on(run::serve(cli.serve)),
             Some(Command::Serve(options)) => runtime.block_on(run::serve(options)),
-            Some(Command::Auth(AuthCommand::Bootstrap(options))) => runtime.block_on(run::bootstrap(options)),
+            Some(Command::Auth(command)) => runtime.block_on(async {
+                match command {
+                    AuthCommand::Bootstrap(options) => run::bootstrap(options).await,
+                    AuthCommand::List(options) => operators::list(options).await,
+                    AuthCommand::Revoke(options) => operators::revoke(options).await,
+                }
+            }),
         };
         // A copy of many gigabytes may still be running; its work was handed back, so nobody waits for it.
         runtime.shutdown_background();

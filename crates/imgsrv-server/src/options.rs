@@ -1,8 +1,10 @@
 //! The values that settings take.
 
 use clap::ValueEnum;
+use imgsrv_domain::{auth::TokenKey, ids::TokenId};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 /// Parses `500ms`, `5s`, `1m`, `24h` and sums of them such as `1h30m`.
 pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
@@ -33,6 +35,36 @@ impl FromStr for ListenAddress {
         let port = port.parse().map_err(|_| expected())?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Ok(Self { host: (!host.is_empty()).then(|| host.to_owned()), port })
+    }
+}
+
+/// Networks, separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Networks(pub(crate) Vec<IpNet>);
+
+pub(crate) fn networks(raw: &str) -> Result<Networks, String> {
+    let network = |raw: &str| {
+        let parsed = raw.parse().ok().or_else(|| raw.parse::<IpAddr>().ok().map(IpNet::from));
+        parsed.ok_or_else(|| "must be addresses or networks such as 10.0.0.0/8, separated by commas".to_owned())
+    };
+    let parts = raw.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(network).collect::<Result<_, _>>().map(Networks)
+}
+
+/// A token, by its id or by the readable part of its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TokenRef {
+    Id(TokenId),
+    Key(TokenKey),
+}
+
+impl FromStr for TokenRef {
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<Self, String> {
+        let key = raw.strip_prefix("imgsrv_at_").and_then(|key| key.parse().ok()).map(Self::Key);
+        let id = || raw.parse().ok().map(Self::Id);
+        key.or_else(id).ok_or_else(|| "must be a token's id, or imgsrv_at_ and the 12 characters behind it".to_owned())
     }
 }
 
@@ -122,6 +154,20 @@ mod tests {
         for bad in ["", "5", "-5s", "0s", "5 parsecs"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn networks_are_listed_and_tokens_are_named_without_their_secret() {
+        let nets = networks("10.0.0.0/8, 192.0.2.1,fd00::/8").expect("networks").0;
+        assert_eq!(
+            nets.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]
+        );
+        assert_eq!(networks("").expect("none").0, []);
+        assert!(networks("10.0.0.0/8 192.0.2.1").is_err());
+        assert!(matches!("imgsrv_at_abcdefghijk1".parse(), Ok(TokenRef::Key(_))));
+        assert!(matches!("0198c0de-0000-7000-8000-000000000000".parse(), Ok(TokenRef::Id(_))));
+        assert!("imgsrv_at_abcdefghijk1_secret".parse::<TokenRef>().is_err());
     }
 
     #[test]

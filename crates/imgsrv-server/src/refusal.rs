@@ -10,29 +10,54 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 /// How many requests of a connection are being answered. While one is, what is written is its answer.
 #[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+pub(crate) struct InFlight(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    answering: AtomicUsize,
+    begun: AtomicUsize,
+}
 
 /// Counts a request as in flight until it is dropped.
 pub(crate) struct Answering(InFlight);
 
 impl InFlight {
     pub(crate) fn begin(&self) -> Answering {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.answering.fetch_add(1, Ordering::SeqCst);
+        self.0.begun.fetch_add(1, Ordering::SeqCst);
         Answering(self.clone())
     }
 
     fn is_idle(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 0
+        self.0.answering.load(Ordering::SeqCst) == 0
+    }
+
+    /// Returns when no request was answered or begun for a span of time; within two of them.
+    pub(crate) async fn idle(&self, span: Duration) {
+        let mut seen = None;
+        loop {
+            let begun = self.0.begun.load(Ordering::SeqCst);
+            if self.is_idle() {
+                if seen == Some(begun) {
+                    return;
+                }
+                seen = Some(begun);
+            } else {
+                seen = None;
+            }
+            tokio::time::sleep(span).await;
+        }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.0.answering.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

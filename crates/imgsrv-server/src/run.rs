@@ -1,8 +1,8 @@
 //! Starting the server in order, running it, and stopping it without losing anything.
 
 use crate::{
-    config::{ServeOptions, StorageOptions},
-    listener,
+    config::{LimitOptions, ServeOptions, StorageOptions},
+    listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
     options::ListenAddress,
     storage::{self, Locks, OpenCatalog, StorageError, cause},
@@ -11,6 +11,7 @@ use crate::{
     workers::{self, Environment, Pace},
 };
 use imgsrv_app::{Bootstrap, Services, Settings, UseCaseError, Work};
+use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
 use imgsrv_domain::{lease::WorkerId, retry::Breaker};
 use imgsrv_http::{AppState, HttpSettings, router};
@@ -47,11 +48,13 @@ pub(crate) enum StartError {
     Storage(#[from] StorageError),
     #[error("cannot make metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    #[error("cannot mint a bootstrap token: {source}{}", cause(.source))]
-    Bootstrap {
+    #[error("cannot change who may do what: {source}{}", cause(.source))]
+    Auth {
         #[from]
         source: UseCaseError,
     },
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
     #[error("cannot write the bootstrap token: {0}")]
     BootstrapOutput(io::Error),
     #[error("cannot listen on {address}: {source}")]
@@ -66,9 +69,25 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
     Settings {
         upload_ttl: options.uploads.upload_ttl,
         max_upload_bytes: Some(options.uploads.max_upload_bytes).filter(|limit| *limit > 0),
+        max_open_uploads: Some(options.limits.max_open_uploads).filter(|limit| *limit > 0),
         lease_term: options.workers.lease_term,
         backoff: options.workers.backoff(),
         worker,
+    }
+}
+
+fn limits(options: &ServeOptions) -> Limits {
+    let LimitOptions {
+        max_connections, max_connections_per_address, header_timeout, send_timeout, idle_timeout, ..
+    } = options.limits;
+    Limits {
+        connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
+        per_address: Some(max_connections_per_address).filter(|limit| *limit > 0),
+        unlimited: options.api.trusted_proxies.0.clone(),
+        header_timeout,
+        send_timeout,
+        idle_timeout,
+        grace: options.api.shutdown_timeout,
     }
 }
 
@@ -91,7 +110,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let handing_back = CancellationToken::new();
     let opening = async {
         let catalog = OpenCatalog::open(&options.storage).await?;
-        let adapters = storage::adapters(&options.storage, &catalog, Arc::clone(&metrics) as Arc<dyn Observer>)?;
+        let oidc = OidcVerifier::new(options.api.oidc_allow_loopback);
+        let adapters = storage::adapters(&options.storage, oidc, &catalog, Arc::clone(&metrics) as Arc<dyn Observer>)?;
         let services = Services::new(adapters, settings(&options, worker.clone()), handing_back.clone());
         storage::check_blobs(&options.storage, &services).await?;
         Ok::<_, StartError>((catalog, services))
@@ -127,8 +147,14 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     start_workers(&tasks, &options, &services, &environment);
     let http = HttpSettings {
         auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
+        max_header_bytes: usize::try_from(options.limits.max_header_bytes).unwrap_or(usize::MAX),
+        body_timeout: options.limits.body_timeout,
+        min_body_rate: options.limits.min_body_rate,
+        max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
+        trusted_proxies: options.api.trusted_proxies.0.clone(),
         ..HttpSettings::default()
     };
+    let limits = limits(&options);
     let app = router(&AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _));
     if let Some(listener) = metrics_listener {
         if let Ok(address) = listener.local_addr() {
@@ -137,9 +163,10 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         let scrape = metrics::router(&options.metrics.metrics_path, Scrape::new(metrics, catalog.clone()));
         let handing_back = handing_back.clone();
         // Until the very end: what happens while requests finish is of interest.
-        tasks.spawn(async move { listener::serve(listener, scrape, &handing_back, Duration::ZERO).await });
+        let limits = Limits { grace: Duration::ZERO, ..limits.clone() };
+        tasks.spawn(async move { listener::serve(listener, scrape, &handing_back, &limits).await });
     }
-    listener::serve(listener, app, &stop, options.api.shutdown_timeout).await;
+    listener::serve(listener, app, &stop, &limits).await;
 
     handing_back.cancel();
     tasks.close();

@@ -6,6 +6,7 @@ use crate::{
     system::{SystemClock, UuidIds},
 };
 use imgsrv_app::{Adapters, BindError, Services};
+use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
 use imgsrv_catalog_postgres::{PgCatalog, PoolStatus};
 use imgsrv_catalog_sqlite::SqliteCatalog;
@@ -17,6 +18,8 @@ use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc
 pub(crate) enum StorageError {
     #[error("cannot make the data folder {path}: {source}")]
     DataDir { path: String, source: io::Error },
+    #[error("cannot start a thread for conditions: {0}")]
+    Conditions(io::Error),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -91,6 +94,7 @@ impl OpenCatalog {
 /// The adapters over an open catalog; nothing in the blob store is touched yet.
 pub(crate) fn adapters(
     options: &StorageOptions,
+    oidc: OidcVerifier,
     catalog: &OpenCatalog,
     observer: Arc<dyn Observer>,
 ) -> Result<Adapters, StorageError> {
@@ -99,7 +103,14 @@ pub(crate) fn adapters(
         Some(settings) => Arc::new(S3BlobStore::new(&settings, observer).map_err(failed)?),
         None => Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?),
     };
-    Ok(Adapters { catalog: catalog.port(), blobs, clock: Arc::new(SystemClock), ids: Arc::new(UuidIds) })
+    Ok(Adapters {
+        catalog: catalog.port(),
+        blobs,
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(UuidIds),
+        verifier: Arc::new(oidc),
+        conditions: Arc::new(CelEngine::start().map_err(StorageError::Conditions)?),
+    })
 }
 
 /// Checks that the blob store can be used, and that it is this catalog's.

@@ -8,6 +8,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Ran, Services, Settings, Work};
+use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Unobserved};
 use imgsrv_domain::{lease::WorkerId, retry::Backoff};
 use imgsrv_http::{AppState, HttpSettings, router};
@@ -84,16 +85,29 @@ impl TestServer {
 
     /// The same, with settings changed.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_serving(|settings, _| change(settings)).await
+    }
+
+    /// The same, with settings of the API changed as well.
+    pub async fn start_serving(change: impl FnOnce(&mut Settings, &mut HttpSettings)) -> Self {
         let dir = TempDir::new().expect("a scratch folder");
         let clock = Arc::new(ManualClock::default());
         let mut settings = Settings {
             upload_ttl: Duration::from_hours(24),
             max_upload_bytes: None,
+            max_open_uploads: None,
             lease_term: Duration::from_secs(30),
             backoff: Backoff { first: Duration::from_secs(5), max: Duration::from_mins(1) },
             worker: WorkerId::new("test-worker".to_owned()),
         };
-        change(&mut settings);
+        let mut http = HttpSettings {
+            auth_failure_limit: Some(50),
+            body_timeout: Duration::from_millis(200),
+            min_body_rate: 0,
+            readiness_age: Duration::ZERO,
+            ..HttpSettings::default()
+        };
+        change(&mut settings, &mut http);
         let catalog =
             imgsrv_catalog_sqlite::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
         let adapters = Adapters {
@@ -103,15 +117,12 @@ impl TestServer {
             ),
             clock: clock.clone(),
             ids: Arc::new(TestIds),
+            verifier: Arc::new(OidcVerifier::new(true)),
+            conditions: Arc::new(CelEngine::start().expect("a thread")),
         };
         let stop = CancellationToken::new();
         let services = Services::new(adapters, settings, stop.clone());
         let manager = services.bootstrap().ensure().await.expect("a bootstrap token").expect("the first one");
-        let http = HttpSettings {
-            auth_failure_limit: Some(50),
-            body_idle_timeout: Duration::from_millis(200),
-            readiness_age: Duration::ZERO,
-        };
         let router = router(&AppState::new(services.clone(), http));
         let mut server = Self { clock, services, manager, writer: String::new(), stop, router, dir };
         server.writer = server.token_with("content-writer").await;

@@ -7,5 +7,6 @@ pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod manifests;
 pub(crate) mod principals;
+pub(crate) mod rules;
 pub(crate) mod uploads;
 pub(crate) mod versions;

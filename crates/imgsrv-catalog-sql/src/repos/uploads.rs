@@ -65,7 +65,10 @@ const DELETE_PART: &str = "DELETE FROM upload_parts WHERE session_id = $1 AND nu
 const INSERT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, place,
     hash_bytes, hash_state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
+const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM counters
+    WHERE name IN ('uploads:created', 'uploads:uploading')";
 pub(crate) const STATEMENTS: &[&str] = &[
+    COUNT_OPEN,
     FIND,
     CLAIMABLE.plain,
     EXPIRED.plain,
@@ -102,6 +105,11 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     async fn find_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
         self.lock(LOCK, values![id.uuid()]).await?;
         self.find::<UploadRow, _>(FIND, values![id.uuid()]).await
+    }
+
+    async fn count_open_uploads(&mut self) -> Result<u64, CatalogError> {
+        let open: i64 = self.scalar(COUNT_OPEN, values![]).await?;
+        Ok(u64::try_from(open).unwrap_or(0))
     }
 
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {

@@ -1,10 +1,13 @@
-//! Rows of principals and tokens.
+//! Rows of principals, tokens, provisioning rules and the audit trail.
 
 use super::{Corrupt, SqlTime, convert, parse};
 use imgsrv_domain::{
+    audit::{Actor, ActorKind, AuditEntry, AuditRecord, Event},
     auth::{ApiToken, Attributes, Credential, Principal},
     ids::{PrincipalId, TokenId},
-    text::ShortText,
+    oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
+    ports::Admission,
+    text::LongText,
     transition::Revision,
 };
 use sqlx::types::Json;
@@ -19,6 +22,7 @@ pub struct PrincipalRow {
     pub kind: String,
     pub display_name: String,
     pub attributes: Json<BTreeMap<String, String>>,
+    pub deactivated_at: Option<SqlTime>,
     pub principal_created_at: SqlTime,
     pub updated_at: SqlTime,
     pub revision: i64,
@@ -33,7 +37,7 @@ impl TryFrom<PrincipalRow> for Principal {
             .attributes
             .0
             .into_iter()
-            .map(|(key, value)| Ok((key, parse::<ShortText>("principal", &value)?)))
+            .map(|(key, value)| Ok((key, parse::<LongText>("principal", &value)?)))
             .collect::<Result<_, Corrupt>>()?;
         Ok(Self {
             id: PrincipalId::new(row.principal_id),
@@ -46,6 +50,7 @@ impl TryFrom<PrincipalRow> for Principal {
                 .flat_map(|roles| roles.split(','))
                 .map(|role| parse("principal", role))
                 .collect::<Result<_, _>>()?,
+            deactivated_at: row.deactivated_at.map(Into::into),
             created_at: row.principal_created_at.into(),
             updated_at: row.updated_at.into(),
             revision: Revision::new(row.revision),
@@ -111,5 +116,99 @@ impl TryFrom<CredentialRow> for Credential {
             secret_hash: convert("token", row.secret_hash.as_slice())?,
             principal: row.principal.try_into()?,
         })
+    }
+}
+
+/// A principal that an identity is, and whether a rule has granted it something.
+#[derive(Debug, sqlx::FromRow)]
+#[expect(missing_docs, reason = "columns")]
+pub struct AdmissionRow {
+    #[sqlx(flatten)]
+    pub principal: PrincipalRow,
+    pub granted: bool,
+}
+
+impl TryFrom<AdmissionRow> for Admission {
+    type Error = Corrupt;
+
+    fn try_from(row: AdmissionRow) -> Result<Self, Corrupt> {
+        Ok(Self { principal: row.principal.try_into()?, granted: row.granted })
+    }
+}
+
+/// A row of `provisioning_rules`.
+#[derive(Debug, sqlx::FromRow)]
+#[expect(missing_docs, reason = "columns")]
+pub struct RuleRow {
+    pub id: String,
+    pub display_name: String,
+    pub issuer: String,
+    pub audience: String,
+    pub forwarded_claims: Json<Vec<String>>,
+    pub condition: String,
+    pub enabled: bool,
+    pub created_at: SqlTime,
+    pub updated_at: SqlTime,
+    pub revision: i64,
+}
+
+impl TryFrom<RuleRow> for ProvisioningRule {
+    type Error = Corrupt;
+
+    fn try_from(row: RuleRow) -> Result<Self, Corrupt> {
+        const WHAT: &str = "provisioning rule";
+        let names = row.forwarded_claims.0.iter().map(|name| parse(WHAT, name)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            id: parse(WHAT, &row.id)?,
+            terms: RuleTerms {
+                display_name: parse(WHAT, &row.display_name)?,
+                issuer: parse(WHAT, &row.issuer)?,
+                audience: parse(WHAT, &row.audience)?,
+                forwarded_claims: ForwardedClaims::new(names).map_err(|why| Corrupt::new(WHAT, why))?,
+                condition: parse(WHAT, &row.condition)?,
+                enabled: row.enabled,
+            },
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+            revision: Revision::new(row.revision),
+        })
+    }
+}
+
+/// Forwarded claims as they are stored: a JSON list of names.
+pub fn forwarded_json(claims: &ForwardedClaims) -> serde_json::Value {
+    claims.names().map(|name| serde_json::Value::from(name.as_str())).collect()
+}
+
+/// A row of `audit_log`.
+#[derive(Debug, sqlx::FromRow)]
+#[expect(missing_docs, reason = "columns")]
+pub struct AuditRow {
+    pub id: i64,
+    pub at: SqlTime,
+    pub actor_kind: String,
+    pub actor: Option<String>,
+    pub request_id: Option<String>,
+    pub address: Option<String>,
+    pub action: String,
+    pub subject: String,
+    pub detail: Option<String>,
+}
+
+impl TryFrom<AuditRow> for AuditRecord {
+    type Error = Corrupt;
+
+    fn try_from(row: AuditRow) -> Result<Self, Corrupt> {
+        const WHAT: &str = "audit row";
+        let actor = row.actor.unwrap_or_default();
+        let actor = match parse(WHAT, &row.actor_kind)? {
+            ActorKind::Principal => {
+                Actor::Principal { id: parse(WHAT, &actor)?, request_id: row.request_id, address: row.address }
+            }
+            ActorKind::Worker => Actor::Worker(actor),
+            ActorKind::Operator => Actor::Operator,
+        };
+        let event = Event { action: parse(WHAT, &row.action)?, subject: row.subject, detail: row.detail };
+        Ok(Self { id: row.id, entry: AuditEntry { at: row.at.into(), actor, event } })
     }
 }

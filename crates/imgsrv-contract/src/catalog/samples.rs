@@ -100,6 +100,7 @@ pub(super) fn principal(now: Timestamp, roles: &[Role]) -> Principal {
         display_name: "ci".parse().unwrap(),
         attributes: Attributes::new(attributes).unwrap(),
         roles: roles.iter().copied().collect::<BTreeSet<_>>(),
+        deactivated_at: None,
         created_at: now,
         updated_at: now,
         revision: Revision::FIRST,

@@ -1,11 +1,10 @@
 //! The catalog's writing side: one unit of work per decision.
 
-use super::{BlobName, CatalogQueries, Source};
+use super::{BlobName, CatalogQueries, PrincipalRepo, RuleRepo, Source};
 use crate::{
     audit::AuditEntry,
-    auth::{ApiToken, Principal, Role},
     digest::{BlobClaim, Digest},
-    ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
+    ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, UploadId, VersionId},
     image::{Alias, Image},
     manifest::{Artifact, Attachment, ManifestEntry, Untrusted},
     names::{AliasName, ImageName, PartNumber, VersionName},
@@ -52,6 +51,12 @@ pub enum Conflict {
     /// A token has that look-up key.
     #[error("the token key is taken")]
     TokenKey,
+    /// The identity is a principal's already.
+    #[error("the identity is known already")]
+    Identity,
+    /// A provisioning rule has that id.
+    #[error("a provisioning rule has that id")]
+    RuleId,
     /// The image still has versions.
     #[error("the image has versions")]
     ImageInUse,
@@ -157,6 +162,8 @@ pub trait AliasRepo: Send {
 pub trait UploadRepo: Send {
     /// The session with that id.
     async fn find_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
+    /// How many sessions wait for parts.
+    async fn count_open_uploads(&mut self) -> Result<u64, CatalogError>;
     /// Stores a new session.
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;
     /// Stores `session` if its revision is still held, else [`Conflict::StaleRevision`].
@@ -222,40 +229,17 @@ pub trait JobRepo: Send {
     async fn find_claimable_job(&mut self) -> Result<Option<PublishJob>, CatalogError>;
 }
 
-/// Principals, roles and tokens.
-#[async_trait]
-pub trait PrincipalRepo: Send {
-    /// The principal with that id and its roles.
-    async fn find_principal(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
-    /// Stores a new principal with its roles, else [`Conflict::PrincipalId`].
-    async fn insert_principal(&mut self, principal: &Principal) -> Result<(), CatalogError>;
-    /// Grants a role; says whether it was not held before.
-    async fn grant_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError>;
-    /// Takes a role away; says whether it was held.
-    async fn revoke_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError>;
-    /// Whether anybody can manage authentication: a principal with the role and a live token.
-    async fn has_live_auth_manager(&mut self) -> Result<bool, CatalogError>;
-    /// The token with that id.
-    async fn find_token(&mut self, id: TokenId) -> Result<Option<ApiToken>, CatalogError>;
-    /// Stores a new token with the SHA-256 of its secret, else [`Conflict::TokenKey`].
-    async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError>;
-    /// Revokes a token; one that is revoked already stays as it is.
-    async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError>;
-    /// Notes when tokens were last used.
-    async fn touch_tokens(&mut self, used: &[(TokenId, Timestamp)]) -> Result<(), CatalogError>;
-}
-
 /// The audit trail.
 #[async_trait]
 pub trait AuditLog: Send {
-    /// Appends a row; rows are never changed.
+    /// Appends a row; rows are never changed. When the transaction has committed, the row is also a log line.
     async fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), CatalogError>;
 }
 
 /// One atomic unit. Dropping it rolls back; any `Err` dooms it, and [`CatalogTx::commit`] then fails.
 #[async_trait]
 pub trait CatalogTx:
-    ImageRepo + VersionRepo + AliasRepo + UploadRepo + BlobLedger + JobRepo + PrincipalRepo + AuditLog
+    ImageRepo + VersionRepo + AliasRepo + UploadRepo + BlobLedger + JobRepo + PrincipalRepo + RuleRepo + AuditLog
 {
     /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError>;

@@ -2,10 +2,14 @@
 
 mod blobs;
 mod catalog;
+mod oidc;
+mod principals;
 mod queries;
 
 pub use blobs::*;
 pub use catalog::*;
+pub use oidc::*;
+pub use principals::*;
 pub use queries::*;
 
 use crate::time::Timestamp;

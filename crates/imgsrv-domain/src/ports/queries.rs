@@ -2,12 +2,14 @@
 
 use super::{BlobName, CatalogError, LeasedWork, TrustedBlob};
 use crate::{
+    audit::{AuditFilter, AuditRecord},
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::{BlobClaim, Digest},
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
     image::{Alias, Image},
     manifest::{Artifact, Manifest},
-    names::{AliasName, AttachmentName, ImageName, PartNumber, RefName, VersionName},
+    names::{AliasName, AttachmentName, ImageName, PartNumber, RefName, RuleId, VersionName},
+    oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
     page::{Page, PageRequest},
     parts::Part,
     publish::PublishJob,
@@ -100,6 +102,15 @@ pub struct Statistics {
     pub now: Timestamp,
 }
 
+/// A principal that an identity is, and what a rule did for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The principal, with the roles of this moment.
+    pub principal: Principal,
+    /// Whether the rule has granted its role once; it does not do so again.
+    pub granted: bool,
+}
+
 /// Reads of the catalog. Each sees one consistent state; lists are in a stable order.
 #[async_trait]
 pub trait CatalogQueries: Send + Sync {
@@ -167,6 +178,23 @@ pub trait CatalogQueries: Send + Sync {
     async fn get_principal(&self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
     /// The tokens of a principal by id, which is the order of their making.
     async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError>;
+    /// Provisioning rules by id.
+    async fn list_rules(&self, page: &PageRequest) -> Result<Page<ProvisioningRule>, CatalogError>;
+    /// The rule with that id.
+    async fn get_rule(&self, id: &RuleId) -> Result<Option<ProvisioningRule>, CatalogError>;
+    /// Every rule that names `issuer`, enabled or not, by id.
+    async fn get_rules_of(&self, issuer: &IssuerUrl) -> Result<Vec<ProvisioningRule>, CatalogError>;
+    /// The principal that is `identity`, and whether `rule` has granted it something.
+    async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError>;
+    /// The principals from whom [`RuleRepo::reconcile_grant`](super::RuleRepo::reconcile_grant) would take `rule`'s
+    /// role, by id. `None` when the rule does not exist and never granted anything.
+    async fn list_reconcilable(
+        &self,
+        rule: &RuleId,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Principal>>, CatalogError>;
+    /// Rows of the audit trail, newest first.
+    async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditRecord>, CatalogError>;
     /// How long until the next piece of work of that kind is due, or its lease runs out; absent when there is none.
     async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError>;
     /// What the catalog holds, at a cost that does not grow with it.

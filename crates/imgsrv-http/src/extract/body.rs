@@ -1,6 +1,9 @@
 //! Request bodies: strict JSON, and the bytes of a part.
 
-use crate::problem::{Code, Problem};
+use crate::{
+    pace::TooSlow,
+    problem::{Code, Problem},
+};
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
@@ -13,7 +16,6 @@ use imgsrv_app::PartBody;
 use imgsrv_domain::{digest::Digest, ports::BodyError};
 use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
-use tower_http::timeout::TimeoutError;
 
 /// The most bytes a JSON body may have.
 const MAX_JSON_BYTES: usize = 1 << 20;
@@ -41,7 +43,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = match collected {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-            Err(error) if caused_by::<TimeoutError>(&*error) => return Err(Problem::new(Code::RequestTimeout)),
+            Err(error) if caused_by::<TooSlow>(&*error) => return Err(Problem::new(Code::RequestTimeout)),
             Err(_) => return Err(Problem::new(Code::BodyIncomplete)),
         };
         // Derived types also take an array of their fields; the contract does not.
@@ -95,7 +97,7 @@ pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Pro
     let digests = headers.get_all("content-digest").iter().map(|value| value.to_str().unwrap_or_default());
     let checksum = content_digest(&digests.collect::<Vec<_>>().join(","))?;
     let frames = body.into_data_stream().map(|frame| {
-        frame.map_err(|error| if caused_by::<TimeoutError>(&error) { BodyError::TooSlow } else { BodyError::Cut })
+        frame.map_err(|error| if caused_by::<TooSlow>(&error) { BodyError::TooSlow } else { BodyError::Cut })
     });
     Ok(PartBody { declared: declared(headers), checksum, bytes: frames.boxed() })
 }

@@ -1,7 +1,8 @@
 //! The caller: anonymous or authenticated by a bearer token, and proofs of what they may do.
 
 use crate::{
-    layers::{PeerAddress, RequestId},
+    client::{ClientAddress, limited_by},
+    layers::RequestId,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -9,7 +10,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use imgsrv_app::{Caller, Manager, RequestContext, Writer};
+use imgsrv_app::{AuthenticateError, Caller, Manager, RequestContext, Writer};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Anybody; but a bearer that is not valid is refused even where none is needed.
@@ -25,23 +26,25 @@ impl FromRequestParts<AppState> for MaybeCaller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
+        let address = parts.extensions.get::<ClientAddress>().map(|client| client.0);
         let context = RequestContext {
             request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
-            address: peer.map(|peer| peer.to_string()),
+            address: address.map(|address| address.to_string()),
         };
         let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
         let Some(header) = headers.next() else { return Ok(Self(Caller::anonymous(context))) };
         let single = headers.next().is_none();
         let bearer = header.to_str().ok().filter(|_| single).and_then(bearer);
-        if let Some(bearer) = bearer
-            && let Some(caller) = state.services.auth().authenticate(bearer, context).await?
-        {
-            return Ok(Self(caller));
+        if let Some(bearer) = bearer {
+            match state.services.auth().authenticate(bearer, context).await {
+                Ok(caller) => return Ok(Self(caller)),
+                Err(AuthenticateError::Invalid) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = limited_by(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let now = state.services.adapters().clock.now();
-        match state.failures.failed(peer, now) {
+        match state.failures.failed(address, now) {
             Some(wait) => Err(Problem::new(Code::TooManyFailures).retry_after(wait)),
             None => Err(Problem::new(Code::InvalidBearer)),
         }

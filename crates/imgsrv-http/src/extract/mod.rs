@@ -5,12 +5,14 @@ mod caller;
 mod fields;
 mod path;
 mod query;
+mod time;
 
 pub(crate) use body::{JsonBody, part_body};
 pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly};
 pub(crate) use fields::Fields;
 pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, ImagePath, JobPath, PartPath, PrincipalPath, RefPath, RolePath,
-    TokenPath, UploadPath, VersionPath,
+    RulePath, TokenPath, UploadPath, VersionPath,
 };
-pub(crate) use query::{ImagesQuery, PageQuery, VersionsQuery};
+pub(crate) use query::{AuditQuery, ImagesQuery, PageQuery, VersionsQuery};
+pub(crate) use time::rfc3339;

@@ -9,7 +9,7 @@ use imgsrv_domain::{
     auth::Role,
     digest::Digest,
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId},
-    names::{AliasName, ImageName, PartNumber, RefName, VersionName},
+    names::{AliasName, ImageName, PartNumber, RefName, RuleId, VersionName},
 };
 use std::{fmt::Display, str::FromStr};
 use utoipa::{
@@ -56,6 +56,7 @@ segments! {
     RefName => pattern(RefName::PATTERN),
     Digest => pattern("^sha256:[0-9a-f]{64}$"),
     PartNumber => part_number(),
+    RuleId => pattern(RuleId::PATTERN),
     Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$"),
     ArtifactId => uuid(),
     AttachmentId => uuid(),
@@ -147,6 +148,8 @@ paths! {
     PrincipalPath { principal_id: PrincipalId }
     /// A role of a principal.
     RolePath { principal_id: PrincipalId, role_id: Role }
+    /// A provisioning rule.
+    RulePath { rule_id: RuleId }
     /// An API token.
     TokenPath { token_id: TokenId }
 }

@@ -1,11 +1,13 @@
 //! Query strings of lists.
 
+use super::{Fields, rfc3339};
 use crate::problem::{Code, Problem};
 use axum::{
     extract::{FromRequestParts, Query},
     http::request::Parts,
 };
 use imgsrv_domain::{
+    audit::AuditFilter,
     page::{Cursor, PageLimit, PageRequest},
     ports::VersionFilter,
 };
@@ -65,10 +67,57 @@ queries! {
         /// `true`: also images with nothing published. Needs `content.write`.
         include_unpublished,
     }
+    /// Which page of the audit trail, and what it tells of.
+    AuditQuery {
+        /// What was done, such as `role.granted`.
+        action,
+        /// `principal`, `worker` or `operator`.
+        actor_kind,
+        /// Who did it: a principal's id or a worker's name.
+        actor,
+        /// On what, exactly as it is shown.
+        subject,
+        /// In which request.
+        request_id,
+        /// Not before this time (RFC 3339).
+        since,
+        /// Before this time (RFC 3339).
+        until,
+    }
     /// Which page of the versions, and in which state.
     VersionsQuery {
         /// `draft`, `publishing`, `published` or `all`. Anything but `published`, the default, needs `content.write`.
         state,
+    }
+}
+
+impl AuditQuery {
+    pub(crate) fn filter(&self) -> Result<AuditFilter, Problem> {
+        let mut fields = Fields::default();
+        let action = fields.optional("action", self.action.as_deref());
+        let actor_kind = fields.optional("actor_kind", self.actor_kind.as_deref());
+        let mut time = |name: &str, raw: &Option<String>| match raw {
+            Some(raw) => fields.keep(name, rfc3339(raw)).map(Some),
+            None => Some(None),
+        };
+        let (since, until) = (time("since", &self.since), time("until", &self.until));
+        for (name, text) in [("actor", &self.actor), ("subject", &self.subject), ("request_id", &self.request_id)] {
+            if text.as_ref().is_some_and(|text| text.contains(char::is_control)) {
+                fields.keep(name, Err::<(), _>("must not contain control characters"));
+            }
+        }
+        let filter = || {
+            Some(AuditFilter {
+                action: action?,
+                actor_kind: actor_kind?,
+                actor: self.actor.clone(),
+                subject: self.subject.clone(),
+                request_id: self.request_id.clone(),
+                since: since?,
+                until: until?,
+            })
+        };
+        fields.finish(filter())
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::{
     pages::{page, slice},
-    problems::{BodyProblems, GuardedProblems},
+    problems::{BodyProblems, GuardedProblems, WrongState},
 };
 use crate::{
-    extract::{Fields, JsonBody, ManagerOnly, PageQuery, PrincipalPath, RolePath, TokenPath},
+    extract::{Fields, JsonBody, ManagerOnly, MaybeCaller, PageQuery, PrincipalPath, RolePath, TokenPath, rfc3339},
     problem::Problem,
     render,
     state::AppState,
@@ -20,7 +20,7 @@ use imgsrv_api as api;
 use imgsrv_app::{NewPrincipal, NewToken};
 use imgsrv_domain::{
     auth::{Attributes, Role},
-    time::Timestamp,
+    text::ShortText,
 };
 use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -30,6 +30,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(list_roles))
         .routes(routes!(list_principals, create_principal))
         .routes(routes!(get_principal))
+        .routes(routes!(deactivate_principal))
+        .routes(routes!(activate_principal))
+        .routes(routes!(whoami))
         .routes(routes!(grant_role, revoke_role))
         .routes(routes!(list_tokens, create_token))
         .routes(routes!(revoke_token))
@@ -56,7 +59,7 @@ async fn list_principals(
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = state.services.auth().list_principals(&manager, &query.page()?).await?;
+    let found = state.services.principals().list_principals(&manager, &query.page()?).await?;
     let body = api::PrincipalList {
         principals: found.items.iter().map(render::principal).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
@@ -80,14 +83,15 @@ async fn create_principal(
     let display_name = fields.parse("display_name", &body.display_name);
     let mut entries = BTreeMap::new();
     for (key, value) in body.attributes.unwrap_or_default() {
-        if let Some(value) = fields.parse("attributes", &value) {
+        let short = fields.parse::<ShortText>("attributes", &value);
+        if let Some(Ok(value)) = short.map(|short| short.as_str().parse()) {
             entries.insert(key, value);
         }
     }
     let attributes = fields.keep("attributes", Attributes::new(entries));
     let new = || Some(NewPrincipal { kind: kind?, display_name: display_name?, attributes: attributes? });
     let new = fields.finish(new())?;
-    let principal = state.services.auth().create_principal(&manager, new).await?;
+    let principal = state.services.principals().create_principal(&manager, new).await?;
     let location = [(header::LOCATION, format!("/v1/auth/principals/{}", principal.id))];
     Ok((StatusCode::CREATED, location, Json(render::principal(&principal))).into_response())
 }
@@ -101,8 +105,49 @@ async fn get_principal(
     ManagerOnly(manager): ManagerOnly,
     path: PrincipalPath,
 ) -> Result<Json<api::Principal>, Problem> {
-    let principal = state.services.auth().get_principal(&manager, path.principal_id).await?;
+    let principal = state.services.principals().get_principal(&manager, path.principal_id).await?;
     Ok(Json(render::principal(&principal)))
+}
+
+/// Deactivate a principal
+///
+/// None of its credentials is let in from the next request on (403). The last live auth-manager stays active (412).
+/// Repeating this changes nothing.
+#[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/deactivate", operation_id = "deactivatePrincipal",
+    tag = "auth", security(("bearer" = [])), params(PrincipalPath),
+    responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems, WrongState))]
+async fn deactivate_principal(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: PrincipalPath,
+) -> Result<Json<api::Principal>, Problem> {
+    let principal = state.services.principals().deactivate(&manager, path.principal_id).await?;
+    Ok(Json(render::principal(&principal)))
+}
+
+/// Activate a principal
+///
+/// It is let in again, with the roles that it holds and the tokens that are live. Repeating this changes nothing.
+#[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/activate", operation_id = "activatePrincipal",
+    tag = "auth", security(("bearer" = [])), params(PrincipalPath),
+    responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems))]
+async fn activate_principal(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: PrincipalPath,
+) -> Result<Json<api::Principal>, Problem> {
+    let principal = state.services.principals().activate(&manager, path.principal_id).await?;
+    Ok(Json(render::principal(&principal)))
+}
+
+/// Tell who the bearer is
+///
+/// Its principal and roles, how it is known, and until when. Any bearer that is let in may ask.
+#[utoipa::path(get, path = "/v1/auth/whoami", operation_id = "whoami", tag = "auth", security(("bearer" = [])),
+    responses((status = OK, description = "Who the bearer is.", body = api::Whoami), GuardedProblems))]
+async fn whoami(MaybeCaller(caller): MaybeCaller) -> Result<Json<api::Whoami>, Problem> {
+    let (principal, authentication) = caller.who()?;
+    Ok(Json(render::whoami(principal, authentication)))
 }
 
 /// Grant a role
@@ -116,22 +161,23 @@ async fn grant_role(
     ManagerOnly(manager): ManagerOnly,
     path: RolePath,
 ) -> Result<StatusCode, Problem> {
-    state.services.auth().grant_role(&manager, path.principal_id, path.role_id).await?;
+    state.services.principals().grant_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Take a role away
 ///
-/// It counts from the principal's next request. Repeating this changes nothing.
+/// It counts from the principal's next request. Provisioning rules that granted it do not grant it again. The last
+/// live auth-manager keeps its role (412). Repeating this changes nothing.
 #[utoipa::path(delete, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "revokeRole", tag = "auth",
     security(("bearer" = [])), params(RolePath),
-    responses((status = NO_CONTENT, description = "The principal does not hold it."), GuardedProblems))]
+    responses((status = NO_CONTENT, description = "The principal does not hold it."), GuardedProblems, WrongState))]
 async fn revoke_role(
     State(state): State<AppState>,
     ManagerOnly(manager): ManagerOnly,
     path: RolePath,
 ) -> Result<StatusCode, Problem> {
-    state.services.auth().revoke_role(&manager, path.principal_id, path.role_id).await?;
+    state.services.principals().revoke_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -146,24 +192,12 @@ async fn list_tokens(
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = state.services.auth().list_tokens(&manager, path.principal_id, &query.page()?).await?;
+    let found = state.services.principals().list_tokens(&manager, path.principal_id, &query.page()?).await?;
     let body = api::ApiTokenList {
         api_tokens: found.items.iter().map(render::token).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))
-}
-
-/// A time in the grammar of RFC 3339, section 5.6; the parser alone would take more.
-fn rfc3339(raw: &str) -> Option<jiff::Timestamp> {
-    let fits = raw.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        10 => byte.eq_ignore_ascii_case(&b't'),
-        13 | 16 => byte == b':',
-        0..19 => byte.is_ascii_digit(),
-        _ => byte.is_ascii_digit() || b".zZ+-:".contains(&byte),
-    });
-    if fits { raw.parse().ok() } else { None }
 }
 
 /// Issue an API token
@@ -180,14 +214,10 @@ async fn create_token(
 ) -> Result<Response, Problem> {
     let mut fields = Fields::default();
     let name = fields.optional("name", body.name.as_deref());
-    let expires_at = rfc3339(&body.expires_at).ok_or("must be a time as in RFC 3339, such as 2027-01-01T00:00:00Z");
-    let expires_at = fields.keep("expires_at", expires_at);
-    let new = || {
-        let expires_at = Timestamp::from_micros(expires_at?.as_microsecond());
-        Some(NewToken { name: name?, expires_at })
-    };
+    let expires_at = fields.keep("expires_at", rfc3339(&body.expires_at));
+    let new = || Some(NewToken { name: name?, expires_at: expires_at? });
     let new = fields.finish(new())?;
-    let issued = state.services.auth().issue_token(&manager, path.principal_id, new).await?;
+    let issued = state.services.principals().issue_token(&manager, path.principal_id, new).await?;
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, Json(render::issued(issued))).into_response())
 }
@@ -203,6 +233,6 @@ async fn revoke_token(
     ManagerOnly(manager): ManagerOnly,
     path: TokenPath,
 ) -> Result<StatusCode, Problem> {
-    state.services.auth().revoke_token(&manager, path.token_id).await?;
+    state.services.principals().revoke_token(&manager, path.token_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod artifacts;
+mod audit;
 mod auth;
 mod blobs;
 mod documents;
@@ -11,6 +12,7 @@ mod pages;
 mod problems;
 mod publishing;
 mod refs;
+mod rules;
 mod uploads;
 mod versions;
 
@@ -34,8 +36,10 @@ pub(crate) use health::Readiness;
 struct SharedSchemas;
 
 fn base() -> utoipa::openapi::OpenApi {
-    let bearer =
-        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token (`imgsrv_at_...`).")).build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API token (`imgsrv_at_...`), or a JWT of an issuer that a provisioning rule names."))
+        .build();
     let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build();
     let info = InfoBuilder::new()
         .title("imgsrv")
@@ -56,7 +60,8 @@ fn base() -> utoipa::openapi::OpenApi {
         ("versions", "Drafts and published versions, and what they are made of."),
         ("publishing", "The durable jobs that publish."),
         ("aliases", "Names that move between published versions."),
-        ("auth", "Principals, roles and API tokens."),
+        ("auth", "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
+        ("audit", "Who changed what."),
         ("health", "Whether the server serves."),
         ("documents", "This contract."),
     ];
@@ -83,6 +88,8 @@ fn described() -> OpenApiRouter<AppState> {
         .merge(aliases::router())
         .merge(refs::router())
         .merge(auth::router())
+        .merge(rules::router())
+        .merge(audit::router())
 }
 
 /// The contract of the API, OpenAPI 3.1.

@@ -40,7 +40,7 @@ pub(crate) enum GuardedProblems {
     /// It is not there.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-    /// Too many bearer tokens from this address failed.
+    /// Too many bearer tokens from this address failed, or too many uploads are open.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
     /// A service that this needs is down.

@@ -26,6 +26,7 @@ use imgsrv_domain::{
     parts::ListedPart,
     upload::{NewUpload, UploadState},
 };
+use std::{sync::Arc, time::Duration};
 use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -100,11 +101,18 @@ async fn put_part(
     body: Body,
 ) -> Result<Json<api::AcceptedPart>, Problem> {
     let body = part_body(&headers, body)?;
+    let place = Arc::clone(&state.receiving).try_acquire_owned().map_err(|_| {
+        let detail = format!("{} parts are being received already", state.settings.max_receiving_parts);
+        Problem::new(Code::TooManyUploads).detail(detail).retry_after(Duration::from_secs(1))
+    })?;
     let uploads = state.services.uploads();
     let PartPath { upload_id, part_number } = path;
     // A task of its own: when the connection breaks, what was received is still taken back in good order.
-    let receiving =
-        tokio::spawn(async move { uploads.put_part(&writer, upload_id, part_number, body).await }.in_current_span());
+    let receiving = async move {
+        let _place = place;
+        uploads.put_part(&writer, upload_id, part_number, body).await
+    };
+    let receiving = tokio::spawn(receiving.in_current_span());
     let part = receiving.await.map_err(|_| Problem::new(Code::Internal))??;
     Ok(Json(api::AcceptedPart {
         upload_id: upload_id.to_string(),

@@ -1,0 +1,99 @@
+//! One condition, compiled and asked. Runs on the engine's thread, whose stack is large enough for it.
+
+use super::{names, shape, values};
+use cel::{Context, Env, ExecutionError, Program, Value};
+use imgsrv_domain::{
+    oidc::{ClaimValue, Claims, ForwardedClaims, OidcIdentity},
+    ports::ConditionError,
+};
+use std::sync::Arc;
+
+/// What every forwarded claim is when a condition is saved.
+const SAMPLE: &str = "sample";
+
+/// What conditions are compiled and asked with.
+pub(super) struct Language(Arc<Env>);
+
+impl Language {
+    /// The standard library, without macros, optional values, times and regular expressions.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Env::default().with_optional_support(false).with_stdlib()))
+    }
+
+    /// Compiles a condition that is small enough and names only what exists.
+    pub(super) fn compile(&self, source: &str) -> Result<Program, ConditionError> {
+        shape::check(source).map_err(ConditionError)?;
+        let program = self.0.compile(source).map_err(|errors| ConditionError(first_line(&errors)))?;
+        names::check(program.expression()).map_err(ConditionError)?;
+        Ok(program)
+    }
+
+    /// Whether a condition is true; anything but true or false is an error.
+    pub(super) fn ask(
+        &self,
+        program: &Program,
+        identity: &OidcIdentity,
+        claims: Claims,
+    ) -> Result<bool, ConditionError> {
+        decided(self.execute(program, values::identity(identity), claims))
+    }
+
+    /// Whether a condition is true or false for sample claims. One that asks for a claim which is not forwarded
+    /// may be saved: it is not true of anybody.
+    pub(super) fn sample(&self, program: &Program, forwarded: &ForwardedClaims) -> Result<(), ConditionError> {
+        let claims = forwarded.names().map(|name| (name.as_str().to_owned(), ClaimValue::Text(SAMPLE.to_owned())));
+        let (issuer, subject) = ("https://issuer.example".parse(), SAMPLE.parse());
+        let (Ok(issuer), Ok(subject)) = (issuer, subject) else {
+            return Err(ConditionError("no sample identity could be made".to_owned()));
+        };
+        let identity = values::identity(&OidcIdentity { issuer, subject });
+        match self.execute(program, identity, claims.collect()) {
+            Err(ExecutionError::NoSuchKey(_)) => Ok(()),
+            said => decided(said).map(drop).map_err(|ConditionError(why)| {
+                ConditionError(format!(
+                    "{why} for sample claims, of which every forwarded one is the text \"{SAMPLE}\""
+                ))
+            }),
+        }
+    }
+
+    fn execute(&self, program: &Program, identity: Value, claims: Claims) -> Result<Value, ExecutionError> {
+        let mut context = Context::with_env(Arc::clone(&self.0));
+        context.add_variable_from_value("claims", values::claims(claims));
+        context.add_variable_from_value("identity", identity);
+        let declared = context
+            .add_function("hasToken", values::has_token)
+            .and_then(|()| context.add_function("hasAny", values::has_any));
+        declared.map_err(|error| ExecutionError::InternalError(error.to_string()))?;
+        program.execute(&context)
+    }
+}
+
+fn decided(said: Result<Value, ExecutionError>) -> Result<bool, ConditionError> {
+    match said {
+        Ok(Value::Bool(holds)) => Ok(holds),
+        Ok(other) => Err(ConditionError(format!("it is a {}, not true or false,", other.type_of()))),
+        Err(error) => Err(ConditionError(format!("it fails ({})", shown(&error)))),
+    }
+}
+
+/// The error without the values of claims, which may be anybody's.
+fn shown(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(name) => format!("there is no claim or key {name}"),
+        ExecutionError::NoSuchOverload(overload) => overload.to_string(),
+        ExecutionError::FunctionError { function, message } => format!("{function}: {message}"),
+        ExecutionError::InvalidArgumentCount { .. } => "a function was given too many or too few values".to_owned(),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "a division by zero".to_owned(),
+        ExecutionError::Overflow(..) => "a number that is too large".to_owned(),
+        ExecutionError::IndexOutOfBounds(_) => "a list is not that long".to_owned(),
+        _ => "the values are of kinds that do not go together".to_owned(),
+    }
+}
+
+fn first_line(errors: &impl std::fmt::Display) -> String {
+    let text = errors.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.trim_start_matches("ERROR: <input>:");
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
+}

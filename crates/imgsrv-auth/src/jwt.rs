@@ -1,0 +1,235 @@
+//! Signed tokens in compact form (RFC 7515, section 3.1; RFC 7519), taken apart strictly.
+
+use crate::keys::Algorithm;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use imgsrv_domain::{
+    oidc::{ClaimValue, Claims, IssuerUrl, OidcIdentity, VerifiedToken},
+    time::Timestamp,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// The most bytes of a token.
+const MAX_BYTES: usize = 16 << 10;
+/// The most bytes of a key id.
+const MAX_KEY_ID: usize = 256;
+/// How far the issuer's clock may be from the catalog's.
+const LEEWAY: Duration = Duration::from_secs(30);
+/// What a token may call itself: nothing, a JWT, or an access token of RFC 9068. Other kinds, such as logout
+/// tokens, are signed by the same keys and mean something else (RFC 8725, section 3.11).
+const TYPES: &[&str] = &["jwt", "application/jwt", "at+jwt", "application/at+jwt"];
+
+/// The protected header, as far as it matters.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    /// Extensions that must be understood (RFC 7515, section 4.1.11): none is.
+    crit: Option<Value>,
+    /// Keys that a token brings along or points to are nobody's word but its own.
+    jwk: Option<Value>,
+    jku: Option<Value>,
+    x5u: Option<Value>,
+}
+
+/// A token taken apart. Nothing in it is verified.
+pub(crate) struct Unverified<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: Option<String>,
+    /// What is signed.
+    pub(crate) message: &'a str,
+    /// The signature, in base64url.
+    pub(crate) signature: &'a str,
+    claims: Map<String, Value>,
+}
+
+impl<'a> Unverified<'a> {
+    /// Takes a token apart, if it could be authentic at all.
+    pub(crate) fn parse(token: &'a str) -> Option<Self> {
+        if token.len() > MAX_BYTES {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        if signature.is_empty() || claims.contains('.') {
+            return None;
+        }
+        let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        let brings_keys = header.jwk.is_some() || header.jku.is_some() || header.x5u.is_some();
+        let known = header.typ.is_none_or(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known)));
+        if brings_keys || header.crit.is_some() || !known {
+            return None;
+        }
+        if header.kid.as_ref().is_some_and(|id| id.len() > MAX_KEY_ID) {
+            return None;
+        }
+        let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        Some(Self { algorithm: Algorithm::named(&header.alg)?, key_id: header.kid, message, signature, claims })
+    }
+
+    /// Who is to have signed it.
+    pub(crate) fn issuer(&self) -> Option<IssuerUrl> {
+        self.claims.get("iss")?.as_str()?.parse().ok()
+    }
+
+    /// What the token says, if it is valid at `now` (RFC 7519, sections 4.1.2 to 4.1.6).
+    pub(crate) fn claimed(self, issuer: &IssuerUrl, now: Timestamp) -> Result<VerifiedToken, &'static str> {
+        if self.issuer().as_ref() != Some(issuer) {
+            return Err("another issuer is named");
+        }
+        let subject = self.claims.get("sub").and_then(Value::as_str).ok_or("sub is missing")?;
+        let subject = subject.parse().map_err(|_| "sub is not a text of 1 to 1024 characters")?;
+        let expires_at = self.time("exp")?.ok_or("exp is missing")?;
+        if expires_at.plus(LEEWAY) <= now {
+            return Err("it has expired");
+        }
+        if self.time("nbf")?.is_some_and(|time| time > now.plus(LEEWAY)) {
+            return Err("it is not valid yet");
+        }
+        if self.time("iat")?.is_some_and(|time| time > now.plus(LEEWAY)) {
+            return Err("it was issued in the future");
+        }
+        let audience = match self.claims.get("aud") {
+            None => Vec::new(),
+            Some(Value::String(one)) => vec![one.clone()],
+            Some(Value::Array(several)) => {
+                let texts: Option<_> = several.iter().map(|meant| meant.as_str().map(str::to_owned)).collect();
+                texts.ok_or("aud is not a list of texts")?
+            }
+            Some(_) => return Err("aud is not a text"),
+        };
+        let identity = OidcIdentity { issuer: issuer.clone(), subject };
+        Ok(VerifiedToken { identity, audience, expires_at, claims: claims(self.claims) })
+    }
+
+    /// A `NumericDate` (RFC 7519, section 2): seconds since the epoch, perhaps with a fraction.
+    fn time(&self, name: &'static str) -> Result<Option<Timestamp>, &'static str> {
+        const MALFORMED: &str = "exp, nbf or iat is not a time";
+        let Some(value) = self.claims.get(name) else { return Ok(None) };
+        let seconds = value.as_f64().filter(|seconds| (0.0..1e12).contains(seconds)).ok_or(MALFORMED)?;
+        let since = Duration::try_from_secs_f64(seconds).map_err(|_| MALFORMED)?;
+        Ok(Some(Timestamp::from_micros(0).plus(since)))
+    }
+}
+
+fn claims(map: Map<String, Value>) -> Claims {
+    map.into_iter().map(|(name, value)| (name, claim(value))).collect()
+}
+
+/// A claim in the domain's words. The parser has bounded how deep it nests.
+fn claim(value: Value) -> ClaimValue {
+    match value {
+        Value::Null => ClaimValue::Null,
+        Value::Bool(value) => ClaimValue::Bool(value),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(value), _) => ClaimValue::Int(value),
+            (None, Some(value)) => ClaimValue::UInt(value),
+            (None, None) => ClaimValue::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(value) => ClaimValue::Text(value),
+        Value::Array(values) => ClaimValue::List(values.into_iter().map(claim).collect()),
+        Value::Object(map) => ClaimValue::Map(claims(map)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn token(header: &Value, claims: &Value) -> String {
+        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+        format!("{}.{}.c2ln", encode(header), encode(claims))
+    }
+
+    #[test]
+    fn headers_that_name_no_key_of_the_issuer_are_refused() {
+        let claims = json!({"iss": "https://i"});
+        for header in [json!({"alg": "RS256"}), json!({"alg": "ES384", "kid": "k", "typ": "at+JWT", "x5t": "t"})] {
+            assert!(Unverified::parse(&token(&header, &claims)).is_some(), "{header}");
+        }
+        for header in [
+            json!({"alg": "none"}),
+            json!({"alg": "NONE"}),
+            json!({"alg": "HS256"}),
+            json!({"alg": "rs256"}),
+            json!({"alg": "RS256", "jwk": {}}),
+            json!({"alg": "RS256", "jku": "https://evil"}),
+            json!({"alg": "RS256", "x5u": "https://evil"}),
+            json!({"alg": "RS256", "crit": ["b64"]}),
+            json!({"alg": "RS256", "kid": 7}),
+            json!({"alg": "RS256", "kid": "k".repeat(257)}),
+            json!({"alg": "RS256", "typ": "logout+jwt"}),
+            json!({"kid": "k"}),
+            json!([]),
+        ] {
+            assert!(Unverified::parse(&token(&header, &claims)).is_none(), "{header}");
+        }
+        let genuine = token(&json!({"alg": "RS256"}), &claims);
+        let (message, _) = genuine.rsplit_once('.').expect("a signature");
+        for bad in ["", ".", "..", "a.b.c", &format!("{message}."), &format!("{genuine}.x"), &"a.".repeat(9000)] {
+            assert!(Unverified::parse(bad).is_none(), "{bad:.40}");
+        }
+    }
+
+    #[test]
+    fn times_subject_and_issuer_must_hold() {
+        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let issuer: IssuerUrl = "https://i".parse().expect("valid");
+        let with = |changes: Value| {
+            let mut claims = json!({"iss": "https://i", "sub": "s", "exp": 1_800_000_060, "nbf": 1_799_999_990,
+                "iat": 1_799_999_990.5, "aud": ["a", "b"]});
+            for (name, value) in changes.as_object().expect("an object") {
+                match value {
+                    Value::Null => drop(claims.as_object_mut().expect("an object").remove(name)),
+                    value => claims[name] = value.clone(),
+                }
+            }
+            let text = token(&json!({"alg": "RS256"}), &claims);
+            Unverified::parse(&text).expect("well-formed").claimed(&issuer, now)
+        };
+        let good = with(json!({})).expect("valid");
+        assert_eq!((good.identity.subject.as_str(), good.audience.len()), ("s", 2));
+        for good in [
+            json!({"nbf": null, "iat": null, "aud": null}),
+            json!({"aud": "a"}),
+            json!({"exp": 1_799_999_971}),
+            json!({"nbf": 1_800_000_030}),
+            json!({"iat": 1_800_000_030}),
+        ] {
+            assert!(with(good.clone()).is_ok(), "{good}");
+        }
+        for bad in [
+            json!({"iss": "https://i/"}),
+            json!({"iss": null}),
+            json!({"sub": null}),
+            json!({"sub": ""}),
+            json!({"sub": 5}),
+            json!({"sub": "s".repeat(1025)}),
+            json!({"sub": "a\u{202e}b"}),
+            json!({"exp": null}),
+            json!({"exp": "1800000060"}),
+            json!({"exp": -1}),
+            json!({"exp": 1e300}),
+            json!({"exp": 1_799_999_970}),
+            json!({"nbf": 1_800_000_031}),
+            json!({"nbf": "now"}),
+            json!({"iat": 1_800_000_031}),
+            json!({"aud": 5}),
+            json!({"aud": ["a", 5]}),
+        ] {
+            assert!(with(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_taken_apart_or_refused(token in "[A-Za-z0-9_.=-]{0,200}", raw in ".{0,100}") {
+            let _ = Unverified::parse(&token);
+            let _ = Unverified::parse(&raw);
+        }
+    }
+}

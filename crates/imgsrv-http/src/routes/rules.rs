@@ -1,0 +1,200 @@
+//! Provisioning rules.
+
+use super::{
+    pages::page,
+    problems::{BodyProblems, GuardedProblems, Taken},
+};
+use crate::{
+    extract::{Fields, JsonBody, ManagerOnly, PageQuery, RulePath},
+    problem::Problem,
+    render,
+    state::AppState,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use imgsrv_api as api;
+use imgsrv_domain::{
+    auth::Principal,
+    names::RuleId,
+    oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
+};
+use std::collections::BTreeSet;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(preview, reconcile))
+}
+
+/// The id and the terms that a body holds; `path` is the rule's id where it has one already.
+fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Option<RuleId>, RuleTerms), Problem> {
+    let mut fields = Fields::default();
+    let id = fields.optional::<RuleId>("id", body.id.as_deref());
+    if let (Some(Some(id)), Some(path)) = (&id, path)
+        && id != path
+    {
+        fields.keep("id", Err::<(), _>("must be the id in the path"));
+    }
+    let role = ProvisioningRule::ROLE.as_str();
+    if body.assign_role_ids.is_some_and(|roles| roles != [role]) {
+        fields.keep("assign_role_ids", Err::<(), _>(format!("must be [\"{role}\"]")));
+    }
+    let display_name = fields.parse("display_name", &body.display_name);
+    let issuer = fields.parse("issuer_url", &body.issuer_url);
+    let audience = fields.parse("audience", &body.audience);
+    let condition = fields.parse("condition", &body.condition);
+    let mut names = BTreeSet::new();
+    for (at, name) in body.forwarded_claims.iter().enumerate() {
+        names.extend(fields.parse(format!("forwarded_claims[{at}]"), name));
+    }
+    let forwarded_claims = fields.keep("forwarded_claims", ForwardedClaims::new(names));
+    let terms = || {
+        Some(RuleTerms {
+            display_name: display_name?,
+            issuer: issuer?,
+            audience: audience?,
+            forwarded_claims: forwarded_claims?,
+            condition: condition?,
+            enabled: body.enabled.unwrap_or(true),
+        })
+    };
+    let built = id.zip(terms());
+    fields.finish(built)
+}
+
+/// List the provisioning rules
+#[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules", operation_id = "listProvisioningRules", tag = "auth",
+    security(("bearer" = [])), params(PageQuery),
+    responses((status = OK, description = "A page of rules.", body = api::ProvisioningRuleList), GuardedProblems))]
+async fn list(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    query: PageQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let found = state.services.rules().list(&manager, &query.page()?).await?;
+    let body = api::ProvisioningRuleList {
+        rules: found.items.iter().map(render::rule).collect(),
+        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
+    };
+    Ok(page(&uri, found.next.as_ref(), body))
+}
+
+/// Make a provisioning rule
+///
+/// Holders of the issuer's tokens that are meant for the audience and of whom the condition is true may write content
+/// from now on. The condition is checked: it must parse, name only what exists, be small enough, and be true or false
+/// when every forwarded claim is a text.
+#[utoipa::path(post, path = "/v1/auth/oidc-provisioning-rules", operation_id = "createProvisioningRule", tag = "auth",
+    security(("bearer" = [])), request_body = api::SaveProvisioningRule,
+    responses((status = CREATED, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems, Taken))]
+async fn create(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    JsonBody(body): JsonBody<api::SaveProvisioningRule>,
+) -> Result<Response, Problem> {
+    let (id, terms) = terms(body, None)?;
+    let rule = state.services.rules().create(&manager, id, terms).await?;
+    let location = [(header::LOCATION, format!("/v1/auth/oidc-provisioning-rules/{}", rule.id))];
+    Ok((StatusCode::CREATED, location, Json(render::rule(&rule))).into_response())
+}
+
+/// Read a provisioning rule
+#[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules/{rule_id}", operation_id = "getProvisioningRule", tag = "auth",
+    security(("bearer" = [])), params(RulePath),
+    responses((status = OK, description = "The rule.", body = api::ProvisioningRule), GuardedProblems))]
+async fn get(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: RulePath,
+) -> Result<Json<api::ProvisioningRule>, Problem> {
+    let rule = state.services.rules().get(&manager, &path.rule_id).await?;
+    Ok(Json(render::rule(&rule)))
+}
+
+/// Save a provisioning rule again
+///
+/// Replaces all that it says, and counts from the next request. What it granted stays until it is reconciled.
+#[utoipa::path(put, path = "/v1/auth/oidc-provisioning-rules/{rule_id}", operation_id = "updateProvisioningRule", tag = "auth",
+    security(("bearer" = [])), params(RulePath), request_body = api::SaveProvisioningRule,
+    responses((status = OK, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems))]
+async fn update(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: RulePath,
+    JsonBody(body): JsonBody<api::SaveProvisioningRule>,
+) -> Result<Json<api::ProvisioningRule>, Problem> {
+    let (_, terms) = terms(body, Some(&path.rule_id))?;
+    let rule = state.services.rules().update(&manager, &path.rule_id, terms).await?;
+    Ok(Json(render::rule(&rule)))
+}
+
+/// Delete a provisioning rule
+///
+/// It admits nobody from the next request on. What it granted stays until it is reconciled, which still works.
+#[utoipa::path(delete, path = "/v1/auth/oidc-provisioning-rules/{rule_id}", operation_id = "deleteProvisioningRule", tag = "auth",
+    security(("bearer" = [])), params(RulePath),
+    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems))]
+async fn delete(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: RulePath,
+) -> Result<StatusCode, Problem> {
+    state.services.rules().delete(&manager, &path.rule_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn reconciliation(path: RulePath, principals: &[Principal], applied: bool) -> api::Reconciliation {
+    let roles = (!principals.is_empty()).then(|| ProvisioningRule::ROLE.to_string());
+    api::Reconciliation {
+        rule_id: path.rule_id.to_string(),
+        unassign_role_ids: roles.into_iter().collect(),
+        principals: principals.iter().map(render::principal).collect(),
+        applied,
+        principal_count: None,
+        next_cursor: None,
+    }
+}
+
+/// Preview a reconciliation
+///
+/// From whom it would take the role: those who hold it through this rule, and neither by hand nor through another
+/// enabled rule that granted it. Also for a rule that was deleted.
+#[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules/{rule_id}/reconciliation",
+    operation_id = "previewReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath, PageQuery),
+    responses((status = OK, description = "What would be taken.", body = api::Reconciliation), GuardedProblems))]
+async fn preview(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: RulePath,
+    query: PageQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let found = state.services.rules().preview(&manager, &path.rule_id, &query.page()?).await?;
+    let next_cursor = found.next.as_ref().map(|cursor| cursor.0.clone());
+    let body = api::Reconciliation { next_cursor, ..reconciliation(path, &found.items, false) };
+    Ok(page(&uri, found.next.as_ref(), body))
+}
+
+/// Apply a reconciliation
+///
+/// Takes away what the rule granted, and nothing else. A rule that is still enabled does not grant it to the same
+/// principals again. Repeating this takes nothing more.
+#[utoipa::path(post, path = "/v1/auth/oidc-provisioning-rules/{rule_id}/reconciliation",
+    operation_id = "applyReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath),
+    responses((status = OK, description = "What was taken.", body = api::Reconciliation), GuardedProblems))]
+async fn reconcile(
+    State(state): State<AppState>,
+    ManagerOnly(manager): ManagerOnly,
+    path: RulePath,
+) -> Result<Json<api::Reconciliation>, Problem> {
+    let taken = state.services.rules().reconcile(&manager, &path.rule_id).await?;
+    let principal_count = Some(taken.count);
+    Ok(Json(api::Reconciliation { principal_count, ..reconciliation(path, &taken.principals, true) }))
+}

@@ -1,0 +1,136 @@
+//! Managing authentication with the catalog at hand and no token: `imgsrv auth list` and `imgsrv auth revoke`.
+
+use crate::{
+    config::{ListOptions, RevokeOptions},
+    options::TokenRef,
+    run::StartError,
+    storage::OpenCatalog,
+    system::UuidIds,
+};
+use imgsrv_app::{Manager, Principals, UseCaseError};
+use imgsrv_domain::{
+    auth::{ApiToken, Principal},
+    page::{Cursor, Page, PageRequest},
+    time::Timestamp,
+};
+use serde_json::json;
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+fn principals(catalog: &OpenCatalog) -> Principals {
+    Principals::new(catalog.port(), Arc::new(UuidIds))
+}
+
+fn time(time: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(time.micros())
+        .map(|time| time.round(jiff::Unit::Second).unwrap_or(time))
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// All pages of a list.
+async fn all<T, Fut>(mut page: impl FnMut(PageRequest) -> Fut) -> Result<Vec<T>, UseCaseError>
+where
+    Fut: Future<Output = Result<Page<T>, UseCaseError>>,
+{
+    let mut items = Vec::new();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let found = page(PageRequest { after: after.take(), ..PageRequest::FIRST }).await?;
+        items.extend(found.items);
+        match found.next {
+            Some(next) => after = Some(next),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// Prints every principal with its tokens. Works beside a running server.
+pub(crate) async fn list(options: ListOptions) -> Result<(), StartError> {
+    let catalog = OpenCatalog::open(&options.storage).await?;
+    let (principals, who) = (principals(&catalog), Manager::operator());
+    let now = catalog.port().catalog_time().await.map_err(UseCaseError::from)?;
+    let mut after: Option<Cursor> = None;
+    loop {
+        let found = principals.list_principals(&who, &PageRequest { after, ..PageRequest::FIRST }).await?;
+        for principal in &found.items {
+            let tokens = all(|page| {
+                let (principals, who) = (&principals, &who);
+                async move { principals.list_tokens(who, principal.id, &page).await }
+            })
+            .await?;
+            let shown = if options.json { as_json(principal, &tokens) } else { as_text(principal, &tokens, now) };
+            match io::stdout().lock().write_all(shown.as_bytes()) {
+                // Whoever reads has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written.map_err(StartError::Output)?,
+            }
+        }
+        after = found.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    catalog.close().await;
+    Ok(())
+}
+
+fn as_text(principal: &Principal, tokens: &[ApiToken], now: Timestamp) -> String {
+    let roles: Vec<_> = principal.roles.iter().map(|role| role.as_str()).collect();
+    let roles = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
+    let state = principal.deactivated_at.map_or(String::new(), |at| format!(", deactivated {}", time(at)));
+    let mut text = format!("{} {} \"{}\": {roles}{state}\n", principal.id, principal.kind, principal.display_name);
+    for token in tokens {
+        let state = match token.revoked_at {
+            Some(at) => format!("revoked {}", time(at)),
+            None if token.is_live(now) => format!("expires {}", time(token.expires_at)),
+            None => format!("expired {}", time(token.expires_at)),
+        };
+        let used = token.last_used_at.map_or("never used".to_owned(), |at| format!("last used {}", time(at)));
+        text += &format!("  {} imgsrv_at_{} \"{}\": {state}, {used}\n", token.id, token.key.as_str(), token.name);
+    }
+    text
+}
+
+fn as_json(principal: &Principal, tokens: &[ApiToken]) -> String {
+    let token = |token: &ApiToken| {
+        json!({
+            "id": token.id.to_string(), "key": format!("imgsrv_at_{}", token.key.as_str()), "name": token.name.as_str(),
+            "expires_at": time(token.expires_at), "last_used_at": token.last_used_at.map(time),
+            "revoked_at": token.revoked_at.map(time),
+        })
+    };
+    let attributes: serde_json::Map<_, _> =
+        principal.attributes.entries().iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let shown = json!({
+        "id": principal.id.to_string(), "kind": principal.kind.as_str(),
+        "display_name": principal.display_name.as_str(), "attributes": attributes,
+        "role_ids": principal.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(),
+        "deactivated_at": principal.deactivated_at.map(time),
+        "api_tokens": tokens.iter().map(token).collect::<Vec<_>>(),
+    });
+    format!("{shown}\n")
+}
+
+/// Revokes tokens and bars principals. Works beside a running server, from whose next request on it counts.
+pub(crate) async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
+    let catalog = OpenCatalog::open(&options.storage).await?;
+    let (principals, who) = (principals(&catalog), Manager::operator());
+    for token in options.tokens {
+        let id = match token {
+            TokenRef::Id(id) => id,
+            TokenRef::Key(key) => principals.find_token(&who, &key).await?.id,
+        };
+        principals.revoke_token(&who, id).await?;
+        writeln!(io::stdout().lock(), "revoked token {id}").map_err(StartError::Output)?;
+    }
+    for id in options.principal {
+        let principal = principals.deactivate(&who, id).await?;
+        let name = principal.display_name;
+        writeln!(io::stdout().lock(), "deactivated principal {id} \"{name}\"").map_err(StartError::Output)?;
+    }
+    catalog.close().await;
+    Ok(())
+}
