@@ -9,6 +9,8 @@
 #[cfg(feature = "in-process")]
 mod clock;
 mod disposable;
+#[cfg(feature = "in-process")]
+mod issuer;
 mod process;
 mod qcow2;
 #[cfg(feature = "in-process")]
@@ -18,6 +20,8 @@ pub mod services;
 #[cfg(feature = "in-process")]
 pub use clock::{ManualClock, TestIds};
 pub use disposable::{Disposable, writer_token};
+#[cfg(feature = "in-process")]
+pub use issuer::{Issuer, Manner, SigningKey, message};
 pub use process::Process;
 pub use qcow2::qcow2;
 #[cfg(feature = "in-process")]

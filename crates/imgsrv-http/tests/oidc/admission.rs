@@ -1,0 +1,161 @@
+//! Whom rules admit.
+
+use crate::support::{RULES, Setup, not_admitted, not_authentic, ok};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_token_that_a_rule_admits_publishes_and_its_principal_is_made_once() {
+    let setup = Setup::new().await;
+    let token = setup.token("repo:acme/images:ref:refs/heads/main");
+    let made = setup.server.call(Some(&token), "POST", "/v1/images", Some(json!({"name": "debian"}))).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let whoami = setup.whoami(&token).await.json();
+    let principal = &whoami["principal"];
+    assert_eq!(principal["kind"], "service");
+    assert_eq!(principal["role_ids"], json!(["content-writer"]));
+    let subject = "repo:acme/images:ref:refs/heads/main";
+    assert_eq!(principal["attributes"], json!({"issuer": setup.issuer.url, "subject": subject}));
+    assert_eq!(whoami["actions"], json!(["content.write"]));
+    assert_eq!(
+        whoami["authentication"],
+        json!({"method": "oidc", "issuer": setup.issuer.url, "subject": subject, "rule_id": "ci",
+            "expires_at": "2026-01-01T00:10:00Z"})
+    );
+    assert_eq!(setup.principals().await.len(), 3);
+    let url = format!("/v1/audit?subject={}", principal["id"].as_str().expect("an id"));
+    let trail = setup.server.manage("GET", &url, None).await.json();
+    let told: Vec<_> = trail["entries"].as_array().expect("entries").iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(told, ["role.granted", "principal.created"]);
+    assert_eq!(trail["entries"][0]["detail"], "content-writer by rule ci");
+    assert_eq!(trail["entries"][0]["actor"]["id"], principal["id"]);
+}
+
+#[tokio::test]
+async fn first_requests_that_come_at_once_make_one_principal() {
+    let setup = Setup::new().await;
+    let token = setup.token("repo:acme/images");
+    let answers = futures::future::join_all((0..20).map(|_| setup.whoami(&token))).await;
+    let ids: std::collections::BTreeSet<_> =
+        answers.iter().map(|answer| answer.json()["principal"]["id"].to_string()).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(setup.principals().await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_identity_is_issuer_and_subject_and_nothing_else() {
+    let setup = Setup::new().await;
+    let first = setup.principal_url(&setup.token("a")).await;
+    // Case, blanks and look-alikes are other subjects; notes with a principal are not consulted.
+    let body =
+        json!({"kind": "service", "display_name": "b", "attributes": {"issuer": setup.issuer.url, "subject": "b"}});
+    let by_hand = setup.server.manage("POST", "/v1/auth/principals", Some(body)).await.json();
+    let mut seen = vec![first.clone(), format!("/v1/auth/principals/{}", by_hand["id"].as_str().expect("an id"))];
+    for subject in ["A", "a ", " a", "\u{430}", "b"] {
+        let url = setup.principal_url(&setup.token(subject)).await;
+        assert!(!seen.contains(&url), "{subject:?}");
+        seen.push(url);
+    }
+    let long = setup.token(&"\u{e9}".repeat(1024));
+    assert_eq!(setup.outcome(&long).await, ok());
+    assert_eq!(setup.principal_url(&setup.token("a")).await, first);
+}
+
+#[tokio::test]
+async fn who_does_not_match_is_403_and_nobody_is_made() {
+    let setup = Setup::new().await;
+    let before = setup.principals().await.len();
+    for changes in [
+        json!({"aud": "other"}),
+        json!({"aud": null}),
+        json!({"aud": []}),
+        json!({"aud": ["imgsrv2", "IMGSRV"]}),
+        json!({"repository": "acme/other"}),
+        json!({"repository": null}),
+        json!({"repository": ["acme/images"]}),
+        json!({"repository": true}),
+    ] {
+        assert_eq!(setup.outcome(&setup.token_with(&changes)).await, not_admitted(), "{changes}");
+    }
+    assert_eq!(setup.outcome(&setup.token_with(&json!({"aud": ["x", "imgsrv"]}))).await, ok());
+    assert_eq!(setup.principals().await.len(), before + 1);
+    // Also where nobody needs to be known.
+    let public = setup.server.call(Some(&setup.token_with(&json!({"aud": "other"}))), "GET", "/v1/images", None).await;
+    assert_eq!(public.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_audience_is_enforced_whatever_the_condition_says() {
+    let setup = Setup::new().await;
+    let terms = json!({"condition": "true || claims.repository == 'x'", "forwarded_claims": []});
+    setup.save_rule("ci", &terms).await;
+    assert_eq!(setup.outcome(&setup.token_with(&json!({"aud": "other"}))).await, not_admitted());
+    assert_eq!(setup.outcome(&setup.token_with(&json!({"repository": "any"}))).await, ok());
+}
+
+#[tokio::test]
+async fn a_condition_sees_forwarded_claims_alone() {
+    let setup = Setup::new().await;
+    setup.save_rule("ci", &json!({"forwarded_claims": ["ref"]})).await;
+    assert_eq!(setup.outcome(&setup.token("a")).await, not_admitted());
+    setup.save_rule("ci", &json!({"forwarded_claims": ["ref"], "condition": "!('repository' in claims)"})).await;
+    assert_eq!(setup.outcome(&setup.token("a")).await, ok());
+}
+
+#[tokio::test]
+async fn every_request_must_match_an_enabled_rule_now() {
+    let setup = Setup::new().await;
+    let token = setup.token("a");
+    assert_eq!(setup.outcome(&token).await, ok());
+    setup.save_rule("ci", &json!({"condition": "claims.repository == 'acme/other'"})).await;
+    assert_eq!(setup.outcome(&token).await, not_admitted());
+    setup.save_rule("ci", &json!({"enabled": false})).await;
+    assert_eq!(setup.outcome(&token).await, not_admitted());
+    setup.save_rule("ci", &json!({})).await;
+    assert_eq!(setup.outcome(&token).await, ok());
+    setup.save_rule("other", &json!({"audience": "other"})).await;
+    assert_eq!(setup.server.manage("DELETE", &format!("{RULES}/ci"), None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(setup.outcome(&token).await, not_admitted());
+    assert_eq!(setup.server.manage("DELETE", &format!("{RULES}/other"), None).await.status, StatusCode::NO_CONTENT);
+    // Nobody names the issuer any more.
+    assert_eq!(setup.outcome(&token).await, not_authentic());
+}
+
+#[tokio::test]
+async fn a_role_that_was_taken_away_is_not_granted_again_by_the_same_rule() {
+    let setup = Setup::new().await;
+    let token = setup.token("a");
+    let role = format!("{}/roles/content-writer", setup.principal_url(&token).await);
+    assert_eq!(setup.server.manage("DELETE", &role, None).await.status, StatusCode::NO_CONTENT);
+    for _ in 0..2 {
+        assert_eq!(setup.outcome(&token).await, not_admitted());
+    }
+    assert_eq!(setup.server.manage("PUT", &role, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(setup.outcome(&token).await, ok());
+}
+
+#[tokio::test]
+async fn a_deactivated_principal_is_not_let_in_by_anything() {
+    let setup = Setup::new().await;
+    let token = setup.token("a");
+    let url = setup.principal_url(&token).await;
+    let issued = json!({"expires_at": "2027-01-01T00:00:00Z"});
+    let issued = setup.server.manage("POST", &format!("{url}/api-tokens"), Some(issued)).await.json();
+    let api_token = issued["plaintext"].as_str().expect("a token");
+    assert_eq!(setup.outcome(api_token).await, ok());
+    for _ in 0..2 {
+        let barred = setup.server.manage("POST", &format!("{url}/deactivate"), None).await;
+        assert_eq!(barred.json()["deactivated_at"], "2026-01-01T00:00:00Z");
+    }
+    let barred = (403, "principal-deactivated".to_owned());
+    assert_eq!(setup.outcome(&token).await, barred);
+    assert_eq!(setup.outcome(api_token).await, barred);
+    // Another rule does not let it in either.
+    setup.save_rule("another", &json!({})).await;
+    setup.save_rule("ci", &json!({"enabled": false})).await;
+    assert_eq!(setup.outcome(&token).await, barred);
+    let active = setup.server.manage("POST", &format!("{url}/activate"), None).await.json();
+    assert_eq!(active.get("deactivated_at"), None::<&Value>);
+    assert_eq!(setup.outcome(&token).await, ok());
+    assert_eq!(setup.outcome(api_token).await, ok());
+}

@@ -1,0 +1,220 @@
+//! An issuer of tokens that does whatever a test wants of it, also what no issuer should.
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    rsa::KeySize,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+        RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    },
+};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+use tokio::net::TcpListener;
+
+enum Pair {
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
+    Ec(EcdsaKeyPair, usize),
+    Ed(Ed25519KeyPair),
+}
+
+/// A private key, and the name it goes by.
+pub struct SigningKey {
+    /// Its name.
+    pub id: String,
+    /// The algorithm that it signs by.
+    pub algorithm: &'static str,
+    pair: Pair,
+}
+
+impl SigningKey {
+    /// A fresh key for `RS256`, `RS384`, `RS512`, `PS256`, `ES256`, `ES384` or `EdDSA`.
+    pub fn generate(algorithm: &'static str, id: &str) -> Self {
+        let rsa = |encoding| Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"), encoding);
+        let pair = match algorithm {
+            "RS256" => rsa(&RSA_PKCS1_SHA256),
+            "RS384" => rsa(&RSA_PKCS1_SHA384),
+            "RS512" => rsa(&RSA_PKCS1_SHA512),
+            "PS256" => rsa(&RSA_PSS_SHA256),
+            "ES256" => Pair::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"), 256),
+            "ES384" => Pair::Ec(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key"), 384),
+            "EdDSA" => Pair::Ed(Ed25519KeyPair::generate().expect("a key")),
+            other => panic!("the algorithm {other}"),
+        };
+        Self { id: id.to_owned(), algorithm, pair }
+    }
+
+    /// The public half as a JWK (RFC 7517).
+    pub fn public(&self) -> Value {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let mut key = match &self.pair {
+            Pair::Rsa(pair, _) => {
+                let public = pair.public_key();
+                json!({"kty": "RSA", "n": encode(public.modulus().big_endian_without_leading_zero()),
+                    "e": encode(public.exponent().big_endian_without_leading_zero())})
+            }
+            Pair::Ec(pair, bits) => {
+                let point = &pair.public_key().as_ref()[1..];
+                let (x, y) = point.split_at(point.len() / 2);
+                json!({"kty": "EC", "crv": format!("P-{bits}"), "x": encode(x), "y": encode(y)})
+            }
+            Pair::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())}),
+        };
+        key["kid"] = self.id.clone().into();
+        key["alg"] = self.algorithm.into();
+        key["use"] = "sig".into();
+        key
+    }
+
+    /// A token with these claims.
+    pub fn sign(&self, claims: &Value) -> String {
+        self.sign_as(&json!({"alg": self.algorithm, "kid": self.id, "typ": "JWT"}), claims)
+    }
+
+    /// A token with this header, whether it is true or not.
+    pub fn sign_as(&self, header: &Value, claims: &Value) -> String {
+        let message = message(header, claims);
+        let random = SystemRandom::new();
+        let signature = match &self.pair {
+            Pair::Rsa(pair, encoding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(*encoding, &random, message.as_bytes(), &mut signature).expect("a signature");
+                signature
+            }
+            Pair::Ec(pair, _) => pair.sign(&random, message.as_bytes()).expect("a signature").as_ref().to_vec(),
+            Pair::Ed(pair) => pair.sign(message.as_bytes()).as_ref().to_vec(),
+        };
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// The part of a token that is signed.
+pub fn message(header: &Value, claims: &Value) -> String {
+    let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    format!("{}.{}", encode(header), encode(claims))
+}
+
+/// How an issuer answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manner {
+    /// As it should.
+    Well,
+    /// With this status, whatever is asked.
+    Status(u16),
+    /// With a redirect to where the right answer is.
+    Redirect,
+    /// Not at all, on connections that stay open.
+    Silence,
+    /// With more than anybody should read.
+    Flood,
+    /// With this text.
+    Text(String),
+    /// As another issuer.
+    AsAnother,
+    /// With keys that are said to be here.
+    KeysAt(String),
+}
+
+struct Shared {
+    url: String,
+    manner: Mutex<Manner>,
+    keys: Mutex<Vec<Value>>,
+    asked: AtomicUsize,
+}
+
+/// An issuer on the loopback interface, until it is dropped.
+pub struct Issuer {
+    /// Its name and address.
+    pub url: String,
+    shared: Arc<Shared>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Issuer {
+    /// An issuer without keys.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let shared = Arc::new(Shared {
+            url: url.clone(),
+            manner: Mutex::new(Manner::Well),
+            keys: Mutex::default(),
+            asked: AtomicUsize::new(0),
+        });
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        Self { url, shared, serving }
+    }
+
+    /// Publishes these keys and no others.
+    pub fn publish(&self, keys: &[&SigningKey]) {
+        self.publish_raw(keys.iter().map(|key| key.public()).collect());
+    }
+
+    /// The same with keys as they are written.
+    pub fn publish_raw(&self, keys: Vec<Value>) {
+        *self.shared.keys.lock().expect("unpoisoned") = keys;
+    }
+
+    /// Answers in this manner from now on.
+    pub fn behave(&self, manner: Manner) {
+        *self.shared.manner.lock().expect("unpoisoned") = manner;
+    }
+
+    /// How often its keys were asked for.
+    pub fn asked(&self) -> usize {
+        self.shared.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    let manner = shared.manner.lock().expect("unpoisoned").clone();
+    let is_keys = uri.path() == "/keys";
+    if is_keys {
+        shared.asked.fetch_add(1, Ordering::SeqCst);
+    }
+    let url = &shared.url;
+    let well = |issuer: &str, keys_at: &str| {
+        let body = if uri.path().ends_with("keys") {
+            json!({"keys": *shared.keys.lock().expect("unpoisoned")})
+        } else if uri.path().ends_with("/.well-known/openid-configuration") {
+            json!({"issuer": issuer, "jwks_uri": keys_at})
+        } else {
+            return StatusCode::NOT_FOUND.into_response();
+        };
+        ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    };
+    let keys_at = format!("{url}/keys");
+    match manner {
+        Manner::Redirect if !uri.path().starts_with("/elsewhere") => {
+            (StatusCode::FOUND, [(header::LOCATION, format!("{url}/elsewhere{}", uri.path()))]).into_response()
+        }
+        Manner::Well | Manner::Redirect => well(url, &keys_at),
+        Manner::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
+        Manner::Silence => std::future::pending().await,
+        Manner::Flood => {
+            let chunk = Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 64 << 10]));
+            Body::from_stream(futures::stream::repeat(chunk)).into_response()
+        }
+        Manner::Text(text) => text.into_response(),
+        Manner::AsAnother => well("https://another.example", &keys_at),
+        Manner::KeysAt(keys_at) => well(url, &keys_at),
+    }
+}
