@@ -4,7 +4,12 @@ use super::{
     Fresh,
     samples::{audit, conflict, principal, token},
 };
-use imgsrv_domain::{auth::Role, page::PageRequest, ports::Conflict};
+use imgsrv_domain::{
+    audit::{Actor, ActorKind, AuditAction, AuditEntry, AuditFilter, Event},
+    auth::Role,
+    page::{PageLimit, PageRequest},
+    ports::{CatalogError, Conflict},
+};
 use std::{collections::BTreeSet, time::Duration};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -96,4 +101,79 @@ pub(super) async fn the_audit_trail_cannot_be_rewritten(fresh: Fresh) {
     for statement in ["UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log"] {
         assert!((fresh.sql)(statement).await, "not refused: {statement}");
     }
+}
+
+pub(super) async fn a_barred_manager_is_not_a_live_one(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let manager = principal(tx.now(), &[Role::AuthManager]);
+    tx.insert_principal(&manager).await.unwrap();
+    tx.insert_token(&token(&manager, "manager00000", tx.now().plus(HOUR)), &[0; 32]).await.unwrap();
+    let now = tx.now();
+    for expected in [true, false] {
+        assert_eq!(tx.set_deactivated(manager.id, Some(now)).await.unwrap(), expected);
+        assert!(!tx.has_live_auth_manager().await.unwrap());
+    }
+    assert_eq!(tx.find_principal_to_change(manager.id).await.unwrap().unwrap().deactivated_at, Some(now));
+    for expected in [true, false] {
+        assert_eq!(tx.set_deactivated(manager.id, None).await.unwrap(), expected);
+        assert!(tx.has_live_auth_manager().await.unwrap());
+    }
+}
+
+pub(super) async fn the_audit_trail_is_read_by_what_is_wanted(fresh: Fresh) {
+    let somebody = principal(fresh.catalog.catalog_time().await.unwrap(), &[]).id;
+    let actor = |request: &str| Actor::Principal {
+        id: somebody,
+        request_id: Some(request.to_owned()),
+        address: Some("192.0.2.1".to_owned()),
+    };
+    let rows = [
+        (Actor::Operator, Event::new(AuditAction::TokenIssued, "t1")),
+        (actor("r1"), Event::new(AuditAction::ImageCreated, "debian").with("a \"detail\"")),
+        (Actor::Worker("w".to_owned()), Event::new(AuditAction::BlobTrusted, "sha256:0")),
+        (actor("r2"), Event::new(AuditAction::VersionCreated, "debian/12")),
+        (actor("r2"), Event::new(AuditAction::ImageUpdated, "debian")),
+    ];
+    let mut entries = Vec::new();
+    for (actor, event) in rows {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        let entry = AuditEntry { at: tx.now(), actor, event };
+        tx.append_audit(&entry).await.unwrap();
+        tx.commit().await.unwrap();
+        entries.push(entry);
+        (fresh.advance)(HOUR);
+    }
+    let read = async |filter: &AuditFilter| -> Vec<AuditEntry> {
+        let listed = fresh.catalog.list_audit(filter, &PageRequest::FIRST).await.unwrap();
+        listed.items.into_iter().map(|record| record.entry).collect()
+    };
+    let all = AuditFilter::default();
+    let picked = |which: &[usize]| which.iter().map(|at| entries[*at].clone()).collect::<Vec<_>>();
+    let text = |raw: &str| Some(raw.to_owned());
+    for (filter, expected) in [
+        (all.clone(), &[4, 3, 2, 1, 0][..]),
+        (AuditFilter { action: Some(AuditAction::BlobTrusted), ..all.clone() }, &[2]),
+        (AuditFilter { actor: text(&somebody.to_string()), ..all.clone() }, &[4, 3, 1]),
+        (AuditFilter { actor: text("w"), ..all.clone() }, &[2]),
+        (AuditFilter { actor_kind: Some(ActorKind::Operator), ..all.clone() }, &[0]),
+        (AuditFilter { subject: text("debian"), ..all.clone() }, &[4, 1]),
+        (AuditFilter { request_id: text("r2"), ..all.clone() }, &[4, 3]),
+        (AuditFilter { request_id: text("r2"), subject: text("debian"), ..all.clone() }, &[4]),
+        (AuditFilter { subject: text("nothing"), ..all.clone() }, &[]),
+        (AuditFilter { since: Some(entries[1].at), until: Some(entries[3].at), ..all.clone() }, &[2, 1]),
+        (AuditFilter { until: Some(entries[1].at), ..all.clone() }, &[0]),
+    ] {
+        assert_eq!(read(&filter).await, picked(expected), "{filter:?}");
+    }
+    let mut page = PageRequest { limit: PageLimit::try_from(2).unwrap(), after: None };
+    let mut paged = Vec::new();
+    loop {
+        let listed = fresh.catalog.list_audit(&all, &page).await.unwrap();
+        paged.extend(listed.items.into_iter().map(|record| record.entry));
+        let Some(next) = listed.next else { break };
+        page.after = Some(next);
+    }
+    assert_eq!(paged, picked(&[4, 3, 2, 1, 0]));
+    let other = AuditFilter { subject: text("debian"), ..all };
+    assert!(matches!(fresh.catalog.list_audit(&other, &page).await, Err(CatalogError::InvalidCursor)));
 }

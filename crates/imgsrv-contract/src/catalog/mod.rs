@@ -2,6 +2,7 @@
 
 mod auth;
 mod content;
+mod rules;
 mod samples;
 mod transactions;
 mod uploads;
@@ -69,4 +70,9 @@ const CASES: &[Case<Fresh>] = cases![
     auth::a_live_manager_needs_role_and_token,
     auth::token_use_only_moves_forward,
     auth::the_audit_trail_cannot_be_rewritten,
+    auth::the_audit_trail_is_read_by_what_is_wanted,
+    auth::a_barred_manager_is_not_a_live_one,
+    rules::rules_come_back_and_change_by_revision,
+    rules::an_identity_is_one_principal,
+    rules::grants_are_undone_exactly,
 ];

@@ -1,0 +1,281 @@
+//! Provisioning rules, what they grant, and how it is undone.
+
+use super::{
+    Fresh,
+    samples::{conflict, principal, uuid},
+};
+use imgsrv_domain::{
+    auth::{Principal, Role},
+    ids::PrincipalId,
+    names::RuleId,
+    oidc::{ForwardedClaims, OidcIdentity, ProvisioningRule, RuleTerms},
+    page::{PageLimit, PageRequest},
+    ports::{Catalog, Conflict},
+    time::Timestamp,
+    transition::Revision,
+};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use std::collections::{BTreeMap, BTreeSet};
+
+const ROLE: Role = ProvisioningRule::ROLE;
+
+fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
+    let names = ["repository", "ref"].map(|name| name.parse().unwrap());
+    ProvisioningRule {
+        id: id.parse().unwrap(),
+        terms: RuleTerms {
+            display_name: "CI".parse().unwrap(),
+            issuer: "https://issuer.example".parse().unwrap(),
+            audience: "imgsrv".parse().unwrap(),
+            forwarded_claims: ForwardedClaims::new(names.into()).unwrap(),
+            condition: "claims.repository == \"acme/'images'\" &&\n  true".parse().unwrap(),
+            enabled: true,
+        },
+        created_at: now,
+        updated_at: now,
+        revision: Revision::FIRST,
+    }
+}
+
+pub(super) async fn rules_come_back_and_change_by_revision(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (first, second) = (rule("a", tx.now()), rule("b", tx.now()));
+    for written in [&second, &first] {
+        tx.insert_rule(written).await.unwrap();
+    }
+    assert_eq!(tx.count_rules_of(&first.terms.issuer).await.unwrap(), 2);
+    tx.commit().await.unwrap();
+    let listed = fresh.catalog.list_rules(&PageRequest::FIRST).await.unwrap().items;
+    assert_eq!(listed, [first.clone(), second.clone()]);
+    assert_eq!(fresh.catalog.get_rules_of(&first.terms.issuer).await.unwrap(), listed);
+    let other = "https://issuer.example/".parse().unwrap();
+    assert_eq!(fresh.catalog.get_rules_of(&other).await.unwrap(), []);
+    assert_eq!(fresh.catalog.get_rule(&first.id).await.unwrap(), Some(first.clone()));
+
+    let mut changed = first.clone();
+    changed.terms.enabled = false;
+    changed.terms.issuer = other;
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    tx.update_rule(&changed).await.unwrap();
+    assert_eq!(tx.find_rule_to_change(&first.id).await.unwrap().unwrap().terms, changed.terms);
+    assert_eq!(conflict!(tx.update_rule(&changed).await), Conflict::StaleRevision);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_rule(&first).await), Conflict::RuleId);
+    drop(tx);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    tx.delete_rule(&first.id).await.unwrap();
+    assert_eq!(tx.find_rule_to_change(&first.id).await.unwrap(), None);
+}
+
+pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
+    let identity = |subject: &str| OidcIdentity {
+        issuer: "https://issuer.example".parse().unwrap(),
+        subject: subject.parse().unwrap(),
+    };
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (first, second) = (principal(tx.now(), &[]), principal(tx.now(), &[]));
+    for written in [&first, &second] {
+        tx.insert_principal(written).await.unwrap();
+    }
+    tx.insert_identity(first.id, &identity("a")).await.unwrap();
+    tx.insert_identity(second.id, &identity("A")).await.unwrap();
+    assert_eq!(tx.find_identity(&identity("a")).await.unwrap(), Some(first.id));
+    assert_eq!(tx.find_identity(&identity("a ")).await.unwrap(), None);
+    let id: RuleId = "ci".parse().unwrap();
+    tx.insert_rule(&rule("ci", tx.now())).await.unwrap();
+    let now = tx.now();
+    assert!(tx.grant_by_rule(&id, first.id, ROLE, now).await.unwrap());
+    tx.commit().await.unwrap();
+    let admission = fresh.catalog.get_admission(&identity("a"), &id).await.unwrap().unwrap();
+    assert!(admission.granted);
+    assert_eq!((admission.principal.id, admission.principal.roles), (first.id, BTreeSet::from([ROLE])));
+    let admission = fresh.catalog.get_admission(&identity("A"), &id).await.unwrap().unwrap();
+    assert_eq!((admission.granted, admission.principal), (false, second.clone()));
+    assert_eq!(fresh.catalog.get_admission(&identity("b"), &id).await.unwrap(), None);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(conflict!(tx.insert_identity(second.id, &identity("a")).await), Conflict::Identity);
+}
+
+/// What operators and publishers do to three rules and four principals.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Save { rule: usize, enabled: bool },
+    Delete { rule: usize },
+    Match { rule: usize, principal: usize },
+    GrantByHand { principal: usize },
+    TakeByHand { principal: usize },
+    Reconcile { rule: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (rule, principal) = (0_usize..3, 0_usize..4);
+    let step = prop_oneof![
+        2 => (rule.clone(), any::<bool>()).prop_map(|(rule, enabled)| Step::Save { rule, enabled }),
+        1 => rule.clone().prop_map(|rule| Step::Delete { rule }),
+        6 => (rule.clone(), principal.clone()).prop_map(|(rule, principal)| Step::Match { rule, principal }),
+        1 => principal.clone().prop_map(|principal| Step::GrantByHand { principal }),
+        2 => principal.prop_map(|principal| Step::TakeByHand { principal }),
+        3 => rule.prop_map(|rule| Step::Reconcile { rule }),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+/// What must hold, in the words of the promises and without a catalog.
+#[derive(Default)]
+struct Model {
+    /// Rules that exist, and whether they are enabled.
+    rules: BTreeMap<usize, bool>,
+    by_hand: BTreeSet<usize>,
+    held: BTreeSet<usize>,
+    /// Which rule granted to whom, and whether that is live.
+    grants: BTreeMap<(usize, usize), bool>,
+}
+
+impl Model {
+    fn supported_by_others(&self, rule: usize, principal: usize) -> bool {
+        let live = |other: &usize| self.grants.get(&(*other, principal)) == Some(&true);
+        self.rules.iter().any(|(other, enabled)| *enabled && *other != rule && live(other))
+    }
+
+    fn reconcilable(&self, rule: usize) -> BTreeSet<usize> {
+        let granted = self.grants.iter().filter(|((by, _), live)| *by == rule && **live).map(|((_, to), _)| *to);
+        granted
+            .filter(|to| self.held.contains(to) && !self.by_hand.contains(to) && !self.supported_by_others(rule, *to))
+            .collect()
+    }
+
+    fn take(&mut self, principal: usize) {
+        self.held.remove(&principal);
+        self.by_hand.remove(&principal);
+        self.grants.iter_mut().filter(|((_, to), _)| *to == principal).for_each(|(_, live)| *live = false);
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Save { rule, enabled } => drop(self.rules.insert(rule, enabled)),
+            Step::Delete { rule } => drop(self.rules.remove(&rule)),
+            Step::Match { rule, principal } => {
+                if self.rules.get(&rule) == Some(&true) && !self.grants.contains_key(&(rule, principal)) {
+                    self.grants.insert((rule, principal), true);
+                    self.held.insert(principal);
+                }
+            }
+            Step::GrantByHand { principal } => {
+                self.held.insert(principal);
+                self.by_hand.insert(principal);
+            }
+            Step::TakeByHand { principal } => self.take(principal),
+            Step::Reconcile { rule } => {
+                let taken = self.reconcilable(rule);
+                self.grants.iter_mut().filter(|((by, _), _)| *by == rule).for_each(|(_, live)| *live = false);
+                taken.into_iter().for_each(|principal| self.take(principal));
+            }
+        }
+    }
+}
+
+/// The same in a catalog.
+struct Real {
+    catalog: std::sync::Arc<dyn Catalog>,
+    rules: Vec<RuleId>,
+    principals: Vec<PrincipalId>,
+}
+
+impl Real {
+    async fn new(fresh: &Fresh) -> Self {
+        // Names of their own, so that one catalog serves many sequences.
+        let rules = (0..3).map(|_| uuid().to_string().parse().unwrap()).collect();
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        let mut principals = Vec::new();
+        for _ in 0..4 {
+            let written: Principal = principal(tx.now(), &[]);
+            tx.insert_principal(&written).await.unwrap();
+            principals.push(written.id);
+        }
+        tx.commit().await.unwrap();
+        Self { catalog: fresh.catalog.clone(), rules, principals }
+    }
+
+    async fn step(&self, step: Step) {
+        let mut tx = self.catalog.begin().await.unwrap();
+        let now = tx.now();
+        match step {
+            Step::Save { rule: at, enabled } => match tx.find_rule_to_change(&self.rules[at]).await.unwrap() {
+                Some(mut saved) => {
+                    saved.terms.enabled = enabled;
+                    tx.update_rule(&saved).await.unwrap();
+                }
+                None => {
+                    let mut made = rule(self.rules[at].as_str(), now);
+                    made.terms.enabled = enabled;
+                    tx.insert_rule(&made).await.unwrap();
+                }
+            },
+            Step::Delete { rule } => tx.delete_rule(&self.rules[rule]).await.unwrap(),
+            Step::Match { rule, principal } => {
+                let found = tx.find_rule_to_change(&self.rules[rule]).await.unwrap();
+                if found.is_some_and(|rule| rule.terms.enabled) {
+                    tx.grant_by_rule(&self.rules[rule], self.principals[principal], ROLE, now).await.unwrap();
+                }
+            }
+            Step::GrantByHand { principal } => {
+                tx.grant_role(self.principals[principal], ROLE).await.unwrap();
+            }
+            Step::TakeByHand { principal } => {
+                tx.revoke_role(self.principals[principal], ROLE).await.unwrap();
+            }
+            Step::Reconcile { rule } => {
+                for principal in tx.list_granted(&self.rules[rule], 100).await.unwrap() {
+                    tx.reconcile_grant(&self.rules[rule], principal, ROLE, now).await.unwrap();
+                }
+            }
+        }
+        tx.commit().await.unwrap();
+    }
+
+    fn index(&self, principals: impl IntoIterator<Item = Principal>) -> BTreeSet<usize> {
+        let at = |principal: Principal| self.principals.iter().position(|id| *id == principal.id).unwrap();
+        principals.into_iter().map(at).collect()
+    }
+
+    async fn held(&self) -> BTreeSet<usize> {
+        let mut held = Vec::new();
+        for id in &self.principals {
+            held.extend(self.catalog.get_principal(*id).await.unwrap().filter(|found| found.roles.contains(&ROLE)));
+        }
+        self.index(held)
+    }
+
+    async fn reconcilable(&self, rule: usize) -> Option<BTreeSet<usize>> {
+        let mut page = PageRequest { limit: PageLimit::try_from(3).unwrap(), after: None };
+        let mut found = BTreeSet::new();
+        loop {
+            let listed = self.catalog.list_reconcilable(&self.rules[rule], &page).await.unwrap()?;
+            found.extend(self.index(listed.items));
+            page.after = listed.next;
+            if page.after.is_none() {
+                return Some(found);
+            }
+        }
+    }
+}
+
+pub(super) async fn grants_are_undone_exactly(fresh: Fresh) {
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..60 {
+        let steps = steps().new_tree(&mut runner).unwrap().current();
+        let (mut model, real) = (Model::default(), Real::new(&fresh).await);
+        for (at, step) in steps.iter().enumerate() {
+            model.step(*step);
+            real.step(*step).await;
+            assert_eq!(real.held().await, model.held, "after {:?}", &steps[..=at]);
+            for rule in 0..3 {
+                let known =
+                    model.rules.contains_key(&rule) || model.grants.keys().any(|(granted_by, _)| *granted_by == rule);
+                let expected = known.then(|| model.reconcilable(rule));
+                assert_eq!(real.reconcilable(rule).await, expected, "of {rule} after {:?}", &steps[..=at]);
+            }
+        }
+    }
+}
