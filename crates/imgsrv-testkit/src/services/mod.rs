@@ -5,7 +5,7 @@
 //!    `IMGSRV_TEST_S3_ACCESS_KEY_ID` and `IMGSRV_TEST_S3_SECRET_ACCESS_KEY`);
 //! 2. in a container, where a container engine runs (feature `containers`);
 //! 3. from programs of this machine: PostgreSQL's, and Garage from `IMGSRV_TEST_GARAGE`, the `PATH` or the cache that
-//!    `cargo xtask` keeps.
+//!    `cargo xtask` keeps. The OpenID provider is there as well (`IMGSRV_TEST_OIDC_PROVIDER`), and runs on Node.
 //!
 //! What was started ends with the process that started it, however that ends.
 
@@ -13,11 +13,13 @@
 mod containers;
 mod garage;
 mod guard;
+mod oidc_provider;
 mod postgres;
 mod proxy;
 mod s3;
 
 pub use garage::{GARAGE_VERSION, Garage};
+pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};
 pub use postgres::LocalPostgres;
 #[cfg(feature = "fresh")]
 pub use {postgres::Postgres, proxy::Proxy, s3::S3};

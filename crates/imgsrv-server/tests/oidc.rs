@@ -1,0 +1,138 @@
+//! A real OpenID provider beside the real binary, on both catalogs.
+
+use imgsrv_testkit::{
+    Process,
+    services::{OidcProvider, Postgres},
+};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
+const AUDIENCE: &str = "urn:imgsrv:test";
+const RULES: &str = "/v1/auth/oidc-provisioning-rules";
+
+async fn call(server: &Process, bearer: &str, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    let mut request = Client::new().request(method, format!("{}{path}", server.url)).bearer_auth(bearer);
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.expect("an answer");
+    let status = answer.status();
+    (status, answer.json().await.unwrap_or(Value::Null))
+}
+
+fn rule(provider: &OidcProvider) -> Value {
+    json!({
+        "id": "ci", "display_name": "CI", "issuer_url": provider.issuer, "audience": AUDIENCE,
+        "forwarded_claims": ["repository", "groups", "scope", "verified"],
+        "condition": "claims.repository == 'acme/images' && hasAny(claims.groups, ['release']) &&
+            hasToken(claims.scope, 'publish') && claims.verified == true && identity.subject == 'ci'",
+    })
+}
+
+/// Publishes an image with nothing but the provider's token.
+async fn publish(server: &Process, token: &str) {
+    let content = b"an image of a few bytes";
+    let digest = imgsrv_testkit::digest(content);
+    let open = json!({"expected_digest": digest, "expected_size_bytes": content.len()});
+    let (_, upload) = call(server, token, Method::POST, "/v1/uploads", Some(open)).await;
+    let upload = format!("/v1/uploads/{}", upload["id"].as_str().expect("an id"));
+    let part = Client::new().put(format!("{}{upload}/parts/1", server.url)).bearer_auth(token).body(&content[..]);
+    let part: Value = part.send().await.expect("an answer").json().await.expect("a part");
+    let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": content.len()}]});
+    assert_eq!(call(server, token, Method::POST, &format!("{upload}/complete"), Some(parts)).await.0, StatusCode::OK);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while call(server, token, Method::GET, &upload, None).await.1["state"] != "ready" {
+        assert!(std::time::Instant::now() < deadline, "it does not become ready");
+    }
+    let artifact = json!({
+        "operating_system": "debian", "architecture": "amd64", "format": "raw", "primary_blob_digest": digest,
+        "primary_blob_size_bytes": content.len(), "primary_media_type": "application/octet-stream",
+    });
+    for (path, body) in [
+        ("/v1/images", Some(json!({"name": "debian"}))),
+        ("/v1/images/debian/versions", Some(json!({"version": "12"}))),
+        ("/v1/images/debian/versions/12/artifacts", Some(artifact)),
+        ("/v1/images/debian/versions/12/publish", None),
+    ] {
+        let (status, answer) = call(server, token, Method::POST, path, body).await;
+        assert!(status.is_success(), "{path}: {answer}");
+    }
+}
+
+async fn a_publisher_needs_no_secret_of_ours(environment: &[(String, String)]) {
+    let dir = TempDir::new().expect("a scratch folder");
+    let server = Process::start_with(BINARY, dir.path(), &["--oidc-allow-loopback"], environment);
+    let manager = server.bootstrap.clone().expect("a token");
+    let mut provider = OidcProvider::start("ES256");
+    let token = provider.token(AUDIENCE);
+    assert_eq!(call(&server, &token, Method::GET, "/v1/auth/whoami", None).await.0, StatusCode::UNAUTHORIZED);
+    let (status, saved) = call(&server, &manager, Method::POST, RULES, Some(rule(&provider))).await;
+    assert_eq!(status, StatusCode::CREATED, "{saved}");
+    publish(&server, &token).await;
+    let (_, whoami) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
+    assert_eq!(whoami["principal"]["attributes"], json!({"issuer": provider.issuer, "subject": "ci"}));
+    assert_eq!(whoami["authentication"]["rule_id"], "ci");
+
+    provider.rotate();
+    let rotated = provider.token(AUDIENCE);
+    assert_eq!(call(&server, &rotated, Method::GET, "/v1/auth/whoami", None).await.0, StatusCode::OK);
+    assert_eq!(call(&server, &token, Method::GET, "/v1/auth/whoami", None).await.0, StatusCode::UNAUTHORIZED);
+    let other = provider.token("urn:another:service");
+    assert_eq!(call(&server, &other, Method::GET, "/v1/auth/whoami", None).await.0, StatusCode::FORBIDDEN);
+
+    let (_, taken) = call(&server, &manager, Method::POST, &format!("{RULES}/ci/reconciliation"), None).await;
+    assert_eq!(taken["principal_count"], 1, "{taken}");
+    assert_eq!(call(&server, &rotated, Method::GET, "/v1/auth/whoami", None).await.0, StatusCode::FORBIDDEN);
+    // The log and the trail tell of it, and of no token.
+    let (_, trail) = call(&server, &manager, Method::GET, "/v1/audit", None).await;
+    for told in [trail.to_string(), server.log()] {
+        assert!(told.contains("provisioning_rule.reconciled") && told.contains("version.published"), "{told}");
+        for secret in [&token, &rotated, &other, &manager] {
+            assert!(!told.contains(secret.as_str()) && !told.contains(&secret[secret.len() - 20..]), "{told}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_needs_no_secret_of_ours_on_sqlite() {
+    a_publisher_needs_no_secret_of_ours(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_needs_no_secret_of_ours_on_postgres() {
+    let url = Postgres::shared().await.database().await;
+    a_publisher_needs_no_secret_of_ours(&[("IMGSRV_POSTGRES_URL".to_owned(), url)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_providers_tokens_are_taken_whatever_they_are_signed_by() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let server = Process::start(BINARY, dir.path(), &["--oidc-allow-loopback"]);
+    let manager = server.bootstrap.clone().expect("a token");
+    for algorithm in ["RS256", "RS384", "RS512", "PS256", "ES384", "EdDSA"] {
+        let provider = OidcProvider::start(algorithm);
+        let mut rule = rule(&provider);
+        rule["id"] = algorithm.to_lowercase().into();
+        let (status, saved) = call(&server, &manager, Method::POST, RULES, Some(rule)).await;
+        assert_eq!(status, StatusCode::CREATED, "{saved}");
+        let token = provider.token(AUDIENCE);
+        let (status, answer) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
+        assert_eq!(status, StatusCode::OK, "{algorithm}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_on_loopback_is_refused_unless_that_is_allowed() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let server = Process::start(BINARY, dir.path(), &[]);
+    let manager = server.bootstrap.clone().expect("a token");
+    for url in ["http://127.0.0.1:9", "https://127.0.0.1:9", "https://localhost", "https://[::1]"] {
+        let rule = json!({
+            "display_name": "CI", "issuer_url": url, "audience": AUDIENCE, "forwarded_claims": [], "condition": "true",
+        });
+        let (status, refused) = call(&server, &manager, Method::POST, RULES, Some(rule)).await;
+        assert_eq!((status, &refused["errors"][0]["field"]), (StatusCode::BAD_REQUEST, &json!("issuer_url")), "{url}");
+    }
+}
