@@ -142,3 +142,149 @@ async fn a_bootstrap_token_is_minted_only_when_nobody_can_manage() {
     assert_eq!(listed["principals"][0]["display_name"], "bootstrap");
     assert!(listed["next_cursor"].is_string());
 }
+
+#[tokio::test]
+async fn any_bearer_may_ask_who_it_is() {
+    let server = TestServer::start().await;
+    let principal = principal(&server).await;
+    let issued = token(&server, &principal, "2026-02-01T00:00:00Z").await;
+    let bearer = issued["plaintext"].as_str().expect("a token");
+    let whoami = server.call(Some(bearer), "GET", "/v1/auth/whoami", None).await.json();
+    let expected = json!({
+        "principal": {"id": issued["principal_id"], "kind": "service", "display_name": "ci",
+            "attributes": {"team": "images"}, "role_ids": []},
+        "actions": [],
+        "authentication": {"method": "api_token", "api_token_id": issued["id"], "api_token_name": "laptop",
+            "expires_at": "2026-02-01T00:00:00Z"},
+    });
+    assert_eq!(whoami, expected);
+    let whoami = server.write("GET", "/v1/auth/whoami", None).await.json();
+    assert_eq!(whoami["actions"], json!(["content.write"]));
+    let nobody = server.get("/v1/auth/whoami").await;
+    assert_eq!((nobody.status, nobody.problem().as_str()), (StatusCode::UNAUTHORIZED, "unauthenticated"));
+}
+
+#[tokio::test]
+async fn the_last_live_manager_stays_one() {
+    let server = TestServer::start().await;
+    let whoami = server.manage("GET", "/v1/auth/whoami", None).await.json();
+    let own = format!("/v1/auth/principals/{}", whoami["principal"]["id"].as_str().expect("an id"));
+    let own_role = format!("{own}/roles/auth-manager");
+    let other = principal(&server).await;
+    assert_eq!(server.manage("PUT", &format!("{other}/roles/auth-manager"), None).await.status, StatusCode::NO_CONTENT);
+    // The other manager has no token, so nobody could manage any more.
+    for (method, path) in [("DELETE", own_role.clone()), ("POST", format!("{own}/deactivate"))] {
+        let refused = server.manage(method, &path, None).await;
+        assert_eq!(
+            (refused.status, refused.problem().as_str()),
+            (StatusCode::PRECONDITION_FAILED, "last-auth-manager")
+        );
+    }
+    let kept = server.manage("GET", &own, None).await.json();
+    assert_eq!((&kept["role_ids"], kept.get("deactivated_at")), (&json!(["auth-manager"]), None));
+    // Other roles and principals are not held up by it.
+    let other_role = format!("{other}/roles/auth-manager");
+    assert_eq!(server.manage("DELETE", &other_role, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.manage("PUT", &other_role, None).await.status, StatusCode::NO_CONTENT);
+    let issued = token(&server, &other, "2026-02-01T00:00:00Z").await;
+    assert_eq!(server.manage("DELETE", &own_role, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.manage("GET", "/v1/auth/roles", None).await.status, StatusCode::FORBIDDEN);
+    let bearer = issued["plaintext"].as_str().expect("a token");
+    let refused = server.call(Some(bearer), "POST", &format!("{other}/deactivate"), None).await;
+    assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test]
+async fn the_trail_tells_every_change_and_no_secret() {
+    let server = TestServer::start().await;
+    let principal = principal(&server).await;
+    let id = principal.rsplit('/').next().expect("an id").to_owned();
+    let issued = token(&server, &principal, "2026-02-01T00:00:00Z").await;
+    for (method, path) in [
+        ("PUT", format!("{principal}/roles/content-writer")),
+        ("PUT", format!("{principal}/roles/content-writer")),
+        ("DELETE", format!("{principal}/roles/content-writer")),
+        ("POST", format!("{principal}/deactivate")),
+        ("POST", format!("{principal}/activate")),
+        ("DELETE", format!("/v1/auth/api-tokens/{}", issued["id"].as_str().expect("an id"))),
+    ] {
+        assert!(server.manage(method, &path, None).await.status.is_success(), "{method} {path}");
+    }
+    server.published("debian", "12", b"bytes").await;
+    let told = |answer: &Value| {
+        let entries = answer["entries"].as_array().expect("entries").iter();
+        entries.map(|entry| entry["action"].as_str().expect("an action").to_owned()).collect::<Vec<_>>()
+    };
+    let of_principal = server.manage("GET", &format!("/v1/audit?subject={id}"), None).await.json();
+    assert_eq!(
+        told(&of_principal),
+        ["principal.activated", "principal.deactivated", "role.revoked", "role.granted", "principal.created"]
+    );
+    let whole = server.manage("GET", "/v1/audit", None).await;
+    for action in [
+        "upload.created",
+        "upload.completed",
+        "upload.ready",
+        "blob.trusted",
+        "image.created",
+        "version.created",
+        "artifact.added",
+        "version.publish_requested",
+        "version.published",
+        "token.issued",
+        "token.revoked",
+    ] {
+        assert!(told(&whole.json()).iter().any(|told| told == action), "{action}");
+    }
+    let text = String::from_utf8_lossy(&whole.body).into_owned();
+    let secret = issued["plaintext"].as_str().expect("a token");
+    assert!(!text.contains(secret) && !text.contains(&secret[24..]), "{text}");
+
+    let by_worker = server.manage("GET", "/v1/audit?actor_kind=worker&action=version.published", None).await.json();
+    assert_eq!(by_worker["entries"][0]["actor"], json!({"kind": "worker", "id": "test-worker"}));
+    assert_eq!(by_worker["entries"][0]["subject"], "debian/12");
+    let first = server.manage("GET", "/v1/audit?limit=3&actor_kind=principal", None).await;
+    assert!(first.header("link").contains("actor_kind=principal&cursor="), "{}", first.header("link"));
+    let cursor = first.json()["next_cursor"].as_str().expect("a cursor").to_owned();
+    let next = server.manage("GET", &format!("/v1/audit?actor_kind=principal&cursor={cursor}"), None).await.json();
+    let ids = |answer: &Value| {
+        answer["entries"].as_array().expect("entries").iter().map(|entry| entry["id"].as_i64()).collect::<Vec<_>>()
+    };
+    let paged = [ids(&first.json()), ids(&next)].concat();
+    let all = server.manage("GET", "/v1/audit?actor_kind=principal", None).await.json();
+    assert_eq!(paged, ids(&all));
+    for bad in [
+        "action=nothing.done",
+        "actor_kind=robot",
+        "since=yesterday",
+        "until=2026",
+        "actor=a%00b",
+        "limit=0",
+        "cursor=x",
+    ] {
+        let refused = server.manage("GET", &format!("/v1/audit?{bad}"), None).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    let odd = format!("/v1/audit?cursor={cursor}");
+    assert_eq!(server.manage("GET", &odd, None).await.problem(), "invalid-cursor");
+}
+
+#[tokio::test]
+async fn one_request_is_found_by_its_id_and_address() {
+    let server =
+        TestServer::start_serving(|_, http| http.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a net")]).await;
+    let request = axum::http::Request::builder()
+        .method("POST")
+        .uri("/v1/images")
+        .header("authorization", format!("Bearer {}", server.writer))
+        .header("content-type", "application/json")
+        .header("x-request-id", "ci-run-42")
+        .header("x-forwarded-for", "198.51.100.1, 192.0.2.7")
+        .extension(imgsrv_http::PeerAddress("10.1.2.3".parse().expect("an address")));
+    let made = server.send(request.body(r#"{"name": "debian"}"#.into()).expect("a request")).await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    let found = server.manage("GET", "/v1/audit?request_id=ci-run-42", None).await.json();
+    assert_eq!(found["entries"].as_array().expect("entries").len(), 1);
+    assert_eq!(found["entries"][0]["address"], "192.0.2.7");
+    assert_eq!(found["entries"][0]["action"], "image.created");
+}

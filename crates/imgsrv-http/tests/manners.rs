@@ -212,3 +212,33 @@ async fn the_contract_is_served_and_can_be_browsed() {
     let html = String::from_utf8_lossy(&page.body).into_owned();
     assert!(html.contains("swagger-ui") && !html.contains("//cdn"), "{html}");
 }
+
+#[tokio::test]
+async fn failures_behind_a_trusted_proxy_count_against_the_client() {
+    let server = TestServer::start_serving(|_, http| {
+        http.auth_failure_limit = Some(2);
+        http.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+    })
+    .await;
+    let from = async |peer: &str, forwarded: &str| {
+        let request = Request::builder().uri("/healthz").header("authorization", "Bearer x");
+        let request = request.header("x-forwarded-for", forwarded);
+        let request = request.extension(imgsrv_http::PeerAddress(peer.parse().expect("an address")));
+        server.send(request.body(Body::empty()).expect("a request")).await.status
+    };
+    for (peer, forwarded, status) in [
+        ("10.0.0.1", "192.0.2.1", StatusCode::UNAUTHORIZED),
+        ("10.0.0.1", "192.0.2.1", StatusCode::UNAUTHORIZED),
+        ("10.0.0.2", "192.0.2.1", StatusCode::TOO_MANY_REQUESTS),
+        ("10.0.0.1", "192.0.2.2", StatusCode::UNAUTHORIZED),
+        // Who is no proxy does not choose whom to be.
+        ("198.51.100.1", "192.0.2.3", StatusCode::UNAUTHORIZED),
+        ("198.51.100.1", "192.0.2.4", StatusCode::UNAUTHORIZED),
+        ("198.51.100.1", "192.0.2.5", StatusCode::TOO_MANY_REQUESTS),
+        ("2001:db8:0:1::1", "", StatusCode::UNAUTHORIZED),
+        ("2001:db8:0:1::2", "", StatusCode::UNAUTHORIZED),
+        ("2001:db8:0:1::3", "", StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        assert_eq!(from(peer, forwarded).await, status, "{peer} {forwarded}");
+    }
+}

@@ -352,3 +352,53 @@ async fn parts_are_listed_in_pages_for_resuming() {
     let second = server.write("GET", &format!("/v1/uploads/{upload}/parts?limit=2&cursor={cursor}"), None).await.json();
     assert_eq!((numbers(&second), second.get("next_cursor")), (vec![3], None));
 }
+
+#[tokio::test]
+async fn only_so_many_uploads_are_open_at_once() {
+    let server = TestServer::start_with(|settings| settings.max_open_uploads = Some(2)).await;
+    let open = async |byte: u8| {
+        let body = json!({"expected_digest": digest(&[byte]), "expected_size_bytes": 1});
+        server.write("POST", "/v1/uploads", Some(body)).await
+    };
+    let first = open(1).await.json()["id"].as_str().expect("an id").to_owned();
+    assert_eq!(open(2).await.status, StatusCode::CREATED);
+    let refused = open(3).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::TOO_MANY_REQUESTS, "too-many-uploads"));
+    assert_eq!(refused.header("retry-after"), "30");
+    // Being received counts, being ingested does not, nor does what is there already.
+    assert_eq!(server.put_part(&first, 1, vec![1]).await.status, StatusCode::OK);
+    assert_eq!(open(3).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(server.complete(&first).await.status, StatusCode::OK);
+    assert_eq!(open(3).await.status, StatusCode::CREATED);
+    server.settle().await;
+    assert_eq!(open(1).await.status, StatusCode::OK);
+    assert_eq!(open(4).await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn only_so_many_parts_are_received_at_once() {
+    let server = TestServer::start_serving(|_, http| {
+        http.max_receiving_parts = 1;
+        http.body_timeout = std::time::Duration::from_secs(60);
+    })
+    .await;
+    let upload = server.open_upload(b"ab").await;
+    let (sender, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::convert::Infallible>>(1);
+    let receiving = server.put_part(&upload, 1, Body::from_stream(body));
+    let other = async {
+        let refused = loop {
+            let answer = server.put_part(&upload, 2, b"b".to_vec()).await;
+            if answer.status != StatusCode::OK {
+                break answer;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::TOO_MANY_REQUESTS, "too-many-uploads"));
+        let mut sender = sender;
+        sender.try_send(Ok(b"a".to_vec())).expect("room");
+        drop(sender);
+    };
+    let (received, ()) = futures::join!(receiving, other);
+    assert_eq!(received.status, StatusCode::OK, "{received:?}");
+    assert_eq!(server.put_part(&upload, 2, b"b".to_vec()).await.status, StatusCode::OK);
+}
