@@ -59,6 +59,11 @@ impl Bootstrap {
             Some(_) => {
                 if tx.set_deactivated(PRINCIPAL, None).await? {
                     audit(&mut *tx, &Actor::Operator, Event::new(AuditAction::PrincipalActivated, PRINCIPAL)).await?;
+                    // It was barred for a reason: of what it had, nothing is let in again.
+                    for token in tx.revoke_tokens_of(PRINCIPAL, now).await? {
+                        let event = Event::new(AuditAction::TokenRevoked, token).with("bootstrap");
+                        audit(&mut *tx, &Actor::Operator, event).await?;
+                    }
                 }
                 if tx.grant_role(PRINCIPAL, Role::AuthManager).await? {
                     let event = Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager);

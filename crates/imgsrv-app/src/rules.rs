@@ -10,7 +10,7 @@ use imgsrv_domain::{
     audit::{AuditAction, Event},
     auth::Principal,
     names::RuleId,
-    oidc::{ProvisioningRule, RuleTerms},
+    oidc::{ClaimName, ProvisioningRule, RuleTerms},
     page::{Page, PageRequest},
     ports::CatalogTx,
     transition::Revision,
@@ -185,7 +185,7 @@ async fn room_for(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<(), UseCa
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {
     let RuleTerms { issuer, audience, forwarded_claims, condition, enabled, .. } = &rule.terms;
     let state = if *enabled { "enabled" } else { "disabled" };
-    let claims: Vec<_> = forwarded_claims.names().map(|name| name.as_str()).collect();
+    let claims: Vec<_> = forwarded_claims.names().map(ClaimName::as_str).collect();
     let claims = claims.join(", ");
     Event::new(action, &rule.id).with(format!(
         "{state}, issuer {issuer}, audience {audience}, claims [{claims}], condition {}",

@@ -41,17 +41,15 @@ impl Reach {
 /// (section 2.5.5.1), 6to4 (RFC 3056) or NAT64 (RFC 6052; the local prefix of RFC 8215 as well).
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
-    let [a, b, c, d, e, f, g, h] = v6.segments();
-    let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    let (high, low) = match v6.segments() {
+        _ if v6.is_loopback() || v6.is_unspecified() => return IpAddr::V6(v6),
+        [0x2002, high, low, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, .., high, low]
+        | [0, 0, 0, 0, 0, 0, high, low] => (high, low),
+        _ => return IpAddr::V6(v6),
     };
-    match [a, b, c, d, e, f] {
-        [0x64, 0xff9b, 0, 0, 0, 0] | [0x64, 0xff9b, 1, ..] => v4(g, h),
-        [0, 0, 0, 0, 0, 0] if v6 != Ipv6Addr::LOCALHOST && v6 != Ipv6Addr::UNSPECIFIED => v4(g, h),
-        [0x2002, ..] => v4(b, c),
-        _ => IpAddr::V6(v6),
-    }
+    IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
 }
 
 fn is_off_limits(address: IpAddr) -> bool {

@@ -65,7 +65,7 @@ struct Key {
     kind: KeyKind,
     /// The only algorithm that the key is for, if its issuer says so.
     only: Option<String>,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 impl Key {
@@ -77,7 +77,7 @@ impl Key {
             return None;
         }
         let (x, y) = (published.x.as_deref(), published.y.as_deref());
-        let (kind, key) = match (published.kty.as_str(), published.crv.as_deref()) {
+        let (kind, public) = match (published.kty.as_str(), published.crv.as_deref()) {
             ("RSA", _) => {
                 let (modulus, exponent) = (published.n?, published.e?);
                 let bits = URL_SAFE_NO_PAD.decode(&modulus).ok()?.iter().skip_while(|byte| **byte == 0).count() * 8;
@@ -89,7 +89,7 @@ impl Key {
             ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, DecodingKey::from_ed_components(x?).ok()?),
             _ => return None,
         };
-        Some(Self { id: published.kid, kind, only: published.alg, key })
+        Some(Self { id: published.kid, kind, only: published.alg, public })
     }
 
     fn fits(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
@@ -132,7 +132,7 @@ impl KeySet {
             return Signed::UnknownKey;
         }
         let made = |key: &Key| {
-            jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm.library).unwrap_or(false)
+            jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.public, algorithm.library).unwrap_or(false)
         };
         match (fitting.any(made), id) {
             (true, _) => Signed::Yes,

@@ -288,3 +288,17 @@ async fn one_request_is_found_by_its_id_and_address() {
     assert_eq!(found["entries"][0]["address"], "192.0.2.7");
     assert_eq!(found["entries"][0]["action"], "image.created");
 }
+
+#[tokio::test]
+async fn the_way_back_in_does_not_let_in_what_was_barred() {
+    let server = TestServer::start().await;
+    let own = server.manage("GET", "/v1/auth/whoami", None).await.json();
+    let own = format!("/v1/auth/principals/{}", own["principal"]["id"].as_str().expect("an id"));
+    let other = server.token_with("auth-manager").await;
+    let barred = server.call(Some(&other), "POST", &format!("{own}/deactivate"), None).await;
+    assert_eq!(barred.status, StatusCode::OK);
+    assert_eq!(server.manage("GET", "/v1/auth/whoami", None).await.problem(), "principal-deactivated");
+    let fresh = server.services.bootstrap().force().await.expect("minted");
+    assert_eq!(server.call(Some(&fresh), "GET", "/v1/auth/roles", None).await.status, StatusCode::OK);
+    assert_eq!(server.manage("GET", "/v1/auth/whoami", None).await.problem(), "invalid-bearer");
+}

@@ -379,7 +379,7 @@ async fn only_so_many_uploads_are_open_at_once() {
 async fn only_so_many_parts_are_received_at_once() {
     let server = TestServer::start_serving(|_, http| {
         http.max_receiving_parts = 1;
-        http.body_timeout = std::time::Duration::from_secs(60);
+        http.body_timeout = std::time::Duration::from_mins(1);
     })
     .await;
     let upload = server.open_upload(b"ab").await;

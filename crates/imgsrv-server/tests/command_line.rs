@@ -99,11 +99,16 @@ fn the_bootstrap_line_is_alone_on_standard_output() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    let mut logs = std::io::BufReader::new(child.stderr.take().expect("standard error"));
-    let mut first = String::new();
-    std::io::BufRead::read_line(&mut logs, &mut first).expect("a line");
-    let line: serde_json::Value = serde_json::from_str(&first).expect("a JSON line");
-    assert_eq!(line["message"], "imgsrv is listening");
+    let mut logs = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("standard error")));
+    let mut messages = Vec::new();
+    for line in logs.by_ref() {
+        let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).expect("a JSON line");
+        messages.push(line["message"].as_str().expect("a message").to_owned());
+        if messages.last().is_some_and(|message| message == "imgsrv is listening") {
+            break;
+        }
+    }
+    assert_eq!(messages, ["audit", "audit", "audit", "imgsrv is listening"]);
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     let mut stdout = String::new();
@@ -111,7 +116,7 @@ fn the_bootstrap_line_is_alone_on_standard_output() {
     let token = stdout.strip_prefix("imgsrv bootstrap token (one-time): ").expect("the line").trim_end();
     assert!(token.starts_with("imgsrv_at_") && !token.contains('\n'), "{stdout}");
     let mut rest = String::new();
-    logs.read_to_string(&mut rest).expect("text");
+    logs.for_each(|line| rest += &line.expect("a line"));
     assert!(!rest.contains(token), "a secret in the log");
 }
 
@@ -184,4 +189,54 @@ fn a_disposable_server_serves_its_tokens_and_leaves_nothing() {
     let url = server.url.clone();
     drop(server);
     assert!(ureq::get(format!("{url}/healthz")).call().is_err(), "it is gone");
+}
+
+#[tokio::test]
+async fn operators_list_and_revoke_without_a_token() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let path = dir.path().to_str().expect("a path");
+    let server = Process::start(BINARY, dir.path(), &[]);
+    let manager = server.bootstrap.clone().expect("a token");
+    let writer = imgsrv_testkit::writer_token(&server.url, &manager);
+    let status = async |token: &str| {
+        let answer = Client::new().get(format!("{}/v1/auth/whoami", server.url)).bearer_auth(token).send().await;
+        answer.expect("an answer").status()
+    };
+    assert_eq!(status(&writer).await, StatusCode::OK);
+    let list = |format: &[&str]| {
+        let output = imgsrv(&[&["auth", "list", "--data-dir", path], format].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = list(&[]);
+    let key = &writer[..22];
+    assert!(text.contains("\"bootstrap\": auth-manager") && text.contains("\"test\": content-writer"), "{text}");
+    assert!(text.contains(key) && !text.contains(&writer[23..]), "{text}");
+    let lines = list(&["--json"]);
+    let principals: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |name: &str| principals.iter().find(|found| found["display_name"] == name).expect("a principal");
+    assert_eq!(of("test")["api_tokens"][0]["key"], key);
+
+    let output = imgsrv(&["auth", "revoke", key, "--data-dir", path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(status(&writer).await, StatusCode::UNAUTHORIZED);
+    assert!(list(&[]).contains("revoked 20"));
+    let bootstrap = of("bootstrap")["id"].as_str().expect("an id");
+    let refused = imgsrv(&["auth", "revoke", "--principal", bootstrap, "--data-dir", path]);
+    assert!(!refused.status.success() && stderr(&refused).contains("last active auth-manager"), "{}", stderr(&refused));
+    let other = of("test")["id"].as_str().expect("an id");
+    let barred = imgsrv(&["auth", "revoke", "--principal", other, "--data-dir", path]);
+    assert!(barred.status.success(), "{}", stderr(&barred));
+    assert!(list(&[]).contains(", deactivated 20"));
+    for arguments in [&["auth", "revoke", "--data-dir", path][..], &["auth", "revoke", "nonsense", "--data-dir", path]]
+    {
+        assert_eq!(imgsrv(arguments).status.code(), Some(2));
+    }
+    let unknown = imgsrv(&["auth", "revoke", "imgsrv_at_aaaaaaaaaaaa", "--data-dir", path]);
+    assert!(unknown.status.code() == Some(1) && stderr(&unknown).contains("no such token"), "{}", stderr(&unknown));
+    // It is in the trail, as an operator's doing.
+    let trail = Client::new().get(format!("{}/v1/audit?actor_kind=operator", server.url)).bearer_auth(&manager);
+    let trail = trail.send().await.expect("an answer").text().await.expect("a body");
+    assert!(trail.contains("token.revoked") && trail.contains("principal.deactivated"), "{trail}");
 }

@@ -53,6 +53,8 @@ const FIND_TOKEN: &str = "SELECT id, principal_id, lookup_key, name, created_at,
 const INSERT_TOKEN: &str = "INSERT INTO api_tokens (id, principal_id, lookup_key, secret_hash, name, created_at,
     expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const REVOKE_TOKEN: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+const LIVE_TOKENS: &str =
+    "SELECT id FROM api_tokens WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY id";
 const TOUCH_TOKEN: &str = "UPDATE api_tokens SET last_used_at = $2
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -68,6 +70,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FIND_TOKEN,
     INSERT_TOKEN,
     REVOKE_TOKEN,
+    LIVE_TOKENS,
     TOUCH_TOKEN,
 ];
 pub(crate) const LOCKING: &[&str] = &[LOCK, HOLD_MANAGERS];
@@ -162,6 +165,14 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
 
     async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError> {
         self.execute(REVOKE_TOKEN, values![id.uuid(), at]).await.map(drop)
+    }
+
+    async fn revoke_tokens_of(&mut self, principal: PrincipalId, at: Timestamp) -> Result<Vec<TokenId>, CatalogError> {
+        let live: Vec<(Uuid,)> = self.rows(LIVE_TOKENS, values![principal.uuid(), at]).await?;
+        for (id,) in &live {
+            self.execute(REVOKE_TOKEN, values![*id, at]).await?;
+        }
+        Ok(live.into_iter().map(|(id,)| TokenId::new(id)).collect())
     }
 
     async fn touch_tokens(&mut self, used: &[(TokenId, Timestamp)]) -> Result<(), CatalogError> {

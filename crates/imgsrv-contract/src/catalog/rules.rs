@@ -169,7 +169,9 @@ impl Model {
             Step::Reconcile { rule } => {
                 let taken = self.reconcilable(rule);
                 self.grants.iter_mut().filter(|((by, _), _)| *by == rule).for_each(|(_, live)| *live = false);
-                taken.into_iter().for_each(|principal| self.take(principal));
+                for principal in taken {
+                    self.take(principal);
+                }
             }
         }
     }

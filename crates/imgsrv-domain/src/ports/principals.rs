@@ -47,6 +47,8 @@ pub trait PrincipalRepo: Send {
     async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError>;
     /// Revokes a token; one that is revoked already stays as it is.
     async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError>;
+    /// Revokes every live token of a principal; says which.
+    async fn revoke_tokens_of(&mut self, principal: PrincipalId, at: Timestamp) -> Result<Vec<TokenId>, CatalogError>;
     /// Notes when tokens were last used.
     async fn touch_tokens(&mut self, used: &[(TokenId, Timestamp)]) -> Result<(), CatalogError>;
 }
