@@ -1,0 +1,62 @@
+//! Pages of the documentation, run as they stand: every shell block of each, in order, by one shell, against the real
+//! binary.
+
+use imgsrv_testkit::Process;
+use std::{io::Write, path::Path, process::Command};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
+
+/// The `bash` blocks of a page; its `console` blocks are for people.
+fn shell(page: &str) -> String {
+    let blocks = page.split("```bash\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    blocks.collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a page with the server's URL as `IMGSRV` and its bootstrap token as `token`; returns what it printed.
+fn run(page: &str, token: &str, least_commands: usize) -> String {
+    let (data, work) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let server = Process::start(BINARY, data.path(), &[]);
+    let script = format!("set -euo pipefail\n{}\n", shell(page));
+    let commands = script.matches("curl").count() + script.matches("api ").count();
+    assert!(commands > least_commands, "the page has lost its commands");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(script.as_bytes()).expect("written");
+    let programs = Path::new(BINARY).parent().expect("a folder").display();
+    let output = Command::new("bash")
+        .args(["-c", &format!("PATH={programs}:$PATH exec bash \"$1\""), "page"])
+        .arg(file.path())
+        .current_dir(work.path())
+        .env("IMGSRV", &server.url)
+        .env("IMGSRV_DATA_DIR", data.path())
+        .env(token, server.bootstrap.as_deref().expect("a token"))
+        .output()
+        .expect("bash runs");
+    let shown = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{shown}");
+    shown
+}
+
+#[test]
+fn every_command_of_the_tutorial_runs() {
+    let shown = run(include_str!("../../../docs/src/tutorial.md"), "BOOTSTRAP_TOKEN", 15);
+    for line in ["imgsrv is up", "the upload is ready", "publish job: succeeded", "the bytes match"] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_authentication_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/manage-authentication.md"), "MANAGER", 20);
+    for line in [
+        "\"method\": \"api_token\"",
+        "github-images",
+        "\"applied\": true",
+        "principal.activated",
+        "\"image builder\": no roles",
+        "revoked token",
+        "imgsrv bootstrap token (one-time): ",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
