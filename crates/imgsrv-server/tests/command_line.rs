@@ -95,6 +95,7 @@ fn the_bootstrap_line_is_alone_on_standard_output() {
     let dir = TempDir::new().expect("a scratch folder");
     let mut child = Command::new(BINARY)
         .args(["--data-dir", dir.path().to_str().expect("a path"), "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--metrics-listen", ""])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()

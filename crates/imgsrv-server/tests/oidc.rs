@@ -1,11 +1,12 @@
 //! A real OpenID provider beside the real binary, on both catalogs.
 
 use imgsrv_testkit::{
-    Process,
-    services::{OidcProvider, Postgres},
+    Issuer, Process, SigningKey,
+    services::{OidcProvider, Postgres, TlsFront},
 };
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
@@ -120,6 +121,37 @@ async fn the_providers_tokens_are_taken_whatever_they_are_signed_by() {
         let token = provider.token(AUDIENCE);
         let (status, answer) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
         assert_eq!(status, StatusCode::OK, "{algorithm}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the server looks at the same clock")]
+async fn an_issuer_may_speak_tls_by_a_private_authority() {
+    let mut front = None;
+    let issuer = Issuer::start_as(|port| {
+        let started = front.insert(TlsFront::new(port));
+        format!("https://localhost:{}", started.port)
+    })
+    .await;
+    let front = front.expect("it was started");
+    let key = SigningKey::generate("ES256", "k");
+    issuer.publish(&[&key]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+    let token = key.sign(&json!({"iss": issuer.url, "sub": "s", "aud": AUDIENCE, "exp": now + 600}));
+    for (environment, expected) in [
+        (vec![], StatusCode::SERVICE_UNAVAILABLE),
+        (vec![("SSL_CERT_FILE".to_owned(), front.authority())], StatusCode::OK),
+    ] {
+        let dir = TempDir::new().expect("a scratch folder");
+        let server = Process::start_with(BINARY, dir.path(), &["--oidc-allow-loopback"], &environment);
+        let manager = server.bootstrap.clone().expect("a token");
+        let rule = json!({
+            "display_name": "CI", "issuer_url": issuer.url, "audience": AUDIENCE, "forwarded_claims": [],
+            "condition": "true",
+        });
+        assert_eq!(call(&server, &manager, Method::POST, RULES, Some(rule)).await.0, StatusCode::CREATED);
+        let (status, answer) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
+        assert_eq!(status, expected, "{answer}");
     }
 }
 

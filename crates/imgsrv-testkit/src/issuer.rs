@@ -144,8 +144,13 @@ pub struct Issuer {
 impl Issuer {
     /// An issuer without keys.
     pub async fn start() -> Self {
+        Self::start_as(|port| format!("http://127.0.0.1:{port}")).await
+    }
+
+    /// The same, with a name of its own, that leads to its port in some way.
+    pub async fn start_as(name: impl FnOnce(u16) -> String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let url = name(listener.local_addr().expect("an address").port());
         let shared = Arc::new(Shared {
             url: url.clone(),
             manner: Mutex::new(Manner::Well),

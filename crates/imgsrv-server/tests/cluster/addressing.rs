@@ -4,14 +4,8 @@ use crate::{
     harness::{BINARY, Cluster, Nodes, writer},
     publisher::{Publisher, bytes},
 };
-use imgsrv_testkit::{Process, services::free_port};
-use std::{
-    io::Read,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+use imgsrv_testkit::{Process, services::TlsFront};
+use std::{io::Read, net::TcpListener, sync::Arc};
 
 /// The settings of a node, with some of them changed.
 fn changed(cluster: &Cluster, changes: &[(&str, String)]) -> Vec<(String, String)> {
@@ -51,71 +45,18 @@ async fn the_bucket_may_be_a_virtual_host() {
     use_it(&cluster, &environment).await;
 }
 
-/// An nginx that ends with the test.
-struct Nginx(Child);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("it runs");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A private authority, and a certificate of it for loopback, in `folder`.
-fn certify(folder: &Path) {
-    let openssl = |arguments: &str| {
-        run(Command::new("openssl").args(arguments.split(' ')).current_dir(folder));
-    };
-    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(&format!("req -x509 {new_key} -keyout ca.key -out ca.pem -subj /CN=test-ca -days 2"));
-    openssl(&format!("req {new_key} -keyout tls.key -out tls.csr -subj /CN=store"));
-    std::fs::write(folder.join("tls.ext"), "subjectAltName=IP:127.0.0.1\n").expect("written");
-    openssl("x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tls.pem -days 2 -extfile tls.ext");
-}
-
-/// TLS in front of the store.
-fn terminate_tls(folder: &Path, port: u16, store: u16) -> Nginx {
-    let root = folder.display();
-    let config = format!(
-        "daemon off; pid {root}/nginx.pid; error_log {root}/nginx.log; events {{}}
-        http {{ access_log off; client_max_body_size 0; client_body_temp_path {root}/body; proxy_temp_path {root}/temp;
-        server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {root}/tls.pem; ssl_certificate_key {root}/tls.key;
-        location / {{ proxy_pass http://127.0.0.1:{store}; proxy_set_header Host $http_host;
-        proxy_request_buffering off; proxy_http_version 1.1; }} }} }}"
-    );
-    std::fs::write(folder.join("nginx.conf"), config).expect("written");
-    let nginx = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
-    let child = Command::new(nginx).arg("-c").arg(folder.join("nginx.conf")).stderr(Stdio::null()).spawn();
-    let nginx = Nginx(child.expect("nginx starts"));
-    for _ in 0..500 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return nginx;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("nginx does not answer: {}", std::fs::read_to_string(folder.join("nginx.log")).unwrap_or_default());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_may_speak_tls_by_a_private_authority() {
     let cluster = Cluster::start().await;
-    certify(cluster.folder());
-    let port = free_port();
-    let _nginx = terminate_tls(cluster.folder(), port, cluster.garage.port());
+    let front = TlsFront::new(cluster.garage.port());
     let mut environment = changed(
         &cluster,
-        &[("IMGSRV_S3_ENDPOINT", format!("127.0.0.1:{port}")), ("IMGSRV_S3_USE_TLS", "true".to_owned())],
+        &[("IMGSRV_S3_ENDPOINT", format!("127.0.0.1:{}", front.port)), ("IMGSRV_S3_USE_TLS", "true".to_owned())],
     );
     let stranger = Process::try_start(BINARY, &cluster.folder().join("stranger"), &[], &environment);
     let log = stranger.err().expect("it does not trust the authority");
     assert!(log.contains("cannot use the blob store"), "{log}");
-    let authority = cluster.folder().join("ca.pem").to_str().expect("UTF-8").to_owned();
-    environment.push(("SSL_CERT_FILE".to_owned(), authority));
+    environment.push(("SSL_CERT_FILE".to_owned(), front.authority()));
     use_it(&cluster, &environment).await;
 }
 

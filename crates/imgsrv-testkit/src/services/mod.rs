@@ -17,10 +17,12 @@ mod oidc_provider;
 mod postgres;
 mod proxy;
 mod s3;
+mod tls;
 
 pub use garage::{GARAGE_VERSION, Garage};
 pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};
 pub use postgres::LocalPostgres;
+pub use tls::TlsFront;
 #[cfg(feature = "fresh")]
 pub use {postgres::Postgres, proxy::Proxy, s3::S3};
 
