@@ -155,6 +155,15 @@ mod tests {
         assert!(!Reach::RemoteAndLoopback.includes("169.254.169.254".parse().expect("an address")));
     }
 
+    #[tokio::test]
+    async fn a_name_is_checked_by_where_it_leads() {
+        let resolve = |reach| Resolver(reach).resolve("localhost".parse().expect("a name"));
+        assert!(resolve(Reach::Remote).await.is_err());
+        for reach in [Reach::Loopback, Reach::RemoteAndLoopback] {
+            assert!(resolve(reach).await.is_ok_and(|mut found| found.all(|address| address.ip().is_loopback())));
+        }
+    }
+
     #[test]
     fn urls_are_https_unless_on_loopback_where_that_is_allowed() {
         let allowed = |url: &str, loopback| check(&url.parse().expect("a URL"), loopback).is_ok();

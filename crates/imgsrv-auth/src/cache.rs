@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle, time::Instant};
 use url::Url;
 
 /// Keys are used as they are up to this age, and beyond it while newer ones are asked for.
@@ -26,19 +26,10 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// Why nobody can say whether a token is authentic.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("the issuer's keys cannot be read{}", cause(.0))]
-    Failed(Arc<FetchError>),
+    #[error("the issuer's keys cannot be read: {0}")]
+    Failed(Arc<str>),
     #[error("the issuer's keys could not be read a moment ago; they are asked for at most {MAX_ASKED} times a minute")]
     AskedTooOften,
-}
-
-fn cause(error: &FetchError) -> String {
-    let (mut text, mut cause) = (format!(": {error}"), std::error::Error::source(error));
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[derive(Clone)]
@@ -83,13 +74,14 @@ impl IssuerKeys {
         if let Some(kept) = self.kept() {
             let said = verify(&kept.keys);
             if said != Signed::UnknownKey {
-                if kept.read_at.elapsed() >= FRESH {
-                    self.refresh(fetcher);
+                // Newer keys are asked for behind the back of the request, unless somebody does already.
+                if kept.read_at.elapsed() >= FRESH && self.asking.try_lock().is_ok() {
+                    self.ask(fetcher, arrived);
                 }
                 return Ok(said);
             }
         }
-        let failure = self.ask(fetcher, arrived).await.err();
+        let failure = self.ask(fetcher, arrived).await.unwrap_or(Err(Unreadable::AskedTooOften)).err();
         match (self.kept(), failure) {
             (Some(kept), None | Some(Unreadable::AskedTooOften)) => Ok(verify(&kept.keys)),
             (_, Some(failure)) => Err(failure),
@@ -97,21 +89,15 @@ impl IssuerKeys {
         }
     }
 
-    /// Asks for newer keys behind the back of the request that found them old, unless somebody does already.
-    fn refresh(self: &Arc<Self>, fetcher: &Arc<Fetcher>) {
-        if self.asking.try_lock().is_err() {
-            return;
-        }
+    /// Asks in a task of its own: whoever gives up waiting, or breaks off, neither wastes what was asked nor keeps
+    /// the answer from the others.
+    fn ask(self: &Arc<Self>, fetcher: &Arc<Fetcher>, arrived: Instant) -> JoinHandle<Result<(), Unreadable>> {
         let (keys, fetcher) = (Arc::clone(self), Arc::clone(fetcher));
-        tokio::spawn(async move {
-            if let Err(error) = keys.ask(&fetcher, Instant::now()).await {
-                tracing::warn!(issuer = %keys.issuer, %error, "the keys of an issuer could not be renewed");
-            }
-        });
+        tokio::spawn(async move { keys.ask_once(&fetcher, arrived).await })
     }
 
     /// Asks the issuer for its keys, unless an answer came since `arrived`: of many who wait, one asks.
-    async fn ask(&self, fetcher: &Fetcher, arrived: Instant) -> Result<(), Unreadable> {
+    async fn ask_once(&self, fetcher: &Fetcher, arrived: Instant) -> Result<(), Unreadable> {
         let mut asking = self.asking.lock().await;
         if let Some((answered, failure)) = &asking.last
             && *answered >= arrived
@@ -126,22 +112,23 @@ impl IssuerKeys {
             return Err(Unreadable::AskedTooOften);
         }
         asking.asked.push_back(now);
-        let outcome = self.read(fetcher, &mut asking).await;
-        let failure = match outcome {
+        let failure = match self.read(fetcher, &mut asking).await {
             Ok(keys) => {
                 let kept = Kept { keys: Arc::new(keys), read_at: Instant::now() };
                 *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
                 None
             }
             Err(error) => {
-                asking.keys_url = None;
-                Some(Unreadable::Failed(Arc::new(error)))
+                let why = with_causes(&error);
+                tracing::warn!(issuer = %self.issuer, why, "the keys of an issuer cannot be read");
+                Some(Unreadable::Failed(why.into()))
             }
         };
         asking.last = Some((Instant::now(), failure.clone()));
         failure.map_or(Ok(()), Err)
     }
 
+    /// Reads the keys from where the issuer says they are; after a failure that is asked again.
     async fn read(&self, fetcher: &Fetcher, asking: &mut Asking) -> Result<KeySet, FetchError> {
         let known = asking.keys_url.take().filter(|(_, read_at)| read_at.elapsed() < DISCOVERY_AGE);
         let (url, read_at) = match known {
@@ -152,4 +139,13 @@ impl IssuerKeys {
         asking.keys_url = Some((url, read_at));
         Ok(keys)
     }
+}
+
+fn with_causes(error: &FetchError) -> String {
+    let (mut text, mut cause) = (error.to_string(), std::error::Error::source(error));
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }

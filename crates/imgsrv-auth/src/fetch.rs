@@ -16,6 +16,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most bytes of a document.
 const MAX_BYTES: usize = 256 << 10;
 
+/// The most bytes of the address of keys.
+const MAX_URL: usize = 2048;
+
 /// Why an issuer's documents could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
@@ -73,7 +76,9 @@ impl Fetcher {
         if discovery.issuer != issuer.as_str() {
             return Err(FetchError::OtherIssuer(url.into()));
         }
-        discovery.jwks_uri.parse().map_err(|_| FetchError::Url("jwks_uri".to_owned(), "is not a URL"))
+        let jwks_uri = discovery.jwks_uri.as_str();
+        let parsed = jwks_uri.parse().ok().filter(|_| jwks_uri.len() <= MAX_URL);
+        parsed.ok_or_else(|| FetchError::Url("jwks_uri".to_owned(), "is not a URL"))
     }
 
     /// The keys at `url`.

@@ -142,3 +142,33 @@ impl KeySet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rsa_keys_that_are_too_short_or_too_long_are_passed_over() {
+        for (bytes, expected) in [(0, 0), (128, 0), (255, 0), (256, 1), (1024, 1), (1025, 0)] {
+            // A leading zero does not make a modulus longer.
+            for modulus in [vec![0xff; bytes], [vec![0], vec![0xff; bytes]].concat()] {
+                let key = json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB"});
+                let set = KeySet::read(json!({"keys": [key]}).to_string().as_bytes()).expect("a set");
+                assert_eq!(set.0.len(), expected, "{bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_is_bounded_and_what_is_odd_in_it_passed_over() {
+        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([1; 32])});
+        let many = vec![key; 100];
+        assert_eq!(KeySet::read(json!({"keys": many}).to_string().as_bytes()).expect("a set").0.len(), MAX_KEYS);
+        let odd = json!({"keys": [null, "x", {"kty": 5}, {"kty": "oct", "k": "AAAA"}, {"kty": "RSA"}]});
+        assert_eq!(KeySet::read(odd.to_string().as_bytes()).expect("a set").0.len(), 0);
+        for no_set in ["", "[]", "{}", "{\"keys\": {}}", "<html>"] {
+            assert!(KeySet::read(no_set.as_bytes()).is_none(), "{no_set}");
+        }
+    }
+}

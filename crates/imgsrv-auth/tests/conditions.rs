@@ -141,10 +141,31 @@ async fn only_conditions_that_can_hold_are_saved() {
         ("true || hasAny(claims.ref)", "takes 2 values, not 1"),
         ("claims.ref + 1 == 'a'", "fails"),
         ("claims.ref > 1", "fails"),
-        ("b'a' == b", "b does not exist"),
+        ("b'a' == claims.ref", "right behind a word"),
+        ("r'a' == claims.ref", "right behind a word"),
+        (".nothing(1) || true", "function .nothing does not exist"),
+        ("_nothing(claims.ref) || true", "function _nothing does not exist"),
+        ("claims.ref._foo() || true", "function _foo does not exist"),
+        (".matches(claims.ref, 'a') || true", "function .matches does not exist"),
+        (".type(claims.ref) == .type('a')", "does not exist"),
+        (&format!("size(claims.ref{}) > 1", "+claims.ref".repeat(33)), "adds more than 32 times"),
     ] {
         let refused = may_be_saved(&engine, condition).await.expect_err(condition);
         assert!(refused.0.contains(why), "{condition}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_claim_says_is_not_told() {
+    let engine = engine();
+    let told = async |condition: &str| holds(&engine, condition).await.expect_err(condition).0;
+    assert!(told("claims.absent == 'a'").await.contains("absent"));
+    let hidden = told("{'a': true}[claims.repository]").await;
+    assert!(!hidden.contains("acme/images"), "{hidden}");
+    for condition in
+        ["claims.repository > 1", "claims.repository", "int(claims.repository) == 1", "claims.groups + 1 == 1"]
+    {
+        assert!(!told(condition).await.contains("acme") && !told(condition).await.contains("release"), "{condition}");
     }
 }
 

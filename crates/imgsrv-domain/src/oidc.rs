@@ -19,13 +19,16 @@ pub enum InvalidExactText {
     /// There is nothing in it.
     #[error("must not be empty")]
     Empty,
+    /// It has more bytes than can be stored.
+    #[error("must be at most {0} bytes")]
+    TooManyBytes(usize),
     /// It is too long or holds a character that is not allowed.
     #[error(transparent)]
     Text(#[from] InvalidText),
 }
 
 macro_rules! exact_texts {
-    ($($(#[$doc:meta])* $name:ident = $max:literal),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident = $max:literal $unit:ident),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -45,6 +48,7 @@ macro_rules! exact_texts {
                     return Err(InvalidExactText::Empty);
                 }
                 text::check(raw, $max)?;
+                exact_texts!(@ $unit raw, $max);
                 Ok(Self(raw.to_owned()))
             }
         }
@@ -55,18 +59,24 @@ macro_rules! exact_texts {
             }
         }
     )*};
+    (@ characters $raw:ident, $max:literal) => {};
+    (@ bytes $raw:ident, $max:literal) => {
+        if $raw.len() > $max {
+            return Err(InvalidExactText::TooManyBytes($max));
+        }
+    };
 }
 
 exact_texts! {
-    /// The issuer of tokens, compared character by character with `iss` (RFC 7519, section 4.1.1); at most 256.
-    IssuerUrl = 256,
     /// Whom an issuer speaks of: `sub` of its tokens (RFC 7519, section 4.1.2), compared character by character; at
-    /// most 1024.
-    Subject = 1024,
+    /// most 1024 bytes in UTF-8, as databases index it.
+    Subject = 1024 bytes,
+    /// The issuer of tokens, compared character by character with `iss` (RFC 7519, section 4.1.1); at most 256.
+    IssuerUrl = 256 characters,
     /// For whom a token is meant: one of `aud` (RFC 7519, section 4.1.3); at most 256 characters.
-    Audience = 256,
+    Audience = 256 characters,
     /// The name of a claim; at most 256 characters.
-    ClaimName = 256,
+    ClaimName = 256 characters,
 }
 
 /// The source of a condition in CEL, at most 4096 characters. Whether it means anything is for a

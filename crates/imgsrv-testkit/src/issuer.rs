@@ -21,7 +21,7 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 enum Pair {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
@@ -116,6 +116,8 @@ pub enum Manner {
     Redirect,
     /// Not at all, on connections that stay open.
     Silence,
+    /// Not before it behaves in another manner.
+    Held,
     /// With more than anybody should read.
     Flood,
     /// With this text.
@@ -131,6 +133,8 @@ struct Shared {
     manner: Mutex<Manner>,
     keys: Mutex<Vec<Value>>,
     asked: AtomicUsize,
+    held: AtomicUsize,
+    changed: Notify,
 }
 
 /// An issuer on the loopback interface, until it is dropped.
@@ -156,6 +160,8 @@ impl Issuer {
             manner: Mutex::new(Manner::Well),
             keys: Mutex::default(),
             asked: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            changed: Notify::new(),
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
@@ -175,6 +181,12 @@ impl Issuer {
     /// Answers in this manner from now on.
     pub fn behave(&self, manner: Manner) {
         *self.shared.manner.lock().expect("unpoisoned") = manner;
+        self.shared.changed.notify_waiters();
+    }
+
+    /// How many requests were held so far.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::SeqCst)
     }
 
     /// How often its keys were asked for.
@@ -190,7 +202,15 @@ impl Drop for Issuer {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
-    let manner = shared.manner.lock().expect("unpoisoned").clone();
+    let manner = loop {
+        let changed = shared.changed.notified();
+        let manner = shared.manner.lock().expect("unpoisoned").clone();
+        if manner != Manner::Held {
+            break manner;
+        }
+        shared.held.fetch_add(1, Ordering::SeqCst);
+        changed.await;
+    };
     let is_keys = uri.path() == "/keys";
     if is_keys {
         shared.asked.fetch_add(1, Ordering::SeqCst);
@@ -213,7 +233,7 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
         }
         Manner::Well | Manner::Redirect => well(url, &keys_at),
         Manner::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
-        Manner::Silence => std::future::pending().await,
+        Manner::Silence | Manner::Held => std::future::pending().await,
         Manner::Flood => {
             let chunk = Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 64 << 10]));
             Body::from_stream(futures::stream::repeat(chunk)).into_response()

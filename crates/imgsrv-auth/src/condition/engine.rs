@@ -16,8 +16,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 /// The stack of the thread. What the parser and the evaluator need at their worst for conditions within bounds is
-/// an eighth of it; pages that are not touched take no memory.
-const STACK: usize = 32 << 20;
+/// less than an eighth of it, as a test shows; pages that are not touched take no memory.
+pub(super) const STACK: usize = 32 << 20;
 /// Questions that wait; whoever asks further ones waits to ask.
 const MAX_WAITING: usize = 64;
 /// Compiled conditions that are kept. When there are more, all are compiled again.
@@ -79,14 +79,14 @@ fn decide(
     match question {
         Question::MayBeSaved(forwarded) => {
             let program = language.compile(condition.as_str())?;
-            language.sample(&program, &forwarded).map(|()| true)
+            language.sample(condition.as_str(), &program, &forwarded).map(|()| true)
         }
         Question::Holds(identity, claims) => {
             if let Some(program) = kept.get(&condition) {
-                return language.ask(program, &identity, claims);
+                return language.ask(condition.as_str(), program, &identity, claims);
             }
             let program = language.compile(condition.as_str())?;
-            let said = language.ask(&program, &identity, claims);
+            let said = language.ask(condition.as_str(), &program, &identity, claims);
             if kept.len() >= MAX_KEPT {
                 kept.clear();
             }

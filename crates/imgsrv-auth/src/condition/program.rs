@@ -31,16 +31,22 @@ impl Language {
     /// Whether a condition is true; anything but true or false is an error.
     pub(super) fn ask(
         &self,
+        source: &str,
         program: &Program,
         identity: &OidcIdentity,
         claims: Claims,
     ) -> Result<bool, ConditionError> {
-        decided(self.execute(program, values::identity(identity), claims))
+        decided(self.execute(program, values::identity(identity), claims), source)
     }
 
     /// Whether a condition is true or false for sample claims. One that asks for a claim which is not forwarded
     /// may be saved: it is not true of anybody.
-    pub(super) fn sample(&self, program: &Program, forwarded: &ForwardedClaims) -> Result<(), ConditionError> {
+    pub(super) fn sample(
+        &self,
+        source: &str,
+        program: &Program,
+        forwarded: &ForwardedClaims,
+    ) -> Result<(), ConditionError> {
         let claims = forwarded.names().map(|name| (name.as_str().to_owned(), ClaimValue::Text(SAMPLE.to_owned())));
         let (issuer, subject) = ("https://issuer.example".parse(), SAMPLE.parse());
         let (Ok(issuer), Ok(subject)) = (issuer, subject) else {
@@ -49,7 +55,7 @@ impl Language {
         let identity = values::identity(&OidcIdentity { issuer, subject });
         match self.execute(program, identity, claims.collect()) {
             Err(ExecutionError::NoSuchKey(_)) => Ok(()),
-            said => decided(said).map(drop).map_err(|ConditionError(why)| {
+            said => decided(said, source).map(drop).map_err(|ConditionError(why)| {
                 ConditionError(format!(
                     "{why} for sample claims, of which every forwarded one is the text \"{SAMPLE}\""
                 ))
@@ -69,18 +75,19 @@ impl Language {
     }
 }
 
-fn decided(said: Result<Value, ExecutionError>) -> Result<bool, ConditionError> {
+fn decided(said: Result<Value, ExecutionError>, source: &str) -> Result<bool, ConditionError> {
     match said {
         Ok(Value::Bool(holds)) => Ok(holds),
         Ok(other) => Err(ConditionError(format!("it is a {}, not true or false,", other.type_of()))),
-        Err(error) => Err(ConditionError(format!("it fails ({})", shown(&error)))),
+        Err(error) => Err(ConditionError(format!("it fails ({})", shown(&error, source)))),
     }
 }
 
-/// The error without the values of claims, which may be anybody's.
-fn shown(error: &ExecutionError) -> String {
+/// The error without the values of claims, which may be anybody's: a key is told only if the condition spells it out.
+fn shown(error: &ExecutionError, source: &str) -> String {
     match error {
-        ExecutionError::NoSuchKey(name) => format!("there is no claim or key {name}"),
+        ExecutionError::NoSuchKey(name) if source.contains(name.as_str()) => format!("there is no claim or key {name}"),
+        ExecutionError::NoSuchKey(_) => "there is no such claim or key".to_owned(),
         ExecutionError::NoSuchOverload(overload) => overload.to_string(),
         ExecutionError::FunctionError { function, message } => format!("{function}: {message}"),
         ExecutionError::InvalidArgumentCount { .. } => "a function was given too many or too few values".to_owned(),
@@ -96,4 +103,49 @@ fn first_line(errors: &impl std::fmt::Display) -> String {
     let line = text.lines().next().unwrap_or_default();
     let line = line.trim_start_matches("ERROR: <input>:");
     line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::engine::STACK, *};
+
+    /// The worst conditions that are within bounds, by shape.
+    fn worst() -> Vec<String> {
+        let wrapped = |open: &str, inner: &str, close: &str, n| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
+        let nested = [("(", ")"), ("int(", ")"), ("!(", ")"), ("-(", ")"), ("[", "]"), ("{1:", "}")];
+        let nested = nested.map(|(open, close)| wrapped(open, "1", close, 32));
+        let flat = [
+            wrapped("", "1", "==1", 341),
+            wrapped("", "1", "*1", 511),
+            wrapped("", "1", "-1", 511),
+            wrapped("", "claims.a", "[0]", 254),
+            wrapped("", "true", "&&true", 341),
+            wrapped("", "true", "||true", 341),
+            wrapped("", "claims", ".a", 511),
+            wrapped("", "claims.a", ".size()", 255),
+            wrapped("! ", "true", "", 1022),
+            wrapped("- ", "1", "", 1022),
+            wrapped("true?true:", "true", "", 80),
+            format!("1 in [{}]", vec!["1"; 500].join(",")),
+        ];
+        // The flat ones inside of the nested.
+        let both = wrapped("(", &wrapped("", "1", "==1", 320), ")", 31);
+        nested.into_iter().chain(flat).chain([both]).collect()
+    }
+
+    #[test]
+    fn an_eighth_of_the_stack_is_enough_for_the_worst() {
+        let asking = std::thread::Builder::new().stack_size(STACK / 8).spawn(|| {
+            let language = Language::new();
+            let identity =
+                OidcIdentity { issuer: "https://i".parse().expect("valid"), subject: "s".parse().expect("valid") };
+            for source in worst() {
+                shape::check(&source).unwrap_or_else(|why| panic!("it {why}: {source}"));
+                if let Ok(program) = language.compile(&source) {
+                    let _ = language.ask(&source, &program, &identity, Claims::new());
+                }
+            }
+        });
+        asking.expect("a thread").join().expect("nothing overflows");
+    }
 }

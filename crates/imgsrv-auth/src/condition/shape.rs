@@ -6,17 +6,26 @@ const MAX_DEPTH: usize = 32;
 const MAX_TOKENS: usize = 1024;
 
 /// Refuses what is too deep or too long to be parsed. It counts tokens of anything that looks like CEL, and at
-/// least as many and as deep as the parser would.
+/// least as many and as deep as the parser would. For that it must know where texts end, so those that end by other
+/// rules are refused: raw and byte strings, and strings in three quotes.
 pub(super) fn check(source: &str) -> Result<(), String> {
     let (mut depth, mut tokens) = (0_usize, 0_usize);
     let mut rest = source.chars().peekable();
+    let mut before = ' ';
     while let Some(c) = rest.next() {
+        let previous = std::mem::replace(&mut before, c);
         match c {
             _ if c.is_whitespace() => continue,
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '"' | '\'' if is_word(previous) => return Err("has a text right behind a word, such as r'a'".to_owned()),
+            '"' | '\'' if previous == c => return Err("has two texts without anything between".to_owned()),
             '"' | '\'' => skip_text(c, &mut rest),
-            _ if is_word(c) => while rest.next_if(|next| is_word(*next)).is_some() {},
+            _ if is_word(c) => {
+                while let Some(next) = rest.next_if(|next| is_word(*next)) {
+                    before = next;
+                }
+            }
             _ => {}
         }
         tokens += 1;
@@ -34,8 +43,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Skips to the end of a text on its line. What follows an unclosed quote is counted as symbols by the next call,
-/// so that no quote hides what the parser would see.
+/// Skips to the end of a text on its line. What follows a quote that is not closed is counted as if it were no text,
+/// so that it hides nothing.
 fn skip_text(quote: char, rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     let mut ahead = rest.clone();
     while let Some(c) = ahead.next() {
@@ -61,6 +70,10 @@ mod tests {
         assert_eq!(check(&format!("claims.repository in [{repositories}]")), Ok(()));
         assert_eq!(check(&format!("{}1{}", "(".repeat(32), ")".repeat(32))), Ok(()));
         assert_eq!(check("claims.a == \"(((((((((((((((((((((((((((((((((((((((\""), Ok(()));
+        for other in ["r\"\\\" == a", "b'a'", "rb'a'", "'''a'b'''", "\"\"\"a\"\"\"", "'a''b'", "x in'a'"] {
+            assert!(check(other).is_err(), "{other}");
+        }
+        assert_eq!(check("claims.a == '' && claims.b == \"'\" + '\\''"), Ok(()));
         for deep in
             ["(".repeat(33), "a[".repeat(33), format!("'\n{}", "(".repeat(33)), "!".repeat(1025), "a+".repeat(513)]
         {

@@ -45,8 +45,16 @@ async fn an_issuer_that_is_wrong_about_itself_or_its_keys_is_not_believed() {
         Manner::KeysAt("http://issuer.example/keys".to_owned()),
         Manner::KeysAt("file:///etc/passwd".to_owned()),
         Manner::KeysAt("/keys".to_owned()),
+        // These would lead to the very same issuer.
+        Manner::KeysAt("http://0.0.0.0:PORT/keys".to_owned()),
+        Manner::KeysAt("http://[::ffff:0.0.0.0]:PORT/keys".to_owned()),
     ] {
         let setup = Setup::new().await;
+        let port = setup.issuer.url.rsplit(':').next().expect("a port");
+        let manner = match manner {
+            Manner::KeysAt(url) => Manner::KeysAt(url.replace("PORT", port)),
+            other => other,
+        };
         setup.issuer.behave(manner.clone());
         assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, unavailable(), "{manner:?}");
         assert_eq!(setup.issuer.asked(), 0, "{manner:?}");
@@ -63,6 +71,26 @@ async fn an_issuer_that_does_not_answer_is_given_up_within_ten_seconds() {
     assert!(answers.iter().all(|answer| *answer == unavailable()), "{answers:?}");
     // An API token is none of the issuer's business.
     assert_eq!(setup.outcome(&setup.server.writer).await, ok());
+}
+
+#[tokio::test]
+async fn requests_that_are_broken_off_do_not_use_up_what_may_be_asked() {
+    let setup = Setup::new().await;
+    setup.issuer.behave(Manner::Held);
+    let stranger = SigningKey::generate("ES256", "unknown").sign(&setup.claims("s"));
+    for _ in 0..10 {
+        // Polled until it waits for the issuer, and dropped.
+        let broken_off = setup.outcome(&stranger);
+        let waiting = async {
+            while setup.issuer.held() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        futures::future::select(std::pin::pin!(broken_off), std::pin::pin!(waiting)).await;
+    }
+    setup.issuer.behave(Manner::Well);
+    assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, ok());
+    assert_eq!(setup.issuer.asked(), 1);
 }
 
 #[tokio::test]
