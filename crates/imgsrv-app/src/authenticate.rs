@@ -11,7 +11,7 @@ use imgsrv_domain::{
     auth::{Attributes, Principal, PrincipalKind},
     ids::{PrincipalId, TokenId},
     oidc::{OidcIdentity, ProvisioningRule, VerifiedToken},
-    ports::{CatalogError, CatalogTx, Source, TokenError},
+    ports::{Admission, CatalogError, CatalogTx, Grant, Source, TokenError},
     time::Timestamp,
     transition::Revision,
 };
@@ -100,8 +100,7 @@ impl Authenticator {
     async fn by_issuer(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {
         let verifier = &self.context.verifier;
         let issuer = verifier.claimed_issuer(bearer).ok_or(AuthenticateError::Invalid)?;
-        let mut rules = self.context.catalog.get_rules_of(&issuer).await?;
-        if rules.is_empty() {
+        if self.context.catalog.get_rules_of(&issuer).await?.is_empty() {
             return Err(AuthenticateError::Invalid);
         }
         let now = self.context.catalog.catalog_time().await?;
@@ -113,6 +112,8 @@ impl Authenticator {
             TokenError::Unavailable(source) => AuthenticateError::IssuerUnavailable(source),
         })?;
         for _ in 0..ATTEMPTS {
+            // Only now: the issuer may have taken its time.
+            let rules = self.context.catalog.get_rules_of(&issuer).await?;
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
             if let Some(principal) = self.admit(rule, &token.identity, &context).await? {
                 if !principal.is_active() {
@@ -125,7 +126,6 @@ impl Authenticator {
                 let authentication = Authentication { means, expires_at: token.expires_at };
                 return Ok(Caller::authenticated(principal, authentication, context));
             }
-            rules = self.context.catalog.get_rules_of(&issuer).await?;
         }
         Err(Denied::NotAdmitted.into())
     }
@@ -166,15 +166,21 @@ impl Authenticator {
         identity: &OidcIdentity,
         context: &RequestContext,
     ) -> Result<Option<Principal>, AuthenticateError> {
-        if let Some(admission) = self.context.catalog.get_admission(identity, &rule.id).await?
-            && (admission.granted || !admission.principal.is_active())
-        {
-            return Ok(Some(admission.principal));
+        if let Some(Admission { principal, grant }) = self.context.catalog.get_admission(identity, &rule.id).await? {
+            let is_held = principal.roles.contains(&ProvisioningRule::ROLE);
+            let is_decided = match grant {
+                Some(Grant::Live) => is_held,
+                Some(Grant::Ended) => true,
+                None => false,
+            };
+            if is_decided || !principal.is_active() {
+                return Ok(Some(principal));
+            }
         }
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             let current = tx.find_rule_to_change(&rule.id).await?;
-            if current.is_none_or(|current| current.revision != rule.revision) {
+            if current.as_ref() != Some(rule) {
                 return Ok(None);
             }
             let id = match tx.find_identity(identity).await? {

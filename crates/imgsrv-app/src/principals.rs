@@ -7,7 +7,7 @@ use crate::{
     token,
 };
 use imgsrv_domain::{
-    audit::{AuditAction, Event},
+    audit::{Actor, AuditAction, Event},
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role, TokenKey},
     ids::{PrincipalId, TokenId},
     page::{Page, PageRequest},
@@ -114,7 +114,7 @@ impl Principals {
     pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let managers = Managers::hold(&mut *tx).await?;
+            let managers = Managers::hold(&mut *tx, who).await?;
             tx.find_principal_to_change(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
             if tx.revoke_role(id, role).await? {
                 managers.must_remain(&mut *tx).await?;
@@ -131,7 +131,7 @@ impl Principals {
     pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let managers = Managers::hold(&mut *tx).await?;
+            let managers = Managers::hold(&mut *tx, who).await?;
             tx.find_principal_to_change(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
             let now = tx.now();
             let changed = tx.set_deactivated(id, Some(now)).await?;
@@ -232,9 +232,10 @@ struct Managers {
 }
 
 impl Managers {
-    async fn hold(tx: &mut dyn CatalogTx) -> Result<Self, CatalogError> {
-        tx.hold_auth_managers().await?;
-        Ok(Self { could: tx.has_live_auth_manager().await? })
+    /// Whoever holds the catalog itself has a way back in, and is not kept from anything.
+    async fn hold(tx: &mut dyn CatalogTx, who: &Manager) -> Result<Self, CatalogError> {
+        tx.hold_authentication().await?;
+        Ok(Self { could: *who.actor() != Actor::Operator && tx.has_live_auth_manager().await? })
     }
 
     /// Refuses a change after which nobody can, if somebody could.

@@ -103,9 +103,9 @@ impl Rules {
     pub async fn delete(&self, who: &Manager, id: &RuleId) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            tx.find_rule_to_change(id).await?.ok_or(UseCaseError::NotFound(Missing::Rule))?;
+            let rule = tx.find_rule_to_change(id).await?.ok_or(UseCaseError::NotFound(Missing::Rule))?;
             tx.delete_rule(id).await?;
-            audit(&mut *tx, who.actor(), Event::new(AuditAction::RuleDeleted, id)).await?;
+            audit(&mut *tx, who.actor(), event(AuditAction::RuleDeleted, &rule)).await?;
             tx.commit().await?;
             Ok(())
         })
@@ -179,16 +179,17 @@ impl Rules {
 
 async fn room_for(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<(), UseCaseError> {
     let limit = ProvisioningRule::MAX_OF_ISSUER;
+    tx.hold_authentication().await?;
     if tx.count_rules_of(&terms.issuer).await? >= limit { Err(UseCaseError::TooManyRules { limit }) } else { Ok(()) }
 }
 
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {
-    let RuleTerms { issuer, audience, forwarded_claims, condition, enabled, .. } = &rule.terms;
+    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, enabled } = &rule.terms;
     let state = if *enabled { "enabled" } else { "disabled" };
     let claims: Vec<_> = forwarded_claims.names().map(ClaimName::as_str).collect();
     let claims = claims.join(", ");
     Event::new(action, &rule.id).with(format!(
-        "{state}, issuer {issuer}, audience {audience}, claims [{claims}], condition {}",
+        "\"{display_name}\", {state}, issuer {issuer}, audience {audience}, claims [{claims}], condition {}",
         condition.as_str()
     ))
 }

@@ -100,8 +100,9 @@ const CREDENTIAL: &str = concat!(
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
-    ", EXISTS (SELECT 1 FROM provisioning_grants g WHERE g.principal_id = p.id AND g.rule_id = $3) AS granted
-    FROM oidc_identities i JOIN principals p ON p.id = i.principal_id WHERE i.issuer = $1 AND i.subject = $2"
+    ", g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
+    LEFT JOIN provisioning_grants g ON g.principal_id = p.id AND g.rule_id = $3 AND g.role = $4
+    WHERE i.issuer = $1 AND i.subject = $2"
 );
 const PRINCIPALS: &str = principals::select!("WHERE p.id > $1 ORDER BY p.id LIMIT $2");
 const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
@@ -367,7 +368,8 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
     }
 
     async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError> {
-        let values = values![identity.issuer.as_str(), identity.subject.as_str(), rule.as_str()];
+        let role = ProvisioningRule::ROLE.as_str();
+        let values = values![identity.issuer.as_str(), identity.subject.as_str(), rule.as_str(), role];
         find::<AdmissionRow, _, _>(&mut self.database.reader().await?, ADMISSION, values).await
     }
 

@@ -132,6 +132,31 @@ impl Actor {
             Self::Operator => ActorKind::Operator,
         }
     }
+
+    /// Who it is, among those of its kind.
+    pub fn id(&self) -> Option<String> {
+        match self {
+            Self::Principal { id, .. } => Some(id.to_string()),
+            Self::Worker(name) => Some(name.clone()),
+            Self::Operator => None,
+        }
+    }
+
+    /// The request that it came with, if with one.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Principal { request_id, .. } => request_id.as_deref(),
+            Self::Worker(_) | Self::Operator => None,
+        }
+    }
+
+    /// Where it came from, if from anywhere.
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Self::Principal { address, .. } => address.as_deref(),
+            Self::Worker(_) | Self::Operator => None,
+        }
+    }
 }
 
 words! {

@@ -5,7 +5,7 @@ use crate::{
     conditional::any_tag,
     leftover::KeptBody,
     observe::{UnderWay, Watched},
-    pace::{Pace, PacedBody},
+    pace::{Pace, PacedAnswer, PacedBody},
     problem::{Code, Problem},
     state::AppState,
 };
@@ -67,6 +67,8 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
         request.extensions_mut().insert(ClientAddress(address));
     }
     let pace = Pace { silence: settings.body_timeout, least: settings.min_body_rate };
+    let taking = Pace { silence: settings.body_timeout, least: settings.min_send_rate };
+    request.extensions_mut().insert(pace);
     let expects = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
     let (kept, rest) = KeptBody::new(Body::new(PacedBody::new(body, pace)));
@@ -93,7 +95,7 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
         "request"
     );
     under_way.answered(response.status());
-    response.map(|body| Body::new(Watched::new(body, under_way)))
+    response.map(|body| Body::new(PacedAnswer::new(Body::new(Watched::new(body, under_way)), taking)))
 }
 
 fn is_sane(id: &str) -> bool {

@@ -262,7 +262,7 @@ impl From<AuthenticateError> for Problem {
             AuthenticateError::Invalid => Self::new(Code::InvalidBearer),
             AuthenticateError::Denied(denied) => denied.into(),
             AuthenticateError::IssuerUnavailable(_) => {
-                log("issuer", &error);
+                // Why is logged where it is read, once for all who wait.
                 let detail = "the keys of the token's issuer cannot be read";
                 Self::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(15))
             }

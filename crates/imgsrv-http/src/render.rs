@@ -3,7 +3,7 @@
 use imgsrv_api as api;
 use imgsrv_app::{Authentication, IssuedToken, Means};
 use imgsrv_domain::{
-    audit::{Actor, AuditRecord},
+    audit::AuditRecord,
     auth::{ApiToken, Principal, Role},
     image::{Alias, Image},
     manifest::{Artifact, Attachment, Manifest},
@@ -236,17 +236,12 @@ pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::W
 
 pub(crate) fn audit(record: &AuditRecord) -> api::AuditEntry {
     let entry = &record.entry;
-    let (id, request_id, address) = match &entry.actor {
-        Actor::Principal { id, request_id, address } => (Some(id.to_string()), request_id.clone(), address.clone()),
-        Actor::Worker(name) => (Some(name.clone()), None, None),
-        Actor::Operator => (None, None, None),
-    };
     api::AuditEntry {
         id: record.id,
         at: time(entry.at),
-        actor: api::AuditActor { kind: entry.actor.kind().to_string(), id },
-        request_id,
-        address,
+        actor: api::AuditActor { kind: entry.actor.kind().to_string(), id: entry.actor.id() },
+        request_id: entry.actor.request_id().map(str::to_owned),
+        address: entry.actor.address().map(str::to_owned),
         action: entry.event.action.to_string(),
         subject: entry.event.subject.clone(),
         detail: entry.event.detail.clone(),

@@ -21,6 +21,8 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// The least bytes a second that a request body must come with, over as long as it may be silent.
     pub min_body_rate: u64,
+    /// The least bytes a second that an answer must be taken with, over as long as a request body may be silent.
+    pub min_send_rate: u64,
     /// The most parts that are received at once; further ones are 429.
     pub max_receiving_parts: usize,
     /// The proxies that are believed about where a request comes from.
@@ -36,6 +38,7 @@ impl Default for HttpSettings {
             max_header_bytes: 32 << 10,
             body_timeout: Duration::from_mins(1),
             min_body_rate: 1024,
+            min_send_rate: 1024,
             max_receiving_parts: 256,
             trusted_proxies: Vec::new(),
             readiness_age: Duration::from_secs(1),

@@ -115,7 +115,7 @@ pub(crate) struct LimitOptions {
     pub(crate) max_connections: u32,
     /// Connections held of one address, or of one IPv6 network of 64 bits; further ones are closed. Trusted proxies
     /// are not limited; 0 is no limit
-    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1024, value_name = "COUNT")]
+    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256, value_name = "COUNT")]
     pub(crate) max_connections_per_address: u32,
     /// How long a client may take to send the headers of a request
     #[arg(long, env = "IMGSRV_HEADER_TIMEOUT", default_value = "20s", value_name = "DURATION", value_parser = duration)]
@@ -124,12 +124,16 @@ pub(crate) struct LimitOptions {
     #[arg(long, env = "IMGSRV_MAX_HEADER_BYTES", default_value_t = 32 << 10, value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(4096..=128 << 10))]
     pub(crate) max_header_bytes: u32,
-    /// How long a request body may be silent
+    /// How long a request body may be silent; a JSON body must be whole within it
     #[arg(long, env = "IMGSRV_BODY_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     pub(crate) body_timeout: Duration,
     /// The least bytes a second that a request body must come with, over as long as it may be silent; 0 is no limit
     #[arg(long, env = "IMGSRV_MIN_BODY_RATE", default_value_t = 1024, value_name = "BYTES")]
     pub(crate) min_body_rate: u64,
+    /// The least bytes a second that an answer must be taken with, over as long as a request body may be silent; 0 is
+    /// no limit
+    #[arg(long, env = "IMGSRV_MIN_SEND_RATE", default_value_t = 1024, value_name = "BYTES")]
+    pub(crate) min_send_rate: u64,
     /// How long a client may take none of the bytes that are sent to it
     #[arg(long, env = "IMGSRV_SEND_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     pub(crate) send_timeout: Duration,

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             None => runtime.block_on(run::serve(cli.serve)),
             Some(Command::Serve(options)) => runtime.block_on(run::serve(options)),
             Some(Command::Auth(command)) => runtime.block_on(async {
+                telemetry::start_for_operator();
                 match command {
                     AuthCommand::Bootstrap(options) => run::bootstrap(options).await,
                     AuthCommand::List(options) => operators::list(options).await,

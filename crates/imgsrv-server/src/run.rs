@@ -150,6 +150,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         max_header_bytes: usize::try_from(options.limits.max_header_bytes).unwrap_or(usize::MAX),
         body_timeout: options.limits.body_timeout,
         min_body_rate: options.limits.min_body_rate,
+        min_send_rate: options.limits.min_send_rate,
         max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
         trusted_proxies: options.api.trusted_proxies.0.clone(),
         ..HttpSettings::default()

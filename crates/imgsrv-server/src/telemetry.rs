@@ -15,17 +15,25 @@ pub(crate) fn start(options: &LoggingOptions) {
         Verbosity::Warn => LevelFilter::WARN,
         Verbosity::Error => LevelFilter::ERROR,
     };
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    // What PostgreSQL notices on every start, such as a table that is there already, is no news.
-    let filter = match "sqlx::postgres::notice=warn".parse() {
-        Ok(quiet) => filter.add_directive(quiet),
-        Err(_) => filter,
-    };
-    let lines = fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
+    let lines = fmt().with_writer(io::stderr).with_env_filter(filter(level));
     match options.log_format {
-        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Text => lines.with_target(false).with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
+}
+
+/// Starts logging of what a command of an operator changes.
+pub(crate) fn start_for_operator() {
+    let lines = fmt().with_writer(io::stderr).with_env_filter(filter(LevelFilter::WARN)).with_target(false);
+    lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
+}
+
+fn filter(level: LevelFilter) -> EnvFilter {
+    // What PostgreSQL notices on every start, such as a table that is there already, is no news. What is audited is
+    // told however little else is.
+    let directives = ["sqlx::postgres::notice=warn", "imgsrv::audit=info"].map(str::parse);
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    directives.into_iter().flatten().fold(filter, EnvFilter::add_directive)
 }
 
 /// Tells why the program cannot run, in one line.

@@ -3,7 +3,7 @@
 use crate::{Connection, SqlTx, value::values};
 use async_trait::async_trait;
 use imgsrv_domain::{
-    audit::{Actor, AuditEntry},
+    audit::AuditEntry,
     ports::{AuditLog, CatalogError},
 };
 
@@ -31,29 +31,18 @@ pub(crate) const LIST_BY_SUBJECT: &str = list!("subject = $7 AND");
 pub(crate) const LIST_BY_REQUEST: &str = list!("request_id = $8 AND");
 pub(crate) const STATEMENTS: &[&str] = &[INSERT, LIST, LIST_BY_ACTION, LIST_BY_ACTOR, LIST_BY_SUBJECT, LIST_BY_REQUEST];
 
-/// The actor in the columns it is kept in, but for its kind: who, in which request, from where.
-fn columns(actor: &Actor) -> (Option<String>, Option<&str>, Option<&str>) {
-    match actor {
-        Actor::Principal { id, request_id, address } => {
-            (Some(id.to_string()), request_id.as_deref(), address.as_deref())
-        }
-        Actor::Worker(name) => (Some(name.clone()), None, None),
-        Actor::Operator => (None, None, None),
-    }
-}
-
 /// The log line of a row that is durable.
 pub(crate) fn log(entry: &AuditEntry) {
-    let (actor, request_id, address) = columns(&entry.actor);
+    let actor = &entry.actor;
     tracing::info!(
         target: "imgsrv::audit",
         action = %entry.event.action,
         subject = entry.event.subject,
         detail = entry.event.detail,
-        actor.kind = %entry.actor.kind(),
-        actor.id = actor,
-        request.id = request_id,
-        client.address = address,
+        actor.kind = %actor.kind(),
+        actor.id = actor.id(),
+        request.id = actor.request_id(),
+        client.address = actor.address(),
         "audit"
     );
 }
@@ -61,13 +50,13 @@ pub(crate) fn log(entry: &AuditEntry) {
 #[async_trait]
 impl<C: Connection> AuditLog for SqlTx<C> {
     async fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), CatalogError> {
-        let (actor, request_id, address) = columns(&entry.actor);
+        let actor = &entry.actor;
         let values = values![
             entry.at,
-            entry.actor.kind().as_str(),
-            actor,
-            request_id,
-            address,
+            actor.kind().as_str(),
+            actor.id(),
+            actor.request_id(),
+            actor.address(),
             entry.event.action.as_str(),
             &entry.event.subject,
             entry.event.detail.as_deref(),

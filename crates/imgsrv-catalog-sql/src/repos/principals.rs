@@ -41,7 +41,7 @@ const ACTIVATE: &str = "UPDATE principals SET deactivated_at = NULL, updated_at 
 const GRANT: &str = "INSERT INTO principal_roles (principal_id, role, by_hand) VALUES ($1, $2, true)
     ON CONFLICT (principal_id, role) DO UPDATE SET by_hand = true WHERE NOT principal_roles.by_hand";
 const REVOKE: &str = "DELETE FROM principal_roles WHERE principal_id = $1 AND role = $2";
-const HOLD_MANAGERS: &str = "SELECT id FROM catalog_identity FOR UPDATE";
+const HOLD_AUTHENTICATION: &str = "SELECT id FROM catalog_identity FOR UPDATE";
 const HAS_LIVE_MANAGER: &str = "SELECT EXISTS (SELECT 1 FROM principal_roles r
     JOIN principals p ON p.id = r.principal_id JOIN api_tokens t ON t.principal_id = r.principal_id
     WHERE r.role = 'auth-manager' AND p.deactivated_at IS NULL AND t.revoked_at IS NULL AND t.expires_at > $1)";
@@ -73,7 +73,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     LIVE_TOKENS,
     TOUCH_TOKEN,
 ];
-pub(crate) const LOCKING: &[&str] = &[LOCK, HOLD_MANAGERS];
+pub(crate) const LOCKING: &[&str] = &[LOCK, HOLD_AUTHENTICATION];
 
 #[async_trait]
 impl<C: Connection> PrincipalRepo for SqlTx<C> {
@@ -127,8 +127,8 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
         Ok(held)
     }
 
-    async fn hold_auth_managers(&mut self) -> Result<(), CatalogError> {
-        self.lock(HOLD_MANAGERS, values![]).await
+    async fn hold_authentication(&mut self) -> Result<(), CatalogError> {
+        self.lock(HOLD_AUTHENTICATION, values![]).await
     }
 
     async fn has_live_auth_manager(&mut self) -> Result<bool, CatalogError> {

@@ -51,8 +51,9 @@ const UPDATE: &str = "UPDATE provisioning_rules SET display_name = $3, issuer = 
 const DELETE: &str = "DELETE FROM provisioning_rules WHERE id = $1";
 const RECORD: &str = "INSERT INTO provisioning_grants (rule_id, principal_id, role, granted_at)
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-const GRANT: &str =
-    "INSERT INTO principal_roles (principal_id, role, by_hand) VALUES ($1, $2, false) ON CONFLICT DO NOTHING";
+const GRANT: &str = "INSERT INTO principal_roles (principal_id, role, by_hand)
+    SELECT principal_id, role, false FROM provisioning_grants
+    WHERE rule_id = $1 AND principal_id = $2 AND role = $3 AND ended_at IS NULL ON CONFLICT DO NOTHING";
 const TAKE: &str = concat!(
     "DELETE FROM principal_roles WHERE principal_id = $2 AND role = $3 AND NOT by_hand
         AND EXISTS (SELECT 1 FROM provisioning_grants WHERE rule_id = $1 AND principal_id = $2 AND role = $3
@@ -151,10 +152,8 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
         let is_first = self.execute(RECORD, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await? > 0;
-        if is_first {
-            self.execute(GRANT, values![principal.uuid(), role.as_str()]).await?;
-        }
-        Ok(is_first)
+        let is_new = self.execute(GRANT, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
+        Ok(is_first || is_new)
     }
 
     async fn reconcile_grant(
@@ -164,16 +163,8 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
         role: Role,
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
-        let key = || values![rule.as_str(), principal.uuid(), role.as_str()];
-        let is_taken = self.execute(TAKE, key()).await? > 0;
-        if is_taken {
-            // What rules that admit nobody any more granted goes with the role.
-            self.execute(END_ALL, values![principal.uuid(), role.as_str(), at]).await?;
-        } else {
-            let mut values = key();
-            values.push(at.into());
-            self.execute(END, values).await?;
-        }
+        let is_taken = self.execute(TAKE, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
+        self.execute(END, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await?;
         Ok(is_taken)
     }
 

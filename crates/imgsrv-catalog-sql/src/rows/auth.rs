@@ -6,7 +6,7 @@ use imgsrv_domain::{
     auth::{ApiToken, Attributes, Credential, Principal},
     ids::{PrincipalId, TokenId},
     oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
-    ports::Admission,
+    ports::{Admission, Grant},
     text::LongText,
     transition::Revision,
 };
@@ -119,20 +119,26 @@ impl TryFrom<CredentialRow> for Credential {
     }
 }
 
-/// A principal that an identity is, and whether a rule has granted it something.
+/// A principal that an identity is, and what became of a rule's grant to it.
 #[derive(Debug, sqlx::FromRow)]
 #[expect(missing_docs, reason = "columns")]
 pub struct AdmissionRow {
     #[sqlx(flatten)]
     pub principal: PrincipalRow,
-    pub granted: bool,
+    pub granted_at: Option<SqlTime>,
+    pub ended_at: Option<SqlTime>,
 }
 
 impl TryFrom<AdmissionRow> for Admission {
     type Error = Corrupt;
 
     fn try_from(row: AdmissionRow) -> Result<Self, Corrupt> {
-        Ok(Self { principal: row.principal.try_into()?, granted: row.granted })
+        let grant = match (row.granted_at, row.ended_at) {
+            (None, _) => None,
+            (Some(_), None) => Some(Grant::Live),
+            (Some(_), Some(_)) => Some(Grant::Ended),
+        };
+        Ok(Self { principal: row.principal.try_into()?, grant })
     }
 }
 

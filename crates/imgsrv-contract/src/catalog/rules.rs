@@ -10,7 +10,7 @@ use imgsrv_domain::{
     names::RuleId,
     oidc::{ForwardedClaims, OidcIdentity, ProvisioningRule, RuleTerms},
     page::{PageLimit, PageRequest},
-    ports::{Catalog, Conflict},
+    ports::{Catalog, CatalogTx, Conflict, Grant},
     time::Timestamp,
     transition::Revision,
 };
@@ -88,13 +88,30 @@ pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
     assert!(tx.grant_by_rule(&id, first.id, ROLE, now).await.unwrap());
     tx.commit().await.unwrap();
     let admission = fresh.catalog.get_admission(&identity("a"), &id).await.unwrap().unwrap();
-    assert!(admission.granted);
+    assert_eq!(admission.grant, Some(Grant::Live));
     assert_eq!((admission.principal.id, admission.principal.roles), (first.id, BTreeSet::from([ROLE])));
     let admission = fresh.catalog.get_admission(&identity("A"), &id).await.unwrap().unwrap();
-    assert_eq!((admission.granted, admission.principal), (false, second.clone()));
+    assert_eq!((admission.grant, admission.principal), (None, second.clone()));
     assert_eq!(fresh.catalog.get_admission(&identity("b"), &id).await.unwrap(), None);
     let mut tx = fresh.catalog.begin().await.unwrap();
+    assert!(tx.reconcile_grant(&id, first.id, ROLE, now).await.unwrap());
+    tx.commit().await.unwrap();
+    let admission = fresh.catalog.get_admission(&identity("a"), &id).await.unwrap().unwrap();
+    assert_eq!(admission.grant, Some(Grant::Ended));
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    // As long as they get, in letters that nothing makes shorter.
+    let long: String =
+        (0_u32..512).map(|at| char::from_u32(0x80 + at * 3 % 0x700).unwrap()).filter(|c| !c.is_control()).collect();
+    let third = principal_of(&mut *tx).await;
+    tx.insert_identity(third, &identity(&long)).await.unwrap();
     assert_eq!(conflict!(tx.insert_identity(second.id, &identity("a")).await), Conflict::Identity);
+}
+
+/// One more principal.
+async fn principal_of(tx: &mut dyn CatalogTx) -> PrincipalId {
+    let written = principal(tx.now(), &[]);
+    tx.insert_principal(&written).await.unwrap();
+    written.id
 }
 
 /// What operators and publishers do to three rules and four principals.
@@ -156,8 +173,7 @@ impl Model {
             Step::Save { rule, enabled } => drop(self.rules.insert(rule, enabled)),
             Step::Delete { rule } => drop(self.rules.remove(&rule)),
             Step::Match { rule, principal } => {
-                if self.rules.get(&rule) == Some(&true) && !self.grants.contains_key(&(rule, principal)) {
-                    self.grants.insert((rule, principal), true);
+                if self.rules.get(&rule) == Some(&true) && *self.grants.entry((rule, principal)).or_insert(true) {
                     self.held.insert(principal);
                 }
             }
@@ -169,9 +185,7 @@ impl Model {
             Step::Reconcile { rule } => {
                 let taken = self.reconcilable(rule);
                 self.grants.iter_mut().filter(|((by, _), _)| *by == rule).for_each(|(_, live)| *live = false);
-                for principal in taken {
-                    self.take(principal);
-                }
+                self.held.retain(|principal| !taken.contains(principal));
             }
         }
     }

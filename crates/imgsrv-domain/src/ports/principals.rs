@@ -30,9 +30,9 @@ pub trait PrincipalRepo: Send {
     async fn grant_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError>;
     /// Takes a role away whoever granted it; says whether it was held. Rules that granted it do not do so again.
     async fn revoke_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError>;
-    /// Keeps every other transaction that calls this from going on until this one ends: for decisions that
-    /// depend on who else can manage authentication.
-    async fn hold_auth_managers(&mut self) -> Result<(), CatalogError>;
+    /// Keeps every other transaction that calls this from going on until this one ends: for decisions about
+    /// authentication that depend on more than the records that they change.
+    async fn hold_authentication(&mut self) -> Result<(), CatalogError>;
     /// Whether anybody can manage authentication: an active principal with the role and a live token.
     async fn has_live_auth_manager(&mut self) -> Result<bool, CatalogError>;
 
@@ -70,7 +70,8 @@ pub trait RuleRepo: Send {
     async fn update_rule(&mut self, rule: &ProvisioningRule) -> Result<(), CatalogError>;
     /// Deletes a rule; what it granted stays until it is reconciled.
     async fn delete_rule(&mut self, id: &RuleId) -> Result<(), CatalogError>;
-    /// Grants the role in a rule's name, unless that rule has granted it to the principal before; says whether it did.
+    /// Grants the role in a rule's name, unless that grant was ended; says whether that changed anything. A role that
+    /// went while the rule was disabled, and the grant did not, comes back.
     async fn grant_by_rule(
         &mut self,
         rule: &RuleId,
@@ -78,8 +79,8 @@ pub trait RuleRepo: Send {
         role: Role,
         at: Timestamp,
     ) -> Result<bool, CatalogError>;
-    /// Ends a rule's live grant. Takes the role away, and says so, unless it is held by hand or through a live grant
-    /// of another rule that is enabled.
+    /// Ends a rule's live grant, and no other. Takes the role away, and says so, unless it is held by hand or through
+    /// a live grant of another rule that is enabled.
     async fn reconcile_grant(
         &mut self,
         rule: &RuleId,

@@ -107,8 +107,17 @@ pub struct Statistics {
 pub struct Admission {
     /// The principal, with the roles of this moment.
     pub principal: Principal,
-    /// Whether the rule has granted its role once; it does not do so again.
-    pub granted: bool,
+    /// What became of the rule's grant; absent when the rule has not matched the principal before.
+    pub grant: Option<Grant>,
+}
+
+/// What became of a rule's grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// It supports the role.
+    Live,
+    /// It was taken back, and is not given again.
+    Ended,
 }
 
 /// Reads of the catalog. Each sees one consistent state; lists are in a stable order.
@@ -184,7 +193,7 @@ pub trait CatalogQueries: Send + Sync {
     async fn get_rule(&self, id: &RuleId) -> Result<Option<ProvisioningRule>, CatalogError>;
     /// Every rule that names `issuer`, enabled or not, by id.
     async fn get_rules_of(&self, issuer: &IssuerUrl) -> Result<Vec<ProvisioningRule>, CatalogError>;
-    /// The principal that is `identity`, and whether `rule` has granted it something.
+    /// The principal that is `identity`, and what became of `rule`'s grant to it.
     async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError>;
     /// The principals from whom [`RuleRepo::reconcile_grant`](super::RuleRepo::reconcile_grant) would take `rule`'s
     /// role, by id. `None` when the rule does not exist and never granted anything.

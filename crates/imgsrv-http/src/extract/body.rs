@@ -1,7 +1,7 @@
 //! Request bodies: strict JSON, and the bytes of a part.
 
 use crate::{
-    pace::TooSlow,
+    pace::{Pace, TooSlow},
     problem::{Code, Problem},
 };
 use axum::{
@@ -19,8 +19,6 @@ use std::{error::Error, time::Duration};
 
 /// The most bytes a JSON body may have.
 const MAX_JSON_BYTES: usize = 1 << 20;
-/// How long a JSON body may take in all.
-const JSON_DEADLINE: Duration = Duration::from_mins(1);
 
 /// One JSON value of a known shape: at most 1 MiB, nothing after it, no unknown fields.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -36,8 +34,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if declared(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
             return Err(too_large());
         }
+        // A body of that size is whole within the time that one may be silent.
+        let deadline = request.extensions().get::<Pace>().map_or(Duration::from_mins(1), |pace| pace.silence);
         let collecting = Limited::new(request.into_body(), MAX_JSON_BYTES).collect();
-        let Ok(collected) = tokio::time::timeout(JSON_DEADLINE, collecting).await else {
+        let Ok(collected) = tokio::time::timeout(deadline, collecting).await else {
             return Err(Problem::new(Code::RequestTimeout));
         };
         let bytes = match collected {

@@ -10,7 +10,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use imgsrv_app::{AuthenticateError, Caller, Manager, RequestContext, Writer};
+use imgsrv_app::{AuthenticateError, Caller, Denied, Manager, RequestContext, Writer};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Anybody; but a bearer that is not valid is refused even where none is needed.
@@ -35,19 +35,32 @@ impl FromRequestParts<AppState> for MaybeCaller {
         let Some(header) = headers.next() else { return Ok(Self(Caller::anonymous(context))) };
         let single = headers.next().is_none();
         let bearer = header.to_str().ok().filter(|_| single).and_then(bearer);
-        if let Some(bearer) = bearer {
-            match state.services.auth().authenticate(bearer, context).await {
+        let failed = match bearer {
+            Some(bearer) => match state.services.auth().authenticate(bearer, context).await {
                 Ok(caller) => return Ok(Self(caller)),
-                Err(AuthenticateError::Invalid) => {}
-                Err(error) => return Err(error.into()),
-            }
+                Err(error) => error,
+            },
+            None => AuthenticateError::Invalid,
+        };
+        if !counts(&failed) {
+            return Err(failed.into());
         }
         let address = limited_by(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let now = state.services.adapters().clock.now();
         match state.failures.failed(address, now) {
             Some(wait) => Err(Problem::new(Code::TooManyFailures).retry_after(wait)),
-            None => Err(Problem::new(Code::InvalidBearer)),
+            None => Err(failed.into()),
         }
+    }
+}
+
+/// Whether a failure is one that whoever guesses, or keeps the server busy, would cause.
+const fn counts(failed: &AuthenticateError) -> bool {
+    match failed {
+        AuthenticateError::Invalid
+        | AuthenticateError::IssuerUnavailable(_)
+        | AuthenticateError::Denied(Denied::NotAdmitted) => true,
+        AuthenticateError::Denied(_) | AuthenticateError::Catalog(_) => false,
     }
 }
 

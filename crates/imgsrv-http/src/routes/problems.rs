@@ -13,6 +13,9 @@ pub(crate) enum ReadProblems {
     /// The bearer token is not valid.
     #[response(status = 401, content_type = "application/problem+json")]
     Bearer(Problem),
+    /// The bearer token is authentic, but its principal is not let in.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
     /// It is not there, or not visible to this caller.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),

@@ -2,6 +2,7 @@
 
 use crate::support::{RULES, Setup, not_admitted, not_authentic, ok};
 use axum::http::StatusCode;
+use imgsrv_testkit::Manner;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -56,7 +57,7 @@ async fn an_identity_is_issuer_and_subject_and_nothing_else() {
         assert!(!seen.contains(&url), "{subject:?}");
         seen.push(url);
     }
-    let long = setup.token(&"\u{e9}".repeat(1024));
+    let long = setup.token(&"\u{e9}".repeat(512));
     assert_eq!(setup.outcome(&long).await, ok());
     assert_eq!(setup.principal_url(&setup.token("a")).await, first);
 }
@@ -158,4 +159,24 @@ async fn a_deactivated_principal_is_not_let_in_by_anything() {
     assert_eq!(active.get("deactivated_at"), None::<&Value>);
     assert_eq!(setup.outcome(&token).await, ok());
     assert_eq!(setup.outcome(api_token).await, ok());
+}
+
+#[tokio::test]
+async fn a_rule_that_changes_while_the_issuer_is_asked_counts_as_it_is_then() {
+    let setup = Setup::new().await;
+    setup.issuer.behave(Manner::Held);
+    let before = setup.principals().await.len();
+    let token = setup.token("a");
+    let changing = async {
+        while setup.issuer.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Made again under the same id, it is not the rule that the request began with.
+        setup.server.manage("DELETE", &format!("{RULES}/ci"), None).await;
+        setup.save_rule("ci", &json!({"condition": "false"})).await;
+        setup.issuer.behave(Manner::Well);
+    };
+    let (outcome, ()) = futures::join!(setup.outcome(&token), changing);
+    assert_eq!(outcome, not_admitted());
+    assert_eq!(setup.principals().await.len(), before);
 }
