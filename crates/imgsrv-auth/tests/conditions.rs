@@ -36,7 +36,7 @@ fn claims() -> Claims {
 }
 
 fn forwarded() -> ForwardedClaims {
-    ForwardedClaims::new(claims().keys().map(|name| name.parse().expect("a name")).collect()).expect("few")
+    ForwardedClaims::new(claims().keys().map(|name| name.parse().expect("a name"))).expect("few")
 }
 
 async fn holds(engine: &CelEngine, condition: &str) -> Result<bool, ConditionError> {

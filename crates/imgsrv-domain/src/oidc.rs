@@ -111,9 +111,9 @@ impl FromStr for Condition {
     }
 }
 
-/// The claims that a rule's condition sees.
+/// The claims that a rule's condition sees, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ForwardedClaims(BTreeSet<ClaimName>);
+pub struct ForwardedClaims(Vec<ClaimName>);
 
 /// There are too many of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -121,8 +121,10 @@ pub struct ForwardedClaims(BTreeSet<ClaimName>);
 pub struct TooManyClaims;
 
 impl ForwardedClaims {
-    /// At most 64 names.
-    pub fn new(names: BTreeSet<ClaimName>) -> Result<Self, TooManyClaims> {
+    /// At most 64 names, in the order in which they are given; one that is given again does not count.
+    pub fn new(names: impl IntoIterator<Item = ClaimName>) -> Result<Self, TooManyClaims> {
+        let mut seen = BTreeSet::new();
+        let names: Vec<_> = names.into_iter().filter(|name| seen.insert(name.clone())).take(65).collect();
         if names.len() <= 64 { Ok(Self(names)) } else { Err(TooManyClaims) }
     }
 
@@ -256,7 +258,7 @@ mod tests {
             claims: claims.into(),
         };
         let names = ["b", "c"].map(|name| name.parse().expect("valid"));
-        let forwarded = token.forward(&ForwardedClaims::new(names.into()).expect("few"));
+        let forwarded = token.forward(&ForwardedClaims::new(names).expect("few"));
         assert_eq!(forwarded.keys().collect::<Vec<_>>(), ["b"]);
         assert!(token.is_for(&"imgsrv".parse().expect("valid")));
         assert!(!token.is_for(&"imgsr".parse().expect("valid")));

@@ -163,7 +163,7 @@ impl TryFrom<RuleRow> for ProvisioningRule {
 
     fn try_from(row: RuleRow) -> Result<Self, Corrupt> {
         const WHAT: &str = "provisioning rule";
-        let names = row.forwarded_claims.0.iter().map(|name| parse(WHAT, name)).collect::<Result<_, _>>()?;
+        let names = row.forwarded_claims.0.iter().map(|name| parse(WHAT, name)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             id: parse(WHAT, &row.id)?,
             terms: RuleTerms {

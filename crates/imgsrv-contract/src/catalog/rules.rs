@@ -27,7 +27,7 @@ fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
             display_name: "CI".parse().unwrap(),
             issuer: "https://issuer.example".parse().unwrap(),
             audience: "imgsrv".parse().unwrap(),
-            forwarded_claims: ForwardedClaims::new(names.into()).unwrap(),
+            forwarded_claims: ForwardedClaims::new(names).unwrap(),
             condition: "claims.repository == \"acme/'images'\" &&\n  true".parse().unwrap(),
             enabled: true,
         },

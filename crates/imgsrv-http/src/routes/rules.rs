@@ -22,7 +22,6 @@ use imgsrv_domain::{
     names::RuleId,
     oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
 };
-use std::collections::BTreeSet;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -49,7 +48,7 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     let issuer = fields.parse("issuer_url", &body.issuer_url);
     let audience = fields.parse("audience", &body.audience);
     let condition = fields.parse("condition", &body.condition);
-    let mut names = BTreeSet::new();
+    let mut names = Vec::new();
     for (at, name) in body.forwarded_claims.iter().enumerate() {
         names.extend(fields.parse(format!("forwarded_claims[{at}]"), name));
     }

@@ -24,6 +24,7 @@ async fn rules_are_made_read_listed_saved_and_deleted() {
     assert_eq!((rest["rules"].as_array().expect("rules").len(), rest.get("next_cursor")), (1, None));
     // What was read may be sent back.
     expected["display_name"] = "Another name".into();
+    expected["forwarded_claims"] = json!(["repository", "ref", "actor"]);
     let saved = setup.server.manage("PUT", &format!("{RULES}/ci"), Some(expected.clone())).await;
     assert_eq!((saved.status, saved.json()), (StatusCode::OK, expected.clone()));
     let mut again = setup.rule();
