@@ -22,6 +22,10 @@ const DISCOVERY_AGE: Duration = Duration::from_hours(1);
 /// How often an issuer is asked for its keys in a minute, at most.
 const MAX_ASKED: usize = 5;
 const WINDOW: Duration = Duration::from_mins(1);
+/// So many of them at any time; the others are spread over the minute, so that a storm of made-up key ids does not keep
+/// a new key from being found for longer than this.
+const AT_ONCE: usize = 3;
+const SPREAD: Duration = Duration::from_secs(20);
 
 /// Why nobody can say whether a token is authentic.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -108,7 +112,8 @@ impl IssuerKeys {
         while asking.asked.front().is_some_and(|asked| now.duration_since(*asked) >= WINDOW) {
             asking.asked.pop_front();
         }
-        if asking.asked.len() >= MAX_ASKED {
+        let is_soon = asking.asked.back().is_some_and(|last| now.duration_since(*last) < SPREAD);
+        if asking.asked.len() >= MAX_ASKED || (asking.asked.len() >= AT_ONCE && is_soon) {
             return Err(Unreadable::AskedTooOften);
         }
         asking.asked.push_back(now);

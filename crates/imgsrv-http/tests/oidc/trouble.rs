@@ -112,7 +112,7 @@ async fn a_rotated_key_is_found_at_once_and_a_storm_of_unknown_ones_is_not_passe
     for answer in futures::future::join_all(storm).await {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
-    assert!(setup.issuer.asked() <= 5, "{}", setup.issuer.asked());
+    assert_eq!(setup.issuer.asked(), 3, "the rest is spread over the minute");
     // And those who hold a known key do not notice.
     assert_eq!(setup.outcome(&second.sign(&claims)).await, ok());
 }
