@@ -16,8 +16,8 @@ const MAX_BYTES: usize = 16 << 10;
 const MAX_KEY_ID: usize = 256;
 /// How far the issuer's clock may be from the catalog's.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// The first second that RFC 3339 has no year for.
-const END_OF_TIME: f64 = 253_402_300_800.0;
+/// Times from here on, at the end of the year 9999, cannot be told in every time zone by RFC 3339.
+const END_OF_TIME: f64 = 253_402_207_200.0;
 /// What a token may call itself: nothing, a JWT, or an access token of RFC 9068. Other kinds, such as logout
 /// tokens, are signed by the same keys and mean something else (RFC 8725, section 3.11).
 const TYPES: &[&str] = &["jwt", "application/jwt", "at+jwt", "application/at+jwt"];
@@ -219,7 +219,7 @@ mod tests {
             json!({"exp": "1800000060"}),
             json!({"exp": -1}),
             json!({"exp": 1e300}),
-            json!({"exp": 253_402_300_800_i64}),
+            json!({"exp": 253_402_207_200_i64}),
             json!({"exp": 1_799_999_970}),
             json!({"nbf": 1_800_000_031}),
             json!({"nbf": "now"}),
