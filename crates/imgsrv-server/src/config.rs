@@ -115,7 +115,7 @@ pub(crate) struct LimitOptions {
     pub(crate) max_connections: u32,
     /// Connections held of one address, or of one IPv6 network of 64 bits; further ones are closed. Trusted proxies
     /// are not limited; 0 is no limit
-    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256, value_name = "COUNT")]
+    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1024, value_name = "COUNT")]
     pub(crate) max_connections_per_address: u32,
     /// How long a client may take to send the headers of a request
     #[arg(long, env = "IMGSRV_HEADER_TIMEOUT", default_value = "20s", value_name = "DURATION", value_parser = duration)]
