@@ -7,6 +7,7 @@ use crate::{
     observe::{UnderWay, Watched},
     pace::{Pace, PacedAnswer, PacedBody},
     problem::{Code, Problem},
+    redact::redacted,
     state::AppState,
 };
 use axum::{
@@ -74,7 +75,7 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
     let (kept, rest) = KeptBody::new(Body::new(PacedBody::new(body, pace)));
     let request = Request::from_parts(parts, Body::new(kept));
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = redacted(request.uri().path()).into_owned();
     let span = tracing::info_span!("request", request.id = id);
     let mut response = next.run(request).instrument(span).await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
@@ -99,7 +100,10 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
 }
 
 fn is_sane(id: &str) -> bool {
-    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-/+=".contains(&b))
+    let is_secret = redacted(id) != id;
+    !is_secret
+        && (1..=128).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-/+=".contains(&b))
 }
 
 /// Refuses oversized headers, renders problems, and sets the headers that every answer of a kind has.

@@ -13,6 +13,7 @@ mod leftover;
 mod observe;
 mod pace;
 mod problem;
+mod redact;
 mod render;
 mod routes;
 mod state;

@@ -52,7 +52,7 @@ pub(crate) struct ListOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct RevokeOptions {
-    /// A token's id, or the start of its text (`imgsrv_at_` and 12 characters)
+    /// A token's id, its text, or the start of its text (`imgsrv_at_` and 12 characters)
     #[arg(value_name = "TOKEN", required_unless_present = "principal")]
     pub(crate) tokens: Vec<TokenRef>,
     /// Deactivate the principal with this id: none of its credentials is let in any more

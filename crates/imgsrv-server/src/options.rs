@@ -62,7 +62,13 @@ impl FromStr for TokenRef {
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
-        let key = raw.strip_prefix("imgsrv_at_").and_then(|key| key.parse().ok()).map(Self::Key);
+        // The whole token will do: whoever holds it when it must be revoked should not have to cut it, or see it again.
+        let named = |rest: &str| match rest.get(TokenKey::LENGTH..) {
+            Some("") => rest.parse().ok(),
+            Some(secret) if secret.starts_with('_') => rest[..TokenKey::LENGTH].parse().ok(),
+            _ => None,
+        };
+        let key = raw.strip_prefix("imgsrv_at_").and_then(named).map(Self::Key);
         let id = || raw.parse().ok().map(Self::Id);
         key.or_else(id).ok_or_else(|| "must be a token's id, or imgsrv_at_ and the 12 characters behind it".to_owned())
     }
@@ -167,7 +173,9 @@ mod tests {
         assert!(networks("10.0.0.0/8 192.0.2.1").is_err());
         assert!(matches!("imgsrv_at_abcdefghijk1".parse(), Ok(TokenRef::Key(_))));
         assert!(matches!("0198c0de-0000-7000-8000-000000000000".parse(), Ok(TokenRef::Id(_))));
-        assert!("imgsrv_at_abcdefghijk1_secret".parse::<TokenRef>().is_err());
+        let whole: TokenRef = "imgsrv_at_abcdefghijk1_secret".parse().expect("a token");
+        assert_eq!(Ok(whole), "imgsrv_at_abcdefghijk1".parse());
+        assert!("imgsrv_at_abcdefghijk1secret".parse::<TokenRef>().is_err());
     }
 
     #[test]

@@ -219,8 +219,12 @@ async fn operators_list_and_revoke_without_a_token() {
     let of = |name: &str| principals.iter().find(|found| found["display_name"] == name).expect("a principal");
     assert_eq!(of("test")["api_tokens"][0]["key"], key);
 
-    let output = imgsrv(&["auth", "revoke", key, "--data-dir", path]);
-    assert!(output.status.success(), "{}", stderr(&output));
+    // A token that is put where its id belongs is in no log.
+    let misplaced = Client::new().delete(format!("{}/v1/auth/api-tokens/{writer}", server.url)).bearer_auth(&manager);
+    assert_eq!(misplaced.send().await.expect("an answer").status(), StatusCode::BAD_REQUEST);
+    assert!(server.log().contains(key) && !server.log().contains(&writer[23..]), "{}", server.log());
+    let output = imgsrv(&["auth", "revoke", &writer, "--data-dir", path]);
+    assert!(output.status.success() && !stderr(&output).contains(&writer[23..]), "{}", stderr(&output));
     assert_eq!(status(&writer).await, StatusCode::UNAUTHORIZED);
     assert!(list(&[]).contains("revoked 20"));
     let bootstrap = of("bootstrap")["id"].as_str().expect("an id");
