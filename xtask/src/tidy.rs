@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 /// Which of our crates a crate may depend on.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("imgsrv-domain", &[]),
-    ("imgsrv-app", &["imgsrv-domain"]),
+    ("imgsrv-inspect", &[]),
+    ("imgsrv-simplestreams", &["imgsrv-domain"]),
+    ("imgsrv-app", &["imgsrv-domain", "imgsrv-inspect", "imgsrv-simplestreams"]),
     ("imgsrv-catalog-sql", &["imgsrv-domain"]),
     ("imgsrv-catalog-postgres", &["imgsrv-domain", "imgsrv-catalog-sql"]),
     ("imgsrv-catalog-sqlite", &["imgsrv-domain", "imgsrv-catalog-sql"]),
     ("imgsrv-auth", &["imgsrv-domain"]),
     ("imgsrv-blobs", &["imgsrv-domain"]),
     ("imgsrv-api", &[]),
-    ("imgsrv-http", &["imgsrv-domain", "imgsrv-app", "imgsrv-api"]),
+    ("imgsrv-http", &["imgsrv-domain", "imgsrv-app", "imgsrv-api", "imgsrv-simplestreams"]),
     (
         "imgsrv-server",
         &[

@@ -1,0 +1,82 @@
+//! Telling formats by their magic numbers.
+
+use crate::source::{Source, head};
+use std::fmt;
+
+/// A format that bytes were recognised as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetectedFormat {
+    /// QEMU copy-on-write, of any version.
+    Qcow2,
+    /// VMware disk: a sparse extent or a descriptor.
+    Vmdk,
+    /// Hyper-V disk.
+    Vhdx,
+    /// SquashFS, little-endian (version 4).
+    Squashfs,
+    /// ISO 9660, also one that can be written to a USB stick.
+    Iso,
+    /// A disk with a partition table (MBR or GPT) that is none of the others.
+    Raw,
+    /// Anything compressed with gzip (RFC 1952).
+    Gzip,
+    /// Anything compressed with xz.
+    Xz,
+    /// Anything compressed with Zstandard (RFC 8878).
+    Zstd,
+}
+
+impl DetectedFormat {
+    /// Every format.
+    pub const ALL: &'static [Self] =
+        &[Self::Qcow2, Self::Vmdk, Self::Vhdx, Self::Squashfs, Self::Iso, Self::Raw, Self::Gzip, Self::Xz, Self::Zstd];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Vmdk => "vmdk",
+            Self::Vhdx => "vhdx",
+            Self::Squashfs => "squashfs",
+            Self::Iso => "iso",
+            Self::Raw => "raw",
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl fmt::Display for DetectedFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where the volume descriptor of ISO 9660 has its magic (ECMA-119, 7.1.1): after 16 sectors and the type.
+const ISO_MAGIC_AT: u64 = 16 * 2048 + 1;
+
+/// What format the bytes are in, as far as their magic numbers tell. Reads less than 2 KiB.
+pub async fn detect<S: Source>(source: &S) -> Result<Option<DetectedFormat>, S::Error> {
+    let first = head(source, 1024).await?;
+    const START: &[(&[u8], DetectedFormat)] = &[
+        (b"QFI\xfb", DetectedFormat::Qcow2),
+        (b"KDMV", DetectedFormat::Vmdk),
+        (b"COWD", DetectedFormat::Vmdk),
+        (b"# Disk DescriptorFile", DetectedFormat::Vmdk),
+        (b"vhdxfile", DetectedFormat::Vhdx),
+        (b"hsqs", DetectedFormat::Squashfs),
+        (b"\x1f\x8b", DetectedFormat::Gzip),
+        (b"\xfd7zXZ\0", DetectedFormat::Xz),
+        (b"\x28\xb5\x2f\xfd", DetectedFormat::Zstd),
+    ];
+    if let Some((_, format)) = START.iter().find(|(magic, _)| first.starts_with(magic)) {
+        return Ok(Some(*format));
+    }
+    if source.size() >= ISO_MAGIC_AT + 5 && source.read(ISO_MAGIC_AT, 5).await? == b"CD001" {
+        return Ok(Some(DetectedFormat::Iso));
+    }
+    let has_mbr = first.get(510..512) == Some(b"\x55\xaa");
+    let has_gpt = first.get(512..520) == Some(b"EFI PART");
+    Ok((has_mbr || has_gpt).then_some(DetectedFormat::Raw))
+}

@@ -1,0 +1,180 @@
+//! Real images of `qemu-img` are safe or not, for the reason that was built into them; and any bytes are answered.
+
+use futures::executor::block_on;
+use imgsrv_inspect::{Compression, DetectedFormat, Qcow2, Qcow2Error, Qcow2Problem, Source, detect};
+use proptest::prelude::*;
+use std::{convert::Infallible, path::Path, process::Command};
+
+struct Bytes(Vec<u8>);
+
+impl Source for Bytes {
+    type Error = Infallible;
+
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    async fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Infallible> {
+        let offset = usize::try_from(offset).expect("an offset");
+        assert!(length <= 256 << 10, "{length} bytes at once");
+        Ok(self.0[offset..offset + length].to_vec())
+    }
+}
+
+fn inspect(bytes: Vec<u8>) -> Result<Qcow2, Qcow2Problem> {
+    block_on(Qcow2::inspect(&Bytes(bytes))).map_err(|error| match error {
+        Qcow2Error::Unsafe(problem) => problem,
+        Qcow2Error::Source(never) => match never {},
+    })
+}
+
+fn kind(bytes: &[u8]) -> Option<DetectedFormat> {
+    block_on(detect(&Bytes(bytes.to_vec()))).expect("read")
+}
+
+fn qemu_img(folder: &Path, arguments: &str) {
+    let output =
+        Command::new("qemu-img").args(arguments.split(' ')).current_dir(folder).output().expect("qemu-img runs");
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The file `name` that `qemu-img` made by `commands`.
+fn made(commands: &[&str], name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("data.raw"), vec![7; 3 << 20]).expect("written");
+    commands.iter().for_each(|arguments| qemu_img(folder.path(), arguments));
+    std::fs::read(folder.path().join(name)).expect("the image")
+}
+
+fn image() -> Vec<u8> {
+    made(&["convert -f raw -O qcow2 data.raw a.qcow2"], "a.qcow2")
+}
+
+/// An image with `bytes` put at `at`.
+fn altered(at: usize, bytes: &[u8]) -> Result<Qcow2, Qcow2Problem> {
+    let mut image = image();
+    image[at..at + bytes.len()].copy_from_slice(bytes);
+    inspect(image)
+}
+
+#[test]
+fn images_that_stand_alone_are_described() {
+    let zlib = Qcow2 { virtual_size: 3 << 20, cluster_size: 64 << 10, compression: Compression::Zlib };
+    assert_eq!(inspect(image()), Ok(zlib));
+    assert_eq!(inspect(made(&["convert -c -f raw -O qcow2 -o compat=0.10 data.raw a"], "a")), Ok(zlib));
+    let zstd = made(&["convert -c -f raw -O qcow2 -o compression_type=zstd,cluster_size=4k data.raw a"], "a");
+    assert_eq!(inspect(zstd), Ok(Qcow2 { cluster_size: 4096, compression: Compression::Zstd, ..zlib }));
+    let extended = made(&["create -f qcow2 -o extended_l2=on,cluster_size=128k a 10G"], "a");
+    assert_eq!(inspect(extended), Ok(Qcow2 { virtual_size: 10 << 30, cluster_size: 128 << 10, ..zlib }));
+    let large = made(&["create -f qcow2 -o cluster_size=2M a 4T"], "a");
+    assert_eq!(inspect(large).map(|found| found.virtual_size), Ok(4 << 40));
+    let empty = made(&["create -f qcow2 a 0"], "a");
+    assert_eq!(inspect(empty).map(|found| found.virtual_size), Ok(0));
+    let snapshot = made(&["convert -f raw -O qcow2 data.raw a", "snapshot -c one a"], "a");
+    assert_eq!(inspect(snapshot), Ok(zlib));
+    let full = made(&["create -f qcow2 -o preallocation=full,cluster_size=512 a 8M"], "a");
+    assert_eq!(inspect(full), Ok(Qcow2 { virtual_size: 8 << 20, cluster_size: 512, ..zlib }));
+}
+
+#[test]
+fn images_that_name_other_files_are_unsafe() {
+    let backed = ["create -f qcow2 base 1M", "create -f qcow2 -b base -F qcow2 a"];
+    assert_eq!(inspect(made(&backed, "a")), Err(Qcow2Problem::BackingFile));
+    let old = ["create -f qcow2 base 1M", "create -f qcow2 -o compat=0.10 -b base -F qcow2 a"];
+    assert_eq!(inspect(made(&old, "a")), Err(Qcow2Problem::BackingFile));
+    let external = made(&["create -f qcow2 -o data_file=data.raw,data_file_raw=on a 3M"], "a");
+    assert_eq!(inspect(external.clone()), Err(Qcow2Problem::ExternalDataFile));
+    // The name alone, without the feature that makes QEMU look at it.
+    let mut named = external;
+    named[79] &= !4;
+    assert_eq!(inspect(named), Err(Qcow2Problem::ExternalDataFile));
+    // A name of no length is one.
+    assert_eq!(altered(8, &4096_u64.to_be_bytes()), Err(Qcow2Problem::BackingFile));
+}
+
+#[test]
+fn an_extension_is_not_overlooked_behind_much_of_nothing() {
+    let mut image = made(&["create -f qcow2 -o cluster_size=2M a 1M"], "a");
+    let filler = (256 << 10) - 112 - 8;
+    image[112..116].copy_from_slice(&1_u32.to_be_bytes());
+    image[116..120].copy_from_slice(&u32::to_be_bytes(filler));
+    image[256 << 10..(256 << 10) + 4].copy_from_slice(b"DATA");
+    assert!(inspect(image).is_err());
+}
+
+#[test]
+fn encrypted_and_corrupt_images_and_unknown_features_are_unsafe() {
+    let luks =
+        made(&["create --object secret,id=s,data=x -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s a 1M"], "a");
+    assert_eq!(inspect(luks), Err(Qcow2Problem::Encrypted));
+    assert_eq!(altered(72, &2_u64.to_be_bytes()), Err(Qcow2Problem::Corrupt));
+    assert_eq!(altered(72, &(1_u64 << 5).to_be_bytes()), Err(Qcow2Problem::UnknownFeature(5)));
+    assert_eq!(altered(72, &(1_u64 << 63).to_be_bytes()), Err(Qcow2Problem::UnknownFeature(63)));
+    // Marked as dirty only: QEMU mends it.
+    assert!(altered(72, &1_u64.to_be_bytes()).is_ok());
+    assert_eq!(altered(4, &1_u32.to_be_bytes()), Err(Qcow2Problem::Version(1)));
+}
+
+#[test]
+fn tables_out_of_bounds_are_unsafe() {
+    let message = |found: Result<Qcow2, Qcow2Problem>| found.expect_err("unsafe").to_string();
+    let far = (1_u64 << 40).to_be_bytes();
+    assert_eq!(message(altered(40, &far)), "its L1 table is out of bounds");
+    assert_eq!(message(altered(40, &65_537_u64.to_be_bytes())), "its L1 table is out of bounds");
+    assert_eq!(message(altered(40, &0_u64.to_be_bytes())), "its L1 table is out of bounds");
+    assert_eq!(message(altered(36, &0_u32.to_be_bytes())), "its L1 table is out of bounds");
+    assert_eq!(message(altered(36, &u32::MAX.to_be_bytes())), "its L1 table is out of bounds");
+    assert_eq!(message(altered(48, &far)), "its refcount table is out of bounds");
+    assert_eq!(message(altered(56, &u32::MAX.to_be_bytes())), "its refcount table is out of bounds");
+    assert_eq!(message(altered(56, &0_u32.to_be_bytes())), "its refcount table is out of bounds");
+    assert_eq!(message(altered(60, &u32::MAX.to_be_bytes())), "its snapshot table is out of bounds");
+    assert_eq!(message(altered(60, &[0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0])), "its snapshot table is out of bounds");
+    let entry = |header: usize| {
+        let image = image();
+        usize::try_from(u64::from_be_bytes(image[header..header + 8].try_into().expect("eight bytes"))).expect("small")
+    };
+    assert_eq!(message(altered(entry(40), &far)), "its L2 table is out of bounds");
+    assert_eq!(message(altered(entry(48), &far)), "its refcount block is out of bounds");
+    assert_eq!(message(altered(24, &u64::MAX.to_be_bytes())), "its virtual size is not valid");
+    assert_eq!(message(altered(20, &63_u32.to_be_bytes())), "its cluster size is not valid");
+    assert_eq!(message(altered(96, &7_u32.to_be_bytes())), "its refcount width is not valid");
+    assert_eq!(message(altered(100, &12_u32.to_be_bytes())), "its header length is not valid");
+    assert_eq!(message(altered(104, &[1])), "its compression type is not valid");
+    let mut image = image();
+    image.truncate(60);
+    assert_eq!(inspect(image), Err(Qcow2Problem::CutOff));
+}
+
+#[test]
+fn formats_are_told_by_their_magic() {
+    assert_eq!(kind(&image()), Some(DetectedFormat::Qcow2));
+    for (format, expected) in [("vmdk", DetectedFormat::Vmdk), ("vhdx", DetectedFormat::Vhdx)] {
+        assert_eq!(kind(&made(&[&format!("convert -f raw -O {format} data.raw a")], "a")), Some(expected));
+    }
+    let mut iso = vec![0; 40_000];
+    iso[32_769..32_774].copy_from_slice(b"CD001");
+    assert_eq!(kind(&iso), Some(DetectedFormat::Iso));
+    let mut disk = vec![0; 512];
+    disk[510..].copy_from_slice(b"\x55\xaa");
+    assert_eq!(kind(&disk), Some(DetectedFormat::Raw));
+    assert_eq!(kind(b"\x1f\x8b\x08"), Some(DetectedFormat::Gzip));
+    for nothing in [&b""[..], b"Q", b"just text", &[0; 4096]] {
+        assert_eq!(kind(nothing), None);
+    }
+}
+
+proptest! {
+    /// Header fields of any value, over a real image: an answer, and no read beyond the end.
+    #[test]
+    fn any_header_is_answered(at in 4_usize..112, bytes in prop::collection::vec(any::<u8>(), 1..16)) {
+        let _ = altered(at, &bytes);
+    }
+
+    #[test]
+    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
+        let _ = kind(&bytes);
+        let mut qcow2 = b"QFI\xfb\0\0\0\x03".to_vec();
+        qcow2.extend(bytes);
+        prop_assert!(inspect(qcow2).is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! What an Incus client makes of the documents (`shared/simplestreams/{products,simplestreams,sort}.go` of Incus 6.0).
+
+use crate::{
+    arch::IncusArchitecture,
+    model::{Item, Product, Products},
+};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+/// What an image makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ImageKind {
+    /// A container.
+    Container,
+    /// A virtual machine.
+    VirtualMachine,
+}
+
+/// A file of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Where it is, relative to the server's base.
+    pub path: String,
+    /// How many bytes it has.
+    pub size: i64,
+    /// Their SHA-256, in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl From<&Item> for RemoteFile {
+    fn from(item: &Item) -> Self {
+        Self { path: item.path.clone(), size: item.size, sha256: item.sha256.clone() }
+    }
+}
+
+/// An image that a client can fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteImage {
+    /// The SHA-256 of metadata and root, one after the other.
+    pub fingerprint: String,
+    /// What it makes.
+    pub kind: ImageKind,
+    /// On which architecture.
+    pub architecture: IncusArchitecture,
+    /// What boots.
+    pub os: String,
+    /// Which release of it.
+    pub release: String,
+    /// Which of several alike.
+    pub variant: String,
+    /// The key of its version.
+    pub serial: String,
+    /// The metadata.
+    pub metadata: RemoteFile,
+    /// The root file system or disk.
+    pub root: RemoteFile,
+}
+
+/// The images of a server, and the names that lead to them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Images {
+    images: Vec<RemoteImage>,
+    aliases: BTreeMap<(String, ImageKind, IncusArchitecture), usize>,
+}
+
+/// The root items in the order in which a client prefers them, with the fingerprint that metadata has for each.
+fn fingerprint(metadata: &Item, root: &Item) -> Option<(usize, ImageKind, String)> {
+    let (rank, kind, fingerprint) = match root.ftype.as_str() {
+        "squashfs" => (0, ImageKind::Container, &metadata.combined_squashfs_sha256),
+        "root.tar.xz" => (1, ImageKind::Container, &metadata.combined_rootxz_sha256),
+        "disk-kvm.img" => (2, ImageKind::VirtualMachine, &metadata.combined_disk_kvm_img_sha256),
+        _ => return None,
+    };
+    fingerprint.clone().filter(|fingerprint| !fingerprint.is_empty()).map(|fingerprint| (rank, kind, fingerprint))
+}
+
+/// Whether a version's key starts with a date; clients pass over any other.
+fn is_dated(serial: &str) -> bool {
+    serial.get(..8).is_some_and(|date| {
+        date.bytes().all(|digit| digit.is_ascii_digit()) && jiff::civil::Date::strptime("%Y%m%d", date).is_ok()
+    })
+}
+
+impl Images {
+    /// What `documents` list, as a client sees it.
+    pub fn of<'a>(documents: impl IntoIterator<Item = &'a Products>) -> Self {
+        let mut found = Vec::new();
+        for product in documents.into_iter().flat_map(|document| document.products.values()) {
+            images_of(product, &mut found);
+        }
+        found.sort_by(|(one, rank, _), (other, other_rank, _)| {
+            let key = |image: &RemoteImage, rank: usize| {
+                let RemoteImage { os, release, variant, serial, architecture, .. } = image.clone();
+                (os, release, variant, Reverse(serial), architecture.kernel_name(), rank)
+            };
+            key(one, *rank).cmp(&key(other, *other_rank))
+        });
+        let mut images = Self::default();
+        for (image, _, names) in found {
+            let at = images.images.len();
+            for name in names {
+                images.aliases.entry((name, image.kind, image.architecture)).or_insert(at);
+            }
+            images.images.push(image);
+        }
+        images
+    }
+
+    /// Every image.
+    pub fn iter(&self) -> impl Iterator<Item = &RemoteImage> {
+        self.images.iter()
+    }
+
+    /// The image that a client of that architecture finds by `alias`.
+    pub fn find(&self, alias: &str, kind: ImageKind, architecture: IncusArchitecture) -> Option<&RemoteImage> {
+        let at = self.aliases.get(&(alias.to_owned(), kind, architecture))?;
+        self.images.get(*at)
+    }
+}
+
+fn images_of(product: &Product, found: &mut Vec<(RemoteImage, usize, Vec<String>)>) {
+    let Ok(architecture) = product.arch.parse::<IncusArchitecture>() else { return };
+    let aliases = product.aliases.split(',').filter(|alias| !alias.is_empty());
+    let names: Vec<String> =
+        aliases.flat_map(|alias| [alias.to_owned(), format!("{alias}/{}", product.arch)]).collect();
+    for (serial, version) in product.versions.iter().filter(|(serial, _)| is_dated(serial)) {
+        let items = version.items.values();
+        for metadata in items.clone().filter(|item| item.ftype == "incus.tar.xz" && !item.path.is_empty()) {
+            for root in items.clone() {
+                let Some((rank, kind, fingerprint)) = fingerprint(metadata, root) else { continue };
+                let image = RemoteImage {
+                    fingerprint,
+                    kind,
+                    architecture,
+                    os: product.os.clone(),
+                    release: product.release.clone(),
+                    variant: product.variant.clone(),
+                    serial: serial.clone(),
+                    metadata: metadata.into(),
+                    root: root.into(),
+                };
+                found.push((image, rank, names.clone()));
+            }
+        }
+    }
+}

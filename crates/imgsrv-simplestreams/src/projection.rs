@@ -1,0 +1,264 @@
+//! The projection of a catalog onto Simple Streams.
+//!
+//! A client finds an image by name, or by fingerprint, and refuses both where two products have the same: so every
+//! alias is given to one image a kind and architecture, and images that are the same bytes are one product with all
+//! their names.
+
+use crate::{
+    arch::IncusArchitecture,
+    images::ImageKind,
+    model::{Index, IndexEntry, Item, Product, ProductVersion, Products},
+};
+use imgsrv_domain::{
+    digest::{BlobClaim, Digest},
+    names::{AliasName, ImageName, OperatingSystem, Variant, VersionName},
+    time::Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Where clients look for the products, relative to the server's base.
+const PRODUCTS_PATH: &str = "streams/v1/images.json";
+const DATATYPE: &str = "image-downloads";
+const CONTENT_ID: &str = "images";
+const PRODUCTS_FORMAT: &str = "products:1.0";
+
+/// What boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Root {
+    /// The disk of a virtual machine, qcow2.
+    Disk,
+    /// A container's root file system.
+    Squashfs,
+    /// The same as a tarball; passed over where there is a squashfs.
+    Tarball,
+}
+
+impl Root {
+    /// What it makes.
+    pub const fn kind(self) -> ImageKind {
+        match self {
+            Self::Disk => ImageKind::VirtualMachine,
+            Self::Squashfs | Self::Tarball => ImageKind::Container,
+        }
+    }
+
+    const fn ftype(self) -> &'static str {
+        match self {
+            Self::Disk => "disk-kvm.img",
+            Self::Squashfs => "squashfs",
+            Self::Tarball => "root.tar.xz",
+        }
+    }
+}
+
+/// A file and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name in its version.
+    pub name: String,
+    /// What it is.
+    pub claim: BlobClaim,
+}
+
+/// An artifact of a published version, with its metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The image.
+    pub image: ImageName,
+    /// What people call it.
+    pub title: Option<String>,
+    /// The version.
+    pub version: VersionName,
+    /// When that was published.
+    pub published_at: Timestamp,
+    /// What boots.
+    pub operating_system: OperatingSystem,
+    /// On what.
+    pub architecture: IncusArchitecture,
+    /// Which of several alike.
+    pub variant: Variant,
+    /// How it boots.
+    pub root: Root,
+    /// The bytes that boot.
+    pub root_file: File,
+    /// The metadata that goes with them.
+    pub metadata: File,
+    /// The SHA-256 of the metadata followed by the root.
+    pub fingerprint: Digest,
+}
+
+/// The aliases that are on versions of images.
+pub type Aliases = BTreeMap<(ImageName, VersionName), BTreeSet<AliasName>>;
+
+/// What an artifact is called in a stream; at most one of each kind is.
+type Slot<'a> = (&'a ImageName, &'a VersionName, IncusArchitecture, &'a Variant);
+
+fn slot(listed: &Listed) -> Slot<'_> {
+    (&listed.image, &listed.version, listed.architecture, &listed.variant)
+}
+
+/// The names that lead to an artifact.
+fn names(listed: &Listed, aliases: &Aliases) -> BTreeSet<String> {
+    let aliases = aliases.get(&(listed.image.clone(), listed.version.clone()));
+    let references = aliases.into_iter().flatten().map(AliasName::as_str).chain([listed.version.as_str()]);
+    let name = |reference| match listed.variant.is_default() {
+        true => format!("{}/{reference}", listed.image),
+        false => format!("{}/{reference}/{}", listed.image, listed.variant),
+    };
+    references.map(name).collect()
+}
+
+/// An image of the stream: the first artifact of its bytes, and the names of all of them.
+struct Merged<'a> {
+    first: &'a Listed,
+    names: BTreeSet<String>,
+}
+
+/// The products of what is listed, by key. Every alias leads to the version that it is on, for virtual machine and
+/// container, and no fingerprint is in two of them; the order of `listed` does not matter. An artifact whose variant
+/// [is ambiguous](is_ambiguous) is passed over.
+pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product> {
+    let mut sorted: Vec<&Listed> = listed.iter().filter(|one| !is_ambiguous(&one.variant)).collect();
+    sorted.sort_by_key(|one| (one.published_at, slot(one), one.root, &one.operating_system, one.fingerprint));
+    let merged = merge(&sorted, aliases);
+    let mut products = BTreeMap::new();
+    let mut joined: HashMap<Slot<'_>, (String, &Merged<'_>)> = HashMap::new();
+    let with_disk: HashSet<Slot<'_>> =
+        sorted.iter().filter(|one| one.root == Root::Disk).map(|one| slot(one)).collect();
+    let (disks, containers): (Vec<_>, Vec<_>) = merged.iter().partition(|image| image.first.root == Root::Disk);
+    for disk in disks {
+        let key = free_key(&products, key(disk.first));
+        products.insert(key.clone(), product(disk));
+        joined.insert(slot(disk.first), (key, disk));
+    }
+    for container in containers {
+        let place = slot(container.first);
+        let beside = joined.get(&place).filter(|(_, disk)| belong_together(disk, container));
+        if let Some(product) = beside.and_then(|(key, _)| products.get_mut(key)) {
+            add(product, container.first);
+            continue;
+        }
+        let own = key(container.first);
+        let own = if with_disk.contains(&place) { format!("{own}:container") } else { own };
+        let own = free_key(&products, own);
+        products.insert(own, product(container));
+    }
+    products
+}
+
+/// Whether names with this variant would be mistaken for those with an architecture, which clients make of every name.
+pub fn is_ambiguous(variant: &Variant) -> bool {
+    IncusArchitecture::all().any(|architecture| variant.as_str() == architecture.stream_name())
+}
+
+/// Each fingerprint once, with the names of every artifact that has it and is of the same kind and architecture.
+fn merge<'a>(sorted: &[&'a Listed], aliases: &Aliases) -> Vec<Merged<'a>> {
+    let with_squashfs: HashSet<Slot<'_>> =
+        sorted.iter().filter(|one| one.root == Root::Squashfs).map(|one| slot(one)).collect();
+    let mut taken = HashSet::new();
+    let mut by_fingerprint: HashMap<Digest, usize> = HashMap::new();
+    let mut merged: Vec<Merged<'a>> = Vec::new();
+    for one in sorted {
+        let is_second_choice = one.root == Root::Tarball && with_squashfs.contains(&slot(one));
+        if is_second_choice || !taken.insert((slot(one), one.root.kind())) {
+            continue;
+        }
+        let at = *by_fingerprint.entry(one.fingerprint).or_insert_with(|| {
+            merged.push(Merged { first: one, names: BTreeSet::new() });
+            merged.len() - 1
+        });
+        let image = &mut merged[at];
+        let is_alike = image.first.root.kind() == one.root.kind() && image.first.architecture == one.architecture;
+        if is_alike {
+            image.names.extend(names(one, aliases));
+        }
+    }
+    merged
+}
+
+/// Whether disk and container of one slot can be one product: a product has one metadata file and one set of names.
+fn belong_together(disk: &Merged<'_>, container: &Merged<'_>) -> bool {
+    disk.first.metadata.claim == container.first.metadata.claim
+        && disk.first.operating_system == container.first.operating_system
+        && disk.names == container.names
+}
+
+fn key(listed: &Listed) -> String {
+    format!("{}:{}:{}:{}", listed.image, listed.version, listed.architecture, listed.variant)
+}
+
+/// `key`, or one like it: versions have colons in them, so that two keys may look the same.
+fn free_key(products: &BTreeMap<String, Product>, mut key: String) -> String {
+    while products.contains_key(&key) {
+        key.push_str(":container");
+    }
+    key
+}
+
+fn product(image: &Merged<'_>) -> Product {
+    let first = image.first;
+    let title = first.title.clone().unwrap_or_else(|| format!("{} {}", first.image, first.version));
+    let mut product = Product {
+        aliases: image.names.iter().map(String::as_str).collect::<Vec<_>>().join(","),
+        arch: first.architecture.stream_name().to_owned(),
+        os: first.operating_system.to_string(),
+        release: first.version.to_string(),
+        release_title: title,
+        variant: first.variant.to_string(),
+        versions: BTreeMap::from([(serial(first.published_at), ProductVersion::default())]),
+        ..Product::default()
+    };
+    add(&mut product, first);
+    product
+}
+
+/// `YYYYMMDD_HH:MM`, in UTC.
+fn serial(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_microsecond(at.micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    at.strftime("%Y%m%d_%H:%M").to_string()
+}
+
+/// Puts the root of `listed` beside its metadata.
+fn add(product: &mut Product, listed: &Listed) {
+    let Some(version) = product.versions.values_mut().next() else { return };
+    let item = |ftype: &str, file: &File| Item {
+        ftype: ftype.to_owned(),
+        path: format!("images/{}/{}/{}", listed.image, listed.version, file.name),
+        size: file.claim.size.signed(),
+        sha256: file.claim.digest.hex(),
+        ..Item::default()
+    };
+    let root = listed.root.ftype();
+    version.items.insert(root.to_owned(), item(root, &listed.root_file));
+    // LXD wants the same bytes under a name of its own; Incus passes over it.
+    for ftype in ["incus.tar.xz", "lxd.tar.xz"] {
+        let metadata = version.items.entry(ftype.to_owned()).or_insert_with(|| item(ftype, &listed.metadata));
+        let fingerprint = match listed.root {
+            Root::Disk => &mut metadata.combined_disk_kvm_img_sha256,
+            Root::Squashfs => &mut metadata.combined_squashfs_sha256,
+            Root::Tarball => &mut metadata.combined_rootxz_sha256,
+        };
+        *fingerprint = Some(listed.fingerprint.hex());
+    }
+}
+
+/// The index of a server that has those products.
+pub fn index(products: &BTreeMap<String, Product>) -> Index {
+    let entry = IndexEntry {
+        datatype: DATATYPE.to_owned(),
+        format: PRODUCTS_FORMAT.to_owned(),
+        path: PRODUCTS_PATH.to_owned(),
+        products: products.keys().cloned().collect(),
+    };
+    Index { format: "index:1.0".to_owned(), index: BTreeMap::from([(CONTENT_ID.to_owned(), entry)]) }
+}
+
+/// The document of those products.
+pub fn products(products: BTreeMap<String, Product>) -> Products {
+    Products {
+        content_id: CONTENT_ID.to_owned(),
+        datatype: DATATYPE.to_owned(),
+        format: PRODUCTS_FORMAT.to_owned(),
+        products,
+    }
+}

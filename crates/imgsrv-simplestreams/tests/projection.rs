@@ -1,0 +1,236 @@
+//! For any catalog: what a client makes of the projection is what the catalog says.
+
+use imgsrv_domain::{
+    digest::{BlobClaim, ByteSize, Digest},
+    time::Timestamp,
+};
+use imgsrv_simplestreams::{
+    Aliases, File, ImageKind, Images, IncusArchitecture, Listed, Products, Root, index, products, project,
+};
+use proptest::{prelude::*, sample::select};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// 2026-01-02T03:04:05Z.
+const SOME_DAY: i64 = 1_767_323_045_000_000;
+
+fn claim(seed: &str, number: u8) -> BlobClaim {
+    let mut bytes = [number; 32];
+    bytes[..seed.len()].copy_from_slice(seed.as_bytes());
+    BlobClaim { digest: Digest::new(bytes), size: ByteSize::try_from(i64::from(number)).expect("a size") }
+}
+
+/// An artifact; the same metadata and root have the same fingerprint, and are of one kind and architecture, as their
+/// metadata says.
+fn listed(image: &str, version: &str, place: (&str, &str, &str), root: Root, bytes: (u8, u8), age: i64) -> Listed {
+    let (os, architecture, variant) = place;
+    let (metadata, root_bytes) = bytes;
+    let extension = match root {
+        Root::Disk => "qcow2",
+        Root::Squashfs => "squashfs",
+        Root::Tarball => "root.tar.xz",
+    };
+    let file = format!("{image}-{version}-{architecture}-{variant}.{extension}");
+    let metadata = claim(&format!("m{architecture}"), metadata);
+    let root_claim = claim(extension, root_bytes);
+    let mut fingerprint = *metadata.digest.bytes();
+    fingerprint.iter_mut().zip(root_claim.digest.bytes()).for_each(|(one, other)| *one = one.wrapping_mul(31) ^ other);
+    Listed {
+        image: image.parse().expect("a name"),
+        title: None,
+        version: version.parse().expect("a name"),
+        published_at: Timestamp::from_micros(SOME_DAY + age * 1_000_000),
+        operating_system: os.parse().expect("a name"),
+        architecture: architecture.parse().expect("an architecture"),
+        variant: variant.parse().expect("a name"),
+        root,
+        metadata: File { name: format!("{file}.incus.tar.xz"), claim: metadata },
+        root_file: File { name: file, claim: root_claim },
+        fingerprint: Digest::new(fingerprint),
+    }
+}
+
+fn any_listed() -> impl Strategy<Value = Listed> {
+    let names = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["1", "2", "10", "1:amd64", "zz"]));
+    let place = (
+        select(vec!["debian", "alpine"]),
+        select(vec!["amd64", "x86_64", "arm64", "riscv64"]),
+        select(vec!["default", "cloud", "amd64", "container"]),
+    );
+    let root = select(vec![Root::Disk, Root::Squashfs, Root::Tarball]);
+    (names, place, root, (0_u8..3, 0_u8..4), 0_i64..3).prop_map(|((image, version), place, root, bytes, age)| {
+        // One architecture has one name in metadata.
+        let place = if place.1 == "x86_64" { (place.0, "amd64", place.2) } else { place };
+        listed(image, version, place, root, bytes, age)
+    })
+}
+
+fn any_aliases() -> impl Strategy<Value = Aliases> {
+    let one = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["latest", "stable", "next", "10.x"]), 0_usize..5);
+    prop::collection::vec(one, 0..12).prop_map(|moves| {
+        // An alias is on one version.
+        let last: HashMap<_, _> = moves.into_iter().map(|(image, alias, at)| ((image, alias), at)).collect();
+        let mut aliases = Aliases::new();
+        for ((image, alias), at) in last {
+            let version = ["1", "2", "10", "1:amd64", "zz"][at];
+            let on = (image.parse().expect("a name"), version.parse().expect("a name"));
+            aliases.entry(on).or_default().insert(alias.parse().expect("a name"));
+        }
+        aliases
+    })
+}
+
+/// Versions are published at one time each.
+fn consistent(mut all: Vec<Listed>) -> Vec<Listed> {
+    let mut times = HashMap::new();
+    for one in &mut all {
+        let key = (one.image.clone(), one.version.clone());
+        one.published_at = *times.entry(key).or_insert(one.published_at);
+    }
+    all
+}
+
+fn seen(all: &[Listed], aliases: &Aliases) -> (Products, Images) {
+    let document = products(project(all, aliases));
+    let images = Images::of([&document]);
+    (document, images)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_name_leads_to_the_bytes_of_its_version(
+        all in prop::collection::vec(any_listed(), 0..16).prop_map(consistent),
+        aliases in any_aliases(),
+    ) {
+        let (_, images) = seen(&all, &aliases);
+        for one in all.iter().filter(|one| !is_ambiguous(&one.variant)) {
+            let on = aliases.get(&(one.image.clone(), one.version.clone()));
+            let references = on.into_iter().flatten().map(|alias| alias.as_str()).chain([one.version.as_str()]);
+            for reference in references {
+                let suffix = if one.variant.is_default() { String::new() } else { format!("/{}", one.variant) };
+                let name = format!("{}/{reference}{suffix}", one.image);
+                let alike = |other: &&Listed| {
+                    (&other.image, &other.version, &other.variant, other.architecture, other.root.kind())
+                        == (&one.image, &one.version, &one.variant, one.architecture, one.root.kind())
+                };
+                let allowed: HashSet<String> = all.iter().filter(alike).map(|other| other.fingerprint.hex()).collect();
+                let found = images.find(&name, one.root.kind(), one.architecture);
+                let found = found.map(|image| image.fingerprint.clone());
+                prop_assert!(found.as_ref().is_some_and(|found| allowed.contains(found)), "{name} leads to {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_fingerprint_is_listed_twice_and_none_is_made_up(
+        all in prop::collection::vec(any_listed(), 0..16).prop_map(consistent),
+        aliases in any_aliases(),
+    ) {
+        let (_, images) = seen(&all, &aliases);
+        let mut fingerprints = HashSet::new();
+        for image in images.iter() {
+            prop_assert!(fingerprints.insert(image.fingerprint.clone()), "{} is listed twice", image.fingerprint);
+            let is_it = |one: &&Listed| one.fingerprint.hex() == image.fingerprint;
+            let one = all.iter().find(is_it).expect("a listed one");
+            prop_assert_eq!(&image.metadata.sha256, &one.metadata.claim.digest.hex());
+            prop_assert_eq!(&image.root.sha256, &one.root_file.claim.digest.hex());
+            prop_assert_eq!(image.kind, one.root.kind());
+            prop_assert_ne!(image.metadata.path.rsplit('/').next(), image.root.path.rsplit('/').next());
+        }
+    }
+
+    #[test]
+    fn no_name_is_given_twice(
+        all in prop::collection::vec(any_listed(), 0..16).prop_map(consistent),
+        aliases in any_aliases(),
+    ) {
+        let (document, images) = seen(&all, &aliases);
+        let mut given = BTreeSet::new();
+        for product in document.products.values() {
+            let one = Products { products: [("it".to_owned(), product.clone())].into(), ..Products::default() };
+            for image in Images::of([&one]).iter() {
+                for name in product.aliases.split(',') {
+                    prop_assert!(given.insert((name.to_owned(), image.kind, image.architecture)), "{name} is given twice");
+                }
+            }
+        }
+        prop_assert!(images.iter().count() <= all.len());
+    }
+
+    #[test]
+    fn the_order_of_the_catalog_does_not_matter(
+        all in prop::collection::vec(any_listed(), 0..10).prop_map(consistent),
+        aliases in any_aliases(),
+        seed in any::<u64>(),
+    ) {
+        let mut shuffled = all.clone();
+        for at in 1..shuffled.len() {
+            let other = usize::try_from(seed.rotate_left(u32::try_from(at).expect("small")) % (at as u64 + 1)).expect("small");
+            shuffled.swap(at, other);
+        }
+        prop_assert_eq!(project(&all, &aliases), project(&shuffled, &aliases));
+    }
+
+    #[test]
+    fn what_is_written_can_be_read(all in prop::collection::vec(any_listed(), 0..8), aliases in any_aliases()) {
+        let document = products(project(&all, &aliases));
+        let written = serde_json::to_vec(&document).expect("JSON");
+        prop_assert_eq!(Products::parse(&written).expect("a document"), document);
+    }
+
+    #[test]
+    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        let _ = Products::parse(&bytes);
+    }
+}
+
+#[test]
+fn a_machine_and_a_container_with_the_same_metadata_are_one_product() {
+    let place = ("debian", "amd64", "default");
+    let all =
+        [listed("deb", "12", place, Root::Disk, (1, 1), 0), listed("deb", "12", place, Root::Squashfs, (1, 2), 0)];
+    let aliases = Aliases::from([(
+        ("deb".parse().expect("a name"), "12".parse().expect("a name")),
+        BTreeSet::from(["latest".parse().expect("a name")]),
+    )]);
+    let document = products(project(&all, &aliases));
+    insta::assert_json_snapshot!(document);
+    insta::assert_json_snapshot!(index(&document.products));
+}
+
+#[test]
+fn a_container_with_metadata_of_its_own_is_a_product_of_its_own() {
+    let place = ("debian", "amd64", "default");
+    let all =
+        [listed("deb", "12", place, Root::Disk, (1, 1), 0), listed("deb", "12", place, Root::Squashfs, (2, 2), 0)];
+    let keys: Vec<_> = project(&all, &Aliases::new()).into_keys().collect();
+    assert_eq!(keys, ["deb:12:amd64:default", "deb:12:amd64:default:container"]);
+}
+
+#[test]
+fn the_same_bytes_under_two_names_are_one_product_with_both() {
+    let place = ("debian", "amd64", "default");
+    let all =
+        [listed("deb", "12", place, Root::Disk, (1, 1), 1), listed("deb-cloud", "7", place, Root::Disk, (1, 1), 0)];
+    let found = project(&all, &Aliases::new());
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["deb-cloud:7:amd64:default"]);
+    assert_eq!(found["deb-cloud:7:amd64:default"].aliases, "deb-cloud/7,deb/12");
+    let images = Images::of([&products(found)]);
+    let amd64: IncusArchitecture = "amd64".parse().expect("an architecture");
+    for name in ["deb/12", "deb-cloud/7", "deb/12/amd64"] {
+        assert!(images.find(name, ImageKind::VirtualMachine, amd64).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_client_passes_over_what_it_does_not_know() {
+    let document = r#"{"products": {"a": {"aliases": "x", "arch": "vax", "versions": {"20260101": {"items": {
+        "m": {"ftype": "incus.tar.xz", "path": "m", "combined_squashfs_sha256": "f"}, "r": {"ftype": "squashfs", "path": "r"}}}}},
+      "b": {"aliases": "y", "arch": "amd64", "versions": {"latest": {"items": {
+        "m": {"ftype": "incus.tar.xz", "path": "m", "combined_squashfs_sha256": "f"}, "r": {"ftype": "squashfs", "path": "r"}}},
+        "20261301": {}, "20260101_x": {"items": {
+        "m": {"ftype": "incus.tar.xz", "path": "m"}, "r": {"ftype": "squashfs", "path": "r"}}}}}}, "unknown": 1}"#;
+    let document = Products::parse(document.as_bytes()).expect("a document");
+    assert_eq!(Images::of([&document]).iter().count(), 0);
+}
