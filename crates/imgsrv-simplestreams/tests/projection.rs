@@ -5,7 +5,7 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use imgsrv_simplestreams::{
-    Aliases, File, ImageKind, Images, IncusArchitecture, Listed, Products, Root, index, products, project,
+    Aliases, File, ImageKind, Images, IncusArchitecture, Listed, Products, Root, index, is_ambiguous, products, project,
 };
 use proptest::{prelude::*, sample::select};
 use std::collections::{BTreeSet, HashMap, HashSet};
