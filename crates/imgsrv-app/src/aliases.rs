@@ -119,7 +119,7 @@ impl Aliases {
                 alias
             }
         };
-        tx.bump_catalog_revision().await?;
+        tx.bump_catalog_revision(version.image_id).await?;
         let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
         audit(&mut *tx, who.actor(), event).await?;
         tx.commit().await?;
@@ -152,7 +152,7 @@ impl Aliases {
             let alias = tx.find_alias(image_row.id, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))?;
             precondition.check(Some(&alias))?;
             tx.delete_alias(alias.id).await?;
-            tx.bump_catalog_revision().await?;
+            tx.bump_catalog_revision(image_row.id).await?;
             audit(&mut *tx, who.actor(), Event::new(AuditAction::AliasDeleted, format!("{image}/{name}"))).await?;
             tx.commit().await?;
             Ok(())

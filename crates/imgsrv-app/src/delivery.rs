@@ -1,20 +1,21 @@
 //! Delivery: resolving what a consumer asks for, and opening its bytes.
 
 use crate::{
-    caller::{Caller, audit},
+    caller::Caller,
     error::{Missing, UseCaseError},
     services::Context,
 };
 use imgsrv_domain::{
-    audit::{AuditAction, Event},
     digest::{BlobClaim, Digest},
+    files,
     ids::{ArtifactId, AttachmentId},
-    names::{ImageName, VersionName},
-    ports::{BlobError, BlobName, BlobStream, CatalogError, Visibility},
+    manifest::{Manifest, ManifestFile},
+    names::{FileName, ImageName, RefName, VersionName},
+    ports::{BlobName, BlobStream, ReleasedFile, Visibility},
     text::MediaType,
     time::Timestamp,
 };
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The use cases of downloads.
 #[derive(Clone)]
@@ -34,6 +35,57 @@ pub struct Download {
     /// Whether anybody may have them.
     pub public: bool,
     name: BlobName,
+}
+
+/// A file of a published version, found by its name.
+#[derive(Debug, Clone)]
+pub struct Released {
+    /// Its bytes.
+    pub bytes: ReleasedBytes,
+    /// Under an alias, where the same file is as long as the version is.
+    pub versioned: Option<String>,
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone)]
+pub enum ReleasedBytes {
+    /// An artifact or attachment.
+    Stored(Download),
+    /// The checksum of one, as a line.
+    Checksums(String),
+}
+
+/// The files of a published version.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// What it is made of.
+    pub manifest: Manifest,
+    /// Its files by name.
+    pub files: Vec<ManifestFile>,
+    /// Whether it was found by an alias.
+    pub is_alias: bool,
+}
+
+impl Release {
+    /// The checksums of all files, as GNU coreutils write and check them. Under an alias each file is told by both of
+    /// its names.
+    pub fn checksums(&self) -> String {
+        let (image, version) = (&self.manifest.image.name, &self.manifest.version.name);
+        let mut lines = BTreeMap::new();
+        for file in &self.files {
+            if let Some(short) = files::without_version(image, version, &file.name).filter(|_| self.is_alias) {
+                lines.entry(short).or_insert(file.claim.digest);
+            }
+        }
+        // A file's own name is never taken by another's short one.
+        lines.extend(self.files.iter().map(|file| (file.name.clone(), file.claim.digest)));
+        lines.iter().map(|(name, digest)| checksum_line(digest, name)).collect()
+    }
+}
+
+/// A line of a file of checksums (GNU coreutils).
+fn checksum_line(digest: &Digest, name: &str) -> String {
+    format!("{}  {name}\n", digest.hex())
 }
 
 impl Delivery {
@@ -83,24 +135,49 @@ impl Delivery {
         })
     }
 
+    /// The file of that name of the published version that is named or aliased so.
+    pub async fn released(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+        name: &FileName,
+    ) -> Result<Released, UseCaseError> {
+        let found = self.0.catalog.get_released_file(image, reference, name).await?;
+        let ReleasedFile { file, version, name: found_by } = found.ok_or(UseCaseError::NotFound(Missing::File))?;
+        let own = match &file.attachment {
+            Some(attachment) => files::attachment_file(&file.artifact.file_name(image, &version), attachment),
+            None => file.artifact.file_name(image, &version),
+        };
+        let versioned =
+            (reference.as_str() != version.as_str()).then(|| format!("/images/{image}/{version}/{found_by}"));
+        let bytes = if found_by == own {
+            ReleasedBytes::Stored(Download {
+                claim: file.claim,
+                media_type: Some(file.media_type),
+                file_name: name.to_string(),
+                modified_at: file.published_at,
+                public: true,
+                name: file.name,
+            })
+        } else {
+            // What is found is either the file or that of its checksums.
+            let of = name.as_str().strip_suffix(".sha256").unwrap_or(&own);
+            ReleasedBytes::Checksums(checksum_line(&file.claim.digest, of))
+        };
+        Ok(Released { bytes, versioned })
+    }
+
+    /// Everything that the published version that is named or aliased so consists of.
+    pub async fn release(&self, image: &ImageName, reference: &RefName) -> Result<Release, UseCaseError> {
+        let manifest = self.0.catalog.get_ref(image, reference).await?;
+        let manifest = manifest.ok_or(UseCaseError::NotFound(Missing::Version))?;
+        let is_alias = reference.as_str() != manifest.version.name.as_str();
+        Ok(Release { files: manifest.files(), manifest, is_alias })
+    }
+
     /// Opens `range` of the bytes. Bytes that are found missing or of another size are quarantined: nobody is
     /// served them again.
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream, UseCaseError> {
-        let opened = self.0.blobs.open(&download.name, download.claim.size, range).await;
-        if let Err(BlobError::Damaged) = opened {
-            tracing::error!(blob.digest = %download.claim.digest, blob.name = %download.name, "a blob is damaged");
-            self.quarantine(download).await?;
-        }
-        Ok(opened?)
-    }
-
-    async fn quarantine(&self, download: &Download) -> Result<(), CatalogError> {
-        let mut tx = self.0.catalog.begin().await?;
-        if tx.quarantine_blob(&download.claim.digest, &download.name).await? {
-            let event = Event::new(AuditAction::BlobQuarantined, download.claim.digest).with(&download.name);
-            audit(&mut *tx, &self.0.worker_actor(), event).await?;
-            tx.commit().await?;
-        }
-        Ok(())
+        Ok(self.0.open_blob(&download.claim, &download.name, range).await?)
     }
 }

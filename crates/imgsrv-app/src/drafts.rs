@@ -3,6 +3,7 @@
 use crate::{
     caller::{Caller, Writer, audit},
     error::{Existing, Missing, UseCaseError},
+    publishing::product,
     retry::retrying,
     services::Context,
 };
@@ -165,7 +166,9 @@ impl Drafts {
             created_at: tx.now(),
         };
         let file = artifact.file_name(image, &version.name);
-        tx.insert_artifact(&artifact, &[files::checksum_file(&file), file.clone()]).await?;
+        let product = product(artifact.format, &artifact.architecture, &artifact.variant);
+        let names = [files::checksum_file(&file), file.clone()];
+        tx.insert_artifact(&artifact, &names, product.as_deref()).await?;
         let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{file}", version.path()));
         audit(&mut *tx, who.actor(), event.with(artifact.primary.digest)).await?;
         tx.commit().await?;
@@ -192,7 +195,15 @@ impl Drafts {
             return Ok(Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone())));
         }
         let file = files::artifact_file(image, version, &new.architecture, &new.variant, new.format);
-        Ok(owner_of(&manifest, &file))
+        if let Some(owner) = owner_of(&manifest, &file) {
+            return Ok(Some(owner));
+        }
+        let called = product(new.format, &new.architecture, &new.variant);
+        let same_product = |artifact: &Artifact| {
+            called.is_some() && product(artifact.format, &artifact.architecture, &artifact.variant) == called
+        };
+        let found = manifest.entries.iter().find(|entry| same_product(&entry.artifact));
+        Ok(found.map(|entry| Existing::Artifact(entry.artifact.id, image.clone(), version.clone())))
     }
 
     /// Removes an artifact with its attachments from a draft.

@@ -25,6 +25,9 @@ pub enum Missing {
     /// No such attachment of the artifact.
     #[error("attachment")]
     Attachment,
+    /// No such file in the version.
+    #[error("file")]
+    File,
     /// No such alias.
     #[error("alias")]
     Alias,
@@ -180,6 +183,7 @@ impl From<CatalogError> for UseCaseError {
                 | Conflict::RefName
                 | Conflict::ArtifactKey
                 | Conflict::FileName
+                | Conflict::ProductKey
                 | Conflict::AttachmentName
                 | Conflict::RuleId),
             ) => Self::Taken { conflict, existing: None },

@@ -96,7 +96,7 @@ impl Images {
                 ..image
             };
             tx.update_image(&image).await?;
-            tx.bump_catalog_revision().await?;
+            tx.bump_catalog_revision(image.id).await?;
             audit(&mut *tx, who.actor(), Event::new(AuditAction::ImageUpdated, name)).await?;
             tx.commit().await?;
             Ok(image)

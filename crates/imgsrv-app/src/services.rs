@@ -10,8 +10,9 @@ use crate::{
     images::Images,
     ingest::Ingest,
     principals::Principals,
-    publishing::{PublishWorker, Publishing},
+    publishing::{FormatCheck, PublishWorker, Publishing},
     rules::Rules,
+    streams::Streams,
     sweep::Sweeper,
     trail::Trail,
     uploads::Uploads,
@@ -56,6 +57,8 @@ pub struct Settings {
     pub lease_term: Duration,
     /// Delays between retries of work that the infrastructure failed.
     pub backoff: Backoff,
+    /// How strict the formats of artifacts are checked.
+    pub format_check: FormatCheck,
     /// Names this run of this process.
     pub worker: WorkerId,
 }
@@ -88,6 +91,7 @@ impl Context {
 pub struct Services {
     context: Arc<Context>,
     auth: Arc<Authenticator>,
+    streams: Arc<Streams>,
 }
 
 impl Services {
@@ -95,7 +99,8 @@ impl Services {
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
         let context = Arc::new(Context { adapters, settings, wakeups: Wakeups::default(), stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
-        Self { context, auth }
+        let streams = Arc::new(Streams::new(Arc::clone(&context.catalog)));
+        Self { context, auth, streams }
     }
 
     /// Wakes the workers of this process when other ones enqueue work in the same catalog; ends when none can.
@@ -152,6 +157,11 @@ impl Services {
     /// Authentication.
     pub fn auth(&self) -> Arc<Authenticator> {
         Arc::clone(&self.auth)
+    }
+
+    /// Simple Streams.
+    pub fn streams(&self) -> Arc<Streams> {
+        Arc::clone(&self.streams)
     }
 
     /// Principals, roles and tokens.

@@ -7,7 +7,6 @@
 
 mod buffers;
 mod fs;
-mod hash;
 mod observe;
 mod s3;
 

@@ -12,6 +12,7 @@ mod cursor;
 mod queries;
 mod repos;
 mod rows;
+mod streams;
 mod tx;
 mod value;
 
@@ -29,6 +30,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::aliases::STATEMENTS,
     repos::audit::STATEMENTS,
     repos::blobs::STATEMENTS,
+    repos::findings::STATEMENTS,
     repos::images::STATEMENTS,
     repos::jobs::STATEMENTS,
     repos::manifests::STATEMENTS,
@@ -36,6 +38,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::rules::STATEMENTS,
     repos::uploads::STATEMENTS,
     repos::versions::STATEMENTS,
+    streams::STATEMENTS,
     tx::STATEMENTS,
 ];
 

@@ -2,14 +2,15 @@
 
 use crate::{
     AdmissionRow, AliasRow, AuditRow, BlobRow, Connection, Corrupt, CredentialRow, ImageRow, PartRow, PrincipalRow,
-    PublishedFileRow, RuleRow, SqlCatalog, SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow, WaitRow,
+    PublishedFileRow, ReleasedFileRow, RuleRow, SqlCatalog, SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow,
+    WaitRow,
     connection::{find, list, row, rows, scalar},
     cursor::{CursorKey, ListName},
     repos::{
         aliases::select as aliases, audit, blobs, jobs, manifests, principals, rules, uploads,
         versions::select as versions,
     },
-    statistics,
+    statistics, streams,
     value::values,
 };
 use async_trait::async_trait;
@@ -20,16 +21,17 @@ use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
     image::{Alias, Image},
     manifest::Manifest,
-    names::{AliasName, ImageName, PartNumber, RefName, RuleId, VersionName},
+    names::{AliasName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
     page::{Page, PageRequest},
     parts::Part,
     ports::{
-        Admission, CatalogError, CatalogIdentity, CatalogQueries, LeasedWork, PublishedFile, Statistics, TrustedBlob,
-        VersionFilter, Visibility,
+        Admission, CatalogError, CatalogIdentity, CatalogQueries, JobReport, LeasedWork, PublishedFile, ReleasedFile,
+        Statistics, StreamChanges, TrustedBlob, VersionFilter, Visibility,
     },
-    publish::PublishJob,
+    publish::JobState,
     time::Timestamp,
+    transition::Revision,
     upload::UploadSession,
     version::Version,
 };
@@ -37,7 +39,6 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const IDENTITY: &str = "SELECT id, store FROM catalog_identity";
-const CHECK: &str = "SELECT revision FROM catalog_revision";
 
 macro_rules! images {
     ($rest:literal) => {
@@ -91,6 +92,21 @@ const ATTACHMENT_FILE: &str = files!(
     "JOIN attachments t ON t.artifact_id = a.id AND t.id = $4 JOIN blobs b ON b.digest = t.blob_digest"
 );
 
+// Under an alias the version's own name for the file is looked up as well.
+const RELEASED_FILE: &str = "SELECT a.id, a.version_id, a.operating_system, a.architecture, a.variant, a.format,
+    a.primary_blob_digest, a.primary_blob_size_bytes, a.primary_media_type, a.created_at, b.digest, b.size_bytes,
+    b.storage_name, r.published_at, coalesce(t.media_type, a.primary_media_type) AS media_type,
+    t.name AS attachment_name, r.version_name, f.name AS file_name FROM (
+        SELECT v.id, v.name AS version_name, v.published_at, CAST(NULL AS text) AS versioned
+        FROM images i JOIN versions v ON v.image_id = i.id WHERE i.name = $1 AND v.name = $2 AND v.state = 'published'
+        UNION ALL SELECT v.id, v.name, v.published_at, i.name || '-' || v.name || '-' || $4
+        FROM images i JOIN aliases n ON n.image_id = i.id JOIN versions v ON v.id = n.version_id
+        WHERE i.name = $1 AND n.name = $2
+    ) r JOIN version_files f ON f.version_id = r.id AND f.name IN ($3, r.versioned)
+    JOIN artifacts a ON a.id = f.artifact_id LEFT JOIN attachments t ON t.id = f.attachment_id
+    JOIN blobs b ON b.digest = coalesce(t.blob_digest, a.primary_blob_digest) AND b.state = 'trusted'
+    ORDER BY CASE f.name WHEN $3 THEN 0 ELSE 1 END LIMIT 1";
+
 const CREDENTIAL: &str = concat!(
     "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
     t.secret_hash, ",
@@ -124,7 +140,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     COUNTERS,
     WAITS,
     IDENTITY,
-    CHECK,
     IMAGE,
     PUBLISHED_IMAGE,
     IMAGES,
@@ -138,6 +153,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PUBLISHED_BLOB,
     ARTIFACT_FILE,
     ATTACHMENT_FILE,
+    RELEASED_FILE,
     CREDENTIAL,
     ADMISSION,
     PRINCIPALS,
@@ -171,10 +187,16 @@ async fn image<C: Connection>(
     find::<ImageRow, _, _>(connection, sql, values![name.as_str()]).await
 }
 
+async fn manifest<C: Connection>(snapshot: &mut C, image: Image, version: Version) -> Result<Manifest, CatalogError> {
+    let entries = manifests::entries(snapshot, version.id).await?;
+    let warnings = manifests::warnings(snapshot, version.id).await?;
+    Ok(Manifest { image, version, entries, warnings })
+}
+
 #[async_trait]
 impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
     async fn check(&self) -> Result<(), CatalogError> {
-        scalar::<i64, _>(&mut self.database.reader().await?, CHECK, values![]).await.map(drop)
+        streams::revision(&mut self.database.reader().await?).await.map(drop)
     }
 
     async fn identity(&self) -> Result<CatalogIdentity, CatalogError> {
@@ -243,8 +265,7 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         let version: Option<Version> = find::<VersionRow, _, _>(&mut snapshot, VERSION, values).await?;
         let visible = |version: &Version| see == Visibility::All || version.state.published_at().is_some();
         let Some(version) = version.filter(visible) else { return Ok(None) };
-        let entries = manifests::entries(&mut snapshot, version.id).await?;
-        Ok(Some(Manifest { image, version, entries }))
+        Ok(Some(manifest(&mut snapshot, image, version).await?))
     }
 
     async fn get_ref(&self, name: &ImageName, reference: &RefName) -> Result<Option<Manifest>, CatalogError> {
@@ -261,8 +282,7 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
             }
         }
         let Some(version) = found else { return Ok(None) };
-        let entries = manifests::entries(&mut snapshot, version.id).await?;
-        Ok(Some(Manifest { image, version, entries }))
+        Ok(Some(manifest(&mut snapshot, image, version).await?))
     }
 
     async fn list_aliases(
@@ -311,6 +331,25 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         find::<PublishedFileRow, _, _>(&mut self.database.reader().await?, sql, values).await
     }
 
+    async fn get_released_file(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+        name: &FileName,
+    ) -> Result<Option<ReleasedFile>, CatalogError> {
+        let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        let values = values![image.as_str(), reference.as_str(), name.as_str(), rest];
+        find::<ReleasedFileRow, _, _>(&mut self.database.reader().await?, RELEASED_FILE, values).await
+    }
+
+    async fn catalog_revision(&self) -> Result<Revision, CatalogError> {
+        streams::revision(&mut self.database.reader().await?).await
+    }
+
+    async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError> {
+        streams::changes(&mut self.database.snapshot().await?, since).await
+    }
+
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
         find::<UploadRow, _, _>(&mut self.database.reader().await?, uploads::FIND, values![id.uuid()]).await
     }
@@ -320,9 +359,19 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         list::<PartRow, _, _>(&mut self.database.reader().await?, uploads::LIST_PARTS, values).await
     }
 
-    async fn get_job(&self, id: JobId) -> Result<Option<PublishJob>, CatalogError> {
+    async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError> {
         let mut snapshot = self.database.snapshot().await?;
-        jobs::find_with_steps(&mut snapshot, jobs::FIND, values![id.uuid()]).await
+        let Some(job) = jobs::find_with_steps(&mut snapshot, jobs::FIND, values![id.uuid()]).await? else {
+            return Ok(None);
+        };
+        // What is known of the version is what its live job found out.
+        let warnings = match job.state {
+            JobState::Abandoned => Vec::new(),
+            JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => {
+                manifests::warnings(&mut snapshot, job.version_id).await?
+            }
+        };
+        Ok(Some(JobReport { job, warnings }))
     }
 
     async fn get_credential(&self, key: &TokenKey) -> Result<Option<Credential>, CatalogError> {

@@ -2,12 +2,14 @@
 
 mod auth;
 mod content;
+mod findings;
 mod statistics;
 mod time;
 mod uploads;
 
 pub use auth::*;
 pub use content::*;
+pub use findings::*;
 pub use statistics::WaitRow;
 pub(crate) use statistics::statistics;
 pub use time::SqlTime;

@@ -123,7 +123,7 @@ pub struct BlobClaim {
 /// A saved SHA-256 computation over the first `bytes` bytes of something.
 ///
 /// The state is the 104-byte serialisation of the `sha2` crate: the chaining value, the block
-/// count and the unfinished block. Only blob stores look inside.
+/// count and the unfinished block. Only [`RunningHash`](crate::hash::RunningHash) looks inside.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HashState {
     /// How many bytes were hashed.

@@ -22,6 +22,16 @@ pub fn attachment_file(artifact_file: &str, name: &AttachmentName) -> String {
     format!("{artifact_file}.{name}")
 }
 
+/// The name that a file has under an alias, where its version need not be told; `None` for the file of another version.
+pub fn without_version(image: &ImageName, version: &VersionName, file: &str) -> Option<String> {
+    let rest =
+        file.strip_prefix(image.as_str())?.strip_prefix('-')?.strip_prefix(version.as_str())?.strip_prefix('-')?;
+    Some(format!("{image}-{rest}"))
+}
+
+/// The file of all checksums of a version (GNU coreutils).
+pub const CHECKSUMS: &str = "SHA256SUMS";
+
 /// The file of checksums that goes with `file`.
 pub fn checksum_file(file: &str) -> String {
     format!("{file}.sha256")

@@ -5,6 +5,7 @@ use crate::{
     files,
     ids::{ArtifactId, AttachmentId, VersionId},
     image::Image,
+    inspection::{Inspection, Warning},
     names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::MediaType,
     time::Timestamp,
@@ -65,6 +66,8 @@ pub struct ManifestEntry {
     pub artifact: Artifact,
     /// Its attachments by name.
     pub attachments: Vec<Attachment>,
+    /// What its bytes are, once publishing has looked at them.
+    pub inspection: Option<Inspection>,
 }
 
 /// A version with everything it is made of.
@@ -76,6 +79,37 @@ pub struct Manifest {
     pub version: Version,
     /// Its artifacts by operating system, architecture, variant and format.
     pub entries: Vec<ManifestEntry>,
+    /// What publishing found wrong without failing, by step.
+    pub warnings: Vec<Warning>,
+}
+
+/// A file that a version's manifest makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestFile {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub claim: BlobClaim,
+    /// What they are served as.
+    pub media_type: MediaType,
+}
+
+impl Manifest {
+    /// The files of all artifacts and attachments, by name.
+    pub fn files(&self) -> Vec<ManifestFile> {
+        let mut all = Vec::new();
+        for ManifestEntry { artifact, attachments, .. } in &self.entries {
+            let own = artifact.file_name(&self.image.name, &self.version.name);
+            all.extend(attachments.iter().map(|attachment| ManifestFile {
+                name: files::attachment_file(&own, &attachment.name),
+                claim: attachment.blob,
+                media_type: attachment.media_type.clone(),
+            }));
+            all.push(ManifestFile { name: own, claim: artifact.primary, media_type: artifact.media_type.clone() });
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
 }
 
 /// The most artifacts a version may have.

@@ -77,6 +77,8 @@ names! {
     Variant: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
     /// Name of a provisioning rule.
     RuleId: "^[a-z0-9][a-z0-9._-]{0,63}$", false, b"._-", 64;
+    /// Name of a file of a version, as URLs have it.
+    FileName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,511}$", true, b"._+:-", 512;
     /// Name of an attachment, such as `incus.tar.xz`.
     AttachmentName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
 }

@@ -17,8 +17,10 @@ pub const STEP_PATIENCE: Duration = Duration::from_mins(15);
 words! {
     /// A step of publishing. Jobs run them in the order of declaration.
     StepName: "a publish step" {
-        /// Every digest that the manifest names is a trusted blob of the declared size.
+        /// Every digest that the manifest names is a trusted blob of the declared size, and no qcow2 is unsafe.
         ValidateCatalog = "validate_catalog",
+        /// Whatever Simple Streams are to list is found out; never fails for what is in the manifest.
+        IncusIndex = "incus_index",
         /// The version becomes published.
         FinalizePublish = "finalize_publish",
     }
@@ -28,7 +30,7 @@ impl StepName {
     /// Whether the job fails when the step does.
     pub const fn is_blocking(self) -> bool {
         match self {
-            Self::ValidateCatalog | Self::FinalizePublish => true,
+            Self::ValidateCatalog | Self::IncusIndex | Self::FinalizePublish => true,
         }
     }
 }

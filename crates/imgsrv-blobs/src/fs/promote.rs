@@ -5,9 +5,10 @@ use super::{
     layout::{FilePlace, Layout, ensure_folder, sync_parent},
     unavailable,
 };
-use crate::{buffers::BUFFER_BYTES, hash::RunningHash};
+use crate::buffers::BUFFER_BYTES;
 use imgsrv_domain::{
     digest::HashState,
+    hash::RunningHash,
     ports::{PromoteError, Promoted, Promotion},
 };
 use std::{

@@ -5,11 +5,11 @@ use super::{
     layout::{FilePlace, Layout, ensure_folder, remove, sync_parent},
     unavailable,
 };
-use crate::hash::RunningHash;
 use bytes::Bytes;
 use futures::StreamExt;
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
+    hash::RunningHash,
     ids::UploadId,
     ports::{BodyError, BodyStream, StageError, StageRequest, Staged},
     upload::{Attempt, Placement},

@@ -1,10 +1,10 @@
 //! Cutting a body into pieces, hashing it on the way.
 
-use crate::hash::RunningHash;
 use bytes::Bytes;
 use futures::StreamExt;
 use imgsrv_domain::{
     digest::Digest,
+    hash::RunningHash,
     ports::{BodyError, BodyStream, StageError},
     upload::Attempt,
 };

@@ -7,10 +7,12 @@ use super::{
     place::{Pieces, S3Place, staged},
     plan::{Source, Step, plan},
 };
-use crate::hash::RunningHash;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use imgsrv_domain::ports::{BlobError, PromoteError, Promoted, Promotion};
+use imgsrv_domain::{
+    hash::RunningHash,
+    ports::{BlobError, PromoteError, Promoted, Promotion},
+};
 use object_store::path::Path;
 use std::sync::Arc;
 

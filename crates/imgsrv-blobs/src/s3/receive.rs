@@ -5,9 +5,9 @@ use super::{
     piece::{Incoming, MAX_PIECES, MIN_PIECE, PIECE, Piece, piece_size},
     place::{Pieces, S3Place, staged},
 };
-use crate::hash::RunningHash;
 use imgsrv_domain::{
     digest::ByteSize,
+    hash::RunningHash,
     ports::{BlobError, BlobName, StageError, StageRequest, Staged},
     upload::{Attempt, Placement},
 };

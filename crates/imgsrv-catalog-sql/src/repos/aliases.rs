@@ -29,7 +29,11 @@ const UPDATE: &str = "UPDATE aliases SET version_id = $3, updated_at = $4, revis
     WHERE id = $1 AND revision = $2";
 const DELETE: &str = "DELETE FROM aliases WHERE id = $1";
 const BUMP: &str = "UPDATE catalog_revision SET revision = revision + 1";
-pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE, BUMP];
+// Only whoever holds the row of the revision writes this one, so that nobody waits for both the other way round.
+const CHANGED: &str = "INSERT INTO image_changes (image_id, catalog_revision)
+    SELECT $1, revision FROM catalog_revision WHERE true
+    ON CONFLICT (image_id) DO UPDATE SET catalog_revision = excluded.catalog_revision";
+pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE, BUMP, CHANGED];
 pub(crate) const LOCKING: &[&str] = &[LOCK];
 
 #[async_trait]
@@ -60,7 +64,8 @@ impl<C: Connection> AliasRepo for SqlTx<C> {
         self.execute(DELETE, values![id.uuid()]).await.map(drop)
     }
 
-    async fn bump_catalog_revision(&mut self) -> Result<(), CatalogError> {
-        self.execute(BUMP, values![]).await.map(drop)
+    async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError> {
+        self.execute(BUMP, values![]).await?;
+        self.execute(CHANGED, values![image.uuid()]).await.map(drop)
     }
 }

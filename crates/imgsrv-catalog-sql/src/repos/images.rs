@@ -25,7 +25,8 @@ const INSERT: &str = "INSERT INTO images (id, name, display_name, description, c
 const UPDATE: &str = "UPDATE images SET display_name = $3, description = $4, updated_at = $5, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 const DELETE: &str = "DELETE FROM images WHERE id = $1";
-pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE];
+const FORGET_CHANGES: &str = "DELETE FROM image_changes WHERE image_id = $1";
+pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE, FORGET_CHANGES];
 pub(crate) const LOCKING: &[&str] = &[FIND_TO_CHANGE.locking];
 
 #[async_trait]
@@ -62,6 +63,7 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
     }
 
     async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError> {
-        self.execute(DELETE, values![id.uuid()]).await.map(drop)
+        self.execute(DELETE, values![id.uuid()]).await?;
+        self.execute(FORGET_CHANGES, values![id.uuid()]).await.map(drop)
     }
 }

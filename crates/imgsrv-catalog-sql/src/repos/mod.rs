@@ -3,6 +3,7 @@
 pub(crate) mod aliases;
 pub(crate) mod audit;
 pub(crate) mod blobs;
+pub(crate) mod findings;
 pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod manifests;

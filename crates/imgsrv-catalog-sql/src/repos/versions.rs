@@ -95,7 +95,12 @@ impl<C: Connection> VersionRepo for SqlTx<C> {
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    async fn insert_artifact(&mut self, artifact: &Artifact, files: &[String]) -> Result<(), CatalogError> {
+    async fn insert_artifact(
+        &mut self,
+        artifact: &Artifact,
+        files: &[String],
+        product: Option<&str>,
+    ) -> Result<(), CatalogError> {
         let values = values![
             artifact.id.uuid(),
             artifact.version_id.uuid(),
@@ -112,6 +117,10 @@ impl<C: Connection> VersionRepo for SqlTx<C> {
         for file in files {
             let values = values![artifact.version_id.uuid(), file, artifact.id.uuid(), Value::Uuid(None)];
             self.execute(manifests::INSERT_FILE, values).await?;
+        }
+        if let Some(product) = product {
+            let values = values![artifact.version_id.uuid(), product, artifact.id.uuid()];
+            self.execute(manifests::INSERT_PRODUCT, values).await?;
         }
         Ok(())
     }

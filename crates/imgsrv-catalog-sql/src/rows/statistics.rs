@@ -25,6 +25,7 @@ pub(crate) fn statistics(counters: Vec<(String, i64)>, waits: Vec<WaitRow>, now:
         versions: BTreeMap::new(),
         blobs: 0,
         blob_bytes: 0,
+        incus_rows: 0,
         ingest: Oldest::default(),
         oldest_steps: BTreeMap::new(),
         now,
@@ -41,6 +42,7 @@ pub(crate) fn statistics(counters: Vec<(String, i64)>, waits: Vec<WaitRow>, now:
             ["versions", state] => *statistics.versions.entry((*state).to_owned()).or_default() = value,
             ["blobs"] => statistics.blobs = value,
             ["blob_bytes"] => statistics.blob_bytes = value,
+            ["incus_rows"] => statistics.incus_rows = value,
             // A newer program counts more.
             _ => {}
         }

@@ -57,21 +57,21 @@ pub(super) async fn artifacts_clash_by_key_and_by_file(fresh: Fresh) {
     let version = draft(&image, "1", tx.now());
     tx.insert_version(&version).await.unwrap();
     let first = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&first, &files_of(&version, &first)).await.unwrap();
+    tx.insert_artifact(&first, &files_of(&version, &first), None).await.unwrap();
     assert_eq!(tx.count_artifacts(version.id).await.unwrap(), 1);
     tx.commit().await.unwrap();
 
     let same = artifact(&version, "amd64", claim(1));
     let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_artifact(&same, &[]).await), Conflict::ArtifactKey);
+    assert_eq!(conflict!(tx.insert_artifact(&same, &[], None).await), Conflict::ArtifactKey);
     let other = Artifact { operating_system: "ubuntu".parse().unwrap(), ..same };
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_artifact(&other, &files_of(&version, &other)).await), Conflict::FileName);
+    assert_eq!(conflict!(tx.insert_artifact(&other, &files_of(&version, &other), None).await), Conflict::FileName);
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
     tx.delete_artifact(first.id).await.unwrap();
-    tx.insert_artifact(&other, &files_of(&version, &other)).await.unwrap();
+    tx.insert_artifact(&other, &files_of(&version, &other), None).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn attachments_clash_by_name(fresh: Fresh) {
     let version = draft(&image, "1", tx.now());
     tx.insert_version(&version).await.unwrap();
     let artifact = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&artifact, &[]).await.unwrap();
+    tx.insert_artifact(&artifact, &[], None).await.unwrap();
     let first = attachment(&artifact, "sbom", claim(2));
     tx.insert_attachment(version.id, &first, &["sbom".to_owned()]).await.unwrap();
     assert_eq!(tx.find_attachment(first.id).await.unwrap(), Some(first.clone()));
@@ -102,7 +102,7 @@ pub(super) async fn a_manifest_comes_back_in_its_order(fresh: Fresh) {
     // Upper case sorts before lower case on every catalog.
     for architecture in ["b", "a", "Z"] {
         let artifact = artifact(&version, architecture, claim(1));
-        tx.insert_artifact(&artifact, &[]).await.unwrap();
+        tx.insert_artifact(&artifact, &[], None).await.unwrap();
         for name in ["two", "One"] {
             tx.insert_attachment(version.id, &attachment(&artifact, name, claim(2)), &[]).await.unwrap();
         }
@@ -124,7 +124,7 @@ pub(super) async fn a_draft_is_deleted_with_its_manifest(fresh: Fresh) {
     let version = draft(&image, "1", tx.now());
     tx.insert_version(&version).await.unwrap();
     let artifact = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&artifact, &files_of(&version, &artifact)).await.unwrap();
+    tx.insert_artifact(&artifact, &files_of(&version, &artifact), None).await.unwrap();
     tx.insert_attachment(version.id, &attachment(&artifact, "sbom", claim(2)), &[]).await.unwrap();
     tx.delete_version(&version).await.unwrap();
     assert_eq!(tx.find_artifact(artifact.id).await.unwrap(), None);
@@ -162,7 +162,7 @@ pub(super) async fn a_published_version_cannot_be_changed(fresh: Fresh) {
     let (artifact_id, attachment_id) = (held.entries[0].artifact.id, held.entries[0].attachments[0].id);
     let another = artifact(&version, "arm64", claim(1));
     let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_artifact(&another, &[]).await), Conflict::Forbidden);
+    assert_eq!(conflict!(tx.insert_artifact(&another, &[], None).await), Conflict::Forbidden);
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
     let another = attachment(&held.entries[0].artifact, "more", claim(2));
@@ -238,7 +238,7 @@ pub(super) async fn only_what_is_published_is_visible_to_all(fresh: Fresh) {
     let unpublished = draft(&hidden, "1", tx.now());
     tx.insert_version(&unpublished).await.unwrap();
     let artifact = artifact(&unpublished, "amd64", claim(3));
-    tx.insert_artifact(&artifact, &[]).await.unwrap();
+    tx.insert_artifact(&artifact, &[], None).await.unwrap();
     tx.insert_blob(&super::samples::blob(claim(3), tx.now())).await.unwrap();
     tx.commit().await.unwrap();
     let catalog = &fresh.catalog;

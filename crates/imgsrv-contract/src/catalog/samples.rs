@@ -161,7 +161,7 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     let version = draft(image, name, now);
     tx.insert_version(&version).await.unwrap();
     let artifact = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&artifact, &files_of(&version, &artifact)).await.unwrap();
+    tx.insert_artifact(&artifact, &files_of(&version, &artifact), None).await.unwrap();
     tx.insert_attachment(version.id, &attachment(&artifact, "sbom", claim(2)), &["sbom".to_owned()]).await.unwrap();
     for claim in [claim(1), claim(2)] {
         if tx.find_blob(&claim.digest).await.unwrap().is_none() {

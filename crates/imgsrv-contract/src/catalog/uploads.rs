@@ -208,7 +208,7 @@ pub(super) async fn untrusted_digests_of_a_manifest_are_listed(fresh: Fresh) {
     tx.insert_blob(&blob(claim(1), tx.now())).await.unwrap();
     tx.insert_blob(&blob(claim(2), tx.now())).await.unwrap();
     let artifact = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&artifact, &[]).await.unwrap();
+    tx.insert_artifact(&artifact, &[], None).await.unwrap();
     let wrong = BlobClaim { size: ByteSize::try_from(7_i64).unwrap(), ..claim(2) };
     for (name, claim) in [("size", wrong), ("absent", claim(3)), ("again", claim(3))] {
         tx.insert_attachment(version.id, &attachment(&artifact, name, claim), &[]).await.unwrap();

@@ -1,6 +1,6 @@
 //! The catalog's writing side: one unit of work per decision.
 
-use super::{BlobName, CatalogQueries, PrincipalRepo, RuleRepo, Source};
+use super::{BlobName, CatalogQueries, FindingRepo, PrincipalRepo, RuleRepo, Source};
 use crate::{
     audit::AuditEntry,
     digest::{BlobClaim, Digest},
@@ -36,6 +36,9 @@ pub enum Conflict {
     /// A file of the version has that name.
     #[error("a file of the version has that name")]
     FileName,
+    /// An artifact of the version has the same architecture, as Incus names it, variant and format.
+    #[error("the version has an artifact that Incus clients could not tell from it")]
+    ProductKey,
     /// An attachment of the artifact has that name.
     #[error("the artifact has an attachment of that name")]
     AttachmentName,
@@ -123,8 +126,14 @@ pub trait VersionRepo: Send {
     async fn find_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
     /// How many artifacts a version has.
     async fn count_artifacts(&mut self, version: VersionId) -> Result<u32, CatalogError>;
-    /// Adds an artifact and the files it makes to a draft, else [`Conflict::ArtifactKey`] or [`Conflict::FileName`].
-    async fn insert_artifact(&mut self, artifact: &Artifact, files: &[String]) -> Result<(), CatalogError>;
+    /// Adds an artifact, the files it makes and what streams call it to a draft, else [`Conflict::ArtifactKey`],
+    /// [`Conflict::FileName`] or [`Conflict::ProductKey`].
+    async fn insert_artifact(
+        &mut self,
+        artifact: &Artifact,
+        files: &[String],
+        product: Option<&str>,
+    ) -> Result<(), CatalogError>;
     /// Removes an artifact with its attachments and files from a draft.
     async fn delete_artifact(&mut self, id: ArtifactId) -> Result<(), CatalogError>;
     /// The attachment with that id.
@@ -153,8 +162,8 @@ pub trait AliasRepo: Send {
     async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
     /// Deletes an alias.
     async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError>;
-    /// Notes that what consumers see has changed.
-    async fn bump_catalog_revision(&mut self) -> Result<(), CatalogError>;
+    /// Notes that what consumers see of an image has changed.
+    async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError>;
 }
 
 /// Upload sessions and their parts.
@@ -239,7 +248,16 @@ pub trait AuditLog: Send {
 /// One atomic unit. Dropping it rolls back; any `Err` dooms it, and [`CatalogTx::commit`] then fails.
 #[async_trait]
 pub trait CatalogTx:
-    ImageRepo + VersionRepo + AliasRepo + UploadRepo + BlobLedger + JobRepo + PrincipalRepo + RuleRepo + AuditLog
+    ImageRepo
+    + VersionRepo
+    + AliasRepo
+    + UploadRepo
+    + BlobLedger
+    + JobRepo
+    + FindingRepo
+    + PrincipalRepo
+    + RuleRepo
+    + AuditLog
 {
     /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError>;

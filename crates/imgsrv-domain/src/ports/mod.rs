@@ -2,12 +2,14 @@
 
 mod blobs;
 mod catalog;
+mod findings;
 mod oidc;
 mod principals;
 mod queries;
 
 pub use blobs::*;
 pub use catalog::*;
+pub use findings::*;
 pub use oidc::*;
 pub use principals::*;
 pub use queries::*;

@@ -1,20 +1,22 @@
 //! The catalog's reading side: answers that need no transaction of their own.
 
-use super::{BlobName, CatalogError, LeasedWork, TrustedBlob};
+use super::{BlobName, CatalogError, LeasedWork, StreamChanges, TrustedBlob};
 use crate::{
     audit::{AuditFilter, AuditRecord},
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::{BlobClaim, Digest},
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
     image::{Alias, Image},
+    inspection::Warning,
     manifest::{Artifact, Manifest},
-    names::{AliasName, AttachmentName, ImageName, PartNumber, RefName, RuleId, VersionName},
+    names::{AliasName, AttachmentName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
     page::{Page, PageRequest},
     parts::Part,
     publish::PublishJob,
     text::MediaType,
     time::Timestamp,
+    transition::Revision,
     upload::UploadSession,
     version::Version,
 };
@@ -61,6 +63,26 @@ pub struct PublishedFile {
     pub attachment: Option<AttachmentName>,
 }
 
+/// A file of a published version, found by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasedFile {
+    /// Its bytes.
+    pub file: PublishedFile,
+    /// Its version.
+    pub version: VersionName,
+    /// The name that was found; that of its checksums leads to a file as well.
+    pub name: String,
+}
+
+/// A publish job, and what its steps found wrong without failing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobReport {
+    /// The job.
+    pub job: PublishJob,
+    /// The warnings, by step.
+    pub warnings: Vec<Warning>,
+}
+
 /// What tells a catalog from every other one, and where its blobs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatalogIdentity {
@@ -94,6 +116,8 @@ pub struct Statistics {
     pub blobs: u64,
     /// The bytes in them.
     pub blob_bytes: u64,
+    /// Artifacts that streams list.
+    pub incus_rows: u64,
     /// Ingests.
     pub ingest: Oldest,
     /// Publish steps of live jobs, by name.
@@ -172,12 +196,26 @@ pub trait CatalogQueries: Send + Sync {
         attachment: Option<AttachmentId>,
     ) -> Result<Option<PublishedFile>, CatalogError>;
 
+    /// The file of that name of the published version that is named or aliased so. Under an alias, its name without
+    /// the version will do.
+    async fn get_released_file(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+        name: &FileName,
+    ) -> Result<Option<ReleasedFile>, CatalogError>;
+
+    /// The revision of the catalog: it changes whenever what consumers see does.
+    async fn catalog_revision(&self) -> Result<Revision, CatalogError>;
+    /// What changed of the streams after `since`; everything when absent.
+    async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError>;
+
     /// The session with that id.
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
     /// The recorded parts of a session after `after`, ascending, at most `limit`, without their hashes.
     async fn get_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError>;
-    /// The job with that id.
-    async fn get_job(&self, id: JobId) -> Result<Option<PublishJob>, CatalogError>;
+    /// The job with that id, and what its steps found wrong without failing.
+    async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError>;
 
     /// The token with that key, what it is checked against and whom it authenticates.
     async fn get_credential(&self, key: &TokenKey) -> Result<Option<Credential>, CatalogError>;

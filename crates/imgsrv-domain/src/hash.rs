@@ -1,6 +1,6 @@
 //! A SHA-256 computation that can be saved and continued, on any node.
 
-use imgsrv_domain::{
+use crate::{
     digest::{Digest, HashState},
     parts::HashBase,
 };
@@ -10,24 +10,26 @@ use sha2::{
 };
 
 /// A running hash and how many bytes went into it.
-pub(crate) struct RunningHash {
+#[derive(Clone, Default)]
+pub struct RunningHash {
     hasher: Sha256,
     bytes: u64,
 }
 
 impl RunningHash {
-    pub(crate) fn new() -> Self {
+    /// A hash of nothing yet.
+    pub fn new() -> Self {
         Self { hasher: Sha256::new(), bytes: 0 }
     }
 
     /// Continues a saved computation; `None` if it is not one.
-    pub(crate) fn resume(saved: &HashState) -> Option<Self> {
+    pub fn resume(saved: &HashState) -> Option<Self> {
         let state = Array::try_from(saved.state.as_slice()).ok()?;
         Some(Self { hasher: Sha256::deserialize(&state).ok()?, bytes: saved.bytes })
     }
 
     /// The hash that an attempt continues, if it knows what comes before it.
-    pub(crate) fn of(base: &HashBase) -> Option<Self> {
+    pub fn of(base: &HashBase) -> Option<Self> {
         match base {
             HashBase::Start => Some(Self::new()),
             HashBase::After(_, state) => Self::resume(state),
@@ -35,22 +37,26 @@ impl RunningHash {
         }
     }
 
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    /// Goes on with `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
-    pub(crate) const fn bytes(&self) -> u64 {
+    /// How many bytes went in.
+    pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub(crate) fn save(&self) -> HashState {
+    /// The computation as it is, to be continued by [`RunningHash::resume`].
+    pub fn save(&self) -> HashState {
         let mut state = [0; HashState::LENGTH];
         state.copy_from_slice(&self.hasher.serialize());
         HashState { bytes: self.bytes, state }
     }
 
-    pub(crate) fn finish(self) -> Digest {
+    /// The digest of everything.
+    pub fn finish(self) -> Digest {
         Digest::new(self.hasher.finalize().into())
     }
 }

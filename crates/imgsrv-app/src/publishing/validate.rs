@@ -1,0 +1,103 @@
+//! `validate_catalog`: bytes are what the manifest says, and no qcow2 is unsafe.
+
+use super::steps::{self, Trouble};
+use crate::{services::Context, stored::StoredBlob};
+use imgsrv_domain::{
+    digest::ByteSize,
+    ids::{ArtifactId, VersionId},
+    inspection::{Inspection, Warning},
+    manifest::Artifact,
+    names::Format,
+    ports::{CatalogError, CatalogTx, TrustedBlob, Visibility},
+    publish::{PublishJob, StepName},
+};
+use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, Qcow2Problem, detect};
+
+/// What the bytes of a version's artifacts are.
+#[derive(Default)]
+pub(super) struct Validated {
+    inspections: Vec<(ArtifactId, Inspection)>,
+    warnings: Vec<Warning>,
+}
+
+/// How strict an operator wants the formats of artifacts to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FormatCheck {
+    /// Bytes that are not in the declared format are a warning.
+    #[default]
+    Warn,
+    /// They fail the publish.
+    Enforce,
+}
+
+pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Validated, Trouble> {
+    let manifest = steps::manifest(context, job).await?;
+    let (mut validated, mut refusals) = (Validated::default(), Vec::new());
+    for artifact in manifest.entries.iter().map(|entry| &entry.artifact) {
+        // One that is not trusted fails the step where it is recorded, with all others like it.
+        let Some(blob) = context.catalog.get_blob(&artifact.primary.digest, Visibility::All).await? else { continue };
+        let file = artifact.file_name(&job.image, &job.version);
+        let inspection = match inspect(context, artifact, &blob).await? {
+            Ok(inspection) => inspection,
+            Err(problem) => {
+                refusals.push(format!("{file}: {problem}"));
+                continue;
+            }
+        };
+        if !inspection.matches(artifact.format) {
+            let is = inspection.detected.map_or("not recognised".to_owned(), |detected| format!("{detected}"));
+            let reason = format!("{file}: declared as {}, but the bytes are {is}", artifact.format);
+            match context.settings.format_check {
+                FormatCheck::Warn => {
+                    validated.warnings.push(Warning { step: StepName::ValidateCatalog, artifact: artifact.id, reason });
+                }
+                FormatCheck::Enforce => refusals.push(reason),
+            }
+        }
+        validated.inspections.push((artifact.id, inspection));
+    }
+    if refusals.is_empty() { Ok(validated) } else { Err(Trouble::Final(refusals.join("; "))) }
+}
+
+/// What the bytes are, or why they are not safe to hand out.
+async fn inspect(
+    context: &Context,
+    artifact: &Artifact,
+    blob: &TrustedBlob,
+) -> Result<Result<Inspection, Qcow2Problem>, Trouble> {
+    let source = StoredBlob { context, blob };
+    let trouble = |error| Trouble::reading(blob, error);
+    let detected = detect(&source).await.map_err(trouble)?;
+    let mut inspection =
+        Inspection { detected: detected.and_then(|format| format.as_str().parse().ok()), ..Inspection::default() };
+    if detected != Some(DetectedFormat::Qcow2) {
+        return Ok(Ok(inspection));
+    }
+    match Qcow2::inspect(&source).await {
+        Ok(found) => {
+            inspection.virtual_size = ByteSize::try_from(found.virtual_size).ok();
+            inspection.cluster_size = ByteSize::try_from(found.cluster_size).ok();
+            inspection.compression = found.compression.as_str().parse().ok();
+            Ok(Ok(inspection))
+        }
+        // Tools that probe would follow these whatever the artifact is declared as.
+        Err(Qcow2Error::Unsafe(problem @ (Qcow2Problem::BackingFile | Qcow2Problem::ExternalDataFile))) => {
+            Ok(Err(problem))
+        }
+        Err(Qcow2Error::Unsafe(problem)) if artifact.format == Format::Qcow2 => Ok(Err(problem)),
+        Err(Qcow2Error::Unsafe(_)) => Ok(Ok(inspection)),
+        Err(Qcow2Error::Source(error)) => Err(trouble(error)),
+    }
+}
+
+pub(super) async fn record(
+    tx: &mut dyn CatalogTx,
+    version: VersionId,
+    validated: &Validated,
+) -> Result<(), CatalogError> {
+    tx.clear_findings(version, Some(StepName::ValidateCatalog)).await?;
+    for (artifact, inspection) in &validated.inspections {
+        tx.insert_inspection(version, *artifact, inspection).await?;
+    }
+    tx.insert_warnings(version, &validated.warnings).await
+}
