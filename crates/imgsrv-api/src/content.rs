@@ -1,6 +1,6 @@
 //! Images, versions, manifests, aliases and publish jobs.
 
-use crate::present;
+use crate::{Inspection, Warning, present};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -178,6 +178,9 @@ pub struct Artifact {
     /// The same; artifacts are replaced, never changed.
     #[schema(format = DateTime)]
     pub updated_at: String,
+    /// What its bytes are, once publishing has looked at them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inspection: Option<Inspection>,
 }
 
 /// The artifacts of a version.
@@ -242,6 +245,9 @@ pub struct Manifest {
     pub version: Version,
     /// Its artifacts.
     pub artifacts: Vec<ManifestEntry>,
+    /// What publishing found wrong without failing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// An artifact with its attachments.
@@ -336,6 +342,9 @@ pub struct PublishJob {
     pub updated_at: String,
     /// Its steps, in order.
     pub steps: Vec<PublishStep>,
+    /// What they found wrong without failing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// A step of a publish job.

@@ -7,12 +7,14 @@ mod auth;
 mod content;
 mod oidc;
 mod problem;
+mod releases;
 mod uploads;
 
 pub use auth::*;
 pub use content::*;
 pub use oidc::*;
 pub use problem::*;
+pub use releases::*;
 pub use uploads::*;
 
 /// Tells an absent field (`None`) from one that is `null` (`Some(None)`).

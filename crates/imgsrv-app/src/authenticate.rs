@@ -95,6 +95,24 @@ impl Authenticator {
         Ok(Caller::authenticated(credential.principal, authentication, context))
     }
 
+    /// Notes that a live API token was sent in the clear, where others may have read it. Anything else is passed over.
+    pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
+        let Some(key) = token::parse(bearer) else { return Ok(()) };
+        let Some(credential) = self.context.catalog.get_credential(&key).await? else { return Ok(()) };
+        let now = self.context.catalog.catalog_time().await?;
+        let genuine = token::same(&credential.secret_hash, &token::hash(bearer));
+        if !genuine || !credential.token.is_live(now) {
+            return Ok(());
+        }
+        retrying(|| async {
+            let mut tx = self.context.catalog.begin().await?;
+            let event = Event::new(AuditAction::TokenExposed, credential.token.id).with("sent without TLS");
+            audit(&mut *tx, &actor(credential.principal.id, context), event).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
     /// A token of another issuer: authentic when a rule names that issuer and one of its keys signed it, admitted
     /// when an enabled rule matches it now and its principal holds what rules grant.
     async fn by_issuer(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {

@@ -69,6 +69,8 @@ words! {
         TokenIssued = "token.issued",
         /// An API token was revoked.
         TokenRevoked = "token.revoked",
+        /// A live API token was sent in the clear.
+        TokenExposed = "token.exposed",
         /// A provisioning rule was made.
         RuleCreated = "provisioning_rule.created",
         /// A provisioning rule was saved again.

@@ -134,11 +134,12 @@ fn a_retry_starts_at_the_step_that_failed() {
     let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
     let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
     let job = job.step_succeeded(&key, now).expect("validated");
+    let job = job.step_succeeded(&key, now).expect("indexed");
     let (job, _) = job.step_failed(&key, "no".to_owned(), now).expect("failed");
     let (job, _) = job.retry(now).expect("retried");
     assert_eq!(job.current_step().map(|step| step.name), Some(StepName::FinalizePublish));
     let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
     let job = job.step_succeeded(&key, now).expect("published");
     assert_eq!(job.state, JobState::Succeeded);
-    assert_eq!(job.steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(job.steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [1, 1, 2]);
 }

@@ -21,6 +21,8 @@ pub(crate) enum Address {
     Digest,
     /// A name is in it.
     Name,
+    /// A name that moves is in it.
+    Alias,
 }
 
 /// Answers a GET or HEAD for bytes.
@@ -82,10 +84,11 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
-fn cache_control(address: Address, public: bool) -> String {
+pub(crate) fn cache_control(address: Address, public: bool) -> String {
     let scope = if public { "public" } else { "private" };
     match address {
         Address::Digest => format!("{scope}, max-age=31536000, immutable"),
         Address::Name => format!("{scope}, max-age=300, must-revalidate"),
+        Address::Alias => "no-cache".to_owned(),
     }
 }

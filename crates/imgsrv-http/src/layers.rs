@@ -1,6 +1,7 @@
 //! What every request passes through: its id, its log line, its problems, and the headers of every answer.
 
 use crate::{
+    astray,
     client::{ClientAddress, client},
     conditional::any_tag,
     leftover::KeptBody,
@@ -28,6 +29,17 @@ use tracing::Instrument;
 /// The client's address, as the listener saw it; put into the request by the server.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddress(pub IpAddr);
+
+/// How a request came; put into it by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In the clear.
+    Plain,
+    /// Over TLS.
+    Tls,
+    /// In the clear, at a port that speaks TLS: only files are handed out there.
+    PlainBesideTls,
+}
 
 /// The request's id.
 #[derive(Debug, Clone)]
@@ -57,7 +69,8 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut under_way = UnderWay::begin(&state.observer, request.method(), route);
+    let transport = request.extensions().get::<Transport>().copied().unwrap_or(Transport::Plain);
+    let mut under_way = UnderWay::begin(&state.observer, request.method(), route, transport);
     let sent = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_sane(id));
     let id = sent.map_or_else(|| state.services.adapters().ids.next().to_string(), str::to_owned);
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -79,7 +92,11 @@ async fn identify(State(state): State<AppState>, mut request: Request, next: Nex
     let span = tracing::info_span!("request", request.id = id);
     let mut response = next.run(request).instrument(span).await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
-    if refused && !expects {
+    let is_astray = transport == Transport::PlainBesideTls;
+    if refused && is_astray {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if refused && !expects && !is_astray {
         rest.drain().await;
     }
     if let Ok(value) = HeaderValue::try_from(&id) {
@@ -122,7 +139,11 @@ async fn finish(State(state): State<AppState>, request: Request, next: Next) -> 
     let mut response = if too_large(request.headers(), state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
     } else {
-        next.run(request).await
+        let (parts, body) = request.into_parts();
+        match astray::check(&state, &parts).await {
+            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+            Err(problem) => problem.into_response(),
+        }
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         response = render(response, id.as_deref(), is_head);

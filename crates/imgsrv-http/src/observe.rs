@@ -1,5 +1,6 @@
 //! Telling how requests went, for metrics.
 
+use crate::layers::Transport;
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::MatchedPath,
@@ -22,6 +23,8 @@ pub struct Answered<'a> {
     pub route: &'a str,
     /// The status.
     pub status: StatusCode,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// From the request's head to the end of the answer's body.
     pub took: Duration,
 }
@@ -54,16 +57,26 @@ pub(crate) struct UnderWay {
     started: Instant,
     method: &'static str,
     route: Option<MatchedPath>,
+    scheme: &'static str,
     status: StatusCode,
 }
 
 impl UnderWay {
-    pub(crate) fn begin(observer: &Arc<dyn RequestObserver>, method: &Method, route: Option<MatchedPath>) -> Self {
+    pub(crate) fn begin(
+        observer: &Arc<dyn RequestObserver>,
+        method: &Method,
+        route: Option<MatchedPath>,
+        transport: Transport,
+    ) -> Self {
         let method = method_word(method);
         observer.began(method);
         // 499 is what proxies log for a client that did not wait.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT);
-        Self { observer: Arc::clone(observer), started: Instant::now(), method, route, status }
+        let scheme = match transport {
+            Transport::Plain | Transport::PlainBesideTls => "http",
+            Transport::Tls => "https",
+        };
+        Self { observer: Arc::clone(observer), started: Instant::now(), method, route, scheme, status }
     }
 
     pub(crate) fn answered(&mut self, status: StatusCode) {
@@ -74,8 +87,8 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let route = self.route.as_ref().map_or("", MatchedPath::as_str);
-        let (method, status) = (self.method, self.status);
-        self.observer.ended(&Answered { method, route, status, took: self.started.elapsed() });
+        let (method, status, scheme) = (self.method, self.status, self.scheme);
+        self.observer.ended(&Answered { method, route, status, scheme, took: self.started.elapsed() });
     }
 }
 

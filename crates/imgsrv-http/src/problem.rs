@@ -45,6 +45,8 @@ codes! {
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body was cut off";
     DigestMismatch = "digest-mismatch", BAD_REQUEST, "The body does not have the digest sent with it";
     PartListMismatch = "part-list-mismatch", BAD_REQUEST, "The part list does not match what was received";
+    HttpsRequired = "https-required", BAD_REQUEST, "This port speaks HTTPS; only files are handed out in the clear";
+    CredentialInClear = "credential-in-clear", BAD_REQUEST, "A credential was sent in the clear; revoke it, and use HTTPS";
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "A bearer token is needed";
     InvalidBearer = "invalid-bearer", UNAUTHORIZED, "The bearer token is not valid";
     Forbidden = "forbidden", FORBIDDEN, "The caller lacks the permission";

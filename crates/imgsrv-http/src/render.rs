@@ -1,15 +1,17 @@
 //! The domain's objects as wire types.
 
 use imgsrv_api as api;
-use imgsrv_app::{Authentication, IssuedToken, Means};
+use imgsrv_app::{Authentication, IssuedToken, Means, Release};
 use imgsrv_domain::{
     audit::AuditRecord,
     auth::{ApiToken, Principal, Role},
+    digest::ByteSize,
     image::{Alias, Image},
-    manifest::{Artifact, Attachment, Manifest},
+    inspection::{Inspection, Warning},
+    manifest::{Artifact, Attachment, Manifest, ManifestFile},
     oidc::ProvisioningRule,
     parts::Part,
-    publish::PublishJob,
+    ports::JobReport,
     time::Timestamp,
     upload::{UploadSession, UploadState},
     version::Version,
@@ -65,7 +67,7 @@ pub(crate) fn version(version: &Version) -> api::Version {
     }
 }
 
-pub(crate) fn artifact(artifact: &Artifact) -> api::Artifact {
+pub(crate) fn artifact(artifact: &Artifact, inspection: Option<&Inspection>) -> api::Artifact {
     api::Artifact {
         id: artifact.id.to_string(),
         version_id: artifact.version_id.to_string(),
@@ -78,6 +80,39 @@ pub(crate) fn artifact(artifact: &Artifact) -> api::Artifact {
         primary_media_type: artifact.media_type.to_string(),
         created_at: time(artifact.created_at),
         updated_at: time(artifact.created_at),
+        inspection: inspection.map(self::inspection),
+    }
+}
+
+fn inspection(inspection: &Inspection) -> api::Inspection {
+    api::Inspection {
+        detected_format: inspection.detected.map(|format| format.to_string()),
+        virtual_size_bytes: inspection.virtual_size.map(ByteSize::signed),
+        cluster_size_bytes: inspection.cluster_size.map(ByteSize::signed),
+        compression: inspection.compression.map(|compression| compression.to_string()),
+    }
+}
+
+fn warning(warning: &Warning) -> api::Warning {
+    api::Warning {
+        step: warning.step.to_string(),
+        artifact_id: warning.artifact.to_string(),
+        reason: warning.reason.clone(),
+    }
+}
+
+pub(crate) fn release(release: &Release, base: &str) -> api::ReleaseListing {
+    let file = |file: &ManifestFile| api::ReleaseFile {
+        name: file.name.clone(),
+        size_bytes: file.claim.size.signed(),
+        digest: file.claim.digest.to_string(),
+        media_type: file.media_type.to_string(),
+        url: format!("{base}/{}", file.name),
+    };
+    api::ReleaseListing {
+        image: release.manifest.image.name.to_string(),
+        version: release.manifest.version.name.to_string(),
+        files: release.files.iter().map(file).collect(),
     }
 }
 
@@ -97,13 +132,14 @@ pub(crate) fn attachment(attachment: &Attachment) -> api::Attachment {
 pub(crate) fn manifest(manifest: &Manifest) -> api::Manifest {
     let entry = |entry: &imgsrv_domain::manifest::ManifestEntry| api::ManifestEntry {
         artifact_id: entry.artifact.id.to_string(),
-        artifact: artifact(&entry.artifact),
+        artifact: artifact(&entry.artifact, entry.inspection.as_ref()),
         attachments: entry.attachments.iter().map(attachment).collect(),
     };
     api::Manifest {
         image: image(&manifest.image),
         version: version(&manifest.version),
         artifacts: manifest.entries.iter().map(entry).collect(),
+        warnings: manifest.warnings.iter().map(warning).collect(),
     }
 }
 
@@ -119,7 +155,8 @@ pub(crate) fn alias(alias: &Alias) -> api::Alias {
     }
 }
 
-pub(crate) fn job(job: &PublishJob) -> api::PublishJob {
+pub(crate) fn job(report: &JobReport) -> api::PublishJob {
+    let JobReport { job, warnings } = report;
     let failed = job.failed_step();
     let step = |(sequence, step): (u16, &imgsrv_domain::publish::Step)| api::PublishStep {
         name: step.name.to_string(),
@@ -144,6 +181,7 @@ pub(crate) fn job(job: &PublishJob) -> api::PublishJob {
         created_at: time(job.created_at),
         updated_at: time(job.updated_at),
         steps: (1..).zip(&job.steps).map(step).collect(),
+        warnings: warnings.iter().map(warning).collect(),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     failures::FailureLimit,
     observe::{RequestObserver, Unobserved},
     routes::Readiness,
+    streams::StreamDocuments,
 };
 use imgsrv_app::Services;
 use ipnet::IpNet;
@@ -55,6 +56,7 @@ pub struct AppState {
     /// A place for each part that may be received at once.
     pub(crate) receiving: Arc<Semaphore>,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) streams: Arc<StreamDocuments>,
     pub(crate) observer: Arc<dyn RequestObserver>,
 }
 
@@ -64,7 +66,8 @@ impl AppState {
         let failures = Arc::new(FailureLimit::new(settings.auth_failure_limit));
         let receiving = Arc::new(Semaphore::new(settings.max_receiving_parts));
         let (readiness, observer) = (Arc::default(), Arc::new(Unobserved));
-        Self { services, failures, settings: Arc::new(settings), receiving, readiness, observer }
+        let (settings, streams) = (Arc::new(settings), Arc::default());
+        Self { services, failures, settings, receiving, readiness, streams, observer }
     }
 
     /// The same, telling `observer` of every request.

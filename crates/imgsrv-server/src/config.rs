@@ -1,10 +1,12 @@
 //! Every setting: a flag and an environment variable. The flag wins.
 
 use crate::options::{
-    Given, ListenAddress, Networks, Secret, TokenRef, Verbosity, duration, endpoint, metrics_address, networks,
-    node_name, path, secret_file, value,
+    Given, ListenAddress, Networks, PublicUrl, Secret, TokenRef, Verbosity, duration, endpoint, metrics_address,
+    networks, node_name, path, public_url, secret_file, value,
 };
+use crate::tls::CertFiles;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use imgsrv_app::FormatCheck;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog_postgres::PgSettings;
 use imgsrv_domain::{ids::PrincipalId, retry::Backoff};
@@ -67,6 +69,8 @@ pub(crate) struct ServeOptions {
     #[command(flatten)]
     pub(crate) api: ApiOptions,
     #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+    #[command(flatten)]
     pub(crate) limits: LimitOptions,
     #[command(flatten)]
     pub(crate) storage: StorageOptions,
@@ -86,6 +90,9 @@ pub(crate) struct ApiOptions {
     /// Where the API listens, as host:port; `:port` is every address
     #[arg(long, env = "IMGSRV_LISTEN", default_value = ":8080", value_name = "ADDRESS")]
     pub(crate) listen: ListenAddress,
+    /// Where people and clients reach this server, such as `https://images.example.org`
+    #[arg(long, env = "IMGSRV_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    public_url: Option<Given<PublicUrl>>,
     /// How long requests in flight may take to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
@@ -104,6 +111,35 @@ pub(crate) struct ApiOptions {
     /// Write the bootstrap token to this file (mode 0600) instead of standard output
     #[arg(long, env = "IMGSRV_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) bootstrap_token_file: Option<PathBuf>,
+}
+
+impl ApiOptions {
+    pub(crate) fn public_url(&self) -> Option<PublicUrl> {
+        value(self.public_url.as_ref())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsOptions {
+    /// The certificate with its chain, in PEM: the API is HTTPS then, and shows a new one when the file changes
+    #[arg(long, env = "IMGSRV_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<Given<PathBuf>>,
+    /// The certificate's private key, in PEM
+    #[arg(long, env = "IMGSRV_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<Given<PathBuf>>,
+    /// Make and keep a certificate authority and a certificate in the folder `tls` of the data folder, and tell how
+    /// Incus comes to trust them
+    #[arg(long, env = "IMGSRV_TLS_SELF_SIGNED", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
+    pub(crate) tls_self_signed: bool,
+}
+
+impl TlsOptions {
+    /// The certificate and key that were given.
+    pub(crate) fn files(&self) -> Option<CertFiles> {
+        Some(CertFiles { cert: value(self.tls_cert.as_ref())?, key: value(self.tls_key.as_ref())? })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -263,6 +299,26 @@ pub(crate) struct UploadOptions {
     /// The most bytes an upload may have; 0 is no limit
     #[arg(long, env = "IMGSRV_MAX_UPLOAD_BYTES", default_value_t = 0, value_name = "BYTES")]
     pub(crate) max_upload_bytes: u64,
+    /// What becomes of a publish whose artifacts are not in the format that they are declared as
+    #[arg(long, env = "IMGSRV_FORMAT_CHECK", default_value = "warn", value_name = "CHECK")]
+    pub(crate) format_check: FormatCheckOption,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatCheckOption {
+    /// It goes on; the job and the manifest have a warning
+    Warn,
+    /// It fails
+    Enforce,
+}
+
+impl From<FormatCheckOption> for FormatCheck {
+    fn from(option: FormatCheckOption) -> Self {
+        match option {
+            FormatCheckOption::Warn => Self::Warn,
+            FormatCheckOption::Enforce => Self::Enforce,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use imgsrv_http::{PeerAddress, limited_by, refusal};
+use imgsrv_http::{PeerAddress, Transport, limited_by, refusal};
 use ipnet::IpNet;
 use std::{
     collections::HashMap,
@@ -23,10 +23,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
@@ -68,7 +70,13 @@ pub(crate) struct Limits {
 }
 
 /// Serves until `stop`, then lets requests in flight finish for a while.
-pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &CancellationToken, limits: &Limits) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    tls: Option<&TlsAcceptor>,
+    stop: &CancellationToken,
+    limits: &Limits,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_headers(MAX_HEADERS);
     builder
@@ -92,10 +100,10 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &Cancellatio
             tracing::debug!(client.address = %address, "a connection of too many of one address was closed");
             continue;
         };
-        let connection = Connection { stream, address, app: app.clone(), limits: limits.clone() };
+        let connection = Connection { address, app: app.clone(), tls: tls.cloned(), limits: limits.clone() };
         let (builder, stop) = (builder.clone(), stop.clone());
         connections.spawn(async move {
-            connection.serve(&builder, &stop).await;
+            connection.serve(stream, &builder, &stop).await;
             drop((held, place));
         });
     }
@@ -107,28 +115,62 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: &Cancellatio
 }
 
 struct Connection {
-    stream: TcpStream,
     address: IpAddr,
     app: Router,
+    tls: Option<TlsAcceptor>,
     limits: Limits,
 }
 
+/// The first byte of a TLS connection: a record of the handshake (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
+
 impl Connection {
     /// Answers requests until the client has no more, is too slow, or the server stops.
-    async fn serve(self, builder: &auto::Builder<TokioExecutor>, stop: &CancellationToken) {
-        let Self { stream, address, app, limits } = self;
+    async fn serve(self, stream: TcpStream, builder: &auto::Builder<TokioExecutor>, stop: &CancellationToken) {
+        let timeout = self.limits.header_timeout;
         // A client that never speaks is let go; hyper's own timer starts with the first byte only.
+        let mut first = [0];
         let spoke = tokio::select! {
-            spoke = tokio::time::timeout(limits.header_timeout, stream.readable()) => spoke.is_ok(),
-            () = stop.cancelled() => false,
+            spoke = tokio::time::timeout(timeout, stream.peek(&mut first)) => spoke,
+            () = stop.cancelled() => return,
         };
-        if !spoke {
+        if !matches!(spoke, Ok(Ok(1))) {
             return;
         }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.limits.send_timeout));
+        let stream = Box::pin(stream);
+        match self.tls.clone() {
+            None => self.answer(stream, Transport::Plain, builder, stop).await,
+            Some(tls) if first == [HANDSHAKE] => {
+                let accepted = tokio::select! {
+                    accepted = tokio::time::timeout(timeout, tls.accept(stream)) => accepted,
+                    () = stop.cancelled() => return,
+                };
+                match accepted {
+                    Ok(Ok(stream)) => self.answer(stream, Transport::Tls, builder, stop).await,
+                    Ok(Err(error)) => tracing::debug!(%error, client.address = %self.address, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!(client.address = %self.address, "a TLS handshake took too long"),
+                }
+            }
+            // Incus asks for every file in the clear first, at the same port, and waits if nobody answers.
+            Some(_) => self.answer(stream, Transport::PlainBesideTls, &builder.clone().http1_only(), stop).await,
+        }
+    }
+
+    async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: S,
+        transport: Transport,
+        builder: &auto::Builder<TokioExecutor>,
+        stop: &CancellationToken,
+    ) {
+        let Self { address, app, limits, .. } = self;
         let in_flight = InFlight::default();
         let counted = in_flight.clone();
         let service = tower::service_fn(move |mut request: axum::http::Request<Incoming>| {
             request.extensions_mut().insert(PeerAddress(address));
+            request.extensions_mut().insert(transport);
             let answering = counted.begin();
             let answer = app.clone().oneshot(request.map(axum::body::Body::new));
             async move {
@@ -142,9 +184,7 @@ impl Connection {
                 }))
             }
         });
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(limits.send_timeout));
-        let stream = Refusing::new(TokioIo::new(Box::pin(stream)), in_flight.clone(), refusal);
+        let stream = Refusing::new(TokioIo::new(stream), in_flight.clone(), refusal);
         let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),

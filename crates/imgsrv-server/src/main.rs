@@ -11,6 +11,7 @@ mod run;
 mod storage;
 mod system;
 mod telemetry;
+mod tls;
 mod workers;
 
 use clap::Parser;

@@ -4,10 +4,11 @@ use crate::{
     config::{LimitOptions, ServeOptions, StorageOptions},
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
-    options::ListenAddress,
+    options::{ListenAddress, PublicUrl, node_name},
     storage::{self, Locks, OpenCatalog, StorageError, cause},
     system::{UuidIds, worker_id},
     telemetry,
+    tls::{SelfSigned, Tls, TlsError},
     workers::{self, Environment, Pace},
 };
 use imgsrv_app::{Bootstrap, Services, Settings, UseCaseError, Work};
@@ -57,6 +58,8 @@ pub(crate) enum StartError {
     Output(io::Error),
     #[error("cannot write the bootstrap token: {0}")]
     BootstrapOutput(io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: io::Error },
     #[error("cannot listen for signals: {0}")]
@@ -72,6 +75,7 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         max_open_uploads: Some(options.limits.max_open_uploads).filter(|limit| *limit > 0),
         lease_term: options.workers.lease_term,
         backoff: options.workers.backoff(),
+        format_check: options.uploads.format_check.into(),
         worker,
     }
 }
@@ -105,6 +109,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     telemetry::start(&options.logging);
     let stop = signalled()?;
     let _locks = Locks::acquire(&options.storage)?;
+    let self_signed = self_signed(&options)?;
+    let files = self_signed.as_ref().map(SelfSigned::files).or_else(|| options.tls.files());
+    let tls = files.map(Tls::new).transpose()?.map(Arc::new);
     let metrics = Arc::new(ProcessMetrics::new()?);
     let worker = worker_id(&options.workers.node_name)?;
     let handing_back = CancellationToken::new();
@@ -138,6 +145,14 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "imgsrv is listening");
     }
 
+    if let (Some(own), Ok(address)) = (&self_signed, listener.local_addr()) {
+        let url = options
+            .api
+            .public_url()
+            .map_or_else(|| format!("https://{}:{}", node_name(), address.port()), |url| url.to_string());
+        tell_to_trust(own, &url);
+    }
+
     let tasks = TaskTracker::new();
     let environment = Environment {
         clock: Arc::clone(&services.adapters().clock),
@@ -165,9 +180,13 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         let handing_back = handing_back.clone();
         // Until the very end: what happens while requests finish is of interest.
         let limits = Limits { grace: Duration::ZERO, ..limits.clone() };
-        tasks.spawn(async move { listener::serve(listener, scrape, &handing_back, &limits).await });
+        tasks.spawn(async move { listener::serve(listener, scrape, None, &handing_back, &limits).await });
     }
-    listener::serve(listener, app, &stop, &limits).await;
+    if let Some(tls) = &tls {
+        let (tls, stop) = (Arc::clone(tls), stop.clone());
+        tasks.spawn(async move { tls.reload(&stop).await });
+    }
+    listener::serve(listener, app, tls.as_ref().map(|tls| &tls.acceptor), &stop, &limits).await;
 
     handing_back.cancel();
     tasks.close();
@@ -182,6 +201,30 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The authority of this server's own, where one is wanted: for this host by name, loopback, and the public name.
+fn self_signed(options: &ServeOptions) -> Result<Option<SelfSigned>, TlsError> {
+    if !options.tls.tls_self_signed {
+        return Ok(None);
+    }
+    let mut names = vec![node_name(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.extend(options.api.public_url().as_ref().and_then(PublicUrl::host));
+    names.extend(options.api.listen.host.clone().filter(|host| host != "0.0.0.0" && host != "::"));
+    names.sort();
+    names.dedup();
+    SelfSigned::ensure(options.storage.data_dir.join("tls"), &names).map(Some)
+}
+
+/// Tells how Incus on this machine comes to trust the authority, and where it is for others.
+fn tell_to_trust(own: &SelfSigned, url: &str) {
+    let authority = std::path::absolute(own.authority()).unwrap_or_else(|_| own.authority());
+    let authority = authority.display();
+    tracing::info!(%authority, "TLS has an authority of its own; a copy of this file makes clients trust it");
+    tracing::info!(
+        "to add this server to Incus: install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
+         incus remote add imgsrv {url} --protocol simplestreams"
+    );
 }
 
 /// Cancelled by SIGTERM or SIGINT.

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode},
 };
 use http_body_util::BodyExt;
-use imgsrv_app::{Adapters, Ran, Services, Settings, Work};
+use imgsrv_app::{Adapters, FormatCheck, Ran, Services, Settings, Work};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Unobserved};
 use imgsrv_domain::{lease::WorkerId, retry::Backoff};
@@ -98,6 +98,7 @@ impl TestServer {
             max_open_uploads: None,
             lease_term: Duration::from_secs(30),
             backoff: Backoff { first: Duration::from_secs(5), max: Duration::from_mins(1) },
+            format_check: FormatCheck::Warn,
             worker: WorkerId::new("test-worker".to_owned()),
         };
         let mut http = HttpSettings {

@@ -8,11 +8,11 @@ mod query;
 mod time;
 
 pub(crate) use body::{JsonBody, part_body};
-pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly};
+pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly, bearer};
 pub(crate) use fields::Fields;
 pub(crate) use path::{
-    AliasPath, ArtifactPath, AttachmentPath, BlobPath, ImagePath, JobPath, PartPath, PrincipalPath, RefPath, RolePath,
-    RulePath, TokenPath, UploadPath, VersionPath,
+    AliasPath, ArtifactPath, AttachmentPath, BlobPath, FilePath, ImagePath, JobPath, PartPath, PrincipalPath, RefPath,
+    RolePath, RulePath, TokenPath, UploadPath, VersionPath,
 };
 pub(crate) use query::{AuditQuery, ImagesQuery, PageQuery, VersionsQuery};
 pub(crate) use time::rfc3339;

@@ -9,7 +9,7 @@ use imgsrv_domain::{
     auth::Role,
     digest::Digest,
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId},
-    names::{AliasName, ImageName, PartNumber, RefName, RuleId, VersionName},
+    names::{AliasName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
 };
 use std::{fmt::Display, str::FromStr};
 use utoipa::{
@@ -54,6 +54,7 @@ segments! {
     VersionName => pattern(VersionName::PATTERN),
     AliasName => pattern(AliasName::PATTERN),
     RefName => pattern(RefName::PATTERN),
+    FileName => pattern(FileName::PATTERN),
     Digest => pattern("^sha256:[0-9a-f]{64}$"),
     PartNumber => part_number(),
     RuleId => pattern(RuleId::PATTERN),
@@ -136,6 +137,8 @@ paths! {
     AliasPath { name: ImageName, alias: AliasName }
     /// A version or an alias of an image.
     RefPath { name: ImageName, r#ref: RefName }
+    /// A file of a version.
+    FilePath { name: ImageName, r#ref: RefName, file: FileName }
     /// A blob.
     BlobPath { digest: Digest }
     /// An upload session.

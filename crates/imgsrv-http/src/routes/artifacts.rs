@@ -44,7 +44,8 @@ async fn list(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
-    let artifacts = manifest.entries.iter().map(|entry| render::artifact(&entry.artifact)).collect();
+    let artifacts =
+        manifest.entries.iter().map(|entry| render::artifact(&entry.artifact, entry.inspection.as_ref())).collect();
     let (artifacts, next) = slice(artifacts, &query.page()?, |artifact: &api::Artifact| artifact.id.clone())?;
     let next_cursor = next.as_ref().map(|cursor| cursor.0.clone());
     Ok(page(&uri, next.as_ref(), api::ArtifactList { artifacts, next_cursor }))
@@ -84,7 +85,7 @@ async fn create(
     let new = fields.finish(new())?;
     let artifact = state.services.drafts().add_artifact(&writer, &path.name, &path.version, new).await?;
     let url = format!("/v1/images/{}/versions/{}/artifacts/{}", path.name, path.version, artifact.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(render::artifact(&artifact))).into_response())
+    Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(render::artifact(&artifact, None))).into_response())
 }
 
 /// Read an artifact
@@ -99,7 +100,7 @@ async fn get(
     let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
     let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
-    Ok(Json(render::artifact(&entry.artifact)))
+    Ok(Json(render::artifact(&entry.artifact, entry.inspection.as_ref())))
 }
 
 /// Remove an artifact from a draft

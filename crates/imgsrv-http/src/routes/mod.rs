@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod blobs;
 mod documents;
+mod files;
 mod health;
 mod images;
 mod pages;
@@ -13,6 +14,7 @@ mod problems;
 mod publishing;
 mod refs;
 mod rules;
+mod streams;
 mod uploads;
 mod versions;
 
@@ -60,6 +62,8 @@ fn base() -> utoipa::openapi::OpenApi {
         ("versions", "Drafts and published versions, and what they are made of."),
         ("publishing", "The durable jobs that publish."),
         ("aliases", "Names that move between published versions."),
+        ("files", "Published versions as folders of files, for tools that fetch by URL."),
+        ("streams", "Published versions as Incus and LXD list them."),
         ("auth", "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
         ("audit", "Who changed what."),
         ("health", "Whether the server serves."),
@@ -87,6 +91,8 @@ fn described() -> OpenApiRouter<AppState> {
         .merge(publishing::router())
         .merge(aliases::router())
         .merge(refs::router())
+        .merge(files::router())
+        .merge(streams::router())
         .merge(auth::router())
         .merge(rules::router())
         .merge(audit::router())

@@ -201,7 +201,7 @@ impl RequestObserver for ProcessMetrics {
 
     fn ended(&self, answered: &Answered<'_>) {
         self.active_requests.with_label_values(&[answered.method]).dec();
-        let labels = [answered.method, answered.status.as_str(), answered.route, "http"];
+        let labels = [answered.method, answered.status.as_str(), answered.route, answered.scheme];
         self.requests.with_label_values(&labels).observe(answered.took.as_secs_f64());
     }
 }

@@ -104,7 +104,8 @@ fn tell_pool(registry: &Registry, pool: PoolStatus) -> Told {
 }
 
 fn tell_catalog(registry: &Registry, statistics: &Statistics) -> Told {
-    let Statistics { uploads, jobs, steps, versions, blobs, blob_bytes, ingest, oldest_steps, now } = statistics;
+    let Statistics { uploads, jobs, steps, versions, blobs, blob_bytes, incus_rows, ingest, oldest_steps, now } =
+        statistics;
     let by_state = |name: &str, help: &str, counts: &BTreeMap<String, u64>, states: &[(&str, &str)]| -> Told {
         let gauge = labelled(registry, name, help, &["state"])?;
         for (state, shown) in states {
@@ -119,6 +120,8 @@ fn tell_catalog(registry: &Registry, statistics: &Statistics) -> Told {
     single(registry, "imgsrv_cas_blobs", "Trusted blobs.", float(*blobs))?;
     single(registry, "imgsrv_cas_blob_bytes", "Bytes in trusted blobs.", float(*blob_bytes))?;
     let publishing = float(versions.get("publishing").copied().unwrap_or(0));
+    let rows = float(*incus_rows);
+    single(registry, "imgsrv_incus_projection_rows", "Artifacts that Simple Streams list.", rows)?;
     single(registry, "imgsrv_publish_versions_publishing", "Versions that are frozen and not published.", publishing)?;
     let help = "Age of the ingest that has waited longest.";
     age(registry, "imgsrv_cas_ingest_oldest_queued_age_seconds", help, ingest.queued, *now)?;

@@ -1,0 +1,31 @@
+//! The documents of Simple Streams, for Incus and LXD.
+
+use super::problems::ReadProblems;
+use crate::{extract::MaybeCaller, problem::Problem, state::AppState, streams::Document};
+use axum::{extract::State, http::HeaderMap, response::Response};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(index)).routes(routes!(images))
+}
+
+/// Read the index of Simple Streams
+///
+/// It names the document of products. In the encoding that is asked for, `zstd` or `gzip`; `HEAD` works as well.
+#[utoipa::path(get, path = "/streams/v1/index.json", operation_id = "getStreamsIndex", tag = "streams",
+    responses((status = OK, description = "The index.", content_type = "application/json", body = serde_json::Value),
+        (status = 304, description = "The client holds it already."), ReadProblems))]
+async fn index(State(state): State<AppState>, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
+    state.streams.answer(&state.services, Document::Index, &headers).await
+}
+
+/// Read the products of Simple Streams
+///
+/// A product for each published artifact that has valid metadata of Incus (`incus.tar.xz`), with the aliases of this
+/// moment. In the encoding that is asked for, `zstd` or `gzip`; `HEAD` works as well.
+#[utoipa::path(get, path = "/streams/v1/images.json", operation_id = "getStreamsImages", tag = "streams",
+    responses((status = OK, description = "The products.", content_type = "application/json", body = serde_json::Value),
+        (status = 304, description = "The client holds it already."), ReadProblems))]
+async fn images(State(state): State<AppState>, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
+    state.streams.answer(&state.services, Document::Images, &headers).await
+}

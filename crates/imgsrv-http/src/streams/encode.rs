@@ -1,0 +1,166 @@
+//! Encoding a large document of many entries again and again, at the cost of what has changed in it.
+//!
+//! Entries are grouped into chunks whose ends depend on the keys alone, so that an entry that comes, goes or changes
+//! changes one chunk. Each chunk is compressed by itself and kept. Chunks are put together into one gzip member by what
+//! makes `pigz` possible: deflate data that was flushed ends at a byte (RFC 1951, section 3.2.4) and can be followed by
+//! more, and checksums can be combined. Zstandard frames may follow one another (RFC 8878, section 3).
+
+use axum::body::Bytes;
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress};
+use std::{collections::HashMap, io, sync::Arc};
+
+/// One entry in so many ends a chunk, on average.
+const CHUNK_ENTRIES: u32 = 64;
+/// The most bytes of a chunk.
+const MAX_CHUNK: usize = 1 << 20;
+/// The head of a gzip member: deflate, no flags, no time, any system (RFC 1952, section 2.3).
+const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// An empty last block of deflate data, with fixed codes.
+const DEFLATE_END: [u8; 2] = [3, 0];
+
+/// A document in every encoding.
+pub(super) struct Encoded {
+    pub(super) plain: Bytes,
+    pub(super) gzip: Bytes,
+    pub(super) zstd: Bytes,
+    /// The CRC-32 of the plain document.
+    pub(super) crc: u32,
+}
+
+/// A part of a document, compressed.
+struct Chunk {
+    deflate: Vec<u8>,
+    zstd: Vec<u8>,
+    crc: Hasher,
+}
+
+impl Chunk {
+    fn of(plain: &[u8]) -> io::Result<Self> {
+        let mut compress = Compress::new(Compression::default(), false);
+        let mut deflate = Vec::with_capacity(plain.len() / 4 + 64);
+        loop {
+            let read = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
+            compress.compress_vec(&plain[read..], &mut deflate, FlushCompress::Sync).map_err(io::Error::other)?;
+            // What is left of the room tells that nothing is left to be written.
+            if compress.total_in() == plain.len() as u64 && deflate.len() < deflate.capacity() {
+                break;
+            }
+            deflate.reserve(plain.len() / 4 + 64);
+        }
+        let mut crc = Hasher::new();
+        crc.update(plain);
+        let zstd = zstd::bulk::compress(plain, 3)?;
+        Ok(Self { deflate, zstd, crc })
+    }
+}
+
+/// Encodes one document, again and again.
+#[derive(Default)]
+pub(super) struct Encoder {
+    /// The chunks of the last time, by their bytes.
+    chunks: HashMap<Bytes, Arc<Chunk>>,
+}
+
+impl Encoder {
+    /// Encodes the document of `head`, the entries (each with its key) with commas between them, and `tail`.
+    pub(super) fn encode(
+        &mut self,
+        head: &str,
+        entries: impl Iterator<Item = io::Result<(String, String)>>,
+        tail: &str,
+    ) -> io::Result<Encoded> {
+        let mut plain = head.as_bytes().to_vec();
+        let mut ends = vec![plain.len()];
+        for (at, entry) in entries.enumerate() {
+            let (entry, key) = entry?;
+            if at > 0 {
+                plain.push(b',');
+            }
+            plain.extend_from_slice(entry.as_bytes());
+            let is_end = crc32fast::hash(key.as_bytes()).is_multiple_of(CHUNK_ENTRIES);
+            if is_end || plain.len() - ends.last().unwrap_or(&0) >= MAX_CHUNK {
+                ends.push(plain.len());
+            }
+        }
+        ends.push(plain.len());
+        plain.extend_from_slice(tail.as_bytes());
+        ends.push(plain.len());
+        self.put_together(plain.into(), &ends)
+    }
+
+    fn put_together(&mut self, plain: Bytes, ends: &[usize]) -> io::Result<Encoded> {
+        let starts = std::iter::once(&0).chain(ends);
+        let slices = starts.zip(ends).filter(|(start, end)| start < end).map(|(start, end)| plain.slice(*start..*end));
+        let mut chunks = HashMap::new();
+        let (mut gzip, mut zstd, mut crc) = (GZIP_HEAD.to_vec(), Vec::new(), Hasher::new());
+        for slice in slices {
+            let chunk = match self.chunks.get(&slice) {
+                Some(chunk) => Arc::clone(chunk),
+                None => Arc::new(Chunk::of(&slice)?),
+            };
+            gzip.extend_from_slice(&chunk.deflate);
+            zstd.extend_from_slice(&chunk.zstd);
+            crc.combine(&chunk.crc);
+            chunks.insert(slice, chunk);
+        }
+        self.chunks = chunks;
+        let crc = crc.finalize();
+        gzip.extend_from_slice(&DEFLATE_END);
+        gzip.extend_from_slice(&crc.to_le_bytes());
+        // The size modulo 2^32.
+        gzip.extend_from_slice(&(plain.len() as u64).to_le_bytes()[..4]);
+        Ok(Encoded { plain, gzip: gzip.into(), zstd: zstd.into(), crc })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::GzDecoder;
+    use std::io::Read;
+
+    fn encode(encoder: &mut Encoder, entries: &[String]) -> Encoded {
+        let entries = entries.iter().map(|entry| Ok((format!("\"{entry}\""), entry.clone())));
+        encoder.encode("[", entries, "]").expect("encoded")
+    }
+
+    fn check(encoded: &Encoded, entries: &[String]) {
+        let quoted: Vec<String> = entries.iter().map(|entry| format!("\"{entry}\"")).collect();
+        let expected = format!("[{}]", quoted.join(","));
+        assert_eq!(encoded.plain, expected.as_bytes());
+        let mut unpacked = String::new();
+        // Of one member only.
+        GzDecoder::new(&encoded.gzip[..]).read_to_string(&mut unpacked).expect("gzip");
+        assert_eq!(unpacked, expected);
+        assert_eq!(zstd::decode_all(&encoded.zstd[..]).expect("zstd"), expected.as_bytes());
+        assert_eq!(encoded.crc, crc32fast::hash(expected.as_bytes()));
+    }
+
+    #[test]
+    fn a_document_comes_back_from_every_encoding() {
+        for count in [0, 1, 2, 63, 1000] {
+            let entries: Vec<String> = (0..count).map(|i| format!("entry {i} {}", "x".repeat(i % 97))).collect();
+            check(&encode(&mut Encoder::default(), &entries), &entries);
+        }
+        let large = vec!["y".repeat(3 << 20), "z".repeat(10)];
+        check(&encode(&mut Encoder::default(), &large), &large);
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_compressed_again() {
+        let mut entries: Vec<String> = (0..5000).map(|i| format!("entry {i}")).collect();
+        let mut encoder = Encoder::default();
+        encode(&mut encoder, &entries);
+        let before = encoder.chunks.clone();
+        entries.insert(2500, "one more".to_owned());
+        entries.remove(100);
+        check(&encode(&mut encoder, &entries), &entries);
+        let kept = encoder
+            .chunks
+            .iter()
+            .filter(|(bytes, chunk)| before.get(*bytes).is_some_and(|before| Arc::ptr_eq(before, chunk)));
+        let (all, kept) = (encoder.chunks.len(), kept.count());
+        assert!(all > 50 && all - kept <= 3, "{kept} of {all}");
+    }
+}

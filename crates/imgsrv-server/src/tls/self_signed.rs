@@ -1,0 +1,148 @@
+//! A certificate authority of one's own, for the way from nothing to the first `incus launch`.
+
+use super::{CertFiles, TlsError, read};
+use crate::system::SystemClock;
+use imgsrv_domain::ports::Clock;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+const AUTHORITY_YEARS: i16 = 10;
+/// As long as Apple's clients take at most.
+const CERTIFICATE_DAYS: i64 = 825;
+/// A certificate that ends within this time is made again.
+const RENEW_BEFORE: Duration = Duration::from_hours(30 * 24);
+
+/// The authority and its certificate, in a folder.
+pub(crate) struct SelfSigned {
+    folder: PathBuf,
+}
+
+impl SelfSigned {
+    /// Makes, or goes on with, the authority in `folder`, and a certificate for `names`. The authority stays for as
+    /// long as the folder does; the certificate is made again when it misses a name or is about to end.
+    pub(crate) fn ensure(folder: PathBuf, names: &[String]) -> Result<Self, TlsError> {
+        let this = Self { folder };
+        let failed = |source| TlsError::Write { path: this.folder.display().to_string(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&this.folder).map_err(failed)?;
+        let authority = this.authority_params()?;
+        if !this.authority().exists() {
+            let key = KeyPair::generate()?;
+            let certificate = authority.self_signed(&key)?;
+            // The certificate last: where it is, the key is too.
+            write(&this.folder.join("ca.key"), &key.serialize_pem(), 0o600)?;
+            write(&this.authority(), &certificate.pem(), 0o644)?;
+        }
+        if !this.is_good_for(names) {
+            let key = String::from_utf8_lossy(&read(&this.folder.join("ca.key"))?).into_owned();
+            let issuer = Issuer::new(authority, KeyPair::from_pem(&key)?);
+            let key = KeyPair::generate()?;
+            let certificate = certificate_params(names)?.signed_by(&key, &issuer)?;
+            let CertFiles { cert: cert_path, key: key_path } = this.files();
+            write(&key_path, &key.serialize_pem(), 0o600)?;
+            write(&cert_path, &certificate.pem(), 0o644)?;
+        }
+        Ok(this)
+    }
+
+    /// The certificate of the authority, to be trusted by clients.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    pub(crate) fn files(&self) -> CertFiles {
+        CertFiles { cert: self.folder.join("server.crt"), key: self.folder.join("server.key") }
+    }
+
+    /// Without a host name: Incus would take it for that of the server.
+    fn authority_params(&self) -> Result<CertificateParams, TlsError> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name = name("imgsrv authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        lasts(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
+        Ok(params)
+    }
+
+    /// Whether the certificate is there, of the authority, and good for every name for a while.
+    fn is_good_for(&self, names: &[String]) -> bool {
+        let certificate = |path: &Path| CertificateDer::from_pem_file(path).ok();
+        let (Some(authority), Some(own)) = (certificate(&self.authority()), certificate(&self.files().cert)) else {
+            return false;
+        };
+        let mut roots = RootCertStore::empty();
+        if roots.add(authority).is_err() || !self.files().key.exists() {
+            return false;
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let Ok(verifier) = verifier else { return false };
+        let later = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + RENEW_BEFORE);
+        names.iter().all(|name| {
+            let name = ServerName::try_from(name.clone());
+            name.is_ok_and(|name| verifier.verify_server_cert(&own, &[], &name, &[], later).is_ok())
+        })
+    }
+}
+
+fn certificate_params(names: &[String]) -> Result<CertificateParams, TlsError> {
+    if let Some(bad) = names.iter().find(|name| ServerName::try_from(name.as_str()).is_err()) {
+        return Err(TlsError::Name(bad.clone()));
+    }
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params.distinguished_name = name("imgsrv");
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    lasts(&mut params, jiff::Span::new().days(CERTIFICATE_DAYS));
+    Ok(params)
+}
+
+/// From yesterday on, for clients whose clocks are slow.
+fn lasts(params: &mut CertificateParams, span: jiff::Span) {
+    let today = SystemClock.now();
+    let today = jiff::Timestamp::from_microsecond(today.micros()).unwrap_or_default();
+    let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let day = |date: jiff::civil::Date| {
+        date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+    };
+    params.not_before = day(today.yesterday().unwrap_or(today));
+    params.not_after = day(today.saturating_add(span));
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+    let written = || -> io::Result<()> {
+        let part = path.with_extension("part");
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(part, path)
+    };
+    written().map_err(|source| TlsError::Write { path: path.display().to_string(), source })
+}
