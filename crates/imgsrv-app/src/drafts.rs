@@ -238,15 +238,25 @@ impl Drafts {
         let added = retrying(|| self.add_attachment_once(who, image, version, artifact, new.clone())).await;
         match added {
             Err(error @ UseCaseError::Taken { .. }) => {
-                let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
-                let existing = manifest.and_then(|manifest| {
-                    let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
-                    owner_of(&manifest, &files::attachment_file(&of.artifact.file_name(image, version), &new.name))
-                });
-                Err(error.with_existing(existing))
+                Err(error.with_existing(self.attached(image, version, artifact, &new.name).await?))
             }
             done => done,
         }
+    }
+
+    /// What an attachment of that name clashes with.
+    pub(crate) async fn attached(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+        artifact: ArtifactId,
+        name: &AttachmentName,
+    ) -> Result<Option<Existing>, UseCaseError> {
+        let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        Ok(manifest.and_then(|manifest| {
+            let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
+            owner_of(&manifest, &files::attachment_file(&of.artifact.file_name(image, version), name))
+        }))
     }
 
     async fn add_attachment_once(
@@ -339,7 +349,7 @@ async fn save_edit(tx: &mut dyn CatalogTx, version: Version) -> Result<Version, 
     Ok(version)
 }
 
-async fn find_artifact(
+pub(crate) async fn find_artifact(
     tx: &mut dyn CatalogTx,
     image: &ImageName,
     version: &VersionName,

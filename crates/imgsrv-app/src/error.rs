@@ -1,5 +1,6 @@
 //! Why a use case did not do what it was asked to.
 
+use crate::work::WorkError;
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
@@ -189,6 +190,15 @@ impl From<CatalogError> for UseCaseError {
             ) => Self::Taken { conflict, existing: None },
             CatalogError::Conflict(Conflict::ImageInUse) => Self::ImageInUse,
             error => Self::Catalog(error),
+        }
+    }
+}
+
+impl From<WorkError> for UseCaseError {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Catalog(error) => error.into(),
+            WorkError::Blob(error) => error.into(),
         }
     }
 }

@@ -48,7 +48,31 @@ impl Work for Ingest {
     }
 
     async fn run_once(&self) -> Result<Ran, WorkError> {
-        let Some(Claimed { session, parts, key }) = retrying(|| self.claim()).await? else { return Ok(Ran::Idle) };
+        match retrying(|| self.claim(None)).await? {
+            Some(claimed) => self.ingest(claimed).await,
+            None => Ok(Ran::Idle),
+        }
+    }
+
+    async fn wait(&self) {
+        self.0.wakeups.ingest.notified().await;
+    }
+
+    async fn next_due(&self) -> Option<Duration> {
+        self.0.next_due(LeasedWork::Ingest).await
+    }
+}
+
+impl Ingest {
+    /// Ingests one session at once, unless a worker has taken it up already.
+    pub(crate) async fn run_for(&self, id: UploadId) -> Result<Ran, WorkError> {
+        match retrying(|| self.claim(Some(id))).await? {
+            Some(claimed) => self.ingest(claimed).await,
+            None => Ok(Ran::Idle),
+        }
+    }
+
+    async fn ingest(&self, Claimed { session, parts, key }: Claimed) -> Result<Ran, WorkError> {
         let term = self.0.settings.lease_term;
         let id = session.id;
         let verdict =
@@ -75,19 +99,14 @@ impl Work for Ingest {
         Ok(Ran::Worked)
     }
 
-    async fn wait(&self) {
-        self.0.wakeups.ingest.notified().await;
-    }
-
-    async fn next_due(&self) -> Option<Duration> {
-        self.0.next_due(LeasedWork::Ingest).await
-    }
-}
-
-impl Ingest {
-    async fn claim(&self) -> Result<Option<Claimed>, CatalogError> {
+    /// Takes up the session with that id, or whichever is due.
+    async fn claim(&self, id: Option<UploadId>) -> Result<Option<Claimed>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        let Some(session) = tx.find_claimable_upload().await? else { return Ok(None) };
+        let found = match id {
+            Some(id) => tx.find_upload(id).await?,
+            None => tx.find_claimable_upload().await?,
+        };
+        let Some(session) = found else { return Ok(None) };
         let settings = &self.0.settings;
         let Ok((session, key)) = session.claim_ingest(&settings.worker, tx.now(), settings.lease_term) else {
             return Ok(None);

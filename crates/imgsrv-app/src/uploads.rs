@@ -3,18 +3,27 @@
 use crate::{
     caller::{Writer, audit},
     error::{Missing, UseCaseError},
+    ingest::Ingest,
     retry::retrying,
     services::Context,
+    work::Ran,
 };
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use imgsrv_domain::{
-    digest::Digest,
+    digest::{BlobClaim, ByteSize, Digest},
+    hash::RunningHash,
     ids::{AttemptId, UploadId},
     names::PartNumber,
     parts::{ListedPart, Part},
-    ports::{BlobName, BodyStream, CatalogTx, StageRequest, Staged},
+    ports::{BlobError, BlobName, BodyStream, CatalogError, CatalogTx, StageRequest, Staged},
+    text::MediaType,
     upload::{Attempt, NewUpload, UploadSession, UploadState},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// How often it is looked whether a worker has ingested what this server stores.
+const STORE_POLL: Duration = Duration::from_millis(20);
 
 /// The use cases of uploads.
 #[derive(Clone)]
@@ -204,6 +213,46 @@ impl Uploads {
         audit(&mut *tx, who.actor(), event).await?;
         tx.commit().await?;
         Ok(session)
+    }
+
+    /// Stores bytes that this server made itself, by the way that all bytes take. Returns once they are a trusted blob.
+    pub(crate) async fn store(
+        &self,
+        who: &Writer,
+        bytes: Vec<u8>,
+        media_type: &MediaType,
+    ) -> Result<BlobClaim, UseCaseError> {
+        let mut hash = RunningHash::new();
+        hash.update(&bytes);
+        let size = ByteSize::try_from(bytes.len() as u64).map_err(|error| CatalogError::Backend(Box::new(error)))?;
+        let claim = BlobClaim { digest: hash.finish(), size };
+        let new = NewUpload { claim, media_type_hint: Some(media_type.clone()), filename_hint: None };
+        let session = self.create(who, new).await?;
+        if session.state == UploadState::Ready {
+            return Ok(claim);
+        }
+        let number = PartNumber::FIRST;
+        let body = PartBody {
+            declared: Some(claim.size.get()),
+            checksum: Some(claim.digest),
+            bytes: stream::once(async move { Ok(Bytes::from(bytes)) }).boxed(),
+        };
+        let part = self.put_part(who, session.id, number, body).await?;
+        let listed = [ListedPart { number, attempt: part.attempt, size: part.size }];
+        retrying(|| self.complete_once(who, session.id, &listed)).await?;
+        let ingest = Ingest(Arc::clone(&self.0));
+        loop {
+            // A worker may have been faster.
+            match ingest.run_for(session.id).await? {
+                Ran::Worked | Ran::Finished => return Ok(claim),
+                Ran::Idle => tokio::time::sleep(STORE_POLL).await,
+            }
+            match self.get(who, session.id).await?.state {
+                UploadState::Ready => return Ok(claim),
+                UploadState::Failed { .. } | UploadState::Aborted => return Err(BlobError::Damaged.into()),
+                _ => {}
+            }
+        }
     }
 
     /// Gives a session up; its bytes go.

@@ -77,6 +77,8 @@ names! {
     Variant: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
     /// Name of a provisioning rule.
     RuleId: "^[a-z0-9][a-z0-9._-]{0,63}$", false, b"._-", 64;
+    /// Name of a property of an Incus image.
+    PropertyName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
     /// Name of a file of a version, as URLs have it.
     FileName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,511}$", true, b"._+:-", 512;
     /// Name of an attachment, such as `incus.tar.xz`.
@@ -175,6 +177,8 @@ pub struct PartNumber(u16);
 pub struct InvalidPartNumber;
 
 impl PartNumber {
+    /// The first part.
+    pub const FIRST: Self = Self(1);
     /// The greatest number a part may have.
     pub const MAX: u16 = 10_000;
 

@@ -146,10 +146,11 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     }
 
     if let (Some(own), Ok(address)) = (&self_signed, listener.local_addr()) {
+        let host = options.api.listen.host.clone().filter(|host| !is_wildcard(host)).unwrap_or_else(node_name);
         let url = options
             .api
             .public_url()
-            .map_or_else(|| format!("https://{}:{}", node_name(), address.port()), |url| url.to_string());
+            .map_or_else(|| format!("https://{}:{}", host, address.port()), |url| url.to_string());
         tell_to_trust(own, &url);
     }
 
@@ -210,10 +211,14 @@ fn self_signed(options: &ServeOptions) -> Result<Option<SelfSigned>, TlsError> {
     }
     let mut names = vec![node_name(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend(options.api.public_url().as_ref().and_then(PublicUrl::host));
-    names.extend(options.api.listen.host.clone().filter(|host| host != "0.0.0.0" && host != "::"));
+    names.extend(options.api.listen.host.clone().filter(|host| !is_wildcard(host)));
     names.sort();
     names.dedup();
     SelfSigned::ensure(options.storage.data_dir.join("tls"), &names).map(Some)
+}
+
+fn is_wildcard(host: &str) -> bool {
+    host == "0.0.0.0" || host == "::"
 }
 
 /// Tells how Incus on this machine comes to trust the authority, and where it is for others.

@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     bytes::{Address, serve},
-    extract::{ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, PageQuery, VersionPath, WriterOnly},
+    extract::{
+        ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, PageQuery, VersionPath, WriterOnly, rfc3339,
+    },
     problem::Problem,
     render,
     state::AppState,
@@ -18,8 +20,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Missing, NewArtifact, NewAttachment, UseCaseError};
+use imgsrv_app::{Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError};
 use imgsrv_domain::digest::BlobClaim;
+use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -28,6 +31,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get, delete))
         .routes(routes!(download))
         .routes(routes!(create_attachment))
+        .routes(routes!(create_incus_metadata))
         .routes(routes!(delete_attachment))
         .routes(routes!(download_attachment))
 }
@@ -164,6 +168,50 @@ async fn create_attachment(
     let new = fields.finish(new())?;
     let drafts = state.services.drafts();
     let attachment = drafts.add_attachment(&writer, &path.name, &path.version, path.artifact_id, new).await?;
+    Ok((StatusCode::CREATED, Json(render::attachment(&attachment))))
+}
+
+/// Make the metadata of an Incus image for an artifact of a draft
+///
+/// It is made of the artifact's own fields and what the body adds, stored as a blob, and attached as `incus.tar.xz`.
+/// The same request makes the same bytes.
+#[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/incus-metadata",
+    operation_id = "createIncusMetadata", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
+    request_body = api::CreateIncusMetadata,
+    responses((status = CREATED, description = "The attachment.", body = api::Attachment),
+        GuardedProblems, BodyProblems, Taken, WrongState))]
+async fn create_incus_metadata(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: ArtifactPath,
+    JsonBody(body): JsonBody<api::CreateIncusMetadata>,
+) -> Result<(StatusCode, Json<api::Attachment>), Problem> {
+    let mut fields = Fields::default();
+    let description = fields.optional("description", body.description.as_deref());
+    let os = fields.optional("os", body.os.as_deref());
+    let release = fields.optional("release", body.release.as_deref());
+    let expires_at = match &body.expires_at {
+        Some(raw) => fields.keep("expires_at", rfc3339(raw)).map(Some),
+        None => Some(None),
+    };
+    let properties: Option<BTreeMap<_, _>> = body
+        .properties
+        .iter()
+        .map(|(name, value)| Some((fields.parse("properties", name)?, fields.parse("properties", value)?)))
+        .collect();
+    let new = || {
+        Some(NewIncusMetadata {
+            description: description?,
+            os: os?,
+            release: release?,
+            expires_at: expires_at?,
+            properties: properties?,
+        })
+    };
+    let new = fields.finish(new())?;
+    let ArtifactPath { name, version, artifact_id } = path;
+    let drafts = state.services.drafts();
+    let attachment = drafts.attach_incus_metadata(&writer, &name, &version, artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(render::attachment(&attachment))))
 }
 
