@@ -2,6 +2,7 @@
 
 mod auth;
 mod content;
+mod findings;
 mod rules;
 mod samples;
 mod transactions;
@@ -55,6 +56,11 @@ const CASES: &[Case<Fresh>] = cases![
     content::cursors_belong_to_their_list,
     content::a_version_has_one_live_job,
     content::jobs_are_claimed_by_one_and_reclaimed_after_expiry,
+    findings::findings_come_and_go_while_a_version_is_publishing,
+    findings::artifacts_that_streams_could_not_tell_apart_clash,
+    findings::a_pair_is_hashed_once,
+    findings::streams_tell_what_has_changed,
+    findings::a_file_is_found_by_its_names,
     uploads::sessions_and_parts_come_back_whole,
     uploads::a_replaced_part_keeps_its_number,
     uploads::ingests_are_claimed_when_due_and_reclaimed_after_expiry,

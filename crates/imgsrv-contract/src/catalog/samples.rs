@@ -7,9 +7,10 @@ use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     image::{Alias, Image},
+    inspection::{ClusterCompression, DetectedFormat, IncusRow, Inspection, Warning},
     manifest::{Artifact, Attachment},
     ports::{BlobName, CatalogTx, TrustedBlob},
-    publish::PublishJob,
+    publish::{PublishJob, StepName},
     time::Timestamp,
     transition::Revision,
     upload::{NewUpload, UploadSession},
@@ -161,8 +162,9 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     let version = draft(image, name, now);
     tx.insert_version(&version).await.unwrap();
     let artifact = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&artifact, &files_of(&version, &artifact), None).await.unwrap();
-    tx.insert_attachment(version.id, &attachment(&artifact, "sbom", claim(2)), &["sbom".to_owned()]).await.unwrap();
+    tx.insert_artifact(&artifact, &files_of(&version, &artifact), Some("amd64:default:qcow2")).await.unwrap();
+    let sbom = attachment(&artifact, "sbom", claim(2));
+    tx.insert_attachment(version.id, &sbom, &["sbom".to_owned()]).await.unwrap();
     for claim in [claim(1), claim(2)] {
         if tx.find_blob(&claim.digest).await.unwrap().is_none() {
             tx.insert_blob(&blob(claim, now)).await.unwrap();
@@ -171,8 +173,27 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     tx.insert_job(&PublishJob::enqueue(JobId::new(uuid()), &version, now)).await.unwrap();
     tx.update_version(&version.freeze(now).unwrap().0).await.unwrap();
     let frozen = tx.find_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap();
+    tx.insert_inspection(frozen.id, artifact.id, &inspection()).await.unwrap();
+    tx.insert_warnings(frozen.id, &[warning(&artifact, StepName::ValidateCatalog)]).await.unwrap();
+    let row = IncusRow { artifact: artifact.id, attachment: sbom.id, fingerprint: claim(9).digest };
+    tx.insert_incus_row(frozen.id, &row).await.unwrap();
+    tx.bump_catalog_revision(image.id).await.unwrap();
+    tx.list_in_streams(frozen.id).await.unwrap();
     tx.update_version(&frozen.publish(now).unwrap().0).await.unwrap();
     tx.find_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap()
+}
+
+pub(super) fn inspection() -> Inspection {
+    Inspection {
+        detected: Some(DetectedFormat::Qcow2),
+        virtual_size: ByteSize::try_from(1_i64 << 40).ok(),
+        cluster_size: ByteSize::try_from(65_536_i64).ok(),
+        compression: Some(ClusterCompression::Zstd),
+    }
+}
+
+pub(super) fn warning(artifact: &Artifact, step: StepName) -> Warning {
+    Warning { step, artifact: artifact.id, reason: "it is \"odd\"".to_owned() }
 }
 
 /// The conflict that a refused write broke.
