@@ -1,0 +1,69 @@
+//! Requests in the clear at a port that speaks TLS.
+
+use crate::support::released;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use imgsrv_http::Transport;
+use imgsrv_testkit::{Answer, TestServer, qcow2};
+use serde_json::json;
+
+async fn ask(server: &TestServer, method: &str, path: &str, authorization: Option<&str>) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
+    }
+    let mut request = request.body(Body::empty()).expect("a request");
+    request.extensions_mut().insert(Transport::PlainBesideTls);
+    server.send(request).await
+}
+
+#[tokio::test]
+async fn files_are_handed_out_and_nothing_else_is_even_read() {
+    let server = TestServer::start().await;
+    released(&server, "debian", "1", &qcow2(1)).await;
+    let file = "/images/debian/1/debian-1-x86_64.qcow2";
+    let answer = ask(&server, "GET", file, None).await;
+    assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, qcow2(1).len()));
+    assert_eq!(ask(&server, "HEAD", file, None).await.status, StatusCode::OK);
+    for (method, path) in [
+        ("GET", "/streams/v1/index.json"),
+        ("GET", "/v1/images"),
+        ("GET", "/healthz"),
+        ("GET", "/images/debian/1"),
+        ("POST", "/v1/uploads"),
+        ("PUT", file),
+        ("GET", "/images/debian/1/more/of/it"),
+    ] {
+        let refused = ask(&server, method, path, None).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::BAD_REQUEST, "https-required"), "{path}");
+        assert_eq!(refused.header("connection"), "close");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_in_the_clear_is_refused_and_a_live_token_noted() {
+    let server = TestServer::start().await;
+    released(&server, "debian", "1", &qcow2(1)).await;
+    let file = "/images/debian/1/debian-1-x86_64.qcow2";
+    let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("user:{password}")));
+    let exposed = async || {
+        let rows = server.manage("GET", "/v1/audit?action=token.exposed", None).await.json();
+        rows["entries"].as_array().expect("entries").len()
+    };
+    for (authorization, noted) in [
+        (basic("hunter2"), 0),
+        ("Bearer imgsrv_at_nonsense".to_owned(), 0),
+        ("Negotiate x".to_owned(), 0),
+        (format!("Bearer {}", server.writer), 1),
+        (basic(&server.writer), 2),
+    ] {
+        let refused = ask(&server, "GET", file, Some(&authorization)).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::BAD_REQUEST, "credential-in-clear"));
+        assert_eq!(exposed().await, noted, "{authorization}");
+    }
+    // It is still the manager's to revoke.
+    assert_eq!(server.write("POST", "/v1/images", Some(json!({"name": "still"}))).await.status, StatusCode::CREATED);
+}

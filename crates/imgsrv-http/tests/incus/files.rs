@@ -1,0 +1,129 @@
+//! Published versions as folders of files.
+
+use crate::support::{Artifact, add, alias, attach, draft, get, publish};
+use axum::http::StatusCode;
+use imgsrv_testkit::{TestServer, digest, qcow2};
+
+const FILE: &str = "debian-12.5.0-x86_64.qcow2";
+
+async fn server() -> TestServer {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "12.5.0").await;
+    let artifact = add(&server, "debian", "12.5.0", &Artifact::qcow2(&qcow2(1))).await;
+    attach(&server, &artifact, "sbom.json", b"an SBOM").await;
+    let cloud = Artifact { format: "raw", variant: "cloud", ..Artifact::qcow2(b"a disk") };
+    add(&server, "debian", "12.5.0", &cloud).await;
+    assert_eq!(publish(&server, "debian", "12.5.0").await["state"], "succeeded");
+    alias(&server, "debian", "latest", "12.5.0").await;
+    server
+}
+
+fn hex(bytes: &[u8]) -> String {
+    digest(bytes).trim_start_matches("sha256:").to_owned()
+}
+
+#[tokio::test]
+async fn files_are_found_by_names_that_tell_what_they_are() {
+    let server = server().await;
+    for (path, body) in [
+        (format!("/images/debian/12.5.0/{FILE}"), qcow2(1)),
+        (format!("/images/debian/12.5.0/{FILE}.sbom.json"), b"an SBOM".to_vec()),
+        ("/images/debian/12.5.0/debian-12.5.0-x86_64-cloud.raw".to_owned(), b"a disk".to_vec()),
+        (format!("/images/debian/latest/{FILE}"), qcow2(1)),
+        ("/images/debian/latest/debian-x86_64.qcow2".to_owned(), qcow2(1)),
+        ("/images/debian/latest/debian-x86_64-cloud.raw".to_owned(), b"a disk".to_vec()),
+        ("/images/debian/latest/debian-x86_64.qcow2.sbom.json".to_owned(), b"an SBOM".to_vec()),
+    ] {
+        let answer = server.get(&path).await;
+        assert_eq!((answer.status, answer.body.as_slice()), (StatusCode::OK, body.as_slice()), "{path}");
+        let name = path.rsplit('/').next().expect("a name");
+        assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{name}\""));
+        assert_eq!(answer.header("etag"), format!("\"{}\"", digest(&body)));
+        let sum = server.get(&format!("{path}.sha256")).await;
+        assert_eq!(String::from_utf8_lossy(&sum.body), format!("{}  {name}\n", hex(&body)), "{path}");
+        assert_eq!(sum.header("content-type"), "text/plain; charset=utf-8");
+    }
+    for (path, status) in [
+        ("/images/debian/12.5.0/debian-x86_64.qcow2", StatusCode::NOT_FOUND),
+        ("/images/debian/12.6.0/debian-12.5.0-x86_64.qcow2", StatusCode::NOT_FOUND),
+        ("/images/ubuntu/12.5.0/debian-12.5.0-x86_64.qcow2", StatusCode::NOT_FOUND),
+        ("/images/debian/latest/debian-x86_64.qcow2.sha256.sha256", StatusCode::NOT_FOUND),
+        ("/images/debian/latest/..%2fx", StatusCode::BAD_REQUEST),
+        ("/images/Debian/latest/x", StatusCode::BAD_REQUEST),
+        ("/images/debian", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(server.get(path).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_alias_is_asked_again_and_tells_where_the_file_stays() {
+    let server = server().await;
+    let own = server.get(&format!("/images/debian/12.5.0/{FILE}")).await;
+    assert_eq!(
+        (own.header("cache-control"), own.header("content-location")),
+        ("public, max-age=300, must-revalidate", "")
+    );
+    for path in ["/images/debian/latest/debian-x86_64.qcow2".to_owned(), format!("/images/debian/latest/{FILE}")] {
+        let moving = get(&server, "GET", &path, &[("range", "bytes=1-3")]).await;
+        assert_eq!((moving.status, moving.body.as_slice()), (StatusCode::PARTIAL_CONTENT, b"FI\xfb".as_slice()));
+        assert_eq!(moving.header("cache-control"), "no-cache");
+        assert_eq!(moving.header("content-location"), format!("/images/debian/12.5.0/{FILE}"));
+        let held = get(&server, "GET", &path, &[("if-none-match", own.header("etag"))]).await;
+        assert_eq!((held.status, held.header("cache-control")), (StatusCode::NOT_MODIFIED, "no-cache"));
+    }
+    let head = get(&server, "HEAD", "/images/debian/latest/debian-x86_64.qcow2", &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (StatusCode::OK, qcow2(1).len().to_string().as_str()));
+}
+
+#[tokio::test]
+async fn checksums_of_all_files_are_beside_them() {
+    let server = server().await;
+    let sums = server.get("/images/debian/12.5.0/SHA256SUMS").await;
+    let expected = [
+        ("debian-12.5.0-x86_64-cloud.raw", hex(b"a disk")),
+        (FILE, hex(&qcow2(1))),
+        ("debian-12.5.0-x86_64.qcow2.sbom.json", hex(b"an SBOM")),
+    ];
+    let expected: String = expected.iter().map(|(name, hex)| format!("{hex}  {name}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&sums.body), expected);
+    let moving = server.get("/images/debian/latest/SHA256SUMS").await;
+    let moving_text = String::from_utf8_lossy(&moving.body).into_owned();
+    assert_eq!(moving_text.lines().count(), 6);
+    assert!(expected.lines().all(|line| moving_text.contains(line)));
+    assert!(moving_text.contains(&format!("{}  debian-x86_64.qcow2\n", hex(&qcow2(1)))), "{moving_text}");
+    assert_eq!(moving.header("content-location"), "/images/debian/12.5.0/SHA256SUMS");
+    let held =
+        get(&server, "GET", "/images/debian/latest/SHA256SUMS", &[("if-none-match", moving.header("etag"))]).await;
+    assert_eq!((held.status, held.body.len()), (StatusCode::NOT_MODIFIED, 0));
+}
+
+#[tokio::test]
+async fn a_version_is_listed_as_a_folder() {
+    let server = server().await;
+    let listing = server.get("/images/debian/latest/").await;
+    let body = listing.json();
+    assert_eq!((&body["image"], &body["version"]), (&"debian".into(), &"12.5.0".into()));
+    let files = body["files"].as_array().expect("files");
+    assert_eq!(files.len(), 3);
+    for file in files {
+        let bytes = server.get(file["url"].as_str().expect("a URL")).await.body;
+        assert_eq!(
+            (file["digest"].as_str(), file["size_bytes"].as_u64()),
+            (Some(digest(&bytes).as_str()), Some(bytes.len() as u64))
+        );
+    }
+    assert_eq!(listing.header("content-location"), "/images/debian/12.5.0/");
+    assert_eq!(server.get("/images/debian/latest").await.json(), body);
+    assert_eq!(server.get("/images/debian/13/").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn drafts_have_no_files() {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "1").await;
+    add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
+    for path in ["/images/debian/1/", "/images/debian/1/SHA256SUMS", "/images/debian/1/debian-1-x86_64.qcow2"] {
+        assert_eq!(server.write("GET", path, None).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}

@@ -1,0 +1,108 @@
+//! What publishing makes of the bytes.
+
+use crate::support::{Artifact, add, draft, publish, version_url};
+use axum::http::StatusCode;
+use imgsrv_app::FormatCheck;
+use imgsrv_testkit::{TestServer, qcow2};
+use serde_json::{Value, json};
+
+/// An image with another byte put somewhere into its header.
+fn altered(at: usize, byte: u8) -> Vec<u8> {
+    let mut image = qcow2(1);
+    image[at] = byte;
+    image
+}
+
+#[tokio::test]
+async fn what_a_disk_says_of_itself_is_shown() {
+    let server = TestServer::start().await;
+    let id = server.draft("debian", "1", &qcow2(1)).await;
+    let url = format!("{}/artifacts/{id}", version_url("debian", "1"));
+    assert_eq!(server.write("GET", &url, None).await.json()["inspection"], Value::Null);
+    assert_eq!(publish(&server, "debian", "1").await["warnings"], Value::Null);
+    let expected = json!({"detected_format": "qcow2", "virtual_size_bytes": 1 << 20, "cluster_size_bytes": 65536,
+        "compression": "zlib"});
+    assert_eq!(server.get(&url).await.json()["inspection"], expected);
+    let manifest = server.get("/v1/images/debian/refs/1").await.json();
+    assert_eq!(manifest["artifacts"][0]["artifact"]["inspection"], expected);
+}
+
+#[tokio::test]
+async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
+    let server = TestServer::start().await;
+    for (version, format, bytes, reason) in [
+        ("1", "qcow2", altered(15, 16), "it has a backing file"),
+        ("2", "qcow2", altered(79, 4), "it has an external data file"),
+        ("3", "qcow2", altered(79, 2), "it is marked as corrupt"),
+        ("4", "qcow2", altered(79, 64), "it needs an unknown incompatible feature (bit 6)"),
+        ("5", "qcow2", altered(35, 1), "it is encrypted"),
+        ("6", "qcow2", altered(44, 9), "its L1 table is out of bounds"),
+        // Whatever it is declared as, tools that probe would follow it.
+        ("7", "raw", altered(15, 16), "it has a backing file"),
+    ] {
+        draft(&server, "debian", version).await;
+        add(&server, "debian", version, &Artifact { format, ..Artifact::qcow2(&bytes) }).await;
+        let job = publish(&server, "debian", version).await;
+        assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("validate_catalog")), "{job}");
+        assert_eq!(job["reason"], format!("debian-{version}-x86_64.{format}: {reason}"));
+        assert_eq!(server.get(&format!("/v1/images/debian/refs/{version}")).await.status, StatusCode::NOT_FOUND);
+        let url = format!("/v1/publish-jobs/{}/abandon", job["id"].as_str().expect("an id"));
+        assert_eq!(server.write("POST", &url, None).await.json()["state"], "abandoned");
+    }
+}
+
+#[tokio::test]
+async fn bytes_of_another_format_are_a_warning() {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "1").await;
+    for (format, bytes) in
+        [("qcow2", &b"a placeholder"[..]), ("raw", &qcow2(1)), ("raw.gz", b"\x1f\x8b\x08"), ("iso", b"")]
+    {
+        add(&server, "debian", "1", &Artifact { format, ..Artifact::qcow2(bytes) }).await;
+    }
+    let job = publish(&server, "debian", "1").await;
+    assert_eq!(job["state"], "succeeded");
+    let reasons: Vec<_> =
+        job["warnings"].as_array().expect("warnings").iter().map(|one| one["reason"].as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            Some("debian-1-x86_64.iso: declared as iso, but the bytes are not recognised"),
+            Some("debian-1-x86_64.qcow2: declared as qcow2, but the bytes are not recognised"),
+            Some("debian-1-x86_64.raw: declared as raw, but the bytes are qcow2"),
+        ]
+    );
+    assert_eq!(server.get("/v1/images/debian/refs/1").await.json()["warnings"], job["warnings"]);
+}
+
+#[tokio::test]
+async fn bytes_of_another_format_fail_where_that_is_enforced() {
+    let server = TestServer::start_with(|settings| settings.format_check = FormatCheck::Enforce).await;
+    draft(&server, "debian", "1").await;
+    add(&server, "debian", "1", &Artifact::qcow2(b"a placeholder")).await;
+    add(&server, "debian", "1", &Artifact { format: "raw", ..Artifact::qcow2(b"a raw disk may be anything") }).await;
+    let job = publish(&server, "debian", "1").await;
+    assert_eq!(job["state"], "failed");
+    assert_eq!(job["reason"], "debian-1-x86_64.qcow2: declared as qcow2, but the bytes are not recognised");
+    let url = format!("/v1/publish-jobs/{}/abandon", job["id"].as_str().expect("an id"));
+    assert_eq!(server.write("POST", &url, None).await.status, StatusCode::OK);
+    let version = server.write("GET", "/v1/images/debian/versions/1", None).await.json();
+    assert_eq!((&version["version"]["state"], &version["warnings"]), (&json!("draft"), &Value::Null));
+}
+
+#[tokio::test]
+async fn bytes_that_are_gone_fail_the_publish_and_are_not_trusted_any_more() {
+    let server = TestServer::start().await;
+    server.draft("debian", "1", &qcow2(1)).await;
+    let blob = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
+    std::fs::remove_file(server.storage().join(blob)).expect("removed");
+    let job = publish(&server, "debian", "1").await;
+    assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("validate_catalog")), "{job}");
+    assert!(job["reason"].as_str().is_some_and(|reason| reason.contains("missing or damaged")), "{job}");
+    // Uploaded again, the same job goes on.
+    server.blob(&qcow2(1)).await;
+    let url = format!("/v1/publish-jobs/{}/retry", job["id"].as_str().expect("an id"));
+    assert_eq!(server.write("POST", &url, None).await.status, StatusCode::ACCEPTED);
+    server.settle().await;
+    assert_eq!(server.get("/v1/images/debian/refs/1").await.status, StatusCode::OK);
+}

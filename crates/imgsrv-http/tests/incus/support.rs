@@ -1,0 +1,112 @@
+//! Images with metadata, and how clients ask for them.
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use imgsrv_simplestreams::{ImageKind, Images, Index, Products, RemoteImage};
+use imgsrv_testkit::{Answer, TestServer};
+use serde_json::{Value, json};
+
+/// An artifact to be put into a draft.
+pub(crate) struct Artifact<'a> {
+    pub(crate) format: &'a str,
+    pub(crate) architecture: &'a str,
+    pub(crate) variant: &'a str,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Artifact<'a> {
+    pub(crate) fn qcow2(bytes: &'a [u8]) -> Self {
+        Self { format: "qcow2", architecture: "x86_64", variant: "default", bytes }
+    }
+}
+
+pub(crate) fn version_url(image: &str, version: &str) -> String {
+    format!("/v1/images/{image}/versions/{version}")
+}
+
+/// A draft without artifacts.
+pub(crate) async fn draft(server: &TestServer, image: &str, version: &str) {
+    let body = json!({"name": image});
+    let made = server.write("POST", "/v1/images", Some(body)).await.status;
+    assert!(matches!(made, StatusCode::CREATED | StatusCode::CONFLICT));
+    let made = server.write("POST", &format!("/v1/images/{image}/versions"), Some(json!({"version": version}))).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+}
+
+/// Adds an artifact whose bytes are trusted; returns its URL.
+pub(crate) async fn add(server: &TestServer, image: &str, version: &str, artifact: &Artifact<'_>) -> String {
+    let digest = server.blob(artifact.bytes).await;
+    let body = json!({
+        "operating_system": "debian", "architecture": artifact.architecture, "variant": artifact.variant,
+        "format": artifact.format, "primary_blob_digest": digest, "primary_blob_size_bytes": artifact.bytes.len(),
+        "primary_media_type": "application/octet-stream",
+    });
+    let url = format!("{}/artifacts", version_url(image, version));
+    let added = server.write("POST", &url, Some(body)).await;
+    assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
+    format!("{url}/{}", added.json()["id"].as_str().expect("an id"))
+}
+
+/// Attaches bytes that are trusted to an artifact.
+pub(crate) async fn attach(server: &TestServer, artifact: &str, name: &str, bytes: &[u8]) {
+    let digest = server.blob(bytes).await;
+    let body =
+        json!({"name": name, "media_type": "application/x-xz", "blob_digest": digest, "blob_size_bytes": bytes.len()});
+    let attached = server.write("POST", &format!("{artifact}/attachments"), Some(body)).await;
+    assert_eq!(attached.status, StatusCode::CREATED, "{attached:?}");
+}
+
+/// Makes metadata for an artifact.
+pub(crate) async fn describe(server: &TestServer, artifact: &str) -> Value {
+    let made = server.write("POST", &format!("{artifact}/incus-metadata"), Some(json!({}))).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    made.json()
+}
+
+/// Publishes, and returns the job in its end.
+pub(crate) async fn publish(server: &TestServer, image: &str, version: &str) -> Value {
+    let requested = server.write("POST", &format!("{}/publish", version_url(image, version)), None).await;
+    assert_eq!(requested.status, StatusCode::ACCEPTED, "{requested:?}");
+    server.settle().await;
+    let job = requested.json()["job_id"].as_str().expect("an id").to_owned();
+    server.write("GET", &format!("/v1/publish-jobs/{job}"), None).await.json()
+}
+
+/// A published version with a qcow2 and metadata made for it.
+pub(crate) async fn released(server: &TestServer, image: &str, version: &str, bytes: &[u8]) {
+    draft(server, image, version).await;
+    let artifact = add(server, image, version, &Artifact::qcow2(bytes)).await;
+    describe(server, &artifact).await;
+    assert_eq!(publish(server, image, version).await["state"], "succeeded");
+}
+
+pub(crate) async fn alias(server: &TestServer, image: &str, alias: &str, version: &str) {
+    let url = format!("/v1/images/{image}/aliases/{alias}");
+    assert_eq!(server.write("PUT", &url, Some(json!({"version": version}))).await.status, StatusCode::OK);
+}
+
+/// Asks with headers.
+pub(crate) async fn get(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    server.send(request.body(Body::empty()).expect("a request")).await
+}
+
+/// What a client makes of the documents.
+pub(crate) async fn images(server: &TestServer) -> Images {
+    let index = Index::parse(&server.get("/streams/v1/index.json").await.body).expect("an index");
+    let mut documents = Vec::new();
+    for path in index.image_documents() {
+        documents.push(Products::parse(&server.get(&format!("/{path}")).await.body).expect("products"));
+    }
+    Images::of(&documents)
+}
+
+/// The virtual machine of amd64 that a client finds.
+pub(crate) fn machine<'a>(images: &'a Images, alias: &str) -> Option<&'a RemoteImage> {
+    images.find(alias, ImageKind::VirtualMachine, "amd64".parse().expect("an architecture"))
+}
