@@ -31,6 +31,8 @@ enum Task {
     Test,
     /// Run the tests that need PostgreSQL, an S3-compatible store or several processes
     Integration,
+    /// Drive the real clients of Incus and LXD against the server, over TLS
+    Incus,
     /// Write openapi/v1.yaml from the code
     Openapi {
         /// Only compare
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test => test::run(),
         Task::Integration => services::integration(),
+        Task::Incus => services::incus(),
         Task::Openapi { check } => openapi::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Tidy => tidy::run(),

@@ -7,18 +7,24 @@ use crate::{
 use imgsrv_testkit::services::{GARAGE_VERSION, OIDC_PROVIDER_VERSION, cache_dir};
 use std::{fs, path::PathBuf, process::Command};
 
-/// Installs PostgreSQL, nginx, promtool, an OpenID provider and Garage, unless they are there.
+/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider and Garage, unless they are there.
 pub(crate) fn install() -> Result<PathBuf> {
     tools::from_debian(&[
         ("cc", "gcc"),
         ("curl", "curl"),
+        ("incus", "incus-client"),
+        ("incus-simplestreams", "incus-extra"),
         ("initdb", "postgresql"),
         ("jq", "jq"),
+        ("lxc", "lxd-client"),
+        ("mksquashfs", "squashfs-tools"),
         ("nginx", "nginx-light"),
         ("node", "nodejs"),
         ("npm", "npm"),
         ("openssl", "openssl"),
         ("promtool", "prometheus"),
+        ("qemu-img", "qemu-utils"),
+        ("xz", "xz-utils"),
     ])?;
     oidc_provider()?;
     // One database engine is enough, and a third of the time is spent on optimisations that tests do not need.
@@ -57,6 +63,13 @@ fn oidc_provider() -> Result<()> {
         installed?;
     }
     Ok(())
+}
+
+/// Drives the real clients of Incus and LXD against the server, over TLS.
+pub(crate) fn incus() -> Result<()> {
+    install()?;
+    let test = ["test", "--locked", "--package", "imgsrv-server", "--test", "incus", "--", "--nocapture"];
+    command(cargo().args(test))
 }
 
 /// Runs the tests that need PostgreSQL, an S3-compatible store or several processes.

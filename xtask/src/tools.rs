@@ -46,7 +46,14 @@ pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
         return Err(format!("install these first: {}", missing.join(", ")).into());
     }
     let sudo = if has("sudo") { "sudo " } else { "" };
-    let script = format!("{sudo}apt-get update -q && {sudo}{install}");
+    // Debian 12 has Incus in its backports alone.
+    let backports = format!(
+        ". /etc/os-release; apt-cache show {packages} >/dev/null 2>&1 || {{ \
+         echo \"deb http://deb.debian.org/debian $VERSION_CODENAME-backports main\" | \
+         {sudo}tee /etc/apt/sources.list.d/imgsrv-backports.list && {sudo}apt-get update -q; }}",
+        packages = missing.join(" ")
+    );
+    let script = format!("{sudo}apt-get update -q && {{ {backports}; }} && {sudo}{install}");
     run(Command::new("sh").args(["-c", &script]).env("DEBIAN_FRONTEND", "noninteractive"))
         .map_err(|error| format!("{error}\nrun this yourself: {install}").into())
 }

@@ -1,0 +1,210 @@
+//! The real clients of Incus and LXD against the real binary over TLS: what they list, show and fetch is what was
+//! published. `cargo xtask incus` installs them and runs this alone.
+
+mod client;
+mod publisher;
+
+use client::{Client, Program};
+use publisher::{Artifact, Publisher, Release};
+use serde_json::Value;
+use std::{fs, path::Path, process::Command};
+use tempfile::TempDir;
+
+fn run(program: &str, arguments: &[&str], folder: &Path) {
+    let output = Command::new(program).args(arguments).current_dir(folder).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; run cargo xtask incus"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A qcow2 of `qemu-img`, with data that depend on `salt`.
+fn disk(folder: &Path, salt: u8) -> Vec<u8> {
+    let data: Vec<u8> = (0..2_u32 << 20).map(|i| i.to_le_bytes()[0].wrapping_mul(salt) ^ i.to_le_bytes()[1]).collect();
+    fs::write(folder.join("data.raw"), data).expect("written");
+    run("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", "data.raw", "disk.qcow2"], folder);
+    fs::read(folder.join("disk.qcow2")).expect("the image")
+}
+
+/// A root file system as squashfs and as a tarball.
+fn roots(folder: &Path) -> (Vec<u8>, Vec<u8>) {
+    fs::create_dir_all(folder.join("root/etc")).expect("a folder");
+    fs::write(folder.join("root/etc/hostname"), "container\n").expect("written");
+    run("mksquashfs", &["root", "root.squashfs", "-quiet", "-noappend"], folder);
+    run("tar", &["cJf", "root.tar.xz", "-C", "root", "."], folder);
+    let read = |name: &str| fs::read(folder.join(name)).expect("the image");
+    (read("root.squashfs"), read("root.tar.xz"))
+}
+
+/// Metadata as Incus's own tool makes it.
+fn metadata_of_incus(folder: &Path) -> Vec<u8> {
+    let answers = "Debian\\n12\\ndefault\\namd64\\nDebian 12 by hand\\n";
+    let script = format!("printf '{answers}' | incus-simplestreams generate-metadata meta.tar.xz");
+    run("sh", &["-c", &script], folder);
+    fs::read(folder.join("meta.tar.xz")).expect("the metadata")
+}
+
+fn file_names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn aliases(image: &Value) -> Vec<String> {
+    let listed = image["aliases"].as_array().expect("aliases").iter();
+    let mut names: Vec<_> = listed.map(|alias| alias["name"].as_str().unwrap_or_default().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_published_is_listed_shown_and_exported_whole() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    let publisher = Publisher::start();
+    let bytes = disk(scratch.path(), 3);
+    let metadata = metadata_of_incus(scratch.path());
+    for program in [Program::Incus, Program::Lxd] {
+        assert_eq!(Client::new(program, &publisher).list(), [Value::Null; 0], "nothing yet");
+    }
+    let theirs = Artifact::qcow2(&bytes).with("incus.tar.xz", &metadata);
+    publisher.publish(&Release { image: "debian", version: "12.5.0", artifacts: &[theirs] });
+    publisher.alias("debian", "latest", "12.5.0");
+    let other = disk(scratch.path(), 5);
+    publisher.publish(&Release {
+        image: "ubuntu",
+        version: "24.04",
+        artifacts: &[Artifact::qcow2(&other).described()],
+    });
+    publisher.draft(&Release { image: "debian", version: "13.0.0", artifacts: &[Artifact::qcow2(&other).described()] });
+
+    for program in [Program::Incus, Program::Lxd] {
+        let client = Client::new(program, &publisher);
+        let images = client.list();
+        let fingerprint = publisher::digest(&[metadata.as_slice(), &bytes].concat());
+        let found = images.iter().find(|image| image["fingerprint"] == fingerprint).expect("the image");
+        assert_eq!(images.len(), 2, "a draft is not listed");
+        assert_eq!((&found["type"], &found["architecture"]), (&"virtual-machine".into(), &"x86_64".into()));
+        assert_eq!(aliases(found), ["debian/12.5.0", "debian/12.5.0/amd64", "debian/latest", "debian/latest/amd64"]);
+        let shown = client.run(&["image", "info", "imgsrv:debian/latest", "--vm"]);
+        assert!(shown.contains(&fingerprint), "{shown}");
+
+        let folder = scratch.path().join(format!("{program:?}"));
+        fs::create_dir(&folder).expect("a folder");
+        let path = folder.to_str().expect("UTF-8");
+        client.run(&["image", "export", "imgsrv:debian/latest", path, "--vm"]);
+        let disk = "debian-12.5.0-x86_64.qcow2";
+        assert_eq!(file_names(&folder), [disk.to_owned(), format!("{disk}.incus.tar.xz")]);
+        assert_eq!(fs::read(folder.join(disk)).expect("the disk"), bytes);
+        assert_eq!(fs::read(folder.join(format!("{disk}.incus.tar.xz"))).expect("the metadata"), metadata);
+
+        let file = format!("{path}/one");
+        client.run(&["image", "export", &format!("imgsrv:{fingerprint}"), &file]);
+        assert_eq!(fs::read(&file).expect("the metadata"), metadata);
+        assert_eq!(fs::read(format!("{file}.root")).expect("the disk"), bytes);
+        client.refused(&["image", "info", "imgsrv:debian/13.0.0", "--vm"]);
+    }
+    // Files came in the clear, which clients try first, at the port of TLS; nothing else did.
+    let in_the_clear = publisher.routes_in_the_clear();
+    assert_eq!(in_the_clear, ["/images/{name}/{ref}/{file}"]);
+}
+
+#[test]
+fn a_moved_alias_is_seen_and_what_it_left_stays() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    let publisher = Publisher::start();
+    let mut fingerprints = Vec::new();
+    for (version, salt) in [("1", 3), ("2", 5)] {
+        let bytes = disk(scratch.path(), salt);
+        publisher.publish(&Release { image: "debian", version, artifacts: &[Artifact::qcow2(&bytes).described()] });
+        publisher.alias("debian", "latest", version);
+        // Clients keep the documents for five minutes: each of these is a new one.
+        let client = Client::new(Program::Incus, &publisher);
+        fingerprints.push(client.fingerprint("debian/latest", "virtual-machine"));
+    }
+    assert_ne!(fingerprints[0], fingerprints[1]);
+    let client = Client::new(Program::Incus, &publisher);
+    assert_eq!(client.fingerprint("debian/1", "virtual-machine"), fingerprints[0]);
+    assert_eq!(client.fingerprint("debian/2/amd64", "virtual-machine"), fingerprints[1]);
+    // Who looked before the alias moved may fetch long after.
+    let folder = scratch.path().join("old");
+    fs::create_dir(&folder).expect("a folder");
+    client.run(&[
+        "image",
+        "export",
+        &format!("imgsrv:{}", fingerprints[0].as_deref().expect("one")),
+        folder.to_str().expect("UTF-8"),
+    ]);
+    assert_eq!(file_names(&folder).len(), 2);
+}
+
+#[test]
+fn a_machine_and_a_container_share_a_name_over_architectures_and_variants() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    let publisher = Publisher::start();
+    let bytes = disk(scratch.path(), 3);
+    let (squashfs, tarball) = roots(scratch.path());
+    let metadata = metadata_of_incus(scratch.path());
+    publisher.publish(&Release {
+        image: "debian",
+        version: "12",
+        artifacts: &[
+            Artifact::qcow2(&bytes).with("incus.tar.xz", &metadata),
+            Artifact::new("squashfs", &squashfs).with("incus.tar.xz", &metadata),
+            Artifact { architecture: "aarch64", ..Artifact::qcow2(&bytes) }.described(),
+            Artifact { variant: "cloud", ..Artifact::qcow2(&bytes) }.described(),
+        ],
+    });
+    publisher.publish(&Release {
+        image: "alpine",
+        version: "3.20",
+        artifacts: &[Artifact::qcow2(&bytes).described(), Artifact::new("root.tar.xz", &tarball).described()],
+    });
+    for program in [Program::Incus, Program::Lxd] {
+        let client = Client::new(program, &publisher);
+        let images = client.list();
+        assert_eq!(images.len(), 6, "{images:?}");
+        let fingerprint = |name: &str, kind: &str| client.fingerprint(name, kind);
+        let machine = publisher::digest(&[metadata.as_slice(), &bytes].concat());
+        let container = publisher::digest(&[metadata.as_slice(), &squashfs].concat());
+        assert_eq!(fingerprint("debian/12", "virtual-machine"), Some(machine));
+        assert_eq!(fingerprint("debian/12", "container"), Some(container));
+        assert!(fingerprint("alpine/3.20", "virtual-machine").is_some());
+        assert!(fingerprint("alpine/3.20", "container").is_some());
+        assert!(fingerprint("debian/12/cloud", "virtual-machine").is_some());
+        assert!(fingerprint("debian/12/arm64", "virtual-machine").is_some());
+        assert_eq!(fingerprint("debian/12/arm64", "container"), None);
+        for (name, kind, file) in [
+            ("debian/12", None, "debian-12-x86_64.squashfs"),
+            ("debian/12", Some("--vm"), "debian-12-x86_64.qcow2"),
+            ("alpine/3.20", None, "alpine-3.20-x86_64.root.tar.xz"),
+            ("debian/12/arm64", Some("--vm"), "debian-12-aarch64.qcow2"),
+            ("debian/12/cloud", Some("--vm"), "debian-12-x86_64-cloud.qcow2"),
+        ] {
+            let folder = TempDir::new().expect("a folder");
+            let (name, path) = (format!("imgsrv:{name}"), folder.path().to_str().expect("UTF-8"));
+            let arguments: Vec<&str> = ["image", "export", &name, path].into_iter().chain(kind).collect();
+            client.run(&arguments);
+            assert!(file_names(folder.path()).contains(&file.to_owned()), "{name}: {:?}", file_names(folder.path()));
+        }
+    }
+}
+
+#[test]
+fn the_same_image_under_two_names_is_one_with_both() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    let publisher = Publisher::start();
+    let (bytes, metadata) = (disk(scratch.path(), 3), metadata_of_incus(scratch.path()));
+    for (image, version) in [("debian", "12"), ("base", "2026.11")] {
+        let artifact = Artifact::qcow2(&bytes).with("incus.tar.xz", &metadata);
+        publisher.publish(&Release { image, version, artifacts: &[artifact] });
+    }
+    let client = Client::new(Program::Incus, &publisher);
+    let images = client.list();
+    assert_eq!(images.len(), 1, "{images:?}");
+    assert_eq!(aliases(&images[0]), ["base/2026.11", "base/2026.11/amd64", "debian/12", "debian/12/amd64"]);
+    for name in ["debian/12", "base/2026.11"] {
+        let folder = TempDir::new().expect("a folder");
+        let arguments = ["image", "export", &format!("imgsrv:{name}"), folder.path().to_str().expect("UTF-8"), "--vm"];
+        client.run(&arguments);
+        assert_eq!(file_names(folder.path()).len(), 2, "{name}");
+    }
+}

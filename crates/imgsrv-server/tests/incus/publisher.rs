@@ -1,0 +1,195 @@
+//! A server with TLS of its own, and publishing to it over HTTPS.
+
+use imgsrv_testkit::Process;
+use reqwest::{Certificate, Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+/// The hexadecimal digits of the digest of `bytes`.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    imgsrv_testkit::digest(bytes).trim_start_matches("sha256:").to_owned()
+}
+
+/// An artifact of a version, with what is attached to it.
+#[derive(Clone)]
+pub(crate) struct Artifact<'a> {
+    pub(crate) format: &'a str,
+    pub(crate) architecture: &'a str,
+    pub(crate) variant: &'a str,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) attachments: Vec<(&'a str, &'a [u8])>,
+    pub(crate) described: bool,
+}
+
+impl<'a> Artifact<'a> {
+    pub(crate) fn new(format: &'a str, bytes: &'a [u8]) -> Self {
+        let (architecture, variant) = ("x86_64", "default");
+        Self { format, architecture, variant, bytes, attachments: Vec::new(), described: false }
+    }
+
+    pub(crate) fn qcow2(bytes: &'a [u8]) -> Self {
+        Self::new("qcow2", bytes)
+    }
+
+    pub(crate) fn with(mut self, name: &'a str, bytes: &'a [u8]) -> Self {
+        self.attachments.push((name, bytes));
+        self
+    }
+
+    /// With metadata that the server makes.
+    pub(crate) fn described(self) -> Self {
+        Self { described: true, ..self }
+    }
+}
+
+/// A version to be made.
+pub(crate) struct Release<'a> {
+    pub(crate) image: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) artifacts: &'a [Artifact<'a>],
+}
+
+/// A running server, and a publisher's token on it.
+pub(crate) struct Publisher {
+    process: Process,
+    url: String,
+    token: String,
+    http: reqwest::Client,
+    runtime: Runtime,
+    _data: TempDir,
+}
+
+impl Publisher {
+    pub(crate) fn start() -> Self {
+        let data = TempDir::new().expect("a data folder");
+        let process = Process::start(env!("CARGO_BIN_EXE_imgsrv"), data.path(), &["--tls-self-signed"]);
+        let authority = std::fs::read(data.path().join("tls/ca.crt")).expect("the authority");
+        let authority = Certificate::from_pem(&authority).expect("a certificate");
+        let http = reqwest::Client::builder().tls_certs_only([authority]).build().expect("a client");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let url = process.url.replace("http://", "https://");
+        let token = process.bootstrap.clone().expect("a bootstrap token");
+        let mut publisher = Self { process, url, token, http, runtime, _data: data };
+        let body = json!({"kind": "service", "display_name": "ci"});
+        let principal = format!("/v1/auth/principals/{}", text(&publisher.post("/v1/auth/principals", &body), "id"));
+        publisher.send(Method::PUT, &format!("{principal}/roles/content-writer"), &Value::Null);
+        let body = json!({"name": "ci", "expires_at": "2099-01-01T00:00:00Z"});
+        publisher.token = text(&publisher.post(&format!("{principal}/api-tokens"), &body), "plaintext");
+        publisher
+    }
+
+    /// What the server told to do, so that Incus trusts it.
+    pub(crate) fn command_to_trust(&self) -> String {
+        let log = self.process.log();
+        let told = log.lines().find_map(|line| line.split_once("to add this server to Incus: "));
+        told.expect("a command").1.to_owned()
+    }
+
+    /// The routes that were asked for without TLS, as the metrics tell.
+    pub(crate) fn routes_in_the_clear(&self) -> Vec<String> {
+        let mut answer = ureq::get(&self.process.metrics).call().expect("metrics");
+        let metrics = answer.body_mut().read_to_string().expect("text");
+        let is_count = |line: &&str| line.starts_with("http_server_request_duration_seconds_count");
+        let in_the_clear = metrics.lines().filter(is_count).filter(|line| line.contains("url_scheme=\"http\""));
+        let route = |line: &str| Some(line.split_once("http_route=\"")?.1.split_once('"')?.0.to_owned());
+        let mut routes: Vec<String> = in_the_clear.filter_map(route).collect();
+        routes.sort();
+        routes.dedup();
+        routes
+    }
+
+    fn send(&self, method: Method, path: &str, body: &Value) -> Value {
+        self.runtime.block_on(async {
+            let request = self.http.request(method.clone(), format!("{}{path}", self.url)).bearer_auth(&self.token);
+            let request = if body.is_null() { request } else { request.json(body) };
+            let answer = request.send().await.expect("an answer");
+            let status = answer.status();
+            let body = answer.bytes().await.expect("a body");
+            let taken = status == StatusCode::CONFLICT && path == "/v1/images";
+            assert!(status.is_success() || taken, "{method} {path}: {status} {}", String::from_utf8_lossy(&body));
+            serde_json::from_slice(&body).unwrap_or(Value::Null)
+        })
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.send(Method::POST, path, body)
+    }
+
+    /// Uploads bytes and waits until they are trusted.
+    fn upload(&self, bytes: &[u8]) -> Value {
+        let claim = json!({"expected_digest": imgsrv_testkit::digest(bytes), "expected_size_bytes": bytes.len()});
+        let session = self.post("/v1/uploads", &claim);
+        let url = format!("/v1/uploads/{}", text(&session, "id"));
+        if session["state"] != "ready" {
+            let part = self.runtime.block_on(async {
+                let put = self.http.put(format!("{}{url}/parts/1", self.url)).bearer_auth(&self.token);
+                let answer = put.body(bytes.to_vec()).send().await.expect("an answer");
+                serde_json::from_slice::<Value>(&answer.bytes().await.expect("a body")).expect("a part")
+            });
+            let listed = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
+            self.post(&format!("{url}/complete"), &listed);
+            self.wait(&url, "ready");
+        }
+        json!({"digest": claim["expected_digest"], "size": bytes.len()})
+    }
+
+    fn wait(&self, url: &str, state: &str) -> Value {
+        for _ in 0..600 {
+            let found = self.send(Method::GET, url, &Value::Null);
+            assert_ne!(found["state"], "failed", "{found}");
+            if found["state"] == state {
+                return found;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("{url} is not {state}");
+    }
+
+    /// Makes a draft with everything in it.
+    pub(crate) fn draft(&self, release: &Release<'_>) {
+        let Release { image, version, artifacts } = release;
+        self.post("/v1/images", &json!({"name": image}));
+        self.post(&format!("/v1/images/{image}/versions"), &json!({"version": version}));
+        for artifact in *artifacts {
+            let blob = self.upload(artifact.bytes);
+            let url = format!("/v1/images/{image}/versions/{version}/artifacts");
+            let added = self.post(
+                &url,
+                &json!({
+                    "operating_system": image, "architecture": artifact.architecture, "variant": artifact.variant,
+                    "format": artifact.format, "primary_blob_digest": blob["digest"],
+                    "primary_blob_size_bytes": blob["size"], "primary_media_type": "application/octet-stream",
+                }),
+            );
+            let url = format!("{url}/{}", text(&added, "id"));
+            for (name, bytes) in &artifact.attachments {
+                let blob = self.upload(bytes);
+                let body = json!({"name": name, "media_type": "application/x-xz", "blob_digest": blob["digest"],
+                    "blob_size_bytes": blob["size"]});
+                self.post(&format!("{url}/attachments"), &body);
+            }
+            if artifact.described {
+                self.post(&format!("{url}/incus-metadata"), &json!({}));
+            }
+        }
+    }
+
+    /// Publishes a version without a warning.
+    pub(crate) fn publish(&self, release: &Release<'_>) {
+        self.draft(release);
+        let url = format!("/v1/images/{}/versions/{}/publish", release.image, release.version);
+        let job = text(&self.post(&url, &Value::Null), "job_id");
+        let done = self.wait(&format!("/v1/publish-jobs/{job}"), "succeeded");
+        assert_eq!(done["warnings"], Value::Null, "{done}");
+    }
+
+    pub(crate) fn alias(&self, image: &str, alias: &str, version: &str) {
+        let url = format!("/v1/images/{image}/aliases/{alias}");
+        self.send(Method::PUT, &url, &json!({"version": version}));
+    }
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}")).to_owned()
+}

@@ -1,0 +1,201 @@
+//! TLS on the API's port: which protocols, which certificate, and what comes in the clear.
+
+use imgsrv_testkit::Process;
+use reqwest::{Certificate, Client, StatusCode, tls};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
+
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().expect("openssl runs");
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A self-signed certificate for loopback, which is its own authority.
+fn certify(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    openssl(
+        folder,
+        &format!(
+            "{new} -keyout {name}.key -out {name}.pem -subj /CN={name} -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE"
+        ),
+    );
+    (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")))
+}
+
+fn client(authority: &Path) -> reqwest::ClientBuilder {
+    let authority = Certificate::from_pem(&fs::read(authority).expect("a file")).expect("a certificate");
+    Client::builder().tls_certs_only([authority]).timeout(Duration::from_secs(10))
+}
+
+fn address(server: &Process) -> String {
+    server.url.trim_start_matches("http://").to_owned()
+}
+
+fn start(data: &Path, cert: &Path, key: &Path) -> Process {
+    let (cert, key) = (cert.to_str().expect("UTF-8"), key.to_str().expect("UTF-8"));
+    Process::start(BINARY, data, &["--tls-cert", cert, "--tls-key", key])
+}
+
+#[tokio::test]
+async fn both_versions_of_tls_and_of_http_are_spoken() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let (cert, key) = certify(dir.path(), "one");
+    let server = start(&dir.path().join("data"), &cert, &key);
+    let url = format!("https://{}/healthz", address(&server));
+    for version in [tls::Version::TLS_1_2, tls::Version::TLS_1_3] {
+        let only = client(&cert).tls_version_min(version).tls_version_max(version);
+        let h2 = only.build().expect("a client").get(&url).send().await.expect("an answer");
+        assert_eq!((h2.status(), h2.version()), (StatusCode::NO_CONTENT, reqwest::Version::HTTP_2), "{version:?}");
+        let only = client(&cert).tls_version_min(version).tls_version_max(version).http1_only();
+        let h1 = only.build().expect("a client").get(&url).send().await.expect("an answer");
+        assert_eq!((h1.status(), h1.version()), (StatusCode::NO_CONTENT, reqwest::Version::HTTP_11), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_in_the_clear_is_answered_at_once_and_its_body_is_not_read() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let (cert, key) = certify(dir.path(), "one");
+    let server = start(&dir.path().join("data"), &cert, &key);
+    let began = Instant::now();
+    for (request, status, code) in [
+        ("GET /images/debian/1/debian-1-amd64.qcow2 HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not-found"),
+        ("GET /v1/images HTTP/1.1\r\nHost: x\r\n\r\n", 400, "https-required"),
+        ("GET /v1/images HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n", 400, "credential-in-clear"),
+        // Of this body nothing ever comes.
+        ("POST /v1/uploads HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", 400, "https-required"),
+        ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400, "invalid-request"),
+    ] {
+        let mut stream = TcpStream::connect(address(&server)).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = vec![0; 4096];
+        let read = stream.read(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        assert!(answer.contains(code), "{request}: {answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let (cert, key) = certify(dir.path(), "one");
+    let (new_cert, new_key) = certify(dir.path(), "two");
+    let (authority, new_authority) = (dir.path().join("one.ca"), dir.path().join("two.ca"));
+    fs::copy(&cert, &authority).expect("copied");
+    fs::copy(&new_cert, &new_authority).expect("copied");
+    let server = start(&dir.path().join("data"), &cert, &key);
+    let url = format!("https://{}/healthz", address(&server));
+    let answers = async |authority: &Path| {
+        let asked = client(authority).build().expect("a client").get(&url).send().await;
+        asked.is_ok_and(|answer| answer.status() == StatusCode::NO_CONTENT)
+    };
+    assert!(answers(&authority).await && !answers(&new_authority).await);
+    // A certificate without its key: the old one stays.
+    fs::copy(&new_cert, &cert).expect("copied");
+    await_log(&server, "the new certificate cannot be used").await;
+    assert!(answers(&authority).await && !answers(&new_authority).await);
+    fs::copy(&new_key, &key).expect("copied");
+    await_log(&server, "a new certificate is shown").await;
+    assert!(answers(&new_authority).await && !answers(&authority).await);
+}
+
+async fn await_log(server: &Process, line: &str) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !server.log().contains(line) {
+        assert!(Instant::now() < until, "{line} is not in the log: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_keeps_the_server_from_starting() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let (cert, _) = certify(dir.path(), "one");
+    let (_, other) = certify(dir.path(), "two");
+    let text = dir.path().join("text.pem");
+    fs::write(&text, "no certificate").expect("written");
+    let data = dir.path().join("data");
+    let start = |arguments: &[&str]| {
+        let output = Command::new(BINARY)
+            .arg("--data-dir")
+            .arg(&data)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .output();
+        let output = output.expect("the binary runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    for (cert, key, reason) in [
+        (&cert, &other, "cannot be used with the certificate"),
+        (&text, &other, "has no certificate in PEM"),
+        (&cert, &text, "has no private key in PEM"),
+        (&dir.path().join("missing"), &other, "cannot read"),
+    ] {
+        let told = start(&["--tls-cert", &path(cert), "--tls-key", &path(key)]);
+        assert!(told.contains(reason), "{told}");
+    }
+    let told = start(&["--tls-cert", &path(&cert)]);
+    assert!(told.contains("--tls-key"), "{told}");
+}
+
+#[tokio::test]
+async fn an_authority_of_its_own_stays_and_its_certificate_gains_names() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let authority = dir.path().join("tls/ca.crt");
+    let mut server = Process::start(BINARY, dir.path(), &["--tls-self-signed"]);
+    let (first, certificate) =
+        (fs::read(&authority).expect("a file"), fs::read(dir.path().join("tls/server.crt")).expect("a file"));
+    let port = address(&server).rsplit(':').next().expect("a port").to_owned();
+    for host in ["127.0.0.1", "localhost"] {
+        let answer =
+            client(&authority).build().expect("a client").get(format!("https://{host}:{port}/healthz")).send().await;
+        assert_eq!(answer.expect("an answer").status(), StatusCode::NO_CONTENT, "{host}");
+    }
+    for secret in ["ca.key", "server.key"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(dir.path().join("tls").join(secret)).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+    assert_eq!(server.terminate(), Some(0));
+    let mut server = Process::start(BINARY, dir.path(), &["--tls-self-signed"]);
+    assert_eq!(fs::read(dir.path().join("tls/server.crt")).expect("a file"), certificate, "it is kept");
+    assert_eq!(server.terminate(), Some(0));
+    let server =
+        Process::start(BINARY, dir.path(), &["--tls-self-signed", "--public-url", "https://images.example.org:8443"]);
+    assert_eq!(fs::read(&authority).expect("a file"), first, "the authority is kept");
+    assert!(server.log().contains("incus remote add imgsrv https://images.example.org:8443 --protocol simplestreams"));
+    let to: std::net::SocketAddr = address(&server).parse().expect("an address");
+    let http = client(&authority).resolve("images.example.org", to).build().expect("a client");
+    let answer = http.get(format!("https://images.example.org:{}/healthz", to.port())).send().await;
+    assert_eq!(answer.expect("an answer").status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_let_go() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let server = Process::start(BINARY, dir.path(), &["--tls-self-signed", "--header-timeout", "1s"]);
+    let began = Instant::now();
+    for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"G"] {
+        let mut stream = TcpStream::connect(address(&server)).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream.write_all(begun).expect("sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.len() < 1024);
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
