@@ -56,20 +56,22 @@ impl fmt::Display for DetectedFormat {
 /// Where the volume descriptor of ISO 9660 has its magic (ECMA-119, 7.1.1): after 16 sectors and the type.
 const ISO_MAGIC_AT: u64 = 16 * 2048 + 1;
 
+/// How files of a format begin.
+const START: &[(&[u8], DetectedFormat)] = &[
+    (b"QFI\xfb", DetectedFormat::Qcow2),
+    (b"KDMV", DetectedFormat::Vmdk),
+    (b"COWD", DetectedFormat::Vmdk),
+    (b"# Disk DescriptorFile", DetectedFormat::Vmdk),
+    (b"vhdxfile", DetectedFormat::Vhdx),
+    (b"hsqs", DetectedFormat::Squashfs),
+    (b"\x1f\x8b", DetectedFormat::Gzip),
+    (b"\xfd7zXZ\0", DetectedFormat::Xz),
+    (b"\x28\xb5\x2f\xfd", DetectedFormat::Zstd),
+];
+
 /// What format the bytes are in, as far as their magic numbers tell. Reads less than 2 KiB.
 pub async fn detect<S: Source>(source: &S) -> Result<Option<DetectedFormat>, S::Error> {
     let first = head(source, 1024).await?;
-    const START: &[(&[u8], DetectedFormat)] = &[
-        (b"QFI\xfb", DetectedFormat::Qcow2),
-        (b"KDMV", DetectedFormat::Vmdk),
-        (b"COWD", DetectedFormat::Vmdk),
-        (b"# Disk DescriptorFile", DetectedFormat::Vmdk),
-        (b"vhdxfile", DetectedFormat::Vhdx),
-        (b"hsqs", DetectedFormat::Squashfs),
-        (b"\x1f\x8b", DetectedFormat::Gzip),
-        (b"\xfd7zXZ\0", DetectedFormat::Xz),
-        (b"\x28\xb5\x2f\xfd", DetectedFormat::Zstd),
-    ];
     if let Some((_, format)) = START.iter().find(|(magic, _)| first.starts_with(magic)) {
         return Ok(Some(*format));
     }

@@ -220,7 +220,7 @@ fn read_header(header: &Header) -> Result<(Qcow2, u32, u64), Qcow2Problem> {
         let features = header.u64(72);
         check_features(features)?;
         length = usize::try_from(header.u32(100)).unwrap_or(usize::MAX);
-        if length < V3_HEADER || length % 8 != 0 || length as u64 > cluster {
+        if length < V3_HEADER || !length.is_multiple_of(8) || length as u64 > cluster {
             return Err(Qcow2Problem::Invalid(Field::HeaderLength));
         }
         if header.u32(96) > 6 {

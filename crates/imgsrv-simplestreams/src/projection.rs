@@ -101,10 +101,8 @@ fn slot(listed: &Listed) -> Slot<'_> {
 fn names(listed: &Listed, aliases: &Aliases) -> BTreeSet<String> {
     let aliases = aliases.get(&(listed.image.clone(), listed.version.clone()));
     let references = aliases.into_iter().flatten().map(AliasName::as_str).chain([listed.version.as_str()]);
-    let name = |reference| match listed.variant.is_default() {
-        true => format!("{}/{reference}", listed.image),
-        false => format!("{}/{reference}/{}", listed.image, listed.variant),
-    };
+    let variant = if listed.variant.is_default() { String::new() } else { format!("/{}", listed.variant) };
+    let name = |reference| format!("{}/{reference}{variant}", listed.image);
     references.map(name).collect()
 }
 

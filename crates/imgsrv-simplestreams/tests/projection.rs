@@ -2,6 +2,7 @@
 
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
+    names::AliasName,
     time::Timestamp,
 };
 use imgsrv_simplestreams::{
@@ -106,7 +107,7 @@ proptest! {
         let (_, images) = seen(&all, &aliases);
         for one in all.iter().filter(|one| !is_ambiguous(&one.variant)) {
             let on = aliases.get(&(one.image.clone(), one.version.clone()));
-            let references = on.into_iter().flatten().map(|alias| alias.as_str()).chain([one.version.as_str()]);
+            let references = on.into_iter().flatten().map(AliasName::as_str).chain([one.version.as_str()]);
             for reference in references {
                 let suffix = if one.variant.is_default() { String::new() } else { format!("/{}", one.variant) };
                 let name = format!("{}/{reference}{suffix}", one.image);

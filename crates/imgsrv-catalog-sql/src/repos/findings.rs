@@ -6,6 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    digest::ByteSize,
     ids::{ArtifactId, VersionId},
     inspection::{ClusterCompression, DetectedFormat, IncusRow, Inspection, Warning},
     ports::{CatalogError, FindingRepo, Pair, PairHash},
@@ -71,8 +72,8 @@ impl<C: Connection> FindingRepo for SqlTx<C> {
             artifact.uuid(),
             version.uuid(),
             inspection.detected.map(DetectedFormat::as_str),
-            inspection.virtual_size.map(|size| size.signed()),
-            inspection.cluster_size.map(|size| size.signed()),
+            inspection.virtual_size.map(ByteSize::signed),
+            inspection.cluster_size.map(ByteSize::signed),
             inspection.compression.map(ClusterCompression::as_str),
         ];
         self.execute(INSERT_INSPECTION, values).await.map(drop)

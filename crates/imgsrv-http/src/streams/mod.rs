@@ -161,7 +161,7 @@ impl Encoding {
                 let mut parts = offer.split(';').map(str::trim);
                 let is_it = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(name));
                 let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-                is_it && quality.is_none_or(|quality| quality.trim_matches(['0', '.']) != "")
+                is_it && quality.is_none_or(|quality| !quality.trim_matches(['0', '.']).is_empty())
             })
         };
         if takes("zstd") {
