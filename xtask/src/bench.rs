@@ -1,6 +1,7 @@
 //! Speed beside peers, in one run, as ratios: `openssl`, a plain write with fsync, and nginx with sendfile.
 
 mod scale_out;
+mod streams;
 
 use crate::{
     server::{Server, build, text},
@@ -31,11 +32,17 @@ pub(crate) struct Options {
     /// On PostgreSQL and Garage, beside `aws s3 cp` to the same Garage
     #[arg(long)]
     scale_out: bool,
+    /// The documents of Simple Streams with so many products, beside nginx and a rebuild from scratch
+    #[arg(long, value_name = "PRODUCTS", num_args = 0..=1, default_missing_value = "10000")]
+    streams: Option<usize>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.scale_out {
         return scale_out::run(options.mib);
+    }
+    if let Some(products) = options.streams {
+        return streams::run(products);
     }
     tools::from_debian(&[("curl", "curl"), ("openssl", "openssl"), ("nginx", "nginx-light")])?;
     build()?;

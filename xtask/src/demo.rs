@@ -75,7 +75,7 @@ fn make_image(folder: &Path, mib: u64) -> Result<PathBuf> {
 }
 
 /// The digest of everything that a reader gives, and how much it was.
-fn digest(mut reader: impl Read) -> Result<(String, u64)> {
+pub(crate) fn digest(mut reader: impl Read) -> Result<(String, u64)> {
     let (mut hasher, mut buffer, mut size) = (Sha256::new(), vec![0; 1 << 20], 0);
     loop {
         let read = reader.read(&mut buffer)?;

@@ -42,7 +42,9 @@ fn qemu_img(folder: &Path, arguments: &str) {
 fn made(commands: &[&str], name: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("data.raw"), vec![7; 3 << 20]).expect("written");
-    commands.iter().for_each(|arguments| qemu_img(folder.path(), arguments));
+    for arguments in commands {
+        qemu_img(folder.path(), arguments);
+    }
     std::fs::read(folder.path().join(name)).expect("the image")
 }
 

@@ -121,6 +121,7 @@ impl ApiOptions {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
+#[expect(clippy::struct_field_names, reason = "they are named as their flags")]
 pub(crate) struct TlsOptions {
     /// The certificate with its chain, in PEM: the API is HTTPS then, and shows a new one when the file changes
     #[arg(long, env = "IMGSRV_TLS_CERT", value_name = "FILE", requires = "tls_key")]

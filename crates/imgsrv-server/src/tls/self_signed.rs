@@ -40,7 +40,7 @@ impl SelfSigned {
         let this = Self { folder };
         let failed = |source| TlsError::Write { path: this.folder.display().to_string(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&this.folder).map_err(failed)?;
-        let authority = this.authority_params()?;
+        let authority = authority_params()?;
         if !this.authority().exists() {
             let key = KeyPair::generate()?;
             let certificate = authority.self_signed(&key)?;
@@ -69,16 +69,6 @@ impl SelfSigned {
         CertFiles { cert: self.folder.join("server.crt"), key: self.folder.join("server.key") }
     }
 
-    /// Without a host name: Incus would take it for that of the server.
-    fn authority_params(&self) -> Result<CertificateParams, TlsError> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name = name("imgsrv authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        lasts(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
-        Ok(params)
-    }
-
     /// Whether the certificate is there, of the authority, and good for every name for a while.
     fn is_good_for(&self, names: &[String]) -> bool {
         let certificate = |path: &Path| CertificateDer::from_pem_file(path).ok();
@@ -98,6 +88,16 @@ impl SelfSigned {
             name.is_ok_and(|name| verifier.verify_server_cert(&own, &[], &name, &[], later).is_ok())
         })
     }
+}
+
+/// Without a host name: Incus would take it for that of the server.
+fn authority_params() -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name = name("imgsrv authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    lasts(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
+    Ok(params)
 }
 
 fn certificate_params(names: &[String]) -> Result<CertificateParams, TlsError> {
