@@ -14,9 +14,10 @@ fn shell(page: &str) -> String {
 }
 
 /// Runs a page with the server's URL as `IMGSRV` and its bootstrap token as `token`; returns what it printed.
-fn run(page: &str, token: &str, least_commands: usize) -> String {
+fn run(page: &str, token: &str, least_commands: usize, arguments: &[&str]) -> String {
     let (data, work) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
-    let server = Process::start(BINARY, data.path(), &[]);
+    let server = Process::start(BINARY, data.path(), arguments);
+    let scheme = if arguments.is_empty() { "http" } else { "https" };
     let script = format!("set -euo pipefail\n{}\n", shell(page));
     let commands = script.matches("curl").count() + script.matches("api ").count();
     assert!(commands > least_commands, "the page has lost its commands");
@@ -27,7 +28,8 @@ fn run(page: &str, token: &str, least_commands: usize) -> String {
         .args(["-c", &format!("PATH={programs}:$PATH exec bash \"$1\""), "page"])
         .arg(file.path())
         .current_dir(work.path())
-        .env("IMGSRV", &server.url)
+        .env("HOME", work.path())
+        .env("IMGSRV", server.url.replace("http", scheme))
         .env("IMGSRV_DATA_DIR", data.path())
         .env(token, server.bootstrap.as_deref().expect("a token"))
         .output()
@@ -39,7 +41,7 @@ fn run(page: &str, token: &str, least_commands: usize) -> String {
 
 #[test]
 fn every_command_of_the_tutorial_runs() {
-    let shown = run(include_str!("../../../docs/src/tutorial.md"), "BOOTSTRAP_TOKEN", 15);
+    let shown = run(include_str!("../../../docs/src/tutorial.md"), "BOOTSTRAP_TOKEN", 15, &[]);
     for line in ["imgsrv is up", "the upload is ready", "publish job: succeeded", "the bytes match"] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
@@ -47,7 +49,7 @@ fn every_command_of_the_tutorial_runs() {
 
 #[test]
 fn every_command_on_authentication_runs() {
-    let shown = run(include_str!("../../../docs/src/how-to/manage-authentication.md"), "MANAGER", 20);
+    let shown = run(include_str!("../../../docs/src/how-to/manage-authentication.md"), "MANAGER", 20, &[]);
     for line in [
         "\"method\": \"api_token\"",
         "github-images",
@@ -56,6 +58,24 @@ fn every_command_on_authentication_runs() {
         "\"image builder\": no roles",
         "revoked token",
         "imgsrv bootstrap token (one-time): ",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_incus_and_on_fetching_by_url_runs() {
+    let pages =
+        [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];
+    let shown = run(&pages.join("\n"), "MANAGER", 15, &["--tls-self-signed"]);
+    for line in [
+        "\"incus.tar.xz\"",
+        "no warnings",
+        "VIRTUAL-MACHINE",
+        "debian/latest/amd64",
+        "debian-12.5.0-amd64.qcow2.incus.tar.xz",
+        "debian-amd64.qcow2: OK",
+        "the whole file is there",
     ] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
