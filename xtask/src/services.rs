@@ -14,6 +14,7 @@ pub(crate) fn install() -> Result<PathBuf> {
         ("curl", "curl"),
         ("incus", "incus-client"),
         ("incus-simplestreams", "incus-extra"),
+        ("/usr/libexec/incus/incusd", "incus-base"),
         ("initdb", "postgresql"),
         ("jq", "jq"),
         ("lxc", "lxd-client"),

@@ -1,8 +1,11 @@
 //! Driving a client of Incus or LXD as a person would.
 
-use crate::publisher::Publisher;
+use crate::{daemon::Daemon, publisher::Publisher};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +18,13 @@ pub(crate) enum Program {
 pub(crate) struct Client {
     program: Program,
     home: TempDir,
+    daemon: Option<PathBuf>,
 }
 
 impl Client {
     /// Trusts the authority of the server and adds it, by the command that the server tells.
     pub(crate) fn new(program: Program, publisher: &Publisher) -> Self {
-        let client = Self { program, home: TempDir::new().expect("a home") };
+        let client = Self { program, home: TempDir::new().expect("a home"), daemon: None };
         let told = publisher.command_to_trust();
         let (place, add) = told.split_once(" && ").expect("two commands");
         let (place, add) = match program {
@@ -33,12 +37,21 @@ impl Client {
         client
     }
 
+    /// The same, of a daemon on this machine.
+    pub(crate) fn of(mut self, daemon: &Daemon) -> Self {
+        self.daemon = Some(daemon.dir());
+        self
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         for variable in ["INCUS_CONF", "LXD_CONF", "LXD_DIR", "INCUS_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env_remove(variable);
         }
         command.env("HOME", self.home.path());
+        if let Some(daemon) = &self.daemon {
+            command.env("INCUS_DIR", daemon);
+        }
         command
     }
 

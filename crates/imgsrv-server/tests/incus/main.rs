@@ -2,9 +2,11 @@
 //! published. `cargo xtask incus` installs them and runs this alone.
 
 mod client;
+mod daemon;
 mod publisher;
 
 use client::{Client, Program};
+use daemon::Daemon;
 use publisher::{Artifact, Publisher, Release};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
@@ -207,4 +209,34 @@ fn the_same_image_under_two_names_is_one_with_both() {
         client.run(&arguments);
         assert_eq!(file_names(folder.path()).len(), 2, "{name}");
     }
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what could not be run is said")]
+fn a_daemon_copies_machines_and_containers() {
+    let daemon = match Daemon::start() {
+        Ok(daemon) => daemon,
+        Err(why) => {
+            println!("image copy was NOT run: incusd cannot run here: {why}");
+            return;
+        }
+    };
+    let scratch = TempDir::new().expect("a scratch folder");
+    let publisher = Publisher::start();
+    let (bytes, (squashfs, tarball)) = (disk(scratch.path(), 3), roots(scratch.path()));
+    let artifacts = [Artifact::qcow2(&bytes).described(), Artifact::new("squashfs", &squashfs).described()];
+    publisher.publish(&Release { image: "debian", version: "12", artifacts: &artifacts });
+    publisher.alias("debian", "latest", "12");
+    let other = [Artifact::new("root.tar.xz", &tarball).described()];
+    publisher.publish(&Release { image: "alpine", version: "3.20", artifacts: &other });
+    let client = Client::new(Program::Incus, &publisher).of(&daemon);
+    client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--vm", "--alias", "machine"]);
+    client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--alias", "container"]);
+    client.run(&["image", "copy", "imgsrv:alpine/3.20", "local:", "--alias", "tarball"]);
+    let images: Vec<Value> =
+        serde_json::from_str(&client.run(&["image", "list", "local:", "--format", "json"])).expect("JSON");
+    let mut kinds: Vec<_> = images.iter().map(|image| (aliases(image).join(","), image["type"].clone())).collect();
+    kinds.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [("container", "container"), ("machine", "virtual-machine"), ("tarball", "container")];
+    assert_eq!(kinds, expected.map(|(alias, kind)| (alias.to_owned(), Value::from(kind))));
 }
