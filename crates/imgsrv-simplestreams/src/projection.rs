@@ -240,13 +240,13 @@ fn add(product: &mut Product, listed: &Listed) {
     }
 }
 
-/// The index of a server that has those products.
-pub fn index(products: &BTreeMap<String, Product>) -> Index {
+/// The index of a server that has products of those keys.
+pub fn index(keys: impl IntoIterator<Item = String>) -> Index {
     let entry = IndexEntry {
         datatype: DATATYPE.to_owned(),
         format: PRODUCTS_FORMAT.to_owned(),
         path: PRODUCTS_PATH.to_owned(),
-        products: products.keys().cloned().collect(),
+        products: keys.into_iter().collect(),
     };
     Index { format: "index:1.0".to_owned(), index: BTreeMap::from([(CONTENT_ID.to_owned(), entry)]) }
 }

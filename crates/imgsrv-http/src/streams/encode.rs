@@ -64,10 +64,10 @@ pub(super) struct Encoder {
 
 impl Encoder {
     /// Encodes the document of `head`, the entries (each with its key) with commas between them, and `tail`.
-    pub(super) fn encode(
+    pub(super) fn encode<'k>(
         &mut self,
         head: &str,
-        entries: impl Iterator<Item = io::Result<(String, String)>>,
+        entries: impl Iterator<Item = io::Result<(String, &'k str)>>,
         tail: &str,
     ) -> io::Result<Encoded> {
         let mut plain = head.as_bytes().to_vec();
@@ -121,7 +121,7 @@ mod tests {
     use std::io::Read;
 
     fn encode(encoder: &mut Encoder, entries: &[String]) -> Encoded {
-        let entries = entries.iter().map(|entry| Ok((format!("\"{entry}\""), entry.clone())));
+        let entries = entries.iter().map(|entry| Ok((format!("\"{entry}\""), entry.as_str())));
         encoder.encode("[", entries, "]").expect("encoded")
     }
 

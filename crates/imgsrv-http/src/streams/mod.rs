@@ -51,17 +51,20 @@ struct Encoders {
 
 impl Encoders {
     fn encode(&mut self, projection: &Projection) -> io::Result<Kept> {
-        let index = imgsrv_simplestreams::index(&projection.products);
+        let index = imgsrv_simplestreams::index([]);
         let (head, tail) = split(&serde_json::to_string(&index)?, "\"products\":[");
-        let keys = index.index.into_values().flat_map(|entry| entry.products);
-        let entries = keys.map(|key| Ok((serde_json::to_string(&key)?, key)));
+        let keys = projection.products.keys();
+        let entries = keys.map(|key| Ok((serde_json::to_string(key)?, key.as_str())));
         let index = self.index.encode(&head, entries, &tail)?;
 
         let empty = imgsrv_simplestreams::products(BTreeMap::new());
         let (head, tail) = split(&serde_json::to_string(&empty)?, "\"products\":{");
         let entries = projection.products.iter().map(|(key, product)| {
-            let entry = format!("{}:{}", serde_json::to_string(key)?, serde_json::to_string(product)?);
-            Ok((entry, key.clone()))
+            let mut entry = serde_json::to_string(key)?;
+            entry.reserve(product.len() + 1);
+            entry.push(':');
+            entry.push_str(product);
+            Ok((entry, key.as_str()))
         });
         let images = self.images.encode(&head, entries, &tail)?;
         Ok(Kept { revision: projection.revision, index, images })

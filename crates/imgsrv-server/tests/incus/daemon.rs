@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 /// Where Debian puts it.
 const INCUSD: &str = "/usr/libexec/incus/incusd";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running daemon with nothing in it.
 pub(crate) struct Daemon {
