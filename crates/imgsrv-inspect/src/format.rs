@@ -8,8 +8,10 @@ use std::fmt;
 pub enum DetectedFormat {
     /// QEMU copy-on-write, of any version.
     Qcow2,
-    /// VMware disk: a sparse extent or a descriptor.
+    /// VMware disk: a sparse extent.
     Vmdk,
+    /// The description of a VMware disk whose data are in other files.
+    VmdkDescriptor,
     /// Hyper-V disk.
     Vhdx,
     /// SquashFS, little-endian (version 4).
@@ -27,15 +29,12 @@ pub enum DetectedFormat {
 }
 
 impl DetectedFormat {
-    /// Every format.
-    pub const ALL: &'static [Self] =
-        &[Self::Qcow2, Self::Vmdk, Self::Vhdx, Self::Squashfs, Self::Iso, Self::Raw, Self::Gzip, Self::Xz, Self::Zstd];
-
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Qcow2 => "qcow2",
             Self::Vmdk => "vmdk",
+            Self::VmdkDescriptor => "vmdk-descriptor",
             Self::Vhdx => "vhdx",
             Self::Squashfs => "squashfs",
             Self::Iso => "iso",
@@ -61,7 +60,7 @@ const START: &[(&[u8], DetectedFormat)] = &[
     (b"QFI\xfb", DetectedFormat::Qcow2),
     (b"KDMV", DetectedFormat::Vmdk),
     (b"COWD", DetectedFormat::Vmdk),
-    (b"# Disk DescriptorFile", DetectedFormat::Vmdk),
+    (b"# Disk DescriptorFile", DetectedFormat::VmdkDescriptor),
     (b"vhdxfile", DetectedFormat::Vhdx),
     (b"hsqs", DetectedFormat::Squashfs),
     (b"\x1f\x8b", DetectedFormat::Gzip),

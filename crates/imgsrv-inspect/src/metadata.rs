@@ -5,11 +5,14 @@ use liblzma::{
     stream::{CONCATENATED, Stream},
     write::XzEncoder,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, Read, Write},
-    path::Component,
 };
 use tar::{Archive, Builder, EntryType, Header};
 
@@ -43,6 +46,9 @@ pub enum MetadataProblem {
     /// It has more entries than anybody needs.
     #[error("it has more than {MAX_ENTRIES} entries")]
     TooManyEntries,
+    /// There are several, and it is not clear which one counts.
+    #[error("it has more than one {NAME}")]
+    SeveralYamls,
     /// There is no `metadata.yaml` at its top.
     #[error("it has no {NAME}")]
     NoYaml,
@@ -69,7 +75,32 @@ pub struct IncusMetadata {
 #[derive(Deserialize)]
 struct Yaml {
     architecture: Option<String>,
-    creation_date: Option<i64>,
+    creation_date: Option<Integer>,
+}
+
+/// A number that is written as one: Incus does not take a number in quotes.
+struct Integer(i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Integer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Integer, E> {
+                Ok(Integer(number))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Integer, E> {
+                number.try_into().map(Integer).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Number)
+    }
 }
 
 impl IncusMetadata {
@@ -83,7 +114,7 @@ impl IncusMetadata {
         let yaml = String::from_utf8(yaml).map_err(|_| MetadataProblem::NotYaml)?;
         let yaml: Yaml = serde_saphyr::from_str(&yaml).map_err(|_| MetadataProblem::NotYaml)?;
         let architecture = yaml.architecture.filter(|name| !name.is_empty());
-        let creation_date = yaml.creation_date.filter(|date| *date > 0);
+        let creation_date = yaml.creation_date.map(|date| date.0).filter(|date| *date > 0);
         Ok(Self {
             architecture: architecture.ok_or(MetadataProblem::Field("architecture"))?,
             creation_date: creation_date.ok_or(MetadataProblem::Field("creation_date"))?,
@@ -116,11 +147,16 @@ fn search(archive: &mut Archive<impl Read>) -> Result<Option<Vec<u8>>, MetadataP
             return Err(MetadataProblem::TooManyEntries);
         }
         let mut entry = entry.map_err(|error| problem(&error))?;
-        let path = entry.path().map_err(|_| MetadataProblem::NotATarball)?;
-        let mut parts = path.components().filter(|part| *part != Component::CurDir);
-        let is_yaml = parts.next() == Some(Component::Normal(NAME.as_ref())) && parts.next().is_none();
+        // As Incus looks for it, to the letter.
+        let is_yaml = {
+            let path = entry.path_bytes();
+            path.strip_prefix(b"./").unwrap_or(&path) == NAME.as_bytes()
+        };
         if !is_yaml || !entry.header().entry_type().is_file() {
             continue;
+        }
+        if found.is_some() {
+            return Err(MetadataProblem::SeveralYamls);
         }
         if entry.size() > MAX_YAML {
             return Err(MetadataProblem::YamlTooLarge);

@@ -64,7 +64,7 @@ pub enum Qcow2Problem {
     /// It says something of itself that cannot be.
     #[error("its {0} is not valid")]
     Invalid(Field),
-    /// One of its tables lies outside of the file, or is not aligned.
+    /// One of its tables lies outside of the file, is not aligned, or is larger than QEMU takes.
     #[error("its {0} is out of bounds")]
     OutOfBounds(Table),
 }
@@ -72,11 +72,17 @@ pub enum Qcow2Problem {
 /// A part of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
+    /// How many bytes are allocated at once.
     ClusterSize,
+    /// How long the header is.
     HeaderLength,
+    /// What follows the header.
     HeaderExtension,
+    /// How large the disk is for its guest.
     VirtualSize,
+    /// How many bits a reference count has.
     RefcountWidth,
+    /// How clusters are compressed.
     CompressionType,
 }
 
@@ -96,11 +102,20 @@ impl fmt::Display for Field {
 /// A table of a qcow2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
+    /// Where the L2 tables are.
     L1,
+    /// Where clusters are.
     L2,
+    /// Where the refcount blocks are.
     Refcounts,
+    /// How often clusters are used.
     RefcountBlock,
+    /// The snapshots.
     Snapshots,
+    /// Where the L2 tables of a snapshot are.
+    SnapshotL1,
+    /// The bitmaps of what has changed.
+    Bitmaps,
 }
 
 impl fmt::Display for Table {
@@ -111,6 +126,8 @@ impl fmt::Display for Table {
             Self::Refcounts => "refcount table",
             Self::RefcountBlock => "refcount block",
             Self::Snapshots => "snapshot table",
+            Self::SnapshotL1 => "L1 table of a snapshot",
+            Self::Bitmaps => "bitmap directory",
         })
     }
 }
@@ -141,10 +158,18 @@ const KNOWN: u64 = 1 | CORRUPT | EXTERNAL_DATA | COMPRESSION_TYPE | EXTENDED_L2;
 const EXTENSION_END: u32 = 0;
 const EXTENSION_EXTERNAL_DATA: u32 = 0x4441_5441;
 const EXTENSION_ENCRYPTION: u32 = 0x0537_be77;
+const EXTENSION_BITMAPS: u32 = 0x2385_2875;
+/// The bit of the autoclear features without which bitmaps are not looked at.
+const BITMAPS_ARE_VALID: u64 = 1;
 /// `QCOW_MAX_L1_SIZE`, `QCOW_MAX_REFTABLE_SIZE` and `QCOW_MAX_SNAPSHOTS`.
 const MAX_L1_BYTES: u64 = 32 << 20;
 const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
 const MAX_SNAPSHOTS: u32 = 65_536;
+/// `QCOW_MAX_SNAPSHOTS_SIZE` and `BME_MAX_TABLE_SIZE` times its entries, as far as anybody makes use of them.
+const MAX_SNAPSHOT_TABLE_BYTES: u64 = 64 << 20;
+const MAX_BITMAP_DIRECTORY_BYTES: u64 = 64 << 20;
+/// What every entry of the snapshot table begins with.
+const SNAPSHOT_ENTRY: usize = 40;
 /// Where in an entry of the L1 table the offset of an L2 table is, and in one of the refcount table that of a block.
 const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const BLOCK_OFFSET: u64 = 0xffff_ffff_ffff_fe00;
@@ -170,14 +195,14 @@ struct Entries {
 }
 
 impl Qcow2 {
-    /// Reads header and tables, at most 42 MiB, 256 KiB at once. Whether the bytes are a qcow2 at all,
+    /// Reads header and tables, at most 106 MiB, 256 KiB at once. What L2 tables and refcount blocks say is not read. Whether the bytes are a qcow2 at all,
     /// [`detect`](crate::detect) tells.
     pub async fn inspect<S: Source>(source: &S) -> Result<Self, Qcow2Error<S::Error>> {
         let header = Header(head(source, MAX_READ).await.map_err(Qcow2Error::Source)?);
         if header.0.len() < V2_HEADER {
             return Err(Qcow2Problem::CutOff.into());
         }
-        let (this, cluster_bits, entry_clusters) = read_header(&header)?;
+        let (this, cluster_bits, entry_clusters) = read_header(&header, source.size())?;
         let cluster = this.cluster_size;
         let (l1, refcounts) = tables(&header, source.size(), cluster, this.virtual_size, entry_clusters)?;
         let aligned_size = source.size().div_ceil(cluster).saturating_mul(cluster);
@@ -185,12 +210,17 @@ impl Qcow2 {
             |offset: u64| offset == 0 || (offset.trailing_zeros() >= cluster_bits && offset <= aligned_size - cluster);
         check_entries(source, &l1, |entry| lies_inside(entry & L2_OFFSET), Table::L2).await?;
         check_entries(source, &refcounts, |entry| lies_inside(entry & BLOCK_OFFSET), Table::RefcountBlock).await?;
+        check_snapshots(source, &header, cluster).await?;
         Ok(this)
     }
 }
 
 /// What the header says, if it is safe; also how many bits a cluster's offset has, and how many entries an L2 table.
-fn read_header(header: &Header) -> Result<(Qcow2, u32, u64), Qcow2Problem> {
+fn read_header(header: &Header, size: u64) -> Result<(Qcow2, u32, u64), Qcow2Problem> {
+    // Before anything else, and in all versions at the same place: tools follow what they do not otherwise understand.
+    if header.u64(8) != 0 || header.u32(16) != 0 {
+        return Err(Qcow2Problem::BackingFile);
+    }
     let version = header.u32(4);
     if !(2..=3).contains(&version) {
         return Err(Qcow2Problem::Version(version));
@@ -200,9 +230,6 @@ fn read_header(header: &Header) -> Result<(Qcow2, u32, u64), Qcow2Problem> {
         return Err(Qcow2Problem::Invalid(Field::ClusterSize));
     }
     let cluster = 1_u64 << cluster_bits;
-    if header.u64(8) != 0 || header.u32(16) != 0 {
-        return Err(Qcow2Problem::BackingFile);
-    }
     if header.u32(32) != 0 {
         return Err(Qcow2Problem::Encrypted);
     }
@@ -239,7 +266,7 @@ fn read_header(header: &Header) -> Result<(Qcow2, u32, u64), Qcow2Problem> {
             entry_bytes = 16;
         }
     }
-    check_extensions(header, length, cluster)?;
+    check_extensions(header, length, cluster, size)?;
     Ok((Qcow2 { virtual_size, cluster_size: cluster, compression }, cluster_bits, cluster / entry_bytes))
 }
 
@@ -257,7 +284,7 @@ fn check_features(features: u64) -> Result<(), Qcow2Problem> {
 }
 
 /// Looks through the header extensions, which lie between the header and the end of the first cluster.
-fn check_extensions(header: &Header, start: usize, cluster: u64) -> Result<(), Qcow2Problem> {
+fn check_extensions(header: &Header, start: usize, cluster: u64, size: u64) -> Result<(), Qcow2Problem> {
     let end = usize::try_from(cluster).unwrap_or(usize::MAX).min(header.0.len());
     let mut at = start;
     while at + 8 <= end {
@@ -267,6 +294,13 @@ fn check_extensions(header: &Header, start: usize, cluster: u64) -> Result<(), Q
             EXTENSION_EXTERNAL_DATA => return Err(Qcow2Problem::ExternalDataFile),
             EXTENSION_ENCRYPTION => return Err(Qcow2Problem::Encrypted),
             _ if length > end - at - 8 => return Err(Qcow2Problem::Invalid(Field::HeaderExtension)),
+            EXTENSION_BITMAPS if header.u64(88) & BITMAPS_ARE_VALID != 0 => {
+                let (bytes, offset) = (header.u64(at + 16), header.u64(at + 24));
+                if length != 24 || bytes > MAX_BITMAP_DIRECTORY_BYTES || !is_inside(offset, bytes, cluster, size) {
+                    return Err(Qcow2Problem::OutOfBounds(Table::Bitmaps));
+                }
+                at += 8 + length;
+            }
             _ => at += 8 + length.div_ceil(8) * 8,
         }
     }
@@ -286,8 +320,7 @@ fn tables(
     entry_clusters: u64,
 ) -> Result<(Entries, Entries), Qcow2Problem> {
     let inside = |table: Table, offset: u64, bytes: u64| {
-        let lies_inside = offset >= cluster && offset.checked_add(bytes).is_some_and(|end| end <= size);
-        if offset.is_multiple_of(cluster) && lies_inside { Ok(()) } else { Err(Qcow2Problem::OutOfBounds(table)) }
+        if is_inside(offset, bytes, cluster, size) { Ok(()) } else { Err(Qcow2Problem::OutOfBounds(table)) }
     };
     let l1 = Entries { table: Table::L1, offset: header.u64(40), bytes: u64::from(header.u32(36)) * 8 };
     let needed = virtual_size.div_ceil(cluster * entry_clusters);
@@ -308,10 +341,45 @@ fn tables(
         return Err(Qcow2Problem::OutOfBounds(Table::Snapshots));
     }
     if snapshots > 0 {
-        // An entry has 40 bytes at least.
-        inside(Table::Snapshots, header.u64(64), u64::from(snapshots) * 40)?;
+        inside(Table::Snapshots, header.u64(64), u64::from(snapshots) * SNAPSHOT_ENTRY as u64)?;
     }
     Ok((l1, refcounts))
+}
+
+/// Whether a table begins at a cluster behind the header, and ends inside the file.
+fn is_inside(offset: u64, bytes: u64, cluster: u64, size: u64) -> bool {
+    let ends_inside = offset.checked_add(bytes).is_some_and(|end| end <= size);
+    offset >= cluster && offset.is_multiple_of(cluster) && ends_inside
+}
+
+/// Looks through the snapshots, each of which has an L1 table of its own.
+async fn check_snapshots<S: Source>(source: &S, header: &Header, cluster: u64) -> Result<(), Qcow2Error<S::Error>> {
+    let (count, start) = (header.u32(60), header.u64(64));
+    let mut window = Header(Vec::new());
+    let (mut window_at, mut at) = (start, start);
+    for _ in 0..count {
+        let begins = usize::try_from(at - window_at).unwrap_or(usize::MAX);
+        let held = window.0.len().checked_sub(begins).is_some_and(|rest| rest >= SNAPSHOT_ENTRY);
+        if !held {
+            let left = source.size().saturating_sub(at);
+            if left < SNAPSHOT_ENTRY as u64 || at - start > MAX_SNAPSHOT_TABLE_BYTES {
+                return Err(Qcow2Problem::OutOfBounds(Table::Snapshots).into());
+            }
+            let length = usize::try_from(left).unwrap_or(MAX_READ).min(MAX_READ);
+            window = Header(source.read(at, length).await.map_err(Qcow2Error::Source)?);
+            window_at = at;
+        }
+        let entry = usize::try_from(at - window_at).unwrap_or(usize::MAX);
+        let (offset, bytes) = (window.u64(entry), u64::from(window.u32(entry + 8)) * 8);
+        if bytes > MAX_L1_BYTES || (bytes > 0 && !is_inside(offset, bytes, cluster, source.size())) {
+            return Err(Qcow2Problem::OutOfBounds(Table::SnapshotL1).into());
+        }
+        // The sizes of id and name, and of what later versions have added.
+        let names = window.u32(entry + 12);
+        let further = u64::from(names >> 16) + u64::from(names & 0xffff) + u64::from(window.u32(entry + 36));
+        at += (SNAPSHOT_ENTRY as u64 + further).div_ceil(8) * 8;
+    }
+    Ok(())
 }
 
 async fn check_entries<S: Source>(

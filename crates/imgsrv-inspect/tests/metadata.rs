@@ -58,9 +58,14 @@ fn what_is_missing_is_named() {
     assert_eq!(yaml("architecture: x86_64"), Err(MetadataProblem::Field("creation_date")));
     assert_eq!(yaml("architecture: x86_64\ncreation_date: -1"), Err(MetadataProblem::Field("creation_date")));
     assert_eq!(yaml("architecture: x86_64\ncreation_date: soon"), Err(MetadataProblem::NotYaml));
+    assert_eq!(yaml("architecture: x86_64\ncreation_date: \"1700000000\""), Err(MetadataProblem::NotYaml));
+    assert_eq!(yaml("architecture: x86_64\ncreation_date: 1.5"), Err(MetadataProblem::NotYaml));
     assert_eq!(yaml("just text"), Err(MetadataProblem::NotYaml));
     assert_eq!(yaml("- {"), Err(MetadataProblem::NotYaml));
     assert_eq!(IncusMetadata::read(&tarball(&[("deeper/metadata.yaml", b"x")])), Err(MetadataProblem::NoYaml));
+    let text = b"architecture: x86_64\ncreation_date: 1";
+    let two = tarball(&[("metadata.yaml", text), ("metadata.yaml", text)]);
+    assert_eq!(IncusMetadata::read(&two), Err(MetadataProblem::SeveralYamls));
     assert_eq!(IncusMetadata::read(b"a placeholder"), Err(MetadataProblem::NotATarball));
     assert_eq!(IncusMetadata::read(b""), Err(MetadataProblem::NotATarball));
     assert_eq!(

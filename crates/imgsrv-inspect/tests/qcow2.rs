@@ -95,6 +95,39 @@ fn images_that_name_other_files_are_unsafe() {
 }
 
 #[test]
+fn what_names_another_file_is_told_before_anything_else() {
+    let old = made(&["create -f raw base 1M", "create -f qcow -b base -F raw a"], "a");
+    assert_eq!(inspect(old), Err(Qcow2Problem::BackingFile));
+    let flat = made(&["create -f vmdk -o subformat=monolithicFlat a.vmdk 1M"], "a.vmdk");
+    assert_eq!(kind(&flat), Some(DetectedFormat::VmdkDescriptor));
+}
+
+#[test]
+fn tables_of_snapshots_and_bitmaps_are_looked_at() {
+    let with_bitmap = made(&["create -f qcow2 a 1M", "bitmap --add a one", "bitmap --add a two"], "a");
+    assert!(inspect(with_bitmap.clone()).is_ok());
+    let at = with_bitmap.windows(4).position(|bytes| bytes == [0x23, 0x85, 0x28, 0x75]).expect("bitmaps");
+    let mut astray = with_bitmap;
+    astray[at + 24..at + 32].copy_from_slice(&(1_u64 << 40).to_be_bytes());
+    assert_eq!(inspect(astray).expect_err("unsafe").to_string(), "its bitmap directory is out of bounds");
+
+    let snapshots: Vec<String> = (0..40).map(|i| format!("snapshot -c snapshot-{i} a")).collect();
+    let commands: Vec<&str> =
+        std::iter::once("convert -f raw -O qcow2 data.raw a").chain(snapshots.iter().map(String::as_str)).collect();
+    let with_snapshots = made(&commands, "a");
+    assert!(inspect(with_snapshots.clone()).is_ok());
+    let table = u64::from_be_bytes(with_snapshots[64..72].try_into().expect("eight bytes"));
+    let table = usize::try_from(table).expect("small");
+    let mut astray = with_snapshots.clone();
+    astray[table..table + 8].copy_from_slice(&(1_u64 << 50).to_be_bytes());
+    assert_eq!(inspect(astray).expect_err("unsafe").to_string(), "its L1 table of a snapshot is out of bounds");
+    // Something that was added to the first entry leads beyond the end.
+    let mut astray = with_snapshots;
+    astray[table + 36..table + 40].copy_from_slice(&u32::MAX.to_be_bytes());
+    assert_eq!(inspect(astray).expect_err("unsafe").to_string(), "its snapshot table is out of bounds");
+}
+
+#[test]
 fn an_extension_is_not_overlooked_behind_much_of_nothing() {
     let mut image = made(&["create -f qcow2 -o cluster_size=2M a 1M"], "a");
     let filler = (256 << 10) - 112 - 8;
