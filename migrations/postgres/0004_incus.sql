@@ -75,12 +75,15 @@ CREATE TRIGGER publish_warnings_delete BEFORE DELETE ON publish_warnings
     FOR EACH ROW EXECUTE FUNCTION findings_guard();
 CREATE TRIGGER publish_warnings_truncate BEFORE TRUNCATE ON publish_warnings EXECUTE FUNCTION forbid();
 
--- The SHA-256 of metadata followed by a root, and how far it has been computed.
+-- The SHA-256 of metadata followed by a root; until it is known, how far it and that of the root alone have been
+-- computed.
 CREATE TABLE incus_pairs (
     metadata_digest text COLLATE "C" NOT NULL,
     root_digest text COLLATE "C" NOT NULL,
     hashed_bytes bigint,
     hashed_state bytea,
+    root_bytes bigint,
+    root_state bytea,
     fingerprint text COLLATE "C",
     PRIMARY KEY (metadata_digest, root_digest)
 );

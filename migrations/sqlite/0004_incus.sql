@@ -70,12 +70,15 @@ CREATE TRIGGER publish_warnings_delete BEFORE DELETE ON publish_warnings BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'publishing';
 END;
 
--- The SHA-256 of metadata followed by a root, and how far it has been computed.
+-- The SHA-256 of metadata followed by a root; until it is known, how far it and that of the root alone have been
+-- computed.
 CREATE TABLE incus_pairs (
     metadata_digest TEXT NOT NULL,
     root_digest TEXT NOT NULL,
     hashed_bytes INTEGER,
     hashed_state BLOB,
+    root_bytes INTEGER,
+    root_state BLOB,
     fingerprint TEXT,
     PRIMARY KEY (metadata_digest, root_digest)
 ) STRICT, WITHOUT ROWID;

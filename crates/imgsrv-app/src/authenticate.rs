@@ -53,11 +53,13 @@ impl Transient for AuthenticateError {
 pub struct Authenticator {
     context: Arc<Context>,
     used: Mutex<HashMap<TokenId, Timestamp>>,
+    /// Tokens that were sent in the clear, and when that was last noted.
+    exposed: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
 impl Authenticator {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, used: Mutex::default() }
+        Self { context, used: Mutex::default(), exposed: Mutex::default() }
     }
 
     /// Whom a bearer token authenticates, with the roles of this moment.
@@ -95,13 +97,21 @@ impl Authenticator {
         Ok(Caller::authenticated(credential.principal, authentication, context))
     }
 
-    /// Notes that a live API token was sent in the clear, where others may have read it. Anything else is passed over.
+    /// Whether nobody has told so of the token within the last minute.
+    fn is_news(&self, token: TokenId, now: Timestamp) -> bool {
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        exposed.retain(|_, last| now.since(*last) < USAGE_GRAIN);
+        exposed.insert(token, now).is_none()
+    }
+
+    /// Notes that a live API token was sent in the clear, where others may have read it, once a minute. Anything else
+    /// is passed over.
     pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
         let Some(key) = token::parse(bearer) else { return Ok(()) };
         let Some(credential) = self.context.catalog.get_credential(&key).await? else { return Ok(()) };
         let now = self.context.catalog.catalog_time().await?;
         let genuine = token::same(&credential.secret_hash, &token::hash(bearer));
-        if !genuine || !credential.token.is_live(now) {
+        if !genuine || !credential.token.is_live(now) || !self.is_news(credential.token.id, now) {
             return Ok(());
         }
         retrying(|| async {

@@ -6,8 +6,9 @@ use crate::{
     services::Context,
 };
 use imgsrv_domain::{
-    digest::{BlobClaim, Digest},
+    digest::{BlobClaim, ByteSize, Digest},
     files,
+    hash::RunningHash,
     ids::{ArtifactId, AttachmentId},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, VersionName},
@@ -51,8 +52,28 @@ pub struct Released {
 pub enum ReleasedBytes {
     /// An artifact or attachment.
     Stored(Download),
-    /// The checksum of one, as a line.
-    Checksums(String),
+    /// Checksums.
+    Generated(GeneratedText),
+}
+
+/// A text that is made of what a version consists of.
+#[derive(Debug, Clone)]
+pub struct GeneratedText {
+    /// The text.
+    pub text: String,
+    /// How a file of it is called.
+    pub file_name: String,
+    /// When the version was published.
+    pub modified_at: Timestamp,
+}
+
+impl GeneratedText {
+    /// What its bytes are.
+    pub fn claim(&self) -> BlobClaim {
+        let mut hash = RunningHash::new();
+        hash.update(self.text.as_bytes());
+        BlobClaim { digest: hash.finish(), size: ByteSize::try_from(self.text.len() as u64).unwrap_or(ByteSize::ZERO) }
+    }
 }
 
 /// The files of a published version.
@@ -135,13 +156,24 @@ impl Delivery {
         })
     }
 
-    /// The file of that name of the published version that is named or aliased so.
+    /// The file of that name of the published version that is named or aliased so, or checksums of its files.
     pub async fn released(
         &self,
         image: &ImageName,
         reference: &RefName,
         name: &FileName,
     ) -> Result<Released, UseCaseError> {
+        if name.as_str() == files::CHECKSUMS {
+            let release = self.release(image, reference).await?;
+            let version = &release.manifest.version;
+            let versioned = release.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name));
+            let text = GeneratedText {
+                text: release.checksums(),
+                file_name: name.to_string(),
+                modified_at: version.state.published_at().unwrap_or(version.created_at),
+            };
+            return Ok(Released { bytes: ReleasedBytes::Generated(text), versioned });
+        }
         let found = self.0.catalog.get_released_file(image, reference, name).await?;
         let ReleasedFile { file, version, name: found_by } = found.ok_or(UseCaseError::NotFound(Missing::File))?;
         let own = match &file.attachment {
@@ -162,7 +194,11 @@ impl Delivery {
         } else {
             // What is found is either the file or that of its checksums.
             let of = name.as_str().strip_suffix(".sha256").unwrap_or(&own);
-            ReleasedBytes::Checksums(checksum_line(&file.claim.digest, of))
+            ReleasedBytes::Generated(GeneratedText {
+                text: checksum_line(&file.claim.digest, of),
+                file_name: name.to_string(),
+                modified_at: file.published_at,
+            })
         };
         Ok(Released { bytes, versioned })
     }

@@ -143,8 +143,8 @@ pub enum UseCaseError {
         /// The most of them.
         limit: u32,
     },
-    /// The token would expire before it could be used.
-    #[error("the token would expire in the past")]
+    /// What would expire would have done so before it could be used.
+    #[error("it would expire in the past")]
     ExpiryInPast,
     /// Values are wrong that no look at one of them alone could tell.
     #[error("a value is not valid")]

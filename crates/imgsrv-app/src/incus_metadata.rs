@@ -55,6 +55,9 @@ impl Drafts {
             let mut tx = self.0.catalog.begin().await?;
             let (draft, found) = find_artifact(&mut *tx, image, version, artifact).await?;
             // Whatever would be refused in the end is refused before a blob is made.
+            if new.expires_at.is_some_and(|at| at <= tx.now()) {
+                return Err(UseCaseError::ExpiryInPast);
+            }
             let entries = tx.list_manifest(draft.edit(tx.now())?.id).await?;
             let own = entries.iter().find(|entry| entry.artifact.id == found.id);
             if own.is_some_and(|entry| entry.attachments.iter().any(|attachment| attachment.name == name)) {

@@ -34,7 +34,7 @@ pub use authenticate::{AuthenticateError, Authenticator};
 pub use binding::BindError;
 pub use bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap};
 pub use caller::{Authentication, Caller, Denied, Manager, Means, RequestContext, Writer};
-pub use delivery::{Delivery, Download, Release, Released, ReleasedBytes};
+pub use delivery::{Delivery, Download, GeneratedText, Release, Released, ReleasedBytes};
 pub use drafts::{Drafts, NewArtifact, NewAttachment};
 pub use error::{Existing, InvalidField, Missing, UseCaseError};
 pub use images::{ImageTexts, Images, NewImage};

@@ -27,7 +27,8 @@ impl Context {
         opened
     }
 
-    async fn quarantine(&self, claim: &BlobClaim, name: &BlobName) -> Result<(), CatalogError> {
+    /// Stops serving a blob whose bytes are not what they should be.
+    pub(crate) async fn quarantine(&self, claim: &BlobClaim, name: &BlobName) -> Result<(), CatalogError> {
         let mut tx = self.catalog.begin().await?;
         if tx.quarantine_blob(&claim.digest, name).await? {
             let event = Event::new(AuditAction::BlobQuarantined, claim.digest).with(name);

@@ -57,7 +57,7 @@ pub struct Inspection {
 impl Inspection {
     /// Whether the bytes can be what an artifact of `format` promises. Anything that is not a disk in another format can
     /// be a raw disk.
-    pub const fn matches(&self, format: Format) -> bool {
+    pub fn matches(&self, format: Format) -> bool {
         let expected = match format {
             Format::Raw => {
                 return matches!(
@@ -74,10 +74,7 @@ impl Inspection {
             Format::Vhdx => DetectedFormat::Vhdx,
             Format::Squashfs => DetectedFormat::Squashfs,
         };
-        match self.detected {
-            Some(detected) => detected as u8 == expected as u8,
-            None => false,
-        }
+        self.detected == Some(expected)
     }
 }
 

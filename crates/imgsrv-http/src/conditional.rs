@@ -23,8 +23,8 @@ pub(crate) enum Answer {
 pub(crate) struct Validators<'a> {
     /// The strong entity tag, in its quotes.
     pub(crate) etag: &'a str,
-    /// The time of the last change; sub-second parts do not count.
-    pub(crate) modified: SystemTime,
+    /// The time of the last change, where there is one that tells; sub-second parts do not count.
+    pub(crate) modified: Option<SystemTime>,
     /// Its size in bytes.
     pub(crate) size: u64,
 }
@@ -48,7 +48,7 @@ impl Validators<'_> {
             return any_tag(headers, header::IF_NONE_MATCH, |tag| tag == self.etag);
         }
         let since = text(headers, header::IF_MODIFIED_SINCE).and_then(|date| httpdate::parse_http_date(date).ok());
-        since.is_some_and(|since| whole_seconds(self.modified) <= since)
+        since.zip(self.modified).is_some_and(|(since, modified)| whole_seconds(modified) <= since)
     }
 
     /// A range is served only if what the client holds the rest of is still this (section 13.1.5).
@@ -56,7 +56,10 @@ impl Validators<'_> {
         match text(headers, header::IF_RANGE) {
             None => !headers.contains_key(header::IF_RANGE),
             Some(tag) if tag.starts_with('"') => tag == self.etag,
-            Some(date) => httpdate::parse_http_date(date).is_ok_and(|date| date == whole_seconds(self.modified)),
+            Some(date) => {
+                let date = httpdate::parse_http_date(date).ok();
+                date.is_some() && date == self.modified.map(whole_seconds)
+            }
         }
     }
 
@@ -117,7 +120,7 @@ mod tests {
     fn answer(method: &Method, headers: &[(HeaderName, &'static str)]) -> Answer {
         let map = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
         let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_500);
-        Validators { etag: "\"a\"", modified, size: SIZE }.answer(method, &map)
+        Validators { etag: "\"a\"", modified: Some(modified), size: SIZE }.answer(method, &map)
     }
 
     #[test]

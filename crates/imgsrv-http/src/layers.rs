@@ -135,7 +135,10 @@ async fn finish(State(state): State<AppState>, request: Request, next: Next) -> 
         .iter()
         .map(|value| (header::IF_NONE_MATCH, value.clone()))
         .collect();
-    let documents = request.extensions().get::<MatchedPath>().is_none_or(|path| path.as_str().starts_with("/v1/"));
+    let documents = request.extensions().get::<MatchedPath>().is_none_or(|path| {
+        let path = path.as_str();
+        path.starts_with("/v1/") || path.starts_with("/images/")
+    });
     let mut response = if too_large(request.headers(), state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
     } else {

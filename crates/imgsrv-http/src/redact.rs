@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// How the text of an API token starts, and how many characters of what follows name it.
-const API_TOKEN: &str = "imgsrv_at_";
+pub(crate) const API_TOKEN: &str = "imgsrv_at_";
 const KEY: usize = 12;
 /// How a signed token starts: `{"` in base64url.
 const SIGNED: &str = "eyJ";

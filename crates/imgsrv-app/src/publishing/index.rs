@@ -8,14 +8,14 @@ use imgsrv_domain::{
     hash::RunningHash,
     ids::VersionId,
     inspection::{IncusRow, Warning},
-    manifest::{Manifest, ManifestEntry},
+    manifest::ManifestEntry,
     names::{Architecture, Format, Variant},
-    ports::{CatalogError, CatalogTx, Pair, PairHash, TrustedBlob, Visibility},
+    ports::{BlobError, CatalogError, CatalogTx, Pair, PairHash, TrustedBlob, Visibility},
     publish::{PublishJob, StepName},
 };
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
 use imgsrv_simplestreams::{IncusArchitecture, Root, UnknownArchitecture, is_ambiguous};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The attachment that holds the metadata of an Incus image.
 pub(crate) const METADATA_NAME: &str = "incus.tar.xz";
@@ -48,28 +48,39 @@ pub(crate) const fn root(format: Format) -> Option<Root> {
 }
 
 /// What metadata says, by digest: artifacts of a version often share it.
-type Read = HashMap<Digest, Result<IncusMetadata, MetadataProblem>>;
+type KnownMetadata = HashMap<Digest, Result<IncusMetadata, MetadataProblem>>;
+/// What streams call an artifact, its format aside.
+type Slot = (IncusArchitecture, Variant);
 
 pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Indexed, Trouble> {
     let manifest = steps::manifest(context, job).await?;
-    let (mut indexed, mut read) = (Indexed::default(), Read::new());
-    for entry in &manifest.entries {
+    let (mut indexed, mut known, mut squashed) = (Indexed::default(), KnownMetadata::new(), HashSet::new());
+    // A tarball is listed only where no squashfs is.
+    let (tarballs, others): (Vec<_>, Vec<_>) =
+        manifest.entries.iter().partition(|entry| entry.artifact.format == Format::RootTarXz);
+    for entry in others.into_iter().chain(tarballs) {
         let artifact = &entry.artifact;
         let attached = entry.attachments.iter().find(|attachment| attachment.name.as_str() == METADATA_NAME);
         let Some(attachment) = attached.filter(|_| root(artifact.format).is_some()) else { continue };
         let metadata = trusted(context, attachment.blob.digest).await?;
-        let said = match read.get(&attachment.blob.digest) {
+        let said = match known.get(&attachment.blob.digest) {
             Some(said) => said.clone(),
             None => {
                 let said = read_metadata(context, &metadata).await?;
-                read.insert(attachment.blob.digest, said.clone());
+                known.insert(attachment.blob.digest, said.clone());
                 said
             }
         };
-        if let Err(why) = check(&manifest, entry, said) {
-            let reason = format!("{} is not listed: {why}", artifact.file_name(&job.image, &job.version));
-            indexed.warnings.push(Warning { step: StepName::IncusIndex, artifact: artifact.id, reason });
-            continue;
+        let slot = match check(entry, said, &squashed) {
+            Ok(slot) => slot,
+            Err(why) => {
+                let reason = format!("{} is not listed: {why}", artifact.file_name(&job.image, &job.version));
+                indexed.warnings.push(Warning { step: StepName::IncusIndex, artifact: artifact.id, reason });
+                continue;
+            }
+        };
+        if artifact.format == Format::Squashfs {
+            squashed.insert(slot);
         }
         let root = trusted(context, artifact.primary.digest).await?;
         let fingerprint = fingerprint(context, &metadata, &root).await?;
@@ -93,17 +104,32 @@ async fn read_metadata(
     }
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = StoredBlob { context, blob }.read(0, length).await.map_err(|error| Trouble::reading(blob, error))?;
+    let mut hash = RunningHash::new();
+    hash.update(&bytes);
+    verify(context, blob, hash).await?;
     // It may unpack to much.
     let read = tokio::task::spawn_blocking(move || IncusMetadata::read(&bytes)).await;
-    Ok(read.unwrap_or(Err(MetadataProblem::NotATarball)))
+    Ok(read.unwrap_or_else(|panicked| {
+        tracing::error!(%panicked, blob.digest = %blob.claim.digest, "metadata could not be read");
+        Err(MetadataProblem::NotATarball)
+    }))
 }
 
-/// Why streams are not to list an artifact.
+/// Whether the bytes that `hash` has seen are those of `blob`. If not, nobody is served them again.
+async fn verify(context: &Context, blob: &TrustedBlob, hash: RunningHash) -> Result<(), Trouble> {
+    if hash.finish() == blob.claim.digest {
+        return Ok(());
+    }
+    context.quarantine(&blob.claim, &blob.name).await?;
+    Err(Trouble::reading(blob, BlobError::Damaged))
+}
+
+/// What streams are to call an artifact, or why they are not to list it; `squashed` has those that are listed as squashfs.
 fn check(
-    manifest: &Manifest,
     entry: &ManifestEntry,
     metadata: Result<IncusMetadata, MetadataProblem>,
-) -> Result<(), String> {
+    squashed: &HashSet<Slot>,
+) -> Result<Slot, String> {
     let artifact = &entry.artifact;
     let architecture: IncusArchitecture =
         artifact.architecture.as_str().parse().map_err(|unknown: UnknownArchitecture| unknown.to_string())?;
@@ -115,50 +141,64 @@ fn check(
         // What a hostile file says is not repeated.
         return Err(format!("{METADATA_NAME}: its metadata.yaml is not for {}", artifact.architecture));
     }
-    let takes_its_place = |other: &&ManifestEntry| {
-        other.artifact.format == Format::Squashfs
-            && other.artifact.variant == artifact.variant
-            && other.artifact.architecture.as_str().parse() == Ok(architecture)
-            && other.attachments.iter().any(|attachment| attachment.name.as_str() == METADATA_NAME)
-    };
-    if artifact.format == Format::RootTarXz && manifest.entries.iter().any(|other| takes_its_place(&other)) {
+    let inspection = entry.inspection.unwrap_or_default();
+    if let Some(detected) = inspection.detected.filter(|_| !inspection.matches(artifact.format)) {
+        return Err(format!("its bytes are {detected}, not {}", artifact.format));
+    }
+    let slot = (architecture, artifact.variant.clone());
+    if artifact.format == Format::RootTarXz && squashed.contains(&slot) {
         return Err("the squashfs beside it is".to_owned());
     }
-    Ok(())
+    Ok(slot)
 }
 
 /// The digest of metadata and root, one after the other: computed once a pair, and continued where an earlier attempt
-/// got to.
+/// got to. It is told to every client, so the bytes must be the right ones: both are verified on the way.
 async fn fingerprint(context: &Context, metadata: &TrustedBlob, root: &TrustedBlob) -> Result<Digest, Trouble> {
     let pair = Pair { metadata: metadata.claim.digest, root: root.claim.digest };
     let known = context.catalog.begin().await?.find_pair(&pair).await?;
-    let mut hash = match known {
+    let begun = match known {
         Some(PairHash::Done(digest)) => return Ok(digest),
-        Some(PairHash::Begun(state)) => RunningHash::resume(&state).unwrap_or_default(),
-        None => RunningHash::default(),
+        Some(PairHash::Begun { pair, root }) => RunningHash::resume(&pair).zip(RunningHash::resume(&root)),
+        None => None,
     };
-    let mut saved = hash.bytes();
-    let mut start = 0;
-    for blob in [metadata, root] {
-        let size = blob.claim.size.get();
-        let from = hash.bytes().saturating_sub(start).min(size);
-        start += size;
-        if from == size {
-            continue;
+    let (mut both, mut own) = match begun {
+        Some(begun) => begun,
+        None => {
+            let mut both = RunningHash::new();
+            hash(context, metadata, 0, &mut both, &mut RunningHash::new()).await?;
+            (both, RunningHash::new())
         }
-        let opened = context.open_blob(&blob.claim, &blob.name, from..size).await;
-        let mut bytes = opened.map_err(|error| Trouble::reading(blob, error))?;
-        while let Some(chunk) = bytes.try_next().await.map_err(|error| Trouble::reading(blob, error))? {
-            hash.update(&chunk);
-            if hash.bytes() - saved >= SAVE_EVERY {
-                save(context, &pair, &PairHash::Begun(hash.save())).await?;
-                saved = hash.bytes();
-            }
+    };
+    while own.bytes() < root.claim.size.get() {
+        hash(context, root, own.bytes(), &mut both, &mut own).await?;
+        if own.bytes() < root.claim.size.get() {
+            save(context, &pair, &PairHash::Begun { pair: both.save(), root: own.save() }).await?;
         }
     }
-    let digest = hash.finish();
+    verify(context, root, own).await?;
+    let digest = both.finish();
     save(context, &pair, &PairHash::Done(digest)).await?;
     Ok(digest)
+}
+
+/// Hashes a bounded part of a blob.
+async fn hash(
+    context: &Context,
+    blob: &TrustedBlob,
+    from: u64,
+    both: &mut RunningHash,
+    own: &mut RunningHash,
+) -> Result<(), Trouble> {
+    let to = blob.claim.size.get().min(from + SAVE_EVERY);
+    let opened = context.open_blob(&blob.claim, &blob.name, from..to).await;
+    let mut bytes = opened.map_err(|error| Trouble::reading(blob, error))?;
+    while let Some(chunk) = bytes.try_next().await.map_err(|error| Trouble::reading(blob, error))? {
+        both.update(&chunk);
+        own.update(&chunk);
+    }
+    // A store that gives less than it has must not be asked for ever.
+    if own.bytes() == to { Ok(()) } else { Err(Trouble::reading(blob, BlobError::Damaged)) }
 }
 
 async fn save(context: &Context, pair: &Pair, hash: &PairHash) -> Result<(), Trouble> {

@@ -5,13 +5,11 @@ use crate::{services::Context, stored::StoredBlob};
 use imgsrv_domain::{
     digest::ByteSize,
     ids::{ArtifactId, VersionId},
-    inspection::{Inspection, Warning},
-    manifest::Artifact,
-    names::Format,
+    inspection::{ClusterCompression, DetectedFormat, Inspection, Warning},
     ports::{CatalogError, CatalogTx, TrustedBlob, Visibility},
     publish::{PublishJob, StepName},
 };
-use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, Qcow2Problem, detect};
+use imgsrv_inspect::{self as inspect, Qcow2, Qcow2Error, detect};
 
 /// What the bytes of a version's artifacts are.
 #[derive(Default)]
@@ -37,7 +35,7 @@ pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Validated
         // One that is not trusted fails the step where it is recorded, with all others like it.
         let Some(blob) = context.catalog.get_blob(&artifact.primary.digest, Visibility::All).await? else { continue };
         let file = artifact.file_name(&job.image, &job.version);
-        let inspection = match inspect(context, artifact, &blob).await? {
+        let inspection = match look_into(context, &blob).await? {
             Ok(inspection) => inspection,
             Err(problem) => {
                 refusals.push(format!("{file}: {problem}"));
@@ -60,33 +58,45 @@ pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Validated
 }
 
 /// What the bytes are, or why they are not safe to hand out.
-async fn inspect(
-    context: &Context,
-    artifact: &Artifact,
-    blob: &TrustedBlob,
-) -> Result<Result<Inspection, Qcow2Problem>, Trouble> {
+async fn look_into(context: &Context, blob: &TrustedBlob) -> Result<Result<Inspection, String>, Trouble> {
     let source = StoredBlob { context, blob };
     let trouble = |error| Trouble::reading(blob, error);
     let detected = detect(&source).await.map_err(trouble)?;
-    let mut inspection =
-        Inspection { detected: detected.and_then(|format| format.as_str().parse().ok()), ..Inspection::default() };
-    if detected != Some(DetectedFormat::Qcow2) {
-        return Ok(Ok(inspection));
+    let mut inspection = Inspection { detected: detected.map(known), ..Inspection::default() };
+    match detected {
+        Some(inspect::DetectedFormat::Qcow2) => {}
+        Some(inspect::DetectedFormat::VmdkDescriptor) => {
+            return Ok(Err("it describes a disk whose data are in other files".to_owned()));
+        }
+        Some(_) | None => return Ok(Ok(inspection)),
     }
     match Qcow2::inspect(&source).await {
         Ok(found) => {
             inspection.virtual_size = ByteSize::try_from(found.virtual_size).ok();
             inspection.cluster_size = ByteSize::try_from(found.cluster_size).ok();
-            inspection.compression = found.compression.as_str().parse().ok();
+            inspection.compression = Some(match found.compression {
+                inspect::Compression::Zlib => ClusterCompression::Zlib,
+                inspect::Compression::Zstd => ClusterCompression::Zstd,
+            });
             Ok(Ok(inspection))
         }
-        // Tools that probe would follow these whatever the artifact is declared as.
-        Err(Qcow2Error::Unsafe(problem @ (Qcow2Problem::BackingFile | Qcow2Problem::ExternalDataFile))) => {
-            Ok(Err(problem))
-        }
-        Err(Qcow2Error::Unsafe(problem)) if artifact.format == Format::Qcow2 => Ok(Err(problem)),
-        Err(Qcow2Error::Unsafe(_)) => Ok(Ok(inspection)),
+        // Tools that probe take it for what it is, whatever the artifact is declared as.
+        Err(Qcow2Error::Unsafe(problem)) => Ok(Err(problem.to_string())),
         Err(Qcow2Error::Source(error)) => Err(trouble(error)),
+    }
+}
+
+const fn known(format: inspect::DetectedFormat) -> DetectedFormat {
+    match format {
+        inspect::DetectedFormat::Qcow2 => DetectedFormat::Qcow2,
+        inspect::DetectedFormat::Vmdk | inspect::DetectedFormat::VmdkDescriptor => DetectedFormat::Vmdk,
+        inspect::DetectedFormat::Vhdx => DetectedFormat::Vhdx,
+        inspect::DetectedFormat::Squashfs => DetectedFormat::Squashfs,
+        inspect::DetectedFormat::Iso => DetectedFormat::Iso,
+        inspect::DetectedFormat::Raw => DetectedFormat::Raw,
+        inspect::DetectedFormat::Gzip => DetectedFormat::Gzip,
+        inspect::DetectedFormat::Xz => DetectedFormat::Xz,
+        inspect::DetectedFormat::Zstd => DetectedFormat::Zstd,
     }
 }
 

@@ -24,13 +24,15 @@ const INSERT_ROW: &str = "INSERT INTO incus_rows (artifact_id, version_id, attac
     VALUES ($1, $2, $3, $4)";
 const LIST_ROWS: &str = "UPDATE incus_rows SET catalog_revision = (SELECT revision FROM catalog_revision)
     WHERE version_id = $1";
-const FIND_PAIR: &str = "SELECT hashed_bytes, hashed_state, fingerprint FROM incus_pairs
+const FIND_PAIR: &str = "SELECT hashed_bytes, hashed_state, root_bytes, root_state, fingerprint FROM incus_pairs
     WHERE metadata_digest = $1 AND root_digest = $2";
-const UPDATE_PAIR: &str = "UPDATE incus_pairs SET hashed_bytes = $3, hashed_state = $4, fingerprint = $5
+const UPDATE_PAIR: &str =
+    "UPDATE incus_pairs SET hashed_bytes = $3, hashed_state = $4, root_bytes = $5, root_state = $6,
+    fingerprint = $7
     WHERE metadata_digest = $1 AND root_digest = $2 AND fingerprint IS NULL";
 const INSERT_PAIR: &str =
-    "INSERT INTO incus_pairs (metadata_digest, root_digest, hashed_bytes, hashed_state, fingerprint)
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (metadata_digest, root_digest) DO NOTHING";
+    "INSERT INTO incus_pairs (metadata_digest, root_digest, hashed_bytes, hashed_state, root_bytes,
+    root_state, fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (metadata_digest, root_digest) DO NOTHING";
 pub(crate) const STATEMENTS: &[&str] = &[
     CLEAR_INSPECTIONS,
     CLEAR_ROWS,
@@ -104,13 +106,16 @@ impl<C: Connection> FindingRepo for SqlTx<C> {
 
     async fn save_pair(&mut self, pair: &Pair, hash: &PairHash) -> Result<(), CatalogError> {
         let mut values = values![pair.metadata.to_string(), pair.root.to_string()];
-        values.extend(match hash {
-            PairHash::Begun(state) => {
-                let bytes = i64::try_from(state.bytes).unwrap_or(i64::MAX);
-                [Value::Int(Some(bytes)), Value::Bytes(Some(state.state.to_vec())), Value::Text(None)]
-            }
-            PairHash::Done(digest) => [Value::Int(None), Value::Bytes(None), Value::Text(Some(digest.to_string()))],
-        });
+        let (begun, done) = match hash {
+            PairHash::Begun { pair, root } => (Some([pair, root]), None),
+            PairHash::Done(digest) => (None, Some(digest.to_string())),
+        };
+        for at in 0..2 {
+            let state = begun.map(|begun| begun[at]);
+            values.push(state.map(|state| i64::try_from(state.bytes).unwrap_or(i64::MAX)).into());
+            values.push(Value::Bytes(state.map(|state| state.state.to_vec())));
+        }
+        values.push(Value::Text(done));
         if self.execute(UPDATE_PAIR, values.clone()).await? == 0 {
             self.execute(INSERT_PAIR, values).await?;
         }

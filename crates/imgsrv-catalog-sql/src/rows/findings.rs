@@ -59,6 +59,8 @@ impl TryFrom<WarningRow> for Warning {
 pub struct PairRow {
     pub hashed_bytes: Option<i64>,
     pub hashed_state: Option<Vec<u8>>,
+    pub root_bytes: Option<i64>,
+    pub root_state: Option<Vec<u8>>,
     pub fingerprint: Option<String>,
 }
 
@@ -66,11 +68,16 @@ impl TryFrom<PairRow> for PairHash {
     type Error = Corrupt;
 
     fn try_from(row: PairRow) -> Result<Self, Corrupt> {
-        match (row.fingerprint, row.hashed_bytes, row.hashed_state) {
+        let hash = |bytes: i64, state: Vec<u8>| {
+            let state = state.try_into().map_err(|_| Corrupt::new("pair", "its hash is not one"))?;
+            Ok(HashState { bytes: convert("pair", bytes)?, state })
+        };
+        let pair = row.hashed_bytes.zip(row.hashed_state);
+        let root = row.root_bytes.zip(row.root_state);
+        match (row.fingerprint, pair, root) {
             (Some(digest), None, None) => Ok(Self::Done(parse("pair", &digest)?)),
-            (None, Some(bytes), Some(state)) => {
-                let state = state.try_into().map_err(|_| Corrupt::new("pair", "its hash is not one"))?;
-                Ok(Self::Begun(HashState { bytes: convert("pair", bytes)?, state }))
+            (None, Some(pair), Some(root)) => {
+                Ok(Self::Begun { pair: hash(pair.0, pair.1)?, root: hash(root.0, root.1)? })
             }
             _ => Err(Corrupt::new("pair", "it is neither begun nor done")),
         }

@@ -8,7 +8,6 @@ use super::{
     },
 };
 use imgsrv_domain::{
-    digest::HashState,
     hash::RunningHash,
     ids::JobId,
     image::{Alias, Image},
@@ -125,13 +124,13 @@ pub(super) async fn a_pair_is_hashed_once(fresh: Fresh) {
     let mut hash = RunningHash::new();
     for bytes in [&b"some"[..], b"more"] {
         hash.update(bytes);
-        let state: HashState = hash.save();
-        save(PairHash::Begun(state.clone())).await;
-        assert_eq!(find().await, Some(PairHash::Begun(state)));
+        let begun = PairHash::Begun { pair: hash.save(), root: RunningHash::new().save() };
+        save(begun.clone()).await;
+        assert_eq!(find().await, Some(begun));
     }
     let digest = hash.clone().finish();
     save(PairHash::Done(digest)).await;
-    save(PairHash::Begun(hash.save())).await;
+    save(PairHash::Begun { pair: hash.save(), root: hash.save() }).await;
     save(PairHash::Done(claim(7).digest)).await;
     assert_eq!(find().await, Some(PairHash::Done(digest)));
 }

@@ -25,8 +25,13 @@ pub struct Pair {
 /// How far the digest of a pair has been computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PairHash {
-    /// So many bytes of it were hashed.
-    Begun(HashState),
+    /// All of the metadata was hashed, and some of the root.
+    Begun {
+        /// The digest of the pair so far.
+        pair: HashState,
+        /// The digest of the root so far.
+        root: HashState,
+    },
     /// Wholly.
     Done(Digest),
 }

@@ -65,7 +65,7 @@ const fn counts(failed: &AuthenticateError) -> bool {
 }
 
 /// The token of `Bearer <token>` (RFC 6750, section 2.1); the scheme's case does not matter.
-pub(crate) fn bearer(header: &str) -> Option<&str> {
+fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }

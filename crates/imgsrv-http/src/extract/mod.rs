@@ -8,7 +8,7 @@ mod query;
 mod time;
 
 pub(crate) use body::{JsonBody, part_body};
-pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly, bearer};
+pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly};
 pub(crate) use fields::Fields;
 pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, FilePath, ImagePath, JobPath, PartPath, PrincipalPath, RefPath,

@@ -2,8 +2,7 @@
 
 use super::problems::{ByteProblems, ReadProblems};
 use crate::{
-    bytes::{Address, cache_control, serve},
-    conditional::any_tag,
+    bytes::{Address, serve, serve_text},
     extract::{FilePath, MaybeCaller, RefPath},
     problem::Problem,
     render,
@@ -11,15 +10,12 @@ use crate::{
 };
 use axum::{
     Json,
-    body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
 use imgsrv_app::{Released, ReleasedBytes};
-use imgsrv_domain::{digest::Digest, files::CHECKSUMS};
-use sha2::{Digest as _, Sha256};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -69,23 +65,14 @@ async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let FilePath { name, r#ref, file } = path;
-    let delivery = state.services.delivery();
-    if file.as_str() == CHECKSUMS {
-        let release = delivery.release(&name, &r#ref).await?;
-        let versioned =
-            release.is_alias.then(|| format!("/images/{name}/{}/{CHECKSUMS}", release.manifest.version.name));
-        return Ok(text(&headers, release.checksums(), versioned));
-    }
-    let Released { bytes, versioned } = delivery.released(&name, &r#ref, &file).await?;
-    match bytes {
-        ReleasedBytes::Checksums(line) => Ok(text(&headers, line, versioned)),
-        ReleasedBytes::Stored(download) => {
-            let address = if versioned.is_some() { Address::Alias } else { Address::Name };
-            let mut response = serve(&state, &method, &headers, &download, address).await?;
-            locate(&mut response, versioned);
-            Ok(response)
-        }
-    }
+    let Released { bytes, versioned } = state.services.delivery().released(&name, &r#ref, &file).await?;
+    let address = if versioned.is_some() { Address::Alias } else { Address::Name };
+    let mut response = match bytes {
+        ReleasedBytes::Generated(text) => serve_text(&method, &headers, &text, address)?,
+        ReleasedBytes::Stored(download) => serve(&state, &method, &headers, &download, address).await?,
+    };
+    locate(&mut response, versioned);
+    Ok(response)
 }
 
 /// Tells where the same thing will always be (RFC 9110, section 8.7).
@@ -93,23 +80,4 @@ fn locate(response: &mut Response, versioned: Option<String>) {
     if let Some(Ok(location)) = versioned.map(HeaderValue::try_from) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
-}
-
-fn text(request: &HeaderMap, text: String, versioned: Option<String>) -> Response {
-    let digest = Digest::new(Sha256::digest(&text).into()).hex();
-    let etag = format!("\"{}\"", &digest[..32]);
-    let address = if versioned.is_some() { Address::Alias } else { Address::Name };
-    let mut response = if any_tag(request, header::IF_NONE_MATCH, |tag| tag == etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let content_type = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
-        ([content_type, (header::CONTENT_SECURITY_POLICY, "sandbox")], Body::from(text)).into_response()
-    };
-    for (name, value) in [(header::ETAG, etag), (header::CACHE_CONTROL, cache_control(address, true))] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    locate(&mut response, versioned);
-    response
 }

@@ -95,9 +95,8 @@ impl StreamDocuments {
             Document::Images => &kept.images,
         };
         let encoding = Encoding::preferred(request);
-        let tag = |encoding: Encoding| format!("\"{}-{:08x}{}\"", kept.revision.get(), encoded.crc, encoding.suffix());
-        let is_held = |held: &str| Encoding::ALL.iter().any(|encoding| tag(*encoding) == held);
-        let mut response = if any_tag(request, header::IF_NONE_MATCH, is_held) {
+        let tag = format!("\"{}-{:08x}{}\"", kept.revision.get(), encoded.crc, encoding.suffix());
+        let mut response = if any_tag(request, header::IF_NONE_MATCH, |held| held == tag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let mut response = Body::from(encoding.of(encoded)).into_response();
@@ -108,7 +107,7 @@ impl StreamDocuments {
             response
         };
         let headers = response.headers_mut();
-        if let Ok(tag) = HeaderValue::try_from(tag(encoding)) {
+        if let Ok(tag) = HeaderValue::try_from(tag) {
             headers.insert(header::ETAG, tag);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -153,23 +152,25 @@ enum Encoding {
 }
 
 impl Encoding {
-    const ALL: [Self; 3] = [Self::Zstd, Self::Gzip, Self::Identity];
-
-    /// The smallest that the client takes (RFC 9110, section 12.5.3).
+    /// The one that the client likes best, the smallest of several (RFC 9110, section 12.5.3).
     fn preferred(request: &HeaderMap) -> Self {
         let values = request.get_all(header::ACCEPT_ENCODING);
-        let values: Vec<&str> = values.iter().filter_map(|value| value.to_str().ok()).collect();
-        let takes = |name: &str| {
-            values.iter().flat_map(|value| value.split(',')).any(|offer| {
+        let offers: Vec<&str> =
+            values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+        let quality = |name: &str| {
+            let qualities = offers.iter().filter_map(|offer| {
                 let mut parts = offer.split(';').map(str::trim);
                 let is_it = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(name));
                 let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-                is_it && quality.is_none_or(|quality| !quality.trim_matches(['0', '.']).is_empty())
-            })
+                let whole = quality.map_or(Some(1.0), |quality| quality.parse::<f32>().ok());
+                is_it.then_some(whole.unwrap_or(0.0))
+            });
+            qualities.fold(0.0, f32::max)
         };
-        if takes("zstd") {
+        let (zstd, gzip) = (quality("zstd"), quality("gzip"));
+        if zstd > 0.0 && zstd >= gzip {
             Self::Zstd
-        } else if takes("gzip") {
+        } else if gzip > 0.0 {
             Self::Gzip
         } else {
             Self::Identity
@@ -207,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smallest_encoding_that_is_taken_is_preferred() {
+    fn the_encoding_that_is_liked_best_is_chosen() {
         for (accepted, preferred) in [
             ("", Encoding::Identity),
             ("br, deflate", Encoding::Identity),
@@ -216,6 +217,8 @@ mod tests {
             ("GZIP;q=0.5", Encoding::Gzip),
             ("zstd;q=0, gzip;q=1.0", Encoding::Gzip),
             ("gzip; q=0.000", Encoding::Identity),
+            ("gzip;q=0.5, zstd;q=0.1", Encoding::Gzip),
+            ("gzip;q=much", Encoding::Identity),
         ] {
             let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted))]);
             assert_eq!(Encoding::preferred(&headers), preferred, "{accepted}");

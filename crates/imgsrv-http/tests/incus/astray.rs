@@ -36,6 +36,9 @@ async fn files_are_handed_out_and_nothing_else_is_even_read() {
         ("POST", "/v1/uploads"),
         ("PUT", file),
         ("GET", "/images/debian/1/more/of/it"),
+        ("GET", "/images/debian/1/"),
+        ("GET", "/images/debian/1/SHA256SUMS"),
+        ("GET", "/images/debian/1/debian-1-x86_64.qcow2.sha256"),
     ] {
         let refused = ask(&server, method, path, None).await;
         assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::BAD_REQUEST, "https-required"), "{path}");
@@ -58,12 +61,17 @@ async fn a_credential_in_the_clear_is_refused_and_a_live_token_noted() {
         ("Bearer imgsrv_at_nonsense".to_owned(), 0),
         ("Negotiate x".to_owned(), 0),
         (format!("Bearer {}", server.writer), 1),
-        (basic(&server.writer), 2),
+        (basic(&server.writer), 1),
+        (format!("Token {}", server.manager), 2),
     ] {
         let refused = ask(&server, "GET", file, Some(&authorization)).await;
         assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::BAD_REQUEST, "credential-in-clear"));
         assert_eq!(exposed().await, noted, "{authorization}");
     }
+    server.clock.advance(std::time::Duration::from_mins(2));
+    let as_user = format!("Basic {}", STANDARD.encode(format!("{}:", server.writer)));
+    ask(&server, "GET", file, Some(&as_user)).await;
+    assert_eq!(exposed().await, 3);
     // It is still the manager's to revoke.
     assert_eq!(server.write("POST", "/v1/images", Some(json!({"name": "still"}))).await.status, StatusCode::CREATED);
 }

@@ -72,6 +72,12 @@ async fn an_alias_is_asked_again_and_tells_where_the_file_stays() {
         let held = get(&server, "GET", &path, &[("if-none-match", own.header("etag"))]).await;
         assert_eq!((held.status, held.header("cache-control")), (StatusCode::NOT_MODIFIED, "no-cache"));
     }
+    // What is there after a step back is older than what was there before.
+    let date = [("if-modified-since", "Fri, 31 Dec 2100 23:59:59 GMT")];
+    let moving = get(&server, "GET", &format!("/images/debian/latest/{FILE}"), &date).await;
+    assert_eq!((moving.status, moving.header("last-modified")), (StatusCode::OK, ""));
+    let own = get(&server, "GET", &format!("/images/debian/12.5.0/{FILE}"), &date).await;
+    assert_eq!(own.status, StatusCode::NOT_MODIFIED);
     let head = get(&server, "HEAD", "/images/debian/latest/debian-x86_64.qcow2", &[]).await;
     assert_eq!((head.status, head.header("content-length")), (StatusCode::OK, qcow2(1).len().to_string().as_str()));
 }
@@ -92,6 +98,9 @@ async fn checksums_of_all_files_are_beside_them() {
     assert_eq!(moving_text.lines().count(), 6);
     assert!(expected.lines().all(|line| moving_text.contains(line)));
     assert!(moving_text.contains(&format!("{}  debian-x86_64.qcow2\n", hex(&qcow2(1)))), "{moving_text}");
+    let part = get(&server, "GET", "/images/debian/12.5.0/SHA256SUMS", &[("range", "bytes=0-63")]).await;
+    assert_eq!((part.status, part.body.as_slice()), (StatusCode::PARTIAL_CONTENT, hex(b"a disk").as_bytes()));
+    assert_eq!(part.header("content-disposition"), "attachment; filename=\"SHA256SUMS\"");
     assert_eq!(moving.header("content-location"), "/images/debian/12.5.0/SHA256SUMS");
     let held =
         get(&server, "GET", "/images/debian/latest/SHA256SUMS", &[("if-none-match", moving.header("etag"))]).await;
@@ -114,6 +123,7 @@ async fn a_version_is_listed_as_a_folder() {
         );
     }
     assert_eq!(listing.header("content-location"), "/images/debian/12.5.0/");
+    assert_eq!((listing.header("cache-control"), listing.header("vary")), ("no-cache", "Authorization"));
     assert_eq!(server.get("/images/debian/latest").await.json(), body);
     assert_eq!(server.get("/images/debian/13/").await.status, StatusCode::NOT_FOUND);
 }

@@ -1,6 +1,6 @@
 //! What publishing makes of the bytes.
 
-use crate::support::{Artifact, add, draft, publish, version_url};
+use crate::support::{Artifact, add, describe, draft, images, publish, version_url};
 use axum::http::StatusCode;
 use imgsrv_app::FormatCheck;
 use imgsrv_testkit::{TestServer, qcow2};
@@ -30,6 +30,7 @@ async fn what_a_disk_says_of_itself_is_shown() {
 #[tokio::test]
 async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
     let server = TestServer::start().await;
+    let descriptor = b"# Disk DescriptorFile\nRW 1 FLAT \"/etc/passwd\" 0";
     for (version, format, bytes, reason) in [
         ("1", "qcow2", altered(15, 16), "it has a backing file"),
         ("2", "qcow2", altered(79, 4), "it has an external data file"),
@@ -39,6 +40,8 @@ async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
         ("6", "qcow2", altered(44, 9), "its L1 table is out of bounds"),
         // Whatever it is declared as, tools that probe would follow it.
         ("7", "raw", altered(15, 16), "it has a backing file"),
+        ("8", "raw", altered(35, 1), "it is encrypted"),
+        ("9", "vmdk", descriptor.to_vec(), "it describes a disk whose data are in other files"),
     ] {
         draft(&server, "debian", version).await;
         add(&server, "debian", version, &Artifact { format, ..Artifact::qcow2(&bytes) }).await;
@@ -88,6 +91,29 @@ async fn bytes_of_another_format_fail_where_that_is_enforced() {
     assert_eq!(server.write("POST", &url, None).await.status, StatusCode::OK);
     let version = server.write("GET", "/v1/images/debian/versions/1", None).await.json();
     assert_eq!((&version["version"]["state"], &version["warnings"]), (&json!("draft"), &Value::Null));
+}
+
+#[tokio::test]
+async fn bytes_that_have_rotted_get_no_fingerprint() {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "1").await;
+    let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
+    describe(&server, &artifact).await;
+    let digest = imgsrv_testkit::digest(&qcow2(1)).trim_start_matches("sha256:").to_owned();
+    let blob = server.stored_files().into_iter().find(|file| file.contains(&digest)).expect("the blob");
+    let path = server.storage().join(blob);
+    let mut rotten = qcow2(1);
+    *rotten.last_mut().expect("bytes") ^= 1;
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, rotten).expect("written");
+    let job = publish(&server, "debian", "1").await;
+    assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("incus_index")), "{job}");
+    // Uploaded again, the same job goes on.
+    server.blob(&qcow2(1)).await;
+    let url = format!("/v1/publish-jobs/{}/retry", job["id"].as_str().expect("an id"));
+    assert_eq!(server.write("POST", &url, None).await.status, StatusCode::ACCEPTED);
+    server.settle().await;
+    assert_eq!(images(&server).await.iter().count(), 1);
 }
 
 #[tokio::test]

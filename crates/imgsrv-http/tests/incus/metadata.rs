@@ -49,6 +49,7 @@ async fn what_cannot_be_described_is_refused() {
         (&vax, json!({})),
         (&good, json!({"description": "a\nb"})),
         (&good, json!({"expires_at": "soon"})),
+        (&good, json!({"expires_at": "1900-01-01T00:00:00Z"})),
         (&good, json!({"properties": {"os": "x"}})),
         (&good, json!({"properties": {"a b": "x"}})),
         (&good, json!({"colour": "red"})),
