@@ -16,6 +16,24 @@ CREATE TRIGGER version_products_delete BEFORE DELETE ON version_products
     FOR EACH ROW EXECUTE FUNCTION manifest_guard();
 CREATE TRIGGER version_products_truncate BEFORE TRUNCATE ON version_products EXECUTE FUNCTION forbid();
 
+-- Versions that were published before this was kept and that streams are to list. It only ever shrinks.
+CREATE TABLE incus_backlog (
+    version_id uuid PRIMARY KEY REFERENCES versions (id)
+);
+INSERT INTO incus_backlog (version_id)
+    SELECT DISTINCT attachments.version_id FROM attachments JOIN versions ON versions.id = attachments.version_id
+    WHERE attachments.name = 'incus.tar.xz' AND versions.state = 'published';
+
+CREATE TRIGGER incus_backlog_insert BEFORE INSERT ON incus_backlog FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER incus_backlog_update BEFORE UPDATE ON incus_backlog FOR EACH ROW EXECUTE FUNCTION forbid();
+
+-- Jobs that have not begun pass the new step as well.
+UPDATE publish_steps SET sequence = 3 WHERE name = 'finalize_publish' AND job_id IN
+    (SELECT id FROM publish_jobs WHERE state IN ('queued', 'failed'));
+INSERT INTO publish_steps (job_id, sequence, name, state, attempts)
+    SELECT job_id, 2, 'incus_index', 'queued', 0 FROM publish_steps
+    WHERE name = 'finalize_publish' AND sequence = 3;
+
 -- What steps find out comes and goes while a version is being published, and only then. Its row is locked, so that
 -- whoever publishes or reopens it beside this waits, or has been waited for.
 CREATE FUNCTION findings_guard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -23,6 +41,9 @@ DECLARE
     version uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.version_id ELSE NEW.version_id END;
 BEGIN
     PERFORM 1 FROM versions WHERE id = version AND state = 'publishing' FOR NO KEY UPDATE;
+    IF NOT FOUND AND TG_OP = 'INSERT' AND TG_TABLE_NAME <> 'inspections' THEN
+        PERFORM 1 FROM incus_backlog WHERE version_id = version;
+    END IF;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;

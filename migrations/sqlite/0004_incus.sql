@@ -22,6 +22,28 @@ CREATE TRIGGER version_products_delete BEFORE DELETE ON version_products BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'draft';
 END;
 
+-- Versions that were published before this was kept and that streams are to list. It only ever shrinks.
+CREATE TABLE incus_backlog (
+    version_id BLOB PRIMARY KEY NOT NULL REFERENCES versions (id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO incus_backlog (version_id)
+    SELECT DISTINCT attachments.version_id FROM attachments JOIN versions ON versions.id = attachments.version_id
+    WHERE attachments.name = 'incus.tar.xz' AND versions.state = 'published';
+
+CREATE TRIGGER incus_backlog_insert BEFORE INSERT ON incus_backlog BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER incus_backlog_update BEFORE UPDATE ON incus_backlog BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+
+-- Jobs that have not begun pass the new step as well.
+UPDATE publish_steps SET sequence = 3 WHERE name = 'finalize_publish' AND job_id IN
+    (SELECT id FROM publish_jobs WHERE state IN ('queued', 'failed'));
+INSERT INTO publish_steps (job_id, sequence, name, state, attempts)
+    SELECT job_id, 2, 'incus_index', 'queued', 0 FROM publish_steps
+    WHERE name = 'finalize_publish' AND sequence = 3;
+
 -- What the bytes of an artifact are, as far as they tell. It comes and goes while its version is being published.
 CREATE TABLE inspections (
     artifact_id BLOB PRIMARY KEY NOT NULL REFERENCES artifacts (id),
@@ -59,7 +81,9 @@ CREATE TABLE publish_warnings (
 CREATE TRIGGER publish_warnings_insert BEFORE INSERT ON publish_warnings BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
         SELECT 1 FROM artifacts JOIN versions ON versions.id = artifacts.version_id
-        WHERE artifacts.id = NEW.artifact_id AND versions.id = NEW.version_id AND versions.state = 'publishing');
+        LEFT JOIN incus_backlog ON incus_backlog.version_id = versions.id
+        WHERE artifacts.id = NEW.artifact_id AND versions.id = NEW.version_id
+        AND (versions.state = 'publishing' OR incus_backlog.version_id IS NOT NULL));
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM publish_warnings
         WHERE version_id = NEW.version_id AND step = NEW.step AND sequence = NEW.sequence;
 END;
@@ -102,8 +126,10 @@ CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision);
 CREATE TRIGGER incus_rows_insert BEFORE INSERT ON incus_rows BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.catalog_revision IS NOT NULL OR NOT EXISTS (
         SELECT 1 FROM attachments JOIN versions ON versions.id = attachments.version_id
+        LEFT JOIN incus_backlog ON incus_backlog.version_id = versions.id
         WHERE attachments.id = NEW.attachment_id AND attachments.artifact_id = NEW.artifact_id
-        AND versions.id = NEW.version_id AND versions.state = 'publishing');
+        AND versions.id = NEW.version_id
+        AND (versions.state = 'publishing' OR incus_backlog.version_id IS NOT NULL));
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM incus_rows WHERE artifact_id = NEW.artifact_id;
 END;
 CREATE TRIGGER incus_rows_update BEFORE UPDATE ON incus_rows BEGIN

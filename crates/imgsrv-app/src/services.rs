@@ -10,13 +10,13 @@ use crate::{
     images::Images,
     ingest::Ingest,
     principals::Principals,
-    publishing::{FormatCheck, PublishWorker, Publishing},
+    publishing::{FormatCheck, PublishWorker, Publishing, list_backlog},
     rules::Rules,
     streams::Streams,
     sweep::Sweeper,
     trail::Trail,
     uploads::Uploads,
-    work::Wakeups,
+    work::{Wakeups, WorkError},
 };
 use futures::StreamExt;
 use imgsrv_domain::{
@@ -197,6 +197,11 @@ impl Services {
     /// The worker that runs publish jobs.
     pub fn publish_worker(&self) -> PublishWorker {
         PublishWorker(Arc::clone(&self.context))
+    }
+
+    /// Lists in streams what was published before they were kept. Any node may; it is done once.
+    pub async fn list_backlog(&self) -> Result<(), WorkError> {
+        list_backlog(&self.context).await
     }
 
     /// The worker that expires and clears uploads.

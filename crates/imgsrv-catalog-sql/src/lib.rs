@@ -46,6 +46,7 @@ pub const STATEMENTS: &[&[&str]] = &[
 #[doc(hidden)]
 pub const LOCKING: &[&[&str]] = &[
     repos::aliases::LOCKING,
+    repos::findings::LOCKING,
     repos::images::LOCKING,
     repos::jobs::LOCKING,
     repos::principals::LOCKING,

@@ -60,6 +60,8 @@ const VERSION: &str = versions!("WHERE v.image_id = $1 AND v.name = $2");
 const ALIASED_VERSION: &str =
     versions!("JOIN aliases a ON a.version_id = v.id WHERE a.image_id = $1 AND a.name = $2 AND v.state = 'published'");
 
+const UNLISTED: &str = versions!("JOIN incus_backlog b ON b.version_id = v.id LIMIT 1");
+
 const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
 
@@ -154,6 +156,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     ARTIFACT_FILE,
     ATTACHMENT_FILE,
     RELEASED_FILE,
+    UNLISTED,
     CREDENTIAL,
     ADMISSION,
     PRINCIPALS,
@@ -344,6 +347,10 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
 
     async fn catalog_revision(&self) -> Result<Revision, CatalogError> {
         streams::revision(&mut self.database.reader().await?).await
+    }
+
+    async fn get_unlisted(&self) -> Result<Option<Version>, CatalogError> {
+        find::<VersionRow, _, _>(&mut self.database.reader().await?, UNLISTED, values![]).await
     }
 
     async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError> {

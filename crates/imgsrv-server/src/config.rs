@@ -492,8 +492,8 @@ mod tests {
 
 With no subcommand, or `serve` (alias `start`), `imgsrv` runs the server. Every setting is a flag and an environment
 variable; the flag wins. Durations are written `500ms`, `5s`, `1m`, `24h`. A bad value is refused before anything is
-opened. An empty value counts as not given. Logs go to standard error; standard output has the bootstrap token and
-nothing else.
+opened. An empty value counts as not given. Logs go to standard error; standard output has the bootstrap token, with
+`--tls-self-signed` the command that adds the server to Incus, and nothing else.
 
 `imgsrv auth bootstrap`, `imgsrv auth list` and `imgsrv auth revoke` take the storage settings and need no token; see
 [Manage authentication](../how-to/manage-authentication.md#from-the-servers-shell).

@@ -146,12 +146,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     }
 
     if let (Some(own), Ok(address)) = (&self_signed, listener.local_addr()) {
-        let host = options.api.listen.host.clone().filter(|host| !is_wildcard(host)).unwrap_or_else(node_name);
-        let url = options
-            .api
-            .public_url()
-            .map_or_else(|| format!("https://{}:{}", host, address.port()), |url| url.to_string());
-        tell_to_trust(own, &url);
+        tell_to_trust(own, &incus_url(&options, address.port()))?;
     }
 
     let tasks = TaskTracker::new();
@@ -185,7 +180,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     }
     if let Some(tls) = &tls {
         let (tls, stop) = (Arc::clone(tls), stop.clone());
-        tasks.spawn(async move { tls.reload(&stop).await });
+        tasks.spawn(async move { tls.reload(self_signed, &stop).await });
     }
     listener::serve(listener, app, tls.as_ref().map(|tls| &tls.acceptor), &stop, &limits).await;
 
@@ -214,22 +209,40 @@ fn self_signed(options: &ServeOptions) -> Result<Option<SelfSigned>, TlsError> {
     names.extend(options.api.listen.host.clone().filter(|host| !is_wildcard(host)));
     names.sort();
     names.dedup();
-    SelfSigned::ensure(options.storage.data_dir.join("tls"), &names).map(Some)
+    SelfSigned::ensure(options.storage.data_dir.join("tls"), names).map(Some)
 }
 
 fn is_wildcard(host: &str) -> bool {
     host == "0.0.0.0" || host == "::"
 }
 
+/// Where Incus reaches this server: over TLS, whatever people are told.
+fn incus_url(options: &ServeOptions, port: u16) -> String {
+    if let Some(url) = options.api.public_url() {
+        return url.to_string().replacen("http://", "https://", 1);
+    }
+    let host = options.api.listen.host.clone().filter(|host| !is_wildcard(host)).unwrap_or_else(node_name);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    format!("https://{host}:{port}")
+}
+
 /// Tells how Incus on this machine comes to trust the authority, and where it is for others.
-fn tell_to_trust(own: &SelfSigned, url: &str) {
+fn tell_to_trust(own: &SelfSigned, url: &str) -> Result<(), StartError> {
     let authority = std::path::absolute(own.authority()).unwrap_or_else(|_| own.authority());
-    let authority = authority.display();
-    tracing::info!(%authority, "TLS has an authority of its own; a copy of this file makes clients trust it");
-    tracing::info!(
+    tracing::info!(authority = %authority.display(), "TLS has an authority of its own, for clients to trust");
+    let authority = quoted(&authority.display().to_string());
+    let told = writeln!(
+        io::stdout().lock(),
         "to add this server to Incus: install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
          incus remote add imgsrv {url} --protocol simplestreams"
     );
+    told.map_err(StartError::Output)
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// Cancelled by SIGTERM or SIGINT.
@@ -266,6 +279,18 @@ fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Service
     if workers.publish_enabled {
         let publish: Arc<dyn Work> = Arc::new(services.publish_worker());
         workers::start(tasks, &publish, PUBLISH_WORKERS, &pace, environment);
+    }
+    if workers.publish_enabled {
+        let (listing, stop) = (services.clone(), environment.stop.clone());
+        tasks.spawn(async move {
+            while let Err(error) = stop.run_until_cancelled(listing.list_backlog()).await.unwrap_or(Ok(())) {
+                tracing::warn!(%error, "what was published before streams were kept is not listed yet");
+                tokio::select! {
+                    () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
     }
     let sweep: Arc<dyn Work> = Arc::new(services.sweeper());
     let sweep_pace = Pace { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..pace };

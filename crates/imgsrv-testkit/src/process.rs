@@ -58,11 +58,12 @@ impl Process {
             .args(arguments)
             .env_remove("RUST_LOG")
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let addresses = follow(&mut child, &log);
+        keep_output(&mut child, &log);
         let Ok((address, metrics)) = addresses.recv_timeout(PATIENCE) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -78,7 +79,7 @@ impl Process {
         self.child.id()
     }
 
-    /// The end of its log.
+    /// The end of its log, and what it wrote to its standard output.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
@@ -106,6 +107,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Keeps what the process writes to its standard output with the log.
+fn keep_output(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
+    let stdout = child.stdout.take().expect("its standard output");
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    });
 }
 
 /// Reads the log until the process ends, and tells the addresses of the API and of the metrics.

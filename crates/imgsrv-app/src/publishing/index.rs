@@ -1,6 +1,6 @@
 //! `incus_index`: which artifacts Simple Streams list, and under which fingerprint.
 
-use super::steps::{self, Trouble};
+use super::steps::Trouble;
 use crate::{services::Context, stored::StoredBlob, work::WorkError};
 use futures::TryStreamExt;
 use imgsrv_domain::{
@@ -8,10 +8,10 @@ use imgsrv_domain::{
     hash::RunningHash,
     ids::VersionId,
     inspection::{IncusRow, Warning},
-    manifest::ManifestEntry,
+    manifest::{Manifest, ManifestEntry},
     names::{Architecture, Format, Variant},
     ports::{BlobError, CatalogError, CatalogTx, Pair, PairHash, TrustedBlob, Visibility},
-    publish::{PublishJob, StepName},
+    publish::StepName,
 };
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
 use imgsrv_simplestreams::{IncusArchitecture, Root, UnknownArchitecture, is_ambiguous};
@@ -52,8 +52,7 @@ type KnownMetadata = HashMap<Digest, Result<IncusMetadata, MetadataProblem>>;
 /// What streams call an artifact, its format aside.
 type Slot = (IncusArchitecture, Variant);
 
-pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Indexed, Trouble> {
-    let manifest = steps::manifest(context, job).await?;
+pub(super) async fn run(context: &Context, manifest: &Manifest) -> Result<Indexed, Trouble> {
     let (mut indexed, mut known, mut squashed) = (Indexed::default(), KnownMetadata::new(), HashSet::new());
     // A tarball is listed only where no squashfs is.
     let (tarballs, others): (Vec<_>, Vec<_>) =
@@ -74,7 +73,10 @@ pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Indexed, 
         let slot = match check(entry, said, &squashed) {
             Ok(slot) => slot,
             Err(why) => {
-                let reason = format!("{} is not listed: {why}", artifact.file_name(&job.image, &job.version));
+                let reason = format!(
+                    "{} is not listed: {why}",
+                    artifact.file_name(&manifest.image.name, &manifest.version.name)
+                );
                 indexed.warnings.push(Warning { step: StepName::IncusIndex, artifact: artifact.id, reason });
                 continue;
             }
@@ -217,4 +219,34 @@ pub(super) async fn record(tx: &mut dyn CatalogTx, version: VersionId, indexed: 
         tx.insert_incus_row(version, row).await?;
     }
     tx.insert_warnings(version, &indexed.warnings).await
+}
+
+/// Lists what was published before streams were kept. Each version is frozen already; what cannot be listed is told of
+/// in its warnings, as when it is published.
+pub(crate) async fn list_backlog(context: &Context) -> Result<(), WorkError> {
+    while let Some(version) = context.catalog.get_unlisted().await? {
+        let manifest = context.catalog.get_manifest(&version.image, &version.name, Visibility::All).await?;
+        let Some(manifest) = manifest else { return Ok(()) };
+        let indexed = match run(context, &manifest).await {
+            Ok(indexed) => indexed,
+            Err(Trouble::Passing(error)) => return Err(error),
+            Err(Trouble::Final(why)) => {
+                tracing::warn!(version = version.path(), why, "a published version is not listed in streams");
+                Indexed::default()
+            }
+        };
+        crate::retry::retrying(|| async {
+            let mut tx = context.catalog.begin().await?;
+            if tx.is_unlisted(version.id).await? {
+                record(&mut *tx, version.id, &indexed).await?;
+                tx.mark_listed(version.id).await?;
+                tx.bump_catalog_revision(version.image_id).await?;
+                tx.list_in_streams(version.id).await?;
+                tx.commit().await?;
+            }
+            Ok::<_, CatalogError>(())
+        })
+        .await?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ mod steps;
 mod validate;
 mod worker;
 
-pub(crate) use index::{METADATA_NAME, product, root};
+pub(crate) use index::{METADATA_NAME, list_backlog, product, root};
 pub use validate::FormatCheck;
 pub use worker::PublishWorker;
 

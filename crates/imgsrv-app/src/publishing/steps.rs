@@ -53,7 +53,10 @@ impl Trouble {
 pub(super) async fn run(context: &Context, job: &PublishJob, step: StepName) -> Result<Outcome, WorkError> {
     let found = match step {
         StepName::ValidateCatalog => validate::run(context, job).await.map(Outcome::Validated),
-        StepName::IncusIndex => index::run(context, job).await.map(Outcome::Indexed),
+        StepName::IncusIndex => match manifest(context, job).await {
+            Ok(manifest) => index::run(context, &manifest).await.map(Outcome::Indexed),
+            Err(trouble) => Err(trouble),
+        },
         StepName::FinalizePublish => Ok(Outcome::Ready),
     };
     match found {

@@ -2,6 +2,7 @@
 
 use crate::{
     Connection, PairRow, SqlTx,
+    connection::Lockable,
     value::{Value, values},
 };
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use imgsrv_domain::{
     ports::{CatalogError, FindingRepo, Pair, PairHash},
     publish::StepName,
 };
+use uuid::Uuid;
 
 const CLEAR_INSPECTIONS: &str = "DELETE FROM inspections WHERE version_id = $1";
 const CLEAR_ROWS: &str = "DELETE FROM incus_rows WHERE version_id = $1";
@@ -24,6 +26,11 @@ const INSERT_ROW: &str = "INSERT INTO incus_rows (artifact_id, version_id, attac
     VALUES ($1, $2, $3, $4)";
 const LIST_ROWS: &str = "UPDATE incus_rows SET catalog_revision = (SELECT revision FROM catalog_revision)
     WHERE version_id = $1";
+const IS_UNLISTED: Lockable = Lockable {
+    plain: "SELECT version_id FROM incus_backlog WHERE version_id = $1",
+    locking: "SELECT version_id FROM incus_backlog WHERE version_id = $1 FOR UPDATE",
+};
+const MARK_LISTED: &str = "DELETE FROM incus_backlog WHERE version_id = $1";
 const FIND_PAIR: &str = "SELECT hashed_bytes, hashed_state, root_bytes, root_state, fingerprint FROM incus_pairs
     WHERE metadata_digest = $1 AND root_digest = $2";
 const UPDATE_PAIR: &str =
@@ -41,10 +48,13 @@ pub(crate) const STATEMENTS: &[&str] = &[
     INSERT_WARNING,
     INSERT_ROW,
     LIST_ROWS,
+    IS_UNLISTED.plain,
+    MARK_LISTED,
     FIND_PAIR,
     UPDATE_PAIR,
     INSERT_PAIR,
 ];
+pub(crate) const LOCKING: &[&str] = &[IS_UNLISTED.locking];
 
 #[async_trait]
 impl<C: Connection> FindingRepo for SqlTx<C> {
@@ -97,6 +107,15 @@ impl<C: Connection> FindingRepo for SqlTx<C> {
 
     async fn list_in_streams(&mut self, version: VersionId) -> Result<(), CatalogError> {
         self.execute(LIST_ROWS, values![version.uuid()]).await.map(drop)
+    }
+
+    async fn is_unlisted(&mut self, version: VersionId) -> Result<bool, CatalogError> {
+        let found: Vec<(Uuid,)> = self.rows_locked(IS_UNLISTED, values![version.uuid()]).await?;
+        Ok(!found.is_empty())
+    }
+
+    async fn mark_listed(&mut self, version: VersionId) -> Result<(), CatalogError> {
+        self.execute(MARK_LISTED, values![version.uuid()]).await.map(drop)
     }
 
     async fn find_pair(&mut self, pair: &Pair) -> Result<Option<PairHash>, CatalogError> {

@@ -54,6 +54,10 @@ pub trait FindingRepo: Send {
     async fn insert_incus_row(&mut self, version: VersionId, row: &IncusRow) -> Result<(), CatalogError>;
     /// Makes streams list the recorded artifacts of a version from the current catalog revision on.
     async fn list_in_streams(&mut self, version: VersionId) -> Result<(), CatalogError>;
+    /// Whether a published version still waits to be listed; if so, nobody else lists it before this transaction ends.
+    async fn is_unlisted(&mut self, version: VersionId) -> Result<bool, CatalogError>;
+    /// Notes that a published version waits no more.
+    async fn mark_listed(&mut self, version: VersionId) -> Result<(), CatalogError>;
     /// How far the digest of a pair has been computed.
     async fn find_pair(&mut self, pair: &Pair) -> Result<Option<PairHash>, CatalogError>;
     /// Saves how far the digest of a pair has been computed; one that is done is done for ever.

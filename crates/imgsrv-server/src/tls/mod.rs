@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at for a new certificate.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked whether a certificate of one's own is about to end.
+const RENEWAL_INTERVAL: Duration = Duration::from_hours(1);
 /// The most bytes of a file with certificates or a key.
 const MAX_PEM: u64 = 1 << 20;
 
@@ -102,10 +104,17 @@ impl Tls {
     }
 
     /// Shows a new certificate to new connections once the files have changed, until `stop`. One that cannot be used
-    /// is told of, and the old one stays.
-    pub(crate) async fn reload(&self, stop: &CancellationToken) {
+    /// is told of, and the old one stays. A certificate of one's own is made again in time.
+    pub(crate) async fn reload(&self, own: Option<SelfSigned>, stop: &CancellationToken) {
         let mut seen = self.files.read().ok();
+        let mut renewed = tokio::time::Instant::now();
         loop {
+            if let Some(own) = own.as_ref().filter(|_| renewed.elapsed() >= RENEWAL_INTERVAL) {
+                renewed = tokio::time::Instant::now();
+                if let Err(error) = own.renew() {
+                    tracing::warn!(%error, "the certificate could not be made again");
+                }
+            }
             tokio::select! {
                 () = tokio::time::sleep(RELOAD_INTERVAL) => {}
                 () = stop.cancelled() => return,

@@ -31,13 +31,14 @@ const RENEW_BEFORE: Duration = Duration::from_hours(30 * 24);
 /// The authority and its certificate, in a folder.
 pub(crate) struct SelfSigned {
     folder: PathBuf,
+    names: Vec<String>,
 }
 
 impl SelfSigned {
     /// Makes, or goes on with, the authority in `folder`, and a certificate for `names`. The authority stays for as
     /// long as the folder does; the certificate is made again when it misses a name or is about to end.
-    pub(crate) fn ensure(folder: PathBuf, names: &[String]) -> Result<Self, TlsError> {
-        let this = Self { folder };
+    pub(crate) fn ensure(folder: PathBuf, names: Vec<String>) -> Result<Self, TlsError> {
+        let this = Self { folder, names };
         let failed = |source| TlsError::Write { path: this.folder.display().to_string(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&this.folder).map_err(failed)?;
         let authority = authority_params()?;
@@ -48,16 +49,22 @@ impl SelfSigned {
             write(&this.folder.join("ca.key"), &key.serialize_pem(), 0o600)?;
             write(&this.authority(), &certificate.pem(), 0o644)?;
         }
-        if !this.is_good_for(names) {
-            let key = String::from_utf8_lossy(&read(&this.folder.join("ca.key"))?).into_owned();
-            let issuer = Issuer::new(authority, KeyPair::from_pem(&key)?);
-            let key = KeyPair::generate()?;
-            let certificate = certificate_params(names)?.signed_by(&key, &issuer)?;
-            let CertFiles { cert: cert_path, key: key_path } = this.files();
-            write(&key_path, &key.serialize_pem(), 0o600)?;
-            write(&cert_path, &certificate.pem(), 0o644)?;
-        }
+        this.renew()?;
         Ok(this)
+    }
+
+    /// Makes the certificate again, unless it will do for a while.
+    pub(crate) fn renew(&self) -> Result<(), TlsError> {
+        if self.is_good() {
+            return Ok(());
+        }
+        let key = String::from_utf8_lossy(&read(&self.folder.join("ca.key"))?).into_owned();
+        let issuer = Issuer::new(authority_params()?, KeyPair::from_pem(&key)?);
+        let key = KeyPair::generate()?;
+        let certificate = certificate_params(&self.names)?.signed_by(&key, &issuer)?;
+        let CertFiles { cert: cert_path, key: key_path } = self.files();
+        write(&key_path, &key.serialize_pem(), 0o600)?;
+        write(&cert_path, &certificate.pem(), 0o644)
     }
 
     /// The certificate of the authority, to be trusted by clients.
@@ -70,7 +77,7 @@ impl SelfSigned {
     }
 
     /// Whether the certificate is there, of the authority, and good for every name for a while.
-    fn is_good_for(&self, names: &[String]) -> bool {
+    fn is_good(&self) -> bool {
         let certificate = |path: &Path| CertificateDer::from_pem_file(path).ok();
         let (Some(authority), Some(own)) = (certificate(&self.authority()), certificate(&self.files().cert)) else {
             return false;
@@ -83,7 +90,7 @@ impl SelfSigned {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         let Ok(verifier) = verifier else { return false };
         let later = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + RENEW_BEFORE);
-        names.iter().all(|name| {
+        self.names.iter().all(|name| {
             let name = ServerName::try_from(name.clone());
             name.is_ok_and(|name| verifier.verify_server_cert(&own, &[], &name, &[], later).is_ok())
         })
