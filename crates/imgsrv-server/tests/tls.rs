@@ -177,7 +177,7 @@ async fn an_authority_of_its_own_stays_and_its_certificate_gains_names() {
     let server =
         Process::start(BINARY, dir.path(), &["--tls-self-signed", "--public-url", "https://images.example.org:8443"]);
     assert_eq!(fs::read(&authority).expect("a file"), first, "the authority is kept");
-    assert!(server.log().contains("incus remote add imgsrv https://images.example.org:8443 --protocol simplestreams"));
+    await_log(&server, "incus remote add imgsrv https://images.example.org:8443 --protocol simplestreams").await;
     let to: std::net::SocketAddr = address(&server).parse().expect("an address");
     let http = client(&authority).resolve("images.example.org", to).build().expect("a client");
     let answer = http.get(format!("https://images.example.org:{}/healthz", to.port())).send().await;

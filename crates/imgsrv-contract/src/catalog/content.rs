@@ -200,6 +200,7 @@ const FORBIDDEN: &[&str] = &[
     "DELETE FROM publish_warnings",
     "INSERT INTO publish_warnings (version_id, step, sequence, artifact_id, reason)
         SELECT version_id, 'incus_index', 9, id, 'x' FROM artifacts",
+    "INSERT INTO incus_backlog (version_id) SELECT id FROM versions",
     "UPDATE incus_rows SET fingerprint = 'x'",
     "UPDATE incus_rows SET catalog_revision = NULL",
     "UPDATE incus_rows SET catalog_revision = 1",
