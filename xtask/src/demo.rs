@@ -157,6 +157,8 @@ fn tell(server: &Server, artifact: &str) {
     println!("\nWhat a consumer would use:");
     println!("  curl -s {url}/v1/images/demo/refs/latest");
     println!("  curl -fOJ {url}{artifact}/download");
+    println!("  curl -fO {url}/images/demo/1.0.0/demo-1.0.0-amd64.qcow2");
+    println!("  curl -s {url}/images/demo/1.0.0/SHA256SUMS");
     println!("  xdg-open {url}/docs");
     println!("What a publisher would use:");
     println!("  export TOKEN={}", server.token);
