@@ -44,9 +44,10 @@ pub(crate) async fn check(state: &AppState, request: &Parts) -> Result<(), Probl
     if reads && is_item(request.uri.path()) { Ok(()) } else { Err(Problem::new(Code::HttpsRequired)) }
 }
 
-/// Whether streams may name that path: a file that is verified by its digest, not checksums that it is verified by.
+/// Whether streams may name that path, in the way they do: a file that is verified by its digest, not checksums that it
+/// is verified by. No name of a file has anything to be percent-encoded.
 fn is_item(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix("/images/") else { return false };
+    let Some(rest) = path.strip_prefix("/images/").filter(|rest| !rest.contains('%')) else { return false };
     let parts: Vec<&str> = rest.split('/').collect();
     matches!(parts.as_slice(), [_, _, file] if !file.is_empty() && *file != CHECKSUMS && !file.ends_with(".sha256"))
 }

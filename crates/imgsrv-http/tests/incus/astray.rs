@@ -38,6 +38,7 @@ async fn files_are_handed_out_and_nothing_else_is_even_read() {
         ("GET", "/images/debian/1/more/of/it"),
         ("GET", "/images/debian/1/"),
         ("GET", "/images/debian/1/SHA256SUMS"),
+        ("GET", "/images/debian/1/%53HA256SUMS"),
         ("GET", "/images/debian/1/debian-1-x86_64.qcow2.sha256"),
     ] {
         let refused = ask(&server, method, path, None).await;
