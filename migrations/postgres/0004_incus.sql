@@ -27,12 +27,15 @@ INSERT INTO incus_backlog (version_id)
 CREATE TRIGGER incus_backlog_insert BEFORE INSERT ON incus_backlog FOR EACH ROW EXECUTE FUNCTION forbid();
 CREATE TRIGGER incus_backlog_update BEFORE UPDATE ON incus_backlog FOR EACH ROW EXECUTE FUNCTION forbid();
 
--- Jobs that have not begun pass the new step as well.
-UPDATE publish_steps SET sequence = 3 WHERE name = 'finalize_publish' AND job_id IN
-    (SELECT id FROM publish_jobs WHERE state IN ('queued', 'failed'));
+-- Jobs that are not done pass the new step as well, and look into disks before it.
+UPDATE publish_steps SET sequence = 3, state = CASE state WHEN 'running' THEN 'queued' ELSE state END
+    WHERE name = 'finalize_publish' AND state <> 'succeeded' AND job_id IN
+    (SELECT id FROM publish_jobs WHERE state IN ('queued', 'running', 'failed'));
 INSERT INTO publish_steps (job_id, sequence, name, state, attempts)
     SELECT job_id, 2, 'incus_index', 'queued', 0 FROM publish_steps
     WHERE name = 'finalize_publish' AND sequence = 3;
+UPDATE publish_steps SET state = 'queued', finished_at = NULL WHERE name = 'validate_catalog' AND state = 'succeeded'
+    AND job_id IN (SELECT job_id FROM publish_steps WHERE name = 'finalize_publish' AND sequence = 3);
 
 -- What steps find out comes and goes while a version is being published, and only then. Its row is locked, so that
 -- whoever publishes or reopens it beside this waits, or has been waited for.

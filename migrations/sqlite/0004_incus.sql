@@ -37,12 +37,15 @@ CREATE TRIGGER incus_backlog_update BEFORE UPDATE ON incus_backlog BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden');
 END;
 
--- Jobs that have not begun pass the new step as well.
-UPDATE publish_steps SET sequence = 3 WHERE name = 'finalize_publish' AND job_id IN
-    (SELECT id FROM publish_jobs WHERE state IN ('queued', 'failed'));
+-- Jobs that are not done pass the new step as well, and look into disks before it.
+UPDATE publish_steps SET sequence = 3, state = CASE state WHEN 'running' THEN 'queued' ELSE state END
+    WHERE name = 'finalize_publish' AND state <> 'succeeded' AND job_id IN
+    (SELECT id FROM publish_jobs WHERE state IN ('queued', 'running', 'failed'));
 INSERT INTO publish_steps (job_id, sequence, name, state, attempts)
     SELECT job_id, 2, 'incus_index', 'queued', 0 FROM publish_steps
     WHERE name = 'finalize_publish' AND sequence = 3;
+UPDATE publish_steps SET state = 'queued', finished_at = NULL WHERE name = 'validate_catalog' AND state = 'succeeded'
+    AND job_id IN (SELECT job_id FROM publish_steps WHERE name = 'finalize_publish' AND sequence = 3);
 
 -- What the bytes of an artifact are, as far as they tell. It comes and goes while its version is being published.
 CREATE TABLE inspections (

@@ -18,7 +18,7 @@ use imgsrv_domain::{
     audit::{ActorKind, AuditAction, AuditFilter, AuditRecord},
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::Digest,
-    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
+    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId, VersionId},
     image::{Alias, Image},
     manifest::Manifest,
     names::{AliasName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
@@ -60,7 +60,8 @@ const VERSION: &str = versions!("WHERE v.image_id = $1 AND v.name = $2");
 const ALIASED_VERSION: &str =
     versions!("JOIN aliases a ON a.version_id = v.id WHERE a.image_id = $1 AND a.name = $2 AND v.state = 'published'");
 
-const UNLISTED: &str = versions!("JOIN incus_backlog b ON b.version_id = v.id LIMIT 1");
+const UNLISTED: &str =
+    versions!("JOIN incus_backlog b ON b.version_id = v.id WHERE b.version_id > $1 ORDER BY b.version_id LIMIT 1");
 
 const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
@@ -349,8 +350,9 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         streams::revision(&mut self.database.reader().await?).await
     }
 
-    async fn get_unlisted(&self) -> Result<Option<Version>, CatalogError> {
-        find::<VersionRow, _, _>(&mut self.database.reader().await?, UNLISTED, values![]).await
+    async fn get_unlisted(&self, after: Option<VersionId>) -> Result<Option<Version>, CatalogError> {
+        let after = after.map_or(Uuid::nil(), VersionId::uuid);
+        find::<VersionRow, _, _>(&mut self.database.reader().await?, UNLISTED, values![after]).await
     }
 
     async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError> {

@@ -36,11 +36,13 @@ impl Validators<'_> {
             return Answer::NotModified;
         }
         // Ranges are defined for GET only (section 14.2).
+        if method != Method::GET || !self.if_range(headers) {
+            return Answer::Whole;
+        }
         if headers.get_all(header::RANGE).iter().count() > 1 {
             return Answer::Unsatisfiable;
         }
-        let range = text(headers, header::RANGE).filter(|_| method == Method::GET && self.if_range(headers));
-        range.map_or(Answer::Whole, |range| self.range(range))
+        text(headers, header::RANGE).map_or(Answer::Whole, |range| self.range(range))
     }
 
     fn not_modified(&self, headers: &HeaderMap) -> bool {

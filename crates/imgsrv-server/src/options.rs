@@ -107,6 +107,10 @@ pub(crate) fn metrics_address(raw: &str) -> Result<Given<ListenAddress>, String>
 pub(crate) struct PublicUrl(Uri);
 
 impl PublicUrl {
+    pub(crate) fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
     /// The host, without the brackets of an IPv6 address.
     pub(crate) fn host(&self) -> Option<String> {
         self.0.host().map(|host| host.trim_matches(['[', ']']).to_owned())

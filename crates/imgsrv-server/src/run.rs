@@ -146,7 +146,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     }
 
     if let (Some(own), Ok(address)) = (&self_signed, listener.local_addr()) {
-        tell_to_trust(own, &incus_url(&options, address.port()))?;
+        tell_to_trust(own, &incus_url(&options, address.port()));
     }
 
     let tasks = TaskTracker::new();
@@ -218,16 +218,18 @@ fn is_wildcard(host: &str) -> bool {
 
 /// Where Incus reaches this server: over TLS, whatever people are told.
 fn incus_url(options: &ServeOptions, port: u16) -> String {
-    if let Some(url) = options.api.public_url() {
-        return url.to_string().replacen("http://", "https://", 1);
+    let public = options.api.public_url();
+    if let Some(url) = public.as_ref().filter(|url| url.is_https()) {
+        return url.to_string();
     }
-    let host = options.api.listen.host.clone().filter(|host| !is_wildcard(host)).unwrap_or_else(node_name);
+    let listen = options.api.listen.host.clone().filter(|host| !is_wildcard(host));
+    let host = public.as_ref().and_then(PublicUrl::host).or(listen).unwrap_or_else(node_name);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     format!("https://{host}:{port}")
 }
 
 /// Tells how Incus on this machine comes to trust the authority, and where it is for others.
-fn tell_to_trust(own: &SelfSigned, url: &str) -> Result<(), StartError> {
+fn tell_to_trust(own: &SelfSigned, url: &str) {
     let authority = std::path::absolute(own.authority()).unwrap_or_else(|_| own.authority());
     tracing::info!(authority = %authority.display(), "TLS has an authority of its own, for clients to trust");
     let authority = quoted(&authority.display().to_string());
@@ -236,7 +238,9 @@ fn tell_to_trust(own: &SelfSigned, url: &str) -> Result<(), StartError> {
         "to add this server to Incus: install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
          incus remote add imgsrv {url} --protocol simplestreams"
     );
-    told.map_err(StartError::Output)
+    if let Err(error) = told {
+        tracing::warn!(%error, "the command that adds this server to Incus could not be told");
+    }
 }
 
 /// A word for a shell.

@@ -1,11 +1,14 @@
 //! Publishing: the request that freezes a draft, and the durable job that publishes it.
 
+mod backlog;
+mod fingerprint;
 mod index;
 mod steps;
 mod validate;
 mod worker;
 
-pub(crate) use index::{METADATA_NAME, list_backlog, product, root};
+pub(crate) use backlog::list_backlog;
+pub(crate) use index::{METADATA_NAME, product, root};
 pub use validate::FormatCheck;
 pub use worker::PublishWorker;
 

@@ -58,7 +58,7 @@ pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Validated
 }
 
 /// What the bytes are, or why they are not safe to hand out.
-async fn look_into(context: &Context, blob: &TrustedBlob) -> Result<Result<Inspection, String>, Trouble> {
+pub(super) async fn look_into(context: &Context, blob: &TrustedBlob) -> Result<Result<Inspection, String>, Trouble> {
     let source = StoredBlob { context, blob };
     let trouble = |error| Trouble::reading(blob, error);
     let detected = detect(&source).await.map_err(trouble)?;

@@ -40,6 +40,8 @@ const UPDATE_PAIR: &str =
 const INSERT_PAIR: &str =
     "INSERT INTO incus_pairs (metadata_digest, root_digest, hashed_bytes, hashed_state, root_bytes,
     root_state, fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (metadata_digest, root_digest) DO NOTHING";
+const FORGET_PAIR: &str =
+    "DELETE FROM incus_pairs WHERE metadata_digest = $1 AND root_digest = $2 AND fingerprint IS NULL";
 pub(crate) const STATEMENTS: &[&str] = &[
     CLEAR_INSPECTIONS,
     CLEAR_ROWS,
@@ -53,6 +55,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FIND_PAIR,
     UPDATE_PAIR,
     INSERT_PAIR,
+    FORGET_PAIR,
 ];
 pub(crate) const LOCKING: &[&str] = &[IS_UNLISTED.locking];
 
@@ -139,5 +142,9 @@ impl<C: Connection> FindingRepo for SqlTx<C> {
             self.execute(INSERT_PAIR, values).await?;
         }
         Ok(())
+    }
+
+    async fn forget_pair(&mut self, pair: &Pair) -> Result<(), CatalogError> {
+        self.execute(FORGET_PAIR, values![pair.metadata.to_string(), pair.root.to_string()]).await.map(drop)
     }
 }

@@ -128,8 +128,16 @@ pub(super) async fn a_pair_is_hashed_once(fresh: Fresh) {
         save(begun.clone()).await;
         assert_eq!(find().await, Some(begun));
     }
+    let forget = async || {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        tx.forget_pair(&pair).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    forget().await;
+    assert_eq!(find().await, None);
     let digest = hash.clone().finish();
     save(PairHash::Done(digest)).await;
+    forget().await;
     save(PairHash::Begun { pair: hash.save(), root: hash.save() }).await;
     save(PairHash::Done(claim(7).digest)).await;
     assert_eq!(find().await, Some(PairHash::Done(digest)));

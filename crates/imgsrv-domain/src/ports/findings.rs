@@ -62,6 +62,8 @@ pub trait FindingRepo: Send {
     async fn find_pair(&mut self, pair: &Pair) -> Result<Option<PairHash>, CatalogError>;
     /// Saves how far the digest of a pair has been computed; one that is done is done for ever.
     async fn save_pair(&mut self, pair: &Pair, hash: &PairHash) -> Result<(), CatalogError>;
+    /// Forgets how far the digest of a pair has been computed, unless it is done.
+    async fn forget_pair(&mut self, pair: &Pair) -> Result<(), CatalogError>;
 }
 
 /// An artifact that streams list, with its metadata.

@@ -5,7 +5,7 @@ use crate::{
     audit::{AuditFilter, AuditRecord},
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::{BlobClaim, Digest},
-    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
+    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
     manifest::{Artifact, Manifest},
@@ -207,8 +207,8 @@ pub trait CatalogQueries: Send + Sync {
 
     /// The revision of the catalog: it changes whenever what consumers see does.
     async fn catalog_revision(&self) -> Result<Revision, CatalogError>;
-    /// A version that was published before streams were kept, and that waits to be listed.
-    async fn get_unlisted(&self) -> Result<Option<Version>, CatalogError>;
+    /// The next version after `after`, by id, that was published before streams were kept and waits to be listed.
+    async fn get_unlisted(&self, after: Option<VersionId>) -> Result<Option<Version>, CatalogError>;
     /// What changed of the streams after `since`; everything when absent.
     async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError>;
 

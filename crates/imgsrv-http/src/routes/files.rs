@@ -67,12 +67,15 @@ async fn get(
     let FilePath { name, r#ref, file } = path;
     let Released { bytes, versioned } = state.services.delivery().released(&name, &r#ref, &file).await?;
     let address = if versioned.is_some() { Address::Alias } else { Address::Name };
-    let mut response = match bytes {
-        ReleasedBytes::Generated(text) => serve_text(&method, &headers, &text, address)?,
-        ReleasedBytes::Stored(download) => serve(&state, &method, &headers, &download, address).await?,
-    };
-    locate(&mut response, versioned);
-    Ok(response)
+    match bytes {
+        // Under an alias it tells other names than it does for the version.
+        ReleasedBytes::Generated(text) => serve_text(&method, &headers, &text, address),
+        ReleasedBytes::Stored(download) => {
+            let mut response = serve(&state, &method, &headers, &download, address).await?;
+            locate(&mut response, versioned);
+            Ok(response)
+        }
+    }
 }
 
 /// Tells where the same thing will always be (RFC 9110, section 8.7).

@@ -3,6 +3,10 @@
 use crate::support::{Artifact, add, describe, draft, images, publish, version_url};
 use axum::http::StatusCode;
 use imgsrv_app::FormatCheck;
+use imgsrv_domain::{
+    hash::RunningHash,
+    ports::{Pair, PairHash},
+};
 use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::{Value, json};
 
@@ -114,6 +118,27 @@ async fn bytes_that_have_rotted_get_no_fingerprint() {
     assert_eq!(server.write("POST", &url, None).await.status, StatusCode::ACCEPTED);
     server.settle().await;
     assert_eq!(images(&server).await.iter().count(), 1);
+}
+
+#[tokio::test]
+async fn a_saved_hash_of_other_bytes_is_begun_again() {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "1").await;
+    let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
+    let metadata = describe(&server, &artifact).await["blob_digest"].as_str().expect("a digest").parse();
+    let root = imgsrv_testkit::digest(&qcow2(1)).parse().expect("a digest");
+    let pair = Pair { metadata: metadata.expect("a digest"), root };
+    let mut other = RunningHash::new();
+    other.update(b"what the disk gave before it was mended");
+    let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
+    tx.save_pair(&pair, &PairHash::Begun { pair: other.save(), root: other.save() }).await.expect("saved");
+    tx.commit().await.expect("committed");
+    assert_eq!(publish(&server, "debian", "1").await["state"], "succeeded");
+    let images = images(&server).await;
+    let found = images.iter().next().expect("an image");
+    let metadata = server.get(&format!("/{}", found.metadata.path)).await.body;
+    let whole = imgsrv_testkit::digest(&[metadata, qcow2(1)].concat());
+    assert_eq!(whole, format!("sha256:{}", found.fingerprint));
 }
 
 #[tokio::test]
