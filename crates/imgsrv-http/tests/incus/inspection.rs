@@ -103,13 +103,7 @@ async fn bytes_that_have_rotted_get_no_fingerprint() {
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
     describe(&server, &artifact).await;
-    let digest = imgsrv_testkit::digest(&qcow2(1)).trim_start_matches("sha256:").to_owned();
-    let blob = server.stored_files().into_iter().find(|file| file.contains(&digest)).expect("the blob");
-    let path = server.storage().join(blob);
-    let mut rotten = qcow2(1);
-    *rotten.last_mut().expect("bytes") ^= 1;
-    std::fs::remove_file(&path).expect("removed");
-    std::fs::write(&path, rotten).expect("written");
+    rot(&server, &imgsrv_testkit::digest(&qcow2(1)), qcow2(1).len() - 1);
     let job = publish(&server, "debian", "1").await;
     assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("incus_index")), "{job}");
     // Uploaded again, the same job goes on.
@@ -120,19 +114,58 @@ async fn bytes_that_have_rotted_get_no_fingerprint() {
     assert_eq!(images(&server).await.iter().count(), 1);
 }
 
+/// Saves how far the fingerprint of a draft's image has been computed.
+async fn save(server: &TestServer, metadata: &str, pair: &RunningHash, root: &RunningHash) {
+    let hash = PairHash::Begun { pair: pair.save(), root: root.save() };
+    let root = imgsrv_testkit::digest(&qcow2(1)).parse().expect("a digest");
+    let pair = Pair { metadata: metadata.parse().expect("a digest"), root };
+    let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
+    tx.save_pair(&pair, &hash).await.expect("saved");
+    tx.commit().await.expect("committed");
+}
+
+/// Alters a byte of a stored blob.
+fn rot(server: &TestServer, digest: &str, at: usize) {
+    let hex = digest.trim_start_matches("sha256:");
+    let blob = server.stored_files().into_iter().find(|file| file.contains(hex)).expect("the blob");
+    let path = server.storage().join(blob);
+    let mut bytes = std::fs::read(&path).expect("the bytes");
+    bytes[at] ^= 1;
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, bytes).expect("written");
+}
+
+#[tokio::test]
+async fn what_was_hashed_already_is_not_read_again() {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "1").await;
+    let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
+    let made = describe(&server, &artifact).await;
+    let digest = made["blob_digest"].as_str().expect("a digest");
+    let metadata = server.write("GET", &format!("/v1/blobs/{digest}"), None).await.body;
+    let (mut pair, mut root) = (RunningHash::new(), RunningHash::new());
+    pair.update(&metadata);
+    pair.update(&qcow2(1)[..1000]);
+    root.update(&qcow2(1)[..1000]);
+    save(&server, digest, &pair, &root).await;
+    // Whoever began again would notice.
+    rot(&server, &imgsrv_testkit::digest(&qcow2(1)), 500);
+    let job = publish(&server, "debian", "1").await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    let images = images(&server).await;
+    let found = images.iter().next().expect("an image");
+    assert_eq!(format!("sha256:{}", found.fingerprint), imgsrv_testkit::digest(&[metadata, qcow2(1)].concat()));
+}
+
 #[tokio::test]
 async fn a_saved_hash_of_other_bytes_is_begun_again() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
-    let metadata = describe(&server, &artifact).await["blob_digest"].as_str().expect("a digest").parse();
-    let root = imgsrv_testkit::digest(&qcow2(1)).parse().expect("a digest");
-    let pair = Pair { metadata: metadata.expect("a digest"), root };
+    let made = describe(&server, &artifact).await;
     let mut other = RunningHash::new();
     other.update(b"what the disk gave before it was mended");
-    let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
-    tx.save_pair(&pair, &PairHash::Begun { pair: other.save(), root: other.save() }).await.expect("saved");
-    tx.commit().await.expect("committed");
+    save(&server, made["blob_digest"].as_str().expect("a digest"), &other, &other).await;
     assert_eq!(publish(&server, "debian", "1").await["state"], "succeeded");
     let images = images(&server).await;
     let found = images.iter().next().expect("an image");
