@@ -11,3 +11,4 @@ mod outages;
 mod publisher;
 mod rolling;
 mod storm;
+mod streams;
