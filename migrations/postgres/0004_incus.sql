@@ -16,7 +16,8 @@ CREATE TRIGGER version_products_delete BEFORE DELETE ON version_products
     FOR EACH ROW EXECUTE FUNCTION manifest_guard();
 CREATE TRIGGER version_products_truncate BEFORE TRUNCATE ON version_products EXECUTE FUNCTION forbid();
 
--- Versions that were published before this was kept and that streams are to list. It only ever shrinks.
+-- Published versions that streams are to list and that no `incus_index` has seen: those of before, and those that a
+-- node of the version before publishes beside this one.
 CREATE TABLE incus_backlog (
     version_id uuid PRIMARY KEY REFERENCES versions (id)
 );
@@ -24,8 +25,29 @@ INSERT INTO incus_backlog (version_id)
     SELECT DISTINCT attachments.version_id FROM attachments JOIN versions ON versions.id = attachments.version_id
     WHERE attachments.name = 'incus.tar.xz' AND versions.state = 'published';
 
-CREATE TRIGGER incus_backlog_insert BEFORE INSERT ON incus_backlog FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE FUNCTION incus_backlog_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM versions WHERE id = NEW.version_id AND state = 'publishing';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER incus_backlog_insert BEFORE INSERT ON incus_backlog
+    FOR EACH ROW EXECUTE FUNCTION incus_backlog_guard();
 CREATE TRIGGER incus_backlog_update BEFORE UPDATE ON incus_backlog FOR EACH ROW EXECUTE FUNCTION forbid();
+
+CREATE FUNCTION note_backlog() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO incus_backlog (version_id)
+        SELECT NEW.id WHERE EXISTS (SELECT 1 FROM attachments WHERE version_id = NEW.id AND name = 'incus.tar.xz')
+        AND NOT EXISTS (SELECT 1 FROM publish_jobs JOIN publish_steps ON publish_steps.job_id = publish_jobs.id
+            WHERE publish_jobs.version_id = NEW.id AND publish_jobs.state <> 'abandoned'
+            AND publish_steps.name = 'incus_index' AND publish_steps.state = 'succeeded');
+    RETURN NEW;
+END $$;
+CREATE TRIGGER versions_backlog BEFORE UPDATE ON versions
+    FOR EACH ROW WHEN (NEW.state = 'published' AND OLD.state = 'publishing') EXECUTE FUNCTION note_backlog();
 
 -- Jobs that are not done pass the new step as well, and look into disks before it.
 UPDATE publish_steps SET sequence = 3, state = CASE state WHEN 'running' THEN 'queued' ELSE state END
@@ -168,7 +190,8 @@ DO $$
 DECLARE
     guard text;
 BEGIN
-    FOREACH guard IN ARRAY ARRAY['findings_guard()', 'incus_pairs_guard()', 'incus_rows_guard()', 'count_incus_rows()']
+    FOREACH guard IN ARRAY ARRAY['incus_backlog_guard()', 'note_backlog()', 'findings_guard()',
+        'incus_pairs_guard()', 'incus_rows_guard()', 'count_incus_rows()']
     LOOP
         EXECUTE format('ALTER FUNCTION %I.%s SET search_path = %I, pg_temp', current_schema(), guard, current_schema());
     END LOOP;

@@ -22,7 +22,8 @@ CREATE TRIGGER version_products_delete BEFORE DELETE ON version_products BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'draft';
 END;
 
--- Versions that were published before this was kept and that streams are to list. It only ever shrinks.
+-- Published versions that streams are to list and that no `incus_index` has seen: those of before, and those that a
+-- node of the version before publishes beside this one.
 CREATE TABLE incus_backlog (
     version_id BLOB PRIMARY KEY NOT NULL REFERENCES versions (id)
 ) STRICT, WITHOUT ROWID;
@@ -31,10 +32,20 @@ INSERT INTO incus_backlog (version_id)
     WHERE attachments.name = 'incus.tar.xz' AND versions.state = 'published';
 
 CREATE TRIGGER incus_backlog_insert BEFORE INSERT ON incus_backlog BEGIN
-    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM versions WHERE id = NEW.version_id AND state = 'publishing');
 END;
 CREATE TRIGGER incus_backlog_update BEFORE UPDATE ON incus_backlog BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+
+CREATE TRIGGER versions_backlog BEFORE UPDATE ON versions
+    WHEN NEW.state = 'published' AND OLD.state = 'publishing' BEGIN
+    INSERT INTO incus_backlog (version_id)
+        SELECT NEW.id WHERE EXISTS (SELECT 1 FROM attachments WHERE version_id = NEW.id AND name = 'incus.tar.xz')
+        AND NOT EXISTS (SELECT 1 FROM publish_jobs JOIN publish_steps ON publish_steps.job_id = publish_jobs.id
+            WHERE publish_jobs.version_id = NEW.id AND publish_jobs.state <> 'abandoned'
+            AND publish_steps.name = 'incus_index' AND publish_steps.state = 'succeeded');
 END;
 
 -- Jobs that are not done pass the new step as well, and look into disks before it.

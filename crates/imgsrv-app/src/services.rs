@@ -199,7 +199,8 @@ impl Services {
         PublishWorker(Arc::clone(&self.context))
     }
 
-    /// Lists in streams what was published before they were kept. Any node may; it is done once.
+    /// Lists in streams what was published without them, before they were kept or by an earlier version beside this
+    /// one. Any node may; it is done once.
     pub async fn list_backlog(&self) -> Result<(), WorkError> {
         list_backlog(&self.context).await
     }

@@ -60,8 +60,9 @@ const VERSION: &str = versions!("WHERE v.image_id = $1 AND v.name = $2");
 const ALIASED_VERSION: &str =
     versions!("JOIN aliases a ON a.version_id = v.id WHERE a.image_id = $1 AND a.name = $2 AND v.state = 'published'");
 
-const UNLISTED: &str =
-    versions!("JOIN incus_backlog b ON b.version_id = v.id WHERE b.version_id > $1 ORDER BY b.version_id LIMIT 1");
+const UNLISTED: &str = versions!(
+    "JOIN incus_backlog b ON b.version_id = v.id WHERE b.version_id > $1 AND v.state = 'published' ORDER BY b.version_id LIMIT 1"
+);
 
 const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");

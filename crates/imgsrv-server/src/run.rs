@@ -287,8 +287,11 @@ fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Service
     if workers.publish_enabled {
         let (listing, stop) = (services.clone(), environment.stop.clone());
         tasks.spawn(async move {
-            while let Err(error) = stop.run_until_cancelled(listing.list_backlog()).await.unwrap_or(Ok(())) {
-                tracing::warn!(%error, "what was published before streams were kept is not listed yet");
+            // Again and again: a node of an earlier version may publish beside this one.
+            while let Some(listed) = stop.run_until_cancelled(listing.list_backlog()).await {
+                if let Err(error) = listed {
+                    tracing::warn!(%error, "what was published without streams is not listed yet");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(SWEEP_INTERVAL) => {}
                     () = stop.cancelled() => return,

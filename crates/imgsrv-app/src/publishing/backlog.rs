@@ -1,4 +1,4 @@
-//! Listing in streams what was published before they were kept.
+//! Listing in streams what was published without them: before they were kept, or by a node of an earlier version.
 
 use super::{
     index::{Entries, record},

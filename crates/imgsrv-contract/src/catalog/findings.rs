@@ -112,6 +112,56 @@ pub(super) async fn artifacts_that_streams_could_not_tell_apart_clash(fresh: Fre
     add(&second).await.unwrap();
 }
 
+pub(super) async fn what_is_published_unseen_waits_to_be_listed(fresh: Fresh) {
+    // As a node of an earlier version would, or one of this version.
+    for (name, is_seen) in [("unseen", false), ("seen", true)] {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        let now = tx.now();
+        let image = image(name, now);
+        tx.insert_image(&image).await.unwrap();
+        let version = draft(&image, "1", now);
+        tx.insert_version(&version).await.unwrap();
+        let artifact = artifact(&version, "amd64", claim(1));
+        tx.insert_artifact(&artifact, &[], None).await.unwrap();
+        let metadata = attachment(&artifact, "incus.tar.xz", claim(2));
+        tx.insert_attachment(version.id, &metadata, &[]).await.unwrap();
+        let job = PublishJob::enqueue(JobId::new(uuid()), &version, now);
+        tx.insert_job(&job).await.unwrap();
+        let frozen = tx.find_version_by_id(version.id).await.unwrap().unwrap().freeze(now).unwrap().0;
+        tx.update_version(&frozen).await.unwrap();
+        if is_seen {
+            let job = tx.find_job(job.id).await.unwrap().unwrap();
+            let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, Duration::from_secs(9)).unwrap();
+            let job = job.step_succeeded(&key, now).unwrap().step_succeeded(&key, now).unwrap();
+            tx.update_job(&job).await.unwrap();
+        }
+        let frozen = tx.find_version_by_id(version.id).await.unwrap().unwrap();
+        tx.update_version(&frozen.publish(now).unwrap().0).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let waiting = fresh.catalog.get_unlisted(None).await.unwrap().unwrap();
+    assert_eq!(waiting.image.as_str(), "unseen");
+    assert_eq!(fresh.catalog.get_unlisted(Some(waiting.id)).await.unwrap(), None);
+    // It is listed once, though it is published.
+    let manifest = fresh.catalog.get_manifest(&waiting.image, &waiting.name, Visibility::All).await.unwrap().unwrap();
+    let entry = &manifest.entries[0];
+    let (artifact, attachment) = (entry.artifact.id, entry.attachments[0].id);
+    let row = IncusRow { artifact, attachment, fingerprint: claim(3).digest };
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert!(tx.is_unlisted(waiting.id).await.unwrap());
+    tx.insert_incus_row(waiting.id, &row).await.unwrap();
+    tx.insert_warnings(waiting.id, &[warning(&entry.artifact, StepName::IncusIndex)]).await.unwrap();
+    tx.mark_listed(waiting.id).await.unwrap();
+    tx.bump_catalog_revision(waiting.image_id).await.unwrap();
+    tx.list_in_streams(waiting.id).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(fresh.catalog.get_unlisted(None).await.unwrap(), None);
+    assert_eq!(fresh.catalog.get_stream_changes(None).await.unwrap().rows.len(), 1);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let late = [warning(&entry.artifact, StepName::FinalizePublish)];
+    assert_eq!(conflict!(tx.insert_warnings(waiting.id, &late).await), Conflict::Forbidden);
+}
+
 pub(super) async fn a_pair_is_hashed_once(fresh: Fresh) {
     let pair = Pair { metadata: claim(1).digest, root: claim(2).digest };
     let find = async || fresh.catalog.begin().await.unwrap().find_pair(&pair).await.unwrap();

@@ -207,7 +207,7 @@ pub trait CatalogQueries: Send + Sync {
 
     /// The revision of the catalog: it changes whenever what consumers see does.
     async fn catalog_revision(&self) -> Result<Revision, CatalogError>;
-    /// The next version after `after`, by id, that was published before streams were kept and waits to be listed.
+    /// The next version after `after`, by id, that was published without `incus_index` and waits to be listed.
     async fn get_unlisted(&self, after: Option<VersionId>) -> Result<Option<Version>, CatalogError>;
     /// What changed of the streams after `since`; everything when absent.
     async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError>;
