@@ -1,7 +1,7 @@
 //! The documents of Simple Streams of a large catalog: what one change costs beside a rebuild from scratch, and serving
 //! them beside nginx with the same bytes in a file.
 
-use super::{Instant, median, nginx, timed};
+use super::{Instant, median, memory, nginx, timed};
 use crate::{
     server::{Server, build, text},
     shell::Result,
@@ -46,9 +46,11 @@ pub(super) fn run(products: usize) -> Result<()> {
     })?;
 
     // Nobody has asked for it yet.
+    let memory_before = memory(&server)?;
     let url = format!("{}/streams/v1/images.json", server.url);
     let (plain, scratch_build) = timed(|| fetch(&url, "identity"))?;
     let gzip = fetch(&url, "gzip")?;
+    let memory_after = memory(&server)?;
     let zstd = fetch(&url, "zstd")?;
     println!("images.json: {} bytes, gzip {}, zstd {}", plain.len(), gzip.len(), zstd.len());
     println!("  from scratch, first answer           {scratch_build:.1?}");
@@ -61,6 +63,8 @@ pub(super) fn run(products: usize) -> Result<()> {
     let change = median(changes);
     println!("  after an alias of {PER_VERSION} products was set  {change:.1?}");
     println!("  ratio to the rebuild: {:.1}", scratch_build.as_secs_f64() / change.as_secs_f64());
+
+    println!("memory, before anybody asked and after\n{memory_before}\n{memory_after}");
 
     fs::write(scratch.path().join("file"), &gzip)?;
     let _nginx = nginx(scratch.path())?;
