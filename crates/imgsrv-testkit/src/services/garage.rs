@@ -74,7 +74,9 @@ impl Garage {
             child.wait()
         });
         for _ in 0..600 {
-            if ureq::get(format!("http://127.0.0.1:{}/health", self.admin)).call().is_ok() {
+            // Each has a listener of its own, and neither waits for the other.
+            let is_healthy = ureq::get(format!("http://127.0.0.1:{}/health", self.admin)).call().is_ok();
+            if is_healthy && std::net::TcpStream::connect(("127.0.0.1", self.s3)).is_ok() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));
