@@ -48,7 +48,7 @@ pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
     let sudo = if has("sudo") { "sudo " } else { "" };
     // Debian 12 has Incus in its backports alone.
     let backports = format!(
-        ". /etc/os-release; apt-cache show {packages} >/dev/null 2>&1 || {{ \
+        ". /etc/os-release; apt-get install --simulate {packages} >/dev/null 2>&1 || {{ \
          echo \"deb http://deb.debian.org/debian $VERSION_CODENAME-backports main\" | \
          {sudo}tee /etc/apt/sources.list.d/imgsrv-backports.list && {sudo}apt-get update -q; }}",
         packages = missing.join(" ")

@@ -4,7 +4,7 @@ use crate::options::{
     Given, ListenAddress, Networks, PublicUrl, Secret, TokenRef, Verbosity, duration, endpoint, metrics_address,
     networks, node_name, path, public_url, secret_file, value,
 };
-use crate::tls::CertFiles;
+use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use imgsrv_app::FormatCheck;
 use imgsrv_blobs::S3Settings;
@@ -137,9 +137,14 @@ pub(crate) struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// The certificate and key that were given.
-    pub(crate) fn files(&self) -> Option<CertFiles> {
-        Some(CertFiles { cert: value(self.tls_cert.as_ref())?, key: value(self.tls_key.as_ref())? })
+    /// The certificate and key that were given: both, or none, and none beside one's own.
+    pub(crate) fn files(&self) -> Result<Option<CertFiles>, TlsError> {
+        match (value(self.tls_cert.as_ref()), value(self.tls_key.as_ref())) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) if self.tls_self_signed => Err(TlsError::Both),
+            (Some(cert), Some(key)) => Ok(Some(CertFiles { cert, key })),
+            (Some(_), None) | (None, Some(_)) => Err(TlsError::Half),
+        }
     }
 }
 

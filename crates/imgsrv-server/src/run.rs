@@ -108,9 +108,10 @@ pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError>
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     telemetry::start(&options.logging);
     let stop = signalled()?;
+    let given = options.tls.files()?;
     let _locks = Locks::acquire(&options.storage)?;
     let self_signed = self_signed(&options)?;
-    let files = self_signed.as_ref().map(SelfSigned::files).or_else(|| options.tls.files());
+    let files = self_signed.as_ref().map(SelfSigned::files).or(given);
     let tls = files.map(Tls::new).transpose()?.map(Arc::new);
     let metrics = Arc::new(ProcessMetrics::new()?);
     let worker = worker_id(&options.workers.node_name)?;

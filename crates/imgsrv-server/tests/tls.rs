@@ -148,6 +148,11 @@ fn a_certificate_that_cannot_be_used_keeps_the_server_from_starting() {
         let told = start(&["--tls-cert", &path(cert), "--tls-key", &path(key)]);
         assert!(told.contains(reason), "{told}");
     }
+    // A key that an operator forgot to set must not mean plain HTTP.
+    let told = start(&["--tls-cert", &path(&cert), "--tls-key", ""]);
+    assert!(told.contains("must be given both"), "{told}");
+    let told = start(&["--tls-self-signed", "--tls-cert", &path(&cert), "--tls-key", &path(&other)]);
+    assert!(told.contains("do not give one"), "{told}");
     let told = start(&["--tls-cert", &path(&cert)]);
     assert!(told.contains("--tls-key"), "{told}");
 }

@@ -31,6 +31,10 @@ const MAX_PEM: u64 = 1 << 20;
 /// Why there can be no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
+    #[error("--tls-cert and --tls-key must be given both, and neither be empty")]
+    Half,
+    #[error("--tls-self-signed makes a certificate; do not give one with --tls-cert and --tls-key as well")]
+    Both,
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: io::Error },
     #[error("{path} has no certificate in PEM: {source}")]
