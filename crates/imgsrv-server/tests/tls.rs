@@ -104,19 +104,11 @@ async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
     assert!(answers(&authority).await && !answers(&new_authority).await);
     // A certificate without its key: the old one stays.
     fs::copy(&new_cert, &cert).expect("copied");
-    await_log(&server, "the new certificate cannot be used").await;
+    server.log_with("the new certificate cannot be used");
     assert!(answers(&authority).await && !answers(&new_authority).await);
     fs::copy(&new_key, &key).expect("copied");
-    await_log(&server, "a new certificate is shown").await;
+    server.log_with("a new certificate is shown");
     assert!(answers(&new_authority).await && !answers(&authority).await);
-}
-
-async fn await_log(server: &Process, line: &str) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !server.log().contains(line) {
-        assert!(Instant::now() < until, "{line} is not in the log: {}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[test]
@@ -182,7 +174,7 @@ async fn an_authority_of_its_own_stays_and_its_certificate_gains_names() {
     let server =
         Process::start(BINARY, dir.path(), &["--tls-self-signed", "--public-url", "https://images.example.org:8443"]);
     assert_eq!(fs::read(&authority).expect("a file"), first, "the authority is kept");
-    await_log(&server, "incus remote add imgsrv https://images.example.org:8443 --protocol simplestreams").await;
+    server.log_with("incus remote add imgsrv https://images.example.org:8443 --protocol simplestreams");
     let to: std::net::SocketAddr = address(&server).parse().expect("an address");
     let http = client(&authority).resolve("images.example.org", to).build().expect("a client");
     let answer = http.get(format!("https://images.example.org:{}/healthz", to.port())).send().await;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,6 +82,20 @@ impl Process {
     /// The end of its log, and what it wrote to its standard output.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Its log, once `text` is in it: the process writes a line before or after the answer that it tells of,
+    /// and this reads it later still.
+    pub fn log_with(&self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < until, "{text} is not in the log:\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Sends it a signal, such as `STOP`.

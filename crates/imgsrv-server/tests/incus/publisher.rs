@@ -81,8 +81,9 @@ impl Publisher {
 
     /// What the server told to do, so that Incus trusts it.
     pub(crate) fn command_to_trust(&self) -> String {
-        let log = self.process.log();
-        let told = log.lines().find_map(|line| line.split_once("to add this server to Incus: "));
+        let before = "to add this server to Incus: ";
+        let log = self.process.log_with(before);
+        let told = log.lines().find_map(|line| line.split_once(before));
         told.expect("a command").1.to_owned()
     }
 
