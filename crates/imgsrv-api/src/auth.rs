@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+#[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
 /// A named set of actions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Role {
     /// Its id.
     pub id: String,
@@ -18,7 +20,8 @@ pub struct Role {
 }
 
 /// Every role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct RoleList {
     /// By id.
     pub roles: Vec<Role>,
@@ -28,13 +31,14 @@ pub struct RoleList {
 }
 
 /// A principal to be made.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreatePrincipal {
     /// `user` or `service`.
     pub kind: String,
     /// What people call it.
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub display_name: String,
     /// Operators' notes: at most 32 entries of short text. Never consulted for access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,10 +46,11 @@ pub struct CreatePrincipal {
 }
 
 /// Somebody who can authenticate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Principal {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// `user` or `service`.
     pub kind: String,
@@ -58,12 +63,13 @@ pub struct Principal {
     pub role_ids: Vec<String>,
     /// Since when it is deactivated, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub deactivated_at: Option<String>,
 }
 
 /// A page of principals.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct PrincipalList {
     /// In the order of their making.
     pub principals: Vec<Principal>,
@@ -73,62 +79,66 @@ pub struct PrincipalList {
 }
 
 /// A token to be issued.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateApiToken {
     /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub name: Option<String>,
     /// From when on it is refused.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }
 
 /// A token with its text, shown this once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct IssuedApiToken {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// Whom it authenticates.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub principal_id: String,
     /// What people call it.
     pub name: String,
     /// From when on it is refused.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
     /// The token itself. It cannot be read again.
     pub plaintext: String,
 }
 
 /// A token, without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ApiToken {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// Whom it authenticates.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub principal_id: String,
     /// What people call it.
     pub name: String,
     /// From when on it is refused.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
     /// When it was last used, to the minute.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub last_used_at: Option<String>,
     /// When it was revoked, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub revoked_at: Option<String>,
 }
 
 /// A page of tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ApiTokenList {
     /// In the order of their making.
     pub api_tokens: Vec<ApiToken>,

@@ -2,44 +2,48 @@
 
 use crate::{Inspection, Warning, present};
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
 /// An image to be made.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateImage {
     /// Its unique name.
-    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"))]
     pub name: String,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub display_name: Option<String>,
     /// What it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 4096)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 4096))]
     pub description: Option<String>,
 }
 
 /// Texts of an image to change: one that is absent stays, `null` removes it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateImage {
     /// A name for people.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 256))]
     pub display_name: Option<Option<String>>,
     /// What it is.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, max_length = 4096)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 4096))]
     pub description: Option<Option<String>>,
 }
 
 /// An image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Image {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// Its unique name.
     pub name: String,
@@ -50,15 +54,16 @@ pub struct Image {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// When it was made.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// When its texts last changed.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
 /// A page of images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ImageList {
     /// By name.
     pub images: Vec<Image>,
@@ -68,22 +73,24 @@ pub struct ImageList {
 }
 
 /// A version to be made.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateVersion {
     /// Its name, unique in the image together with the aliases.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$"))]
     pub version: String,
 }
 
 /// A version of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Version {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// Its image.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub image_id: String,
     /// Its name.
     pub version: String,
@@ -91,18 +98,19 @@ pub struct Version {
     pub state: String,
     /// When it was published, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub published_at: Option<String>,
     /// When it was made.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// When it last changed.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
 /// A page of versions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct VersionList {
     /// Newest first.
     pub versions: Vec<Version>,
@@ -112,51 +120,54 @@ pub struct VersionList {
 }
 
 /// A version and the job that publishes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct PublishRequested {
     /// The version.
     #[serde(flatten)]
     pub version: Version,
     /// Its job.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub job_id: String,
 }
 
 /// An artifact to be added to a draft.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateArtifact {
     /// Which of several alike; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub variant: Option<String>,
     /// What boots.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub operating_system: String,
     /// On what.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
     /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `iso`, `vmdk`, `vhdx`, `squashfs` or `root.tar.xz`.
     pub format: String,
     /// The digest of its bytes; they need not be uploaded yet.
-    #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub primary_blob_digest: String,
     /// Their size.
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub primary_blob_size_bytes: i64,
     /// What they are served as.
-    #[schema(max_length = 127)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 127))]
     pub primary_media_type: String,
 }
 
 /// An artifact of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Artifact {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// Its version.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub version_id: String,
     /// Which of several alike.
     pub variant: String,
@@ -173,10 +184,10 @@ pub struct Artifact {
     /// What they are served as.
     pub primary_media_type: String,
     /// When it was added.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// The same; artifacts are replaced, never changed.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
     /// What its bytes are, once publishing has looked at them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,7 +195,8 @@ pub struct Artifact {
 }
 
 /// The artifacts of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ArtifactList {
     /// By operating system, architecture, variant and format.
     pub artifacts: Vec<Artifact>,
@@ -194,31 +206,33 @@ pub struct ArtifactList {
 }
 
 /// An attachment to be added to an artifact of a draft.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateAttachment {
     /// Its name, unique in the artifact.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub name: String,
     /// What its bytes are served as.
-    #[schema(max_length = 127)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 127))]
     pub media_type: String,
     /// The digest of its bytes; they need not be uploaded yet.
-    #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub blob_digest: String,
     /// Their size.
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub blob_size_bytes: i64,
 }
 
 /// An attachment of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Attachment {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// Its artifact.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub artifact_id: String,
     /// Its name.
     pub name: String,
@@ -229,15 +243,16 @@ pub struct Attachment {
     /// Their size.
     pub blob_size_bytes: i64,
     /// When it was added.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// The same; attachments are replaced, never changed.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
 /// A version with everything it is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Manifest {
     /// The image.
     pub image: Image,
@@ -251,10 +266,11 @@ pub struct Manifest {
 }
 
 /// An artifact with its attachments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ManifestEntry {
     /// The artifact's id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub artifact_id: String,
     /// The artifact.
     pub artifact: Artifact,
@@ -263,40 +279,43 @@ pub struct ManifestEntry {
 }
 
 /// Where an alias is to point.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetAlias {
     /// A published version of the image.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$"))]
     pub version: String,
 }
 
 /// A name that points to a published version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Alias {
     /// Its id, kept when it moves.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// Its image.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub image_id: String,
     /// Its name.
     pub alias: String,
     /// The version that it points to.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub version_id: String,
     /// The name of that version.
     pub version: String,
     /// When it was made.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// When it last moved.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
 /// A page of aliases.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct AliasList {
     /// By name.
     pub aliases: Vec<Alias>,
@@ -306,13 +325,14 @@ pub struct AliasList {
 }
 
 /// A publish job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct PublishJob {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// The version that it publishes.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub version_id: String,
     /// The name of the image.
     pub image_name: String,
@@ -328,17 +348,17 @@ pub struct PublishJob {
     pub reason: Option<String>,
     /// When a worker first took it up.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub started_at: Option<String>,
     /// When it came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub finished_at: Option<String>,
     /// When it was made.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// When it last changed.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
     /// Its steps, in order.
     pub steps: Vec<PublishStep>,
@@ -348,7 +368,8 @@ pub struct PublishJob {
 }
 
 /// A step of a publish job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct PublishStep {
     /// Its name.
     pub name: String,
@@ -359,15 +380,15 @@ pub struct PublishStep {
     /// Whether the job fails when it does.
     pub blocking: bool,
     /// How often it was started.
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub attempt_count: i64,
     /// When it was last started.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub started_at: Option<String>,
     /// When it came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub finished_at: Option<String>,
     /// Why it failed or was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]

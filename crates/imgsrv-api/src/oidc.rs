@@ -2,29 +2,31 @@
 
 use crate::Principal;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
 /// A provisioning rule to be saved.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SaveProvisioningRule {
     /// Its id, when it is made; one is made up when absent. In an update it may repeat the path's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$"))]
     pub id: Option<String>,
     /// What people call it.
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub display_name: String,
     /// Whose tokens it admits: exactly their `iss`.
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub issuer_url: String,
     /// For whom they must be meant: one of their `aud`, whatever the condition says.
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub audience: String,
     /// The claims that the condition sees, at most 64.
     pub forwarded_claims: Vec<String>,
     /// What must hold of them, in CEL.
-    #[schema(max_length = 4096)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 4096))]
     pub condition: String,
     /// Always `["content-writer"]`; may be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,7 +37,8 @@ pub struct SaveProvisioningRule {
 }
 
 /// A rule by which holders of an issuer's tokens may write content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ProvisioningRule {
     /// Its id.
     pub id: String,
@@ -56,7 +59,8 @@ pub struct ProvisioningRule {
 }
 
 /// A page of provisioning rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ProvisioningRuleList {
     /// By id.
     pub rules: Vec<ProvisioningRule>,
@@ -66,7 +70,8 @@ pub struct ProvisioningRuleList {
 }
 
 /// What reconciling a rule takes away, or took.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Reconciliation {
     /// The rule.
     pub rule_id: String,
@@ -85,13 +90,14 @@ pub struct Reconciliation {
 }
 
 /// How a bearer is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Authentication {
     /// `api_token` or `oidc`.
     pub method: String,
     /// The API token, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub api_token_id: Option<String>,
     /// The API token's name, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,12 +112,13 @@ pub struct Authentication {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<String>,
     /// From when on the bearer is refused.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }
 
 /// Who a bearer is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Whoami {
     /// The principal, with its roles.
     pub principal: Principal,
@@ -122,7 +129,8 @@ pub struct Whoami {
 }
 
 /// Who did something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct AuditActor {
     /// `principal`, `worker` or `operator` (somebody with direct access to the catalog).
     pub kind: String,
@@ -132,12 +140,13 @@ pub struct AuditActor {
 }
 
 /// What was done, once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct AuditEntry {
     /// Its number.
     pub id: i64,
     /// When.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub at: String,
     /// By whom.
     pub actor: AuditActor,
@@ -157,7 +166,8 @@ pub struct AuditEntry {
 }
 
 /// A page of the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct AuditPage {
     /// Newest first.
     pub entries: Vec<AuditEntry>,

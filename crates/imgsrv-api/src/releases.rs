@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+#[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
 /// What the bytes of an artifact say of themselves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Inspection {
     /// What they were recognised as by their magic numbers: `qcow2`, `vmdk`, `vhdx`, `squashfs`, `iso`, `raw`, `gzip`,
     /// `xz` or `zstd`.
@@ -13,11 +15,11 @@ pub struct Inspection {
     pub detected_format: Option<String>,
     /// Of a qcow2: how many bytes the disk has for its guest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub virtual_size_bytes: Option<i64>,
     /// Of a qcow2: how many bytes are allocated at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub cluster_size_bytes: Option<i64>,
     /// Of a qcow2: how clusters are compressed, where they are: `zlib` or `zstd`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,36 +27,38 @@ pub struct Inspection {
 }
 
 /// Something that a publish step found wrong without failing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Warning {
     /// The step.
     pub step: String,
     /// The artifact it is about.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub artifact_id: String,
     /// What is wrong.
     pub reason: String,
 }
 
 /// Metadata of an Incus image to be made. What is not told is taken from the artifact.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateIncusMetadata {
     /// What people see in lists; operating system, release and architecture when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub description: Option<String>,
     /// The operating system's name for people; the artifact's when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub os: Option<String>,
     /// Which release of it; the version when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub release: Option<String>,
     /// When the image should no longer be used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: Option<String>,
     /// Further properties of the image, at most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -62,12 +66,13 @@ pub struct CreateIncusMetadata {
 }
 
 /// A file of a published version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ReleaseFile {
     /// Its name.
     pub name: String,
     /// Its size.
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,
     /// The digest of its bytes.
     pub digest: String,
@@ -78,7 +83,8 @@ pub struct ReleaseFile {
 }
 
 /// The files of a published version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct ReleaseListing {
     /// The image.
     pub image: String,

@@ -1,33 +1,36 @@
 //! Uploads.
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
 /// What is going to be uploaded.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateUpload {
     /// The digest that the bytes must have.
-    #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub expected_digest: String,
     /// The size that they must have.
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub expected_size_bytes: i64,
     /// What they are, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 127)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 127))]
     pub media_type_hint: Option<String>,
     /// How they are called, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub filename_hint: Option<String>,
 }
 
 /// An upload session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct UploadSession {
     /// Its id.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// The digest that the bytes must have.
     pub expected_digest: String,
@@ -36,7 +39,7 @@ pub struct UploadSession {
     /// `created`, `uploading`, `completed`, `ingesting`, `ready`, `failed` or `aborted`.
     pub state: String,
     /// When it is aborted unless another part or the completion comes before.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
     /// What the bytes are, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,10 +48,10 @@ pub struct UploadSession {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filename_hint: Option<String>,
     /// When it was opened.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// When it last changed.
-    #[schema(format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
     /// Why it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,13 +59,14 @@ pub struct UploadSession {
 }
 
 /// A part that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct AcceptedPart {
     /// Its session.
-    #[schema(format = "uuid")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub upload_id: String,
     /// Its number.
-    #[schema(minimum = 1, maximum = 10000)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub part_number: u16,
     /// Names the bytes that were accepted; the completion must repeat it.
     pub etag: String,
@@ -71,7 +75,8 @@ pub struct AcceptedPart {
 }
 
 /// The parts that a session holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct PartList {
     /// By number.
     pub parts: Vec<PartSummary>,
@@ -81,10 +86,11 @@ pub struct PartList {
 }
 
 /// A part that a session holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct PartSummary {
     /// Its number.
-    #[schema(minimum = 1, maximum = 10000)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub part_number: u16,
     /// Names its bytes.
     pub etag: String,
@@ -93,24 +99,26 @@ pub struct PartSummary {
 }
 
 /// The parts that make up the upload, ascending.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CompleteUpload {
     /// Every part, by ascending number.
-    #[schema(max_items = 10000)]
+    #[cfg_attr(feature = "openapi", schema(max_items = 10000))]
     pub parts: Vec<ListedPart>,
 }
 
 /// A part of the upload, as it was accepted.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListedPart {
     /// Its number.
-    #[schema(minimum = 1, maximum = 10000)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub number: i64,
     /// The etag that was given for it.
     pub etag: String,
     /// The size that was accepted.
-    #[schema(minimum = 0)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,
 }

@@ -176,7 +176,7 @@ fn render(response: Response, id: Option<&str>, is_head: bool) -> Response {
     let problem = problem.unwrap_or_else(|| Problem::of_status(response.status()));
     let body = serde_json::to_vec(&problem.body(id)).unwrap_or_default();
     let (mut parts, _) = response.into_parts();
-    parts.status = problem.code.status();
+    parts.status = problem.status();
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,9 +1,10 @@
-//! Problems: the one table of what can go wrong on the wire, and what each failure of a use case becomes.
+//! Problems: what each failure of a use case becomes on the wire.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+pub(crate) use imgsrv_api::ProblemCode as Code;
 use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
 use imgsrv_app::{AuthenticateError, Denied, Existing, InvalidField, UseCaseError};
 use imgsrv_domain::{
@@ -12,76 +13,6 @@ use imgsrv_domain::{
     upload::UploadRefusal,
 };
 use std::time::Duration;
-
-macro_rules! codes {
-    ($($code:ident = $name:literal, $status:ident, $title:literal;)*) => {
-        /// A kind of problem. Its URN, status and title never change.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Code { $($code),* }
-
-        impl Code {
-            #[cfg(test)]
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$code),*];
-
-            const fn name(self) -> &'static str {
-                match self { $(Self::$code => $name),* }
-            }
-
-            pub(crate) const fn status(self) -> StatusCode {
-                match self { $(Self::$code => StatusCode::$status),* }
-            }
-
-            const fn title(self) -> &'static str {
-                match self { $(Self::$code => $title),* }
-            }
-        }
-    };
-}
-
-codes! {
-    InvalidRequest = "invalid-request", BAD_REQUEST, "The request is not valid";
-    InvalidJson = "invalid-json", BAD_REQUEST, "The body is not the expected JSON";
-    InvalidCursor = "invalid-cursor", BAD_REQUEST, "The cursor does not belong to this list";
-    BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body was cut off";
-    DigestMismatch = "digest-mismatch", BAD_REQUEST, "The body does not have the digest sent with it";
-    PartListMismatch = "part-list-mismatch", BAD_REQUEST, "The part list does not match what was received";
-    HttpsRequired = "https-required", BAD_REQUEST, "This port speaks HTTPS; only files are handed out in the clear";
-    CredentialInClear = "credential-in-clear", BAD_REQUEST, "A credential was sent in the clear; revoke it, and use HTTPS";
-    Unauthenticated = "unauthenticated", UNAUTHORIZED, "A bearer token is needed";
-    InvalidBearer = "invalid-bearer", UNAUTHORIZED, "The bearer token is not valid";
-    Forbidden = "forbidden", FORBIDDEN, "The caller lacks the permission";
-    TokenNotAdmitted = "token-not-admitted", FORBIDDEN, "The token is authentic, but not admitted";
-    PrincipalDeactivated = "principal-deactivated", FORBIDDEN, "The principal is deactivated";
-    NotFound = "not-found", NOT_FOUND, "There is nothing here";
-    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
-    RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request came too slowly";
-    NameTaken = "name-taken", CONFLICT, "The name is taken";
-    DigestSizeConflict = "digest-size-conflict", CONFLICT, "The digest is a trusted blob of another size";
-    VersionNotDraft = "version-not-draft", PRECONDITION_FAILED, "The version is not a draft";
-    VersionNotPublishable = "version-not-publishable", PRECONDITION_FAILED, "The version cannot be published as it stands";
-    VersionNotPublished = "version-not-published", PRECONDITION_FAILED, "The version is not published";
-    UploadState = "upload-state", PRECONDITION_FAILED, "The upload session is in the wrong state";
-    UploadExpired = "upload-expired", PRECONDITION_FAILED, "The upload session has expired";
-    PartSuperseded = "part-superseded", PRECONDITION_FAILED, "A newer attempt at this part was accepted";
-    JobState = "publish-job-state", PRECONDITION_FAILED, "The publish job is in the wrong state";
-    LastAuthManager = "last-auth-manager", PRECONDITION_FAILED, "Nobody could manage authentication any more";
-    ImageInUse = "image-in-use", PRECONDITION_FAILED, "The image has versions";
-    PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "A precondition of the request does not hold";
-    BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
-    UploadTooLarge = "upload-too-large", PAYLOAD_TOO_LARGE, "The upload is too large";
-    ManifestFull = "manifest-full", PAYLOAD_TOO_LARGE, "The manifest is full";
-    TooManyRules = "too-many-rules", PAYLOAD_TOO_LARGE, "The issuer has too many provisioning rules";
-    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
-    ContentEncoding = "content-encoding", UNSUPPORTED_MEDIA_TYPE, "Parts are sent as they are, without a content encoding";
-    RangeNotSatisfiable = "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The range cannot be served";
-    TooManyFailures = "too-many-failures", TOO_MANY_REQUESTS, "Too many bearer tokens from this address failed";
-    TooManyUploads = "too-many-uploads", TOO_MANY_REQUESTS, "Too many uploads are open";
-    HeadersTooLarge = "headers-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too large";
-    Internal = "internal", INTERNAL_SERVER_ERROR, "The server failed";
-    BlobDamaged = "blob-damaged", INTERNAL_SERVER_ERROR, "The stored bytes are damaged and are not served";
-    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A service that this needs is down";
-    StorageFull = "storage-full", INSUFFICIENT_STORAGE, "There is no room for more bytes";
-}
 
 /// A problem to be answered. The outermost layer adds the request's id and renders it.
 #[derive(Debug, Clone)]
@@ -142,12 +73,17 @@ impl Problem {
         Self::new(code)
     }
 
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// The document.
     pub(crate) fn body(&self, request_id: Option<&str>) -> ProblemBody {
         ProblemBody {
-            r#type: format!("urn:imgsrv:problem:{}", self.code.name()),
+            r#type: self.code.urn(),
             title: self.code.title().to_owned(),
-            status: self.code.status().as_u16(),
+            status: self.code.status(),
             detail: self.detail.clone().unwrap_or_else(|| self.code.title().to_owned()),
             instance: request_id.map(str::to_owned),
             errors: self.errors.clone(),
@@ -168,7 +104,7 @@ pub fn refusal(status: u16) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
          x-content-type-options: nosniff\r\ncontent-length: {}\r\n\r\n",
-        code.status(),
+        problem.status(),
         body.len()
     );
     (head + &body).into_bytes()
@@ -176,9 +112,9 @@ pub fn refusal(status: u16) -> Vec<u8> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
+        let mut response = self.status().into_response();
         let headers = response.headers_mut();
-        if self.code.status() == StatusCode::UNAUTHORIZED {
+        if self.status() == StatusCode::UNAUTHORIZED {
             let challenge = match self.code {
                 Code::InvalidBearer => "Bearer error=\"invalid_token\"",
                 _ => "Bearer",
