@@ -16,6 +16,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("imgsrv-auth", &["imgsrv-domain"]),
     ("imgsrv-blobs", &["imgsrv-domain"]),
     ("imgsrv-api", &[]),
+    ("imgsrv-client", &["imgsrv-api"]),
+    ("imgsrv-cli", &["imgsrv-api", "imgsrv-client", "imgsrv-inspect"]),
     ("imgsrv-http", &["imgsrv-domain", "imgsrv-app", "imgsrv-api", "imgsrv-simplestreams"]),
     (
         "imgsrv-server",
@@ -28,6 +30,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "imgsrv-blobs",
             "imgsrv-catalog-postgres",
             "imgsrv-catalog-sqlite",
+            "imgsrv-cli",
         ],
     ),
     ("imgsrv-contract", &["imgsrv-domain"]),

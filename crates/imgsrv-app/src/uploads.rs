@@ -15,6 +15,7 @@ use imgsrv_domain::{
     hash::RunningHash,
     ids::{AttemptId, UploadId},
     names::PartNumber,
+    page::{Page, PageRequest},
     parts::{ListedPart, Part},
     ports::{BlobError, BlobName, BodyStream, CatalogError, CatalogTx, StageRequest, Staged},
     text::MediaType,
@@ -79,6 +80,16 @@ impl Uploads {
     /// The session with that id.
     pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
         self.0.catalog.get_upload(id).await?.ok_or(UseCaseError::NotFound(Missing::Upload))
+    }
+
+    /// The caller's own sessions that wait for parts, newest first; those for `digest` alone if one is given.
+    pub async fn open(
+        &self,
+        who: &Writer,
+        digest: Option<&Digest>,
+        page: &PageRequest,
+    ) -> Result<Page<UploadSession>, UseCaseError> {
+        Ok(self.0.catalog.list_open_uploads(who.id(), digest, page).await?)
     }
 
     /// Up to `limit` recorded parts after `after`, ascending.

@@ -364,6 +364,21 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         find::<UploadRow, _, _>(&mut self.database.reader().await?, uploads::FIND, values![id.uuid()]).await
     }
 
+    async fn list_open_uploads(
+        &self,
+        by: PrincipalId,
+        digest: Option<&Digest>,
+        page: &PageRequest,
+    ) -> Result<Page<UploadSession>, CatalogError> {
+        let digest = digest.map(ToString::to_string);
+        let list_name = ListName(format!("uploads:{by}:{}", digest.as_deref().unwrap_or("all")));
+        let before: Uuid = list_name.key(page.after.as_ref(), LAST)?;
+        let values = values![by.uuid(), before, digest, fetch(page)];
+        let open: Vec<UploadSession> =
+            list::<UploadRow, _, _>(&mut self.database.reader().await?, uploads::LIST_OPEN, values).await?;
+        Ok(paged(open, page, &list_name, |session| session.id.uuid()))
+    }
+
     async fn get_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError> {
         let values = values![id.uuid(), after.map_or(0, PartNumber::get), limit];
         list::<PartRow, _, _>(&mut self.database.reader().await?, uploads::LIST_PARTS, values).await

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use imgsrv_app::FormatCheck;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog_postgres::PgSettings;
+use imgsrv_cli::{ClientCommand, HelpCommand};
 use imgsrv_domain::{ids::PrincipalId, retry::Backoff};
 use std::{path::PathBuf, time::Duration};
 
@@ -28,18 +29,30 @@ pub(crate) enum Command {
     /// Run the server (also without any subcommand)
     #[command(alias = "start")]
     Serve(ServeOptions),
-    /// Manage authentication with direct access to the catalog
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Manage authentication
     #[command(subcommand)]
     Auth(AuthCommand),
+    #[command(flatten)]
+    Help(HelpCommand),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuthCommand {
-    /// Mint a token that can manage authentication: the way back in after a lock-out
+    #[command(flatten)]
+    Remote(imgsrv_cli::AuthCommand),
+    #[command(flatten)]
+    Operator(OperatorCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// With the catalog at hand: mint a token that can manage authentication, the way back in after a lock-out
     Bootstrap(StorageOptions),
-    /// List principals, their roles and their tokens
+    /// With the catalog at hand: list principals, their roles and their tokens
     List(ListOptions),
-    /// Revoke API tokens, or bar whole principals
+    /// With the catalog at hand: revoke API tokens, or bar whole principals
     Revoke(RevokeOptions),
 }
 

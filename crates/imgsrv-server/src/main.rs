@@ -14,7 +14,7 @@ mod telemetry;
 mod tls;
 mod workers;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use config::{AuthCommand, Cli, Command};
 use std::process::ExitCode;
 
@@ -22,24 +22,25 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(run::StartError::Runtime).and_then(|runtime| {
-        let done = match cli.command {
-            None => runtime.block_on(run::serve(cli.serve)),
-            Some(Command::Serve(options)) => runtime.block_on(run::serve(options)),
-            Some(Command::Auth(command)) => runtime.block_on(async {
-                telemetry::start_for_operator();
-                match command {
-                    AuthCommand::Bootstrap(options) => run::bootstrap(options).await,
-                    AuthCommand::List(options) => operators::list(options).await,
-                    AuthCommand::Revoke(options) => operators::revoke(options).await,
+        let done = runtime.block_on(async {
+            match cli.command {
+                None => run::serve(cli.serve).await.map(|()| ExitCode::SUCCESS),
+                Some(Command::Serve(options)) => run::serve(options).await.map(|()| ExitCode::SUCCESS),
+                Some(Command::Client(command)) => Ok(imgsrv_cli::run(command).await),
+                Some(Command::Help(command)) => Ok(imgsrv_cli::help(command, Cli::command())),
+                Some(Command::Auth(AuthCommand::Remote(command))) => Ok(imgsrv_cli::manage(command).await),
+                Some(Command::Auth(AuthCommand::Operator(command))) => {
+                    telemetry::start_for_operator();
+                    operators::run(command).await.map(|()| ExitCode::SUCCESS)
                 }
-            }),
-        };
+            }
+        });
         // A copy of many gigabytes may still be running; its work was handed back, so nobody waits for it.
         runtime.shutdown_background();
         done
     });
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             telemetry::fatal(&error);
             ExitCode::FAILURE

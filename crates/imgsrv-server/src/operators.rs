@@ -1,9 +1,9 @@
 //! Managing authentication with the catalog at hand and no token: `imgsrv auth list` and `imgsrv auth revoke`.
 
 use crate::{
-    config::{ListOptions, RevokeOptions},
+    config::{ListOptions, OperatorCommand, RevokeOptions},
     options::TokenRef,
-    run::StartError,
+    run::{StartError, bootstrap},
     storage::OpenCatalog,
     system::UuidIds,
 };
@@ -18,6 +18,15 @@ use std::{
     io::{self, Write},
     sync::Arc,
 };
+
+/// Runs a command of operators.
+pub(crate) async fn run(command: OperatorCommand) -> Result<(), StartError> {
+    match command {
+        OperatorCommand::Bootstrap(options) => bootstrap(options).await,
+        OperatorCommand::List(options) => list(options).await,
+        OperatorCommand::Revoke(options) => revoke(options).await,
+    }
+}
 
 fn principals(catalog: &OpenCatalog) -> Principals {
     Principals::new(catalog.port(), Arc::new(UuidIds))
@@ -48,7 +57,7 @@ where
 }
 
 /// Prints every principal with its tokens. Works beside a running server.
-pub(crate) async fn list(options: ListOptions) -> Result<(), StartError> {
+async fn list(options: ListOptions) -> Result<(), StartError> {
     let catalog = OpenCatalog::open(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
     let now = catalog.port().catalog_time().await.map_err(UseCaseError::from)?;
@@ -115,7 +124,7 @@ fn as_json(principal: &Principal, tokens: &[ApiToken]) -> String {
 }
 
 /// Revokes tokens and bars principals. Works beside a running server, from whose next request on it counts.
-pub(crate) async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
+async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
     let catalog = OpenCatalog::open(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
     for token in options.tokens {

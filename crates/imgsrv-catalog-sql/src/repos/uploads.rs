@@ -17,15 +17,25 @@ use imgsrv_domain::{
 };
 use uuid::Uuid;
 
-pub(crate) const FIND: &str =
-    "SELECT s.id, s.created_by, s.expected_digest, s.expected_size_bytes, s.media_type_hint, s.filename_hint,
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.id, s.created_by, s.expected_digest, s.expected_size_bytes, s.media_type_hint, s.filename_hint,
     s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts, s.appender_attempt,
     s.appender_number, s.hashed_bytes, s.hashed_state, s.wanted_since, s.failing_since, s.due_at, s.lease_attempts,
     s.lease_owner, s.created_at, s.updated_at, s.revision, s.frontier_number, f.attempt AS frontier_attempt,
     f.size_bytes AS frontier_size, f.place AS frontier_place, f.hash_bytes AS frontier_hash_bytes,
     f.hash_state AS frontier_hash_state
-    FROM upload_sessions s LEFT JOIN upload_parts f ON f.session_id = s.id AND f.number = s.frontier_number
-    WHERE s.id = $1";
+    FROM upload_sessions s LEFT JOIN upload_parts f ON f.session_id = s.id AND f.number = s.frontier_number ",
+            $rest
+        )
+    };
+}
+pub(crate) const FIND: &str = select!("WHERE s.id = $1");
+pub(crate) const LIST_OPEN: &str = select!(
+    "WHERE s.state IN ('created', 'uploading') AND s.created_by = $1 AND s.id < $2
+    AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
+);
 
 macro_rules! lockable {
     ($plain:literal, $lock:literal) => {
@@ -70,6 +80,7 @@ const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM co
 pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_OPEN,
     FIND,
+    LIST_OPEN,
     CLAIMABLE.plain,
     EXPIRED.plain,
     UNCLEARED.plain,

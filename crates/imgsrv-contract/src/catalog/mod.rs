@@ -63,6 +63,7 @@ const CASES: &[Case<Fresh>] = cases![
     findings::streams_tell_what_has_changed,
     findings::a_file_is_found_by_its_names,
     uploads::sessions_and_parts_come_back_whole,
+    uploads::a_principals_open_sessions_are_listed_newest_first,
     uploads::a_replaced_part_keeps_its_number,
     uploads::ingests_are_claimed_when_due_and_reclaimed_after_expiry,
     uploads::a_lost_lease_cannot_finish,

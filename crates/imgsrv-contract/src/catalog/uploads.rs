@@ -5,14 +5,15 @@ use super::{
     samples::{artifact, attachment, blob, claim, conflict, draft, image, session, uuid},
 };
 use imgsrv_domain::{
-    digest::{BlobClaim, ByteSize, HashState},
-    ids::AttemptId,
+    digest::{BlobClaim, ByteSize, Digest, HashState},
+    ids::{AttemptId, UploadId},
     lease::{LeaseLost, WorkerId},
     manifest::Untrusted,
     names::PartNumber,
+    page::PageRequest,
     parts::{ListedPart, Part, Place},
-    ports::{CatalogTx, Conflict},
-    upload::{UploadSession, UploadState},
+    ports::{CatalogError, CatalogTx, Conflict},
+    upload::{NewUpload, UploadSession, UploadState},
 };
 use std::time::Duration;
 
@@ -87,6 +88,36 @@ pub(super) async fn sessions_and_parts_come_back_whole(fresh: Fresh) {
     );
     let mut tx = fresh.catalog.begin().await.unwrap();
     assert_eq!(tx.find_part(opened.id, first.number).await.unwrap(), Some(first));
+}
+
+pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let first = session(&mut *tx, claim(1), TTL).await;
+    let _of_another = session(&mut *tx, claim(1), TTL).await;
+    let now = tx.now();
+    let mut open = |claim: BlobClaim| {
+        let new = NewUpload { claim, media_type_hint: None, filename_hint: None };
+        UploadSession::open(UploadId::new(uuid()), first.created_by, new, now, TTL).0
+    };
+    let (second, third, given_up) = (open(claim(2)), open(claim(1)), open(claim(1)));
+    for session in [&second, &third, &given_up] {
+        tx.insert_upload(session).await.unwrap();
+    }
+    tx.update_upload(&given_up.abort(now).unwrap().0).await.unwrap();
+    tx.commit().await.unwrap();
+    let (one, all) = (PageRequest { limit: 1.try_into().unwrap(), after: None }, PageRequest::FIRST);
+    let list = async |digest: Option<&Digest>, page: &PageRequest| {
+        let found = fresh.catalog.list_open_uploads(first.created_by, digest, page).await.unwrap();
+        (found.items.iter().map(|session| session.id).collect::<Vec<_>>(), found.next)
+    };
+    assert_eq!(list(None, &all).await.0, [third.id, second.id, first.id]);
+    let digest = claim(1).digest;
+    let (ids, next) = list(Some(&digest), &one).await;
+    assert_eq!(ids, [third.id]);
+    let next = PageRequest { after: next, ..one };
+    assert_eq!(list(Some(&digest), &next).await, (vec![first.id], None));
+    let foreign = fresh.catalog.list_open_uploads(first.created_by, None, &next).await;
+    assert!(matches!(foreign, Err(CatalogError::InvalidCursor)));
 }
 
 pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {

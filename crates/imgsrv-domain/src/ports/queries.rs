@@ -214,6 +214,13 @@ pub trait CatalogQueries: Send + Sync {
 
     /// The session with that id.
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
+    /// Sessions that `by` opened and that wait for parts, newest first; those for `digest` alone if one is given.
+    async fn list_open_uploads(
+        &self,
+        by: PrincipalId,
+        digest: Option<&Digest>,
+        page: &PageRequest,
+    ) -> Result<Page<UploadSession>, CatalogError>;
     /// The recorded parts of a session after `after`, ascending, at most `limit`, without their hashes.
     async fn get_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError>;
     /// The job with that id, and what its steps found wrong without failing.

@@ -14,5 +14,5 @@ pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, FilePath, ImagePath, JobPath, PartPath, PrincipalPath, RefPath,
     RolePath, RulePath, TokenPath, UploadPath, VersionPath,
 };
-pub(crate) use query::{AuditQuery, ImagesQuery, PageQuery, VersionsQuery};
+pub(crate) use query::{AuditQuery, ImagesQuery, PageQuery, UploadsQuery, VersionsQuery};
 pub(crate) use time::rfc3339;

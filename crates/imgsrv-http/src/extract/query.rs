@@ -8,6 +8,7 @@ use axum::{
 };
 use imgsrv_domain::{
     audit::AuditFilter,
+    digest::Digest,
     page::{Cursor, PageLimit, PageRequest},
     ports::VersionFilter,
 };
@@ -84,6 +85,11 @@ queries! {
         /// Before this time (RFC 3339).
         until,
     }
+    /// Which page of the caller's open uploads, and for which digest.
+    UploadsQuery {
+        /// The digest that their bytes must have.
+        expected_digest,
+    }
     /// Which page of the versions, and in which state.
     VersionsQuery {
         /// `draft`, `publishing`, `published` or `all`. Anything but `published`, the default, needs `content.write`.
@@ -132,6 +138,15 @@ impl ImagesQuery {
             None | Some("false" | "true") => Ok(()),
             Some(_) => Err(Problem::new(Code::InvalidRequest).field("include_unpublished", "must be true or false")),
         }
+    }
+}
+
+impl UploadsQuery {
+    /// The digest, if one is asked for.
+    pub(crate) fn digest(&self) -> Result<Option<Digest>, Problem> {
+        let mut fields = Fields::default();
+        let digest = fields.optional("expected_digest", self.expected_digest.as_deref());
+        fields.finish(digest)
     }
 }
 

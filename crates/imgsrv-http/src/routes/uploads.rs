@@ -5,7 +5,7 @@ use super::{
     problems::{BodyProblems, GuardedProblems, Taken, WrongState},
 };
 use crate::{
-    extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, WriterOnly, part_body},
+    extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, WriterOnly, part_body},
     problem::{Code, Problem},
     render,
     state::AppState,
@@ -32,7 +32,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(create))
+        .routes(routes!(create, list))
         .routes(routes!(get))
         .routes(routes!(put_part))
         .routes(routes!(list_parts))
@@ -67,6 +67,27 @@ async fn create(
     let status = if session.state == UploadState::Ready { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
     Ok((status, location, Json(render::upload(&session))).into_response())
+}
+
+/// List the caller's own uploads that wait for parts
+///
+/// Newest first. A client that was interrupted finds what it can go on with by the digest.
+#[utoipa::path(get, path = "/v1/uploads", operation_id = "listUploads", tag = "uploads",
+    security(("bearer" = [])), params(UploadsQuery),
+    responses((status = OK, description = "A page of sessions.", body = api::UploadList), GuardedProblems))]
+async fn list(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    query: UploadsQuery,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let digest = query.digest()?;
+    let found = state.services.uploads().open(&writer, digest.as_ref(), &query.page()?).await?;
+    let body = api::UploadList {
+        uploads: found.items.iter().map(render::upload).collect(),
+        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
+    };
+    Ok(page(&uri, found.next.as_ref(), body))
 }
 
 /// Read an upload session

@@ -1,0 +1,226 @@
+//! Telling people and machines: the outcome on standard output, progress and trouble on standard error.
+
+use crate::failure::Failure;
+use imgsrv_client::{Error, Progress, Stage};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    io::{self, IsTerminal, Write},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Between lines that tell of one transfer, where no bar can be drawn.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Between lines that tell of retries: parts that fail together are one trouble.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// For whom the outcome is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// People.
+    Text,
+    /// Machines.
+    Json,
+}
+
+/// Where outcome and progress go. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Report(Arc<Shared>);
+
+struct Shared {
+    style: Style,
+    is_quiet: bool,
+    bars: Option<MultiProgress>,
+    transfers: Mutex<HashMap<String, Transfer>>,
+    last_retry: Mutex<Option<Instant>>,
+}
+
+/// A transfer that is told of.
+struct Transfer {
+    bar: Option<ProgressBar>,
+    stage: Stage,
+    since: Instant,
+    from: u64,
+    told: Instant,
+}
+
+impl Report {
+    pub(crate) fn new(style: Style, is_quiet: bool) -> Self {
+        let bars = (!is_quiet && io::stderr().is_terminal()).then(MultiProgress::new);
+        let (transfers, last_retry) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { style, is_quiet, bars, transfers, last_retry }))
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.0.style == Style::Json
+    }
+
+    /// The outcome: `text` for people, `json` for machines.
+    pub(crate) fn outcome(&self, text: &str, json: &impl Serialize) -> Result<(), Failure> {
+        let line = match self.0.style {
+            Style::Text if text.is_empty() => return Ok(()),
+            Style::Text => text.trim_end().to_owned(),
+            Style::Json => serde_json::to_string(json).map_err(|error| Failure::other(error.to_string()))?,
+        };
+        match writeln!(io::stdout().lock(), "{line}") {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| Failure::other(format!("the outcome could not be written: {error}"))),
+        }
+    }
+
+    /// Something that has happened.
+    pub(crate) fn step(&self, line: &str) {
+        if !self.0.is_quiet {
+            self.line(line);
+        }
+    }
+
+    /// Something that a person should see, however quiet this is.
+    pub(crate) fn note(&self, line: &str) {
+        self.line(&format!("imgsrv: {line}"));
+    }
+
+    fn line(&self, line: &str) {
+        match &self.0.bars {
+            Some(bars) => {
+                let _ = bars.println(line);
+            }
+            None => {
+                let _ = writeln!(io::stderr().lock(), "{line}");
+            }
+        }
+    }
+
+    /// A failure that is tried again.
+    pub(crate) fn retrying(&self, error: &Error, delay: Duration) {
+        let mut last = self.0.last_retry.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if last.is_some_and(|last| now.duration_since(last) < RETRY_INTERVAL) {
+            return;
+        }
+        *last = Some(now);
+        let why = Failure::brief(error);
+        self.note(&format!("{why}; trying again in {}", seconds(delay)));
+    }
+
+    /// How far the transfer of `name` has come.
+    pub(crate) fn transfer(&self, name: &str, progress: Progress) {
+        if self.0.is_quiet {
+            return;
+        }
+        let mut transfers = self.0.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_new = transfers.get(name).is_none_or(|transfer| transfer.stage != progress.stage);
+        if is_new {
+            let bar = transfers.remove(name).and_then(|transfer| transfer.bar);
+            let bar = bar.or_else(|| self.0.bars.as_ref().map(|bars| bars.add(bar_for(name, progress.total))));
+            if let Some(bar) = &bar {
+                bar.set_message(verb(progress.stage));
+                bar.set_length(progress.total);
+                bar.set_position(progress.done);
+                bar.reset_elapsed();
+                bar.reset_eta();
+            } else if progress.total > 0 {
+                self.line(&format!("{name}: {} {}", verb(progress.stage), bytes(progress.total)));
+            }
+            let transfer = Transfer { bar, stage: progress.stage, since: now, from: progress.done, told: now };
+            transfers.insert(name.to_owned(), transfer);
+            return;
+        }
+        let Some(transfer) = transfers.get_mut(name) else { return };
+        match &transfer.bar {
+            Some(bar) => bar.set_position(progress.done),
+            None if now.duration_since(transfer.told) >= LINE_INTERVAL => {
+                transfer.told = now;
+                let rate = rate(progress.done.saturating_sub(transfer.from), now.duration_since(transfer.since));
+                let left = (progress.total - progress.done.min(progress.total)) / rate.max(1);
+                self.line(&format!(
+                    "{name}: {} {} of {}, {}/s, {} left",
+                    verb(progress.stage),
+                    bytes(progress.done),
+                    bytes(progress.total),
+                    bytes(rate),
+                    seconds(Duration::from_secs(left))
+                ));
+            }
+            None => {}
+        }
+    }
+
+    /// The transfer of `name` has ended, in `line`.
+    pub(crate) fn transferred(&self, name: &str, line: &str) {
+        let transfer = self.0.transfers.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if let Some(bar) = transfer.and_then(|transfer| transfer.bar) {
+            bar.finish_and_clear();
+        }
+        self.step(line);
+    }
+}
+
+fn bar_for(name: &str, total: u64) -> ProgressBar {
+    let template =
+        "{prefix:<24!} {msg:<9} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>12} {eta:>4} left";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned())
+}
+
+const fn verb(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Hashing => "hashing",
+        Stage::Sending => "sending",
+        Stage::Verifying => "verifying",
+        Stage::Receiving => "receiving",
+        _ => "working",
+    }
+}
+
+fn rate(bytes: u64, time: Duration) -> u64 {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+    bytes.saturating_mul(1_000_000) / micros
+}
+
+/// `2.0 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// `2.0 GiB`, of a size on the wire.
+pub(crate) fn size(count: i64) -> String {
+    bytes(u64::try_from(count).unwrap_or(0))
+}
+
+fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        0 => "a moment".to_owned(),
+        secs @ 1..=119 => format!("{secs} s"),
+        secs @ 120..=7199 => format!("{} min", secs / 60),
+        secs => format!("{} h", secs / 3600),
+    }
+}
+
+/// Rows as columns, each as wide as its widest cell; the first row is the head.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    std::iter::once(line(head.to_vec()))
+        .chain(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["debian".to_owned(), "1".to_owned()], ["x".to_owned(), String::new()]];
+        assert_eq!(table(["NAME", "V"], &rows), "NAME    V\ndebian  1\nx\n");
+    }
+}

@@ -1,0 +1,94 @@
+//! Trying again what may succeed.
+
+use crate::error::Error;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+type Notice = dyn Fn(&Error, Duration) + Send + Sync;
+
+/// How long and how often a call is tried again.
+#[derive(Clone)]
+pub struct RetryPolicy {
+    /// For how long it goes on failing before the last error is returned. A transfer starts anew with every byte that
+    /// gets through.
+    pub patience: Duration,
+    /// The first delay; it doubles with each further failure, and is lengthened at random by up to itself.
+    pub first: Duration,
+    /// The longest delay, unless the server asks for more.
+    pub max: Duration,
+    pub(crate) notice: Option<Arc<Notice>>,
+}
+
+impl Default for RetryPolicy {
+    /// Five minutes of trying, with delays of a quarter of a second up to ten.
+    fn default() -> Self {
+        let (patience, first, max) = (Duration::from_mins(5), Duration::from_millis(250), Duration::from_secs(10));
+        Self { patience, first, max, notice: None }
+    }
+}
+
+impl fmt::Debug for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryPolicy").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
+
+impl RetryPolicy {
+    /// The first error is the last.
+    pub fn none() -> Self {
+        Self { patience: Duration::ZERO, ..Self::default() }
+    }
+
+    /// The default delays, for as long as `patience`.
+    pub fn for_up_to(patience: Duration) -> Self {
+        Self { patience, ..Self::default() }
+    }
+
+    /// The same, telling of each error that is tried again, and after what delay.
+    #[must_use]
+    pub fn noticed_by(self, notice: impl Fn(&Error, Duration) + Send + Sync + 'static) -> Self {
+        Self { notice: Some(Arc::new(notice)), ..self }
+    }
+
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
+        Attempts { policy: self, delays: self.delays(), failing_since: None }
+    }
+
+    fn delays(&self) -> backon::ExponentialBackoff {
+        let delays = ExponentialBuilder::default().with_min_delay(self.first).with_max_delay(self.max);
+        delays.with_jitter().without_max_times().build()
+    }
+}
+
+/// The tries of one call.
+pub(crate) struct Attempts<'a> {
+    policy: &'a RetryPolicy,
+    delays: backon::ExponentialBackoff,
+    failing_since: Option<Instant>,
+}
+
+impl Attempts<'_> {
+    /// Waits for the next try, or gives `error` back when it was the last.
+    pub(crate) async fn after(&mut self, error: Error) -> Result<(), Error> {
+        let now = Instant::now();
+        let since = *self.failing_since.get_or_insert(now);
+        let delay = self.delays.next().unwrap_or(self.policy.max);
+        let delay = error.retry_after().map_or(delay, |asked| delay.max(asked));
+        if now + delay > since + self.policy.patience {
+            return Err(error);
+        }
+        if let Some(notice) = &self.policy.notice {
+            notice(&error, delay);
+        }
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+
+    /// Something got through: patience begins anew.
+    pub(crate) fn moved(&mut self) {
+        if self.failing_since.take().is_some() {
+            self.delays = self.policy.delays();
+        }
+    }
+}
