@@ -395,7 +395,7 @@ mod tests {
             }
             assert_eq!(end, size);
         }
-        assert_eq!(Cut::new(1 << 40, None).part, 1050 * MIB);
+        assert_eq!(Cut::new(1 << 40, None).part, 1049 * MIB);
     }
 
     #[test]
