@@ -5,6 +5,7 @@
 
 mod auth;
 mod content;
+mod intakes;
 mod oidc;
 mod problem;
 mod releases;
@@ -12,6 +13,7 @@ mod uploads;
 
 pub use auth::*;
 pub use content::*;
+pub use intakes::*;
 pub use oidc::*;
 pub use problem::*;
 pub use releases::*;

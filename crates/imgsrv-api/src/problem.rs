@@ -98,6 +98,7 @@ codes! {
     MethodNotAllowed = "method-not-allowed", 405, "The method is not allowed here";
     RequestTimeout = "request-timeout", 408, "The request came too slowly";
     NameTaken = "name-taken", 409, "The name is taken";
+    UploadOffset = "upload-offset", 409, "The bytes do not go there";
     DigestSizeConflict = "digest-size-conflict", 409, "The digest is a trusted blob of another size";
     VersionNotDraft = "version-not-draft", 412, "The version is not a draft";
     VersionNotPublishable = "version-not-publishable", 412, "The version cannot be published as it stands";
@@ -106,6 +107,7 @@ codes! {
     UploadExpired = "upload-expired", 412, "The upload session has expired";
     PartSuperseded = "part-superseded", 412, "A newer attempt at this part was accepted";
     JobState = "publish-job-state", 412, "The publish job is in the wrong state";
+    TusVersion = "tus-version", 412, "This version of tus is not spoken";
     LastAuthManager = "last-auth-manager", 412, "Nobody could manage authentication any more";
     ImageInUse = "image-in-use", 412, "The image has versions";
     PreconditionFailed = "precondition-failed", 412, "A precondition of the request does not hold";
@@ -116,6 +118,7 @@ codes! {
     UnsupportedMediaType = "unsupported-media-type", 415, "The body has the wrong media type";
     ContentEncoding = "content-encoding", 415, "Parts are sent as they are, without a content encoding";
     RangeNotSatisfiable = "range-not-satisfiable", 416, "The range cannot be served";
+    ChecksumMismatch = "checksum-mismatch", 460, "The body does not have the checksum sent with it";
     TooManyFailures = "too-many-failures", 429, "Too many bearer tokens from this address failed";
     TooManyUploads = "too-many-uploads", 429, "Too many uploads are open";
     HeadersTooLarge = "headers-too-large", 431, "The request headers are too large";

@@ -14,8 +14,9 @@ use imgsrv_domain::{
     manifest::Manifest,
     names::{AliasName, ImageName, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogError, Conflict, Visibility},
+    ports::{CatalogError, CatalogTx, Conflict, Visibility},
     transition::Revision,
+    version::Version,
 };
 use std::sync::Arc;
 
@@ -46,6 +47,38 @@ impl Precondition {
         };
         if holds { Ok(()) } else { Err(UseCaseError::PreconditionFailed) }
     }
+}
+
+/// Lets an alias point to a published version; makes it if it is not there.
+pub(crate) async fn point(
+    context: &Context,
+    tx: &mut dyn CatalogTx,
+    name: &AliasName,
+    version: &Version,
+) -> Result<Alias, CatalogError> {
+    let now = tx.now();
+    let alias = match tx.find_alias(version.image_id, name).await? {
+        Some(alias) if alias.version_id == version.id => alias,
+        Some(alias) => {
+            tx.update_alias(&Alias { version_id: version.id, updated_at: now, ..alias.clone() }).await?;
+            tx.find_alias(version.image_id, name).await?.unwrap_or(alias)
+        }
+        None => {
+            let alias = Alias {
+                id: AliasId::new(context.ids.next()),
+                image_id: version.image_id,
+                name: name.clone(),
+                version_id: version.id,
+                version: version.name.clone(),
+                created_at: now,
+                updated_at: now,
+                revision: Revision::FIRST,
+            };
+            tx.insert_alias(&alias).await?;
+            alias
+        }
+    };
+    Ok(alias)
 }
 
 impl Aliases {
@@ -92,33 +125,15 @@ impl Aliases {
         if version.state.published_at().is_none() {
             return Err(UseCaseError::NotPublished);
         }
-        let now = tx.now();
-        let alias = match current {
-            Some(alias) if alias.version_id == version.id => return Ok(alias),
-            Some(alias) => {
-                tx.update_alias(&Alias { version_id: version.id, updated_at: now, ..alias }).await?;
-                tx.find_alias(version.image_id, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))?
-            }
-            None => {
-                let alias = Alias {
-                    id: AliasId::new(self.0.ids.next()),
-                    image_id: version.image_id,
-                    name: name.clone(),
-                    version_id: version.id,
-                    version: version.name.clone(),
-                    created_at: now,
-                    updated_at: now,
-                    revision: Revision::FIRST,
-                };
-                let inserted = tx.insert_alias(&alias).await;
-                if let Err(CatalogError::Conflict(Conflict::RefName)) = inserted {
-                    drop(tx);
-                    return Err(self.taken(image, name).await?);
-                }
-                inserted?;
-                alias
-            }
-        };
+        if let Some(alias) = current.filter(|alias| alias.version_id == version.id) {
+            return Ok(alias);
+        }
+        let pointed = point(&self.0, &mut *tx, name, &version).await;
+        if let Err(CatalogError::Conflict(Conflict::RefName)) = pointed {
+            drop(tx);
+            return Err(self.taken(image, name).await?);
+        }
+        let alias = pointed?;
         tx.bump_catalog_revision(version.image_id).await?;
         let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
         audit(&mut *tx, who.actor(), event).await?;

@@ -8,14 +8,14 @@ use crate::{
     services::Context,
 };
 use imgsrv_domain::{
-    audit::{AuditAction, Event},
+    audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
     files,
     ids::{ArtifactId, AttachmentId, VersionId},
     manifest::{Artifact, Attachment, MAX_ARTIFACTS, MAX_ATTACHMENTS, Manifest},
     names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, RefName, Variant, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogTx, VersionFilter, Visibility},
+    ports::{CatalogError, CatalogTx, VersionFilter, Visibility},
     text::MediaType,
     version::Version,
 };
@@ -154,23 +154,7 @@ impl Drafts {
         if tx.count_artifacts(version.id).await? >= MAX_ARTIFACTS {
             return Err(UseCaseError::ManifestFull { what: "artifacts", limit: MAX_ARTIFACTS });
         }
-        let artifact = Artifact {
-            id: ArtifactId::new(self.0.ids.next()),
-            version_id: version.id,
-            variant: new.variant,
-            operating_system: new.operating_system,
-            architecture: new.architecture,
-            format: new.format,
-            primary: new.primary,
-            media_type: new.media_type,
-            created_at: tx.now(),
-        };
-        let file = artifact.file_name(image, &version.name);
-        let product = product(artifact.format, &artifact.architecture, &artifact.variant);
-        let names = [files::checksum_file(&file), file.clone()];
-        tx.insert_artifact(&artifact, &names, product.as_deref()).await?;
-        let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{file}", version.path()));
-        audit(&mut *tx, who.actor(), event.with(artifact.primary.digest)).await?;
+        let artifact = insert_artifact(&self.0, &mut *tx, who.actor(), &version, new).await?;
         tx.commit().await?;
         Ok(artifact)
     }
@@ -327,6 +311,34 @@ fn owner_of(manifest: &Manifest, file: &str) -> Option<Existing> {
         let found = entry.attachments.iter().find(attached)?;
         Some(Existing::Attachment(found.id, entry.artifact.id, image.clone(), version.clone()))
     })
+}
+
+/// Puts an artifact into a draft that is held.
+pub(crate) async fn insert_artifact(
+    context: &Context,
+    tx: &mut dyn CatalogTx,
+    actor: &Actor,
+    version: &Version,
+    new: NewArtifact,
+) -> Result<Artifact, CatalogError> {
+    let artifact = Artifact {
+        id: ArtifactId::new(context.ids.next()),
+        version_id: version.id,
+        variant: new.variant,
+        operating_system: new.operating_system,
+        architecture: new.architecture,
+        format: new.format,
+        primary: new.primary,
+        media_type: new.media_type,
+        created_at: tx.now(),
+    };
+    let file = artifact.file_name(&version.image, &version.name);
+    let product = product(artifact.format, &artifact.architecture, &artifact.variant);
+    let names = [files::checksum_file(&file), file.clone()];
+    tx.insert_artifact(&artifact, &names, product.as_deref()).await?;
+    let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{file}", version.path()));
+    audit(tx, actor, event.with(artifact.primary.digest)).await?;
+    Ok(artifact)
 }
 
 pub(crate) async fn find(

@@ -161,6 +161,9 @@ pub enum UseCaseError {
         /// The most uploads.
         limit: u32,
     },
+    /// There is no room for more bytes.
+    #[error("{0}")]
+    NoRoom(String),
     /// Nobody could manage authentication after the change.
     #[error("nobody could manage authentication any more: this is the last active auth-manager with a live token")]
     LastAuthManager,
@@ -204,6 +207,11 @@ impl From<WorkError> for UseCaseError {
 }
 
 impl UseCaseError {
+    /// A name that versions and aliases of an image share is taken.
+    pub(crate) fn ref_name_taken(existing: Option<Existing>) -> Self {
+        Self::Taken { conflict: Conflict::RefName, existing: existing.map(Box::new) }
+    }
+
     pub(crate) fn invalid(field: &'static str, reason: impl ToString) -> Self {
         Self::Invalid(vec![InvalidField::new(field, reason)])
     }

@@ -14,7 +14,7 @@ use imgsrv_domain::{
     ids::UploadId,
     lease::LeaseKey,
     parts::Part,
-    ports::{BlobError, BlobName, CatalogError, LeasedWork, PromoteError, Promoted, Promotion, TrustedBlob},
+    ports::{BlobError, CatalogError, LeasedWork, PromoteError, Promoted, Promotion, TrustedBlob},
     upload::UploadSession,
 };
 use std::{sync::Arc, time::Duration};
@@ -119,13 +119,11 @@ impl Ingest {
     }
 
     async fn promote(&self, session: &UploadSession, parts: Vec<Part>, key: &LeaseKey) -> Result<Verdict, WorkError> {
-        let mut promotion = Promotion {
-            session: session.id,
-            name: BlobName::of(&session.claim.digest, session.id),
-            claim: session.claim,
-            parts,
-            hashed: session.hashed.clone(),
+        let Some(claim) = session.claim.blob() else {
+            return Ok(Verdict::Rejected("the digest of the bytes is not known".to_owned()));
         };
+        let mut promotion =
+            Promotion { session: session.id, name: session.blob_name(), claim, parts, hashed: session.hashed.clone() };
         loop {
             match self.0.blobs.promote(&promotion).await {
                 Ok(Promoted::Placed) => return Ok(Verdict::Placed),
@@ -170,18 +168,24 @@ impl Ingest {
             let Some(session) = tx.find_upload(session.id).await? else { return Ok(None) };
             let now = tx.now();
             let Ok((session, event)) = session.finish_ingest(key, now) else { return Ok(None) };
-            if tx.find_blob(&session.claim.digest).await?.is_none() {
-                let name = BlobName::of(&session.claim.digest, session.id);
-                tx.insert_blob(&TrustedBlob { claim: session.claim, name, created_at: now }).await?;
-                let trusted = Event::new(AuditAction::BlobTrusted, session.claim.digest).with(session.id);
+            if let Some(claim) = session.claim.blob()
+                && tx.find_blob(&claim.digest).await?.is_none()
+            {
+                tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
+                let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
                 audit(&mut *tx, &self.actor(), trusted).await?;
             }
             tx.update_upload(&session).await?;
             audit(&mut *tx, &self.actor(), event).await?;
+            let queued = self.0.follow_upload(&mut *tx, &session).await?;
             tx.commit().await?;
-            Ok::<_, CatalogError>(Some(session))
+            Ok::<_, CatalogError>(Some((session, queued)))
         })
         .await?;
+        if ready.as_ref().is_some_and(|(_, queued)| *queued) {
+            self.0.wakeups.publish.notify_one();
+        }
+        let ready = ready.map(|(session, _)| session);
         self.clear_after(session, ready).await;
         Ok(())
     }
@@ -194,6 +198,7 @@ impl Ingest {
             let Ok((session, event)) = session.reject(key, reason.to_owned(), tx.now()) else { return Ok(None) };
             tx.update_upload(&session).await?;
             audit(&mut *tx, &self.actor(), event).await?;
+            self.0.follow_upload(&mut *tx, &session).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(Some(session))
         })

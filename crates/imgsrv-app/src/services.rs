@@ -9,6 +9,7 @@ use crate::{
     drafts::Drafts,
     images::Images,
     ingest::Ingest,
+    intakes::{Intakes, Receivers},
     principals::Principals,
     publishing::{FormatCheck, PublishWorker, Publishing, list_backlog},
     rules::Rules,
@@ -53,6 +54,10 @@ pub struct Settings {
     pub max_upload_bytes: Option<u64>,
     /// The most uploads that may be open at once; no limit when absent.
     pub max_open_uploads: Option<u32>,
+    /// The most bytes that uploads which are not done may have in all; no limit when absent.
+    pub max_staged_bytes: Option<u64>,
+    /// How many bytes the disks of the blob store and of the catalog must keep free; not looked at when absent.
+    pub min_free_bytes: Option<u64>,
     /// How long a worker holds work without renewing.
     pub lease_term: Duration,
     /// Delays between retries of work that the infrastructure failed.
@@ -92,6 +97,7 @@ pub struct Services {
     context: Arc<Context>,
     auth: Arc<Authenticator>,
     streams: Arc<Streams>,
+    receivers: Arc<Receivers>,
 }
 
 impl Services {
@@ -100,7 +106,7 @@ impl Services {
         let context = Arc::new(Context { adapters, settings, wakeups: Wakeups::default(), stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         let streams = Arc::new(Streams::new(Arc::clone(&context.catalog)));
-        Self { context, auth, streams }
+        Self { context, auth, streams, receivers: Arc::default() }
     }
 
     /// Wakes the workers of this process when other ones enqueue work in the same catalog; ends when none can.
@@ -124,9 +130,19 @@ impl Services {
         &self.context.adapters
     }
 
+    /// The most bytes an upload may have; no limit when absent.
+    pub fn max_upload_bytes(&self) -> Option<u64> {
+        self.context.settings.max_upload_bytes
+    }
+
     /// Uploads.
     pub fn uploads(&self) -> Uploads {
         Uploads(Arc::clone(&self.context))
+    }
+
+    /// Intakes.
+    pub fn intakes(&self) -> Intakes {
+        Intakes::new(Arc::clone(&self.context), Arc::clone(&self.receivers))
     }
 
     /// Images.

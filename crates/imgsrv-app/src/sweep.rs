@@ -7,11 +7,7 @@ use crate::{
     work::{Ran, Work, WorkError},
 };
 use async_trait::async_trait;
-use imgsrv_domain::{
-    audit::Actor,
-    ports::{BlobName, CatalogError},
-    upload::UploadSession,
-};
+use imgsrv_domain::{audit::Actor, ports::CatalogError, upload::UploadSession};
 use std::{sync::Arc, time::Duration};
 
 const BATCH: u16 = 50;
@@ -26,7 +22,7 @@ impl Context {
 
     /// Frees everything that an ended session staged, and its blob name unless that is the one being served.
     pub(crate) async fn clear(&self, session: &UploadSession) -> Result<(), WorkError> {
-        let name = BlobName::of(&session.claim.digest, session.id);
+        let name = session.blob_name();
         let mut tx = self.catalog.begin().await?;
         let stored = tx.is_stored(&name).await?;
         drop(tx);
@@ -54,6 +50,7 @@ impl Work for Sweeper {
             let mut tx = self.0.catalog.begin().await?;
             tx.list_uncleared_uploads(BATCH).await?
         };
+        let followed = self.0.follow_stranded().await?;
         let mut failure = None;
         for session in &uncleared {
             if let Err(error) = self.0.clear(session).await {
@@ -61,7 +58,8 @@ impl Work for Sweeper {
                 failure = Some(error);
             }
         }
-        let more = expired == usize::from(BATCH) || uncleared.len() == usize::from(BATCH);
+        let batch = usize::from(BATCH);
+        let more = expired == batch || uncleared.len() == batch || followed == batch;
         if more && failure.is_none() {
             return Ok(Ran::Worked);
         }
@@ -101,7 +99,7 @@ impl Sweeper {
         for id in self.0.blobs.staged_sessions().await? {
             let name = match self.0.catalog.get_upload(id).await? {
                 Some(session) if !session.state.has_ended() => continue,
-                Some(session) => Some(BlobName::of(&session.claim.digest, id)),
+                Some(session) => Some(session.blob_name()),
                 None => None,
             };
             match self.0.blobs.clear_staging(id, name.as_ref()).await {

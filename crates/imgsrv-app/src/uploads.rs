@@ -19,7 +19,7 @@ use imgsrv_domain::{
     parts::{ListedPart, Part},
     ports::{BlobError, BlobName, BodyStream, CatalogError, CatalogTx, StageRequest, Staged},
     text::MediaType,
-    upload::{Attempt, NewUpload, UploadSession, UploadState},
+    upload::{Arrival, Attempt, NewUpload, UploadSession, UploadState},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -43,14 +43,13 @@ pub struct PartBody {
 impl Uploads {
     /// Opens a session, or records that the digest is trusted already: the session is `ready` then.
     pub async fn create(&self, who: &Writer, new: NewUpload) -> Result<UploadSession, UseCaseError> {
-        if let Some(limit) = self.0.settings.max_upload_bytes.filter(|limit| new.claim.size.get() > *limit) {
-            return Err(UseCaseError::UploadTooLarge { limit });
-        }
+        self.0.check_upload_size(new.claim.size)?;
         retrying(|| self.create_once(who, new.clone())).await
     }
 
     async fn create_once(&self, who: &Writer, new: NewUpload) -> Result<UploadSession, UseCaseError> {
         let id = UploadId::new(self.0.ids.next());
+        let free = self.0.check_free_space(new.claim.size.get()).await;
         let mut tx = self.0.catalog.begin().await?;
         let trusted = tx.find_blob(&new.claim.digest).await?;
         let (session, event) = match trusted.map(|blob| blob.claim) {
@@ -59,7 +58,8 @@ impl Uploads {
             }
             Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
             None => {
-                self.check_room(&mut *tx).await?;
+                free?;
+                self.0.check_room(&mut *tx, new.claim.size).await?;
                 UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)
             }
         };
@@ -69,17 +69,10 @@ impl Uploads {
         Ok(session)
     }
 
-    /// Refuses one more open upload when there are as many as may be, or about as many: two that are opened at once
-    /// do not wait for each other.
-    async fn check_room(&self, tx: &mut dyn CatalogTx) -> Result<(), UseCaseError> {
-        let Some(limit) = self.0.settings.max_open_uploads else { return Ok(()) };
-        let open = tx.count_open_uploads().await?;
-        if open >= u64::from(limit) { Err(UseCaseError::TooManyUploads { limit }) } else { Ok(()) }
-    }
-
     /// The session with that id.
     pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
-        self.0.catalog.get_upload(id).await?.ok_or(UseCaseError::NotFound(Missing::Upload))
+        let found = self.0.catalog.get_upload(id).await?.filter(is_of_parts);
+        found.ok_or(UseCaseError::NotFound(Missing::Upload))
     }
 
     /// The caller's own sessions that wait for parts, newest first; those for `digest` alone if one is given.
@@ -112,6 +105,7 @@ impl Uploads {
         number: PartNumber,
         body: PartBody,
     ) -> Result<Part, UseCaseError> {
+        self.0.check_free_space(body.declared.unwrap_or(0)).await?;
         let (name, attempt) = retrying(|| self.begin_attempt(id, number, body.declared)).await?;
         let PartBody { declared, checksum, bytes } = body;
         let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, body: bytes };
@@ -145,14 +139,14 @@ impl Uploads {
     ) -> Result<(BlobName, Attempt), UseCaseError> {
         let attempt_id = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
-        let session = find(&mut *tx, id).await?;
+        let session = find_of_parts(&mut *tx, id).await?;
         let (current, before) = neighbours(&mut *tx, id, number).await?;
         let now = tx.now();
         let (session, attempt) =
             session.begin_attempt(attempt_id, number, declared, current.as_ref(), before.as_ref(), now)?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
-        Ok((BlobName::of(&session.claim.digest, id), attempt))
+        Ok((session.blob_name(), attempt))
     }
 
     /// Records a received part; returns the part it replaced if nothing can refer to its bytes any more.
@@ -171,7 +165,7 @@ impl Uploads {
     }
 
     /// Notes that an attempt has ended without a part. Should that fail, the next attempt supersedes it.
-    async fn give_up(&self, id: UploadId, attempt: &Attempt) {
+    pub(crate) async fn give_up(&self, id: UploadId, attempt: &Attempt) {
         let ended: Result<(), UseCaseError> = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let (session, changed) = find(&mut *tx, id).await?.end_attempt(attempt);
@@ -187,7 +181,7 @@ impl Uploads {
         }
     }
 
-    async fn drop_bytes(&self, id: UploadId, part: &Part) {
+    pub(crate) async fn drop_bytes(&self, id: UploadId, part: &Part) {
         if let Err(error) = self.0.blobs.discard(id, part).await {
             tracing::warn!(upload.id = %id, %error, "bytes of a replaced part stay until the session ends");
         }
@@ -212,7 +206,7 @@ impl Uploads {
         listed: &[ListedPart],
     ) -> Result<UploadSession, UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
-        let session = find(&mut *tx, id).await?;
+        let session = find_of_parts(&mut *tx, id).await?;
         match session.state {
             UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready => return Ok(session),
             UploadState::Created | UploadState::Uploading | UploadState::Failed { .. } | UploadState::Aborted => {}
@@ -268,6 +262,12 @@ impl Uploads {
 
     /// Gives a session up; its bytes go.
     pub async fn abort(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
+        self.get(who, id).await?;
+        self.end(who, id).await
+    }
+
+    /// The same, however its bytes come.
+    pub(crate) async fn end(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
         let session = retrying(|| self.abort_once(who, id)).await?;
         if let Err(error) = self.0.clear(&session).await {
             tracing::warn!(upload.id = %id, %error, "staged bytes stay until the next sweep");
@@ -289,8 +289,18 @@ impl Uploads {
     }
 }
 
-async fn find(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession, UseCaseError> {
+pub(crate) async fn find(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession, UseCaseError> {
     tx.find_upload(id).await?.ok_or(UseCaseError::NotFound(Missing::Upload))
+}
+
+/// A session of an intake takes no numbered parts, and is looked at as one.
+async fn find_of_parts(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession, UseCaseError> {
+    let found = find(tx, id).await?;
+    if is_of_parts(&found) { Ok(found) } else { Err(UseCaseError::NotFound(Missing::Upload)) }
+}
+
+fn is_of_parts(session: &UploadSession) -> bool {
+    session.arrival == Arrival::Parts
 }
 
 /// The part recorded under `number`, and the one under the number before it.
@@ -307,7 +317,7 @@ async fn neighbours(
     Ok((current, before))
 }
 
-fn part(attempt: &Attempt, staged: Staged) -> Part {
+pub(crate) fn part(attempt: &Attempt, staged: Staged) -> Part {
     Part {
         number: attempt.number,
         attempt: attempt.id,

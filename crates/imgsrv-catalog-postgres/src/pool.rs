@@ -194,6 +194,10 @@ impl SqlDatabase for PgDatabase {
         now(&mut self.reader().await?).await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
+        Ok(None)
+    }
+
     fn enqueued(&self) -> BoxStream<'static, Enqueued> {
         listen::enqueued(self.options.clone())
     }

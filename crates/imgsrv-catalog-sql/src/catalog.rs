@@ -22,6 +22,8 @@ pub trait SqlDatabase: Send + Sync + 'static {
     async fn begin(&self) -> Result<(Self::Connection, Timestamp), CatalogError>;
     /// The time on the database's clock.
     async fn now(&self) -> Result<Timestamp, CatalogError>;
+    /// How many more bytes there is room for on its disk; `None` where nobody can tell.
+    async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
     /// What other processes enqueue, as [`Catalog::enqueued`] promises.
     fn enqueued(&self) -> BoxStream<'static, Enqueued>;
     /// Closes every connection.

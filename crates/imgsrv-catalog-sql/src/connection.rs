@@ -43,6 +43,7 @@ catalog_row!(
     rows::CredentialRow,
     rows::ImageRow,
     rows::InspectionRow,
+    rows::IntakeRow,
     rows::JobRow,
     rows::PairRow,
     rows::PartRow,

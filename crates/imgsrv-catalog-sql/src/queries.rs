@@ -1,13 +1,13 @@
 //! Reads that need no transaction of their own.
 
 use crate::{
-    AdmissionRow, AliasRow, AuditRow, BlobRow, Connection, Corrupt, CredentialRow, ImageRow, PartRow, PrincipalRow,
-    PublishedFileRow, ReleasedFileRow, RuleRow, SqlCatalog, SqlDatabase, SqlTime, TokenRow, UploadRow, VersionRow,
-    WaitRow,
+    AdmissionRow, AliasRow, AuditRow, BlobRow, Connection, Corrupt, CredentialRow, ImageRow, IntakeRow, PartRow,
+    PrincipalRow, PublishedFileRow, ReleasedFileRow, RuleRow, SqlCatalog, SqlDatabase, SqlTime, TokenRow, UploadRow,
+    VersionRow, WaitRow,
     connection::{find, list, row, rows, scalar},
     cursor::{CursorKey, ListName},
     repos::{
-        aliases::select as aliases, audit, blobs, jobs, manifests, principals, rules, uploads,
+        aliases::select as aliases, audit, blobs, intakes, jobs, manifests, principals, rules, uploads,
         versions::select as versions,
     },
     statistics, streams,
@@ -20,6 +20,7 @@ use imgsrv_domain::{
     digest::Digest,
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId, VersionId},
     image::{Alias, Image},
+    intake::Intake,
     manifest::Manifest,
     names::{AliasName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
@@ -384,6 +385,10 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         list::<PartRow, _, _>(&mut self.database.reader().await?, uploads::LIST_PARTS, values).await
     }
 
+    async fn get_intake(&self, id: UploadId) -> Result<Option<Intake>, CatalogError> {
+        find::<IntakeRow, _, _>(&mut self.database.reader().await?, intakes::FIND, values![id.uuid()]).await
+    }
+
     async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError> {
         let mut snapshot = self.database.snapshot().await?;
         let Some(job) = jobs::find_with_steps(&mut snapshot, jobs::FIND, values![id.uuid()]).await? else {
@@ -507,6 +512,10 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         let counters: Vec<(String, i64)> = rows(&mut snapshot, COUNTERS, values![]).await?;
         let waits: Vec<WaitRow> = rows(&mut snapshot, WAITS, values![]).await?;
         Ok(statistics(counters, waits, now))
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
+        self.database.free_bytes().await
     }
 
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError> {

@@ -3,6 +3,7 @@
 mod auth;
 mod content;
 mod findings;
+mod intakes;
 mod statistics;
 mod time;
 mod uploads;
@@ -10,6 +11,7 @@ mod uploads;
 pub use auth::*;
 pub use content::*;
 pub use findings::*;
+pub use intakes::*;
 pub use statistics::WaitRow;
 pub(crate) use statistics::statistics;
 pub use time::SqlTime;

@@ -19,7 +19,11 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -73,6 +77,7 @@ pub struct SqliteDatabase {
     writer: Pool<Sqlite>,
     readers: Pool<Sqlite>,
     clock: Arc<dyn Clock>,
+    folder: PathBuf,
 }
 
 /// Opens the catalog at `path`, makes it if it is not there, and brings its schema up to date. Its clock is `clock`.
@@ -95,11 +100,12 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, O
         MigrateError::VersionMissing(version) => OpenError::Newer { path: shown(), version },
         source => OpenError::Migrate { path: shown(), source },
     })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let readers = pool(READERS)
         .connect_with(options.read_only(true).pragma("cache_size", "-1024"))
         .await
         .map_err(|source| OpenError::Open { path: shown(), source })?;
-    Ok(SqliteCatalog::new(SqliteDatabase { writer, readers, clock }))
+    Ok(SqliteCatalog::new(SqliteDatabase { writer, readers, clock, folder }))
 }
 
 async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
@@ -126,6 +132,14 @@ impl SqlDatabase for SqliteDatabase {
 
     async fn now(&self) -> Result<Timestamp, CatalogError> {
         Ok(self.clock.now())
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
+        let folder = self.folder.clone();
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>| CatalogError::Unavailable(error);
+        let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+        let disk = asked.map_err(|panic| broken(Box::new(panic)))?.map_err(|error| broken(Box::new(error)))?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
     /// Nothing: no other process writes to the file's work.

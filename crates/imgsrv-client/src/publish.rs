@@ -8,7 +8,7 @@ use crate::{
 use futures::TryStreamExt;
 use imgsrv_api::{
     CreateArtifact, CreateAttachment, CreateImage, CreateIncusMetadata, Manifest, ManifestEntry, ProblemCode,
-    PublishJob, Version,
+    PublishJob, Version, usual_media_type,
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -101,25 +101,11 @@ impl NewArtifact {
             operating_system: "linux".to_owned(),
             architecture: architecture.into(),
             variant: "default".to_owned(),
-            media_type: media_type(&format).to_owned(),
+            media_type: usual_media_type(&format).to_owned(),
             format,
             attachments: Vec::new(),
             incus: None,
         }
-    }
-}
-
-/// What files of a format are usually served as.
-fn media_type(format: &str) -> &'static str {
-    match format {
-        "qcow2" => "application/x-qemu-disk",
-        "raw.gz" => "application/gzip",
-        "raw.xz" | "root.tar.xz" => "application/x-xz",
-        "raw.zst" => "application/zstd",
-        "iso" => "application/x-iso9660-image",
-        "vmdk" => "application/x-vmdk",
-        "squashfs" => "application/vnd.squashfs",
-        _ => "application/octet-stream",
     }
 }
 

@@ -14,6 +14,7 @@ pub mod hash;
 pub mod ids;
 pub mod image;
 pub mod inspection;
+pub mod intake;
 pub mod lease;
 pub mod manifest;
 pub mod names;

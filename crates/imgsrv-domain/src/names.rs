@@ -187,6 +187,11 @@ impl PartNumber {
         self.0
     }
 
+    /// The number after this one; none after the last.
+    pub fn next(self) -> Option<Self> {
+        (self.0 < Self::MAX).then(|| Self(self.0 + 1))
+    }
+
     /// The number before this one; none before the first.
     pub fn previous(self) -> Option<Self> {
         (self.0 > 1).then(|| Self(self.0 - 1))

@@ -11,6 +11,8 @@ pub enum Machine {
     Version,
     /// A publish job.
     PublishJob,
+    /// An intake.
+    Intake,
 }
 
 impl fmt::Display for Machine {
@@ -19,6 +21,7 @@ impl fmt::Display for Machine {
             Self::UploadSession => "an upload session",
             Self::Version => "a version",
             Self::PublishJob => "a publish job",
+            Self::Intake => "an intake",
         })
     }
 }

@@ -212,10 +212,11 @@ impl From<AuthenticateError> for Problem {
 impl From<UploadRefusal> for Problem {
     fn from(refusal: UploadRefusal) -> Self {
         let code = match &refusal {
-            UploadRefusal::Illegal(_) => Code::UploadState,
+            UploadRefusal::Illegal(_) | UploadRefusal::TooManyParts => Code::UploadState,
             UploadRefusal::Expired => Code::UploadExpired,
             UploadRefusal::TooLarge { .. } => Code::UploadTooLarge,
             UploadRefusal::Superseded => Code::PartSuperseded,
+            UploadRefusal::Offset { .. } => Code::UploadOffset,
             UploadRefusal::PartList(_) => Code::PartListMismatch,
         };
         Self::new(code).detail(refusal)
@@ -250,7 +251,7 @@ impl From<UseCaseError> for Problem {
             }
             UseCaseError::Illegal(illegal) => {
                 let code = match illegal.subject {
-                    Machine::UploadSession => Code::UploadState,
+                    Machine::UploadSession | Machine::Intake => Code::UploadState,
                     Machine::Version => Code::VersionNotDraft,
                     Machine::PublishJob => Code::JobState,
                 };
@@ -275,6 +276,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::TooManyUploads { .. } => {
                 Self::new(Code::TooManyUploads).detail(error).retry_after(Duration::from_secs(30))
             }
+            UseCaseError::NoRoom(_) => Self::new(Code::StorageFull).detail(error),
             UseCaseError::LastAuthManager => Self::new(Code::LastAuthManager).detail(error),
             UseCaseError::InvalidCursor => Self::invalid_cursor(),
             UseCaseError::Blob(error) => error.into(),

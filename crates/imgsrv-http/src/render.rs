@@ -1,7 +1,7 @@
 //! The domain's objects as wire types.
 
 use imgsrv_api as api;
-use imgsrv_app::{Authentication, IssuedToken, Means, Release};
+use imgsrv_app::{Authentication, IntakeStatus, IssuedToken, Means, Release};
 use imgsrv_domain::{
     audit::AuditRecord,
     auth::{ApiToken, Principal, Role},
@@ -25,8 +25,8 @@ pub(crate) fn time(time: Timestamp) -> String {
 pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
     api::UploadSession {
         id: session.id.to_string(),
-        expected_digest: session.claim.digest.to_string(),
-        expected_size_bytes: session.claim.size.signed(),
+        expected_digest: session.claim.digest().map(|digest| digest.to_string()).unwrap_or_default(),
+        expected_size_bytes: session.claim.size().signed(),
         state: session.state.name().to_owned(),
         expires_at: time(session.expires_at),
         media_type_hint: session.media_type_hint.as_ref().map(ToString::to_string),
@@ -37,6 +37,20 @@ pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
             UploadState::Failed { reason } => Some(reason.clone()),
             _ => None,
         },
+    }
+}
+
+pub(crate) fn intake(status: &IntakeStatus) -> api::IntakeStatus {
+    let wanted = &status.intake.wanted;
+    let version = || format!("/v1/images/{}/versions/{}", wanted.image, wanted.version);
+    api::IntakeStatus {
+        id: status.session.id.to_string(),
+        state: status.state.to_owned(),
+        offset: status.session.offset().signed(),
+        size_bytes: status.session.claim.size().signed(),
+        job_url: status.job().map(|job| format!("/v1/publish-jobs/{job}")),
+        version_url: status.job().map(|_| version()),
+        failure_reason: status.reason.clone(),
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::{
     failures::FailureLimit,
     observe::{RequestObserver, Unobserved},
+    problem::{Code, Problem},
     routes::Readiness,
     streams::StreamDocuments,
 };
 use imgsrv_app::Services;
 use ipnet::IpNet;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Limits of the API that operators set.
 #[derive(Debug, Clone)]
@@ -68,6 +69,14 @@ impl AppState {
         let (readiness, observer) = (Arc::default(), Arc::new(Unobserved));
         let (settings, streams) = (Arc::new(settings), Arc::default());
         Self { services, failures, settings, receiving, readiness, streams, observer }
+    }
+
+    /// A place for one more part that is received, or a problem when there is none.
+    pub(crate) fn receiving_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.receiving).try_acquire_owned().map_err(|_| {
+            let detail = format!("{} parts are being received already", self.settings.max_receiving_parts);
+            Problem::new(Code::TooManyUploads).detail(detail).retry_after(Duration::from_secs(1))
+        })
     }
 
     /// The same, telling `observer` of every request.

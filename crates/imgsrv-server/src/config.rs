@@ -1,7 +1,7 @@
 //! Every setting: a flag and an environment variable. The flag wins.
 
 use crate::options::{
-    Given, ListenAddress, Networks, PublicUrl, Secret, TokenRef, Verbosity, duration, endpoint, metrics_address,
+    Given, ListenAddress, Networks, PublicUrl, Secret, TokenRef, Verbosity, bytes, duration, endpoint, metrics_address,
     networks, node_name, path, public_url, secret_file, value,
 };
 use crate::tls::{CertFiles, TlsError};
@@ -202,6 +202,14 @@ pub(crate) struct LimitOptions {
     /// Uploads that are open at once, in all of the catalog; further ones are answered 429; 0 is no limit
     #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS", default_value_t = 1000, value_name = "COUNT")]
     pub(crate) max_open_uploads: u32,
+    /// Bytes that uploads which are not done may have in all, as they are announced; further ones are answered 507; 0 is
+    /// no limit
+    #[arg(long, env = "IMGSRV_MAX_STAGED_BYTES", default_value = "0", value_name = "BYTES", value_parser = bytes)]
+    pub(crate) max_staged_bytes: u64,
+    /// Bytes that must stay free on the disks of the blob store and of the embedded catalog; what would take them is
+    /// answered 507; 0 is no limit
+    #[arg(long, env = "IMGSRV_MIN_FREE_BYTES", default_value = "1GiB", value_name = "BYTES", value_parser = bytes)]
+    pub(crate) min_free_bytes: u64,
 }
 
 #[derive(Debug, Args)]
@@ -316,7 +324,7 @@ pub(crate) struct UploadOptions {
     #[arg(long, env = "IMGSRV_UPLOAD_TTL", default_value = "24h", value_name = "DURATION", value_parser = duration)]
     pub(crate) upload_ttl: Duration,
     /// The most bytes an upload may have; 0 is no limit
-    #[arg(long, env = "IMGSRV_MAX_UPLOAD_BYTES", default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, env = "IMGSRV_MAX_UPLOAD_BYTES", default_value = "0", value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_upload_bytes: u64,
     /// What becomes of a publish whose artifacts are not in the format that they are declared as
     #[arg(long, env = "IMGSRV_FORMAT_CHECK", default_value = "warn", value_name = "CHECK")]

@@ -14,6 +14,23 @@ pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
     positive.ok_or_else(|| "must be a positive duration such as 500ms, 5s, 1m or 24h".to_owned())
 }
 
+/// Parses a number of bytes: `1073741824`, `512MiB`, `1GiB`, `2TiB`.
+pub(crate) fn bytes(raw: &str) -> Result<u64, String> {
+    let wrong = || "must be a number of bytes, such as 1073741824, 512MiB, 1GiB or 2TiB".to_owned();
+    let digits = raw.len() - raw.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = raw.split_at(digits);
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
 /// The name of this host, for worker ids.
 pub(crate) fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -195,6 +212,16 @@ mod tests {
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         for bad in ["", "5", "-5s", "0s", "5 parsecs"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_may_have_a_unit() {
+        assert_eq!(bytes("0"), Ok(0));
+        assert_eq!(bytes("1GiB"), Ok(1 << 30));
+        assert_eq!(bytes("512MiB"), Ok(512 << 20));
+        for bad in ["", "GiB", "1GB", "-1", "1.5GiB", "99999999999TiB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
         }
     }
 

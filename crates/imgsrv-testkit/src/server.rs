@@ -96,6 +96,8 @@ impl TestServer {
             upload_ttl: Duration::from_hours(24),
             max_upload_bytes: None,
             max_open_uploads: None,
+            max_staged_bytes: None,
+            min_free_bytes: None,
             lease_term: Duration::from_secs(30),
             backoff: Backoff { first: Duration::from_secs(5), max: Duration::from_mins(1) },
             format_check: FormatCheck::Warn,

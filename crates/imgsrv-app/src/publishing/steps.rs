@@ -68,6 +68,7 @@ pub(super) async fn run(context: &Context, job: &PublishJob, step: StepName) -> 
 
 /// Records what the current step of `job` found out; `Err` of the inner result fails the step for good.
 pub(super) async fn record(
+    context: &Context,
     tx: &mut dyn CatalogTx,
     job: &PublishJob,
     outcome: &Outcome,
@@ -82,11 +83,16 @@ pub(super) async fn record(
             }
             validate::record(tx, job.version_id, validated).await.map(Ok)
         }
-        Outcome::Ready => finalize(tx, job, actor).await,
+        Outcome::Ready => finalize(context, tx, job, actor).await,
     }
 }
 
-async fn finalize(tx: &mut dyn CatalogTx, job: &PublishJob, actor: &Actor) -> Result<Result<(), String>, CatalogError> {
+async fn finalize(
+    context: &Context,
+    tx: &mut dyn CatalogTx,
+    job: &PublishJob,
+    actor: &Actor,
+) -> Result<Result<(), String>, CatalogError> {
     if let Some(why) = unpublishable(tx, job.version_id).await? {
         return Ok(Err(why.to_string()));
     }
@@ -101,6 +107,7 @@ async fn finalize(tx: &mut dyn CatalogTx, job: &PublishJob, actor: &Actor) -> Re
     tx.list_in_streams(version.id).await?;
     tx.update_version(&version).await?;
     audit(tx, actor, event).await?;
+    context.follow_publication(tx, job.id, &version).await?;
     Ok(Ok(()))
 }
 

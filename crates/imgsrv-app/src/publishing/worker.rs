@@ -113,7 +113,7 @@ impl PublishWorker {
         if !is_held || job.current_step().map(|step| step.name) != Some(step) {
             return Ok(Ended::Lost);
         }
-        let ended = match steps::record(&mut *tx, &job, outcome, &actor).await? {
+        let ended = match steps::record(&self.0, &mut *tx, &job, outcome, &actor).await? {
             Ok(()) => job.step_succeeded(key, now).map(|job| (job, None::<Event>)),
             Err(reason) => job.step_failed(key, reason, now).map(|(job, event)| (job, Some(event))),
         };

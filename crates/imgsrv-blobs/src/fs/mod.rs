@@ -124,6 +124,13 @@ impl BlobStore for FsBlobStore {
         Ok(listed.common_prefixes.iter().filter_map(id).collect())
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>, BlobError> {
+        let path = self.layout.cas().to_owned();
+        let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&path)).await.map_err(unavailable)?;
+        let disk = asked.map_err(|error| failed(error.into()))?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+    }
+
     async fn probe(&self) -> Result<(), BlobError> {
         // A name of its own: nodes that share the folder start beside one another.
         let random = getrandom::u64().map_err(unavailable)?;

@@ -207,6 +207,10 @@ impl BlobStore for S3BlobStore {
         Ok(sessions.into_iter().collect())
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>, BlobError> {
+        Ok(None)
+    }
+
     async fn probe(&self) -> Result<(), BlobError> {
         // A name of its own: nodes start beside one another.
         let random = getrandom::u64().map_err(|error| BlobError::Unavailable(Box::new(error)))?;

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod blobs;
 pub(crate) mod findings;
 pub(crate) mod images;
+pub(crate) mod intakes;
 pub(crate) mod jobs;
 pub(crate) mod manifests;
 pub(crate) mod principals;

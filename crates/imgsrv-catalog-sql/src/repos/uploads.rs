@@ -13,7 +13,7 @@ use imgsrv_domain::{
     parts::Part,
     ports::{CatalogError, UploadRepo},
     text::{MediaType, ShortText},
-    upload::{UploadSession, UploadState},
+    upload::{Arrival, Claim, UploadSession, UploadState},
 };
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ macro_rules! select {
             "SELECT s.id, s.created_by, s.expected_digest, s.expected_size_bytes, s.media_type_hint, s.filename_hint,
     s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts, s.appender_attempt,
     s.appender_number, s.hashed_bytes, s.hashed_state, s.wanted_since, s.failing_since, s.due_at, s.lease_attempts,
-    s.lease_owner, s.created_at, s.updated_at, s.revision, s.frontier_number, f.attempt AS frontier_attempt,
+    s.lease_owner, s.created_at, s.updated_at, s.revision, s.arrival, s.digest_taken, s.frontier_number, f.attempt AS frontier_attempt,
     f.size_bytes AS frontier_size, f.place AS frontier_place, f.hash_bytes AS frontier_hash_bytes,
     f.hash_state AS frontier_hash_state
     FROM upload_sessions s LEFT JOIN upload_parts f ON f.session_id = s.id AND f.number = s.frontier_number ",
@@ -33,7 +33,7 @@ macro_rules! select {
 }
 pub(crate) const FIND: &str = select!("WHERE s.id = $1");
 pub(crate) const LIST_OPEN: &str = select!(
-    "WHERE s.state IN ('created', 'uploading') AND s.created_by = $1 AND s.id < $2
+    "WHERE s.state IN ('created', 'uploading') AND s.arrival = 'parts' AND s.created_by = $1 AND s.id < $2
     AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
 );
 
@@ -60,11 +60,11 @@ const UNCLEARED: Lockable = lockable!(
 );
 const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
     media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
-    revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11, 1)";
+    arrival, digest_taken, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11, $12, $13, 1)";
 const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
     attempts = $7, appender_attempt = $8, appender_number = $9, frontier_number = $10, hashed_bytes = $11,
     hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
-    failing_since = $18, revision = revision + 1 WHERE id = $1 AND revision = $2";
+    failing_since = $18, expected_digest = $19, digest_taken = $20, revision = revision + 1 WHERE id = $1 AND revision = $2";
 const CLEARED: &str = "UPDATE upload_sessions SET cleared = $2, frontier_number = NULL, hashed_bytes = NULL,
     hashed_state = NULL WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
 const FIND_PART: &str = "SELECT number, attempt, sequence, size_bytes, place, hash_bytes, hash_state
@@ -75,10 +75,15 @@ const DELETE_PART: &str = "DELETE FROM upload_parts WHERE session_id = $1 AND nu
 const INSERT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, place,
     hash_bytes, hash_state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
+const STAGED_BYTES: &str = "SELECT CAST(
+    (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('created', 'uploading'))
+    + (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('completed', 'ingesting'))
+    AS BIGINT)";
 const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM counters
     WHERE name IN ('uploads:created', 'uploads:uploading')";
 pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_OPEN,
+    STAGED_BYTES,
     FIND,
     LIST_OPEN,
     CLAIMABLE.plain,
@@ -94,6 +99,15 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DELETE_PARTS,
 ];
 pub(crate) const LOCKING: &[&str] = &[LOCK, CLAIMABLE.locking, EXPIRED.locking, UNCLEARED.locking];
+
+/// Empty while it is not known.
+fn digest(session: &UploadSession) -> String {
+    session.claim.digest().map(|digest| digest.to_string()).unwrap_or_default()
+}
+
+fn is_taken(session: &UploadSession) -> bool {
+    matches!(session.claim, Claim::Taken(_))
+}
 
 fn hash_columns(hash: Option<&HashState>) -> (Option<i64>, Option<&[u8]>) {
     (hash.map(|hash| i64::try_from(hash.bytes).unwrap_or(i64::MAX)), hash.map(|hash| hash.state.as_slice()))
@@ -123,12 +137,17 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
         Ok(u64::try_from(open).unwrap_or(0))
     }
 
+    async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError> {
+        let staged: i64 = self.scalar(STAGED_BYTES, values![]).await?;
+        Ok(u64::try_from(staged).unwrap_or(0))
+    }
+
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
         let values = values![
             session.id.uuid(),
             session.created_by.uuid(),
-            session.claim.digest.to_string(),
-            session.claim.size.signed(),
+            digest(session),
+            session.claim.size().signed(),
             session.media_type_hint.as_ref().map(MediaType::as_str),
             session.filename_hint.as_ref().map(ShortText::as_str),
             session.state.name(),
@@ -136,6 +155,11 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
             matches!(session.state, UploadState::Ready),
             session.created_at,
             session.updated_at,
+            match session.arrival {
+                Arrival::Parts => "parts",
+                Arrival::Stream => "stream",
+            },
+            is_taken(session),
         ];
         self.execute(INSERT, values).await.map(drop)
     }
@@ -179,6 +203,8 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
             work.owner,
             session.updated_at,
             work.failing_since,
+            digest(session),
+            is_taken(session),
         ];
         self.execute_held(UPDATE, values).await
     }

@@ -6,7 +6,7 @@ use imgsrv_domain::{
     names::PartNumber,
     parts::{Frontier, Part, Place},
     transition::Revision,
-    upload::{Appender, UploadRecord, UploadSession, UploadState},
+    upload::{Appender, Arrival, Claim, UploadRecord, UploadSession, UploadState},
 };
 use uuid::Uuid;
 
@@ -37,6 +37,8 @@ pub struct UploadRow {
     pub created_at: SqlTime,
     pub updated_at: SqlTime,
     pub revision: i64,
+    pub arrival: String,
+    pub digest_taken: bool,
     pub frontier_number: Option<i64>,
     pub frontier_attempt: Option<Uuid>,
     pub frontier_size: Option<i64>,
@@ -85,10 +87,21 @@ impl TryFrom<UploadRow> for UploadSession {
             (_, None, None, None) => None,
             _ => return Err(Corrupt::new("upload session", "only half of its frontier is there")),
         };
+        let arrival = match row.arrival.as_str() {
+            "parts" => Arrival::Parts,
+            "stream" => Arrival::Stream,
+            other => return Err(Corrupt::new("upload session", format!("its bytes come as {other}"))),
+        };
+        let claim = match (row.expected_digest.as_str(), row.digest_taken) {
+            ("", false) => Claim::Untold(convert("upload session", row.expected_size_bytes)?),
+            (digest, false) => Claim::Told(claim("upload session", digest, row.expected_size_bytes)?),
+            (digest, true) => Claim::Taken(claim("upload session", digest, row.expected_size_bytes)?),
+        };
         Ok(Self::restore(UploadRecord {
             id: UploadId::new(row.id),
             created_by: PrincipalId::new(row.created_by),
-            claim: claim("upload session", &row.expected_digest, row.expected_size_bytes)?,
+            claim,
+            arrival,
             media_type_hint: parse_optional("upload session", row.media_type_hint.as_deref())?,
             filename_hint: parse_optional("upload session", row.filename_hint.as_deref())?,
             state,

@@ -3,6 +3,7 @@
 mod auth;
 mod content;
 mod findings;
+mod intakes;
 mod rules;
 mod samples;
 mod transactions;
@@ -62,6 +63,11 @@ const CASES: &[Case<Fresh>] = cases![
     findings::a_pair_is_hashed_once,
     findings::streams_tell_what_has_changed,
     findings::a_file_is_found_by_its_names,
+    intakes::a_stream_learns_its_digest_from_its_last_byte,
+    intakes::of_two_attempts_at_a_stream_only_the_newer_is_recorded,
+    intakes::intakes_come_back_whole_and_change_by_revision,
+    intakes::intakes_that_wait_for_nothing_more_are_listed,
+    intakes::bytes_on_their_way_are_summed_as_they_were_announced,
     uploads::sessions_and_parts_come_back_whole,
     uploads::a_principals_open_sessions_are_listed_newest_first,
     uploads::a_replaced_part_keeps_its_number,

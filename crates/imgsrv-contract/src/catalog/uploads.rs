@@ -95,7 +95,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     let first = session(&mut *tx, claim(1), TTL).await;
     let _of_another = session(&mut *tx, claim(1), TTL).await;
     let now = tx.now();
-    let mut open = |claim: BlobClaim| {
+    let open = |claim: BlobClaim| {
         let new = NewUpload { claim, media_type_hint: None, filename_hint: None };
         UploadSession::open(UploadId::new(uuid()), first.created_by, new, now, TTL).0
     };

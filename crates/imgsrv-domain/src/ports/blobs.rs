@@ -43,6 +43,13 @@ impl BlobName {
         Self(format!("sha256/{}/{}/{hex}-{session}", &hex[..2], &hex[2..4]))
     }
 
+    /// `streams/ab/<session>`: the name that `session` promotes bytes to whose digest was not known when their first
+    /// ones were stored.
+    pub fn of_stream(session: UploadId) -> Self {
+        let id = session.to_string();
+        Self(format!("streams/{}/{id}", &id[id.len() - 2..]))
+    }
+
     /// A name as a catalog stored it.
     pub const fn restore(raw: String) -> Self {
         Self(raw)
@@ -231,6 +238,9 @@ pub trait BlobStore: Send + Sync {
 
     /// The sessions for which something is staged.
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError>;
+
+    /// How many more bytes there is room for; `None` where nobody can tell.
+    async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
 
     /// Writes, reads back and deletes a probe.
     async fn probe(&self) -> Result<(), BlobError>;

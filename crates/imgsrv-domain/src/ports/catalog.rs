@@ -6,6 +6,7 @@ use crate::{
     digest::{BlobClaim, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, UploadId, VersionId},
     image::{Alias, Image},
+    intake::Intake,
     manifest::{Artifact, Attachment, ManifestEntry, Untrusted},
     names::{AliasName, ImageName, PartNumber, VersionName},
     parts::Part,
@@ -173,6 +174,8 @@ pub trait UploadRepo: Send {
     async fn find_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
     /// How many sessions wait for parts.
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError>;
+    /// The claimed bytes of all sessions that have not ended.
+    async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError>;
     /// Stores a new session.
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;
     /// Stores `session` if its revision is still held, else [`Conflict::StaleRevision`].
@@ -192,6 +195,21 @@ pub trait UploadRepo: Send {
     async fn list_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
     /// Notes that nothing is staged any more for an ended session, and forgets its parts.
     async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError>;
+}
+
+/// Intakes.
+#[async_trait]
+pub trait IntakeRepo: Send {
+    /// The intake of that upload.
+    async fn find_intake(&mut self, id: UploadId) -> Result<Option<Intake>, CatalogError>;
+    /// The intake whose version `job` publishes.
+    async fn find_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError>;
+    /// Up to `limit` intakes that wait for what has happened already, or will never happen.
+    async fn list_stranded_intakes(&mut self, limit: u16) -> Result<Vec<UploadId>, CatalogError>;
+    /// Stores a new intake; its upload must be stored.
+    async fn insert_intake(&mut self, intake: &Intake) -> Result<(), CatalogError>;
+    /// Stores `intake` if its revision is still held, else [`Conflict::StaleRevision`].
+    async fn update_intake(&mut self, intake: &Intake) -> Result<(), CatalogError>;
 }
 
 /// A blob whose bytes were verified.
@@ -252,6 +270,7 @@ pub trait CatalogTx:
     + VersionRepo
     + AliasRepo
     + UploadRepo
+    + IntakeRepo
     + BlobLedger
     + JobRepo
     + FindingRepo

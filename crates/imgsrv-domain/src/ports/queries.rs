@@ -8,6 +8,7 @@ use crate::{
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
+    intake::Intake,
     manifest::{Artifact, Manifest},
     names::{AliasName, AttachmentName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
@@ -223,6 +224,8 @@ pub trait CatalogQueries: Send + Sync {
     ) -> Result<Page<UploadSession>, CatalogError>;
     /// The recorded parts of a session after `after`, ascending, at most `limit`, without their hashes.
     async fn get_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError>;
+    /// The intake of that upload.
+    async fn get_intake(&self, id: UploadId) -> Result<Option<Intake>, CatalogError>;
     /// The job with that id, and what its steps found wrong without failing.
     async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError>;
 
@@ -255,6 +258,8 @@ pub trait CatalogQueries: Send + Sync {
     async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError>;
     /// What the catalog holds, at a cost that does not grow with it.
     async fn statistics(&self) -> Result<Statistics, CatalogError>;
+    /// How many more bytes there is room for on the catalog's disk; `None` where nobody can tell.
+    async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
     /// The time on the catalog's clock.
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError>;
 }

@@ -2,6 +2,7 @@
 
 mod body;
 mod caller;
+mod checksum;
 mod fields;
 mod path;
 mod query;
@@ -9,10 +10,11 @@ mod time;
 
 pub(crate) use body::{JsonBody, part_body};
 pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly};
+pub(crate) use checksum::stream_body;
 pub(crate) use fields::Fields;
 pub(crate) use path::{
-    AliasPath, ArtifactPath, AttachmentPath, BlobPath, FilePath, ImagePath, JobPath, PartPath, PrincipalPath, RefPath,
-    RolePath, RulePath, TokenPath, UploadPath, VersionPath,
+    AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,
+    PrincipalPath, RefPath, RolePath, RulePath, TokenPath, UploadPath, VersionPath,
 };
 pub(crate) use query::{AuditQuery, ImagesQuery, PageQuery, UploadsQuery, VersionsQuery};
 pub(crate) use time::rfc3339;

@@ -56,6 +56,8 @@ segments! {
     RefName => pattern(RefName::PATTERN),
     FileName => pattern(FileName::PATTERN),
     Digest => pattern("^sha256:[0-9a-f]{64}$"),
+    Shard => pattern("^[0-9a-f]{2}$"),
+    Hex => pattern("^[0-9a-f]{64}$"),
     PartNumber => part_number(),
     RuleId => pattern(RuleId::PATTERN),
     Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$"),
@@ -65,6 +67,31 @@ segments! {
     PrincipalId => uuid(),
     TokenId => uuid(),
     UploadId => uuid(),
+}
+
+/// The first two digits of a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shard(pub(crate) String);
+
+impl FromStr for Shard {
+    type Err = &'static str;
+
+    fn from_str(raw: &str) -> Result<Self, Self::Err> {
+        let fits = raw.len() == 2 && raw.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if fits { Ok(Self(raw.to_owned())) } else { Err("must be two lowercase hexadecimal digits") }
+    }
+}
+
+/// A digest without what says that it is SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hex(pub(crate) Digest);
+
+impl FromStr for Hex {
+    type Err = &'static str;
+
+    fn from_str(raw: &str) -> Result<Self, Self::Err> {
+        format!("sha256:{raw}").parse().map(Self).map_err(|_| "must be 64 lowercase hexadecimal digits")
+    }
 }
 
 fn parameter<T: Segment>(name: &str) -> Parameter {
@@ -141,8 +168,12 @@ paths! {
     FilePath { name: ImageName, r#ref: RefName, file: FileName }
     /// A blob.
     BlobPath { digest: Digest }
+    /// A blob, by its digest in hexadecimal and the first two digits of that.
+    CasPath { shard: Shard, hex: Hex }
     /// An upload session.
     UploadPath { upload_id: UploadId }
+    /// An intake.
+    IntakePath { upload_session_id: UploadId }
     /// A part of an upload session.
     PartPath { upload_id: UploadId, part_number: PartNumber }
     /// A publish job.

@@ -3,8 +3,8 @@
 use super::problems::{ByteProblems, ReadProblems};
 use crate::{
     bytes::{Address, serve},
-    extract::{BlobPath, MaybeCaller},
-    problem::Problem,
+    extract::{BlobPath, CasPath, MaybeCaller},
+    problem::{Code, Problem},
     state::AppState,
 };
 use axum::{
@@ -15,7 +15,7 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get))
+    OpenApiRouter::new().routes(routes!(get)).routes(routes!(get_sharded))
 }
 
 /// Download a blob
@@ -34,5 +34,27 @@ async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let download = state.services.delivery().blob(&caller, &path.digest).await?;
+    serve(&state, &method, &headers, &download, Address::Digest).await
+}
+
+/// Download a blob, by a path that names the algorithm
+///
+/// The same as by its digest. 404 when the first two digits are not those of the digest.
+#[utoipa::path(get, path = "/cas/sha256/{shard}/{hex}", operation_id = "getCasBlob", tag = "blobs", params(CasPath),
+    responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
+        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
+        ReadProblems, ByteProblems))]
+async fn get_sharded(
+    State(state): State<AppState>,
+    MaybeCaller(caller): MaybeCaller,
+    path: CasPath,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let digest = path.hex.0;
+    if !digest.hex().starts_with(&path.shard.0) {
+        return Err(Problem::new(Code::NotFound).detail("the first two digits are not those of the digest"));
+    }
+    let download = state.services.delivery().blob(&caller, &digest).await?;
     serve(&state, &method, &headers, &download, Address::Digest).await
 }

@@ -9,12 +9,14 @@ mod documents;
 mod files;
 mod health;
 mod images;
+mod intakes;
 mod pages;
 mod problems;
 mod publishing;
 mod refs;
 mod rules;
 mod streams;
+mod tus;
 mod uploads;
 mod versions;
 
@@ -64,6 +66,7 @@ fn base() -> utoipa::openapi::OpenApi {
         ("aliases", "Names that move between published versions."),
         ("files", "Published versions as folders of files, for tools that fetch by URL."),
         ("streams", "Published versions as Incus and LXD list them."),
+        ("intake", "A version in one request: what it is first, then its bytes by tus."),
         ("auth", "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
         ("audit", "Who changed what."),
         ("health", "Whether the server serves."),
@@ -96,6 +99,8 @@ fn described() -> OpenApiRouter<AppState> {
         .merge(auth::router())
         .merge(rules::router())
         .merge(audit::router())
+        .merge(intakes::router())
+        .merge(tus::router())
 }
 
 /// The contract of the API, OpenAPI 3.1.

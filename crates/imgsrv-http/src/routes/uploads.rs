@@ -26,7 +26,6 @@ use imgsrv_domain::{
     parts::ListedPart,
     upload::{NewUpload, UploadState},
 };
-use std::{sync::Arc, time::Duration};
 use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -122,10 +121,7 @@ async fn put_part(
     body: Body,
 ) -> Result<Json<api::AcceptedPart>, Problem> {
     let body = part_body(&headers, body)?;
-    let place = Arc::clone(&state.receiving).try_acquire_owned().map_err(|_| {
-        let detail = format!("{} parts are being received already", state.settings.max_receiving_parts);
-        Problem::new(Code::TooManyUploads).detail(detail).retry_after(Duration::from_secs(1))
-    })?;
+    let place = state.receiving_place()?;
     let uploads = state.services.uploads();
     let PartPath { upload_id, part_number } = path;
     // A task of its own: when the connection breaks, what was received is still taken back in good order.

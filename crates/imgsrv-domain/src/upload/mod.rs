@@ -2,13 +2,19 @@
 //!
 //! `created` → `uploading` → `completed` → `ingesting` → `ready`, with `failed` and `aborted` as the other ends.
 
+mod claim;
+mod stream;
+
+pub use claim::{Arrival, Claim};
+
 use crate::{
     audit::{AuditAction, Event},
-    digest::{BlobClaim, ByteSize, HashState},
+    digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, PrincipalId, UploadId},
     lease::{LeaseKey, LeaseLost, NotClaimable, Queued, Running, WorkerId},
     names::PartNumber,
     parts::{Frontier, HashBase, ListedPart, Part, Place, check_list},
+    ports::BlobName,
     text::{MediaType, ShortText},
     time::Timestamp,
     transition::{IllegalTransition, Machine, Revision},
@@ -83,7 +89,9 @@ pub struct UploadRecord {
     /// Who opened it.
     pub created_by: PrincipalId,
     /// What the bytes are claimed to be.
-    pub claim: BlobClaim,
+    pub claim: Claim,
+    /// How they come.
+    pub arrival: Arrival,
     /// What the client says they are.
     pub media_type_hint: Option<MediaType>,
     /// How the client calls them.
@@ -133,6 +141,17 @@ pub struct NewUpload {
     pub filename_hint: Option<ShortText>,
 }
 
+/// What a client wants to send as a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewStream {
+    /// How many bytes.
+    pub size: ByteSize,
+    /// Their digest, if the client tells it.
+    pub digest: Option<Digest>,
+    /// What the client says they are.
+    pub media_type_hint: Option<MediaType>,
+}
+
 /// Where the bytes of an attempt go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
@@ -174,9 +193,18 @@ pub enum UploadRefusal {
         /// The claimed size.
         expected: ByteSize,
     },
-    /// A later attempt at the same part was recorded first.
+    /// A later attempt at the same part was recorded first, or, of a stream, has begun.
     #[error("a newer attempt at this part was accepted already")]
     Superseded,
+    /// The bytes of a stream do not go where they were sent for.
+    #[error("the next byte goes at offset {expected}")]
+    Offset {
+        /// Where the next byte goes.
+        expected: ByteSize,
+    },
+    /// A stream came in more pieces than are kept.
+    #[error("the upload came in too many pieces; begin again, with larger ones")]
+    TooManyParts,
     /// The list does not say what was received.
     #[error("{0}")]
     PartList(String),
@@ -185,29 +213,40 @@ pub enum UploadRefusal {
 impl UploadSession {
     /// Opens a session that waits for bytes until `ttl` has passed without any.
     pub fn open(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
-        Self::begin(id, by, new, UploadState::Created, now, now.plus(ttl))
+        let hints = (new.media_type_hint, new.filename_hint);
+        let claim = Claim::Told(new.claim);
+        Self::begin(id, by, claim, Arrival::Parts, hints, UploadState::Created, now, now.plus(ttl))
     }
 
     /// A session for a digest that is a trusted blob of that size already: there is nothing to send.
     pub fn already_ready(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp) -> (Self, Event) {
-        Self::begin(id, by, new, UploadState::Ready, now, now)
+        let hints = (new.media_type_hint, new.filename_hint);
+        Self::begin(id, by, Claim::Told(new.claim), Arrival::Parts, hints, UploadState::Ready, now, now)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of a record")]
     fn begin(
         id: UploadId,
         by: PrincipalId,
-        new: NewUpload,
+        claim: Claim,
+        arrival: Arrival,
+        (media_type_hint, filename_hint): (Option<MediaType>, Option<ShortText>),
         state: UploadState,
         now: Timestamp,
         expires_at: Timestamp,
     ) -> (Self, Event) {
-        let event = Event::new(AuditAction::UploadCreated, id).with(new.claim.digest);
+        let event = Event::new(AuditAction::UploadCreated, id);
+        let event = match claim.digest() {
+            Some(digest) => event.with(digest),
+            None => event,
+        };
         let session = Self(UploadRecord {
             id,
             created_by: by,
-            claim: new.claim,
-            media_type_hint: new.media_type_hint,
-            filename_hint: new.filename_hint,
+            claim,
+            arrival,
+            media_type_hint,
+            filename_hint,
             state,
             expires_at,
             received: ByteSize::ZERO,
@@ -281,7 +320,7 @@ impl UploadSession {
         let left = room.get().checked_sub(part.size.get()).ok_or_else(|| self.too_large())?;
         self = self.release_appender(attempt.id);
         let record = &mut self.0;
-        record.received = ByteSize::try_from(record.claim.size.get() - left).unwrap_or(record.claim.size);
+        record.received = ByteSize::try_from(record.claim.size().get() - left).unwrap_or(record.claim.size());
         record.frontier = Frontier::advance(record.frontier.take(), part, &attempt.base, before);
         record.state = UploadState::Uploading;
         record.expires_at = now.plus(ttl);
@@ -316,9 +355,9 @@ impl UploadSession {
         now: Timestamp,
     ) -> Result<(Self, Event), UploadRefusal> {
         self.check_receiving("complete", now)?;
-        check_list(listed, recorded, self.claim.size).map_err(UploadRefusal::PartList)?;
+        check_list(listed, recorded, self.claim.size()).map_err(UploadRefusal::PartList)?;
         self.0.hashed = self.0.frontier.as_ref().map(|frontier| frontier.hash.clone());
-        let event = Event::new(AuditAction::UploadCompleted, self.id).with(self.claim.digest);
+        let event = self.about_bytes(AuditAction::UploadCompleted);
         Ok((self.into_state(UploadState::Completed(Queued::fresh(now)), now), event))
     }
 
@@ -397,7 +436,7 @@ impl UploadSession {
     #[must_use = "a transition counts once stored"]
     pub fn finish_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
         self.held(key)?.check(key)?;
-        let event = Event::new(AuditAction::UploadReady, self.id).with(self.claim.digest);
+        let event = self.about_bytes(AuditAction::UploadReady);
         Ok((self.into_state(UploadState::Ready, now), event))
     }
 
@@ -432,6 +471,22 @@ impl UploadSession {
         Ok(self.into_state(UploadState::Completed(queued), now))
     }
 
+    /// The name that its blob gets: that of the digest where it was told before the first byte.
+    pub fn blob_name(&self) -> BlobName {
+        match self.claim {
+            Claim::Told(claim) => BlobName::of(&claim.digest, self.id),
+            Claim::Untold(_) | Claim::Taken(_) => BlobName::of_stream(self.id),
+        }
+    }
+
+    fn about_bytes(&self, action: AuditAction) -> Event {
+        let event = Event::new(action, self.id);
+        match self.claim.digest() {
+            Some(digest) => event.with(digest),
+            None => event,
+        }
+    }
+
     fn failed(self, reason: String, now: Timestamp) -> (Self, Event) {
         let event = Event::new(AuditAction::UploadFailed, self.id).with(&reason);
         (self.into_state(UploadState::Failed { reason }, now), event)
@@ -464,12 +519,12 @@ impl UploadSession {
     /// How many bytes may stand where `current` stands now.
     fn room_for(&self, current: Option<&Part>) -> Result<ByteSize, UploadRefusal> {
         let others = self.received.get().saturating_sub(current.map_or(0, |part| part.size.get()));
-        let room = self.claim.size.get().checked_sub(others).ok_or_else(|| self.too_large())?;
+        let room = self.claim.size().get().checked_sub(others).ok_or_else(|| self.too_large())?;
         ByteSize::try_from(room).map_err(|_| self.too_large())
     }
 
     fn too_large(&self) -> UploadRefusal {
-        UploadRefusal::TooLarge { expected: self.claim.size }
+        UploadRefusal::TooLarge { expected: self.claim.size() }
     }
 
     fn into_state(mut self, state: UploadState, now: Timestamp) -> Self {

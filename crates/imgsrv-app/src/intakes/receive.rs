@@ -1,0 +1,298 @@
+//! Receiving a stream: in pieces, each durable and recorded before the next, so that little is to be sent again.
+
+use super::{IntakeStatus, Intakes};
+use crate::{
+    caller::{Writer, audit},
+    error::{Missing, UseCaseError},
+    retry::retrying,
+    uploads::{find, part},
+};
+use bytes::Bytes;
+use futures::StreamExt;
+use imgsrv_domain::{
+    digest::ByteSize,
+    ids::{AttemptId, UploadId},
+    parts::Part,
+    ports::{BlobName, BodyError, BodyStream, CatalogTx, StageRequest},
+    time::Timestamp,
+    upload::{Attempt, UploadRefusal, UploadSession, UploadState},
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::Instant;
+
+/// The least bytes of a piece, unless fewer come.
+const PIECE: u64 = 16 << 20;
+/// Into how many pieces a stream is cut at most; the other part numbers are for requests that broke off.
+const PIECES: u64 = 5000;
+/// Into how many pieces it may come apart.
+const MAX_PIECES: u64 = 10_000;
+
+/// The bytes of a request.
+pub struct StreamBody {
+    /// How many are announced.
+    pub declared: Option<u64>,
+    /// Whether they count together or not at all, because they are verified as a whole.
+    pub is_atomic: bool,
+    /// The bytes.
+    pub bytes: BodyStream,
+}
+
+/// What a request has added to a stream.
+#[derive(Debug)]
+pub struct Appended {
+    /// Where the next byte goes.
+    pub offset: ByteSize,
+    /// Until when it is waited for.
+    pub expires_at: Timestamp,
+    /// Why the request ended before its end; what had come until then is kept.
+    pub cut: Option<BodyError>,
+}
+
+/// The bytes that are still to come, with what was taken out of them and not wanted yet.
+struct Rest {
+    bytes: BodyStream,
+    ahead: Option<Bytes>,
+    cut: Option<BodyError>,
+    is_atomic: bool,
+    clock: Arc<Mutex<Instant>>,
+}
+
+impl Rest {
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(ahead) = self.ahead.take() {
+            return Some(ahead);
+        }
+        loop {
+            match self.bytes.next().await {
+                Some(Ok(bytes)) if bytes.is_empty() => {}
+                Some(Ok(bytes)) => {
+                    *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    return Some(bytes);
+                }
+                Some(Err(cut)) => {
+                    self.cut = Some(cut);
+                    return None;
+                }
+                None => return None,
+            }
+        }
+    }
+
+    async fn is_over(&mut self) -> bool {
+        self.ahead = self.next().await;
+        self.ahead.is_none()
+    }
+}
+
+/// The next bytes of `rest`, at most `limit` of them; all that come when there is no limit.
+fn piece(rest: &Arc<tokio::sync::Mutex<Rest>>, limit: Option<u64>) -> BodyStream {
+    let rest = Arc::clone(rest);
+    let taken = futures::stream::unfold((rest, limit.unwrap_or(u64::MAX)), |(rest, left)| async move {
+        if left == 0 {
+            return None;
+        }
+        let mut own = rest.lock().await;
+        let Some(mut bytes) = own.next().await else {
+            // A request that breaks off has brought what it has brought, unless that was to be verified as a whole.
+            let cut = own.cut.filter(|_| own.is_atomic)?;
+            drop(own);
+            return Some((Err(cut), (rest, 0)));
+        };
+        if bytes.len() as u64 > left {
+            own.ahead = Some(bytes.split_off(usize::try_from(left).unwrap_or(usize::MAX)));
+        }
+        let left = left - bytes.len() as u64;
+        drop(own);
+        Some((Ok(bytes), (rest, left)))
+    });
+    taken.boxed()
+}
+
+impl Intakes {
+    /// Where the next byte of a stream goes. A request that stalls is ended first, so that what it brought counts.
+    pub async fn offset(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus, UseCaseError> {
+        self.get(who, id).await?;
+        self.receivers.end_stalled(id).await;
+        self.get(who, id).await
+    }
+
+    /// Adds to a stream what comes at `offset`. The last byte completes the upload.
+    pub async fn append(
+        &self,
+        who: &Writer,
+        id: UploadId,
+        offset: u64,
+        body: StreamBody,
+    ) -> Result<Appended, UseCaseError> {
+        let status = self.get(who, id).await?;
+        let place = self.receivers.take(id).await;
+        check(&status.session, offset, &body)?;
+        let StreamBody { declared, is_atomic, bytes } = body;
+        let size = status.session.claim.size().get();
+        let bytes = bytes.take_until(place.taken().cancelled_owned());
+        let rest = Rest { bytes: bytes.boxed(), ahead: None, cut: None, is_atomic, clock: place.clock() };
+        let rest = Arc::new(tokio::sync::Mutex::new(rest));
+        let limit = size.div_ceil(PIECES).max(PIECE);
+        let mut now_at = offset;
+        while !rest.lock().await.is_over().await {
+            let left = size - now_at;
+            self.context
+                .check_free_space(declared.map_or(PIECE, |all| (offset + all).saturating_sub(now_at)).min(left))
+                .await?;
+            // The last piece takes whatever comes, so that a byte too many is noticed.
+            let limit = Some(limit).filter(|limit| !is_atomic && *limit < left);
+            now_at += self.append_piece(who, id, now_at, piece(&rest, limit)).await?;
+            if now_at == size {
+                break;
+            }
+        }
+        let (cut, is_taken) = (rest.lock().await.cut, place.taken().is_cancelled());
+        let session = if size == 0 { self.complete_empty(who, id).await? } else { self.get(who, id).await?.session };
+        // Cut off by a newer request, or short of what it announced, without being told so.
+        let is_short = declared.is_some_and(|all| now_at < offset + all);
+        let cut = cut.or((is_taken || is_short).then_some(BodyError::Cut)).filter(|_| now_at < size);
+        Ok(Appended { offset: session.offset(), expires_at: session.expires_at, cut })
+    }
+
+    /// Receives one piece, and says how many bytes it was.
+    async fn append_piece(
+        &self,
+        who: &Writer,
+        id: UploadId,
+        offset: u64,
+        body: BodyStream,
+    ) -> Result<u64, UseCaseError> {
+        let uploads = self.uploads();
+        let (name, attempt) = retrying(|| self.begin(id, offset)).await?;
+        let request =
+            StageRequest { session: id, name, attempt: attempt.clone(), declared: None, checksum: None, body };
+        let staged = match self.context.blobs.stage(request).await {
+            Ok(staged) => staged,
+            Err(error) => {
+                uploads.give_up(id, &attempt).await;
+                return Err(error.into());
+            }
+        };
+        let received = staged.size.get();
+        let part = part(&attempt, staged);
+        if received == 0 {
+            uploads.drop_bytes(id, &part).await;
+            uploads.give_up(id, &attempt).await;
+            return Ok(0);
+        }
+        match retrying(|| self.record(who, id, &attempt, &part)).await {
+            Ok(is_complete) => {
+                if is_complete {
+                    self.context.wakeups.ingest.notify_one();
+                }
+                Ok(received)
+            }
+            Err(refused) => {
+                // When the outcome of the commit is not known, the part may be recorded: its bytes stay.
+                if !matches!(refused, UseCaseError::Catalog(_)) {
+                    uploads.drop_bytes(id, &part).await;
+                }
+                uploads.give_up(id, &attempt).await;
+                Err(refused)
+            }
+        }
+    }
+
+    async fn begin(&self, id: UploadId, offset: u64) -> Result<(BlobName, Attempt), UseCaseError> {
+        let attempt = AttemptId::new(self.context.ids.next());
+        let mut tx = self.context.catalog.begin().await?;
+        let session = find(&mut *tx, id).await?;
+        let last = last_part(&mut *tx, &session).await?;
+        let now = tx.now();
+        let (session, attempt) = session.begin_append(attempt, offset, last.as_ref(), now)?;
+        tx.update_upload(&session).await?;
+        tx.commit().await?;
+        Ok((session.blob_name(), attempt))
+    }
+
+    /// Records a piece. In the same transaction the last one completes the upload: nobody would ask for it later.
+    async fn record(&self, who: &Writer, id: UploadId, attempt: &Attempt, part: &Part) -> Result<bool, UseCaseError> {
+        let mut tx = self.context.catalog.begin().await?;
+        let session = find(&mut *tx, id).await?;
+        let last = last_part(&mut *tx, &session).await?;
+        let (now, ttl) = (tx.now(), self.context.settings.upload_ttl);
+        let session = session.record_append(attempt, part, last.as_ref(), now, ttl)?;
+        tx.put_part(id, part).await?;
+        tx.update_upload(&session).await?;
+        let is_whole = session.received == session.claim.size();
+        if is_whole {
+            complete(&mut *tx, who, id).await?;
+        }
+        tx.commit().await?;
+        Ok(is_whole)
+    }
+
+    /// Completes the upload of an intake without bytes.
+    async fn complete_empty(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
+        let session = retrying(|| async {
+            let mut tx = self.context.catalog.begin().await?;
+            let session = find(&mut *tx, id).await?;
+            if session.state != UploadState::Created {
+                return Ok(session);
+            }
+            complete(&mut *tx, who, id).await?;
+            tx.commit().await?;
+            Ok::<_, UseCaseError>(session)
+        })
+        .await?;
+        self.context.wakeups.ingest.notify_one();
+        Ok(session)
+    }
+
+    /// Gives an intake up; its bytes go.
+    pub async fn terminate(&self, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
+        self.get(who, id).await?;
+        let _place = self.receivers.take(id).await;
+        self.uploads().end(who, id).await.map(drop)
+    }
+
+    fn uploads(&self) -> crate::uploads::Uploads {
+        crate::uploads::Uploads(Arc::clone(&self.context))
+    }
+}
+
+/// Refuses what cannot be added, before a byte of it is taken.
+fn check(session: &UploadSession, offset: u64, body: &StreamBody) -> Result<(), UseCaseError> {
+    let size = session.claim.size();
+    if session.offset().get() != offset {
+        return Err(UploadRefusal::Offset { expected: session.offset() }.into());
+    }
+    let left = size.get() - offset;
+    if body.declared.is_some_and(|declared| declared > left) {
+        return Err(UploadRefusal::TooLarge { expected: size }.into());
+    }
+    let pieces = session.frontier.as_ref().map_or(0, |frontier| u64::from(frontier.number.get()));
+    let least = left.div_ceil((MAX_PIECES - pieces).max(1));
+    match body.declared {
+        Some(declared) if declared > 0 && declared < least && declared < left => {
+            let reason = format!("must be at least {least} in each request, or there would be too many of them");
+            Err(UseCaseError::invalid("Content-Length", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>, UseCaseError> {
+    match &session.frontier {
+        Some(frontier) => {
+            let last = tx.find_part(session.id, frontier.number).await?;
+            Ok(Some(last.ok_or(UseCaseError::NotFound(Missing::Upload))?))
+        }
+        None => Ok(None),
+    }
+}
+
+async fn complete(tx: &mut dyn CatalogTx, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
+    // Read back: its revision has moved, and its frontier is what was stored.
+    let session = find(tx, id).await?;
+    let recorded = tx.list_parts(id).await?;
+    let (session, event) = session.complete_stream(&recorded, tx.now())?;
+    tx.update_upload(&session).await?;
+    audit(tx, who.actor(), event).await?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Streams and intakes.
+
+use super::{
+    Fresh,
+    samples::{claim, draft, image, principal, uuid},
+};
+use imgsrv_domain::{
+    digest::ByteSize,
+    ids::{AttemptId, JobId, UploadId},
+    intake::{Intake, IntakeState, NewIntake},
+    names::Format,
+    parts::{Part, Place},
+    ports::{CatalogError, CatalogTx, Conflict},
+    publish::PublishJob,
+    upload::{Arrival, Claim, NewStream, UploadSession},
+};
+use std::time::Duration;
+
+const TTL: Duration = Duration::from_hours(24);
+
+fn wanted() -> NewIntake {
+    NewIntake {
+        image: "debian".parse().unwrap(),
+        version: "12.5.0".parse().unwrap(),
+        operating_system: "linux".parse().unwrap(),
+        architecture: "amd64".parse().unwrap(),
+        variant: "default".parse().unwrap(),
+        format: Format::Qcow2,
+        media_type: "a/b".parse().unwrap(),
+        aliases: vec!["latest".parse().unwrap(), "stable".parse().unwrap()],
+    }
+}
+
+/// A stream of `size` bytes of a new principal's, whose digest is not told, and its intake.
+async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
+    let now = tx.now();
+    let by = principal(now, &[]);
+    tx.insert_principal(&by).await.unwrap();
+    let size = ByteSize::try_from(size).unwrap();
+    let new = NewStream { size, digest: None, media_type_hint: None };
+    let (session, _) = UploadSession::open_stream(UploadId::new(uuid()), by.id, new, now, TTL);
+    let intake = Intake::open(session.id, wanted(), now);
+    tx.insert_upload(&session).await.unwrap();
+    tx.insert_intake(&intake).await.unwrap();
+    (session, intake)
+}
+
+pub(super) async fn a_stream_learns_its_digest_from_its_last_byte(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (session, _) = intake(&mut *tx, 0).await;
+    let stored = tx.find_upload(session.id).await.unwrap().unwrap();
+    assert_eq!(stored, session);
+    assert_eq!((stored.claim, stored.arrival), (Claim::Untold(ByteSize::ZERO), Arrival::Stream));
+    let name = stored.blob_name();
+    let (completed, _) = stored.complete_stream(&[], tx.now()).unwrap();
+    tx.update_upload(&completed).await.unwrap();
+    tx.commit().await.unwrap();
+    let read = fresh.catalog.get_upload(session.id).await.unwrap().unwrap();
+    // SHA-256 of nothing (FIPS 180-4).
+    let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert!(matches!(read.claim, Claim::Taken(claim) if claim.digest.to_string() == digest));
+    assert_eq!(read.blob_name(), name, "its bytes are stored under it already");
+    let listed = fresh.catalog.list_open_uploads(session.created_by, None, &imgsrv_domain::page::PageRequest::FIRST);
+    assert_eq!(listed.await.unwrap().items, []);
+}
+
+pub(super) async fn of_two_attempts_at_a_stream_only_the_newer_is_recorded(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (session, _) = intake(&mut *tx, 10).await;
+    let now = tx.now();
+    let (session, older) = session.begin_append(AttemptId::new(uuid()), 0, None, now).unwrap();
+    tx.update_upload(&session).await.unwrap();
+    let session = tx.find_upload(session.id).await.unwrap().unwrap();
+    let (session, newer) = session.begin_append(AttemptId::new(uuid()), 0, None, now).unwrap();
+    tx.update_upload(&session).await.unwrap();
+    let session = tx.find_upload(session.id).await.unwrap().unwrap();
+    let part = |attempt: &imgsrv_domain::upload::Attempt| Part {
+        number: attempt.number,
+        attempt: attempt.id,
+        sequence: attempt.sequence,
+        size: ByteSize::try_from(4_i64).unwrap(),
+        place: Place("file@0".to_owned()),
+        hash: None,
+    };
+    assert!(session.clone().record_append(&older, &part(&older), None, now, TTL).is_err());
+    let recorded = session.record_append(&newer, &part(&newer), None, now, TTL).unwrap();
+    tx.put_part(recorded.id, &part(&newer)).await.unwrap();
+    tx.update_upload(&recorded).await.unwrap();
+    let stored = tx.find_upload(recorded.id).await.unwrap().unwrap();
+    assert_eq!(stored.offset().get(), 4);
+    assert!(stored.begin_append(AttemptId::new(uuid()), 0, None, now).is_err(), "an offset never goes back");
+}
+
+pub(super) async fn intakes_come_back_whole_and_change_by_revision(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (session, opened) = intake(&mut *tx, 10).await;
+    assert_eq!(tx.find_intake(session.id).await.unwrap().as_ref(), Some(&opened));
+    let image = image("debian", tx.now());
+    let version = draft(&image, "12.5.0", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    tx.insert_version(&version).await.unwrap();
+    let job = PublishJob::enqueue(JobId::new(uuid()), &version, tx.now());
+    tx.insert_job(&job).await.unwrap();
+    let publishing = opened.clone().publish(job.id, tx.now()).unwrap();
+    tx.update_intake(&publishing).await.unwrap();
+    let found = tx.find_intake_of_job(job.id).await.unwrap().unwrap();
+    assert_eq!((&found.state, &found.wanted), (&IntakeState::Publishing(job.id), &opened.wanted));
+    let failed = found.clone().fail("why".to_owned(), tx.now()).unwrap();
+    tx.update_intake(&failed).await.unwrap();
+    tx.commit().await.unwrap();
+    let read = fresh.catalog.get_intake(session.id).await.unwrap().unwrap();
+    assert_eq!(read.state, IntakeState::Failed { reason: "why".to_owned(), job: Some(job.id) });
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let stale = tx.update_intake(&publishing).await;
+    assert!(matches!(stale, Err(CatalogError::Conflict(Conflict::StaleRevision))));
+}
+
+pub(super) async fn intakes_that_wait_for_nothing_more_are_listed(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let (_waiting, _) = intake(&mut *tx, 10).await;
+    let (given_up, opened) = intake(&mut *tx, 10).await;
+    let now = tx.now();
+    tx.update_upload(&given_up.clone().abort(now).unwrap().0).await.unwrap();
+    assert_eq!(tx.list_stranded_intakes(10).await.unwrap(), [given_up.id]);
+    tx.update_intake(&opened.fail("aborted".to_owned(), now).unwrap()).await.unwrap();
+    assert_eq!(tx.list_stranded_intakes(10).await.unwrap(), []);
+}
+
+pub(super) async fn bytes_on_their_way_are_summed_as_they_were_announced(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(tx.sum_staged_bytes().await.unwrap(), 0);
+    let first = super::samples::session(&mut *tx, claim(1), TTL).await;
+    let (second, _) = intake(&mut *tx, 1000).await;
+    assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.claim.size().get() + 1000);
+    let now = tx.now();
+    tx.update_upload(&second.abort(now).unwrap().0).await.unwrap();
+    assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.claim.size().get());
+}

@@ -1,0 +1,48 @@
+//! What the bytes of a session are claimed to be, and how they come.
+
+use crate::digest::{BlobClaim, ByteSize, Digest};
+
+/// What the bytes of a session are claimed to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The client told their digest.
+    Told(BlobClaim),
+    /// It told their size alone. They come as a stream, so that the last of them tells their digest.
+    Untold(ByteSize),
+    /// Their digest was taken as they came.
+    Taken(BlobClaim),
+}
+
+impl Claim {
+    /// How many bytes there are.
+    pub const fn size(&self) -> ByteSize {
+        match self {
+            Self::Told(BlobClaim { size, .. }) | Self::Taken(BlobClaim { size, .. }) | Self::Untold(size) => *size,
+        }
+    }
+
+    /// What they are, if that is known yet.
+    pub const fn blob(&self) -> Option<BlobClaim> {
+        match self {
+            Self::Told(claim) | Self::Taken(claim) => Some(*claim),
+            Self::Untold(_) => None,
+        }
+    }
+
+    /// Their digest, if it is known yet.
+    pub const fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Told(claim) | Self::Taken(claim) => Some(claim.digest),
+            Self::Untold(_) => None,
+        }
+    }
+}
+
+/// How the bytes of a session come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// In parts that the client numbers, in any order, and lists in the end.
+    Parts,
+    /// In order, each behind what was recorded before; the last byte completes the session.
+    Stream,
+}

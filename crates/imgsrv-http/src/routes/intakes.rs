@@ -1,0 +1,96 @@
+//! Intakes: a version in one request.
+
+use super::{
+    problems::{BodyProblems, GuardedProblems, Taken},
+    tus::CREATION_PATH,
+};
+use crate::{
+    extract::{Fields, IntakePath, JsonBody, WriterOnly},
+    problem::Problem,
+    render,
+    state::AppState,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use imgsrv_api as api;
+use imgsrv_domain::{intake::NewIntake, names::Variant};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The key of tus metadata that names the intake.
+pub(crate) const METADATA_KEY: &str = "upload_session_id";
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(create)).routes(routes!(get))
+}
+
+/// Say what is to be published, before its bytes are sent
+///
+/// The bytes then come by tus. With the last of them the version is published and the aliases are moved, by themselves.
+#[utoipa::path(post, path = "/api/images", operation_id = "createIntake", tag = "intake",
+    security(("bearer" = [])), request_body = api::CreateIntake,
+    responses((status = CREATED, description = "It waits for its bytes.", body = api::IntakeCreated),
+        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
+        GuardedProblems, BodyProblems, Taken))]
+async fn create(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    JsonBody(body): JsonBody<api::CreateIntake>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let image = fields.parse("image", &body.image);
+    let version = fields.parse("version", &body.version);
+    let operating_system = fields.parse("operating_system", &body.operating_system);
+    let architecture = fields.parse("architecture", &body.architecture);
+    let variant = fields.optional("variant", body.variant.as_deref());
+    let format = body.format.as_deref().unwrap_or("qcow2");
+    let media_type = body.media_type.as_deref().unwrap_or_else(|| api::usual_media_type(format));
+    let media_type = fields.parse("media_type", media_type);
+    let format = fields.parse("format", format);
+    let size = fields.convert("size_bytes", body.size_bytes);
+    let digest = fields.optional("expected_digest", body.expected_digest.as_deref());
+    let mut aliases = Vec::with_capacity(body.aliases.len());
+    for (at, alias) in body.aliases.iter().enumerate() {
+        aliases.extend(fields.parse(format!("aliases[{at}]"), alias));
+    }
+    aliases.dedup();
+    let new = || {
+        let new = NewIntake {
+            image: image?,
+            version: version?,
+            operating_system: operating_system?,
+            architecture: architecture?,
+            variant: variant?.unwrap_or_else(Variant::default),
+            format: format?,
+            media_type: media_type?,
+            aliases,
+        };
+        Some((new, size?, digest?))
+    };
+    let (new, size, digest) = fields.finish(new())?;
+    let intake = state.services.intakes().create(&writer, new, size, digest).await?;
+    let id = intake.id.to_string();
+    let upload_metadata = format!("{METADATA_KEY} {}", STANDARD.encode(&id));
+    let location = [(header::LOCATION, format!("/api/uploads/{id}"))];
+    let tus = api::TusUpload { creation_url: CREATION_PATH.to_owned(), upload_metadata };
+    Ok((StatusCode::CREATED, location, Json(api::IntakeCreated { upload_session_id: id, tus })).into_response())
+}
+
+/// See how far an intake has come
+///
+/// Only who made it sees it.
+#[utoipa::path(get, path = "/api/uploads/{upload_session_id}", operation_id = "getIntake", tag = "intake",
+    security(("bearer" = [])), params(IntakePath),
+    responses((status = OK, description = "How far it has come.", body = api::IntakeStatus), GuardedProblems))]
+async fn get(
+    State(state): State<AppState>,
+    WriterOnly(writer): WriterOnly,
+    path: IntakePath,
+) -> Result<Json<api::IntakeStatus>, Problem> {
+    let status = state.services.intakes().get(&writer, path.upload_session_id).await?;
+    Ok(Json(render::intake(&status)))
+}

@@ -1,0 +1,324 @@
+//! Intakes and tus, over the real router, SQLite file and blob store.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, StatusCode},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::{StreamExt, stream};
+use imgsrv_testkit::{Answer, TestServer, digest};
+use serde_json::{Value, json};
+use sha2::Digest as _;
+
+const TUS: &str = "/api/uploads/tus/";
+
+fn wanted(size: usize) -> Value {
+    json!({
+        "image": "debian", "version": "12.5.0", "operating_system": "debian", "architecture": "amd64",
+        "format": "raw", "size_bytes": size, "aliases": ["latest", "stable"],
+    })
+}
+
+/// Makes an intake, and returns its id.
+async fn open(server: &TestServer, wanted: Value) -> String {
+    let answer = server.write("POST", "/api/images", Some(wanted)).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    answer.json()["upload_session_id"].as_str().expect("an id").to_owned()
+}
+
+fn metadata(id: &str) -> String {
+    format!("upload_session_id {}", STANDARD.encode(id))
+}
+
+/// Sends a tus request by the writer.
+async fn tus(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {}", server.writer))
+        .header("tus-resumable", "1.0.0");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = server.send(request.body(body.into()).expect("a request")).await;
+    assert_eq!(answer.header("tus-resumable"), "1.0.0");
+    answer
+}
+
+async fn patch(server: &TestServer, id: &str, offset: usize, body: impl Into<Body>) -> Answer {
+    let offset = offset.to_string();
+    let headers = [("content-type", "application/offset+octet-stream"), ("upload-offset", offset.as_str())];
+    tus(server, "PATCH", &format!("{TUS}{id}"), &headers, body).await
+}
+
+async fn offset(server: &TestServer, id: &str) -> String {
+    let answer = tus(server, "HEAD", &format!("{TUS}{id}"), &[], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    answer.header("upload-offset").to_owned()
+}
+
+async fn status(server: &TestServer, id: &str) -> Value {
+    server.write("GET", &format!("/api/uploads/{id}"), None).await.json()
+}
+
+/// Bytes whose connection then breaks.
+fn broken(bytes: &'static [u8]) -> Body {
+    let cut = Err(std::io::Error::other("the connection broke"));
+    Body::from_stream(stream::iter([Ok(Bytes::from_static(bytes)), cut]).boxed())
+}
+
+#[tokio::test]
+async fn a_version_is_published_and_aliased_when_its_last_byte_has_come() {
+    let server = TestServer::start().await;
+    let bytes = b"a disk in two pieces";
+    let made = server.write("POST", "/api/images", Some(wanted(bytes.len()))).await;
+    let id = made.json()["upload_session_id"].as_str().expect("an id").to_owned();
+    assert_eq!(made.json()["tus"], json!({"creation_url": TUS, "upload_metadata": metadata(&id)}));
+    assert_eq!(status(&server, &id).await, json!({"id": id, "state": "created", "offset": 0, "size_bytes": 20}));
+
+    let length = bytes.len().to_string();
+    let headers = [("upload-length", length.as_str()), ("upload-metadata", &metadata(&id))];
+    let created = tus(&server, "POST", TUS, &headers, Body::empty()).await;
+    assert_eq!((created.status, created.header("location")), (StatusCode::CREATED, &*format!("{TUS}{id}")));
+    assert_eq!(created.header("upload-expires"), "Fri, 02 Jan 2026 00:00:00 GMT");
+    let first = patch(&server, &id, 0, &bytes[..7]).await;
+    assert_eq!((first.status, first.header("upload-offset")), (StatusCode::NO_CONTENT, "7"));
+    assert_eq!(status(&server, &id).await["state"], "uploading");
+    assert_eq!(offset(&server, &id).await, "7");
+    let last = patch(&server, &id, 7, &bytes[7..]).await;
+    assert_eq!((last.status, last.header("upload-offset")), (StatusCode::NO_CONTENT, "20"));
+    assert_eq!(status(&server, &id).await["state"], "ingesting");
+    server.settle().await;
+
+    let done = status(&server, &id).await;
+    assert_eq!((&done["state"], &done["offset"]), (&json!("published"), &json!(20)));
+    let version = server.get(done["version_url"].as_str().expect("a URL")).await.json();
+    assert_eq!(version["artifacts"][0]["artifact"]["primary_blob_digest"], digest(bytes));
+    let job = server.write("GET", done["job_url"].as_str().expect("a URL"), None).await.json();
+    assert_eq!(job["state"], "succeeded");
+    for alias in ["latest", "stable"] {
+        assert_eq!(server.get(&format!("/v1/images/debian/aliases/{alias}")).await.json()["version"], "12.5.0");
+    }
+    let hex = digest(bytes).split_off(7);
+    let blob = server.get(&format!("/cas/sha256/{}/{hex}", &hex[..2])).await;
+    assert_eq!((blob.status, &*blob.body), (StatusCode::OK, bytes.as_slice()));
+    assert_eq!(server.get(&format!("/cas/sha256/00/{hex}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(offset(&server, &id).await, "20", "a client that missed the answer finds it done");
+}
+
+#[tokio::test]
+async fn what_has_come_when_the_connection_breaks_counts() {
+    let server = TestServer::start().await;
+    let id = open(&server, wanted(10)).await;
+    assert_eq!(patch(&server, &id, 0, broken(b"0123")).await.problem(), "body-incomplete");
+    assert_eq!(offset(&server, &id).await, "4");
+    assert_eq!(patch(&server, &id, 0, "0123456789").await.problem(), "upload-offset");
+    assert_eq!(patch(&server, &id, 4, "456789").await.status, StatusCode::NO_CONTENT);
+    server.settle().await;
+    assert_eq!(status(&server, &id).await["state"], "published");
+    let blob = server.get(&format!("/v1/blobs/{}", digest(b"0123456789"))).await;
+    assert_eq!(blob.body, b"0123456789");
+}
+
+#[tokio::test]
+async fn a_newer_request_ends_one_that_stalls() {
+    let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
+    let id = open(&server, wanted(8)).await;
+    let (sender, body) = futures::channel::mpsc::unbounded::<Result<Bytes, std::io::Error>>();
+    sender.unbounded_send(Ok(Bytes::from_static(b"ab"))).expect("it is open");
+    let stalled = patch(&server, &id, 0, Body::from_stream(body));
+    let newer = async {
+        // Until the first two bytes have been taken, and a while longer: it must be receiving.
+        while !server.stored_files().iter().any(|file| file.starts_with("staging")) {
+            tokio::task::yield_now().await;
+        }
+        patch(&server, &id, 0, "abcdefgh").await
+    };
+    let (stalled, newer) = tokio::join!(stalled, newer);
+    assert_eq!(stalled.problem(), "body-incomplete");
+    // What the stalled one had brought may have been put away before: then the client asks, and goes on from there.
+    if newer.status != StatusCode::NO_CONTENT {
+        assert_eq!(newer.problem(), "upload-offset");
+        assert_eq!(offset(&server, &id).await, "2");
+        assert_eq!(patch(&server, &id, 2, "cdefgh").await.status, StatusCode::NO_CONTENT);
+    }
+    drop(sender);
+    server.settle().await;
+    assert_eq!(status(&server, &id).await["state"], "published");
+}
+
+#[tokio::test]
+async fn a_checksum_is_verified_before_its_bytes_count() {
+    let server = TestServer::start().await;
+    let id = open(&server, wanted(6)).await;
+    let path = format!("{TUS}{id}");
+    let send = async |at: &str, checksum: &str, body: Body| {
+        let headers =
+            [("content-type", "application/offset+octet-stream"), ("upload-offset", at), ("upload-checksum", checksum)];
+        tus(&server, "PATCH", &path, &headers, body).await
+    };
+    let sha1 = format!("sha1 {}", STANDARD.encode(sha1::Sha1::digest(b"abc")));
+    let sha256 = format!("sha256 {}", STANDARD.encode(sha2::Sha256::digest(b"def")));
+    let wrong = send("0", &sha1, "abX".into()).await;
+    assert_eq!((wrong.status.as_u16(), wrong.problem()), (460, "checksum-mismatch".to_owned()));
+    assert_eq!(send("0", &sha1, broken(b"ab")).await.problem(), "body-incomplete");
+    assert_eq!(offset(&server, &id).await, "0");
+    assert_eq!(send("0", "md5 AAAA", "abc".into()).await.problem(), "invalid-request");
+    assert_eq!(send("0", &sha1, "abc".into()).await.header("upload-offset"), "3");
+    assert_eq!(send("3", &sha256, "def".into()).await.header("upload-offset"), "6");
+    server.settle().await;
+    assert_eq!(status(&server, &id).await["state"], "published");
+}
+
+#[tokio::test]
+async fn the_first_bytes_may_come_with_the_creation_and_an_empty_version_needs_none() {
+    let server = TestServer::start().await;
+    let id = open(&server, wanted(4)).await;
+    let metadata_of = metadata(&id);
+    let headers = [
+        ("upload-length", "4"),
+        ("upload-metadata", metadata_of.as_str()),
+        ("content-type", "application/offset+octet-stream"),
+    ];
+    let created = tus(&server, "POST", TUS, &headers, "ab").await;
+    assert_eq!((created.status, created.header("upload-offset")), (StatusCode::CREATED, "2"));
+    let again = tus(&server, "POST", TUS, &headers, "ab").await;
+    assert_eq!((again.status, again.header("upload-offset")), (StatusCode::CREATED, "2"), "nothing twice");
+    assert_eq!(patch(&server, &id, 2, "cd").await.status, StatusCode::NO_CONTENT);
+
+    let mut empty = wanted(0);
+    empty["version"] = json!("empty");
+    empty["aliases"] = json!([]);
+    let id = open(&server, empty).await;
+    let headers = [("upload-length", "0"), ("upload-metadata", &metadata(&id))];
+    assert_eq!(tus(&server, "POST", TUS, &headers, Body::empty()).await.status, StatusCode::CREATED);
+    server.settle().await;
+    assert_eq!(status(&server, &id).await["state"], "published");
+}
+
+#[tokio::test]
+async fn a_terminated_upload_is_gone_and_so_is_one_that_expired() {
+    let server = TestServer::start().await;
+    let (given_up, forgotten) = (open(&server, wanted(4)).await, open(&server, wanted(4)).await);
+    patch(&server, &given_up, 0, "ab").await;
+    let path = format!("{TUS}{given_up}");
+    assert_eq!(tus(&server, "DELETE", &path, &[], Body::empty()).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(status(&server, &given_up).await["state"], "aborted");
+    assert_eq!(tus(&server, "HEAD", &path, &[], Body::empty()).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(patch(&server, &given_up, 2, "cd").await.status, StatusCode::NOT_FOUND);
+    server.clock.advance(std::time::Duration::from_hours(25));
+    server.settle().await;
+    assert_eq!(status(&server, &forgotten).await["state"], "aborted");
+    assert_eq!(
+        tus(&server, "HEAD", &format!("{TUS}{forgotten}"), &[], Body::empty()).await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn wrong_requests_get_one_clear_problem_and_lose_nothing() {
+    let server = TestServer::start_with(|settings| settings.max_upload_bytes = Some(1000)).await;
+    let mut large = wanted(1001);
+    assert_eq!(server.write("POST", "/api/images", Some(large.clone())).await.problem(), "upload-too-large");
+    large["size_bytes"] = json!(-1);
+    large["aliases"] = json!(["a b"]);
+    assert_eq!(server.write("POST", "/api/images", Some(large)).await.json()["errors"][1]["field"], "aliases[0]");
+    let id = open(&server, wanted(4)).await;
+    let (path, named) = (format!("{TUS}{id}"), metadata(&id));
+
+    let options = server.call(None, "OPTIONS", TUS, None).await;
+    assert_eq!((options.status, options.header("tus-max-size")), (StatusCode::NO_CONTENT, "1000"));
+    assert_eq!(options.header("tus-extension"), "creation,creation-with-upload,termination,checksum,expiration");
+    assert_eq!(options.header("tus-checksum-algorithm"), "sha1,sha256");
+
+    let post = async |length: &str, named: &str| {
+        tus(&server, "POST", TUS, &[("upload-length", length), ("upload-metadata", named)], Body::empty()).await
+    };
+    assert_eq!(post("5", &named).await.problem(), "invalid-request", "another length");
+    assert_eq!(post("4", "filename eA==").await.problem(), "invalid-request", "no intake");
+    assert_eq!(post("4", &metadata("0198c0de-0000-7000-8000-000000000000")).await.problem(), "not-found");
+    assert_eq!(patch(&server, &id, 0, "12345").await.problem(), "upload-too-large");
+    assert_eq!(patch(&server, &id, 2, "34").await.problem(), "upload-offset");
+    let typed = [("content-type", "text/plain"), ("upload-offset", "0")];
+    assert_eq!(tus(&server, "PATCH", &path, &typed, "12").await.problem(), "unsupported-media-type");
+    assert_eq!(server.write("PUT", &path, None).await.problem(), "method-not-allowed");
+    let unversioned = server.write("HEAD", &path, None).await;
+    assert_eq!((unversioned.status, unversioned.header("tus-version")), (StatusCode::PRECONDITION_FAILED, "1.0.0"));
+    assert_eq!(offset(&server, &id).await, "0");
+
+    let overridden = [
+        ("content-type", "application/offset+octet-stream"),
+        ("upload-offset", "0"),
+        ("x-http-method-override", "PATCH"),
+    ];
+    assert_eq!(tus(&server, "POST", &path, &overridden, "1234").await.header("upload-offset"), "4");
+}
+
+#[tokio::test]
+async fn only_who_made_an_intake_sees_it_and_it_is_no_upload_of_parts() {
+    let server = TestServer::start().await;
+    let id = open(&server, wanted(4)).await;
+    let other = server.token_with("content-writer").await;
+    let status = |token: Option<String>| {
+        let (server, path) = (&server, format!("/api/uploads/{id}"));
+        async move { server.call(token.as_deref(), "GET", &path, None).await.status }
+    };
+    assert_eq!(status(None).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(Some(server.manager.clone())).await, StatusCode::FORBIDDEN);
+    assert_eq!(status(Some(other)).await, StatusCode::NOT_FOUND);
+    assert_eq!(server.put_part(&id, 1, "abcd").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.write("GET", &format!("/v1/uploads/{id}"), None).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.write("POST", &format!("/v1/uploads/{id}/abort"), None).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.write("GET", "/v1/uploads", None).await.json()["uploads"], json!([]));
+}
+
+#[tokio::test]
+async fn names_that_are_taken_are_refused_at_once_and_those_taken_meanwhile_fail_the_intake() {
+    let server = TestServer::start().await;
+    let (first, second) = (open(&server, wanted(4)).await, open(&server, wanted(4)).await);
+    patch(&server, &first, 0, "abcd").await;
+    server.settle().await;
+    patch(&server, &second, 0, "efgh").await;
+    server.settle().await;
+    let failed = status(&server, &second).await;
+    assert_eq!(failed["state"], "failed");
+    assert_eq!(failed["failure_reason"], "debian has a version of the name 12.5.0 by now");
+    let taken = server.write("POST", "/api/images", Some(wanted(4))).await;
+    assert_eq!(taken.problem(), "name-taken");
+    assert_eq!(taken.json()["existing"]["url"], "/v1/images/debian/versions/12.5.0");
+    let mut aliased = wanted(4);
+    aliased["version"] = json!("latest");
+    aliased["aliases"] = json!([]);
+    assert_eq!(server.write("POST", "/api/images", Some(aliased)).await.problem(), "name-taken");
+
+    // An alias whose name a version has taken meanwhile.
+    let mut third = wanted(4);
+    third["version"] = json!("13");
+    third["aliases"] = json!(["next", "latest"]);
+    let third = open(&server, third).await;
+    server.write("POST", "/v1/images/debian/versions", Some(json!({"version": "next"}))).await;
+    patch(&server, &third, 0, "ijkl").await;
+    server.settle().await;
+    let missed = status(&server, &third).await;
+    assert_eq!(missed["state"], "failed");
+    assert!(missed["failure_reason"].as_str().expect("a reason").ends_with("names of versions by now: next"));
+    assert_eq!(server.get("/v1/images/debian/aliases/latest").await.json()["version"], "13");
+}
+
+#[tokio::test]
+async fn a_digest_that_was_told_is_insisted_on() {
+    let server = TestServer::start().await;
+    let mut told = wanted(4);
+    told["expected_digest"] = json!(digest(b"abcd"));
+    let (right, wrong) = (open(&server, told.clone()).await, open(&server, told.clone()).await);
+    patch(&server, &wrong, 0, "abcX").await;
+    server.settle().await;
+    let failed = status(&server, &wrong).await;
+    assert_eq!((&failed["state"], failed.get("job_url")), (&json!("failed"), None));
+    patch(&server, &right, 0, "abcd").await;
+    server.settle().await;
+    assert_eq!(status(&server, &right).await["state"], "published");
+    told["version"] = json!("2");
+    told["size_bytes"] = json!(5);
+    assert_eq!(server.write("POST", "/api/images", Some(told)).await.problem(), "digest-size-conflict");
+}

@@ -1,0 +1,28 @@
+-- Uploads that come as a stream, perhaps of bytes whose digest only the last of them tells; and intakes, which say what
+-- is to be published of such an upload.
+
+-- `expected_digest` is empty while it is not known.
+ALTER TABLE upload_sessions ADD COLUMN arrival text NOT NULL DEFAULT 'parts' CHECK (arrival IN ('parts', 'stream'));
+ALTER TABLE upload_sessions ADD COLUMN digest_taken boolean NOT NULL DEFAULT false;
+CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
+
+CREATE TABLE intakes (
+    id uuid PRIMARY KEY REFERENCES upload_sessions (id),
+    image_name text COLLATE "C" NOT NULL,
+    version_name text COLLATE "C" NOT NULL,
+    operating_system text COLLATE "C" NOT NULL,
+    architecture text COLLATE "C" NOT NULL,
+    variant text COLLATE "C" NOT NULL,
+    format text COLLATE "C" NOT NULL,
+    media_type text NOT NULL,
+    aliases text NOT NULL,
+    state text NOT NULL CHECK (state IN ('receiving', 'publishing', 'published', 'failed')),
+    reason text CHECK ((state = 'failed') = (reason IS NOT NULL)),
+    job_id uuid REFERENCES publish_jobs (id),
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
+);
+CREATE INDEX intakes_live ON intakes (id) WHERE state IN ('receiving', 'publishing');
+CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
