@@ -4,10 +4,10 @@ use crate::{
     shell::{Result, cargo, root, run as command},
     tools,
 };
-use imgsrv_testkit::services::{GARAGE_VERSION, OIDC_PROVIDER_VERSION, cache_dir};
+use imgsrv_testkit::services::{GARAGE_VERSION, OIDC_PROVIDER_VERSION, TUS_CLIENTS_VERSION, cache_dir};
 use std::{fs, path::PathBuf, process::Command};
 
-/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider and Garage, unless they are there.
+/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, clients of tus and Garage, unless they are there.
 pub(crate) fn install() -> Result<PathBuf> {
     tools::from_debian(&[
         ("cc", "gcc"),
@@ -23,11 +23,14 @@ pub(crate) fn install() -> Result<PathBuf> {
         ("node", "nodejs"),
         ("npm", "npm"),
         ("openssl", "openssl"),
+        ("pip3", "python3-pip"),
+        ("python3", "python3"),
         ("promtool", "prometheus"),
         ("qemu-img", "qemu-utils"),
         ("xz", "xz-utils"),
     ])?;
     oidc_provider()?;
+    tus_clients()?;
     // One database engine is enough, and a third of the time is spent on optimisations that tests do not need.
     tools::from_crates_io_with(
         "garage",
@@ -37,33 +40,44 @@ pub(crate) fn install() -> Result<PathBuf> {
     )
 }
 
-/// Installs the OpenID provider that tokens are tested with, into the cache: what it needs is pinned in the clone.
+/// Installs the OpenID provider that tokens are tested with, into the cache.
 fn oidc_provider() -> Result<()> {
-    let source = root().join("crates/imgsrv-testkit/oidc-provider");
-    let folder = cache_dir().join("tools").join(format!("oidc-provider-{OIDC_PROVIDER_VERSION}"));
+    let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+    let folder = format!("oidc-provider-{OIDC_PROVIDER_VERSION}");
+    pinned("oidc-provider", &folder, &["package.json", "provider.mjs"], "package-lock.json", "npm", &npm)
+}
+
+/// Installs the clients of tus that the intake is tested with, into the cache.
+fn tus_clients() -> Result<()> {
+    let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+    let folder = format!("tus-clients-{TUS_CLIENTS_VERSION}");
+    let files = ["package.json", "upload.mjs", "upload.py"];
+    pinned("tus-clients", &folder, &files, "package-lock.json", "npm", &npm)?;
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--upgrade", "--target", "python", "--requirement", "requirements.txt"];
+    pinned("tus-clients", &folder, &[], "requirements.txt", "python3", &pip)
+}
+
+/// Installs, into a folder of the cache, what the file `lock` of a folder of the test kit pins, and copies `files` there.
+/// The lock is copied for the installation, and is there afterwards only if that has succeeded.
+fn pinned(from: &str, folder: &str, files: &[&str], lock: &str, installer: &str, arguments: &[&str]) -> Result<()> {
+    let source = root().join("crates/imgsrv-testkit").join(from);
+    let folder = cache_dir().join("tools").join(folder);
     fs::create_dir_all(&folder)?;
-    let is_same =
-        |name: &str| matches!((fs::read(source.join(name)), fs::read(folder.join(name))), (Ok(a), Ok(b)) if a == b);
-    let is_installed = is_same("package-lock.json") && folder.join("node_modules").is_dir();
-    for name in ["package.json", "provider.mjs"] {
+    for name in files {
         fs::copy(source.join(name), folder.join(name))?;
     }
-    if !is_installed {
-        let _ = fs::remove_file(folder.join("package-lock.json"));
-        let lock = folder.join("package-lock.json");
-        fs::copy(source.join("package-lock.json"), &lock)?;
-        let installed = command(Command::new("npm").current_dir(&folder).args([
-            "ci",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-        ]));
-        if installed.is_err() {
-            fs::remove_file(lock)?;
-        }
-        installed?;
+    let wanted = fs::read(source.join(lock))?;
+    let lock = folder.join(lock);
+    if fs::read(&lock).is_ok_and(|there| there == wanted) {
+        return Ok(());
     }
-    Ok(())
+    fs::write(&lock, wanted)?;
+    let installed = command(Command::new(installer).current_dir(&folder).args(arguments));
+    if installed.is_err() {
+        fs::remove_file(lock)?;
+    }
+    installed
 }
 
 /// Drives the real clients of Incus and LXD against the server, over TLS.

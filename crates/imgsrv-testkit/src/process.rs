@@ -22,6 +22,16 @@ pub struct Process {
     /// The bootstrap token, if it printed one.
     pub bootstrap: Option<String>,
     log: Arc<Mutex<Vec<String>>>,
+    launch: Launch,
+}
+
+/// How a process was started.
+#[derive(Clone)]
+struct Launch {
+    binary: String,
+    data_dir: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Process {
@@ -45,6 +55,17 @@ impl Process {
         arguments: &[&str],
         environment: &[(String, String)],
     ) -> Result<Self, String> {
+        let launch = Launch {
+            binary: binary.to_owned(),
+            data_dir: data_dir.to_owned(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            environment: environment.to_vec(),
+        };
+        Self::launch(launch, "127.0.0.1:0")
+    }
+
+    fn launch(launch: Launch, listen: &str) -> Result<Self, String> {
+        let Launch { binary, data_dir, arguments, environment } = &launch;
         std::fs::create_dir_all(data_dir).expect("a data folder");
         let token_file: PathBuf = data_dir.join("bootstrap-token");
         let _ = std::fs::remove_file(&token_file);
@@ -53,7 +74,7 @@ impl Process {
             .arg("serve")
             .arg("--data-dir")
             .arg(data_dir)
-            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--bootstrap-token-file"])
+            .args(["--listen", listen, "--metrics-listen", "127.0.0.1:0", "--bootstrap-token-file"])
             .arg(&token_file)
             .args(arguments)
             .env_remove("RUST_LOG")
@@ -71,7 +92,17 @@ impl Process {
         };
         let bootstrap = std::fs::read_to_string(&token_file).ok().map(|token| token.trim().to_owned());
         let (url, metrics) = (format!("http://{address}"), format!("http://{metrics}/metrics"));
-        Ok(Self { child, url, metrics, bootstrap, log })
+        Ok(Self { child, url, metrics, bootstrap, log, launch })
+    }
+
+    /// Kills it with SIGKILL, and starts it again at the same address.
+    pub fn restart(&mut self) {
+        self.kill();
+        let listen = self.url.trim_start_matches("http://").to_owned();
+        match Self::launch(self.launch.clone(), &listen) {
+            Ok(again) => *self = again,
+            Err(log) => panic!("the server does not start again:\n{log}"),
+        }
     }
 
     /// Its process id.

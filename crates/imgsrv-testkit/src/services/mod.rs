@@ -18,11 +18,13 @@ mod postgres;
 mod proxy;
 mod s3;
 mod tls;
+mod tus_clients;
 
 pub use garage::{GARAGE_VERSION, Garage};
 pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};
 pub use postgres::LocalPostgres;
 pub use tls::TlsFront;
+pub use tus_clients::{TUS_CLIENTS_VERSION, tus_js_client, tuspy};
 #[cfg(feature = "fresh")]
 pub use {postgres::Postgres, proxy::Proxy, s3::S3};
 

@@ -1,0 +1,179 @@
+//! Clients of tus that others wrote, against the real binary: interrupted, and with a server that is killed under them.
+
+use imgsrv_testkit::{
+    Process, digest, qcow2,
+    services::{tus_js_client, tuspy},
+    writer_token,
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
+const MIB: usize = 1 << 20;
+const SIZE: usize = 48 * MIB;
+
+/// A server, a qcow2 of 48 MiB, and an intake for it.
+struct Stage {
+    process: Process,
+    token: String,
+    file: PathBuf,
+    digest: String,
+    dir: TempDir,
+}
+
+impl Stage {
+    fn set(arguments: &[&str]) -> Self {
+        let dir = TempDir::new().expect("a scratch folder");
+        let process = Process::start(BINARY, &dir.path().join("data"), arguments);
+        let token = writer_token(&process.url, process.bootstrap.as_deref().expect("a bootstrap token"));
+        let mut bytes = qcow2(6);
+        // What lies behind its last cluster is no matter to a qcow2.
+        bytes.extend((bytes.len()..SIZE).map(|at| (at / 4096 + at).to_le_bytes()[0]));
+        let file = dir.path().join("disk.qcow2");
+        std::fs::write(&file, &bytes).expect("a file");
+        Self { process, token, file, digest: digest(&bytes), dir }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.process.url))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json");
+        let answer = ureq::run(request.body(body.map(Value::to_string).unwrap_or_default()).expect("a request"));
+        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        answer.body_mut().read_json().expect("JSON")
+    }
+
+    /// An intake for the file as `version`.
+    fn intake(&self, version: &str) -> String {
+        let wanted = json!({
+            "image": "debian", "version": version, "operating_system": "linux", "architecture": "amd64",
+            "size_bytes": SIZE, "aliases": ["latest"],
+        });
+        self.ask("POST", "/api/images", Some(&wanted))["upload_session_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// What a client is to do.
+    fn job(&self, id: &str, more: &Value) -> Value {
+        let storage = self.dir.path().join(format!("{id}.json"));
+        let mut job = json!({
+            "endpoint": format!("{}/api/uploads/tus/", self.process.url), "token": self.token, "id": id,
+            "file": self.file, "storage": storage, "chunk": 4 * MIB, "checksum": false,
+        });
+        let object = job.as_object_mut().expect("an object");
+        object.extend(more.as_object().expect("an object").clone());
+        job
+    }
+
+    fn status(&self, id: &str) -> Value {
+        self.ask("GET", &format!("/api/uploads/{id}"), None)
+    }
+
+    /// Waits until the intake has published its version, and looks at what that has become.
+    fn published(&self, id: &str, version: &str) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let status = self.status(id);
+            match status["state"].as_str() {
+                Some("published") => break,
+                Some("ingesting" | "publishing") => assert!(Instant::now() < until, "{status}"),
+                _ => panic!("{status}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let manifest = self.ask("GET", "/v1/images/debian/refs/latest", None);
+        assert_eq!(manifest["version"]["version"], version);
+        assert_eq!(manifest["artifacts"][0]["artifact"]["primary_blob_digest"], self.digest);
+        assert_eq!(manifest["artifacts"][0]["artifact"]["inspection"]["detected_format"], "qcow2");
+    }
+}
+
+/// Runs a client to its end; a job is its argument.
+fn run(mut client: Command, job: &Value) -> String {
+    let Output { status, stdout, stderr } = client.arg(job.to_string()).output().expect("the client runs");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{stdout}{stderr}");
+    stdout.into_owned()
+}
+
+/// A client is stopped half-way and run again, with the server killed in between; then the server is killed under it.
+fn interrupted_and_resumed(client: fn() -> Command) {
+    let mut stage = Stage::set(&[]);
+    let stopped = stage.intake("1");
+    run(client(), &stage.job(&stopped, &json!({"stop_at": 16 * MIB})));
+    let come = stage.status(&stopped)["offset"].as_u64().expect("an offset");
+    assert!((8 * MIB as u64..SIZE as u64).contains(&come), "{come} bytes have come");
+    stage.process.restart();
+    assert!(stage.status(&stopped)["offset"].as_u64().expect("an offset") >= come, "what was acknowledged is kept");
+    let told = run(client(), &stage.job(&stopped, &json!({})));
+    assert!(!told.contains("starts at 0") && !told.contains("anew"), "{told}");
+    stage.published(&stopped, "1");
+
+    let killed = stage.intake("2");
+    let job = stage.job(&killed, &json!({"chunk": MIB}));
+    let mut running = client().arg(job.to_string()).stdout(Stdio::null()).spawn().expect("the client runs");
+    let until = Instant::now() + Duration::from_secs(60);
+    while stage.status(&killed)["offset"].as_u64() < Some(8 * MIB as u64) {
+        assert!(Instant::now() < until, "nothing comes");
+    }
+    stage.process.restart();
+    assert!(running.wait().expect("it ends").success(), "the client got over it");
+    stage.published(&killed, "2");
+}
+
+#[test]
+fn tuspy_is_interrupted_and_resumes() {
+    interrupted_and_resumed(tuspy);
+}
+
+#[test]
+fn tus_js_client_is_interrupted_and_resumes() {
+    interrupted_and_resumed(tus_js_client);
+}
+
+#[test]
+fn tuspy_sends_checksums_and_tus_js_client_sends_bytes_with_the_creation() {
+    let stage = Stage::set(&[]);
+    let verified = stage.intake("1");
+    run(tuspy(), &stage.job(&verified, &json!({"checksum": true})));
+    stage.published(&verified, "1");
+    let at_once = stage.intake("2");
+    run(tus_js_client(), &stage.job(&at_once, &json!({"with_creation": true, "chunk": null})));
+    stage.published(&at_once, "2");
+}
+
+#[test]
+fn curl_uploads_in_three_requests() {
+    let stage = Stage::set(&[]);
+    let id = stage.intake("1");
+    let tus = format!("{}/api/uploads/tus/{id}", stage.process.url);
+    let curl = |arguments: &[&str]| {
+        let bearer = format!("Authorization: Bearer {}", stage.token);
+        let common = ["-sSf", "-D", "-", "-o", "/dev/null", "-H", &bearer, "-H", "Tus-Resumable: 1.0.0"];
+        let output = Command::new("curl").args(common).args(arguments).arg(&tus).output().expect("curl runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).to_lowercase()
+    };
+    let half = stage.dir.path().join("half");
+    let rest = stage.dir.path().join("rest");
+    split(&stage.file, &half, &rest);
+    let typed = "Content-Type: application/offset+octet-stream";
+    let (first, second) = (format!("@{}", half.display()), format!("@{}", rest.display()));
+    curl(&["-X", "PATCH", "-H", typed, "-H", "Upload-Offset: 0", "--data-binary", &first]);
+    assert!(curl(&["-I"]).contains(&format!("upload-offset: {}\r\n", SIZE / 2)));
+    let offset = format!("Upload-Offset: {}", SIZE / 2);
+    curl(&["-X", "PATCH", "-H", typed, "-H", &offset, "--data-binary", &second]);
+    stage.published(&id, "1");
+}
+
+fn split(file: &Path, half: &Path, rest: &Path) {
+    let bytes = std::fs::read(file).expect("the file");
+    std::fs::write(half, &bytes[..SIZE / 2]).expect("a half");
+    std::fs::write(rest, &bytes[SIZE / 2..]).expect("the rest");
+}

@@ -1,0 +1,28 @@
+//! Clients of tus that others wrote: `tuspy` and `tus-js-client`.
+
+use super::{cache_dir, variable};
+use std::{path::PathBuf, process::Command};
+
+/// What the folder of clients is called in the cache; raised when what is in it changes.
+pub const TUS_CLIENTS_VERSION: &str = "1.1.0-4.3.1";
+
+fn folder() -> PathBuf {
+    let folder = variable("IMGSRV_TEST_TUS_CLIENTS").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| cache_dir().join("tools").join(format!("tus-clients-{TUS_CLIENTS_VERSION}")));
+    assert!(folder.join("node_modules").is_dir(), "no tus clients: run cargo xtask test, which installs them");
+    folder
+}
+
+/// `tuspy`, the reference client in Python. Its argument is a job as JSON.
+pub fn tuspy() -> Command {
+    let mut command = Command::new("python3");
+    command.arg(folder().join("upload.py")).env("PYTHONPATH", folder().join("python"));
+    command
+}
+
+/// `tus-js-client`, the reference client in JavaScript. Its argument is a job as JSON.
+pub fn tus_js_client() -> Command {
+    let mut command = Command::new("node");
+    command.arg(folder().join("upload.mjs"));
+    command
+}
