@@ -19,7 +19,7 @@ fn run(page: &str, token: &str, least_commands: usize, arguments: &[&str]) -> St
     let server = Process::start(BINARY, data.path(), arguments);
     let scheme = if arguments.is_empty() { "http" } else { "https" };
     let script = format!("set -euo pipefail\n{}\n", shell(page));
-    let commands = script.matches("curl").count() + script.matches("api ").count();
+    let commands = ["curl", "api ", "imgsrv "].iter().map(|word| script.matches(word).count()).sum::<usize>();
     assert!(commands > least_commands, "the page has lost its commands");
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(script.as_bytes()).expect("written");
@@ -43,6 +43,26 @@ fn run(page: &str, token: &str, least_commands: usize, arguments: &[&str]) -> St
 fn every_command_of_the_tutorial_runs() {
     let shown = run(include_str!("../../../docs/src/tutorial.md"), "BOOTSTRAP_TOKEN", 15, &[]);
     for line in ["imgsrv is up", "the upload is ready", "publish job: succeeded", "the bytes match"] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_publishing_in_one_command_runs() {
+    let pages = [
+        include_str!("../../../docs/src/how-to/publish.md"),
+        include_str!("../../../docs/src/how-to/upload-with-tus.md"),
+    ];
+    let shown = run(&pages.join("\n"), "MANAGER", 25, &[]);
+    for line in [
+        "may: content.write",
+        "debian 12.5.0 is published",
+        "debian 12.6.0 was published already, with this very content",
+        "what is published never changes",
+        "spdxVersion",
+        "second 1 is published",
+        "fedora 40 is published",
+    ] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
 }

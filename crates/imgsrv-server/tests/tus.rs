@@ -77,7 +77,7 @@ impl Stage {
 
     /// Waits until the intake has published its version, and looks at what that has become.
     fn published(&self, id: &str, version: &str) {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             let status = self.status(id);
             match status["state"].as_str() {
@@ -118,7 +118,7 @@ fn interrupted_and_resumed(client: fn() -> Command) {
     let killed = stage.intake("2");
     let job = stage.job(&killed, &json!({"chunk": MIB}));
     let mut running = client().arg(job.to_string()).stdout(Stdio::null()).spawn().expect("the client runs");
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while stage.status(&killed)["offset"].as_u64() < Some(8 * MIB as u64) {
         assert!(Instant::now() < until, "nothing comes");
     }

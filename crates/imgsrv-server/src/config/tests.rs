@@ -107,13 +107,111 @@ opened. An empty value counts as not given. Logs go to standard error; standard 
 [Manage authentication](../how-to/manage-authentication.md#from-the-servers-shell).
 ";
 
-#[test]
+/// Holds a page of the reference to what the command line says.
 #[expect(clippy::disallowed_methods, reason = "it may be asked to write the page instead")]
-fn the_reference_page_lists_every_setting() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/configuration.md");
+fn check_page(name: &str, expected: &str) {
+    let path = format!("{}/../../docs/src/reference/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var("IMGSRV_UPDATE_DOCS").is_ok() {
-        std::fs::write(path, reference()).expect("written");
+        std::fs::write(&path, expected).expect("written");
     }
     let page = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(page == reference(), "run IMGSRV_UPDATE_DOCS=1 cargo test -p imgsrv-server the_reference_page");
+    assert!(page == expected, "run IMGSRV_UPDATE_DOCS=1 cargo test -p imgsrv-server the_reference");
+}
+
+#[test]
+fn the_reference_page_lists_every_setting() {
+    check_page("configuration.md", &reference());
+}
+
+const COMMANDS_HEAD: &str = "# The command line
+
+What `imgsrv` does as a client of a server, command by command; [Configuration](configuration.md) has the settings of the
+server, and [Publish and fetch in one command](../how-to/publish.md) shows how it is used.
+
+What a command was asked for goes to standard output, everything else to standard error: progress as bars on a terminal,
+as lines elsewhere. Exit codes:
+
+| code | what it means |
+| --- | --- |
+| 0 | done, or found done |
+| 1 | something on this side went wrong, such as a full disk |
+| 2 | the command line is wrong, or does not say enough |
+| 3 | refused: by the server, or because of what it holds |
+| 4 | not found |
+| 5 | the server, or who gives tokens, could not be reached |
+| 130 | interrupted |
+";
+
+/// The options that every command with a server takes, by the headings of the help.
+const COMMON: [&str; 2] = ["Server", "Output"];
+
+/// Every command of clients and managers, as its help has it.
+fn commands() -> String {
+    let mut cli = Cli::command();
+    cli.build();
+    let mut page = String::from(COMMANDS_HEAD);
+    let publish = cli.find_subcommand("publish").expect("the command");
+    for heading in COMMON {
+        page += &format!("\n## {heading} options\n\nOf every command that asks a server.\n\n{OPTIONS_HEAD}");
+        for argument in publish.get_arguments().filter(|argument| argument.get_help_heading() == Some(heading)) {
+            page += &option(argument);
+        }
+    }
+    page += "\n## Commands\n";
+    for command in cli.get_subcommands().filter(|command| !["serve", "help"].contains(&command.get_name())) {
+        describe(command, "imgsrv", &mut page);
+    }
+    page
+}
+
+const OPTIONS_HEAD: &str = "| option | variable | what |\n| --- | --- | --- |\n";
+
+fn option(argument: &clap::Arg) -> String {
+    if argument.is_hide_set() {
+        return String::new();
+    }
+    let short = argument.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+    let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
+    let value = value.map(|names| format!(" <{}>", names[0])).unwrap_or_default();
+    let variable = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
+    let default = argument.get_default_values().first().filter(|_| argument.get_action().takes_values());
+    let default = default.map(|default| format!(" [default: {}]", default.to_string_lossy())).unwrap_or_default();
+    let what = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    format!("| {short}`--{}{value}` | {variable} | {what}{default} |\n", argument.get_long().unwrap_or_default())
+}
+
+fn describe(command: &clap::Command, above: &str, page: &mut String) {
+    let name = format!("{above} {}", command.get_name());
+    let groups = command.get_subcommands().filter(|below| below.get_name() != "help");
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let is_own = |argument: &&clap::Arg| !argument.get_help_heading().is_some_and(|heading| COMMON.contains(&heading));
+    let own: Vec<&clap::Arg> = command.get_arguments().filter(is_own).collect();
+    let words: Vec<String> =
+        own.iter().filter(|argument| argument.is_positional()).map(ToString::to_string).collect();
+    if own.iter().any(|argument| argument.get_long() != Some("help")) || command.get_subcommands().count() == 0 {
+        *page += &format!("\n### `{}`\n\n{about}.\n", [std::slice::from_ref(&name), &words[..]].concat().join(" "));
+        for word in own.iter().filter(|argument| argument.is_positional()) {
+            *page += &format!("\n- `{word}`: {}", word.get_help().map(ToString::to_string).unwrap_or_default());
+        }
+        *page += if words.is_empty() { "" } else { "\n" };
+        let is_storage = |argument: &&&clap::Arg| argument.get_help_heading() == Some("Storage");
+        let has_storage = own.iter().any(|argument| is_storage(&argument));
+        let rows = own.iter().filter(|argument| !argument.is_positional() && !is_storage(argument));
+        let rows: String =
+            rows.filter(|argument| argument.get_long() != Some("help")).map(|argument| option(argument)).collect();
+        if !rows.is_empty() {
+            *page += &format!("\n{OPTIONS_HEAD}{rows}");
+        }
+        if has_storage {
+            *page += "\nIt takes the [storage settings](configuration.md#storage) of the server, and no token.\n";
+        }
+    }
+    for below in groups {
+        describe(below, &name, page);
+    }
+}
+
+#[test]
+fn the_reference_page_lists_every_command() {
+    check_page("command-line.md", &commands());
 }

@@ -111,7 +111,7 @@ fn a_server_that_is_killed_under_a_publish_does_not_end_it() {
     let told = told(running);
     assert_eq!(told.code, Some(0), "{told:?}");
     assert!(told.err.contains("trying again in"), "{}", told.err);
-    assert_eq!(stage.get(&format!("/v1/images/debian/versions/1"))["version"]["state"], "published");
+    assert_eq!(stage.get("/v1/images/debian/versions/1")["version"]["state"], "published");
 }
 
 #[test]
