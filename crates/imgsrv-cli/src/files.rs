@@ -1,7 +1,7 @@
 //! What the files of a publication are: as far as they tell themselves, nobody is asked.
 
 use crate::{failure::Failure, report::bytes};
-use imgsrv_client::{NewArtifact, NewAttachment, Source};
+use imgsrv_client::{NewArtifact, NewAttachment};
 use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, str::FromStr};
 
@@ -215,8 +215,7 @@ impl FileSpec {
 
 impl AttachmentSpec {
     fn attachment(&self) -> NewAttachment {
-        let media_type = media_type(&self.name).to_owned();
-        NewAttachment { name: self.name.clone(), media_type, source: Source::File(self.path.clone()) }
+        NewAttachment::new(&self.name, media_type(&self.name), &self.path)
     }
 }
 

@@ -19,6 +19,7 @@ const INCUS_METADATA: &str = "incus.tar.xz";
 
 /// A version to be published.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Publication {
     /// The image; it is made if it is not there.
     pub image: String,
@@ -36,6 +37,7 @@ pub struct Publication {
 
 /// An artifact to be published.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NewArtifact {
     /// Its bytes.
     pub source: Source,
@@ -57,6 +59,7 @@ pub struct NewArtifact {
 
 /// An attachment to be published.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NewAttachment {
     /// Its name, unique in the artifact.
     pub name: String,
@@ -106,6 +109,13 @@ impl NewArtifact {
             attachments: Vec::new(),
             incus: None,
         }
+    }
+}
+
+impl NewAttachment {
+    /// An attachment that is served as `media_type`.
+    pub fn new(name: impl Into<String>, media_type: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self { name: name.into(), media_type: media_type.into(), source: source.into() }
     }
 }
 

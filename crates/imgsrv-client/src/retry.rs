@@ -10,14 +10,10 @@ type Notice = dyn Fn(&Error, Duration) + Send + Sync;
 /// How long and how often a call is tried again.
 #[derive(Clone)]
 pub struct RetryPolicy {
-    /// For how long it goes on failing before the last error is returned. A transfer starts anew with every byte that
-    /// gets through.
-    pub patience: Duration,
-    /// The first delay; it doubles with each further failure, and is lengthened at random by up to itself.
-    pub first: Duration,
-    /// The longest delay, unless the server asks for more.
-    pub max: Duration,
-    pub(crate) notice: Option<Arc<Notice>>,
+    patience: Duration,
+    first: Duration,
+    max: Duration,
+    notice: Option<Arc<Notice>>,
 }
 
 impl Default for RetryPolicy {
@@ -40,9 +36,16 @@ impl RetryPolicy {
         Self { patience: Duration::ZERO, ..Self::default() }
     }
 
-    /// The default delays, for as long as `patience`.
+    /// The default delays, until `patience` has passed since the last thing that went through.
     pub fn for_up_to(patience: Duration) -> Self {
         Self { patience, ..Self::default() }
+    }
+
+    /// The same, with a first delay that doubles with each further failure up to `max`, and is lengthened at random by up
+    /// to itself. A server may ask for more.
+    #[must_use]
+    pub fn delays_of(self, first: Duration, max: Duration) -> Self {
+        Self { first, max, ..self }
     }
 
     /// The same, telling of each error that is tried again, and after what delay.

@@ -186,8 +186,7 @@ fn describe(command: &clap::Command, above: &str, page: &mut String) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let is_own = |argument: &&clap::Arg| !argument.get_help_heading().is_some_and(|heading| COMMON.contains(&heading));
     let own: Vec<&clap::Arg> = command.get_arguments().filter(is_own).collect();
-    let words: Vec<String> =
-        own.iter().filter(|argument| argument.is_positional()).map(ToString::to_string).collect();
+    let words: Vec<String> = own.iter().filter(|argument| argument.is_positional()).map(ToString::to_string).collect();
     if own.iter().any(|argument| argument.get_long() != Some("help")) || command.get_subcommands().count() == 0 {
         *page += &format!("\n### `{}`\n\n{about}.\n", [std::slice::from_ref(&name), &words[..]].concat().join(" "));
         for word in own.iter().filter(|argument| argument.is_positional()) {

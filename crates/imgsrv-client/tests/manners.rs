@@ -1,0 +1,168 @@
+//! How a client behaves towards a server that misbehaves: a script answers each connection.
+
+use futures::TryStreamExt;
+use imgsrv_client::{
+    Client, Error, RetryPolicy,
+    api::{CreateImage, ProblemCode},
+};
+use sha2::{Digest, Sha256};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+/// A server that answers the connections that it gets with these bytes, one after the other, and then closes each.
+struct Script {
+    url: String,
+    /// The heads of the requests.
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Script {
+    async fn start(answers: Vec<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&heads);
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).await.is_ok() {
+                    head.push(byte[0]);
+                }
+                seen.lock().expect("heads").push(String::from_utf8_lossy(&head).to_lowercase());
+                let _ = stream.write_all(&answer).await;
+            }
+        });
+        Self { url, heads }
+    }
+
+    fn client(&self) -> Client {
+        let retry = RetryPolicy::default().delays_of(Duration::from_millis(1), Duration::from_millis(10));
+        Client::builder(&self.url).token("secret-token").retry(retry).build().expect("a client")
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("heads").clone()
+    }
+}
+
+fn answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+fn problem(code: ProblemCode, headers: &str) -> Vec<u8> {
+    let status = code.status();
+    let body = format!(
+        r#"{{"type": "{}", "title": "{}", "status": {status}, "detail": "this time", "later": 1}}"#,
+        code.urn(),
+        code.title()
+    );
+    answer(status, &format!("content-type: application/problem+json\r\n{headers}"), &body)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+const IMAGE: &str = r#"{"id": "1", "name": "debian", "created_at": "", "updated_at": "", "later": true}"#;
+
+#[tokio::test]
+async fn what_passes_is_tried_again_and_fields_of_a_later_server_are_passed_over() {
+    let script = Script::start(vec![
+        answer(502, "", "<html>"),
+        problem(ProblemCode::Unavailable, "retry-after: 1\r\n"),
+        Vec::new(),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".to_vec(),
+        answer(200, "", IMAGE),
+    ])
+    .await;
+    let began = tokio::time::Instant::now();
+    let image = script.client().image("debian").await.expect("the image");
+    assert_eq!((&*image.name, script.heads().len()), ("debian", 5));
+    assert!(began.elapsed() >= Duration::from_secs(1), "as long as the server asks for");
+}
+
+#[tokio::test]
+async fn what_makes_something_new_is_sent_again_only_if_nobody_can_have_seen_it() {
+    let new = CreateImage { name: "debian".to_owned(), display_name: None, description: None };
+    let script =
+        Script::start(vec![problem(ProblemCode::TooManyFailures, ""), Vec::new(), answer(200, "", IMAGE)]).await;
+    let lost = script.client().create_image(&new).await;
+    assert!(matches!(lost, Err(Error::Unreachable(_))), "{lost:?}");
+    assert_eq!(script.heads().len(), 2, "not refused for good, then lost for good");
+}
+
+#[tokio::test]
+async fn refusals_are_typed_and_final_and_strangers_are_told_apart() {
+    let script = Script::start(vec![
+        problem(ProblemCode::VersionNotDraft, ""),
+        answer(404, "content-type: text/html\r\n", "<html>"),
+        answer(302, "location: http://elsewhere.example/\r\n", ""),
+        answer(200, "", "nothing"),
+    ])
+    .await;
+    let client = script.client();
+    let refused = client.delete_version("debian", "1").await.expect_err("a refusal");
+    assert_eq!((refused.code(), refused.status()), (Some(ProblemCode::VersionNotDraft), Some(412)));
+    assert_eq!(refused.to_string(), "this time");
+    for status in [404, 302] {
+        let stranger = client.image("debian").await;
+        assert!(matches!(stranger, Err(Error::Stranger { status: seen, .. }) if seen == status), "{stranger:?}");
+    }
+    assert!(matches!(client.image("debian").await, Err(Error::Answer(_))));
+    assert!(script.heads().iter().all(|head| head.contains("authorization: bearer secret-token")));
+    assert!(!format!("{client:?}").contains("secret-token"));
+}
+
+#[tokio::test]
+async fn patience_has_an_end() {
+    let refused = Client::builder("http://127.0.0.1:1").retry(RetryPolicy::none()).build().expect("a client");
+    assert!(matches!(refused.image("debian").await, Err(Error::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn lists_are_followed_to_their_end() {
+    let page = |names: &[&str], next: &str| {
+        let images: Vec<String> = names.iter().map(|name| IMAGE.replace("debian", name)).collect();
+        answer(200, "", &format!(r#"{{"images": [{}]{next}}}"#, images.join(",")))
+    };
+    let script = Script::start(vec![page(&["a", "b"], r#", "next_cursor": "a b&c""#), page(&["c"], "")]).await;
+    let images: Vec<_> = script.client().images(true).try_collect().await.expect("images");
+    assert_eq!(images.iter().map(|image| &*image.name).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert!(script.heads()[1].starts_with("get /v1/images?include_unpublished=true&cursor=a+b%26c http"));
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_the_connection_broke_and_refuses_other_bytes() {
+    let bytes = b"0123456789";
+    let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123".to_vec();
+    let rest = b"HTTP/1.1 206 x\r\nconnection: close\r\ncontent-range: bytes 4-9/10\r\ncontent-length: 6\r\n\r\n456789";
+    let script = Script::start(vec![cut.clone(), rest.to_vec(), cut, answer(200, "", "0123456789")]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("disk");
+    let client = script.client();
+    client.download_blob(&digest(bytes), 10).to_file(&file).await.expect("a download");
+    assert_eq!(std::fs::read(&file).expect("the file"), bytes);
+    let second = &script.heads()[1];
+    assert!(second.contains("range: bytes=4-\r\n") && second.contains(&format!("if-range: \"{}\"", digest(bytes))));
+
+    // Somebody answers a range with the whole: these are not the bytes that were asked for.
+    let mut out = Vec::new();
+    let strange = client.download_blob(&digest(bytes), 10).to_writer(&mut out).await;
+    assert!(matches!(strange, Err(Error::Answer(_))), "{strange:?}");
+
+    let script = Script::start(vec![answer(200, "", "0123456780")]).await;
+    let damaged = script.client().download_blob(&digest(bytes), 10).to_file(folder.path().join("other")).await;
+    assert!(matches!(damaged, Err(Error::Damaged { .. })), "{damaged:?}");
+    let names: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder").collect();
+    assert_eq!(names.len(), 1, "nothing of it is kept");
+}
