@@ -8,6 +8,7 @@ CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE stat
 
 CREATE TABLE intakes (
     id uuid PRIMARY KEY REFERENCES upload_sessions (id),
+    created_by uuid NOT NULL REFERENCES principals (id),
     image_name text COLLATE "C" NOT NULL,
     version_name text COLLATE "C" NOT NULL,
     operating_system text COLLATE "C" NOT NULL,

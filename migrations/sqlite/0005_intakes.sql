@@ -8,6 +8,7 @@ CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE stat
 
 CREATE TABLE intakes (
     id BLOB PRIMARY KEY NOT NULL REFERENCES upload_sessions (id),
+    created_by BLOB NOT NULL REFERENCES principals (id),
     image_name TEXT NOT NULL,
     version_name TEXT NOT NULL,
     operating_system TEXT NOT NULL,

@@ -120,6 +120,8 @@ impl Aliases {
     ) -> Result<Alias, UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
         let version = drafts::find(&mut *tx, image, version).await?;
+        // First of all, as publishing does: two that change the same alias must not wait for each other.
+        tx.bump_catalog_revision(version.image_id).await?;
         let current = tx.find_alias(version.image_id, name).await?;
         precondition.check(current.as_ref())?;
         if version.state.published_at().is_none() {
@@ -134,7 +136,6 @@ impl Aliases {
             return Err(self.taken(image, name).await?);
         }
         let alias = pointed?;
-        tx.bump_catalog_revision(version.image_id).await?;
         let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
         audit(&mut *tx, who.actor(), event).await?;
         tx.commit().await?;
@@ -164,10 +165,10 @@ impl Aliases {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image_row = tx.find_image(image).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            tx.bump_catalog_revision(image_row.id).await?;
             let alias = tx.find_alias(image_row.id, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))?;
             precondition.check(Some(&alias))?;
             tx.delete_alias(alias.id).await?;
-            tx.bump_catalog_revision(image_row.id).await?;
             audit(&mut *tx, who.actor(), Event::new(AuditAction::AliasDeleted, format!("{image}/{name}"))).await?;
             tx.commit().await?;
             Ok(())

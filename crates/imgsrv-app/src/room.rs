@@ -36,7 +36,7 @@ impl Context {
         let Some(least) = self.settings.min_free_bytes else { return Ok(()) };
         let full = |what: &str, free: u64| {
             UseCaseError::NoRoom(format!(
-                "the {what} has {free} bytes left, of which {least} must stay free; nothing was taken"
+                "the {what} has {free} bytes left, of which {least} must stay free; what was acknowledged is kept"
             ))
         };
         if let Some(free) = self.blobs.free_bytes().await?

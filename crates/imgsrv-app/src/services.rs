@@ -145,6 +145,11 @@ impl Services {
         Intakes::new(Arc::clone(&self.context), Arc::clone(&self.receivers))
     }
 
+    /// Ends every stream that is being received, so that what it has brought counts: the process stops.
+    pub fn end_streams(&self) {
+        self.receivers.end_all();
+    }
+
     /// Images.
     pub fn images(&self) -> Images {
         Images(Arc::clone(&self.context))

@@ -50,8 +50,11 @@ impl Work for Sweeper {
             let mut tx = self.0.catalog.begin().await?;
             tx.list_uncleared_uploads(BATCH).await?
         };
-        let followed = self.0.follow_stranded().await?;
-        let mut failure = None;
+        let (mut followed, mut failure) = (0, None);
+        match self.0.follow_stranded().await {
+            Ok(count) => followed = count,
+            Err(error) => failure = Some(error),
+        }
         for session in &uncleared {
             if let Err(error) = self.0.clear(session).await {
                 tracing::warn!(upload.id = %session.id, %error, "an ended upload could not be cleared");

@@ -4,7 +4,7 @@
 //! `receiving` → `publishing` → `published`, with `failed` as the other end.
 
 use crate::{
-    ids::{JobId, UploadId},
+    ids::{JobId, PrincipalId, UploadId},
     names::{AliasName, Architecture, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::MediaType,
     time::Timestamp,
@@ -73,6 +73,8 @@ impl IntakeState {
 pub struct IntakeRecord {
     /// The upload that brings its bytes, and its own identity.
     pub id: UploadId,
+    /// Who made it.
+    pub created_by: PrincipalId,
     /// What is to be published.
     pub wanted: NewIntake,
     /// How far it has come.
@@ -99,9 +101,10 @@ impl Deref for Intake {
 
 impl Intake {
     /// An intake that waits for the bytes of `upload`.
-    pub fn open(upload: UploadId, wanted: NewIntake, now: Timestamp) -> Self {
+    pub fn open(upload: UploadId, by: PrincipalId, wanted: NewIntake, now: Timestamp) -> Self {
         Self(IntakeRecord {
             id: upload,
+            created_by: by,
             wanted,
             state: IntakeState::Receiving,
             created_at: now,
@@ -174,7 +177,7 @@ mod tests {
             media_type: "a/b".parse().expect("a media type"),
             aliases: Vec::new(),
         };
-        Intake::open(UploadId::new(Uuid::nil()), wanted, Timestamp::from_micros(0))
+        Intake::open(UploadId::new(Uuid::nil()), PrincipalId::new(Uuid::nil()), wanted, Timestamp::from_micros(0))
     }
 
     #[test]

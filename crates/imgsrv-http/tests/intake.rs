@@ -51,6 +51,29 @@ async fn patch(server: &TestServer, id: &str, offset: usize, body: impl Into<Bod
     tus(server, "PATCH", &format!("{TUS}{id}"), &headers, body).await
 }
 
+/// A body that has begun and does not go on.
+fn stalled(bytes: &'static [u8]) -> (Body, impl Drop) {
+    let (sender, body) = futures::channel::mpsc::unbounded::<Result<Bytes, std::io::Error>>();
+    sender.unbounded_send(Ok(Bytes::from_static(bytes))).expect("it is open");
+    (Body::from_stream(body), Open(sender))
+}
+
+/// Keeps a body from ending.
+struct Open(
+    #[expect(dead_code, reason = "held open")] futures::channel::mpsc::UnboundedSender<Result<Bytes, std::io::Error>>,
+);
+
+impl Drop for Open {
+    fn drop(&mut self) {}
+}
+
+/// Until bytes of some upload are on the disk.
+async fn receiving(server: &TestServer) {
+    while !server.stored_files().iter().any(|file| file.starts_with("staging")) {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn offset(server: &TestServer, id: &str) -> String {
     let answer = tus(server, "HEAD", &format!("{TUS}{id}"), &[], Body::empty()).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -124,14 +147,10 @@ async fn what_has_come_when_the_connection_breaks_counts() {
 async fn a_newer_request_ends_one_that_stalls() {
     let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
     let id = open(&server, wanted(8)).await;
-    let (sender, body) = futures::channel::mpsc::unbounded::<Result<Bytes, std::io::Error>>();
-    sender.unbounded_send(Ok(Bytes::from_static(b"ab"))).expect("it is open");
-    let stalled = patch(&server, &id, 0, Body::from_stream(body));
+    let (body, open) = stalled(b"ab");
+    let stalled = patch(&server, &id, 0, body);
     let newer = async {
-        // Until the first two bytes have been taken, and a while longer: it must be receiving.
-        while !server.stored_files().iter().any(|file| file.starts_with("staging")) {
-            tokio::task::yield_now().await;
-        }
+        receiving(&server).await;
         patch(&server, &id, 0, "abcdefgh").await
     };
     let (stalled, newer) = tokio::join!(stalled, newer);
@@ -142,9 +161,52 @@ async fn a_newer_request_ends_one_that_stalls() {
         assert_eq!(offset(&server, &id).await, "2");
         assert_eq!(patch(&server, &id, 2, "cdefgh").await.status, StatusCode::NO_CONTENT);
     }
-    drop(sender);
+    drop(open);
     server.settle().await;
     assert_eq!(status(&server, &id).await["state"], "published");
+}
+
+#[tokio::test]
+async fn bytes_that_were_to_be_verified_as_a_whole_do_not_count_when_a_newer_request_ends_theirs() {
+    let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
+    let id = open(&server, wanted(8)).await;
+    let (body, _open) = stalled(b"XX");
+    let checksum = format!("sha1 {}", STANDARD.encode(sha1::Sha1::digest(b"abcd")));
+    let headers = [
+        ("content-type", "application/offset+octet-stream"),
+        ("upload-offset", "0"),
+        ("upload-checksum", checksum.as_str()),
+    ];
+    let path = format!("{TUS}{id}");
+    let unverified = tus(&server, "PATCH", &path, &headers, body);
+    let newer = async {
+        receiving(&server).await;
+        patch(&server, &id, 0, "abcdefgh").await
+    };
+    let (unverified, newer) = tokio::join!(unverified, newer);
+    assert_eq!(unverified.problem(), "body-incomplete");
+    assert_eq!(newer.status, StatusCode::NO_CONTENT);
+    server.settle().await;
+    let published = server.get(&format!("/v1/blobs/{}", digest(b"abcdefgh"))).await;
+    assert_eq!(published.body, b"abcdefgh");
+}
+
+#[tokio::test]
+async fn streams_end_when_the_process_stops_and_keep_what_has_come() {
+    let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
+    let id = open(&server, wanted(8)).await;
+    let (body, _open) = stalled(b"ab");
+    let running = patch(&server, &id, 0, body);
+    let stopping = async {
+        receiving(&server).await;
+        server.services.end_streams();
+    };
+    let (ended, ()) = tokio::join!(running, stopping);
+    assert_eq!(ended.problem(), "body-incomplete");
+    let come = offset(&server, &id).await;
+    assert!(come == "2" || come == "0", "{come}");
+    let rest = &b"abcdefgh"[come.parse().expect("a number")..];
+    assert_eq!(patch(&server, &id, come.parse().expect("a number"), rest).await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
@@ -162,6 +224,7 @@ async fn a_checksum_is_verified_before_its_bytes_count() {
     let wrong = send("0", &sha1, "abX".into()).await;
     assert_eq!((wrong.status.as_u16(), wrong.problem()), (460, "checksum-mismatch".to_owned()));
     assert_eq!(send("0", &sha1, broken(b"ab")).await.problem(), "body-incomplete");
+    assert_eq!(send("0", &sha1, Body::empty()).await.problem(), "checksum-mismatch");
     assert_eq!(offset(&server, &id).await, "0");
     assert_eq!(send("0", "md5 AAAA", "abc".into()).await.problem(), "invalid-request");
     assert_eq!(send("0", &sha1, "abc".into()).await.header("upload-offset"), "3");
@@ -206,7 +269,11 @@ async fn a_terminated_upload_is_gone_and_so_is_one_that_expired() {
     assert_eq!(status(&server, &given_up).await["state"], "aborted");
     assert_eq!(tus(&server, "HEAD", &path, &[], Body::empty()).await.status, StatusCode::NOT_FOUND);
     assert_eq!(patch(&server, &given_up, 2, "cd").await.status, StatusCode::NOT_FOUND);
+    let named = metadata(&given_up);
+    let again = tus(&server, "POST", TUS, &[("upload-length", "4"), ("upload-metadata", &named)], Body::empty()).await;
+    assert_eq!(again.status, StatusCode::NOT_FOUND);
     server.clock.advance(std::time::Duration::from_hours(25));
+    assert_eq!(status(&server, &forgotten).await["state"], "aborted", "also before it is swept up");
     server.settle().await;
     assert_eq!(status(&server, &forgotten).await["state"], "aborted");
     assert_eq!(

@@ -181,6 +181,11 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         let limits = Limits { grace: Duration::ZERO, ..limits.clone() };
         tasks.spawn(async move { listener::serve(listener, scrape, None, &handing_back, &limits).await });
     }
+    let (streams, stopping) = (services.clone(), stop.clone());
+    tasks.spawn(async move {
+        stopping.cancelled().await;
+        streams.end_streams();
+    });
     if let Some(tls) = &tls {
         let (tls, stop) = (Arc::clone(tls), stop.clone());
         tasks.spawn(async move { tls.reload(self_signed, &stop).await });

@@ -125,8 +125,7 @@ impl Context {
         version: &Version,
     ) -> Result<(), CatalogError> {
         let Some(intake) = tx.find_intake_of_job(job).await? else { return Ok(()) };
-        let Some(session) = tx.find_upload(intake.id).await? else { return Ok(()) };
-        let actor = Actor::Principal { id: session.created_by, request_id: None, address: None };
+        let actor = Actor::Principal { id: intake.created_by, request_id: None, address: None };
         let mut missed = Vec::new();
         for alias in &intake.wanted.aliases {
             let is_taken = match alias.as_str().parse() {
@@ -191,12 +190,21 @@ impl Context {
                 tx.bump_catalog_revision(version.image_id).await?;
                 self.follow_publication(tx, job.id, &version).await
             }
-            JobState::Abandoned => match intake.fail("the publish job was abandoned".to_owned(), tx.now()) {
+            JobState::Abandoned => match intake.fail(why_unpublished(&job), tx.now()) {
                 Ok(failed) => tx.update_intake(&failed).await,
                 Err(_) => Ok(()),
             },
             JobState::Queued(_) | JobState::Running(_) | JobState::Failed => Ok(()),
         }
+    }
+}
+
+/// Why a job that has failed, or was abandoned then, has not published.
+pub(super) fn why_unpublished(job: &PublishJob) -> String {
+    let reason = job.failed_step().and_then(|step| step.state.reason()).unwrap_or("the publish job failed");
+    match job.state {
+        JobState::Abandoned => format!("{reason}; the publish job was abandoned"),
+        JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => reason.to_owned(),
     }
 }
 

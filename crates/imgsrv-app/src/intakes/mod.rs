@@ -117,7 +117,7 @@ impl Intakes {
         let now = tx.now();
         let stream = NewStream { size, digest, media_type_hint: Some(new.media_type.clone()) };
         let (session, event) = UploadSession::open_stream(id, who.id(), stream, now, context.settings.upload_ttl);
-        let intake = Intake::open(id, new.clone(), now);
+        let intake = Intake::open(id, who.id(), new.clone(), now);
         tx.insert_upload(&session).await?;
         tx.insert_intake(&intake).await?;
         audit(&mut *tx, who.actor(), event).await?;
@@ -138,16 +138,16 @@ impl Intakes {
             IntakeState::Failed { .. } if session.state == UploadState::Aborted => ("aborted", None),
             IntakeState::Failed { reason, .. } => ("failed", Some(reason.clone())),
             IntakeState::Publishing(job) => match catalog.get_job(*job).await?.map(|report| report.job) {
-                Some(job) if job.state == JobState::Failed => {
-                    let step = job.failed_step().and_then(|step| step.state.reason());
-                    ("failed", Some(step.unwrap_or("the publish job failed").to_owned()))
-                }
-                Some(job) if job.state == JobState::Abandoned => {
-                    ("failed", Some("the publish job was abandoned".to_owned()))
+                Some(job) if matches!(job.state, JobState::Failed | JobState::Abandoned) => {
+                    ("failed", Some(follow::why_unpublished(&job)))
                 }
                 _ => ("publishing", None),
             },
             IntakeState::Receiving => match &session.state {
+                // Nobody has swept it up yet.
+                UploadState::Created | UploadState::Uploading if session.expires_at <= self.context.clock.now() => {
+                    ("aborted", None)
+                }
                 UploadState::Created => ("created", None),
                 UploadState::Uploading => ("uploading", None),
                 UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready => ("ingesting", None),

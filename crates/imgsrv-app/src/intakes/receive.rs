@@ -1,6 +1,6 @@
 //! Receiving a stream: in pieces, each durable and recorded before the next, so that little is to be sent again.
 
-use super::{IntakeStatus, Intakes};
+use super::{IntakeStatus, Intakes, receivers::Waiting};
 use crate::{
     caller::{Writer, audit},
     error::{Missing, UseCaseError},
@@ -17,11 +17,14 @@ use imgsrv_domain::{
     time::Timestamp,
     upload::{Attempt, UploadRefusal, UploadSession, UploadState},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The least bytes of a piece, unless fewer come.
 const PIECE: u64 = 16 << 20;
+/// How long a piece may take, however few bytes have come of it.
+const PIECE_TIME: Duration = Duration::from_secs(30);
 /// Into how many pieces a stream is cut at most; the other part numbers are for requests that broke off.
 const PIECES: u64 = 5000;
 /// Into how many pieces it may come apart.
@@ -52,9 +55,12 @@ pub struct Appended {
 struct Rest {
     bytes: BodyStream,
     ahead: Option<Bytes>,
+    /// Why there is nothing more, if not because all has come.
     cut: Option<BodyError>,
     is_atomic: bool,
-    clock: Arc<Mutex<Instant>>,
+    waiting: Waiting,
+    /// A newer request has taken the place.
+    taken: CancellationToken,
 }
 
 impl Rest {
@@ -62,18 +68,23 @@ impl Rest {
         if let Some(ahead) = self.ahead.take() {
             return Some(ahead);
         }
-        loop {
-            match self.bytes.next().await {
-                Some(Ok(bytes)) if bytes.is_empty() => {}
-                Some(Ok(bytes)) => {
-                    *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-                    return Some(bytes);
-                }
-                Some(Err(cut)) => {
-                    self.cut = Some(cut);
-                    return None;
-                }
-                None => return None,
+        if self.cut.is_some() {
+            return None;
+        }
+        self.waiting.begin();
+        let next = loop {
+            match self.taken.run_until_cancelled(self.bytes.next()).await {
+                Some(Some(Ok(bytes))) if bytes.is_empty() => {}
+                Some(next) => break next,
+                None => break Some(Err(BodyError::Cut)),
+            }
+        };
+        self.waiting.end();
+        match next? {
+            Ok(bytes) => Some(bytes),
+            Err(cut) => {
+                self.cut = Some(cut);
+                None
             }
         }
     }
@@ -84,10 +95,12 @@ impl Rest {
     }
 }
 
-/// The next bytes of `rest`, at most `limit` of them; all that come when there is no limit.
-fn piece(rest: &Arc<tokio::sync::Mutex<Rest>>, limit: Option<u64>) -> BodyStream {
+/// The next bytes of `rest`, at most `limit` of them or what comes within `time`, unless it is to count as a whole; all
+/// that come when there is no limit.
+fn piece(rest: &Arc<tokio::sync::Mutex<Rest>>, limit: Option<u64>, time: Duration) -> BodyStream {
     let rest = Arc::clone(rest);
-    let taken = futures::stream::unfold((rest, limit.unwrap_or(u64::MAX)), |(rest, left)| async move {
+    let until = Instant::now() + time;
+    let taken = futures::stream::unfold((rest, limit.unwrap_or(u64::MAX)), move |(rest, left)| async move {
         if left == 0 {
             return None;
         }
@@ -101,7 +114,8 @@ fn piece(rest: &Arc<tokio::sync::Mutex<Rest>>, limit: Option<u64>) -> BodyStream
         if bytes.len() as u64 > left {
             own.ahead = Some(bytes.split_off(usize::try_from(left).unwrap_or(usize::MAX)));
         }
-        let left = left - bytes.len() as u64;
+        let is_over = Instant::now() >= until && !own.is_atomic;
+        let left = if is_over { 0 } else { left - bytes.len() as u64 };
         drop(own);
         Some((Ok(bytes), (rest, left)))
     });
@@ -114,6 +128,13 @@ impl Intakes {
         self.get(who, id).await?;
         self.receivers.end_stalled(id).await;
         self.get(who, id).await
+    }
+
+    /// Ends the request that is receiving bytes of an intake of the caller's, if there is one: what it has brought counts.
+    pub async fn end_receiving(&self, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
+        self.get(who, id).await?;
+        self.receivers.end(id).await;
+        Ok(())
     }
 
     /// Adds to a stream what comes at `offset`. The last byte completes the upload.
@@ -129,10 +150,12 @@ impl Intakes {
         check(&status.session, offset, &body)?;
         let StreamBody { declared, is_atomic, bytes } = body;
         let size = status.session.claim.size().get();
-        let bytes = bytes.take_until(place.taken().cancelled_owned());
-        let rest = Rest { bytes: bytes.boxed(), ahead: None, cut: None, is_atomic, clock: place.clock() };
+        let (waiting, taken) = (place.waiting(), place.taken());
+        let rest = Rest { bytes, ahead: None, cut: None, is_atomic, waiting, taken };
         let rest = Arc::new(tokio::sync::Mutex::new(rest));
         let limit = size.div_ceil(PIECES).max(PIECE);
+        // Recorded now and then however slowly it comes: what is recorded counts, and puts the expiry off.
+        let time = (self.context.settings.upload_ttl / 4).min(PIECE_TIME);
         let mut now_at = offset;
         while !rest.lock().await.is_over().await {
             let left = size - now_at;
@@ -141,16 +164,17 @@ impl Intakes {
                 .await?;
             // The last piece takes whatever comes, so that a byte too many is noticed.
             let limit = Some(limit).filter(|limit| !is_atomic && *limit < left);
-            now_at += self.append_piece(who, id, now_at, piece(&rest, limit)).await?;
+            now_at += self.append_piece(who, id, now_at, piece(&rest, limit, time)).await?;
             if now_at == size {
                 break;
             }
         }
-        let (cut, is_taken) = (rest.lock().await.cut, place.taken().is_cancelled());
-        let session = if size == 0 { self.complete_empty(who, id).await? } else { self.get(who, id).await?.session };
-        // Cut off by a newer request, or short of what it announced, without being told so.
+        let cut = rest.lock().await.cut;
+        // Short of what it announced, without being told so.
         let is_short = declared.is_some_and(|all| now_at < offset + all);
-        let cut = cut.or((is_taken || is_short).then_some(BodyError::Cut)).filter(|_| now_at < size);
+        let cut = cut.or(is_short.then_some(BodyError::Cut)).filter(|_| now_at < size || size == 0);
+        let is_empty = size == 0 && cut.is_none();
+        let session = if is_empty { self.complete_empty(who, id).await? } else { self.get(who, id).await?.session };
         Ok(Appended { offset: session.offset(), expires_at: session.expires_at, cut })
     }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long an older request may take to put away what it has received.
 const PUT_AWAY: Duration = Duration::from_secs(10);
-/// How long a request must have brought nothing to count as stalled.
+/// How long a request must have kept the server waiting to count as stalled.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// A request that is receiving bytes.
@@ -21,7 +21,32 @@ struct Receiver {
     cancel: CancellationToken,
     /// Closed when it has ended.
     ended: watch::Receiver<()>,
-    last_bytes: Arc<Mutex<Instant>>,
+    waiting: Waiting,
+}
+
+/// Since when a request keeps the server waiting for bytes; absent while the server is busy with what has come.
+#[derive(Clone, Default)]
+pub(crate) struct Waiting(Arc<Mutex<Option<Instant>>>);
+
+impl Waiting {
+    /// The server waits for bytes.
+    pub(crate) fn begin(&self) {
+        self.set(Some(Instant::now()));
+    }
+
+    /// Bytes have come.
+    pub(crate) fn end(&self) {
+        self.set(None);
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn is_stalled(&self) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() >= STALLED)
+    }
 }
 
 /// The requests that are receiving bytes, by upload.
@@ -33,7 +58,7 @@ pub(crate) struct Place {
     receivers: Arc<Receivers>,
     id: UploadId,
     cancel: CancellationToken,
-    last_bytes: Arc<Mutex<Instant>>,
+    waiting: Waiting,
     _ended: watch::Sender<()>,
 }
 
@@ -45,21 +70,31 @@ impl Receivers {
     /// Ends the request that receives for `id`, if there is one, and takes its place.
     pub(crate) async fn take(self: &Arc<Self>, id: UploadId) -> Place {
         let (sender, ended) = watch::channel(());
-        let (cancel, last_bytes) = (CancellationToken::new(), Arc::new(Mutex::new(Instant::now())));
-        let own = Receiver { cancel: cancel.clone(), ended, last_bytes: Arc::clone(&last_bytes) };
+        let (cancel, waiting) = (CancellationToken::new(), Waiting::default());
+        let own = Receiver { cancel: cancel.clone(), ended, waiting: waiting.clone() };
         let older = self.map().insert(id, own);
-        let place = Place { receivers: Arc::clone(self), id, cancel, last_bytes, _ended: sender };
+        let place = Place { receivers: Arc::clone(self), id, cancel, waiting, _ended: sender };
         end(older).await;
         place
     }
 
     /// Ends the request that receives for `id`, if it has stalled, so that what it has received counts.
     pub(crate) async fn end_stalled(&self, id: UploadId) {
-        let stalled =
-            self.map().get(&id).cloned().filter(|receiver| {
-                receiver.last_bytes.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= STALLED
-            });
+        let stalled = self.map().get(&id).cloned().filter(|receiver| receiver.waiting.is_stalled());
         end(stalled).await;
+    }
+
+    /// Ends the request that receives for `id`, if there is one.
+    pub(crate) async fn end(&self, id: UploadId) {
+        let older = self.map().get(&id).cloned();
+        end(older).await;
+    }
+
+    /// Ends all of them, so that what they have received counts.
+    pub(crate) fn end_all(&self) {
+        for receiver in self.map().values() {
+            receiver.cancel.cancel();
+        }
     }
 }
 
@@ -77,16 +112,16 @@ impl Place {
         self.cancel.clone()
     }
 
-    /// Notes that bytes have come.
-    pub(crate) fn clock(&self) -> Arc<Mutex<Instant>> {
-        Arc::clone(&self.last_bytes)
+    /// Where it is noted that the server waits for bytes.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut map = self.receivers.map();
-        if map.get(&self.id).is_some_and(|receiver| Arc::ptr_eq(&receiver.last_bytes, &self.last_bytes)) {
+        if map.get(&self.id).is_some_and(|receiver| Arc::ptr_eq(&receiver.waiting.0, &self.waiting.0)) {
             map.remove(&self.id);
         }
     }
@@ -102,6 +137,7 @@ mod tests {
         let receivers = Arc::new(Receivers::default());
         let id = UploadId::new(Uuid::nil());
         let older = receivers.take(id).await;
+        let older_waiting = older.waiting();
         let put_away = Arc::new(Mutex::new(false));
         let done = Arc::clone(&put_away);
         tokio::spawn(async move {
@@ -110,8 +146,13 @@ mod tests {
             *done.lock().unwrap() = true;
             drop(older);
         });
+        older_waiting.begin();
         receivers.end_stalled(id).await;
         assert!(!*put_away.lock().unwrap(), "it has brought bytes a moment ago");
+        older_waiting.end();
+        tokio::time::sleep(STALLED).await;
+        receivers.end_stalled(id).await;
+        assert!(!*put_away.lock().unwrap(), "it is the server that is busy");
         let newer = receivers.take(id).await;
         assert!(*put_away.lock().unwrap());
         assert!(!newer.taken().is_cancelled());

@@ -12,7 +12,7 @@ use uuid::Uuid;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, image_name, version_name, operating_system, architecture, variant, format, media_type, aliases,
+            "SELECT id, created_by, image_name, version_name, operating_system, architecture, variant, format, media_type, aliases,
             state, reason, job_id, created_at, updated_at, revision FROM intakes ",
             $rest
         )
@@ -28,9 +28,9 @@ const STRANDED: &str = "SELECT i.id FROM intakes i JOIN upload_sessions s ON s.i
     UNION ALL SELECT i.id FROM intakes i JOIN publish_jobs j ON j.id = i.job_id
     WHERE i.state = 'publishing' AND j.state IN ('succeeded', 'abandoned') LIMIT $1";
 const INSERT: &str =
-    "INSERT INTO intakes (id, image_name, version_name, operating_system, architecture, variant, format,
+    "INSERT INTO intakes (id, created_by, image_name, version_name, operating_system, architecture, variant, format,
     media_type, aliases, state, created_at, updated_at, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
 const UPDATE: &str = "UPDATE intakes SET state = $3, reason = $4, job_id = $5, updated_at = $6, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 pub(crate) const STATEMENTS: &[&str] = &[FIND, FIND_LOCKED.plain, FIND_BY_JOB.plain, STRANDED, INSERT, UPDATE];
@@ -56,6 +56,7 @@ impl<C: Connection> IntakeRepo for SqlTx<C> {
         let aliases = wanted.aliases.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let values = values![
             intake.id.uuid(),
+            intake.created_by.uuid(),
             wanted.image.as_str(),
             wanted.version.as_str(),
             wanted.operating_system.as_str(),

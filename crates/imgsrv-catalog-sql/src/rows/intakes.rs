@@ -2,7 +2,7 @@
 
 use super::{Corrupt, SqlTime, parse};
 use imgsrv_domain::{
-    ids::{JobId, UploadId},
+    ids::{JobId, PrincipalId, UploadId},
     intake::{Intake, IntakeRecord, IntakeState, NewIntake},
     transition::Revision,
 };
@@ -13,6 +13,7 @@ use uuid::Uuid;
 #[expect(missing_docs, reason = "columns")]
 pub struct IntakeRow {
     pub id: Uuid,
+    pub created_by: Uuid,
     pub image_name: String,
     pub version_name: String,
     pub operating_system: String,
@@ -45,6 +46,7 @@ impl TryFrom<IntakeRow> for Intake {
         let aliases = row.aliases.split(',').filter(|alias| !alias.is_empty());
         Ok(Self::restore(IntakeRecord {
             id: UploadId::new(row.id),
+            created_by: PrincipalId::new(row.created_by),
             wanted: NewIntake {
                 image: parse(WHAT, &row.image_name)?,
                 version: parse(WHAT, &row.version_name)?,

@@ -39,7 +39,7 @@ async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     let size = ByteSize::try_from(size).unwrap();
     let new = NewStream { size, digest: None, media_type_hint: None };
     let (session, _) = UploadSession::open_stream(UploadId::new(uuid()), by.id, new, now, TTL);
-    let intake = Intake::open(session.id, wanted(), now);
+    let intake = Intake::open(session.id, by.id, wanted(), now);
     tx.insert_upload(&session).await.unwrap();
     tx.insert_intake(&intake).await.unwrap();
     (session, intake)

@@ -36,13 +36,27 @@ impl Running {
     }
 }
 
-/// The bytes of a request, with what the headers say of them; and what tells, once they were refused, whether that was
-/// because they do not have the checksum.
-pub(crate) fn stream_body(headers: &HeaderMap, body: Body) -> Result<(StreamBody, Arc<AtomicBool>), Problem> {
+/// Tells, once bytes were refused, whether that was because they do not have the checksum.
+pub(crate) struct Verdict {
+    mismatch: Arc<AtomicBool>,
+    code: Code,
+}
+
+impl Verdict {
+    /// The problem, if that was the reason.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        self.mismatch.load(Ordering::Acquire).then(|| Problem::new(self.code))
+    }
+}
+
+/// The bytes of a request, with what the headers say of them.
+pub(crate) fn stream_body(headers: &HeaderMap, body: Body) -> Result<(StreamBody, Verdict), Problem> {
     let part = part_body(headers, body)?;
     let mismatch = Arc::new(AtomicBool::new(false));
     let digest = part.checksum.map(|digest| (Running::Sha256(RunningHash::new()), digest.bytes().to_vec()));
-    let expected = checksum(headers)?.or(digest);
+    let checksum = checksum(headers)?;
+    let code = if checksum.is_some() { Code::ChecksumMismatch } else { Code::DigestMismatch };
+    let expected = checksum.or(digest);
     let is_atomic = expected.is_some();
     let bytes = match expected {
         None => part.bytes,
@@ -63,7 +77,7 @@ pub(crate) fn stream_body(headers: &HeaderMap, body: Body) -> Result<(StreamBody
             hashed.chain(verdict).boxed()
         }
     };
-    Ok((StreamBody { declared: part.declared, is_atomic, bytes }, mismatch))
+    Ok((StreamBody { declared: part.declared, is_atomic, bytes }, Verdict { mismatch, code }))
 }
 
 /// `Upload-Checksum`: an algorithm, and the checksum of the body in base64 (tus 1.0.0, extension "checksum").

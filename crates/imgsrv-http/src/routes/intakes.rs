@@ -55,9 +55,9 @@ async fn create(
     let digest = fields.optional("expected_digest", body.expected_digest.as_deref());
     let mut aliases = Vec::with_capacity(body.aliases.len());
     for (at, alias) in body.aliases.iter().enumerate() {
-        aliases.extend(fields.parse(format!("aliases[{at}]"), alias));
+        let alias = fields.parse(format!("aliases[{at}]"), alias);
+        aliases.extend(alias.filter(|alias| !aliases.contains(alias)));
     }
-    aliases.dedup();
     let new = || {
         let new = NewIntake {
             image: image?,

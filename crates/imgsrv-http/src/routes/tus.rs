@@ -22,14 +22,11 @@ use imgsrv_api as api;
 use imgsrv_app::{Appended, IntakeStatus, UseCaseError, Writer};
 use imgsrv_domain::{
     ids::UploadId,
-    ports::{BodyError, StageError},
+    ports::StageError,
     time::Timestamp,
-    upload::UploadState,
+    upload::{UploadRefusal, UploadState},
 };
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -63,7 +60,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Every answer tells the protocol's version.
 async fn versioned(mut response: Response) -> Response {
     response.headers_mut().insert(TUS_RESUMABLE, HeaderValue::from_static(VERSION));
-    if response.status() == StatusCode::PRECONDITION_FAILED {
+    if response.extensions().get::<Problem>().is_some_and(|problem| problem.code == Code::TusVersion) {
         response.headers_mut().insert(TUS_VERSION, HeaderValue::from_static(VERSION));
     }
     response
@@ -114,6 +111,7 @@ async fn create(
     let length = number(&headers, &UPLOAD_LENGTH)?;
     let id = intake_of(&headers)?;
     let status = state.services.intakes().get(&writer, id).await?;
+    check_alive(&status)?;
     let size = status.session.claim.size();
     if length != size.get() {
         let reason = format!("must be the size that the intake has, {size}");
@@ -128,8 +126,15 @@ async fn create(
         answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
     } else if is_fresh && (has_bytes || size.get() == 0) {
         let (body, body_headers) = if has_bytes { (body, headers) } else { (Body::empty(), HeaderMap::new()) };
-        let appended = receive(&state, writer, id, 0, &body_headers, body).await?;
-        answer.extend(progress(&appended)?);
+        match receive(&state, &writer, id, 0, &body_headers, body).await {
+            Ok(headers) => answer.extend(headers),
+            // An earlier try that was still running has brought some: the client goes on behind it.
+            Err(problem) if problem.code == Code::UploadOffset => {
+                let status = state.services.intakes().get(&writer, id).await?;
+                answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
+            }
+            Err(problem) => return Err(problem),
+        }
         return Ok((StatusCode::CREATED, answer).into_response());
     }
     answer.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
@@ -186,8 +191,8 @@ async fn append(
     let offset = number(&headers, &UPLOAD_OFFSET)?;
     let status = state.services.intakes().get(&writer, path.upload_id).await?;
     check_alive(&status)?;
-    let appended = receive(&state, writer, path.upload_id, offset, &headers, body).await?;
-    Ok((StatusCode::NO_CONTENT, progress(&appended)?).into_response())
+    let progress = receive(&state, &writer, path.upload_id, offset, &headers, body).await?;
+    Ok((StatusCode::NO_CONTENT, progress).into_response())
 }
 
 /// Give a tus upload up
@@ -231,41 +236,53 @@ async fn overridden(
     }
 }
 
-/// Adds the body to the upload. It is a task of its own: when the connection breaks, what was received is still put away
-/// in good order.
+/// Adds the body to the upload, and tells where the next byte goes. It is a task of its own: when the connection breaks,
+/// what was received is still put away in good order.
 async fn receive(
     state: &AppState,
-    writer: Writer,
+    writer: &Writer,
     id: UploadId,
     offset: u64,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Appended, Problem> {
-    let (body, mismatch) = stream_body(headers, body)?;
-    let place = state.receiving_place()?;
+) -> Result<HeaderMap, Problem> {
+    let (body, verdict) = stream_body(headers, body)?;
     let intakes = state.services.intakes();
+    let place = match state.receiving_place() {
+        Ok(place) => place,
+        Err(_) => {
+            // The place may be that of an older request for this very upload.
+            intakes.end_receiving(writer, id).await?;
+            state.receiving_place()?
+        }
+    };
+    let writer = writer.clone();
     let receiving = async move {
         let _place = place;
         intakes.append(&writer, id, offset, body).await
     };
     let received = tokio::spawn(receiving.in_current_span()).await.map_err(|_| Problem::new(Code::Internal))?;
     match received {
-        Err(UseCaseError::Stage(StageError::Body(BodyError::Cut))) if mismatch.load(Ordering::Acquire) => {
-            Err(Problem::new(Code::ChecksumMismatch))
+        Ok(appended) => match appended.cut {
+            None => Ok(progress(&appended)),
+            Some(cut) => Err(verdict.problem().unwrap_or_else(|| StageError::Body(cut).into())),
+        },
+        Err(UseCaseError::Upload(refusal @ UploadRefusal::Superseded)) => {
+            Err(Problem::new(Code::UploadOffset).detail(refusal))
         }
-        received => Ok(received?),
+        Err(error) => {
+            let is_cut = matches!(error, UseCaseError::Stage(StageError::Body(_)));
+            Err(verdict.problem().filter(|_| is_cut).unwrap_or_else(|| error.into()))
+        }
     }
 }
 
-/// Where the next byte goes, or why the request did not come to its end.
-fn progress(appended: &Appended) -> Result<HeaderMap, Problem> {
-    if let Some(cut) = appended.cut {
-        return Err(StageError::Body(cut).into());
-    }
+/// Where the next byte goes, and until when it is waited for.
+fn progress(appended: &Appended) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(UPLOAD_OFFSET, appended.offset.get().into());
     headers.insert(UPLOAD_EXPIRES, expires(appended.expires_at));
-    Ok(headers)
+    headers
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
@@ -277,13 +294,12 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// What was given up, or failed, is not there any more.
 fn check_alive(status: &IntakeStatus) -> Result<(), Problem> {
-    match status.session.state {
-        UploadState::Aborted | UploadState::Failed { .. } => {
-            let why = status.reason.clone().unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
-            Err(Problem::new(Code::NotFound).detail(why))
-        }
-        _ => Ok(()),
+    let is_dead = status.state == "aborted" || matches!(status.session.state, UploadState::Failed { .. });
+    if !is_dead {
+        return Ok(());
     }
+    let why = status.reason.clone().unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
+    Err(Problem::new(Code::NotFound).detail(why))
 }
 
 fn is_offset_stream(headers: &HeaderMap) -> bool {
