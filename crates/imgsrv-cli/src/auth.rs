@@ -240,6 +240,11 @@ async fn principals(command: PrincipalsCommand) -> Result<(), Failure> {
         }
         PrincipalsCommand::Create { name, kind, role, common } => {
             let (report, client) = common.start()?;
+            let roles = client.roles().await?;
+            if let Some(unknown) = role.iter().find(|role| !roles.iter().any(|known| known.id == **role)) {
+                let known = roles.iter().map(|role| role.id.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Failure::usage(format!("there is no role {unknown}; there are {known}")));
+            }
             let new = CreatePrincipal { kind, display_name: name, attributes: None };
             let mut made = client.create_principal(&new).await?;
             for role in role {
@@ -356,7 +361,7 @@ async fn rules(command: RulesCommand) -> Result<(), Failure> {
             let found = if apply {
                 client.apply_reconciliation(&rule).await?
             } else {
-                client.preview_reconciliation(&rule).await?
+                client.preview_reconciliation(&rule, None).await?
             };
             report.outcome(&reconciled(&found), &found)
         }

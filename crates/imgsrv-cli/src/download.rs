@@ -116,6 +116,9 @@ pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
     let client = options.server.client(&report)?;
     let image = options.reference.image.as_str();
     let manifest = client.resolve(image, options.reference.name()).await?;
+    if manifest.image.name != image {
+        return Err(Failure::refused(format!("the server answered with another image: {:?}", manifest.image.name)));
+    }
     let version = manifest.version.version.as_str();
     let entry = options.choose(&manifest)?;
     let files = client.files(image, version).await?.files;
@@ -132,18 +135,36 @@ pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
         report.transferred(&name, &received(&name, file.size_bytes, began));
         return Ok(());
     }
-    let path = match to {
-        Some(path) if path.is_dir() => path.join(&name),
-        Some(path) => path.to_owned(),
-        None => PathBuf::from(&name),
-    };
-    download.to_file(&path).await?;
+    let path = place(to, &name)?;
+    match std::fs::metadata(&path) {
+        // A device or a pipe is written to, not replaced.
+        Ok(there) if !there.is_file() => {
+            let unwritable = |error| Failure::other(format!("{} could not be written: {error}", path.display()));
+            let mut device = tokio::fs::File::options().write(true).open(&path).await.map_err(unwritable)?;
+            download.to_writer(&mut device).await?;
+        }
+        _ => download.to_file(&path).await?,
+    }
     report.transferred(&name, &received(&name, file.size_bytes, began));
     let outcome = json!({
-        "image": image, "version": version, "file": file.name, "path": path, "digest": file.digest,
+        "image": image, "version": version, "file": file.name, "path": path.display().to_string(), "digest": file.digest,
         "size_bytes": file.size_bytes,
     });
     report.outcome(&path.display().to_string(), &outcome)
+}
+
+/// Where a download goes: into the folder that is named, making it if its name ends in a slash, or to what is named itself,
+/// wherever that leads.
+fn place(to: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
+    let Some(to) = to else { return Ok(PathBuf::from(name)) };
+    let is_folder = to.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if is_folder {
+        std::fs::create_dir_all(to)
+            .map_err(|error| Failure::usage(format!("{} could not be made: {error}", to.display())))?;
+    }
+    let path = if to.is_dir() { to.join(name) } else { to.to_owned() };
+    // What a link leads to is replaced, not the link.
+    Ok(std::fs::canonicalize(&path).unwrap_or(path))
 }
 
 /// The file that an artifact, or one of its attachments, is called.
@@ -159,6 +180,11 @@ fn find<'a>(
     let mut name = format!("{image}-{version}-{}{variant}.{}", artifact.architecture, artifact.format);
     if let Some(attachment) = attachment {
         name += &format!(".{attachment}");
+    }
+    // It becomes a path on this machine: a server must not choose where to.
+    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+:-".contains(&b)) && !name.starts_with('.');
+    if !is_plain {
+        return Err(Failure::refused(format!("{name:?} is no name for a file")));
     }
     files.iter().find(|file| file.name == name).ok_or_else(|| {
         let known = entry.attachments.iter().map(|attachment| attachment.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -67,15 +67,33 @@ impl Failure {
             told["advice"] = advice.as_str().into();
         }
         if let Some(problem) = &self.problem {
-            told["problem"] = problem.clone();
+            told[if problem.get("steps").is_some() { "job" } else { "problem" }] = problem.clone();
         }
         told
     }
 }
 
+/// The first cause, if it is not a transport's own, and the deepest one, as far as they say more than `told`.
+fn causes(cause: &(dyn std::error::Error + 'static), told: &str) -> String {
+    let mut words = Vec::new();
+    if cause.is::<TokenError>() || cause.source().is_none() {
+        words.push(cause.to_string());
+    }
+    let mut deepest = cause;
+    while let Some(inner) = deepest.source() {
+        deepest = inner;
+    }
+    words.push(deepest.to_string());
+    words.dedup();
+    words.into_iter().filter(|word| !told.contains(word.as_str())).map(|word| format!(": {word}")).collect()
+}
+
 fn kind(error: &Error) -> Kind {
     match error {
-        Error::Unreachable(_) | Error::Stalled(_) | Error::Token(_) => Kind::Unreachable,
+        Error::Unreachable(_) | Error::Stalled(_) | Error::Incomplete(_) | Error::Token(_) | Error::Answer(_) => {
+            Kind::Unreachable
+        }
+        Error::Unfit(_) | Error::File { action: "read", .. } => Kind::Usage,
         Error::NoToken
         | Error::UploadFailed(_)
         | Error::NotPublished(_)
@@ -106,6 +124,10 @@ fn advice(error: &Error) -> Option<String> {
         Error::NotPublished(job) => {
             return Some(format!("mend what the reason says, then run this again, or see imgsrv jobs show {}", job.id));
         }
+        Error::Contradiction(contradiction) if contradiction.state == "taken" => "choose another name",
+        Error::Contradiction(contradiction) if contradiction.state == "publishing" => {
+            "should its job have failed, add --replace: that gives the job up, and puts this content in its place"
+        }
         Error::Contradiction(contradiction) if contradiction.state == "draft" => {
             "add --replace to put this content in the draft's place, or see imgsrv show"
         }
@@ -113,7 +135,10 @@ fn advice(error: &Error) -> Option<String> {
         Error::Stranger { status: 301..=399, .. } => {
             "the URL leads elsewhere: give the server's own, with https if it has TLS"
         }
-        Error::Stranger { .. } => "is this the URL of an imgsrv server?",
+        Error::Stranger { status: 502..=504, .. } => {
+            "what stands in front of the server could not reach it; try again later"
+        }
+        Error::Answer(_) | Error::Stranger { .. } => "is this the URL of an imgsrv server?",
         error => match error.code()? {
             ProblemCode::Unauthenticated | ProblemCode::InvalidBearer => {
                 "the token is not valid (any more): run imgsrv login, or set IMGSRV_TOKEN"
@@ -148,16 +173,13 @@ impl From<Error> for Failure {
                 message += &format!(" (there is {})", existing.url);
             }
         }
-        let mut cause = error.source();
-        let mut last = String::new();
-        while let Some(inner) = cause {
-            last = inner.to_string();
-            cause = inner.source();
+        if let Some(cause) = error.source() {
+            message += &causes(cause, &message);
         }
-        if !last.is_empty() && !message.contains(&last) {
-            message += &format!(": {last}");
-        }
-        let problem = error.problem().and_then(|problem| serde_json::to_value(problem).ok());
+        let problem = match &error {
+            Error::NotPublished(job) => serde_json::to_value(job).ok(),
+            error => error.problem().and_then(|problem| serde_json::to_value(problem).ok()),
+        };
         Self { kind: kind(&error), message, advice: advice(&error), problem }
     }
 }
@@ -171,16 +193,8 @@ impl From<TokenError> for Failure {
 impl Failure {
     /// What went wrong, in a few words and with its deepest cause.
     pub(crate) fn brief(error: &Error) -> String {
-        let mut cause: Option<&dyn std::error::Error> = error.source();
-        let mut last = None;
-        while let Some(inner) = cause {
-            last = Some(inner.to_string());
-            cause = inner.source();
-        }
         let told = error.to_string();
-        match last {
-            Some(last) if !told.contains(&last) => format!("{told}: {last}"),
-            _ => told,
-        }
+        let causes = error.source().map(|cause| causes(cause, &told)).unwrap_or_default();
+        told + &causes
     }
 }

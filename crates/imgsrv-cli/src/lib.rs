@@ -25,6 +25,10 @@ use std::{
     process::ExitCode,
 };
 
+/// What the exit codes of the commands mean, for the help.
+pub const EXIT_CODES: &str = "Exit codes of all but serve: 0 done, 1 something on this side went wrong, 2 the command line is \
+    wrong, 3 refused, 4 not found, 5 the server or who gives tokens could not be reached, 130 interrupted.";
+
 /// What a client does.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -114,13 +118,12 @@ async fn finish(running: impl Future<Output = Result<(), Failure>>, is_json: boo
     let done = tokio::select! {
         done = running => done,
         _ = tokio::signal::ctrl_c() => {
-            let _ = writeln!(
-                io::stderr().lock(),
-                "\nimgsrv: interrupted; what was sent is kept: run the same command again to go on"
-            );
+            report::clear_bars();
+            let _ = writeln!(io::stderr().lock(), "imgsrv: interrupted; run the same command again to go on from there");
             return ExitCode::from(130);
         }
     };
+    report::clear_bars();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -2,7 +2,7 @@
 
 use crate::{
     failure::Failure,
-    options::{OutputOptions, ServerOptions},
+    options::{Bearer, OutputOptions, ServerOptions},
     settings::Settings,
 };
 use clap::Args;
@@ -22,15 +22,18 @@ pub struct LoginOptions {
 /// Asks for a token, finds out whose it is, and remembers it.
 pub(crate) async fn login(options: LoginOptions) -> Result<(), Failure> {
     let report = options.output.report();
-    let mut settings = Settings::load()?;
-    let url = options.server.url(&settings)?;
-    let token = ask(&url)?;
-    let client = options.server.client_with(&report, &url, Some(token.clone()))?;
+    let mut settings = Settings::load_to_change();
+    let url = options.server.url_with(&settings)?;
+    let token = match options.server.given_token()? {
+        Some(token) => token,
+        None => ask(&url)?,
+    };
+    let client = options.server.client_with(&report, &url, Bearer::Fixed(token.clone()))?;
     let who = client.whoami().await?;
     settings.log_in(&url, &token);
     let path = settings.save()?;
     let text = format!("{}\nkept in {}", told(&who), path.display());
-    report.outcome(&text, &json!({"server": url, "whoami": who, "kept_in": path}))
+    report.outcome(&text, &json!({"server": url, "whoami": who, "kept_in": path.display().to_string()}))
 }
 
 /// From standard input: typed unseen, or piped in.
@@ -52,8 +55,8 @@ fn ask(url: &str) -> Result<SecretString, Failure> {
 /// Forgets the token of the server.
 pub(crate) fn logout(options: &LoginOptions) -> Result<(), Failure> {
     let report = options.output.report();
-    let mut settings = Settings::load()?;
-    let url = options.server.url(&settings)?;
+    let mut settings = Settings::load_to_change();
+    let url = options.server.url_with(&settings)?;
     let was_there = settings.log_out(&url);
     settings.save()?;
     let text =

@@ -10,7 +10,7 @@ use imgsrv_client::{Client, GitHubActions, RetryPolicy, TokenCommand};
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::PathBuf, time::Duration};
 
-/// How the server is reached.
+/// How the server is reached. An empty value counts as not given.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerOptions {
@@ -22,16 +22,16 @@ pub struct ServerOptions {
     #[arg(long, env = "IMGSRV_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = secret)]
     token: Option<SecretString>,
     /// A file with the token
-    #[arg(long, env = "IMGSRV_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, env = "IMGSRV_TOKEN_FILE", value_name = "FILE", value_parser = path)]
     token_file: Option<PathBuf>,
     /// A shell command that prints a token; it is run again whenever the token expires or is refused
-    #[arg(long, env = "IMGSRV_TOKEN_COMMAND", value_name = "COMMAND")]
+    #[arg(long, env = "IMGSRV_TOKEN_COMMAND", hide_env_values = true, value_name = "COMMAND")]
     token_command: Option<String>,
     /// In GitHub Actions: authenticate as the job, with tokens for this audience [default: the server's URL]
     #[arg(long, value_name = "AUDIENCE", num_args = 0..=1, default_missing_value = "", require_equals = true)]
     oidc_github: Option<String>,
     /// Trust this certificate authority (PEM) as well
-    #[arg(long, env = "IMGSRV_CA_FILE", value_name = "FILE")]
+    #[arg(long, env = "IMGSRV_CA_FILE", value_name = "FILE", value_parser = path)]
     ca_file: Option<PathBuf>,
     /// For how long a server or network that is away is tried again
     #[arg(long, env = "IMGSRV_RETRY_FOR", default_value = "5m", value_name = "DURATION", value_parser = duration)]
@@ -54,13 +54,31 @@ pub struct OutputOptions {
     quiet: bool,
 }
 
+/// How a client authenticates.
+pub(crate) enum Bearer {
+    /// It does not.
+    None,
+    /// With this token.
+    Fixed(SecretString),
+    /// With what a command prints.
+    Command(String),
+    /// As a job of GitHub's, for this audience.
+    GitHub(String),
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "as clap wants it")]
 fn secret(raw: &str) -> Result<SecretString, String> {
+    Ok(raw.trim().into())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as clap wants it")]
+fn path(raw: &str) -> Result<PathBuf, String> {
     Ok(raw.into())
 }
 
 /// Parses `500ms`, `5s`, `1m`, `24h`, and `0s`.
 fn duration(raw: &str) -> Result<Duration, String> {
+    let raw = if raw.is_empty() { "5m" } else { raw };
     let parsed = raw.parse::<jiff::SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
     parsed.ok_or_else(|| "must be a duration such as 30s, 5m or 1h".to_owned())
 }
@@ -72,65 +90,78 @@ impl OutputOptions {
     }
 }
 
+fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::usage(format!("{} could not be read: {error}", path.display())))
+}
+
 impl ServerOptions {
-    /// The server's URL: as given, else that of the last login.
-    pub(crate) fn url(&self, settings: &Settings) -> Result<String, Failure> {
-        let given = self.server.clone().filter(|url| !url.is_empty()).or_else(|| settings.server.clone());
+    /// The server's URL: as given, else that of the last login in `settings`.
+    pub(crate) fn url_with(&self, settings: &Settings) -> Result<String, Failure> {
+        let given = self.server_url().or_else(|| settings.server.clone());
         let url = given.ok_or_else(|| {
             Failure::usage("which server? Say --server URL, set IMGSRV_URL, or run imgsrv login once")
         })?;
         Ok(url.trim_end_matches('/').to_owned())
     }
 
-    /// A client as wanted, which tells of its retries.
-    pub(crate) fn client(&self, report: &Report) -> Result<Client, Failure> {
-        let settings = Settings::load()?;
-        let url = self.url(&settings)?;
-        self.client_with(report, &url, self.token(&settings, &url)?)
+    fn server_url(&self) -> Option<String> {
+        self.server.clone().filter(|url| !url.is_empty())
     }
 
-    /// The token: as given, else that of the login at the server, and of no other.
-    fn token(&self, settings: &Settings, url: &str) -> Result<Option<SecretString>, Failure> {
+    /// The token that was given itself, or in a file.
+    pub(crate) fn given_token(&self) -> Result<Option<SecretString>, Failure> {
         if let Some(token) = self.token.clone().filter(|token| !token.expose_secret().is_empty()) {
             return Ok(Some(token));
         }
-        if let Some(path) = &self.token_file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("{} could not be read: {error}", path.display())))?;
-            return Ok(Some(text.trim().into()));
+        match self.token_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => Ok(Some(String::from_utf8_lossy(&read(path)?).trim().into())),
+            None => Ok(None),
         }
-        Ok(settings.token(url))
     }
 
-    pub(crate) fn client_with(
-        &self,
-        report: &Report,
-        url: &str,
-        token: Option<SecretString>,
-    ) -> Result<Client, Failure> {
+    /// A client as wanted, which tells of its retries. What is remembered of logins is looked at only where something is
+    /// not said.
+    pub(crate) fn client(&self, report: &Report) -> Result<Client, Failure> {
+        let settings = if self.server_url().is_none() { Settings::load()? } else { Settings::default() };
+        let url = self.url_with(&settings)?;
+        let bearer = self.bearer(&url)?;
+        self.client_with(report, &url, bearer)
+    }
+
+    /// As said, most explicitly first; else the login at the server, and at no other.
+    fn bearer(&self, url: &str) -> Result<Bearer, Failure> {
+        if let Some(audience) = &self.oidc_github {
+            return Ok(Bearer::GitHub(if audience.is_empty() { url.to_owned() } else { audience.clone() }));
+        }
+        if let Some(token) = self.given_token()? {
+            return Ok(Bearer::Fixed(token));
+        }
+        if let Some(command) = self.token_command.clone().filter(|command| !command.is_empty()) {
+            return Ok(Bearer::Command(command));
+        }
+        Ok(Settings::load()?.token(url).map_or(Bearer::None, Bearer::Fixed))
+    }
+
+    pub(crate) fn client_with(&self, report: &Report, url: &str, bearer: Bearer) -> Result<Client, Failure> {
         let told = report.clone();
         let retry = RetryPolicy::for_up_to(self.retry_for).noticed_by(move |error, delay| told.retrying(error, delay));
         let user_agent = concat!("imgsrv/", env!("CARGO_PKG_VERSION"));
         let mut builder = Client::builder(url).retry(retry).user_agent(user_agent);
-        if let Some(path) = &self.ca_file {
-            let pem = std::fs::read(path)
-                .map_err(|error| Failure::usage(format!("{} could not be read: {error}", path.display())))?;
-            builder = builder.authority(pem);
+        if let Some(path) = self.ca_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            builder = builder.authority(read(path)?);
         }
-        builder = if let Some(audience) = &self.oidc_github {
-            let audience = if audience.is_empty() { url } else { audience };
-            let (Some(at), Some(by)) = (&self.github_url, &self.github_token) else {
-                return Err(Failure::usage(
-                    "--oidc-github works in GitHub Actions only, in a job with `permissions: id-token: write`",
-                ));
-            };
-            builder.token_source(GitHubActions::new(at, by.clone(), audience))
-        } else if let Some(command) = &self.token_command {
-            builder.token_source(TokenCommand::new(command))
-        } else if let Some(token) = token {
-            builder.token(token)
-        } else {
-            builder
+        builder = match bearer {
+            Bearer::None => builder,
+            Bearer::Fixed(token) => builder.token(token),
+            Bearer::Command(command) => builder.token_source(TokenCommand::new(command)),
+            Bearer::GitHub(audience) => {
+                let (Some(at), Some(by)) = (&self.github_url, &self.github_token) else {
+                    return Err(Failure::usage(
+                        "--oidc-github works in GitHub Actions only, in a job with `permissions: id-token: write`",
+                    ));
+                };
+                builder.token_source(GitHubActions::new(at, by.clone(), audience))
+            }
         };
         builder.build().map_err(|error| Failure::usage(error.to_string()))
     }

@@ -154,7 +154,7 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
         "image": image, "version": published.version, "aliases": options.alias, "job": job,
         "was_published": published.was_there,
         "digests": published.blobs.iter().map(|blob| &blob.digest).collect::<Vec<_>>(),
-        "url": client.url().join(&format!("images/{image}/{version}/")).map_or_else(|_| String::new(), |url| url.to_string()),
+        "url": format!("{}/images/{image}/{version}/", client.url().as_str().trim_end_matches('/')),
     });
     report.outcome(&text, &outcome)
 }
@@ -184,16 +184,6 @@ async fn recognise(options: &PublishOptions, report: &Report) -> Result<Publicat
         found.artifact.incus = options.incus.then(api::CreateIncusMetadata::default);
         artifacts.push(found.artifact);
     }
-    let key = |artifact: &imgsrv_client::NewArtifact| {
-        [&artifact.operating_system, &artifact.architecture, &artifact.variant, &artifact.format].map(Clone::clone)
-    };
-    for (at, artifact) in artifacts.iter().enumerate() {
-        if artifacts[..at].iter().any(|earlier| key(earlier) == key(artifact)) {
-            let key = key(artifact).join("/");
-            let message = format!("two of the files are {key}; say which is which: FILE,arch=...,variant=...");
-            return Err(Failure::usage(message));
-        }
-    }
     let mut publication = Publication::new(&options.image, &options.version, artifacts);
     publication.aliases.clone_from(&options.alias);
     publication.display_name.clone_from(&options.display_name);
@@ -217,8 +207,7 @@ pub(crate) async fn upload(options: UploadOptions) -> Result<(), Failure> {
         let how = if blob.was_there { "was there already" } else { "uploaded" };
         let line = format!("{name}: {} {how} after {:.1} s", size(blob.size_bytes), began.elapsed().as_secs_f64());
         report.transferred(name, &line);
-        let json =
-            json!({"file": path, "digest": blob.digest, "size_bytes": blob.size_bytes, "was_there": blob.was_there});
+        let json = json!({"file": path.display().to_string(), "digest": blob.digest, "size_bytes": blob.size_bytes, "was_there": blob.was_there});
         report.outcome(&format!("{}  {}", blob.digest, path.display()), &json)?;
     }
     Ok(())

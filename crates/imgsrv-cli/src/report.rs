@@ -2,12 +2,12 @@
 
 use crate::failure::Failure;
 use imgsrv_client::{Error, Progress, Stage};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::{
     collections::HashMap,
     io::{self, IsTerminal, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,17 @@ use std::{
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Between lines that tell of retries: parts that fail together are one trouble.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The bars of this process, of which there is one set.
+static DRAWN: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Takes the bars away, so that what is told last stands alone, and draws no more.
+pub(crate) fn clear_bars() {
+    if let Some(bars) = DRAWN.get() {
+        let _ = bars.clear();
+        bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+}
 
 /// For whom the outcome is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +59,7 @@ struct Transfer {
 
 impl Report {
     pub(crate) fn new(style: Style, is_quiet: bool) -> Self {
-        let bars = (!is_quiet && io::stderr().is_terminal()).then(MultiProgress::new);
+        let bars = (!is_quiet && io::stderr().is_terminal()).then(|| DRAWN.get_or_init(MultiProgress::new).clone());
         let (transfers, last_retry) = (Mutex::default(), Mutex::default());
         Self(Arc::new(Shared { style, is_quiet, bars, transfers, last_retry }))
     }
@@ -96,6 +107,9 @@ impl Report {
 
     /// A failure that is tried again.
     pub(crate) fn retrying(&self, error: &Error, delay: Duration) {
+        if self.is_json() {
+            return;
+        }
         let mut last = self.0.last_retry.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if last.is_some_and(|last| now.duration_since(last) < RETRY_INTERVAL) {
@@ -161,8 +175,7 @@ impl Report {
 }
 
 fn bar_for(name: &str, total: u64) -> ProgressBar {
-    let template =
-        "{prefix:<24!} {msg:<9} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>12} {eta:>4} left";
+    let template = "{prefix} {msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned())
 }

@@ -35,6 +35,11 @@ impl Settings {
         Self::load_from(&path()?)
     }
 
+    /// The same, to be written anew: what is damaged is forgotten.
+    pub(crate) fn load_to_change() -> Self {
+        Self::load().unwrap_or_default()
+    }
+
     fn load_from(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::other(format!("{} {why}; run imgsrv login again", path.display()));
         match fs::read(path) {

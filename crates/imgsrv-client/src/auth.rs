@@ -129,9 +129,13 @@ impl Client {
         self.quiet(Method::DELETE, self.rule_url(rule)).await
     }
 
-    /// What reconciling a rule would take away, and from whom: the first page of them.
-    pub async fn preview_reconciliation(&self, rule: &str) -> Result<api::Reconciliation, Error> {
-        self.get(self.at(["v1", "auth", "oidc-provisioning-rules", rule, "reconciliation"])).await
+    /// What reconciling a rule would take away, and from whom: the first page of them, or the one after `cursor`.
+    pub async fn preview_reconciliation(&self, rule: &str, cursor: Option<&str>) -> Result<api::Reconciliation, Error> {
+        let mut url = self.at(["v1", "auth", "oidc-provisioning-rules", rule, "reconciliation"]);
+        if let Some(cursor) = cursor {
+            url.query_pairs_mut().append_pair("cursor", cursor);
+        }
+        self.get(url).await
     }
 
     /// Takes away what a rule granted and does not grant any more.

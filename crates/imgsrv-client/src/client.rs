@@ -3,13 +3,13 @@
 use crate::{
     error::{Error, Refusal},
     retry::RetryPolicy,
-    token::{TokenError, TokenSource, Tokens},
+    token::{TokenError, TokenSource, Tokens, bounded, checked as checked_token},
 };
 use bytes::Bytes;
 use imgsrv_api::Problem;
 use reqwest::{
     Method, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,6 +19,9 @@ use url::Url;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call may take whose bodies are small.
 const CALL_TIMEOUT: Duration = Duration::from_mins(2);
+/// The most bytes of an answer; a page of a thousand rows is far below.
+const MAX_ANSWER: usize = 32 << 20;
+const MAX_PROBLEM: usize = 1 << 20;
 /// How long the bytes of a download may fail to come.
 pub(crate) const STALL: Duration = Duration::from_mins(1);
 
@@ -27,11 +30,14 @@ pub(crate) const STALL: Duration = Duration::from_mins(1);
 #[non_exhaustive]
 pub enum BuildError {
     /// The address is not one of a server.
-    #[error("{0:?} is not the URL of a server, such as https://images.example.org")]
-    Url(String),
+    #[error("the URL of a server is like https://images.example.org, without user, query or fragment")]
+    Url,
     /// The certificate authority is not one.
-    #[error("the certificate authority is not PEM")]
-    Authority(#[source] reqwest::Error),
+    #[error("there is no certificate in PEM in what is to be the authority")]
+    Authority(#[source] Option<reqwest::Error>),
+    /// The token is none.
+    #[error("the token is not one: it is empty, too long, or has blanks in it")]
+    Token,
     /// The system gives no HTTP client.
     #[error("no HTTP client can be made")]
     Http(#[source] reqwest::Error),
@@ -79,7 +85,7 @@ impl ClientBuilder {
 
     /// The client. Nothing is sent yet.
     pub fn build(self) -> Result<Client, BuildError> {
-        let base = parse_url(&self.url).ok_or_else(|| BuildError::Url(self.url.clone()))?;
+        let base = parse_url(&self.url).ok_or(BuildError::Url)?;
         // Bytes never come by way of another host, so a redirect is not followed: a token would go there, too.
         let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -87,12 +93,22 @@ impl ClientBuilder {
             .tcp_keepalive(Duration::from_secs(15))
             .user_agent(self.user_agent);
         if let Some(pem) = &self.authority {
-            for certificate in reqwest::Certificate::from_pem_bundle(pem).map_err(BuildError::Authority)? {
+            let certificates = reqwest::Certificate::from_pem_bundle(pem);
+            let certificates = certificates.map_err(|error| BuildError::Authority(Some(error)))?;
+            if certificates.is_empty() {
+                return Err(BuildError::Authority(None));
+            }
+            for certificate in certificates {
                 http = http.add_root_certificate(certificate);
             }
         }
         let http = http.build().map_err(BuildError::Http)?;
-        Ok(Client { inner: Arc::new(Inner { http, base, tokens: self.tokens, retry: self.retry }) })
+        let tokens = match self.tokens {
+            Tokens::Fixed(token) => Tokens::Fixed(checked_token(token.expose_secret()).map_err(|_| BuildError::Token)?),
+            other => other,
+        };
+        let inner = Inner { http, base, tokens, retry: self.retry };
+        Ok(Client { inner: Arc::new(inner), is_converging: false })
     }
 }
 
@@ -112,6 +128,8 @@ fn parse_url(raw: &str) -> Option<Url> {
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Whether whoever uses it takes a name that is taken for one that it has made itself.
+    is_converging: bool,
 }
 
 #[derive(Debug)]
@@ -170,6 +188,34 @@ impl Client {
         self.answer(Call { method: Method::GET, url, json: None, headers, is_repeatable: true }).await
     }
 
+    /// An answer with its entity tag.
+    pub(crate) async fn get_tagged<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Option<HeaderValue>), Error> {
+        let call = Call { method: Method::GET, url, json: None, headers: HeaderMap::new(), is_repeatable: true };
+        let response = self.send(&call).await?;
+        let tag = response.headers().get(ETAG).cloned();
+        let body = bounded(response, MAX_ANSWER).await.map_err(Error::Unreachable)?;
+        let body = body.ok_or_else(|| Error::Answer("it is too long".into()))?;
+        let answer = serde_json::from_slice(&body).map_err(|error| Error::Answer(Box::new(error)))?;
+        Ok((answer, tag))
+    }
+
+    /// A change under a condition: sent again, it might not hold any more.
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: &impl Serialize,
+        headers: HeaderMap,
+    ) -> Result<T, Error> {
+        self.answer(Call { method, url, json: json(Some(body))?, headers, is_repeatable: false }).await
+    }
+
+    /// What a request without a body is answered with, in its head.
+    pub(crate) async fn head(&self, method: Method, url: Url, headers: HeaderMap) -> Result<HeaderMap, Error> {
+        let response = self.send(&Call { method, url, json: None, headers, is_repeatable: true }).await?;
+        Ok(response.headers().clone())
+    }
+
     /// A change that is the same however often it is asked for.
     pub(crate) async fn repeatable<T: DeserializeOwned>(
         &self,
@@ -183,7 +229,12 @@ impl Client {
     /// A change that makes something new: it is sent again only if the server cannot have seen it.
     pub(crate) async fn create<T: DeserializeOwned>(&self, url: Url, body: &impl Serialize) -> Result<T, Error> {
         let (json, headers) = (json(Some(body))?, HeaderMap::new());
-        self.answer(Call { method: Method::POST, url, json, headers, is_repeatable: false }).await
+        self.answer(Call { method: Method::POST, url, json, headers, is_repeatable: self.is_converging }).await
+    }
+
+    /// The same client, for somebody to whom a name that is taken is as good as made.
+    pub(crate) fn converging(&self) -> Self {
+        Self { is_converging: true, ..self.clone() }
     }
 
     /// A change that answers nothing.
@@ -193,10 +244,13 @@ impl Client {
     }
 
     async fn answer<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
-        let mut attempts = self.inner.retry.attempts();
+        let mut attempts = self.inner.retry.attempts_from_now();
         loop {
-            let answered = match self.send(&call).await?.bytes().await {
-                Ok(body) => return serde_json::from_slice(&body).map_err(|error| Error::Answer(Box::new(error))),
+            let answered = match bounded(self.send(&call).await?, MAX_ANSWER).await {
+                Ok(Some(body)) => {
+                    return serde_json::from_slice(&body).map_err(|error| Error::Answer(Box::new(error)));
+                }
+                Ok(None) => return Err(Error::Answer("it is too long".into())),
                 Err(error) => Error::Unreachable(error),
             };
             if !call.is_repeatable {
@@ -208,7 +262,7 @@ impl Client {
 
     /// Sends a call until it is answered for good.
     async fn send(&self, call: &Call) -> Result<Response, Error> {
-        let mut attempts = self.inner.retry.attempts();
+        let mut attempts = self.inner.retry.attempts_from_now();
         loop {
             let error = match self.authenticated(|token| self.request(call, token)).await {
                 Ok(response) => return Ok(response),
@@ -227,7 +281,7 @@ impl Client {
         if let Some(json) = &call.json {
             request = request.header(CONTENT_TYPE, "application/json").body(json.clone());
         }
-        request.timeout(CALL_TIMEOUT)
+        request.timeout(self.inner.retry.timeout(CALL_TIMEOUT))
     }
 
     /// A request without a body.
@@ -277,16 +331,18 @@ async fn checked(answered: Result<Response, reqwest::Error>) -> Result<Response,
         return Ok(response);
     }
     let retry_after = retry_after(response.headers());
-    let is_problem =
-        response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/problem+json");
+    let is_problem = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
     let stranger = Error::Stranger { status: status.as_u16(), retry_after };
     if !is_problem {
         return Err(stranger);
     }
-    let body = response.bytes().await.map_err(Error::Unreachable)?;
-    match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => Err(Error::Refused(Box::new(Refusal { problem, retry_after }))),
-        Err(_) => Err(stranger),
+    let body = bounded(response, MAX_PROBLEM).await.map_err(Error::Unreachable)?;
+    match body.and_then(|body| serde_json::from_slice::<Problem>(&body).ok()) {
+        Some(problem) => Err(Error::Refused(Box::new(Refusal { problem, retry_after }))),
+        None => Err(stranger),
     }
 }
 

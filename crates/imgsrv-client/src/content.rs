@@ -2,7 +2,10 @@
 
 use crate::{client::Client, error::Error, pages::Rows};
 use imgsrv_api as api;
-use reqwest::Method;
+use reqwest::{
+    Method,
+    header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
+};
 use url::Url;
 
 /// Which versions of an image are listed.
@@ -210,6 +213,31 @@ impl Client {
     pub async fn set_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
         let body = api::SetAlias { version: version.to_owned() };
         self.repeatable(Method::PUT, self.alias_url(image, alias), Some(&body)).await
+    }
+
+    /// The same, unless the alias is there already.
+    pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
+        self.set_alias_if(image, alias, version, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
+    }
+
+    /// The same, if the alias points to the version `from`, and has not moved since that was seen. Otherwise it is
+    /// refused, as [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed).
+    pub async fn move_alias(&self, image: &str, alias: &str, from: &str, to: &str) -> Result<api::Alias, Error> {
+        let (seen, etag) = self.get_tagged::<api::Alias>(self.alias_url(image, alias)).await?;
+        let tag = etag.filter(|_| seen.version == from).unwrap_or(HeaderValue::from_static("\"\""));
+        self.set_alias_if(image, alias, to, (IF_MATCH, tag)).await
+    }
+
+    async fn set_alias_if(
+        &self,
+        image: &str,
+        alias: &str,
+        version: &str,
+        (name, value): (HeaderName, HeaderValue),
+    ) -> Result<api::Alias, Error> {
+        let body = api::SetAlias { version: version.to_owned() };
+        let headers = HeaderMap::from_iter([(name, value)]);
+        self.change(Method::PUT, self.alias_url(image, alias), &body, headers).await
     }
 
     /// Deletes an alias; the version that it points to stays.

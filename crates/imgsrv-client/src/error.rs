@@ -58,6 +58,12 @@ pub enum Error {
         /// What they have.
         actual: String,
     },
+    /// The bytes ended before their end.
+    #[error("the answer ended {0} bytes before its end")]
+    Incomplete(u64),
+    /// What was to be published cannot be, whatever the server holds.
+    #[error("{0}")]
+    Unfit(String),
     /// A publish job ended without publishing.
     #[error("the publish job {} {}{}", .0.id, .0.state, .0.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     NotPublished(Box<imgsrv_api::PublishJob>),
@@ -71,6 +77,7 @@ pub enum Error {
 
 /// A problem that a server answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The problem document.
     pub problem: Problem,
@@ -84,6 +91,21 @@ impl std::ops::Deref for Refusal {
     fn deref(&self) -> &Problem {
         &self.problem
     }
+}
+
+/// Whether a failure to reach the server will stay: the request itself is wrong, the server shows a certificate that is
+/// not trusted, or does not speak TLS at all.
+fn is_final(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(inner) = cause {
+        // The types of the TLS library are not part of the HTTP client's promises; its words are.
+        let text = inner.to_string();
+        if text.contains("invalid peer certificate") || text.contains("received corrupt message") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    error.is_builder()
 }
 
 impl Error {
@@ -113,7 +135,8 @@ impl Error {
     /// broke, or the answer says that the trouble passes.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Stalled(_) => true,
+            Self::Unreachable(error) => !is_final(error),
+            Self::Stalled(_) | Self::Incomplete(_) => true,
             // A body that was cut off, or came too slowly, was cut by whatever is between here and there.
             Self::Refused(refusal) if refusal.code() == Some(ProblemCode::BodyIncomplete) => true,
             Self::Refused(_) | Self::Stranger { .. } => {

@@ -32,12 +32,15 @@
 //! - **No redirect is followed**: imgsrv hands its bytes out itself, and a token stays with the server it is for.
 //!
 //! Futures may be dropped at any time: what the server has accepted stays, and the next call goes on from there.
-//! Public enums and results may grow; they are `#[non_exhaustive]`.
+//! Errors, events and results may grow; they are `#[non_exhaustive]`. The wire types of [`api`] are what the server of the
+//! same version speaks: a minor version may add fields to what is answered.
 
 mod auth;
 mod client;
 mod content;
 mod error;
+mod fit;
+mod intakes;
 mod pages;
 mod publish;
 mod retry;

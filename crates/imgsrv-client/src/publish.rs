@@ -16,6 +16,8 @@ use std::{fmt, sync::Arc, time::Duration};
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// The attachment that the server makes for Incus.
 const INCUS_METADATA: &str = "incus.tar.xz";
+/// How often a draft is tried to be made hold what is wanted, should others change it meanwhile.
+const SETTLINGS: usize = 3;
 
 /// A version to be published.
 #[derive(Debug, Clone)]
@@ -31,7 +33,8 @@ pub struct Publication {
     pub aliases: Vec<String>,
     /// The name for people of an image that is not there yet.
     pub display_name: Option<String>,
-    /// Whether what a draft of that version holds beside this goes. Without it, such a draft is a contradiction.
+    /// Whether what a draft of that version holds beside this goes, also that of one whose publish job has failed. Without
+    /// it, such a draft is a contradiction.
     pub replace_draft: bool,
 }
 
@@ -153,10 +156,11 @@ pub struct Published {
 
 /// How what is there differs from what was to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Contradiction {
     /// The version that is there, as `image version`.
     pub what: String,
-    /// Its state.
+    /// Its state; `taken` when a name is an alias' that is to be a version's, or the other way round.
     pub state: String,
     /// Each difference, in words.
     pub differences: Vec<String>,
@@ -164,8 +168,12 @@ pub struct Contradiction {
 
 impl fmt::Display for Contradiction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.state == "draft" { "a draft" } else { &self.state };
-        write!(f, "{} is {state} with other content: {}", self.what, self.differences.join("; "))
+        let differences = self.differences.join("; ");
+        match self.state.as_str() {
+            "taken" => write!(f, "{} cannot be: {differences}", self.what),
+            "draft" => write!(f, "{} is a draft with other content: {differences}", self.what),
+            state => write!(f, "{} is {state} with other content: {differences}", self.what),
+        }
     }
 }
 
@@ -190,7 +198,8 @@ impl Client {
     /// It may be called again after any interruption and finishes what is left. A version that is published with this
     /// very content is a success, with other content [`Error::Contradiction`].
     pub fn publish(&self, what: Publication) -> Publish {
-        Publish { client: self.clone(), what, is_awaited: true, at_once: None, watcher: Arc::new(|_| {}) }
+        // Whatever is there by its name is as good as made: it is looked at before the version is frozen.
+        Publish { client: self.converging(), what, is_awaited: true, at_once: None, watcher: Arc::new(|_| {}) }
     }
 }
 
@@ -268,19 +277,30 @@ impl Publish {
 
     /// Does it.
     pub async fn run(self) -> Result<Published, Error> {
-        self.check_names().await?;
+        crate::fit::check(&self.what)?;
+        let there = self.look().await?;
+        // What is frozen has all its bytes, and takes no others: then it is enough to know what these are.
+        let is_frozen = there.is_some_and(|manifest| manifest.version.state != "draft") && !self.what.replace_draft;
         let mut artifacts = Vec::new();
         for new in &self.what.artifacts {
-            let blob = self.upload(&new.source, &new.media_type).await?;
+            let blob = self.bring(&new.source, &new.media_type, is_frozen).await?;
             let mut attachments = Vec::new();
             for attachment in &new.attachments {
-                attachments.push((attachment, self.upload(&attachment.source, &attachment.media_type).await?));
+                let blob = self.bring(&attachment.source, &attachment.media_type, is_frozen).await?;
+                attachments.push((attachment, blob));
             }
             artifacts.push(Ready { new, blob, attachments });
         }
         let mut settled = self.settle(&artifacts).await;
-        if settled.as_ref().is_err_and(|error| error.code() == Some(ProblemCode::VersionNotDraft)) {
-            // Another publication of the same froze it meanwhile.
+        for _ in 0..SETTLINGS {
+            match &settled {
+                // Another publication of the same froze it meanwhile.
+                Err(error) if error.code() == Some(ProblemCode::VersionNotDraft) => {}
+                Err(Error::Contradiction(found)) if found.state == "publishing" && self.what.replace_draft => {
+                    self.abandon().await?;
+                }
+                _ => break,
+            }
             settled = self.settle(&artifacts).await;
         }
         let (mut version, was_there) = settled?;
@@ -290,7 +310,11 @@ impl Publish {
             (self.watcher)(Event::Publishing(&requested.job_id));
             let mut found = self.client.job(&requested.job_id).await?;
             if found.state == "failed" {
-                found = self.client.retry_job(&found.id).await?;
+                found = match self.client.retry_job(&found.id).await {
+                    // Another publication of the same has had it tried again.
+                    Err(error) if error.code() == Some(ProblemCode::JobState) => self.client.job(&found.id).await?,
+                    retried => retried?,
+                };
             }
             if self.is_awaited || !self.what.aliases.is_empty() {
                 found = self.client.wait_for_job(found).await?;
@@ -316,19 +340,43 @@ impl Publish {
         Ok(Published { version, job, blobs: blobs.collect(), was_there })
     }
 
-    /// Finds out before anything is sent what would only come out after gigabytes: a token that is refused, a name that
-    /// an alias has.
-    async fn check_names(&self) -> Result<(), Error> {
-        let Publication { image, version, .. } = &self.what;
-        let seen = self.client.manifest(image, version).await;
-        match seen {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some(ProblemCode::NotFound) => {
-                // To somebody who may not write, a draft is not there: ask as a writer.
-                self.client.open_uploads(None).try_next().await.map(drop)
+    /// Finds out before anything is sent what would only come out after gigabytes: a token that is refused, a name that is
+    /// taken. Returns what is there of the version.
+    async fn look(&self) -> Result<Option<Manifest>, Error> {
+        let Publication { image, version, aliases, .. } = &self.what;
+        // To somebody who may not write, a draft is not there: ask as a writer first.
+        self.client.open_uploads(None).try_next().await?;
+        for alias in aliases {
+            if found(self.client.manifest(image, alias).await)?.is_some() {
+                return Err(self.contradiction("taken", vec![format!("the alias {alias} is the name of a version")]));
             }
-            Err(error) => Err(error),
         }
+        let there = found(self.client.manifest(image, version).await)?;
+        if there.is_none() && found(self.client.alias(image, version).await)?.is_some() {
+            return Err(self.contradiction("taken", vec![format!("{version} is the name of an alias")]));
+        }
+        Ok(there)
+    }
+
+    /// Gives up the failed job of a version whose content is to be replaced.
+    async fn abandon(&self) -> Result<(), Error> {
+        let requested = self.client.publish_version(&self.what.image, &self.what.version).await?;
+        let job = self.client.job(&requested.job_id).await?;
+        if job.state == "failed" {
+            self.client.abandon_job(&job.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the bytes of a source known to the server; if it is sure to have them, finds out what they are.
+    async fn bring(&self, source: &Source, media_type: &str, is_there: bool) -> Result<Blob, Error> {
+        if is_there {
+            let (watcher, watched) = (Arc::clone(&self.watcher), source.clone());
+            let blob = source.blob(Arc::new(move |progress| watcher(Event::Transfer(&watched, progress)))).await?;
+            (self.watcher)(Event::Uploaded(source, &blob));
+            return Ok(blob);
+        }
+        self.upload(source, media_type).await
     }
 
     async fn upload(&self, source: &Source, media_type: &str) -> Result<Blob, Error> {
@@ -356,7 +404,7 @@ impl Publish {
         let manifest = match manifest {
             // The name is taken, but by no version.
             Err(error) if error.code() == Some(ProblemCode::NotFound) && created.is_none() => {
-                return Err(self.contradiction("an alias", vec![format!("the name {version} is an alias")]));
+                return Err(self.contradiction("taken", vec![format!("{version} is the name of an alias")]));
             }
             manifest => manifest?,
         };
@@ -386,7 +434,8 @@ impl Publish {
                 None => vec![not_wanted(entry)],
             };
             if !found.is_empty() && *replace_draft {
-                self.client.delete_artifact(image, version, &entry.artifact_id).await?;
+                // One that is gone has been deleted, perhaps by a request whose answer was lost.
+                self::found(self.client.delete_artifact(image, version, &entry.artifact_id).await)?;
             } else {
                 differences.extend(found);
             }
@@ -491,6 +540,15 @@ fn key(entry: &ManifestEntry) -> [&str; 4] {
 
 fn not_wanted(entry: &ManifestEntry) -> String {
     format!("it has {} as well", key(entry).join("/"))
+}
+
+/// What was asked for; nothing if it is not there.
+fn found<T>(asked: Result<T, Error>) -> Result<Option<T>, Error> {
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What was made; nothing if it is there already.

@@ -5,6 +5,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
+/// However little patience there is, a server has so long to answer.
+const LEAST_TRY: Duration = Duration::from_secs(10);
+
 type Notice = dyn Fn(&Error, Duration) + Send + Sync;
 
 /// How long and how often a call is tried again.
@@ -56,6 +59,16 @@ impl RetryPolicy {
 
     pub(crate) fn attempts(&self) -> Attempts<'_> {
         Attempts { policy: self, delays: self.delays(), failing_since: None }
+    }
+
+    /// The tries of a call whose first one begins now: a server that hangs uses patience up as well.
+    pub(crate) fn attempts_from_now(&self) -> Attempts<'_> {
+        Attempts { failing_since: Some(Instant::now()), ..self.attempts() }
+    }
+
+    /// How long one try may take that could take `longest`.
+    pub(crate) fn timeout(&self, longest: Duration) -> Duration {
+        longest.min(self.patience.max(LEAST_TRY))
     }
 
     fn delays(&self) -> backon::ExponentialBackoff {

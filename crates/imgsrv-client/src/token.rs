@@ -10,12 +10,15 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{process::Command, sync::Mutex};
+use tokio::{io::AsyncReadExt, process::Command, sync::Mutex};
 
 /// How long a token must still be good to be used; one that lives shorter is fetched anew before it is refused.
 const MARGIN: Duration = Duration::from_secs(30);
 /// How long a command or an issuer may take.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How often a token is asked for, and how long after each failure.
+const TRIES: u32 = 3;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// The longest token that is accepted.
 const MAX_TOKEN: usize = 32 << 10;
 
@@ -107,12 +110,23 @@ impl Tokens {
 }
 
 async fn fetch(source: &dyn TokenSource) -> Result<SecretString, TokenError> {
-    let token = tokio::time::timeout(PATIENCE, source.fetch()).await.map_err(|_| TokenError::TooSlow)??;
-    checked(token.expose_secret())
+    let mut tries = 0;
+    loop {
+        let fetched = tokio::time::timeout(PATIENCE, source.fetch()).await.map_err(|_| TokenError::TooSlow);
+        tries += 1;
+        match fetched.flatten() {
+            Ok(token) => return checked(token.expose_secret()),
+            // Whoever gives tokens may be away for a moment.
+            Err(TokenError::GitHub(_) | TokenError::CommandFailed(_)) if tries < TRIES => {
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The token without the white space around it (RFC 6750, section 2.1: no other is in one).
-fn checked(raw: &str) -> Result<SecretString, TokenError> {
+pub(crate) fn checked(raw: &str) -> Result<SecretString, TokenError> {
     let token = raw.trim();
     let fits = !token.is_empty() && token.len() <= MAX_TOKEN && token.bytes().all(|b| b.is_ascii_graphic());
     if fits { Ok(token.into()) } else { Err(TokenError::Malformed) }
@@ -150,11 +164,20 @@ impl TokenSource for TokenCommand {
     async fn fetch(&self) -> Result<SecretString, TokenError> {
         let mut command = Command::new("sh");
         command.arg("-c").arg(&self.0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let output = command.kill_on_drop(true).output().await.map_err(TokenError::Command)?;
-        if !output.status.success() {
-            return Err(TokenError::CommandFailed(format!("failed: {}", output.status)));
+        let mut child = command.kill_on_drop(true).spawn().map_err(TokenError::Command)?;
+        let mut printed = Vec::new();
+        if let Some(output) = child.stdout.take() {
+            let mut output = output.take(MAX_TOKEN as u64 + 1);
+            output.read_to_end(&mut printed).await.map_err(TokenError::Command)?;
         }
-        let text = String::from_utf8_lossy(&output.stdout);
+        if printed.len() > MAX_TOKEN {
+            return Err(TokenError::Malformed);
+        }
+        let status = child.wait().await.map_err(TokenError::Command)?;
+        if !status.success() {
+            return Err(TokenError::CommandFailed(format!("failed: {status}")));
+        }
+        let text = String::from_utf8_lossy(&printed);
         if text.trim().is_empty() {
             return Err(TokenError::CommandFailed("printed nothing".to_owned()));
         }
@@ -195,9 +218,22 @@ impl TokenSource for GitHubActions {
         let answer = request.send().await.and_then(reqwest::Response::error_for_status);
         // The URL is of no use to anybody, but it is the job's own.
         let answer = answer.map_err(|error| TokenError::GitHub(error.without_url()))?;
-        let Answer { value } = answer.json().await.map_err(|error| TokenError::GitHub(error.without_url()))?;
-        Ok(value.into())
+        let body = bounded(answer, 2 * MAX_TOKEN).await.map_err(|error| TokenError::GitHub(error.without_url()))?;
+        let answer = body.and_then(|body| serde_json::from_slice::<Answer>(&body).ok());
+        Ok(answer.ok_or(TokenError::Malformed)?.value.into())
     }
+}
+
+/// A body, unless it is larger than it may be.
+pub(crate) async fn bounded(mut response: reqwest::Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 #[cfg(test)]

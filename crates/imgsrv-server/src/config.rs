@@ -15,7 +15,7 @@ use std::{path::PathBuf, time::Duration};
 
 /// Publishes disk and VM images, and hands them to the machines that boot them.
 #[derive(Debug, Parser)]
-#[command(name = "imgsrv", version, args_conflicts_with_subcommands = true)]
+#[command(name = "imgsrv", version, args_conflicts_with_subcommands = true, after_long_help = imgsrv_cli::EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

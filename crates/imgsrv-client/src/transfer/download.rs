@@ -5,6 +5,7 @@ use crate::{
     client::{Client, STALL},
     error::Error,
 };
+use bytes::Buf;
 use reqwest::{
     Method, Response, StatusCode,
     header::{CONTENT_RANGE, IF_RANGE, RANGE},
@@ -14,7 +15,10 @@ use std::{
     fs::TryLockError,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
     fs::File,
@@ -32,6 +36,7 @@ pub struct Download {
     digest: String,
     size: u64,
     observer: Option<Observer>,
+    was_resumed: AtomicBool,
 }
 
 impl Client {
@@ -49,6 +54,15 @@ impl Client {
         self.download(url, &artifact.primary_blob_digest, artifact.primary_blob_size_bytes)
     }
 
+    /// Downloads the bytes of an attachment of a published version.
+    pub fn download_attachment(&self, image: &str, version: &str, attachment: &imgsrv_api::Attachment) -> Download {
+        let mut url = self.artifact_url(image, version, &attachment.artifact_id);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(["attachments", &attachment.id, "download"]);
+        }
+        self.download(url, &attachment.blob_digest, attachment.blob_size_bytes)
+    }
+
     /// Downloads a file of a published version.
     pub fn download_file(&self, image: &str, version: &str, file: &imgsrv_api::ReleaseFile) -> Download {
         self.download(self.at(["images", image, version, &file.name]), &file.digest, file.size_bytes)
@@ -56,7 +70,14 @@ impl Client {
 
     fn download(&self, url: Url, digest: &str, size_bytes: i64) -> Download {
         let size = u64::try_from(size_bytes).unwrap_or(0);
-        Download { client: self.clone(), url, digest: digest.to_owned(), size, observer: None }
+        Download {
+            client: self.clone(),
+            url,
+            digest: digest.to_owned(),
+            size,
+            observer: None,
+            was_resumed: AtomicBool::new(false),
+        }
     }
 }
 
@@ -71,6 +92,14 @@ impl Download {
     /// Until then it is `.{name}.{start of the digest}.part` beside it; a later call goes on with that.
     pub async fn to_file(self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
+        match self.to_file_once(path).await {
+            // What an earlier try had left was rotten; it is gone now.
+            Err(Error::Damaged { .. }) if self.was_resumed.load(Ordering::Relaxed) => self.to_file_once(path).await,
+            done => done,
+        }
+    }
+
+    async fn to_file_once(&self, path: &Path) -> Result<(), Error> {
         let part = self.partial(path);
         if self.is_there(path).await {
             return Ok(());
@@ -78,6 +107,7 @@ impl Download {
         let mut file = open_partial(&part).map_err(Error::file("opened", &part))?;
         let mut hash = Sha256::new();
         let mut done = self.hash_existing(&mut file, &part, &mut hash).await?;
+        self.was_resumed.store(done > 0, Ordering::Relaxed);
         self.receive(&mut hash, &mut done, &mut file, &part).await?;
         file.flush().await.map_err(Error::file("written", &part))?;
         file.sync_all().await.map_err(Error::file("written", &part))?;
@@ -168,8 +198,11 @@ impl Download {
         writer: &mut (impl AsyncWrite + Unpin + Send),
         path: &Path,
     ) -> Result<(), Error> {
-        let mut response = self.open(*done).await?;
-        while let Some(bytes) = next(&mut response).await? {
+        let (mut response, mut skip) = self.open(*done).await?;
+        while let Some(mut bytes) = next(&mut response).await? {
+            let passed = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+            bytes.advance(passed);
+            skip -= passed as u64;
             let more = *done + bytes.len() as u64;
             if more > self.size {
                 return Err(self.strange("more bytes than it should have"));
@@ -179,11 +212,12 @@ impl Download {
             *done = more;
             self.tell(Stage::Receiving, more);
         }
-        if *done < self.size { Err(self.strange("fewer bytes than it should have")) } else { Ok(()) }
+        if *done < self.size { Err(Error::Incomplete(self.size - *done)) } else { Ok(()) }
     }
 
-    /// Asks for the bytes from `offset` on.
-    async fn open(&self, offset: u64) -> Result<Response, Error> {
+    /// Asks for the bytes from `offset` on, and says how many must be passed over: something between here and the server
+    /// may know no ranges.
+    async fn open(&self, offset: u64) -> Result<(Response, u64), Error> {
         let etag = format!("\"{}\"", self.digest);
         let request = |token: Option<&_>| {
             let request = self.client.bare(Method::GET, self.url.clone(), token);
@@ -194,14 +228,12 @@ impl Download {
         };
         let opening = self.client.authenticated(request);
         let response = tokio::time::timeout(STALL, opening).await.map_err(|_| Error::Stalled(STALL))??;
-        let starts_at = match response.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-                range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok())
-            }
-            _ => Some(0),
-        };
-        if starts_at == Some(offset) { Ok(response) } else { Err(self.strange("other bytes than were asked for")) }
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Ok((response, offset));
+        }
+        let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let starts_at = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+        if starts_at == Some(offset) { Ok((response, 0)) } else { Err(self.strange("other bytes than were asked for")) }
     }
 
     fn strange(&self, what: &str) -> Error {

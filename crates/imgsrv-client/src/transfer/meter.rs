@@ -27,6 +27,12 @@ impl Meter {
         Self { total, moved: AtomicU64::new(0), last: Mutex::new(Instant::now()) }
     }
 
+    /// Begins at the first byte again.
+    pub(super) fn restart(&self) {
+        self.moved.store(0, Ordering::Relaxed);
+        self.add(0);
+    }
+
     /// Counts `bytes` more.
     pub(super) fn add(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);

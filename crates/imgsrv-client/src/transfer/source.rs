@@ -50,6 +50,14 @@ impl Source {
         }
     }
 
+    /// What its bytes are, without sending them: for a server that is known to have them.
+    pub(crate) async fn blob(&self, observer: Observer) -> Result<super::Blob, Error> {
+        let shape = self.shape().await?;
+        let digest = self.digest(shape, Some(observer)).await?;
+        let size_bytes = i64::try_from(shape.size).map_err(|error| Error::Answer(Box::new(error)))?;
+        Ok(super::Blob { digest, size_bytes, was_there: true })
+    }
+
     pub(super) async fn shape(&self) -> Result<Shape, Error> {
         match self {
             Self::Bytes(bytes) => Ok(Shape { size: bytes.len() as u64, modified: None }),

@@ -69,6 +69,11 @@ impl Client {
     }
 }
 
+/// Whether a file's name may be told as a hint: a server takes no text with control or bidi characters.
+fn is_plain(name: &str) -> bool {
+    name.chars().count() <= 256 && name.chars().all(|c| c == ' ' || c.is_alphanumeric() || c.is_ascii_graphic())
+}
+
 /// How bytes are cut into parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cut {
@@ -147,7 +152,7 @@ impl Upload {
             expected_digest: digest,
             expected_size_bytes,
             media_type_hint: self.media_type.clone(),
-            filename_hint: self.file_name.clone(),
+            filename_hint: self.file_name.clone().filter(|name| is_plain(name)),
         };
         let mut tried = 0;
         loop {
@@ -184,7 +189,9 @@ impl Upload {
             }
             let held: Vec<PartSummary> = self.client.upload_parts(&session.id).try_collect().await?;
             let own = Cut::new(shape.size, self.part_bytes);
-            let theirs = held.first().and_then(|part| u64::try_from(part.size_bytes).ok());
+            // Only a first part tells how the others are cut; the last one is shorter.
+            let theirs =
+                held.first().filter(|part| part.part_number == 1).and_then(|part| u64::try_from(part.size_bytes).ok());
             let theirs = theirs.map(|bytes| Cut::new(shape.size, Some(bytes)));
             if let Some(cut) = [Some(own), theirs].into_iter().flatten().find(|cut| cut.fits(&held)) {
                 return Ok(Some((session, cut, held)));
@@ -213,6 +220,7 @@ impl Upload {
                     None => return self.wait(&session.id, shape).await,
                 },
             }
+            self.source.check_unchanged(shape).await?;
             // As the server has them: another client may have sent some of the same.
             let listed: Vec<PartSummary> = self.client.upload_parts(&session.id).try_collect().await?;
             let parts = listed.iter().map(|part| ListedPart {
@@ -298,6 +306,7 @@ impl Upload {
             let request = |token: Option<&_>| {
                 let (meter, tally) = (Arc::clone(&meter), Arc::clone(tally));
                 // A second request, with another token, begins at the first byte again.
+                meter.restart();
                 let body = self.source.range(offset, size).inspect_ok(move |bytes| {
                     meter.add(bytes.len() as u64);
                     tally.moved(number, meter.moved().min(size));

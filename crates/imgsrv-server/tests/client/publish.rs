@@ -44,6 +44,50 @@ fn other_content_under_a_published_name_is_refused_with_what_differs() {
 }
 
 #[test]
+fn what_is_bound_to_be_refused_is_refused_before_anything_is_sent() {
+    let stage = Stage::set();
+    stage.disk("a.qcow2", 1);
+    stage.disk("b.qcow2", 2);
+    let published = ["publish", "debian", "1", "a.qcow2", "--arch", "amd64", "--alias", "latest"];
+    assert_eq!(stage.run(&published).code, Some(0));
+    let uploads = |stage: &Stage| stage.server.log().matches("http.method=POST http.path=\"/v1/uploads\"").count();
+    let before = uploads(&stage);
+    let refused = |arguments: &[&str], code: i32, words: &str| {
+        let told = stage.run(&[&["publish", "debian"], arguments, &["--arch", "amd64"]].concat());
+        assert_eq!(told.code, Some(code), "{told:?}");
+        assert!(told.err.contains(words), "{told:?}");
+    };
+    refused(&["1", "b.qcow2"], 3, "is published with other content");
+    refused(&["2", "b.qcow2", "--alias", "1"], 3, "the alias 1 is the name of a version");
+    refused(&["latest", "b.qcow2"], 3, "latest is the name of an alias");
+    refused(&["2", "b.qcow2", "--alias", "2"], 2, "cannot be both");
+    refused(&["2", "b.qcow2", "--alias", "a b"], 2, "is not the name of an alias");
+    refused(&["2", "b.qcow2", "--attach", "x=a.qcow2", "--attach", "x=b.qcow2"], 2, "two files would be called");
+    refused(&["2", "b.qcow2", "--incus", "--format", "raw"], 2, "Incus boots qcow2");
+    assert_eq!(uploads(&stage), before);
+}
+
+#[test]
+fn a_version_whose_job_has_failed_takes_other_content_on_request() {
+    let stage = Stage::set_with(&["--format-check", "enforce"]);
+    std::fs::write(stage.path("bad.qcow2"), vec![1; 4096]).expect("a file");
+    let digest = stage.disk("good.qcow2", 1);
+    let publish = |file: &str, more: &[&str]| {
+        let arguments = ["publish", "debian", "1", file, "--format", "qcow2", "--arch", "amd64"];
+        stage.run(&[&arguments[..], more].concat())
+    };
+    let failed = publish("bad.qcow2", &[]);
+    assert_eq!(failed.code, Some(3));
+    assert!(failed.err.contains("The publish job") || failed.err.contains("the publish job"), "{failed:?}");
+    let other = publish("good.qcow2", &[]);
+    assert_eq!(other.code, Some(3));
+    assert!(other.err.contains("add --replace"), "{other:?}");
+    assert_eq!(publish("good.qcow2", &["--replace"]).code, Some(0));
+    let manifest = stage.run(&["show", "debian:1", "--json"]).json();
+    assert_eq!(manifest["artifacts"][0]["artifact"]["primary_blob_digest"], digest);
+}
+
+#[test]
 fn several_files_with_attachments_and_incus_metadata_are_one_version() {
     let stage = Stage::set();
     stage.disk("disk.qcow2", 1);
@@ -75,7 +119,7 @@ fn several_files_with_attachments_and_incus_metadata_are_one_version() {
     assert_eq!(stage.run(&publish).json()["was_published"], true);
     let ambiguous = stage.run(&["publish", "debian", "2", "disk.qcow2", "other.qcow2", "--arch", "amd64"]);
     assert_eq!(ambiguous.code, Some(2));
-    assert!(ambiguous.err.contains("two of the files are linux/amd64/default/qcow2"), "{}", ambiguous.err);
+    assert!(ambiguous.err.contains("two files would be called amd64.qcow2"), "{}", ambiguous.err);
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn exit_codes_tell_what_a_caller_can_do() {
     assert_eq!(code(&["images"]), Some(0));
     assert_eq!(code(&["publish", "debian"]), Some(2));
     assert_eq!(code(&["publish", "debian", "1", "nothing.qcow2"]), Some(2));
-    assert_eq!(code(&["publish", "Not A Name", "1", "disk.qcow2"]), Some(3));
+    assert_eq!(code(&["publish", "Not A Name", "1", "disk.qcow2"]), Some(2));
     assert_eq!(code(&["show", "debian"]), Some(4));
     assert_eq!(code(&["images", "--server", "http://127.0.0.1:1", "--retry-for", "0s"]), Some(5));
     assert_eq!(code(&["images", "--server", "nonsense"]), Some(2));
