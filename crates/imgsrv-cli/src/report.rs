@@ -2,10 +2,13 @@
 
 use crate::failure::Failure;
 use imgsrv_client::{Error, Progress, Stage};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    BinaryBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use serde::Serialize;
 use std::{
     collections::HashMap,
+    fmt,
     io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
@@ -26,6 +29,9 @@ pub(crate) fn clear_bars() {
         bars.set_draw_target(ProgressDrawTarget::hidden());
     }
 }
+
+/// Columns of a terminal below which a bar goes without its name.
+const NARROW: u16 = 96;
 
 /// For whom the outcome is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,9 +181,25 @@ impl Report {
 }
 
 fn bar_for(name: &str, total: u64) -> ProgressBar {
-    let template = "{prefix} {msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let is_narrow = rustix::termios::tcgetwinsize(io::stderr()).is_ok_and(|size| size.ws_col < NARROW);
+    let template = if is_narrow {
+        "{msg} {wide_bar} {bytes}/{total_bytes} {left}"
+    } else {
+        "{prefix:<25!} {msg:<9} {wide_bar} {bytes:>10} of {total_bytes}, {left}"
+    };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("left", |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let _ = match whole(state.per_sec()) {
+            0 => write!(text, "waiting"),
+            rate => write!(text, "{}/s, {:#} left", BinaryBytes(rate), HumanDuration(state.eta())),
+        };
+    });
     ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, which casts saturate")]
+const fn whole(rate: f64) -> u64 {
+    rate as u64
 }
 
 const fn verb(stage: Stage) -> &'static str {

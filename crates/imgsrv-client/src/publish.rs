@@ -372,9 +372,7 @@ impl Publish {
     async fn bring(&self, source: &Source, media_type: &str, is_there: bool) -> Result<Blob, Error> {
         if is_there {
             let (watcher, watched) = (Arc::clone(&self.watcher), source.clone());
-            let blob = source.blob(Arc::new(move |progress| watcher(Event::Transfer(&watched, progress)))).await?;
-            (self.watcher)(Event::Uploaded(source, &blob));
-            return Ok(blob);
+            return source.blob(Arc::new(move |progress| watcher(Event::Transfer(&watched, progress)))).await;
         }
         self.upload(source, media_type).await
     }

@@ -6,7 +6,7 @@ use super::{
     problems::{BodyProblems, GuardedProblems, Taken, WrongState},
 };
 use crate::{
-    extract::{UploadPath, WriterOnly, stream_body},
+    extract::{MaybeCaller, UploadPath, WriterOnly, stream_body},
     problem::{Code, Problem},
     state::AppState,
 };
@@ -69,7 +69,7 @@ async fn versioned(mut response: Response) -> Response {
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/", operation_id = "tusOptions", tag = "intake",
     responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
-async fn capabilities(State(state): State<AppState>) -> Response {
+async fn capabilities(State(state): State<AppState>, _caller: MaybeCaller) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
     headers.insert(TUS_EXTENSION, HeaderValue::from_static(EXTENSIONS));
@@ -83,8 +83,8 @@ async fn capabilities(State(state): State<AppState>) -> Response {
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/{upload_id}", operation_id = "tusUploadOptions", tag = "intake",
     params(UploadPath), responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
-async fn upload_capabilities(state: State<AppState>) -> Response {
-    capabilities(state).await
+async fn upload_capabilities(state: State<AppState>, caller: MaybeCaller) -> Response {
+    capabilities(state, caller).await
 }
 
 /// Make a tus upload for an intake
