@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// The formats that Incus boots.
 const BOOTABLE: [&str; 3] = ["qcow2", "squashfs", "root.tar.xz"];
 /// The attachment that the server makes for Incus.
-const INCUS_METADATA: &str = "incus.tar.xz";
+pub(crate) const INCUS_METADATA: &str = "incus.tar.xz";
 
 /// Checks names, and that no two things have the same.
 pub(crate) fn check(what: &Publication) -> Result<(), Error> {

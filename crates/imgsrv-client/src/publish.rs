@@ -3,6 +3,7 @@
 use crate::{
     client::Client,
     error::Error,
+    fit::{self, INCUS_METADATA},
     transfer::{Blob, Progress, Source},
 };
 use futures::TryStreamExt;
@@ -14,8 +15,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// Between looks at a publish job, at first and at most.
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// The attachment that the server makes for Incus.
-const INCUS_METADATA: &str = "incus.tar.xz";
 /// How often a draft is tried to be made hold what is wanted, should others change it meanwhile.
 const SETTLINGS: usize = 3;
 
@@ -277,7 +276,7 @@ impl Publish {
 
     /// Does it.
     pub async fn run(self) -> Result<Published, Error> {
-        crate::fit::check(&self.what)?;
+        fit::check(&self.what)?;
         let there = self.look().await?;
         // What is frozen has all its bytes, and takes no others: then it is enough to know what these are.
         let is_frozen = there.is_some_and(|manifest| manifest.version.state != "draft") && !self.what.replace_draft;

@@ -4,6 +4,7 @@
 
 mod addressing;
 mod harness;
+mod intake;
 mod leases;
 mod metrics;
 mod modes;
