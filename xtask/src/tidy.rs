@@ -17,7 +17,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("imgsrv-blobs", &["imgsrv-domain"]),
     ("imgsrv-api", &[]),
     ("imgsrv-client", &["imgsrv-api"]),
-    ("imgsrv-cli", &["imgsrv-api", "imgsrv-client", "imgsrv-inspect"]),
+    ("imgsrv-cli", &["imgsrv-client", "imgsrv-inspect"]),
     ("imgsrv-http", &["imgsrv-domain", "imgsrv-app", "imgsrv-api", "imgsrv-simplestreams"]),
     (
         "imgsrv-server",

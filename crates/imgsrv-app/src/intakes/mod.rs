@@ -18,7 +18,6 @@ use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{JobId, UploadId},
     intake::{Intake, IntakeState, MAX_ALIASES, NewIntake},
-    names::RefName,
     ports::Visibility,
     publish::JobState,
     upload::{NewStream, UploadSession, UploadState},
@@ -156,10 +155,5 @@ impl Intakes {
             },
         };
         Ok(IntakeStatus { session, intake, state, reason })
-    }
-
-    /// The name under which the published version is found.
-    pub fn reference(intake: &Intake) -> Option<RefName> {
-        intake.wanted.version.as_str().parse().ok()
     }
 }

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use imgsrv_domain::{
     digest::ByteSize,
     ids::{AttemptId, UploadId},
+    names::PartNumber,
     parts::Part,
     ports::{BlobName, BodyError, BodyStream, CatalogTx, StageRequest},
     time::Timestamp,
@@ -27,8 +28,6 @@ const PIECE: u64 = 16 << 20;
 const PIECE_TIME: Duration = Duration::from_secs(30);
 /// Into how many pieces a stream is cut at most; the other part numbers are for requests that broke off.
 const PIECES: u64 = 5000;
-/// Into how many pieces it may come apart.
-const MAX_PIECES: u64 = 10_000;
 
 /// The bytes of a request.
 pub struct StreamBody {
@@ -291,7 +290,7 @@ fn check(session: &UploadSession, offset: u64, body: &StreamBody) -> Result<(), 
         return Err(UploadRefusal::TooLarge { expected: size }.into());
     }
     let pieces = session.frontier.as_ref().map_or(0, |frontier| u64::from(frontier.number.get()));
-    let least = left.div_ceil((MAX_PIECES - pieces).max(1));
+    let least = left.div_ceil((u64::from(PartNumber::MAX) - pieces).max(1));
     match body.declared {
         Some(declared) if declared > 0 && declared < least && declared < left => {
             let reason = format!("must be at least {least} in each request, or there would be too many of them");

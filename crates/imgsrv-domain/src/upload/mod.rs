@@ -3,6 +3,7 @@
 //! `created` → `uploading` → `completed` → `ingesting` → `ready`, with `failed` and `aborted` as the other ends.
 
 mod claim;
+mod ingest;
 mod stream;
 
 pub use claim::{Arrival, Claim};
@@ -11,7 +12,7 @@ use crate::{
     audit::{AuditAction, Event},
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, PrincipalId, UploadId},
-    lease::{LeaseKey, LeaseLost, NotClaimable, Queued, Running, WorkerId},
+    lease::{Queued, Running},
     names::PartNumber,
     parts::{Frontier, HashBase, ListedPart, Part, Place, check_list},
     ports::BlobName,
@@ -394,83 +395,6 @@ impl UploadSession {
         }
     }
 
-    /// Gives the ingest to `owner` for `term`.
-    #[must_use = "a transition counts once stored"]
-    pub fn claim_ingest(
-        self,
-        owner: &WorkerId,
-        now: Timestamp,
-        term: Duration,
-    ) -> Result<(Self, LeaseKey), NotClaimable> {
-        let running = match &self.state {
-            UploadState::Completed(queued) => queued.clone().claim(owner, now, term)?,
-            UploadState::Ingesting(running) => running.clone().reclaim(owner, now, term)?,
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Ready
-            | UploadState::Failed { .. }
-            | UploadState::Aborted => return Err(NotClaimable),
-        };
-        let key = running.key.clone();
-        Ok((self.into_state(UploadState::Ingesting(running), now), key))
-    }
-
-    /// Holds the ingest for another `term`, noting how far the bytes were hashed.
-    #[must_use = "a transition counts once stored"]
-    pub fn renew_ingest(
-        mut self,
-        key: &LeaseKey,
-        hashed: Option<HashState>,
-        now: Timestamp,
-        term: Duration,
-    ) -> Result<Self, LeaseLost> {
-        let running = self.held(key)?.renew(key, now, term)?;
-        if hashed.is_some() {
-            self.0.hashed = hashed;
-        }
-        self.0.state = UploadState::Ingesting(running);
-        Ok(self)
-    }
-
-    /// The bytes are what was claimed, and a trusted blob holds them.
-    #[must_use = "a transition counts once stored"]
-    pub fn finish_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
-        self.held(key)?.check(key)?;
-        let event = self.about_bytes(AuditAction::UploadReady);
-        Ok((self.into_state(UploadState::Ready, now), event))
-    }
-
-    /// The bytes are not what was claimed, or are gone: the client must begin again.
-    #[must_use = "a transition counts once stored"]
-    pub fn reject(self, key: &LeaseKey, reason: String, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
-        self.held(key)?.check(key)?;
-        Ok(self.failed(reason, now))
-    }
-
-    /// The store or the catalog failed: the ingest is tried again after `delay`, until
-    /// [`INGEST_PATIENCE`] has run out since it first failed so.
-    #[must_use = "a transition counts once stored"]
-    pub fn postpone_ingest(
-        self,
-        key: &LeaseKey,
-        delay: Duration,
-        now: Timestamp,
-    ) -> Result<(Self, Option<Event>), LeaseLost> {
-        let (queued, failing) = self.held(key)?.postpone(key, delay, now)?;
-        if failing >= INGEST_PATIENCE {
-            let (session, event) = self.failed("the storage could not be reached for 24 hours".to_owned(), now);
-            return Ok((session, Some(event)));
-        }
-        Ok((self.into_state(UploadState::Completed(queued), now), None))
-    }
-
-    /// The worker is stopping: another may go on at once.
-    #[must_use = "a transition counts once stored"]
-    pub fn hand_back_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let queued = self.held(key)?.hand_back(key, now)?;
-        Ok(self.into_state(UploadState::Completed(queued), now))
-    }
-
     /// The name that its blob gets: that of the digest where it was told before the first byte.
     pub fn blob_name(&self) -> BlobName {
         match self.claim {
@@ -484,23 +408,6 @@ impl UploadSession {
         match self.claim.digest() {
             Some(digest) => event.with(digest),
             None => event,
-        }
-    }
-
-    fn failed(self, reason: String, now: Timestamp) -> (Self, Event) {
-        let event = Event::new(AuditAction::UploadFailed, self.id).with(&reason);
-        (self.into_state(UploadState::Failed { reason }, now), event)
-    }
-
-    fn held(&self, key: &LeaseKey) -> Result<Running, LeaseLost> {
-        match &self.state {
-            UploadState::Ingesting(running) => running.check(key).map(|()| running.clone()),
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Completed(_)
-            | UploadState::Ready
-            | UploadState::Failed { .. }
-            | UploadState::Aborted => Err(LeaseLost),
         }
     }
 
