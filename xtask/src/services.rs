@@ -90,7 +90,7 @@ pub(crate) fn incus() -> Result<()> {
 /// Runs the tests that need PostgreSQL, an S3-compatible store or several processes.
 pub(crate) fn integration() -> Result<()> {
     let garage = install()?;
-    let packages = ["imgsrv-blobs", "imgsrv-catalog-postgres", "imgsrv-server", "imgsrv-testkit"];
+    let packages = ["imgsrv-blobs", "imgsrv-catalog", "imgsrv-server", "imgsrv-testkit"];
     let packages = packages.iter().flat_map(|package| ["--package", package]);
     command(cargo().args(["test", "--locked"]).args(packages).env("IMGSRV_TEST_GARAGE", garage))
 }

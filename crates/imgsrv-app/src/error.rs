@@ -1,6 +1,6 @@
 //! Why a use case did not do what it was asked to.
 
-use crate::work::WorkError;
+use crate::work::runtime::WorkError;
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},

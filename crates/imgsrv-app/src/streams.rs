@@ -1,6 +1,6 @@
 //! Simple Streams: the projection of the catalog, kept in memory and brought up to date by what has changed.
 
-use crate::{error::UseCaseError, publishing::root};
+use crate::{content::incus::root, error::UseCaseError};
 use imgsrv_domain::{
     digest::Digest,
     files,

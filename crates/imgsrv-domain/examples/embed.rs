@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
-    let (mut job, key) = job.claim(&WorkerId::new("example".to_owned()), now, Duration::from_secs(30))?;
+    let (mut job, key) = job.acquire(&WorkerId::new("example".to_owned()), now, Duration::from_secs(30))?;
     while let Some(step) = job.current_step() {
         println!("running {}", step.name);
         job = job.step_succeeded(&key, now)?;

@@ -64,7 +64,7 @@ pub struct Running {
 /// The work is held by somebody else, or not yet due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the work is held by another worker or not yet due")]
-pub struct NotClaimable;
+pub struct NotAcquirable;
 
 /// The lease is not this holder's any more: its result is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,9 +78,9 @@ impl Queued {
     }
 
     /// Gives the work to `owner` for `term`, if it is due.
-    pub fn claim(self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<Running, NotClaimable> {
+    pub fn acquire(self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<Running, NotAcquirable> {
         if self.not_before > now {
-            return Err(NotClaimable);
+            return Err(NotAcquirable);
         }
         Ok(Running::held(self.since, self.failing_since, owner, self.attempts, now, term))
     }
@@ -100,9 +100,9 @@ impl Running {
     }
 
     /// Takes the work over from a holder whose lease ran out.
-    pub fn reclaim(self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<Self, NotClaimable> {
+    pub fn reacquire(self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<Self, NotAcquirable> {
         if self.expires_at > now {
-            return Err(NotClaimable);
+            return Err(NotAcquirable);
         }
         Ok(Self::held(self.since, self.failing_since, owner, self.key.attempt, now, term))
     }
@@ -119,7 +119,7 @@ impl Running {
     }
 
     /// Puts the work back unfinished, to be claimed at once: its holder is stopping.
-    pub fn hand_back(self, key: &LeaseKey, now: Timestamp) -> Result<Queued, LeaseLost> {
+    pub fn release(self, key: &LeaseKey, now: Timestamp) -> Result<Queued, LeaseLost> {
         self.check(key)?;
         let Self { since, failing_since, key, .. } = self;
         Ok(Queued { since, failing_since, not_before: now, attempts: key.attempt })

@@ -12,7 +12,7 @@ use crate::{
 
 /// Where a blob store put a part, in words that only that store understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place(pub String);
+pub struct PartLocation(pub String);
 
 /// A part that was received in full and made durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Part {
     /// Its size.
     pub size: ByteSize,
     /// Where its bytes lie.
-    pub place: Place,
+    pub place: PartLocation,
     /// The hash of everything up to its end, if it continued a hash. Meaningful only up to the frontier.
     pub hash: Option<HashState>,
 }
@@ -41,7 +41,7 @@ pub struct Frontier {
     /// The hash up to its end.
     pub hash: HashState,
     /// Where it lies.
-    pub place: Place,
+    pub place: PartLocation,
     /// Its size.
     pub size: ByteSize,
 }

@@ -3,7 +3,7 @@
 use crate::{
     audit::{AuditAction, Event},
     ids::{JobId, VersionId},
-    lease::{LeaseKey, LeaseLost, NotClaimable, Queued, Running, WorkerId},
+    lease::{LeaseKey, LeaseLost, NotAcquirable, Queued, Running, WorkerId},
     names::{ImageName, VersionName, words},
     time::Timestamp,
     transition::{IllegalTransition, Machine, Revision},
@@ -12,7 +12,7 @@ use crate::{
 use std::{ops::Deref, time::Duration};
 
 /// How long a step is tried again after failures of the infrastructure before it fails.
-pub const STEP_PATIENCE: Duration = Duration::from_mins(15);
+pub const STEP_RETRY_LIMIT: Duration = Duration::from_mins(15);
 
 words! {
     /// A step of publishing. Jobs run them in the order of declaration.
@@ -207,11 +207,16 @@ impl PublishJob {
 
     /// Gives the job to `owner` for `term`; its current step starts.
     #[must_use = "a transition counts once stored"]
-    pub fn claim(mut self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<(Self, LeaseKey), NotClaimable> {
+    pub fn acquire(
+        mut self,
+        owner: &WorkerId,
+        now: Timestamp,
+        term: Duration,
+    ) -> Result<(Self, LeaseKey), NotAcquirable> {
         let running = match &self.state {
-            JobState::Queued(queued) => queued.clone().claim(owner, now, term)?,
-            JobState::Running(running) => running.clone().reclaim(owner, now, term)?,
-            JobState::Succeeded | JobState::Failed | JobState::Abandoned => return Err(NotClaimable),
+            JobState::Queued(queued) => queued.clone().acquire(owner, now, term)?,
+            JobState::Running(running) => running.clone().reacquire(owner, now, term)?,
+            JobState::Succeeded | JobState::Failed | JobState::Abandoned => return Err(NotAcquirable),
         };
         let key = running.key.clone();
         self.0.started_at = self.0.started_at.or(Some(now));
@@ -251,11 +256,11 @@ impl PublishJob {
     }
 
     /// The infrastructure failed: the current step is tried again after `delay`, until
-    /// [`STEP_PATIENCE`] has run out since it first failed so.
+    /// [`STEP_RETRY_LIMIT`] has run out since it first failed so.
     #[must_use = "a transition counts once stored"]
     pub fn postpone(self, key: &LeaseKey, delay: Duration, now: Timestamp) -> Result<(Self, Option<Event>), LeaseLost> {
         let (queued, failing) = self.held(key)?.postpone(key, delay, now)?;
-        if failing >= STEP_PATIENCE {
+        if failing >= STEP_RETRY_LIMIT {
             let reason = "the catalog or the storage could not be reached for 15 minutes".to_owned();
             return self.step_failed(key, reason, now).map(|(job, event)| (job, Some(event)));
         }
@@ -264,8 +269,8 @@ impl PublishJob {
 
     /// The worker is stopping: another may go on at once.
     #[must_use = "a transition counts once stored"]
-    pub fn hand_back(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let queued = self.held(key)?.hand_back(key, now)?;
+    pub fn release(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
+        let queued = self.held(key)?.release(key, now)?;
         Ok(self.requeue(queued, now))
     }
 

@@ -87,7 +87,7 @@ proptest! {
                     now = now.plus(Duration::from_secs(*seconds));
                     None
                 }
-                (Action::Claim, _) => job.clone().claim(&WorkerId::new("w".to_owned()), now, TERM).ok().map(|(job, key)| {
+                (Action::Claim, _) => job.clone().acquire(&WorkerId::new("w".to_owned()), now, TERM).ok().map(|(job, key)| {
                     assert!(keys.iter().all(|earlier| earlier.attempt < key.attempt), "{keys:?} {key:?}");
                     keys.push(key);
                     job
@@ -99,7 +99,7 @@ proptest! {
                 (Action::Succeed, Some(key)) => job.clone().step_succeeded(key, now).ok(),
                 (Action::Fail, Some(key)) => job.clone().step_failed(key, "no".to_owned(), now).ok().map(|(job, _)| job),
                 (Action::Postpone, Some(key)) => job.clone().postpone(key, TERM, now).ok().map(|(job, _)| job),
-                (Action::HandBack, Some(key)) => job.clone().hand_back(key, now).ok(),
+                (Action::HandBack, Some(key)) => job.clone().release(key, now).ok(),
             };
             if let Some(next) = next {
                 job = next;
@@ -132,13 +132,13 @@ fn a_retry_starts_at_the_step_that_failed() {
     let now = Timestamp::from_micros(0);
     let frozen = draft().freeze(now).expect("frozen").0;
     let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
-    let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
+    let (job, key) = job.acquire(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
     let job = job.step_succeeded(&key, now).expect("validated");
     let job = job.step_succeeded(&key, now).expect("indexed");
     let (job, _) = job.step_failed(&key, "no".to_owned(), now).expect("failed");
     let (job, _) = job.retry(now).expect("retried");
     assert_eq!(job.current_step().map(|step| step.name), Some(StepName::FinalizePublish));
-    let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
+    let (job, key) = job.acquire(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
     let job = job.step_succeeded(&key, now).expect("published");
     assert_eq!(job.state, JobState::Succeeded);
     assert_eq!(job.steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [1, 1, 2]);

@@ -5,9 +5,9 @@ use imgsrv_domain::{
     ids::{AttemptId, PrincipalId, UploadId},
     lease::{LeaseKey, WorkerId},
     names::PartNumber,
-    parts::{HashBase, ListedPart, Part, Place},
+    parts::{HashBase, ListedPart, Part, PartLocation},
     time::Timestamp,
-    upload::{Attempt, INGEST_PATIENCE, NewUpload, Placement, UploadRefusal, UploadSession, UploadState},
+    upload::{Attempt, INGEST_RETRY_LIMIT, NewUpload, Placement, UploadRefusal, UploadSession, UploadState},
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
@@ -115,7 +115,7 @@ impl World {
         if let HashBase::After(_, state) = &attempt.base {
             assert_eq!(*state, hash_of(&chain, state.bytes), "the base is the hash of what lies before");
         }
-        if let Placement::Append(behind) = &attempt.placement {
+        if let Placement::Frontier(behind) = &attempt.placement {
             let file = behind.as_ref().map_or_else(|| id.to_string(), |(place, _)| file(place));
             let other = self.writers.insert(file, id);
             assert_eq!(other, None, "two live attempts would write behind one prefix");
@@ -143,8 +143,8 @@ impl World {
         };
         chain.push(attempt.id);
         let place = match &attempt.placement {
-            Placement::Append(Some((place, _))) => Place(format!("{}@{}", file(place), attempt.id)),
-            Placement::Append(None) | Placement::Apart => Place(format!("{}@start", attempt.id)),
+            Placement::Frontier(Some((place, _))) => PartLocation(format!("{}@{}", file(place), attempt.id)),
+            Placement::Frontier(None) | Placement::Standalone => PartLocation(format!("{}@start", attempt.id)),
         };
         let part = Part {
             number: attempt.number,
@@ -207,7 +207,7 @@ impl World {
                 }
             }
             Action::Claim => {
-                if let Ok((claimed, claim)) = session.claim_ingest(&WorkerId::new("w".to_owned()), now, TERM) {
+                if let Ok((claimed, claim)) = session.acquire_ingest(&WorkerId::new("w".to_owned()), now, TERM) {
                     if let Some(earlier) = key {
                         assert!(claim.attempt > earlier.attempt, "attempt numbers are never given twice");
                         assert!(claimed.clone().finish_ingest(&earlier, now).is_err(), "the earlier holder is fenced");
@@ -222,7 +222,7 @@ impl World {
                     Action::Finished => session.finish_ingest(&key, now).map(|(session, _)| session),
                     Action::Reject => session.reject(&key, "wrong".to_owned(), now).map(|(session, _)| session),
                     Action::Postpone => session.postpone_ingest(&key, TERM, now).map(|(session, _)| session),
-                    _ => session.hand_back_ingest(&key, now),
+                    _ => session.release_ingest(&key, now),
                 };
                 if let Ok(done) = done {
                     self.session = done;
@@ -256,7 +256,7 @@ fn part_number(number: u16) -> PartNumber {
     PartNumber::try_from(i64::from(number)).expect("a part number")
 }
 
-fn file(place: &Place) -> String {
+fn file(place: &PartLocation) -> String {
     place.0.split_once('@').expect("a place").0.to_owned()
 }
 
@@ -293,10 +293,10 @@ fn a_failed_retry_does_not_free_the_place_of_a_stalled_appender() {
     world.finish(0, 5);
     world.begin(2);
     world.begin(2);
-    assert_eq!(world.live[1].0.placement, Placement::Apart);
+    assert_eq!(world.live[1].0.placement, Placement::Standalone);
     world.fail(1);
     world.begin(2);
-    assert_eq!(world.live[1].0.placement, Placement::Apart, "the first attempt may still write there");
+    assert_eq!(world.live[1].0.placement, Placement::Standalone, "the first attempt may still write there");
 }
 
 #[test]
@@ -318,11 +318,11 @@ fn an_ingest_that_the_store_fails_for_a_day_fails_and_a_long_wait_alone_does_not
     world.begin(1);
     world.finish(0, SIZE);
     world.complete();
-    world.now = world.now.plus(2 * INGEST_PATIENCE);
+    world.now = world.now.plus(2 * INGEST_RETRY_LIMIT);
     world.apply(Action::Claim);
     world.apply(Action::Postpone);
     assert!(matches!(world.session.state, UploadState::Completed(_)), "it has failed for no time yet");
-    world.now = world.now.plus(INGEST_PATIENCE);
+    world.now = world.now.plus(INGEST_RETRY_LIMIT);
     world.apply(Action::Claim);
     world.apply(Action::HandBack);
     world.apply(Action::Claim);

@@ -1,10 +1,12 @@
 //! What every route holds on to.
 
 use crate::{
-    failures::FailureLimit,
-    observe::{RequestObserver, Unobserved},
-    problem::{Code, Problem},
-    routes::Readiness,
+    middleware::{
+        failed_bearers::FailureLimit,
+        observation::{RequestObserver, Unobserved},
+    },
+    readiness::Readiness,
+    response::problem::{Code, Problem},
     streams::StreamDocuments,
 };
 use imgsrv_app::Services;

@@ -8,7 +8,7 @@ use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use imgsrv_app::FormatCheck;
 use imgsrv_blobs::S3Settings;
-use imgsrv_catalog_postgres::PgSettings;
+use imgsrv_catalog::postgres::PgSettings;
 use imgsrv_cli::{ClientCommand, HelpCommand};
 use imgsrv_domain::{ids::PrincipalId, retry::Backoff};
 use std::{path::PathBuf, time::Duration};

@@ -130,7 +130,7 @@ async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
     for token in options.tokens {
         let id = match token {
             TokenRef::Id(id) => id,
-            TokenRef::Key(key) => principals.find_token(&who, &key).await?.id,
+            TokenRef::Key(key) => principals.get_token(&who, &key).await?.id,
         };
         principals.revoke_token(&who, id).await?;
         writeln!(io::stdout().lock(), "revoked token {id}").map_err(StartError::Output)?;

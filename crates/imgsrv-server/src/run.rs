@@ -292,21 +292,6 @@ fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Service
         let publish: Arc<dyn Work> = Arc::new(services.publish_worker());
         workers::start(tasks, &publish, PUBLISH_WORKERS, &pace, environment);
     }
-    if workers.publish_enabled {
-        let (listing, stop) = (services.clone(), environment.stop.clone());
-        tasks.spawn(async move {
-            // Again and again: a node of an earlier version may publish beside this one.
-            while let Some(listed) = stop.run_until_cancelled(listing.list_backlog()).await {
-                if let Err(error) = listed {
-                    tracing::warn!(%error, "what was published without streams is not listed yet");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(SWEEP_INTERVAL) => {}
-                    () = stop.cancelled() => return,
-                }
-            }
-        });
-    }
     let sweep: Arc<dyn Work> = Arc::new(services.sweeper());
     let sweep_pace = Pace { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..pace };
     workers::start(tasks, &sweep, 1, &sweep_pace, environment);

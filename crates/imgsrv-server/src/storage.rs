@@ -8,8 +8,8 @@ use crate::{
 use imgsrv_app::{Adapters, BindError, Services};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
-use imgsrv_catalog_postgres::{PgCatalog, PoolStatus};
-use imgsrv_catalog_sqlite::SqliteCatalog;
+use imgsrv_catalog::postgres::{PgCatalog, PoolStatus};
+use imgsrv_catalog::sqlite::SqliteCatalog;
 use imgsrv_domain::ports::{BlobError, BlobStore, Catalog};
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
@@ -23,9 +23,9 @@ pub(crate) enum StorageError {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
-    Sqlite(#[from] imgsrv_catalog_sqlite::OpenError),
+    Sqlite(#[from] imgsrv_catalog::sqlite::OpenError),
     #[error(transparent)]
-    Postgres(#[from] imgsrv_catalog_postgres::OpenError),
+    Postgres(#[from] imgsrv_catalog::postgres::OpenError),
     #[error("cannot use the blob store {store}: {source}{}", cause(.source))]
     Blobs { store: String, source: BlobError },
     #[error("cannot use the blob store {store}: {source}{}", cause(.source))]
@@ -60,12 +60,12 @@ impl OpenCatalog {
     /// Opens the catalog that the settings name.
     pub(crate) async fn open(options: &StorageOptions) -> Result<Self, StorageError> {
         if let Some(settings) = options.postgres() {
-            let catalog = imgsrv_catalog_postgres::open(&settings).await?;
+            let catalog = imgsrv_catalog::postgres::open(&settings).await?;
             return Ok(Self::Postgres(Arc::new(catalog)));
         }
         make_folder(&options.data_dir)?;
         let path = options.data_dir.join("catalog.db");
-        Ok(Self::Sqlite(Arc::new(imgsrv_catalog_sqlite::open(&path, Arc::new(SystemClock)).await?)))
+        Ok(Self::Sqlite(Arc::new(imgsrv_catalog::sqlite::open(&path, Arc::new(SystemClock)).await?)))
     }
 
     pub(crate) fn port(&self) -> Arc<dyn Catalog> {

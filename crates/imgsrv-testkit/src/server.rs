@@ -112,7 +112,7 @@ impl TestServer {
         };
         change(&mut settings, &mut http);
         let catalog =
-            imgsrv_catalog_sqlite::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
+            imgsrv_catalog::sqlite::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
         let adapters = Adapters {
             catalog: Arc::new(catalog),
             blobs: Arc::new(

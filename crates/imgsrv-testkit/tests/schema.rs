@@ -1,7 +1,7 @@
 //! Both catalogs have the same schema, as far as their databases can have one: tables, columns, keys, indexes and
 //! guarding triggers.
 
-use imgsrv_catalog_postgres::PgSettings;
+use imgsrv_catalog::postgres::PgSettings;
 use imgsrv_testkit::{ManualClock, services::Postgres};
 use sqlx::{
     AssertSqlSafe, Connection, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteConnectOptions,
@@ -30,7 +30,7 @@ type Lines = BTreeSet<String>;
 async fn of_sqlite() -> Lines {
     let dir = tempfile::tempdir().expect("a scratch folder");
     let path = dir.path().join("catalog.db");
-    let catalog = imgsrv_catalog_sqlite::open(&path, Arc::new(ManualClock::default())).await.expect("a catalog");
+    let catalog = imgsrv_catalog::sqlite::open(&path, Arc::new(ManualClock::default())).await.expect("a catalog");
     let mut shell =
         SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.expect("a shell");
     let mut lines = Lines::new();
@@ -104,7 +104,7 @@ where
 async fn of_postgres() -> Lines {
     let url = Postgres::shared().await.database().await;
     let settings = PgSettings { url: url.clone(), max_connections: 2 };
-    let catalog = imgsrv_catalog_postgres::open(&settings).await.expect("a catalog");
+    let catalog = imgsrv_catalog::postgres::open(&settings).await.expect("a catalog");
     let mut shell = PgConnection::connect(&url).await.expect("a shell");
     let mut lines = Lines::new();
     let columns: Vec<(String, String, String, String)> = pg_rows(

@@ -1,12 +1,13 @@
 //! What follows for an intake: the version, once its bytes are trusted; the aliases, once that is published.
 
 use crate::{
-    aliases,
-    caller::audit,
-    drafts::{self, NewArtifact},
-    retry::retrying,
-    services::Context,
-    work::WorkError,
+    audit,
+    content::{
+        aliases,
+        drafts::{self, NewArtifact},
+    },
+    context::Context,
+    work::{retry::retrying, runtime::WorkError},
 };
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
@@ -16,7 +17,7 @@ use imgsrv_domain::{
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
     transition::Revision,
-    upload::{Arrival, UploadSession, UploadState},
+    upload::{UploadKind, UploadSession, UploadState},
     version::Version,
 };
 
@@ -31,10 +32,10 @@ impl Context {
         tx: &mut dyn CatalogTx,
         session: &UploadSession,
     ) -> Result<bool, CatalogError> {
-        if session.arrival != Arrival::Stream {
+        if session.kind != UploadKind::Append {
             return Ok(false);
         }
-        let Some(intake) = tx.find_intake(session.id).await? else { return Ok(false) };
+        let Some(intake) = tx.lock_intake(session.id).await? else { return Ok(false) };
         if intake.state != IntakeState::Receiving {
             return Ok(false);
         }
@@ -69,7 +70,7 @@ impl Context {
         let Some(primary) = session.claim.blob() else { return Ok(Err("its digest is not known".to_owned())) };
         let now = tx.now();
         let actor = Actor::Principal { id: session.created_by, request_id: None, address: None };
-        let image = match tx.find_image_to_change(&wanted.image).await? {
+        let image = match tx.lock_image(&wanted.image).await? {
             Some(image) => image,
             None => {
                 let image = Image {
@@ -82,14 +83,14 @@ impl Context {
                     revision: Revision::FIRST,
                 };
                 again(tx.insert_image(&image).await)?;
-                audit(tx, &actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
+                audit::record(tx, &actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
                 image
             }
         };
-        let is_taken = tx.find_version(&image.name, &wanted.version).await?.is_some();
+        let is_taken = tx.lock_version(&image.name, &wanted.version).await?.is_some();
         let alias = wanted.version.as_str().parse().ok();
         let is_alias = match alias {
-            Some(alias) => tx.find_alias(image.id, &alias).await?.is_some(),
+            Some(alias) => tx.lock_alias(image.id, &alias).await?.is_some(),
             None => false,
         };
         if is_taken || is_alias {
@@ -99,7 +100,7 @@ impl Context {
         let id = VersionId::new(self.ids.next());
         let (version, event) = Version::draft(id, image.id, image.name, wanted.version.clone(), now);
         again(tx.insert_version(&version).await)?;
-        audit(tx, &actor, event).await?;
+        audit::record(tx, &actor, event).await?;
         let artifact = NewArtifact {
             variant: wanted.variant.clone(),
             operating_system: wanted.operating_system.clone(),
@@ -113,7 +114,7 @@ impl Context {
         let job = PublishJob::enqueue(JobId::new(self.ids.next()), &version, now);
         tx.update_version(&version).await?;
         tx.insert_job(&job).await?;
-        audit(tx, &actor, event.with(job.id)).await?;
+        audit::record(tx, &actor, event.with(job.id)).await?;
         Ok(Ok(job.id))
     }
 
@@ -124,12 +125,12 @@ impl Context {
         job: JobId,
         version: &Version,
     ) -> Result<(), CatalogError> {
-        let Some(intake) = tx.find_intake_of_job(job).await? else { return Ok(()) };
+        let Some(intake) = tx.lock_intake_of_job(job).await? else { return Ok(()) };
         let actor = Actor::Principal { id: intake.created_by, request_id: None, address: None };
         let mut missed = Vec::new();
         for alias in &intake.wanted.aliases {
             let is_taken = match alias.as_str().parse() {
-                Ok(name) => tx.find_version(&version.image, &name).await?.is_some(),
+                Ok(name) => tx.lock_version(&version.image, &name).await?.is_some(),
                 Err(_) => false,
             };
             if is_taken {
@@ -138,7 +139,7 @@ impl Context {
             }
             again(aliases::point(self, tx, alias, version).await)?;
             let event = Event::new(AuditAction::AliasSet, format!("{}/{alias}", version.image)).with(&version.name);
-            audit(tx, &actor, event).await?;
+            audit::record(tx, &actor, event).await?;
         }
         let now = tx.now();
         let next = if missed.is_empty() {
@@ -170,8 +171,8 @@ impl Context {
 
     async fn follow_one(&self, id: UploadId) -> Result<bool, CatalogError> {
         let mut tx = self.catalog.begin().await?;
-        let Some(session) = tx.find_upload(id).await? else { return Ok(false) };
-        let Some(intake) = tx.find_intake(id).await? else { return Ok(false) };
+        let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
+        let Some(intake) = tx.lock_intake(id).await? else { return Ok(false) };
         let mut queued = false;
         match &intake.state {
             IntakeState::Receiving => queued = self.follow_upload(&mut *tx, &session).await?,
@@ -183,10 +184,10 @@ impl Context {
     }
 
     async fn follow_job(&self, tx: &mut dyn CatalogTx, intake: Intake, job: JobId) -> Result<(), CatalogError> {
-        let Some(job) = tx.find_job(job).await? else { return Ok(()) };
+        let Some(job) = tx.lock_job(job).await? else { return Ok(()) };
         match job.state {
             JobState::Succeeded => {
-                let Some(version) = tx.find_version_by_id(job.version_id).await? else { return Ok(()) };
+                let Some(version) = tx.lock_version_by_id(job.version_id).await? else { return Ok(()) };
                 tx.bump_catalog_revision(version.image_id).await?;
                 self.follow_publication(tx, job.id, &version).await
             }

@@ -9,10 +9,11 @@ pub use receive::{Appended, StreamBody};
 pub(crate) use receivers::Receivers;
 
 use crate::{
-    caller::{Writer, audit},
+    audit,
+    auth::caller::Writer,
+    context::Context,
     error::{Existing, Missing, UseCaseError},
-    retry::retrying,
-    services::Context,
+    work::retry::retrying,
 };
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
@@ -20,7 +21,7 @@ use imgsrv_domain::{
     intake::{Intake, IntakeState, MAX_ALIASES, NewIntake},
     ports::Visibility,
     publish::JobState,
-    upload::{NewStream, UploadSession, UploadState},
+    upload::{NewAppendUpload, UploadSession, UploadState},
 };
 use std::sync::Arc;
 
@@ -108,18 +109,18 @@ impl Intakes {
         let id = UploadId::new(context.ids.next());
         let mut tx = context.catalog.begin().await?;
         if let Some(digest) = digest
-            && let Some(blob) = tx.find_blob(&digest).await?.filter(|blob| blob.claim.size != size)
+            && let Some(blob) = tx.get_blob(&digest).await?.filter(|blob| blob.claim.size != size)
         {
             return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
         }
-        context.check_room(&mut *tx, size).await?;
+        context.check_admission(&mut *tx, size).await?;
         let now = tx.now();
-        let stream = NewStream { size, digest, media_type_hint: Some(new.media_type.clone()) };
-        let (session, event) = UploadSession::open_stream(id, who.id(), stream, now, context.settings.upload_ttl);
+        let stream = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
+        let (session, event) = UploadSession::open_append(id, who.id(), stream, now, context.settings.upload_ttl);
         let intake = Intake::open(id, who.id(), new.clone(), now);
         tx.insert_upload(&session).await?;
         tx.insert_intake(&intake).await?;
-        audit(&mut *tx, who.actor(), event).await?;
+        audit::record(&mut *tx, who.actor(), event).await?;
         tx.commit().await?;
         Ok(intake)
     }

@@ -1,11 +1,12 @@
 //! Receiving a stream: in pieces, each durable and recorded before the next, so that little is to be sent again.
 
-use super::{IntakeStatus, Intakes, receivers::Waiting};
+use crate::intakes::{IntakeStatus, Intakes, receivers::Waiting};
 use crate::{
-    caller::{Writer, audit},
+    audit,
+    auth::caller::Writer,
+    bytes::uploads::{find, part},
     error::{Missing, UseCaseError},
-    retry::retrying,
-    uploads::{find, part},
+    work::retry::retrying,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -274,8 +275,8 @@ impl Intakes {
         self.uploads().end(who, id).await.map(drop)
     }
 
-    fn uploads(&self) -> crate::uploads::Uploads {
-        crate::uploads::Uploads(Arc::clone(&self.context))
+    fn uploads(&self) -> crate::bytes::uploads::Uploads {
+        crate::bytes::uploads::Uploads(Arc::clone(&self.context))
     }
 }
 
@@ -303,7 +304,7 @@ fn check(session: &UploadSession, offset: u64, body: &StreamBody) -> Result<(), 
 async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>, UseCaseError> {
     match &session.frontier {
         Some(frontier) => {
-            let last = tx.find_part(session.id, frontier.number).await?;
+            let last = tx.get_part(session.id, frontier.number).await?;
             Ok(Some(last.ok_or(UseCaseError::NotFound(Missing::Upload))?))
         }
         None => Ok(None),
@@ -314,8 +315,8 @@ async fn complete(tx: &mut dyn CatalogTx, who: &Writer, id: UploadId) -> Result<
     // Read back: its revision has moved, and its frontier is what was stored.
     let session = find(tx, id).await?;
     let recorded = tx.list_parts(id).await?;
-    let (session, event) = session.complete_stream(&recorded, tx.now())?;
+    let (session, event) = session.complete_append(&recorded, tx.now())?;
     tx.update_upload(&session).await?;
-    audit(tx, who.actor(), event).await?;
+    audit::record(tx, who.actor(), event).await?;
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! The fingerprint of an Incus image: the digest of its metadata and its root, one after the other.
 
-use super::steps::Trouble;
-use crate::{retry::retrying, services::Context, work::WorkError};
+use crate::publishing::steps::Trouble;
+use crate::{
+    context::Context,
+    work::{retry::retrying, runtime::WorkError},
+};
 use futures::TryStreamExt;
 use imgsrv_domain::{
     digest::Digest,
     hash::RunningHash,
-    ports::{BlobError, CatalogError, Pair, PairHash, TrustedBlob},
+    ports::{BlobError, CatalogError, FingerprintProgress, Pair, TrustedBlob},
 };
 
 /// Bytes that are hashed before it is saved how far that has come.
@@ -20,10 +23,10 @@ pub(super) async fn fingerprint(
     root: &TrustedBlob,
 ) -> Result<Digest, Trouble> {
     let pair = Pair { metadata: metadata.claim.digest, root: root.claim.digest };
-    let known = context.catalog.begin().await?.find_pair(&pair).await?;
+    let known = context.catalog.begin().await?.get_fingerprint(&pair).await?;
     let begun = match known {
-        Some(PairHash::Done(digest)) => return Ok(digest),
-        Some(PairHash::Begun { pair, root }) => RunningHash::resume(&pair).zip(RunningHash::resume(&root)),
+        Some(FingerprintProgress::Done(digest)) => return Ok(digest),
+        Some(FingerprintProgress::Begun { pair, root }) => RunningHash::resume(&pair).zip(RunningHash::resume(&root)),
         None => None,
     };
     if let Some((mut both, mut own)) = begun {
@@ -66,7 +69,7 @@ async fn hash_rest(
     while own.bytes() < root.claim.size.get() {
         hash_some(context, root, both, own).await?;
         if own.bytes() < root.claim.size.get() {
-            save(context, pair, &PairHash::Begun { pair: both.save(), root: own.save() }).await?;
+            save(context, pair, &FingerprintProgress::Begun { pair: both.save(), root: own.save() }).await?;
         }
     }
     Ok(())
@@ -93,14 +96,14 @@ async fn hash_some(
 
 async fn done(context: &Context, pair: &Pair, both: RunningHash) -> Result<Digest, Trouble> {
     let digest = both.finish();
-    save(context, pair, &PairHash::Done(digest)).await?;
+    save(context, pair, &FingerprintProgress::Done(digest)).await?;
     Ok(digest)
 }
 
-async fn save(context: &Context, pair: &Pair, hash: &PairHash) -> Result<(), Trouble> {
+async fn save(context: &Context, pair: &Pair, hash: &FingerprintProgress) -> Result<(), Trouble> {
     let saved = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
-        tx.save_pair(pair, hash).await?;
+        tx.save_fingerprint(pair, hash).await?;
         tx.commit().await
     })
     .await;
@@ -110,7 +113,7 @@ async fn save(context: &Context, pair: &Pair, hash: &PairHash) -> Result<(), Tro
 async fn forget(context: &Context, pair: &Pair) -> Result<(), Trouble> {
     let forgotten = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
-        tx.forget_pair(pair).await?;
+        tx.delete_fingerprint(pair).await?;
         tx.commit().await
     })
     .await;

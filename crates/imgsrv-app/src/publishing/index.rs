@@ -1,51 +1,31 @@
 //! `incus_index`: which artifacts Simple Streams list, and under which fingerprint.
 
-use super::{
+use crate::content::incus::{METADATA_NAME, root};
+use crate::publishing::{
     fingerprint::{fingerprint, verify},
     steps::Trouble,
     validate::look_into,
 };
-use crate::{services::Context, stored::StoredBlob};
+use crate::{bytes::reader::StoredBlob, context::Context};
 use imgsrv_domain::{
     digest::Digest,
     hash::RunningHash,
     ids::VersionId,
     inspection::{IncusRow, Inspection, Warning},
     manifest::{Artifact, Manifest, ManifestEntry},
-    names::{Architecture, Format, Variant},
+    names::{Format, Variant},
     ports::{CatalogError, CatalogTx, TrustedBlob, Visibility},
     publish::StepName,
 };
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
-use imgsrv_simplestreams::{IncusArchitecture, Root, UnknownArchitecture, is_ambiguous};
+use imgsrv_simplestreams::{IncusArchitecture, UnknownArchitecture, is_ambiguous};
 use std::collections::{HashMap, HashSet};
-
-/// The attachment that holds the metadata of an Incus image.
-pub(crate) const METADATA_NAME: &str = "incus.tar.xz";
 
 /// What streams are to list, and what they are not to and why.
 #[derive(Default)]
 pub(super) struct Indexed {
     rows: Vec<IncusRow>,
     warnings: Vec<Warning>,
-}
-
-/// What streams call an artifact in its version, if they can list it.
-pub(crate) fn product(format: Format, architecture: &Architecture, variant: &Variant) -> Option<String> {
-    let architecture: IncusArchitecture = architecture.as_str().parse().ok()?;
-    root(format).map(|_| format!("{architecture}:{variant}:{format}"))
-}
-
-/// What artifacts of a format boot as, if Incus boots them.
-pub(crate) const fn root(format: Format) -> Option<Root> {
-    match format {
-        Format::Qcow2 => Some(Root::Disk),
-        Format::Squashfs => Some(Root::Squashfs),
-        Format::RootTarXz => Some(Root::Tarball),
-        Format::Raw | Format::RawGz | Format::RawXz | Format::RawZst | Format::Iso | Format::Vmdk | Format::Vhdx => {
-            None
-        }
-    }
 }
 
 /// What metadata says, by digest: artifacts of a version often share it.

@@ -1,23 +1,20 @@
 //! Publishing: the request that freezes a draft, and the durable job that publishes it.
 
-mod backlog;
 mod fingerprint;
 mod index;
 mod steps;
 mod validate;
 mod worker;
 
-pub(crate) use backlog::list_backlog;
-pub(crate) use index::{METADATA_NAME, product, root};
-pub use validate::FormatCheck;
 pub use worker::PublishWorker;
 
 use crate::{
-    caller::{Writer, audit},
-    drafts,
+    audit,
+    auth::caller::Writer,
+    content::drafts,
+    context::Context,
     error::{Missing, UseCaseError},
-    retry::retrying,
-    services::Context,
+    work::retry::retrying,
 };
 use imgsrv_domain::{
     ids::JobId,
@@ -69,7 +66,7 @@ impl Publishing {
         let version = drafts::find(&mut *tx, image, version).await?;
         match version.state {
             VersionState::Publishing | VersionState::Published { .. } => {
-                let job = tx.find_live_job(version.id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
+                let job = tx.get_live_job(version.id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
                 return Ok(Requested { version, job: job.id, started: false });
             }
             VersionState::Draft => {}
@@ -82,7 +79,7 @@ impl Publishing {
         let job = PublishJob::enqueue(JobId::new(self.0.ids.next()), &version, now);
         tx.update_version(&version).await?;
         tx.insert_job(&job).await?;
-        audit(&mut *tx, who.actor(), event.with(job.id)).await?;
+        audit::record(&mut *tx, who.actor(), event.with(job.id)).await?;
         tx.commit().await?;
         Ok(Requested { version, job: job.id, started: true })
     }
@@ -96,10 +93,10 @@ impl Publishing {
     pub async fn retry(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let job = tx.find_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
+            let job = tx.lock_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
             let (job, event) = job.retry(tx.now())?;
             tx.update_job(&job).await?;
-            audit(&mut *tx, who.actor(), event).await?;
+            audit::record(&mut *tx, who.actor(), event).await?;
             tx.commit().await?;
             Ok::<_, UseCaseError>(())
         })
@@ -112,16 +109,16 @@ impl Publishing {
     pub async fn abandon(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let job = tx.find_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
+            let job = tx.lock_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
             let now = tx.now();
             let (job, event) = job.abandon(now)?;
-            let version = tx.find_version_by_id(job.version_id).await?;
+            let version = tx.lock_version_by_id(job.version_id).await?;
             let (version, reopened) = version.ok_or(UseCaseError::NotFound(Missing::Version))?.reopen(now)?;
             tx.update_job(&job).await?;
             tx.clear_findings(version.id, None).await?;
             tx.update_version(&version).await?;
-            audit(&mut *tx, who.actor(), event).await?;
-            audit(&mut *tx, who.actor(), reopened).await?;
+            audit::record(&mut *tx, who.actor(), event).await?;
+            audit::record(&mut *tx, who.actor(), reopened).await?;
             tx.commit().await?;
             Ok::<_, UseCaseError>(())
         })

@@ -1,10 +1,10 @@
 //! The steps of publishing. Each first finds out what it must of bytes, then records that together with its own end.
 
-use super::{
+use crate::publishing::{
     index::{self, Indexed},
     validate::{self, Validated},
 };
-use crate::{caller::audit, services::Context, work::WorkError};
+use crate::{audit, context::Context, work::runtime::WorkError};
 use imgsrv_domain::{
     audit::Actor,
     ids::VersionId,
@@ -96,7 +96,7 @@ async fn finalize(
     if let Some(why) = unpublishable(tx, job.version_id).await? {
         return Ok(Err(why.to_string()));
     }
-    let Some(version) = tx.find_version_by_id(job.version_id).await? else {
+    let Some(version) = tx.lock_version_by_id(job.version_id).await? else {
         return Ok(Err("the version is gone".to_owned()));
     };
     let (version, event) = match version.publish(tx.now()) {
@@ -106,7 +106,7 @@ async fn finalize(
     tx.bump_catalog_revision(version.image_id).await?;
     tx.list_in_streams(version.id).await?;
     tx.update_version(&version).await?;
-    audit(tx, actor, event).await?;
+    audit::record(tx, actor, event).await?;
     context.follow_publication(tx, job.id, &version).await?;
     Ok(Ok(()))
 }

@@ -1,7 +1,10 @@
 //! `validate_catalog`: bytes are what the manifest says, and no qcow2 is unsafe.
 
-use super::steps::{self, Trouble};
-use crate::{services::Context, stored::StoredBlob};
+use crate::publishing::steps::{self, Trouble};
+use crate::{
+    bytes::reader::StoredBlob,
+    context::{Context, FormatCheck},
+};
 use imgsrv_domain::{
     digest::ByteSize,
     ids::{ArtifactId, VersionId},
@@ -16,16 +19,6 @@ use imgsrv_inspect::{self as inspect, Qcow2, Qcow2Error, detect};
 pub(super) struct Validated {
     inspections: Vec<(ArtifactId, Inspection)>,
     warnings: Vec<Warning>,
-}
-
-/// How strict an operator wants the formats of artifacts to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FormatCheck {
-    /// Bytes that are not in the declared format are a warning.
-    #[default]
-    Warn,
-    /// They fail the publish.
-    Enforce,
 }
 
 pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Validated, Trouble> {

@@ -1,12 +1,14 @@
 //! The worker that runs publish jobs, step by step, under a lease.
 
-use super::steps::{self, Outcome};
+use crate::publishing::steps::{self, Outcome};
 use crate::{
-    caller::audit,
-    lease::{Held, hold},
-    retry::{random, retrying},
-    services::Context,
-    work::{Ran, Work, WorkError},
+    audit,
+    context::Context,
+    work::{
+        lease::{LeaseOutcome, run_with_lease},
+        retry::{random, retrying},
+        runtime::{Ran, Work, WorkError},
+    },
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -38,18 +40,18 @@ impl Work for PublishWorker {
     }
 
     async fn run_once(&self) -> Result<Ran, WorkError> {
-        let Some((id, key)) = retrying(|| self.claim()).await? else { return Ok(Ran::Idle) };
+        let Some((id, key)) = retrying(|| self.acquire()).await? else { return Ok(Ran::Idle) };
         let term = self.0.settings.lease_term;
-        match hold(term, &self.0.stop, self.run_steps(id, &key), || self.renew(id, &key)).await {
-            Held::Done(Ok(())) => {}
-            Held::Done(Err(error)) => {
+        match run_with_lease(term, &self.0.stop, self.run_steps(id, &key), || self.renew(id, &key)).await {
+            LeaseOutcome::Done(Ok(())) => {}
+            LeaseOutcome::Done(Err(error)) => {
                 let delay = self.0.settings.backoff.delay(key.attempt, random());
                 self.postpone(id, &key, delay).await?;
                 return Err(error);
             }
-            Held::Lost => tracing::warn!(publish_job.id = %id, "another worker took this job over"),
-            Held::Stopped => {
-                self.hand_back(id, &key).await?;
+            LeaseOutcome::Lost => tracing::warn!(publish_job.id = %id, "another worker took this job over"),
+            LeaseOutcome::Stopped => {
+                self.release(id, &key).await?;
                 return Ok(Ran::Idle);
             }
         }
@@ -66,11 +68,11 @@ impl Work for PublishWorker {
 }
 
 impl PublishWorker {
-    async fn claim(&self) -> Result<Option<(JobId, LeaseKey)>, CatalogError> {
+    async fn acquire(&self) -> Result<Option<(JobId, LeaseKey)>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        let Some(job) = tx.find_claimable_job().await? else { return Ok(None) };
+        let Some(job) = tx.lock_due_job().await? else { return Ok(None) };
         let settings = &self.0.settings;
-        let Ok((job, key)) = job.claim(&settings.worker, tx.now(), settings.lease_term) else { return Ok(None) };
+        let Ok((job, key)) = job.acquire(&settings.worker, tx.now(), settings.lease_term) else { return Ok(None) };
         tx.update_job(&job).await?;
         tx.commit().await?;
         Ok(Some((job.id, key)))
@@ -107,7 +109,7 @@ impl PublishWorker {
     ) -> Result<Ended, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         let actor = self.0.worker_actor();
-        let Some(job) = tx.find_job(id).await? else { return Ok(Ended::Lost) };
+        let Some(job) = tx.lock_job(id).await? else { return Ok(Ended::Lost) };
         let now = tx.now();
         let is_held = job.clone().renew(key, now, self.0.settings.lease_term).is_ok();
         if !is_held || job.current_step().map(|step| step.name) != Some(step) {
@@ -122,7 +124,7 @@ impl PublishWorker {
         tx.update_job(&job).await?;
         if let Some(event) = event {
             tracing::warn!(publish_job.id = %id, %step, reason = ?event.detail, "a publish step failed");
-            audit(&mut *tx, &actor, event).await?;
+            audit::record(&mut *tx, &actor, event).await?;
         }
         tx.commit().await?;
         Ok(if over { Ended::Over } else { Ended::More })
@@ -131,7 +133,7 @@ impl PublishWorker {
     async fn renew(&self, id: JobId, key: &LeaseKey) -> Result<bool, WorkError> {
         let renewed = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let Some(job) = tx.find_job(id).await? else { return Ok(false) };
+            let Some(job) = tx.lock_job(id).await? else { return Ok(false) };
             let Ok(job) = job.renew(key, tx.now(), self.0.settings.lease_term) else { return Ok(false) };
             tx.update_job(&job).await?;
             tx.commit().await?;
@@ -145,11 +147,11 @@ impl PublishWorker {
     async fn postpone(&self, id: JobId, key: &LeaseKey, delay: Duration) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let Some(job) = tx.find_job(id).await? else { return Ok(()) };
+            let Some(job) = tx.lock_job(id).await? else { return Ok(()) };
             let Ok((job, event)) = job.postpone(key, delay, tx.now()) else { return Ok(()) };
             tx.update_job(&job).await?;
             if let Some(event) = event {
-                audit(&mut *tx, &self.0.worker_actor(), event).await?;
+                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
             }
             tx.commit().await
         })
@@ -158,12 +160,12 @@ impl PublishWorker {
     }
 
     /// Leaves the job to another process, unless the lease was lost meanwhile.
-    async fn hand_back(&self, id: JobId, key: &LeaseKey) -> Result<(), WorkError> {
+    async fn release(&self, id: JobId, key: &LeaseKey) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let Some(job) = tx.find_job(id).await? else { return Ok(()) };
+            let Some(job) = tx.lock_job(id).await? else { return Ok(()) };
             let now = tx.now();
-            let Ok(job) = job.hand_back(key, now) else { return Ok(()) };
+            let Ok(job) = job.release(key, now) else { return Ok(()) };
             tx.update_job(&job).await?;
             tx.commit().await
         })

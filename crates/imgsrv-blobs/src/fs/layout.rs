@@ -1,6 +1,6 @@
 //! Where files lie, and making names durable.
 
-use imgsrv_domain::{ids::UploadId, parts::Place, ports::BlobName};
+use imgsrv_domain::{ids::UploadId, parts::PartLocation, ports::BlobName};
 use std::{
     collections::HashSet,
     fs::{self, File},
@@ -102,19 +102,19 @@ impl Layout {
 
 /// Part of a staged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FilePlace {
+pub(crate) struct FileLocation {
     pub(crate) file: String,
     pub(crate) offset: u64,
 }
 
-impl FilePlace {
-    pub(crate) fn parse(place: &Place) -> Option<Self> {
+impl FileLocation {
+    pub(crate) fn parse(place: &PartLocation) -> Option<Self> {
         let (file, offset) = place.0.split_once('@')?;
         Some(Self { file: file.to_owned(), offset: offset.parse().ok()? })
     }
 
-    pub(crate) fn place(&self) -> Place {
-        Place(format!("{}@{}", self.file, self.offset))
+    pub(crate) fn place(&self) -> PartLocation {
+        PartLocation(format!("{}@{}", self.file, self.offset))
     }
 }
 

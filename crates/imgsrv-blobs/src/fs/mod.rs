@@ -19,11 +19,11 @@ use imgsrv_domain::{
     ids::UploadId,
     parts::Part,
     ports::{
-        BlobError, BlobName, BlobStore, BlobStream, PromoteError, Promoted, Promotion, StageError, StageRequest,
+        BlobError, BlobName, BlobStore, BlobStream, IngestError, IngestRequest, Ingested, StageError, StageRequest,
         Staged, StoreOwner,
     },
 };
-use layout::{FilePlace, Layout};
+use layout::{FileLocation, Layout};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use std::{io, ops::Range, path::Path, sync::Arc};
 
@@ -68,7 +68,7 @@ impl BlobStore for FsBlobStore {
     }
 
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
-        let Some(place) = FilePlace::parse(&part.place) else { return Ok(()) };
+        let Some(place) = FileLocation::parse(&part.place) else { return Ok(()) };
         let path = self.layout.staged(session, &place.file);
         let size = part.size.get();
         let discarding = blocking(move || {
@@ -78,12 +78,12 @@ impl BlobStore for FsBlobStore {
         self.watched(Operation::Delete, outcome, discarding).await
     }
 
-    async fn promote(&self, promotion: &Promotion) -> Result<Promoted, PromoteError> {
+    async fn ingest(&self, promotion: &IngestRequest) -> Result<Ingested, IngestError> {
         let (layout, promotion) = (Arc::clone(&self.layout), promotion.clone());
         let promoting = async {
             tokio::task::spawn_blocking(move || promote::step(&layout, &promotion))
                 .await
-                .map_err(|panic| PromoteError::Blob(unavailable(panic)))?
+                .map_err(|panic| IngestError::Blob(unavailable(panic)))?
         };
         self.watched(Operation::Copy, promote_outcome, promoting).await
     }
@@ -175,11 +175,11 @@ fn stage_outcome(error: &StageError) -> Outcome {
     }
 }
 
-fn promote_outcome(error: &PromoteError) -> Outcome {
+fn promote_outcome(error: &IngestError) -> Outcome {
     match error {
-        PromoteError::Mismatch { .. } => Outcome::Invalid,
-        PromoteError::StagedGone => Outcome::NotFound,
-        PromoteError::Blob(error) => outcome(error),
+        IngestError::Mismatch { .. } => Outcome::Invalid,
+        IngestError::StagedGone => Outcome::NotFound,
+        IngestError::Blob(error) => outcome(error),
     }
 }
 

@@ -1,15 +1,15 @@
-//! Promotion: verifying what was not hashed on arrival, and linking the bytes into the content-addressed store.
+//! IngestRequest: verifying what was not hashed on arrival, and linking the bytes into the content-addressed store.
 
 use super::{
     failed,
-    layout::{FilePlace, Layout, ensure_folder, sync_parent},
+    layout::{FileLocation, Layout, ensure_folder, sync_parent},
     unavailable,
 };
 use crate::buffers::BUFFER_BYTES;
 use imgsrv_domain::{
     digest::HashState,
     hash::RunningHash,
-    ports::{PromoteError, Promoted, Promotion},
+    ports::{IngestError, IngestRequest, Ingested},
 };
 use std::{
     fs::{self, File, Permissions},
@@ -22,23 +22,23 @@ use std::{
 const STEP_BYTES: u64 = 512 << 20;
 
 /// Hashes the next bytes that were not hashed on arrival, or, when none are left, places the blob.
-pub(crate) fn step(layout: &Layout, promotion: &Promotion) -> Result<Promoted, PromoteError> {
+pub(crate) fn step(layout: &Layout, promotion: &IngestRequest) -> Result<Ingested, IngestError> {
     if !promotion.is_whole() {
-        return Err(PromoteError::StagedGone);
+        return Err(IngestError::StagedGone);
     }
     let mut hash = match &promotion.hashed {
-        Some(saved) => RunningHash::resume(saved).ok_or(PromoteError::StagedGone)?,
+        Some(saved) => RunningHash::resume(saved).ok_or(IngestError::StagedGone)?,
         None => RunningHash::new(),
     };
     let size = promotion.claim.size.get();
     if hash.bytes() < size {
-        return extend(layout, promotion, &mut hash).map(Promoted::Hashed);
+        return extend(layout, promotion, &mut hash).map(Ingested::Hashed);
     }
     let actual = hash.finish();
     if actual != promotion.claim.digest {
-        return Err(PromoteError::Mismatch { actual });
+        return Err(IngestError::Mismatch { actual });
     }
-    place(layout, promotion).map(|()| Promoted::Placed)
+    place(layout, promotion).map(|()| Ingested::Placed)
 }
 
 /// A part of a staged file that belongs to the blob.
@@ -49,10 +49,10 @@ struct Extent {
 }
 
 /// The blob's bytes in order, neighbours in one file taken together.
-fn extents(layout: &Layout, promotion: &Promotion) -> Result<Vec<Extent>, PromoteError> {
+fn extents(layout: &Layout, promotion: &IngestRequest) -> Result<Vec<Extent>, IngestError> {
     let mut extents: Vec<Extent> = Vec::new();
     for part in promotion.parts.iter().filter(|part| part.size.get() > 0) {
-        let place = FilePlace::parse(&part.place).ok_or(PromoteError::StagedGone)?;
+        let place = FileLocation::parse(&part.place).ok_or(IngestError::StagedGone)?;
         let path = layout.staged(promotion.session, &place.file);
         match extents.last_mut() {
             Some(last) if last.path == path && last.offset + last.size == place.offset => last.size += part.size.get(),
@@ -62,7 +62,7 @@ fn extents(layout: &Layout, promotion: &Promotion) -> Result<Vec<Extent>, Promot
     Ok(extents)
 }
 
-fn extend(layout: &Layout, promotion: &Promotion, hash: &mut RunningHash) -> Result<HashState, PromoteError> {
+fn extend(layout: &Layout, promotion: &IngestRequest, hash: &mut RunningHash) -> Result<HashState, IngestError> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let (mut skip, mut left) = (hash.bytes(), STEP_BYTES);
     for extent in extents(layout, promotion)? {
@@ -86,7 +86,7 @@ fn extend(layout: &Layout, promotion: &Promotion, hash: &mut RunningHash) -> Res
     Ok(hash.save())
 }
 
-fn place(layout: &Layout, promotion: &Promotion) -> Result<(), PromoteError> {
+fn place(layout: &Layout, promotion: &IngestRequest) -> Result<(), IngestError> {
     let blob = layout.blob(&promotion.name);
     let size = promotion.claim.size.get();
     layout.ensure_blob_folder(blob.parent().unwrap_or(&blob)).map_err(io_failed)?;
@@ -113,7 +113,7 @@ fn place(layout: &Layout, promotion: &Promotion) -> Result<(), PromoteError> {
 }
 
 /// If the name is taken, another worker has just placed this very promotion.
-fn link(layout: &Layout, source: &Path, blob: &Path) -> Result<(), PromoteError> {
+fn link(layout: &Layout, source: &Path, blob: &Path) -> Result<(), IngestError> {
     match fs::hard_link(source, blob) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(gone(layout, error)),
         _ => Ok(()),
@@ -122,8 +122,8 @@ fn link(layout: &Layout, source: &Path, blob: &Path) -> Result<(), PromoteError>
 
 /// Copies the parts into one durable file, sharing extents where the file system can (`copy_file_range`). Its name is
 /// this try's own: a worker that lost its lease may be at the same. What a crash leaves goes with the session.
-fn assemble(layout: &Layout, promotion: &Promotion) -> Result<PathBuf, PromoteError> {
-    let random = getrandom::u64().map_err(|error| PromoteError::Blob(unavailable(error)))?;
+fn assemble(layout: &Layout, promotion: &IngestRequest) -> Result<PathBuf, IngestError> {
+    let random = getrandom::u64().map_err(|error| IngestError::Blob(unavailable(error)))?;
     let path = layout.staged(promotion.session, &format!("assembled-{random:016x}"));
     ensure_folder(&layout.session(promotion.session)).map_err(io_failed)?;
     let copied = copy_parts(layout, promotion, &path);
@@ -133,27 +133,27 @@ fn assemble(layout: &Layout, promotion: &Promotion) -> Result<PathBuf, PromoteEr
     copied.map(|()| path)
 }
 
-fn copy_parts(layout: &Layout, promotion: &Promotion, path: &Path) -> Result<(), PromoteError> {
+fn copy_parts(layout: &Layout, promotion: &IngestRequest, path: &Path) -> Result<(), IngestError> {
     let mut target = File::create_new(path).map_err(io_failed)?;
     for extent in extents(layout, promotion)? {
         let mut source = File::open(&extent.path).map_err(|error| gone(layout, error))?;
         source.seek(SeekFrom::Start(extent.offset)).map_err(io_failed)?;
         let copied = io::copy(&mut source.take(extent.size), &mut target).map_err(io_failed)?;
         if copied != extent.size {
-            return Err(PromoteError::StagedGone);
+            return Err(IngestError::StagedGone);
         }
     }
     target.sync_all().map_err(io_failed)
 }
 
 /// A missing file means that the bytes are gone, if the store is there at all.
-fn gone(layout: &Layout, error: io::Error) -> PromoteError {
+fn gone(layout: &Layout, error: io::Error) -> IngestError {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof if layout.is_present() => PromoteError::StagedGone,
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof if layout.is_present() => IngestError::StagedGone,
         _ => io_failed(error),
     }
 }
 
-fn io_failed(error: io::Error) -> PromoteError {
-    PromoteError::Blob(failed(error))
+fn io_failed(error: io::Error) -> IngestError {
+    IngestError::Blob(failed(error))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     failed,
-    layout::{FilePlace, Layout, ensure_folder, remove, sync_parent},
+    layout::{FileLocation, Layout, ensure_folder, remove, sync_parent},
     unavailable,
 };
 use bytes::Bytes;
@@ -81,7 +81,7 @@ async fn pump(mut body: BodyStream, batches: mpsc::Sender<Batch>) {
 struct PartFile {
     file: Arc<File>,
     path: PathBuf,
-    place: FilePlace,
+    place: FileLocation,
     hash: Option<RunningHash>,
     flushing: Option<JoinHandle<io::Result<()>>>,
 }
@@ -90,10 +90,10 @@ impl PartFile {
     fn open(layout: &Layout, session: UploadId, attempt: &Attempt, declared: Option<u64>) -> Result<Self, StageError> {
         let hash = RunningHash::of(&attempt.base);
         let behind = match &attempt.placement {
-            Placement::Append(Some((place, size))) => {
-                FilePlace::parse(place).map(|place| FilePlace { offset: place.offset + size.get(), ..place })
+            Placement::Frontier(Some((place, size))) => {
+                FileLocation::parse(place).map(|place| FileLocation { offset: place.offset + size.get(), ..place })
             }
-            Placement::Append(None) | Placement::Apart => None,
+            Placement::Frontier(None) | Placement::Standalone => None,
         };
         let appended = behind.and_then(|place| {
             let path = layout.staged(session, &place.file);
@@ -118,8 +118,8 @@ impl PartFile {
         Ok(part)
     }
 
-    fn create(layout: &Layout, session: UploadId, attempt: &Attempt) -> io::Result<(File, PathBuf, FilePlace)> {
-        let place = FilePlace { file: attempt.id.to_string(), offset: 0 };
+    fn create(layout: &Layout, session: UploadId, attempt: &Attempt) -> io::Result<(File, PathBuf, FileLocation)> {
+        let place = FileLocation { file: attempt.id.to_string(), offset: 0 };
         let path = layout.staged(session, &place.file);
         ensure_folder(&layout.session(session))?;
         let file = File::create_new(&path)?;

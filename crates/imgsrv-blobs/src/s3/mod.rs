@@ -25,12 +25,12 @@ use imgsrv_domain::{
     ids::UploadId,
     parts::Part,
     ports::{
-        BlobError, BlobName, BlobStore, BlobStream, PromoteError, Promoted, Promotion, StageError, StageRequest,
+        BlobError, BlobName, BlobStore, BlobStream, IngestError, IngestRequest, Ingested, StageError, StageRequest,
         Staged, StoreOwner,
     },
 };
 use object_store::path::Path;
-use place::S3Place;
+use place::S3Location;
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 /// What is looked at to tell a missing blob from a missing bucket.
@@ -148,17 +148,17 @@ impl BlobStore for S3BlobStore {
     }
 
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
-        match S3Place::parse(&part.place) {
-            Some(S3Place::Object) => {
+        match S3Location::parse(&part.place) {
+            Some(S3Location::Object) => {
                 let key = place::staged(session, part.attempt);
                 self.client.delete(&key).await.map_err(client::failed)
             }
             // Pieces of an upload go with it.
-            Some(S3Place::Multipart(_)) | None => Ok(()),
+            Some(S3Location::Multipart(_)) | None => Ok(()),
         }
     }
 
-    async fn promote(&self, promotion: &Promotion) -> Result<Promoted, PromoteError> {
+    async fn ingest(&self, promotion: &IngestRequest) -> Result<Ingested, IngestError> {
         promote::step(&self.client, promotion).await
     }
 

@@ -150,7 +150,7 @@ mod tests {
             sequence: 1,
             number: 1_i64.try_into().expect("a part number"),
             base: HashBase::Start,
-            placement: Placement::Append(None),
+            placement: Placement::Frontier(None),
             limit: ByteSize::try_from(i64::MAX).expect("a size"),
         };
         Incoming::new(stream::iter(frames.into_iter().map(Ok)).boxed(), &attempt, None, None)

@@ -2,13 +2,13 @@
 
 use imgsrv_domain::{
     ids::{AttemptId, UploadId},
-    parts::Place,
+    parts::PartLocation,
 };
 use object_store::path::Path;
 
 /// Where a part lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum S3Place {
+pub(super) enum S3Location {
     /// In an object of its own, named after its attempt.
     Object,
     /// In pieces of an open multipart upload of the blob's name.
@@ -41,9 +41,9 @@ impl Pieces {
 
 const OBJECT: &str = "object";
 
-impl S3Place {
+impl S3Location {
     /// The place that `place` means; `None` when it is not one of this store, or cannot be written down.
-    pub(super) fn parse(place: &Place) -> Option<Self> {
+    pub(super) fn parse(place: &PartLocation) -> Option<Self> {
         if place.0 == OBJECT {
             return Some(Self::Object);
         }
@@ -55,11 +55,11 @@ impl S3Place {
         Some(Self::Multipart(Pieces { upload, first, tags: tags.split(' ').map(str::to_owned).collect() }))
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> PartLocation {
         match self {
-            Self::Object => Place(OBJECT.to_owned()),
+            Self::Object => PartLocation(OBJECT.to_owned()),
             Self::Multipart(Pieces { upload, first, tags }) => {
-                Place(format!("multipart {upload} {first} {}", tags.join(" ")))
+                PartLocation(format!("multipart {upload} {first} {}", tags.join(" ")))
             }
         }
     }
@@ -79,9 +79,9 @@ mod tests {
         let tags = vec!["\"5d41402abc4b2a76b9719d911017c592\"".to_owned(), "\"x-2\"".to_owned()];
         let pieces = Pieces { upload: "VXBsb2FkIElE.a_b-c".to_owned(), first: 7, tags };
         assert_eq!(pieces.next(), 9);
-        for place in [S3Place::Object, S3Place::Multipart(pieces)] {
-            assert_eq!(S3Place::parse(&place.place()), Some(place));
+        for place in [S3Location::Object, S3Location::Multipart(pieces)] {
+            assert_eq!(S3Location::parse(&place.place()), Some(place));
         }
-        assert_eq!(S3Place::parse(&Place("0198c0de@0".to_owned())), None, "a file's place");
+        assert_eq!(S3Location::parse(&PartLocation("0198c0de@0".to_owned())), None, "a file's place");
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     client::{self, Client, is_missing},
     piece::{Incoming, MAX_PIECES, MIN_PIECE, PIECE, Piece, piece_size},
-    place::{Pieces, S3Place, staged},
+    place::{Pieces, S3Location, staged},
 };
 use imgsrv_domain::{
     digest::ByteSize,
@@ -34,10 +34,10 @@ pub(super) async fn receive(client: Arc<Client>, request: StageRequest) -> Resul
         Some(_) | None => None,
     };
     let place = match appended {
-        Some(pieces) => S3Place::Multipart(pieces),
+        Some(pieces) => S3Location::Multipart(pieces),
         None => {
             apart(&client, &staged(session, attempt.id), target, &mut incoming, first).await?;
-            S3Place::Object
+            S3Location::Object
         }
     };
     Ok(Staged {
@@ -62,12 +62,12 @@ impl Continued {
     /// more pieces than there are.
     fn of(attempt: &Attempt, most: u64) -> Option<Self> {
         let (upload, first) = match &attempt.placement {
-            Placement::Append(None) => (None, 1),
-            Placement::Append(Some((place, _))) => match S3Place::parse(place)? {
-                S3Place::Multipart(pieces) => (Some(pieces.upload.clone()), pieces.next()),
-                S3Place::Object => return None,
+            Placement::Frontier(None) => (None, 1),
+            Placement::Frontier(Some((place, _))) => match S3Location::parse(place)? {
+                S3Location::Multipart(pieces) => (Some(pieces.upload.clone()), pieces.next()),
+                S3Location::Object => return None,
             },
-            Placement::Apart => return None,
+            Placement::Standalone => return None,
         };
         let left = (MAX_PIECES + 1).checked_sub(first)?;
         let piece = piece_size(most, left);

@@ -7,7 +7,7 @@ use super::{
 use bytes::Bytes;
 use imgsrv_domain::{
     parts::HashBase,
-    ports::{BlobError, BodyError, PromoteError, Promotion, StageError},
+    ports::{BlobError, BodyError, IngestError, IngestRequest, StageError},
     upload::Placement,
 };
 
@@ -93,8 +93,8 @@ pub(super) async fn large_bytes_of_another_digest_are_not_promoted(fresh: Fresh)
         session.append(&other).await;
         let mut promotion = session.promotion();
         promotion.hashed = session.parts[0].hash.clone().filter(|_| hashed);
-        let refused = session.promote(promotion.clone()).await.unwrap_err();
-        assert!(matches!(refused, PromoteError::Mismatch { actual } if actual == digest(&other)));
+        let refused = session.ingest(promotion.clone()).await.unwrap_err();
+        assert!(matches!(refused, IngestError::Mismatch { actual } if actual == digest(&other)));
         fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
         fresh.store.remove(&session.name()).await.unwrap();
         fresh.store.claim(owner()).await.unwrap();
@@ -106,7 +106,7 @@ pub(super) async fn large_bytes_of_another_digest_are_not_promoted(fresh: Fresh)
 pub(super) async fn a_large_body_that_is_cut_leaves_nothing_staged(fresh: Fresh) {
     let bytes = words(8, 30);
     let session = Session::claiming(&fresh, &bytes);
-    for placement in [Placement::Append(None), Placement::Apart] {
+    for placement in [Placement::Frontier(None), Placement::Standalone] {
         let attempt = session.attempt(1, HashBase::Start, placement);
         let frames = vec![Ok(Bytes::copy_from_slice(&bytes[..20 << 20])), Err(BodyError::Cut)];
         assert!(matches!(session.stage(attempt, frames).await.unwrap_err(), StageError::Body(BodyError::Cut)));
@@ -153,13 +153,13 @@ pub(super) async fn two_workers_may_add_to_one_upload_beside_one_another(fresh: 
 }
 
 /// Three workers do the same; one of them holds the lease, and must not be made to fail by the others.
-async fn several_promote(fresh: &Fresh, session: &Session<'_>, promotion: Promotion, bytes: &[u8]) {
-    let worker = || session.promote(promotion.clone());
+async fn several_promote(fresh: &Fresh, session: &Session<'_>, promotion: IngestRequest, bytes: &[u8]) {
+    let worker = || session.ingest(promotion.clone());
     let done = tokio::join!(worker(), worker(), worker());
     for done in [done.0, done.1, done.2] {
-        assert!(matches!(done, Ok(_) | Err(PromoteError::Blob(BlobError::Unavailable(_)))), "{done:?}");
+        assert!(matches!(done, Ok(_) | Err(IngestError::Blob(BlobError::Unavailable(_)))), "{done:?}");
     }
-    session.promote(promotion).await.unwrap();
+    session.ingest(promotion).await.unwrap();
     assert!(read(&*fresh.store, &session.name(), bytes.len()).await == bytes);
 }
 
@@ -185,10 +185,10 @@ pub(super) async fn a_blob_outlives_a_worker_that_comes_late_and_knows_no_parts(
         session.append(bytes).await;
         let mut promotion = session.promotion();
         promotion.hashed = session.parts[0].hash.clone();
-        session.promote(promotion.clone()).await.unwrap();
+        session.ingest(promotion.clone()).await.unwrap();
         fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
-        let late = Promotion { parts: Vec::new(), ..promotion };
-        assert!(matches!(session.promote(late).await.unwrap_err(), PromoteError::StagedGone));
+        let late = IngestRequest { parts: Vec::new(), ..promotion };
+        assert!(matches!(session.ingest(late).await.unwrap_err(), IngestError::StagedGone));
         assert!(read(&*fresh.store, &session.name(), size).await == bytes);
     }
 }

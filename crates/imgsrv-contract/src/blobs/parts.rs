@@ -7,7 +7,7 @@ use super::{
 use bytes::Bytes;
 use futures::StreamExt;
 use imgsrv_domain::{
-    ports::{BlobError, BodyError, PromoteError, Promoted, Promotion, StageError, StageRequest},
+    ports::{BlobError, BodyError, IngestError, IngestRequest, Ingested, StageError, StageRequest},
     upload::Attempt,
 };
 
@@ -19,7 +19,7 @@ pub(super) async fn parts_in_order_are_hashed_as_they_arrive(fresh: Fresh) {
     }
     let mut promotion = session.promotion();
     promotion.hashed = session.parts.last().unwrap().hash.clone();
-    assert_eq!(session.promote(promotion.clone()).await.unwrap(), 0, "nothing is read again");
+    assert_eq!(session.ingest(promotion.clone()).await.unwrap(), 0, "nothing is read again");
     assert_eq!(read(&*fresh.store, &promotion.name, bytes.len()).await, bytes);
     drop(fresh.guard);
 }
@@ -32,7 +32,7 @@ pub(super) async fn parts_out_of_order_are_hashed_at_promotion(fresh: Fresh) {
     session.apart(2, &bytes[500_000..1_000_000]).await;
     let mut promotion = session.promotion();
     promotion.hashed = session.parts[0].hash.clone();
-    assert!(session.promote(promotion.clone()).await.unwrap() > 0);
+    assert!(session.ingest(promotion.clone()).await.unwrap() > 0);
     assert_eq!(read(&*fresh.store, &promotion.name, bytes.len()).await, bytes);
 }
 
@@ -41,17 +41,17 @@ pub(super) async fn a_promotion_goes_on_from_a_saved_hash(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&bytes).await;
     let promotion = session.promotion();
-    let Promoted::Hashed(state) = session.store.promote(&promotion).await.unwrap() else { panic!("hashed nothing") };
+    let Ingested::Hashed(state) = session.store.ingest(&promotion).await.unwrap() else { panic!("hashed nothing") };
     assert_eq!(state.bytes, bytes.len() as u64);
-    let resumed = Promotion { hashed: Some(state), ..promotion };
-    assert_eq!(session.store.promote(&resumed).await.unwrap(), Promoted::Placed);
+    let resumed = IngestRequest { hashed: Some(state), ..promotion };
+    assert_eq!(session.store.ingest(&resumed).await.unwrap(), Ingested::Placed);
 }
 
 pub(super) async fn promoting_again_after_success_is_harmless(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"bytes").await;
     for _ in 0..2 {
-        session.promote(session.promotion()).await.unwrap();
+        session.ingest(session.promotion()).await.unwrap();
     }
     let name = session.promotion().name;
     assert_eq!(read(&*fresh.store, &name, 5).await, b"bytes");
@@ -62,8 +62,8 @@ pub(super) async fn bytes_of_another_digest_are_not_promoted(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"other").await;
     let promotion = session.promotion();
-    let refused = session.promote(promotion.clone()).await.unwrap_err();
-    assert!(matches!(refused, PromoteError::Mismatch { actual } if actual == digest(b"other")));
+    let refused = session.ingest(promotion.clone()).await.unwrap_err();
+    assert!(matches!(refused, IngestError::Mismatch { actual } if actual == digest(b"other")));
     let opened = fresh.store.open(&promotion.name, size(5), 0..5).await;
     assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
 }
@@ -76,7 +76,7 @@ pub(super) async fn staged_bytes_that_are_gone_are_reported(fresh: Fresh) {
     hashed.hashed = session.parts[0].hash.clone();
     fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
     for promotion in [session.promotion(), hashed] {
-        assert!(matches!(session.promote(promotion).await.unwrap_err(), PromoteError::StagedGone));
+        assert!(matches!(session.ingest(promotion).await.unwrap_err(), IngestError::StagedGone));
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn a_replaced_part_is_promoted_with_its_new_bytes(fresh: Fresh)
     session.apart(2, b"two").await;
     fresh.store.discard(session.id, &replaced).await.unwrap();
     let promotion = session.promotion();
-    session.promote(promotion.clone()).await.unwrap();
+    session.ingest(promotion.clone()).await.unwrap();
     assert_eq!(read(&*fresh.store, &promotion.name, 6).await, b"onetwo");
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn a_cut_body_leaves_nothing_and_spares_its_neighbours(fresh: F
     session.append(b"two").await;
     let mut promotion = session.promotion();
     promotion.hashed = session.parts[1].hash.clone();
-    assert_eq!(session.promote(promotion.clone()).await.unwrap(), 0);
+    assert_eq!(session.ingest(promotion.clone()).await.unwrap(), 0);
     assert_eq!(read(&*fresh.store, &promotion.name, 6).await, b"onetwo");
 }
 
@@ -143,6 +143,6 @@ pub(super) async fn a_body_of_another_length_than_announced_is_refused(fresh: Fr
 pub(super) async fn an_empty_blob_can_be_promoted(fresh: Fresh) {
     let session = Session::claiming(&fresh, b"");
     let promotion = session.promotion();
-    session.promote(promotion.clone()).await.unwrap();
+    session.ingest(promotion.clone()).await.unwrap();
     assert!(read(&*fresh.store, &promotion.name, 0).await.is_empty());
 }

@@ -8,7 +8,9 @@ use imgsrv_domain::{
     ids::{AttemptId, UploadId},
     names::PartNumber,
     parts::{HashBase, Part},
-    ports::{BlobName, BlobStore, BodyError, PromoteError, Promoted, Promotion, StageError, StageRequest, StoreOwner},
+    ports::{
+        BlobName, BlobStore, BodyError, IngestError, IngestRequest, Ingested, StageError, StageRequest, StoreOwner,
+    },
     upload::{Attempt, Placement},
 };
 use sha2::Digest as _;
@@ -60,7 +62,7 @@ impl<'a> Session<'a> {
         let last = self.parts.last();
         let base = last.map_or(HashBase::Start, |last| HashBase::After(last.attempt, last.hash.clone().unwrap()));
         let behind = last.map(|last| (last.place.clone(), last.size));
-        self.attempt(i64::try_from(self.parts.len()).unwrap() + 1, base, Placement::Append(behind))
+        self.attempt(i64::try_from(self.parts.len()).unwrap() + 1, base, Placement::Frontier(behind))
     }
 
     pub(super) async fn stage(
@@ -97,30 +99,30 @@ impl<'a> Session<'a> {
     }
 
     pub(super) async fn apart(&mut self, number: i64, bytes: &[u8]) {
-        let attempt = self.attempt(number, HashBase::Unknown, Placement::Apart);
+        let attempt = self.attempt(number, HashBase::Unknown, Placement::Standalone);
         let part = self.stage(attempt, vec![Ok(Bytes::copy_from_slice(bytes))]).await.unwrap();
         self.parts.push(part);
         self.parts.sort_by_key(|part| part.number);
     }
 
-    pub(super) fn promotion(&self) -> Promotion {
+    pub(super) fn promotion(&self) -> IngestRequest {
         let (session, name, claim) = (self.id, self.name(), self.claim);
-        Promotion { session, name, claim, parts: self.parts.clone(), hashed: None }
+        IngestRequest { session, name, claim, parts: self.parts.clone(), hashed: None }
     }
 
     /// Promotes to the end; says how many steps hashed something.
-    pub(super) async fn promote(&self, mut promotion: Promotion) -> Result<u32, PromoteError> {
+    pub(super) async fn ingest(&self, mut promotion: IngestRequest) -> Result<u32, IngestError> {
         for hashed in 0.. {
-            match self.store.promote(&promotion).await? {
-                Promoted::Placed => return Ok(hashed),
-                Promoted::Hashed(state) => promotion.hashed = Some(state),
+            match self.store.ingest(&promotion).await? {
+                Ingested::Placed => return Ok(hashed),
+                Ingested::Hashed(state) => promotion.hashed = Some(state),
             }
         }
         unreachable!("a promotion ends");
     }
 
     pub(super) async fn append_first(&mut self, bytes: &[u8]) {
-        let attempt = self.attempt(1, HashBase::Start, Placement::Append(None));
+        let attempt = self.attempt(1, HashBase::Start, Placement::Frontier(None));
         let part = self.stage(attempt, vec![Ok(Bytes::copy_from_slice(bytes))]).await.unwrap();
         self.parts.push(part);
         self.parts.sort_by_key(|part| part.number);
@@ -130,8 +132,8 @@ impl<'a> Session<'a> {
     pub(super) async fn promote_and_read(&self, hashed: usize) -> (u32, Vec<u8>) {
         let mut promotion = self.promotion();
         promotion.hashed = hashed.checked_sub(1).and_then(|last| self.parts[last].hash.clone());
-        let steps = self.promote(promotion.clone()).await.unwrap();
-        self.promote(promotion).await.unwrap();
+        let steps = self.ingest(promotion.clone()).await.unwrap();
+        self.ingest(promotion).await.unwrap();
         let length = usize::try_from(self.claim.size.get()).unwrap();
         (steps, read(self.store, &self.name(), length).await)
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use bytes::Bytes;
 use futures::TryStreamExt;
-use imgsrv_domain::ports::{BlobError, PromoteError};
+use imgsrv_domain::ports::{BlobError, IngestError};
 
 pub(super) async fn two_sessions_promote_one_digest_under_two_names(fresh: Fresh) {
     let mut names = Vec::new();
@@ -14,7 +14,7 @@ pub(super) async fn two_sessions_promote_one_digest_under_two_names(fresh: Fresh
         let mut session = Session::claiming(&fresh, b"bytes");
         session.append(b"bytes").await;
         let promotion = session.promotion();
-        session.promote(promotion.clone()).await.unwrap();
+        session.ingest(promotion.clone()).await.unwrap();
         names.push(promotion.name);
     }
     assert_ne!(names[0], names[1]);
@@ -27,7 +27,7 @@ pub(super) async fn ranges_are_read_exactly(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&bytes).await;
     let promotion = session.promotion();
-    session.promote(promotion.clone()).await.unwrap();
+    session.ingest(promotion.clone()).await.unwrap();
     let length = bytes.len();
     for (start, end) in
         [(0, 1), (0, 0), (length - 1, length), (262_143, 262_145), (1, length - 1), (300_000, 1_200_000)]
@@ -43,7 +43,7 @@ pub(super) async fn a_blob_of_another_size_is_damaged(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"bytes").await;
     let promotion = session.promotion();
-    session.promote(promotion.clone()).await.unwrap();
+    session.ingest(promotion.clone()).await.unwrap();
     let opened = fresh.store.open(&promotion.name, size(6), 0..6).await;
     assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
 }
@@ -72,7 +72,7 @@ pub(super) async fn a_promoted_blob_outlives_its_staging(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"bytes").await;
     let promotion = session.promotion();
-    session.promote(promotion.clone()).await.unwrap();
+    session.ingest(promotion.clone()).await.unwrap();
     fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
     assert_eq!(read(&*fresh.store, &promotion.name, 5).await, b"bytes");
 }
@@ -92,7 +92,7 @@ pub(super) async fn a_cleared_session_places_nothing_any_more(fresh: Fresh) {
     let mut promotion = session.promotion();
     promotion.hashed = session.parts[1].hash.clone();
     fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
-    assert!(matches!(session.promote(promotion.clone()).await.unwrap_err(), PromoteError::StagedGone));
+    assert!(matches!(session.ingest(promotion.clone()).await.unwrap_err(), IngestError::StagedGone));
     let opened = fresh.store.open(&promotion.name, session.claim.size, 0..1).await;
     assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
 }
@@ -106,7 +106,7 @@ pub(super) async fn leftovers_of_an_unknown_session_are_cleared(fresh: Fresh) {
     kept.append(b"kept").await;
     fresh.store.clear_staging(session.id, None).await.unwrap();
     assert_eq!(fresh.store.staged_sessions().await.unwrap(), [kept.id]);
-    kept.promote(kept.promotion()).await.unwrap();
+    kept.ingest(kept.promotion()).await.unwrap();
 }
 
 pub(super) async fn a_store_is_somebodys_for_good(fresh: Fresh) {

@@ -20,7 +20,7 @@ pub(super) async fn principals_come_back_with_their_roles(fresh: Fresh) {
     for written in [&all, &none] {
         tx.insert_principal(written).await.unwrap();
     }
-    assert_eq!(tx.find_principal(all.id).await.unwrap(), Some(all.clone()));
+    assert_eq!(tx.get_principal(all.id).await.unwrap(), Some(all.clone()));
     tx.commit().await.unwrap();
     assert_eq!(fresh.catalog.list_principals(&PageRequest::FIRST).await.unwrap().items, [all.clone(), none]);
     let mut tx = fresh.catalog.begin().await.unwrap();
@@ -34,12 +34,12 @@ pub(super) async fn roles_are_granted_and_revoked_once(fresh: Fresh) {
     for expected in [true, false] {
         assert_eq!(tx.grant_role(written.id, Role::ContentWriter).await.unwrap(), expected);
     }
-    let read = tx.find_principal(written.id).await.unwrap().unwrap();
+    let read = tx.get_principal(written.id).await.unwrap().unwrap();
     assert_eq!(read.roles, BTreeSet::from([Role::ContentWriter]));
     for expected in [true, false] {
         assert_eq!(tx.revoke_role(written.id, Role::ContentWriter).await.unwrap(), expected);
     }
-    assert!(tx.find_principal(written.id).await.unwrap().unwrap().roles.is_empty());
+    assert!(tx.get_principal(written.id).await.unwrap().unwrap().roles.is_empty());
 }
 
 pub(super) async fn credentials_are_found_by_key(fresh: Fresh) {
@@ -88,10 +88,10 @@ pub(super) async fn token_use_only_moves_forward(fresh: Fresh) {
     let (early, late) = (tx.now(), tx.now().plus(HOUR));
     tx.touch_tokens(&[(issued.id, late)]).await.unwrap();
     tx.touch_tokens(&[(issued.id, early)]).await.unwrap();
-    assert_eq!(tx.find_token(issued.id).await.unwrap().unwrap().last_used_at, Some(late));
+    assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().last_used_at, Some(late));
     tx.revoke_token(issued.id, early).await.unwrap();
     tx.revoke_token(issued.id, late).await.unwrap();
-    assert_eq!(tx.find_token(issued.id).await.unwrap().unwrap().revoked_at, Some(early));
+    assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().revoked_at, Some(early));
 }
 
 pub(super) async fn the_audit_trail_cannot_be_rewritten(fresh: Fresh) {
@@ -113,7 +113,7 @@ pub(super) async fn a_barred_manager_is_not_a_live_one(fresh: Fresh) {
         assert_eq!(tx.set_deactivated(manager.id, Some(now)).await.unwrap(), expected);
         assert!(!tx.has_live_auth_manager().await.unwrap());
     }
-    assert_eq!(tx.find_principal_to_change(manager.id).await.unwrap().unwrap().deactivated_at, Some(now));
+    assert_eq!(tx.lock_principal(manager.id).await.unwrap().unwrap().deactivated_at, Some(now));
     for expected in [true, false] {
         assert_eq!(tx.set_deactivated(manager.id, None).await.unwrap(), expected);
         assert!(tx.has_live_auth_manager().await.unwrap());

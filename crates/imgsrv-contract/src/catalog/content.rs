@@ -37,14 +37,14 @@ pub(super) async fn versions_and_aliases_share_a_namespace(fresh: Fresh) {
     assert_eq!(conflict!(tx.insert_alias(&alias(&version, "1", tx.now())).await), Conflict::RefName);
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = tx.find_image(&version.image).await.unwrap().unwrap();
+    let image = tx.get_image(&version.image).await.unwrap().unwrap();
     assert_eq!(conflict!(tx.insert_version(&draft(&image, "latest", tx.now())).await), Conflict::RefName);
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
     assert_eq!(conflict!(tx.insert_version(&draft(&image, "1", tx.now())).await), Conflict::RefName);
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let held = tx.find_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
+    let held = tx.lock_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
     tx.delete_alias(held.id).await.unwrap();
     tx.insert_version(&draft(&image, "latest", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
@@ -85,7 +85,7 @@ pub(super) async fn attachments_clash_by_name(fresh: Fresh) {
     tx.insert_artifact(&artifact, &[], None).await.unwrap();
     let first = attachment(&artifact, "sbom", claim(2));
     tx.insert_attachment(version.id, &first, &["sbom".to_owned()]).await.unwrap();
-    assert_eq!(tx.find_attachment(first.id).await.unwrap(), Some(first.clone()));
+    assert_eq!(tx.get_attachment(first.id).await.unwrap(), Some(first.clone()));
     tx.delete_attachment(first.id).await.unwrap();
     assert_eq!(tx.count_attachments(artifact.id).await.unwrap(), 0);
     tx.insert_attachment(version.id, &first, &["sbom".to_owned()]).await.unwrap();
@@ -127,8 +127,8 @@ pub(super) async fn a_draft_is_deleted_with_its_manifest(fresh: Fresh) {
     tx.insert_artifact(&artifact, &files_of(&version, &artifact), None).await.unwrap();
     tx.insert_attachment(version.id, &attachment(&artifact, "sbom", claim(2)), &[]).await.unwrap();
     tx.delete_version(&version).await.unwrap();
-    assert_eq!(tx.find_artifact(artifact.id).await.unwrap(), None);
-    assert_eq!(tx.find_version_by_id(version.id).await.unwrap(), None);
+    assert_eq!(tx.get_artifact(artifact.id).await.unwrap(), None);
+    assert_eq!(tx.lock_version_by_id(version.id).await.unwrap(), None);
     tx.insert_version(&draft(&image, "1", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -137,7 +137,7 @@ pub(super) async fn an_alias_points_only_to_published_versions_of_its_image(fres
     let debian = published(&fresh, "debian").await;
     let ubuntu = published(&fresh, "ubuntu").await;
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = tx.find_image(&debian.image).await.unwrap().unwrap();
+    let image = tx.get_image(&debian.image).await.unwrap().unwrap();
     let unpublished = draft(&image, "2", tx.now());
     tx.insert_version(&unpublished).await.unwrap();
     tx.commit().await.unwrap();
@@ -151,7 +151,7 @@ pub(super) async fn an_alias_points_only_to_published_versions_of_its_image(fres
     drop(tx);
     for target in [unpublished.id, ubuntu.id] {
         let mut tx = fresh.catalog.begin().await.unwrap();
-        let held = tx.find_alias(debian.image_id, &"latest".parse().unwrap()).await.unwrap().unwrap();
+        let held = tx.lock_alias(debian.image_id, &"latest".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(conflict!(tx.update_alias(&Alias { version_id: target, ..held }).await), Conflict::Forbidden);
     }
 }
@@ -227,7 +227,7 @@ const FORBIDDEN: &[&str] = &[
 pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
     let version = published(&fresh, "debian").await;
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let debian = tx.find_image(&version.image).await.unwrap().unwrap();
+    let debian = tx.get_image(&version.image).await.unwrap().unwrap();
     tx.insert_version(&draft(&debian, "2", tx.now())).await.unwrap();
     tx.insert_image(&image("other", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
@@ -348,16 +348,16 @@ pub(super) async fn a_version_has_one_live_job(fresh: Fresh) {
 
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.find_live_job(version.id).await.unwrap(), Some(job.clone()));
-    let (claimed, key) = job.claim(&WorkerId::new("w".to_owned()), now, TERM).unwrap();
+    assert_eq!(tx.get_live_job(version.id).await.unwrap(), Some(job.clone()));
+    let (claimed, key) = job.acquire(&WorkerId::new("w".to_owned()), now, TERM).unwrap();
     tx.update_job(&claimed).await.unwrap();
-    let stored = tx.find_job(claimed.id).await.unwrap().unwrap();
+    let stored = tx.lock_job(claimed.id).await.unwrap().unwrap();
     let (failed, _) = stored.step_failed(&key, "because".to_owned(), now).unwrap();
     tx.update_job(&failed).await.unwrap();
-    let stored = tx.find_job(failed.id).await.unwrap().unwrap();
+    let stored = tx.lock_job(failed.id).await.unwrap().unwrap();
     assert_eq!(stored.failed_step().unwrap().state.reason(), Some("because"));
     tx.update_job(&stored.abandon(now).unwrap().0).await.unwrap();
-    assert_eq!(tx.find_live_job(version.id).await.unwrap(), None);
+    assert_eq!(tx.get_live_job(version.id).await.unwrap(), None);
     tx.insert_job(&second).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -372,8 +372,8 @@ pub(super) async fn jobs_are_claimed_by_one_and_reclaimed_after_expiry(fresh: Fr
     tx.commit().await.unwrap();
     let claim = async |owner: &str| {
         let mut tx = fresh.catalog.begin().await.unwrap();
-        let job = tx.find_claimable_job().await.unwrap()?;
-        let (job, key) = job.claim(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
+        let job = tx.lock_due_job().await.unwrap()?;
+        let (job, key) = job.acquire(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
         tx.update_job(&job).await.unwrap();
         tx.commit().await.unwrap();
         Some(key)

@@ -14,7 +14,7 @@ use imgsrv_domain::{
     inspection::IncusRow,
     lease::WorkerId,
     manifest::Artifact,
-    ports::{Conflict, Pair, PairHash, StreamImage, Visibility},
+    ports::{Conflict, FingerprintProgress, Pair, StreamImage, Visibility},
     publish::{PublishJob, StepName},
 };
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub(super) async fn findings_come_and_go_while_a_version_is_publishing(fresh: Fr
     let mut tx = fresh.catalog.begin().await.unwrap();
     let job = PublishJob::enqueue(JobId::new(uuid()), &version, now);
     tx.insert_job(&job).await.unwrap();
-    let frozen = tx.find_version_by_id(version.id).await.unwrap().unwrap().freeze(now).unwrap().0;
+    let frozen = tx.lock_version_by_id(version.id).await.unwrap().unwrap().freeze(now).unwrap().0;
     tx.update_version(&frozen).await.unwrap();
     tx.insert_inspection(version.id, artifact.id, &inspection()).await.unwrap();
     let warnings = [warning(&artifact, StepName::ValidateCatalog), warning(&artifact, StepName::IncusIndex)];
@@ -72,17 +72,17 @@ pub(super) async fn findings_come_and_go_while_a_version_is_publishing(fresh: Fr
 
     let mut tx = fresh.catalog.begin().await.unwrap();
     tx.clear_findings(version.id, None).await.unwrap();
-    let job = tx.find_job(job.id).await.unwrap().unwrap();
-    let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, Duration::from_secs(1)).unwrap();
+    let job = tx.lock_job(job.id).await.unwrap().unwrap();
+    let (job, key) = job.acquire(&WorkerId::new("w".to_owned()), now, Duration::from_secs(1)).unwrap();
     let (job, _) = job.step_failed(&key, "no".to_owned(), now).unwrap();
     tx.update_job(&job.abandon(now).unwrap().0).await.unwrap();
-    let version = tx.find_version_by_id(version.id).await.unwrap().unwrap();
+    let version = tx.lock_version_by_id(version.id).await.unwrap().unwrap();
     tx.update_version(&version.clone().reopen(now).unwrap().0).await.unwrap();
     tx.commit().await.unwrap();
     let manifest = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
     assert_eq!((manifest.warnings.len(), manifest.entries[0].inspection), (0, None));
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let version = tx.find_version_by_id(version.id).await.unwrap().unwrap();
+    let version = tx.lock_version_by_id(version.id).await.unwrap().unwrap();
     tx.delete_version(&version).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -112,85 +112,35 @@ pub(super) async fn artifacts_that_streams_could_not_tell_apart_clash(fresh: Fre
     add(&second).await.unwrap();
 }
 
-pub(super) async fn what_is_published_unseen_waits_to_be_listed(fresh: Fresh) {
-    // As a node of an earlier version would, or one of this version.
-    for (name, is_seen) in [("unseen", false), ("seen", true)] {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        let now = tx.now();
-        let image = image(name, now);
-        tx.insert_image(&image).await.unwrap();
-        let version = draft(&image, "1", now);
-        tx.insert_version(&version).await.unwrap();
-        let artifact = artifact(&version, "amd64", claim(1));
-        tx.insert_artifact(&artifact, &[], None).await.unwrap();
-        let metadata = attachment(&artifact, "incus.tar.xz", claim(2));
-        tx.insert_attachment(version.id, &metadata, &[]).await.unwrap();
-        let job = PublishJob::enqueue(JobId::new(uuid()), &version, now);
-        tx.insert_job(&job).await.unwrap();
-        let frozen = tx.find_version_by_id(version.id).await.unwrap().unwrap().freeze(now).unwrap().0;
-        tx.update_version(&frozen).await.unwrap();
-        if is_seen {
-            let job = tx.find_job(job.id).await.unwrap().unwrap();
-            let (job, key) = job.claim(&WorkerId::new("w".to_owned()), now, Duration::from_secs(9)).unwrap();
-            let job = job.step_succeeded(&key, now).unwrap().step_succeeded(&key, now).unwrap();
-            tx.update_job(&job).await.unwrap();
-        }
-        let frozen = tx.find_version_by_id(version.id).await.unwrap().unwrap();
-        tx.update_version(&frozen.publish(now).unwrap().0).await.unwrap();
-        tx.commit().await.unwrap();
-    }
-    let waiting = fresh.catalog.get_unlisted(None).await.unwrap().unwrap();
-    assert_eq!(waiting.image.as_str(), "unseen");
-    assert_eq!(fresh.catalog.get_unlisted(Some(waiting.id)).await.unwrap(), None);
-    // It is listed once, though it is published.
-    let manifest = fresh.catalog.get_manifest(&waiting.image, &waiting.name, Visibility::All).await.unwrap().unwrap();
-    let entry = &manifest.entries[0];
-    let (artifact, attachment) = (entry.artifact.id, entry.attachments[0].id);
-    let row = IncusRow { artifact, attachment, fingerprint: claim(3).digest };
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert!(tx.is_unlisted(waiting.id).await.unwrap());
-    tx.insert_incus_row(waiting.id, &row).await.unwrap();
-    tx.insert_warnings(waiting.id, &[warning(&entry.artifact, StepName::IncusIndex)]).await.unwrap();
-    tx.mark_listed(waiting.id).await.unwrap();
-    tx.bump_catalog_revision(waiting.image_id).await.unwrap();
-    tx.list_in_streams(waiting.id).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(fresh.catalog.get_unlisted(None).await.unwrap(), None);
-    assert_eq!(fresh.catalog.get_stream_changes(None).await.unwrap().rows.len(), 1);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let late = [warning(&entry.artifact, StepName::FinalizePublish)];
-    assert_eq!(conflict!(tx.insert_warnings(waiting.id, &late).await), Conflict::Forbidden);
-}
-
 pub(super) async fn a_pair_is_hashed_once(fresh: Fresh) {
     let pair = Pair { metadata: claim(1).digest, root: claim(2).digest };
-    let find = async || fresh.catalog.begin().await.unwrap().find_pair(&pair).await.unwrap();
-    let save = async |hash: PairHash| {
+    let find = async || fresh.catalog.begin().await.unwrap().get_fingerprint(&pair).await.unwrap();
+    let save = async |hash: FingerprintProgress| {
         let mut tx = fresh.catalog.begin().await.unwrap();
-        tx.save_pair(&pair, &hash).await.unwrap();
+        tx.save_fingerprint(&pair, &hash).await.unwrap();
         tx.commit().await.unwrap();
     };
     assert_eq!(find().await, None);
     let mut hash = RunningHash::new();
     for bytes in [&b"some"[..], b"more"] {
         hash.update(bytes);
-        let begun = PairHash::Begun { pair: hash.save(), root: RunningHash::new().save() };
+        let begun = FingerprintProgress::Begun { pair: hash.save(), root: RunningHash::new().save() };
         save(begun.clone()).await;
         assert_eq!(find().await, Some(begun));
     }
     let forget = async || {
         let mut tx = fresh.catalog.begin().await.unwrap();
-        tx.forget_pair(&pair).await.unwrap();
+        tx.delete_fingerprint(&pair).await.unwrap();
         tx.commit().await.unwrap();
     };
     forget().await;
     assert_eq!(find().await, None);
     let digest = hash.clone().finish();
-    save(PairHash::Done(digest)).await;
+    save(FingerprintProgress::Done(digest)).await;
     forget().await;
-    save(PairHash::Begun { pair: hash.save(), root: hash.save() }).await;
-    save(PairHash::Done(claim(7).digest)).await;
-    assert_eq!(find().await, Some(PairHash::Done(digest)));
+    save(FingerprintProgress::Begun { pair: hash.save(), root: hash.save() }).await;
+    save(FingerprintProgress::Done(claim(7).digest)).await;
+    assert_eq!(find().await, Some(FingerprintProgress::Done(digest)));
 }
 
 pub(super) async fn streams_tell_what_has_changed(fresh: Fresh) {
@@ -229,7 +179,7 @@ pub(super) async fn streams_tell_what_has_changed(fresh: Fresh) {
         found
     };
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = tx.find_image_to_change(&version.image).await.unwrap().unwrap();
+    let image = tx.lock_image(&version.image).await.unwrap().unwrap();
     tx.update_image(&Image { display_name: None, ..image.clone() }).await.unwrap();
     tx.bump_catalog_revision(image.id).await.unwrap();
     tx.commit().await.unwrap();
@@ -238,9 +188,9 @@ pub(super) async fn streams_tell_what_has_changed(fresh: Fresh) {
     assert_eq!(found.images[0].display_name, None);
 
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = tx.find_image(&version.image).await.unwrap().unwrap();
+    let image = tx.get_image(&version.image).await.unwrap().unwrap();
     let second = publish(&mut *tx, &image, "2").await;
-    let latest = tx.find_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
+    let latest = tx.lock_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
     tx.update_alias(&Alias { version_id: second.id, ..latest.clone() }).await.unwrap();
     tx.insert_alias(&alias(&version, "old", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
@@ -282,7 +232,7 @@ pub(super) async fn a_file_is_found_by_its_names(fresh: Fresh) {
         assert_eq!(find(reference, name).await, None, "{reference}/{name}");
     }
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = tx.find_image(&version.image).await.unwrap().unwrap();
+    let image = tx.get_image(&version.image).await.unwrap().unwrap();
     let unpublished = draft(&image, "3", tx.now());
     tx.insert_version(&unpublished).await.unwrap();
     let hidden = super::samples::artifact(&unpublished, "amd64", claim(1));

@@ -9,10 +9,10 @@ use imgsrv_domain::{
     ids::{AttemptId, JobId, UploadId},
     intake::{Intake, IntakeState, NewIntake},
     names::Format,
-    parts::{Part, Place},
+    parts::{Part, PartLocation},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::PublishJob,
-    upload::{Arrival, Claim, NewStream, UploadSession},
+    upload::{Claim, NewAppendUpload, UploadKind, UploadSession},
 };
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     let by = principal(now, &[]);
     tx.insert_principal(&by).await.unwrap();
     let size = ByteSize::try_from(size).unwrap();
-    let new = NewStream { size, digest: None, media_type_hint: None };
-    let (session, _) = UploadSession::open_stream(UploadId::new(uuid()), by.id, new, now, TTL);
+    let new = NewAppendUpload { size, digest: None, media_type_hint: None };
+    let (session, _) = UploadSession::open_append(UploadId::new(uuid()), by.id, new, now, TTL);
     let intake = Intake::open(session.id, by.id, wanted(), now);
     tx.insert_upload(&session).await.unwrap();
     tx.insert_intake(&intake).await.unwrap();
@@ -48,17 +48,17 @@ async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
 pub(super) async fn a_stream_learns_its_digest_from_its_last_byte(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (session, _) = intake(&mut *tx, 0).await;
-    let stored = tx.find_upload(session.id).await.unwrap().unwrap();
+    let stored = tx.lock_upload(session.id).await.unwrap().unwrap();
     assert_eq!(stored, session);
-    assert_eq!((stored.claim, stored.arrival), (Claim::Untold(ByteSize::ZERO), Arrival::Stream));
+    assert_eq!((stored.claim, stored.kind), (Claim::Undeclared(ByteSize::ZERO), UploadKind::Append));
     let name = stored.blob_name();
-    let (completed, _) = stored.complete_stream(&[], tx.now()).unwrap();
+    let (completed, _) = stored.complete_append(&[], tx.now()).unwrap();
     tx.update_upload(&completed).await.unwrap();
     tx.commit().await.unwrap();
     let read = fresh.catalog.get_upload(session.id).await.unwrap().unwrap();
     // SHA-256 of nothing (FIPS 180-4).
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    assert!(matches!(read.claim, Claim::Taken(claim) if claim.digest.to_string() == digest));
+    assert!(matches!(read.claim, Claim::Computed(claim) if claim.digest.to_string() == digest));
     assert_eq!(read.blob_name(), name, "its bytes are stored under it already");
     let listed = fresh.catalog.list_open_uploads(session.created_by, None, &imgsrv_domain::page::PageRequest::FIRST);
     assert_eq!(listed.await.unwrap().items, []);
@@ -70,23 +70,23 @@ pub(super) async fn of_two_attempts_at_a_stream_only_the_newer_is_recorded(fresh
     let now = tx.now();
     let (session, older) = session.begin_append(AttemptId::new(uuid()), 0, None, now).unwrap();
     tx.update_upload(&session).await.unwrap();
-    let session = tx.find_upload(session.id).await.unwrap().unwrap();
+    let session = tx.lock_upload(session.id).await.unwrap().unwrap();
     let (session, newer) = session.begin_append(AttemptId::new(uuid()), 0, None, now).unwrap();
     tx.update_upload(&session).await.unwrap();
-    let session = tx.find_upload(session.id).await.unwrap().unwrap();
+    let session = tx.lock_upload(session.id).await.unwrap().unwrap();
     let part = |attempt: &imgsrv_domain::upload::Attempt| Part {
         number: attempt.number,
         attempt: attempt.id,
         sequence: attempt.sequence,
         size: ByteSize::try_from(4_i64).unwrap(),
-        place: Place("file@0".to_owned()),
+        place: PartLocation("file@0".to_owned()),
         hash: None,
     };
     assert!(session.clone().record_append(&older, &part(&older), None, now, TTL).is_err());
     let recorded = session.record_append(&newer, &part(&newer), None, now, TTL).unwrap();
     tx.put_part(recorded.id, &part(&newer)).await.unwrap();
     tx.update_upload(&recorded).await.unwrap();
-    let stored = tx.find_upload(recorded.id).await.unwrap().unwrap();
+    let stored = tx.lock_upload(recorded.id).await.unwrap().unwrap();
     assert_eq!(stored.offset().get(), 4);
     assert!(stored.begin_append(AttemptId::new(uuid()), 0, None, now).is_err(), "an offset never goes back");
 }
@@ -94,7 +94,7 @@ pub(super) async fn of_two_attempts_at_a_stream_only_the_newer_is_recorded(fresh
 pub(super) async fn intakes_come_back_whole_and_change_by_revision(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (session, opened) = intake(&mut *tx, 10).await;
-    assert_eq!(tx.find_intake(session.id).await.unwrap().as_ref(), Some(&opened));
+    assert_eq!(tx.lock_intake(session.id).await.unwrap().as_ref(), Some(&opened));
     let image = image("debian", tx.now());
     let version = draft(&image, "12.5.0", tx.now());
     tx.insert_image(&image).await.unwrap();
@@ -103,7 +103,7 @@ pub(super) async fn intakes_come_back_whole_and_change_by_revision(fresh: Fresh)
     tx.insert_job(&job).await.unwrap();
     let publishing = opened.clone().publish(job.id, tx.now()).unwrap();
     tx.update_intake(&publishing).await.unwrap();
-    let found = tx.find_intake_of_job(job.id).await.unwrap().unwrap();
+    let found = tx.lock_intake_of_job(job.id).await.unwrap().unwrap();
     assert_eq!((&found.state, &found.wanted), (&IntakeState::Publishing(job.id), &opened.wanted));
     let failed = found.clone().fail("why".to_owned(), tx.now()).unwrap();
     tx.update_intake(&failed).await.unwrap();

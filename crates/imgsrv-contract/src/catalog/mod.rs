@@ -59,7 +59,6 @@ const CASES: &[Case<Fresh>] = cases![
     content::jobs_are_claimed_by_one_and_reclaimed_after_expiry,
     findings::findings_come_and_go_while_a_version_is_publishing,
     findings::artifacts_that_streams_could_not_tell_apart_clash,
-    findings::what_is_published_unseen_waits_to_be_listed,
     findings::a_pair_is_hashed_once,
     findings::streams_tell_what_has_changed,
     findings::a_file_is_found_by_its_names,

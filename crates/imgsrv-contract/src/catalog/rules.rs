@@ -57,7 +57,7 @@ pub(super) async fn rules_come_back_and_change_by_revision(fresh: Fresh) {
     changed.terms.issuer = other;
     let mut tx = fresh.catalog.begin().await.unwrap();
     tx.update_rule(&changed).await.unwrap();
-    assert_eq!(tx.find_rule_to_change(&first.id).await.unwrap().unwrap().terms, changed.terms);
+    assert_eq!(tx.lock_rule(&first.id).await.unwrap().unwrap().terms, changed.terms);
     assert_eq!(conflict!(tx.update_rule(&changed).await), Conflict::StaleRevision);
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
@@ -65,7 +65,7 @@ pub(super) async fn rules_come_back_and_change_by_revision(fresh: Fresh) {
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
     tx.delete_rule(&first.id).await.unwrap();
-    assert_eq!(tx.find_rule_to_change(&first.id).await.unwrap(), None);
+    assert_eq!(tx.lock_rule(&first.id).await.unwrap(), None);
 }
 
 pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
@@ -80,8 +80,8 @@ pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
     }
     tx.insert_identity(first.id, &identity("a")).await.unwrap();
     tx.insert_identity(second.id, &identity("A")).await.unwrap();
-    assert_eq!(tx.find_identity(&identity("a")).await.unwrap(), Some(first.id));
-    assert_eq!(tx.find_identity(&identity("a ")).await.unwrap(), None);
+    assert_eq!(tx.get_identity(&identity("a")).await.unwrap(), Some(first.id));
+    assert_eq!(tx.get_identity(&identity("a ")).await.unwrap(), None);
     let id: RuleId = "ci".parse().unwrap();
     tx.insert_rule(&rule("ci", tx.now())).await.unwrap();
     let now = tx.now();
@@ -217,7 +217,7 @@ impl Real {
         let mut tx = self.catalog.begin().await.unwrap();
         let now = tx.now();
         match step {
-            Step::Save { rule: at, enabled } => match tx.find_rule_to_change(&self.rules[at]).await.unwrap() {
+            Step::Save { rule: at, enabled } => match tx.lock_rule(&self.rules[at]).await.unwrap() {
                 Some(mut saved) => {
                     saved.terms.enabled = enabled;
                     tx.update_rule(&saved).await.unwrap();
@@ -230,7 +230,7 @@ impl Real {
             },
             Step::Delete { rule } => tx.delete_rule(&self.rules[rule]).await.unwrap(),
             Step::Match { rule, principal } => {
-                let found = tx.find_rule_to_change(&self.rules[rule]).await.unwrap();
+                let found = tx.lock_rule(&self.rules[rule]).await.unwrap();
                 if found.is_some_and(|rule| rule.terms.enabled) {
                     tx.grant_by_rule(&self.rules[rule], self.principals[principal], ROLE, now).await.unwrap();
                 }

@@ -166,13 +166,13 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     let sbom = attachment(&artifact, "sbom", claim(2));
     tx.insert_attachment(version.id, &sbom, &["sbom".to_owned()]).await.unwrap();
     for claim in [claim(1), claim(2)] {
-        if tx.find_blob(&claim.digest).await.unwrap().is_none() {
+        if tx.get_blob(&claim.digest).await.unwrap().is_none() {
             tx.insert_blob(&blob(claim, now)).await.unwrap();
         }
     }
     tx.insert_job(&PublishJob::enqueue(JobId::new(uuid()), &version, now)).await.unwrap();
     tx.update_version(&version.freeze(now).unwrap().0).await.unwrap();
-    let frozen = tx.find_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap();
+    let frozen = tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap();
     tx.insert_inspection(frozen.id, artifact.id, &inspection()).await.unwrap();
     tx.insert_warnings(frozen.id, &[warning(&artifact, StepName::ValidateCatalog)]).await.unwrap();
     let row = IncusRow { artifact: artifact.id, attachment: sbom.id, fingerprint: claim(9).digest };
@@ -180,7 +180,7 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     tx.bump_catalog_revision(image.id).await.unwrap();
     tx.list_in_streams(frozen.id).await.unwrap();
     tx.update_version(&frozen.publish(now).unwrap().0).await.unwrap();
-    tx.find_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap()
+    tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap()
 }
 
 pub(super) fn inspection() -> Inspection {

@@ -13,7 +13,7 @@ pub(super) async fn dropped_transactions_leave_no_trace(fresh: Fresh) {
     tx.insert_image(&image).await.unwrap();
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.find_image(&image.name).await.unwrap(), None);
+    assert_eq!(tx.get_image(&image.name).await.unwrap(), None);
     drop(fresh.guard);
 }
 
@@ -24,7 +24,7 @@ pub(super) async fn commit_after_an_error_is_refused(fresh: Fresh) {
     tx.insert_image(&image("debian", tx.now())).await.unwrap_err();
     assert!(matches!(tx.commit().await, Err(CatalogError::Backend(_))));
     let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.find_image(&first.name).await.unwrap(), None);
+    assert_eq!(tx.get_image(&first.name).await.unwrap(), None);
 }
 
 pub(super) async fn a_stale_revision_is_refused(fresh: Fresh) {
@@ -41,7 +41,7 @@ pub(super) async fn of_two_racing_writers_one_wins(fresh: Fresh) {
     tx.commit().await.unwrap();
     let abort = async || {
         let mut tx = fresh.catalog.begin().await?;
-        let session = tx.find_upload(id).await?.unwrap();
+        let session = tx.lock_upload(id).await?.unwrap();
         tokio::task::yield_now().await;
         let now = tx.now();
         let Ok((session, Some(_))) = session.abort(now) else { return Ok(false) };
@@ -76,5 +76,5 @@ pub(super) async fn times_come_back_to_the_microsecond(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let written = principal(tx.now(), &[]);
     tx.insert_principal(&written).await.unwrap();
-    assert_eq!(tx.find_principal(written.id).await.unwrap(), Some(written));
+    assert_eq!(tx.get_principal(written.id).await.unwrap(), Some(written));
 }

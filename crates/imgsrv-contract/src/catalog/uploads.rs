@@ -11,7 +11,7 @@ use imgsrv_domain::{
     manifest::Untrusted,
     names::PartNumber,
     page::PageRequest,
-    parts::{ListedPart, Part, Place},
+    parts::{ListedPart, Part, PartLocation},
     ports::{CatalogError, CatalogTx, Conflict},
     upload::{NewUpload, UploadSession, UploadState},
 };
@@ -26,23 +26,23 @@ fn part(number: i64, size: i64, hashed: u64) -> Part {
         attempt: AttemptId::new(uuid()),
         sequence: number,
         size: ByteSize::try_from(size).unwrap(),
-        place: Place(format!("file@{number}")),
+        place: PartLocation(format!("file@{number}")),
         hash: Some(HashState { bytes: hashed, state: [u8::try_from(number).unwrap(); HashState::LENGTH] }),
     }
 }
 
 async fn stored(tx: &mut dyn CatalogTx, session: &UploadSession) -> UploadSession {
-    tx.find_upload(session.id).await.unwrap().unwrap()
+    tx.lock_upload(session.id).await.unwrap().unwrap()
 }
 
 /// Sends `part` as its session would have it.
 async fn send(tx: &mut dyn CatalogTx, session: &UploadSession, part: &Part) {
     let now = tx.now();
     let before = match part.number.previous() {
-        Some(previous) => tx.find_part(session.id, previous).await.unwrap(),
+        Some(previous) => tx.get_part(session.id, previous).await.unwrap(),
         None => None,
     };
-    let current = tx.find_part(session.id, part.number).await.unwrap();
+    let current = tx.get_part(session.id, part.number).await.unwrap();
     let (begun, attempt) = stored(tx, session)
         .await
         .begin_attempt(part.attempt, part.number, None, current.as_ref(), before.as_ref(), now)
@@ -78,7 +78,7 @@ pub(super) async fn sessions_and_parts_come_back_whole(fresh: Fresh) {
     tx.commit().await.unwrap();
     let read = fresh.catalog.get_upload(opened.id).await.unwrap().unwrap();
     assert_eq!((read.state.name(), read.received.get(), read.attempts), ("uploading", 100, 2));
-    assert_eq!(read.appender, None);
+    assert_eq!(read.frontier_writer, None);
     let frontier = read.frontier.as_ref().unwrap();
     assert_eq!((frontier.number, &frontier.hash), (second.number, second.hash.as_ref().unwrap()));
     let listed = fresh.catalog.get_parts(opened.id, Some(first.number), 10).await.unwrap();
@@ -87,7 +87,7 @@ pub(super) async fn sessions_and_parts_come_back_whole(fresh: Fresh) {
         [(second.number, second.attempt)]
     );
     let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.find_part(opened.id, first.number).await.unwrap(), Some(first));
+    assert_eq!(tx.get_part(opened.id, first.number).await.unwrap(), Some(first));
 }
 
 pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fresh) {
@@ -137,8 +137,8 @@ pub(super) async fn ingests_are_claimed_when_due_and_reclaimed_after_expiry(fres
     tx.commit().await.unwrap();
     let claim = async |owner: &str| {
         let mut tx = fresh.catalog.begin().await.unwrap();
-        let session = tx.find_claimable_upload().await.unwrap()?;
-        let (session, key) = session.claim_ingest(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
+        let session = tx.lock_due_upload().await.unwrap()?;
+        let (session, key) = session.acquire_ingest(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
         tx.update_upload(&session).await.unwrap();
         let session = stored(&mut *tx, &session).await;
         tx.commit().await.unwrap();
@@ -162,13 +162,13 @@ pub(super) async fn a_lost_lease_cannot_finish(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = completed(&mut *tx).await;
     let now = tx.now();
-    let (held, lost) = session.claim_ingest(&WorkerId::new("first".to_owned()), now, TERM).unwrap();
+    let (held, lost) = session.acquire_ingest(&WorkerId::new("first".to_owned()), now, TERM).unwrap();
     tx.update_upload(&held).await.unwrap();
     tx.commit().await.unwrap();
     (fresh.advance)(TERM);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let taken = tx.find_claimable_upload().await.unwrap().unwrap();
-    let (taken, key) = taken.claim_ingest(&WorkerId::new("first".to_owned()), tx.now(), TERM).unwrap();
+    let taken = tx.lock_due_upload().await.unwrap().unwrap();
+    let (taken, key) = taken.acquire_ingest(&WorkerId::new("first".to_owned()), tx.now(), TERM).unwrap();
     tx.update_upload(&taken).await.unwrap();
     let read = stored(&mut *tx, &taken).await;
     assert_eq!(read.clone().finish_ingest(&lost, now).unwrap_err(), LeaseLost);
@@ -183,11 +183,11 @@ pub(super) async fn unfinished_sessions_expire(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = session(&mut *tx, claim(1), TTL).await;
     completed(&mut *tx).await;
-    assert!(tx.list_expired_uploads(10).await.unwrap().is_empty());
+    assert!(tx.lock_expired_uploads(10).await.unwrap().is_empty());
     tx.commit().await.unwrap();
     (fresh.advance)(TTL);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let expired = tx.list_expired_uploads(10).await.unwrap();
+    let expired = tx.lock_expired_uploads(10).await.unwrap();
     assert_eq!(expired.iter().map(|session| session.id).collect::<Vec<_>>(), [session.id]);
 }
 
@@ -195,13 +195,13 @@ pub(super) async fn ended_sessions_wait_to_be_cleared(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = session(&mut *tx, claim(1), TTL).await;
     send(&mut *tx, &session, &part(1, 100, 100)).await;
-    assert!(tx.list_uncleared_uploads(10).await.unwrap().is_empty());
+    assert!(tx.lock_uncleared_uploads(10).await.unwrap().is_empty());
     let now = tx.now();
     let (aborted, _) = stored(&mut *tx, &session).await.abort(now).unwrap();
     tx.update_upload(&aborted).await.unwrap();
-    assert_eq!(tx.list_uncleared_uploads(10).await.unwrap().len(), 1);
+    assert_eq!(tx.lock_uncleared_uploads(10).await.unwrap().len(), 1);
     tx.mark_upload_cleared(session.id).await.unwrap();
-    assert!(tx.list_uncleared_uploads(10).await.unwrap().is_empty());
+    assert!(tx.lock_uncleared_uploads(10).await.unwrap().is_empty());
     assert!(tx.list_parts(session.id).await.unwrap().is_empty());
     assert_eq!(stored(&mut *tx, &session).await.state, UploadState::Aborted);
 }
@@ -210,7 +210,7 @@ pub(super) async fn a_digest_is_trusted_once(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let first = blob(claim(1), tx.now());
     tx.insert_blob(&first).await.unwrap();
-    assert_eq!(tx.find_blob(&claim(1).digest).await.unwrap(), Some(first));
+    assert_eq!(tx.get_blob(&claim(1).digest).await.unwrap(), Some(first));
     let second = blob(claim(1), tx.now());
     assert_eq!(conflict!(tx.insert_blob(&second).await), Conflict::BlobDigest);
 }
@@ -225,9 +225,9 @@ pub(super) async fn a_quarantined_blob_is_not_trusted_until_healed(fresh: Fresh)
         "those are not the bytes that are served"
     );
     assert!(tx.quarantine_blob(&claim(1).digest, &damaged.name).await.unwrap());
-    assert_eq!(tx.find_blob(&claim(1).digest).await.unwrap(), None);
+    assert_eq!(tx.get_blob(&claim(1).digest).await.unwrap(), None);
     tx.insert_blob(&other).await.unwrap();
-    assert_eq!(tx.find_blob(&claim(1).digest).await.unwrap(), Some(other));
+    assert_eq!(tx.get_blob(&claim(1).digest).await.unwrap(), Some(other));
 }
 
 pub(super) async fn untrusted_digests_of_a_manifest_are_listed(fresh: Fresh) {

@@ -4,7 +4,7 @@ use super::Source;
 use crate::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::UploadId,
-    parts::{Part, Place},
+    parts::{Part, PartLocation},
     upload::Attempt,
 };
 use async_trait::async_trait;
@@ -45,7 +45,7 @@ impl BlobName {
 
     /// `streams/ab/<session>`: the name that `session` promotes bytes to whose digest was not known when their first
     /// ones were stored.
-    pub fn of_stream(session: UploadId) -> Self {
+    pub fn of_undeclared(session: UploadId) -> Self {
         let id = session.to_string();
         Self(format!("streams/{}/{id}", &id[id.len() - 2..]))
     }
@@ -101,7 +101,7 @@ pub struct StageRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staged {
     /// Where it lies.
-    pub place: Place,
+    pub place: PartLocation,
     /// Its size.
     pub size: ByteSize,
     /// The hash of everything up to its end, if the attempt knew the hash up to its start.
@@ -130,7 +130,7 @@ pub enum StageError {
 
 /// Bytes to make trusted.
 #[derive(Debug, Clone)]
-pub struct Promotion {
+pub struct IngestRequest {
     /// The session whose parts they are.
     pub session: UploadId,
     /// The name they get.
@@ -143,7 +143,7 @@ pub struct Promotion {
     pub hashed: Option<HashState>,
 }
 
-impl Promotion {
+impl IngestRequest {
     /// Whether the parts are those of the claim, as far as their sizes tell. When not, what is promoted is not known
     /// any more: the session was finished by somebody else.
     pub fn is_whole(&self) -> bool {
@@ -153,7 +153,7 @@ impl Promotion {
 
 /// What one step of a promotion achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Promoted {
+pub enum Ingested {
     /// More was hashed; save it and call again.
     Hashed(HashState),
     /// The bytes are verified and durable under their name.
@@ -162,7 +162,7 @@ pub enum Promoted {
 
 /// Why bytes were not promoted.
 #[derive(Debug, thiserror::Error)]
-pub enum PromoteError {
+pub enum IngestError {
     /// They do not have the claimed digest.
     #[error("the bytes have digest {actual}")]
     Mismatch {
@@ -223,8 +223,8 @@ pub trait BlobStore: Send + Sync {
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError>;
 
     /// Does a bounded part of a promotion: verifies what is not yet hashed, then makes the bytes durable
-    /// under their name. Calling again after [`Promoted::Placed`], or after a crash, is harmless.
-    async fn promote(&self, promotion: &Promotion) -> Result<Promoted, PromoteError>;
+    /// under their name. Calling again after [`Ingested::Placed`], or after a crash, is harmless.
+    async fn ingest(&self, promotion: &IngestRequest) -> Result<Ingested, IngestError>;
 
     /// Reads `range` of the blob `name`, which must have exactly `size` bytes, else [`BlobError::Damaged`].
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError>;

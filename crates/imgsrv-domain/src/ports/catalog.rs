@@ -96,9 +96,9 @@ pub enum CatalogError {
 #[async_trait]
 pub trait ImageRepo: Send {
     /// The image of that name.
-    async fn find_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
+    async fn get_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
     /// The image of that name, in order to change it.
-    async fn find_image_to_change(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
+    async fn lock_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
     /// Stores a new image, else [`Conflict::ImageName`].
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError>;
     /// Stores the image's texts if its revision is still held, else [`Conflict::StaleRevision`].
@@ -111,9 +111,9 @@ pub trait ImageRepo: Send {
 #[async_trait]
 pub trait VersionRepo: Send {
     /// The version of that name.
-    async fn find_version(&mut self, image: &ImageName, name: &VersionName) -> Result<Option<Version>, CatalogError>;
+    async fn lock_version(&mut self, image: &ImageName, name: &VersionName) -> Result<Option<Version>, CatalogError>;
     /// The version with that id.
-    async fn find_version_by_id(&mut self, id: VersionId) -> Result<Option<Version>, CatalogError>;
+    async fn lock_version_by_id(&mut self, id: VersionId) -> Result<Option<Version>, CatalogError>;
     /// Stores a new draft, else [`Conflict::RefName`].
     async fn insert_version(&mut self, version: &Version) -> Result<(), CatalogError>;
     /// Stores `version` if its revision is still held, else [`Conflict::StaleRevision`].
@@ -124,7 +124,7 @@ pub trait VersionRepo: Send {
     /// The artifacts of a version and their attachments, in the manifest's order.
     async fn list_manifest(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError>;
     /// The artifact with that id.
-    async fn find_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
+    async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
     /// How many artifacts a version has.
     async fn count_artifacts(&mut self, version: VersionId) -> Result<u32, CatalogError>;
     /// Adds an artifact, the files it makes and what streams call it to a draft, else [`Conflict::ArtifactKey`],
@@ -138,7 +138,7 @@ pub trait VersionRepo: Send {
     /// Removes an artifact with its attachments and files from a draft.
     async fn delete_artifact(&mut self, id: ArtifactId) -> Result<(), CatalogError>;
     /// The attachment with that id.
-    async fn find_attachment(&mut self, id: AttachmentId) -> Result<Option<Attachment>, CatalogError>;
+    async fn get_attachment(&mut self, id: AttachmentId) -> Result<Option<Attachment>, CatalogError>;
     /// How many attachments an artifact has.
     async fn count_attachments(&mut self, artifact: ArtifactId) -> Result<u32, CatalogError>;
     /// Adds an attachment and the files it makes to a draft, else [`Conflict::AttachmentName`] or [`Conflict::FileName`].
@@ -156,7 +156,7 @@ pub trait VersionRepo: Send {
 #[async_trait]
 pub trait AliasRepo: Send {
     /// The alias of that name.
-    async fn find_alias(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
+    async fn lock_alias(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
     /// Stores a new alias, else [`Conflict::RefName`]. Its version must be published.
     async fn insert_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
     /// Moves an alias if its revision is still held, else [`Conflict::StaleRevision`]. Its version must be published.
@@ -171,7 +171,7 @@ pub trait AliasRepo: Send {
 #[async_trait]
 pub trait UploadRepo: Send {
     /// The session with that id.
-    async fn find_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
+    async fn lock_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
     /// How many sessions wait for parts.
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError>;
     /// The claimed bytes of all sessions that have not ended.
@@ -181,18 +181,18 @@ pub trait UploadRepo: Send {
     /// Stores `session` if its revision is still held, else [`Conflict::StaleRevision`].
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;
     /// The recorded part of that number.
-    async fn find_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError>;
+    async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError>;
     /// Every recorded part, ascending, without its hash.
     async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError>;
     /// Records a part in place of any of that number.
     async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError>;
     /// A session whose ingest may be claimed now, the longest due first. Held by this transaction;
     /// those that other transactions hold are passed over.
-    async fn find_claimable_upload(&mut self) -> Result<Option<UploadSession>, CatalogError>;
+    async fn lock_due_upload(&mut self) -> Result<Option<UploadSession>, CatalogError>;
     /// Up to `limit` unfinished sessions that have expired.
-    async fn list_expired_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
+    async fn lock_expired_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
     /// Up to `limit` ended sessions whose staged bytes were not cleared yet.
-    async fn list_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
+    async fn lock_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
     /// Notes that nothing is staged any more for an ended session, and forgets its parts.
     async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError>;
 }
@@ -201,9 +201,9 @@ pub trait UploadRepo: Send {
 #[async_trait]
 pub trait IntakeRepo: Send {
     /// The intake of that upload.
-    async fn find_intake(&mut self, id: UploadId) -> Result<Option<Intake>, CatalogError>;
+    async fn lock_intake(&mut self, id: UploadId) -> Result<Option<Intake>, CatalogError>;
     /// The intake whose version `job` publishes.
-    async fn find_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError>;
+    async fn lock_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError>;
     /// Up to `limit` intakes that wait for what has happened already, or will never happen.
     async fn list_stranded_intakes(&mut self, limit: u16) -> Result<Vec<UploadId>, CatalogError>;
     /// Stores a new intake; its upload must be stored.
@@ -227,7 +227,7 @@ pub struct TrustedBlob {
 #[async_trait]
 pub trait BlobLedger: Send {
     /// The trusted blob with that digest; a quarantined one is not.
-    async fn find_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError>;
+    async fn get_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError>;
     /// Whether a blob, trusted or quarantined, is stored as `name`.
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
     /// Records bytes that are durable under their name. Heals a quarantined digest; one that is trusted
@@ -244,16 +244,16 @@ pub trait BlobLedger: Send {
 #[async_trait]
 pub trait JobRepo: Send {
     /// The job with that id.
-    async fn find_job(&mut self, id: JobId) -> Result<Option<PublishJob>, CatalogError>;
+    async fn lock_job(&mut self, id: JobId) -> Result<Option<PublishJob>, CatalogError>;
     /// The job of a version that is not abandoned.
-    async fn find_live_job(&mut self, version: VersionId) -> Result<Option<PublishJob>, CatalogError>;
+    async fn get_live_job(&mut self, version: VersionId) -> Result<Option<PublishJob>, CatalogError>;
     /// Stores a new job, else [`Conflict::LiveJob`].
     async fn insert_job(&mut self, job: &PublishJob) -> Result<(), CatalogError>;
     /// Stores `job` with its steps if its revision is still held, else [`Conflict::StaleRevision`].
     async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError>;
     /// A job that may be claimed now, the longest due first. Held by this transaction; those that
     /// other transactions hold are passed over.
-    async fn find_claimable_job(&mut self) -> Result<Option<PublishJob>, CatalogError>;
+    async fn lock_due_job(&mut self) -> Result<Option<PublishJob>, CatalogError>;
 }
 
 /// The audit trail.

@@ -24,7 +24,7 @@ pub struct Pair {
 
 /// How far the digest of a pair has been computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PairHash {
+pub enum FingerprintProgress {
     /// All of the metadata was hashed, and some of the root.
     Begun {
         /// The digest of the pair so far.
@@ -54,16 +54,12 @@ pub trait FindingRepo: Send {
     async fn insert_incus_row(&mut self, version: VersionId, row: &IncusRow) -> Result<(), CatalogError>;
     /// Makes streams list the recorded artifacts of a version from the current catalog revision on.
     async fn list_in_streams(&mut self, version: VersionId) -> Result<(), CatalogError>;
-    /// Whether a published version still waits to be listed; if so, nobody else lists it before this transaction ends.
-    async fn is_unlisted(&mut self, version: VersionId) -> Result<bool, CatalogError>;
-    /// Notes that a published version waits no more.
-    async fn mark_listed(&mut self, version: VersionId) -> Result<(), CatalogError>;
     /// How far the digest of a pair has been computed.
-    async fn find_pair(&mut self, pair: &Pair) -> Result<Option<PairHash>, CatalogError>;
+    async fn get_fingerprint(&mut self, pair: &Pair) -> Result<Option<FingerprintProgress>, CatalogError>;
     /// Saves how far the digest of a pair has been computed; one that is done is done for ever.
-    async fn save_pair(&mut self, pair: &Pair, hash: &PairHash) -> Result<(), CatalogError>;
+    async fn save_fingerprint(&mut self, pair: &Pair, hash: &FingerprintProgress) -> Result<(), CatalogError>;
     /// Forgets how far the digest of a pair has been computed, unless it is done.
-    async fn forget_pair(&mut self, pair: &Pair) -> Result<(), CatalogError>;
+    async fn delete_fingerprint(&mut self, pair: &Pair) -> Result<(), CatalogError>;
 }
 
 /// An artifact that streams list, with its metadata.

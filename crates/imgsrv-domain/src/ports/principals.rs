@@ -14,9 +14,9 @@ use async_trait::async_trait;
 #[async_trait]
 pub trait PrincipalRepo: Send {
     /// The principal with that id and its roles.
-    async fn find_principal(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
+    async fn get_principal(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
     /// The principal with that id, in order to change what it holds.
-    async fn find_principal_to_change(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
+    async fn lock_principal(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
     /// Stores a new principal with its roles, as if granted by hand; else
     /// [`Conflict::PrincipalId`](super::Conflict::PrincipalId).
     async fn insert_principal(&mut self, principal: &Principal) -> Result<(), CatalogError>;
@@ -32,17 +32,17 @@ pub trait PrincipalRepo: Send {
     async fn revoke_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError>;
     /// Keeps every other transaction that calls this from going on until this one ends: for decisions about
     /// authentication that depend on more than the records that they change.
-    async fn hold_authentication(&mut self) -> Result<(), CatalogError>;
+    async fn lock_authentication(&mut self) -> Result<(), CatalogError>;
     /// Whether anybody can manage authentication: an active principal with the role and a live token.
     async fn has_live_auth_manager(&mut self) -> Result<bool, CatalogError>;
 
     /// The principal that is `identity`.
-    async fn find_identity(&mut self, identity: &OidcIdentity) -> Result<Option<PrincipalId>, CatalogError>;
+    async fn get_identity(&mut self, identity: &OidcIdentity) -> Result<Option<PrincipalId>, CatalogError>;
     /// Makes `principal` be `identity`, else [`Conflict::Identity`](super::Conflict::Identity).
     async fn insert_identity(&mut self, principal: PrincipalId, identity: &OidcIdentity) -> Result<(), CatalogError>;
 
     /// The token with that id.
-    async fn find_token(&mut self, id: TokenId) -> Result<Option<ApiToken>, CatalogError>;
+    async fn get_token(&mut self, id: TokenId) -> Result<Option<ApiToken>, CatalogError>;
     /// Stores a new token with the SHA-256 of its secret, else [`Conflict::TokenKey`](super::Conflict::TokenKey).
     async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError>;
     /// Revokes a token; one that is revoked already stays as it is.
@@ -61,7 +61,7 @@ pub trait PrincipalRepo: Send {
 #[async_trait]
 pub trait RuleRepo: Send {
     /// The rule with that id, in order to change it or to act upon it.
-    async fn find_rule_to_change(&mut self, id: &RuleId) -> Result<Option<ProvisioningRule>, CatalogError>;
+    async fn lock_rule(&mut self, id: &RuleId) -> Result<Option<ProvisioningRule>, CatalogError>;
     /// How many rules name an issuer.
     async fn count_rules_of(&mut self, issuer: &IssuerUrl) -> Result<u32, CatalogError>;
     /// Stores a new rule, else [`Conflict::RuleId`](super::Conflict::RuleId).

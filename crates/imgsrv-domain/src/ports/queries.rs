@@ -5,7 +5,7 @@ use crate::{
     audit::{AuditFilter, AuditRecord},
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::{BlobClaim, Digest},
-    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId, VersionId},
+    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
     image::{Alias, Image},
     inspection::Warning,
     intake::Intake,
@@ -208,8 +208,6 @@ pub trait CatalogQueries: Send + Sync {
 
     /// The revision of the catalog: it changes whenever what consumers see does.
     async fn catalog_revision(&self) -> Result<Revision, CatalogError>;
-    /// The next version after `after`, by id, that was published without `incus_index` and waits to be listed.
-    async fn get_unlisted(&self, after: Option<VersionId>) -> Result<Option<Version>, CatalogError>;
     /// What changed of the streams after `since`; everything when absent.
     async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError>;
 

@@ -6,43 +6,45 @@ use crate::digest::{BlobClaim, ByteSize, Digest};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// The client told their digest.
-    Told(BlobClaim),
+    Declared(BlobClaim),
     /// It told their size alone. They come as a stream, so that the last of them tells their digest.
-    Untold(ByteSize),
+    Undeclared(ByteSize),
     /// Their digest was taken as they came.
-    Taken(BlobClaim),
+    Computed(BlobClaim),
 }
 
 impl Claim {
     /// How many bytes there are.
     pub const fn size(&self) -> ByteSize {
         match self {
-            Self::Told(BlobClaim { size, .. }) | Self::Taken(BlobClaim { size, .. }) | Self::Untold(size) => *size,
+            Self::Declared(BlobClaim { size, .. })
+            | Self::Computed(BlobClaim { size, .. })
+            | Self::Undeclared(size) => *size,
         }
     }
 
     /// What they are, if that is known yet.
     pub const fn blob(&self) -> Option<BlobClaim> {
         match self {
-            Self::Told(claim) | Self::Taken(claim) => Some(*claim),
-            Self::Untold(_) => None,
+            Self::Declared(claim) | Self::Computed(claim) => Some(*claim),
+            Self::Undeclared(_) => None,
         }
     }
 
     /// Their digest, if it is known yet.
     pub const fn digest(&self) -> Option<Digest> {
         match self {
-            Self::Told(claim) | Self::Taken(claim) => Some(claim.digest),
-            Self::Untold(_) => None,
+            Self::Declared(claim) | Self::Computed(claim) => Some(claim.digest),
+            Self::Undeclared(_) => None,
         }
     }
 }
 
 /// How the bytes of a session come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
+pub enum UploadKind {
     /// In parts that the client numbers, in any order, and lists in the end.
-    Parts,
+    Multipart,
     /// In order, each behind what was recorded before; the last byte completes the session.
-    Stream,
+    Append,
 }

@@ -1,10 +1,10 @@
 //! The ingest of a completed session: claimed under a lease, renewed, and brought to an end by whoever holds it.
 
-use super::{INGEST_PATIENCE, UploadSession, UploadState};
+use super::{INGEST_RETRY_LIMIT, UploadSession, UploadState};
 use crate::{
     audit::{AuditAction, Event},
     digest::HashState,
-    lease::{LeaseKey, LeaseLost, NotClaimable, Running, WorkerId},
+    lease::{LeaseKey, LeaseLost, NotAcquirable, Running, WorkerId},
     time::Timestamp,
 };
 use std::time::Duration;
@@ -12,20 +12,20 @@ use std::time::Duration;
 impl UploadSession {
     /// Gives the ingest to `owner` for `term`.
     #[must_use = "a transition counts once stored"]
-    pub fn claim_ingest(
+    pub fn acquire_ingest(
         self,
         owner: &WorkerId,
         now: Timestamp,
         term: Duration,
-    ) -> Result<(Self, LeaseKey), NotClaimable> {
+    ) -> Result<(Self, LeaseKey), NotAcquirable> {
         let running = match &self.state {
-            UploadState::Completed(queued) => queued.clone().claim(owner, now, term)?,
-            UploadState::Ingesting(running) => running.clone().reclaim(owner, now, term)?,
+            UploadState::Completed(queued) => queued.clone().acquire(owner, now, term)?,
+            UploadState::Ingesting(running) => running.clone().reacquire(owner, now, term)?,
             UploadState::Created
             | UploadState::Uploading
             | UploadState::Ready
             | UploadState::Failed { .. }
-            | UploadState::Aborted => return Err(NotClaimable),
+            | UploadState::Aborted => return Err(NotAcquirable),
         };
         let key = running.key.clone();
         Ok((self.into_state(UploadState::Ingesting(running), now), key))
@@ -64,7 +64,7 @@ impl UploadSession {
     }
 
     /// The store or the catalog failed: the ingest is tried again after `delay`, until
-    /// [`INGEST_PATIENCE`] has run out since it first failed so.
+    /// [`INGEST_RETRY_LIMIT`] has run out since it first failed so.
     #[must_use = "a transition counts once stored"]
     pub fn postpone_ingest(
         self,
@@ -73,7 +73,7 @@ impl UploadSession {
         now: Timestamp,
     ) -> Result<(Self, Option<Event>), LeaseLost> {
         let (queued, failing) = self.held(key)?.postpone(key, delay, now)?;
-        if failing >= INGEST_PATIENCE {
+        if failing >= INGEST_RETRY_LIMIT {
             let (session, event) = self.failed("the storage could not be reached for 24 hours".to_owned(), now);
             return Ok((session, Some(event)));
         }
@@ -82,8 +82,8 @@ impl UploadSession {
 
     /// The worker is stopping: another may go on at once.
     #[must_use = "a transition counts once stored"]
-    pub fn hand_back_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let queued = self.held(key)?.hand_back(key, now)?;
+    pub fn release_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
+        let queued = self.held(key)?.release(key, now)?;
         Ok(self.into_state(UploadState::Completed(queued), now))
     }
 

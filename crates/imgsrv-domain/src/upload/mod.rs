@@ -2,11 +2,11 @@
 //!
 //! `created` → `uploading` → `completed` → `ingesting` → `ready`, with `failed` and `aborted` as the other ends.
 
+mod append;
 mod claim;
 mod ingest;
-mod stream;
 
-pub use claim::{Arrival, Claim};
+pub use claim::{Claim, UploadKind};
 
 use crate::{
     audit::{AuditAction, Event},
@@ -14,7 +14,7 @@ use crate::{
     ids::{AttemptId, PrincipalId, UploadId},
     lease::{Queued, Running},
     names::PartNumber,
-    parts::{Frontier, HashBase, ListedPart, Part, Place, check_list},
+    parts::{Frontier, HashBase, ListedPart, Part, PartLocation, check_list},
     ports::BlobName,
     text::{MediaType, ShortText},
     time::Timestamp,
@@ -23,7 +23,7 @@ use crate::{
 use std::{ops::Deref, time::Duration};
 
 /// How long the ingest of a session is tried again before the session fails.
-pub const INGEST_PATIENCE: Duration = Duration::from_hours(24);
+pub const INGEST_RETRY_LIMIT: Duration = Duration::from_hours(24);
 
 /// How far a session has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl UploadState {
 
 /// The attempt that extends the file of the hashed prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appender {
+pub struct FrontierWriter {
     /// Which attempt.
     pub attempt: AttemptId,
     /// Which part it sends.
@@ -92,7 +92,7 @@ pub struct UploadRecord {
     /// What the bytes are claimed to be.
     pub claim: Claim,
     /// How they come.
-    pub arrival: Arrival,
+    pub kind: UploadKind,
     /// What the client says they are.
     pub media_type_hint: Option<MediaType>,
     /// How the client calls them.
@@ -106,7 +106,7 @@ pub struct UploadRecord {
     /// How many attempts to send a part were begun.
     pub attempts: i64,
     /// Who extends the hashed prefix now.
-    pub appender: Option<Appender>,
+    pub frontier_writer: Option<FrontierWriter>,
     /// How far the parts were hashed as they arrived.
     pub frontier: Option<Frontier>,
     /// How far the fixed part list was hashed, once completed.
@@ -144,7 +144,7 @@ pub struct NewUpload {
 
 /// What a client wants to send as a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewStream {
+pub struct NewAppendUpload {
     /// How many bytes.
     pub size: ByteSize,
     /// Their digest, if the client tells it.
@@ -157,9 +157,9 @@ pub struct NewStream {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
     /// Directly behind this part, or at the very start.
-    Append(Option<(Place, ByteSize)>),
+    Frontier(Option<(PartLocation, ByteSize)>),
     /// Somewhere of their own.
-    Apart,
+    Standalone,
 }
 
 /// An attempt to send a part, as it was allowed to begin.
@@ -215,14 +215,14 @@ impl UploadSession {
     /// Opens a session that waits for bytes until `ttl` has passed without any.
     pub fn open(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
         let hints = (new.media_type_hint, new.filename_hint);
-        let claim = Claim::Told(new.claim);
-        Self::begin(id, by, claim, Arrival::Parts, hints, UploadState::Created, now, now.plus(ttl))
+        let claim = Claim::Declared(new.claim);
+        Self::begin(id, by, claim, UploadKind::Multipart, hints, UploadState::Created, now, now.plus(ttl))
     }
 
     /// A session for a digest that is a trusted blob of that size already: there is nothing to send.
     pub fn already_ready(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp) -> (Self, Event) {
         let hints = (new.media_type_hint, new.filename_hint);
-        Self::begin(id, by, Claim::Told(new.claim), Arrival::Parts, hints, UploadState::Ready, now, now)
+        Self::begin(id, by, Claim::Declared(new.claim), UploadKind::Multipart, hints, UploadState::Ready, now, now)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of a record")]
@@ -230,7 +230,7 @@ impl UploadSession {
         id: UploadId,
         by: PrincipalId,
         claim: Claim,
-        arrival: Arrival,
+        kind: UploadKind,
         (media_type_hint, filename_hint): (Option<MediaType>, Option<ShortText>),
         state: UploadState,
         now: Timestamp,
@@ -245,14 +245,14 @@ impl UploadSession {
             id,
             created_by: by,
             claim,
-            arrival,
+            kind,
             media_type_hint,
             filename_hint,
             state,
             expires_at,
             received: ByteSize::ZERO,
             attempts: 0,
-            appender: None,
+            frontier_writer: None,
             frontier: None,
             hashed: None,
             created_at: now,
@@ -286,15 +286,15 @@ impl UploadSession {
         }
         let record = &mut self.0;
         let next = record.frontier.as_ref().map_or(1, |frontier| frontier.number.get() + 1);
-        let placement = match (&record.appender, &record.frontier) {
+        let placement = match (&record.frontier_writer, &record.frontier) {
             (None, frontier) if number.get() == next => {
-                Placement::Append(frontier.as_ref().map(|frontier| (frontier.place.clone(), frontier.size)))
+                Placement::Frontier(frontier.as_ref().map(|frontier| (frontier.place.clone(), frontier.size)))
             }
-            _ => Placement::Apart,
+            _ => Placement::Standalone,
         };
-        let may_append = record.appender.as_ref().is_none_or(|appender| appender.number == number);
+        let may_append = record.frontier_writer.as_ref().is_none_or(|frontier_writer| frontier_writer.number == number);
         if number.get() == next && may_append {
-            record.appender = Some(Appender { attempt: id, number });
+            record.frontier_writer = Some(FrontierWriter { attempt: id, number });
         }
         record.attempts += 1;
         let base = HashBase::of(number, before, record.frontier.as_ref());
@@ -319,7 +319,7 @@ impl UploadSession {
         }
         let room = self.room_for(current)?;
         let left = room.get().checked_sub(part.size.get()).ok_or_else(|| self.too_large())?;
-        self = self.release_appender(attempt.id);
+        self = self.release_frontier_writer(attempt.id);
         let record = &mut self.0;
         record.received = ByteSize::try_from(record.claim.size().get() - left).unwrap_or(record.claim.size());
         record.frontier = Frontier::advance(record.frontier.take(), part, &attempt.base, before);
@@ -332,18 +332,18 @@ impl UploadSession {
     /// Notes that an attempt has ended without a part; says whether that changed anything.
     ///
     /// Only an attempt that was placed behind the hashed prefix frees that place. One that superseded a stalled
-    /// appender was placed apart and stays recorded in its stead: the stalled one may still hold the file open.
+    /// frontier_writer was placed apart and stays recorded in its stead: the stalled one may still hold the file open.
     #[must_use = "a transition counts once stored"]
     pub fn end_attempt(self, attempt: &Attempt) -> (Self, bool) {
-        let held = self.appender.as_ref().is_some_and(|appender| appender.attempt == attempt.id);
+        let held = self.frontier_writer.as_ref().is_some_and(|frontier_writer| frontier_writer.attempt == attempt.id);
         match attempt.placement {
-            Placement::Append(_) if held => (self.release_appender(attempt.id), true),
-            Placement::Append(_) | Placement::Apart => (self, false),
+            Placement::Frontier(_) if held => (self.release_frontier_writer(attempt.id), true),
+            Placement::Frontier(_) | Placement::Standalone => (self, false),
         }
     }
 
-    fn release_appender(mut self, attempt: AttemptId) -> Self {
-        self.0.appender = self.0.appender.filter(|appender| appender.attempt != attempt);
+    fn release_frontier_writer(mut self, attempt: AttemptId) -> Self {
+        self.0.frontier_writer = self.0.frontier_writer.filter(|frontier_writer| frontier_writer.attempt != attempt);
         self
     }
 
@@ -398,8 +398,8 @@ impl UploadSession {
     /// The name that its blob gets: that of the digest where it was told before the first byte.
     pub fn blob_name(&self) -> BlobName {
         match self.claim {
-            Claim::Told(claim) => BlobName::of(&claim.digest, self.id),
-            Claim::Untold(_) | Claim::Taken(_) => BlobName::of_stream(self.id),
+            Claim::Declared(claim) => BlobName::of(&claim.digest, self.id),
+            Claim::Undeclared(_) | Claim::Computed(_) => BlobName::of_undeclared(self.id),
         }
     }
 

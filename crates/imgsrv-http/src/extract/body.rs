@@ -1,8 +1,8 @@
 //! Request bodies: strict JSON, and the bytes of a part.
 
 use crate::{
-    pace::{Pace, TooSlow},
-    problem::{Code, Problem},
+    middleware::throughput::{Pace, TooSlow},
+    response::problem::{Code, Problem},
 };
 use axum::{
     body::Body,

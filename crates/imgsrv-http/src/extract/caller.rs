@@ -1,9 +1,9 @@
 //! The caller: anonymous or authenticated by a bearer token, and proofs of what they may do.
 
 use crate::{
-    client::{ClientAddress, limited_by},
-    layers::RequestId,
-    problem::{Code, Problem},
+    middleware::client_address::{ClientAddress, limited_by},
+    request::RequestId,
+    response::problem::{Code, Problem},
     state::AppState,
 };
 use axum::{

@@ -1,7 +1,7 @@
 //! The body of a tus request, verified as it comes if a checksum is sent with it.
 
-use super::body::part_body;
-use crate::problem::{Code, Problem};
+use crate::extract::body::part_body;
+use crate::response::problem::{Code, Problem};
 use axum::{body::Body, http::HeaderMap};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;

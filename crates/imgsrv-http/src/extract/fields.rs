@@ -1,6 +1,6 @@
 //! Turning text of a request into value objects, noting every field that is wrong.
 
-use crate::problem::{Code, Problem};
+use crate::response::problem::{Code, Problem};
 use imgsrv_api::FieldError;
 use std::{fmt::Display, str::FromStr};
 

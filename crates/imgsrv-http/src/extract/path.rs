@@ -1,6 +1,6 @@
 //! Path segments, parsed into the domain's names and ids. One that does not fit its pattern is 400.
 
-use crate::problem::{Code, Problem};
+use crate::response::problem::{Code, Problem};
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,

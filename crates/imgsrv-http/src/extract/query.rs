@@ -1,7 +1,7 @@
 //! Query strings of lists.
 
-use super::{Fields, rfc3339};
-use crate::problem::{Code, Problem};
+use crate::extract::{Fields, rfc3339};
+use crate::response::problem::{Code, Problem};
 use axum::{
     extract::{FromRequestParts, Query},
     http::request::Parts,

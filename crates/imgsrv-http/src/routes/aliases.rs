@@ -1,14 +1,16 @@
 //! Aliases.
 
-use super::{
-    pages::page,
-    problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
-};
 use crate::{
     extract::{AliasPath, Fields, ImagePath, JsonBody, MaybeCaller, PageQuery, WriterOnly},
-    problem::{Code, Problem},
-    render,
+    response::{
+        problem::{Code, Problem},
+        wire,
+    },
     state::AppState,
+};
+use crate::{
+    response::page::page,
+    routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
 };
 use axum::{
     Json,
@@ -31,7 +33,7 @@ fn etag(alias: &Alias) -> String {
 }
 
 fn answer(alias: &Alias) -> Response {
-    ([(header::ETAG, etag(alias))], Json(render::alias(alias))).into_response()
+    ([(header::ETAG, etag(alias))], Json(wire::alias(alias))).into_response()
 }
 
 /// What `If-Match` and `If-None-Match` demand (RFC 9110, section 13.1). Tags that are none of ours match nothing.
@@ -70,7 +72,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     let found = state.services.aliases().list(&caller, &path.name, &query.page()?).await?;
     let body = api::AliasList {
-        aliases: found.items.iter().map(render::alias).collect(),
+        aliases: found.items.iter().map(wire::alias).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))

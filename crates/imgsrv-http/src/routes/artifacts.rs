@@ -1,17 +1,19 @@
 //! Artifacts and attachments.
 
-use super::{
-    pages::{page, slice},
-    problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState},
-};
 use crate::{
-    bytes::{Address, serve},
     extract::{
         ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, PageQuery, VersionPath, WriterOnly, rfc3339,
     },
-    problem::Problem,
-    render,
+    response::{
+        download::{Address, serve},
+        problem::Problem,
+        wire,
+    },
     state::AppState,
+};
+use crate::{
+    response::page::{page, slice},
+    routes::problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState},
 };
 use axum::{
     Json,
@@ -49,7 +51,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
     let artifacts =
-        manifest.entries.iter().map(|entry| render::artifact(&entry.artifact, entry.inspection.as_ref())).collect();
+        manifest.entries.iter().map(|entry| wire::artifact(&entry.artifact, entry.inspection.as_ref())).collect();
     let (artifacts, next) = slice(artifacts, &query.page()?, |artifact: &api::Artifact| artifact.id.clone())?;
     let next_cursor = next.as_ref().map(|cursor| cursor.0.clone());
     Ok(page(&uri, next.as_ref(), api::ArtifactList { artifacts, next_cursor }))
@@ -89,7 +91,7 @@ async fn create(
     let new = fields.finish(new())?;
     let artifact = state.services.drafts().add_artifact(&writer, &path.name, &path.version, new).await?;
     let url = format!("/v1/images/{}/versions/{}/artifacts/{}", path.name, path.version, artifact.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(render::artifact(&artifact, None))).into_response())
+    Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(wire::artifact(&artifact, None))).into_response())
 }
 
 /// Read an artifact
@@ -104,7 +106,7 @@ async fn get(
     let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
     let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
-    Ok(Json(render::artifact(&entry.artifact, entry.inspection.as_ref())))
+    Ok(Json(wire::artifact(&entry.artifact, entry.inspection.as_ref())))
 }
 
 /// Remove an artifact from a draft
@@ -168,7 +170,7 @@ async fn create_attachment(
     let new = fields.finish(new())?;
     let drafts = state.services.drafts();
     let attachment = drafts.add_attachment(&writer, &path.name, &path.version, path.artifact_id, new).await?;
-    Ok((StatusCode::CREATED, Json(render::attachment(&attachment))))
+    Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
 
 /// Make the metadata of an Incus image for an artifact of a draft
@@ -212,7 +214,7 @@ async fn create_incus_metadata(
     let ArtifactPath { name, version, artifact_id } = path;
     let drafts = state.services.drafts();
     let attachment = drafts.attach_incus_metadata(&writer, &name, &version, artifact_id, new).await?;
-    Ok((StatusCode::CREATED, Json(render::attachment(&attachment))))
+    Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
 
 /// Remove an attachment from an artifact of a draft

@@ -1,12 +1,11 @@
 //! The audit trail.
 
-use super::{pages::page, problems::GuardedProblems};
 use crate::{
     extract::{AuditQuery, ManagerOnly},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
 };
+use crate::{response::page::page, routes::problems::GuardedProblems};
 use axum::{extract::State, http::Uri, response::Response};
 use imgsrv_api as api;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -31,7 +30,7 @@ async fn list(
     let wanted = query.page()?;
     let found = state.services.trail().list(&manager, &query.filter()?, &wanted).await?;
     let body = api::AuditPage {
-        entries: found.items.iter().map(render::audit).collect(),
+        entries: found.items.iter().map(wire::audit).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))

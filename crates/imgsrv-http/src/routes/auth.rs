@@ -1,14 +1,13 @@
 //! Principals, roles and API tokens.
 
-use super::{
-    pages::{page, slice},
-    problems::{BodyProblems, GuardedProblems, WrongState},
-};
 use crate::{
     extract::{Fields, JsonBody, ManagerOnly, MaybeCaller, PageQuery, PrincipalPath, RolePath, TokenPath, rfc3339},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
+};
+use crate::{
+    response::page::{page, slice},
+    routes::problems::{BodyProblems, GuardedProblems, WrongState},
 };
 use axum::{
     Json,
@@ -43,7 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(PageQuery),
     responses((status = OK, description = "A page of roles.", body = api::RoleList), GuardedProblems))]
 async fn list_roles(_manager: ManagerOnly, query: PageQuery, uri: Uri) -> Result<Response, Problem> {
-    let roles = Role::ALL.iter().copied().map(render::role).collect();
+    let roles = Role::ALL.iter().copied().map(wire::role).collect();
     let (roles, next) = slice(roles, &query.page()?, |role: &api::Role| role.id.clone())?;
     let next_cursor = next.as_ref().map(|cursor| cursor.0.clone());
     Ok(page(&uri, next.as_ref(), api::RoleList { roles, next_cursor }))
@@ -61,7 +60,7 @@ async fn list_principals(
 ) -> Result<Response, Problem> {
     let found = state.services.principals().list_principals(&manager, &query.page()?).await?;
     let body = api::PrincipalList {
-        principals: found.items.iter().map(render::principal).collect(),
+        principals: found.items.iter().map(wire::principal).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))
@@ -93,7 +92,7 @@ async fn create_principal(
     let new = fields.finish(new())?;
     let principal = state.services.principals().create_principal(&manager, new).await?;
     let location = [(header::LOCATION, format!("/v1/auth/principals/{}", principal.id))];
-    Ok((StatusCode::CREATED, location, Json(render::principal(&principal))).into_response())
+    Ok((StatusCode::CREATED, location, Json(wire::principal(&principal))).into_response())
 }
 
 /// Read a principal
@@ -106,7 +105,7 @@ async fn get_principal(
     path: PrincipalPath,
 ) -> Result<Json<api::Principal>, Problem> {
     let principal = state.services.principals().get_principal(&manager, path.principal_id).await?;
-    Ok(Json(render::principal(&principal)))
+    Ok(Json(wire::principal(&principal)))
 }
 
 /// Deactivate a principal
@@ -122,7 +121,7 @@ async fn deactivate_principal(
     path: PrincipalPath,
 ) -> Result<Json<api::Principal>, Problem> {
     let principal = state.services.principals().deactivate(&manager, path.principal_id).await?;
-    Ok(Json(render::principal(&principal)))
+    Ok(Json(wire::principal(&principal)))
 }
 
 /// Activate a principal
@@ -137,7 +136,7 @@ async fn activate_principal(
     path: PrincipalPath,
 ) -> Result<Json<api::Principal>, Problem> {
     let principal = state.services.principals().activate(&manager, path.principal_id).await?;
-    Ok(Json(render::principal(&principal)))
+    Ok(Json(wire::principal(&principal)))
 }
 
 /// Tell who the bearer is
@@ -147,7 +146,7 @@ async fn activate_principal(
     responses((status = OK, description = "Who the bearer is.", body = api::Whoami), GuardedProblems))]
 async fn whoami(MaybeCaller(caller): MaybeCaller) -> Result<Json<api::Whoami>, Problem> {
     let (principal, authentication) = caller.who()?;
-    Ok(Json(render::whoami(principal, authentication)))
+    Ok(Json(wire::whoami(principal, authentication)))
 }
 
 /// Grant a role
@@ -194,7 +193,7 @@ async fn list_tokens(
 ) -> Result<Response, Problem> {
     let found = state.services.principals().list_tokens(&manager, path.principal_id, &query.page()?).await?;
     let body = api::ApiTokenList {
-        api_tokens: found.items.iter().map(render::token).collect(),
+        api_tokens: found.items.iter().map(wire::token).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))
@@ -219,7 +218,7 @@ async fn create_token(
     let new = fields.finish(new())?;
     let issued = state.services.principals().issue_token(&manager, path.principal_id, new).await?;
     let headers = [(header::CACHE_CONTROL, "no-store")];
-    Ok((StatusCode::CREATED, headers, Json(render::issued(issued))).into_response())
+    Ok((StatusCode::CREATED, headers, Json(wire::issued(issued))).into_response())
 }
 
 /// Revoke an API token

@@ -1,10 +1,12 @@
 //! Blobs.
 
-use super::problems::{ByteProblems, ReadProblems};
+use crate::routes::problems::{ByteProblems, ReadProblems};
 use crate::{
-    bytes::{Address, serve},
     extract::{BlobPath, CasPath, MaybeCaller},
-    problem::{Code, Problem},
+    response::{
+        download::{Address, serve},
+        problem::{Code, Problem},
+    },
     state::AppState,
 };
 use axum::{

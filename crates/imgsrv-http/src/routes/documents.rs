@@ -1,6 +1,6 @@
 //! The contract, served.
 
-use super::problems::ReadProblems;
+use crate::routes::problems::ReadProblems;
 use crate::{extract::MaybeCaller, state::AppState};
 use axum::{
     Extension, Router,

@@ -1,11 +1,13 @@
 //! Published versions as folders: every file under a name that tells what it is, with its checksum beside it.
 
-use super::problems::{ByteProblems, ReadProblems};
+use crate::routes::problems::{ByteProblems, ReadProblems};
 use crate::{
-    bytes::{Address, serve, serve_text},
     extract::{FilePath, MaybeCaller, RefPath},
-    problem::Problem,
-    render,
+    response::{
+        download::{Address, serve, serve_text},
+        problem::Problem,
+        wire,
+    },
     state::AppState,
 };
 use axum::{
@@ -41,7 +43,7 @@ async fn list_folder(state: State<AppState>, caller: MaybeCaller, path: RefPath)
 async fn listing(State(state): State<AppState>, _caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
     let release = state.services.delivery().release(&path.name, &path.r#ref).await?;
     let version = &release.manifest.version.name;
-    let body = Json(render::release(&release, &format!("/images/{}/{version}", path.name)));
+    let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
     let mut response = body.into_response();
     locate(&mut response, release.is_alias.then(|| format!("/images/{}/{version}/", path.name)));
     Ok(response)

@@ -1,14 +1,13 @@
 //! Images.
 
-use super::{
-    pages::page,
-    problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
-};
 use crate::{
     extract::{Fields, ImagePath, ImagesQuery, JsonBody, MaybeCaller, WriterOnly},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
+};
+use crate::{
+    response::page::page,
+    routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
 };
 use axum::{
     Json,
@@ -43,7 +42,7 @@ async fn list(
     query.check()?;
     let found = state.services.images().list(see, &query.page()?).await?;
     let body = api::ImageList {
-        images: found.items.iter().map(render::image).collect(),
+        images: found.items.iter().map(wire::image).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))
@@ -66,7 +65,7 @@ async fn create(
     let new = fields.finish(new())?;
     let image = state.services.images().create(&writer, new).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}", image.name))];
-    Ok((StatusCode::CREATED, location, Json(render::image(&image))).into_response())
+    Ok((StatusCode::CREATED, location, Json(wire::image(&image))).into_response())
 }
 
 /// Read an image
@@ -78,7 +77,7 @@ async fn get(
     path: ImagePath,
 ) -> Result<Json<api::Image>, Problem> {
     let image = state.services.images().get(&caller, &path.name).await?;
-    Ok(Json(render::image(&image)))
+    Ok(Json(wire::image(&image)))
 }
 
 /// Change an image's texts
@@ -103,7 +102,7 @@ async fn update(
     let texts = || Some(ImageTexts { display_name: display_name?, description: description? });
     let texts = fields.finish(texts())?;
     let image = state.services.images().update(&writer, &path.name, texts).await?;
-    Ok(Json(render::image(&image)))
+    Ok(Json(wire::image(&image)))
 }
 
 /// Delete an image without versions

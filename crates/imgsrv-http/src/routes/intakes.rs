@@ -1,13 +1,12 @@
 //! Intakes: a version in one request.
 
-use super::{
+use crate::routes::{
     problems::{BodyProblems, GuardedProblems, Taken},
     tus::CREATION_PATH,
 };
 use crate::{
     extract::{Fields, IntakePath, JsonBody, WriterOnly},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
 };
 use axum::{
@@ -92,5 +91,5 @@ async fn get(
     path: IntakePath,
 ) -> Result<Json<api::IntakeStatus>, Problem> {
     let status = state.services.intakes().get(&writer, path.upload_session_id).await?;
-    Ok(Json(render::intake(&status)))
+    Ok(Json(wire::intake(&status)))
 }

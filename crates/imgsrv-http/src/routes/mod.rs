@@ -10,7 +10,6 @@ mod files;
 mod health;
 mod images;
 mod intakes;
-mod pages;
 mod problems;
 mod publishing;
 mod refs;
@@ -20,7 +19,7 @@ mod tus;
 mod uploads;
 mod versions;
 
-use crate::{layers, problem, state::AppState};
+use crate::{middleware::layers, response::problem, state::AppState};
 use axum::Router;
 use problem::{Code, Problem};
 use utoipa::{
@@ -32,8 +31,6 @@ use utoipa::{
     },
 };
 use utoipa_axum::router::OpenApiRouter;
-
-pub(crate) use health::Readiness;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(imgsrv_api::Problem)))]

@@ -1,10 +1,9 @@
 //! Publishing.
 
-use super::problems::{GuardedProblems, WrongState};
+use crate::routes::problems::{GuardedProblems, WrongState};
 use crate::{
     extract::{JobPath, VersionPath, WriterOnly},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
 };
 use axum::{Json, extract::State, http::StatusCode};
@@ -32,8 +31,7 @@ async fn publish(
 ) -> Result<(StatusCode, Json<api::PublishRequested>), Problem> {
     let requested = state.services.publishing().publish(&writer, &path.name, &path.version).await?;
     let status = if requested.started { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let body =
-        api::PublishRequested { version: render::version(&requested.version), job_id: requested.job.to_string() };
+    let body = api::PublishRequested { version: wire::version(&requested.version), job_id: requested.job.to_string() };
     Ok((status, Json(body)))
 }
 
@@ -47,7 +45,7 @@ async fn get(
     path: JobPath,
 ) -> Result<Json<api::PublishJob>, Problem> {
     let job = state.services.publishing().job(&writer, path.job_id).await?;
-    Ok(Json(render::job(&job)))
+    Ok(Json(wire::job(&job)))
 }
 
 /// Retry a failed publish job
@@ -62,7 +60,7 @@ async fn retry(
     path: JobPath,
 ) -> Result<(StatusCode, Json<api::PublishJob>), Problem> {
     let job = state.services.publishing().retry(&writer, path.job_id).await?;
-    Ok((StatusCode::ACCEPTED, Json(render::job(&job))))
+    Ok((StatusCode::ACCEPTED, Json(wire::job(&job))))
 }
 
 /// Abandon a failed publish job
@@ -77,5 +75,5 @@ async fn abandon(
     path: JobPath,
 ) -> Result<Json<api::PublishJob>, Problem> {
     let job = state.services.publishing().abandon(&writer, path.job_id).await?;
-    Ok(Json(render::job(&job)))
+    Ok(Json(wire::job(&job)))
 }

@@ -1,10 +1,9 @@
 //! Versions by version name or alias.
 
-use super::problems::ReadProblems;
+use crate::routes::problems::ReadProblems;
 use crate::{
     extract::{MaybeCaller, RefPath},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
 };
 use axum::{Json, extract::State};
@@ -24,5 +23,5 @@ async fn get(
     path: RefPath,
 ) -> Result<Json<api::Manifest>, Problem> {
     let manifest = state.services.drafts().resolve(&path.name, &path.r#ref).await?;
-    Ok(Json(render::manifest(&manifest)))
+    Ok(Json(wire::manifest(&manifest)))
 }

@@ -1,14 +1,13 @@
 //! Provisioning rules.
 
-use super::{
-    pages::page,
-    problems::{BodyProblems, GuardedProblems, Taken},
-};
 use crate::{
     extract::{Fields, JsonBody, ManagerOnly, PageQuery, RulePath},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
+};
+use crate::{
+    response::page::page,
+    routes::problems::{BodyProblems, GuardedProblems, Taken},
 };
 use axum::{
     Json,
@@ -79,7 +78,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     let found = state.services.rules().list(&manager, &query.page()?).await?;
     let body = api::ProvisioningRuleList {
-        rules: found.items.iter().map(render::rule).collect(),
+        rules: found.items.iter().map(wire::rule).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))
@@ -101,7 +100,7 @@ async fn create(
     let (id, terms) = terms(body, None)?;
     let rule = state.services.rules().create(&manager, id, terms).await?;
     let location = [(header::LOCATION, format!("/v1/auth/oidc-provisioning-rules/{}", rule.id))];
-    Ok((StatusCode::CREATED, location, Json(render::rule(&rule))).into_response())
+    Ok((StatusCode::CREATED, location, Json(wire::rule(&rule))).into_response())
 }
 
 /// Read a provisioning rule
@@ -114,7 +113,7 @@ async fn get(
     path: RulePath,
 ) -> Result<Json<api::ProvisioningRule>, Problem> {
     let rule = state.services.rules().get(&manager, &path.rule_id).await?;
-    Ok(Json(render::rule(&rule)))
+    Ok(Json(wire::rule(&rule)))
 }
 
 /// Save a provisioning rule again
@@ -131,7 +130,7 @@ async fn update(
 ) -> Result<Json<api::ProvisioningRule>, Problem> {
     let (_, terms) = terms(body, Some(&path.rule_id))?;
     let rule = state.services.rules().update(&manager, &path.rule_id, terms).await?;
-    Ok(Json(render::rule(&rule)))
+    Ok(Json(wire::rule(&rule)))
 }
 
 /// Delete a provisioning rule
@@ -154,7 +153,7 @@ fn reconciliation(path: RulePath, principals: &[Principal], applied: bool) -> ap
     api::Reconciliation {
         rule_id: path.rule_id.to_string(),
         unassign_role_ids: roles.into_iter().collect(),
-        principals: principals.iter().map(render::principal).collect(),
+        principals: principals.iter().map(wire::principal).collect(),
         applied,
         principal_count: None,
         next_cursor: None,

@@ -1,7 +1,7 @@
 //! The documents of Simple Streams, for Incus and LXD.
 
-use super::problems::ReadProblems;
-use crate::{extract::MaybeCaller, problem::Problem, state::AppState, streams::Document};
+use crate::routes::problems::ReadProblems;
+use crate::{extract::MaybeCaller, response::problem::Problem, state::AppState, streams::Document};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use utoipa_axum::{router::OpenApiRouter, routes};
 

@@ -1,13 +1,13 @@
 //! Resumable uploads for intakes: tus 1.0.0 (<https://tus.io/protocols/resumable-upload>) with its extensions creation,
 //! creation-with-upload, termination, checksum and expiration.
 
-use super::{
+use crate::routes::{
     intakes::METADATA_KEY,
     problems::{BodyProblems, GuardedProblems, Taken, WrongState},
 };
 use crate::{
     extract::{MaybeCaller, UploadPath, WriterOnly, stream_body},
-    problem::{Code, Problem},
+    response::problem::{Code, Problem},
     state::AppState,
 };
 use axum::{

@@ -1,14 +1,16 @@
 //! Uploads.
 
-use super::{
-    pages::page,
-    problems::{BodyProblems, GuardedProblems, Taken, WrongState},
-};
 use crate::{
     extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, WriterOnly, part_body},
-    problem::{Code, Problem},
-    render,
+    response::{
+        problem::{Code, Problem},
+        wire,
+    },
     state::AppState,
+};
+use crate::{
+    response::page::page,
+    routes::problems::{BodyProblems, GuardedProblems, Taken, WrongState},
 };
 use axum::{
     Json,
@@ -65,7 +67,7 @@ async fn create(
     let session = state.services.uploads().create(&writer, new).await?;
     let status = if session.state == UploadState::Ready { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
-    Ok((status, location, Json(render::upload(&session))).into_response())
+    Ok((status, location, Json(wire::upload(&session))).into_response())
 }
 
 /// List the caller's own uploads that wait for parts
@@ -83,7 +85,7 @@ async fn list(
     let digest = query.digest()?;
     let found = state.services.uploads().open(&writer, digest.as_ref(), &query.page()?).await?;
     let body = api::UploadList {
-        uploads: found.items.iter().map(render::upload).collect(),
+        uploads: found.items.iter().map(wire::upload).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))
@@ -99,7 +101,7 @@ async fn get(
     path: UploadPath,
 ) -> Result<Json<api::UploadSession>, Problem> {
     let session = state.services.uploads().get(&writer, path.upload_id).await?;
-    Ok(Json(render::upload(&session)))
+    Ok(Json(wire::upload(&session)))
 }
 
 /// Send a part
@@ -163,7 +165,7 @@ async fn list_parts(
     parts.truncate(limit.into());
     let next = parts.last().filter(|_| more).map(|last| cursor(&path, last.number));
     let body = api::PartList {
-        parts: parts.iter().map(render::part).collect(),
+        parts: parts.iter().map(wire::part).collect(),
         next_cursor: next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, next.as_ref(), body))
@@ -206,7 +208,7 @@ async fn complete(
     }
     let listed = fields.finish(Some(listed))?;
     let session = state.services.uploads().complete(&writer, path.upload_id, &listed).await?;
-    Ok(Json(render::upload(&session)))
+    Ok(Json(wire::upload(&session)))
 }
 
 /// Give an upload up
@@ -221,5 +223,5 @@ async fn abort(
     path: UploadPath,
 ) -> Result<Json<api::UploadSession>, Problem> {
     let session = state.services.uploads().abort(&writer, path.upload_id).await?;
-    Ok(Json(render::upload(&session)))
+    Ok(Json(wire::upload(&session)))
 }

@@ -1,14 +1,13 @@
 //! Versions.
 
-use super::{
-    pages::page,
-    problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
-};
 use crate::{
     extract::{Fields, ImagePath, JsonBody, MaybeCaller, VersionPath, VersionsQuery, WriterOnly},
-    problem::Problem,
-    render,
+    response::{problem::Problem, wire},
     state::AppState,
+};
+use crate::{
+    response::page::page,
+    routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
 };
 use axum::{
     Json,
@@ -44,7 +43,7 @@ async fn list(
     let (path, filter) = (path?, filter?);
     let found = state.services.drafts().list(caller.visibility(), &path.name, filter, &query.page()?).await?;
     let body = api::VersionList {
-        versions: found.items.iter().map(render::version).collect(),
+        versions: found.items.iter().map(wire::version).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
     };
     Ok(page(&uri, found.next.as_ref(), body))
@@ -65,7 +64,7 @@ async fn create(
     let name = fields.finish(name)?;
     let version = state.services.drafts().create(&writer, &path.name, &name).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}/versions/{}", path.name, version.name))];
-    Ok((StatusCode::CREATED, location, Json(render::version(&version))).into_response())
+    Ok((StatusCode::CREATED, location, Json(wire::version(&version))).into_response())
 }
 
 /// Read a version's manifest
@@ -78,7 +77,7 @@ async fn get(
     path: VersionPath,
 ) -> Result<Json<api::Manifest>, Problem> {
     let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
-    Ok(Json(render::manifest(&manifest)))
+    Ok(Json(wire::manifest(&manifest)))
 }
 
 /// Delete a draft

@@ -2,7 +2,7 @@
 
 mod encode;
 
-use crate::{
+use crate::response::{
     conditional::any_tag,
     problem::{Code, Problem},
 };

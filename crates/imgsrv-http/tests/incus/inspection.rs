@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use imgsrv_app::FormatCheck;
 use imgsrv_domain::{
     hash::RunningHash,
-    ports::{Pair, PairHash},
+    ports::{FingerprintProgress, Pair},
 };
 use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::{Value, json};
@@ -116,11 +116,11 @@ async fn bytes_that_have_rotted_get_no_fingerprint() {
 
 /// Saves how far the fingerprint of a draft's image has been computed.
 async fn save(server: &TestServer, metadata: &str, pair: &RunningHash, root: &RunningHash) {
-    let hash = PairHash::Begun { pair: pair.save(), root: root.save() };
+    let hash = FingerprintProgress::Begun { pair: pair.save(), root: root.save() };
     let root = imgsrv_testkit::digest(&qcow2(1)).parse().expect("a digest");
     let pair = Pair { metadata: metadata.parse().expect("a digest"), root };
     let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
-    tx.save_pair(&pair, &hash).await.expect("saved");
+    tx.save_fingerprint(&pair, &hash).await.expect("saved");
     tx.commit().await.expect("committed");
 }
 

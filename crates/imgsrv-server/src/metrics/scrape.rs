@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use imgsrv_catalog_postgres::PoolStatus;
+use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
     ports::{CatalogError, Statistics},
     publish::{JobState, StepName, StepState},

@@ -1,0 +1,271 @@
+//! The management of principals, their roles and their tokens.
+
+use crate::{
+    audit,
+    auth::{caller::Manager, token},
+    error::{Missing, UseCaseError},
+    work::retry::retrying,
+};
+use imgsrv_domain::{
+    audit::{Actor, AuditAction, Event},
+    auth::{ApiToken, Attributes, Principal, PrincipalKind, Role, TokenKey},
+    ids::{PrincipalId, TokenId},
+    page::{Page, PageRequest},
+    ports::{Catalog, CatalogError, CatalogTx, Ids},
+    text::ShortText,
+    time::Timestamp,
+    transition::Revision,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// The management of principals, their roles and their tokens.
+#[derive(Clone)]
+pub struct Principals {
+    catalog: Arc<dyn Catalog>,
+    ids: Arc<dyn Ids>,
+}
+
+/// A principal to be made.
+#[derive(Debug, Clone)]
+pub struct NewPrincipal {
+    /// Person or program.
+    pub kind: PrincipalKind,
+    /// What people call it.
+    pub display_name: ShortText,
+    /// Operators' notes.
+    pub attributes: Attributes,
+}
+
+/// A token to be issued.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// What people call it; its look-up key when absent.
+    pub name: Option<ShortText>,
+    /// From when on it is refused.
+    pub expires_at: Timestamp,
+}
+
+/// A token that was just issued. It is not `Debug`, so that its text gets into no log.
+#[derive(Clone)]
+pub struct IssuedToken {
+    /// The token.
+    pub token: ApiToken,
+    /// Its text, which nobody can read again.
+    pub plaintext: String,
+}
+
+impl Principals {
+    /// The principals of `catalog`.
+    pub const fn new(catalog: Arc<dyn Catalog>, ids: Arc<dyn Ids>) -> Self {
+        Self { catalog, ids }
+    }
+
+    /// Principals in the order of their making.
+    pub async fn list_principals(&self, _who: &Manager, page: &PageRequest) -> Result<Page<Principal>, UseCaseError> {
+        Ok(self.catalog.list_principals(page).await?)
+    }
+
+    /// The principal with that id.
+    pub async fn get_principal(&self, _who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
+        self.catalog.get_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))
+    }
+
+    /// Makes a principal without roles.
+    pub async fn create_principal(&self, who: &Manager, new: NewPrincipal) -> Result<Principal, UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            let NewPrincipal { kind, display_name, attributes } = new.clone();
+            let principal = Principal {
+                id: PrincipalId::new(self.ids.next()),
+                kind,
+                display_name,
+                attributes,
+                roles: BTreeSet::new(),
+                deactivated_at: None,
+                created_at: tx.now(),
+                updated_at: tx.now(),
+                revision: Revision::FIRST,
+            };
+            tx.insert_principal(&principal).await?;
+            let event = Event::new(AuditAction::PrincipalCreated, principal.id).with(&principal.display_name);
+            audit::record(&mut *tx, who.actor(), event).await?;
+            tx.commit().await?;
+            Ok(principal)
+        })
+        .await
+    }
+
+    /// Grants a role; one that is held already stays so.
+    pub async fn grant_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            if tx.grant_role(id, role).await? {
+                audit::record(&mut *tx, who.actor(), Event::new(AuditAction::RoleGranted, id).with(role)).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a role away, whoever granted it; one that is not held stays so. Refused when nobody could manage
+    /// authentication any more.
+    pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            let managers = Managers::hold(&mut *tx, who).await?;
+            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            if tx.revoke_role(id, role).await? {
+                managers.must_remain(&mut *tx).await?;
+                audit::record(&mut *tx, who.actor(), Event::new(AuditAction::RoleRevoked, id).with(role)).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Bars a principal: from the next request on, none of its credentials is let in. Refused when nobody could
+    /// manage authentication any more.
+    pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            let managers = Managers::hold(&mut *tx, who).await?;
+            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            let now = tx.now();
+            let changed = tx.set_deactivated(id, Some(now)).await?;
+            if changed {
+                managers.must_remain(&mut *tx).await?;
+            }
+            Self::commit_change(tx, who, id, changed.then_some(AuditAction::PrincipalDeactivated)).await
+        })
+        .await
+    }
+
+    /// Lets a principal in again, with the roles that it holds and the tokens that are live.
+    pub async fn activate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            let changed = tx.set_deactivated(id, None).await?;
+            Self::commit_change(tx, who, id, changed.then_some(AuditAction::PrincipalActivated)).await
+        })
+        .await
+    }
+
+    /// Commits what was done to a principal, if anything was, and tells what it is now.
+    async fn commit_change(
+        mut tx: Box<dyn CatalogTx>,
+        who: &Manager,
+        id: PrincipalId,
+        done: Option<AuditAction>,
+    ) -> Result<Principal, UseCaseError> {
+        let principal = tx.get_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+        if let Some(action) = done {
+            audit::record(&mut *tx, who.actor(), Event::new(action, id)).await?;
+            tx.commit().await?;
+        }
+        Ok(principal)
+    }
+
+    /// The tokens of a principal in the order of their making.
+    pub async fn list_tokens(
+        &self,
+        who: &Manager,
+        principal: PrincipalId,
+        page: &PageRequest,
+    ) -> Result<Page<ApiToken>, UseCaseError> {
+        self.get_principal(who, principal).await?;
+        Ok(self.catalog.list_tokens(principal, page).await?)
+    }
+
+    /// Issues a token. Only its SHA-256 is stored.
+    pub async fn issue_token(
+        &self,
+        who: &Manager,
+        principal: PrincipalId,
+        new: NewToken,
+    ) -> Result<IssuedToken, UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            if new.expires_at <= tx.now() {
+                return Err(UseCaseError::ExpiryInPast);
+            }
+            tx.get_principal(principal).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            let issued = mint(&*self.ids, principal, new.clone(), tx.now())?;
+            tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
+            let event = Event::new(AuditAction::TokenIssued, issued.token.id).with(principal);
+            audit::record(&mut *tx, who.actor(), event).await?;
+            tx.commit().await?;
+            Ok(issued)
+        })
+        .await
+    }
+
+    /// The token with that look-up key, which is the readable part of its text.
+    pub async fn get_token(&self, _who: &Manager, key: &TokenKey) -> Result<ApiToken, UseCaseError> {
+        let found = self.catalog.get_credential(key).await?;
+        found.map(|credential| credential.token).ok_or(UseCaseError::NotFound(Missing::Token))
+    }
+
+    /// Revokes a token, from the next request on.
+    pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<(), UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            let token = tx.get_token(id).await?.ok_or(UseCaseError::NotFound(Missing::Token))?;
+            if token.revoked_at.is_none() {
+                let now = tx.now();
+                tx.revoke_token(id, now).await?;
+                audit::record(&mut *tx, who.actor(), Event::new(AuditAction::TokenRevoked, id)).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whether anybody could manage authentication before a change. No two such changes are decided at once.
+struct Managers {
+    could: bool,
+}
+
+impl Managers {
+    /// Whoever holds the catalog itself has a way back in, and is not kept from anything.
+    async fn hold(tx: &mut dyn CatalogTx, who: &Manager) -> Result<Self, CatalogError> {
+        tx.lock_authentication().await?;
+        Ok(Self { could: *who.actor() != Actor::Operator && tx.has_live_auth_manager().await? })
+    }
+
+    /// Refuses a change after which nobody can, if somebody could.
+    async fn must_remain(self, tx: &mut dyn CatalogTx) -> Result<(), UseCaseError> {
+        let can = tx.has_live_auth_manager().await?;
+        if self.could && !can { Err(UseCaseError::LastAuthManager) } else { Ok(()) }
+    }
+}
+
+/// Mints a token for `principal`; it counts once stored.
+pub(crate) fn mint(
+    ids: &dyn Ids,
+    principal: PrincipalId,
+    new: NewToken,
+    now: Timestamp,
+) -> Result<IssuedToken, CatalogError> {
+    let minted = token::mint().map_err(|error| CatalogError::Backend(Box::new(error)))?;
+    let name = match new.name {
+        Some(name) => name,
+        None => minted.key.as_str().parse().map_err(|error| CatalogError::Backend(Box::new(error)))?,
+    };
+    let token = ApiToken {
+        id: TokenId::new(ids.next()),
+        principal,
+        key: minted.key,
+        name,
+        created_at: now,
+        expires_at: new.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    Ok(IssuedToken { token, plaintext: minted.plaintext })
+}

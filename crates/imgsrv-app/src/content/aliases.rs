@@ -1,0 +1,180 @@
+//! Aliases.
+
+use crate::{
+    audit,
+    auth::caller::{Caller, Writer},
+    content::drafts,
+    context::Context,
+    error::{Existing, Missing, UseCaseError},
+    work::retry::retrying,
+};
+use imgsrv_domain::{
+    audit::{AuditAction, Event},
+    ids::AliasId,
+    image::Alias,
+    manifest::Manifest,
+    names::{AliasName, ImageName, VersionName},
+    page::{Page, PageRequest},
+    ports::{CatalogError, CatalogTx, Conflict, Visibility},
+    transition::Revision,
+    version::Version,
+};
+use std::sync::Arc;
+
+/// The use cases of aliases.
+#[derive(Clone)]
+pub struct Aliases(pub(crate) Arc<Context>);
+
+/// What a request says of the alias that it means to change (RFC 9110, section 13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// It exists, in whatever state.
+    Exists,
+    /// It does not exist.
+    Absent,
+    /// It is in one of these states.
+    AnyOf(Vec<(AliasId, Revision)>),
+}
+
+impl Precondition {
+    fn check(&self, alias: Option<&Alias>) -> Result<(), UseCaseError> {
+        let holds = match self {
+            Self::None => true,
+            Self::Exists => alias.is_some(),
+            Self::Absent => alias.is_none(),
+            Self::AnyOf(states) => alias.is_some_and(|alias| states.contains(&(alias.id, alias.revision))),
+        };
+        if holds { Ok(()) } else { Err(UseCaseError::PreconditionFailed) }
+    }
+}
+
+/// Lets an alias point to a published version; makes it if it is not there.
+pub(crate) async fn point(
+    context: &Context,
+    tx: &mut dyn CatalogTx,
+    name: &AliasName,
+    version: &Version,
+) -> Result<Alias, CatalogError> {
+    let now = tx.now();
+    let alias = match tx.lock_alias(version.image_id, name).await? {
+        Some(alias) if alias.version_id == version.id => alias,
+        Some(alias) => {
+            tx.update_alias(&Alias { version_id: version.id, updated_at: now, ..alias.clone() }).await?;
+            tx.lock_alias(version.image_id, name).await?.unwrap_or(alias)
+        }
+        None => {
+            let alias = Alias {
+                id: AliasId::new(context.ids.next()),
+                image_id: version.image_id,
+                name: name.clone(),
+                version_id: version.id,
+                version: version.name.clone(),
+                created_at: now,
+                updated_at: now,
+                revision: Revision::FIRST,
+            };
+            tx.insert_alias(&alias).await?;
+            alias
+        }
+    };
+    Ok(alias)
+}
+
+impl Aliases {
+    /// Aliases of an image that the caller sees, by name.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        image: &ImageName,
+        page: &PageRequest,
+    ) -> Result<Page<Alias>, UseCaseError> {
+        let found = self.0.catalog.list_aliases(image, caller.visibility(), page).await?;
+        found.ok_or(UseCaseError::NotFound(Missing::Image))
+    }
+
+    /// The alias of that name.
+    pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias, UseCaseError> {
+        self.0.catalog.get_alias(image, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))
+    }
+
+    /// Makes an alias, or moves it to another published version.
+    pub async fn set(
+        &self,
+        who: &Writer,
+        image: &ImageName,
+        name: &AliasName,
+        version: &VersionName,
+        precondition: &Precondition,
+    ) -> Result<Alias, UseCaseError> {
+        retrying(|| self.set_once(who, image, name, version, precondition)).await
+    }
+
+    async fn set_once(
+        &self,
+        who: &Writer,
+        image: &ImageName,
+        name: &AliasName,
+        version: &VersionName,
+        precondition: &Precondition,
+    ) -> Result<Alias, UseCaseError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let version = drafts::find(&mut *tx, image, version).await?;
+        // First of all, as publishing does: two that change the same alias must not wait for each other.
+        tx.bump_catalog_revision(version.image_id).await?;
+        let current = tx.lock_alias(version.image_id, name).await?;
+        precondition.check(current.as_ref())?;
+        if version.state.published_at().is_none() {
+            return Err(UseCaseError::NotPublished);
+        }
+        if let Some(alias) = current.filter(|alias| alias.version_id == version.id) {
+            return Ok(alias);
+        }
+        let pointed = point(&self.0, &mut *tx, name, &version).await;
+        if let Err(CatalogError::Conflict(Conflict::RefName)) = pointed {
+            drop(tx);
+            return Err(self.taken(image, name).await?);
+        }
+        let alias = pointed?;
+        let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
+        audit::record(&mut *tx, who.actor(), event).await?;
+        tx.commit().await?;
+        Ok(alias)
+    }
+
+    /// What has the name of an alias that could not be made: a version of the image, or the alias, by another request
+    /// a moment ago.
+    async fn taken(&self, image: &ImageName, name: &AliasName) -> Result<UseCaseError, UseCaseError> {
+        let Ok(version) = name.as_str().parse() else { return Ok(CatalogError::Conflict(Conflict::RefName).into()) };
+        let manifest = self.0.catalog.get_manifest(image, &version, Visibility::All).await?;
+        Ok(match manifest {
+            Some(Manifest { version, .. }) => UseCaseError::from(CatalogError::Conflict(Conflict::RefName))
+                .with_existing(Some(Existing::Version(version.id, image.clone(), version.name.clone()))),
+            None => UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)),
+        })
+    }
+
+    /// Deletes an alias; the version it points to stays.
+    pub async fn delete(
+        &self,
+        who: &Writer,
+        image: &ImageName,
+        name: &AliasName,
+        precondition: &Precondition,
+    ) -> Result<(), UseCaseError> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let image_row = tx.get_image(image).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            tx.bump_catalog_revision(image_row.id).await?;
+            let alias = tx.lock_alias(image_row.id, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))?;
+            precondition.check(Some(&alias))?;
+            tx.delete_alias(alias.id).await?;
+            audit::record(&mut *tx, who.actor(), Event::new(AuditAction::AliasDeleted, format!("{image}/{name}")))
+                .await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+}

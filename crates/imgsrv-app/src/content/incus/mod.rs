@@ -1,0 +1,27 @@
+//! What Incus requires of an artifact and its metadata.
+
+pub(crate) mod metadata;
+
+use imgsrv_domain::names::{Architecture, Format, Variant};
+use imgsrv_simplestreams::{IncusArchitecture, Root};
+
+/// Name of the attachment that holds the metadata of an Incus image.
+pub(crate) const METADATA_NAME: &str = "incus.tar.xz";
+
+/// The key of an artifact's Simple Streams product within its version, or `None` if Incus cannot boot it.
+pub(crate) fn product(format: Format, architecture: &Architecture, variant: &Variant) -> Option<String> {
+    let architecture: IncusArchitecture = architecture.as_str().parse().ok()?;
+    root(format).map(|_| format!("{architecture}:{variant}:{format}"))
+}
+
+/// The kind of root file system that Incus boots artifacts of a format as, if it boots them.
+pub(crate) const fn root(format: Format) -> Option<Root> {
+    match format {
+        Format::Qcow2 => Some(Root::Disk),
+        Format::Squashfs => Some(Root::Squashfs),
+        Format::RootTarXz => Some(Root::Tarball),
+        Format::Raw | Format::RawGz | Format::RawXz | Format::RawZst | Format::Iso | Format::Vmdk | Format::Vhdx => {
+            None
+        }
+    }
+}

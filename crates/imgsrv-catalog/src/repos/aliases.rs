@@ -1,0 +1,71 @@
+//! Aliases, and the catalog revision.
+
+use crate::{AliasRow, Connection, SqlTx, core::value::values};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    ids::{AliasId, ImageId},
+    image::Alias,
+    names::AliasName,
+    ports::{AliasRepo, CatalogError},
+};
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.id, a.image_id, a.name, a.version_id, v.name AS version_name, a.created_at, a.updated_at, a.revision
+            FROM aliases a JOIN versions v ON v.id = a.version_id ",
+            $rest
+        )
+    };
+}
+pub(crate) use select;
+
+// The version is not locked with it, and may be another one once the alias is: its name is then read again.
+const FIND: &str = select!("WHERE a.image_id = $1 AND a.name = $2");
+const LOCK: &str = "SELECT id FROM aliases WHERE image_id = $1 AND name = $2 FOR NO KEY UPDATE";
+const INSERT: &str = "INSERT INTO aliases (id, image_id, name, version_id, created_at, updated_at, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, 1)";
+const UPDATE: &str = "UPDATE aliases SET version_id = $3, updated_at = $4, revision = revision + 1
+    WHERE id = $1 AND revision = $2";
+const DELETE: &str = "DELETE FROM aliases WHERE id = $1";
+const BUMP: &str = "UPDATE catalog_revision SET revision = revision + 1";
+// Only whoever holds the row of the revision writes this one, so that nobody waits for both the other way round.
+const CHANGED: &str = "INSERT INTO image_changes (image_id, catalog_revision)
+    SELECT $1, revision FROM catalog_revision WHERE true
+    ON CONFLICT (image_id) DO UPDATE SET catalog_revision = excluded.catalog_revision";
+pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE, BUMP, CHANGED];
+pub(crate) const LOCKING: &[&str] = &[LOCK];
+
+#[async_trait]
+impl<C: Connection> AliasRepo for SqlTx<C> {
+    async fn lock_alias(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Alias>, CatalogError> {
+        self.lock(LOCK, values![image.uuid(), name.as_str()]).await?;
+        self.find::<AliasRow, _>(FIND, values![image.uuid(), name.as_str()]).await
+    }
+
+    async fn insert_alias(&mut self, alias: &Alias) -> Result<(), CatalogError> {
+        let values = values![
+            alias.id.uuid(),
+            alias.image_id.uuid(),
+            alias.name.as_str(),
+            alias.version_id.uuid(),
+            alias.created_at,
+            alias.updated_at,
+        ];
+        self.execute(INSERT, values).await.map(drop)
+    }
+
+    async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError> {
+        let values = values![alias.id.uuid(), alias.revision.get(), alias.version_id.uuid(), alias.updated_at];
+        self.execute_fenced(UPDATE, values).await
+    }
+
+    async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError> {
+        self.execute(DELETE, values![id.uuid()]).await.map(drop)
+    }
+
+    async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError> {
+        self.execute(BUMP, values![]).await?;
+        self.execute(CHANGED, values![image.uuid()]).await.map(drop)
+    }
+}

@@ -1,0 +1,254 @@
+//! Upload sessions and their parts.
+
+use crate::{
+    Connection, PartRow, SqlTx, UploadRow, WorkColumns,
+    core::{
+        connection::Lockable,
+        value::{Value, values},
+    },
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    digest::HashState,
+    ids::UploadId,
+    names::PartNumber,
+    parts::Part,
+    ports::{CatalogError, UploadRepo},
+    text::{MediaType, ShortText},
+    upload::{Claim, UploadKind, UploadSession, UploadState},
+};
+use uuid::Uuid;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.id, s.created_by, s.expected_digest, s.expected_size_bytes, s.media_type_hint, s.filename_hint,
+    s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts, s.appender_attempt,
+    s.appender_number, s.hashed_bytes, s.hashed_state, s.wanted_since, s.failing_since, s.due_at, s.lease_attempts,
+    s.lease_owner, s.created_at, s.updated_at, s.revision, s.kind, s.digest_taken, s.frontier_number, f.attempt AS frontier_attempt,
+    f.size_bytes AS frontier_size, f.place AS frontier_place, f.hash_bytes AS frontier_hash_bytes,
+    f.hash_state AS frontier_hash_state
+    FROM upload_sessions s LEFT JOIN upload_parts f ON f.session_id = s.id AND f.number = s.frontier_number ",
+            $rest
+        )
+    };
+}
+pub(crate) const FIND: &str = select!("WHERE s.id = $1");
+pub(crate) const LIST_OPEN: &str = select!(
+    "WHERE s.state IN ('created', 'uploading') AND s.kind = 'parts' AND s.created_by = $1 AND s.id < $2
+    AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
+);
+
+macro_rules! lockable {
+    ($plain:literal, $lock:literal) => {
+        Lockable { plain: $plain, locking: concat!($plain, $lock) }
+    };
+}
+// Locked first and read afterwards: a row that is joined while waiting for the lock would be an old one.
+const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
+const CLAIMABLE: Lockable = lockable!(
+    "SELECT id FROM upload_sessions WHERE state IN ('completed', 'ingesting') AND due_at <= $1 ORDER BY due_at LIMIT 1",
+    " FOR NO KEY UPDATE SKIP LOCKED"
+);
+const EXPIRED: Lockable = lockable!(
+    "SELECT id FROM upload_sessions WHERE state IN ('created', 'uploading') AND expires_at <= $1
+    ORDER BY expires_at LIMIT $2",
+    " FOR NO KEY UPDATE SKIP LOCKED"
+);
+const UNCLEARED: Lockable = lockable!(
+    "SELECT id FROM upload_sessions WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared
+    ORDER BY updated_at LIMIT $1",
+    " FOR NO KEY UPDATE SKIP LOCKED"
+);
+const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
+    media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
+    kind, digest_taken, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11, $12, $13, 1)";
+const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
+    attempts = $7, appender_attempt = $8, appender_number = $9, frontier_number = $10, hashed_bytes = $11,
+    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
+    failing_since = $18, expected_digest = $19, digest_taken = $20, revision = revision + 1 WHERE id = $1 AND revision = $2";
+const CLEARED: &str = "UPDATE upload_sessions SET cleared = $2, frontier_number = NULL, hashed_bytes = NULL,
+    hashed_state = NULL WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
+const FIND_PART: &str = "SELECT number, attempt, sequence, size_bytes, place, hash_bytes, hash_state
+    FROM upload_parts WHERE session_id = $1 AND number = $2";
+pub(crate) const LIST_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, place, NULL AS hash_bytes,
+    NULL AS hash_state FROM upload_parts WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3";
+const DELETE_PART: &str = "DELETE FROM upload_parts WHERE session_id = $1 AND number = $2";
+const INSERT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, place,
+    hash_bytes, hash_state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
+const STAGED_BYTES: &str = "SELECT CAST(
+    (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('created', 'uploading'))
+    + (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('completed', 'ingesting'))
+    AS BIGINT)";
+const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM counters
+    WHERE name IN ('uploads:created', 'uploads:uploading')";
+pub(crate) const STATEMENTS: &[&str] = &[
+    COUNT_OPEN,
+    STAGED_BYTES,
+    FIND,
+    LIST_OPEN,
+    CLAIMABLE.plain,
+    EXPIRED.plain,
+    UNCLEARED.plain,
+    INSERT,
+    UPDATE,
+    CLEARED,
+    FIND_PART,
+    LIST_PARTS,
+    DELETE_PART,
+    INSERT_PART,
+    DELETE_PARTS,
+];
+pub(crate) const LOCKING: &[&str] = &[LOCK, CLAIMABLE.locking, EXPIRED.locking, UNCLEARED.locking];
+
+/// Empty while it is not known.
+fn digest(session: &UploadSession) -> String {
+    session.claim.digest().map(|digest| digest.to_string()).unwrap_or_default()
+}
+
+fn is_taken(session: &UploadSession) -> bool {
+    matches!(session.claim, Claim::Computed(_))
+}
+
+fn hash_columns(hash: Option<&HashState>) -> (Option<i64>, Option<&[u8]>) {
+    (hash.map(|hash| i64::try_from(hash.bytes).unwrap_or(i64::MAX)), hash.map(|hash| hash.state.as_slice()))
+}
+
+impl<C: Connection> SqlTx<C> {
+    /// The sessions that `ids` finds, in its order.
+    async fn uploads(&mut self, ids: Lockable, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
+        let ids: Vec<(Uuid,)> = self.rows_locked(ids, values).await?;
+        let mut sessions = Vec::with_capacity(ids.len());
+        for (id,) in ids {
+            sessions.extend(self.find::<UploadRow, _>(FIND, values![id]).await?);
+        }
+        Ok(sessions)
+    }
+}
+
+#[async_trait]
+impl<C: Connection> UploadRepo for SqlTx<C> {
+    async fn lock_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
+        self.lock(LOCK, values![id.uuid()]).await?;
+        self.find::<UploadRow, _>(FIND, values![id.uuid()]).await
+    }
+
+    async fn count_open_uploads(&mut self) -> Result<u64, CatalogError> {
+        let open: i64 = self.scalar(COUNT_OPEN, values![]).await?;
+        Ok(u64::try_from(open).unwrap_or(0))
+    }
+
+    async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError> {
+        let staged: i64 = self.scalar(STAGED_BYTES, values![]).await?;
+        Ok(u64::try_from(staged).unwrap_or(0))
+    }
+
+    async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
+        let values = values![
+            session.id.uuid(),
+            session.created_by.uuid(),
+            digest(session),
+            session.claim.size().signed(),
+            session.media_type_hint.as_ref().map(MediaType::as_str),
+            session.filename_hint.as_ref().map(ShortText::as_str),
+            session.state.name(),
+            session.expires_at,
+            matches!(session.state, UploadState::Ready),
+            session.created_at,
+            session.updated_at,
+            match session.kind {
+                UploadKind::Multipart => "parts",
+                UploadKind::Append => "stream",
+            },
+            is_taken(session),
+        ];
+        self.execute(INSERT, values).await.map(drop)
+    }
+
+    async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
+        let work = match &session.state {
+            UploadState::Completed(queued) => queued.into(),
+            UploadState::Ingesting(running) => running.into(),
+            UploadState::Created
+            | UploadState::Uploading
+            | UploadState::Ready
+            | UploadState::Failed { .. }
+            | UploadState::Aborted => WorkColumns::default(),
+        };
+        let reason = match &session.state {
+            UploadState::Failed { reason } => Some(reason.as_str()),
+            UploadState::Created
+            | UploadState::Uploading
+            | UploadState::Completed(_)
+            | UploadState::Ingesting(_)
+            | UploadState::Ready
+            | UploadState::Aborted => None,
+        };
+        let (hashed_bytes, hashed_state) = hash_columns(session.hashed.as_ref());
+        let values = values![
+            session.id.uuid(),
+            session.revision.get(),
+            session.state.name(),
+            reason,
+            session.expires_at,
+            session.received.signed(),
+            session.attempts,
+            session.frontier_writer.as_ref().map(|frontier_writer| frontier_writer.attempt.uuid()),
+            session.frontier_writer.as_ref().map(|frontier_writer| frontier_writer.number.get()),
+            session.frontier.as_ref().map(|frontier| frontier.number.get()),
+            hashed_bytes,
+            hashed_state,
+            work.wanted_since,
+            work.due_at,
+            work.attempts,
+            work.owner,
+            session.updated_at,
+            work.failing_since,
+            digest(session),
+            is_taken(session),
+        ];
+        self.execute_fenced(UPDATE, values).await
+    }
+
+    async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError> {
+        self.find::<PartRow, _>(FIND_PART, values![session.uuid(), number.get()]).await
+    }
+
+    async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError> {
+        self.list::<PartRow, _>(LIST_PARTS, values![session.uuid(), 0_i64, PartNumber::MAX]).await
+    }
+
+    async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError> {
+        self.execute(DELETE_PART, values![session.uuid(), part.number.get()]).await?;
+        let (hash_bytes, hash_state) = hash_columns(part.hash.as_ref());
+        let values = values![
+            session.uuid(),
+            part.number.get(),
+            part.attempt.uuid(),
+            part.sequence,
+            part.size.signed(),
+            &part.place.0,
+            hash_bytes,
+            hash_state,
+        ];
+        self.execute(INSERT_PART, values).await.map(drop)
+    }
+
+    async fn lock_due_upload(&mut self) -> Result<Option<UploadSession>, CatalogError> {
+        Ok(self.uploads(CLAIMABLE, values![self.time()]).await?.pop())
+    }
+
+    async fn lock_expired_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError> {
+        self.uploads(EXPIRED, values![self.time(), limit]).await
+    }
+
+    async fn lock_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError> {
+        self.uploads(UNCLEARED, values![limit]).await
+    }
+
+    async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError> {
+        self.execute(CLEARED, values![id.uuid(), true]).await?;
+        self.execute(DELETE_PARTS, values![id.uuid()]).await.map(drop)
+    }
+}

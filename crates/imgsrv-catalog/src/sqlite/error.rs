@@ -1,0 +1,34 @@
+//! What SQLite's errors mean.
+//!
+//! SQLite names no constraints: a broken UNIQUE lists `table.column`s, a trigger's message arrives with code
+//! 1811, and a broken foreign key names nothing (result codes: <https://www.sqlite.org/rescode.html>).
+
+use crate::conflict;
+use imgsrv_domain::ports::{CatalogError, Conflict};
+
+pub(crate) fn map(error: sqlx::Error) -> CatalogError {
+    let database = match &error {
+        sqlx::Error::Database(database) => database,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
+            return CatalogError::Unavailable(Box::new(error));
+        }
+        _ => return CatalogError::Backend(Box::new(error)),
+    };
+    let code: Option<i32> = database.code().and_then(|code| code.parse().ok());
+    let message = database.message();
+    // The low byte of an extended code is its primary code: 5 busy, 6 locked, 10 I/O, 13 full, 14 cannot open.
+    match (code, code.map(|code| code & 0xff)) {
+        (Some(1811), _) => {
+            conflict(message).map_or_else(|| CatalogError::Backend(Box::new(error)), CatalogError::Conflict)
+        }
+        (Some(2067 | 1555), _) => {
+            let columns = message.strip_prefix("UNIQUE constraint failed: ").unwrap_or(message);
+            conflict(columns).map_or_else(|| CatalogError::Backend(Box::new(error)), CatalogError::Conflict)
+        }
+        (Some(787), _) => CatalogError::Conflict(Conflict::Forbidden),
+        (_, Some(5 | 6)) => CatalogError::Retryable(Box::new(error)),
+        (_, Some(13)) => CatalogError::Full(Box::new(error)),
+        (_, Some(10 | 14)) => CatalogError::Unavailable(Box::new(error)),
+        _ => CatalogError::Backend(Box::new(error)),
+    }
+}

@@ -1,0 +1,155 @@
+//! The embedded catalog: one SQLite file in WAL mode.
+//!
+//! Writes go through one connection, each transaction `BEGIN IMMEDIATE` and fsynced at commit
+//! (`synchronous=FULL`); reads go through a small read-only pool and see consistent snapshots.
+
+mod connection;
+mod error;
+
+use crate::{SqlCatalog, SqlDatabase};
+use async_trait::async_trait;
+use connection::SqliteSession;
+use futures::stream::{self, BoxStream};
+use imgsrv_domain::{
+    ports::{CatalogError, Clock, Enqueued},
+    time::Timestamp,
+};
+use sqlx::{
+    Connection as _, Pool, Sqlite,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// How long a request waits for its turn to write before the catalog counts as unreachable.
+const PATIENCE: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+/// Why the catalog could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be opened.
+    #[error("cannot open the catalog {path}: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// A newer program has changed the schema.
+    #[error("the catalog {path} was migrated by a newer imgsrv (migration {version} is unknown to this one)")]
+    Newer {
+        /// The file.
+        path: String,
+        /// The migration that this program does not know.
+        version: i64,
+    },
+    /// The schema could not be brought up to date.
+    #[error("cannot migrate the catalog {path}: {source}")]
+    Migrate {
+        /// The file.
+        path: String,
+        /// Why.
+        source: MigrateError,
+    },
+}
+
+/// A pool that drops a connection whose rollback failed: SQLite rolls back by itself when the disk is full, and the
+/// driver would take the connection to be inside a transaction for ever after.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+}
+
+/// The catalog in one SQLite file.
+pub type SqliteCatalog = SqlCatalog<SqliteDatabase>;
+
+/// One SQLite file with the catalog's schema.
+pub struct SqliteDatabase {
+    writer: Pool<Sqlite>,
+    readers: Pool<Sqlite>,
+    clock: Arc<dyn Clock>,
+    folder: PathBuf,
+}
+
+/// Opens the catalog at `path`, makes it if it is not there, and brings its schema up to date. Its clock is `clock`.
+pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, OpenError> {
+    let shown = || path.display().to_string();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE);
+    let writer = pool(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options.clone())
+        .await
+        .map_err(|source| OpenError::Open { path: shown(), source })?;
+    migrate(&writer).await.map_err(|source| match source {
+        MigrateError::VersionMissing(version) => OpenError::Newer { path: shown(), version },
+        source => OpenError::Migrate { path: shown(), source },
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    let readers = pool(READERS)
+        .connect_with(options.read_only(true).pragma("cache_size", "-1024"))
+        .await
+        .map_err(|source| OpenError::Open { path: shown(), source })?;
+    Ok(SqliteCatalog::new(SqliteDatabase { writer, readers, clock, folder }))
+}
+
+async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
+    let mut connection = writer.acquire().await?;
+    MIGRATOR.run_direct(None, &mut *connection, false).await
+}
+
+#[async_trait]
+impl SqlDatabase for SqliteDatabase {
+    type Connection = SqliteSession;
+
+    async fn reader(&self) -> Result<SqliteSession, CatalogError> {
+        self.readers.acquire().await.map(SqliteSession::Single).map_err(error::map)
+    }
+
+    async fn snapshot(&self) -> Result<SqliteSession, CatalogError> {
+        self.readers.begin().await.map(SqliteSession::Whole).map_err(error::map)
+    }
+
+    async fn begin(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
+        let inner = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(error::map)?;
+        Ok((SqliteSession::Whole(inner), self.clock.now()))
+    }
+
+    async fn now(&self) -> Result<Timestamp, CatalogError> {
+        Ok(self.clock.now())
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
+        let folder = self.folder.clone();
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>| CatalogError::Unavailable(error);
+        let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+        let disk = asked.map_err(|panic| broken(Box::new(panic)))?.map_err(|error| broken(Box::new(error)))?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+    }
+
+    /// Nothing: no other process writes to the file's work.
+    fn enqueued(&self) -> BoxStream<'static, Enqueued> {
+        Box::pin(stream::empty())
+    }
+
+    /// The write-ahead log is merged into the file.
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,7 @@
+//! Responses: downloads, conditional requests, problems, pages, and the wire types of domain objects.
+
+pub(crate) mod conditional;
+pub(crate) mod download;
+pub(crate) mod page;
+pub(crate) mod problem;
+pub(crate) mod wire;
