@@ -160,7 +160,7 @@ impl Uploads {
         tx.put_part(id, part).await?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
-        // An frontier_writer may be writing behind the replaced part, in its file.
+        // An frontier writer may be writing behind the replaced part, in its file.
         Ok(current.filter(|_| session.frontier_writer.is_none()))
     }
 

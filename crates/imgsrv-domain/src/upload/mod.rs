@@ -332,7 +332,7 @@ impl UploadSession {
     /// Notes that an attempt has ended without a part; says whether that changed anything.
     ///
     /// Only an attempt that was placed behind the hashed prefix frees that place. One that superseded a stalled
-    /// frontier_writer was placed apart and stays recorded in its stead: the stalled one may still hold the file open.
+    /// frontier writer was placed apart and stays recorded in its stead: the stalled one may still hold the file open.
     #[must_use = "a transition counts once stored"]
     pub fn end_attempt(self, attempt: &Attempt) -> (Self, bool) {
         let held = self.frontier_writer.as_ref().is_some_and(|frontier_writer| frontier_writer.attempt == attempt.id);
