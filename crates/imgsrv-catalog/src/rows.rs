@@ -78,7 +78,7 @@ fn hash_state(bytes: Option<i64>, state: Option<&[u8]>) -> Result<Option<HashSta
 }
 
 /// The columns in which waiting and running work is stored; all empty when there is no work.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct WorkColumns {
     /// Since when the work is wanted.
     pub wanted_since: Option<SqlTime>,
@@ -87,8 +87,10 @@ pub struct WorkColumns {
     /// From when on it may be claimed.
     pub due_at: Option<SqlTime>,
     /// How many claims there were.
+    #[sqlx(rename = "lease_attempts")]
     pub attempts: Option<i64>,
     /// Who holds it.
+    #[sqlx(rename = "lease_owner")]
     pub owner: Option<String>,
 }
 

@@ -300,7 +300,7 @@ async fn a_dead_workers_ingest_is_taken_over_when_its_lease_runs_out() {
     let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
     let session = tx.lock_due_upload().await.expect("found").expect("one");
     let dead = WorkerId::new("dead".to_owned());
-    let (claimed, _) = session.acquire_ingest(&dead, tx.now(), Duration::from_secs(30)).expect("claimed");
+    let (claimed, _, _) = session.acquire_ingest(&dead, tx.now(), Duration::from_secs(30)).expect("claimed");
     tx.update_upload(&claimed).await.expect("stored");
     tx.commit().await.expect("committed");
     server.settle().await;

@@ -12,12 +12,12 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
-    digest::HashState,
+    digest::{BlobClaim, HashState},
     ids::UploadId,
     lease::LeaseKey,
     parts::Part,
     ports::{BlobError, CatalogError, IngestError, IngestRequest, Ingested, LeasedWork, TrustedBlob},
-    upload::UploadSession,
+    upload::{PendingIngest, UploadSession},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -27,6 +27,7 @@ pub struct Ingest(pub(crate) Arc<Context>);
 /// A session whose ingest this worker holds.
 struct Leased {
     session: UploadSession,
+    ingest: PendingIngest,
     parts: Vec<Part>,
     key: LeaseKey,
 }
@@ -74,14 +75,14 @@ impl Ingest {
         }
     }
 
-    async fn ingest(&self, Leased { session, parts, key }: Leased) -> Result<Ran, WorkError> {
+    async fn ingest(&self, Leased { session, ingest, parts, key }: Leased) -> Result<Ran, WorkError> {
         let term = self.0.settings.lease_term;
         let id = session.id;
-        let verdict =
-            run_with_lease(term, &self.0.stop, self.ingest_bytes(&session, parts, &key), || self.renew(id, &key, None))
-                .await;
+        let claim = ingest.claim.blob();
+        let ingesting = self.ingest_bytes(&session, ingest, parts, &key);
+        let verdict = run_with_lease(term, &self.0.stop, ingesting, || self.renew(id, &key, None)).await;
         match verdict {
-            LeaseOutcome::Done(Ok(Verdict::Placed)) => self.finish(&session, &key).await?,
+            LeaseOutcome::Done(Ok(Verdict::Placed)) => self.finish(&session, claim, &key).await?,
             LeaseOutcome::Done(Ok(Verdict::Rejected(reason))) => self.reject(&session, &key, &reason).await?,
             LeaseOutcome::Done(Ok(Verdict::Unavailable(error))) => {
                 self.postpone(id, &key, self.delay(&key)).await?;
@@ -111,31 +112,29 @@ impl Ingest {
         };
         let Some(session) = found else { return Ok(None) };
         let settings = &self.0.settings;
-        let Ok((session, key)) = session.acquire_ingest(&settings.worker, tx.now(), settings.lease_term) else {
+        let Ok((session, ingest, key)) = session.acquire_ingest(&settings.worker, tx.now(), settings.lease_term) else {
             return Ok(None);
         };
         // In the same transaction: whoever finishes the session forgets its parts.
         let parts = tx.list_parts(session.id).await?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
-        Ok(Some(Leased { session, parts, key }))
+        Ok(Some(Leased { session, ingest, parts, key }))
     }
 
     async fn ingest_bytes(
         &self,
         session: &UploadSession,
+        ingest: PendingIngest,
         parts: Vec<Part>,
         key: &LeaseKey,
     ) -> Result<Verdict, WorkError> {
-        let Some(claim) = session.claim.blob() else {
-            return Ok(Verdict::Rejected("the digest of the bytes is not known".to_owned()));
-        };
         let mut promotion = IngestRequest {
             session: session.id,
             name: session.blob_name(),
-            claim,
+            claim: ingest.claim.blob(),
             parts,
-            hashed: session.hashed.clone(),
+            hashed: ingest.hashed,
         };
         loop {
             match self.0.blobs.ingest(&promotion).await {
@@ -175,15 +174,13 @@ impl Ingest {
 
     /// Records the trusted blob and the session's success in one transaction. When another session was first
     /// with the same digest, this one is `ready` too and its own copy goes.
-    async fn finish(&self, session: &UploadSession, key: &LeaseKey) -> Result<(), WorkError> {
+    async fn finish(&self, session: &UploadSession, claim: BlobClaim, key: &LeaseKey) -> Result<(), WorkError> {
         let ready = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let Some(session) = tx.lock_upload(session.id).await? else { return Ok(None) };
             let now = tx.now();
             let Ok((session, event)) = session.finish_ingest(key, now) else { return Ok(None) };
-            if let Some(claim) = session.claim.blob()
-                && tx.get_blob(&claim.digest).await?.is_none()
-            {
+            if tx.get_blob(&claim.digest).await?.is_none() {
                 tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
                 let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
                 audit::record(&mut *tx, &self.actor(), trusted).await?;

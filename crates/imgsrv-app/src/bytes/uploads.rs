@@ -161,7 +161,7 @@ impl Uploads {
         tx.update_upload(&session).await?;
         tx.commit().await?;
         // An frontier writer may be writing behind the replaced part, in its file.
-        Ok(current.filter(|_| session.frontier_writer.is_none()))
+        Ok(current.filter(|_| session.receiving().is_none_or(|receiving| receiving.frontier_writer.is_none())))
     }
 
     /// Notes that an attempt has ended without a part. Should that fail, the next attempt supersedes it.
@@ -208,8 +208,10 @@ impl Uploads {
         let mut tx = self.0.catalog.begin().await?;
         let session = find_of_parts(&mut *tx, id).await?;
         match session.state {
-            UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready => return Ok(session),
-            UploadState::Created | UploadState::Uploading | UploadState::Failed { .. } | UploadState::Aborted => {}
+            UploadState::Completed { .. } | UploadState::Ingesting { .. } | UploadState::Ready(_) => {
+                return Ok(session);
+            }
+            UploadState::Receiving(_) | UploadState::Failed { .. } | UploadState::Aborted { .. } => {}
         }
         let recorded = tx.list_parts(id).await?;
         let now = tx.now();
@@ -233,7 +235,7 @@ impl Uploads {
         let claim = BlobClaim { digest: hash.finish(), size };
         let new = NewUpload { claim, media_type_hint: Some(media_type.clone()), filename_hint: None };
         let session = self.create(who, new).await?;
-        if session.state == UploadState::Ready {
+        if matches!(session.state, UploadState::Ready(_)) {
             return Ok(claim);
         }
         let number = PartNumber::FIRST;
@@ -253,9 +255,9 @@ impl Uploads {
                 Ran::Idle => tokio::time::sleep(STORE_POLL).await,
             }
             match self.get(who, session.id).await?.state {
-                UploadState::Ready => return Ok(claim),
-                UploadState::Failed { .. } | UploadState::Aborted => return Err(BlobError::Damaged.into()),
-                _ => {}
+                UploadState::Ready(_) => return Ok(claim),
+                UploadState::Failed { .. } | UploadState::Aborted { .. } => return Err(BlobError::Damaged.into()),
+                UploadState::Receiving(_) | UploadState::Completed { .. } | UploadState::Ingesting { .. } => {}
             }
         }
     }
@@ -300,7 +302,7 @@ async fn find_of_parts(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSes
 }
 
 fn is_of_parts(session: &UploadSession) -> bool {
-    session.kind == UploadKind::Multipart
+    session.declared().kind() == UploadKind::Multipart
 }
 
 /// The part recorded under `number`, and the one under the number before it.
@@ -323,7 +325,7 @@ pub(crate) fn part(attempt: &Attempt, staged: Staged) -> Part {
         attempt: attempt.id,
         sequence: attempt.sequence,
         size: staged.size,
-        place: staged.place,
+        location: staged.location,
         hash: staged.hash,
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 };
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
+    digest::BlobClaim,
     ids::{ImageId, JobId, UploadId, VersionId},
     image::Image,
     intake::{Intake, IntakeState, NewIntake},
@@ -32,7 +33,7 @@ impl Context {
         tx: &mut dyn CatalogTx,
         session: &UploadSession,
     ) -> Result<bool, CatalogError> {
-        if session.kind != UploadKind::Append {
+        if session.declared().kind() != UploadKind::Append {
             return Ok(false);
         }
         let Some(intake) = tx.lock_intake(session.id).await? else { return Ok(false) };
@@ -41,13 +42,13 @@ impl Context {
         }
         let now = tx.now();
         let next = match &session.state {
-            UploadState::Ready => match self.freeze(tx, session, &intake.wanted).await? {
+            UploadState::Ready(claim) => match self.freeze(tx, session, claim.blob(), &intake.wanted).await? {
                 Ok(job) => intake.publish(job, now),
                 Err(reason) => intake.fail(reason, now),
             },
-            UploadState::Failed { reason } => intake.fail(reason.clone(), now),
-            UploadState::Aborted => intake.fail("the upload was aborted".to_owned(), now),
-            UploadState::Created | UploadState::Uploading | UploadState::Completed(_) | UploadState::Ingesting(_) => {
+            UploadState::Failed { reason, .. } => intake.fail(reason.clone(), now),
+            UploadState::Aborted { .. } => intake.fail("the upload was aborted".to_owned(), now),
+            UploadState::Receiving(_) | UploadState::Completed { .. } | UploadState::Ingesting { .. } => {
                 return Ok(false);
             }
         };
@@ -65,9 +66,9 @@ impl Context {
         &self,
         tx: &mut dyn CatalogTx,
         session: &UploadSession,
+        primary: BlobClaim,
         wanted: &NewIntake,
     ) -> Result<Result<JobId, String>, CatalogError> {
-        let Some(primary) = session.claim.blob() else { return Ok(Err("its digest is not known".to_owned())) };
         let now = tx.now();
         let actor = Actor::Principal { id: session.created_by, request_id: None, address: None };
         let image = match tx.lock_image(&wanted.image).await? {

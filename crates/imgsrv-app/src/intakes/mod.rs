@@ -135,7 +135,7 @@ impl Intakes {
         let intake = catalog.get_intake(id).await?.ok_or_else(missing)?;
         let (state, reason) = match &intake.state {
             IntakeState::Published(_) => ("published", None),
-            IntakeState::Failed { .. } if session.state == UploadState::Aborted => ("aborted", None),
+            IntakeState::Failed { .. } if matches!(session.state, UploadState::Aborted { .. }) => ("aborted", None),
             IntakeState::Failed { reason, .. } => ("failed", Some(reason.clone())),
             IntakeState::Publishing(job) => match catalog.get_job(*job).await?.map(|report| report.job) {
                 Some(job) if matches!(job.state, JobState::Failed | JobState::Abandoned) => {
@@ -145,14 +145,13 @@ impl Intakes {
             },
             IntakeState::Receiving => match &session.state {
                 // Nobody has swept it up yet.
-                UploadState::Created | UploadState::Uploading if session.expires_at <= self.context.clock.now() => {
-                    ("aborted", None)
+                UploadState::Receiving(_) if session.expires_at <= self.context.clock.now() => ("aborted", None),
+                UploadState::Receiving(_) => (session.state.name(), None),
+                UploadState::Completed { .. } | UploadState::Ingesting { .. } | UploadState::Ready(_) => {
+                    ("ingesting", None)
                 }
-                UploadState::Created => ("created", None),
-                UploadState::Uploading => ("uploading", None),
-                UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready => ("ingesting", None),
-                UploadState::Failed { reason } => ("failed", Some(reason.clone())),
-                UploadState::Aborted => ("aborted", None),
+                UploadState::Failed { reason, .. } => ("failed", Some(reason.clone())),
+                UploadState::Aborted { .. } => ("aborted", None),
             },
         };
         Ok(IntakeStatus { session, intake, state, reason })

@@ -17,7 +17,7 @@ use imgsrv_domain::{
     parts::Part,
     ports::{BlobName, BodyError, BodyStream, CatalogTx, StageRequest},
     time::Timestamp,
-    upload::{Attempt, UploadRefusal, UploadSession, UploadState},
+    upload::{Attempt, Receiving, UploadRefusal, UploadSession},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -149,7 +149,7 @@ impl Intakes {
         let place = self.receivers.take(id).await;
         check(&status.session, offset, &body)?;
         let StreamBody { declared, is_atomic, bytes } = body;
-        let size = status.session.claim.size().get();
+        let size = status.session.size().get();
         let (waiting, taken) = (place.waiting(), place.taken());
         let rest = Rest { bytes, ahead: None, cut: None, is_atomic, waiting, taken };
         let rest = Arc::new(tokio::sync::Mutex::new(rest));
@@ -240,15 +240,15 @@ impl Intakes {
         let session = find(&mut *tx, id).await?;
         let last = last_part(&mut *tx, &session).await?;
         let (now, ttl) = (tx.now(), self.context.settings.upload_ttl);
-        let session = session.record_append(attempt, part, last.as_ref(), now, ttl)?;
+        let (session, completed) = session.record_append(attempt, part, last.as_ref(), now, ttl)?;
         tx.put_part(id, part).await?;
         tx.update_upload(&session).await?;
-        let is_whole = session.received == session.claim.size();
-        if is_whole {
-            complete(&mut *tx, who, id).await?;
+        let is_complete = completed.is_some();
+        if let Some(event) = completed {
+            audit::record(&mut *tx, who.actor(), event).await?;
         }
         tx.commit().await?;
-        Ok(is_whole)
+        Ok(is_complete)
     }
 
     /// Completes the upload of an intake without bytes.
@@ -256,10 +256,12 @@ impl Intakes {
         let session = retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             let session = find(&mut *tx, id).await?;
-            if session.state != UploadState::Created {
+            if !session.state.is_created() {
                 return Ok(session);
             }
-            complete(&mut *tx, who, id).await?;
+            let (session, event) = session.complete_empty(tx.now())?;
+            tx.update_upload(&session).await?;
+            audit::record(&mut *tx, who.actor(), event).await?;
             tx.commit().await?;
             Ok::<_, UseCaseError>(session)
         })
@@ -282,7 +284,7 @@ impl Intakes {
 
 /// Refuses what cannot be added, before a byte of it is taken.
 fn check(session: &UploadSession, offset: u64, body: &StreamBody) -> Result<(), UseCaseError> {
-    let size = session.claim.size();
+    let size = session.size();
     if session.offset().get() != offset {
         return Err(UploadRefusal::Offset { expected: session.offset() }.into());
     }
@@ -290,7 +292,8 @@ fn check(session: &UploadSession, offset: u64, body: &StreamBody) -> Result<(), 
     if body.declared.is_some_and(|declared| declared > left) {
         return Err(UploadRefusal::TooLarge { expected: size }.into());
     }
-    let pieces = session.frontier.as_ref().map_or(0, |frontier| u64::from(frontier.number.get()));
+    let pieces =
+        session.receiving().and_then(Receiving::frontier).map_or(0, |frontier| u64::from(frontier.number.get()));
     let least = left.div_ceil((u64::from(PartNumber::MAX) - pieces).max(1));
     match body.declared {
         Some(declared) if declared > 0 && declared < least && declared < left => {
@@ -302,21 +305,11 @@ fn check(session: &UploadSession, offset: u64, body: &StreamBody) -> Result<(), 
 }
 
 async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>, UseCaseError> {
-    match &session.frontier {
+    match session.receiving().and_then(Receiving::frontier) {
         Some(frontier) => {
             let last = tx.get_part(session.id, frontier.number).await?;
             Ok(Some(last.ok_or(UseCaseError::NotFound(Missing::Upload))?))
         }
         None => Ok(None),
     }
-}
-
-async fn complete(tx: &mut dyn CatalogTx, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
-    // Read back: its revision has moved, and its frontier is what was stored.
-    let session = find(tx, id).await?;
-    let recorded = tx.list_parts(id).await?;
-    let (session, event) = session.complete_append(&recorded, tx.now())?;
-    tx.update_upload(&session).await?;
-    audit::record(tx, who.actor(), event).await?;
-    Ok(())
 }

@@ -101,7 +101,7 @@ impl<C: Connection> JobRepo for SqlTx<C> {
             job.created_at,
             job.updated_at,
             job.started_at,
-            job.finished_at,
+            job.finished_at(),
         ];
         self.execute(INSERT, values).await?;
         for (sequence, step) in (1_i64..).zip(&job.steps) {
@@ -112,8 +112,8 @@ impl<C: Connection> JobRepo for SqlTx<C> {
                 step.state.name(),
                 step.state.reason(),
                 step.attempts,
-                step.started_at,
-                step.finished_at,
+                step.state.started_at(),
+                step.state.finished_at(),
             ];
             self.execute(INSERT_STEP, values).await?;
         }
@@ -132,7 +132,7 @@ impl<C: Connection> JobRepo for SqlTx<C> {
             work.owner,
             job.updated_at,
             job.started_at,
-            job.finished_at,
+            job.finished_at(),
             work.failing_since,
         ];
         self.execute_fenced(UPDATE, values).await?;
@@ -143,8 +143,8 @@ impl<C: Connection> JobRepo for SqlTx<C> {
                 step.state.name(),
                 step.state.reason(),
                 step.attempts,
-                step.started_at,
-                step.finished_at,
+                step.state.started_at(),
+                step.state.finished_at(),
             ];
             self.execute_fenced(UPDATE_STEP, values).await?;
         }

@@ -1,21 +1,21 @@
 //! Upload sessions and their parts.
 
 use crate::{
-    Connection, PartRow, SqlTx, UploadRow, WorkColumns,
+    Connection, PartRow, SqlTx, UploadRow, UploadStateColumns,
     core::{
         connection::Lockable,
         value::{Value, values},
     },
+    rows::hash_columns,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    digest::HashState,
     ids::UploadId,
     names::PartNumber,
     parts::Part,
     ports::{CatalogError, UploadRepo},
     text::{MediaType, ShortText},
-    upload::{Claim, UploadKind, UploadSession, UploadState},
+    upload::UploadSession,
 };
 use uuid::Uuid;
 
@@ -62,13 +62,13 @@ const UNCLEARED: Lockable = lockable!(
 );
 const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
     media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
-    kind, digest_taken, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11, $12, $13, 1)";
+    kind, digest_taken, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $14, 0, $9, $10, $11, $12, $13, 1)";
 const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
     attempts = $7, appender_attempt = $8, appender_number = $9, frontier_number = $10, hashed_bytes = $11,
     hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
     failing_since = $18, expected_digest = $19, digest_taken = $20, revision = revision + 1 WHERE id = $1 AND revision = $2";
-const CLEARED: &str = "UPDATE upload_sessions SET cleared = $2, frontier_number = NULL, hashed_bytes = NULL,
-    hashed_state = NULL WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
+const CLEARED: &str =
+    "UPDATE upload_sessions SET cleared = $2 WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
 const FIND_PART: &str = "SELECT number, attempt, sequence, size_bytes, place, hash_bytes, hash_state
     FROM upload_parts WHERE session_id = $1 AND number = $2";
 pub(crate) const LIST_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, place, NULL AS hash_bytes,
@@ -102,19 +102,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const LOCKING: &[&str] = &[LOCK, CLAIMABLE.locking, EXPIRED.locking, UNCLEARED.locking];
 
-/// Empty while it is not known.
-fn digest(session: &UploadSession) -> String {
-    session.claim.digest().map(|digest| digest.to_string()).unwrap_or_default()
-}
-
-fn is_taken(session: &UploadSession) -> bool {
-    matches!(session.claim, Claim::Computed(_))
-}
-
-fn hash_columns(hash: Option<&HashState>) -> (Option<i64>, Option<&[u8]>) {
-    (hash.map(|hash| i64::try_from(hash.bytes).unwrap_or(i64::MAX)), hash.map(|hash| hash.state.as_slice()))
-}
-
 impl<C: Connection> SqlTx<C> {
     /// The sessions that `ids` finds, in its order.
     async fn uploads(&mut self, ids: Lockable, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
@@ -145,68 +132,49 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
+        let columns = UploadStateColumns::from(session);
         let values = values![
             session.id.uuid(),
             session.created_by.uuid(),
-            digest(session),
-            session.claim.size().signed(),
+            columns.expected_digest,
+            session.size().signed(),
             session.media_type_hint.as_ref().map(MediaType::as_str),
             session.filename_hint.as_ref().map(ShortText::as_str),
-            session.state.name(),
+            columns.state,
             session.expires_at,
-            matches!(session.state, UploadState::Ready),
+            session.state.has_ended(),
             session.created_at,
             session.updated_at,
-            match session.kind {
-                UploadKind::Multipart => "parts",
-                UploadKind::Append => "stream",
-            },
-            is_taken(session),
+            columns.kind,
+            columns.digest_taken,
+            columns.received_bytes,
         ];
         self.execute(INSERT, values).await.map(drop)
     }
 
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
-        let work = match &session.state {
-            UploadState::Completed(queued) => queued.into(),
-            UploadState::Ingesting(running) => running.into(),
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Ready
-            | UploadState::Failed { .. }
-            | UploadState::Aborted => WorkColumns::default(),
-        };
-        let reason = match &session.state {
-            UploadState::Failed { reason } => Some(reason.as_str()),
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready
-            | UploadState::Aborted => None,
-        };
-        let (hashed_bytes, hashed_state) = hash_columns(session.hashed.as_ref());
+        let columns = UploadStateColumns::from(session);
         let values = values![
             session.id.uuid(),
             session.revision.get(),
-            session.state.name(),
-            reason,
+            columns.state,
+            columns.failure_reason,
             session.expires_at,
-            session.received.signed(),
-            session.attempts,
-            session.frontier_writer.as_ref().map(|frontier_writer| frontier_writer.attempt.uuid()),
-            session.frontier_writer.as_ref().map(|frontier_writer| frontier_writer.number.get()),
-            session.frontier.as_ref().map(|frontier| frontier.number.get()),
-            hashed_bytes,
-            hashed_state,
-            work.wanted_since,
-            work.due_at,
-            work.attempts,
-            work.owner,
+            columns.received_bytes,
+            columns.attempts,
+            columns.appender_attempt,
+            columns.appender_number,
+            columns.frontier_number,
+            columns.hashed_bytes,
+            columns.hashed_state.as_deref(),
+            columns.work.wanted_since,
+            columns.work.due_at,
+            columns.work.attempts,
+            columns.work.owner,
             session.updated_at,
-            work.failing_since,
-            digest(session),
-            is_taken(session),
+            columns.work.failing_since,
+            columns.expected_digest,
+            columns.digest_taken,
         ];
         self.execute_fenced(UPDATE, values).await
     }
@@ -228,9 +196,9 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
             part.attempt.uuid(),
             part.sequence,
             part.size.signed(),
-            &part.place.0,
+            &part.location.0,
             hash_bytes,
-            hash_state,
+            hash_state.as_deref(),
         ];
         self.execute(INSERT_PART, values).await.map(drop)
     }

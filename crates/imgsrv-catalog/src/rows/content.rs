@@ -233,11 +233,8 @@ pub struct JobRow {
     pub image_name: String,
     pub version_name: String,
     pub state: String,
-    pub wanted_since: Option<SqlTime>,
-    pub failing_since: Option<SqlTime>,
-    pub due_at: Option<SqlTime>,
-    pub lease_attempts: Option<i64>,
-    pub lease_owner: Option<String>,
+    #[sqlx(flatten)]
+    pub work: WorkColumns,
     pub created_at: SqlTime,
     pub updated_at: SqlTime,
     pub started_at: Option<SqlTime>,
@@ -248,22 +245,15 @@ pub struct JobRow {
 impl JobRow {
     /// The job, given the rows of its steps in order.
     pub fn with_steps(self, steps: Vec<StepRow>) -> Result<PublishJob, Corrupt> {
-        let work = WorkColumns {
-            wanted_since: self.wanted_since,
-            failing_since: self.failing_since,
-            due_at: self.due_at,
-            attempts: self.lease_attempts,
-            owner: self.lease_owner,
-        };
         let state = match self.state.as_str() {
-            "queued" => JobState::Queued(work.queued()?),
-            "running" => JobState::Running(work.running()?),
+            "queued" => JobState::Queued(self.work.queued()?),
+            "running" => JobState::Running(self.work.running()?),
             "succeeded" => JobState::Succeeded,
             "failed" => JobState::Failed,
             "abandoned" => JobState::Abandoned,
             _ => return Err(Corrupt::new("publish job", "unknown state")),
         };
-        Ok(PublishJob::restore(JobRecord {
+        let job = PublishJob::restore(JobRecord {
             id: JobId::new(self.id),
             version_id: VersionId::new(self.version_id),
             image: parse("publish job", &self.image_name)?,
@@ -273,9 +263,14 @@ impl JobRow {
             created_at: self.created_at.into(),
             updated_at: self.updated_at.into(),
             started_at: self.started_at.map(Into::into),
-            finished_at: self.finished_at.map(Into::into),
             revision: Revision::new(self.revision),
-        }))
+        });
+        let job = job.map_err(|why| Corrupt::new("publish job", why))?;
+        if job.finished_at() == self.finished_at.map(Into::into) {
+            Ok(job)
+        } else {
+            Err(Corrupt::new("publish job", "it did not finish with its last step"))
+        }
     }
 }
 
@@ -295,21 +290,19 @@ impl TryFrom<StepRow> for Step {
     type Error = Corrupt;
 
     fn try_from(row: StepRow) -> Result<Self, Corrupt> {
-        let state = match (row.state.as_str(), row.reason) {
-            ("queued", None) => StepState::Queued,
-            ("running", None) => StepState::Running,
-            ("succeeded", None) => StepState::Succeeded,
-            ("failed", Some(reason)) => StepState::Failed { reason },
-            ("skipped", Some(reason)) => StepState::Skipped { reason },
-            _ => return Err(Corrupt::new("publish step", "its state and reason disagree")),
+        let (started_at, finished_at) = (row.started_at.map(Into::into), row.finished_at.map(Into::into));
+        let state = match (row.state.as_str(), started_at, finished_at, row.reason) {
+            ("queued", started_at, None, None) => StepState::Queued { started_at },
+            ("running", Some(started_at), None, None) => StepState::Running { started_at },
+            ("succeeded", Some(started_at), Some(finished_at), None) => {
+                StepState::Succeeded { started_at, finished_at }
+            }
+            ("failed", Some(started_at), Some(finished_at), Some(reason)) => {
+                StepState::Failed { started_at, finished_at, reason }
+            }
+            _ => return Err(Corrupt::new("publish step", "its state, times and reason disagree")),
         };
-        Ok(Self {
-            name: parse("publish step", &row.name)?,
-            state,
-            attempts: convert("publish step", row.attempts)?,
-            started_at: row.started_at.map(Into::into),
-            finished_at: row.finished_at.map(Into::into),
-        })
+        Ok(Self { name: parse("publish step", &row.name)?, state, attempts: convert("publish step", row.attempts)? })
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn time(time: Timestamp) -> String {
 pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
     api::UploadSession {
         id: session.id.to_string(),
-        expected_digest: session.claim.digest().map(|digest| digest.to_string()).unwrap_or_default(),
-        expected_size_bytes: session.claim.size().signed(),
+        expected_digest: session.digest().map(|digest| digest.to_string()).unwrap_or_default(),
+        expected_size_bytes: session.size().signed(),
         state: session.state.name().to_owned(),
         expires_at: time(session.expires_at),
         media_type_hint: session.media_type_hint.as_ref().map(ToString::to_string),
@@ -34,7 +34,7 @@ pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
         created_at: time(session.created_at),
         updated_at: time(session.updated_at),
         failure_reason: match &session.state {
-            UploadState::Failed { reason } => Some(reason.clone()),
+            UploadState::Failed { reason, .. } => Some(reason.clone()),
             _ => None,
         },
     }
@@ -47,7 +47,7 @@ pub(crate) fn intake(status: &IntakeStatus) -> api::IntakeStatus {
         id: status.session.id.to_string(),
         state: status.state.to_owned(),
         offset: status.session.offset().signed(),
-        size_bytes: status.session.claim.size().signed(),
+        size_bytes: status.session.size().signed(),
         job_url: status.job().map(|job| format!("/v1/publish-jobs/{job}")),
         version_url: status.job().map(|_| version()),
         failure_reason: status.reason.clone(),
@@ -176,10 +176,11 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
         name: step.name.to_string(),
         state: step.state.name().to_owned(),
         sequence,
-        blocking: step.name.is_blocking(),
+        // Every step is blocking: a job fails when one does.
+        blocking: true,
         attempt_count: step.attempts.into(),
-        started_at: step.started_at.map(time),
-        finished_at: step.finished_at.map(time),
+        started_at: step.state.started_at().map(time),
+        finished_at: step.state.finished_at().map(time),
         reason: step.state.reason().map(str::to_owned),
     };
     api::PublishJob {
@@ -191,7 +192,7 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
         failed_step: failed.map(|step| step.name.to_string()),
         reason: failed.and_then(|step| step.state.reason()).map(str::to_owned),
         started_at: job.started_at.map(time),
-        finished_at: job.finished_at.map(time),
+        finished_at: job.finished_at().map(time),
         created_at: time(job.created_at),
         updated_at: time(job.updated_at),
         steps: (1..).zip(&job.steps).map(step).collect(),

@@ -112,7 +112,7 @@ async fn create(
     let id = intake_of(&headers)?;
     let status = state.services.intakes().get(&writer, id).await?;
     check_alive(&status)?;
-    let size = status.session.claim.size();
+    let size = status.session.size();
     if length != size.get() {
         let reason = format!("must be the size that the intake has, {size}");
         return Err(Problem::new(Code::InvalidRequest).field("Upload-Length", reason));
@@ -120,7 +120,7 @@ async fn create(
     let mut answer = HeaderMap::new();
     answer.insert(header::LOCATION, text(format!("{CREATION_PATH}{id}")));
     let has_bytes = headers.contains_key(header::CONTENT_TYPE) && is_offset_stream(&headers);
-    let is_fresh = status.session.state == UploadState::Created;
+    let is_fresh = status.session.state.is_created();
     if has_bytes && !is_fresh {
         // Made again after its answer was lost: what is there counts, and the client goes on behind it.
         answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
@@ -156,7 +156,7 @@ async fn offset(
     check_alive(&status)?;
     let mut answer = HeaderMap::new();
     answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
-    answer.insert(UPLOAD_LENGTH, status.session.claim.size().get().into());
+    answer.insert(UPLOAD_LENGTH, status.session.size().get().into());
     answer.insert(UPLOAD_METADATA, text(format!("{METADATA_KEY} {}", STANDARD.encode(path.upload_id.to_string()))));
     answer.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

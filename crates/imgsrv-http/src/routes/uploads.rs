@@ -65,7 +65,7 @@ async fn create(
     };
     let new = fields.finish(new())?;
     let session = state.services.uploads().create(&writer, new).await?;
-    let status = if session.state == UploadState::Ready { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if matches!(session.state, UploadState::Ready(_)) { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
     Ok((status, location, Json(wire::upload(&session))).into_response())
 }
