@@ -101,6 +101,7 @@ impl PublishedVersions {
     }
 
     /// Reads what is not cached of a version, and caches it.
+    #[expect(clippy::unused_async, reason = "reads the entries soon")]
     async fn load(&self, found: Found) -> Result<Arc<PublishedVersion>, CatalogError> {
         let Found { revision, image, version, manifest } = found;
         let key = (image.name.clone(), version.name.clone());

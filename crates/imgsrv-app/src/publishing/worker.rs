@@ -20,22 +20,12 @@ use imgsrv_domain::{
     ids::JobId,
     lease::LeaseKey,
     ports::{CatalogError, LeasedWork},
-    publish::{PublishJob, StepName},
+    publish::{JobState, PublishJob, StepName},
 };
 use std::{sync::Arc, time::Duration};
 
 /// The worker that runs publish jobs.
 pub struct PublishWorker(pub(crate) Arc<Context>);
-
-/// What follows a recorded step.
-enum Next {
-    /// The next step of the job, as it was just stored.
-    Step(PublishJob),
-    /// Nothing: the job has ended.
-    End,
-    /// Nothing: another worker has reclaimed the job, and the result is void.
-    Lost,
-}
 
 #[async_trait]
 impl Work for PublishWorker {
@@ -99,20 +89,19 @@ impl PublishWorker {
 
     async fn run_steps(&self, mut job: PublishJob, key: &LeaseKey) -> Result<(), WorkError> {
         let mut publication = None;
-        while let Some(step) = job.current_step().map(|step| step.name) {
-            job = match self.run_step(&job, key, step, &mut publication).await? {
-                Next::Step(job) => job,
-                Next::End => break,
-                Next::Lost => {
-                    tracing::warn!(publish_job.id = %job.id, "lease lost: result of a publish step discarded");
-                    break;
-                }
+        while let (JobState::Running(_), Some(step)) = (&job.state, job.current_step()) {
+            let name = step.name;
+            let Some(stored) = self.run_step(&job, key, name, &mut publication).await? else {
+                tracing::warn!(publish_job.id = %job.id, "lease lost: result of a publish step discarded");
+                break;
             };
+            job = stored;
         }
         Ok(())
     }
 
-    /// Runs `step` outside of any transaction, and records its end.
+    /// Runs `step` outside of any transaction, and records its end. Returns the job as it was stored, or `None` if another
+    /// worker has reclaimed it.
     #[tracing::instrument(level = "debug", skip_all, fields(publish_step.name = %step), err(level = "debug"))]
     async fn run_step(
         &self,
@@ -120,35 +109,40 @@ impl PublishWorker {
         key: &LeaseKey,
         step: StepName,
         publication: &mut Option<Publication>,
-    ) -> Result<Next, WorkError> {
+    ) -> Result<Option<PublishJob>, WorkError> {
         let outcome = match steps::run(&self.0, job, step, publication).await {
             Ok(outcome) => outcome,
             Err(StepError::Permanent(reason)) => Outcome::Failed(reason),
             Err(StepError::Transient(error)) => return Err(error),
         };
-        let next = retrying(|| self.record(job.id, key, step, &outcome)).await?;
+        let stored = retrying(|| self.record(job.id, key, step, &outcome)).await?;
         if let (Outcome::Validated(validated), Some(publication)) = (&outcome, publication) {
             publication.inspected(&validated.inspections);
         }
-        Ok(next)
+        Ok(stored)
     }
 
     /// Records the end of `step` and its result in one transaction, which the lease's key fences.
-    async fn record(&self, id: JobId, key: &LeaseKey, step: StepName, outcome: &Outcome) -> Result<Next, CatalogError> {
+    async fn record(
+        &self,
+        id: JobId,
+        key: &LeaseKey,
+        step: StepName,
+        outcome: &Outcome,
+    ) -> Result<Option<PublishJob>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         let actor = self.0.worker_actor();
-        let Some(job) = tx.lock_job(id).await? else { return Ok(Next::Lost) };
+        let Some(job) = tx.lock_job(id).await? else { return Ok(None) };
         let now = tx.now();
         let is_leased = job.clone().renew(key, now, self.0.settings.lease_term).is_ok();
         if !is_leased || job.current_step().map(|step| step.name) != Some(step) {
-            return Ok(Next::Lost);
+            return Ok(None);
         }
         let ended = match steps::record(&self.0, &mut *tx, &job, outcome, &actor).await? {
             Ok(()) => job.step_succeeded(key, now).map(|job| (job, None::<Event>)),
             Err(reason) => job.step_failed(key, reason, now).map(|(job, event)| (job, Some(event))),
         };
-        let Ok((job, event)) = ended else { return Ok(Next::Lost) };
-        let has_ended = event.is_some() || job.current_step().is_none();
+        let Ok((job, event)) = ended else { return Ok(None) };
         tx.update_job(&job).await?;
         if let Some(event) = event {
             tracing::warn!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
@@ -158,7 +152,7 @@ impl PublishWorker {
             Outcome::Ready => self.0.revision.commit(tx).await?,
             Outcome::Validated(_) | Outcome::Indexed(_) | Outcome::Failed(_) => tx.commit().await?,
         }
-        Ok(if has_ended { Next::End } else { Next::Step(job) })
+        Ok(Some(job))
     }
 
     async fn renew(&self, id: JobId, key: &LeaseKey) -> Result<bool, WorkError> {
