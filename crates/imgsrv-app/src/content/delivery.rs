@@ -186,7 +186,7 @@ impl Delivery {
         let is_alias = reference.as_str() != version.as_str();
         let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
         let full = rest.filter(|_| is_alias).map(|rest| format!("{image}-{version}-{rest}"));
-        let found_by = [Some(name.as_str()), full.as_deref()].into_iter().flatten();
+        let mut found_by = [Some(name.as_str()), full.as_deref()].into_iter().flatten();
         let located = found_by.find_map(|name| locate(&found, name).map(|located| (name, located)));
         let (found_by, located) = located.ok_or_else(missing)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{version}/{found_by}"));
