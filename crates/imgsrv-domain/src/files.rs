@@ -36,3 +36,6 @@ pub const CHECKSUMS: &str = "SHA256SUMS";
 pub fn checksum_file(file: &str) -> String {
     format!("{file}.sha256")
 }
+
+/// Name of the attachment that holds the metadata of an Incus image.
+pub const INCUS_METADATA: &str = "incus.tar.xz";
