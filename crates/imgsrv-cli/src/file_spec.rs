@@ -82,15 +82,6 @@ impl FromStr for FileSpec {
     }
 }
 
-/// The options that apply to all files.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Defaults {
-    pub(crate) os: Option<String>,
-    pub(crate) arch: Option<String>,
-    pub(crate) variant: Option<String>,
-    pub(crate) format: Option<Format>,
-}
-
 /// An artifact to be published.
 pub(crate) struct Recognised {
     pub(crate) artifact: NewArtifact,
@@ -116,7 +107,7 @@ impl imgsrv_inspect::Source for Bytes {
 
 impl FileSpec {
     /// Reads the file, and determines what the options leave open.
-    pub(crate) async fn recognise(&self, defaults: &Defaults) -> Result<Recognised, Failure> {
+    pub(crate) async fn recognise(&self) -> Result<Recognised, Failure> {
         let unreadable =
             |error: io::Error| Failure::usage(format!("{} could not be read: {error}", self.path.display()));
         let file = File::open(&self.path).map_err(unreadable)?;
@@ -126,7 +117,7 @@ impl FileSpec {
         }
         let bytes_of = Bytes(file, metadata.len());
         let detected = detect(&bytes_of).await.map_err(unreadable)?;
-        let format = match self.format.or(defaults.format) {
+        let format = match self.format {
             Some(format) => format,
             None => self.format_of(detected)?,
         };
@@ -135,14 +126,14 @@ impl FileSpec {
             description = format!("{format} of {}", bytes(self.virtual_size(&bytes_of).await?));
         }
         description += &format!(", {} to send", bytes(metadata.len()));
-        let (architecture, reason) = self.architecture(defaults)?;
+        let (architecture, reason) = self.architecture()?;
         description += &format!(", {architecture}{reason}");
         let mut artifact = NewArtifact::new(self.path.clone(), format, architecture);
-        if let Some(os) = self.os.clone().or_else(|| defaults.os.clone()) {
-            artifact.operating_system = os;
+        if let Some(os) = &self.os {
+            artifact.operating_system.clone_from(os);
         }
-        if let Some(variant) = self.variant.clone().or_else(|| defaults.variant.clone()) {
-            artifact.variant = variant;
+        if let Some(variant) = &self.variant {
+            artifact.variant.clone_from(variant);
         }
         artifact.attachments = self.attachments.iter().map(AttachmentSpec::attachment).collect();
         Ok(Recognised { artifact, description })
@@ -185,9 +176,9 @@ impl FileSpec {
     }
 
     /// The given architecture, else that in the file's name, else that of this machine; and where it is from.
-    fn architecture(&self, defaults: &Defaults) -> Result<(String, &'static str), Failure> {
-        if let Some(given) = self.arch.clone().or_else(|| defaults.arch.clone()) {
-            return Ok((given, ""));
+    fn architecture(&self) -> Result<(String, &'static str), Failure> {
+        if let Some(given) = &self.arch {
+            return Ok((given.clone(), ""));
         }
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let words: Vec<&str> = name.split(['-', '.', ' ', ',', '+', '~', '(', ')']).collect();
@@ -253,7 +244,7 @@ mod tests {
 
     #[test]
     fn architectures_are_recognised_in_file_names() {
-        let arch = |name: &str| spec(name).architecture(&Defaults::default()).expect("one").0;
+        let arch = |name: &str| spec(name).architecture().expect("one").0;
         for (name, expected) in [
             ("debian-12-genericcloud-arm64.qcow2", "arm64"),
             ("Fedora-Cloud-Base-40.aarch64.qcow2", "arm64"),
@@ -262,8 +253,7 @@ mod tests {
         ] {
             assert_eq!(arch(name), expected, "{name}");
         }
-        let defaults = Defaults { arch: Some("s390x".to_owned()), ..Defaults::default() };
-        assert_eq!(spec("disk-arm64.raw").architecture(&defaults).expect("one").0, "s390x");
+        assert_eq!(arch("disk-arm64.raw,arch=s390x"), "s390x");
     }
 
     #[tokio::test]
@@ -283,7 +273,7 @@ mod tests {
             ("disk", b"nothing known", None),
             ("disk.qcow2", b"QFI\xfb\0\0\0\x03 and then nothing", None),
         ] {
-            let found = write(name, bytes).recognise(&Defaults::default()).await;
+            let found = write(name, bytes).recognise().await;
             assert_eq!(found.ok().map(|found| found.artifact.format), expected, "{name}");
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     failure::Failure,
-    file_spec::{AttachmentSpec, Defaults, FileSpec},
+    file_spec::{AttachmentSpec, FileSpec},
     options::CommonOptions,
     report::{Report, bytes},
 };
@@ -158,12 +158,6 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
 }
 
 async fn publication(options: &PublishOptions, report: &Report) -> Result<Publication, Failure> {
-    let defaults = Defaults {
-        os: options.os.clone(),
-        arch: options.arch.clone(),
-        variant: options.variant.clone(),
-        format: options.format,
-    };
     let mut files = options.files.clone();
     match files.as_mut_slice() {
         [only] => only.attachments.extend(options.attach.clone()),
@@ -171,13 +165,17 @@ async fn publication(options: &PublishOptions, report: &Report) -> Result<Public
         _ => return Err(Failure::usage("to which file? With several, say FILE,attach=NAME=FILE")),
     }
     let mut artifacts = Vec::new();
-    for file in &files {
+    for mut file in files {
+        file.os = file.os.or_else(|| options.os.clone());
+        file.arch = file.arch.or_else(|| options.arch.clone());
+        file.variant = file.variant.or_else(|| options.variant.clone());
+        file.format = file.format.or(options.format);
         for attachment in &file.attachments {
             if !attachment.path.is_file() {
                 return Err(Failure::usage(format!("{} is not a file", attachment.path.display())));
             }
         }
-        let mut recognised = file.recognise(&defaults).await?;
+        let mut recognised = file.recognise().await?;
         report.step(&format!("{}: {}", file.path.display(), recognised.description));
         recognised.artifact.incus = options.incus.then(api::CreateIncusMetadata::default);
         artifacts.push(recognised.artifact);

@@ -2,7 +2,7 @@
 
 use crate::{
     retry::RetryPolicy,
-    token::{self, TokenError, TokenSource, Tokens},
+    token::{self, TokenSource, Tokens},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{sync::Arc, time::Duration};
@@ -149,11 +149,6 @@ impl Client {
     /// How transient errors are retried.
     pub fn retry(&self) -> &RetryPolicy {
         &self.inner.retry
-    }
-
-    /// Fetches a token now, so that an error with it shows before anything else is done.
-    pub async fn authenticate(&self) -> Result<(), TokenError> {
-        self.inner.tokens.current().await.map(drop)
     }
 
     /// The URL of a path on the server; each segment is escaped.

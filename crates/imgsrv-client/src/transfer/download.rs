@@ -18,7 +18,6 @@ use std::{
     fs::TryLockError,
     io,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 use tokio::{
     fs::File,
@@ -34,8 +33,8 @@ const PARTIAL_DIGITS: usize = 16;
 pub struct Download {
     client: Client,
     url: Url,
-    /// What the bytes are according to the server.
-    declared: Result<BlobClaim, Error>,
+    digest: String,
+    size_bytes: i64,
     observer: Observer,
 }
 
@@ -43,7 +42,7 @@ impl Client {
     /// Downloads a blob.
     pub fn download_blob(&self, digest: Digest, size: ByteSize) -> Download {
         let url = self.endpoint(["v1", "blobs", &digest.to_string()]);
-        self.download(url, Ok(BlobClaim { digest, size }))
+        self.download(url, &digest.to_string(), size.signed())
     }
 
     /// Downloads an artifact of a published version.
@@ -52,7 +51,7 @@ impl Client {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push("download");
         }
-        self.download(url, parse_claim(&artifact.primary_blob_digest, artifact.primary_blob_size_bytes))
+        self.download(url, &artifact.primary_blob_digest, artifact.primary_blob_size_bytes)
     }
 
     /// Downloads an attachment of a published version.
@@ -61,24 +60,19 @@ impl Client {
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(["attachments", &attachment.id, "download"]);
         }
-        self.download(url, parse_claim(&attachment.blob_digest, attachment.blob_size_bytes))
+        self.download(url, &attachment.blob_digest, attachment.blob_size_bytes)
     }
 
     /// Downloads a file of a published version.
     pub fn download_file(&self, image: &str, version: &str, file: &imgsrv_api::ReleaseFile) -> Download {
         let url = self.endpoint(["images", image, version, &file.name]);
-        self.download(url, parse_claim(&file.digest, file.size_bytes))
+        self.download(url, &file.digest, file.size_bytes)
     }
 
-    fn download(&self, url: Url, declared: Result<BlobClaim, Error>) -> Download {
-        Download { client: self.clone(), url, declared, observer: Observer::default() }
+    fn download(&self, url: Url, digest: &str, size_bytes: i64) -> Download {
+        let (client, digest) = (self.clone(), digest.to_owned());
+        Download { client, url, digest, size_bytes, observer: Observer::default() }
     }
-}
-
-fn parse_claim(digest: &str, size_bytes: i64) -> Result<BlobClaim, Error> {
-    let digest = Digest::from_str(digest).map_err(Error::invalid_response)?;
-    let size = ByteSize::try_from(size_bytes).map_err(Error::invalid_response)?;
-    Ok(BlobClaim { digest, size })
 }
 
 impl Download {
@@ -105,8 +99,10 @@ impl Download {
     }
 
     fn receiver(self) -> Result<Receiver, Error> {
-        let Self { client, url, declared, observer } = self;
-        Ok(Receiver { client, url, declared: declared?, observer })
+        let digest = self.digest.parse().map_err(Error::invalid_response)?;
+        let size = ByteSize::try_from(self.size_bytes).map_err(Error::invalid_response)?;
+        let declared = BlobClaim { digest, size };
+        Ok(Receiver { client: self.client, url: self.url, declared, observer: self.observer })
     }
 }
 
