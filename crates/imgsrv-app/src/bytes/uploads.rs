@@ -323,7 +323,7 @@ pub(crate) fn part(attempt: &Attempt, staged: Staged) -> Part {
         attempt: attempt.id,
         sequence: attempt.sequence,
         size: staged.size,
-        place: staged.place,
+        place: staged.location,
         hash: staged.hash,
     }
 }

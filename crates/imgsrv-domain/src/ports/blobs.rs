@@ -1,8 +1,9 @@
-//! The blob store: staging for bytes that are only claimed, and a content-addressed store for those that are trusted.
+//! The blob store port: staged parts of uploads, whose digest is only claimed, and trusted blobs.
 
 use super::Source;
 use crate::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
+    hash::RunningHash,
     ids::UploadId,
     parts::{Part, PartLocation},
     upload::Attempt,
@@ -13,44 +14,43 @@ use futures::stream::BoxStream;
 use std::{fmt, ops::Range, str::FromStr};
 use uuid::Uuid;
 
-/// Bytes of a stored blob. Chunks are bounded and read only as fast as they are taken.
+/// Content of a blob. Chunks are of bounded size and are read only as fast as the consumer polls.
 pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
-/// Bytes that a client sends.
+/// Request body of a part.
 pub type BodyStream = BoxStream<'static, Result<Bytes, BodyError>>;
 
-/// Why a client's bytes ended before their end.
+/// Why a request body ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The connection broke or the framing was wrong.
+    /// The connection broke, the framing was invalid, or the size is not the declared one.
     #[error("the body was cut off")]
     Cut,
-    /// Nothing came for too long.
+    /// The client sent nothing, or too little, for too long.
     #[error("the body came too slowly")]
     TooSlow,
 }
 
-/// The name under which a store keeps a trusted blob.
+/// Name of a trusted blob in the store.
 ///
-/// It ends in the session that made it, so that no name is ever used twice: a late delete cannot hit
-/// another's bytes.
+/// It ends in the id of the upload session that made the blob, so no name is ever used twice: a late delete cannot
+/// remove another blob.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BlobName(String);
 
 impl BlobName {
-    /// `sha256/ab/cd/<hex>-<session>`: the name that `session` promotes `digest` to.
+    /// `sha256/ab/cd/<hex>-<session>`: the name of the blob that `session` makes of `digest`.
     pub fn of(digest: &Digest, session: UploadId) -> Self {
         let hex = digest.hex();
         Self(format!("sha256/{}/{}/{hex}-{session}", &hex[..2], &hex[2..4]))
     }
 
-    /// `streams/ab/<session>`: the name that `session` promotes bytes to whose digest was not known when their first
-    /// ones were stored.
+    /// `streams/ab/<session>`: the name of the blob that `session` makes of a streaming upload of unknown digest.
     pub fn of_undeclared(session: UploadId) -> Self {
         let id = session.to_string();
         Self(format!("streams/{}/{id}", &id[id.len() - 2..]))
     }
 
-    /// A name as a catalog stored it.
+    /// Restores a name from the catalog.
     pub const fn restore(raw: String) -> Self {
         Self(raw)
     }
@@ -67,31 +67,31 @@ impl fmt::Display for BlobName {
     }
 }
 
-/// A failure of the store.
+/// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// What should be there is missing, or not of the recorded size.
+    /// A blob is missing, or its size is not the recorded one.
     #[error("the stored bytes are missing or damaged")]
     Damaged,
-    /// There is no room for more bytes.
+    /// There is no free space, or a quota is exhausted.
     #[error("the blob store is full")]
     Full(#[source] Source),
-    /// The store cannot be reached, or fails in another way that may pass.
+    /// The store cannot be reached, or failed with another error that may be transient.
     #[error("the blob store failed")]
     Unavailable(#[source] Source),
 }
 
 /// A part to receive.
 pub struct StageRequest {
-    /// The session it belongs to; everything staged for it can be found by this id.
+    /// The upload session.
     pub session: UploadId,
-    /// The name that the session's blob will get.
+    /// Name that the session's blob will have.
     pub name: BlobName,
-    /// The attempt, with its limit and the hash to continue.
+    /// The attempt, with its size limit, its location and the hash that it continues.
     pub attempt: Attempt,
-    /// The announced size.
+    /// Declared size.
     pub declared: Option<u64>,
-    /// What the client says the part's own digest is (RFC 9530).
+    /// Declared digest of this part alone (RFC 9530).
     pub checksum: Option<Digest>,
     /// The bytes.
     pub body: BodyStream,
@@ -100,27 +100,27 @@ pub struct StageRequest {
 /// A part that was received in full and is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staged {
-    /// Where it lies.
-    pub place: PartLocation,
+    /// Its location.
+    pub location: PartLocation,
     /// Its size.
     pub size: ByteSize,
-    /// The hash of everything up to its end, if the attempt knew the hash up to its start.
+    /// The hash of the upload up to the end of this part, if the attempt knew the hash up to its start.
     pub hash: Option<HashState>,
 }
 
 /// Why a part was not received; nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// The client's bytes ended early.
+    /// The request body ended early.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// There were more bytes than the attempt's limit.
+    /// The body is larger than the attempt's limit.
     #[error("the part has more bytes than fit")]
     TooLarge,
-    /// The bytes do not have the digest that came with them.
+    /// The part's digest is not the declared one.
     #[error("the part's digest is {actual}, not the one sent with it")]
     Checksum {
-        /// Their digest.
+        /// The computed digest.
         actual: Digest,
     },
     /// The store failed.
@@ -128,48 +128,70 @@ pub enum StageError {
     Blob(#[from] BlobError),
 }
 
-/// Bytes to make trusted.
+/// Staged parts to make a trusted blob of.
 #[derive(Debug, Clone)]
 pub struct IngestRequest {
-    /// The session whose parts they are.
+    /// The upload session.
     pub session: UploadId,
-    /// The name they get.
+    /// Name of the blob.
     pub name: BlobName,
-    /// What they must be.
+    /// Claimed digest and size.
     pub claim: BlobClaim,
     /// The parts, ascending; their sizes sum to the claimed size.
     pub parts: Vec<Part>,
-    /// How far they were hashed.
+    /// The hash of the contiguous prefix that is hashed already.
     pub hashed: Option<HashState>,
 }
 
+/// The next step of an ingest.
+pub enum IngestStep {
+    /// Hash further bytes, continuing this hash.
+    Hash(RunningHash),
+    /// The digest is verified: make the bytes durable under the blob's name.
+    Place,
+}
+
 impl IngestRequest {
-    /// Whether the parts are those of the claim, as far as their sizes tell. When not, what is promoted is not known
-    /// any more: the session was finished by somebody else.
-    pub fn is_whole(&self) -> bool {
-        self.parts.iter().map(|part| part.size.get()).sum::<u64>() == self.claim.size.get()
+    /// The next step, as far as the request alone shows.
+    ///
+    /// Parts that do not sum to the claimed size are [`IngestError::StagedGone`]: the session was finished by another
+    /// worker, and its parts are no longer recorded.
+    pub fn next_step(&self) -> Result<IngestStep, IngestError> {
+        let (claimed, total) = (self.claim.size.get(), self.parts.iter().map(|part| part.size.get()).sum::<u64>());
+        if total != claimed {
+            return Err(IngestError::StagedGone);
+        }
+        let hash = match &self.hashed {
+            Some(saved) => RunningHash::resume(saved).ok_or(IngestError::StagedGone)?,
+            None => RunningHash::new(),
+        };
+        if hash.bytes() < claimed {
+            return Ok(IngestStep::Hash(hash));
+        }
+        let actual = hash.finish();
+        if actual == self.claim.digest { Ok(IngestStep::Place) } else { Err(IngestError::Mismatch { actual }) }
     }
 }
 
-/// What one step of a promotion achieved.
+/// What one step of an ingest achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ingested {
-    /// More was hashed; save it and call again.
+    /// Further bytes were hashed; save the hash and call again.
     Hashed(HashState),
-    /// The bytes are verified and durable under their name.
+    /// The bytes are verified and durable under the blob's name.
     Placed,
 }
 
-/// Why bytes were not promoted.
+/// Why no blob was made.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// They do not have the claimed digest.
+    /// The computed digest is not the claimed one.
     #[error("the bytes have digest {actual}")]
     Mismatch {
-        /// Their digest.
+        /// The computed digest.
         actual: Digest,
     },
-    /// Staged bytes are missing or cut short.
+    /// Staged bytes are missing or truncated.
     #[error("staged bytes are gone")]
     StagedGone,
     /// The store failed.
@@ -177,12 +199,12 @@ pub enum IngestError {
     Blob(#[from] BlobError),
 }
 
-/// Which catalog's blobs a store holds, and what tells it from every other store.
+/// Binds a blob store to the catalog that records its blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOwner {
-    /// The catalog's identity.
+    /// Identity of the catalog.
     pub catalog: Uuid,
-    /// The store's own.
+    /// Identity of this binding; no two stores have the same.
     pub store: Uuid,
 }
 
@@ -192,9 +214,9 @@ impl fmt::Display for StoreOwner {
     }
 }
 
-/// The text does not tell whose store it is.
+/// The text is not a store owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the mark of the blob store's owner is damaged")]
+#[error("the owner record of the blob store is invalid")]
 pub struct InvalidOwner;
 
 impl FromStr for StoreOwner {
@@ -208,48 +230,52 @@ impl FromStr for StoreOwner {
     }
 }
 
-/// Stores bytes. Implementations are shared by all requests and workers of a process.
+/// Stores parts of uploads and trusted blobs. One instance is shared by all requests and workers of a process.
 ///
-/// Dropping a future of this trait may leave staged leftovers, never a partial or overwritten blob.
+/// Dropping a future of this trait may leave staged data, never a partial or overwritten blob.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Receives a part, hashing as it arrives, and makes it durable before returning.
+    /// Receives a part, hashing it as it arrives, and makes it durable before returning. On an error it removes what it
+    /// wrote.
     ///
-    /// Runs to its end even if nobody waits any more, so that a failed part leaves nothing behind.
+    /// The caller runs this future to its end, in a task of its own if a request could drop it: dropping it may leave
+    /// staged data, and writes that are still in progress. No other attempt may continue the same location before that
+    /// end.
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError>;
 
     /// Frees the bytes of a part that no session refers to any more, where that is possible without
-    /// touching its neighbours. Succeeds when they are gone already.
+    /// touching its neighbours. Succeeds if they are already gone.
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError>;
 
-    /// Does a bounded part of a promotion: verifies what is not yet hashed, then makes the bytes durable
-    /// under their name. Calling again after [`Ingested::Placed`], or after a crash, is harmless.
-    async fn ingest(&self, promotion: &IngestRequest) -> Result<Ingested, IngestError>;
+    /// Does one bounded step of an ingest: verifies bytes that are not yet hashed, then makes the blob durable under
+    /// its name. Idempotent: it can be called again after [`Ingested::Placed`] and after a crash.
+    async fn ingest(&self, request: &IngestRequest) -> Result<Ingested, IngestError>;
 
     /// Reads `range` of the blob `name`, which must have exactly `size` bytes, else [`BlobError::Damaged`].
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError>;
 
-    /// Removes a blob that no catalog refers to. Succeeds when it is gone already.
+    /// Removes a blob that no catalog refers to. Succeeds if it is already gone.
     async fn remove(&self, name: &BlobName) -> Result<(), BlobError>;
 
-    /// Removes everything staged for `session`, so that nobody can place its blob `name` any more. Without the name,
-    /// for a session that is not known, whatever can be told to be its own. Succeeds when nothing is staged.
+    /// Removes everything staged for `session`, so that no worker can place its blob `name` any more. Without the name,
+    /// for a session that the catalog does not know, removes what the store can attribute to it. Succeeds if nothing is
+    /// staged.
     async fn clear_staging(&self, session: UploadId, name: Option<&BlobName>) -> Result<(), BlobError>;
 
-    /// The sessions for which something is staged.
+    /// The sessions that have staged data.
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError>;
 
-    /// How many more bytes there is room for; `None` where nobody can tell.
+    /// Free space in bytes; `None` if the back end does not report it.
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
 
-    /// Writes, reads back and deletes a probe.
+    /// Writes, reads back and deletes a probe object.
     async fn probe(&self) -> Result<(), BlobError>;
 
-    /// Whose store this is, in a fixed order; nobody's when it is new. More than one when several nodes claimed it in
-    /// the same moment, where the store cannot keep them apart.
+    /// The owners that have claimed this store, in a fixed order; none if it is new. There can be several if nodes
+    /// claimed it at the same time and the back end has no atomic create.
     async fn owners(&self) -> Result<Vec<StoreOwner>, BlobError>;
 
-    /// Claims the store, which may be in vain: look at [`BlobStore::owners`] afterwards.
+    /// Claims the store for `owner`. Another claim may win: check [`BlobStore::owners`] afterwards.
     async fn claim(&self, owner: StoreOwner) -> Result<(), BlobError>;
 
     /// Checks that blobs can be read, without writing.
