@@ -318,12 +318,5 @@ async fn neighbours(
 }
 
 pub(crate) fn part(attempt: &Attempt, staged: Staged) -> Part {
-    Part {
-        number: attempt.number,
-        attempt: attempt.id,
-        sequence: attempt.sequence,
-        size: staged.size,
-        place: staged.location,
-        hash: staged.hash,
-    }
+    staged.into_part(attempt)
 }

@@ -27,21 +27,25 @@ const MAX_COPY_OBJECT: u64 = 5 << 30;
 
 /// Does the next step of an ingest.
 pub(super) async fn ingest(client: &Arc<Client>, request: &IngestRequest) -> Result<Ingested, IngestError> {
-    match step(client, request).await {
+    let next = request.next_step()?;
+    match step(client, request, &next).await {
         // Before the bytes are given up: check that the bucket is there, and that it was not another worker's progress.
         Err(IngestError::StagedGone) if !client.is_present().await => {
             Err(IngestError::Blob(BlobError::Unavailable("the bucket is missing".into())))
         }
-        Err(IngestError::StagedGone) => step(client, request).await,
+        Err(IngestError::StagedGone) => step(client, request, &next).await,
         done => done,
     }
 }
 
-async fn step(client: &Arc<Client>, request: &IngestRequest) -> Result<Ingested, IngestError> {
-    let next = request.next_step()?;
+async fn step(client: &Arc<Client>, request: &IngestRequest, next: &IngestStep) -> Result<Ingested, IngestError> {
     let ingest = Ingest::new(client, request)?;
     match next {
-        IngestStep::Hash(mut hash) => ingest.extend(&mut hash).await.map(|()| Ingested::Hashed(hash.save())),
+        IngestStep::Hash(hash) => {
+            let mut hash = hash.clone();
+            ingest.extend(&mut hash).await?;
+            Ok(Ingested::Hashed(hash.save()))
+        }
         IngestStep::Place => ingest.place().await.map(|()| Ingested::Placed),
     }
 }

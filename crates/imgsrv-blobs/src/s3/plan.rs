@@ -1,4 +1,4 @@
-//! Plans how one object is made of others: S3 parts that are large enough are copied inside the store, smaller ones are
+//! Plans how objects are joined to one: S3 parts that are large enough are copied inside the store, smaller ones are
 //! read and sent again.
 
 use super::chunk::{MIN_PART, PART};
@@ -46,7 +46,7 @@ pub(super) enum Step {
     Send(Vec<Source>),
 }
 
-/// The S3 parts that make one object of `sources`, in order. All but the last are large enough for S3.
+/// The S3 parts that join `sources` to one object, in order. All but the last are large enough for S3.
 pub(super) fn plan(sources: impl IntoIterator<Item = Source>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut small = Small::default();

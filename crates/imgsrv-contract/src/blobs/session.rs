@@ -82,14 +82,7 @@ impl<'a> Session<'a> {
     ) -> Result<Part, StageError> {
         let body = futures::stream::iter(frames).boxed();
         let staged = self.store.stage(self.stage_request(attempt.clone(), checksum, body)).await?;
-        Ok(Part {
-            number: attempt.number,
-            attempt: attempt.id,
-            sequence: attempt.sequence,
-            size: staged.size,
-            place: staged.location,
-            hash: staged.hash,
-        })
+        Ok(staged.into_part(&attempt))
     }
 
     pub(super) fn stage_request(&self, attempt: Attempt, checksum: Option<Digest>, body: BodyStream) -> StageRequest {

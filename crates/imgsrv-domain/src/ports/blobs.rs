@@ -108,6 +108,20 @@ pub struct Staged {
     pub hash: Option<HashState>,
 }
 
+impl Staged {
+    /// The part that `attempt` sent.
+    pub fn into_part(self, attempt: &Attempt) -> Part {
+        Part {
+            number: attempt.number,
+            attempt: attempt.id,
+            sequence: attempt.sequence,
+            size: self.size,
+            place: self.location,
+            hash: self.hash,
+        }
+    }
+}
+
 /// Why a part was not received; nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
@@ -238,7 +252,7 @@ pub trait BlobStore: Send + Sync {
     /// Receives a part, hashing it as it arrives, and makes it durable before returning. On an error it removes what it
     /// wrote.
     ///
-    /// The caller runs this future to its end, in a task of its own if a request could drop it: dropping it may leave
+    /// The caller runs this future to its end, in a spawned task if a request could drop it: dropping it may leave
     /// staged data, and writes that are still in progress. No other attempt may continue the same location before that
     /// end.
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError>;
