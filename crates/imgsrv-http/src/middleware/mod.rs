@@ -1,9 +1,12 @@
 //! What every request and response passes through.
 
+mod access_log;
 pub(crate) mod client_address;
 mod draining;
+mod entity_tag;
 pub(crate) mod failed_bearers;
 pub(crate) mod layers;
 pub(crate) mod observation;
 mod plaintext_guard;
+mod request_id;
 pub(crate) mod throughput;

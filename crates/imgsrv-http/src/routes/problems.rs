@@ -1,4 +1,4 @@
-//! The problems that operations answer with, for their description.
+//! The problems that operations can respond with, for their description in OpenAPI.
 
 use imgsrv_api::Problem;
 use utoipa::IntoResponses;
