@@ -10,7 +10,7 @@ use axum::{
 };
 use std::{net::IpAddr, time::Instant};
 
-/// A line of the access log, written once the request is answered.
+/// A line of the access log, written once the response is ready.
 pub(crate) struct AccessLogEntry {
     started: Instant,
     id: String,
@@ -32,7 +32,7 @@ impl AccessLogEntry {
         }
     }
 
-    /// Writes the line of a request that was answered with `status`.
+    /// Writes the line, with the status of the response.
     pub(crate) fn write(self, status: StatusCode) {
         tracing::info!(
             request.id = self.id,

@@ -1,5 +1,5 @@
-//! The minimum throughput of bodies: a client that transfers a byte now and then occupies a connection and the buffers
-//! behind it as long as one that transfers nothing.
+//! The minimum throughput of bodies: a client that transfers a byte now and then occupies a connection and its buffers as
+//! long as one that transfers nothing.
 
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};

@@ -10,7 +10,7 @@ pub(crate) use imgsrv_api::ProblemCode as Code;
 use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
 use std::time::Duration;
 
-/// A problem that a request is answered with. A layer around all routes adds the request's id and renders the document.
+/// The problem that a response reports. A layer around all routes adds the request's id and renders the document.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) code: Code,

@@ -28,7 +28,7 @@ async fn list(
     query: AuditQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let wanted = query.page()?;
-    let page = trail.list(&manager, &query.filter()?, &wanted).await?;
+    let request = query.page()?;
+    let page = trail.list(&manager, &query.filter()?, &request).await?;
     Ok(page_response(&uri, &page, wire::audit, |entries, next_cursor| api::AuditPage { entries, next_cursor }))
 }

@@ -140,12 +140,12 @@ async fn list_parts(
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let wanted = query.page()?;
-    let after = match wanted.after {
+    let request = query.page()?;
+    let after = match request.after {
         Some(Cursor(cursor)) => Some(parse_cursor(&path, &cursor).ok_or_else(Problem::invalid_cursor)?),
         None => None,
     };
-    let limit = wanted.limit.get();
+    let limit = request.limit.get();
     let mut items = uploads.parts(&writer, path.upload_id, after, limit + 1).await?;
     let has_more = items.len() > usize::from(limit);
     items.truncate(limit.into());

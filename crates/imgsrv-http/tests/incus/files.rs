@@ -69,8 +69,8 @@ async fn a_file_under_an_alias_is_revalidated_and_has_a_content_location() {
         assert_eq!((moving.status, moving.body.as_slice()), (StatusCode::PARTIAL_CONTENT, b"FI\xfb".as_slice()));
         assert_eq!(moving.header("cache-control"), "no-cache");
         assert_eq!(moving.header("content-location"), format!("/images/debian/12.5.0/{FILE}"));
-        let held = get(&server, "GET", &path, &[("if-none-match", own.header("etag"))]).await;
-        assert_eq!((held.status, held.header("cache-control")), (StatusCode::NOT_MODIFIED, "no-cache"));
+        let cached = get(&server, "GET", &path, &[("if-none-match", own.header("etag"))]).await;
+        assert_eq!((cached.status, cached.header("cache-control")), (StatusCode::NOT_MODIFIED, "no-cache"));
     }
     // An alias that is moved back points to an older file than before.
     let date = [("if-modified-since", "Fri, 31 Dec 2100 23:59:59 GMT")];
@@ -102,9 +102,9 @@ async fn checksums_of_all_files_are_served() {
     assert_eq!((part.status, part.body.as_slice()), (StatusCode::PARTIAL_CONTENT, hex(b"a disk").as_bytes()));
     assert_eq!(part.header("content-disposition"), "attachment; filename=\"SHA256SUMS\"");
     assert_eq!((moving.header("content-location"), moving.header("cache-control")), ("", "no-cache"));
-    let held =
+    let cached =
         get(&server, "GET", "/images/debian/latest/SHA256SUMS", &[("if-none-match", moving.header("etag"))]).await;
-    assert_eq!((held.status, held.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    assert_eq!((cached.status, cached.body.len()), (StatusCode::NOT_MODIFIED, 0));
 }
 
 #[tokio::test]

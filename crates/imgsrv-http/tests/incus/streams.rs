@@ -174,12 +174,12 @@ async fn documents_are_served_in_the_accepted_encoding_and_only_when_changed() {
         let tags = [&plain, &gzip, &zstd].map(|response| response.header("etag").to_owned());
         assert!(tags[0] != tags[1] && tags[1] != tags[2] && tags.iter().all(|tag| tag.starts_with('"')), "{tags:?}");
         for tag in &tags {
-            let held = get(&server, "GET", path, &[("if-none-match", tag), ("accept-encoding", "gzip")]).await;
+            let cached = get(&server, "GET", path, &[("if-none-match", tag), ("accept-encoding", "gzip")]).await;
             // The entity tag belongs to the encoding.
             let status = if *tag == tags[1] { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-            assert_eq!(held.status, status, "{tag}");
+            assert_eq!(cached.status, status, "{tag}");
             assert_eq!(
-                (held.header("etag"), held.header("vary")),
+                (cached.header("etag"), cached.header("vary")),
                 (tags[1].as_str(), "Accept-Encoding, Authorization")
             );
         }
