@@ -81,7 +81,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
-    error_chain::chain(error).any(|error| error.is::<TooSlow>())
+    error_chain::chain(error).any(<dyn Error>::is::<TooSlow>)
 }
 
 /// The body of a part, with its size and digest as declared by the headers.
