@@ -2,7 +2,6 @@
 
 use crate::{
     middleware::{
-        access_log::AccessLogEntry,
         client_address::client_address,
         draining, entity_tag,
         failed_bearers::FailedBearers,
@@ -10,6 +9,7 @@ use crate::{
         plaintext_guard, request_id,
         throughput::{ThrottledRequestBody, ThrottledResponseBody, ThroughputLimit},
     },
+    redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Transport},
     response::problem::{Code, Problem},
     state::{AppState, HttpSettings},
@@ -25,9 +25,9 @@ use axum::{
 use headers::{HeaderMapExt, IfNoneMatch};
 use imgsrv_app::Authenticator;
 use imgsrv_domain::ports::Ids;
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Instant};
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 /// The most header fields of a request.
 const MAX_HEADERS: usize = 100;
@@ -54,19 +54,22 @@ async fn identify_and_limit(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = redacted(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let transport = request.extensions().get::<Transport>().copied().unwrap_or(Transport::Plaintext);
-    let mut observation = Observation::begin(observer, request.method(), route.clone(), transport);
+    let mut observation = Observation::begin(observer, &method, route.clone(), transport);
     let id = request_id::assign(&mut request, &*ids);
-    if let Some(PeerAddress(peer)) = request.extensions().get().copied() {
-        let client = client_address(peer, request.headers(), &settings.trusted_proxies);
+    let peer = request.extensions().get::<PeerAddress>();
+    let client = peer.map(|peer| client_address(peer.0, request.headers(), &settings.trusted_proxies));
+    if let Some(client) = client {
         request.extensions_mut().insert(ClientAddress(client));
     }
-    let log_entry = AccessLogEntry::begin(&request);
     let span = tracing::info_span!(
         "request",
         request.id = id,
-        http.method = %request.method(),
+        http.method = %method,
         http.route = route.as_ref().map(MatchedPath::as_str),
     );
 
@@ -79,8 +82,16 @@ async fn identify_and_limit(
     unread.drain_if_refused(&mut response).await;
 
     request_id::echo(&mut response, &id);
-    log_entry.write(response.status());
     observation.responded(response.status());
+    tracing::info!(
+        request.id = id,
+        http.method = %method,
+        http.path = ?path,
+        http.status = response.status().as_u16(),
+        client.address = client.map(field::display),
+        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request"
+    );
     response.map(|body| {
         let observed = Body::new(ObservedBody::new(body, span, observation));
         Body::new(ThrottledResponseBody::new(observed, sending))

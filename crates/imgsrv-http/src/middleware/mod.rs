@@ -1,6 +1,5 @@
 //! What every request and response passes through.
 
-mod access_log;
 pub(crate) mod client_address;
 mod draining;
 mod entity_tag;

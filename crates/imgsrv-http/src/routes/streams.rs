@@ -11,6 +11,8 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+type Documents = State<Arc<StreamDocuments>>;
+
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(index)).routes(routes!(images))
 }
@@ -21,11 +23,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/streams/v1/index.json", operation_id = "getStreamsIndex", tag = "streams",
     responses((status = OK, description = "The index.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client holds it already."), ReadProblems))]
-async fn index(
-    State(documents): State<Arc<StreamDocuments>>,
-    _caller: MaybeCaller,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn index(documents: Documents, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
     documents.respond(Document::Index, &headers).await
 }
 
@@ -36,10 +34,6 @@ async fn index(
 #[utoipa::path(get, path = "/streams/v1/images.json", operation_id = "getStreamsImages", tag = "streams",
     responses((status = OK, description = "The products.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client holds it already."), ReadProblems))]
-async fn images(
-    State(documents): State<Arc<StreamDocuments>>,
-    _caller: MaybeCaller,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn images(documents: Documents, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
     documents.respond(Document::Images, &headers).await
 }
