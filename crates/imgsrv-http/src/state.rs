@@ -11,7 +11,8 @@ use crate::{
 };
 use axum::extract::FromRef;
 use imgsrv_app::{
-    Aliases, Authenticator, Delivery, Drafts, Images, Intakes, Principals, Publishing, Rules, Services, Trail, Uploads,
+    Aliases, AuditLogReader, Authenticator, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing,
+    Rules, Services, Uploads, Versions,
 };
 use imgsrv_domain::ports::Ids;
 use ipnet::IpNet;
@@ -105,16 +106,18 @@ macro_rules! provides {
 
 provides! {
     Aliases: |state| state.services.aliases();
+    AuditLogReader: |state| state.services.audit_log();
     Arc<Authenticator>: |state| state.services.auth();
     Delivery: |state| state.services.delivery();
     Drafts: |state| state.services.drafts();
     Images: |state| state.services.images();
+    IncusMetadata: |state| state.services.incus_metadata();
     Intakes: |state| state.services.intakes();
     Principals: |state| state.services.principals();
     Publishing: |state| state.services.publishing();
     Rules: |state| state.services.rules();
-    Trail: |state| state.services.trail();
     Uploads: |state| state.services.uploads();
+    Versions: |state| state.services.versions();
     MaxUploadBytes: |state| MaxUploadBytes(state.services.max_upload_bytes());
     Arc<dyn Ids>: |state| Arc::clone(&state.services.adapters().ids);
     Arc<HttpSettings>: |state| Arc::clone(&state.settings);

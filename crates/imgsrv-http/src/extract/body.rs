@@ -95,7 +95,7 @@ pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Pro
     let frames = body
         .into_data_stream()
         .map(|frame| frame.map_err(|error| if is_too_slow(&error) { BodyError::TooSlow } else { BodyError::Cut }));
-    Ok(PartBody { declared: content_length(headers), checksum, bytes: frames.boxed() })
+    Ok(PartBody { declared: content_length(headers), checksum, bytes: frames.boxed(), slot: None })
 }
 
 /// The SHA-256 in a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, possibly next to other algorithms.

@@ -8,7 +8,7 @@ use axum::{body::Body, http::HeaderMap};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use imgsrv_app::StreamBody;
+use imgsrv_app::AppendBody;
 use imgsrv_domain::{hash::RunningHash, ports::BodyError};
 use sha1::{Digest as _, Sha1};
 use std::sync::{
@@ -53,7 +53,7 @@ impl Verification {
 
 /// The body of a request, with its size as declared by the headers. A body with a checksum is accepted as a whole or not
 /// at all.
-pub(crate) fn tus_body(headers: &HeaderMap, body: Body) -> Result<(StreamBody, Verification), Problem> {
+pub(crate) fn tus_body(headers: &HeaderMap, body: Body) -> Result<(AppendBody, Verification), Problem> {
     let part = part_body(headers, body)?;
     let mismatch = Arc::new(AtomicBool::new(false));
     let digest = part.checksum.map(|digest| (RunningChecksum::Sha256(RunningHash::new()), digest.bytes().to_vec()));
@@ -80,7 +80,7 @@ pub(crate) fn tus_body(headers: &HeaderMap, body: Body) -> Result<(StreamBody, V
             hashed.chain(verification).boxed()
         }
     };
-    Ok((StreamBody { declared: part.declared, is_atomic, bytes }, Verification { mismatch, code }))
+    Ok((AppendBody { declared: part.declared, is_atomic, bytes, slot: None }, Verification { mismatch, code }))
 }
 
 /// `Upload-Checksum`: an algorithm, and the checksum of the body in base64 (tus 1.0.0, extension "checksum").

@@ -32,7 +32,11 @@ pub(crate) fn page_response<T, W, B: Serialize>(
 }
 
 /// A page of a small list that is in memory. Its cursor is the id of the last item of the page before.
-pub(crate) fn slice<T>(items: Vec<T>, request: &PageRequest, id: impl Fn(&T) -> String) -> Result<Page<T>, Problem> {
+pub(crate) fn slice<'a, T>(
+    items: &'a [T],
+    request: &PageRequest,
+    id: impl Fn(&T) -> String,
+) -> Result<Page<&'a T>, Problem> {
     let start = match &request.after {
         Some(Cursor(after)) => {
             items.iter().position(|item| id(item) == *after).ok_or_else(Problem::invalid_cursor)? + 1
@@ -41,7 +45,7 @@ pub(crate) fn slice<T>(items: Vec<T>, request: &PageRequest, id: impl Fn(&T) -> 
     };
     let limit = usize::from(request.limit.get());
     let has_more = items.len() > start + limit;
-    let items: Vec<T> = items.into_iter().skip(start).take(limit).collect();
+    let items: Vec<&T> = items.iter().skip(start).take(limit).collect();
     let next = items.last().filter(|_| has_more).map(|last| Cursor(id(last)));
     Ok(Page { items, next })
 }

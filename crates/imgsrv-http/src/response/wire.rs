@@ -1,7 +1,7 @@
 //! The mapping from domain objects to wire types.
 
 use imgsrv_api as api;
-use imgsrv_app::{Authentication, IntakeStatus, IssuedToken, Means, Release};
+use imgsrv_app::{Authentication, Credential, IntakeStatus, IssuedToken, VersionFiles};
 use imgsrv_domain::{
     audit::AuditRecord,
     auth::{ApiToken, Principal, Role},
@@ -122,7 +122,7 @@ fn warning(warning: &Warning) -> api::Warning {
     }
 }
 
-pub(crate) fn release(release: &Release, base: &str) -> api::ReleaseListing {
+pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing {
     let file = |file: &ManifestFile| api::ReleaseFile {
         name: file.name.clone(),
         size_bytes: file.claim.size.signed(),
@@ -277,12 +277,12 @@ pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::W
         rule_id: None,
         expires_at: time(authentication.expires_at),
     };
-    match &authentication.means {
-        Means::ApiToken { id, name } => {
+    match &authentication.credential {
+        Credential::ApiToken { id, name } => {
             shown.api_token_id = Some(id.to_string());
             shown.api_token_name = Some(name.to_string());
         }
-        Means::Oidc { identity, rule } => {
+        Credential::Oidc { identity, rule } => {
             "oidc".clone_into(&mut shown.method);
             shown.issuer = Some(identity.issuer.to_string());
             shown.subject = Some(identity.subject.to_string());

@@ -20,7 +20,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Delivery, Drafts, Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError};
+use imgsrv_app::{
+    Delivery, Drafts, IncusMetadata, Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError, Versions,
+};
 use imgsrv_domain::{digest::BlobClaim, manifest::ManifestEntry};
 use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -41,15 +43,15 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     tag = "versions", params(VersionPath, PageQuery),
     responses((status = OK, description = "A page of artifacts.", body = api::ArtifactList), ReadProblems))]
 async fn list(
-    State(drafts): State<Drafts>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: VersionPath,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let manifest = drafts.manifest(&caller, &path.name, &path.version).await?;
-    let page = slice(manifest.entries, &query.page()?, |entry| entry.artifact.id.to_string())?;
-    let artifact = |entry: &ManifestEntry| wire::artifact(&entry.artifact, entry.inspection.as_ref());
+    let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
+    let page = slice(&manifest.entries, &query.page()?, |entry| entry.artifact.id.to_string())?;
+    let artifact = |entry: &&ManifestEntry| wire::artifact(&entry.artifact, entry.inspection.as_ref());
     Ok(page_response(&uri, &page, artifact, |artifacts, next_cursor| api::ArtifactList { artifacts, next_cursor }))
 }
 
@@ -95,11 +97,11 @@ async fn create(
     tag = "versions", params(ArtifactPath),
     responses((status = OK, description = "The artifact.", body = api::Artifact), ReadProblems))]
 async fn get(
-    State(drafts): State<Drafts>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: ArtifactPath,
 ) -> Result<Json<api::Artifact>, Problem> {
-    let manifest = drafts.manifest(&caller, &path.name, &path.version).await?;
+    let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
     let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
     Ok(Json(wire::artifact(&entry.artifact, entry.inspection.as_ref())))
@@ -176,7 +178,7 @@ async fn create_attachment(
     responses((status = CREATED, description = "The attachment.", body = api::Attachment),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create_incus_metadata(
-    State(drafts): State<Drafts>,
+    State(metadata): State<IncusMetadata>,
     WriterOnly(writer): WriterOnly,
     path: ArtifactPath,
     JsonBody(body): JsonBody<api::CreateIncusMetadata>,
@@ -202,7 +204,7 @@ async fn create_incus_metadata(
     };
     let new = fields.finish(new())?;
     let ArtifactPath { name, version, artifact_id } = path;
-    let attachment = drafts.attach_incus_metadata(&writer, &name, &version, artifact_id, new).await?;
+    let attachment = metadata.attach(&writer, &name, &version, artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{extract::State, http::Uri, response::Response};
 use imgsrv_api as api;
-use imgsrv_app::Trail;
+use imgsrv_app::AuditLogReader;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -23,12 +23,12 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(AuditQuery),
     responses((status = OK, description = "A page of the trail.", body = api::AuditPage), GuardedProblems))]
 async fn list(
-    State(trail): State<Trail>,
+    State(audit_log): State<AuditLogReader>,
     ManagerOnly(manager): ManagerOnly,
     query: AuditQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let request = query.page()?;
-    let page = trail.list(&manager, &query.filter()?, &request).await?;
+    let page = audit_log.list(&manager, &query.filter()?, &request).await?;
     Ok(page_response(&uri, &page, wire::audit, |entries, next_cursor| api::AuditPage { entries, next_cursor }))
 }

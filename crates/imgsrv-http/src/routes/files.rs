@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Delivery, Released, ReleasedBytes};
+use imgsrv_app::{Delivery, FileContent, NamedFile};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -41,7 +41,7 @@ async fn list_folder(delivery: State<Delivery>, caller: MaybeCaller, path: RefPa
 }
 
 async fn listing(State(delivery): State<Delivery>, _caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    let release = delivery.release(&path.name, &path.r#ref).await?;
+    let release = delivery.files(&path.name, &path.r#ref).await?;
     let version = &release.manifest.version.name;
     let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
     let mut response = body.into_response();
@@ -66,12 +66,12 @@ async fn get(
     request: DownloadRequest,
 ) -> Result<Response, Problem> {
     let FilePath { name, r#ref, file } = path;
-    let Released { bytes, versioned } = delivery.released(&name, &r#ref, &file).await?;
+    let NamedFile { content, versioned } = delivery.named_file(&name, &r#ref, &file).await?;
     let named_by = if versioned.is_some() { NamedBy::Alias } else { NamedBy::Version };
-    match bytes {
+    match content {
         // No Content-Location: under an alias the text also lists the names without the version.
-        ReleasedBytes::Generated(text) => request.respond_with_text(&text, named_by),
-        ReleasedBytes::Stored(download) => {
+        FileContent::Generated(text) => request.respond_with_text(&text, named_by),
+        FileContent::Stored(download) => {
             let mut response = request.respond(&delivery, &download, named_by).await?;
             locate(&mut response, versioned);
             Ok(response)

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{ImageTexts, Images, NewImage};
+use imgsrv_app::{ImageMetadata, Images, NewImage};
 use imgsrv_domain::ports::Visibility;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -92,7 +92,7 @@ async fn update(
         Some(text) => fields.optional("description", text.as_deref()).map(Some),
         None => Some(None),
     };
-    let metadata = || Some(ImageTexts { display_name: display_name?, description: description? });
+    let metadata = || Some(ImageMetadata { display_name: display_name?, description: description? });
     let metadata = fields.finish(metadata())?;
     let image = images.update(&writer, &path.name, metadata).await?;
     Ok(Json(wire::image(&image)))

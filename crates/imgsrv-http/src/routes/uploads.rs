@@ -114,11 +114,10 @@ async fn put_part(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<api::AcceptedPart>, Problem> {
-    let body = part_body(&headers, body)?;
-    let slot = slots.acquire()?;
+    let mut body = part_body(&headers, body)?;
+    body.slot = Some(slots.acquire()?);
     let PartPath { upload_id, part_number } = path;
-    let receiving = async move { uploads.put_part(&writer, upload_id, part_number, body).await };
-    let part = slot.run(receiving).await??;
+    let part = uploads.put_part(&writer, upload_id, part_number, body).await?;
     Ok(Json(api::AcceptedPart {
         upload_id: upload_id.to_string(),
         part_number: part.number.get(),

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::Drafts;
+use imgsrv_app::{Drafts, Versions};
 use imgsrv_domain::ports::VersionFilter;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -28,7 +28,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(ImagePath, VersionsQuery),
     responses((status = OK, description = "A page of versions.", body = api::VersionList), GuardedProblems))]
 async fn list(
-    State(drafts): State<Drafts>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: Result<ImagePath, Problem>,
     query: VersionsQuery,
@@ -39,7 +39,7 @@ async fn list(
         caller.writer()?;
     }
     let (path, filter) = (path?, filter?);
-    let page = drafts.list(caller.visibility(), &path.name, filter, &query.page()?).await?;
+    let page = versions.list(caller.visibility(), &path.name, filter, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::version, |versions, next_cursor| api::VersionList { versions, next_cursor }))
 }
 
@@ -66,11 +66,11 @@ async fn create(
     params(VersionPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
 async fn get(
-    State(drafts): State<Drafts>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: VersionPath,
 ) -> Result<Json<api::Manifest>, Problem> {
-    let manifest = drafts.manifest(&caller, &path.name, &path.version).await?;
+    let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     Ok(Json(wire::manifest(&manifest)))
 }
 

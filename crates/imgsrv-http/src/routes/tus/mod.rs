@@ -230,18 +230,16 @@ async fn receive(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<HeaderMap, Problem> {
-    let (body, verification) = tus_body(headers, body)?;
-    let slot = match slots.acquire() {
+    let (mut body, verification) = tus_body(headers, body)?;
+    body.slot = Some(match slots.acquire() {
         Ok(slot) => slot,
         Err(_) => {
             // The slot may be in use by an older request for the same upload, which this one replaces.
-            intakes.end_receiving(writer, id).await?;
+            intakes.end_append(writer, id).await?;
             slots.acquire()?
         }
-    };
-    let (intakes, writer) = (intakes.clone(), writer.clone());
-    let receiving = async move { intakes.append(&writer, id, offset, body).await };
-    match slot.run(receiving).await? {
+    });
+    match intakes.append(writer, id, offset, body).await {
         Ok(appended) => match appended.cut {
             None => Ok(progress(appended.offset.get(), appended.expires_at)),
             Some(cut) => Err(verification.problem().unwrap_or_else(|| StageError::Body(cut).into())),
