@@ -43,7 +43,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(PageQuery),
     responses((status = OK, description = "A page of roles.", body = api::RoleList), GuardedProblems))]
 async fn list_roles(_manager: ManagerOnly, query: PageQuery, uri: Uri) -> Result<Response, Problem> {
-    let page = slice(&Role::ALL, &query.page()?, Role::to_string)?;
+    let page = slice(Role::ALL, &query.page()?, Role::to_string)?;
     Ok(page_response(&uri, &page, |role| wire::role(**role), |roles, next_cursor| api::RoleList { roles, next_cursor }))
 }
 
