@@ -12,7 +12,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use imgsrv_http::{PeerAddress, Transport, limited_by, refusal};
+use imgsrv_http::{PeerAddress, Transport, limit_key, refusal};
 use ipnet::IpNet;
 use std::{
     collections::HashMap,
@@ -96,7 +96,7 @@ pub(crate) async fn serve(
         };
         let address = peer.ip().to_canonical();
         let counted = limits.per_address.filter(|_| !limits.unlimited.iter().any(|net| net.contains(&address)));
-        let Some(held) = addresses.hold(limited_by(address), counted) else {
+        let Some(held) = addresses.hold(limit_key(address), counted) else {
             tracing::debug!(client.address = %address, "a connection of too many of one address was closed");
             continue;
         };
@@ -141,7 +141,7 @@ impl Connection {
         stream.set_write_timeout(Some(self.limits.send_timeout));
         let stream = Box::pin(stream);
         match self.tls.clone() {
-            None => self.answer(stream, Transport::Plain, builder, stop).await,
+            None => self.answer(stream, Transport::Plaintext, builder, stop).await,
             Some(tls) if first == [HANDSHAKE] => {
                 let accepted = tokio::select! {
                     accepted = tokio::time::timeout(timeout, tls.accept(stream)) => accepted,
@@ -154,7 +154,7 @@ impl Connection {
                 }
             }
             // Incus asks for every file in the clear first, at the same port, and waits if nobody answers.
-            Some(_) => self.answer(stream, Transport::PlainBesideTls, &builder.clone().http1_only(), stop).await,
+            Some(_) => self.answer(stream, Transport::PlaintextOnTlsPort, &builder.clone().http1_only(), stop).await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The domain's objects as wire types.
+//! The mapping from domain objects to wire types.
 
 use imgsrv_api as api;
 use imgsrv_app::{Authentication, Credential, IntakeStatus, IssuedToken, VersionFiles};
@@ -16,10 +16,17 @@ use imgsrv_domain::{
     upload::{UploadSession, UploadState},
     version::Version,
 };
+use jiff::fmt::rfc2822::DateTimePrinter;
 
 /// RFC 3339 in UTC.
 pub(crate) fn time(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default().to_string()
+}
+
+/// An HTTP date (RFC 9110, section 5.6.7).
+pub(crate) fn http_date(time: Timestamp) -> String {
+    let time = jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default();
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap_or_default()
 }
 
 pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {

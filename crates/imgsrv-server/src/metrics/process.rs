@@ -3,7 +3,7 @@
 use imgsrv_app::Ran;
 use imgsrv_blobs::{Direction, Observer, Operation, Outcome};
 use imgsrv_domain::time::Timestamp;
-use imgsrv_http::{Answered, METHODS, RequestObserver};
+use imgsrv_http::{CompletedRequest, METHODS, RequestObserver};
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -199,9 +199,9 @@ impl RequestObserver for ProcessMetrics {
         self.active_requests.with_label_values(&[method]).inc();
     }
 
-    fn ended(&self, answered: &Answered<'_>) {
-        self.active_requests.with_label_values(&[answered.method]).dec();
-        let labels = [answered.method, answered.status.as_str(), answered.route, answered.scheme];
-        self.requests.with_label_values(&labels).observe(answered.took.as_secs_f64());
+    fn ended(&self, request: &CompletedRequest<'_>) {
+        self.active_requests.with_label_values(&[request.method]).dec();
+        let labels = [request.method, request.status.as_str(), request.route, request.scheme];
+        self.requests.with_label_values(&labels).observe(request.took.as_secs_f64());
     }
 }
