@@ -1,9 +1,6 @@
 //! Reports operations of a store for metrics.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// An enum whose values are metric labels.
 macro_rules! labels {
@@ -103,25 +100,29 @@ impl Observer for Unobserved {
     fn bytes(&self, _: Operation, _: Direction, _: u64) {}
 }
 
-/// An operation in progress. Dropped before its end, it is reported as canceled.
-pub(crate) struct Watch {
-    observer: Arc<dyn Observer>,
+/// Runs an operation and reports how it ended; dropped before its end, it is reported as canceled.
+pub(crate) async fn observed<T, E>(
+    observer: &dyn Observer,
+    operation: Operation,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E>
+where
+    for<'a> Outcome: From<&'a E>,
+{
+    let mut watch = Watch { observer, operation, started: Instant::now(), outcome: Outcome::Canceled };
+    let done = work.await;
+    watch.outcome = done.as_ref().map_or_else(Outcome::from, |_| Outcome::Success);
+    done
+}
+
+struct Watch<'a> {
+    observer: &'a dyn Observer,
     operation: Operation,
     started: Instant,
     outcome: Outcome,
 }
 
-impl Watch {
-    pub(crate) fn begin(observer: &Arc<dyn Observer>, operation: Operation) -> Self {
-        Self { observer: Arc::clone(observer), operation, started: Instant::now(), outcome: Outcome::Canceled }
-    }
-
-    pub(crate) fn end(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for Watch {
+impl Drop for Watch<'_> {
     fn drop(&mut self) {
         self.observer.operation(self.operation, self.outcome, self.started.elapsed());
     }

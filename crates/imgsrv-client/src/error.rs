@@ -64,7 +64,7 @@ pub enum Error {
     /// The response ended this many bytes early.
     #[error("the answer ended {0} bytes before its end")]
     Incomplete(u64),
-    /// The publication is invalid, whatever the server has.
+    /// The publication is invalid in itself.
     #[error("{0}")]
     InvalidPublication(String),
     /// A publish job ended without publishing.

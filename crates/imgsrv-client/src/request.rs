@@ -108,11 +108,9 @@ impl Client {
     async fn call<T>(&self, call: Call, read: impl AsyncFn(Response) -> Result<T, Error>) -> Result<T, Error> {
         let mut retries = self.retry().retries_from_now();
         loop {
-            let error = match self.authenticated(|token| self.request_for(&call, token)).await {
-                Ok(response) => match read(response).await {
-                    Ok(response) => return Ok(response),
-                    Err(error) => error,
-                },
+            let attempt = async { read(self.authenticated(|token| self.request_for(&call, token)).await?).await };
+            let error = match attempt.await {
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             if !(call.is_idempotent || error.is_unsent() || error.status() == Some(429)) {

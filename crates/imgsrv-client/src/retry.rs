@@ -102,7 +102,7 @@ impl Retries<'_> {
         Ok(())
     }
 
-    /// Starts delays and retry limit anew after progress.
+    /// Resets delays and retry limit after progress.
     pub(crate) fn reset(&mut self) {
         *self = self.policy.retries();
     }

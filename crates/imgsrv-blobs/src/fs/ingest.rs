@@ -1,14 +1,14 @@
 //! Ingest: verifies bytes that were not hashed on arrival, and links the file into the content-addressed store.
 
 use super::{
-    error::{failed, unavailable},
+    error::failed,
     layout::{FileLocation, Layout, ensure_folder, sync_parent},
 };
 use crate::buffers::BUFFER_BYTES;
 use imgsrv_domain::{
     digest::HashState,
     hash::RunningHash,
-    ports::{IngestError, IngestRequest, IngestStep, Ingested},
+    ports::{BlobError, IngestError, IngestRequest, IngestStep, Ingested},
 };
 use std::{
     fs::{self, File, Permissions},
@@ -80,11 +80,11 @@ fn extend(layout: &Layout, request: &IngestRequest, hash: &mut RunningHash) -> R
 fn place(layout: &Layout, request: &IngestRequest) -> Result<(), IngestError> {
     let blob = layout.blob(&request.name);
     let size = request.claim.size.get();
-    layout.ensure_blob_folder(blob.parent().unwrap_or(&blob)).map_err(io_failed)?;
+    layout.ensure_blob_folder(blob.parent().unwrap_or(&blob)).map_err(failed)?;
     let is_placed = match fs::metadata(&blob) {
         Ok(file) if file.len() == size => true,
         // Only this session uses the name: a file of another size is damaged, and no catalog refers to it.
-        Ok(_) => fs::remove_file(&blob).map(|()| false).map_err(io_failed)?,
+        Ok(_) => fs::remove_file(&blob).map(|()| false).map_err(failed)?,
         Err(_) => false,
     };
     if !is_placed {
@@ -97,7 +97,7 @@ fn place(layout: &Layout, request: &IngestRequest) -> Result<(), IngestError> {
         fs::set_permissions(&source, Permissions::from_mode(0o444)).map_err(|error| gone(layout, error))?;
         link(layout, &source, &blob)?;
     }
-    sync_parent(&blob).map_err(io_failed)
+    Ok(sync_parent(&blob).map_err(failed)?)
 }
 
 /// Links the file to the blob's name. If the name exists, another worker has just placed the same blob.
@@ -112,9 +112,9 @@ fn link(layout: &Layout, source: &Path, blob: &Path) -> Result<(), IngestError> 
 /// Its name is random, because a worker that lost its lease may still be copying. A file that a crash leaves is removed
 /// at the end of the session.
 fn assemble(layout: &Layout, request: &IngestRequest, extents: &[Extent]) -> Result<PathBuf, IngestError> {
-    let random = getrandom::u64().map_err(|error| IngestError::Blob(unavailable(error)))?;
+    let random = getrandom::u64().map_err(BlobError::unavailable)?;
     let path = layout.staged(request.session, &format!("assembled-{random:016x}"));
-    ensure_folder(&layout.session(request.session)).map_err(io_failed)?;
+    ensure_folder(&layout.session(request.session)).map_err(failed)?;
     let copied = copy(layout, extents, &path);
     if copied.is_err() {
         let _ = fs::remove_file(&path);
@@ -123,26 +123,22 @@ fn assemble(layout: &Layout, request: &IngestRequest, extents: &[Extent]) -> Res
 }
 
 fn copy(layout: &Layout, extents: &[Extent], path: &Path) -> Result<(), IngestError> {
-    let mut target = File::create_new(path).map_err(io_failed)?;
+    let mut target = File::create_new(path).map_err(failed)?;
     for extent in extents {
         let mut source = File::open(&extent.path).map_err(|error| gone(layout, error))?;
-        source.seek(SeekFrom::Start(extent.offset)).map_err(io_failed)?;
-        let copied = io::copy(&mut source.take(extent.size), &mut target).map_err(io_failed)?;
+        source.seek(SeekFrom::Start(extent.offset)).map_err(failed)?;
+        let copied = io::copy(&mut source.take(extent.size), &mut target).map_err(failed)?;
         if copied != extent.size {
             return Err(IngestError::StagedGone);
         }
     }
-    target.sync_all().map_err(io_failed)
+    Ok(target.sync_all().map_err(failed)?)
 }
 
 /// A missing file means that the bytes are gone, unless the store itself is not mounted.
 fn gone(layout: &Layout, error: io::Error) -> IngestError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof if layout.is_present() => IngestError::StagedGone,
-        _ => io_failed(error),
+        _ => failed(error).into(),
     }
-}
-
-fn io_failed(error: io::Error) -> IngestError {
-    IngestError::Blob(failed(error))
 }

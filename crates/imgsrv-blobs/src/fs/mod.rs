@@ -11,11 +11,11 @@ mod stage;
 
 use crate::{
     buffers::BufferPool,
-    observe::{Direction, Observer, Operation, Outcome, Watch},
+    observe::{Direction, Observer, Operation, Outcome, observed},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use error::{blocking, failed, unavailable};
+use error::{blocking, failed};
 use imgsrv_domain::{
     digest::ByteSize,
     ids::UploadId,
@@ -42,43 +42,32 @@ impl FsBlobStore {
     /// Opens the store in `root`; creates missing folders.
     pub fn open(root: &Path, observer: Arc<dyn Observer>) -> Result<Self, BlobError> {
         let layout = Layout::create(root).map_err(failed)?;
-        let objects = LocalFileSystem::new_with_prefix(root).map_err(unavailable)?.with_fsync(true);
+        let objects = LocalFileSystem::new_with_prefix(root).map_err(BlobError::unavailable)?.with_fsync(true);
         Ok(Self { layout: Arc::new(layout), objects, buffers: BufferPool::default(), observer })
     }
 
-    async fn observed<T, E>(
-        &self,
-        operation: Operation,
-        outcome: fn(&E) -> Outcome,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        let watch = Watch::begin(&self.observer, operation);
-        let done = work.await;
-        watch.end(done.as_ref().map_or_else(outcome, |_| Outcome::Success));
-        done
+    async fn observed<T, E>(&self, operation: Operation, work: impl Future<Output = Result<T, E>>) -> Result<T, E>
+    where
+        for<'a> Outcome: From<&'a E>,
+    {
+        observed(&*self.observer, operation, work).await
     }
 }
 
 #[async_trait]
 impl BlobStore for FsBlobStore {
     #[instrument(
-        name = "blobs.stage",
-        level = "debug",
-        skip_all,
-        fields(upload.id = %request.session, part.number = request.attempt.number.get())
+        name = "blobs.stage", level = "debug", skip_all, fields(upload.id = %request.session, part.number = request.attempt.number.get())
     )]
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError> {
         let staging = stage::stage(Arc::clone(&self.layout), request);
-        let staged = self.observed(Operation::Put, stage_outcome, staging).await?;
+        let staged = self.observed(Operation::Put, staging).await?;
         self.observer.bytes(Operation::Put, Direction::Write, staged.size.get());
         Ok(staged)
     }
 
     #[instrument(
-        name = "blobs.discard",
-        level = "debug",
-        skip_all,
-        fields(upload.id = %session, part.number = part.number.get())
+        name = "blobs.discard", level = "debug", skip_all, fields(upload.id = %session, part.number = part.number.get())
     )]
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
         let Some(location) = FileLocation::parse(&part.location) else { return Ok(()) };
@@ -88,26 +77,23 @@ impl BlobStore for FsBlobStore {
             let is_whole_file = location.offset == 0 && std::fs::metadata(&path).is_ok_and(|file| file.len() == size);
             if is_whole_file { layout::remove(&path).map_err(failed) } else { Ok(()) }
         });
-        self.observed(Operation::Delete, outcome, discarding).await
+        self.observed(Operation::Delete, discarding).await
     }
 
     #[instrument(
-        name = "blobs.ingest",
-        level = "debug",
-        skip_all,
-        fields(upload.id = %request.session, blob.name = %request.name)
+        name = "blobs.ingest", level = "debug", skip_all, fields(upload.id = %request.session, blob.name = %request.name)
     )]
     async fn ingest(&self, request: &IngestRequest) -> Result<Ingested, IngestError> {
         let (layout, request) = (Arc::clone(&self.layout), request.clone());
         let ingesting = blocking(move || ingest::ingest(&layout, &request));
-        self.observed(Operation::Copy, ingest_outcome, ingesting).await
+        self.observed(Operation::Copy, ingesting).await
     }
 
     #[instrument(name = "blobs.open", level = "debug", skip_all, fields(blob.name = %name))]
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
         let (layout, name) = (Arc::clone(&self.layout), name.clone());
         let opening = blocking(move || read::open(&layout, &name, size));
-        let file = self.observed(Operation::Get, outcome, opening).await?;
+        let file = self.observed(Operation::Get, opening).await?;
         Ok(read::stream(file, range, self.buffers.clone(), Arc::clone(&self.observer)))
     }
 
@@ -117,10 +103,10 @@ impl BlobStore for FsBlobStore {
         let removing = async {
             match self.objects.delete(&key).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(unavailable(error)),
+                Err(error) => Err(BlobError::unavailable(error)),
             }
         };
-        self.observed(Operation::Delete, outcome, removing).await
+        self.observed(Operation::Delete, removing).await
     }
 
     #[instrument(name = "blobs.clear_staging", level = "debug", skip_all, fields(upload.id = %session))]
@@ -130,14 +116,14 @@ impl BlobStore for FsBlobStore {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
         });
-        self.observed(Operation::Delete, outcome, clearing).await
+        self.observed(Operation::Delete, clearing).await
     }
 
     #[instrument(name = "blobs.staged_sessions", level = "debug", skip_all)]
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError> {
         let folder = ObjectPath::from("staging");
-        let listing = async { self.objects.list_with_delimiter(Some(&folder)).await.map_err(unavailable) };
-        let listed = self.observed(Operation::List, outcome, listing).await?;
+        let listing = async { self.objects.list_with_delimiter(Some(&folder)).await.map_err(BlobError::unavailable) };
+        let listed = self.observed(Operation::List, listing).await?;
         let id = |path: &ObjectPath| path.filename().and_then(|name| name.parse().ok());
         Ok(listed.common_prefixes.iter().filter_map(id).collect())
     }
@@ -152,13 +138,13 @@ impl BlobStore for FsBlobStore {
     #[instrument(name = "blobs.probe", level = "debug", skip_all)]
     async fn probe(&self) -> Result<(), BlobError> {
         // A random name: nodes that share the folder may start at the same time.
-        let random = getrandom::u64().map_err(unavailable)?;
+        let random = getrandom::u64().map_err(BlobError::unavailable)?;
         let path = ObjectPath::from(format!("staging/probe-{random:016x}"));
         let written = Bytes::from_static(b"imgsrv");
-        self.objects.put(&path, written.clone().into()).await.map_err(unavailable)?;
+        self.objects.put(&path, written.clone().into()).await.map_err(BlobError::unavailable)?;
         let read = async { self.objects.get(&path).await?.bytes().await };
-        let read = read.await.map_err(unavailable);
-        self.objects.delete(&path).await.map_err(unavailable)?;
+        let read = read.await.map_err(BlobError::unavailable);
+        self.objects.delete(&path).await.map_err(BlobError::unavailable)?;
         if read? == written { Ok(()) } else { Err(BlobError::Damaged) }
     }
 
@@ -166,7 +152,7 @@ impl BlobStore for FsBlobStore {
     async fn owners(&self) -> Result<Vec<StoreOwner>, BlobError> {
         let layout = Arc::clone(&self.layout);
         let owner = blocking(move || layout.owner().map_err(failed)).await?;
-        owner.iter().map(|text| text.parse().map_err(unavailable)).collect()
+        owner.iter().map(|text| text.parse().map_err(BlobError::unavailable)).collect()
     }
 
     #[instrument(name = "blobs.claim", level = "debug", skip_all)]
@@ -179,29 +165,6 @@ impl BlobStore for FsBlobStore {
     async fn check(&self) -> Result<(), BlobError> {
         let path = self.layout.cas().to_owned();
         let checking = blocking(move || std::fs::read_dir(path).map(drop).map_err(failed));
-        self.observed(Operation::Head, outcome, checking).await
-    }
-}
-
-fn outcome(error: &BlobError) -> Outcome {
-    match error {
-        BlobError::Damaged => Outcome::NotFound,
-        BlobError::Full(_) | BlobError::Unavailable(_) => Outcome::Error,
-    }
-}
-
-fn stage_outcome(error: &StageError) -> Outcome {
-    match error {
-        StageError::Body(_) => Outcome::Canceled,
-        StageError::TooLarge | StageError::Checksum { .. } => Outcome::Invalid,
-        StageError::Blob(error) => outcome(error),
-    }
-}
-
-fn ingest_outcome(error: &IngestError) -> Outcome {
-    match error {
-        IngestError::Mismatch { .. } => Outcome::Invalid,
-        IngestError::StagedGone => Outcome::NotFound,
-        IngestError::Blob(error) => outcome(error),
+        self.observed(Operation::Head, checking).await
     }
 }

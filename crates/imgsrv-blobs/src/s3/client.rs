@@ -1,13 +1,13 @@
 //! Single requests to the store, each with a deadline, retries and a report to the observer; and the memory limits.
 
 use super::{
-    error::{generic, is_missing, outcome},
+    error::{generic, is_missing},
     keys::{MARK, MARKER},
     multipart::{Multipart, OpenUpload},
     plan::Source,
     settings::{DEADLINE, S3Settings},
 };
-use crate::observe::{Direction, Observer, Operation, Outcome, Watch};
+use crate::observe::{Direction, Observer, Operation, observed};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use imgsrv_domain::ports::BlobError;
@@ -54,14 +54,13 @@ impl Client {
     /// Admits a part that is received in chunks of `bytes`. Nothing is read from the client before.
     pub(super) async fn admit_receiving(&self, bytes: u64) -> Result<SemaphorePermit<'_>, BlobError> {
         let permit = timeout(RECEIVING_TIMEOUT, self.receiving.acquire_many(mib(bytes).min(RECEIVING_MIB))).await;
-        let permit = permit.map_err(|late| BlobError::Unavailable(Box::new(late)))?;
-        permit.map_err(|closed| BlobError::Unavailable(Box::new(closed)))
+        permit.map_err(BlobError::unavailable)?.map_err(BlobError::unavailable)
     }
 
     /// Admits a chunk of `bytes` that is sent to the store.
     pub(super) async fn admit_sending(&self, bytes: u64) -> Result<OwnedSemaphorePermit, BlobError> {
         let permit = Arc::clone(&self.sending).acquire_many_owned(mib(bytes).min(SENDING_MIB)).await;
-        permit.map_err(|closed| BlobError::Unavailable(Box::new(closed)))
+        permit.map_err(BlobError::unavailable)
     }
 
     async fn call<T>(
@@ -70,10 +69,7 @@ impl Client {
         deadline: Duration,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let watch = Watch::begin(&self.observer, operation);
-        let done = timeout(deadline, request).await.map_err(generic).flatten();
-        watch.end(done.as_ref().map_or_else(outcome, |_| Outcome::Success));
-        done
+        observed(&*self.observer, operation, async { timeout(deadline, request).await.map_err(generic)? }).await
     }
 
     /// Reports bytes that an operation transferred.

@@ -16,13 +16,15 @@ pub(super) const fn is_missing(error: &Error) -> bool {
     matches!(error, Error::NotFound { .. })
 }
 
-pub(super) fn outcome(error: &Error) -> Outcome {
-    match error {
-        Error::NotFound { .. } => Outcome::NotFound,
-        Error::AlreadyExists { .. } => Outcome::AlreadyExists,
-        Error::Precondition { .. } | Error::NotModified { .. } => Outcome::Conflict,
-        Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. } => Outcome::Invalid,
-        _ => Outcome::Error,
+impl From<&Error> for Outcome {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::NotFound { .. } => Self::NotFound,
+            Error::AlreadyExists { .. } => Self::AlreadyExists,
+            Error::Precondition { .. } | Error::NotModified { .. } => Self::Conflict,
+            Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. } => Self::Invalid,
+            _ => Self::Error,
+        }
     }
 }
 
@@ -31,6 +33,6 @@ pub(super) fn failed(error: Error) -> BlobError {
     if FULL.iter().any(|word| text.contains(word)) {
         BlobError::Full(Box::new(error))
     } else {
-        BlobError::Unavailable(Box::new(error))
+        BlobError::unavailable(error)
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     chunk::MAX_PARTS,
     client::Client,
-    error::{self, is_missing},
+    error::{failed, is_missing},
     keys,
     location::{S3Location, S3Parts},
     plan::{Source, Step, plan},
@@ -31,7 +31,7 @@ pub(super) async fn ingest(client: &Arc<Client>, request: &IngestRequest) -> Res
     match step(client, request, &next).await {
         // Before the bytes are given up: check that the bucket is there, and that it was not another worker's progress.
         Err(IngestError::StagedGone) if !client.is_present().await => {
-            Err(IngestError::Blob(BlobError::Unavailable("the bucket is missing".into())))
+            Err(BlobError::unavailable("the bucket is missing").into())
         }
         Err(IngestError::StagedGone) => step(client, request, &next).await,
         done => done,
@@ -157,7 +157,7 @@ impl<'a> Ingest<'a> {
     async fn seal(&self) -> Result<Sealed, IngestError> {
         let upload = self.parts().next().ok_or(IngestError::StagedGone)?.upload.clone();
         match self.client.complete(&self.key, &upload, &self.numbered()).await {
-            Err(error) if !is_missing(&error) => return Err(failed(error)),
+            Err(error) if !is_missing(&error) => return Err(failed(error).into()),
             // Sealed earlier, or gone.
             Ok(()) | Err(_) => {}
         }
@@ -178,7 +178,7 @@ impl<'a> Ingest<'a> {
     /// Makes the blob durable under its key.
     async fn place(&self) -> Result<(), IngestError> {
         if self.segments.is_empty() {
-            return self.client.put(&self.key, vec![Bytes::new()]).await.map_err(failed);
+            return Ok(self.client.put(&self.key, vec![Bytes::new()]).await.map_err(failed)?);
         }
         let placed = match self.prefix() {
             Some(prefix) => match self.complete(prefix).await {
@@ -199,7 +199,7 @@ impl<'a> Ingest<'a> {
         match self.client.head(&self.key).await {
             Ok(meta) => Ok(meta.size == self.size()),
             Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(error).into()),
         }
     }
 
@@ -292,14 +292,10 @@ impl<'a> Ingest<'a> {
     }
 }
 
-fn failed(error: Error) -> IngestError {
-    IngestError::Blob(error::failed(error))
-}
-
 /// Missing or replaced objects are gone.
 fn gone(error: Error) -> IngestError {
     match error {
         Error::NotFound { .. } | Error::Precondition { .. } => IngestError::StagedGone,
-        error => failed(error),
+        error => failed(error).into(),
     }
 }

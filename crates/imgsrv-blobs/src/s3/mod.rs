@@ -100,20 +100,14 @@ impl From<Error> for OpenError {
 #[async_trait]
 impl BlobStore for S3BlobStore {
     #[instrument(
-        name = "blobs.stage",
-        level = "debug",
-        skip_all,
-        fields(upload.id = %request.session, part.number = request.attempt.number.get())
+        name = "blobs.stage", level = "debug", skip_all, fields(upload.id = %request.session, part.number = request.attempt.number.get())
     )]
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError> {
         stage::stage(&self.client, request).await
     }
 
     #[instrument(
-        name = "blobs.discard",
-        level = "debug",
-        skip_all,
-        fields(upload.id = %session, part.number = part.number.get())
+        name = "blobs.discard", level = "debug", skip_all, fields(upload.id = %session, part.number = part.number.get())
     )]
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
         match S3Location::parse(&part.location) {
@@ -124,10 +118,7 @@ impl BlobStore for S3BlobStore {
     }
 
     #[instrument(
-        name = "blobs.ingest",
-        level = "debug",
-        skip_all,
-        fields(upload.id = %request.session, blob.name = %request.name)
+        name = "blobs.ingest", level = "debug", skip_all, fields(upload.id = %request.session, blob.name = %request.name)
     )]
     async fn ingest(&self, request: &IngestRequest) -> Result<Ingested, IngestError> {
         ingest::ingest(&self.client, request).await
@@ -190,7 +181,7 @@ impl BlobStore for S3BlobStore {
     #[instrument(name = "blobs.probe", level = "debug", skip_all)]
     async fn probe(&self) -> Result<(), BlobError> {
         // A random name: nodes may start at the same time.
-        let random = getrandom::u64().map_err(|error| BlobError::Unavailable(Box::new(error)))?;
+        let random = getrandom::u64().map_err(BlobError::unavailable)?;
         let key = Path::from(format!("{STAGING}/probe-{random:016x}"));
         let written = Bytes::from_static(b"imgsrv");
         self.client.put(&key, vec![written.clone()]).await.map_err(failed)?;
@@ -206,7 +197,7 @@ impl BlobStore for S3BlobStore {
         for key in keys {
             let text = self.client.read(&key).await.map_err(failed)?;
             let owner = String::from_utf8_lossy(&text).parse();
-            owners.push(owner.map_err(|error| BlobError::Unavailable(Box::new(error)))?);
+            owners.push(owner.map_err(BlobError::unavailable)?);
         }
         Ok(owners)
     }

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::{
     Error,
     aws::AmazonS3,
-    client::{HttpClient, HttpRequest, HttpRequestBody},
+    client::{HttpClient, HttpRequest},
     path::Path,
     signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer},
 };
@@ -115,32 +115,18 @@ impl Multipart {
     }
 
     /// Sends a signed request, and again after transient errors.
-    async fn send(
-        &self,
-        method: Method,
-        path: &Path,
-        options: SignedUrlOptions,
-        body: Option<Bytes>,
-    ) -> Result<String, Error> {
-        let attempt = || self.attempt(&method, path, &options, body.clone());
+    async fn send(&self, method: Method, path: &Path, options: SignedUrlOptions, body: Bytes) -> Result<String, Error> {
+        let attempt = || async {
+            let exchanged = self.exchange(&method, path, &options, body.clone()).await;
+            let (status, body) = exchanged.map_err(|error| Failure { error, is_transient: true })?;
+            // Some operations respond with 200 early, and report an error only in the body.
+            if (200..300).contains(&status) && !body.contains("<Error>") {
+                return Ok(body);
+            }
+            Err(Failure { error: rejected(status, &body, path), is_transient: is_transient(status, &body) })
+        };
         let sent = attempt.retry(retry::backoff()).sleep(tokio::time::sleep).when(|failure| failure.is_transient);
         sent.await.map_err(|failure| failure.error)
-    }
-
-    async fn attempt(
-        &self,
-        method: &Method,
-        path: &Path,
-        options: &SignedUrlOptions,
-        body: Option<Bytes>,
-    ) -> Result<String, Failure> {
-        let exchanged = self.exchange(method, path, options, body).await;
-        let (status, body) = exchanged.map_err(|error| Failure { error, is_transient: true })?;
-        // Some operations respond with 200 early, and report an error only in the body.
-        if (200..300).contains(&status) && !body.contains("<Error>") {
-            return Ok(body);
-        }
-        Err(Failure { error: rejected(status, &body, path), is_transient: is_transient(status, &body) })
     }
 
     async fn exchange(
@@ -148,10 +134,10 @@ impl Multipart {
         method: &Method,
         path: &Path,
         options: &SignedUrlOptions,
-        body: Option<Bytes>,
+        body: Bytes,
     ) -> Result<(u16, String), Error> {
         let url = self.signer.signed_url_opts(method.clone(), path, SIGNATURE_LIFETIME, options).await?;
-        let mut request = HttpRequest::new(body.map_or_else(HttpRequestBody::empty, HttpRequestBody::from));
+        let mut request = HttpRequest::new(body.into());
         *request.method_mut() = method.clone();
         *request.uri_mut() = url.as_str().parse().map_err(generic)?;
         for (name, value) in &options.signed_headers {
@@ -181,7 +167,7 @@ impl Multipart {
                     options = options.with_query([("upload-id-marker", id.as_str())]);
                 }
             }
-            let body = self.send(Method::GET, &Path::default(), options, None).await?;
+            let body = self.send(Method::GET, &Path::default(), options, Bytes::new()).await?;
             let page: ListMultipartUploadsResult = quick_xml::de::from_str(&body).map_err(generic)?;
             for Upload { key, upload_id } in page.upload {
                 // A key that is none of ours may be one that `object_store` does not know.
@@ -216,7 +202,7 @@ impl Multipart {
         if let Some(etag) = &from.if_match {
             options = options.with_signed_header(name("x-amz-copy-source-if-match"), value(etag)?);
         }
-        let body = self.send(Method::PUT, key, options, None).await?;
+        let body = self.send(Method::PUT, key, options, Bytes::new()).await?;
         let result: CopyPartResult = quick_xml::de::from_str(&body).map_err(generic)?;
         Ok(result.etag)
     }
@@ -226,7 +212,7 @@ impl Multipart {
         let parts = parts.iter().map(|(part_number, etag)| CompletedPart { part_number: *part_number, etag }).collect();
         let body = quick_xml::se::to_string(&CompleteMultipartUpload { parts }).map_err(generic)?;
         let options = SignedUrlOptions::new().with_query([("uploadId", upload)]);
-        let response = self.send(Method::POST, key, options, Some(body.into())).await?;
+        let response = self.send(Method::POST, key, options, body.into()).await?;
         if response.contains("CompleteMultipartUploadResult") {
             Ok(())
         } else {

@@ -67,17 +67,16 @@ impl S3Settings {
             let environment = environment.with_bucket_name(&self.bucket).build()?;
             builder = builder.with_credentials(Arc::clone(environment.credentials()));
         }
-        if let Some(id) = &self.access_key_id {
-            builder = builder.with_access_key_id(id);
-        }
-        if let Some(secret) = &self.secret_access_key {
-            builder = builder.with_secret_access_key(secret);
-        }
-        if let Some(region) = &self.region {
-            builder = builder.with_region(region);
-        }
-        if let Some(token) = &self.session_token {
-            builder = builder.with_token(token);
+        let given = [
+            (AmazonS3ConfigKey::AccessKeyId, &self.access_key_id),
+            (AmazonS3ConfigKey::SecretAccessKey, &self.secret_access_key),
+            (AmazonS3ConfigKey::Region, &self.region),
+            (AmazonS3ConfigKey::Token, &self.session_token),
+        ];
+        for (key, value) in given {
+            if let Some(value) = value {
+                builder = builder.with_config(key, value);
+            }
         }
         if let Some(endpoint) = &self.endpoint {
             let scheme = if self.tls { "https" } else { "http" };

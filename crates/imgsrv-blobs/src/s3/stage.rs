@@ -91,7 +91,24 @@ async fn append(
         None => client.create_multipart(key).await.map_err(failed)?,
     };
     let upload = Upload { client, key, id, part_size };
-    let appended = upload.append(number, body, first).await;
+    let appended = async {
+        // The first chunk is sent alone, so that a missing upload is noticed before more is received.
+        let permit = client.admit_sending(first.size).await?;
+        let put = client.put_part(key, &upload.id, number, first.frames.clone()).await;
+        drop(permit);
+        let mut etags = match put {
+            Err(error) if is_missing(&error) => return Ok(Err(first)),
+            put => vec![put.map_err(failed)?],
+        };
+        let is_last = first.is_last;
+        drop(first);
+        if !is_last {
+            let next = body.next(part_size).await?;
+            etags.extend(upload.send(number + 1, body, next).await?);
+        }
+        Ok(Ok(S3Parts { upload: upload.id.clone(), first: number, etags }))
+    };
+    let appended = appended.await;
     if appended.is_err() && is_new {
         upload.abort().await;
     }
@@ -157,30 +174,6 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    /// Sends the body as S3 parts from `number` on, or returns the first chunk if the upload does not exist.
-    async fn append(
-        &self,
-        number: u32,
-        body: &mut ChunkedBody,
-        first: Chunk,
-    ) -> Result<Result<S3Parts, Chunk>, StageError> {
-        // The first chunk is sent alone, so that a missing upload is noticed before more is received.
-        let permit = self.client.admit_sending(first.size).await?;
-        let put = self.client.put_part(self.key, &self.id, number, first.frames.clone()).await;
-        drop(permit);
-        let mut etags = match put {
-            Err(error) if is_missing(&error) => return Ok(Err(first)),
-            put => vec![put.map_err(failed)?],
-        };
-        let is_last = first.is_last;
-        drop(first);
-        if !is_last {
-            let next = body.next(self.part_size).await?;
-            etags.extend(self.send(number + 1, body, next).await?);
-        }
-        Ok(Ok(S3Parts { upload: self.id.clone(), first: number, etags }))
-    }
-
     /// Sends `chunk` and the rest of the body as S3 parts from `number` on; returns their etags.
     async fn send(&self, number: u32, body: &mut ChunkedBody, chunk: Chunk) -> Result<Vec<String>, StageError> {
         let mut sending = JoinSet::new();
@@ -231,7 +224,7 @@ async fn collect(
     etags: &mut BTreeMap<u32, String>,
 ) -> Result<(), BlobError> {
     if let Some(sent) = sending.join_next().await {
-        let (number, etag) = sent.map_err(|panic| BlobError::Unavailable(Box::new(panic)))?.map_err(failed)?;
+        let (number, etag) = sent.map_err(BlobError::unavailable)?.map_err(failed)?;
         etags.insert(number, etag);
     }
     Ok(())

@@ -62,7 +62,7 @@ pub(crate) enum Tokens {
     None,
     /// Always the same token.
     Fixed(SecretString),
-    /// The token of a source, fetched anew once it expires.
+    /// The token of a source, fetched again once it expires.
     Fetched(Arc<dyn TokenSource>, Arc<Mutex<Option<SecretString>>>),
 }
 

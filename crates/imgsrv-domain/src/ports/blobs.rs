@@ -81,6 +81,13 @@ pub enum BlobError {
     Unavailable(#[source] Source),
 }
 
+impl BlobError {
+    /// An error of a store that may be transient.
+    pub fn unavailable(source: impl Into<Source>) -> Self {
+        Self::Unavailable(source.into())
+    }
+}
+
 /// A part to receive.
 pub struct StageRequest {
     /// The upload session.
