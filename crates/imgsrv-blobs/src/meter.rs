@@ -69,7 +69,10 @@ impl BodyMeter {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub(crate) use tests::attempt;
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use imgsrv_domain::{ids::AttemptId, parts::HashBase, upload::Placement};
     use proptest::prelude::*;

@@ -99,7 +99,7 @@ impl ChunkedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::tests::attempt;
+    use crate::meter::attempt;
     use futures::stream;
     use imgsrv_domain::parts::HashBase;
     use proptest::prelude::*;
