@@ -69,12 +69,15 @@ impl BodyMeter {
 }
 
 #[cfg(test)]
+pub(crate) use tests::attempt;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use imgsrv_domain::{ids::AttemptId, parts::HashBase, upload::Placement};
     use proptest::prelude::*;
 
-    fn attempt(base: HashBase, limit: u64) -> Attempt {
+    pub(crate) fn attempt(base: HashBase, limit: u64) -> Attempt {
         Attempt {
             id: AttemptId::new(uuid::Uuid::nil()),
             sequence: 1,

@@ -99,25 +99,16 @@ impl ChunkedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::attempt;
     use futures::stream;
-    use imgsrv_domain::{
-        digest::ByteSize,
-        ids::AttemptId,
-        parts::HashBase,
-        upload::{Attempt, Placement},
-    };
+    use imgsrv_domain::parts::HashBase;
     use proptest::prelude::*;
 
     fn chunked(frames: Vec<Bytes>) -> ChunkedBody {
-        let attempt = Attempt {
-            id: AttemptId::new(uuid::Uuid::nil()),
-            sequence: 1,
-            number: 1_i64.try_into().expect("a part number"),
-            base: HashBase::Start,
-            placement: Placement::Frontier(None),
-            limit: ByteSize::try_from(i64::MAX).expect("a size"),
-        };
-        ChunkedBody::new(stream::iter(frames.into_iter().map(Ok)).boxed(), BodyMeter::new(&attempt, None, None))
+        ChunkedBody::new(
+            stream::iter(frames.into_iter().map(Ok)).boxed(),
+            BodyMeter::new(&attempt(HashBase::Start, 1 << 30), None, None),
+        )
     }
 
     proptest! {
