@@ -175,10 +175,11 @@ impl Intakes {
         let (now, ttl) = (tx.now(), self.context.settings.upload_ttl);
         let session = session.record_append(attempt, part, last.as_ref(), now, ttl)?;
         tx.put_part(id, part).await?;
-        tx.update_upload(&session).await?;
         let is_complete = session.received == session.claim.size();
         if is_complete {
-            complete(&mut *tx, who, id).await?;
+            complete(&mut *tx, who, session).await?;
+        } else {
+            tx.update_upload(&session).await?;
         }
         tx.commit().await?;
         Ok(is_complete)
@@ -192,7 +193,7 @@ impl Intakes {
             if session.state != UploadState::Created {
                 return Ok(session);
             }
-            complete(&mut *tx, who, id).await?;
+            let session = complete(&mut *tx, who, session).await?;
             tx.commit().await?;
             Ok::<_, UseCaseError>(session)
         })
@@ -241,12 +242,10 @@ async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Op
     }
 }
 
-async fn complete(tx: &mut dyn CatalogTx, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
-    // Read again, because storing it has raised its revision.
-    let session = lock_upload(tx, id).await?;
-    let recorded = tx.list_parts(id).await?;
+async fn complete(tx: &mut dyn CatalogTx, who: &Writer, session: UploadSession) -> Result<UploadSession, UseCaseError> {
+    let recorded = tx.list_parts(session.id).await?;
     let (session, event) = session.complete_append(&recorded, tx.now())?;
     tx.update_upload(&session).await?;
     audit::record(tx, who.actor(), event).await?;
-    Ok(())
+    Ok(session)
 }
