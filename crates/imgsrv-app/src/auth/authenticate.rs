@@ -14,7 +14,7 @@ use imgsrv_domain::{
     auth::{Attributes, Principal, PrincipalKind},
     ids::{PrincipalId, TokenId},
     oidc::{OidcIdentity, ProvisioningRule, VerifiedToken},
-    ports::{Admission, CatalogError, CatalogTx, Grant, Source, TokenError},
+    ports::{Admission, CatalogError, CatalogTx, Grant, Source, Timed, TokenError},
     time::Timestamp,
     transition::Revision,
 };
@@ -82,8 +82,8 @@ impl Authenticator {
         key: &imgsrv_domain::auth::TokenKey,
         context: RequestContext,
     ) -> Result<Caller, AuthenticateError> {
-        let credential = self.context.catalog.get_credential(key).await?.ok_or(AuthenticateError::Invalid)?;
-        let now = self.context.catalog.catalog_time().await?;
+        let found = self.context.catalog.get_credential(key).await?;
+        let Timed { value: credential, now } = found.ok_or(AuthenticateError::Invalid)?;
         let genuine = token::same(&credential.secret_hash, &token::hash(bearer));
         if !genuine || !credential.token.is_live(now) {
             return Err(AuthenticateError::Invalid);
@@ -111,8 +111,8 @@ impl Authenticator {
     /// is passed over.
     pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
         let Some(key) = token::parse(bearer) else { return Ok(()) };
-        let Some(credential) = self.context.catalog.get_credential(&key).await? else { return Ok(()) };
-        let now = self.context.catalog.catalog_time().await?;
+        let found = self.context.catalog.get_credential(&key).await?;
+        let Some(Timed { value: credential, now }) = found else { return Ok(()) };
         let genuine = token::same(&credential.secret_hash, &token::hash(bearer));
         if !genuine || !credential.token.is_live(now) || !self.is_news(credential.token.id, now) {
             return Ok(());
@@ -131,10 +131,8 @@ impl Authenticator {
     async fn by_issuer(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {
         let verifier = &self.context.verifier;
         let issuer = verifier.claimed_issuer(bearer).ok_or(AuthenticateError::Invalid)?;
-        if self.context.catalog.get_rules_of(&issuer).await?.is_empty() {
-            return Err(AuthenticateError::Invalid);
-        }
-        let now = self.context.catalog.catalog_time().await?;
+        let known = self.context.catalog.list_rules_of_issuer(&issuer).await?;
+        let Timed { now, .. } = known.ok_or(AuthenticateError::Invalid)?;
         let token = verifier.verify(bearer, &issuer, now).await.map_err(|error| match error {
             TokenError::NotAuthentic(why) => {
                 tracing::debug!(%issuer, why, "a token of a known issuer is not authentic");
@@ -144,7 +142,8 @@ impl Authenticator {
         })?;
         for _ in 0..ATTEMPTS {
             // Only now: the issuer may have taken its time.
-            let rules = self.context.catalog.get_rules_of(&issuer).await?;
+            let rules = self.context.catalog.list_rules_of_issuer(&issuer).await?.map(|rules| rules.value);
+            let rules = rules.unwrap_or_default();
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
             if let Some(principal) = self.admit(rule, &token.identity, &context).await? {
                 if !principal.is_active() {
@@ -214,7 +213,7 @@ impl Authenticator {
             if current.as_ref() != Some(rule) {
                 return Ok(None);
             }
-            let id = match tx.get_identity(identity).await? {
+            let id = match tx.get_principal_id(identity).await? {
                 Some(id) => id,
                 None => self.make_principal(&mut *tx, identity, context).await?,
             };

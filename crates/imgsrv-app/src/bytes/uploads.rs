@@ -17,7 +17,7 @@ use imgsrv_domain::{
     names::PartNumber,
     page::{Page, PageRequest},
     parts::{ListedPart, Part},
-    ports::{BlobError, BlobName, BodyStream, CatalogError, CatalogTx, StageRequest, Staged},
+    ports::{BlobError, BlobName, BodyStream, CatalogError, CatalogTx, NeighbouringParts, StageRequest, Staged},
     text::MediaType,
     upload::{Attempt, NewUpload, UploadKind, UploadSession, UploadState},
 };
@@ -94,7 +94,7 @@ impl Uploads {
         limit: u16,
     ) -> Result<Vec<Part>, UseCaseError> {
         self.get(who, id).await?;
-        Ok(self.0.catalog.get_parts(id, after, limit).await?)
+        Ok(self.0.catalog.list_parts(id, after, limit).await?)
     }
 
     /// Receives a part. Returns once it is durable and recorded; on failure nothing of it is left.
@@ -309,12 +309,8 @@ async fn neighbours(
     id: UploadId,
     number: PartNumber,
 ) -> Result<(Option<Part>, Option<Part>), UseCaseError> {
-    let current = tx.get_part(id, number).await?;
-    let before = match number.previous() {
-        Some(previous) => tx.get_part(id, previous).await?,
-        None => None,
-    };
-    Ok((current, before))
+    let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
+    Ok((current, previous))
 }
 
 pub(crate) fn part(attempt: &Attempt, staged: Staged) -> Part {

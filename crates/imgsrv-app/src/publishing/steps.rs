@@ -104,7 +104,7 @@ async fn finalize(
         Err(illegal) => return Ok(Err(illegal.to_string())),
     };
     tx.bump_catalog_revision(version.image_id).await?;
-    tx.list_in_streams(version.id).await?;
+    tx.publish_stream_rows(version.id).await?;
     tx.update_version(&version).await?;
     audit::record(tx, actor, event).await?;
     context.follow_publication(tx, job.id, &version).await?;
@@ -119,7 +119,7 @@ pub(super) async fn unpublishable(
     if tx.count_artifacts(version).await? == 0 {
         return Ok(Some(Unpublishable::Empty));
     }
-    let untrusted = tx.list_untrusted(version).await?;
+    let untrusted = tx.list_untrusted_digests(version).await?;
     Ok((!untrusted.is_empty()).then_some(Unpublishable::Untrusted(untrusted)))
 }
 

@@ -2,17 +2,31 @@
 
 mod blobs;
 mod catalog;
-mod findings;
+mod content;
+mod errors;
+mod files;
 mod oidc;
+mod operations;
 mod principals;
-mod queries;
+mod publishing;
+mod reads;
+mod streams;
+mod uploads;
+mod work;
 
 pub use blobs::*;
 pub use catalog::*;
-pub use findings::*;
+pub use content::*;
+pub use errors::*;
+pub use files::*;
 pub use oidc::*;
+pub use operations::*;
 pub use principals::*;
-pub use queries::*;
+pub use publishing::*;
+pub use reads::*;
+pub use streams::*;
+pub use uploads::*;
+pub use work::*;
 
 use crate::time::Timestamp;
 use uuid::Uuid;
