@@ -1,11 +1,12 @@
 //! Publish jobs and their steps.
 
 use crate::{
-    Connection, JobRow, SqlTx, StepRow, WorkColumns,
     core::{
-        connection::{Lockable, row, rows},
+        connection::{Connection, Dialects, row, rows},
+        tx::SqlTx,
         value::{Value, values},
     },
+    rows::{JobRow, StepRow, WorkColumns},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -25,12 +26,12 @@ macro_rules! select {
 }
 
 pub(crate) const FIND: &str = select!("WHERE id = $1");
-const FIND_TO_CHANGE: Lockable = Lockable { plain: FIND, locking: select!("WHERE id = $1 FOR NO KEY UPDATE") };
+const FIND_TO_CHANGE: Dialects = Dialects { sqlite: FIND, postgres: select!("WHERE id = $1 FOR NO KEY UPDATE") };
 // Not locked: its version is, and a worker locks job and version the other way round.
 const FIND_LIVE: &str = select!("WHERE version_id = $1 AND state <> 'abandoned'");
-const CLAIMABLE: Lockable = Lockable {
-    plain: select!("WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1"),
-    locking: select!(
+const CLAIMABLE: Dialects = Dialects {
+    sqlite: select!("WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1"),
+    postgres: select!(
         "WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"
     ),
 };
@@ -47,8 +48,8 @@ const UPDATE: &str = "UPDATE publish_jobs SET state = $3, wanted_since = $4, due
 const UPDATE_STEP: &str = "UPDATE publish_steps SET state = $3, reason = $4, attempts = $5, started_at = $6,
     finished_at = $7 WHERE job_id = $1 AND sequence = $2";
 pub(crate) const STATEMENTS: &[&str] =
-    &[FIND, FIND_LIVE, CLAIMABLE.plain, LIST_STEPS, INSERT, INSERT_STEP, UPDATE, UPDATE_STEP];
-pub(crate) const LOCKING: &[&str] = &[FIND_TO_CHANGE.locking, CLAIMABLE.locking];
+    &[FIND, FIND_LIVE, CLAIMABLE.sqlite, LIST_STEPS, INSERT, INSERT_STEP, UPDATE, UPDATE_STEP];
+pub(crate) const POSTGRES: &[&str] = &[FIND_TO_CHANGE.postgres, CLAIMABLE.postgres];
 
 /// The job that `sql` finds, with its steps.
 pub(crate) async fn find_with_steps<C: Connection>(

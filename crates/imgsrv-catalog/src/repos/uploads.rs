@@ -1,11 +1,12 @@
 //! Upload sessions and their parts.
 
 use crate::{
-    Connection, PartRow, SqlTx, UploadRow, WorkColumns,
     core::{
-        connection::Lockable,
+        connection::{Connection, Dialects},
+        tx::SqlTx,
         value::{Value, values},
     },
+    rows::{PartRow, UploadRow, WorkColumns},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -13,7 +14,7 @@ use imgsrv_domain::{
     ids::UploadId,
     names::PartNumber,
     parts::Part,
-    ports::{CatalogError, UploadRepo},
+    ports::{CatalogError, NeighbouringParts, UploadRepo},
     text::{MediaType, ShortText},
     upload::{Claim, UploadKind, UploadSession, UploadState},
 };
@@ -41,21 +42,21 @@ pub(crate) const LIST_OPEN: &str = select!(
 
 macro_rules! lockable {
     ($plain:literal, $lock:literal) => {
-        Lockable { plain: $plain, locking: concat!($plain, $lock) }
+        Dialects { sqlite: $plain, postgres: concat!($plain, $lock) }
     };
 }
 // Locked first and read afterwards: a row that is joined while waiting for the lock would be an old one.
 const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
-const CLAIMABLE: Lockable = lockable!(
+const CLAIMABLE: Dialects = lockable!(
     "SELECT id FROM upload_sessions WHERE state IN ('completed', 'ingesting') AND due_at <= $1 ORDER BY due_at LIMIT 1",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const EXPIRED: Lockable = lockable!(
+const EXPIRED: Dialects = lockable!(
     "SELECT id FROM upload_sessions WHERE state IN ('created', 'uploading') AND expires_at <= $1
     ORDER BY expires_at LIMIT $2",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const UNCLEARED: Lockable = lockable!(
+const UNCLEARED: Dialects = lockable!(
     "SELECT id FROM upload_sessions WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared
     ORDER BY updated_at LIMIT $1",
     " FOR NO KEY UPDATE SKIP LOCKED"
@@ -73,6 +74,8 @@ const FIND_PART: &str = "SELECT number, attempt, sequence, size_bytes, place, ha
     FROM upload_parts WHERE session_id = $1 AND number = $2";
 pub(crate) const LIST_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, place, NULL AS hash_bytes,
     NULL AS hash_state FROM upload_parts WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3";
+const NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, place, hash_bytes, hash_state
+    FROM upload_parts WHERE session_id = $1 AND number BETWEEN $2 AND $3";
 const DELETE_PART: &str = "DELETE FROM upload_parts WHERE session_id = $1 AND number = $2";
 const INSERT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, place,
     hash_bytes, hash_state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -88,19 +91,20 @@ pub(crate) const STATEMENTS: &[&str] = &[
     STAGED_BYTES,
     FIND,
     LIST_OPEN,
-    CLAIMABLE.plain,
-    EXPIRED.plain,
-    UNCLEARED.plain,
+    CLAIMABLE.sqlite,
+    EXPIRED.sqlite,
+    UNCLEARED.sqlite,
     INSERT,
     UPDATE,
     CLEARED,
     FIND_PART,
+    NEIGHBOURING_PARTS,
     LIST_PARTS,
     DELETE_PART,
     INSERT_PART,
     DELETE_PARTS,
 ];
-pub(crate) const LOCKING: &[&str] = &[LOCK, CLAIMABLE.locking, EXPIRED.locking, UNCLEARED.locking];
+pub(crate) const POSTGRES: &[&str] = &[LOCK, CLAIMABLE.postgres, EXPIRED.postgres, UNCLEARED.postgres];
 
 /// Empty while it is not known.
 fn digest(session: &UploadSession) -> String {
@@ -117,7 +121,7 @@ fn hash_columns(hash: Option<&HashState>) -> (Option<i64>, Option<&[u8]>) {
 
 impl<C: Connection> SqlTx<C> {
     /// The sessions that `ids` finds, in its order.
-    async fn uploads(&mut self, ids: Lockable, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
+    async fn uploads(&mut self, ids: Dialects, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
         let ids: Vec<(Uuid,)> = self.rows_locked(ids, values).await?;
         let mut sessions = Vec::with_capacity(ids.len());
         for (id,) in ids {
@@ -213,6 +217,20 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
 
     async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError> {
         self.find::<PartRow, _>(FIND_PART, values![session.uuid(), number.get()]).await
+    }
+
+    async fn get_neighbouring_parts(
+        &mut self,
+        session: UploadId,
+        number: PartNumber,
+    ) -> Result<NeighbouringParts, CatalogError> {
+        let mut found = NeighbouringParts::default();
+        let values = values![session.uuid(), number.get() - 1, number.get()];
+        for part in self.list::<PartRow, Part>(NEIGHBOURING_PARTS, values).await? {
+            let slot = if part.number == number { &mut found.current } else { &mut found.previous };
+            *slot = Some(part);
+        }
+        Ok(found)
     }
 
     async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError> {

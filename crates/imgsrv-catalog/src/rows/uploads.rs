@@ -1,6 +1,8 @@
 //! Rows of upload sessions and their parts.
 
-use crate::rows::{Corrupt, SqlTime, WorkColumns, content::claim, convert, hash_state, parse_optional};
+use crate::rows::decode::{Corrupt, claim, convert, hash_state, parse_optional};
+use crate::rows::time::SqlTime;
+use crate::rows::work::WorkColumns;
 use imgsrv_domain::{
     ids::{AttemptId, PrincipalId, UploadId},
     names::PartNumber,
@@ -12,39 +14,38 @@ use uuid::Uuid;
 
 /// A row of `upload_sessions` with the part at its frontier.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct UploadRow {
-    pub id: Uuid,
-    pub created_by: Uuid,
-    pub expected_digest: String,
-    pub expected_size_bytes: i64,
-    pub media_type_hint: Option<String>,
-    pub filename_hint: Option<String>,
-    pub state: String,
-    pub failure_reason: Option<String>,
-    pub expires_at: SqlTime,
-    pub received_bytes: i64,
-    pub attempts: i64,
-    pub appender_attempt: Option<Uuid>,
-    pub appender_number: Option<i64>,
-    pub hashed_bytes: Option<i64>,
-    pub hashed_state: Option<Vec<u8>>,
-    pub wanted_since: Option<SqlTime>,
-    pub failing_since: Option<SqlTime>,
-    pub due_at: Option<SqlTime>,
-    pub lease_attempts: Option<i64>,
-    pub lease_owner: Option<String>,
-    pub created_at: SqlTime,
-    pub updated_at: SqlTime,
-    pub revision: i64,
-    pub kind: String,
-    pub digest_taken: bool,
-    pub frontier_number: Option<i64>,
-    pub frontier_attempt: Option<Uuid>,
-    pub frontier_size: Option<i64>,
-    pub frontier_place: Option<String>,
-    pub frontier_hash_bytes: Option<i64>,
-    pub frontier_hash_state: Option<Vec<u8>>,
+pub(crate) struct UploadRow {
+    pub(crate) id: Uuid,
+    pub(crate) created_by: Uuid,
+    pub(crate) expected_digest: String,
+    pub(crate) expected_size_bytes: i64,
+    pub(crate) media_type_hint: Option<String>,
+    pub(crate) filename_hint: Option<String>,
+    pub(crate) state: String,
+    pub(crate) failure_reason: Option<String>,
+    pub(crate) expires_at: SqlTime,
+    pub(crate) received_bytes: i64,
+    pub(crate) attempts: i64,
+    pub(crate) appender_attempt: Option<Uuid>,
+    pub(crate) appender_number: Option<i64>,
+    pub(crate) hashed_bytes: Option<i64>,
+    pub(crate) hashed_state: Option<Vec<u8>>,
+    pub(crate) wanted_since: Option<SqlTime>,
+    pub(crate) failing_since: Option<SqlTime>,
+    pub(crate) due_at: Option<SqlTime>,
+    pub(crate) lease_attempts: Option<i64>,
+    pub(crate) lease_owner: Option<String>,
+    pub(crate) created_at: SqlTime,
+    pub(crate) updated_at: SqlTime,
+    pub(crate) revision: i64,
+    pub(crate) kind: String,
+    pub(crate) digest_taken: bool,
+    pub(crate) frontier_number: Option<i64>,
+    pub(crate) frontier_attempt: Option<Uuid>,
+    pub(crate) frontier_size: Option<i64>,
+    pub(crate) frontier_place: Option<String>,
+    pub(crate) frontier_hash_bytes: Option<i64>,
+    pub(crate) frontier_hash_state: Option<Vec<u8>>,
 }
 
 impl TryFrom<UploadRow> for UploadSession {
@@ -120,15 +121,14 @@ impl TryFrom<UploadRow> for UploadSession {
 
 /// A row of `upload_parts`.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct PartRow {
-    pub number: i64,
-    pub attempt: Uuid,
-    pub sequence: i64,
-    pub size_bytes: i64,
-    pub place: String,
-    pub hash_bytes: Option<i64>,
-    pub hash_state: Option<Vec<u8>>,
+pub(crate) struct PartRow {
+    pub(crate) number: i64,
+    pub(crate) attempt: Uuid,
+    pub(crate) sequence: i64,
+    pub(crate) size_bytes: i64,
+    pub(crate) place: String,
+    pub(crate) hash_bytes: Option<i64>,
+    pub(crate) hash_state: Option<Vec<u8>>,
 }
 
 impl TryFrom<PartRow> for Part {
