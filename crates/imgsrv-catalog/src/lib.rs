@@ -1,8 +1,14 @@
-//! The catalog in SQL, written once for every database.
+//! The catalog in SQL, written once for SQLite and PostgreSQL.
 //!
-//! `core` has connections, transactions, cursors and the meaning of broken constraints; `repos` the statements of
-//! units of work, `queries` those of single reads, `rows` what they return. [`sqlite`] and [`postgres`] add
-//! connections, errors and migrations, each behind a feature.
+//! [`sqlite::open`] and [`postgres::open`], each behind a feature, open a catalog: an implementation of
+//! [`imgsrv_domain::ports::Catalog`]. Everything else is private.
+//!
+//! `core` has connections, transactions, pages and the conflicts of broken constraints; `repos` the statements of units
+//! of work, `queries` those of single reads, `rows` what they return. `sqlite` and `postgres` add connections, errors and
+//! migrations.
+//!
+//! Every round trip to the database is an event of target `imgsrv_catalog::statement` at level DEBUG, within a span
+//! `catalog.transaction` or `catalog.query`.
 
 mod core;
 #[cfg(feature = "postgres")]
@@ -13,45 +19,47 @@ mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub use crate::core::{
-    catalog::{SqlCatalog, SqlDatabase},
-    conflicts::conflict,
-    connection::{CatalogRow, Connection, Lockable, Reads},
-    tx::SqlTx,
-    value::{Value, arguments},
-};
-pub use rows::*;
-
-/// Every statement that all databases are given, so that a test can prepare each on a migrated schema.
+/// Every statement that both databases execute, for a test that prepares each on a migrated schema.
 #[doc(hidden)]
 pub const STATEMENTS: &[&[&str]] = &[
-    queries::STATEMENTS,
-    queries::manifests::STATEMENTS,
+    core::tx::STATEMENTS,
+    queries::audit::STATEMENTS,
+    queries::blobs::STATEMENTS,
+    queries::images::STATEMENTS,
+    queries::jobs::STATEMENTS,
+    queries::operations::STATEMENTS,
+    queries::principals::STATEMENTS,
+    queries::rules::STATEMENTS,
+    queries::streams::STATEMENTS,
+    queries::versions::STATEMENTS,
     repos::aliases::STATEMENTS,
     repos::audit::STATEMENTS,
     repos::blobs::STATEMENTS,
-    repos::findings::STATEMENTS,
     repos::images::STATEMENTS,
+    repos::inspections::STATEMENTS,
     repos::intakes::STATEMENTS,
     repos::jobs::STATEMENTS,
     repos::manifests::STATEMENTS,
     repos::principals::STATEMENTS,
     repos::rules::STATEMENTS,
+    repos::streams::STATEMENTS,
+    repos::tokens::STATEMENTS,
     repos::uploads::STATEMENTS,
     repos::versions::STATEMENTS,
-    queries::streams::STATEMENTS,
-    core::tx::STATEMENTS,
 ];
 
-/// The statements that lock rows, for databases whose transactions run beside one another.
+/// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
-pub const LOCKING: &[&[&str]] = &[
-    repos::aliases::LOCKING,
-    repos::images::LOCKING,
-    repos::intakes::LOCKING,
-    repos::jobs::LOCKING,
-    repos::principals::LOCKING,
-    repos::rules::LOCKING,
-    repos::uploads::LOCKING,
-    repos::versions::LOCKING,
+pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
+    queries::operations::POSTGRES,
+    queries::principals::POSTGRES,
+    queries::rules::POSTGRES,
+    repos::aliases::POSTGRES,
+    repos::images::POSTGRES,
+    repos::intakes::POSTGRES,
+    repos::jobs::POSTGRES,
+    repos::principals::POSTGRES,
+    repos::rules::POSTGRES,
+    repos::uploads::POSTGRES,
+    repos::versions::POSTGRES,
 ];

@@ -1,7 +1,7 @@
 //! The catalog contract on PostgreSQL, and what only PostgreSQL can get wrong.
 
 use imgsrv_catalog::postgres::{PgSettings, open as open_catalog};
-use imgsrv_catalog::{LOCKING, STATEMENTS};
+use imgsrv_catalog::{POSTGRES_STATEMENTS, STATEMENTS};
 use imgsrv_contract::{
     Opening,
     catalog::{Fresh, run},
@@ -62,7 +62,7 @@ fn open() -> Opening<Fresh> {
         let catalog = open_catalog(&settings).await.expect("a catalog");
         set_clock(&url, 0).await;
         let mut connection = PgConnection::connect(&url).await.expect("a connection");
-        for statements in STATEMENTS.iter().chain(LOCKING) {
+        for statements in STATEMENTS.iter().chain(POSTGRES_STATEMENTS) {
             for statement in *statements {
                 let prepared = connection.prepare((*statement).into_sql_str()).await;
                 prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));

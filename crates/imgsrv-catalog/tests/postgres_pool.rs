@@ -1,7 +1,7 @@
 //! What callers that give up leave behind in the pool.
 
 use imgsrv_catalog::postgres::{PgSettings, open};
-use imgsrv_domain::ports::{Catalog, CatalogQueries};
+use imgsrv_domain::ports::{Catalog, OperationsQueries};
 use imgsrv_testkit::services::Postgres;
 use sqlx::{Connection, PgConnection, query_scalar};
 use std::time::Duration;

@@ -79,7 +79,7 @@ impl OpenCatalog {
     pub(crate) fn pool_status(&self) -> Option<PoolStatus> {
         match self {
             Self::Sqlite(_) => None,
-            Self::Postgres(catalog) => Some(catalog.database().pool_status()),
+            Self::Postgres(catalog) => Some(catalog.pool_status()),
         }
     }
 

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, sync::Arc};
 const ONLY_SQLITE: &[&str] = &["audit_log_insert", "image_refs_insert"];
 /// Triggers of PostgreSQL alone: TRUNCATE, wake-ups of other nodes, and locks.
 fn only_postgres(trigger: &str) -> bool {
-    ["_truncate", "_notify", "_notify_insert", "_notify_update", "_hold_blob"].iter().any(|end| trigger.ends_with(end))
+    ["_truncate", "_notify", "_notify_insert", "_notify_update", "_lock_blob"].iter().any(|end| trigger.ends_with(end))
 }
 
 /// The kind of a column in either database.

@@ -14,7 +14,7 @@ use imgsrv_domain::{
     auth::{Attributes, Credential as StoredToken, Principal, PrincipalKind, TokenKey},
     ids::{PrincipalId, TokenId},
     oidc::{OidcIdentity, ProvisioningRule, VerifiedToken},
-    ports::{Admission, CatalogError, CatalogTx, Grant, Source, TokenError},
+    ports::{Admission, CatalogError, CatalogTx, Grant, Source, Timed, TokenError},
     time::Timestamp,
     transition::Revision,
 };
@@ -86,9 +86,8 @@ impl Authenticator {
         key: &TokenKey,
         context: RequestContext,
     ) -> Result<Caller, AuthenticateError> {
-        let found = self.live_token(bearer, key).await?.ok_or(AuthenticateError::Invalid)?;
-        let (stored, now) = found;
-        let (token, principal) = (stored.token, stored.principal);
+        let found = self.live_token(bearer, key).await?;
+        let Timed { value: StoredToken { token, principal, .. }, now } = found.ok_or(AuthenticateError::Invalid)?;
         if !principal.is_active() {
             return Err(Denied::Deactivated.into());
         }
@@ -101,11 +100,12 @@ impl Authenticator {
     }
 
     /// The stored token that `bearer` is, if that is live, and the time of the catalog.
-    async fn live_token(&self, bearer: &str, key: &TokenKey) -> Result<Option<(StoredToken, Timestamp)>, CatalogError> {
-        let Some(stored) = self.context.catalog.get_credential(key).await? else { return Ok(None) };
-        let now = self.context.catalog.catalog_time().await?;
-        let is_genuine = token::same(&stored.secret_hash, &token::hash(bearer));
-        Ok((is_genuine && stored.token.is_live(now)).then_some((stored, now)))
+    async fn live_token(&self, bearer: &str, key: &TokenKey) -> Result<Option<Timed<StoredToken>>, CatalogError> {
+        let found = self.context.catalog.get_credential(key).await?;
+        let is_live = |found: &Timed<StoredToken>| {
+            token::same(&found.value.secret_hash, &token::hash(bearer)) && found.value.token.is_live(found.now)
+        };
+        Ok(found.filter(is_live))
     }
 
     /// Whether the exposure of the token was not recorded within the last minute.
@@ -120,7 +120,7 @@ impl Authenticator {
     #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
         let Some(key) = token::parse(bearer) else { return Ok(()) };
-        let Some((stored, now)) = self.live_token(bearer, &key).await? else { return Ok(()) };
+        let Some(Timed { value: stored, now }) = self.live_token(bearer, &key).await? else { return Ok(()) };
         if !self.is_news(stored.token.id, now) {
             return Ok(());
         }
@@ -138,11 +138,8 @@ impl Authenticator {
     async fn by_issuer(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {
         let verifier = &self.context.verifier;
         let issuer = verifier.claimed_issuer(bearer).ok_or(AuthenticateError::Invalid)?;
-        let mut rules = self.context.catalog.get_rules_of(&issuer).await?;
-        if rules.is_empty() {
-            return Err(AuthenticateError::Invalid);
-        }
-        let now = self.context.catalog.catalog_time().await?;
+        let known = self.context.catalog.list_rules_of_issuer(&issuer).await?;
+        let Timed { value: mut rules, now } = known.ok_or(AuthenticateError::Invalid)?;
         let mut verifying = pin!(verifier.verify(bearer, &issuer, now));
         let (verified, mut are_rules_fresh) = match futures::poll!(&mut verifying) {
             Poll::Ready(verified) => (verified, true),
@@ -158,7 +155,8 @@ impl Authenticator {
         })?;
         for _ in 0..ATTEMPTS {
             if !mem::take(&mut are_rules_fresh) {
-                rules = self.context.catalog.get_rules_of(&issuer).await?;
+                let known = self.context.catalog.list_rules_of_issuer(&issuer).await?;
+                rules = known.map(|rules| rules.value).unwrap_or_default();
             }
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
             if let Some(principal) = self.admit(rule, &token.identity, &context).await? {
@@ -229,7 +227,7 @@ impl Authenticator {
             if current.as_ref() != Some(rule) {
                 return Ok(None);
             }
-            let id = match tx.get_identity(identity).await? {
+            let id = match tx.get_principal_id(identity).await? {
                 Some(id) => id,
                 None => self.create_principal(&mut *tx, identity, context).await?,
             };

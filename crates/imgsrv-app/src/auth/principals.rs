@@ -212,7 +212,7 @@ impl Principals {
     /// The token with that look-up key, which is the readable part of its text.
     pub async fn get_token(&self, _who: &Manager, key: &TokenKey) -> Result<ApiToken, UseCaseError> {
         let found = self.catalog.get_credential(key).await?;
-        found.map(|credential| credential.token).ok_or(UseCaseError::NotFound(Missing::Token))
+        found.map(|found| found.value.token).ok_or(UseCaseError::NotFound(Missing::Token))
     }
 
     /// Revokes a token, from the next request on.

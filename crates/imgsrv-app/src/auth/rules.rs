@@ -152,7 +152,7 @@ impl Rules {
     async fn reconcile_batch(&self, who: &Manager, id: &RuleId) -> Result<(usize, Vec<Principal>), UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
         let now = tx.now();
-        let granted = tx.list_granted(id, BATCH).await?;
+        let granted = tx.list_granted_principals(id, BATCH).await?;
         let mut revoked = Vec::new();
         for principal in &granted {
             tx.lock_principal(*principal).await?;
@@ -189,7 +189,11 @@ impl Rules {
 async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<(), UseCaseError> {
     let limit = ProvisioningRule::MAX_OF_ISSUER;
     tx.lock_authentication().await?;
-    if tx.count_rules_of(&terms.issuer).await? >= limit { Err(UseCaseError::TooManyRules { limit }) } else { Ok(()) }
+    if tx.count_rules_of_issuer(&terms.issuer).await? >= limit {
+        Err(UseCaseError::TooManyRules { limit })
+    } else {
+        Ok(())
+    }
 }
 
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {

@@ -18,7 +18,7 @@ use imgsrv_domain::{
     names::PartNumber,
     page::{Page, PageRequest},
     parts::{ListedPart, Part},
-    ports::{BlobName, BodyStream, CatalogTx, StageRequest},
+    ports::{BlobName, BodyStream, CatalogTx, NeighbouringParts, StageRequest},
     upload::{Attempt, NewUpload, UploadKind, UploadSession, UploadState},
 };
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Uploads {
         limit: u16,
     ) -> Result<Vec<Part>, UseCaseError> {
         self.get(who, id).await?;
-        Ok(self.0.catalog.get_parts(id, after, limit).await?)
+        Ok(self.0.catalog.list_parts(id, after, limit).await?)
     }
 
     /// Receives a part. Returns when it is durable and recorded; on failure nothing of it is left.
@@ -263,10 +263,6 @@ async fn neighbours(
     id: UploadId,
     number: PartNumber,
 ) -> Result<(Option<Part>, Option<Part>), UseCaseError> {
-    let current = tx.get_part(id, number).await?;
-    let before = match number.previous() {
-        Some(previous) => tx.get_part(id, previous).await?,
-        None => None,
-    };
-    Ok((current, before))
+    let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
+    Ok((current, previous))
 }

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use imgsrv_domain::{
     digest::Digest,
     hash::RunningHash,
-    ports::{BlobError, CatalogError, FingerprintProgress, Pair, TrustedBlob},
+    ports::{BlobError, CatalogError, FingerprintKey, FingerprintProgress, TrustedBlob},
 };
 
 /// Bytes that are hashed between two saves of the progress.
@@ -23,11 +23,13 @@ pub(super) async fn fingerprint(
     metadata: &TrustedBlob,
     root: &TrustedBlob,
 ) -> Result<Digest, StepError> {
-    let pair = Pair { metadata: metadata.claim.digest, root: root.claim.digest };
+    let pair = FingerprintKey { metadata: metadata.claim.digest, root: root.claim.digest };
     let known = context.catalog.begin().await?.get_fingerprint(&pair).await?;
     let begun = match known {
         Some(FingerprintProgress::Done(digest)) => return Ok(digest),
-        Some(FingerprintProgress::Begun { pair, root }) => RunningHash::resume(&pair).zip(RunningHash::resume(&root)),
+        Some(FingerprintProgress::Begun { combined, root }) => {
+            RunningHash::resume(&combined).zip(RunningHash::resume(&root))
+        }
         None => None,
     };
     if let Some((mut both, mut own)) = begun {
@@ -62,7 +64,7 @@ pub(super) async fn verify(context: &Context, blob: &TrustedBlob, hash: RunningH
 /// Hashes the rest of the root, saving the progress regularly.
 async fn hash_rest(
     context: &Context,
-    pair: &Pair,
+    pair: &FingerprintKey,
     root: &TrustedBlob,
     both: &mut RunningHash,
     own: &mut RunningHash,
@@ -70,7 +72,7 @@ async fn hash_rest(
     while own.bytes() < root.claim.size.get() {
         hash_some(context, root, both, own).await?;
         if own.bytes() < root.claim.size.get() {
-            save(context, pair, &FingerprintProgress::Begun { pair: both.save(), root: own.save() }).await?;
+            save(context, pair, &FingerprintProgress::Begun { combined: both.save(), root: own.save() }).await?;
         }
     }
     Ok(())
@@ -95,13 +97,13 @@ async fn hash_some(
     if own.bytes() == to { Ok(()) } else { Err(StepError::reading(blob, BlobError::Damaged)) }
 }
 
-async fn done(context: &Context, pair: &Pair, both: RunningHash) -> Result<Digest, StepError> {
+async fn done(context: &Context, pair: &FingerprintKey, both: RunningHash) -> Result<Digest, StepError> {
     let digest = both.finish();
     save(context, pair, &FingerprintProgress::Done(digest)).await?;
     Ok(digest)
 }
 
-async fn save(context: &Context, pair: &Pair, hash: &FingerprintProgress) -> Result<(), StepError> {
+async fn save(context: &Context, pair: &FingerprintKey, hash: &FingerprintProgress) -> Result<(), StepError> {
     let saved = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
         tx.save_fingerprint(pair, hash).await?;
@@ -111,7 +113,7 @@ async fn save(context: &Context, pair: &Pair, hash: &FingerprintProgress) -> Res
     saved.map_err(|error: CatalogError| StepError::Transient(WorkError::from(error)))
 }
 
-async fn forget(context: &Context, pair: &Pair) -> Result<(), StepError> {
+async fn forget(context: &Context, pair: &FingerprintKey) -> Result<(), StepError> {
     let forgotten = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
         tx.delete_fingerprint(pair).await?;

@@ -155,9 +155,10 @@ fn check(
 }
 
 pub(super) async fn record(tx: &mut dyn CatalogTx, version: VersionId, indexed: &Indexed) -> Result<(), CatalogError> {
-    tx.clear_findings(version, Some(StepName::IncusIndex)).await?;
+    tx.delete_stream_rows(version).await?;
+    tx.delete_warnings(version, Some(StepName::IncusIndex)).await?;
     for row in &indexed.rows {
-        tx.insert_incus_row(version, row).await?;
+        tx.insert_stream_row(version, row).await?;
     }
     tx.insert_warnings(version, &indexed.warnings).await
 }

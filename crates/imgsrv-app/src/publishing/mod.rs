@@ -128,7 +128,9 @@ impl Publishing {
             let version = tx.lock_version_by_id(job.version_id).await?;
             let (version, reopened) = version.ok_or(UseCaseError::NotFound(Missing::Version))?.reopen(now)?;
             tx.update_job(&job).await?;
-            tx.clear_findings(version.id, None).await?;
+            tx.delete_inspections(version.id).await?;
+            tx.delete_stream_rows(version.id).await?;
+            tx.delete_warnings(version.id, None).await?;
             tx.update_version(&version).await?;
             audit::record(&mut *tx, who.actor(), event).await?;
             audit::record(&mut *tx, who.actor(), reopened).await?;

@@ -97,7 +97,7 @@ async fn finalize(
         Err(illegal) => return Ok(Err(illegal.to_string())),
     };
     tx.bump_catalog_revision(version.image_id).await?;
-    tx.list_in_streams(version.id).await?;
+    tx.publish_stream_rows(version.id).await?;
     tx.update_version(&version).await?;
     audit::record(tx, actor, event).await?;
     follow::version_published(context, tx, job.id, &version).await?;
@@ -109,6 +109,6 @@ pub(super) async fn untrusted(
     tx: &mut dyn CatalogTx,
     version: VersionId,
 ) -> Result<Option<Unpublishable>, CatalogError> {
-    let untrusted = tx.list_untrusted(version).await?;
+    let untrusted = tx.list_untrusted_digests(version).await?;
     Ok((!untrusted.is_empty()).then_some(Unpublishable::Untrusted(untrusted)))
 }

@@ -56,7 +56,8 @@ pub(super) async fn record(
     version: VersionId,
     validated: &Validated,
 ) -> Result<(), CatalogError> {
-    tx.clear_findings(version, Some(StepName::ValidateCatalog)).await?;
+    tx.delete_inspections(version).await?;
+    tx.delete_warnings(version, Some(StepName::ValidateCatalog)).await?;
     for (artifact, inspection) in &validated.inspections {
         tx.insert_inspection(version, *artifact, inspection).await?;
     }

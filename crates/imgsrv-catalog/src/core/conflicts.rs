@@ -1,8 +1,8 @@
-//! Which conflict a broken constraint means.
+//! The conflicts that broken constraints are reported as.
 
 use imgsrv_domain::ports::Conflict;
 
-/// Messages of the guarding triggers, names of constraints, and columns as SQLite lists them.
+/// Messages of the guarding triggers, names of constraints in PostgreSQL, and columns as SQLite lists them.
 const CONFLICTS: &[(&str, Conflict)] = &[
     ("imgsrv:image-name", Conflict::ImageName),
     ("imgsrv:image-in-use", Conflict::ImageInUse),
@@ -37,7 +37,7 @@ const CONFLICTS: &[(&str, Conflict)] = &[
     ("provisioning_rules.id", Conflict::RuleId),
 ];
 
-/// The conflict that a trigger's message, a constraint's name or SQLite's list of columns stands for.
-pub fn conflict(what: &str) -> Option<Conflict> {
+/// The conflict of a trigger's message, a constraint's name or SQLite's list of columns.
+pub(crate) fn conflict(what: &str) -> Option<Conflict> {
     CONFLICTS.iter().find(|(name, _)| *name == what).map(|(_, conflict)| *conflict)
 }

@@ -1,12 +1,15 @@
-//! What the shared statements need of a connection, and decoding what comes back.
+//! Connections, as the shared statements use them, and the decoding of rows.
 
-use crate::{Corrupt, core::value::Value, rows};
+use crate::{
+    core::value::Value,
+    rows::{self, Corrupt},
+};
 use imgsrv_domain::ports::{CatalogError, Conflict};
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 /// A row type that `T` can be read from.
-pub trait Reads<T>: Row {
+pub(crate) trait Reads<T>: Row {
     /// The row as a `T`.
     fn read(&self) -> Result<T, sqlx::Error>;
 }
@@ -22,17 +25,18 @@ where
 
 macro_rules! catalog_row {
     ($($read:ty),* $(,)?) => {
-        /// A database's row that everything in the catalog can be read from.
-        pub trait CatalogRow: $(Reads<$read> +)* {}
+        /// A database's row that every record of the catalog can be read from.
+        pub(crate) trait CatalogRow: $(Reads<$read> +)* {}
         impl<R> CatalogRow for R where R: $(Reads<$read> +)* {}
     };
 }
 catalog_row!(
     (bool,),
     (i64,),
+    (rows::SqlTime,),
     (Uuid,),
     (Uuid, Option<Uuid>),
-    (Option<rows::SqlTime>,),
+    (Option<rows::SqlTime>, Option<rows::SqlTime>),
     (String, i64),
     rows::AdmissionRow,
     rows::AliasRow,
@@ -40,51 +44,46 @@ catalog_row!(
     rows::AttachmentRow,
     rows::AuditRow,
     rows::BlobRow,
-    rows::CredentialRow,
     rows::EntryRow,
+    rows::FingerprintRow,
     rows::ImageRow,
-    rows::InspectionRow,
     rows::IntakeRow,
-    rows::JobRow,
-    rows::PairRow,
+    rows::JobReportRow,
+    rows::JobStepRow,
     rows::PartRow,
     rows::PrincipalRow,
-    rows::PublishedFileRow,
-    rows::ReleasedFileRow,
     rows::ResolvedRow,
     rows::RuleRow,
-    rows::StepRow,
-    rows::StreamAliasRow,
     rows::StreamImageRow,
-    rows::StreamRowRow,
+    rows::StreamIndexRow,
+    rows::TimedRow<rows::CredentialRow>,
+    rows::TimedRow<rows::RuleRow>,
     rows::TokenRow,
     rows::UntrustedRow,
     rows::UploadRow,
     rows::VersionRow,
     rows::WaitRow,
-    rows::WarningRow,
 );
 
-/// A statement that locks the rows it finds, where the database has several writers at once.
+/// A statement that differs between databases: PostgreSQL locks rows and has the catalog's clock.
 #[derive(Debug, Clone, Copy)]
-pub struct Lockable {
-    /// For a database whose transactions exclude one another.
-    pub plain: &'static str,
-    /// For one that locks rows.
-    pub locking: &'static str,
+pub(crate) struct Dialects {
+    pub(crate) sqlite: &'static str,
+    pub(crate) postgres: &'static str,
 }
 
-impl Lockable {
+impl Dialects {
+    /// The statement for the database of `C`.
     pub(crate) const fn on<C: Connection>(self) -> &'static str {
-        if C::LOCKS_ROWS { self.locking } else { self.plain }
+        if C::LOCKS_ROWS { self.postgres } else { self.sqlite }
     }
 }
 
 /// A connection to a database, inside or outside of a transaction. Statements have numbered placeholders (`$1`).
-pub trait Connection: Send {
+pub(crate) trait Connection: Send {
     /// The database's rows.
     type Row: CatalogRow;
-    /// Whether transactions run beside one another, so that a row that is read to be changed must be locked.
+    /// Whether transactions are concurrent, so that a row that is read to be changed must be locked.
     const LOCKS_ROWS: bool;
 
     /// Runs a query.
@@ -94,7 +93,7 @@ pub trait Connection: Send {
         values: Vec<Value>,
     ) -> impl Future<Output = Result<Vec<Self::Row>, CatalogError>> + Send;
 
-    /// Runs a statement and says how many rows it changed.
+    /// Runs a statement and returns how many rows it changed.
     fn execute(
         &mut self,
         sql: &'static str,
@@ -131,7 +130,7 @@ where
     connection.rows(sql, values).await?.first().map(read).transpose()
 }
 
-/// The record that a row of type `R` stands for, if there is one.
+/// The record of the first row, which is read as an `R`.
 pub(crate) async fn find<R, T, C: Connection>(
     connection: &mut C,
     sql: &'static str,
@@ -144,7 +143,7 @@ where
     Ok(row::<R, C>(connection, sql, values).await?.map(T::try_from).transpose()?)
 }
 
-/// The records that rows of type `R` stand for.
+/// The records of all rows, which are read as `R`s.
 pub(crate) async fn list<R, T, C: Connection>(
     connection: &mut C,
     sql: &'static str,
@@ -170,7 +169,7 @@ where
     found.map(|(value,)| value).ok_or_else(|| CatalogError::Backend(Box::new(sqlx::Error::RowNotFound)))
 }
 
-/// Runs a statement that must change one row, else the record's revision was not held.
+/// Runs a statement that must change one row, else the record's revision was stale.
 pub(crate) async fn execute_fenced<C: Connection>(
     connection: &mut C,
     sql: &'static str,

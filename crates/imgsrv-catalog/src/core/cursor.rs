@@ -1,10 +1,10 @@
-//! Page cursors: the key of the last row, bound to the list it came from.
+//! Page cursors: the key of the last row, bound to its list.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use imgsrv_domain::{page::Cursor, ports::CatalogError};
 use uuid::Uuid;
 
-/// Names a list together with its filters; a cursor of one list is not accepted by another.
+/// The name of a list with its filters; a cursor of one list is not accepted by another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListName(pub(crate) String);
 
@@ -42,7 +42,7 @@ impl CursorKey for (i64, Uuid) {
     }
 
     fn decode(raw: &serde_json::Value) -> Option<Self> {
-        // No list starts before 1970, and not every database knows all earlier times.
+        // No list starts before 1970, and not every database can represent all earlier times.
         let micros = raw.get(0)?.as_i64().filter(|micros| *micros >= 0)?;
         Some((micros, Uuid::decode(raw.get(1)?)?))
     }
@@ -60,13 +60,13 @@ impl CursorKey for (i64, i64) {
 }
 
 impl ListName {
-    /// The cursor that stands behind the row with `key`.
+    /// The cursor after the row with `key`.
     pub(crate) fn cursor(&self, key: &impl CursorKey) -> Cursor {
         let text = serde_json::json!([self.0, key.encode()]).to_string();
         Cursor(URL_SAFE_NO_PAD.encode(text))
     }
 
-    /// The key of the row where `cursor` stands, or `start` without one.
+    /// The key that `cursor` is after, or `start` without one.
     pub(crate) fn key<K: CursorKey>(&self, cursor: Option<&Cursor>, start: K) -> Result<K, CatalogError> {
         let Some(cursor) = cursor else { return Ok(start) };
         self.parse(&cursor.0).ok_or(CatalogError::InvalidCursor)

@@ -1,8 +1,11 @@
-//! Connections, transactions, values, cursors and conflicts, for every database.
+//! The catalog over any database: connections, transactions, values, pages and conflicts.
 
+pub(crate) mod audit;
 pub(crate) mod catalog;
 pub(crate) mod conflicts;
 pub(crate) mod connection;
 pub(crate) mod cursor;
+pub(crate) mod list;
+pub(crate) mod statement;
 pub(crate) mod tx;
 pub(crate) mod value;

@@ -1,12 +1,12 @@
-//! The transaction, and the dooming of it by any error.
+//! Units of work; any error dooms one.
 
 use crate::{
-    Corrupt,
     core::{
-        connection::{self, Connection, Lockable, Reads},
+        audit,
+        connection::{self, Connection, Dialects, Reads},
         value::{Value, values},
     },
-    repos::audit,
+    rows::Corrupt,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -21,11 +21,11 @@ const BOUND: &str = "SELECT store FROM catalog_identity";
 pub(crate) const STATEMENTS: &[&str] = &[BIND, BOUND];
 
 /// One unit of work.
-pub struct SqlTx<C> {
+pub(crate) struct SqlTx<C> {
     connection: C,
     now: Timestamp,
     doomed: bool,
-    /// What the audit trail is told when this has committed.
+    /// Audit rows that are logged once this has committed.
     audited: Vec<AuditEntry>,
 }
 
@@ -38,8 +38,8 @@ impl<C: Connection> SqlTx<C> {
         &mut self.connection
     }
 
-    /// Passes a result on; an error dooms the transaction. SQLite would commit what came before it, PostgreSQL
-    /// answers a commit after an error with a rollback that looks like success.
+    /// Returns `result`; an error dooms the transaction. SQLite would commit the statements before the error, and
+    /// PostgreSQL responds to a commit after an error with a rollback that looks like success.
     pub(crate) fn doom<T>(&mut self, result: Result<T, CatalogError>) -> Result<T, CatalogError> {
         self.doomed |= result.is_err();
         result
@@ -53,6 +53,7 @@ impl<C: Connection> SqlTx<C> {
         self.now
     }
 
+    /// The record that `sql` finds.
     pub(crate) async fn find<R, T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<T>, CatalogError>
     where
         C::Row: Reads<R>,
@@ -62,10 +63,10 @@ impl<C: Connection> SqlTx<C> {
         self.doom(found)
     }
 
-    /// Finds a record in order to change it.
-    pub(crate) async fn get_locked<R, T>(
+    /// The record that `sql` finds, locked.
+    pub(crate) async fn find_locked<R, T>(
         &mut self,
-        sql: Lockable,
+        sql: Dialects,
         values: Vec<Value>,
     ) -> Result<Option<T>, CatalogError>
     where
@@ -84,6 +85,7 @@ impl<C: Connection> SqlTx<C> {
         self.doom(locked)
     }
 
+    /// The records that `sql` finds.
     pub(crate) async fn list<R, T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
     where
         C::Row: Reads<R>,
@@ -111,8 +113,8 @@ impl<C: Connection> SqlTx<C> {
         self.doom(rows)
     }
 
-    /// Bare rows of a statement that locks what it finds.
-    pub(crate) async fn rows_locked<T>(&mut self, sql: Lockable, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
+    /// Bare rows of a statement that locks them.
+    pub(crate) async fn rows_locked<T>(&mut self, sql: Dialects, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
     where
         C::Row: Reads<T>,
     {
@@ -133,8 +135,8 @@ impl<C: Connection> SqlTx<C> {
     }
 
     pub(crate) async fn execute_fenced(&mut self, sql: &'static str, values: Vec<Value>) -> Result<(), CatalogError> {
-        let held = connection::execute_fenced(&mut self.connection, sql, values).await;
-        self.doom(held)
+        let current = connection::execute_fenced(&mut self.connection, sql, values).await;
+        self.doom(current)
     }
 }
 

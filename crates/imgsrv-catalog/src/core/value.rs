@@ -1,14 +1,13 @@
-//! Values on their way into a statement.
+//! The values of a statement's placeholders.
 
 use crate::rows::SqlTime;
 use imgsrv_domain::{ports::CatalogError, time::Timestamp};
 use sqlx::{Arguments, Encode, Type, types::Json};
 use uuid::Uuid;
 
-/// A value that a statement takes, in the few kinds that the catalog stores.
+/// The value of a placeholder, of one of the few types that the catalog stores.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the kinds are their own names")]
-pub enum Value {
+pub(crate) enum Value {
     Bool(bool),
     Int(Option<i64>),
     Text(Option<String>),
@@ -18,8 +17,8 @@ pub enum Value {
     Time(Option<SqlTime>),
 }
 
-/// Values as a database takes them.
-pub fn arguments<A>(values: Vec<Value>) -> Result<A, CatalogError>
+/// The values as a database takes them.
+pub(crate) fn arguments<A>(values: Vec<Value>) -> Result<A, CatalogError>
 where
     A: Arguments,
     for<'t> bool: Encode<'t, A::Database> + Type<A::Database>,
@@ -46,7 +45,7 @@ where
     Ok(arguments)
 }
 
-/// What a statement takes, in the order of its placeholders.
+/// The values of a statement, in the order of its placeholders.
 macro_rules! values {
     ($($value:expr),* $(,)?) => { vec![$($crate::core::value::Value::from($value)),*] };
 }

@@ -1,6 +1,6 @@
-//! What PostgreSQL's errors mean (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+//! The errors of PostgreSQL as errors of the catalog (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 
-use crate::conflict;
+use crate::core::conflicts::conflict;
 use imgsrv_domain::ports::{CatalogError, Conflict};
 
 pub(crate) fn map(error: sqlx::Error) -> CatalogError {
@@ -20,7 +20,7 @@ pub(crate) fn map(error: sqlx::Error) -> CatalogError {
         // raise_exception: a guarding trigger.
         ("P0001", _) => conflict(database.message()),
         ("23505", _) => database.constraint().and_then(conflict),
-        // An image and its versions: whoever came second decides anew on what the first one left.
+        // An image was deleted and a version inserted at the same time: the second transaction reads again.
         ("23503", _) if database.constraint() == Some("versions_image") => Some(Conflict::StaleRevision),
         ("23503", _) => Some(Conflict::Forbidden),
         // serialization_failure, deadlock_detected, lock_not_available.

@@ -10,41 +10,43 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const CHANNEL: &str = "imgsrv_enqueued";
-/// After so long without a notification the connection is tried.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait before listening is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// The connection is checked after this time without a notification.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// The limit for a response of the server.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
+/// The delay before the next attempt to listen.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What is enqueued from now on. A lost connection is made again; what was missed meanwhile may be anything.
+/// What is enqueued from now on. A lost connection is reopened; any kind of work may have been enqueued meanwhile.
 pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Enqueued> {
     Box::pin(stream::unfold((options, None), |(options, listener)| async move {
         let mut listener: Option<PgListener> = listener;
         loop {
             let Some(listening) = &mut listener else {
-                match timeout(PATIENCE, listen(&options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                match timeout(RESPONSE_LIMIT, listen(&options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                     Ok(listening) => return Some((Enqueued::Anything, (options, Some(listening)))),
-                    Err(error) => tracing::warn!(%error, "other nodes cannot be listened to; polling goes on"),
+                    Err(error) => {
+                        tracing::warn!(%error, "notifications of other nodes are not available; polling continues")
+                    }
                 }
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             };
-            match timeout(SILENCE, listening.try_recv()).await {
-                // A connection that is only listened on may be dead for hours before anybody notices.
-                Err(_) => match timeout(PATIENCE, listening.execute("SELECT 1")).await {
+            match timeout(IDLE_LIMIT, listening.try_recv()).await {
+                // A dead connection would not be detected for hours without this statement.
+                Err(_) => match timeout(RESPONSE_LIMIT, listening.execute("SELECT 1")).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(_)) | Err(_) => listener = None,
                 },
                 Ok(Ok(Some(notification))) => match notification.payload() {
                     "ingest" => return Some((Enqueued::Ingest, (options, listener))),
                     "publish" => return Some((Enqueued::Publish, (options, listener))),
-                    // A newer node enqueues more.
+                    // A newer node may enqueue other kinds of work.
                     _ => {}
                 },
                 Ok(Ok(None) | Err(_)) => {
                     listener = None;
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The catalog of many nodes: PostgreSQL 13 or newer.
 //!
-//! Transactions run at READ COMMITTED and lock what they read to change. Every wait has a deadline, on the server
-//! (a node that is stopped in the middle of a transaction loses it) and here (a server that does not answer).
+//! Transactions run at READ COMMITTED and lock the rows that they read to change. Every wait has a limit, on the server
+//! (for a node that stops in the middle of a transaction) and here (for a server that does not respond).
 
 mod error;
 mod listen;
@@ -10,16 +10,25 @@ mod session;
 
 pub use pool::{OpenError, PgDatabase, PgSettings, PoolStatus};
 
-use crate::SqlCatalog;
-use sqlx::migrate::Migrator;
-
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/postgres");
+use crate::core::catalog::{SqlCatalog, SqlDatabase};
 
 /// The catalog in a PostgreSQL database.
 pub type PgCatalog = SqlCatalog<PgDatabase>;
 
-/// Opens the catalog at `settings.url` and brings its schema up to date; of several nodes that start at once, one does.
-/// The database must exist.
+/// Opens the catalog at `settings.url` and migrates its schema; of several nodes that start at once, one does. The
+/// database must exist.
 pub async fn open(settings: &PgSettings) -> Result<PgCatalog, OpenError> {
-    PgDatabase::open(settings).await.map(PgCatalog::new)
+    PgDatabase::open(settings).await.map(|database| SqlCatalog { database })
+}
+
+impl PgCatalog {
+    /// The state of the connection pool.
+    pub fn pool_status(&self) -> PoolStatus {
+        self.database.pool_status()
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
 }

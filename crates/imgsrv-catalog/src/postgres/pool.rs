@@ -1,7 +1,10 @@
-//! The pool of connections, and bringing the schema up to date.
+//! The connection pool, and the migration of the schema.
 
-use crate::postgres::{MIGRATOR, listen, session::PgSession};
-use crate::{Connection, SqlDatabase, SqlTime};
+use crate::{
+    core::{catalog::SqlDatabase, connection::scalar},
+    postgres::{listen, session::PgSession},
+    rows::SqlTime,
+};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use imgsrv_domain::{
@@ -9,8 +12,8 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use sqlx::{
-    Connection as _, Executor, PgConnection, PgPool, Postgres, Row,
-    migrate::MigrateError,
+    Connection as _, Executor, PgConnection, PgPool, Postgres,
+    migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -18,39 +21,42 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
+use tracing::Span;
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// How long a request waits for a connection before the catalog counts as unreachable.
-const ACQUIRE: Duration = Duration::from_secs(5);
-/// A connection that was idle for longer is tried before it is used: the server may have restarted.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is checked before it is used: the server may have restarted.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-/// How long one node may take to migrate before another one that waits for it gives up.
-const MIGRATION: Duration = Duration::from_mins(10);
-/// The server's own deadlines: for a statement, for a lock, and for a transaction whose node has fallen silent.
-const SESSION: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s';
+/// How long a node migrates, or waits for another node that does, before it gives up.
+const MIGRATION_LIMIT: Duration = Duration::from_mins(10);
+/// The server's own limits: for a statement, for a lock, and for a transaction whose node does not respond.
+const SERVER_LIMITS: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '10s'";
-/// How the server notices that a node has vanished without a word, and frees what it held.
-const VANISHED: &str = "SET application_name = 'imgsrv'; SET tcp_keepalives_idle = 15;
+/// Makes the server detect that a node is gone, and release its locks.
+const KEEPALIVES: &str = "SET application_name = 'imgsrv'; SET tcp_keepalives_idle = 15;
     SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
-/// How it notices that a statement is no longer waited for, where its version and system can.
-const GIVEN_UP: &str = "DO $$ BEGIN PERFORM set_config('client_connection_check_interval', '1s', false);
+/// Makes it detect that a node no longer waits for a statement, where its version and system can.
+const CONNECTION_CHECK: &str = "DO $$ BEGIN PERFORM set_config('client_connection_check_interval', '1s', false);
     EXCEPTION WHEN OTHERS THEN NULL; END $$";
 
 /// How to reach the database.
 #[derive(Clone)]
 pub struct PgSettings {
-    /// `postgres://user:password@host:port/database?sslmode=...`. A secret: it may hold a password.
+    /// `postgres://user:password@host:port/database?sslmode=...`. A secret: it may contain a password.
     pub url: String,
-    /// The most connections this process holds, one more for listening aside.
+    /// The most connections of this process, not counting one for notifications.
     pub max_connections: u32,
 }
 
-/// Why the catalog could not be opened. None of it shows the URL.
+/// Why the catalog could not be opened. No variant shows the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is not one of PostgreSQL.
+    /// The URL is not a PostgreSQL URL.
     #[error("the PostgreSQL URL is not valid: {0}")]
     Url(#[source] sqlx::Error),
-    /// The server cannot be reached, or refuses.
+    /// The server cannot be reached, or refuses the connection.
     #[error("cannot reach the PostgreSQL catalog at {host}:{port}: {source}")]
     Connect {
         /// Its host.
@@ -60,27 +66,27 @@ pub enum OpenError {
         /// Why.
         source: sqlx::Error,
     },
-    /// A newer program has changed the schema.
+    /// A newer program has migrated the schema.
     #[error("the PostgreSQL catalog was migrated by a newer imgsrv (migration {0} is unknown to this one)")]
     Newer(i64),
-    /// The schema could not be brought up to date.
+    /// The schema could not be migrated.
     #[error("cannot migrate the PostgreSQL catalog: {0}")]
     Migrate(#[source] MigrateError),
-    /// Migrating took too long, here or on another node that this one waited for.
+    /// The migration took too long, here or on another node that this one waited for.
     #[error("the PostgreSQL catalog was not migrated within 10 minutes, by this node or another")]
     Slow,
 }
 
-/// How many connections the pool holds, and what getting one has cost.
+/// The connections of the pool, and the cost of acquiring them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStatus {
-    /// Open connections that nobody uses.
+    /// Open connections that are not in use.
     pub idle: u32,
     /// Connections in use.
     pub used: u32,
-    /// How often a connection was asked for.
+    /// How often a connection was acquired.
     pub acquires: u64,
-    /// How long all of that took.
+    /// The sum of the waiting times.
     pub waited: Duration,
 }
 
@@ -89,7 +95,7 @@ pub struct PgDatabase {
     pool: PgPool,
     acquires: AtomicU64,
     waited_micros: AtomicU64,
-    /// Connects the listener; it has a connection of its own, so that closing the pool does not wait for it.
+    /// For the listener, whose connection is not in the pool, so that closing the pool does not wait for it.
     options: PgConnectOptions,
 }
 
@@ -99,16 +105,16 @@ impl PgDatabase {
         migrate(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
-            .acquire_timeout(ACQUIRE)
+            .acquire_timeout(ACQUIRE_LIMIT)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move { Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) })
             })
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    connection.execute(VANISHED).await?;
-                    connection.execute(GIVEN_UP).await?;
-                    connection.execute(SESSION).await.map(drop)
+                    connection.execute(KEEPALIVES).await?;
+                    connection.execute(CONNECTION_CHECK).await?;
+                    connection.execute(SERVER_LIMITS).await.map(drop)
                 })
             })
             .connect_with(options.clone())
@@ -117,8 +123,7 @@ impl PgDatabase {
         Ok(Self { pool, acquires: AtomicU64::new(0), waited_micros: AtomicU64::new(0), options })
     }
 
-    /// How many connections the pool holds now.
-    pub fn pool_status(&self) -> PoolStatus {
+    pub(crate) fn pool_status(&self) -> PoolStatus {
         let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
         PoolStatus {
             idle,
@@ -134,7 +139,7 @@ impl PgDatabase {
         self.acquires.fetch_add(1, Ordering::Relaxed);
         let waited = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.waited_micros.fetch_add(waited, Ordering::Relaxed);
-        // Whatever is the reason, it is not this request's fault, and may pass.
+        // Every reason is transient, and not this request's fault.
         acquired.map_err(|error| CatalogError::Unavailable(Box::new(error)))
     }
 }
@@ -143,55 +148,59 @@ fn connecting(options: &PgConnectOptions, source: sqlx::Error) -> OpenError {
     OpenError::Connect { host: options.get_host().to_owned(), port: options.get_port(), source }
 }
 
-/// Migrates on a connection of its own, under sqlx's advisory lock, without the deadlines of everyday statements.
+/// Migrates on a separate connection, under sqlx's advisory lock, without the limits of other statements.
 async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
     let connecting_error = |source| connecting(options, source);
     let connect = async {
         let mut connection = PgConnection::connect_with(options).await?;
-        connection.execute(VANISHED).await?;
+        connection.execute(KEEPALIVES).await?;
         Ok(connection)
     };
-    let connected = tokio::time::timeout(ACQUIRE, connect).await;
+    let connected = tokio::time::timeout(ACQUIRE_LIMIT, connect).await;
     let late = |_| connecting_error(sqlx::Error::PoolTimedOut);
     let mut connection = connected.map_err(late)?.map_err(connecting_error)?;
-    match tokio::time::timeout(MIGRATION, MIGRATOR.run_direct(None, &mut connection, false)).await {
+    match tokio::time::timeout(MIGRATION_LIMIT, MIGRATOR.run_direct(None, &mut connection, false)).await {
         Ok(Ok(())) => {}
         Ok(Err(MigrateError::VersionMissing(version))) => return Err(OpenError::Newer(version)),
         Ok(Err(error)) => return Err(OpenError::Migrate(error)),
         Err(_) => return Err(OpenError::Slow),
     }
-    let _ = tokio::time::timeout(ACQUIRE, connection.close()).await;
+    let _ = tokio::time::timeout(ACQUIRE_LIMIT, connection.close()).await;
     Ok(())
 }
 
-const NOW: &str = "SELECT catalog_now()";
-
-async fn now(session: &mut PgSession) -> Result<Timestamp, CatalogError> {
-    let rows = session.rows(NOW, Vec::new()).await?;
-    let now = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get::<SqlTime, _>(0));
-    now.map(Into::into).map_err(|error| CatalogError::Backend(Box::new(error)))
+macro_rules! begin {
+    ($mode:literal) => {
+        concat!("BEGIN ", $mode, "; SELECT CAST(extract(epoch FROM catalog_now()) * 1000000 AS bigint)")
+    };
 }
+const BEGIN: &str = begin!("ISOLATION LEVEL READ COMMITTED");
+const BEGIN_SNAPSHOT: &str = begin!("ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+const NOW: &str = "SELECT catalog_now()";
 
 #[async_trait]
 impl SqlDatabase for PgDatabase {
     type Connection = PgSession;
 
-    async fn reader(&self) -> Result<PgSession, CatalogError> {
-        self.acquire().await.map(PgSession::single)
+    async fn reader(&self, span: Span) -> Result<PgSession, CatalogError> {
+        Ok(PgSession::single(self.acquire().await?, span))
     }
 
-    async fn snapshot(&self) -> Result<PgSession, CatalogError> {
-        PgSession::whole(self.acquire().await?, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await
+    async fn snapshot(&self, span: Span) -> Result<(PgSession, Timestamp), CatalogError> {
+        PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, span).await
     }
 
-    async fn begin(&self) -> Result<(PgSession, Timestamp), CatalogError> {
-        let mut session = PgSession::whole(self.acquire().await?, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-        let now = now(&mut session).await?;
-        Ok((session, now))
+    async fn begin(&self, span: Span) -> Result<(PgSession, Timestamp), CatalogError> {
+        PgSession::transaction(self.acquire().await?, BEGIN, span).await
     }
 
-    async fn now(&self) -> Result<Timestamp, CatalogError> {
-        now(&mut self.reader().await?).await
+    async fn now(&self, span: Span) -> Result<Timestamp, CatalogError> {
+        let now: SqlTime = scalar(&mut self.reader(span).await?, NOW, Vec::new()).await?;
+        Ok(now.into())
+    }
+
+    fn clock(&self, read: Option<SqlTime>) -> Result<Timestamp, CatalogError> {
+        read.map(Into::into).ok_or_else(|| CatalogError::Backend("the statement did not read the clock".into()))
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {

@@ -1,39 +1,47 @@
 //! A connection to the database, for the shared statements.
 //!
-//! Transactions are begun and ended here, not by sqlx: its own are not rolled back when whoever begins one is dropped
-//! in the middle of `BEGIN`, and it waits without end for a server that has fallen silent.
+//! Transactions begin and end here, not in sqlx: sqlx does not roll back when the caller is dropped while `BEGIN` is
+//! pending, and it waits without limit for a server that does not respond.
 
-use crate::postgres::error::map;
-use crate::{Connection, Value, arguments};
-use imgsrv_domain::ports::CatalogError;
+use crate::{
+    core::{
+        connection::Connection,
+        statement::{Kind, Traced},
+        value::{Value, arguments},
+    },
+    postgres::error::map,
+};
+use imgsrv_domain::{ports::CatalogError, time::Timestamp};
 use sqlx::{
-    Executor, Postgres,
+    Executor, Postgres, Row,
     pool::PoolConnection,
     postgres::{PgArguments, PgRow},
-    query_with,
+    query_with, raw_sql,
 };
 use std::time::Duration;
 use tokio::time::timeout;
+use tracing::Span;
 
-/// How long the server may take to answer one statement. Its own deadlines are shorter, so this one tells of a server
-/// that is gone.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long it may take to end a transaction that was given up.
-const RELEASE: Duration = Duration::from_secs(5);
+/// The limit for the response to one statement. The server's own limits are shorter, so this one detects a server that
+/// is gone.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(20);
+/// The limit for the end of a transaction that was given up.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection, inside or outside of a transaction. Dropping it rolls back.
-pub struct PgSession {
+pub(crate) struct PgSession {
     /// Absent only once it is released.
     connection: Option<PoolConnection<Postgres>>,
     /// Whether a transaction may be open.
     open: bool,
-    /// Whether a statement was sent whose end was not seen.
+    /// Whether a statement was sent whose response was not read to its end.
     busy: bool,
+    span: Span,
 }
 
-/// Waits for an answer of the server, but not for ever.
-macro_rules! ask {
-    ($session:expr, |$connection:ident| $asking:expr) => {{
+/// Sends a statement, and waits for the response up to a limit.
+macro_rules! send {
+    ($session:expr, $kind:expr, $sql:expr, |$connection:ident| $sending:expr) => {{
         let session = $session;
         match &mut session.connection {
             None => Err(CatalogError::Backend("the connection was released".into())),
@@ -41,12 +49,15 @@ macro_rules! ask {
             Some(pooled) => {
                 let $connection = &mut **pooled;
                 session.busy = true;
-                match timeout(PATIENCE, $asking).await {
-                    Ok(answer) => {
+                let traced = Traced::start(&session.span, $kind, $sql);
+                let response = timeout(RESPONSE_LIMIT, $sending).await;
+                drop(traced);
+                match response {
+                    Ok(response) => {
                         session.busy = false;
-                        answer.map_err(map)
+                        response.map_err(map)
                     }
-                    Err(silent) => Err(CatalogError::Unavailable(Box::new(silent))),
+                    Err(elapsed) => Err(CatalogError::Unavailable(Box::new(elapsed))),
                 }
             }
         }
@@ -55,15 +66,22 @@ macro_rules! ask {
 
 impl PgSession {
     /// Every statement is a transaction of its own.
-    pub(crate) const fn single(connection: PoolConnection<Postgres>) -> Self {
-        Self { connection: Some(connection), open: false, busy: false }
+    pub(crate) const fn single(connection: PoolConnection<Postgres>, span: Span) -> Self {
+        Self { connection: Some(connection), open: false, busy: false, span }
     }
 
-    /// All statements are one transaction, which `begin` begins.
-    pub(crate) async fn whole(connection: PoolConnection<Postgres>, begin: &'static str) -> Result<Self, CatalogError> {
-        let mut session = Self { connection: Some(connection), open: true, busy: false };
-        ask!(&mut session, |connection| connection.execute(begin))?;
-        Ok(session)
+    /// All statements are one transaction, which `begin` begins; it also returns the time on the catalog's clock, in
+    /// microseconds since the Unix epoch.
+    pub(crate) async fn transaction(
+        connection: PoolConnection<Postgres>,
+        begin: &'static str,
+        span: Span,
+    ) -> Result<(Self, Timestamp), CatalogError> {
+        let mut session = Self { connection: Some(connection), open: true, busy: false, span };
+        let rows = send!(&mut session, Kind::Begin, begin, |connection| raw_sql(begin).fetch_all(connection))?;
+        let micros = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get(0));
+        let now = micros.map(Timestamp::from_micros).map_err(|error| CatalogError::Backend(Box::new(error)))?;
+        Ok((session, now))
     }
 }
 
@@ -73,18 +91,18 @@ impl Connection for PgSession {
 
     async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<PgRow>, CatalogError> {
         let arguments = arguments::<PgArguments>(values)?;
-        ask!(self, |connection| query_with(sql, arguments).fetch_all(connection))
+        send!(self, Kind::Query, sql, |connection| query_with(sql, arguments).fetch_all(connection))
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
         let arguments = arguments::<PgArguments>(values)?;
-        let done = ask!(self, |connection| query_with(sql, arguments).execute(connection))?;
+        let done = send!(self, Kind::Execute, sql, |connection| query_with(sql, arguments).execute(connection))?;
         Ok(done.rows_affected())
     }
 
     async fn commit(mut self) -> Result<(), CatalogError> {
         if self.open {
-            ask!(&mut self, |connection| connection.execute("COMMIT"))?;
+            send!(&mut self, Kind::Commit, "COMMIT", |connection| connection.execute("COMMIT"))?;
             self.open = false;
         }
         Ok(())
@@ -99,17 +117,20 @@ impl Drop for PgSession {
             return;
         };
         if self.busy {
-            // Nobody knows what it would answer next. The server rolls back when it is closed.
+            // The next response would be that of the earlier statement. Closing the connection rolls back.
             drop(connection.detach());
             return;
         }
         let open = self.open;
+        if open {
+            drop(Traced::start(&self.span, Kind::Rollback, "ROLLBACK"));
+        }
         runtime.spawn(async move {
-            if open && !matches!(timeout(RELEASE, connection.execute("ROLLBACK")).await, Ok(Ok(_))) {
+            if open && !matches!(timeout(ROLLBACK_LIMIT, connection.execute("ROLLBACK")).await, Ok(Ok(_))) {
                 drop(connection.detach());
                 return;
             }
-            let _ = timeout(RELEASE, connection.return_to_pool()).await;
+            let _ = timeout(ROLLBACK_LIMIT, connection.return_to_pool()).await;
         });
     }
 }

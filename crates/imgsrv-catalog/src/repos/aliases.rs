@@ -1,6 +1,9 @@
-//! Aliases, and the catalog revision.
+//! Aliases.
 
-use crate::{AliasRow, Connection, SqlTx, core::value::values};
+use crate::{
+    core::{connection::Connection, tx::SqlTx, value::values},
+    rows::AliasRow,
+};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{AliasId, ImageId},
@@ -20,27 +23,22 @@ macro_rules! select {
 }
 pub(crate) use select;
 
-// The version is not locked with it, and may be another one once the alias is: its name is then read again.
-const FIND: &str = select!("WHERE a.image_id = $1 AND a.name = $2");
+// Read after the alias is locked: its version may have changed while this transaction waited for the lock.
+const GET: &str = select!("WHERE a.image_id = $1 AND a.name = $2");
 const LOCK: &str = "SELECT id FROM aliases WHERE image_id = $1 AND name = $2 FOR NO KEY UPDATE";
 const INSERT: &str = "INSERT INTO aliases (id, image_id, name, version_id, created_at, updated_at, revision)
     VALUES ($1, $2, $3, $4, $5, $6, 1)";
 const UPDATE: &str = "UPDATE aliases SET version_id = $3, updated_at = $4, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 const DELETE: &str = "DELETE FROM aliases WHERE id = $1";
-const BUMP: &str = "UPDATE catalog_revision SET revision = revision + 1";
-// Only whoever holds the row of the revision writes this one, so that nobody waits for both the other way round.
-const CHANGED: &str = "INSERT INTO image_changes (image_id, catalog_revision)
-    SELECT $1, revision FROM catalog_revision WHERE true
-    ON CONFLICT (image_id) DO UPDATE SET catalog_revision = excluded.catalog_revision";
-pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE, BUMP, CHANGED];
-pub(crate) const LOCKING: &[&str] = &[LOCK];
+pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, UPDATE, DELETE];
+pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
 #[async_trait]
 impl<C: Connection> AliasRepo for SqlTx<C> {
     async fn lock_alias(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Alias>, CatalogError> {
         self.lock(LOCK, values![image.uuid(), name.as_str()]).await?;
-        self.find::<AliasRow, _>(FIND, values![image.uuid(), name.as_str()]).await
+        self.find::<AliasRow, _>(GET, values![image.uuid(), name.as_str()]).await
     }
 
     async fn insert_alias(&mut self, alias: &Alias) -> Result<(), CatalogError> {
@@ -62,10 +60,5 @@ impl<C: Connection> AliasRepo for SqlTx<C> {
 
     async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError> {
         self.execute(DELETE, values![id.uuid()]).await.map(drop)
-    }
-
-    async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError> {
-        self.execute(BUMP, values![]).await?;
-        self.execute(CHANGED, values![image.uuid()]).await.map(drop)
     }
 }

@@ -1,8 +1,12 @@
-//! Images.
+//! Images, and the catalog revision.
 
 use crate::{
-    Connection, ImageRow, SqlTx,
-    core::{connection::Lockable, value::values},
+    core::{
+        connection::{Connection, Dialects},
+        tx::SqlTx,
+        value::values,
+    },
+    rows::ImageRow,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -13,33 +17,38 @@ use imgsrv_domain::{
     text::{LongText, ShortText},
 };
 
-macro_rules! find {
+/// Images that `rest` selects.
+macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, name, display_name, description, created_at, updated_at, revision FROM images WHERE name = $1",
-            $rest
-        )
+        concat!("SELECT id, name, display_name, description, created_at, updated_at, revision FROM images ", $rest)
     };
 }
-const FIND: &str = find!("");
-const FIND_TO_CHANGE: Lockable = Lockable { plain: FIND, locking: find!(" FOR NO KEY UPDATE") };
+pub(crate) use select;
+
+const GET: &str = select!("WHERE name = $1");
+const LOCK: Dialects = Dialects { sqlite: GET, postgres: select!("WHERE name = $1 FOR NO KEY UPDATE") };
 const INSERT: &str = "INSERT INTO images (id, name, display_name, description, created_at, updated_at, revision)
     VALUES ($1, $2, $3, $4, $5, $6, 1)";
 const UPDATE: &str = "UPDATE images SET display_name = $3, description = $4, updated_at = $5, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 const DELETE: &str = "DELETE FROM images WHERE id = $1";
-const FORGET_CHANGES: &str = "DELETE FROM image_changes WHERE image_id = $1";
-pub(crate) const STATEMENTS: &[&str] = &[FIND, INSERT, UPDATE, DELETE, FORGET_CHANGES];
-pub(crate) const LOCKING: &[&str] = &[FIND_TO_CHANGE.locking];
+const DELETE_CHANGE: &str = "DELETE FROM image_changes WHERE image_id = $1";
+const BUMP: &str = "UPDATE catalog_revision SET revision = revision + 1";
+// Always after the revision, so that two transactions never wait for each other.
+const RECORD_CHANGE: &str = "INSERT INTO image_changes (image_id, catalog_revision)
+    SELECT $1, revision FROM catalog_revision WHERE true
+    ON CONFLICT (image_id) DO UPDATE SET catalog_revision = excluded.catalog_revision";
+pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, UPDATE, DELETE, DELETE_CHANGE, BUMP, RECORD_CHANGE];
+pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
 #[async_trait]
 impl<C: Connection> ImageRepo for SqlTx<C> {
     async fn get_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError> {
-        self.find::<ImageRow, _>(FIND, values![name.as_str()]).await
+        self.find::<ImageRow, _>(GET, values![name.as_str()]).await
     }
 
     async fn lock_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError> {
-        self.get_locked::<ImageRow, _>(FIND_TO_CHANGE, values![name.as_str()]).await
+        self.find_locked::<ImageRow, _>(LOCK, values![name.as_str()]).await
     }
 
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError> {
@@ -67,6 +76,11 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
 
     async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError> {
         self.execute(DELETE, values![id.uuid()]).await?;
-        self.execute(FORGET_CHANGES, values![id.uuid()]).await.map(drop)
+        self.execute(DELETE_CHANGE, values![id.uuid()]).await.map(drop)
+    }
+
+    async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError> {
+        self.execute(BUMP, values![]).await?;
+        self.execute(RECORD_CHANGE, values![image.uuid()]).await.map(drop)
     }
 }

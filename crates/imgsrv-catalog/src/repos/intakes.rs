@@ -1,8 +1,12 @@
 //! Intakes.
 
 use crate::{
-    Connection, IntakeRow, SqlTx,
-    core::{connection::Lockable, value::values},
+    core::{
+        connection::{Connection, Dialects},
+        tx::SqlTx,
+        value::values,
+    },
+    rows::IntakeRow,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -21,11 +25,10 @@ macro_rules! select {
         )
     };
 }
-pub(crate) const FIND: &str = select!("WHERE id = $1");
-const FIND_LOCKED: Lockable =
-    Lockable { plain: select!("WHERE id = $1"), locking: select!("WHERE id = $1 FOR NO KEY UPDATE") };
-const FIND_BY_JOB: Lockable =
-    Lockable { plain: select!("WHERE job_id = $1"), locking: select!("WHERE job_id = $1 FOR NO KEY UPDATE") };
+pub(crate) const GET: &str = select!("WHERE id = $1");
+const LOCK: Dialects = Dialects { sqlite: GET, postgres: select!("WHERE id = $1 FOR NO KEY UPDATE") };
+const LOCK_OF_JOB: Dialects =
+    Dialects { sqlite: select!("WHERE job_id = $1"), postgres: select!("WHERE job_id = $1 FOR NO KEY UPDATE") };
 const STRANDED: &str = "SELECT i.id FROM intakes i JOIN upload_sessions s ON s.id = i.id
     WHERE i.state = 'receiving' AND s.state IN ('ready', 'failed', 'aborted')
     UNION ALL SELECT i.id FROM intakes i JOIN publish_jobs j ON j.id = i.job_id
@@ -36,17 +39,17 @@ const INSERT: &str =
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
 const UPDATE: &str = "UPDATE intakes SET state = $3, reason = $4, job_id = $5, updated_at = $6, revision = revision + 1
     WHERE id = $1 AND revision = $2";
-pub(crate) const STATEMENTS: &[&str] = &[FIND, FIND_LOCKED.plain, FIND_BY_JOB.plain, STRANDED, INSERT, UPDATE];
-pub(crate) const LOCKING: &[&str] = &[FIND_LOCKED.locking, FIND_BY_JOB.locking];
+pub(crate) const STATEMENTS: &[&str] = &[GET, LOCK_OF_JOB.sqlite, STRANDED, INSERT, UPDATE];
+pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres, LOCK_OF_JOB.postgres];
 
 #[async_trait]
 impl<C: Connection> IntakeRepo for SqlTx<C> {
     async fn lock_intake(&mut self, id: UploadId) -> Result<Option<Intake>, CatalogError> {
-        self.get_locked::<IntakeRow, _>(FIND_LOCKED, values![id.uuid()]).await
+        self.find_locked::<IntakeRow, _>(LOCK, values![id.uuid()]).await
     }
 
     async fn lock_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError> {
-        self.get_locked::<IntakeRow, _>(FIND_BY_JOB, values![job.uuid()]).await
+        self.find_locked::<IntakeRow, _>(LOCK_OF_JOB, values![job.uuid()]).await
     }
 
     async fn list_stranded_intakes(&mut self, limit: u16) -> Result<Vec<UploadId>, CatalogError> {

@@ -3,12 +3,14 @@
 pub(crate) mod aliases;
 pub(crate) mod audit;
 pub(crate) mod blobs;
-pub(crate) mod findings;
 pub(crate) mod images;
+pub(crate) mod inspections;
 pub(crate) mod intakes;
 pub(crate) mod jobs;
 pub(crate) mod manifests;
 pub(crate) mod principals;
 pub(crate) mod rules;
+pub(crate) mod streams;
+pub(crate) mod tokens;
 pub(crate) mod uploads;
 pub(crate) mod versions;

@@ -1,10 +1,12 @@
 //! Provisioning rules, and what they granted.
 
-use crate::repos::principals;
 use crate::{
-    Connection, RuleRow, SqlTx,
-    core::{connection::Lockable, value::values},
-    forwarded_json,
+    core::{
+        connection::{Connection, Dialects},
+        tx::SqlTx,
+        value::values,
+    },
+    rows::{RuleRow, forwarded_json},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -17,18 +19,23 @@ use imgsrv_domain::{
 };
 use uuid::Uuid;
 
-/// Rules that `rest` picks.
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, display_name, issuer, audience, forwarded_claims, condition, enabled, created_at, updated_at,
-            revision FROM provisioning_rules ",
-            $rest
-        )
+/// The columns of a rule.
+macro_rules! columns {
+    () => {
+        "id, display_name, issuer, audience, forwarded_claims, condition, enabled, created_at, updated_at, revision"
     };
 }
+pub(crate) use columns;
 
-/// That the role is not held through a live grant of any other rule that is enabled, of `$2` beside rule `$1`.
+/// Rules that `rest` selects.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT ", $crate::repos::rules::columns!(), " FROM provisioning_rules ", $rest)
+    };
+}
+pub(crate) use select;
+
+/// True when `principal` has `role` through no live grant of an enabled rule other than `$1`.
 macro_rules! unsupported {
     ($principal:literal, $role:literal) => {
         concat!(
@@ -41,74 +48,57 @@ macro_rules! unsupported {
         )
     };
 }
+pub(crate) use unsupported;
 
-pub(crate) const FIND: &str = select!("WHERE id = $1");
-const FIND_TO_CHANGE: Lockable = Lockable { plain: FIND, locking: select!("WHERE id = $1 FOR UPDATE") };
-pub(crate) const LIST: &str = select!("WHERE id > $1 ORDER BY id LIMIT $2");
-pub(crate) const LIST_OF: &str = select!("WHERE issuer = $1 ORDER BY id");
-const COUNT_OF: &str = "SELECT count(*) FROM provisioning_rules WHERE issuer = $1";
+pub(crate) const GET: &str = select!("WHERE id = $1");
+const LOCK: Dialects = Dialects { sqlite: GET, postgres: select!("WHERE id = $1 FOR UPDATE") };
+const COUNT_OF_ISSUER: &str = "SELECT count(*) FROM provisioning_rules WHERE issuer = $1";
 const INSERT: &str = "INSERT INTO provisioning_rules (id, display_name, issuer, audience, forwarded_claims, condition,
     enabled, created_at, updated_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
 const UPDATE: &str = "UPDATE provisioning_rules SET display_name = $3, issuer = $4, audience = $5,
     forwarded_claims = $6, condition = $7, enabled = $8, updated_at = $9, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 const DELETE: &str = "DELETE FROM provisioning_rules WHERE id = $1";
-const RECORD: &str = "INSERT INTO provisioning_grants (rule_id, principal_id, role, granted_at)
+const INSERT_GRANT: &str = "INSERT INTO provisioning_grants (rule_id, principal_id, role, granted_at)
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-const GRANT: &str = "INSERT INTO principal_roles (principal_id, role, by_hand)
+const GRANT_ROLE: &str = "INSERT INTO principal_roles (principal_id, role, by_hand)
     SELECT principal_id, role, false FROM provisioning_grants
     WHERE rule_id = $1 AND principal_id = $2 AND role = $3 AND ended_at IS NULL ON CONFLICT DO NOTHING";
-const TAKE: &str = concat!(
+const REVOKE_ROLE: &str = concat!(
     "DELETE FROM principal_roles WHERE principal_id = $2 AND role = $3 AND NOT by_hand
         AND EXISTS (SELECT 1 FROM provisioning_grants WHERE rule_id = $1 AND principal_id = $2 AND role = $3
             AND ended_at IS NULL) AND ",
     unsupported!("$2", "$3")
 );
-const END: &str = "UPDATE provisioning_grants SET ended_at = $4
+const END_GRANT: &str = "UPDATE provisioning_grants SET ended_at = $4
     WHERE rule_id = $1 AND principal_id = $2 AND role = $3 AND ended_at IS NULL";
-pub(crate) const END_ALL: &str = "UPDATE provisioning_grants SET ended_at = $3
+pub(crate) const END_GRANTS: &str = "UPDATE provisioning_grants SET ended_at = $3
     WHERE principal_id = $1 AND role = $2 AND ended_at IS NULL";
-const GRANTED: &str = "SELECT principal_id FROM provisioning_grants WHERE rule_id = $1 AND ended_at IS NULL
+const LIST_GRANTED: &str = "SELECT principal_id FROM provisioning_grants WHERE rule_id = $1 AND ended_at IS NULL
     ORDER BY principal_id LIMIT $2";
-/// Whether a rule exists or ever granted anything.
-pub(crate) const IS_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM provisioning_rules WHERE id = $1)
-    OR EXISTS (SELECT 1 FROM provisioning_grants WHERE rule_id = $1)";
-pub(crate) const RECONCILABLE: &str = concat!(
-    "SELECT ",
-    principals::columns!(),
-    " FROM provisioning_grants g JOIN principals p ON p.id = g.principal_id
-    JOIN principal_roles r ON r.principal_id = g.principal_id AND r.role = g.role
-    WHERE g.rule_id = $1 AND g.ended_at IS NULL AND NOT r.by_hand AND ",
-    unsupported!("g.principal_id", "g.role"),
-    " AND p.id > $2 ORDER BY p.id LIMIT $3"
-);
 pub(crate) const STATEMENTS: &[&str] = &[
-    FIND,
-    LIST,
-    LIST_OF,
-    COUNT_OF,
+    GET,
+    COUNT_OF_ISSUER,
     INSERT,
     UPDATE,
     DELETE,
-    RECORD,
-    GRANT,
-    TAKE,
-    END,
-    END_ALL,
-    GRANTED,
-    IS_KNOWN,
-    RECONCILABLE,
+    INSERT_GRANT,
+    GRANT_ROLE,
+    REVOKE_ROLE,
+    END_GRANT,
+    END_GRANTS,
+    LIST_GRANTED,
 ];
-pub(crate) const LOCKING: &[&str] = &[FIND_TO_CHANGE.locking];
+pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
 #[async_trait]
 impl<C: Connection> RuleRepo for SqlTx<C> {
     async fn lock_rule(&mut self, id: &RuleId) -> Result<Option<ProvisioningRule>, CatalogError> {
-        self.get_locked::<RuleRow, _>(FIND_TO_CHANGE, values![id.as_str()]).await
+        self.find_locked::<RuleRow, _>(LOCK, values![id.as_str()]).await
     }
 
-    async fn count_rules_of(&mut self, issuer: &IssuerUrl) -> Result<u32, CatalogError> {
-        let count: i64 = self.scalar(COUNT_OF, values![issuer.as_str()]).await?;
+    async fn count_rules_of_issuer(&mut self, issuer: &IssuerUrl) -> Result<u32, CatalogError> {
+        let count: i64 = self.scalar(COUNT_OF_ISSUER, values![issuer.as_str()]).await?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
@@ -155,8 +145,9 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
         role: Role,
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
-        let is_first = self.execute(RECORD, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await? > 0;
-        let is_new = self.execute(GRANT, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
+        let is_first =
+            self.execute(INSERT_GRANT, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await? > 0;
+        let is_new = self.execute(GRANT_ROLE, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
         Ok(is_first || is_new)
     }
 
@@ -167,13 +158,13 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
         role: Role,
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
-        let is_taken = self.execute(TAKE, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
-        self.execute(END, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await?;
-        Ok(is_taken)
+        let is_revoked = self.execute(REVOKE_ROLE, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
+        self.execute(END_GRANT, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await?;
+        Ok(is_revoked)
     }
 
-    async fn list_granted(&mut self, rule: &RuleId, limit: u16) -> Result<Vec<PrincipalId>, CatalogError> {
-        let rows: Vec<(Uuid,)> = self.rows(GRANTED, values![rule.as_str(), limit]).await?;
+    async fn list_granted_principals(&mut self, rule: &RuleId, limit: u16) -> Result<Vec<PrincipalId>, CatalogError> {
+        let rows: Vec<(Uuid,)> = self.rows(LIST_GRANTED, values![rule.as_str(), limit]).await?;
         Ok(rows.into_iter().map(|(id,)| PrincipalId::new(id)).collect())
     }
 }

@@ -1,6 +1,7 @@
-//! Rows of principals, tokens, provisioning rules and the audit trail.
+//! Rows of principals, tokens, provisioning rules and the audit log.
 
-use crate::rows::{Corrupt, SqlTime, convert, parse};
+use crate::rows::decode::{Corrupt, convert, parse};
+use crate::rows::time::SqlTime;
 use imgsrv_domain::{
     audit::{Actor, ActorKind, AuditEntry, AuditRecord, Event},
     auth::{ApiToken, Attributes, Credential, Principal},
@@ -16,17 +17,16 @@ use uuid::Uuid;
 
 /// A row of `principals` with its roles, separated by commas.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct PrincipalRow {
-    pub principal_id: Uuid,
-    pub kind: String,
-    pub display_name: String,
-    pub attributes: Json<BTreeMap<String, String>>,
-    pub deactivated_at: Option<SqlTime>,
-    pub principal_created_at: SqlTime,
-    pub updated_at: SqlTime,
-    pub revision: i64,
-    pub roles: Option<String>,
+pub(crate) struct PrincipalRow {
+    pub(crate) principal_id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) display_name: String,
+    pub(crate) attributes: Json<BTreeMap<String, String>>,
+    pub(crate) deactivated_at: Option<SqlTime>,
+    pub(crate) principal_created_at: SqlTime,
+    pub(crate) updated_at: SqlTime,
+    pub(crate) revision: i64,
+    pub(crate) roles: Option<String>,
 }
 
 impl TryFrom<PrincipalRow> for Principal {
@@ -59,7 +59,7 @@ impl TryFrom<PrincipalRow> for Principal {
 }
 
 /// Attributes as they are stored: a JSON object of strings.
-pub fn attributes_json(attributes: &Attributes) -> serde_json::Value {
+pub(crate) fn attributes_json(attributes: &Attributes) -> serde_json::Value {
     let entries: serde_json::Map<String, serde_json::Value> =
         attributes.entries().iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
     entries.into()
@@ -67,16 +67,15 @@ pub fn attributes_json(attributes: &Attributes) -> serde_json::Value {
 
 /// A row of `api_tokens`.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct TokenRow {
-    pub id: Uuid,
-    pub principal_id: Uuid,
-    pub lookup_key: String,
-    pub name: String,
-    pub created_at: SqlTime,
-    pub expires_at: SqlTime,
-    pub last_used_at: Option<SqlTime>,
-    pub revoked_at: Option<SqlTime>,
+pub(crate) struct TokenRow {
+    pub(crate) id: Uuid,
+    pub(crate) principal_id: Uuid,
+    pub(crate) lookup_key: String,
+    pub(crate) name: String,
+    pub(crate) created_at: SqlTime,
+    pub(crate) expires_at: SqlTime,
+    pub(crate) last_used_at: Option<SqlTime>,
+    pub(crate) revoked_at: Option<SqlTime>,
 }
 
 impl TryFrom<TokenRow> for ApiToken {
@@ -98,13 +97,12 @@ impl TryFrom<TokenRow> for ApiToken {
 
 /// A token with its secret's hash and its principal.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct CredentialRow {
+pub(crate) struct CredentialRow {
     #[sqlx(flatten)]
-    pub token: TokenRow,
+    pub(crate) token: TokenRow,
     #[sqlx(flatten)]
-    pub principal: PrincipalRow,
-    pub secret_hash: Vec<u8>,
+    pub(crate) principal: PrincipalRow,
+    pub(crate) secret_hash: Vec<u8>,
 }
 
 impl TryFrom<CredentialRow> for Credential {
@@ -119,14 +117,13 @@ impl TryFrom<CredentialRow> for Credential {
     }
 }
 
-/// A principal that an identity is, and what became of a rule's grant to it.
+/// The principal of an identity, and a rule's grant to it.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct AdmissionRow {
+pub(crate) struct AdmissionRow {
     #[sqlx(flatten)]
-    pub principal: PrincipalRow,
-    pub granted_at: Option<SqlTime>,
-    pub ended_at: Option<SqlTime>,
+    pub(crate) principal: PrincipalRow,
+    pub(crate) granted_at: Option<SqlTime>,
+    pub(crate) ended_at: Option<SqlTime>,
 }
 
 impl TryFrom<AdmissionRow> for Admission {
@@ -144,18 +141,17 @@ impl TryFrom<AdmissionRow> for Admission {
 
 /// A row of `provisioning_rules`.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct RuleRow {
-    pub id: String,
-    pub display_name: String,
-    pub issuer: String,
-    pub audience: String,
-    pub forwarded_claims: Json<Vec<String>>,
-    pub condition: String,
-    pub enabled: bool,
-    pub created_at: SqlTime,
-    pub updated_at: SqlTime,
-    pub revision: i64,
+pub(crate) struct RuleRow {
+    pub(crate) id: String,
+    pub(crate) display_name: String,
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) forwarded_claims: Json<Vec<String>>,
+    pub(crate) condition: String,
+    pub(crate) enabled: bool,
+    pub(crate) created_at: SqlTime,
+    pub(crate) updated_at: SqlTime,
+    pub(crate) revision: i64,
 }
 
 impl TryFrom<RuleRow> for ProvisioningRule {
@@ -182,23 +178,22 @@ impl TryFrom<RuleRow> for ProvisioningRule {
 }
 
 /// Forwarded claims as they are stored: a JSON list of names.
-pub fn forwarded_json(claims: &ForwardedClaims) -> serde_json::Value {
+pub(crate) fn forwarded_json(claims: &ForwardedClaims) -> serde_json::Value {
     claims.names().map(|name| serde_json::Value::from(name.as_str())).collect()
 }
 
 /// A row of `audit_log`.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct AuditRow {
-    pub id: i64,
-    pub at: SqlTime,
-    pub actor_kind: String,
-    pub actor: Option<String>,
-    pub request_id: Option<String>,
-    pub address: Option<String>,
-    pub action: String,
-    pub subject: String,
-    pub detail: Option<String>,
+pub(crate) struct AuditRow {
+    pub(crate) id: i64,
+    pub(crate) at: SqlTime,
+    pub(crate) actor_kind: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) address: Option<String>,
+    pub(crate) action: String,
+    pub(crate) subject: String,
+    pub(crate) detail: Option<String>,
 }
 
 impl TryFrom<AuditRow> for AuditRecord {

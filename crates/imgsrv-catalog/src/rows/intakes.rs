@@ -1,6 +1,7 @@
 //! Rows of intakes.
 
-use crate::rows::{Corrupt, SqlTime, parse};
+use crate::rows::decode::{Corrupt, parse};
+use crate::rows::time::SqlTime;
 use imgsrv_domain::{
     ids::{JobId, PrincipalId, UploadId},
     intake::{Intake, IntakeRecord, IntakeState, NewIntake},
@@ -10,24 +11,23 @@ use uuid::Uuid;
 
 /// A row of `intakes`.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct IntakeRow {
-    pub id: Uuid,
-    pub created_by: Uuid,
-    pub image_name: String,
-    pub version_name: String,
-    pub operating_system: String,
-    pub architecture: String,
-    pub variant: String,
-    pub format: String,
-    pub media_type: String,
-    pub aliases: String,
-    pub state: String,
-    pub reason: Option<String>,
-    pub job_id: Option<Uuid>,
-    pub created_at: SqlTime,
-    pub updated_at: SqlTime,
-    pub revision: i64,
+pub(crate) struct IntakeRow {
+    pub(crate) id: Uuid,
+    pub(crate) created_by: Uuid,
+    pub(crate) image_name: String,
+    pub(crate) version_name: String,
+    pub(crate) operating_system: String,
+    pub(crate) architecture: String,
+    pub(crate) variant: String,
+    pub(crate) format: String,
+    pub(crate) media_type: String,
+    pub(crate) aliases: String,
+    pub(crate) state: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) job_id: Option<Uuid>,
+    pub(crate) created_at: SqlTime,
+    pub(crate) updated_at: SqlTime,
+    pub(crate) revision: i64,
 }
 
 impl TryFrom<IntakeRow> for Intake {

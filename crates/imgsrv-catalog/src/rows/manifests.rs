@@ -1,7 +1,8 @@
-//! Rows of versions with their images, and of what a manifest lists.
+//! Rows of versions with their images, and of the entries of a manifest.
 
-use crate::rows::content::claim;
-use crate::rows::{Corrupt, SqlTime, VersionRow, convert, parse, parse_optional};
+use crate::rows::content::VersionRow;
+use crate::rows::decode::{Corrupt, claim, convert, parse, parse_optional};
+use crate::rows::time::SqlTime;
 use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, ImageId, VersionId},
     image::Image,
@@ -15,16 +16,15 @@ use uuid::Uuid;
 
 /// A row of `versions` with that of its image.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct ResolvedRow {
+pub(crate) struct ResolvedRow {
     #[sqlx(flatten)]
-    pub version: VersionRow,
-    pub display_name: Option<String>,
-    pub description: Option<String>,
-    pub image_created_at: SqlTime,
-    pub image_updated_at: SqlTime,
-    pub image_revision: i64,
-    pub catalog_revision: i64,
+    pub(crate) version: VersionRow,
+    pub(crate) display_name: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) image_created_at: SqlTime,
+    pub(crate) image_updated_at: SqlTime,
+    pub(crate) image_revision: i64,
+    pub(crate) catalog_revision: i64,
 }
 
 impl TryFrom<ResolvedRow> for ResolvedVersion {
@@ -46,27 +46,26 @@ impl TryFrom<ResolvedRow> for ResolvedVersion {
 
 /// An artifact with its inspection result, an attachment, or a warning; only the columns of its kind have values.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct EntryRow {
-    pub kind: String,
-    pub artifact_id: Uuid,
-    pub operating_system: Option<String>,
-    pub architecture: Option<String>,
-    pub variant: Option<String>,
-    pub format: Option<String>,
-    pub digest: Option<String>,
-    pub size_bytes: Option<i64>,
-    pub media_type: Option<String>,
-    pub created_at: Option<SqlTime>,
-    pub inspected: Option<Uuid>,
-    pub detected_format: Option<String>,
-    pub virtual_size_bytes: Option<i64>,
-    pub cluster_size_bytes: Option<i64>,
-    pub compression: Option<String>,
-    pub attachment_id: Option<Uuid>,
-    pub name: Option<String>,
-    pub step: Option<String>,
-    pub reason: Option<String>,
+pub(crate) struct EntryRow {
+    pub(crate) kind: String,
+    pub(crate) artifact_id: Uuid,
+    pub(crate) operating_system: Option<String>,
+    pub(crate) architecture: Option<String>,
+    pub(crate) variant: Option<String>,
+    pub(crate) format: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) size_bytes: Option<i64>,
+    pub(crate) media_type: Option<String>,
+    pub(crate) created_at: Option<SqlTime>,
+    pub(crate) inspected: Option<Uuid>,
+    pub(crate) detected_format: Option<String>,
+    pub(crate) virtual_size_bytes: Option<i64>,
+    pub(crate) cluster_size_bytes: Option<i64>,
+    pub(crate) compression: Option<String>,
+    pub(crate) attachment_id: Option<Uuid>,
+    pub(crate) name: Option<String>,
+    pub(crate) step: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 fn present<T>(column: Option<T>) -> Result<T, Corrupt> {

@@ -1,6 +1,6 @@
 //! Rows of the counters and of the work that waits.
 
-use crate::rows::SqlTime;
+use crate::rows::time::SqlTime;
 use imgsrv_domain::{
     ports::{Oldest, Statistics},
     time::Timestamp,
@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 
 /// The oldest of the work of one kind in one state.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct WaitRow {
-    pub work: String,
-    pub state: String,
-    pub since: Option<SqlTime>,
+pub(crate) struct WaitRow {
+    pub(crate) work: String,
+    pub(crate) state: String,
+    pub(crate) since: Option<SqlTime>,
 }
 
 /// Counters are named `kind` or `kind:value:...`, as the triggers write them.

@@ -4,7 +4,7 @@ use imgsrv_domain::time::Timestamp;
 
 /// A time in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SqlTime(Timestamp);
+pub(crate) struct SqlTime(Timestamp);
 
 impl From<SqlTime> for Timestamp {
     fn from(time: SqlTime) -> Self {

@@ -1,6 +1,8 @@
 //! Rows of upload sessions and their parts.
 
-use crate::rows::{Corrupt, SqlTime, WorkColumns, content::claim, convert, hash_state, parse_optional};
+use crate::rows::decode::{Corrupt, claim, convert, hash_state, parse_optional};
+use crate::rows::time::SqlTime;
+use crate::rows::work::WorkColumns;
 use imgsrv_domain::{
     digest::HashState,
     ids::{AttemptId, PrincipalId, UploadId},
@@ -17,44 +19,42 @@ const WHAT: &str = "upload session";
 
 /// The columns of `upload_sessions` that depend on its state. Those that the state does not use are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct UploadStateColumns {
-    pub state: String,
-    pub kind: String,
-    pub expected_digest: String,
-    pub digest_taken: bool,
-    pub received_bytes: i64,
-    pub attempts: i64,
-    pub appender_attempt: Option<Uuid>,
-    pub appender_number: Option<i64>,
-    pub frontier_number: Option<i64>,
-    pub hashed_bytes: Option<i64>,
-    pub hashed_state: Option<Vec<u8>>,
-    pub failure_reason: Option<String>,
+pub(crate) struct UploadStateColumns {
+    pub(crate) state: String,
+    pub(crate) kind: String,
+    pub(crate) expected_digest: String,
+    pub(crate) digest_computed: bool,
+    pub(crate) received_bytes: i64,
+    pub(crate) attempts: i64,
+    pub(crate) frontier_writer_attempt: Option<Uuid>,
+    pub(crate) frontier_writer_number: Option<i64>,
+    pub(crate) frontier_number: Option<i64>,
+    pub(crate) hashed_bytes: Option<i64>,
+    pub(crate) hashed_state: Option<Vec<u8>>,
+    pub(crate) failure_reason: Option<String>,
     #[sqlx(flatten)]
-    pub work: WorkColumns,
+    pub(crate) work: WorkColumns,
 }
 
 /// A row of `upload_sessions` with the part at its frontier.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct UploadRow {
-    pub id: Uuid,
-    pub created_by: Uuid,
-    pub expected_size_bytes: i64,
-    pub media_type_hint: Option<String>,
-    pub filename_hint: Option<String>,
-    pub expires_at: SqlTime,
-    pub created_at: SqlTime,
-    pub updated_at: SqlTime,
-    pub revision: i64,
+pub(crate) struct UploadRow {
+    pub(crate) id: Uuid,
+    pub(crate) created_by: Uuid,
+    pub(crate) expected_size_bytes: i64,
+    pub(crate) media_type_hint: Option<String>,
+    pub(crate) filename_hint: Option<String>,
+    pub(crate) expires_at: SqlTime,
+    pub(crate) created_at: SqlTime,
+    pub(crate) updated_at: SqlTime,
+    pub(crate) revision: i64,
     #[sqlx(flatten)]
-    pub columns: UploadStateColumns,
-    pub frontier_attempt: Option<Uuid>,
-    pub frontier_size: Option<i64>,
-    pub frontier_place: Option<String>,
-    pub frontier_hash_bytes: Option<i64>,
-    pub frontier_hash_state: Option<Vec<u8>>,
+    pub(crate) columns: UploadStateColumns,
+    pub(crate) frontier_attempt: Option<Uuid>,
+    pub(crate) frontier_size: Option<i64>,
+    pub(crate) frontier_location: Option<String>,
+    pub(crate) frontier_hash_bytes: Option<i64>,
+    pub(crate) frontier_hash_state: Option<Vec<u8>>,
 }
 
 impl From<&UploadSession> for UploadStateColumns {
@@ -63,10 +63,10 @@ impl From<&UploadSession> for UploadStateColumns {
         let columns = Self {
             state: session.state.name().to_owned(),
             kind: match declared.kind() {
-                UploadKind::Multipart => "parts".to_owned(),
-                UploadKind::Append => "stream".to_owned(),
+                UploadKind::Multipart => "multipart".to_owned(),
+                UploadKind::Append => "append".to_owned(),
             },
-            digest_taken: digest.is_some() && !declared.is_declared(),
+            digest_computed: digest.is_some() && !declared.is_declared(),
             expected_digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             received_bytes: session.offset().signed(),
             ..Self::default()
@@ -76,8 +76,8 @@ impl From<&UploadSession> for UploadStateColumns {
                 let writer = receiving.frontier_writer.as_ref();
                 Self {
                     attempts: receiving.attempts,
-                    appender_attempt: writer.map(|writer| writer.attempt.uuid()),
-                    appender_number: writer.map(|writer| writer.number.get().into()),
+                    frontier_writer_attempt: writer.map(|writer| writer.attempt.uuid()),
+                    frontier_writer_number: writer.map(|writer| writer.number.get().into()),
                     frontier_number: receiving.frontier().map(|frontier| frontier.number.get().into()),
                     ..columns
                 }
@@ -97,20 +97,20 @@ impl UploadStateColumns {
     }
 
     fn decode(&self, size: i64, frontier: Option<Frontier>) -> Result<UploadState, Corrupt> {
-        let kind = if self.kind == "parts" { UploadKind::Multipart } else { UploadKind::Append };
+        let kind = if self.kind == "multipart" { UploadKind::Multipart } else { UploadKind::Append };
         let blob = || claim(WHAT, &self.expected_digest, size);
         let declared = || match self.expected_digest.as_str() {
             "" => Ok(Claim::Undeclared(convert(WHAT, size)?)),
             _ => Ok(Claim::Declared(kind, blob()?)),
         };
         let complete =
-            || Ok(if self.digest_taken { Claim::Undeclared(blob()?) } else { Claim::Declared(kind, blob()?) });
+            || Ok(if self.digest_computed { Claim::Undeclared(blob()?) } else { Claim::Declared(kind, blob()?) });
         let ingest = || {
             let hashed = hash_state(self.hashed_bytes, self.hashed_state.as_deref())?;
             Ok(PendingIngest { claim: complete()?, hashed })
         };
         let receiving = |recorded| {
-            let frontier_writer = match self.appender_attempt.zip(self.appender_number) {
+            let frontier_writer = match self.frontier_writer_attempt.zip(self.frontier_writer_number) {
                 Some((attempt, number)) => {
                     Some(FrontierWriter { attempt: AttemptId::new(attempt), number: convert(WHAT, number)? })
                 }
@@ -139,17 +139,17 @@ impl TryFrom<UploadRow> for UploadSession {
 
     fn try_from(row: UploadRow) -> Result<Self, Corrupt> {
         let hash = hash_state(row.frontier_hash_bytes, row.frontier_hash_state.as_deref())?;
-        let frontier = match (row.columns.frontier_number, row.frontier_attempt, row.frontier_size, row.frontier_place)
-        {
-            (Some(number), Some(attempt), Some(size), Some(place)) => Some(Frontier {
-                number: convert(WHAT, number)?,
-                attempt: AttemptId::new(attempt),
-                hash: hash.ok_or_else(|| Corrupt::new(WHAT, "its frontier has no hash"))?,
-                location: PartLocation(place),
-                size: convert(WHAT, size)?,
-            }),
-            _ => None,
-        };
+        let frontier =
+            match (row.columns.frontier_number, row.frontier_attempt, row.frontier_size, row.frontier_location) {
+                (Some(number), Some(attempt), Some(size), Some(location)) => Some(Frontier {
+                    number: convert(WHAT, number)?,
+                    attempt: AttemptId::new(attempt),
+                    hash: hash.ok_or_else(|| Corrupt::new(WHAT, "its frontier has no hash"))?,
+                    location: PartLocation(location),
+                    size: convert(WHAT, size)?,
+                }),
+                _ => None,
+            };
         let session = Self::restore(UploadRecord {
             id: UploadId::new(row.id),
             created_by: PrincipalId::new(row.created_by),
@@ -161,7 +161,7 @@ impl TryFrom<UploadRow> for UploadSession {
             updated_at: row.updated_at.into(),
             revision: Revision::new(row.revision),
         });
-        // A session is stored in one way only: other columns are none that this catalog has written.
+        // A session is stored in exactly one way: any other columns were not written by this catalog.
         if UploadStateColumns::from(&session) == row.columns {
             Ok(session)
         } else {
@@ -177,15 +177,14 @@ pub(crate) fn hash_columns(hash: Option<&HashState>) -> (Option<i64>, Option<Vec
 
 /// A row of `upload_parts`.
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "columns")]
-pub struct PartRow {
-    pub number: i64,
-    pub attempt: Uuid,
-    pub sequence: i64,
-    pub size_bytes: i64,
-    pub place: String,
-    pub hash_bytes: Option<i64>,
-    pub hash_state: Option<Vec<u8>>,
+pub(crate) struct PartRow {
+    pub(crate) number: i64,
+    pub(crate) attempt: Uuid,
+    pub(crate) sequence: i64,
+    pub(crate) size_bytes: i64,
+    pub(crate) location: String,
+    pub(crate) hash_bytes: Option<i64>,
+    pub(crate) hash_state: Option<Vec<u8>>,
 }
 
 impl TryFrom<PartRow> for Part {
@@ -197,7 +196,7 @@ impl TryFrom<PartRow> for Part {
             attempt: AttemptId::new(row.attempt),
             sequence: row.sequence,
             size: convert("upload part", row.size_bytes)?,
-            location: PartLocation(row.place),
+            location: PartLocation(row.location),
             hash: hash_state(row.hash_bytes, row.hash_state.as_deref())?,
         })
     }
@@ -231,7 +230,7 @@ mod tests {
             columns: session.into(),
             frontier_attempt: None,
             frontier_size: None,
-            frontier_place: None,
+            frontier_location: None,
             frontier_hash_bytes: None,
             frontier_hash_state: None,
         }
@@ -260,10 +259,10 @@ mod tests {
     #[test]
     fn columns_that_disagree_with_the_state_are_corruption() {
         let alter: [fn(&mut UploadStateColumns); 8] = [
-            |columns| columns.kind = "parts".to_owned(),
-            |columns| (columns.digest_taken, columns.expected_digest) = (true, String::new()),
+            |columns| columns.kind = "multipart".to_owned(),
+            |columns| (columns.digest_computed, columns.expected_digest) = (true, String::new()),
             |columns| columns.received_bytes = -1,
-            |columns| columns.appender_number = Some(1),
+            |columns| columns.frontier_writer_number = Some(1),
             |columns| columns.frontier_number = Some(1),
             |columns| columns.hashed_bytes = Some(1),
             |columns| columns.failure_reason = columns.failure_reason.is_none().then(|| "why".to_owned()),

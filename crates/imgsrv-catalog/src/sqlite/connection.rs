@@ -1,28 +1,62 @@
 //! A connection to the file, for the shared statements.
 
-use crate::sqlite::error::map;
-use crate::{Connection, Value, arguments};
+use crate::{
+    core::{
+        connection::Connection,
+        statement::{Kind, Traced},
+        value::{Value, arguments},
+    },
+    sqlite::error::map,
+};
 use imgsrv_domain::ports::CatalogError;
 use sqlx::{
-    Sqlite, SqliteConnection, Transaction,
+    Pool, Sqlite, SqliteConnection, Transaction,
     pool::PoolConnection,
     query_with,
     sqlite::{SqliteArguments, SqliteRow},
 };
+use tracing::Span;
 
-/// A connection, inside or outside of a transaction.
-pub enum SqliteSession {
+/// A connection, inside or outside of a transaction. Dropping it rolls back.
+pub(crate) struct SqliteSession {
+    open: Open,
+    span: Span,
+}
+
+enum Open {
     /// Every statement is a transaction of its own.
     Single(PoolConnection<Sqlite>),
-    /// All of them are one; dropping it rolls back.
-    Whole(Transaction<'static, Sqlite>),
+    /// All statements are one transaction.
+    Transaction(Transaction<'static, Sqlite>),
+    Ended,
 }
 
 impl SqliteSession {
-    fn connection(&mut self) -> &mut SqliteConnection {
+    /// Every statement is a transaction of its own.
+    pub(crate) async fn single(pool: &Pool<Sqlite>, span: Span) -> Result<Self, CatalogError> {
+        let connection = pool.acquire().await.map_err(map)?;
+        Ok(Self { open: Open::Single(connection), span })
+    }
+
+    /// All statements are one transaction, which `begin` begins.
+    pub(crate) async fn transaction(
+        pool: &Pool<Sqlite>,
+        begin: &'static str,
+        span: Span,
+    ) -> Result<Self, CatalogError> {
+        let traced = Traced::start(&span, Kind::Begin, begin);
+        let transaction = pool.begin_with(begin).await.map_err(map)?;
+        drop(traced);
+        Ok(Self { open: Open::Transaction(transaction), span })
+    }
+}
+
+impl Open {
+    fn connection(&mut self) -> Result<&mut SqliteConnection, CatalogError> {
         match self {
-            Self::Single(connection) => connection,
-            Self::Whole(transaction) => transaction,
+            Self::Single(connection) => Ok(connection),
+            Self::Transaction(transaction) => Ok(transaction),
+            Self::Ended => Err(CatalogError::Backend("the transaction has ended".into())),
         }
     }
 }
@@ -33,18 +67,36 @@ impl Connection for SqliteSession {
     const LOCKS_ROWS: bool = false;
 
     async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, CatalogError> {
-        query_with(sql, arguments::<SqliteArguments>(values)?).fetch_all(self.connection()).await.map_err(map)
+        let arguments = arguments::<SqliteArguments>(values)?;
+        let connection = self.open.connection()?;
+        let _traced = Traced::start(&self.span, Kind::Query, sql);
+        query_with(sql, arguments).fetch_all(connection).await.map_err(map)
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
-        let done = query_with(sql, arguments::<SqliteArguments>(values)?).execute(self.connection()).await;
+        let arguments = arguments::<SqliteArguments>(values)?;
+        let connection = self.open.connection()?;
+        let _traced = Traced::start(&self.span, Kind::Execute, sql);
+        let done = query_with(sql, arguments).execute(connection).await;
         done.map(|done| done.rows_affected()).map_err(map)
     }
 
-    async fn commit(self) -> Result<(), CatalogError> {
-        match self {
-            Self::Single(_) => Ok(()),
-            Self::Whole(transaction) => transaction.commit().await.map_err(map),
+    async fn commit(mut self) -> Result<(), CatalogError> {
+        match std::mem::replace(&mut self.open, Open::Ended) {
+            Open::Single(_) | Open::Ended => Ok(()),
+            Open::Transaction(transaction) => {
+                let _traced = Traced::start(&self.span, Kind::Commit, "COMMIT");
+                transaction.commit().await.map_err(map)
+            }
+        }
+    }
+}
+
+impl Drop for SqliteSession {
+    fn drop(&mut self) {
+        if let Open::Transaction(_) = &self.open {
+            // The driver rolls back after this.
+            drop(Traced::start(&self.span, Kind::Rollback, "ROLLBACK"));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What SQLite's errors mean.
+//! The errors of SQLite as errors of the catalog.
 //!
-//! SQLite names no constraints: a broken UNIQUE lists `table.column`s, a trigger's message arrives with code
-//! 1811, and a broken foreign key names nothing (result codes: <https://www.sqlite.org/rescode.html>).
+//! SQLite does not name constraints: a broken UNIQUE lists `table.column`s, a trigger's message has code 1811, and a
+//! broken foreign key names nothing (result codes: <https://www.sqlite.org/rescode.html>).
 
-use crate::conflict;
+use crate::core::conflicts::conflict;
 use imgsrv_domain::ports::{CatalogError, Conflict};
 
 pub(crate) fn map(error: sqlx::Error) -> CatalogError {

@@ -1,14 +1,17 @@
 //! The embedded catalog: one SQLite file in WAL mode.
 //!
-//! Writes go through one connection, each transaction `BEGIN IMMEDIATE` and fsynced at commit
-//! (`synchronous=FULL`); reads go through a small read-only pool and see consistent snapshots.
+//! Writes use one connection, each transaction begun with `BEGIN IMMEDIATE` and fsynced at commit (`synchronous=FULL`);
+//! reads use a small read-only pool.
 
 mod connection;
 mod error;
 
-use crate::{SqlCatalog, SqlDatabase};
+use crate::{
+    core::catalog::{SqlCatalog, SqlDatabase},
+    rows::SqlTime,
+    sqlite::connection::SqliteSession,
+};
 use async_trait::async_trait;
-use connection::SqliteSession;
 use futures::stream::{self, BoxStream};
 use imgsrv_domain::{
     ports::{CatalogError, Clock, Enqueued},
@@ -24,11 +27,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tracing::Span;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// How long a request waits for its turn to write before the catalog counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request waits for a connection before the catalog counts as unreachable.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 
 /// Why the catalog could not be opened.
@@ -37,35 +41,35 @@ pub enum OpenError {
     /// The file cannot be opened.
     #[error("cannot open the catalog {path}: {source}")]
     Open {
-        /// The file.
+        /// The path of the file.
         path: String,
         /// Why.
         source: sqlx::Error,
     },
-    /// A newer program has changed the schema.
+    /// A newer program has migrated the schema.
     #[error("the catalog {path} was migrated by a newer imgsrv (migration {version} is unknown to this one)")]
     Newer {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The migration that this program does not know.
+        /// The unknown migration.
         version: i64,
     },
-    /// The schema could not be brought up to date.
+    /// The schema could not be migrated.
     #[error("cannot migrate the catalog {path}: {source}")]
     Migrate {
-        /// The file.
+        /// The path of the file.
         path: String,
         /// Why.
         source: MigrateError,
     },
 }
 
-/// A pool that drops a connection whose rollback failed: SQLite rolls back by itself when the disk is full, and the
-/// driver would take the connection to be inside a transaction for ever after.
+/// A pool that closes a connection whose rollback failed: SQLite itself rolls back when the disk is full, and the driver
+/// would count the connection as inside a transaction from then on.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(ACQUIRE_LIMIT)
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }
 
@@ -80,7 +84,7 @@ pub struct SqliteDatabase {
     folder: PathBuf,
 }
 
-/// Opens the catalog at `path`, makes it if it is not there, and brings its schema up to date. Its clock is `clock`.
+/// Opens the catalog at `path`, creates it if it does not exist, and migrates its schema. Its clock is `clock`.
 pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, OpenError> {
     let shown = || path.display().to_string();
     let options = SqliteConnectOptions::new()
@@ -89,7 +93,7 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, O
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(PATIENCE);
+        .busy_timeout(ACQUIRE_LIMIT);
     let writer = pool(1)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -105,7 +109,14 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, O
         .connect_with(options.read_only(true).pragma("cache_size", "-1024"))
         .await
         .map_err(|source| OpenError::Open { path: shown(), source })?;
-    Ok(SqliteCatalog::new(SqliteDatabase { writer, readers, clock, folder }))
+    Ok(SqlCatalog { database: SqliteDatabase { writer, readers, clock, folder } })
+}
+
+impl SqliteCatalog {
+    /// Closes every connection; the write-ahead log is merged into the file.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
 }
 
 async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
@@ -117,37 +128,42 @@ async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
 impl SqlDatabase for SqliteDatabase {
     type Connection = SqliteSession;
 
-    async fn reader(&self) -> Result<SqliteSession, CatalogError> {
-        self.readers.acquire().await.map(SqliteSession::Single).map_err(error::map)
+    async fn reader(&self, span: Span) -> Result<SqliteSession, CatalogError> {
+        SqliteSession::single(&self.readers, span).await
     }
 
-    async fn snapshot(&self) -> Result<SqliteSession, CatalogError> {
-        self.readers.begin().await.map(SqliteSession::Whole).map_err(error::map)
+    async fn snapshot(&self, span: Span) -> Result<(SqliteSession, Timestamp), CatalogError> {
+        let session = SqliteSession::transaction(&self.readers, "BEGIN", span).await?;
+        Ok((session, self.clock.now()))
     }
 
-    async fn begin(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
-        let inner = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(error::map)?;
-        Ok((SqliteSession::Whole(inner), self.clock.now()))
+    async fn begin(&self, span: Span) -> Result<(SqliteSession, Timestamp), CatalogError> {
+        let session = SqliteSession::transaction(&self.writer, "BEGIN IMMEDIATE", span).await?;
+        Ok((session, self.clock.now()))
     }
 
-    async fn now(&self) -> Result<Timestamp, CatalogError> {
+    async fn now(&self, _span: Span) -> Result<Timestamp, CatalogError> {
+        Ok(self.clock.now())
+    }
+
+    fn clock(&self, _read: Option<SqlTime>) -> Result<Timestamp, CatalogError> {
         Ok(self.clock.now())
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
         let folder = self.folder.clone();
-        let broken = |error: Box<dyn std::error::Error + Send + Sync>| CatalogError::Unavailable(error);
-        let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
-        let disk = asked.map_err(|panic| broken(Box::new(panic)))?.map_err(|error| broken(Box::new(error)))?;
+        let statvfs = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+        let disk = statvfs
+            .map_err(|panic| CatalogError::Unavailable(Box::new(panic)))?
+            .map_err(|error| CatalogError::Unavailable(Box::new(error)))?;
         Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
-    /// Nothing: no other process writes to the file's work.
+    /// Nothing: no other process writes to the file.
     fn enqueued(&self) -> BoxStream<'static, Enqueued> {
         Box::pin(stream::empty())
     }
 
-    /// The write-ahead log is merged into the file.
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;

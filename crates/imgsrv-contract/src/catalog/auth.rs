@@ -1,4 +1,4 @@
-//! Principals, tokens and the audit trail.
+//! Principals, tokens and the audit log.
 
 use super::{
     Fresh,
@@ -8,13 +8,13 @@ use imgsrv_domain::{
     audit::{Actor, ActorKind, AuditAction, AuditEntry, AuditFilter, Event},
     auth::Role,
     page::{PageLimit, PageRequest},
-    ports::{CatalogError, Conflict},
+    ports::{CatalogError, Conflict, Timed},
 };
 use std::{collections::BTreeSet, time::Duration};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-pub(super) async fn principals_come_back_with_their_roles(fresh: Fresh) {
+pub(super) async fn principals_are_stored_with_their_roles(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (all, none) = (principal(tx.now(), Role::ALL), principal(tx.now(), &[]));
     for written in [&all, &none] {
@@ -50,7 +50,9 @@ pub(super) async fn credentials_are_found_by_key(fresh: Fresh) {
     tx.insert_token(&issued, &[7; 32]).await.unwrap();
     tx.commit().await.unwrap();
     let found = fresh.catalog.get_credential(&issued.key).await.unwrap().unwrap();
-    assert_eq!((&found.token, &found.principal, found.secret_hash), (&issued, &owner, [7; 32]));
+    let Timed { value: credential, now } = found;
+    assert_eq!((&credential.token, &credential.principal, credential.secret_hash), (&issued, &owner, [7; 32]));
+    assert_eq!(now, fresh.catalog.catalog_time().await.unwrap());
     assert!(fresh.catalog.get_credential(&"abcdefghijk2".parse().unwrap()).await.unwrap().is_none());
     assert_eq!(fresh.catalog.list_tokens(owner.id, &PageRequest::FIRST).await.unwrap().items, [issued]);
     let mut tx = fresh.catalog.begin().await.unwrap();
@@ -94,7 +96,7 @@ pub(super) async fn token_use_only_moves_forward(fresh: Fresh) {
     assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().revoked_at, Some(early));
 }
 
-pub(super) async fn the_audit_trail_cannot_be_rewritten(fresh: Fresh) {
+pub(super) async fn the_audit_log_is_append_only(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     tx.append_audit(&audit(tx.now())).await.unwrap();
     tx.commit().await.unwrap();
@@ -103,7 +105,7 @@ pub(super) async fn the_audit_trail_cannot_be_rewritten(fresh: Fresh) {
     }
 }
 
-pub(super) async fn a_barred_manager_is_not_a_live_one(fresh: Fresh) {
+pub(super) async fn a_deactivated_manager_is_not_live(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let manager = principal(tx.now(), &[Role::AuthManager]);
     tx.insert_principal(&manager).await.unwrap();
@@ -120,7 +122,7 @@ pub(super) async fn a_barred_manager_is_not_a_live_one(fresh: Fresh) {
     }
 }
 
-pub(super) async fn the_audit_trail_is_read_by_what_is_wanted(fresh: Fresh) {
+pub(super) async fn the_audit_log_is_filtered_and_paged(fresh: Fresh) {
     let somebody = principal(fresh.catalog.catalog_time().await.unwrap(), &[]).id;
     let actor = |request: &str| Actor::Principal {
         id: somebody,

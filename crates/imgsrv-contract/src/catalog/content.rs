@@ -1,21 +1,15 @@
-//! Images, versions, manifests, aliases and publish jobs.
+//! Images, versions, manifests and aliases.
 
 use super::{
     Fresh,
-    samples::{alias, artifact, attachment, claim, conflict, draft, files_of, image, publish, published, uuid},
+    samples::{alias, artifact, attachment, claim, conflict, draft, files_of, image, publish, published},
 };
 use imgsrv_domain::{
-    ids::JobId,
     image::Alias,
-    lease::WorkerId,
     manifest::Artifact,
     page::{PageLimit, PageRequest},
     ports::{CatalogError, Conflict, VersionFilter, Visibility},
-    publish::PublishJob,
 };
-use std::time::Duration;
-
-const TERM: Duration = Duration::from_secs(30);
 
 pub(super) async fn an_image_name_is_taken_once(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
@@ -50,7 +44,7 @@ pub(super) async fn versions_and_aliases_share_a_namespace(fresh: Fresh) {
     tx.commit().await.unwrap();
 }
 
-pub(super) async fn artifacts_clash_by_key_and_by_file(fresh: Fresh) {
+pub(super) async fn artifacts_conflict_by_key_and_by_file_name(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let image = image("debian", tx.now());
     tx.insert_image(&image).await.unwrap();
@@ -75,7 +69,7 @@ pub(super) async fn artifacts_clash_by_key_and_by_file(fresh: Fresh) {
     tx.commit().await.unwrap();
 }
 
-pub(super) async fn attachments_clash_by_name(fresh: Fresh) {
+pub(super) async fn attachments_conflict_by_name(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let image = image("debian", tx.now());
     tx.insert_image(&image).await.unwrap();
@@ -93,7 +87,7 @@ pub(super) async fn attachments_clash_by_name(fresh: Fresh) {
     assert_eq!(conflict!(tx.insert_attachment(version.id, &again, &[]).await), Conflict::AttachmentName);
 }
 
-pub(super) async fn a_manifest_comes_back_in_its_order(fresh: Fresh) {
+pub(super) async fn manifest_entries_are_read_in_order(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let image = image("debian", tx.now());
     tx.insert_image(&image).await.unwrap();
@@ -107,7 +101,7 @@ pub(super) async fn a_manifest_comes_back_in_its_order(fresh: Fresh) {
             tx.insert_attachment(version.id, &attachment(&artifact, name, claim(2)), &[]).await.unwrap();
         }
     }
-    let written = tx.list_manifest(version.id).await.unwrap();
+    let written = tx.list_manifest_entries(version.id).await.unwrap();
     tx.commit().await.unwrap();
     let order: Vec<_> = written.iter().map(|entry| entry.artifact.architecture.as_str()).collect();
     assert_eq!(order, ["Z", "a", "b"]);
@@ -200,7 +194,9 @@ const FORBIDDEN: &[&str] = &[
     "DELETE FROM publish_warnings",
     "INSERT INTO publish_warnings (version_id, step, sequence, artifact_id, reason)
         SELECT version_id, 'incus_index', 9, id, 'x' FROM artifacts",
-    "INSERT INTO incus_backlog (version_id) SELECT id FROM versions",
+    "INSERT INTO incus_rows (artifact_id, version_id, attachment_id, fingerprint)
+        SELECT artifact_id, version_id, id, 'x' FROM attachments",
+    "INSERT INTO inspections (artifact_id, version_id) SELECT id, version_id FROM artifacts",
     "UPDATE incus_rows SET fingerprint = 'x'",
     "UPDATE incus_rows SET catalog_revision = NULL",
     "UPDATE incus_rows SET catalog_revision = 1",
@@ -232,9 +228,11 @@ pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
     tx.insert_image(&image("other", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
     let seen = async || {
-        let manifest = fresh.catalog.get_ref(&version.image, &"latest".parse().unwrap()).await.unwrap();
+        let found = fresh.catalog.resolve_ref(&version.image, &"latest".parse().unwrap()).await.unwrap();
+        let found = found.unwrap();
+        let entries = fresh.catalog.get_manifest_entries(found.version.id).await.unwrap();
         let blob = fresh.catalog.get_blob(&claim(1).digest, Visibility::Published).await.unwrap();
-        (manifest.unwrap(), blob.unwrap())
+        (found, entries, blob.unwrap())
     };
     let before = seen().await;
     for statement in FORBIDDEN.iter().chain(fresh.forbidden) {
@@ -243,8 +241,8 @@ pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
     }
 }
 
-pub(super) async fn only_what_is_published_is_visible_to_all(fresh: Fresh) {
-    let version = published(&fresh, "debian").await;
+pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
+    published(&fresh, "debian").await;
     let mut tx = fresh.catalog.begin().await.unwrap();
     let hidden = image("hidden", tx.now());
     tx.insert_image(&hidden).await.unwrap();
@@ -268,18 +266,12 @@ pub(super) async fn only_what_is_published_is_visible_to_all(fresh: Fresh) {
         catalog.list_versions(&hidden.name, Visibility::Published, VersionFilter::All, &PageRequest::FIRST).await;
     assert_eq!(listed.unwrap(), None);
     assert_eq!(catalog.list_aliases(&hidden.name, Visibility::Published, &PageRequest::FIRST).await.unwrap(), None);
-    assert_eq!(catalog.get_ref(&hidden.name, &"1".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(catalog.resolve_ref(&hidden.name, &"1".parse().unwrap()).await.unwrap(), None);
     assert_eq!(catalog.get_blob(&claim(3).digest, Visibility::Published).await.unwrap(), None);
     assert!(catalog.get_blob(&claim(3).digest, Visibility::All).await.unwrap().is_some());
-    let file = catalog.get_published_file(&hidden.name, &unpublished.name, artifact.id, None).await.unwrap();
-    assert_eq!(file, None);
     for visible in [claim(1), claim(2)] {
         assert!(catalog.get_blob(&visible.digest, Visibility::Published).await.unwrap().is_some());
     }
-    let entry = &catalog.get_ref(&version.image, &"latest".parse().unwrap()).await.unwrap().unwrap().entries[0];
-    let attached = Some(entry.attachments[0].id);
-    let file = catalog.get_published_file(&version.image, &version.name, entry.artifact.id, attached).await.unwrap();
-    assert_eq!(file.unwrap().claim, claim(2));
 }
 
 pub(super) async fn lists_page_through_everything_once(fresh: Fresh) {
@@ -330,57 +322,4 @@ pub(super) async fn cursors_belong_to_their_list(fresh: Fresh) {
     let page = PageRequest { limit, after };
     assert!(matches!(fresh.catalog.list_images(Visibility::Published, &page).await, Err(CatalogError::InvalidCursor)));
     assert!(matches!(fresh.catalog.list_principals(&page).await, Err(CatalogError::InvalidCursor)));
-}
-
-pub(super) async fn a_version_has_one_live_job(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let now = tx.now();
-    let image = image("debian", now);
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", now);
-    tx.insert_version(&version).await.unwrap();
-    let job = PublishJob::enqueue(JobId::new(uuid()), &version, now);
-    tx.insert_job(&job).await.unwrap();
-    tx.commit().await.unwrap();
-    let second = PublishJob::enqueue(JobId::new(uuid()), &version, now);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_job(&second).await), Conflict::LiveJob);
-
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.get_live_job(version.id).await.unwrap(), Some(job.clone()));
-    let (claimed, key) = job.acquire(&WorkerId::new("w".to_owned()), now, TERM).unwrap();
-    tx.update_job(&claimed).await.unwrap();
-    let stored = tx.lock_job(claimed.id).await.unwrap().unwrap();
-    let (failed, _) = stored.step_failed(&key, "because".to_owned(), now).unwrap();
-    tx.update_job(&failed).await.unwrap();
-    let stored = tx.lock_job(failed.id).await.unwrap().unwrap();
-    assert_eq!(stored.failed_step().unwrap().state.reason(), Some("because"));
-    tx.update_job(&stored.abandon(now).unwrap().0).await.unwrap();
-    assert_eq!(tx.get_live_job(version.id).await.unwrap(), None);
-    tx.insert_job(&second).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
-pub(super) async fn jobs_are_claimed_by_one_and_reclaimed_after_expiry(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
-    tx.insert_job(&PublishJob::enqueue(JobId::new(uuid()), &version, tx.now())).await.unwrap();
-    tx.commit().await.unwrap();
-    let claim = async |owner: &str| {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        let job = tx.lock_due_job().await.unwrap()?;
-        let (job, key) = job.acquire(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
-        tx.update_job(&job).await.unwrap();
-        tx.commit().await.unwrap();
-        Some(key)
-    };
-    let first = claim("first").await.unwrap();
-    assert_eq!(claim("second").await, None);
-    (fresh.advance)(TERM);
-    let second = claim("second").await.unwrap();
-    assert_eq!((first.attempt, second.attempt), (1, 2));
 }

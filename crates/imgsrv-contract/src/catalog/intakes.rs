@@ -45,7 +45,7 @@ async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     (session, intake)
 }
 
-pub(super) async fn a_stream_learns_its_digest_from_its_last_byte(fresh: Fresh) {
+pub(super) async fn the_digest_of_an_append_upload_is_computed(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (session, _) = intake(&mut *tx, 0).await;
     let stored = tx.lock_upload(session.id).await.unwrap().unwrap();
@@ -65,7 +65,7 @@ pub(super) async fn a_stream_learns_its_digest_from_its_last_byte(fresh: Fresh) 
     assert_eq!(listed.await.unwrap().items, []);
 }
 
-pub(super) async fn of_two_attempts_at_a_stream_only_the_newer_is_recorded(fresh: Fresh) {
+pub(super) async fn only_the_latest_attempt_at_an_append_is_recorded(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (session, _) = intake(&mut *tx, 10).await;
     let now = tx.now();
@@ -92,7 +92,7 @@ pub(super) async fn of_two_attempts_at_a_stream_only_the_newer_is_recorded(fresh
     assert!(stored.begin_append(AttemptId::new(uuid()), 0, None, now).is_err(), "an offset never goes back");
 }
 
-pub(super) async fn intakes_come_back_whole_and_change_by_revision(fresh: Fresh) {
+pub(super) async fn intakes_are_stored_and_updated_by_revision(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (session, opened) = intake(&mut *tx, 10).await;
     assert_eq!(tx.lock_intake(session.id).await.unwrap().as_ref(), Some(&opened));
@@ -116,7 +116,7 @@ pub(super) async fn intakes_come_back_whole_and_change_by_revision(fresh: Fresh)
     assert!(matches!(stale, Err(CatalogError::Conflict(Conflict::StaleRevision))));
 }
 
-pub(super) async fn intakes_that_wait_for_nothing_more_are_listed(fresh: Fresh) {
+pub(super) async fn stranded_intakes_are_listed(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (_waiting, _) = intake(&mut *tx, 10).await;
     let (given_up, opened) = intake(&mut *tx, 10).await;
@@ -127,7 +127,7 @@ pub(super) async fn intakes_that_wait_for_nothing_more_are_listed(fresh: Fresh) 
     assert_eq!(tx.list_stranded_intakes(10).await.unwrap(), []);
 }
 
-pub(super) async fn bytes_on_their_way_are_summed_as_they_were_announced(fresh: Fresh) {
+pub(super) async fn staged_bytes_are_the_sum_of_expected_sizes(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), 0);
     let first = super::samples::session(&mut *tx, claim(1), TTL).await;

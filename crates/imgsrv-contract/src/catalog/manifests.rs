@@ -2,7 +2,7 @@
 
 use super::{
     Fresh,
-    samples::{alias, artifact, attachment, blob, claim, draft, image, inspection, publish, published, warning},
+    samples::{alias, artifact, attachment, claim, draft, image, inspection, publish, published, warning},
 };
 use imgsrv_domain::{
     ids::VersionId,
@@ -72,27 +72,4 @@ pub(super) async fn entries_are_read_with_attachments_inspections_and_warnings(f
     assert_eq!(ManifestEntries { entries: whole.entries, warnings: whole.warnings }, read);
     let nothing = fresh.catalog.get_manifest_entries(VersionId::new(super::samples::uuid())).await.unwrap();
     assert_eq!(nothing, ManifestEntries { entries: Vec::new(), warnings: Vec::new() });
-}
-
-pub(super) async fn a_quarantined_blob_is_not_located_and_changes_the_revision(fresh: Fresh) {
-    let version = published(&fresh, "debian").await;
-    let catalog = &fresh.catalog;
-    let trusted = catalog.get_manifest_blobs(version.id).await.unwrap();
-    assert_eq!(trusted.iter().map(|blob| blob.claim).collect::<Vec<_>>(), [claim(1), claim(2)]);
-    let before = catalog.catalog_revision().await.unwrap();
-
-    let mut tx = catalog.begin().await.unwrap();
-    assert!(tx.quarantine_blob(&claim(1).digest, &trusted[0].name).await.unwrap());
-    tx.commit().await.unwrap();
-    assert_eq!(catalog.get_manifest_blobs(version.id).await.unwrap(), trusted[1..]);
-    let quarantined = catalog.catalog_revision().await.unwrap();
-    assert!(quarantined > before);
-
-    let mut tx = catalog.begin().await.unwrap();
-    let replacement = blob(claim(1), tx.now());
-    tx.insert_blob(&replacement).await.unwrap();
-    tx.insert_blob(&blob(claim(4), tx.now())).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(catalog.get_manifest_blobs(version.id).await.unwrap(), [replacement, trusted[1].clone()]);
-    assert!(catalog.catalog_revision().await.unwrap() > quarantined);
 }

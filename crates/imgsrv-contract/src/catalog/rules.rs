@@ -37,19 +37,20 @@ fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
     }
 }
 
-pub(super) async fn rules_come_back_and_change_by_revision(fresh: Fresh) {
+pub(super) async fn rules_are_stored_and_updated_by_revision(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let (first, second) = (rule("a", tx.now()), rule("b", tx.now()));
     for written in [&second, &first] {
         tx.insert_rule(written).await.unwrap();
     }
-    assert_eq!(tx.count_rules_of(&first.terms.issuer).await.unwrap(), 2);
+    assert_eq!(tx.count_rules_of_issuer(&first.terms.issuer).await.unwrap(), 2);
     tx.commit().await.unwrap();
     let listed = fresh.catalog.list_rules(&PageRequest::FIRST).await.unwrap().items;
     assert_eq!(listed, [first.clone(), second.clone()]);
-    assert_eq!(fresh.catalog.get_rules_of(&first.terms.issuer).await.unwrap(), listed);
+    let of_issuer = fresh.catalog.list_rules_of_issuer(&first.terms.issuer).await.unwrap().unwrap();
+    assert_eq!((of_issuer.value, of_issuer.now), (listed, fresh.catalog.catalog_time().await.unwrap()));
     let other = "https://issuer.example/".parse().unwrap();
-    assert_eq!(fresh.catalog.get_rules_of(&other).await.unwrap(), []);
+    assert_eq!(fresh.catalog.list_rules_of_issuer(&other).await.unwrap(), None);
     assert_eq!(fresh.catalog.get_rule(&first.id).await.unwrap(), Some(first.clone()));
 
     let mut changed = first.clone();
@@ -80,8 +81,8 @@ pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
     }
     tx.insert_identity(first.id, &identity("a")).await.unwrap();
     tx.insert_identity(second.id, &identity("A")).await.unwrap();
-    assert_eq!(tx.get_identity(&identity("a")).await.unwrap(), Some(first.id));
-    assert_eq!(tx.get_identity(&identity("a ")).await.unwrap(), None);
+    assert_eq!(tx.get_principal_id(&identity("a")).await.unwrap(), Some(first.id));
+    assert_eq!(tx.get_principal_id(&identity("a ")).await.unwrap(), None);
     let id: RuleId = "ci".parse().unwrap();
     tx.insert_rule(&rule("ci", tx.now())).await.unwrap();
     let now = tx.now();
@@ -242,7 +243,7 @@ impl Real {
                 tx.revoke_role(self.principals[principal], ROLE).await.unwrap();
             }
             Step::Reconcile { rule } => {
-                for principal in tx.list_granted(&self.rules[rule], 100).await.unwrap() {
+                for principal in tx.list_granted_principals(&self.rules[rule], 100).await.unwrap() {
                     tx.reconcile_grant(&self.rules[rule], principal, ROLE, now).await.unwrap();
                 }
             }
@@ -277,7 +278,7 @@ impl Real {
     }
 }
 
-pub(super) async fn grants_are_undone_exactly(fresh: Fresh) {
+pub(super) async fn reconciling_ends_exactly_the_grants_of_a_rule(fresh: Fresh) {
     let mut runner = TestRunner::deterministic();
     for _ in 0..60 {
         let steps = steps().new_tree(&mut runner).unwrap().current();

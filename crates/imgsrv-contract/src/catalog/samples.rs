@@ -176,9 +176,9 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     tx.insert_inspection(frozen.id, artifact.id, &inspection()).await.unwrap();
     tx.insert_warnings(frozen.id, &[warning(&artifact, StepName::ValidateCatalog)]).await.unwrap();
     let row = IncusRow { artifact: artifact.id, attachment: sbom.id, fingerprint: claim(9).digest };
-    tx.insert_incus_row(frozen.id, &row).await.unwrap();
+    tx.insert_stream_row(frozen.id, &row).await.unwrap();
     tx.bump_catalog_revision(image.id).await.unwrap();
-    tx.list_in_streams(frozen.id).await.unwrap();
+    tx.publish_stream_rows(frozen.id).await.unwrap();
     tx.update_version(&frozen.publish(now).unwrap().0).await.unwrap();
     tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap()
 }

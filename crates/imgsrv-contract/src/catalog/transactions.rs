@@ -7,7 +7,7 @@ use super::{
 use imgsrv_domain::ports::{CatalogError, Conflict};
 use std::time::Duration;
 
-pub(super) async fn dropped_transactions_leave_no_trace(fresh: Fresh) {
+pub(super) async fn dropping_a_transaction_rolls_back(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let image = image("debian", tx.now());
     tx.insert_image(&image).await.unwrap();
@@ -71,7 +71,7 @@ pub(super) async fn a_catalog_is_bound_to_one_store(fresh: Fresh) {
     assert_eq!((after.catalog, after.store), (before.catalog, Some(first)));
 }
 
-pub(super) async fn times_come_back_to_the_microsecond(fresh: Fresh) {
+pub(super) async fn times_are_stored_to_the_microsecond(fresh: Fresh) {
     (fresh.advance)(Duration::from_micros(1_234_567));
     let mut tx = fresh.catalog.begin().await.unwrap();
     let written = principal(tx.now(), &[]);

@@ -2,13 +2,12 @@
 
 use super::{
     Fresh,
-    samples::{artifact, attachment, blob, claim, conflict, draft, image, session, uuid},
+    samples::{claim, conflict, session, uuid},
 };
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, UploadId},
     lease::{LeaseLost, WorkerId},
-    manifest::Untrusted,
     names::PartNumber,
     page::PageRequest,
     parts::{ListedPart, Part, PartLocation},
@@ -68,7 +67,7 @@ async fn completed(tx: &mut dyn CatalogTx) -> UploadSession {
     stored(tx, &session).await
 }
 
-pub(super) async fn sessions_and_parts_come_back_whole(fresh: Fresh) {
+pub(super) async fn sessions_and_parts_are_stored(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let opened = session(&mut *tx, claim(1), TTL).await;
     assert_eq!(stored(&mut *tx, &opened).await, opened);
@@ -82,7 +81,7 @@ pub(super) async fn sessions_and_parts_come_back_whole(fresh: Fresh) {
     assert_eq!(receiving.frontier_writer, None);
     let frontier = receiving.frontier().unwrap();
     assert_eq!((frontier.number, &frontier.hash), (second.number, second.hash.as_ref().unwrap()));
-    let listed = fresh.catalog.get_parts(opened.id, Some(first.number), 10).await.unwrap();
+    let listed = fresh.catalog.list_parts(opened.id, Some(first.number), 10).await.unwrap();
     assert_eq!(
         listed.iter().map(|part| (part.number, part.attempt)).collect::<Vec<_>>(),
         [(second.number, second.attempt)]
@@ -132,7 +131,7 @@ pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
     assert_eq!(stored(&mut *tx, &session).await.offset().get(), 50);
 }
 
-pub(super) async fn ingests_are_claimed_when_due_and_reclaimed_after_expiry(fresh: Fresh) {
+pub(super) async fn ingests_are_acquired_when_due_and_reclaimed_after_expiry(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     completed(&mut *tx).await;
     tx.commit().await.unwrap();
@@ -159,7 +158,7 @@ pub(super) async fn ingests_are_claimed_when_due_and_reclaimed_after_expiry(fres
     assert_eq!((key.attempt, second.attempt, third.attempt), (1, 2, 3));
 }
 
-pub(super) async fn a_lost_lease_cannot_finish(fresh: Fresh) {
+pub(super) async fn an_expired_lease_cannot_finish(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = completed(&mut *tx).await;
     let now = tx.now();
@@ -192,7 +191,7 @@ pub(super) async fn unfinished_sessions_expire(fresh: Fresh) {
     assert_eq!(expired.iter().map(|session| session.id).collect::<Vec<_>>(), [session.id]);
 }
 
-pub(super) async fn ended_sessions_wait_to_be_cleared(fresh: Fresh) {
+pub(super) async fn ended_sessions_are_listed_until_cleared(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = session(&mut *tx, claim(1), TTL).await;
     send(&mut *tx, &session, &part(1, 100, 100)).await;
@@ -205,52 +204,4 @@ pub(super) async fn ended_sessions_wait_to_be_cleared(fresh: Fresh) {
     assert!(tx.lock_uncleared_uploads(10).await.unwrap().is_empty());
     assert!(tx.list_parts(session.id).await.unwrap().is_empty());
     assert_eq!(stored(&mut *tx, &session).await.state, aborted.state);
-}
-
-pub(super) async fn a_digest_is_trusted_once(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let first = blob(claim(1), tx.now());
-    tx.insert_blob(&first).await.unwrap();
-    assert_eq!(tx.get_blob(&claim(1).digest).await.unwrap(), Some(first));
-    let second = blob(claim(1), tx.now());
-    assert_eq!(conflict!(tx.insert_blob(&second).await), Conflict::BlobDigest);
-}
-
-pub(super) async fn a_quarantined_blob_is_not_trusted_until_healed(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let damaged = blob(claim(1), tx.now());
-    tx.insert_blob(&damaged).await.unwrap();
-    let other = blob(claim(1), tx.now());
-    assert!(
-        !tx.quarantine_blob(&claim(1).digest, &other.name).await.unwrap(),
-        "those are not the bytes that are served"
-    );
-    assert!(tx.quarantine_blob(&claim(1).digest, &damaged.name).await.unwrap());
-    assert_eq!(tx.get_blob(&claim(1).digest).await.unwrap(), None);
-    tx.insert_blob(&other).await.unwrap();
-    assert_eq!(tx.get_blob(&claim(1).digest).await.unwrap(), Some(other));
-}
-
-pub(super) async fn untrusted_digests_of_a_manifest_are_listed(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
-    tx.insert_blob(&blob(claim(1), tx.now())).await.unwrap();
-    tx.insert_blob(&blob(claim(2), tx.now())).await.unwrap();
-    let artifact = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&artifact, &[], None).await.unwrap();
-    let wrong = BlobClaim { size: ByteSize::try_from(7_i64).unwrap(), ..claim(2) };
-    for (name, claim) in [("size", wrong), ("absent", claim(3)), ("again", claim(3))] {
-        tx.insert_attachment(version.id, &attachment(&artifact, name, claim), &[]).await.unwrap();
-    }
-    let untrusted = tx.list_untrusted(version.id).await.unwrap();
-    assert_eq!(
-        untrusted,
-        [
-            Untrusted { digest: claim(2).digest, declared: 7, trusted: Some(100) },
-            Untrusted { digest: claim(3).digest, declared: 100, trusted: None },
-        ]
-    );
 }

@@ -2,17 +2,31 @@
 
 mod blobs;
 mod catalog;
-mod findings;
+mod content;
+mod errors;
 mod oidc;
+mod operations;
 mod principals;
-mod queries;
+mod publishing;
+mod reads;
+mod streams;
+mod trusted_blobs;
+mod uploads;
+mod work;
 
 pub use blobs::*;
 pub use catalog::*;
-pub use findings::*;
+pub use content::*;
+pub use errors::*;
 pub use oidc::*;
+pub use operations::*;
 pub use principals::*;
-pub use queries::*;
+pub use publishing::*;
+pub use reads::*;
+pub use streams::*;
+pub use trusted_blobs::*;
+pub use uploads::*;
+pub use work::*;
 
 use crate::time::Timestamp;
 use uuid::Uuid;

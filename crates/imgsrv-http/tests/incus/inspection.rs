@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use imgsrv_app::FormatCheck;
 use imgsrv_domain::{
     hash::RunningHash,
-    ports::{FingerprintProgress, Pair},
+    ports::{FingerprintKey, FingerprintProgress},
 };
 use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::{Value, json};
@@ -116,9 +116,9 @@ async fn a_damaged_blob_gets_no_fingerprint() {
 
 /// Saves the progress of the fingerprint of a draft's image.
 async fn save(server: &TestServer, metadata: &str, pair: &RunningHash, root: &RunningHash) {
-    let hash = FingerprintProgress::Begun { pair: pair.save(), root: root.save() };
+    let hash = FingerprintProgress::Begun { combined: pair.save(), root: root.save() };
     let root = imgsrv_testkit::digest(&qcow2(1)).parse().expect("a digest");
-    let pair = Pair { metadata: metadata.parse().expect("a digest"), root };
+    let pair = FingerprintKey { metadata: metadata.parse().expect("a digest"), root };
     let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
     tx.save_fingerprint(&pair, &hash).await.expect("saved");
     tx.commit().await.expect("committed");

@@ -70,7 +70,7 @@ impl IncusMetadata {
             if new.expires_at.is_some_and(|at| at <= tx.now()) {
                 return Err(UseCaseError::ExpiryInPast);
             }
-            let entries = tx.list_manifest(draft.edit(tx.now())?.id).await?;
+            let entries = tx.list_manifest_entries(draft.edit(tx.now())?.id).await?;
             let own = entries.iter().find(|entry| entry.artifact.id == found.id);
             if own.is_some_and(|entry| entry.attachments.iter().any(|attachment| attachment.name == name)) {
                 let taken = UseCaseError::from(CatalogError::Conflict(Conflict::AttachmentName));

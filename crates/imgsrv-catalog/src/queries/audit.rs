@@ -1,0 +1,69 @@
+//! Reads of the audit log.
+
+use crate::{
+    core::{
+        catalog::{SqlCatalog, SqlDatabase},
+        list::List,
+        value::values,
+    },
+    rows::AuditRow,
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    audit::{ActorKind, AuditAction, AuditFilter, AuditRecord},
+    page::{Page, PageRequest},
+    ports::{AuditQueries, CatalogError},
+    time::Timestamp,
+};
+
+/// Rows by one column with an index, newest first.
+macro_rules! list {
+    ($by:literal) => {
+        concat!(
+            "SELECT id, at, actor_kind, actor, request_id, address, action, subject, detail FROM audit_log
+            WHERE ",
+            $by,
+            " at >= $1 AND (at, id) < ($2, $3)
+            AND (CAST($5 AS TEXT) IS NULL OR action = $5) AND (CAST($6 AS TEXT) IS NULL OR actor = $6)
+            AND (CAST($7 AS TEXT) IS NULL OR subject = $7) AND (CAST($8 AS TEXT) IS NULL OR request_id = $8)
+            AND (CAST($9 AS TEXT) IS NULL OR actor_kind = $9) ORDER BY at DESC, id DESC LIMIT $4"
+        )
+    };
+}
+const LIST: &str = list!("");
+const LIST_BY_ACTION: &str = list!("action = $5 AND");
+const LIST_BY_ACTOR: &str = list!("actor = $6 AND");
+const LIST_BY_SUBJECT: &str = list!("subject = $7 AND");
+const LIST_BY_REQUEST: &str = list!("request_id = $8 AND");
+pub(crate) const STATEMENTS: &[&str] = &[LIST, LIST_BY_ACTION, LIST_BY_ACTOR, LIST_BY_SUBJECT, LIST_BY_REQUEST];
+
+#[async_trait]
+impl<D: SqlDatabase> AuditQueries for SqlCatalog<D> {
+    async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditRecord>, CatalogError> {
+        let until = filter.until.map_or((i64::MAX, i64::MAX), |until| (until.micros(), 0));
+        let list = List::open(format!("audit:{filter:?}"), page, until)?;
+        let AuditFilter { action, actor_kind, actor, subject, request_id, since, .. } = filter;
+        // By the column that is likely to leave the fewest rows.
+        let sql = match (request_id, subject, actor, action) {
+            (Some(_), ..) => LIST_BY_REQUEST,
+            (_, Some(_), ..) => LIST_BY_SUBJECT,
+            (_, _, Some(_), _) => LIST_BY_ACTOR,
+            (_, _, _, Some(_)) => LIST_BY_ACTION,
+            (None, None, None, None) => LIST,
+        };
+        let (before, id) = list.after;
+        let values = values![
+            since.unwrap_or(Timestamp::from_micros(0)),
+            Timestamp::from_micros(before),
+            id,
+            list.fetch,
+            action.map(AuditAction::as_str),
+            actor.as_deref(),
+            subject.as_deref(),
+            request_id.as_deref(),
+            actor_kind.map(ActorKind::as_str),
+        ];
+        let key = |record: &AuditRecord| (record.entry.at.micros(), record.id);
+        list.read::<AuditRow, _, _>(&mut self.reader().await?, sql, values, key).await
+    }
+}

@@ -1,0 +1,12 @@
+//! Reads without a transaction, a file for each kind of record.
+
+pub(crate) mod audit;
+pub(crate) mod blobs;
+pub(crate) mod images;
+pub(crate) mod jobs;
+pub(crate) mod operations;
+pub(crate) mod principals;
+pub(crate) mod rules;
+pub(crate) mod streams;
+pub(crate) mod uploads;
+pub(crate) mod versions;

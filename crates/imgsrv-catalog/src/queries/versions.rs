@@ -1,0 +1,145 @@
+//! Reads of versions and their manifests.
+
+use crate::{
+    core::{
+        catalog::{SqlCatalog, SqlDatabase},
+        connection::{Connection, find},
+        list::List,
+        value::values,
+    },
+    queries::images::image,
+    repos::{manifests, versions::select as versions},
+    rows::{BlobRow, ResolvedRow, VersionRow},
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    ids::VersionId,
+    manifest::Manifest,
+    names::{ImageName, RefName, VersionName},
+    page::{Page, PageRequest},
+    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, VersionFilter, VersionQueries, Visibility},
+    time::Timestamp,
+    version::Version,
+};
+use uuid::Uuid;
+
+const VERSIONS: &str =
+    versions!("WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3) ORDER BY v.listed_at DESC, v.id DESC LIMIT $4");
+const VERSIONS_BY_STATE: &str = versions!(
+    "WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3) AND v.state = $5
+    ORDER BY v.listed_at DESC, v.id DESC LIMIT $4"
+);
+
+macro_rules! resolve {
+    ($rest:literal) => {
+        concat!(
+            "SELECT v.id, v.image_id, i.name AS image_name, v.name, v.state, v.published_at, v.created_at,
+            v.updated_at, v.revision, i.display_name, i.description, i.created_at AS image_created_at,
+            i.updated_at AS image_updated_at, i.revision AS image_revision,
+            (SELECT revision FROM catalog_revision) AS catalog_revision FROM images i JOIN versions v ON ",
+            $rest
+        )
+    };
+}
+const VERSION: &str = resolve!("v.image_id = i.id WHERE i.name = $1 AND v.name = $2");
+const PUBLISHED_VERSION: &str =
+    resolve!("v.image_id = i.id WHERE i.name = $1 AND v.name = $2 AND v.state = 'published'");
+// A name is that of a version or of an alias, never both.
+const REF: &str = resolve!(
+    "v.id = coalesce((SELECT id FROM versions WHERE image_id = i.id AND name = $2),
+        (SELECT version_id FROM aliases WHERE image_id = i.id AND name = $2))
+    WHERE i.name = $1 AND v.state = 'published'"
+);
+const BLOBS: &str = "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE state = 'trusted'
+    AND digest IN (SELECT primary_blob_digest FROM artifacts WHERE version_id = $1
+        UNION SELECT blob_digest FROM attachments WHERE version_id = $1)
+    ORDER BY digest";
+pub(crate) const STATEMENTS: &[&str] = &[VERSIONS, VERSIONS_BY_STATE, VERSION, PUBLISHED_VERSION, REF, BLOBS];
+
+async fn resolve<C: Connection>(
+    connection: &mut C,
+    image: &ImageName,
+    name: &VersionName,
+    see: Visibility,
+) -> Result<Option<ResolvedVersion>, CatalogError> {
+    let sql = match see {
+        Visibility::Published => PUBLISHED_VERSION,
+        Visibility::All => VERSION,
+    };
+    find::<ResolvedRow, _, _>(connection, sql, values![image.as_str(), name.as_str()]).await
+}
+
+#[async_trait]
+impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
+    async fn list_versions(
+        &self,
+        name: &ImageName,
+        see: Visibility,
+        filter: VersionFilter,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Version>>, CatalogError> {
+        let state = match (see, filter) {
+            (Visibility::Published, _) | (Visibility::All, VersionFilter::Published) => Some("published"),
+            (Visibility::All, VersionFilter::Draft) => Some("draft"),
+            (Visibility::All, VersionFilter::Publishing) => Some("publishing"),
+            (Visibility::All, VersionFilter::All) => None,
+        };
+        let list_name = format!("versions:{name}:{}", state.unwrap_or("all"));
+        let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
+        let mut reader = self.reader().await?;
+        // The list is read after the image, so that it is one of an image that existed.
+        let Some(image) = image(&mut reader, name, see).await? else { return Ok(None) };
+        let (before, id) = list.after;
+        let mut values = values![image.id.uuid(), Timestamp::from_micros(before), id, list.fetch];
+        let sql = match state {
+            Some(state) => {
+                values.push(state.into());
+                VERSIONS_BY_STATE
+            }
+            None => VERSIONS,
+        };
+        let key = |version: &Version| {
+            let listed_at = version.state.published_at().unwrap_or(version.created_at);
+            (listed_at.micros(), version.id.uuid())
+        };
+        list.read::<VersionRow, _, _>(&mut reader, sql, values, key).await.map(Some)
+    }
+
+    async fn resolve_version(
+        &self,
+        image: &ImageName,
+        name: &VersionName,
+        see: Visibility,
+    ) -> Result<Option<ResolvedVersion>, CatalogError> {
+        resolve(&mut self.reader().await?, image, name, see).await
+    }
+
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError> {
+        self.find::<ResolvedRow, _>(REF, values![image.as_str(), name.as_str()]).await
+    }
+
+    async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError> {
+        manifests::entries(&mut self.reader().await?, version).await
+    }
+
+    async fn get_manifest_blobs(&self, version: VersionId) -> Result<Vec<TrustedBlob>, CatalogError> {
+        self.list::<BlobRow, _>(BLOBS, values![version.uuid()]).await
+    }
+
+    async fn get_manifest(
+        &self,
+        image: &ImageName,
+        name: &VersionName,
+        see: Visibility,
+    ) -> Result<Option<Manifest>, CatalogError> {
+        // A published version does not change between two statements.
+        let mut connection = match see {
+            Visibility::Published => self.reader().await?,
+            Visibility::All => self.snapshot().await?.0,
+        };
+        let Some(found) = resolve(&mut connection, image, name, see).await? else { return Ok(None) };
+        let ResolvedVersion { image, version, .. } = found;
+        let ManifestEntries { entries, warnings } = manifests::entries(&mut connection, version.id).await?;
+        Ok(Some(Manifest { image, version, entries, warnings }))
+    }
+}

@@ -1,0 +1,79 @@
+//! The stream index: its rows and fingerprints.
+
+use crate::{
+    core::{
+        connection::Connection,
+        tx::SqlTx,
+        value::{Value, values},
+    },
+    rows::FingerprintRow,
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    ids::VersionId,
+    inspection::IncusRow,
+    ports::{CatalogError, FingerprintKey, FingerprintProgress, StreamIndexRepo},
+};
+
+const INSERT_ROW: &str = "INSERT INTO incus_rows (artifact_id, version_id, attachment_id, fingerprint)
+    VALUES ($1, $2, $3, $4)";
+const DELETE_ROWS: &str = "DELETE FROM incus_rows WHERE version_id = $1";
+const PUBLISH_ROWS: &str = "UPDATE incus_rows SET catalog_revision = (SELECT revision FROM catalog_revision)
+    WHERE version_id = $1";
+const GET_FINGERPRINT: &str = "SELECT combined_bytes, combined_state, root_bytes, root_state, fingerprint
+    FROM incus_fingerprints WHERE metadata_digest = $1 AND root_digest = $2";
+const SAVE_FINGERPRINT: &str = "INSERT INTO incus_fingerprints (metadata_digest, root_digest, combined_bytes,
+    combined_state, root_bytes, root_state, fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (metadata_digest, root_digest) DO UPDATE SET combined_bytes = excluded.combined_bytes,
+    combined_state = excluded.combined_state, root_bytes = excluded.root_bytes, root_state = excluded.root_state,
+    fingerprint = excluded.fingerprint WHERE incus_fingerprints.fingerprint IS NULL";
+const DELETE_FINGERPRINT: &str =
+    "DELETE FROM incus_fingerprints WHERE metadata_digest = $1 AND root_digest = $2 AND fingerprint IS NULL";
+pub(crate) const STATEMENTS: &[&str] =
+    &[INSERT_ROW, DELETE_ROWS, PUBLISH_ROWS, GET_FINGERPRINT, SAVE_FINGERPRINT, DELETE_FINGERPRINT];
+
+fn key_values(key: &FingerprintKey) -> Vec<Value> {
+    values![key.metadata.to_string(), key.root.to_string()]
+}
+
+#[async_trait]
+impl<C: Connection> StreamIndexRepo for SqlTx<C> {
+    async fn insert_stream_row(&mut self, version: VersionId, row: &IncusRow) -> Result<(), CatalogError> {
+        let values = values![row.artifact.uuid(), version.uuid(), row.attachment.uuid(), row.fingerprint.to_string()];
+        self.execute(INSERT_ROW, values).await.map(drop)
+    }
+
+    async fn delete_stream_rows(&mut self, version: VersionId) -> Result<(), CatalogError> {
+        self.execute(DELETE_ROWS, values![version.uuid()]).await.map(drop)
+    }
+
+    async fn publish_stream_rows(&mut self, version: VersionId) -> Result<(), CatalogError> {
+        self.execute(PUBLISH_ROWS, values![version.uuid()]).await.map(drop)
+    }
+
+    async fn get_fingerprint(&mut self, key: &FingerprintKey) -> Result<Option<FingerprintProgress>, CatalogError> {
+        self.find::<FingerprintRow, _>(GET_FINGERPRINT, key_values(key)).await
+    }
+
+    async fn save_fingerprint(
+        &mut self,
+        key: &FingerprintKey,
+        progress: &FingerprintProgress,
+    ) -> Result<(), CatalogError> {
+        let mut values = key_values(key);
+        let (begun, done) = match progress {
+            FingerprintProgress::Begun { combined, root } => ([Some(combined), Some(root)], None),
+            FingerprintProgress::Done(digest) => ([None, None], Some(digest.to_string())),
+        };
+        for hash in begun {
+            values.push(hash.map(|hash| i64::try_from(hash.bytes).unwrap_or(i64::MAX)).into());
+            values.push(hash.map(|hash| hash.state.as_slice()).into());
+        }
+        values.push(done.into());
+        self.execute(SAVE_FINGERPRINT, values).await.map(drop)
+    }
+
+    async fn delete_fingerprint(&mut self, key: &FingerprintKey) -> Result<(), CatalogError> {
+        self.execute(DELETE_FINGERPRINT, key_values(key)).await.map(drop)
+    }
+}

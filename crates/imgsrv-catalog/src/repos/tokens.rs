@@ -1,0 +1,66 @@
+//! API tokens.
+
+use crate::{
+    core::{connection::Connection, tx::SqlTx, value::values},
+    rows::TokenRow,
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    auth::ApiToken,
+    ids::{PrincipalId, TokenId},
+    ports::{CatalogError, TokenRepo},
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+const GET: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
+    FROM api_tokens WHERE id = $1";
+const INSERT: &str = "INSERT INTO api_tokens (id, principal_id, lookup_key, secret_hash, name, created_at,
+    expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+const REVOKE_LIVE: &str = "UPDATE api_tokens SET revoked_at = $2
+    WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 RETURNING id";
+const TOUCH: &str = "UPDATE api_tokens SET last_used_at = $2
+    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, REVOKE, REVOKE_LIVE, TOUCH];
+
+#[async_trait]
+impl<C: Connection> TokenRepo for SqlTx<C> {
+    async fn get_token(&mut self, id: TokenId) -> Result<Option<ApiToken>, CatalogError> {
+        self.find::<TokenRow, _>(GET, values![id.uuid()]).await
+    }
+
+    async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError> {
+        let values = values![
+            token.id.uuid(),
+            token.principal.uuid(),
+            token.key.as_str(),
+            secret_hash.as_slice(),
+            token.name.as_str(),
+            token.created_at,
+            token.expires_at,
+        ];
+        self.execute(INSERT, values).await.map(drop)
+    }
+
+    async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError> {
+        self.execute(REVOKE, values![id.uuid(), at]).await.map(drop)
+    }
+
+    async fn revoke_tokens_of(&mut self, principal: PrincipalId, at: Timestamp) -> Result<Vec<TokenId>, CatalogError> {
+        let revoked: Vec<(Uuid,)> = self.rows(REVOKE_LIVE, values![principal.uuid(), at]).await?;
+        let mut revoked: Vec<TokenId> = revoked.into_iter().map(|(id,)| TokenId::new(id)).collect();
+        revoked.sort_unstable();
+        Ok(revoked)
+    }
+
+    async fn touch_tokens(&mut self, used: &[(TokenId, Timestamp)]) -> Result<(), CatalogError> {
+        // In the same order everywhere, so that two nodes do not wait for each other.
+        let mut used = used.to_vec();
+        used.sort_unstable_by_key(|(id, _)| *id);
+        for (id, at) in used {
+            self.execute(TOUCH, values![id.uuid(), at]).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! The stream index: product keys, fingerprints and changes.
+
+use super::{
+    Fresh,
+    samples::{alias, artifact, claim, conflict, draft, files_of, image, publish, published},
+};
+use imgsrv_domain::{
+    hash::RunningHash,
+    image::{Alias, Image},
+    manifest::Artifact,
+    ports::{Conflict, FingerprintKey, FingerprintProgress, StreamImage},
+};
+
+pub(super) async fn artifacts_conflict_by_product_key(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = image("debian", tx.now());
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", tx.now());
+    tx.insert_version(&version).await.unwrap();
+    let first = artifact(&version, "amd64", claim(1));
+    tx.insert_artifact(&first, &files_of(&version, &first), Some("amd64:default:qcow2")).await.unwrap();
+    tx.commit().await.unwrap();
+    let second = artifact(&version, "x86_64", claim(1));
+    let add = async |artifact: &Artifact| {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        let added = tx.insert_artifact(artifact, &files_of(&version, artifact), Some("amd64:default:qcow2")).await;
+        if added.is_ok() {
+            tx.commit().await.unwrap();
+        }
+        added
+    };
+    assert_eq!(conflict!(add(&second).await), Conflict::ProductKey);
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    tx.delete_artifact(first.id).await.unwrap();
+    tx.commit().await.unwrap();
+    add(&second).await.unwrap();
+}
+
+pub(super) async fn a_known_fingerprint_never_changes(fresh: Fresh) {
+    let key = FingerprintKey { metadata: claim(1).digest, root: claim(2).digest };
+    let find = async || fresh.catalog.begin().await.unwrap().get_fingerprint(&key).await.unwrap();
+    let save = async |hash: FingerprintProgress| {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        tx.save_fingerprint(&key, &hash).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    assert_eq!(find().await, None);
+    let mut hash = RunningHash::new();
+    for bytes in [&b"some"[..], b"more"] {
+        hash.update(bytes);
+        let begun = FingerprintProgress::Begun { combined: hash.save(), root: RunningHash::new().save() };
+        save(begun.clone()).await;
+        assert_eq!(find().await, Some(begun));
+    }
+    let delete = async || {
+        let mut tx = fresh.catalog.begin().await.unwrap();
+        tx.delete_fingerprint(&key).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    delete().await;
+    assert_eq!(find().await, None);
+    let digest = hash.clone().finish();
+    save(FingerprintProgress::Done(digest)).await;
+    delete().await;
+    save(FingerprintProgress::Begun { combined: hash.save(), root: hash.save() }).await;
+    save(FingerprintProgress::Done(claim(7).digest)).await;
+    assert_eq!(find().await, Some(FingerprintProgress::Done(digest)));
+}
+
+pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
+    let changes = async |since| fresh.catalog.get_stream_changes(since).await.unwrap();
+    let names = |images: &[StreamImage]| images.iter().map(|image| image.name.to_string()).collect::<Vec<_>>();
+    let start = changes(None).await;
+    assert_eq!((start.rows.len(), start.images.len()), (0, 0));
+
+    let version = published(&fresh, "debian").await;
+    let all = changes(None).await;
+    assert_eq!(all.revision, fresh.catalog.catalog_revision().await.unwrap());
+    assert!(all.revision > start.revision);
+    assert_eq!(changes(Some(start.revision)).await, all);
+    let [row] = all.rows.as_slice() else { panic!("{all:?}") };
+    assert_eq!(
+        (&row.version, row.fingerprint, row.root, row.metadata),
+        (&version.name, claim(9).digest, claim(1), claim(2))
+    );
+    assert_eq!((row.metadata_name.as_str(), Some(row.published_at)), ("sbom", version.state.published_at()));
+    let [debian] = all.images.as_slice() else { panic!("{all:?}") };
+    assert_eq!(
+        (debian.id, debian.display_name.as_ref().map(ToString::to_string)),
+        (row.image, Some("An image".to_owned()))
+    );
+    assert_eq!(debian.aliases, [("latest".parse().unwrap(), version.name.clone())]);
+
+    let unchanged = changes(Some(all.revision)).await;
+    assert_eq!((unchanged.revision, unchanged.rows.len(), unchanged.images.len()), (all.revision, 0, 0));
+
+    // Metadata, an alias, a version: each changes only its image.
+    published(&fresh, "ubuntu").await;
+    let mut since = fresh.catalog.catalog_revision().await.unwrap();
+    let mut next = async || {
+        let found = changes(Some(since)).await;
+        since = found.revision;
+        found
+    };
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = tx.lock_image(&version.image).await.unwrap().unwrap();
+    tx.update_image(&Image { display_name: None, ..image.clone() }).await.unwrap();
+    tx.bump_catalog_revision(image.id).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = next().await;
+    assert_eq!((found.rows.len(), names(&found.images)), (0, vec!["debian".to_owned()]));
+    assert_eq!(found.images[0].display_name, None);
+
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = tx.get_image(&version.image).await.unwrap().unwrap();
+    let second = publish(&mut *tx, &image, "2").await;
+    let latest = tx.lock_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
+    tx.update_alias(&Alias { version_id: second.id, ..latest.clone() }).await.unwrap();
+    tx.insert_alias(&alias(&version, "old", tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = next().await;
+    assert_eq!(found.rows.iter().map(|row| row.version.as_str()).collect::<Vec<_>>(), ["2"]);
+    let mut on: Vec<_> = found.images[0].aliases.iter().map(|(alias, version)| format!("{alias} {version}")).collect();
+    on.sort();
+    assert_eq!(on, ["latest 2", "old 1"]);
+
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    tx.delete_alias(latest.id).await.unwrap();
+    tx.bump_catalog_revision(image.id).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = next().await;
+    assert_eq!((found.rows.len(), found.images[0].aliases.len()), (0, 1));
+    assert_eq!(changes(None).await.rows.len(), 3);
+    assert_eq!(fresh.catalog.statistics().await.unwrap().incus_rows, 3);
+}

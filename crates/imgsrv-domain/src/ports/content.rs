@@ -1,0 +1,191 @@
+//! Images, versions, manifests and aliases in the catalog.
+
+use super::{CatalogError, TrustedBlob, Visibility};
+use crate::{
+    ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
+    image::{Alias, Image},
+    inspection::Warning,
+    manifest::{Artifact, Attachment, Manifest, ManifestEntry, Untrusted},
+    names::{AliasName, ImageName, RefName, VersionName},
+    page::{Page, PageRequest},
+    transition::Revision,
+    version::Version,
+};
+use async_trait::async_trait;
+
+/// Images.
+#[async_trait]
+pub trait ImageRepo: Send {
+    /// The image of that name.
+    async fn get_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
+    /// The image of that name, locked.
+    async fn lock_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
+    /// Stores a new image, else [`Conflict::ImageName`](super::Conflict::ImageName).
+    async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError>;
+    /// Stores the image's metadata if its revision is current, else
+    /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
+    async fn update_image(&mut self, image: &Image) -> Result<(), CatalogError>;
+    /// Deletes an image without versions, else [`Conflict::ImageInUse`](super::Conflict::ImageInUse).
+    async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError>;
+    /// Records in a new catalog revision that an image changed for consumers. Until the end of the transaction, others
+    /// that call this wait.
+    async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError>;
+}
+
+/// Versions.
+#[async_trait]
+pub trait VersionRepo: Send {
+    /// The version of that name, locked.
+    async fn lock_version(&mut self, image: &ImageName, name: &VersionName) -> Result<Option<Version>, CatalogError>;
+    /// The version with that id, locked.
+    async fn lock_version_by_id(&mut self, id: VersionId) -> Result<Option<Version>, CatalogError>;
+    /// Stores a new draft, else [`Conflict::RefName`](super::Conflict::RefName).
+    async fn insert_version(&mut self, version: &Version) -> Result<(), CatalogError>;
+    /// Stores `version` if its revision is current, else
+    /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
+    async fn update_version(&mut self, version: &Version) -> Result<(), CatalogError>;
+    /// Deletes a draft with its manifest.
+    async fn delete_version(&mut self, version: &Version) -> Result<(), CatalogError>;
+}
+
+/// Manifests: artifacts, attachments and the names of their files. They change only while their version is a draft.
+#[async_trait]
+pub trait ManifestRepo: Send {
+    /// The artifacts of a version and their attachments, in the manifest's order.
+    async fn list_manifest_entries(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError>;
+    /// Digests in the manifest of `version` that are not trusted blobs of the declared size; by digest, at most 100.
+    async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError>;
+    /// The artifact with that id.
+    async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
+    /// The number of artifacts of a version.
+    async fn count_artifacts(&mut self, version: VersionId) -> Result<u32, CatalogError>;
+    /// Adds an artifact, its file names and its product key to a draft, else
+    /// [`Conflict::ArtifactKey`](super::Conflict::ArtifactKey), [`Conflict::FileName`](super::Conflict::FileName) or
+    /// [`Conflict::ProductKey`](super::Conflict::ProductKey).
+    async fn insert_artifact(
+        &mut self,
+        artifact: &Artifact,
+        files: &[String],
+        product: Option<&str>,
+    ) -> Result<(), CatalogError>;
+    /// Removes an artifact with its attachments and file names from a draft.
+    async fn delete_artifact(&mut self, id: ArtifactId) -> Result<(), CatalogError>;
+    /// The attachment with that id.
+    async fn get_attachment(&mut self, id: AttachmentId) -> Result<Option<Attachment>, CatalogError>;
+    /// The number of attachments of an artifact.
+    async fn count_attachments(&mut self, artifact: ArtifactId) -> Result<u32, CatalogError>;
+    /// Adds an attachment and its file names to a draft, else
+    /// [`Conflict::AttachmentName`](super::Conflict::AttachmentName) or
+    /// [`Conflict::FileName`](super::Conflict::FileName).
+    async fn insert_attachment(
+        &mut self,
+        version: VersionId,
+        attachment: &Attachment,
+        files: &[String],
+    ) -> Result<(), CatalogError>;
+    /// Removes an attachment and its file names from a draft.
+    async fn delete_attachment(&mut self, id: AttachmentId) -> Result<(), CatalogError>;
+}
+
+/// Aliases.
+#[async_trait]
+pub trait AliasRepo: Send {
+    /// The alias of that name, locked.
+    async fn lock_alias(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
+    /// Stores a new alias, else [`Conflict::RefName`](super::Conflict::RefName). Its version must be published.
+    async fn insert_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
+    /// Moves an alias if its revision is current, else [`Conflict::StaleRevision`](super::Conflict::StaleRevision). Its
+    /// version must be published.
+    async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
+    /// Deletes an alias.
+    async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError>;
+}
+
+/// The versions that a list contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionFilter {
+    /// Drafts.
+    Draft,
+    /// Frozen versions that are not yet published.
+    Publishing,
+    /// Published ones.
+    Published,
+    /// All of them.
+    All,
+}
+
+/// A version and its image, as of one revision of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedVersion {
+    /// The revision.
+    pub revision: Revision,
+    /// The image.
+    pub image: Image,
+    /// The version.
+    pub version: Version,
+}
+
+/// The artifacts of a version, and the warnings that publishing recorded for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestEntries {
+    /// The artifacts with their attachments and inspection results, in the manifest's order.
+    pub entries: Vec<ManifestEntry>,
+    /// The warnings, by step.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads of images and aliases.
+#[async_trait]
+pub trait ImageQueries: Send + Sync {
+    /// The image of that name, if visible.
+    async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError>;
+    /// Visible images by name.
+    async fn list_images(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, CatalogError>;
+    /// The alias of that name.
+    async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
+    /// Aliases of a visible image by name. `None` when the image is not visible.
+    async fn list_aliases(
+        &self,
+        image: &ImageName,
+        see: Visibility,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Alias>>, CatalogError>;
+}
+
+/// Reads of versions and their manifests.
+///
+/// The entries and warnings of a published version never change. Its blobs do not either, unless one is quarantined or
+/// replaced, which changes [`catalog_revision`](super::StreamQueries::catalog_revision).
+#[async_trait]
+pub trait VersionQueries: Send + Sync {
+    /// Versions of an image, newest first: published ones by their publication, the others by their creation, then by
+    /// id. `None` when the image is not visible.
+    async fn list_versions(
+        &self,
+        image: &ImageName,
+        see: Visibility,
+        filter: VersionFilter,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Version>>, CatalogError>;
+    /// The version of that name and its image, if visible; one statement.
+    async fn resolve_version(
+        &self,
+        image: &ImageName,
+        name: &VersionName,
+        see: Visibility,
+    ) -> Result<Option<ResolvedVersion>, CatalogError>;
+    /// The published version with that name or alias, and its image; one statement.
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError>;
+    /// The manifest entries of a version and its warnings; empty when there is no such version. One statement.
+    async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError>;
+    /// The trusted blobs of a version's artifacts and attachments, by digest; one statement. A quarantined blob is not
+    /// trusted.
+    async fn get_manifest_blobs(&self, version: VersionId) -> Result<Vec<TrustedBlob>, CatalogError>;
+    /// The manifest of a visible version.
+    async fn get_manifest(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+        see: Visibility,
+    ) -> Result<Option<Manifest>, CatalogError>;
+}

@@ -1,0 +1,76 @@
+//! Failures of the catalog.
+
+use super::Source;
+
+/// The rule of the catalog that a write broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The record changed since it was read.
+    #[error("the record changed since it was read")]
+    StaleRevision,
+    /// An image has that name.
+    #[error("the image name is taken")]
+    ImageName,
+    /// A version or alias of the image has that name.
+    #[error("the name is taken by a version or an alias of the image")]
+    RefName,
+    /// An artifact of the version has the same operating system, architecture, variant and format.
+    #[error("the version has an artifact of that operating system, architecture, variant and format")]
+    ArtifactKey,
+    /// A file of the version has that name.
+    #[error("a file of the version has that name")]
+    FileName,
+    /// An artifact of the version has the same architecture, as Incus names it, variant and format.
+    #[error("the version has an artifact that Incus clients could not tell from it")]
+    ProductKey,
+    /// An attachment of the artifact has that name.
+    #[error("the artifact has an attachment of that name")]
+    AttachmentName,
+    /// The digest is trusted already.
+    #[error("the digest is a trusted blob already")]
+    BlobDigest,
+    /// The version has a publish job that is not abandoned.
+    #[error("the version has a live publish job")]
+    LiveJob,
+    /// A principal has that id.
+    #[error("the principal exists already")]
+    PrincipalId,
+    /// A token has that look-up key.
+    #[error("the token key is taken")]
+    TokenKey,
+    /// A principal has that identity.
+    #[error("the identity is known already")]
+    Identity,
+    /// A provisioning rule has that id.
+    #[error("a provisioning rule has that id")]
+    RuleId,
+    /// The image still has versions.
+    #[error("the image has versions")]
+    ImageInUse,
+    /// The promise of immutability, or another guarantee to consumers, forbids the change.
+    #[error("the catalog's guarantees forbid this change")]
+    Forbidden,
+}
+
+/// A failure of the catalog. Any error dooms the transaction it happened in.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The write broke a rule.
+    #[error("conflict: {0}")]
+    Conflict(Conflict),
+    /// The cursor is not one of this list.
+    #[error("the cursor does not belong to this list")]
+    InvalidCursor,
+    /// A new transaction may succeed.
+    #[error("transient catalog failure")]
+    Retryable(#[source] Source),
+    /// The catalog cannot be reached.
+    #[error("the catalog cannot be reached")]
+    Unavailable(#[source] Source),
+    /// The catalog has no space for the write.
+    #[error("the catalog is full")]
+    Full(#[source] Source),
+    /// Anything else; a fault of the catalog or of this program.
+    #[error("catalog failure")]
+    Backend(#[source] Source),
+}

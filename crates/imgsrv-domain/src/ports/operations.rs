@@ -1,0 +1,85 @@
+//! The audit log and the operation of the catalog: health, identity, statistics and time.
+
+use super::{CatalogError, LeasedWork};
+use crate::{
+    audit::{AuditEntry, AuditFilter, AuditRecord},
+    page::{Page, PageRequest},
+    time::Timestamp,
+};
+use async_trait::async_trait;
+use std::{collections::BTreeMap, time::Duration};
+use uuid::Uuid;
+
+/// The audit log.
+#[async_trait]
+pub trait AuditLog: Send {
+    /// Appends a row; rows never change. When the transaction has committed, the row is also logged.
+    async fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), CatalogError>;
+}
+
+/// Reads of the audit log.
+#[async_trait]
+pub trait AuditQueries: Send + Sync {
+    /// Rows of the audit log, newest first.
+    async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditRecord>, CatalogError>;
+}
+
+/// The identity of a catalog, and the blob store that it is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatalogIdentity {
+    /// Generated with the catalog; it never changes.
+    pub catalog: Uuid,
+    /// The blob store that it is bound to, if it is bound.
+    pub store: Option<Uuid>,
+}
+
+/// The ages of the oldest waiting and running work of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Oldest {
+    /// Since when the longest waiting piece is wanted; absent when none waits.
+    pub queued: Option<Timestamp>,
+    /// Since when the longest running piece is leased; absent when none is.
+    pub running: Option<Timestamp>,
+}
+
+/// Numbers about the content of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statistics {
+    /// Upload sessions by state.
+    pub uploads: BTreeMap<String, u64>,
+    /// Publish jobs by state.
+    pub jobs: BTreeMap<String, u64>,
+    /// Publish steps by name and state.
+    pub steps: BTreeMap<(String, String), u64>,
+    /// Versions by state.
+    pub versions: BTreeMap<String, u64>,
+    /// Trusted blobs.
+    pub blobs: u64,
+    /// The bytes in them.
+    pub blob_bytes: u64,
+    /// Artifacts that streams list.
+    pub incus_rows: u64,
+    /// Ingests.
+    pub ingest: Oldest,
+    /// Publish steps of live jobs, by name.
+    pub oldest_steps: BTreeMap<String, Oldest>,
+    /// The time on the catalog's clock.
+    pub now: Timestamp,
+}
+
+/// Reads for the operation of the catalog.
+#[async_trait]
+pub trait OperationsQueries: Send + Sync {
+    /// Checks that the catalog responds and has the schema that this program needs.
+    async fn check(&self) -> Result<(), CatalogError>;
+    /// The identity of the catalog, and the blob store that it is bound to.
+    async fn identity(&self) -> Result<CatalogIdentity, CatalogError>;
+    /// Numbers about the content of the catalog, at a cost that does not grow with it.
+    async fn statistics(&self) -> Result<Statistics, CatalogError>;
+    /// The free space on the catalog's disk; `None` where it is not known.
+    async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
+    /// The time until the next piece of work of that kind is due, or its lease expires; absent when there is none.
+    async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError>;
+    /// The time on the catalog's clock.
+    async fn catalog_time(&self) -> Result<Timestamp, CatalogError>;
+}

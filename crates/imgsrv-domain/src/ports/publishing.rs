@@ -1,0 +1,59 @@
+//! Publish jobs, and the inspection results and warnings of their steps, in the catalog.
+
+use super::CatalogError;
+use crate::{
+    ids::{ArtifactId, JobId, VersionId},
+    inspection::{Inspection, Warning},
+    publish::{PublishJob, StepName},
+};
+use async_trait::async_trait;
+
+/// Publish jobs.
+#[async_trait]
+pub trait JobRepo: Send {
+    /// The job with that id, locked.
+    async fn lock_job(&mut self, id: JobId) -> Result<Option<PublishJob>, CatalogError>;
+    /// The job of a version that is not abandoned.
+    async fn get_live_job(&mut self, version: VersionId) -> Result<Option<PublishJob>, CatalogError>;
+    /// Stores a new job, else [`Conflict::LiveJob`](super::Conflict::LiveJob).
+    async fn insert_job(&mut self, job: &PublishJob) -> Result<(), CatalogError>;
+    /// Stores `job` with its steps if its revision is current, else
+    /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
+    async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError>;
+    /// The job that has been due for longest, locked. Jobs that other transactions have locked are skipped.
+    async fn lock_due_job(&mut self) -> Result<Option<PublishJob>, CatalogError>;
+}
+
+/// Inspection results and warnings. They change only while their version is publishing.
+#[async_trait]
+pub trait InspectionRepo: Send {
+    /// Records the inspection result of an artifact.
+    async fn insert_inspection(
+        &mut self,
+        version: VersionId,
+        artifact: ArtifactId,
+        inspection: &Inspection,
+    ) -> Result<(), CatalogError>;
+    /// Deletes the inspection results of a version.
+    async fn delete_inspections(&mut self, version: VersionId) -> Result<(), CatalogError>;
+    /// Records the warnings of one step, all of them at once.
+    async fn insert_warnings(&mut self, version: VersionId, warnings: &[Warning]) -> Result<(), CatalogError>;
+    /// Deletes the warnings of a version: those of `step`, or all of them.
+    async fn delete_warnings(&mut self, version: VersionId, step: Option<StepName>) -> Result<(), CatalogError>;
+}
+
+/// A publish job and the warnings of its steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobReport {
+    /// The job.
+    pub job: PublishJob,
+    /// The warnings, by step.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads of publish jobs.
+#[async_trait]
+pub trait JobQueries: Send + Sync {
+    /// The job with that id, and the warnings of its steps.
+    async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError>;
+}

@@ -1,0 +1,95 @@
+//! Upload sessions, their parts and intakes in the catalog.
+
+use super::CatalogError;
+use crate::{
+    digest::Digest,
+    ids::{JobId, PrincipalId, UploadId},
+    intake::Intake,
+    names::PartNumber,
+    page::{Page, PageRequest},
+    parts::Part,
+    upload::UploadSession,
+};
+use async_trait::async_trait;
+
+/// A part, and the one with the number before it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NeighbouringParts {
+    /// The recorded part with the requested number.
+    pub current: Option<Part>,
+    /// The recorded part with the number before it.
+    pub previous: Option<Part>,
+}
+
+/// Upload sessions and their parts.
+#[async_trait]
+pub trait UploadRepo: Send {
+    /// The session with that id, locked.
+    async fn lock_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
+    /// The number of sessions that wait for parts.
+    async fn count_open_uploads(&mut self) -> Result<u64, CatalogError>;
+    /// The sum of the expected sizes of all sessions that have not ended.
+    async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError>;
+    /// Stores a new session.
+    async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;
+    /// Stores `session` if its revision is current, else
+    /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
+    async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;
+    /// The recorded part of that number.
+    async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError>;
+    /// The recorded part of that number and the one before it; one statement.
+    async fn get_neighbouring_parts(
+        &mut self,
+        session: UploadId,
+        number: PartNumber,
+    ) -> Result<NeighbouringParts, CatalogError>;
+    /// Every recorded part, ascending, without its hash state.
+    async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError>;
+    /// Records a part, in place of any with its number.
+    async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError>;
+    /// The session whose ingest has been due for longest, locked. Sessions that other transactions have locked are
+    /// skipped.
+    async fn lock_due_upload(&mut self) -> Result<Option<UploadSession>, CatalogError>;
+    /// Up to `limit` unfinished sessions that have expired, locked. Skips those that are locked already.
+    async fn lock_expired_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
+    /// Up to `limit` ended sessions whose staged bytes were not cleared yet, locked. Skips those that are locked
+    /// already.
+    async fn lock_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
+    /// Records that nothing is staged any more for an ended session, and deletes its parts.
+    async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError>;
+}
+
+/// Intakes.
+#[async_trait]
+pub trait IntakeRepo: Send {
+    /// The intake of that upload, locked.
+    async fn lock_intake(&mut self, id: UploadId) -> Result<Option<Intake>, CatalogError>;
+    /// The intake whose version `job` publishes, locked.
+    async fn lock_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError>;
+    /// Up to `limit` intakes whose upload or job has ended without them.
+    async fn list_stranded_intakes(&mut self, limit: u16) -> Result<Vec<UploadId>, CatalogError>;
+    /// Stores a new intake; its upload must be stored.
+    async fn insert_intake(&mut self, intake: &Intake) -> Result<(), CatalogError>;
+    /// Stores `intake` if its revision is current, else
+    /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
+    async fn update_intake(&mut self, intake: &Intake) -> Result<(), CatalogError>;
+}
+
+/// Reads of upload sessions, parts and intakes.
+#[async_trait]
+pub trait UploadQueries: Send + Sync {
+    /// The session with that id.
+    async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
+    /// Multipart sessions that `by` opened and that wait for parts, newest first; if `digest` is given, only those for
+    /// it.
+    async fn list_open_uploads(
+        &self,
+        by: PrincipalId,
+        digest: Option<&Digest>,
+        page: &PageRequest,
+    ) -> Result<Page<UploadSession>, CatalogError>;
+    /// The recorded parts of a session after `after`, ascending, at most `limit`, without their hash states.
+    async fn list_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError>;
+    /// The intake of that upload.
+    async fn get_intake(&self, id: UploadId) -> Result<Option<Intake>, CatalogError>;
+}

@@ -1,0 +1,786 @@
+-- The schema of the catalog.
+--
+-- Digests are `sha256:` and hexadecimal. Columns that are ordered or compared are ordered by bytes (COLLATE "C").
+-- Messages of raised exceptions start with `imgsrv:`; the adapter maps the rest of the message to a conflict, as it
+-- maps the names of constraints.
+--
+-- The guarantees given to consumers hold against any DML, including TRUNCATE. Transactions run at READ COMMITTED: a
+-- trigger that relies on another row locks that row first, so that it cannot change before the transaction ends.
+
+-- The catalog's clock: leases, expiry and publication times are independent of the clocks of the nodes.
+CREATE FUNCTION catalog_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT now()';
+
+-- Refuses a change that the guarantees forbid.
+CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'imgsrv:forbidden';
+END $$;
+
+-- Catalog --------------------------------------------------------------------------------------------------
+
+-- The identity of this catalog, and the blob store that it is bound to: no store is used by two catalogs, and all
+-- nodes of a catalog use the same store.
+CREATE TABLE catalog_identity (
+    "only" bigint PRIMARY KEY CHECK ("only" = 1),
+    id uuid NOT NULL,
+    store uuid
+);
+INSERT INTO catalog_identity ("only", id) VALUES (1, gen_random_uuid());
+
+-- Changes whenever something changes that consumers see.
+CREATE TABLE catalog_revision (
+    "only" bigint PRIMARY KEY CHECK ("only" = 1),
+    revision bigint NOT NULL
+);
+INSERT INTO catalog_revision ("only", revision) VALUES (1, 1);
+
+CREATE FUNCTION bump_catalog_revision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE catalog_revision SET revision = revision + 1;
+    RETURN NULL;
+END $$;
+
+-- Counters, so that statistics cost the same however large the catalog is. The count of a name is the sum over its
+-- slots. Each transaction counts in a slot that no other transaction uses, so that transactions do not wait for each
+-- other, as long as there are free slots.
+CREATE TABLE counters (
+    name text COLLATE "C" NOT NULL,
+    slot bigint NOT NULL,
+    value bigint NOT NULL,
+    PRIMARY KEY (name, slot)
+);
+
+CREATE FUNCTION count_change(counted text, change bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    mine integer := pg_backend_pid() % 64;
+BEGIN
+    -- 0x696d67 is "img". The lock lasts until the end of the transaction.
+    FOR tries IN 1..64 LOOP
+        EXIT WHEN pg_try_advisory_xact_lock(x'696d67'::integer, mine);
+        mine := (mine + 1) % 64;
+    END LOOP;
+    INSERT INTO counters AS c (name, slot, value) VALUES (counted, mine, change)
+        ON CONFLICT (name, slot) DO UPDATE SET value = c.value + excluded.value;
+END $$;
+
+-- Counts rows by state, under the prefix that is the trigger's argument.
+CREATE FUNCTION count_states() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        PERFORM count_change(TG_ARGV[0] || OLD.state, -1);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        PERFORM count_change(TG_ARGV[0] || NEW.state, 1);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Tells every node that work is due. The payload is the kind of work.
+CREATE FUNCTION notify_enqueued() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('imgsrv_enqueued', TG_ARGV[0]);
+    RETURN NULL;
+END $$;
+
+-- Principals -----------------------------------------------------------------------------------------------
+
+CREATE TABLE principals (
+    id uuid CONSTRAINT principals_id PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('user', 'service')),
+    display_name text NOT NULL,
+    attributes jsonb NOT NULL,
+    deactivated_at timestamptz,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL
+);
+
+-- A role is granted by hand, by live grants of provisioning rules, or both.
+CREATE TABLE principal_roles (
+    principal_id uuid NOT NULL REFERENCES principals (id),
+    role text COLLATE "C" NOT NULL,
+    by_hand boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (principal_id, role)
+);
+CREATE INDEX principal_roles_by_role ON principal_roles (role, principal_id);
+
+CREATE TABLE api_tokens (
+    id uuid PRIMARY KEY,
+    principal_id uuid NOT NULL REFERENCES principals (id),
+    lookup_key text COLLATE "C" NOT NULL CONSTRAINT api_tokens_lookup_key UNIQUE,
+    secret_hash bytea NOT NULL CHECK (length(secret_hash) = 32),
+    name text NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    last_used_at timestamptz,
+    revoked_at timestamptz
+);
+CREATE INDEX api_tokens_by_principal ON api_tokens (principal_id, id);
+
+-- The principal of each OpenID Connect identity.
+CREATE TABLE oidc_identities (
+    issuer text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    principal_id uuid NOT NULL UNIQUE REFERENCES principals (id),
+    created_at timestamptz NOT NULL,
+    CONSTRAINT oidc_identities_key PRIMARY KEY (issuer, subject)
+);
+
+CREATE TABLE provisioning_rules (
+    id text COLLATE "C" CONSTRAINT provisioning_rules_id PRIMARY KEY,
+    display_name text NOT NULL,
+    issuer text COLLATE "C" NOT NULL,
+    audience text NOT NULL,
+    forwarded_claims jsonb NOT NULL,
+    condition text NOT NULL,
+    enabled boolean NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL
+);
+CREATE INDEX provisioning_rules_by_issuer ON provisioning_rules (issuer, id);
+
+-- Each rule grants a role to a principal at most once. A grant is live until `ended_at`, even when its rule is deleted.
+CREATE TABLE provisioning_grants (
+    rule_id text COLLATE "C" NOT NULL,
+    principal_id uuid NOT NULL REFERENCES principals (id),
+    role text COLLATE "C" NOT NULL,
+    granted_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    PRIMARY KEY (rule_id, principal_id, role)
+);
+CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_id, role);
+
+-- Images ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE images (
+    id uuid PRIMARY KEY,
+    name text COLLATE "C" NOT NULL CONSTRAINT images_name UNIQUE,
+    display_name text,
+    description text,
+    has_published boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL
+);
+CREATE INDEX images_published ON images (name) WHERE has_published;
+
+CREATE TABLE versions (
+    id uuid PRIMARY KEY,
+    image_id uuid NOT NULL CONSTRAINT versions_image REFERENCES images (id),
+    name text COLLATE "C" NOT NULL,
+    state text NOT NULL CHECK (state IN ('draft', 'publishing', 'published')),
+    published_at timestamptz,
+    listed_at timestamptz NOT NULL GENERATED ALWAYS AS (coalesce(published_at, created_at)) STORED,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    CHECK ((state = 'published') = (published_at IS NOT NULL)),
+    CONSTRAINT versions_name UNIQUE (image_id, name),
+    CONSTRAINT versions_state UNIQUE (id, image_id, state)
+);
+CREATE INDEX versions_listed ON versions (image_id, listed_at, id);
+CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, id);
+
+CREATE TABLE aliases (
+    id uuid PRIMARY KEY,
+    image_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    version_id uuid NOT NULL,
+    version_state text NOT NULL DEFAULT 'published' CHECK (version_state = 'published'),
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    CONSTRAINT aliases_name UNIQUE (image_id, name),
+    CONSTRAINT aliases_version FOREIGN KEY (version_id, image_id, version_state)
+        REFERENCES versions (id, image_id, state)
+);
+CREATE INDEX aliases_by_version ON aliases (version_id);
+
+-- One row for every version and alias of an image, maintained by triggers, so that no name is used twice.
+CREATE TABLE image_refs (
+    image_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    CONSTRAINT image_refs_name PRIMARY KEY (image_id, name)
+);
+
+-- The catalog revision in which an image last changed for consumers: its metadata, its aliases or its versions.
+CREATE TABLE image_changes (
+    image_id uuid PRIMARY KEY,
+    catalog_revision bigint NOT NULL
+);
+CREATE INDEX image_changes_by_revision ON image_changes (catalog_revision);
+
+CREATE FUNCTION images_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.has_published THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        RETURN NEW;
+    ELSIF TG_OP = 'UPDATE' THEN
+        IF NEW.id <> OLD.id OR NEW.name <> OLD.name OR (NEW.has_published IS DISTINCT FROM OLD.has_published
+            AND NEW.has_published IS DISTINCT FROM
+                EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published')) THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id) THEN
+        RAISE EXCEPTION 'imgsrv:image-in-use';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER images_insert BEFORE INSERT ON images FOR EACH ROW EXECUTE FUNCTION images_guard();
+CREATE TRIGGER images_update BEFORE UPDATE ON images FOR EACH ROW EXECUTE FUNCTION images_guard();
+CREATE TRIGGER images_delete BEFORE DELETE ON images FOR EACH ROW EXECUTE FUNCTION images_guard();
+CREATE TRIGGER images_truncate BEFORE TRUNCATE ON images EXECUTE FUNCTION forbid();
+
+-- Maintains image_refs for versions and aliases.
+CREATE FUNCTION maintain_ref() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO image_refs (image_id, name) VALUES (NEW.image_id, NEW.name);
+    ELSE
+        DELETE FROM image_refs WHERE image_id = OLD.image_id AND name = OLD.name;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION versions_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state <> 'draft' THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        RETURN NEW;
+    ELSIF TG_OP = 'UPDATE' THEN
+        IF OLD.state = 'published' OR NEW.id <> OLD.id OR NEW.image_id <> OLD.image_id OR NEW.name <> OLD.name
+            OR NEW.created_at <> OLD.created_at OR (OLD.state = 'draft' AND NEW.state = 'published') THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF OLD.state <> 'draft' THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER versions_insert BEFORE INSERT ON versions FOR EACH ROW EXECUTE FUNCTION versions_guard();
+CREATE TRIGGER versions_inserted AFTER INSERT ON versions FOR EACH ROW EXECUTE FUNCTION maintain_ref();
+CREATE TRIGGER versions_update BEFORE UPDATE ON versions FOR EACH ROW EXECUTE FUNCTION versions_guard();
+CREATE TRIGGER versions_delete BEFORE DELETE ON versions FOR EACH ROW EXECUTE FUNCTION versions_guard();
+CREATE TRIGGER versions_deleted AFTER DELETE ON versions FOR EACH ROW EXECUTE FUNCTION maintain_ref();
+CREATE TRIGGER versions_truncate BEFORE TRUNCATE ON versions EXECUTE FUNCTION forbid();
+CREATE TRIGGER versions_count_insert AFTER INSERT ON versions
+    FOR EACH ROW EXECUTE FUNCTION count_states('versions:');
+CREATE TRIGGER versions_count_update AFTER UPDATE ON versions
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('versions:');
+CREATE TRIGGER versions_count_delete AFTER DELETE ON versions
+    FOR EACH ROW EXECUTE FUNCTION count_states('versions:');
+
+CREATE FUNCTION mark_published() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE images SET has_published = true WHERE id = NEW.image_id AND NOT has_published;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER versions_published AFTER UPDATE ON versions FOR EACH ROW WHEN (NEW.state = 'published')
+    EXECUTE FUNCTION mark_published();
+
+CREATE FUNCTION aliases_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (NEW.id <> OLD.id OR NEW.image_id <> OLD.image_id OR NEW.name <> OLD.name
+        OR NEW.created_at <> OLD.created_at) THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    -- Without a lock: a published version stays published, and the foreign key keeps it from being deleted.
+    IF NOT EXISTS (SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id
+        AND state = 'published') THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER aliases_insert BEFORE INSERT ON aliases FOR EACH ROW EXECUTE FUNCTION aliases_guard();
+CREATE TRIGGER aliases_inserted AFTER INSERT ON aliases FOR EACH ROW EXECUTE FUNCTION maintain_ref();
+CREATE TRIGGER aliases_update BEFORE UPDATE ON aliases FOR EACH ROW EXECUTE FUNCTION aliases_guard();
+CREATE TRIGGER aliases_deleted AFTER DELETE ON aliases FOR EACH ROW EXECUTE FUNCTION maintain_ref();
+CREATE TRIGGER aliases_truncate BEFORE TRUNCATE ON aliases EXECUTE FUNCTION forbid();
+
+CREATE FUNCTION image_refs_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.image_id AND name = OLD.name)
+        OR EXISTS (SELECT 1 FROM aliases WHERE image_id = OLD.image_id AND name = OLD.name) THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER image_refs_update BEFORE UPDATE ON image_refs FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER image_refs_delete BEFORE DELETE ON image_refs FOR EACH ROW EXECUTE FUNCTION image_refs_guard();
+CREATE TRIGGER image_refs_truncate BEFORE TRUNCATE ON image_refs EXECUTE FUNCTION forbid();
+
+-- Manifests ------------------------------------------------------------------------------------------------
+
+CREATE TABLE artifacts (
+    id uuid PRIMARY KEY,
+    version_id uuid NOT NULL REFERENCES versions (id),
+    operating_system text COLLATE "C" NOT NULL,
+    architecture text COLLATE "C" NOT NULL,
+    variant text COLLATE "C" NOT NULL,
+    format text COLLATE "C" NOT NULL,
+    primary_blob_digest text COLLATE "C" NOT NULL,
+    primary_blob_size_bytes bigint NOT NULL CHECK (primary_blob_size_bytes >= 0),
+    primary_media_type text NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT artifacts_key UNIQUE (version_id, operating_system, architecture, variant, format)
+);
+CREATE INDEX artifacts_by_digest ON artifacts (primary_blob_digest, version_id);
+
+CREATE TABLE attachments (
+    id uuid PRIMARY KEY,
+    version_id uuid NOT NULL REFERENCES versions (id),
+    artifact_id uuid NOT NULL REFERENCES artifacts (id),
+    name text COLLATE "C" NOT NULL,
+    media_type text NOT NULL,
+    blob_digest text COLLATE "C" NOT NULL,
+    blob_size_bytes bigint NOT NULL CHECK (blob_size_bytes >= 0),
+    created_at timestamptz NOT NULL,
+    CONSTRAINT attachments_name UNIQUE (artifact_id, name)
+);
+CREATE INDEX attachments_by_version ON attachments (version_id);
+CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
+
+-- The names of the files of a version's artifacts and attachments.
+CREATE TABLE version_files (
+    version_id uuid NOT NULL REFERENCES versions (id),
+    name text COLLATE "C" NOT NULL,
+    artifact_id uuid NOT NULL REFERENCES artifacts (id),
+    attachment_id uuid REFERENCES attachments (id),
+    CONSTRAINT version_files_name PRIMARY KEY (version_id, name)
+);
+CREATE INDEX version_files_by_artifact ON version_files (artifact_id);
+
+-- The key of an artifact in streams: `{architecture as Incus names it}:{variant}:{format}`.
+CREATE TABLE version_products (
+    version_id uuid NOT NULL REFERENCES versions (id),
+    product text COLLATE "C" NOT NULL,
+    artifact_id uuid NOT NULL REFERENCES artifacts (id),
+    CONSTRAINT version_products_key PRIMARY KEY (version_id, product)
+);
+CREATE INDEX version_products_by_artifact ON version_products (artifact_id);
+
+-- Artifacts, attachments, files and products are inserted and deleted only while their version is a draft. The row of
+-- the version is locked, so that a concurrent publish and this transaction wait for each other.
+CREATE FUNCTION manifest_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    version uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.version_id ELSE NEW.version_id END;
+BEGIN
+    PERFORM 1 FROM versions WHERE id = version AND state = 'draft' FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    IF TG_TABLE_NAME = 'attachments' THEN
+        PERFORM 1 FROM artifacts WHERE id = NEW.artifact_id AND version_id = NEW.version_id;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER artifacts_insert BEFORE INSERT ON artifacts FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER artifacts_update BEFORE UPDATE ON artifacts FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER artifacts_delete BEFORE DELETE ON artifacts FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER artifacts_truncate BEFORE TRUNCATE ON artifacts EXECUTE FUNCTION forbid();
+CREATE TRIGGER attachments_insert BEFORE INSERT ON attachments FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER attachments_update BEFORE UPDATE ON attachments FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER attachments_delete BEFORE DELETE ON attachments FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER attachments_truncate BEFORE TRUNCATE ON attachments EXECUTE FUNCTION forbid();
+CREATE TRIGGER version_files_insert BEFORE INSERT ON version_files FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER version_files_update BEFORE UPDATE ON version_files FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER version_files_delete BEFORE DELETE ON version_files FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER version_files_truncate BEFORE TRUNCATE ON version_files EXECUTE FUNCTION forbid();
+CREATE TRIGGER version_products_insert BEFORE INSERT ON version_products
+    FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER version_products_update BEFORE UPDATE ON version_products FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER version_products_delete BEFORE DELETE ON version_products
+    FOR EACH ROW EXECUTE FUNCTION manifest_guard();
+CREATE TRIGGER version_products_truncate BEFORE TRUNCATE ON version_products EXECUTE FUNCTION forbid();
+
+-- Blobs ----------------------------------------------------------------------------------------------------
+
+CREATE TABLE blobs (
+    digest text COLLATE "C" NOT NULL CONSTRAINT blobs_digest PRIMARY KEY,
+    size_bytes bigint NOT NULL CHECK (size_bytes >= 0),
+    storage_name text COLLATE "C" NOT NULL CONSTRAINT blobs_storage_name UNIQUE,
+    state text NOT NULL CHECK (state IN ('trusted', 'quarantined')),
+    created_at timestamptz NOT NULL
+);
+
+-- The identity of a blob never changes. Only a quarantined blob can be replaced, by bytes of the same digest and size.
+CREATE FUNCTION blobs_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state <> 'trusted' THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        RETURN NEW;
+    ELSIF TG_OP = 'UPDATE' THEN
+        IF NEW.digest <> OLD.digest OR NEW.size_bytes <> OLD.size_bytes
+            OR (OLD.state = 'trusted' AND NEW.storage_name <> OLD.storage_name) THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        RETURN NEW;
+    END IF;
+    -- An older snapshot would not show the manifests that refer to the blob by now.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    IF EXISTS (SELECT 1 FROM artifacts WHERE primary_blob_digest = OLD.digest)
+        OR EXISTS (SELECT 1 FROM attachments WHERE blob_digest = OLD.digest) THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER blobs_insert BEFORE INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION blobs_guard();
+CREATE TRIGGER blobs_update BEFORE UPDATE ON blobs FOR EACH ROW EXECUTE FUNCTION blobs_guard();
+CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION blobs_guard();
+CREATE TRIGGER blobs_truncate BEFORE TRUNCATE ON blobs EXECUTE FUNCTION forbid();
+
+CREATE FUNCTION count_blobs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' AND OLD.state = 'trusted' THEN
+        PERFORM count_change('blobs', -1), count_change('blob_bytes', -OLD.size_bytes);
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.state = 'trusted' THEN
+        PERFORM count_change('blobs', 1), count_change('blob_bytes', NEW.size_bytes);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION count_blobs();
+CREATE TRIGGER blobs_count_update AFTER UPDATE ON blobs
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_blobs();
+CREATE TRIGGER blobs_count_delete AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION count_blobs();
+
+-- Quarantining or replacing a blob changes the catalog revision: what was cached under the old one is read again.
+CREATE TRIGGER blobs_revision AFTER UPDATE ON blobs
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION bump_catalog_revision();
+
+-- An artifact or attachment locks the blob that it refers to, if there is one, against a concurrent deletion: the
+-- deletion waits for this transaction, and then finds the reference.
+CREATE FUNCTION lock_blob() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'artifacts' THEN
+        PERFORM 1 FROM blobs WHERE digest = NEW.primary_blob_digest FOR KEY SHARE;
+    ELSE
+        PERFORM 1 FROM blobs WHERE digest = NEW.blob_digest FOR KEY SHARE;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER artifacts_lock_blob AFTER INSERT ON artifacts FOR EACH ROW EXECUTE FUNCTION lock_blob();
+CREATE TRIGGER attachments_lock_blob AFTER INSERT ON attachments FOR EACH ROW EXECUTE FUNCTION lock_blob();
+
+-- Uploads --------------------------------------------------------------------------------------------------
+
+-- `expected_digest` is empty while the digest is not known. Queued work is due from `due_at` on; a lease expires at
+-- `due_at`.
+CREATE TABLE upload_sessions (
+    id uuid PRIMARY KEY,
+    created_by uuid NOT NULL REFERENCES principals (id),
+    kind text NOT NULL CHECK (kind IN ('multipart', 'append')),
+    expected_digest text COLLATE "C" NOT NULL,
+    digest_computed boolean NOT NULL DEFAULT false,
+    expected_size_bytes bigint NOT NULL CHECK (expected_size_bytes >= 0),
+    media_type_hint text,
+    filename_hint text,
+    state text NOT NULL CHECK (state IN
+        ('created', 'uploading', 'completed', 'ingesting', 'ready', 'failed', 'aborted')),
+    failure_reason text,
+    expires_at timestamptz NOT NULL,
+    received_bytes bigint NOT NULL CHECK (received_bytes BETWEEN 0 AND expected_size_bytes),
+    attempts bigint NOT NULL,
+    frontier_writer_attempt uuid,
+    frontier_writer_number bigint,
+    frontier_number bigint,
+    hashed_bytes bigint,
+    hashed_state bytea,
+    wanted_since timestamptz,
+    failing_since timestamptz,
+    due_at timestamptz,
+    lease_attempts bigint,
+    lease_owner text,
+    cleared boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL
+);
+CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
+CREATE INDEX upload_sessions_due ON upload_sessions (due_at) WHERE state IN ('completed', 'ingesting');
+CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
+CREATE INDEX upload_sessions_uncleared ON upload_sessions (updated_at)
+    WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared;
+
+CREATE TABLE upload_parts (
+    session_id uuid NOT NULL REFERENCES upload_sessions (id),
+    number bigint NOT NULL CHECK (number BETWEEN 1 AND 10000),
+    attempt uuid NOT NULL UNIQUE,
+    sequence bigint NOT NULL,
+    size_bytes bigint NOT NULL CHECK (size_bytes >= 0),
+    location text NOT NULL,
+    hash_bytes bigint,
+    hash_state bytea,
+    PRIMARY KEY (session_id, number)
+);
+
+CREATE TRIGGER upload_sessions_count_insert AFTER INSERT ON upload_sessions
+    FOR EACH ROW EXECUTE FUNCTION count_states('uploads:');
+CREATE TRIGGER upload_sessions_count_update AFTER UPDATE ON upload_sessions
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('uploads:');
+CREATE TRIGGER upload_sessions_count_delete AFTER DELETE ON upload_sessions
+    FOR EACH ROW EXECUTE FUNCTION count_states('uploads:');
+CREATE TRIGGER upload_sessions_notify AFTER UPDATE ON upload_sessions
+    FOR EACH ROW WHEN (NEW.state = 'completed' AND NEW.due_at <= NEW.updated_at)
+    EXECUTE FUNCTION notify_enqueued('ingest');
+
+-- Publishing -----------------------------------------------------------------------------------------------
+
+CREATE TABLE publish_jobs (
+    id uuid PRIMARY KEY,
+    version_id uuid NOT NULL,
+    image_name text NOT NULL,
+    version_name text NOT NULL,
+    state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'abandoned')),
+    wanted_since timestamptz,
+    failing_since timestamptz,
+    due_at timestamptz,
+    lease_attempts bigint,
+    lease_owner text,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    started_at timestamptz,
+    finished_at timestamptz,
+    revision bigint NOT NULL
+);
+CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
+CREATE INDEX publish_jobs_due ON publish_jobs (due_at) WHERE state IN ('queued', 'running');
+
+CREATE TABLE publish_steps (
+    job_id uuid NOT NULL REFERENCES publish_jobs (id),
+    sequence bigint NOT NULL,
+    name text NOT NULL,
+    state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed')),
+    reason text,
+    attempts bigint NOT NULL,
+    started_at timestamptz,
+    finished_at timestamptz,
+    PRIMARY KEY (job_id, sequence),
+    UNIQUE (job_id, name)
+);
+
+CREATE TRIGGER publish_jobs_count_insert AFTER INSERT ON publish_jobs
+    FOR EACH ROW EXECUTE FUNCTION count_states('jobs:');
+CREATE TRIGGER publish_jobs_count_update AFTER UPDATE ON publish_jobs
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('jobs:');
+CREATE TRIGGER publish_jobs_count_delete AFTER DELETE ON publish_jobs
+    FOR EACH ROW EXECUTE FUNCTION count_states('jobs:');
+CREATE TRIGGER publish_jobs_notify_insert AFTER INSERT ON publish_jobs
+    FOR EACH ROW WHEN (NEW.state = 'queued') EXECUTE FUNCTION notify_enqueued('publish');
+CREATE TRIGGER publish_jobs_notify_update AFTER UPDATE ON publish_jobs
+    FOR EACH ROW WHEN (NEW.state = 'queued' AND NEW.due_at <= NEW.updated_at)
+    EXECUTE FUNCTION notify_enqueued('publish');
+
+-- Counts steps by name and state.
+CREATE FUNCTION count_steps() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        PERFORM count_change('steps:' || OLD.name || ':' || OLD.state, -1);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        PERFORM count_change('steps:' || NEW.name || ':' || NEW.state, 1);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER publish_steps_count_insert AFTER INSERT ON publish_steps FOR EACH ROW EXECUTE FUNCTION count_steps();
+CREATE TRIGGER publish_steps_count_update AFTER UPDATE ON publish_steps
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_steps();
+CREATE TRIGGER publish_steps_count_delete AFTER DELETE ON publish_steps FOR EACH ROW EXECUTE FUNCTION count_steps();
+
+-- What is to be published once an upload is ingested.
+CREATE TABLE intakes (
+    id uuid PRIMARY KEY REFERENCES upload_sessions (id),
+    created_by uuid NOT NULL REFERENCES principals (id),
+    image_name text COLLATE "C" NOT NULL,
+    version_name text COLLATE "C" NOT NULL,
+    operating_system text COLLATE "C" NOT NULL,
+    architecture text COLLATE "C" NOT NULL,
+    variant text COLLATE "C" NOT NULL,
+    format text COLLATE "C" NOT NULL,
+    media_type text NOT NULL,
+    aliases text NOT NULL,
+    state text NOT NULL CHECK (state IN ('receiving', 'publishing', 'published', 'failed')),
+    reason text CHECK ((state = 'failed') = (reason IS NOT NULL)),
+    job_id uuid REFERENCES publish_jobs (id),
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
+);
+CREATE INDEX intakes_live ON intakes (id) WHERE state IN ('receiving', 'publishing');
+CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
+
+-- Inspection results and stream index ----------------------------------------------------------------------
+
+-- The inspection result of an artifact's bytes.
+CREATE TABLE inspections (
+    artifact_id uuid PRIMARY KEY REFERENCES artifacts (id),
+    version_id uuid NOT NULL REFERENCES versions (id),
+    detected_format text COLLATE "C",
+    virtual_size_bytes bigint CHECK (virtual_size_bytes >= 0),
+    cluster_size_bytes bigint CHECK (cluster_size_bytes > 0),
+    compression text COLLATE "C"
+);
+CREATE INDEX inspections_by_version ON inspections (version_id);
+
+-- Faults that did not fail a publish step.
+CREATE TABLE publish_warnings (
+    version_id uuid NOT NULL REFERENCES versions (id),
+    step text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    artifact_id uuid NOT NULL REFERENCES artifacts (id),
+    reason text COLLATE "C" NOT NULL,
+    PRIMARY KEY (version_id, step, sequence)
+);
+
+-- The artifacts that Simple Streams list, from the catalog revision on in which their version was published.
+CREATE TABLE incus_rows (
+    artifact_id uuid PRIMARY KEY REFERENCES artifacts (id),
+    version_id uuid NOT NULL REFERENCES versions (id),
+    attachment_id uuid NOT NULL REFERENCES attachments (id),
+    fingerprint text COLLATE "C" NOT NULL,
+    catalog_revision bigint
+);
+CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
+CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision);
+
+-- The SHA-256 of metadata followed by a root. Until it is known: the progress of that hash and of the root's own.
+CREATE TABLE incus_fingerprints (
+    metadata_digest text COLLATE "C" NOT NULL,
+    root_digest text COLLATE "C" NOT NULL,
+    combined_bytes bigint,
+    combined_state bytea,
+    root_bytes bigint,
+    root_state bytea,
+    fingerprint text COLLATE "C",
+    PRIMARY KEY (metadata_digest, root_digest)
+);
+
+-- Results of publish steps are inserted and deleted only while their version is publishing. The row of the version is
+-- locked, so that a transaction that publishes or reopens it and this one wait for each other.
+CREATE FUNCTION publish_results_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    version uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.version_id ELSE NEW.version_id END;
+BEGIN
+    PERFORM 1 FROM versions WHERE id = version AND state = 'publishing' FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    PERFORM 1 FROM artifacts WHERE id = NEW.artifact_id AND version_id = NEW.version_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    IF TG_TABLE_NAME = 'incus_rows' THEN
+        PERFORM 1 FROM attachments WHERE id = NEW.attachment_id AND artifact_id = NEW.artifact_id;
+        IF NOT FOUND OR NEW.catalog_revision IS NOT NULL THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER inspections_insert BEFORE INSERT ON inspections FOR EACH ROW EXECUTE FUNCTION publish_results_guard();
+CREATE TRIGGER inspections_update BEFORE UPDATE ON inspections FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER inspections_delete BEFORE DELETE ON inspections FOR EACH ROW EXECUTE FUNCTION publish_results_guard();
+CREATE TRIGGER inspections_truncate BEFORE TRUNCATE ON inspections EXECUTE FUNCTION forbid();
+CREATE TRIGGER publish_warnings_insert BEFORE INSERT ON publish_warnings
+    FOR EACH ROW EXECUTE FUNCTION publish_results_guard();
+CREATE TRIGGER publish_warnings_update BEFORE UPDATE ON publish_warnings FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER publish_warnings_delete BEFORE DELETE ON publish_warnings
+    FOR EACH ROW EXECUTE FUNCTION publish_results_guard();
+CREATE TRIGGER publish_warnings_truncate BEFORE TRUNCATE ON publish_warnings EXECUTE FUNCTION forbid();
+
+-- A row of the stream index changes once: when its version is published.
+CREATE FUNCTION incus_rows_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.catalog_revision IS NOT NULL OR NEW.catalog_revision IS NULL OR NEW.artifact_id <> OLD.artifact_id
+        OR NEW.version_id <> OLD.version_id OR NEW.attachment_id <> OLD.attachment_id
+        OR NEW.fingerprint <> OLD.fingerprint THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER incus_rows_insert BEFORE INSERT ON incus_rows FOR EACH ROW EXECUTE FUNCTION publish_results_guard();
+CREATE TRIGGER incus_rows_update BEFORE UPDATE ON incus_rows FOR EACH ROW EXECUTE FUNCTION incus_rows_guard();
+CREATE TRIGGER incus_rows_delete BEFORE DELETE ON incus_rows FOR EACH ROW EXECUTE FUNCTION publish_results_guard();
+CREATE TRIGGER incus_rows_truncate BEFORE TRUNCATE ON incus_rows EXECUTE FUNCTION forbid();
+
+CREATE FUNCTION count_incus_rows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM count_change('incus_rows', 1);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER incus_rows_count AFTER UPDATE ON incus_rows
+    FOR EACH ROW WHEN (OLD.catalog_revision IS NULL) EXECUTE FUNCTION count_incus_rows();
+
+CREATE FUNCTION incus_fingerprints_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.fingerprint IS NOT NULL OR NEW.metadata_digest <> OLD.metadata_digest
+        OR NEW.root_digest <> OLD.root_digest THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER incus_fingerprints_update BEFORE UPDATE ON incus_fingerprints
+    FOR EACH ROW EXECUTE FUNCTION incus_fingerprints_guard();
+
+-- Audit ----------------------------------------------------------------------------------------------------
+
+CREATE TABLE audit_log (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL,
+    actor_kind text NOT NULL CHECK (actor_kind IN ('principal', 'worker', 'operator')),
+    actor text,
+    request_id text,
+    address text,
+    action text NOT NULL,
+    subject text NOT NULL,
+    detail text
+);
+CREATE INDEX audit_log_by_time ON audit_log (at, id);
+CREATE INDEX audit_log_by_action ON audit_log (action, at, id);
+CREATE INDEX audit_log_by_actor ON audit_log (actor, at, id);
+CREATE INDEX audit_log_by_subject ON audit_log (subject, at, id);
+CREATE INDEX audit_log_by_request ON audit_log (request_id, at, id);
+
+CREATE TRIGGER audit_log_update BEFORE UPDATE ON audit_log FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER audit_log_delete BEFORE DELETE ON audit_log FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER audit_log_truncate BEFORE TRUNCATE ON audit_log EXECUTE FUNCTION forbid();
+
+-- Functions ------------------------------------------------------------------------------------------------
+
+-- The search_path of a session must not decide which tables the guards read.
+DO $$
+DECLARE
+    guard text;
+BEGIN
+    FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
+        'notify_enqueued()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
+        'aliases_guard()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()', 'lock_blob()',
+        'count_steps()', 'publish_results_guard()', 'incus_rows_guard()', 'count_incus_rows()',
+        'incus_fingerprints_guard()']
+    LOOP
+        EXECUTE format('ALTER FUNCTION %I.%s SET search_path = %I, pg_temp', current_schema(), guard, current_schema());
+    END LOOP;
+END $$;

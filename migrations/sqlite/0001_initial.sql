@@ -1,0 +1,660 @@
+-- The schema of the catalog.
+--
+-- Times are microseconds since the Unix epoch, ids are 16-byte UUIDs, digests are `sha256:` and hexadecimal. Messages
+-- of RAISE start with `imgsrv:`; the adapter maps the rest of the message to a conflict.
+--
+-- The guarantees given to consumers hold against any DML, also with foreign keys switched off and against
+-- INSERT OR REPLACE (which skips delete triggers): a guarded table refuses existing ids and keys before an insert, and
+-- has no rowid, by which a row could be replaced unnoticed.
+
+-- Catalog --------------------------------------------------------------------------------------------------
+
+-- The identity of this catalog, and the blob store that it is bound to: no store is used by two catalogs, and all
+-- nodes of a catalog use the same store.
+CREATE TABLE catalog_identity (
+    only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+    id BLOB NOT NULL,
+    store BLOB
+) STRICT;
+INSERT INTO catalog_identity (only, id) VALUES (1, randomblob(16));
+
+-- Changes whenever something changes that consumers see.
+CREATE TABLE catalog_revision (
+    only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+    revision INTEGER NOT NULL
+) STRICT;
+INSERT INTO catalog_revision (only, revision) VALUES (1, 1);
+
+-- Counters, so that statistics cost the same however large the catalog is. The count of a name is the sum over its
+-- slots; a database with one writer at a time needs one slot.
+CREATE TABLE counters (
+    name TEXT NOT NULL,
+    slot INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (name, slot)
+) STRICT, WITHOUT ROWID;
+
+-- Principals -----------------------------------------------------------------------------------------------
+
+CREATE TABLE principals (
+    id BLOB PRIMARY KEY NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('user', 'service')),
+    display_name TEXT NOT NULL,
+    attributes TEXT NOT NULL,
+    deactivated_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+
+-- A role is granted by hand, by live grants of provisioning rules, or both.
+CREATE TABLE principal_roles (
+    principal_id BLOB NOT NULL REFERENCES principals (id),
+    role TEXT NOT NULL,
+    by_hand INTEGER NOT NULL DEFAULT 1 CHECK (by_hand IN (0, 1)),
+    PRIMARY KEY (principal_id, role)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX principal_roles_by_role ON principal_roles (role, principal_id);
+
+CREATE TABLE api_tokens (
+    id BLOB PRIMARY KEY NOT NULL,
+    principal_id BLOB NOT NULL REFERENCES principals (id),
+    lookup_key TEXT NOT NULL UNIQUE,
+    secret_hash BLOB NOT NULL CHECK (length(secret_hash) = 32),
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    last_used_at INTEGER,
+    revoked_at INTEGER
+) STRICT;
+CREATE INDEX api_tokens_by_principal ON api_tokens (principal_id, id);
+
+-- The principal of each OpenID Connect identity.
+CREATE TABLE oidc_identities (
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    principal_id BLOB NOT NULL UNIQUE REFERENCES principals (id),
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE provisioning_rules (
+    id TEXT PRIMARY KEY NOT NULL,
+    display_name TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    forwarded_claims TEXT NOT NULL,
+    condition TEXT NOT NULL,
+    enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX provisioning_rules_by_issuer ON provisioning_rules (issuer, id);
+
+-- Each rule grants a role to a principal at most once. A grant is live until `ended_at`, even when its rule is deleted.
+CREATE TABLE provisioning_grants (
+    rule_id TEXT NOT NULL,
+    principal_id BLOB NOT NULL REFERENCES principals (id),
+    role TEXT NOT NULL,
+    granted_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    PRIMARY KEY (rule_id, principal_id, role)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_id, role);
+
+-- Images ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE images (
+    id BLOB PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    display_name TEXT,
+    description TEXT,
+    has_published INTEGER NOT NULL DEFAULT 0 CHECK (has_published IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX images_published ON images (name) WHERE has_published;
+
+CREATE TABLE versions (
+    id BLOB PRIMARY KEY NOT NULL,
+    image_id BLOB NOT NULL REFERENCES images (id),
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('draft', 'publishing', 'published')),
+    published_at INTEGER,
+    listed_at INTEGER NOT NULL GENERATED ALWAYS AS (coalesce(published_at, created_at)) VIRTUAL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    CHECK ((state = 'published') = (published_at IS NOT NULL)),
+    UNIQUE (image_id, name),
+    UNIQUE (id, image_id, state)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX versions_listed ON versions (image_id, listed_at, id);
+CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, id);
+
+CREATE TABLE aliases (
+    id BLOB PRIMARY KEY NOT NULL,
+    image_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    version_id BLOB NOT NULL,
+    version_state TEXT NOT NULL DEFAULT 'published' CHECK (version_state = 'published'),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    UNIQUE (image_id, name),
+    FOREIGN KEY (version_id, image_id, version_state) REFERENCES versions (id, image_id, state)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX aliases_by_version ON aliases (version_id);
+
+-- One row for every version and alias of an image, maintained by triggers, so that no name is used twice.
+CREATE TABLE image_refs (
+    image_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (image_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- The catalog revision in which an image last changed for consumers: its metadata, its aliases or its versions.
+CREATE TABLE image_changes (
+    image_id BLOB PRIMARY KEY NOT NULL,
+    catalog_revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_changes_by_revision ON image_changes (catalog_revision);
+
+CREATE TRIGGER images_insert BEFORE INSERT ON images BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:image-name') FROM images WHERE id = NEW.id OR name = NEW.name;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.has_published <> 0;
+END;
+CREATE TRIGGER images_update BEFORE UPDATE ON images BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.id <> OLD.id OR NEW.name <> OLD.name
+        OR NEW.has_published IS NOT EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published');
+END;
+CREATE TRIGGER images_delete BEFORE DELETE ON images BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:image-in-use') FROM versions WHERE image_id = OLD.id;
+END;
+
+CREATE TRIGGER versions_insert BEFORE INSERT ON versions BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = NEW.id;
+    SELECT RAISE(ABORT, 'imgsrv:ref-name') FROM image_refs WHERE image_id = NEW.image_id AND name = NEW.name;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.state <> 'draft';
+END;
+CREATE TRIGGER versions_inserted AFTER INSERT ON versions BEGIN
+    INSERT INTO image_refs (image_id, name) VALUES (NEW.image_id, NEW.name);
+END;
+CREATE TRIGGER versions_update BEFORE UPDATE ON versions BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.state = 'published'
+        OR NEW.id <> OLD.id OR NEW.image_id <> OLD.image_id OR NEW.name <> OLD.name
+        OR NEW.created_at <> OLD.created_at
+        OR (OLD.state = 'draft' AND NEW.state = 'published');
+END;
+CREATE TRIGGER versions_published AFTER UPDATE ON versions WHEN NEW.state = 'published' BEGIN
+    UPDATE images SET has_published = 1 WHERE id = NEW.image_id AND has_published = 0;
+END;
+CREATE TRIGGER versions_delete BEFORE DELETE ON versions BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.state <> 'draft';
+END;
+CREATE TRIGGER versions_deleted AFTER DELETE ON versions BEGIN
+    DELETE FROM image_refs WHERE image_id = OLD.image_id AND name = OLD.name;
+END;
+CREATE TRIGGER versions_count_insert AFTER INSERT ON versions BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('versions:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER versions_count_update AFTER UPDATE ON versions WHEN NEW.state <> OLD.state BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('versions:' || OLD.state, 0, -1), ('versions:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
+CREATE TRIGGER versions_count_delete AFTER DELETE ON versions BEGIN
+    UPDATE counters SET value = value - 1 WHERE name = 'versions:' || OLD.state AND slot = 0;
+END;
+
+CREATE TRIGGER aliases_insert BEFORE INSERT ON aliases BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM aliases WHERE id = NEW.id;
+    SELECT RAISE(ABORT, 'imgsrv:ref-name') FROM image_refs WHERE image_id = NEW.image_id AND name = NEW.name;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id AND state = 'published');
+END;
+CREATE TRIGGER aliases_inserted AFTER INSERT ON aliases BEGIN
+    INSERT INTO image_refs (image_id, name) VALUES (NEW.image_id, NEW.name);
+END;
+CREATE TRIGGER aliases_update BEFORE UPDATE ON aliases BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.id <> OLD.id OR NEW.image_id <> OLD.image_id
+        OR NEW.name <> OLD.name OR NEW.created_at <> OLD.created_at;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id AND state = 'published');
+END;
+CREATE TRIGGER aliases_deleted AFTER DELETE ON aliases BEGIN
+    DELETE FROM image_refs WHERE image_id = OLD.image_id AND name = OLD.name;
+END;
+
+CREATE TRIGGER image_refs_insert BEFORE INSERT ON image_refs BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:ref-name') FROM image_refs WHERE image_id = NEW.image_id AND name = NEW.name;
+END;
+CREATE TRIGGER image_refs_update BEFORE UPDATE ON image_refs BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER image_refs_delete BEFORE DELETE ON image_refs BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE image_id = OLD.image_id AND name = OLD.name;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM aliases WHERE image_id = OLD.image_id AND name = OLD.name;
+END;
+
+-- Manifests ------------------------------------------------------------------------------------------------
+
+CREATE TABLE artifacts (
+    id BLOB PRIMARY KEY NOT NULL,
+    version_id BLOB NOT NULL REFERENCES versions (id),
+    operating_system TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    variant TEXT NOT NULL,
+    format TEXT NOT NULL,
+    primary_blob_digest TEXT NOT NULL,
+    primary_blob_size_bytes INTEGER NOT NULL CHECK (primary_blob_size_bytes >= 0),
+    primary_media_type TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (version_id, operating_system, architecture, variant, format)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX artifacts_by_digest ON artifacts (primary_blob_digest, version_id);
+
+CREATE TABLE attachments (
+    id BLOB PRIMARY KEY NOT NULL,
+    version_id BLOB NOT NULL REFERENCES versions (id),
+    artifact_id BLOB NOT NULL REFERENCES artifacts (id),
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    blob_digest TEXT NOT NULL,
+    blob_size_bytes INTEGER NOT NULL CHECK (blob_size_bytes >= 0),
+    created_at INTEGER NOT NULL,
+    UNIQUE (artifact_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attachments_by_version ON attachments (version_id);
+CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
+
+-- The names of the files of a version's artifacts and attachments.
+CREATE TABLE version_files (
+    version_id BLOB NOT NULL REFERENCES versions (id),
+    name TEXT NOT NULL,
+    artifact_id BLOB NOT NULL REFERENCES artifacts (id),
+    attachment_id BLOB REFERENCES attachments (id),
+    PRIMARY KEY (version_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX version_files_by_artifact ON version_files (artifact_id);
+
+-- The key of an artifact in streams: `{architecture as Incus names it}:{variant}:{format}`.
+CREATE TABLE version_products (
+    version_id BLOB NOT NULL REFERENCES versions (id),
+    product TEXT NOT NULL,
+    artifact_id BLOB NOT NULL REFERENCES artifacts (id),
+    PRIMARY KEY (version_id, product)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX version_products_by_artifact ON version_products (artifact_id);
+
+-- Artifacts, attachments, files and products are inserted and deleted only while their version is a draft.
+CREATE TRIGGER artifacts_insert BEFORE INSERT ON artifacts BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM versions WHERE id = NEW.version_id AND state = 'draft');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM artifacts WHERE id = NEW.id;
+    SELECT RAISE(ABORT, 'imgsrv:artifact-key') FROM artifacts WHERE version_id = NEW.version_id
+        AND operating_system = NEW.operating_system AND architecture = NEW.architecture
+        AND variant = NEW.variant AND format = NEW.format;
+END;
+CREATE TRIGGER artifacts_update BEFORE UPDATE ON artifacts BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER artifacts_delete BEFORE DELETE ON artifacts BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'draft';
+END;
+CREATE TRIGGER attachments_insert BEFORE INSERT ON attachments BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM artifacts JOIN versions ON versions.id = artifacts.version_id
+        WHERE artifacts.id = NEW.artifact_id AND versions.id = NEW.version_id AND versions.state = 'draft');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM attachments WHERE id = NEW.id;
+    SELECT RAISE(ABORT, 'imgsrv:attachment-name') FROM attachments
+        WHERE artifact_id = NEW.artifact_id AND name = NEW.name;
+END;
+CREATE TRIGGER attachments_update BEFORE UPDATE ON attachments BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER attachments_delete BEFORE DELETE ON attachments BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'draft';
+END;
+CREATE TRIGGER version_files_insert BEFORE INSERT ON version_files BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM versions WHERE id = NEW.version_id AND state = 'draft');
+    SELECT RAISE(ABORT, 'imgsrv:file-name') FROM version_files
+        WHERE version_id = NEW.version_id AND name = NEW.name;
+END;
+CREATE TRIGGER version_files_update BEFORE UPDATE ON version_files BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER version_files_delete BEFORE DELETE ON version_files BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'draft';
+END;
+CREATE TRIGGER version_products_insert BEFORE INSERT ON version_products BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM versions WHERE id = NEW.version_id AND state = 'draft');
+    SELECT RAISE(ABORT, 'imgsrv:product-key') FROM version_products
+        WHERE version_id = NEW.version_id AND product = NEW.product;
+END;
+CREATE TRIGGER version_products_update BEFORE UPDATE ON version_products BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER version_products_delete BEFORE DELETE ON version_products BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'draft';
+END;
+
+-- Blobs ----------------------------------------------------------------------------------------------------
+
+CREATE TABLE blobs (
+    digest TEXT PRIMARY KEY NOT NULL,
+    size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
+    storage_name TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('trusted', 'quarantined')),
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER blobs_insert BEFORE INSERT ON blobs BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:blob-digest') FROM blobs
+        WHERE digest = NEW.digest OR storage_name = NEW.storage_name;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.state <> 'trusted';
+END;
+-- The identity of a blob never changes. Only a quarantined blob can be replaced, by bytes of the same digest and size.
+CREATE TRIGGER blobs_update BEFORE UPDATE ON blobs BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.digest <> OLD.digest OR NEW.size_bytes <> OLD.size_bytes
+        OR (OLD.state = 'trusted' AND NEW.storage_name <> OLD.storage_name);
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM blobs
+        WHERE storage_name = NEW.storage_name AND digest <> OLD.digest;
+END;
+CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM artifacts WHERE primary_blob_digest = OLD.digest;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM attachments WHERE blob_digest = OLD.digest;
+END;
+CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('blobs', 0, 1), ('blob_bytes', 0, NEW.size_bytes)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
+CREATE TRIGGER blobs_count_update AFTER UPDATE ON blobs WHEN NEW.state <> OLD.state BEGIN
+    UPDATE counters SET value = value + CASE NEW.state WHEN 'trusted' THEN 1 ELSE -1 END *
+        CASE name WHEN 'blobs' THEN 1 ELSE NEW.size_bytes END
+        WHERE name IN ('blobs', 'blob_bytes') AND slot = 0;
+END;
+CREATE TRIGGER blobs_count_delete AFTER DELETE ON blobs WHEN OLD.state = 'trusted' BEGIN
+    UPDATE counters SET value = value - CASE name WHEN 'blobs' THEN 1 ELSE OLD.size_bytes END
+        WHERE name IN ('blobs', 'blob_bytes') AND slot = 0;
+END;
+-- Quarantining or replacing a blob changes the catalog revision: what was cached under the old one is read again.
+CREATE TRIGGER blobs_revision AFTER UPDATE ON blobs WHEN NEW.state <> OLD.state BEGIN
+    UPDATE catalog_revision SET revision = revision + 1;
+END;
+
+-- Uploads --------------------------------------------------------------------------------------------------
+
+-- `expected_digest` is empty while the digest is not known. Queued work is due from `due_at` on; a lease expires at
+-- `due_at`.
+CREATE TABLE upload_sessions (
+    id BLOB PRIMARY KEY NOT NULL,
+    created_by BLOB NOT NULL REFERENCES principals (id),
+    kind TEXT NOT NULL CHECK (kind IN ('multipart', 'append')),
+    expected_digest TEXT NOT NULL,
+    digest_computed INTEGER NOT NULL DEFAULT 0 CHECK (digest_computed IN (0, 1)),
+    expected_size_bytes INTEGER NOT NULL CHECK (expected_size_bytes >= 0),
+    media_type_hint TEXT,
+    filename_hint TEXT,
+    state TEXT NOT NULL CHECK (state IN
+        ('created', 'uploading', 'completed', 'ingesting', 'ready', 'failed', 'aborted')),
+    failure_reason TEXT,
+    expires_at INTEGER NOT NULL,
+    received_bytes INTEGER NOT NULL CHECK (received_bytes BETWEEN 0 AND expected_size_bytes),
+    attempts INTEGER NOT NULL,
+    frontier_writer_attempt BLOB,
+    frontier_writer_number INTEGER,
+    frontier_number INTEGER,
+    hashed_bytes INTEGER,
+    hashed_state BLOB,
+    wanted_since INTEGER,
+    failing_since INTEGER,
+    due_at INTEGER,
+    lease_attempts INTEGER,
+    lease_owner TEXT,
+    cleared INTEGER NOT NULL DEFAULT 0 CHECK (cleared IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
+CREATE INDEX upload_sessions_due ON upload_sessions (due_at) WHERE state IN ('completed', 'ingesting');
+CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
+CREATE INDEX upload_sessions_uncleared ON upload_sessions (updated_at)
+    WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared;
+
+CREATE TABLE upload_parts (
+    session_id BLOB NOT NULL REFERENCES upload_sessions (id),
+    number INTEGER NOT NULL CHECK (number BETWEEN 1 AND 10000),
+    attempt BLOB NOT NULL UNIQUE,
+    sequence INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
+    location TEXT NOT NULL,
+    hash_bytes INTEGER,
+    hash_state BLOB,
+    PRIMARY KEY (session_id, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER upload_sessions_count_insert AFTER INSERT ON upload_sessions BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('uploads:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER upload_sessions_count_update AFTER UPDATE ON upload_sessions WHEN NEW.state <> OLD.state BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('uploads:' || OLD.state, 0, -1), ('uploads:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
+CREATE TRIGGER upload_sessions_count_delete AFTER DELETE ON upload_sessions BEGIN
+    UPDATE counters SET value = value - 1 WHERE name = 'uploads:' || OLD.state AND slot = 0;
+END;
+
+-- Publishing -----------------------------------------------------------------------------------------------
+
+CREATE TABLE publish_jobs (
+    id BLOB PRIMARY KEY NOT NULL,
+    version_id BLOB NOT NULL,
+    image_name TEXT NOT NULL,
+    version_name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'abandoned')),
+    wanted_since INTEGER,
+    failing_since INTEGER,
+    due_at INTEGER,
+    lease_attempts INTEGER,
+    lease_owner TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
+CREATE INDEX publish_jobs_due ON publish_jobs (due_at) WHERE state IN ('queued', 'running');
+
+CREATE TABLE publish_steps (
+    job_id BLOB NOT NULL REFERENCES publish_jobs (id),
+    sequence INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed')),
+    reason TEXT,
+    attempts INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    PRIMARY KEY (job_id, sequence),
+    UNIQUE (job_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER publish_jobs_count_insert AFTER INSERT ON publish_jobs BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('jobs:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER publish_jobs_count_update AFTER UPDATE ON publish_jobs WHEN NEW.state <> OLD.state BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('jobs:' || OLD.state, 0, -1), ('jobs:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
+CREATE TRIGGER publish_jobs_count_delete AFTER DELETE ON publish_jobs BEGIN
+    UPDATE counters SET value = value - 1 WHERE name = 'jobs:' || OLD.state AND slot = 0;
+END;
+CREATE TRIGGER publish_steps_count_insert AFTER INSERT ON publish_steps BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('steps:' || NEW.name || ':' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER publish_steps_count_update AFTER UPDATE ON publish_steps WHEN NEW.state <> OLD.state BEGIN
+    INSERT INTO counters (name, slot, value)
+        VALUES ('steps:' || OLD.name || ':' || OLD.state, 0, -1), ('steps:' || NEW.name || ':' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
+CREATE TRIGGER publish_steps_count_delete AFTER DELETE ON publish_steps BEGIN
+    UPDATE counters SET value = value - 1 WHERE name = 'steps:' || OLD.name || ':' || OLD.state AND slot = 0;
+END;
+
+-- What is to be published once an upload is ingested.
+CREATE TABLE intakes (
+    id BLOB PRIMARY KEY NOT NULL REFERENCES upload_sessions (id),
+    created_by BLOB NOT NULL REFERENCES principals (id),
+    image_name TEXT NOT NULL,
+    version_name TEXT NOT NULL,
+    operating_system TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    variant TEXT NOT NULL,
+    format TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    aliases TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('receiving', 'publishing', 'published', 'failed')),
+    reason TEXT CHECK ((state = 'failed') = (reason IS NOT NULL)),
+    job_id BLOB REFERENCES publish_jobs (id),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX intakes_live ON intakes (id) WHERE state IN ('receiving', 'publishing');
+CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
+
+-- Inspection results and stream index ----------------------------------------------------------------------
+
+-- The inspection result of an artifact's bytes.
+CREATE TABLE inspections (
+    artifact_id BLOB PRIMARY KEY NOT NULL REFERENCES artifacts (id),
+    version_id BLOB NOT NULL REFERENCES versions (id),
+    detected_format TEXT,
+    virtual_size_bytes INTEGER CHECK (virtual_size_bytes >= 0),
+    cluster_size_bytes INTEGER CHECK (cluster_size_bytes > 0),
+    compression TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inspections_by_version ON inspections (version_id);
+
+-- Faults that did not fail a publish step.
+CREATE TABLE publish_warnings (
+    version_id BLOB NOT NULL REFERENCES versions (id),
+    step TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    artifact_id BLOB NOT NULL REFERENCES artifacts (id),
+    reason TEXT NOT NULL,
+    PRIMARY KEY (version_id, step, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- The artifacts that Simple Streams list, from the catalog revision on in which their version was published.
+CREATE TABLE incus_rows (
+    artifact_id BLOB PRIMARY KEY NOT NULL REFERENCES artifacts (id),
+    version_id BLOB NOT NULL REFERENCES versions (id),
+    attachment_id BLOB NOT NULL REFERENCES attachments (id),
+    fingerprint TEXT NOT NULL,
+    catalog_revision INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
+CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision);
+
+-- The SHA-256 of metadata followed by a root. Until it is known: the progress of that hash and of the root's own.
+CREATE TABLE incus_fingerprints (
+    metadata_digest TEXT NOT NULL,
+    root_digest TEXT NOT NULL,
+    combined_bytes INTEGER,
+    combined_state BLOB,
+    root_bytes INTEGER,
+    root_state BLOB,
+    fingerprint TEXT,
+    PRIMARY KEY (metadata_digest, root_digest)
+) STRICT, WITHOUT ROWID;
+
+-- Results of publish steps are inserted and deleted only while their version is publishing.
+CREATE TRIGGER inspections_insert BEFORE INSERT ON inspections BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM artifacts JOIN versions ON versions.id = artifacts.version_id
+        WHERE artifacts.id = NEW.artifact_id AND versions.id = NEW.version_id AND versions.state = 'publishing');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM inspections WHERE artifact_id = NEW.artifact_id;
+END;
+CREATE TRIGGER inspections_update BEFORE UPDATE ON inspections BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER inspections_delete BEFORE DELETE ON inspections BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'publishing';
+END;
+CREATE TRIGGER publish_warnings_insert BEFORE INSERT ON publish_warnings BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
+        SELECT 1 FROM artifacts JOIN versions ON versions.id = artifacts.version_id
+        WHERE artifacts.id = NEW.artifact_id AND versions.id = NEW.version_id AND versions.state = 'publishing');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM publish_warnings
+        WHERE version_id = NEW.version_id AND step = NEW.step AND sequence = NEW.sequence;
+END;
+CREATE TRIGGER publish_warnings_update BEFORE UPDATE ON publish_warnings BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER publish_warnings_delete BEFORE DELETE ON publish_warnings BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'publishing';
+END;
+CREATE TRIGGER incus_rows_insert BEFORE INSERT ON incus_rows BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.catalog_revision IS NOT NULL OR NOT EXISTS (
+        SELECT 1 FROM attachments JOIN versions ON versions.id = attachments.version_id
+        WHERE attachments.id = NEW.attachment_id AND attachments.artifact_id = NEW.artifact_id
+        AND versions.id = NEW.version_id AND versions.state = 'publishing');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM incus_rows WHERE artifact_id = NEW.artifact_id;
+END;
+-- A row of the stream index changes once: when its version is published.
+CREATE TRIGGER incus_rows_update BEFORE UPDATE ON incus_rows BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.catalog_revision IS NOT NULL OR NEW.catalog_revision IS NULL
+        OR NEW.artifact_id <> OLD.artifact_id OR NEW.version_id <> OLD.version_id
+        OR NEW.attachment_id <> OLD.attachment_id OR NEW.fingerprint <> OLD.fingerprint;
+END;
+CREATE TRIGGER incus_rows_delete BEFORE DELETE ON incus_rows BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'publishing';
+END;
+CREATE TRIGGER incus_rows_count AFTER UPDATE ON incus_rows WHEN OLD.catalog_revision IS NULL BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('incus_rows', 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER incus_fingerprints_update BEFORE UPDATE ON incus_fingerprints BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.fingerprint IS NOT NULL
+        OR NEW.metadata_digest <> OLD.metadata_digest OR NEW.root_digest <> OLD.root_digest;
+END;
+
+-- Audit ----------------------------------------------------------------------------------------------------
+
+CREATE TABLE audit_log (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    at INTEGER NOT NULL,
+    actor_kind TEXT NOT NULL CHECK (actor_kind IN ('principal', 'worker', 'operator')),
+    actor TEXT,
+    request_id TEXT,
+    address TEXT,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT
+) STRICT;
+CREATE INDEX audit_log_by_time ON audit_log (at, id);
+CREATE INDEX audit_log_by_action ON audit_log (action, at, id);
+CREATE INDEX audit_log_by_actor ON audit_log (actor, at, id);
+CREATE INDEX audit_log_by_subject ON audit_log (subject, at, id);
+CREATE INDEX audit_log_by_request ON audit_log (request_id, at, id);
+
+CREATE TRIGGER audit_log_insert BEFORE INSERT ON audit_log BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM audit_log WHERE id = NEW.id;
+END;
+CREATE TRIGGER audit_log_update BEFORE UPDATE ON audit_log BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER audit_log_delete BEFORE DELETE ON audit_log BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
