@@ -1,41 +1,41 @@
-//! The audit trail: who changed what. Rows are written in the transaction of the change they tell of.
+//! The audit log: who changed what. Every entry is written in the transaction of the change that it records.
 
-use crate::{ids::PrincipalId, names::words, time::Timestamp};
+use crate::{ids::PrincipalId, names::string_enum, time::Timestamp};
 
-words! {
-    /// What was done.
+string_enum! {
+    /// An audited action.
     AuditAction: "an audited action" {
         /// An upload session was opened.
         UploadCreated = "upload.created",
         /// An upload's part list was accepted.
         UploadCompleted = "upload.completed",
-        /// An upload was given up by a client.
+        /// A client aborted an upload.
         UploadAborted = "upload.aborted",
-        /// An unfinished upload passed its time.
+        /// An unfinished upload expired.
         UploadExpired = "upload.expired",
         /// An upload's bytes became a trusted blob.
         UploadReady = "upload.ready",
-        /// An upload's bytes were not what was claimed, or could not be read.
+        /// An upload's bytes were not what was claimed, or could not be ingested.
         UploadFailed = "upload.failed",
         /// A blob became trusted.
         BlobTrusted = "blob.trusted",
-        /// A blob was found damaged and is not served any more.
+        /// A blob was found damaged and is no longer served.
         BlobQuarantined = "blob.quarantined",
-        /// An image was made.
+        /// An image was created.
         ImageCreated = "image.created",
-        /// An image's texts changed.
+        /// An image's metadata changed.
         ImageUpdated = "image.updated",
         /// An image without versions was deleted.
         ImageDeleted = "image.deleted",
-        /// A draft was made.
+        /// A draft was created.
         VersionCreated = "version.created",
         /// A draft was deleted.
         VersionDeleted = "version.deleted",
-        /// A draft was frozen and its publish job queued.
+        /// A draft was frozen and its publish job enqueued.
         PublishRequested = "version.publish_requested",
         /// A version was published.
         VersionPublished = "version.published",
-        /// A version went back to draft.
+        /// A version became a draft again.
         VersionReopened = "version.reopened",
         /// An artifact was added to a draft.
         ArtifactAdded = "artifact.added",
@@ -49,57 +49,57 @@ words! {
         JobFailed = "publish_job.failed",
         /// A failed publish job was queued again.
         JobRetried = "publish_job.retried",
-        /// A failed publish job was given up.
+        /// A failed publish job was abandoned.
         JobAbandoned = "publish_job.abandoned",
-        /// An alias was made or moved.
+        /// An alias was created or moved.
         AliasSet = "alias.set",
         /// An alias was deleted.
         AliasDeleted = "alias.deleted",
-        /// A principal was made.
+        /// A principal was created.
         PrincipalCreated = "principal.created",
-        /// A principal was barred.
+        /// A principal was deactivated.
         PrincipalDeactivated = "principal.deactivated",
-        /// A principal was let in again.
+        /// A principal was activated again.
         PrincipalActivated = "principal.activated",
         /// A role was granted.
         RoleGranted = "role.granted",
-        /// A role was taken away.
+        /// A role was revoked.
         RoleRevoked = "role.revoked",
         /// An API token was issued.
         TokenIssued = "token.issued",
         /// An API token was revoked.
         TokenRevoked = "token.revoked",
-        /// A live API token was sent in the clear.
+        /// A live API token was sent over plaintext HTTP.
         TokenExposed = "token.exposed",
-        /// A provisioning rule was made.
+        /// A provisioning rule was created.
         RuleCreated = "provisioning_rule.created",
-        /// A provisioning rule was saved again.
+        /// A provisioning rule was replaced.
         RuleUpdated = "provisioning_rule.updated",
         /// A provisioning rule was deleted.
         RuleDeleted = "provisioning_rule.deleted",
-        /// What a provisioning rule had granted was taken back.
+        /// What a provisioning rule had granted was revoked.
         RuleReconciled = "provisioning_rule.reconciled",
     }
 }
 
-/// What happened to what; who and when are added where it is recorded.
+/// An action on a subject; actor and time are added where it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What was done.
+    /// The action.
     pub action: AuditAction,
-    /// On what: an id, or a path such as `debian/12.5.0`.
+    /// What it was done to: an id, or a path such as `debian/12.5.0`.
     pub subject: String,
-    /// What else an operator wants to know; never a secret.
+    /// More for operators, such as a digest or a reason; never a secret.
     pub detail: Option<String>,
 }
 
 impl Event {
-    /// `action` was done on `subject`.
+    /// `action` on `subject`, without a detail.
     pub fn new(action: AuditAction, subject: impl ToString) -> Self {
         Self { action, subject: subject.to_string(), detail: None }
     }
 
-    /// The same with a detail.
+    /// The same event with `detail`.
     #[must_use]
     pub fn with(mut self, detail: impl ToString) -> Self {
         self.detail = Some(detail.to_string());
@@ -107,14 +107,14 @@ impl Event {
     }
 }
 
-/// Who did it.
+/// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// An authenticated principal, through a request.
     Principal {
-        /// Who.
+        /// Its id.
         id: PrincipalId,
-        /// The request's id, as in its log lines and its answer.
+        /// The id of the request, as in its log lines and its response.
         request_id: Option<String>,
         /// The client's address.
         address: Option<String>,
@@ -126,7 +126,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// What kind of actor it is, in a word.
+    /// The kind of the actor.
     pub const fn kind(&self) -> ActorKind {
         match self {
             Self::Principal { .. } => ActorKind::Principal,
@@ -135,7 +135,7 @@ impl Actor {
         }
     }
 
-    /// Who it is, among those of its kind.
+    /// The id of the principal or the name of the worker.
     pub fn id(&self) -> Option<String> {
         match self {
             Self::Principal { id, .. } => Some(id.to_string()),
@@ -144,7 +144,7 @@ impl Actor {
         }
     }
 
-    /// The request that it came with, if with one.
+    /// The id of the request.
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Principal { request_id, .. } => request_id.as_deref(),
@@ -152,7 +152,7 @@ impl Actor {
         }
     }
 
-    /// Where it came from, if from anywhere.
+    /// The client's address.
     pub fn address(&self) -> Option<&str> {
         match self {
             Self::Principal { address, .. } => address.as_deref(),
@@ -161,8 +161,8 @@ impl Actor {
     }
 }
 
-words! {
-    /// What kind of actor did it.
+string_enum! {
+    /// A kind of actor.
     ActorKind: "one of principal, worker, operator" {
         /// An authenticated principal.
         Principal = "principal",
@@ -173,41 +173,41 @@ words! {
     }
 }
 
-/// One row of the trail.
+/// An entry to append to the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When, on the catalog's clock.
+    /// The time on the catalog's clock.
     pub at: Timestamp,
-    /// By whom.
+    /// Who did it.
     pub actor: Actor,
-    /// What.
+    /// What was done.
     pub event: Event,
 }
 
-/// A row of the trail as it is read back.
+/// An entry as the audit log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// Its number; later rows have greater ones.
+    /// Its number; later entries have greater ones.
     pub id: i64,
-    /// What it tells.
+    /// The entry.
     pub entry: AuditEntry,
 }
 
-/// Which rows of the trail are wanted; all that match everything that is given.
+/// Selects entries of the audit log: those that match every field that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditFilter {
-    /// What was done.
+    /// The action.
     pub action: Option<AuditAction>,
-    /// What kind of actor did it.
+    /// The kind of actor.
     pub actor_kind: Option<ActorKind>,
-    /// Who did it: a principal's id or a worker's name.
+    /// A principal's id or a worker's name.
     pub actor: Option<String>,
-    /// On what, exactly.
+    /// The subject, compared exactly.
     pub subject: Option<String>,
-    /// In which request.
+    /// The id of the request.
     pub request_id: Option<String>,
-    /// Not before this.
+    /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
-    /// Before this.
+    /// The latest time, exclusive.
     pub until: Option<Timestamp>,
 }

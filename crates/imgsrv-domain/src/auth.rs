@@ -1,15 +1,15 @@
-//! Who may do what: roles, actions, principals and API tokens.
+//! Authorisation: roles, actions, principals and API tokens.
 
 use crate::{
     ids::{PrincipalId, TokenId},
-    names::words,
+    names::string_enum,
     text::{LongText, ShortText},
     time::Timestamp,
     transition::Revision,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-words! {
+string_enum! {
     /// A named set of actions that a principal may be granted.
     Role: "one of auth-manager, content-writer" {
         /// May manage principals, roles and tokens.
@@ -19,8 +19,8 @@ words! {
     }
 }
 
-words! {
-    /// What a use case demands of its caller.
+string_enum! {
+    /// What a use case requires its caller to be allowed to do.
     Action: "one of auth.manage, content.write" {
         /// Manage principals, roles and tokens.
         AuthManage = "auth.manage",
@@ -39,7 +39,7 @@ impl Role {
     }
 }
 
-words! {
+string_enum! {
     /// Whether a principal is a person or a program.
     PrincipalKind: "user or service" {
         /// A person.
@@ -49,11 +49,11 @@ words! {
     }
 }
 
-/// Notes that operators keep with a principal, such as a team's name. Never consulted for access.
+/// Notes of operators on a principal, such as the name of a team. They never affect access.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes(BTreeMap<String, LongText>);
 
-/// The attributes are too many or badly named.
+/// There are too many attributes, or one has an invalid key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be at most 32 entries with keys of 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`")]
 pub struct InvalidAttributes;
@@ -73,31 +73,31 @@ impl Attributes {
     }
 }
 
-/// Somebody who can authenticate, and what they may do.
+/// A person or program that can authenticate, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// Its identity.
+    /// Its id.
     pub id: PrincipalId,
     /// Person or program.
     pub kind: PrincipalKind,
-    /// What people call it.
+    /// Its name for people.
     pub display_name: ShortText,
-    /// Operators' notes.
+    /// Notes of operators.
     pub attributes: Attributes,
-    /// The roles it holds now.
+    /// The roles it has now.
     pub roles: BTreeSet<Role>,
-    /// Since when it is barred, if it is.
+    /// When it was deactivated; absent while it is active.
     pub deactivated_at: Option<Timestamp>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// Counts its changes.
+    /// Its revision.
     pub revision: Revision,
 }
 
 impl Principal {
-    /// Whether it is let in.
+    /// Whether it may authenticate.
     pub const fn is_active(&self) -> bool {
         self.deactivated_at.is_none()
     }
@@ -108,11 +108,11 @@ impl Principal {
     }
 }
 
-/// The part of an API token by which it is found: 12 characters of `a-z0-9`. Not a secret.
+/// The part of an API token that identifies it: 12 characters of `a-z0-9`. Not a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenKey(String);
 
-/// The text is not a token's look-up key.
+/// The text is not the key of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 12 characters of a-z and 0-9")]
 pub struct InvalidTokenKey;
@@ -121,7 +121,7 @@ impl TokenKey {
     /// Characters in a key.
     pub const LENGTH: usize = 12;
 
-    /// The characters.
+    /// The key.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -136,24 +136,24 @@ impl std::str::FromStr for TokenKey {
     }
 }
 
-/// An API token as the catalog keeps it: everything but the secret.
+/// An API token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiToken {
-    /// Its identity.
+    /// Its id.
     pub id: TokenId,
-    /// Whom it authenticates.
+    /// The principal that it authenticates.
     pub principal: PrincipalId,
-    /// How it is found.
+    /// The part that identifies it.
     pub key: TokenKey,
-    /// What people call it.
+    /// Its name for people.
     pub name: ShortText,
-    /// When it was made.
+    /// When it was issued.
     pub created_at: Timestamp,
-    /// From when on it is refused.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// About when it was last used (written lazily, to the minute).
+    /// When it was last used, to the minute; written with a delay.
     pub last_used_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// When it was revoked; absent while it is not.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -164,13 +164,13 @@ impl ApiToken {
     }
 }
 
-/// What a bearer is checked against.
+/// What a bearer token is verified against.
 #[derive(Debug, Clone)]
 pub struct Credential {
-    /// The token found by its key.
+    /// The token with that key.
     pub token: ApiToken,
     /// SHA-256 of the whole token text.
     pub secret_hash: [u8; 32],
-    /// Whom it authenticates, with the roles of this moment.
+    /// The principal that it authenticates, with its roles of this moment.
     pub principal: Principal,
 }

@@ -65,7 +65,7 @@ fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
     }
 }
 
-/// A number of bytes, from 0 to `i64::MAX` so that every catalog can hold it.
+/// A number of bytes, from 0 to `i64::MAX` so that every catalog can store it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(i64);
 
@@ -111,19 +111,19 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// What a client says its bytes are; a claim until they were read.
+/// Digest and size of bytes. As sent by a client it is a claim, until the bytes are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobClaim {
-    /// The claimed digest.
+    /// The digest.
     pub digest: Digest,
-    /// The claimed size.
+    /// The size.
     pub size: ByteSize,
 }
 
-/// A saved SHA-256 computation over the first `bytes` bytes of something.
+/// A saved SHA-256 computation over the first `bytes` bytes of some content.
 ///
-/// The state is the 104-byte serialisation of the `sha2` crate: the chaining value, the block
-/// count and the unfinished block. Only [`RunningHash`](crate::hash::RunningHash) looks inside.
+/// The state is the 104-byte serialisation of the `sha2` crate: the chaining value, the block count and the unfinished
+/// block. Only [`RunningHash`](crate::hash::RunningHash) interprets it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HashState {
     /// How many bytes were hashed.
@@ -133,7 +133,7 @@ pub struct HashState {
 }
 
 impl HashState {
-    /// Bytes in a serialised computation.
+    /// The length of a serialised computation in bytes.
     pub const LENGTH: usize = 104;
 }
 

@@ -1,4 +1,4 @@
-//! A SHA-256 computation that can be saved and continued, on any node.
+//! A SHA-256 computation that can be saved and resumed on any node.
 
 use crate::{
     digest::{Digest, HashState},
@@ -9,7 +9,7 @@ use sha2::{
     digest::{array::Array, common::hazmat::SerializableState},
 };
 
-/// A running hash and how many bytes went into it.
+/// A running hash and how many bytes it covers.
 #[derive(Clone, Default)]
 pub struct RunningHash {
     hasher: Sha256,
@@ -17,18 +17,18 @@ pub struct RunningHash {
 }
 
 impl RunningHash {
-    /// A hash of nothing yet.
+    /// A hash of no bytes.
     pub fn new() -> Self {
         Self { hasher: Sha256::new(), bytes: 0 }
     }
 
-    /// Continues a saved computation; `None` if it is not one.
+    /// Resumes a saved computation; `None` if the state is not one.
     pub fn resume(saved: &HashState) -> Option<Self> {
         let state = Array::try_from(saved.state.as_slice()).ok()?;
         Some(Self { hasher: Sha256::deserialize(&state).ok()?, bytes: saved.bytes })
     }
 
-    /// The hash that an attempt continues, if it knows what comes before it.
+    /// The hash that an attempt continues; `None` if it continues none.
     pub fn of(base: &HashBase) -> Option<Self> {
         match base {
             HashBase::Start => Some(Self::new()),
@@ -37,25 +37,25 @@ impl RunningHash {
         }
     }
 
-    /// Goes on with `bytes`.
+    /// Adds `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
-    /// How many bytes went in.
+    /// How many bytes it covers.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The computation as it is, to be continued by [`RunningHash::resume`].
+    /// The computation so far, for [`RunningHash::resume`].
     pub fn save(&self) -> HashState {
         let mut state = [0; HashState::LENGTH];
         state.copy_from_slice(&self.hasher.serialize());
         HashState { bytes: self.bytes, state }
     }
 
-    /// The digest of everything.
+    /// The digest of all bytes.
     pub fn finish(self) -> Digest {
         Digest::new(self.hasher.finalize().into())
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_saved_hash_continues_where_it_was() {
+    fn a_resumed_hash_gives_the_digest_of_all_bytes() {
         let data: Vec<u8> = (0..10_019_u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
         for cut in [0, 1, 63, 64, 65, 5000, data.len()] {
             let mut first = RunningHash::new();

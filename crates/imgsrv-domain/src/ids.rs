@@ -20,7 +20,7 @@ macro_rules! ids {
                 Self(raw)
             }
 
-            /// The bare UUID.
+            /// The UUID.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
@@ -66,6 +66,6 @@ ids! {
     JobId,
     /// Identifies a principal: a person or a service that can authenticate.
     PrincipalId,
-    /// Identifies an API token (not the secret itself).
+    /// Identifies an API token; not the secret.
     TokenId,
 }

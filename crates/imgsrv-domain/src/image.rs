@@ -8,42 +8,42 @@ use crate::{
     transition::Revision,
 };
 
-/// A named line of versions.
+/// A named series of versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Its identity.
+    /// Its id.
     pub id: ImageId,
     /// Its unique name.
     pub name: ImageName,
-    /// A name for people.
+    /// Its name for people.
     pub display_name: Option<ShortText>,
-    /// What it is.
+    /// A description for people.
     pub description: Option<LongText>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When its texts last changed.
+    /// When its metadata last changed.
     pub updated_at: Timestamp,
-    /// Counts its changes.
+    /// Its revision.
     pub revision: Revision,
 }
 
 /// A name that points to one published version of its image and may be moved to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
-    /// Its identity, kept when it moves.
+    /// Its id, which stays when it moves.
     pub id: AliasId,
     /// Its image.
     pub image_id: ImageId,
     /// Its name, unique in the image together with the versions.
     pub name: AliasName,
-    /// Where it points.
+    /// The version it points to.
     pub version_id: VersionId,
     /// The name of that version.
     pub version: VersionName,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it last moved.
     pub updated_at: Timestamp,
-    /// Counts its moves.
+    /// Its revision.
     pub revision: Revision,
 }

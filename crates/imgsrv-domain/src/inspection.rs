@@ -1,14 +1,14 @@
-//! What publishing finds out about the bytes of artifacts.
+//! What publish steps learn from the bytes of artifacts and attachments.
 
 use crate::{
     digest::{ByteSize, Digest},
     ids::{ArtifactId, AttachmentId},
-    names::{Format, words},
+    names::{Format, string_enum},
     publish::StepName,
 };
 
-words! {
-    /// A format that bytes were recognised as by their magic numbers.
+string_enum! {
+    /// A format that was detected in the bytes of an artifact.
     DetectedFormat: "a detected format" {
         /// QEMU copy-on-write.
         Qcow2 = "qcow2",
@@ -22,16 +22,16 @@ words! {
         Iso = "iso",
         /// A disk with a partition table.
         Raw = "raw",
-        /// Anything compressed with gzip.
+        /// Data compressed with gzip.
         Gzip = "gzip",
-        /// Anything compressed with xz.
+        /// Data compressed with xz.
         Xz = "xz",
-        /// Anything compressed with Zstandard.
+        /// Data compressed with Zstandard.
         Zstd = "zstd",
     }
 }
 
-words! {
+string_enum! {
     /// How clusters of a qcow2 are compressed.
     ClusterCompression: "a compression" {
         /// Deflate.
@@ -41,22 +41,21 @@ words! {
     }
 }
 
-/// What the bytes of an artifact say of themselves.
+/// The result of inspecting the bytes of an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Inspection {
-    /// What they were recognised as, if they were.
+    /// The detected format; absent when none was recognised.
     pub detected: Option<DetectedFormat>,
-    /// Of a qcow2: how many bytes the disk has for its guest.
+    /// Of a qcow2: the size of the disk that the guest sees.
     pub virtual_size: Option<ByteSize>,
-    /// Of a qcow2: how many bytes are allocated at once.
+    /// Of a qcow2: the size of a cluster.
     pub cluster_size: Option<ByteSize>,
-    /// Of a qcow2: how clusters are compressed, where they are.
+    /// Of a qcow2: the compression of those clusters that are compressed.
     pub compression: Option<ClusterCompression>,
 }
 
 impl Inspection {
-    /// Whether the bytes can be what an artifact of `format` promises. Anything that is not a disk in another format can
-    /// be a raw disk.
+    /// Whether the bytes can be an artifact of `format`. Bytes that are no disk in another format can be a raw disk.
     pub fn matches(&self, format: Format) -> bool {
         let expected = match format {
             Format::Raw => {
@@ -78,24 +77,24 @@ impl Inspection {
     }
 }
 
-/// Something that a publish step found wrong without failing.
+/// A fault that a publish step found and that does not prevent publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The step.
+    /// The step that found it.
     pub step: StepName,
-    /// The artifact it is about.
+    /// The artifact that has it.
     pub artifact: ArtifactId,
-    /// What is wrong, for people.
+    /// A description for people.
     pub reason: String,
 }
 
-/// An artifact that Simple Streams list once its version is published.
+/// An artifact that Simple Streams will list once its version is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncusRow {
     /// The artifact.
     pub artifact: ArtifactId,
-    /// Its metadata.
+    /// The attachment with its metadata.
     pub attachment: AttachmentId,
-    /// The SHA-256 of metadata and artifact, one after the other.
+    /// The SHA-256 of the metadata followed by the artifact.
     pub fingerprint: Digest,
 }

@@ -1,7 +1,7 @@
-//! Intakes: an image in one request. What is to be published is said first; then its bytes come as one stream, and with
-//! the last of them everything else follows by itself.
+//! Intakes: uploads that publish themselves. A client declares the artifact to publish and appends its bytes; the last
+//! byte starts the ingest, which creates and publishes the version and sets the aliases.
 //!
-//! `receiving` → `publishing` → `published`, with `failed` as the other end.
+//! `receiving` → `publishing` → `published`, with `failed` as the other final state.
 
 use crate::{
     ids::{JobId, PrincipalId, UploadId},
@@ -12,12 +12,12 @@ use crate::{
 };
 use std::ops::Deref;
 
-/// The most aliases that an intake may set.
+/// How many aliases an intake may set at most.
 pub const MAX_ALIASES: usize = 16;
 
-/// What is to be published.
+/// The artifact, version and aliases that an intake is to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields of an artifact and where it goes")]
+#[expect(missing_docs, reason = "the fields of an artifact and its version")]
 pub struct NewIntake {
     pub image: ImageName,
     pub version: VersionName,
@@ -29,20 +29,20 @@ pub struct NewIntake {
     pub aliases: Vec<AliasName>,
 }
 
-/// How far an intake has come.
+/// The state of an intake, with the data that exists in that state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IntakeState {
-    /// Its upload is received or ingested; how far, the upload says.
+    /// Its upload is received or ingested, as the state of the upload says.
     Receiving,
     /// A job publishes the version.
     Publishing(JobId),
     /// The version is published and the aliases point to it.
     Published(JobId),
-    /// It came to nothing, or not to all that was wanted.
+    /// It published nothing, or could not set every alias.
     Failed {
         /// Why, for the client.
         reason: String,
-        /// The job, if there came to be one.
+        /// The job, if one was enqueued.
         job: Option<JobId>,
     },
 }
@@ -58,7 +58,7 @@ impl IntakeState {
         }
     }
 
-    /// The job, if there is one.
+    /// The publish job, if one was enqueued.
     pub const fn job(&self) -> Option<JobId> {
         match self {
             Self::Receiving => None,
@@ -71,23 +71,23 @@ impl IntakeState {
 /// What a catalog stores of an intake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntakeRecord {
-    /// The upload that brings its bytes, and its own identity.
+    /// Its id, which is that of the upload of its bytes.
     pub id: UploadId,
-    /// Who made it.
+    /// Who created it.
     pub created_by: PrincipalId,
-    /// What is to be published.
+    /// What it is to publish.
     pub wanted: NewIntake,
-    /// How far it has come.
+    /// The state and its data.
     pub state: IntakeState,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When its state last changed.
     pub updated_at: Timestamp,
-    /// Counts its changes.
+    /// Its revision.
     pub revision: Revision,
 }
 
-/// An intake; its record can be read but changes only by the transitions below.
+/// An intake. Its record can be read and changes only through the transitions below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intake(IntakeRecord);
 
@@ -100,7 +100,7 @@ impl Deref for Intake {
 }
 
 impl Intake {
-    /// An intake that waits for the bytes of `upload`.
+    /// An intake of `upload`, whose bytes are still to be received.
     pub fn open(upload: UploadId, by: PrincipalId, wanted: NewIntake, now: Timestamp) -> Self {
         Self(IntakeRecord {
             id: upload,
@@ -118,7 +118,7 @@ impl Intake {
         Self(record)
     }
 
-    /// Its bytes are trusted, and `job` publishes the version that they are in.
+    /// Starts publishing: the bytes are trusted, and `job` publishes their version.
     #[must_use = "a transition counts once stored"]
     pub fn publish(self, job: JobId, now: Timestamp) -> Result<Self, IllegalTransition> {
         match self.state {
@@ -129,7 +129,7 @@ impl Intake {
         }
     }
 
-    /// The version is published, and the aliases were moved.
+    /// Finishes: the version is published, and every alias points to it.
     #[must_use = "a transition counts once stored"]
     pub fn finish(self, now: Timestamp) -> Result<Self, IllegalTransition> {
         match self.state {
@@ -140,7 +140,7 @@ impl Intake {
         }
     }
 
-    /// It comes to nothing, or not to all that was wanted.
+    /// Fails: nothing was published, or an alias could not be set.
     #[must_use = "a transition counts once stored"]
     pub fn fail(self, reason: String, now: Timestamp) -> Result<Self, IllegalTransition> {
         match self.state {
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn every_state_allows_exactly_what_it_should() {
+    fn each_state_allows_only_its_own_actions() {
         let (job, now) = (JobId::new(Uuid::nil()), Timestamp::from_micros(1));
         let publishing = intake().publish(job, now).expect("allowed");
         let published = publishing.clone().finish(now).expect("allowed");
         let failed = publishing.clone().fail("why".to_owned(), now).expect("allowed");
         assert_eq!(failed.state.job(), Some(job));
-        // State, and whether it may be published, finished, failed.
+        // The state, and whether it may publish, finish and fail.
         let table = [
             (intake(), [true, false, true]),
             (publishing, [false, true, true]),
@@ -195,12 +195,12 @@ mod tests {
             (failed, [false, false, false]),
         ];
         for (intake, allowed) in table {
-            let tried = [
+            let actual = [
                 intake.clone().publish(job, now).is_ok(),
                 intake.clone().finish(now).is_ok(),
                 intake.clone().fail("why".to_owned(), now).is_ok(),
             ];
-            assert_eq!(tried, allowed, "{:?}", intake.state);
+            assert_eq!(actual, allowed, "{:?}", intake.state);
         }
     }
 }

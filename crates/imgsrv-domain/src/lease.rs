@@ -1,14 +1,14 @@
-//! Leases: how one worker at a time holds a piece of work, and how the others take over when it dies.
+//! Leases: one worker at a time runs a piece of work, and another one acquires it after the lease has expired.
 
 use crate::time::Timestamp;
 use std::{fmt, time::Duration};
 
-/// Names one run of one worker process: the node's name and a random suffix, so that no two runs share it.
+/// The id of one run of a worker process: the name of the node and a random suffix, so that no two runs share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkerId(String);
 
 impl WorkerId {
-    /// Wraps a name that no other run of any worker uses.
+    /// Wraps a name, which must be unique among all runs of all workers.
     pub fn new(unique: String) -> Self {
         Self(unique)
     }
@@ -25,48 +25,48 @@ impl fmt::Display for WorkerId {
     }
 }
 
-/// What a holder must show to renew, finish or give up its work. It fences off every other holder:
-/// the attempt number grows with each claim of one piece of work and is never given twice.
+/// The fencing token of a lease, needed to renew, release or finish the work. A later lease of the same work has a
+/// greater attempt number, so an earlier key is void.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseKey {
-    /// Who claimed it.
+    /// The worker that has the lease.
     pub owner: WorkerId,
-    /// The how manieth claim it is, from 1.
+    /// The number of the lease among those of the same work, from 1.
     pub attempt: u32,
 }
 
-/// Work that waits for a worker.
+/// Work that waits to be leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
-    /// Since when the work is wanted; retries do not move it.
+    /// When the work was enqueued; retries do not change it.
     pub since: Timestamp,
-    /// Since when the infrastructure has failed every attempt at it.
+    /// When the work first ended with a transient error; absent before that.
     pub failing_since: Option<Timestamp>,
-    /// No claim before this time.
+    /// The earliest time at which it may be acquired.
     pub not_before: Timestamp,
-    /// How many claims there were.
+    /// How many leases there were.
     pub attempts: u32,
 }
 
-/// Work that a worker holds.
+/// Work under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
-    /// Since when the work is wanted.
+    /// When the work was enqueued.
     pub since: Timestamp,
-    /// Since when the infrastructure has failed every attempt at it.
+    /// When the work first ended with a transient error; absent before that.
     pub failing_since: Option<Timestamp>,
-    /// Who may finish it.
+    /// The fencing token of the lease.
     pub key: LeaseKey,
-    /// From when on anybody may claim it.
+    /// When the lease expires; from then on any worker may acquire it.
     pub expires_at: Timestamp,
 }
 
-/// The work is held by somebody else, or not yet due.
+/// Another worker has the lease, or the work is not due yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the work is held by another worker or not yet due")]
+#[error("the work is leased by another worker or not due yet")]
 pub struct NotAcquirable;
 
-/// The lease is not this holder's any more: its result is void.
+/// The lease has expired and another worker has acquired it: the result of this one is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the lease was lost to another worker")]
 pub struct LeaseLost;
@@ -77,17 +77,17 @@ impl Queued {
         Self { since: now, failing_since: None, not_before: now, attempts: 0 }
     }
 
-    /// Gives the work to `owner` for `term`, if it is due.
+    /// Leases the work to `owner` for `term`, if it is due.
     pub fn acquire(self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<Running, NotAcquirable> {
         if self.not_before > now {
             return Err(NotAcquirable);
         }
-        Ok(Running::held(self.since, self.failing_since, owner, self.attempts, now, term))
+        Ok(Running::leased(self.since, self.failing_since, owner, self.attempts, now, term))
     }
 }
 
 impl Running {
-    fn held(
+    fn leased(
         since: Timestamp,
         failing_since: Option<Timestamp>,
         owner: &WorkerId,
@@ -99,34 +99,34 @@ impl Running {
         Self { since, failing_since, key, expires_at: now.plus(term) }
     }
 
-    /// Takes the work over from a holder whose lease ran out.
+    /// Leases the work to `owner` for `term`, if the present lease has expired.
     pub fn reacquire(self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<Self, NotAcquirable> {
         if self.expires_at > now {
             return Err(NotAcquirable);
         }
-        Ok(Self::held(self.since, self.failing_since, owner, self.key.attempt, now, term))
+        Ok(Self::leased(self.since, self.failing_since, owner, self.key.attempt, now, term))
     }
 
-    /// Whether `key` still holds the work. An expired lease that nobody took over does.
+    /// Checks that `key` is that of the present lease. An expired lease is valid until another worker acquires it.
     pub fn check(&self, key: &LeaseKey) -> Result<(), LeaseLost> {
         if self.key == *key { Ok(()) } else { Err(LeaseLost) }
     }
 
-    /// Holds the work for another `term`.
+    /// Extends the lease to `term` from `now`.
     pub fn renew(self, key: &LeaseKey, now: Timestamp, term: Duration) -> Result<Self, LeaseLost> {
         self.check(key)?;
         Ok(Self { expires_at: now.plus(term), ..self })
     }
 
-    /// Puts the work back unfinished, to be claimed at once: its holder is stopping.
+    /// Releases the lease of a worker that is stopping; the work is due at once.
     pub fn release(self, key: &LeaseKey, now: Timestamp) -> Result<Queued, LeaseLost> {
         self.check(key)?;
         let Self { since, failing_since, key, .. } = self;
         Ok(Queued { since, failing_since, not_before: now, attempts: key.attempt })
     }
 
-    /// Puts the work back after a failure of the infrastructure, to be claimed after `delay`. Says also for how
-    /// long it has been failing.
+    /// Releases the lease after a transient error; the work is due after `delay`. Returns also how long ago the first
+    /// such error was.
     pub fn postpone(self, key: &LeaseKey, delay: Duration, now: Timestamp) -> Result<(Queued, Duration), LeaseLost> {
         self.check(key)?;
         let failing_since = self.failing_since.unwrap_or(now);

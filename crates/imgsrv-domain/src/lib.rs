@@ -1,13 +1,13 @@
-//! What imgsrv is about: content-addressed blobs, image versions and the states they pass through.
+//! The domain model of imgsrv: content-addressed blobs, image versions and their state machines.
 //!
-//! This crate is pure. It holds value objects that cannot be invalid, the state machines of upload
-//! sessions, image versions and publish jobs, and the [`ports`] through which the use cases reach a
-//! catalog and a blob store. It performs no I/O, reads no clock and knows nothing of SQL, HTTP or
-//! serialisation formats, so any Rust program can embed it.
+//! This crate has value objects that are valid by construction, the state machines of upload sessions, image versions,
+//! publish jobs and intakes, and the [`ports`] through which the use cases reach a catalog and a blob store. It performs
+//! no I/O, reads no clock and does not know SQL, HTTP or serialisation formats, so any Rust program can embed it.
 #![warn(missing_docs)]
 
 pub mod audit;
 pub mod auth;
+pub mod breaker;
 pub mod digest;
 pub mod files;
 pub mod hash;

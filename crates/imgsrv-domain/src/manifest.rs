@@ -1,4 +1,4 @@
-//! Manifests: what a version is made of.
+//! Manifests: the artifacts and attachments of a version.
 
 use crate::{
     digest::{BlobClaim, Digest},
@@ -12,90 +12,90 @@ use crate::{
     version::Version,
 };
 
-/// One bootable thing of a version; unique in it by operating system, architecture, variant and format.
+/// A bootable image of a version; unique in it by operating system, architecture, variant and format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
-    /// Its identity.
+    /// Its id.
     pub id: ArtifactId,
     /// Its version.
     pub version_id: VersionId,
-    /// Which of several alike.
+    /// Its variant, such as `cloud`.
     pub variant: Variant,
-    /// What boots.
+    /// Its operating system.
     pub operating_system: OperatingSystem,
-    /// On what.
+    /// Its architecture.
     pub architecture: Architecture,
-    /// In which format.
+    /// The format of its bytes.
     pub format: Format,
-    /// Its bytes, as the manifest names them.
+    /// Digest and size of its bytes.
     pub primary: BlobClaim,
-    /// What its bytes are served as.
+    /// The media type that its bytes are served with.
     pub media_type: MediaType,
     /// When it was added.
     pub created_at: Timestamp,
 }
 
 impl Artifact {
-    /// How a file of it is called in that version of that image.
+    /// The name of its file in `version` of `image`.
     pub fn file_name(&self, image: &ImageName, version: &VersionName) -> String {
         files::artifact_file(image, version, &self.architecture, &self.variant, self.format)
     }
 }
 
-/// Something that goes with an artifact: a signature, an SBOM, Incus metadata.
+/// A file that accompanies an artifact: a signature, an SBOM, Incus metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// Its identity.
+    /// Its id.
     pub id: AttachmentId,
     /// Its artifact.
     pub artifact_id: ArtifactId,
     /// Its name, unique in the artifact.
     pub name: AttachmentName,
-    /// What its bytes are served as.
+    /// The media type that its bytes are served with.
     pub media_type: MediaType,
-    /// Its bytes, as the manifest names them.
+    /// Digest and size of its bytes.
     pub blob: BlobClaim,
     /// When it was added.
     pub created_at: Timestamp,
 }
 
-/// An artifact with what goes with it.
+/// An artifact with its attachments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEntry {
     /// The artifact.
     pub artifact: Artifact,
-    /// Its attachments by name.
+    /// Its attachments, ordered by name.
     pub attachments: Vec<Attachment>,
-    /// What its bytes are, once publishing has looked at them.
+    /// What a publish step detected in its bytes; absent before that.
     pub inspection: Option<Inspection>,
 }
 
-/// A version with everything it is made of.
+/// A version with its artifacts and attachments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// The image.
     pub image: Image,
     /// The version.
     pub version: Version,
-    /// Its artifacts by operating system, architecture, variant and format.
+    /// Its artifacts, ordered by operating system, architecture, variant and format.
     pub entries: Vec<ManifestEntry>,
-    /// What publishing found wrong without failing, by step.
+    /// The warnings of publish steps, ordered by step.
     pub warnings: Vec<Warning>,
 }
 
-/// A file that a version's manifest makes.
+/// A file that an artifact or attachment makes available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestFile {
     /// Its name.
     pub name: String,
-    /// Its bytes.
+    /// Digest and size of its bytes.
     pub claim: BlobClaim,
-    /// What they are served as.
+    /// The media type that they are served with.
     pub media_type: MediaType,
 }
 
 impl Manifest {
-    /// The files of all artifacts and attachments, by name.
+    /// The files of all artifacts and attachments, ordered by name.
     pub fn files(&self) -> Vec<ManifestFile> {
         let mut all = Vec::new();
         for ManifestEntry { artifact, attachments, .. } in &self.entries {
@@ -112,19 +112,19 @@ impl Manifest {
     }
 }
 
-/// The most artifacts a version may have.
+/// How many artifacts a version may have at most.
 pub const MAX_ARTIFACTS: u32 = 256;
-/// The most attachments an artifact may have.
+/// How many attachments an artifact may have at most.
 pub const MAX_ATTACHMENTS: u32 = 64;
 
-/// A digest that a manifest names and that cannot be published as it stands.
+/// A digest in a manifest that is not a trusted blob of the declared size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untrusted {
     /// The digest.
     pub digest: Digest,
-    /// The size that the manifest declares.
+    /// The declared size in bytes.
     pub declared: u64,
-    /// The size of the trusted blob; absent when there is no such blob.
+    /// The size of the trusted blob in bytes; absent when there is none.
     pub trusted: Option<u64>,
 }
 
@@ -140,10 +140,10 @@ impl std::fmt::Display for Untrusted {
 /// Why a manifest cannot be published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unpublishable {
-    /// There is nothing in it.
+    /// It has no artifact.
     #[error("the version has no artifact")]
     Empty,
-    /// Some of its digests are not trusted, or not of the declared size.
+    /// Some digests are not trusted, or not of the declared size.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Untrusted(Vec<Untrusted>),
 }

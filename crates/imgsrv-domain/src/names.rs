@@ -1,8 +1,8 @@
-//! Names: what clients write in URLs and manifests.
+//! Names in URLs and manifests, and part numbers.
 
 use std::{fmt, str::FromStr};
 
-/// The text does not fit the pattern of its kind of name.
+/// The text does not match the pattern of its kind of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must match {pattern}")]
 pub struct InvalidName {
@@ -10,7 +10,7 @@ pub struct InvalidName {
     pub pattern: &'static str,
 }
 
-/// Which characters a name takes.
+/// Which characters a name may have.
 struct Shape {
     upper: bool,
     inner: &'static [u8],
@@ -67,7 +67,7 @@ names! {
     VersionName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$", true, b"._+:-", 128;
     /// Name of an alias; unique in its image together with the versions.
     AliasName: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", true, b"._-", 64;
-    /// A version or an alias, not yet known which.
+    /// Name of a version or an alias, before it is known which.
     RefName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$", true, b"._+:-", 128;
     /// Operating system of an artifact, such as `debian`.
     OperatingSystem: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
@@ -79,7 +79,7 @@ names! {
     RuleId: "^[a-z0-9][a-z0-9._-]{0,63}$", false, b"._-", 64;
     /// Name of a property of an Incus image.
     PropertyName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
-    /// Name of a file of a version, as URLs have it.
+    /// Name of a file of a version, as it appears in URLs.
     FileName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,511}$", true, b"._+:-", 512;
     /// Name of an attachment, such as `incus.tar.xz`.
     AttachmentName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
@@ -92,14 +92,14 @@ impl Default for Variant {
 }
 
 impl Variant {
-    /// Whether this is the variant that artifacts have when none is named.
+    /// Whether this is the variant that artifacts have by default.
     pub fn is_default(&self) -> bool {
         self.0 == "default"
     }
 }
 
-/// Declares a closed set of words with one spelling each.
-macro_rules! words {
+/// Declares an enum whose values have one textual form each.
+macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident: $expected:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +109,7 @@ macro_rules! words {
             /// Every value, in order of declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The word that clients and catalogs use.
+            /// The textual form, for clients and catalogs.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }
             }
@@ -122,27 +122,27 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::names::InvalidWord;
+            type Err = $crate::names::UnknownValue;
 
-            fn from_str(raw: &str) -> Result<Self, $crate::names::InvalidWord> {
-                Self::ALL.iter().copied().find(|word| word.as_str() == raw)
-                    .ok_or($crate::names::InvalidWord { expected: $expected })
+            fn from_str(raw: &str) -> Result<Self, $crate::names::UnknownValue> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == raw)
+                    .ok_or($crate::names::UnknownValue { expected: $expected })
             }
         }
     };
 }
-pub(crate) use words;
+pub(crate) use string_enum;
 
-/// The text is not one of the words that this place takes.
+/// The text is none of the values of an enum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be {expected}")]
-pub struct InvalidWord {
-    /// What was expected, in words.
+pub struct UnknownValue {
+    /// A description of the expected values.
     pub expected: &'static str,
 }
 
-words! {
-    /// Format of an artifact's bytes, also its file extension.
+string_enum! {
+    /// Format of the bytes of an artifact, and its file extension.
     Format: "one of raw, raw.gz, raw.xz, raw.zst, qcow2, iso, vmdk, vhdx, squashfs, root.tar.xz" {
         /// A raw disk.
         Raw = "raw",
@@ -171,15 +171,15 @@ words! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartNumber(u16);
 
-/// The number is not that of a part.
+/// The number is not a part number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a part number from 1 to 10000")]
 pub struct InvalidPartNumber;
 
 impl PartNumber {
-    /// The first part.
+    /// The number of the first part.
     pub const FIRST: Self = Self(1);
-    /// The greatest number a part may have.
+    /// The greatest part number.
     pub const MAX: u16 = 10_000;
 
     /// The number.
@@ -187,12 +187,12 @@ impl PartNumber {
         self.0
     }
 
-    /// The number after this one; none after the last.
+    /// The next number; `None` after the greatest.
     pub fn next(self) -> Option<Self> {
         (self.0 < Self::MAX).then(|| Self(self.0 + 1))
     }
 
-    /// The number before this one; none before the first.
+    /// The previous number; `None` before the first.
     pub fn previous(self) -> Option<Self> {
         (self.0 > 1).then(|| Self(self.0 - 1))
     }
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_keep_to_their_patterns() {
+    fn names_match_their_patterns() {
         assert!("debian-bookworm".parse::<ImageName>().is_ok());
         assert!("x".repeat(128).parse::<ImageName>().is_ok());
         for bad in ["", "A", "-a", ".a", "a/b", "a\0", "a\n", "\u{e9}", &"x".repeat(129)] {

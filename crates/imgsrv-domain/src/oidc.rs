@@ -1,4 +1,4 @@
-//! Publishers without secrets of ours: identities of other issuers, and the rules that admit them.
+//! OpenID Connect: identities of external issuers, and the provisioning rules that admit them.
 
 use crate::{
     auth::Role,
@@ -13,16 +13,16 @@ use std::{
     str::FromStr,
 };
 
-/// The text is empty, too long, or holds a character that is not allowed.
+/// The text is empty, too long, or has a character that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidExactText {
-    /// There is nothing in it.
+    /// It is empty.
     #[error("must not be empty")]
     Empty,
-    /// It has more bytes than can be stored.
+    /// It has more bytes than allowed.
     #[error("must be at most {0} bytes")]
     TooManyBytes(usize),
-    /// It is too long or holds a character that is not allowed.
+    /// It is too long or has a character that is not allowed.
     #[error(transparent)]
     Text(#[from] InvalidText),
 }
@@ -34,7 +34,7 @@ macro_rules! exact_texts {
         pub struct $name(String);
 
         impl $name {
-            /// The text, exactly as it was given.
+            /// The text, exactly as it was parsed.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -68,24 +68,24 @@ macro_rules! exact_texts {
 }
 
 exact_texts! {
-    /// Whom an issuer speaks of: `sub` of its tokens (RFC 7519, section 4.1.2), compared character by character; at
-    /// most 1024 bytes in UTF-8, as databases index it.
+    /// The subject of a token: `sub` (RFC 7519, section 4.1.2), compared character by character; at most 1024 bytes in
+    /// UTF-8, because databases index it.
     Subject = 1024 bytes,
-    /// The issuer of tokens, compared character by character with `iss` (RFC 7519, section 4.1.1); at most 256.
+    /// The issuer of a token: `iss` (RFC 7519, section 4.1.1), compared character by character; at most 256 characters.
     IssuerUrl = 256 characters,
-    /// For whom a token is meant: one of `aud` (RFC 7519, section 4.1.3); at most 256 characters.
+    /// An audience of a token: one of `aud` (RFC 7519, section 4.1.3); at most 256 characters.
     Audience = 256 characters,
     /// The name of a claim; at most 256 characters.
     ClaimName = 256 characters,
 }
 
-/// The source of a condition in CEL, at most 4096 characters. Whether it means anything is for a
-/// [`ConditionEngine`](crate::ports::ConditionEngine) to say.
+/// The source of a condition in CEL, at most 4096 characters. A
+/// [`ConditionEngine`](crate::ports::ConditionEngine) checks whether it is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Condition(String);
 
 impl Condition {
-    /// The most characters of a condition.
+    /// The most characters that a condition may have.
     pub const MAX: usize = 4096;
 
     /// The source.
@@ -97,7 +97,7 @@ impl Condition {
 impl FromStr for Condition {
     type Err = InvalidExactText;
 
-    /// Takes line breaks and tabs beside what any text may hold.
+    /// Allows line breaks and tabs as well as what any text may have.
     fn from_str(raw: &str) -> Result<Self, InvalidExactText> {
         if raw.trim().is_empty() {
             return Err(InvalidExactText::Empty);
@@ -111,74 +111,74 @@ impl FromStr for Condition {
     }
 }
 
-/// The claims that a rule's condition sees, each once.
+/// The names of the claims that the condition of a rule can read, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ForwardedClaims(Vec<ClaimName>);
 
-/// There are too many of them.
+/// There are too many claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be at most 64 names")]
 pub struct TooManyClaims;
 
 impl ForwardedClaims {
-    /// At most 64 names, in the order in which they are given; one that is given again does not count.
+    /// At most 64 names, in the given order; repeated names are ignored.
     pub fn new(names: impl IntoIterator<Item = ClaimName>) -> Result<Self, TooManyClaims> {
         let mut seen = BTreeSet::new();
         let names: Vec<_> = names.into_iter().filter(|name| seen.insert(name.clone())).take(65).collect();
         if names.len() <= 64 { Ok(Self(names)) } else { Err(TooManyClaims) }
     }
 
-    /// The names in their order.
+    /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &ClaimName> {
         self.0.iter()
     }
 }
 
-/// What operators say of a rule; everything that changes when it is saved again.
+/// What operators define in a rule; replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleTerms {
-    /// What people call it.
+    /// Its name for people.
     pub display_name: ShortText,
-    /// Whose tokens it admits.
+    /// The issuer whose tokens it admits.
     pub issuer: IssuerUrl,
-    /// For whom they must be meant, whatever the condition says.
+    /// The audience that a token must have, in addition to the condition.
     pub audience: Audience,
-    /// What the condition sees of them.
+    /// The claims that the condition can read.
     pub forwarded_claims: ForwardedClaims,
-    /// What must hold of them.
+    /// The condition that a token must meet.
     pub condition: Condition,
-    /// Whether it admits anybody at present.
+    /// Whether the rule is applied.
     pub enabled: bool,
 }
 
-/// A rule by which holders of an issuer's tokens become principals that may write content.
+/// A rule that admits identities of an issuer as principals that may write content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvisioningRule {
-    /// Its name.
+    /// Its id.
     pub id: RuleId,
-    /// What it says.
+    /// What operators defined.
     pub terms: RuleTerms,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was last saved.
+    /// When it was last replaced.
     pub updated_at: Timestamp,
-    /// Counts its changes.
+    /// Its revision.
     pub revision: Revision,
 }
 
 impl ProvisioningRule {
     /// The role that every rule grants.
     pub const ROLE: Role = Role::ContentWriter;
-    /// The most rules of one issuer, as each of them may be tried for each of its tokens.
+    /// How many rules an issuer may have at most, since each may be evaluated for each of its tokens.
     pub const MAX_OF_ISSUER: u32 = 64;
 }
 
-/// Somebody whom an issuer vouches for. Both texts are exact; together they are unique.
+/// An identity that an issuer asserts. Issuer and subject together are unique.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OidcIdentity {
-    /// Who vouches.
+    /// The issuer.
     pub issuer: IssuerUrl,
-    /// For whom.
+    /// The subject, as the issuer names it.
     pub subject: Subject,
 }
 
@@ -187,11 +187,11 @@ pub struct OidcIdentity {
 pub enum ClaimValue {
     /// `null`.
     Null,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// An integer of 64 bits, with a sign.
+    /// A signed integer of 64 bits.
     Int(i64),
-    /// An integer too great for that.
+    /// An unsigned integer that is too great for 64 bits with a sign.
     UInt(u64),
     /// Any other number.
     Float(f64),
@@ -206,26 +206,26 @@ pub enum ClaimValue {
 /// The claims of a token by name.
 pub type Claims = BTreeMap<String, ClaimValue>;
 
-/// A token that its issuer signed and that is valid now. Whether it is admitted is another matter.
+/// A token whose signature and times were verified. It is admitted only if a rule says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifiedToken {
-    /// Whom it is of.
+    /// The identity that it asserts.
     pub identity: OidcIdentity,
-    /// For whom it is meant; empty when it does not say.
+    /// Its audiences; empty when it has none.
     pub audience: Vec<String>,
-    /// From when on it is refused.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Everything it says.
+    /// All of its claims.
     pub claims: Claims,
 }
 
 impl VerifiedToken {
-    /// Whether the token is meant for `audience`.
+    /// Whether `audience` is one of its audiences.
     pub fn is_for(&self, audience: &Audience) -> bool {
-        self.audience.iter().any(|meant| meant == audience.as_str())
+        self.audience.iter().any(|own| own == audience.as_str())
     }
 
-    /// The claims that `forwarded` names, as far as the token has them.
+    /// Those of its claims that `forwarded` names.
     pub fn forward(&self, forwarded: &ForwardedClaims) -> Claims {
         let claim = |name: &ClaimName| Some((name.as_str().to_owned(), self.claims.get(name.as_str())?.clone()));
         forwarded.names().filter_map(claim).collect()
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_span_lines_but_hide_nothing() {
+    fn conditions_may_span_lines_without_control_characters() {
         assert!("claims.a == 'b' &&\n\tclaims.c == 'd'".parse::<Condition>().is_ok());
         assert!("a".repeat(4096).parse::<Condition>().is_ok());
         for bad in ["", " \n", "a\u{202e}b", "a\0", &"a".repeat(4097)] {

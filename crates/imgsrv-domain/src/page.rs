@@ -1,6 +1,6 @@
-//! Pages of long lists.
+//! Keyset pagination of lists.
 
-/// How many rows a page holds at most, 1 to 1000.
+/// How many rows a page has at most, 1 to 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit(u16);
 
@@ -10,7 +10,7 @@ pub struct PageLimit(u16);
 pub struct InvalidPageLimit;
 
 impl PageLimit {
-    /// The greatest page, and the one served when none is asked for.
+    /// The greatest page size, which is also the default.
     pub const MAX: Self = Self(1000);
 
     /// The number of rows.
@@ -30,29 +30,29 @@ impl TryFrom<i64> for PageLimit {
     }
 }
 
-/// Where a page ended, in words that only the catalog which wrote it understands.
+/// The position where a page ended, in a form that only the catalog that wrote it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub String);
 
-/// Which page of a list is wanted.
+/// A request for one page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// At most so many rows.
+    /// The most rows to return.
     pub limit: PageLimit,
-    /// After the row where an earlier page of the same list ended; from the start when absent.
+    /// The position where the previous page of the same list ended; absent for the first page.
     pub after: Option<Cursor>,
 }
 
 impl PageRequest {
-    /// The first page, as long as pages get.
+    /// The first page, of the greatest size.
     pub const FIRST: Self = Self { limit: PageLimit::MAX, after: None };
 }
 
-/// One page of a list in its stable order.
+/// One page of a list, in the stable order of that list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
-    /// Where the next page starts; absent on the last one.
+    /// The position for the next page; absent on the last one.
     pub next: Option<Cursor>,
 }

@@ -1,8 +1,8 @@
 //! Parts of an upload and the hash frontier: how far the bytes were hashed as they arrived.
 //!
-//! A part that directly follows the hashed prefix continues its hash; one out of order waits and is
-//! read when the upload is ingested. Replacing a part takes the frontier back to the part before it,
-//! and forward again when the replacement was hashed from exactly there.
+//! A part that directly follows the hashed prefix continues its hash. A part out of order is read again when the
+//! upload is ingested. Replacing a part moves the frontier back to the part before it, and forward again if the
+//! replacement continued the hash of exactly that part.
 
 use crate::{
     digest::{ByteSize, HashState},
@@ -10,55 +10,55 @@ use crate::{
     names::PartNumber,
 };
 
-/// Where a blob store put a part, in words that only that store understands.
+/// Where a blob store put a part, in a form that only this store reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartLocation(pub String);
 
-/// A part that was received in full and made durable.
+/// A part that was received in full and is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Its number.
     pub number: PartNumber,
     /// The attempt that sent it; its etag.
     pub attempt: AttemptId,
-    /// The how manieth attempt of its session it was.
+    /// The position of that attempt among the attempts of the session, from 1.
     pub sequence: i64,
     /// Its size.
     pub size: ByteSize,
-    /// Where its bytes lie.
-    pub place: PartLocation,
-    /// The hash of everything up to its end, if it continued a hash. Meaningful only up to the frontier.
+    /// Where its bytes are stored.
+    pub location: PartLocation,
+    /// The hash of everything up to its end, if it continued a hash. Valid only up to the frontier.
     pub hash: Option<HashState>,
 }
 
-/// The last part of the hashed prefix: parts 1 to `number`, without a gap.
+/// The last part of the hashed prefix, which is parts 1 to `number` without a gap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frontier {
-    /// The last hashed part.
+    /// The number of the last hashed part.
     pub number: PartNumber,
     /// The attempt that sent it.
     pub attempt: AttemptId,
-    /// The hash up to its end.
+    /// The hash of everything up to its end.
     pub hash: HashState,
-    /// Where it lies.
-    pub place: PartLocation,
+    /// Where its bytes are stored.
+    pub location: PartLocation,
     /// Its size.
     pub size: ByteSize,
 }
 
-/// From where an attempt hashes what it receives.
+/// The hash that the bytes of an attempt continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashBase {
-    /// From nothing: it is the first part.
+    /// That of nothing: it sends the first part.
     Start,
-    /// From the end of the part before it, sent by this attempt.
+    /// That of everything up to the end of the part before it, which this attempt sent.
     After(AttemptId, HashState),
-    /// Not at all: what comes before it is not known.
+    /// None: what comes before it is not recorded or not hashed.
     Unknown,
 }
 
 impl HashBase {
-    /// The base for part `number`, given the part before it as recorded now.
+    /// The base of part `number`, where `before` is the part before it as recorded now.
     pub fn of(number: PartNumber, before: Option<&Part>, frontier: Option<&Frontier>) -> Self {
         let Some(previous) = number.previous() else { return Self::Start };
         let hashed = frontier.is_some_and(|frontier| previous <= frontier.number);
@@ -68,8 +68,8 @@ impl HashBase {
         }
     }
 
-    /// Whether what was hashed from this base still follows what is recorded now.
-    fn still_holds(&self, now: &Self) -> bool {
+    /// Whether what was hashed from this base continues what is recorded `now`.
+    fn is_current(&self, now: &Self) -> bool {
         match (self, now) {
             (Self::Start, Self::Start) => true,
             (Self::After(then, _), Self::After(now, _)) => then == now,
@@ -79,11 +79,11 @@ impl HashBase {
 }
 
 impl Frontier {
-    /// The frontier once `part` is recorded, its bytes hashed from `base`; `before` is the part before
-    /// it as recorded now.
+    /// The frontier once `part` is recorded, whose bytes were hashed from `base`; `before` is the part before it as
+    /// recorded now.
     pub fn advance(frontier: Option<Self>, part: &Part, base: &HashBase, before: Option<&Part>) -> Option<Self> {
         let base_now = HashBase::of(part.number, before, frontier.as_ref());
-        if let (true, Some(hash)) = (base.still_holds(&base_now), &part.hash) {
+        if let (true, Some(hash)) = (base.is_current(&base_now), &part.hash) {
             return Some(Self::at(part, hash.clone()));
         }
         match frontier {
@@ -91,12 +91,12 @@ impl Frontier {
                 let before = before?;
                 before.hash.clone().map(|hash| Self::at(before, hash))
             }
-            untouched => untouched,
+            unchanged => unchanged,
         }
     }
 
     fn at(part: &Part, hash: HashState) -> Self {
-        Self { number: part.number, attempt: part.attempt, hash, place: part.place.clone(), size: part.size }
+        Self { number: part.number, attempt: part.attempt, hash, location: part.location.clone(), size: part.size }
     }
 }
 
@@ -105,14 +105,14 @@ impl Frontier {
 pub struct ListedPart {
     /// Its number.
     pub number: PartNumber,
-    /// The etag that was given for it.
+    /// The etag that was returned for it.
     pub attempt: AttemptId,
-    /// The size that was accepted.
+    /// Its size.
     pub size: ByteSize,
 }
 
-/// Ascending numbers, each recorded with that etag and size, in all the claimed size. Recorded parts may be left
-/// out only if they are empty, since no others fit.
+/// Checks that numbers ascend, that each part is recorded with that etag and size, and that the sizes add up to
+/// `expected`. Only empty parts can be missing from such a list, since recorded parts never exceed that size.
 pub(crate) fn check_list(listed: &[ListedPart], recorded: &[Part], expected: ByteSize) -> Result<(), String> {
     if let Some(pair) = listed.windows(2).find(|pair| pair[0].number >= pair[1].number) {
         return Err(format!("part {} does not come after part {}", pair[1].number, pair[0].number));

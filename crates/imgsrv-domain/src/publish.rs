@@ -4,78 +4,93 @@ use crate::{
     audit::{AuditAction, Event},
     ids::{JobId, VersionId},
     lease::{LeaseKey, LeaseLost, NotAcquirable, Queued, Running, WorkerId},
-    names::{ImageName, VersionName, words},
+    names::{ImageName, VersionName, string_enum},
     time::Timestamp,
     transition::{IllegalTransition, Machine, Revision},
     version::Version,
 };
 use std::{ops::Deref, time::Duration};
 
-/// How long a step is tried again after failures of the infrastructure before it fails.
+/// How long transient errors may keep a step from succeeding, counted from the first of them, before it fails.
 pub const STEP_RETRY_LIMIT: Duration = Duration::from_mins(15);
 
-words! {
-    /// A step of publishing. Jobs run them in the order of declaration.
+string_enum! {
+    /// A step of publishing. Jobs run them in the order of declaration, and fail when one fails.
     StepName: "a publish step" {
-        /// Every digest that the manifest names is a trusted blob of the declared size, and no qcow2 is unsafe.
+        /// Checks that every digest of the manifest is a trusted blob of the declared size, and that no qcow2 is unsafe.
         ValidateCatalog = "validate_catalog",
-        /// Whatever Simple Streams are to list is found out; never fails for what is in the manifest.
+        /// Computes what Simple Streams will list. Faults in metadata become warnings, never a failure.
         IncusIndex = "incus_index",
-        /// The version becomes published.
+        /// Publishes the version.
         FinalizePublish = "finalize_publish",
     }
 }
 
-impl StepName {
-    /// Whether the job fails when the step does.
-    pub const fn is_blocking(self) -> bool {
-        match self {
-            Self::ValidateCatalog | Self::IncusIndex | Self::FinalizePublish => true,
-        }
-    }
-}
-
-/// How far a step has come.
+/// The state of a step, with the times that exist in that state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepState {
-    /// It waits for its turn.
-    Queued,
-    /// A worker runs it.
-    Running,
-    /// It is done and never runs again.
-    Succeeded,
-    /// It failed.
-    Failed {
-        /// Why, for the client.
-        reason: String,
+    /// It waits for its turn or for another attempt.
+    Queued {
+        /// When its last attempt started; absent before the first one.
+        started_at: Option<Timestamp>,
     },
-    /// It was not needed.
-    Skipped {
+    /// A worker runs it.
+    Running {
+        /// When this attempt started.
+        started_at: Timestamp,
+    },
+    /// It is done and never runs again.
+    Succeeded {
+        /// When its last attempt started.
+        started_at: Timestamp,
+        /// When it succeeded.
+        finished_at: Timestamp,
+    },
+    /// It failed, and its job with it.
+    Failed {
+        /// When its last attempt started.
+        started_at: Timestamp,
+        /// When it failed.
+        finished_at: Timestamp,
         /// Why, for the client.
         reason: String,
     },
 }
 
 impl StepState {
-    /// Every state as clients see it.
-    pub const NAMES: [&str; 5] = ["queued", "running", "succeeded", "failed", "skipped"];
-
     /// The state as clients see it.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
+            Self::Queued { .. } => "queued",
+            Self::Running { .. } => "running",
+            Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
-            Self::Skipped { .. } => "skipped",
         }
     }
 
-    /// Why it failed or was skipped.
+    /// When the last attempt started.
+    pub const fn started_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Queued { started_at } => *started_at,
+            Self::Running { started_at } | Self::Succeeded { started_at, .. } | Self::Failed { started_at, .. } => {
+                Some(*started_at)
+            }
+        }
+    }
+
+    /// When the step succeeded or failed.
+    pub const fn finished_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Queued { .. } | Self::Running { .. } => None,
+            Self::Succeeded { finished_at, .. } | Self::Failed { finished_at, .. } => Some(*finished_at),
+        }
+    }
+
+    /// Why the step failed.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Failed { reason } | Self::Skipped { reason } => Some(reason),
-            Self::Queued | Self::Running | Self::Succeeded => None,
+            Self::Failed { reason, .. } => Some(reason),
+            Self::Queued { .. } | Self::Running { .. } | Self::Succeeded { .. } => None,
         }
     }
 }
@@ -83,19 +98,15 @@ impl StepState {
 /// One step of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Which.
+    /// Which step it is.
     pub name: StepName,
-    /// How far it has come.
+    /// Its state.
     pub state: StepState,
-    /// How often it was started.
+    /// How many attempts have started.
     pub attempts: u32,
-    /// When it was last started.
-    pub started_at: Option<Timestamp>,
-    /// When it came to its end.
-    pub finished_at: Option<Timestamp>,
 }
 
-/// How far a job has come.
+/// The state of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
     /// It waits for a worker.
@@ -104,7 +115,7 @@ pub enum JobState {
     Running(Running),
     /// The version is published.
     Succeeded,
-    /// A blocking step failed; it may be retried or abandoned.
+    /// A step failed; the job may be retried or abandoned.
     Failed,
     /// Given up; the version is a draft again.
     Abandoned,
@@ -129,31 +140,34 @@ impl JobState {
 /// What a catalog stores of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRecord {
-    /// Its identity.
+    /// Its id.
     pub id: JobId,
     /// The version it publishes.
     pub version_id: VersionId,
-    /// The name of the version's image.
+    /// The name of the image of that version.
     pub image: ImageName,
-    /// The name of the version.
+    /// The name of that version.
     pub version: VersionName,
-    /// How far it has come.
+    /// The state and its data.
     pub state: JobState,
-    /// Its steps in order.
+    /// Every step, in order.
     pub steps: Vec<Step>,
-    /// When it was made.
+    /// When it was enqueued.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When its state or a step last changed.
     pub updated_at: Timestamp,
-    /// When a worker first took it up.
+    /// When a worker first acquired it.
     pub started_at: Option<Timestamp>,
-    /// When it came to its end.
-    pub finished_at: Option<Timestamp>,
-    /// Counts its changes.
+    /// Its revision.
     pub revision: Revision,
 }
 
-/// A job; its record can be read but changes only by the transitions below.
+/// The steps of a stored job disagree with its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the steps disagree with the state of the job")]
+pub struct InconsistentJob;
+
+/// A publish job. Its record can be read and changes only through the transitions below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishJob(JobRecord);
 
@@ -168,13 +182,7 @@ impl Deref for PublishJob {
 impl PublishJob {
     /// A job for a version that was just frozen, due at once.
     pub fn enqueue(id: JobId, version: &Version, now: Timestamp) -> Self {
-        let step = |name: &StepName| Step {
-            name: *name,
-            state: StepState::Queued,
-            attempts: 0,
-            started_at: None,
-            finished_at: None,
-        };
+        let step = |name: &StepName| Step { name: *name, state: StepState::Queued { started_at: None }, attempts: 0 };
         Self(JobRecord {
             id,
             version_id: version.id,
@@ -185,27 +193,49 @@ impl PublishJob {
             created_at: now,
             updated_at: now,
             started_at: None,
-            finished_at: None,
             revision: Revision::FIRST,
         })
     }
 
-    /// A job as a catalog stored it.
-    pub const fn restore(record: JobRecord) -> Self {
-        Self(record)
+    /// A job as a catalog stored it: with every step, of which the current one agrees with the state of the job and
+    /// later ones have not started.
+    pub fn restore(record: JobRecord) -> Result<Self, InconsistentJob> {
+        let job = Self(record);
+        let is_complete = job.steps.iter().map(|step| &step.name).eq(StepName::ALL);
+        let mut unfinished = job.steps.iter().skip_while(|step| matches!(step.state, StepState::Succeeded { .. }));
+        let current = unfinished.next().map(|step| &step.state);
+        let agrees = match (&job.state, job.started_at) {
+            (JobState::Queued(_), _) => matches!(current, Some(StepState::Queued { .. })),
+            (JobState::Running(_), Some(_)) => matches!(current, Some(StepState::Running { .. })),
+            (JobState::Succeeded, Some(_)) => current.is_none(),
+            (JobState::Failed | JobState::Abandoned, Some(_)) => matches!(current, Some(StepState::Failed { .. })),
+            (JobState::Running(_) | JobState::Succeeded | JobState::Failed | JobState::Abandoned, None) => false,
+        };
+        let rest_waits = unfinished.all(|step| step.attempts == 0);
+        if is_complete && agrees && rest_waits { Ok(job) } else { Err(InconsistentJob) }
     }
 
-    /// The step that runs or runs next; none when all are done.
+    /// The step that runs or runs next; absent when all have succeeded.
     pub fn current_step(&self) -> Option<&Step> {
         self.current().map(|at| &self.steps[at])
     }
 
-    /// The first blocking step that failed.
+    /// The step that failed.
     pub fn failed_step(&self) -> Option<&Step> {
-        self.steps.iter().find(|step| step.name.is_blocking() && matches!(step.state, StepState::Failed { .. }))
+        self.steps.iter().find(|step| matches!(step.state, StepState::Failed { .. }))
     }
 
-    /// Gives the job to `owner` for `term`; its current step starts.
+    /// When the job succeeded or failed.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        match self.state {
+            JobState::Queued(_) | JobState::Running(_) => None,
+            JobState::Succeeded | JobState::Failed | JobState::Abandoned => {
+                self.steps.iter().rev().find_map(|step| step.state.finished_at())
+            }
+        }
+    }
+
+    /// Leases the job to `owner` for `term`, if it is due or its lease has expired; its current step starts.
     #[must_use = "a transition counts once stored"]
     pub fn acquire(
         mut self,
@@ -224,42 +254,40 @@ impl PublishJob {
         Ok((self.into_state(JobState::Running(running), now), key))
     }
 
-    /// Holds the job for another `term`.
+    /// Extends the lease to `term` from `now`.
     #[must_use = "a transition counts once stored"]
     pub fn renew(mut self, key: &LeaseKey, now: Timestamp, term: Duration) -> Result<Self, LeaseLost> {
-        let running = self.held(key)?.renew(key, now, term)?;
+        let running = self.leased(key)?.renew(key, now, term)?;
         self.0.state = JobState::Running(running);
         Ok(self)
     }
 
-    /// The current step is done. The next one starts under the same lease, or the job has succeeded.
+    /// Ends the current step. The next one starts under the same lease, or the job has succeeded.
     #[must_use = "a transition counts once stored"]
-    pub fn step_succeeded(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let running = self.held(key)?;
-        let mut job = self.end_current(StepState::Succeeded, now);
-        if job.current().is_none() {
-            job.0.finished_at = Some(now);
-            return Ok(job.into_state(JobState::Succeeded, now));
+    pub fn step_succeeded(mut self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
+        let running = self.leased(key)?;
+        self.end_current(now, |started_at| StepState::Succeeded { started_at, finished_at: now });
+        if self.current().is_none() {
+            return Ok(self.into_state(JobState::Succeeded, now));
         }
-        job.start_current(now);
-        Ok(job.into_state(JobState::Running(running), now))
+        self.start_current(now);
+        Ok(self.into_state(JobState::Running(running), now))
     }
 
-    /// The current step failed for good, and the job with it.
+    /// Fails the current step with a permanent error, and the job with it.
     #[must_use = "a transition counts once stored"]
-    pub fn step_failed(self, key: &LeaseKey, reason: String, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
-        self.held(key)?;
+    pub fn step_failed(mut self, key: &LeaseKey, reason: String, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
+        self.leased(key)?;
         let event = Event::new(AuditAction::JobFailed, self.id).with(&reason);
-        let mut job = self.end_current(StepState::Failed { reason }, now);
-        job.0.finished_at = Some(now);
-        Ok((job.into_state(JobState::Failed, now), event))
+        self.end_current(now, |started_at| StepState::Failed { started_at, finished_at: now, reason });
+        Ok((self.into_state(JobState::Failed, now), event))
     }
 
-    /// The infrastructure failed: the current step is tried again after `delay`, until
-    /// [`STEP_RETRY_LIMIT`] has run out since it first failed so.
+    /// Postpones the current step by `delay` after a transient error. Fails it instead, which is the event, once every
+    /// attempt has failed so for [`STEP_RETRY_LIMIT`].
     #[must_use = "a transition counts once stored"]
     pub fn postpone(self, key: &LeaseKey, delay: Duration, now: Timestamp) -> Result<(Self, Option<Event>), LeaseLost> {
-        let (queued, failing) = self.held(key)?.postpone(key, delay, now)?;
+        let (queued, failing) = self.leased(key)?.postpone(key, delay, now)?;
         if failing >= STEP_RETRY_LIMIT {
             let reason = "the catalog or the storage could not be reached for 15 minutes".to_owned();
             return self.step_failed(key, reason, now).map(|(job, event)| (job, Some(event)));
@@ -267,35 +295,22 @@ impl PublishJob {
         Ok((self.requeue(queued, now), None))
     }
 
-    /// The worker is stopping: another may go on at once.
+    /// Releases the lease of a worker that is stopping; another one may acquire the job at once.
     #[must_use = "a transition counts once stored"]
     pub fn release(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let queued = self.held(key)?.release(key, now)?;
+        let queued = self.leased(key)?.release(key, now)?;
         Ok(self.requeue(queued, now))
     }
 
-    fn requeue(mut self, queued: Queued, now: Timestamp) -> Self {
-        if let Some(at) = self.current() {
-            self.0.steps[at].state = StepState::Queued;
-        }
-        self.into_state(JobState::Queued(queued), now)
-    }
-
-    /// Queues a failed job again, from the first blocking step that failed.
+    /// Queues a failed job again, from the step that failed.
     #[must_use = "a transition counts once stored"]
-    pub fn retry(mut self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+    pub fn retry(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
         match self.state {
             JobState::Failed => {
-                if let Some(at) = self.current() {
-                    let step = &mut self.0.steps[at];
-                    step.state = StepState::Queued;
-                    step.finished_at = None;
-                }
-                self.0.finished_at = None;
                 let event = Event::new(AuditAction::JobRetried, self.id);
                 let attempts = self.steps.iter().map(|step| step.attempts).sum();
                 let queued = Queued { attempts, ..Queued::fresh(now) };
-                Ok((self.into_state(JobState::Queued(queued), now), event))
+                Ok((self.requeue(queued, now), event))
             }
             JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Abandoned => {
                 Err(self.illegal("retry"))
@@ -317,35 +332,36 @@ impl PublishJob {
         }
     }
 
-    /// The first step that is neither done nor skipped.
+    /// The position of the first step that has not succeeded.
     fn current(&self) -> Option<usize> {
-        self.steps.iter().position(|step| match step.state {
-            StepState::Queued | StepState::Running => true,
-            StepState::Failed { .. } => step.name.is_blocking(),
-            StepState::Succeeded | StepState::Skipped { .. } => false,
-        })
+        self.steps.iter().position(|step| !matches!(step.state, StepState::Succeeded { .. }))
     }
 
     fn start_current(&mut self, now: Timestamp) {
         if let Some(at) = self.current() {
             let step = &mut self.0.steps[at];
-            step.state = StepState::Running;
+            step.state = StepState::Running { started_at: now };
             step.attempts = step.attempts.saturating_add(1);
-            step.started_at = Some(now);
-            step.finished_at = None;
         }
     }
 
-    fn end_current(mut self, state: StepState, now: Timestamp) -> Self {
+    fn end_current(&mut self, now: Timestamp, ended: impl FnOnce(Timestamp) -> StepState) {
         if let Some(at) = self.current() {
             let step = &mut self.0.steps[at];
-            step.state = state;
-            step.finished_at = Some(now);
+            step.state = ended(step.state.started_at().unwrap_or(now));
         }
-        self
     }
 
-    fn held(&self, key: &LeaseKey) -> Result<Running, LeaseLost> {
+    fn requeue(mut self, queued: Queued, now: Timestamp) -> Self {
+        if let Some(at) = self.current() {
+            let step = &mut self.0.steps[at];
+            step.state = StepState::Queued { started_at: step.state.started_at() };
+        }
+        self.into_state(JobState::Queued(queued), now)
+    }
+
+    /// The lease of `key`.
+    fn leased(&self, key: &LeaseKey) -> Result<Running, LeaseLost> {
         match &self.state {
             JobState::Running(running) => running.check(key).map(|()| running.clone()),
             JobState::Queued(_) | JobState::Succeeded | JobState::Failed | JobState::Abandoned => Err(LeaseLost),

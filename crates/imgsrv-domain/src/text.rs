@@ -1,14 +1,14 @@
-//! Free text and media types, bounded and free of characters that mislead a reader.
+//! Free text without characters that mislead a reader, and media types; both of bounded length.
 
 use std::{fmt, str::FromStr};
 
-/// The text is too long or holds a character that is not allowed.
+/// The text is too long or has a character that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// More characters than the field takes.
+    /// It has more characters than allowed.
     #[error("must be at most {0} characters")]
     TooLong(usize),
-    /// A control or bidirectional formatting character.
+    /// It has a control or bidirectional formatting character.
     #[error("must not contain control or bidirectional formatting characters")]
     Character,
 }
@@ -58,9 +58,9 @@ macro_rules! texts {
 }
 
 texts! {
-    /// A short text for people: at most 256 characters, none of them control or bidi characters.
+    /// A short text for people: at most 256 characters, without control and bidirectional formatting characters.
     ShortText = 256,
-    /// A longer text for people: at most 4096 characters, none of them control or bidi characters.
+    /// A longer text for people: at most 4096 characters, without control and bidirectional formatting characters.
     LongText = 4096,
 }
 
@@ -74,7 +74,7 @@ pub struct MediaType(String);
 pub struct InvalidMediaType;
 
 impl MediaType {
-    /// The type as it was given.
+    /// The media type as it was parsed, with its parameters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -118,14 +118,14 @@ fn blanks(raw: &[u8]) -> &[u8] {
     &raw[end..]
 }
 
-/// What follows a token (RFC 9110, section 5.6.2) of at least one character.
+/// What comes after a token (RFC 9110, section 5.6.2) of at least one character.
 fn token(raw: &[u8]) -> Option<&[u8]> {
     let is_tchar = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
     let end = raw.iter().position(|b| !is_tchar(b)).unwrap_or(raw.len());
     (end > 0).then_some(&raw[end..])
 }
 
-/// What follows the closing quote of a quoted-string (RFC 9110, section 5.6.4), in ASCII.
+/// What comes after the closing quote of a quoted-string (RFC 9110, section 5.6.4), in ASCII.
 fn quoted_rest(raw: &[u8]) -> Option<&[u8]> {
     let mut bytes = raw.iter().enumerate();
     while let Some((at, byte)) = bytes.next() {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_refuse_what_misleads_a_reader() {
+    fn texts_reject_control_and_bidirectional_characters() {
         for bad in ["a\nb", "a\0b", "a\u{202e}b", "a\u{2066}b", "a\u{7f}", "a\u{85}"] {
             assert_eq!(bad.parse::<ShortText>(), Err(InvalidText::Character), "{bad:?}");
         }

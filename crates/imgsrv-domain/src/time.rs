@@ -1,4 +1,4 @@
-//! Points in time, as the catalog and the clock port give them.
+//! Points in time, as the catalog and the clock port report them.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ impl Timestamp {
         self.0
     }
 
-    /// This time plus `delay`, stopping at the end of the representable range.
+    /// This time plus `delay`; saturates at the end of the representable range.
     #[must_use]
     pub fn plus(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long before this time `earlier` was; zero when it was not earlier.
+    /// The time from `earlier` to this one; zero when that is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

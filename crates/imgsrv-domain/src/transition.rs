@@ -1,8 +1,8 @@
-//! The refusal that every state machine shares.
+//! What all state machines share: refused transitions and revisions.
 
 use std::fmt;
 
-/// What has states.
+/// A kind of record with states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Machine {
     /// An upload session.
@@ -26,24 +26,24 @@ impl fmt::Display for Machine {
     }
 }
 
-/// An action that the present state does not allow; nothing was changed.
+/// The present state does not allow an action; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {action} {subject} that is {state}")]
 pub struct IllegalTransition {
-    /// The verb that was refused.
+    /// The refused action, as a verb.
     pub action: &'static str,
-    /// What it was tried on.
+    /// The kind of record.
     pub subject: Machine,
-    /// The state that refused it, as clients see it.
+    /// The present state, as clients see it.
     pub state: &'static str,
 }
 
-/// Counts the changes of one record, so that a change based on an older one is refused.
+/// Counts the changes of a record, so that a catalog can refuse a change that is based on an older revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(i64);
 
 impl Revision {
-    /// The revision of a record that was just made.
+    /// The revision of a new record.
     pub const FIRST: Self = Self(1);
 
     /// Wraps a stored revision.

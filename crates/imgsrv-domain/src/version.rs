@@ -1,4 +1,4 @@
-//! Versions of an image: drafts that are edited, frozen, and published for ever.
+//! Versions of an image: drafts can be edited, published versions never change.
 
 use crate::{
     audit::{AuditAction, Event},
@@ -9,16 +9,16 @@ use crate::{
 };
 use std::ops::Deref;
 
-/// How far a version has come.
+/// The state of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionState {
     /// Its manifest may change.
     Draft,
-    /// Frozen while its publish job runs.
+    /// The manifest is frozen while the publish job runs.
     Publishing,
-    /// Immutable for ever.
+    /// The manifest never changes again.
     Published {
-        /// When that became true.
+        /// When it was published.
         at: Timestamp,
     },
 }
@@ -33,7 +33,7 @@ impl VersionState {
         }
     }
 
-    /// When the version was published, if it was.
+    /// When the version was published.
     pub const fn published_at(&self) -> Option<Timestamp> {
         match self {
             Self::Draft | Self::Publishing => None,
@@ -45,7 +45,7 @@ impl VersionState {
 /// What a catalog stores of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRecord {
-    /// Its identity.
+    /// Its id.
     pub id: VersionId,
     /// Its image.
     pub image_id: ImageId,
@@ -53,17 +53,17 @@ pub struct VersionRecord {
     pub image: ImageName,
     /// Its name, unique in the image together with the aliases.
     pub name: VersionName,
-    /// How far it has come.
+    /// The state and its data.
     pub state: VersionState,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When its state or its manifest last changed.
     pub updated_at: Timestamp,
-    /// Counts its changes, those of its manifest included.
+    /// Its revision, which a change of the manifest moves as well.
     pub revision: Revision,
 }
 
-/// A version; its record can be read but changes only by the transitions below.
+/// A version. Its record can be read and changes only through the transitions below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(VersionRecord);
 
@@ -108,7 +108,7 @@ impl Version {
         format!("{}/{}", self.image, self.name)
     }
 
-    /// Notes a change of the draft's manifest.
+    /// Notes a change of the manifest of a draft.
     #[must_use = "a transition counts once stored"]
     pub fn edit(self, now: Timestamp) -> Result<Self, IllegalTransition> {
         match self.0.state {
@@ -125,7 +125,7 @@ impl Version {
         }
     }
 
-    /// Freezes a draft for its publish job.
+    /// Freezes the manifest of a draft for its publish job.
     #[must_use = "a transition counts once stored"]
     pub fn freeze(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
         match self.0.state {
@@ -134,7 +134,7 @@ impl Version {
         }
     }
 
-    /// Publishes a frozen version; nothing follows.
+    /// Publishes a frozen version. `published` is final.
     #[must_use = "a transition counts once stored"]
     pub fn publish(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
         match self.0.state {
@@ -145,7 +145,7 @@ impl Version {
         }
     }
 
-    /// Makes a frozen version a draft again, because its job was abandoned.
+    /// Makes a frozen version a draft again after its job was abandoned.
     #[must_use = "a transition counts once stored"]
     pub fn reopen(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
         match self.0.state {

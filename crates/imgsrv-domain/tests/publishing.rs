@@ -1,9 +1,9 @@
-//! Whole lives of versions and their publish jobs.
+//! Transitions of versions, and random sequences of actions on a publish job.
 
 use imgsrv_domain::{
     ids::{ImageId, JobId, VersionId},
     lease::{LeaseKey, WorkerId},
-    publish::{JobState, PublishJob, StepName, StepState},
+    publish::{InconsistentJob, JobRecord, JobState, PublishJob, StepName, StepState},
     time::Timestamp,
     version::{Version, VersionState},
 };
@@ -45,12 +45,12 @@ fn each_state_of_a_version_allows_only_its_own_actions() {
 
 #[derive(Debug, Clone)]
 enum Action {
-    Claim,
+    Acquire,
     Renew,
     Succeed,
     Fail,
     Postpone,
-    HandBack,
+    Release,
     Retry,
     Abandon,
     Advance(u64),
@@ -58,12 +58,12 @@ enum Action {
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
-        4 => Just(Action::Claim),
+        4 => Just(Action::Acquire),
         1 => Just(Action::Renew),
         3 => Just(Action::Succeed),
         2 => Just(Action::Fail),
         2 => Just(Action::Postpone),
-        1 => Just(Action::HandBack),
+        1 => Just(Action::Release),
         2 => Just(Action::Retry),
         1 => Just(Action::Abandon),
         3 => (0_u64..1200).prop_map(Action::Advance),
@@ -87,7 +87,7 @@ proptest! {
                     now = now.plus(Duration::from_secs(*seconds));
                     None
                 }
-                (Action::Claim, _) => job.clone().acquire(&WorkerId::new("w".to_owned()), now, TERM).ok().map(|(job, key)| {
+                (Action::Acquire, _) => job.clone().acquire(&WorkerId::new("w".to_owned()), now, TERM).ok().map(|(job, key)| {
                     assert!(keys.iter().all(|earlier| earlier.attempt < key.attempt), "{keys:?} {key:?}");
                     keys.push(key);
                     job
@@ -99,36 +99,38 @@ proptest! {
                 (Action::Succeed, Some(key)) => job.clone().step_succeeded(key, now).ok(),
                 (Action::Fail, Some(key)) => job.clone().step_failed(key, "no".to_owned(), now).ok().map(|(job, _)| job),
                 (Action::Postpone, Some(key)) => job.clone().postpone(key, TERM, now).ok().map(|(job, _)| job),
-                (Action::HandBack, Some(key)) => job.clone().release(key, now).ok(),
+                (Action::Release, Some(key)) => job.clone().release(key, now).ok(),
             };
             if let Some(next) = next {
                 job = next;
             }
             for earlier in keys.iter().rev().skip(1) {
-                assert!(job.clone().step_succeeded(earlier, now).is_err(), "an earlier holder is fenced");
+                assert!(job.clone().step_succeeded(earlier, now).is_err(), "an earlier lease is fenced");
             }
             for (was, is) in before.steps.iter().zip(&job.steps) {
-                if was.state == StepState::Succeeded {
-                    assert_eq!((&is.state, is.attempts), (&StepState::Succeeded, was.attempts), "a done step runs no more");
+                if matches!(was.state, StepState::Succeeded { .. }) {
+                    assert_eq!(is, was, "a step that succeeded never runs again");
                 }
                 assert!(is.attempts >= was.attempts);
             }
-            let running = job.steps.iter().filter(|step| step.state == StepState::Running).count();
+            let running = job.steps.iter().filter(|step| matches!(step.state, StepState::Running { .. })).count();
             match &job.state {
                 JobState::Queued(_) => assert_eq!((running, job.failed_step()), (0, None)),
                 JobState::Running(_) => assert_eq!((running, job.failed_step()), (1, None)),
-                JobState::Succeeded => assert!(job.steps.iter().all(|step| step.state == StepState::Succeeded)),
+                JobState::Succeeded => assert_eq!((running, job.current_step()), (0, None)),
                 JobState::Failed | JobState::Abandoned => assert!(running == 0 && job.failed_step().is_some()),
             }
             if matches!(before.state, JobState::Succeeded | JobState::Abandoned) {
-                assert_eq!(job, before, "an end is an end");
+                assert_eq!(job, before, "a final state is final");
             }
+            let record = JobRecord::clone(&job);
+            assert_eq!(PublishJob::restore(record), Ok(job.clone()), "it is stored and restored");
         }
     }
 }
 
 #[test]
-fn a_retry_starts_at_the_step_that_failed() {
+fn a_retry_starts_at_the_failed_step() {
     let now = Timestamp::from_micros(0);
     let frozen = draft().freeze(now).expect("frozen").0;
     let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
@@ -142,4 +144,18 @@ fn a_retry_starts_at_the_step_that_failed() {
     let job = job.step_succeeded(&key, now).expect("published");
     assert_eq!(job.state, JobState::Succeeded);
     assert_eq!(job.steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [1, 1, 2]);
+}
+
+#[test]
+fn a_stored_job_whose_steps_disagree_with_its_state_is_rejected() {
+    let now = Timestamp::from_micros(0);
+    let frozen = draft().freeze(now).expect("frozen").0;
+    let queued = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
+    let (running, _) = queued.clone().acquire(&WorkerId::new("w".to_owned()), now, TERM).expect("leased");
+    let states = JobRecord { state: JobState::Succeeded, ..JobRecord::clone(&running) };
+    let steps = JobRecord { steps: running.steps.clone(), ..JobRecord::clone(&queued) };
+    let missing = JobRecord { steps: queued.steps[1..].to_vec(), ..JobRecord::clone(&queued) };
+    for record in [states, steps, missing] {
+        assert_eq!(PublishJob::restore(record), Err(InconsistentJob));
+    }
 }

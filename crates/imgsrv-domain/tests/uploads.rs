@@ -1,13 +1,17 @@
-//! Whole lives of upload sessions, against a model that knows every byte.
+//! Random sequences of actions on an upload session, checked against a model that knows every byte.
 
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
+    hash::RunningHash,
     ids::{AttemptId, PrincipalId, UploadId},
     lease::{LeaseKey, WorkerId},
     names::PartNumber,
     parts::{HashBase, ListedPart, Part, PartLocation},
     time::Timestamp,
-    upload::{Attempt, INGEST_RETRY_LIMIT, NewUpload, Placement, UploadRefusal, UploadSession, UploadState},
+    upload::{
+        Attempt, INGEST_RETRY_LIMIT, NewAppendUpload, NewUpload, Placement, Receiving, UploadRefusal, UploadSession,
+        UploadState,
+    },
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
@@ -23,7 +27,7 @@ fn open(now: Timestamp) -> UploadSession {
     UploadSession::open(UploadId::new(Uuid::from_u128(1)), PrincipalId::new(Uuid::from_u128(2)), new, now, TTL).0
 }
 
-/// A "hash" that names the attempts that went into it: enough to see whether it is of the right bytes.
+/// A stand-in for a hash that depends on the attempts whose bytes it covers, and on their order.
 fn hash_of(attempts: &[AttemptId], bytes: u64) -> HashState {
     let mut state = [0_u8; HashState::LENGTH];
     for attempt in attempts {
@@ -43,12 +47,12 @@ enum Action {
     Abort,
     Complete,
     Expire,
-    Claim,
+    Acquire,
     Renew,
-    Finished,
+    Ingested,
     Reject,
     Postpone,
-    HandBack,
+    Release,
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -60,29 +64,29 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => Just(Action::Abort),
         3 => Just(Action::Complete),
         1 => Just(Action::Expire),
-        2 => Just(Action::Claim),
+        2 => Just(Action::Acquire),
         1 => Just(Action::Renew),
-        1 => Just(Action::Finished),
+        1 => Just(Action::Ingested),
         1 => Just(Action::Reject),
         1 => Just(Action::Postpone),
-        1 => Just(Action::HandBack),
+        1 => Just(Action::Release),
     ];
     proptest::collection::vec(action, 1..60)
 }
 
-/// A session with everything around it: what a catalog and a blob store would hold.
-struct World {
+/// A session with what a catalog and a blob store would have of it.
+struct Model {
     session: UploadSession,
     now: Timestamp,
     parts: BTreeMap<PartNumber, Part>,
     live: Vec<(Attempt, Vec<AttemptId>)>,
-    /// Attempts that may still write behind the prefix of a file: by file.
+    /// The attempt that may still append to the prefix in a file, by file.
     writers: BTreeMap<String, AttemptId>,
     key: Option<LeaseKey>,
     count: u128,
 }
 
-impl World {
+impl Model {
     fn new() -> Self {
         let now = Timestamp::from_micros(0);
         let session = open(now);
@@ -97,7 +101,7 @@ impl World {
         number.previous().and_then(|previous| self.parts.get(&previous).cloned())
     }
 
-    /// The attempts whose bytes lie before part `number`, if there is no gap.
+    /// The attempts whose bytes come before part `number`; `None` if there is a gap.
     fn chain_before(&self, number: PartNumber) -> Option<Vec<AttemptId>> {
         (1..number.get()).map(|n| self.parts.get(&part_number(n)).map(|part| part.attempt)).collect()
     }
@@ -113,12 +117,12 @@ impl World {
             HashBase::Start | HashBase::Unknown => vec![],
         };
         if let HashBase::After(_, state) = &attempt.base {
-            assert_eq!(*state, hash_of(&chain, state.bytes), "the base is the hash of what lies before");
+            assert_eq!(*state, hash_of(&chain, state.bytes), "the base is the hash of what comes before");
         }
-        if let Placement::Frontier(behind) = &attempt.placement {
-            let file = behind.as_ref().map_or_else(|| id.to_string(), |(place, _)| file(place));
+        if let Placement::Frontier(last) = &attempt.placement {
+            let file = last.as_ref().map_or_else(|| id.to_string(), |(location, _)| file(location));
             let other = self.writers.insert(file, id);
-            assert_eq!(other, None, "two live attempts would write behind one prefix");
+            assert_eq!(other, None, "two live attempts would append to one prefix");
         }
         self.session = session;
         self.live.push((attempt, chain));
@@ -142,8 +146,8 @@ impl World {
             HashBase::Unknown => None,
         };
         chain.push(attempt.id);
-        let place = match &attempt.placement {
-            Placement::Frontier(Some((place, _))) => PartLocation(format!("{}@{}", file(place), attempt.id)),
+        let location = match &attempt.placement {
+            Placement::Frontier(Some((last, _))) => PartLocation(format!("{}@{}", file(last), attempt.id)),
             Placement::Frontier(None) | Placement::Standalone => PartLocation(format!("{}@start", attempt.id)),
         };
         let part = Part {
@@ -151,7 +155,7 @@ impl World {
             attempt: attempt.id,
             sequence: attempt.sequence,
             size: ByteSize::try_from(size).expect("a size"),
-            place,
+            location,
             hash: before_bytes.map(|bytes| hash_of(&chain, bytes + size)),
         };
         let (current, before) = (self.parts.get(&part.number).cloned(), self.before(part.number));
@@ -179,7 +183,7 @@ impl World {
             .map(|part| ListedPart { number: part.number, attempt: part.attempt, size: part.size })
             .collect();
         let total: u64 = self.parts.values().map(|part| part.size.get()).sum();
-        let receiving = matches!(self.session.state, UploadState::Created | UploadState::Uploading);
+        let receiving = self.session.receiving().is_some();
         let completed = self.session.clone().complete(&listed, &self.recorded(), self.now);
         assert_eq!(completed.is_ok(), receiving && self.session.expires_at > self.now && total == SIZE);
         if let Ok((session, _)) = completed {
@@ -206,23 +210,24 @@ impl World {
                     self.session = expired;
                 }
             }
-            Action::Claim => {
-                if let Ok((claimed, claim)) = session.acquire_ingest(&WorkerId::new("w".to_owned()), now, TERM) {
+            Action::Acquire => {
+                if let Ok((leased, _, lease)) = session.acquire_ingest(&WorkerId::new("w".to_owned()), now, TERM) {
                     if let Some(earlier) = key {
-                        assert!(claim.attempt > earlier.attempt, "attempt numbers are never given twice");
-                        assert!(claimed.clone().finish_ingest(&earlier, now).is_err(), "the earlier holder is fenced");
+                        assert!(lease.attempt > earlier.attempt, "attempt numbers increase");
+                        assert!(leased.clone().finish_ingest(&earlier, now).is_err(), "the earlier lease is fenced");
                     }
-                    (self.session, self.key) = (claimed, Some(claim));
+                    (self.session, self.key) = (leased, Some(lease));
                 }
             }
-            Action::Renew | Action::Finished | Action::Reject | Action::Postpone | Action::HandBack => {
+            Action::Renew | Action::Ingested | Action::Reject | Action::Postpone | Action::Release => {
                 let Some(key) = key else { return };
                 let done = match action {
                     Action::Renew => session.renew_ingest(&key, None, now, TERM),
-                    Action::Finished => session.finish_ingest(&key, now).map(|(session, _)| session),
+                    Action::Ingested => session.finish_ingest(&key, now).map(|(session, _)| session),
                     Action::Reject => session.reject(&key, "wrong".to_owned(), now).map(|(session, _)| session),
                     Action::Postpone => session.postpone_ingest(&key, TERM, now).map(|(session, _)| session),
-                    _ => session.release_ingest(&key, now),
+                    Action::Release => session.release_ingest(&key, now),
+                    _ => return,
                 };
                 if let Ok(done) = done {
                     self.session = done;
@@ -233,9 +238,9 @@ impl World {
 
     fn check(&self, before: &UploadSession) {
         let total: u64 = self.parts.values().map(|part| part.size.get()).sum();
-        assert_eq!(self.session.received.get(), total);
+        assert_eq!(self.session.offset().get(), total);
         assert!(total <= SIZE);
-        if let Some(frontier) = &self.session.frontier {
+        if let Some(frontier) = self.session.receiving().and_then(Receiving::frontier) {
             let chain =
                 self.chain_before(part_number(frontier.number.get() + 1)).expect("the hashed prefix has no gap");
             let bytes = chain.len();
@@ -243,11 +248,8 @@ impl World {
             let sizes: u64 = (1..=frontier.number.get()).map(|n| self.parts[&part_number(n)].size.get()).sum();
             assert_eq!(frontier.hash.bytes, sizes);
         }
-        match before.state {
-            UploadState::Ready | UploadState::Failed { .. } | UploadState::Aborted => {
-                assert_eq!(self.session.state, before.state, "an end is an end");
-            }
-            UploadState::Created | UploadState::Uploading | UploadState::Completed(_) | UploadState::Ingesting(_) => {}
+        if before.state.has_ended() {
+            assert_eq!(self.session, *before, "a final state is final");
         }
     }
 }
@@ -256,8 +258,8 @@ fn part_number(number: u16) -> PartNumber {
     PartNumber::try_from(i64::from(number)).expect("a part number")
 }
 
-fn file(place: &PartLocation) -> String {
-    place.0.split_once('@').expect("a place").0.to_owned()
+fn file(location: &PartLocation) -> String {
+    location.0.split_once('@').expect("a location").0.to_owned()
 }
 
 proptest! {
@@ -265,67 +267,177 @@ proptest! {
 
     #[test]
     fn no_sequence_of_actions_breaks_a_session(actions in actions()) {
-        let mut world = World::new();
+        let mut model = Model::new();
         for action in actions {
-            let before = world.session.clone();
-            world.apply(action);
-            world.check(&before);
+            let before = model.session.clone();
+            model.apply(action);
+            model.check(&before);
         }
     }
 }
 
 #[test]
 fn parts_sent_in_order_are_all_hashed_on_arrival() {
-    let mut world = World::new();
+    let mut model = Model::new();
     for (number, size) in [(1, 5), (2, 5), (3, 10)] {
-        world.begin(number);
-        world.finish(0, size);
+        model.begin(number);
+        model.finish(0, size);
     }
-    assert_eq!(world.session.frontier.as_ref().expect("a frontier").hash.bytes, SIZE);
-    world.complete();
-    assert_eq!(world.session.hashed.as_ref().expect("a hash").bytes, SIZE);
+    let frontier = model.session.receiving().and_then(Receiving::frontier).expect("a frontier");
+    assert_eq!(frontier.hash.bytes, SIZE);
+    model.complete();
+    let (_, ingest, _) =
+        model.session.acquire_ingest(&WorkerId::new("w".to_owned()), model.now, TERM).expect("it is due");
+    assert_eq!(ingest.hashed.expect("a hash").bytes, SIZE);
 }
 
 #[test]
-fn a_failed_retry_does_not_free_the_place_of_a_stalled_appender() {
-    let mut world = World::new();
-    world.begin(1);
-    world.finish(0, 5);
-    world.begin(2);
-    world.begin(2);
-    assert_eq!(world.live[1].0.placement, Placement::Standalone);
-    world.fail(1);
-    world.begin(2);
-    assert_eq!(world.live[1].0.placement, Placement::Standalone, "the first attempt may still write there");
+fn a_failed_retry_does_not_free_the_frontier_of_a_stalled_writer() {
+    let mut model = Model::new();
+    model.begin(1);
+    model.finish(0, 5);
+    model.begin(2);
+    model.begin(2);
+    assert_eq!(model.live[1].0.placement, Placement::Standalone);
+    model.fail(1);
+    model.begin(2);
+    assert_eq!(model.live[1].0.placement, Placement::Standalone, "the first attempt may still write at the frontier");
 }
 
 #[test]
-fn an_attempt_that_began_earlier_does_not_replace_a_later_one() {
-    let mut world = World::new();
-    world.begin(1);
-    world.begin(1);
-    world.finish(1, 5);
-    let (late, _) = world.live[0].clone();
-    let part = Part { attempt: late.id, sequence: late.sequence, ..world.parts[&part_number(1)].clone() };
-    let current = world.parts[&part_number(1)].clone();
-    let refused = world.session.clone().record_part(&late, &part, Some(&current), None, world.now, TTL);
+fn an_earlier_attempt_does_not_replace_a_later_one() {
+    let mut model = Model::new();
+    model.begin(1);
+    model.begin(1);
+    model.finish(1, 5);
+    let (late, _) = model.live[0].clone();
+    let part = Part { attempt: late.id, sequence: late.sequence, ..model.parts[&part_number(1)].clone() };
+    let current = model.parts[&part_number(1)].clone();
+    let refused = model.session.clone().record_part(&late, &part, Some(&current), None, model.now, TTL);
     assert_eq!(refused.expect_err("superseded"), UploadRefusal::Superseded);
 }
 
 #[test]
-fn an_ingest_that_the_store_fails_for_a_day_fails_and_a_long_wait_alone_does_not() {
-    let mut world = World::new();
-    world.begin(1);
-    world.finish(0, SIZE);
-    world.complete();
-    world.now = world.now.plus(2 * INGEST_RETRY_LIMIT);
-    world.apply(Action::Claim);
-    world.apply(Action::Postpone);
-    assert!(matches!(world.session.state, UploadState::Completed(_)), "it has failed for no time yet");
-    world.now = world.now.plus(INGEST_RETRY_LIMIT);
-    world.apply(Action::Claim);
-    world.apply(Action::HandBack);
-    world.apply(Action::Claim);
-    world.apply(Action::Postpone);
-    assert!(matches!(world.session.state, UploadState::Failed { .. }));
+fn transient_errors_for_a_day_fail_an_ingest_and_a_long_wait_alone_does_not() {
+    let mut model = Model::new();
+    model.begin(1);
+    model.finish(0, SIZE);
+    model.complete();
+    model.now = model.now.plus(2 * INGEST_RETRY_LIMIT);
+    model.apply(Action::Acquire);
+    model.apply(Action::Postpone);
+    assert!(matches!(model.session.state, UploadState::Completed { .. }), "this is the first transient error");
+    model.now = model.now.plus(INGEST_RETRY_LIMIT);
+    model.apply(Action::Acquire);
+    model.apply(Action::Release);
+    model.apply(Action::Acquire);
+    model.apply(Action::Postpone);
+    assert!(matches!(model.session.state, UploadState::Failed { .. }));
+}
+
+fn append(size: u64, digest: Option<Digest>) -> UploadSession {
+    let new = NewAppendUpload { size: ByteSize::try_from(size).expect("a size"), digest, media_type_hint: None };
+    let (id, by) = (UploadId::new(Uuid::from_u128(1)), PrincipalId::new(Uuid::from_u128(2)));
+    UploadSession::open_append(id, by, new, Timestamp::from_micros(0), TTL).0
+}
+
+fn appended(attempt: &Attempt, bytes: &[u8]) -> Part {
+    let mut hash = RunningHash::of(&attempt.base).expect("the hash of what comes before");
+    hash.update(bytes);
+    Part {
+        number: attempt.number,
+        attempt: attempt.id,
+        sequence: attempt.sequence,
+        size: ByteSize::try_from(bytes.len() as u64).expect("a size"),
+        location: PartLocation(format!("{}@start", attempt.id)),
+        hash: Some(hash.save()),
+    }
+}
+
+#[test]
+fn the_last_appended_byte_completes_an_upload_and_computes_an_undeclared_digest() {
+    let (now, mut session, mut last) = (Timestamp::from_micros(0), append(6, None), None);
+    let name = session.blob_name();
+    let mut completed = None;
+    for (count, bytes) in [(1, b"abc"), (2, b"def")] {
+        assert_eq!((session.digest(), completed), (None, None));
+        let id = AttemptId::new(Uuid::from_u128(count));
+        let offset = session.offset().get();
+        let (begun, attempt) = session.begin_append(id, offset, last.as_ref(), now).expect("it begins");
+        let part = appended(&attempt, bytes);
+        (session, completed) = begun.record_append(&attempt, &part, last.as_ref(), now, TTL).expect("it is recorded");
+        last = Some(part);
+    }
+    let mut whole = RunningHash::new();
+    whole.update(b"abcdef");
+    let digest = whole.finish();
+    assert_eq!(session.digest(), Some(digest));
+    assert_eq!(completed.and_then(|event| event.detail), Some(digest.to_string()));
+    assert_eq!((session.state.name(), session.offset().get()), ("completed", 6));
+    assert_eq!(session.blob_name(), name, "its bytes are stored under that name already");
+}
+
+#[test]
+fn a_newer_append_attempt_supersedes_an_older_one_also_once_the_upload_is_complete() {
+    let now = Timestamp::from_micros(0);
+    let begin = |session: UploadSession, id| {
+        session.begin_append(AttemptId::new(Uuid::from_u128(id)), 0, None, now).expect("it begins")
+    };
+    let (session, older) = begin(append(3, Some(Digest::new([7; 32]))), 1);
+    let (session, newer) = begin(session, 2);
+    let record = |session: &UploadSession, attempt: &Attempt| {
+        session.clone().record_append(attempt, &appended(attempt, b"abc"), None, now, TTL)
+    };
+    assert_eq!(record(&session, &older), Err(UploadRefusal::Superseded));
+    let (completed, _) = record(&session, &newer).expect("it is recorded");
+    assert_eq!(completed.state.name(), "completed");
+    assert_eq!(record(&completed, &older), Err(UploadRefusal::Superseded));
+}
+
+#[test]
+fn only_an_upload_of_no_bytes_is_completed_without_a_part() {
+    let now = Timestamp::from_micros(0);
+    assert!(append(1, None).complete_empty(now).is_err());
+    assert!(append(1, Some(Digest::new([7; 32]))).complete_empty(now).is_err());
+    let (completed, _) = append(0, None).complete_empty(now).expect("it is complete");
+    assert_eq!(completed.digest(), Some(RunningHash::new().finish()));
+}
+
+#[test]
+fn each_state_of_a_session_allows_only_its_own_actions() {
+    let (now, owner) = (Timestamp::from_micros(0), WorkerId::new("w".to_owned()));
+    let late = now.plus(TTL);
+    let created = append(0, None);
+    let (completed, _) = created.clone().complete_empty(now).expect("completed");
+    let (ingesting, _, key) = completed.clone().acquire_ingest(&owner, now, TERM).expect("leased");
+    let (ready, _) = ingesting.clone().finish_ingest(&key, now).expect("ready");
+    let (failed, _) = ingesting.clone().reject(&key, "wrong".to_owned(), now).expect("failed");
+    let (aborted, _) = created.clone().abort(now).expect("aborted");
+    let id = AttemptId::new(Uuid::from_u128(3));
+    let allowed = |session: &UploadSession| {
+        [
+            session.clone().begin_append(id, 0, None, now).is_ok(),
+            session.clone().complete_empty(now).is_ok(),
+            session.clone().abort(now).is_ok(),
+            session.clone().expire(late).is_ok(),
+            session.clone().acquire_ingest(&owner, late, TERM).is_ok(),
+            session.clone().renew_ingest(&key, None, now, TERM).is_ok(),
+            session.clone().finish_ingest(&key, now).is_ok(),
+            session.clone().reject(&key, "wrong".to_owned(), now).is_ok(),
+            session.clone().postpone_ingest(&key, TERM, now).is_ok(),
+            session.clone().release_ingest(&key, now).is_ok(),
+        ]
+    };
+    let table = [
+        (created, [true, true, true, true, false, false, false, false, false, false]),
+        (completed, [false, false, false, false, true, false, false, false, false, false]),
+        (ingesting, [false, false, false, false, true, true, true, true, true, true]),
+        (ready, [false; 10]),
+        (failed, [false; 10]),
+        // Aborting is idempotent.
+        (aborted, [false, false, true, false, false, false, false, false, false, false]),
+    ];
+    for (session, expected) in table {
+        assert_eq!(allowed(&session), expected, "{}", session.state.name());
+    }
 }

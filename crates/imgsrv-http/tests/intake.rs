@@ -199,7 +199,7 @@ async fn streams_end_when_the_process_stops_and_keep_what_has_come() {
     let running = patch(&server, &id, 0, body);
     let stopping = async {
         receiving(&server).await;
-        server.services.end_streams();
+        server.services.end_appends();
     };
     let (ended, ()) = tokio::join!(running, stopping);
     assert_eq!(ended.problem(), "body-incomplete");

@@ -6,7 +6,7 @@ use axum::{
 };
 use imgsrv_app::{Ran, Work};
 use imgsrv_domain::lease::WorkerId;
-use imgsrv_testkit::{TestServer, digest, qcow2};
+use imgsrv_testkit::{Answer, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 
@@ -300,7 +300,7 @@ async fn a_dead_workers_ingest_is_taken_over_when_its_lease_runs_out() {
     let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
     let session = tx.lock_due_upload().await.expect("found").expect("one");
     let dead = WorkerId::new("dead".to_owned());
-    let (claimed, _) = session.acquire_ingest(&dead, tx.now(), Duration::from_secs(30)).expect("claimed");
+    let (claimed, _, _) = session.acquire_ingest(&dead, tx.now(), Duration::from_secs(30)).expect("claimed");
     tx.update_upload(&claimed).await.expect("stored");
     tx.commit().await.expect("committed");
     server.settle().await;
@@ -401,4 +401,58 @@ async fn only_so_many_parts_are_received_at_once() {
     let (received, ()) = futures::join!(receiving, other);
     assert_eq!(received.status, StatusCode::OK, "{received:?}");
     assert_eq!(server.put_part(&upload, 2, b"b".to_vec()).await.status, StatusCode::OK);
+}
+
+/// Polls `request` until the server has staged something, and drops it then.
+async fn drop_when_staged(server: &TestServer, request: impl Future<Output = Answer>) {
+    let mut request = Box::pin(request);
+    while server.stored_files().is_empty() {
+        assert!(futures::poll!(&mut request).is_pending());
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Yields until `is_done`.
+async fn until(what: &str, mut is_done: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_done().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+#[tokio::test]
+async fn the_part_of_a_dropped_request_is_undone_when_its_body_is_cut() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    let (mut sender, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(2);
+    sender.try_send(Ok(b"on".to_vec())).expect("the channel is empty");
+    drop_when_staged(&server, server.put_part(&upload, 1, Body::from_stream(body))).await;
+    sender.try_send(Err(std::io::Error::other("the connection broke"))).expect("the body is still read");
+    until("nothing is staged", async || server.stored_files().is_empty()).await;
+    // The attempt has ended: the next one is appended to the frontier again.
+    for (number, bytes) in [(1, "one"), (2, "two")] {
+        assert_eq!(server.put_part(&upload, number, bytes).await.status, StatusCode::OK);
+    }
+    assert_eq!(server.stored_files().len(), 1, "{:?}", server.stored_files());
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+}
+
+#[tokio::test]
+async fn the_part_of_a_dropped_request_is_recorded_when_its_body_is_complete() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    let (mut sender, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, Infallible>>(2);
+    sender.try_send(Ok(b"on".to_vec())).expect("the channel is empty");
+    drop_when_staged(&server, server.put_part(&upload, 1, Body::from_stream(body))).await;
+    sender.try_send(Ok(b"e".to_vec())).expect("the body is still read");
+    drop(sender);
+    let parts = format!("/v1/uploads/{upload}/parts");
+    until("the part is recorded", async || server.write("GET", &parts, None).await.json()["parts"] != json!([])).await;
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
 }

@@ -68,7 +68,7 @@ impl BlobStore for FsBlobStore {
     }
 
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
-        let Some(place) = FileLocation::parse(&part.place) else { return Ok(()) };
+        let Some(place) = FileLocation::parse(&part.location) else { return Ok(()) };
         let path = self.layout.staged(session, &place.file);
         let size = part.size.get();
         let discarding = blocking(move || {

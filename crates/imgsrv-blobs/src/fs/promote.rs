@@ -52,7 +52,7 @@ struct Extent {
 fn extents(layout: &Layout, promotion: &IngestRequest) -> Result<Vec<Extent>, IngestError> {
     let mut extents: Vec<Extent> = Vec::new();
     for part in promotion.parts.iter().filter(|part| part.size.get() > 0) {
-        let place = FileLocation::parse(&part.place).ok_or(IngestError::StagedGone)?;
+        let place = FileLocation::parse(&part.location).ok_or(IngestError::StagedGone)?;
         let path = layout.staged(promotion.session, &place.file);
         match extents.last_mut() {
             Some(last) if last.path == path && last.offset + last.size == place.offset => last.size += part.size.get(),

@@ -186,7 +186,7 @@ impl PartFile {
         self.join_flush().map_err(failed)?;
         self.file.sync_all().map_err(failed)?;
         Ok(Staged {
-            place: self.place.place(),
+            location: self.place.place(),
             size: ByteSize::try_from(size).map_err(|_| StageError::TooLarge)?,
             hash: self.hash.as_ref().map(RunningHash::save),
         })

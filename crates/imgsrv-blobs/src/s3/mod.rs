@@ -148,7 +148,7 @@ impl BlobStore for S3BlobStore {
     }
 
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
-        match S3Location::parse(&part.place) {
+        match S3Location::parse(&part.location) {
             Some(S3Location::Object) => {
                 let key = place::staged(session, part.attempt);
                 self.client.delete(&key).await.map_err(client::failed)

@@ -85,7 +85,7 @@ impl<'a> Work<'a> {
         let mut start = 0;
         let mut segments = Vec::new();
         for part in promotion.parts.iter().filter(|part| part.size.get() > 0) {
-            let place = S3Location::parse(&part.place).ok_or(IngestError::StagedGone)?;
+            let place = S3Location::parse(&part.location).ok_or(IngestError::StagedGone)?;
             let (object, size) = (staged(promotion.session, part.attempt), part.size.get());
             segments.push(Segment { place, object, start, size });
             start += size;

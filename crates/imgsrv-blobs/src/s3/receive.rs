@@ -41,7 +41,7 @@ pub(super) async fn receive(client: Arc<Client>, request: StageRequest) -> Resul
         }
     };
     Ok(Staged {
-        place: place.place(),
+        location: place.place(),
         size: ByteSize::try_from(incoming.received()).map_err(|_| StageError::TooLarge)?,
         hash: incoming.hash().map(RunningHash::save),
     })

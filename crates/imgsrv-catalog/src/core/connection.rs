@@ -48,14 +48,14 @@ catalog_row!(
     rows::FingerprintRow,
     rows::ImageRow,
     rows::IntakeRow,
-    rows::JobRow,
+    rows::JobReportRow,
+    rows::JobStepRow,
     rows::PartRow,
     rows::PrincipalRow,
     rows::PublishedFileRow,
     rows::ReleasedFileRow,
     rows::ResolvedRow,
     rows::RuleRow,
-    rows::StepRow,
     rows::StreamImageRow,
     rows::StreamIndexRow,
     rows::TimedRow<rows::CredentialRow>,
@@ -65,7 +65,6 @@ catalog_row!(
     rows::UploadRow,
     rows::VersionRow,
     rows::WaitRow,
-    rows::WarningRow,
 );
 
 /// A statement that differs between databases: PostgreSQL locks rows and has the catalog's clock.

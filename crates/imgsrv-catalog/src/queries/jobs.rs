@@ -3,39 +3,35 @@
 use crate::{
     core::{
         catalog::{SqlCatalog, SqlDatabase},
-        connection::list,
+        connection::rows,
         value::values,
     },
-    repos::jobs,
-    rows::WarningRow,
+    repos::jobs::{columns, step_columns},
+    rows::{JobReportRow, job_report},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::JobId,
-    inspection::Warning,
     ports::{CatalogError, JobQueries, JobReport},
-    publish::JobState,
 };
 
-const WARNINGS: &str =
-    "SELECT step, artifact_id, reason FROM publish_warnings WHERE version_id = $1 ORDER BY step, sequence";
-pub(crate) const STATEMENTS: &[&str] = &[WARNINGS];
+// The warnings of a version are those of its live job.
+const REPORT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", ",
+    step_columns!(),
+    ", w.artifact_id AS warning_artifact_id, w.reason AS warning_reason
+    FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id
+    LEFT JOIN publish_warnings w ON w.version_id = j.version_id AND w.step = s.name AND j.state <> 'abandoned'
+    WHERE j.id = $1 ORDER BY s.sequence, w.sequence"
+);
+pub(crate) const STATEMENTS: &[&str] = &[REPORT];
 
 #[async_trait]
 impl<D: SqlDatabase> JobQueries for SqlCatalog<D> {
     async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError> {
-        let (mut snapshot, _) = self.snapshot().await?;
-        let Some(job) = jobs::find_with_steps(&mut snapshot, jobs::FIND, values![id.uuid()]).await? else {
-            return Ok(None);
-        };
-        // The warnings of a version are those of its live job.
-        let mut warnings: Vec<Warning> = match job.state {
-            JobState::Abandoned => Vec::new(),
-            JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => {
-                list::<WarningRow, _, _>(&mut snapshot, WARNINGS, values![job.version_id.uuid()]).await?
-            }
-        };
-        warnings.sort_by_key(|warning| warning.step);
-        Ok(Some(JobReport { job, warnings }))
+        let found: Vec<JobReportRow> = rows(&mut self.reader().await?, REPORT, values![id.uuid()]).await?;
+        Ok(job_report(found)?)
     }
 }

@@ -25,7 +25,7 @@ use uuid::Uuid;
 #[async_trait]
 impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
-        self.find::<UploadRow, _>(uploads::FIND, values![id.uuid()]).await
+        self.find::<UploadRow, _>(uploads::GET, values![id.uuid()]).await
     }
 
     async fn list_open_uploads(

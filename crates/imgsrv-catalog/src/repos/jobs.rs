@@ -2,65 +2,96 @@
 
 use crate::{
     core::{
-        connection::{Connection, Dialects, row, rows},
+        connection::{Connection, Dialects},
         tx::SqlTx,
         value::{Value, values},
     },
-    rows::{JobRow, StepRow, WorkColumns},
+    rows::{JobStepRow, WorkColumns, job},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{JobId, VersionId},
     ports::{CatalogError, JobRepo},
-    publish::{JobState, PublishJob},
+    publish::{JobState, PublishJob, StepName},
 };
+use uuid::Uuid;
 
+/// The columns of a job, from `publish_jobs j`.
+macro_rules! columns {
+    () => {
+        "j.id, j.version_id, j.image_name, j.version_name, j.state, j.wanted_since, j.failing_since, j.due_at,
+        j.lease_attempts, j.lease_owner, j.created_at, j.updated_at, j.started_at, j.finished_at, j.revision"
+    };
+}
+pub(crate) use columns;
+
+/// The columns of a step, from `publish_steps s`.
+macro_rules! step_columns {
+    () => {
+        "s.name AS step_name, s.state AS step_state, s.reason AS step_reason, s.attempts AS step_attempts,
+        s.started_at AS step_started_at, s.finished_at AS step_finished_at"
+    };
+}
+pub(crate) use step_columns;
+
+/// Jobs that `rest` selects, each with its steps.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, version_id, image_name, version_name, state, wanted_since, failing_since, due_at,
-            lease_attempts, lease_owner, created_at, updated_at, started_at, finished_at, revision FROM publish_jobs ",
-            $rest
+            "SELECT ",
+            columns!(),
+            ", ",
+            step_columns!(),
+            " FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id ",
+            $rest,
+            " ORDER BY s.sequence"
         )
     };
 }
 
-pub(crate) const FIND: &str = select!("WHERE id = $1");
-const FIND_TO_CHANGE: Dialects = Dialects { sqlite: FIND, postgres: select!("WHERE id = $1 FOR NO KEY UPDATE") };
-// Not locked: its version is, and a worker locks job and version the other way round.
-const FIND_LIVE: &str = select!("WHERE version_id = $1 AND state <> 'abandoned'");
-const CLAIMABLE: Dialects = Dialects {
-    sqlite: select!("WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1"),
-    postgres: select!(
-        "WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"
-    ),
-};
-const LIST_STEPS: &str = "SELECT name, state, reason, attempts, started_at, finished_at
-    FROM publish_steps WHERE job_id = $1 ORDER BY sequence";
+const GET: &str = select!("WHERE j.id = $1");
+// Not locked: its version is, and a worker locks the job before the version.
+const GET_LIVE: &str = select!("WHERE j.version_id = $1 AND j.state <> 'abandoned'");
+// Locked first and read afterwards: a statement that waits for the lock would join older steps.
+const LOCK: &str = "SELECT id FROM publish_jobs WHERE id = $1 FOR NO KEY UPDATE";
+macro_rules! due {
+    ($lock:literal) => {
+        concat!(
+            "SELECT id FROM publish_jobs WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1",
+            $lock
+        )
+    };
+}
+const LOCK_DUE: Dialects = Dialects { sqlite: due!(""), postgres: due!(" FOR NO KEY UPDATE SKIP LOCKED") };
 const INSERT: &str = "INSERT INTO publish_jobs (id, version_id, image_name, version_name, state, wanted_since, due_at,
     lease_attempts, lease_owner, created_at, updated_at, started_at, finished_at, revision)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
-const INSERT_STEP: &str = "INSERT INTO publish_steps (job_id, sequence, name, state, reason, attempts, started_at,
-    finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const UPDATE: &str = "UPDATE publish_jobs SET state = $3, wanted_since = $4, due_at = $5, lease_attempts = $6,
     lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, failing_since = $11, revision = revision + 1
     WHERE id = $1 AND revision = $2";
-const UPDATE_STEP: &str = "UPDATE publish_steps SET state = $3, reason = $4, attempts = $5, started_at = $6,
-    finished_at = $7 WHERE job_id = $1 AND sequence = $2";
-pub(crate) const STATEMENTS: &[&str] =
-    &[FIND, FIND_LIVE, CLAIMABLE.sqlite, LIST_STEPS, INSERT, INSERT_STEP, UPDATE, UPDATE_STEP];
-pub(crate) const POSTGRES: &[&str] = &[FIND_TO_CHANGE.postgres, CLAIMABLE.postgres];
 
-/// The job that `sql` finds, with its steps.
-pub(crate) async fn find_with_steps<C: Connection>(
-    connection: &mut C,
-    sql: &'static str,
-    values: Vec<Value>,
-) -> Result<Option<PublishJob>, CatalogError> {
-    let Some(job) = row::<JobRow, _>(connection, sql, values).await? else { return Ok(None) };
-    let steps: Vec<StepRow> = rows(connection, LIST_STEPS, values![job.id]).await?;
-    Ok(Some(job.with_steps(steps)?))
+const _: () = assert!(StepName::ALL.len() == 3, "the statements below have three steps");
+/// Three steps: sequence, name, state, reason, attempts, start and end of each.
+macro_rules! steps {
+    () => {
+        "(VALUES (CAST($2 AS bigint), CAST($3 AS text), CAST($4 AS text), CAST($5 AS text), CAST($6 AS bigint),
+            CAST($7 AS timestamptz), CAST($8 AS timestamptz)),
+            ($9, $10, $11, $12, $13, $14, $15), ($16, $17, $18, $19, $20, $21, $22)) AS step"
+    };
 }
+const INSERT_STEPS: &str = concat!(
+    "INSERT INTO publish_steps (job_id, sequence, name, state, reason, attempts, started_at, finished_at)
+    SELECT $1, column1, column2, column3, column4, column5, column6, column7 FROM ",
+    steps!()
+);
+const UPDATE_STEPS: &str = concat!(
+    "UPDATE publish_steps SET state = column3, reason = column4, attempts = column5, started_at = column6,
+    finished_at = column7 FROM ",
+    steps!(),
+    " WHERE job_id = $1 AND sequence = column1 AND name = column2"
+);
+pub(crate) const STATEMENTS: &[&str] = &[GET, GET_LIVE, LOCK_DUE.sqlite, INSERT, INSERT_STEPS, UPDATE, UPDATE_STEPS];
+pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres];
 
 fn work(job: &PublishJob) -> WorkColumns {
     match &job.state {
@@ -70,21 +101,38 @@ fn work(job: &PublishJob) -> WorkColumns {
     }
 }
 
+fn step_values(job: &PublishJob) -> Vec<Value> {
+    let mut values = values![job.id.uuid()];
+    for (sequence, step) in (1_i64..).zip(&job.steps) {
+        values.extend(values![
+            sequence,
+            step.name.as_str(),
+            step.state.name(),
+            step.state.reason(),
+            step.attempts,
+            step.state.started_at(),
+            step.state.finished_at(),
+        ]);
+    }
+    values
+}
+
 impl<C: Connection> SqlTx<C> {
     async fn job(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<PublishJob>, CatalogError> {
-        let found = find_with_steps(self.connection(), sql, values).await;
-        self.doom(found)
+        let rows: Vec<JobStepRow> = self.rows(sql, values).await?;
+        self.doom(job(rows).map_err(Into::into))
     }
 }
 
 #[async_trait]
 impl<C: Connection> JobRepo for SqlTx<C> {
     async fn lock_job(&mut self, id: JobId) -> Result<Option<PublishJob>, CatalogError> {
-        self.job(FIND_TO_CHANGE.on::<C>(), values![id.uuid()]).await
+        self.lock(LOCK, values![id.uuid()]).await?;
+        self.job(GET, values![id.uuid()]).await
     }
 
     async fn get_live_job(&mut self, version: VersionId) -> Result<Option<PublishJob>, CatalogError> {
-        self.job(FIND_LIVE, values![version.uuid()]).await
+        self.job(GET_LIVE, values![version.uuid()]).await
     }
 
     async fn insert_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
@@ -102,23 +150,10 @@ impl<C: Connection> JobRepo for SqlTx<C> {
             job.created_at,
             job.updated_at,
             job.started_at,
-            job.finished_at,
+            job.finished_at(),
         ];
         self.execute(INSERT, values).await?;
-        for (sequence, step) in (1_i64..).zip(&job.steps) {
-            let values = values![
-                job.id.uuid(),
-                sequence,
-                step.name.as_str(),
-                step.state.name(),
-                step.state.reason(),
-                step.attempts,
-                step.started_at,
-                step.finished_at,
-            ];
-            self.execute(INSERT_STEP, values).await?;
-        }
-        Ok(())
+        self.execute(INSERT_STEPS, step_values(job)).await.map(drop)
     }
 
     async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
@@ -133,26 +168,18 @@ impl<C: Connection> JobRepo for SqlTx<C> {
             work.owner,
             job.updated_at,
             job.started_at,
-            job.finished_at,
+            job.finished_at(),
             work.failing_since,
         ];
         self.execute_fenced(UPDATE, values).await?;
-        for (sequence, step) in (1_i64..).zip(&job.steps) {
-            let values = values![
-                job.id.uuid(),
-                sequence,
-                step.state.name(),
-                step.state.reason(),
-                step.attempts,
-                step.started_at,
-                step.finished_at,
-            ];
-            self.execute_fenced(UPDATE_STEP, values).await?;
-        }
-        Ok(())
+        self.execute_fenced(UPDATE_STEPS, step_values(job)).await
     }
 
     async fn lock_due_job(&mut self) -> Result<Option<PublishJob>, CatalogError> {
-        self.job(CLAIMABLE.on::<C>(), values![self.time()]).await
+        let due: Option<(Uuid,)> = self.row(LOCK_DUE.on::<C>(), values![self.time()]).await?;
+        match due {
+            Some((id,)) => self.job(GET, values![id]).await,
+            None => Ok(None),
+        }
     }
 }

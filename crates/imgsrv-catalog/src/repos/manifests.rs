@@ -41,8 +41,9 @@ const INSERT_ARTIFACT: &str = "INSERT INTO artifacts (id, version_id, operating_
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const INSERT_PRODUCT: &str = "INSERT INTO version_products (version_id, product, artifact_id)
     VALUES ($1, $2, $3)";
-const INSERT_FILE: &str = "INSERT INTO version_files (version_id, name, artifact_id, attachment_id)
-    VALUES ($1, $2, $3, $4)";
+/// Two names; an absent one is skipped.
+const INSERT_FILES: &str = "INSERT INTO version_files (version_id, name, artifact_id, attachment_id)
+    SELECT $1, column1, $2, $3 FROM (VALUES (CAST($4 AS text)), ($5)) AS file WHERE column1 IS NOT NULL";
 const GET_ATTACHMENT: &str = "SELECT id, artifact_id, name, media_type, blob_digest, blob_size_bytes,
     created_at FROM attachments WHERE id = $1";
 const COUNT_ATTACHMENTS: &str = "SELECT count(*) FROM attachments WHERE artifact_id = $1";
@@ -73,7 +74,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_ARTIFACTS,
     INSERT_ARTIFACT,
     INSERT_PRODUCT,
-    INSERT_FILE,
+    INSERT_FILES,
     GET_ATTACHMENT,
     COUNT_ATTACHMENTS,
     INSERT_ATTACHMENT,
@@ -96,6 +97,23 @@ pub(crate) async fn entries<C: Connection>(
 ) -> Result<ManifestEntries, CatalogError> {
     let found: Vec<EntryRow> = rows(connection, ENTRIES, values![version.uuid()]).await?;
     Ok(manifest_entries(version, found)?)
+}
+
+impl<C: Connection> SqlTx<C> {
+    async fn insert_files(
+        &mut self,
+        version: VersionId,
+        artifact: ArtifactId,
+        attachment: Option<AttachmentId>,
+        files: &[String],
+    ) -> Result<(), CatalogError> {
+        for names in files.chunks(2) {
+            let mut values = values![version.uuid(), artifact.uuid(), attachment.map(AttachmentId::uuid)];
+            values.extend([0, 1].map(|at| Value::from(names.get(at).map(String::as_str))));
+            self.execute(INSERT_FILES, values).await?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -137,10 +155,7 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
             artifact.created_at,
         ];
         self.execute(INSERT_ARTIFACT, values).await?;
-        for file in files {
-            let values = values![artifact.version_id.uuid(), file, artifact.id.uuid(), Value::Uuid(None)];
-            self.execute(INSERT_FILE, values).await?;
-        }
+        self.insert_files(artifact.version_id, artifact.id, None, files).await?;
         if let Some(product) = product {
             let values = values![artifact.version_id.uuid(), product, artifact.id.uuid()];
             self.execute(INSERT_PRODUCT, values).await?;
@@ -181,11 +196,7 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
             attachment.created_at,
         ];
         self.execute(INSERT_ATTACHMENT, values).await?;
-        for file in files {
-            let values = values![version.uuid(), file, attachment.artifact_id.uuid(), attachment.id.uuid()];
-            self.execute(INSERT_FILE, values).await?;
-        }
-        Ok(())
+        self.insert_files(version, attachment.artifact_id, Some(attachment.id), files).await
     }
 
     async fn delete_attachment(&mut self, id: AttachmentId) -> Result<(), CatalogError> {

@@ -18,11 +18,11 @@ const GET: &str = "SELECT id, principal_id, lookup_key, name, created_at, expire
 const INSERT: &str = "INSERT INTO api_tokens (id, principal_id, lookup_key, secret_hash, name, created_at,
     expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-const LIST_LIVE: &str =
-    "SELECT id FROM api_tokens WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY id";
+const REVOKE_LIVE: &str = "UPDATE api_tokens SET revoked_at = $2
+    WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 RETURNING id";
 const TOUCH: &str = "UPDATE api_tokens SET last_used_at = $2
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
-pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, REVOKE, LIST_LIVE, TOUCH];
+pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, REVOKE, REVOKE_LIVE, TOUCH];
 
 #[async_trait]
 impl<C: Connection> TokenRepo for SqlTx<C> {
@@ -48,11 +48,10 @@ impl<C: Connection> TokenRepo for SqlTx<C> {
     }
 
     async fn revoke_tokens_of(&mut self, principal: PrincipalId, at: Timestamp) -> Result<Vec<TokenId>, CatalogError> {
-        let live: Vec<(Uuid,)> = self.rows(LIST_LIVE, values![principal.uuid(), at]).await?;
-        for (id,) in &live {
-            self.execute(REVOKE, values![*id, at]).await?;
-        }
-        Ok(live.into_iter().map(|(id,)| TokenId::new(id)).collect())
+        let revoked: Vec<(Uuid,)> = self.rows(REVOKE_LIVE, values![principal.uuid(), at]).await?;
+        let mut revoked: Vec<TokenId> = revoked.into_iter().map(|(id,)| TokenId::new(id)).collect();
+        revoked.sort_unstable();
+        Ok(revoked)
     }
 
     async fn touch_tokens(&mut self, used: &[(TokenId, Timestamp)]) -> Result<(), CatalogError> {

@@ -6,37 +6,38 @@ use crate::{
         tx::SqlTx,
         value::{Value, values},
     },
-    rows::{PartRow, UploadRow, WorkColumns},
+    rows::{PartRow, UploadRow, UploadStateColumns, hash_columns},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    digest::HashState,
     ids::UploadId,
     names::PartNumber,
     parts::Part,
     ports::{CatalogError, NeighbouringParts, UploadRepo},
     text::{MediaType, ShortText},
-    upload::{Claim, UploadKind, UploadSession, UploadState},
+    upload::UploadSession,
 };
 use uuid::Uuid;
 
+/// Sessions that `rest` selects, each with the part at its frontier.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT s.id, s.created_by, s.expected_digest, s.expected_size_bytes, s.media_type_hint, s.filename_hint,
-    s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts, s.appender_attempt,
-    s.appender_number, s.hashed_bytes, s.hashed_state, s.wanted_since, s.failing_since, s.due_at, s.lease_attempts,
-    s.lease_owner, s.created_at, s.updated_at, s.revision, s.kind, s.digest_taken, s.frontier_number, f.attempt AS frontier_attempt,
-    f.size_bytes AS frontier_size, f.place AS frontier_place, f.hash_bytes AS frontier_hash_bytes,
-    f.hash_state AS frontier_hash_state
-    FROM upload_sessions s LEFT JOIN upload_parts f ON f.session_id = s.id AND f.number = s.frontier_number ",
+            "SELECT s.id, s.created_by, s.kind, s.expected_digest, s.digest_computed, s.expected_size_bytes,
+            s.media_type_hint, s.filename_hint, s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts,
+            s.frontier_writer_attempt, s.frontier_writer_number, s.hashed_bytes, s.hashed_state, s.wanted_since,
+            s.failing_since, s.due_at, s.lease_attempts, s.lease_owner, s.created_at, s.updated_at, s.revision,
+            s.frontier_number, f.attempt AS frontier_attempt, f.size_bytes AS frontier_size,
+            f.location AS frontier_location, f.hash_bytes AS frontier_hash_bytes, f.hash_state AS frontier_hash_state
+            FROM upload_sessions s
+            LEFT JOIN upload_parts f ON f.session_id = s.id AND f.number = s.frontier_number ",
             $rest
         )
     };
 }
-pub(crate) const FIND: &str = select!("WHERE s.id = $1");
+pub(crate) const GET: &str = select!("WHERE s.id = $1");
 pub(crate) const LIST_OPEN: &str = select!(
-    "WHERE s.state IN ('created', 'uploading') AND s.kind = 'parts' AND s.created_by = $1 AND s.id < $2
+    "WHERE s.state IN ('created', 'uploading') AND s.kind = 'multipart' AND s.created_by = $1 AND s.id < $2
     AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
 );
 
@@ -45,87 +46,76 @@ macro_rules! lockable {
         Dialects { sqlite: $plain, postgres: concat!($plain, $lock) }
     };
 }
-// Locked first and read afterwards: a row that is joined while waiting for the lock would be an old one.
+// Locked first and read afterwards: a statement that waits for the lock would join the part of an older session.
 const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
-const CLAIMABLE: Dialects = lockable!(
+const LOCK_DUE: Dialects = lockable!(
     "SELECT id FROM upload_sessions WHERE state IN ('completed', 'ingesting') AND due_at <= $1 ORDER BY due_at LIMIT 1",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const EXPIRED: Dialects = lockable!(
+const LOCK_EXPIRED: Dialects = lockable!(
     "SELECT id FROM upload_sessions WHERE state IN ('created', 'uploading') AND expires_at <= $1
     ORDER BY expires_at LIMIT $2",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const UNCLEARED: Dialects = lockable!(
+const LOCK_UNCLEARED: Dialects = lockable!(
     "SELECT id FROM upload_sessions WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared
     ORDER BY updated_at LIMIT $1",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
-    media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
-    kind, digest_taken, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11, $12, $13, 1)";
-const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
-    attempts = $7, appender_attempt = $8, appender_number = $9, frontier_number = $10, hashed_bytes = $11,
-    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
-    failing_since = $18, expected_digest = $19, digest_taken = $20, revision = revision + 1 WHERE id = $1 AND revision = $2";
-const CLEARED: &str = "UPDATE upload_sessions SET cleared = $2, frontier_number = NULL, hashed_bytes = NULL,
-    hashed_state = NULL WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
-const FIND_PART: &str = "SELECT number, attempt, sequence, size_bytes, place, hash_bytes, hash_state
-    FROM upload_parts WHERE session_id = $1 AND number = $2";
-pub(crate) const LIST_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, place, NULL AS hash_bytes,
-    NULL AS hash_state FROM upload_parts WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3";
-const NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, place, hash_bytes, hash_state
-    FROM upload_parts WHERE session_id = $1 AND number BETWEEN $2 AND $3";
-const DELETE_PART: &str = "DELETE FROM upload_parts WHERE session_id = $1 AND number = $2";
-const INSERT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, place,
-    hash_bytes, hash_state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
-const STAGED_BYTES: &str = "SELECT CAST(
+const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM counters
+    WHERE name IN ('uploads:created', 'uploads:uploading')";
+const SUM_STAGED_BYTES: &str = "SELECT CAST(
     (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('created', 'uploading'))
     + (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('completed', 'ingesting'))
     AS BIGINT)";
-const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM counters
-    WHERE name IN ('uploads:created', 'uploads:uploading')";
+const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
+    media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
+    kind, digest_computed, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $14, 0, $9, $10, $11, $12, $13, 1)";
+const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
+    attempts = $7, frontier_writer_attempt = $8, frontier_writer_number = $9, frontier_number = $10, hashed_bytes = $11,
+    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
+    failing_since = $18, expected_digest = $19, digest_computed = $20, revision = revision + 1
+    WHERE id = $1 AND revision = $2";
+const MARK_CLEARED: &str =
+    "UPDATE upload_sessions SET cleared = $2 WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
+const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
+    FROM upload_parts WHERE session_id = $1 AND number = $2";
+const GET_NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
+    FROM upload_parts WHERE session_id = $1 AND number BETWEEN $2 AND $3";
+pub(crate) const LIST_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, NULL AS hash_bytes,
+    NULL AS hash_state FROM upload_parts WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3";
+const PUT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, location,
+    hash_bytes, hash_state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (session_id, number) DO UPDATE SET attempt = excluded.attempt, sequence = excluded.sequence,
+    size_bytes = excluded.size_bytes, location = excluded.location, hash_bytes = excluded.hash_bytes,
+    hash_state = excluded.hash_state";
+const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
 pub(crate) const STATEMENTS: &[&str] = &[
-    COUNT_OPEN,
-    STAGED_BYTES,
-    FIND,
+    GET,
     LIST_OPEN,
-    CLAIMABLE.sqlite,
-    EXPIRED.sqlite,
-    UNCLEARED.sqlite,
+    LOCK_DUE.sqlite,
+    LOCK_EXPIRED.sqlite,
+    LOCK_UNCLEARED.sqlite,
+    COUNT_OPEN,
+    SUM_STAGED_BYTES,
     INSERT,
     UPDATE,
-    CLEARED,
-    FIND_PART,
-    NEIGHBOURING_PARTS,
+    MARK_CLEARED,
+    GET_PART,
+    GET_NEIGHBOURING_PARTS,
     LIST_PARTS,
-    DELETE_PART,
-    INSERT_PART,
+    PUT_PART,
     DELETE_PARTS,
 ];
-pub(crate) const POSTGRES: &[&str] = &[LOCK, CLAIMABLE.postgres, EXPIRED.postgres, UNCLEARED.postgres];
-
-/// Empty while it is not known.
-fn digest(session: &UploadSession) -> String {
-    session.claim.digest().map(|digest| digest.to_string()).unwrap_or_default()
-}
-
-fn is_taken(session: &UploadSession) -> bool {
-    matches!(session.claim, Claim::Computed(_))
-}
-
-fn hash_columns(hash: Option<&HashState>) -> (Option<i64>, Option<&[u8]>) {
-    (hash.map(|hash| i64::try_from(hash.bytes).unwrap_or(i64::MAX)), hash.map(|hash| hash.state.as_slice()))
-}
+pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres, LOCK_EXPIRED.postgres, LOCK_UNCLEARED.postgres];
 
 impl<C: Connection> SqlTx<C> {
-    /// The sessions that `ids` finds, in its order.
+    /// The sessions whose ids `ids` finds, in its order.
     async fn uploads(&mut self, ids: Dialects, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
         let ids: Vec<(Uuid,)> = self.rows_locked(ids, values).await?;
         let mut sessions = Vec::with_capacity(ids.len());
         for (id,) in ids {
-            sessions.extend(self.find::<UploadRow, _>(FIND, values![id]).await?);
+            sessions.extend(self.find::<UploadRow, _>(GET, values![id]).await?);
         }
         Ok(sessions)
     }
@@ -135,7 +125,7 @@ impl<C: Connection> SqlTx<C> {
 impl<C: Connection> UploadRepo for SqlTx<C> {
     async fn lock_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
         self.lock(LOCK, values![id.uuid()]).await?;
-        self.find::<UploadRow, _>(FIND, values![id.uuid()]).await
+        self.find::<UploadRow, _>(GET, values![id.uuid()]).await
     }
 
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError> {
@@ -144,79 +134,60 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError> {
-        let staged: i64 = self.scalar(STAGED_BYTES, values![]).await?;
+        let staged: i64 = self.scalar(SUM_STAGED_BYTES, values![]).await?;
         Ok(u64::try_from(staged).unwrap_or(0))
     }
 
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
+        let columns = UploadStateColumns::from(session);
         let values = values![
             session.id.uuid(),
             session.created_by.uuid(),
-            digest(session),
-            session.claim.size().signed(),
+            columns.expected_digest,
+            session.size().signed(),
             session.media_type_hint.as_ref().map(MediaType::as_str),
             session.filename_hint.as_ref().map(ShortText::as_str),
-            session.state.name(),
+            columns.state,
             session.expires_at,
-            matches!(session.state, UploadState::Ready),
+            session.state.has_ended(),
             session.created_at,
             session.updated_at,
-            match session.kind {
-                UploadKind::Multipart => "parts",
-                UploadKind::Append => "stream",
-            },
-            is_taken(session),
+            columns.kind,
+            columns.digest_computed,
+            columns.received_bytes,
         ];
         self.execute(INSERT, values).await.map(drop)
     }
 
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
-        let work = match &session.state {
-            UploadState::Completed(queued) => queued.into(),
-            UploadState::Ingesting(running) => running.into(),
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Ready
-            | UploadState::Failed { .. }
-            | UploadState::Aborted => WorkColumns::default(),
-        };
-        let reason = match &session.state {
-            UploadState::Failed { reason } => Some(reason.as_str()),
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready
-            | UploadState::Aborted => None,
-        };
-        let (hashed_bytes, hashed_state) = hash_columns(session.hashed.as_ref());
+        let columns = UploadStateColumns::from(session);
         let values = values![
             session.id.uuid(),
             session.revision.get(),
-            session.state.name(),
-            reason,
+            columns.state,
+            columns.failure_reason,
             session.expires_at,
-            session.received.signed(),
-            session.attempts,
-            session.frontier_writer.as_ref().map(|frontier_writer| frontier_writer.attempt.uuid()),
-            session.frontier_writer.as_ref().map(|frontier_writer| frontier_writer.number.get()),
-            session.frontier.as_ref().map(|frontier| frontier.number.get()),
-            hashed_bytes,
-            hashed_state,
-            work.wanted_since,
-            work.due_at,
-            work.attempts,
-            work.owner,
+            columns.received_bytes,
+            columns.attempts,
+            columns.frontier_writer_attempt,
+            columns.frontier_writer_number,
+            columns.frontier_number,
+            columns.hashed_bytes,
+            columns.hashed_state.as_deref(),
+            columns.work.wanted_since,
+            columns.work.due_at,
+            columns.work.attempts,
+            columns.work.owner,
             session.updated_at,
-            work.failing_since,
-            digest(session),
-            is_taken(session),
+            columns.work.failing_since,
+            columns.expected_digest,
+            columns.digest_computed,
         ];
         self.execute_fenced(UPDATE, values).await
     }
 
     async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError> {
-        self.find::<PartRow, _>(FIND_PART, values![session.uuid(), number.get()]).await
+        self.find::<PartRow, _>(GET_PART, values![session.uuid(), number.get()]).await
     }
 
     async fn get_neighbouring_parts(
@@ -226,7 +197,7 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     ) -> Result<NeighbouringParts, CatalogError> {
         let mut found = NeighbouringParts::default();
         let values = values![session.uuid(), number.get() - 1, number.get()];
-        for part in self.list::<PartRow, Part>(NEIGHBOURING_PARTS, values).await? {
+        for part in self.list::<PartRow, Part>(GET_NEIGHBOURING_PARTS, values).await? {
             let slot = if part.number == number { &mut found.current } else { &mut found.previous };
             *slot = Some(part);
         }
@@ -238,7 +209,6 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError> {
-        self.execute(DELETE_PART, values![session.uuid(), part.number.get()]).await?;
         let (hash_bytes, hash_state) = hash_columns(part.hash.as_ref());
         let values = values![
             session.uuid(),
@@ -246,27 +216,27 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
             part.attempt.uuid(),
             part.sequence,
             part.size.signed(),
-            &part.place.0,
+            &part.location.0,
             hash_bytes,
-            hash_state,
+            hash_state.as_deref(),
         ];
-        self.execute(INSERT_PART, values).await.map(drop)
+        self.execute(PUT_PART, values).await.map(drop)
     }
 
     async fn lock_due_upload(&mut self) -> Result<Option<UploadSession>, CatalogError> {
-        Ok(self.uploads(CLAIMABLE, values![self.time()]).await?.pop())
+        Ok(self.uploads(LOCK_DUE, values![self.time()]).await?.pop())
     }
 
     async fn lock_expired_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError> {
-        self.uploads(EXPIRED, values![self.time(), limit]).await
+        self.uploads(LOCK_EXPIRED, values![self.time(), limit]).await
     }
 
     async fn lock_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError> {
-        self.uploads(UNCLEARED, values![limit]).await
+        self.uploads(LOCK_UNCLEARED, values![limit]).await
     }
 
     async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError> {
-        self.execute(CLEARED, values![id.uuid(), true]).await?;
+        self.execute(MARK_CLEARED, values![id.uuid(), true]).await?;
         self.execute(DELETE_PARTS, values![id.uuid()]).await.map(drop)
     }
 }

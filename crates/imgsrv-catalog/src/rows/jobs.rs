@@ -6,7 +6,8 @@ use crate::rows::work::WorkColumns;
 use imgsrv_domain::{
     ids::{ArtifactId, JobId, VersionId},
     inspection::Warning,
-    publish::{JobRecord, JobState, PublishJob, Step, StepState},
+    ports::JobReport,
+    publish::{JobRecord, JobState, PublishJob, Step, StepName, StepState},
     transition::Revision,
 };
 use uuid::Uuid;
@@ -14,102 +15,129 @@ use uuid::Uuid;
 /// A row of `publish_jobs`.
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct JobRow {
-    pub(crate) id: Uuid,
-    pub(crate) version_id: Uuid,
-    pub(crate) image_name: String,
-    pub(crate) version_name: String,
-    pub(crate) state: String,
-    pub(crate) wanted_since: Option<SqlTime>,
-    pub(crate) failing_since: Option<SqlTime>,
-    pub(crate) due_at: Option<SqlTime>,
-    pub(crate) lease_attempts: Option<i64>,
-    pub(crate) lease_owner: Option<String>,
-    pub(crate) created_at: SqlTime,
-    pub(crate) updated_at: SqlTime,
-    pub(crate) started_at: Option<SqlTime>,
-    pub(crate) finished_at: Option<SqlTime>,
-    pub(crate) revision: i64,
+    id: Uuid,
+    version_id: Uuid,
+    image_name: String,
+    version_name: String,
+    state: String,
+    #[sqlx(flatten)]
+    work: WorkColumns,
+    created_at: SqlTime,
+    updated_at: SqlTime,
+    started_at: Option<SqlTime>,
+    finished_at: Option<SqlTime>,
+    revision: i64,
 }
 
 impl JobRow {
-    /// The job, given the rows of its steps in order.
-    pub(crate) fn with_steps(self, steps: Vec<StepRow>) -> Result<PublishJob, Corrupt> {
-        let work = WorkColumns {
-            wanted_since: self.wanted_since,
-            failing_since: self.failing_since,
-            due_at: self.due_at,
-            attempts: self.lease_attempts,
-            owner: self.lease_owner,
-        };
+    fn decode(self, steps: Vec<Step>) -> Result<PublishJob, Corrupt> {
+        const WHAT: &str = "publish job";
         let state = match self.state.as_str() {
-            "queued" => JobState::Queued(work.queued()?),
-            "running" => JobState::Running(work.running()?),
+            "queued" => JobState::Queued(self.work.queued()?),
+            "running" => JobState::Running(self.work.running()?),
             "succeeded" => JobState::Succeeded,
             "failed" => JobState::Failed,
             "abandoned" => JobState::Abandoned,
-            _ => return Err(Corrupt::new("publish job", "unknown state")),
+            _ => return Err(Corrupt::new(WHAT, "unknown state")),
         };
-        Ok(PublishJob::restore(JobRecord {
+        let job = PublishJob::restore(JobRecord {
             id: JobId::new(self.id),
             version_id: VersionId::new(self.version_id),
-            image: parse("publish job", &self.image_name)?,
-            version: parse("publish job", &self.version_name)?,
+            image: parse(WHAT, &self.image_name)?,
+            version: parse(WHAT, &self.version_name)?,
             state,
-            steps: steps.into_iter().map(Step::try_from).collect::<Result<_, _>>()?,
+            steps,
             created_at: self.created_at.into(),
             updated_at: self.updated_at.into(),
             started_at: self.started_at.map(Into::into),
-            finished_at: self.finished_at.map(Into::into),
             revision: Revision::new(self.revision),
-        }))
+        });
+        let job = job.map_err(|why| Corrupt::new(WHAT, why))?;
+        if job.finished_at() == self.finished_at.map(Into::into) {
+            Ok(job)
+        } else {
+            Err(Corrupt::new(WHAT, "it did not finish with its last step"))
+        }
     }
 }
 
 /// A row of `publish_steps`.
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct StepRow {
-    pub(crate) name: String,
-    pub(crate) state: String,
-    pub(crate) reason: Option<String>,
-    pub(crate) attempts: i64,
-    pub(crate) started_at: Option<SqlTime>,
-    pub(crate) finished_at: Option<SqlTime>,
+    step_name: String,
+    step_state: String,
+    step_reason: Option<String>,
+    step_attempts: i64,
+    step_started_at: Option<SqlTime>,
+    step_finished_at: Option<SqlTime>,
 }
 
 impl TryFrom<StepRow> for Step {
     type Error = Corrupt;
 
     fn try_from(row: StepRow) -> Result<Self, Corrupt> {
-        let state = match (row.state.as_str(), row.reason) {
-            ("queued", None) => StepState::Queued,
-            ("running", None) => StepState::Running,
-            ("succeeded", None) => StepState::Succeeded,
-            ("failed", Some(reason)) => StepState::Failed { reason },
-            ("skipped", Some(reason)) => StepState::Skipped { reason },
-            _ => return Err(Corrupt::new("publish step", "its state and reason disagree")),
+        const WHAT: &str = "publish step";
+        let (started_at, finished_at) = (row.step_started_at.map(Into::into), row.step_finished_at.map(Into::into));
+        let state = match (row.step_state.as_str(), started_at, finished_at, row.step_reason) {
+            ("queued", started_at, None, None) => StepState::Queued { started_at },
+            ("running", Some(started_at), None, None) => StepState::Running { started_at },
+            ("succeeded", Some(started_at), Some(finished_at), None) => {
+                StepState::Succeeded { started_at, finished_at }
+            }
+            ("failed", Some(started_at), Some(finished_at), Some(reason)) => {
+                StepState::Failed { started_at, finished_at, reason }
+            }
+            _ => return Err(Corrupt::new(WHAT, "its state, times and reason disagree")),
         };
-        Ok(Self {
-            name: parse("publish step", &row.name)?,
-            state,
-            attempts: convert("publish step", row.attempts)?,
-            started_at: row.started_at.map(Into::into),
-            finished_at: row.finished_at.map(Into::into),
-        })
+        Ok(Self { name: parse(WHAT, &row.step_name)?, state, attempts: convert(WHAT, row.step_attempts)? })
     }
 }
 
-/// A row of `publish_warnings`.
+/// A job with one of its steps.
 #[derive(Debug, sqlx::FromRow)]
-pub(crate) struct WarningRow {
-    pub(crate) step: String,
-    pub(crate) artifact_id: Uuid,
-    pub(crate) reason: String,
+pub(crate) struct JobStepRow {
+    #[sqlx(flatten)]
+    job: JobRow,
+    #[sqlx(flatten)]
+    step: StepRow,
 }
 
-impl TryFrom<WarningRow> for Warning {
-    type Error = Corrupt;
+/// A job with one of its steps, and one of that step's warnings if it has any.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct JobReportRow {
+    #[sqlx(flatten)]
+    job: JobRow,
+    #[sqlx(flatten)]
+    step: StepRow,
+    warning_artifact_id: Option<Uuid>,
+    warning_reason: Option<String>,
+}
 
-    fn try_from(row: WarningRow) -> Result<Self, Corrupt> {
-        Ok(Self { step: parse("warning", &row.step)?, artifact: ArtifactId::new(row.artifact_id), reason: row.reason })
+/// The job of rows that have its steps in order.
+pub(crate) fn job(rows: Vec<JobStepRow>) -> Result<Option<PublishJob>, Corrupt> {
+    let (mut job, mut steps) = (None, Vec::new());
+    for row in rows {
+        steps.push(row.step.try_into()?);
+        job = Some(row.job);
     }
+    job.map(|job: JobRow| job.decode(steps)).transpose()
+}
+
+/// The job and the warnings of rows that have its steps and their warnings in order.
+pub(crate) fn job_report(rows: Vec<JobReportRow>) -> Result<Option<JobReport>, Corrupt> {
+    let (mut job, mut steps, mut warnings): (Option<JobRow>, Vec<Step>, Vec<Warning>) = (None, Vec::new(), Vec::new());
+    for row in rows {
+        let step: Step = row.step.try_into()?;
+        warnings.extend(warning(step.name, row.warning_artifact_id, row.warning_reason));
+        if steps.last().is_none_or(|last| last.name != step.name) {
+            steps.push(step);
+        }
+        job = Some(row.job);
+    }
+    let Some(job) = job else { return Ok(None) };
+    Ok(Some(JobReport { job: job.decode(steps)?, warnings }))
+}
+
+fn warning(step: StepName, artifact: Option<Uuid>, reason: Option<String>) -> Option<Warning> {
+    Some(Warning { step, artifact: ArtifactId::new(artifact?), reason: reason? })
 }

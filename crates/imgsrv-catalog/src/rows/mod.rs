@@ -21,11 +21,11 @@ pub(crate) use content::{AliasRow, ArtifactRow, AttachmentRow, ImageRow, Untrust
 pub(crate) use decode::Corrupt;
 pub(crate) use files::{BlobRow, PublishedFileRow, ReleasedFileRow};
 pub(crate) use intakes::IntakeRow;
-pub(crate) use jobs::{JobRow, StepRow, WarningRow};
+pub(crate) use jobs::{JobReportRow, JobStepRow, job, job_report};
 pub(crate) use manifests::{EntryRow, ResolvedRow, manifest_entries};
 pub(crate) use statistics::{WaitRow, statistics};
 pub(crate) use streams::{FingerprintRow, StreamImageRow, StreamIndexRow, stream_images};
 pub(crate) use time::SqlTime;
 pub(crate) use timed::TimedRow;
-pub(crate) use uploads::{PartRow, UploadRow};
+pub(crate) use uploads::{PartRow, UploadRow, UploadStateColumns, hash_columns};
 pub(crate) use work::WorkColumns;

@@ -5,7 +5,7 @@ use crate::rows::time::SqlTime;
 use imgsrv_domain::lease::{LeaseKey, Queued, Running, WorkerId};
 
 /// The columns of waiting and running work; all empty when there is no work.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct WorkColumns {
     /// Since when the work is wanted.
     pub(crate) wanted_since: Option<SqlTime>,
@@ -14,8 +14,10 @@ pub(crate) struct WorkColumns {
     /// When it may be acquired: when it is due, or its lease expires.
     pub(crate) due_at: Option<SqlTime>,
     /// How often it was acquired.
+    #[sqlx(rename = "lease_attempts")]
     pub(crate) attempts: Option<i64>,
     /// The owner of its lease.
+    #[sqlx(rename = "lease_owner")]
     pub(crate) owner: Option<String>,
 }
 

@@ -61,7 +61,7 @@ impl<'a> Session<'a> {
     pub(super) fn next(&self) -> Attempt {
         let last = self.parts.last();
         let base = last.map_or(HashBase::Start, |last| HashBase::After(last.attempt, last.hash.clone().unwrap()));
-        let behind = last.map(|last| (last.place.clone(), last.size));
+        let behind = last.map(|last| (last.location.clone(), last.size));
         self.attempt(i64::try_from(self.parts.len()).unwrap() + 1, base, Placement::Frontier(behind))
     }
 
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
             attempt: attempt.id,
             sequence: attempt.sequence,
             size: staged.size,
-            place: staged.place,
+            location: staged.location,
             hash: staged.hash,
         })
     }

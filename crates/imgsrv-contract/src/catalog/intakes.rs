@@ -12,7 +12,7 @@ use imgsrv_domain::{
     parts::{Part, PartLocation},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::PublishJob,
-    upload::{Claim, NewAppendUpload, UploadKind, UploadSession},
+    upload::{Claim, NewAppendUpload, UploadSession},
 };
 use std::time::Duration;
 
@@ -50,15 +50,16 @@ pub(super) async fn the_digest_of_an_append_upload_is_computed(fresh: Fresh) {
     let (session, _) = intake(&mut *tx, 0).await;
     let stored = tx.lock_upload(session.id).await.unwrap().unwrap();
     assert_eq!(stored, session);
-    assert_eq!((stored.claim, stored.kind), (Claim::Undeclared(ByteSize::ZERO), UploadKind::Append));
+    assert_eq!(stored.declared(), Claim::Undeclared(ByteSize::ZERO));
     let name = stored.blob_name();
-    let (completed, _) = stored.complete_append(&[], tx.now()).unwrap();
+    let (completed, _) = stored.complete_empty(tx.now()).unwrap();
     tx.update_upload(&completed).await.unwrap();
     tx.commit().await.unwrap();
     let read = fresh.catalog.get_upload(session.id).await.unwrap().unwrap();
     // SHA-256 of nothing (FIPS 180-4).
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    assert!(matches!(read.claim, Claim::Computed(claim) if claim.digest.to_string() == digest));
+    assert_eq!(read.declared(), Claim::Undeclared(ByteSize::ZERO));
+    assert_eq!(read.digest().unwrap().to_string(), digest);
     assert_eq!(read.blob_name(), name, "its bytes are stored under it already");
     let listed = fresh.catalog.list_open_uploads(session.created_by, None, &imgsrv_domain::page::PageRequest::FIRST);
     assert_eq!(listed.await.unwrap().items, []);
@@ -79,11 +80,11 @@ pub(super) async fn only_the_latest_attempt_at_an_append_is_recorded(fresh: Fres
         attempt: attempt.id,
         sequence: attempt.sequence,
         size: ByteSize::try_from(4_i64).unwrap(),
-        place: PartLocation("file@0".to_owned()),
+        location: PartLocation("file@0".to_owned()),
         hash: None,
     };
     assert!(session.clone().record_append(&older, &part(&older), None, now, TTL).is_err());
-    let recorded = session.record_append(&newer, &part(&newer), None, now, TTL).unwrap();
+    let (recorded, _) = session.record_append(&newer, &part(&newer), None, now, TTL).unwrap();
     tx.put_part(recorded.id, &part(&newer)).await.unwrap();
     tx.update_upload(&recorded).await.unwrap();
     let stored = tx.lock_upload(recorded.id).await.unwrap().unwrap();
@@ -131,8 +132,8 @@ pub(super) async fn staged_bytes_are_the_sum_of_expected_sizes(fresh: Fresh) {
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), 0);
     let first = super::samples::session(&mut *tx, claim(1), TTL).await;
     let (second, _) = intake(&mut *tx, 1000).await;
-    assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.claim.size().get() + 1000);
+    assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.size().get() + 1000);
     let now = tx.now();
     tx.update_upload(&second.abort(now).unwrap().0).await.unwrap();
-    assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.claim.size().get());
+    assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.size().get());
 }

@@ -12,7 +12,7 @@ use imgsrv_domain::{
     page::PageRequest,
     parts::{ListedPart, Part, PartLocation},
     ports::{CatalogError, CatalogTx, Conflict},
-    upload::{NewUpload, UploadSession, UploadState},
+    upload::{NewUpload, UploadSession},
 };
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn part(number: i64, size: i64, hashed: u64) -> Part {
         attempt: AttemptId::new(uuid()),
         sequence: number,
         size: ByteSize::try_from(size).unwrap(),
-        place: PartLocation(format!("file@{number}")),
+        location: PartLocation(format!("file@{number}")),
         hash: Some(HashState { bytes: hashed, state: [u8::try_from(number).unwrap(); HashState::LENGTH] }),
     }
 }
@@ -76,9 +76,10 @@ pub(super) async fn sessions_and_parts_are_stored(fresh: Fresh) {
     send(&mut *tx, &opened, &second).await;
     tx.commit().await.unwrap();
     let read = fresh.catalog.get_upload(opened.id).await.unwrap().unwrap();
-    assert_eq!((read.state.name(), read.received.get(), read.attempts), ("uploading", 100, 2));
-    assert_eq!(read.frontier_writer, None);
-    let frontier = read.frontier.as_ref().unwrap();
+    let receiving = read.receiving().unwrap();
+    assert_eq!((read.state.name(), read.offset().get(), receiving.attempts), ("uploading", 100, 2));
+    assert_eq!(receiving.frontier_writer, None);
+    let frontier = receiving.frontier().unwrap();
     assert_eq!((frontier.number, &frontier.hash), (second.number, second.hash.as_ref().unwrap()));
     let listed = fresh.catalog.list_parts(opened.id, Some(first.number), 10).await.unwrap();
     assert_eq!(
@@ -127,7 +128,7 @@ pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
     send(&mut *tx, &session, &again).await;
     let parts = tx.list_parts(session.id).await.unwrap();
     assert_eq!(parts.iter().map(|part| part.attempt).collect::<Vec<_>>(), [again.attempt]);
-    assert_eq!(stored(&mut *tx, &session).await.received.get(), 50);
+    assert_eq!(stored(&mut *tx, &session).await.offset().get(), 50);
 }
 
 pub(super) async fn ingests_are_acquired_when_due_and_reclaimed_after_expiry(fresh: Fresh) {
@@ -137,7 +138,7 @@ pub(super) async fn ingests_are_acquired_when_due_and_reclaimed_after_expiry(fre
     let claim = async |owner: &str| {
         let mut tx = fresh.catalog.begin().await.unwrap();
         let session = tx.lock_due_upload().await.unwrap()?;
-        let (session, key) = session.acquire_ingest(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
+        let (session, _, key) = session.acquire_ingest(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
         tx.update_upload(&session).await.unwrap();
         let session = stored(&mut *tx, &session).await;
         tx.commit().await.unwrap();
@@ -161,19 +162,19 @@ pub(super) async fn an_expired_lease_cannot_finish(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = completed(&mut *tx).await;
     let now = tx.now();
-    let (held, lost) = session.acquire_ingest(&WorkerId::new("first".to_owned()), now, TERM).unwrap();
+    let (held, _, lost) = session.acquire_ingest(&WorkerId::new("first".to_owned()), now, TERM).unwrap();
     tx.update_upload(&held).await.unwrap();
     tx.commit().await.unwrap();
     (fresh.advance)(TERM);
     let mut tx = fresh.catalog.begin().await.unwrap();
     let taken = tx.lock_due_upload().await.unwrap().unwrap();
-    let (taken, key) = taken.acquire_ingest(&WorkerId::new("first".to_owned()), tx.now(), TERM).unwrap();
+    let (taken, _, key) = taken.acquire_ingest(&WorkerId::new("first".to_owned()), tx.now(), TERM).unwrap();
     tx.update_upload(&taken).await.unwrap();
     let read = stored(&mut *tx, &taken).await;
     assert_eq!(read.clone().finish_ingest(&lost, now).unwrap_err(), LeaseLost);
     let (ready, _) = read.finish_ingest(&key, now).unwrap();
     tx.update_upload(&ready).await.unwrap();
-    assert_eq!(stored(&mut *tx, &ready).await.state, UploadState::Ready);
+    assert_eq!(stored(&mut *tx, &ready).await.state, ready.state);
     // The write of a holder that read before the other claimed is refused as well.
     assert_eq!(conflict!(tx.update_upload(&held).await), Conflict::StaleRevision);
 }
@@ -202,5 +203,5 @@ pub(super) async fn ended_sessions_are_listed_until_cleared(fresh: Fresh) {
     tx.mark_upload_cleared(session.id).await.unwrap();
     assert!(tx.lock_uncleared_uploads(10).await.unwrap().is_empty());
     assert!(tx.list_parts(session.id).await.unwrap().is_empty());
-    assert_eq!(stored(&mut *tx, &session).await.state, UploadState::Aborted);
+    assert_eq!(stored(&mut *tx, &session).await.state, aborted.state);
 }

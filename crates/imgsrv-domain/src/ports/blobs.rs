@@ -1,4 +1,4 @@
-//! The blob store: staging for bytes that are only claimed, and a content-addressed store for those that are trusted.
+//! The blob store: staging for claimed bytes, and content-addressed storage for trusted blobs.
 
 use super::Source;
 use crate::{
@@ -13,38 +13,37 @@ use futures::stream::BoxStream;
 use std::{fmt, ops::Range, str::FromStr};
 use uuid::Uuid;
 
-/// Bytes of a stored blob. Chunks are bounded and read only as fast as they are taken.
+/// Bytes of a stored blob. Chunks are of bounded size and read only as fast as they are consumed.
 pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
 /// Bytes that a client sends.
 pub type BodyStream = BoxStream<'static, Result<Bytes, BodyError>>;
 
-/// Why a client's bytes ended before their end.
+/// Why the body of a client ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The connection broke or the framing was wrong.
+    /// The connection broke, or the framing was invalid.
     #[error("the body was cut off")]
     Cut,
-    /// Nothing came for too long.
+    /// No bytes arrived for too long.
     #[error("the body came too slowly")]
     TooSlow,
 }
 
-/// The name under which a store keeps a trusted blob.
+/// The name under which a store has a trusted blob.
 ///
-/// It ends in the session that made it, so that no name is ever used twice: a late delete cannot hit
-/// another's bytes.
+/// It ends in the id of the session that created it, so that no name is used twice: a late deletion cannot hit other
+/// bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BlobName(String);
 
 impl BlobName {
-    /// `sha256/ab/cd/<hex>-<session>`: the name that `session` promotes `digest` to.
+    /// `sha256/ab/cd/<hex>-<session>`: the name for bytes whose digest was declared before the first one.
     pub fn of(digest: &Digest, session: UploadId) -> Self {
         let hex = digest.hex();
         Self(format!("sha256/{}/{}/{hex}-{session}", &hex[..2], &hex[2..4]))
     }
 
-    /// `streams/ab/<session>`: the name that `session` promotes bytes to whose digest was not known when their first
-    /// ones were stored.
+    /// `streams/ab/<session>`: the name for bytes whose digest was not known when the first one was stored.
     pub fn of_undeclared(session: UploadId) -> Self {
         let id = session.to_string();
         Self(format!("streams/{}/{id}", &id[id.len() - 2..]))
@@ -67,31 +66,31 @@ impl fmt::Display for BlobName {
     }
 }
 
-/// A failure of the store.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// What should be there is missing, or not of the recorded size.
+    /// A stored blob is missing or does not have the recorded size.
     #[error("the stored bytes are missing or damaged")]
     Damaged,
-    /// There is no room for more bytes.
+    /// There is no free space.
     #[error("the blob store is full")]
     Full(#[source] Source),
-    /// The store cannot be reached, or fails in another way that may pass.
+    /// The store cannot be reached, or another transient error.
     #[error("the blob store failed")]
     Unavailable(#[source] Source),
 }
 
-/// A part to receive.
+/// A part to receive into staging.
 pub struct StageRequest {
-    /// The session it belongs to; everything staged for it can be found by this id.
+    /// The session that it belongs to; everything staged for a session can be found by its id.
     pub session: UploadId,
-    /// The name that the session's blob will get.
+    /// The name that the blob of the session will get.
     pub name: BlobName,
     /// The attempt, with its limit and the hash to continue.
     pub attempt: Attempt,
     /// The announced size.
     pub declared: Option<u64>,
-    /// What the client says the part's own digest is (RFC 9530).
+    /// The digest of the part alone, as the client declared it (RFC 9530).
     pub checksum: Option<Digest>,
     /// The bytes.
     pub body: BodyStream,
@@ -100,24 +99,24 @@ pub struct StageRequest {
 /// A part that was received in full and is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staged {
-    /// Where it lies.
-    pub place: PartLocation,
+    /// Where its bytes are stored.
+    pub location: PartLocation,
     /// Its size.
     pub size: ByteSize,
-    /// The hash of everything up to its end, if the attempt knew the hash up to its start.
+    /// The hash of everything up to its end, if the attempt continued a hash.
     pub hash: Option<HashState>,
 }
 
-/// Why a part was not received; nothing of it is left.
+/// Why a part was not received; nothing of it remains.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// The client's bytes ended early.
+    /// The body ended early.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// There were more bytes than the attempt's limit.
+    /// There were more bytes than the limit of the attempt.
     #[error("the part has more bytes than fit")]
     TooLarge,
-    /// The bytes do not have the digest that came with them.
+    /// The bytes do not have the digest that was sent with them.
     #[error("the part's digest is {actual}, not the one sent with it")]
     Checksum {
         /// Their digest.
@@ -128,39 +127,39 @@ pub enum StageError {
     Blob(#[from] BlobError),
 }
 
-/// Bytes to make trusted.
+/// Staged bytes to verify and to store as a blob.
 #[derive(Debug, Clone)]
 pub struct IngestRequest {
-    /// The session whose parts they are.
+    /// The session that they belong to.
     pub session: UploadId,
-    /// The name they get.
+    /// The name of the blob.
     pub name: BlobName,
-    /// What they must be.
+    /// The digest and size that they must have.
     pub claim: BlobClaim,
     /// The parts, ascending; their sizes sum to the claimed size.
     pub parts: Vec<Part>,
-    /// How far they were hashed.
+    /// How far they are hashed already.
     pub hashed: Option<HashState>,
 }
 
 impl IngestRequest {
-    /// Whether the parts are those of the claim, as far as their sizes tell. When not, what is promoted is not known
-    /// any more: the session was finished by somebody else.
+    /// Whether the sizes of the parts add up to the claimed size. They do not once another worker has finished the
+    /// session, whose parts are forgotten then.
     pub fn is_whole(&self) -> bool {
         self.parts.iter().map(|part| part.size.get()).sum::<u64>() == self.claim.size.get()
     }
 }
 
-/// What one step of a promotion achieved.
+/// The result of one step of an ingest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ingested {
-    /// More was hashed; save it and call again.
+    /// More bytes were hashed; save the state and call again.
     Hashed(HashState),
-    /// The bytes are verified and durable under their name.
+    /// The bytes are verified, and durable under the name of the blob.
     Placed,
 }
 
-/// Why bytes were not promoted.
+/// Why bytes were not ingested.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// They do not have the claimed digest.
@@ -177,12 +176,12 @@ pub enum IngestError {
     Blob(#[from] BlobError),
 }
 
-/// Which catalog's blobs a store holds, and what tells it from every other store.
+/// The catalog that a store belongs to, and the id of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOwner {
-    /// The catalog's identity.
+    /// The id of the catalog.
     pub catalog: Uuid,
-    /// The store's own.
+    /// The id of the store, which no other store has.
     pub store: Uuid,
 }
 
@@ -192,7 +191,7 @@ impl fmt::Display for StoreOwner {
     }
 }
 
-/// The text does not tell whose store it is.
+/// The text is not the owner of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the mark of the blob store's owner is damaged")]
 pub struct InvalidOwner;
@@ -208,48 +207,48 @@ impl FromStr for StoreOwner {
     }
 }
 
-/// Stores bytes. Implementations are shared by all requests and workers of a process.
+/// Stores bytes. All requests and workers of a process share one implementation.
 ///
-/// Dropping a future of this trait may leave staged leftovers, never a partial or overwritten blob.
+/// Dropping a future of this trait may leave staged bytes, never a partial or overwritten blob.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Receives a part, hashing as it arrives, and makes it durable before returning.
+    /// Receives a part, hashes it as it arrives, and makes it durable before returning.
     ///
-    /// Runs to its end even if nobody waits any more, so that a failed part leaves nothing behind.
+    /// Runs to completion even if the future is dropped, so that nothing remains of a failed part.
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError>;
 
-    /// Frees the bytes of a part that no session refers to any more, where that is possible without
-    /// touching its neighbours. Succeeds when they are gone already.
+    /// Removes the bytes of a part that no session refers to, where that is possible without changing adjacent parts.
+    /// Succeeds if they are already gone.
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError>;
 
-    /// Does a bounded part of a promotion: verifies what is not yet hashed, then makes the bytes durable
-    /// under their name. Calling again after [`Ingested::Placed`], or after a crash, is harmless.
-    async fn ingest(&self, promotion: &IngestRequest) -> Result<Ingested, IngestError>;
+    /// Runs a bounded step of an ingest: hashes bytes that are not hashed yet, then verifies the digest and makes the
+    /// bytes durable under the name of the blob. Idempotent, also after [`Ingested::Placed`] or a crash.
+    async fn ingest(&self, request: &IngestRequest) -> Result<Ingested, IngestError>;
 
     /// Reads `range` of the blob `name`, which must have exactly `size` bytes, else [`BlobError::Damaged`].
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError>;
 
-    /// Removes a blob that no catalog refers to. Succeeds when it is gone already.
+    /// Removes a blob that no catalog refers to. Succeeds if it is already gone.
     async fn remove(&self, name: &BlobName) -> Result<(), BlobError>;
 
-    /// Removes everything staged for `session`, so that nobody can place its blob `name` any more. Without the name,
-    /// for a session that is not known, whatever can be told to be its own. Succeeds when nothing is staged.
+    /// Removes everything staged for `session`, so that its blob `name` can no longer be created. Without a name, for an
+    /// unknown session, removes what is certain to belong to it. Succeeds if nothing is staged.
     async fn clear_staging(&self, session: UploadId, name: Option<&BlobName>) -> Result<(), BlobError>;
 
-    /// The sessions for which something is staged.
+    /// Every session for which bytes are staged.
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError>;
 
-    /// How many more bytes there is room for; `None` where nobody can tell.
+    /// The free space in bytes; `None` if the store cannot report it.
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
 
-    /// Writes, reads back and deletes a probe.
+    /// Writes, reads and deletes a probe.
     async fn probe(&self) -> Result<(), BlobError>;
 
-    /// Whose store this is, in a fixed order; nobody's when it is new. More than one when several nodes claimed it in
-    /// the same moment, where the store cannot keep them apart.
+    /// The owners of the store, in a fixed order; none if it is new. More than one if several nodes claimed it at the
+    /// same time and the store cannot prevent that.
     async fn owners(&self) -> Result<Vec<StoreOwner>, BlobError>;
 
-    /// Claims the store, which may be in vain: look at [`BlobStore::owners`] afterwards.
+    /// Claims the store for `owner`. Another claim may win: read [`BlobStore::owners`] afterwards.
     async fn claim(&self, owner: StoreOwner) -> Result<(), BlobError>;
 
     /// Checks that blobs can be read, without writing.

@@ -1,4 +1,4 @@
-//! What the use cases need from the world: a catalog, a blob store, a clock and fresh identifiers.
+//! Ports: the interfaces through which the use cases reach a catalog, a blob store, a clock and other adapters.
 
 mod blobs;
 mod catalog;
@@ -31,17 +31,17 @@ pub use work::*;
 use crate::time::Timestamp;
 use uuid::Uuid;
 
-/// The cause of a failure, for logs.
+/// The cause of an error, for logs.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Tells the time of this machine.
+/// The clock of this machine.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// The present time.
     fn now(&self) -> Timestamp;
 }
 
-/// Mints identifiers.
+/// Generates identifiers.
 pub trait Ids: Send + Sync {
-    /// A version 7 UUID (RFC 9562, section 5.7) that was never given before.
+    /// A version 7 UUID (RFC 9562, section 5.7) that was never returned before.
     fn next(&self) -> Uuid;
 }

@@ -1,4 +1,4 @@
-//! Verifying tokens of other issuers, and asking conditions about them.
+//! Verifying tokens of external issuers, and evaluating conditions on their claims.
 
 use super::Source;
 use crate::{
@@ -7,49 +7,48 @@ use crate::{
 };
 use async_trait::async_trait;
 
-/// The issuer is not one that can be trusted, whatever it says.
+/// The issuer cannot be trusted: its keys would not be requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidIssuer(pub String);
 
-/// Why a token does not count.
+/// Why a token was not verified.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Its issuer did not sign it, or it is not valid now.
+    /// Its signature does not verify, or it is not valid now.
     #[error("the token is not authentic: {0}")]
     NotAuthentic(String),
-    /// The issuer's keys cannot be read, so nobody can say.
+    /// The keys of the issuer cannot be read: a transient error.
     #[error("the issuer cannot be read")]
     Unavailable(#[source] Source),
 }
 
-/// Verifies tokens against the keys that their issuers publish (OpenID Connect Discovery 1.0; RFC 7515, 7517, 7519).
+/// Verifies tokens with the keys that their issuers publish (OpenID Connect Discovery 1.0; RFC 7515, 7517, 7519).
 #[async_trait]
 pub trait TokenVerifier: Send + Sync {
-    /// Whether keys of `issuer` would be asked for at all.
+    /// Checks that keys of `issuer` would be requested.
     fn check_issuer(&self, issuer: &IssuerUrl) -> Result<(), InvalidIssuer>;
 
-    /// The issuer that a text names, if it has the form of a token that may be authentic. Nothing is verified.
+    /// The issuer that `token` claims; `None` if it does not have the form of a token. Verifies nothing.
     fn claimed_issuer(&self, token: &str) -> Option<IssuerUrl>;
 
-    /// Verifies a token that `issuer` is to have signed and that is to be valid at `now`. The answer comes
-    /// within 10 seconds.
+    /// Verifies that `issuer` signed `token` and that it is valid at `now`. Returns within 10 seconds.
     async fn verify(&self, token: &str, issuer: &IssuerUrl, now: Timestamp) -> Result<VerifiedToken, TokenError>;
 }
 
-/// Why a condition does not count, or does not hold.
+/// Why a condition is invalid, or could not be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConditionError(pub String);
 
-/// Asks conditions about claims. The cost of each question is bounded.
+/// Evaluates conditions on claims. The cost of each evaluation is bounded.
 #[async_trait]
 pub trait ConditionEngine: Send + Sync {
-    /// Whether a condition may be saved: it parses, names only what exists, is small enough, and is true or false
-    /// for sample claims, of which every forwarded one is a text.
+    /// Checks that a condition may be stored: it parses, refers only to existing names, is small enough, and evaluates
+    /// to a boolean for sample claims in which every forwarded one is a text.
     async fn check(&self, condition: &Condition, forwarded: &ForwardedClaims) -> Result<(), ConditionError>;
 
-    /// Whether a condition is true of a token. Anything but true or false is an error.
+    /// Evaluates a condition for a token. A result that is not a boolean is an error.
     async fn holds(
         &self,
         condition: &Condition,

@@ -1,22 +1,33 @@
-//! Sessions whose bytes come as a stream: at an offset, behind what was recorded before.
+//! Append uploads: every request continues at the offset where the recorded bytes end.
 //!
-//! The newest attempt wins: once it has begun, what an older one has received is not recorded any more. So an
-//! offset that a client was told never goes back, and a request that stalls keeps no other from going on.
+//! The newest attempt wins: once it has begun, what an older one received is not recorded. So an offset that was
+//! reported to a client never decreases, and a stalled request does not block its successor.
 
-use super::{Attempt, Claim, NewAppendUpload, Queued, UploadKind, UploadRefusal, UploadSession, UploadState};
+use super::{Attempt, Claim, Receiving, UploadKind, UploadRefusal, UploadSession, UploadState};
 use crate::{
-    audit::{AuditAction, Event},
-    digest::{BlobClaim, ByteSize},
-    hash::RunningHash,
+    audit::Event,
+    digest::{BlobClaim, ByteSize, Digest},
     ids::{AttemptId, PrincipalId, UploadId},
     names::PartNumber,
-    parts::{ListedPart, Part, check_list},
+    parts::Part,
+    text::MediaType,
     time::Timestamp,
 };
 use std::time::Duration;
 
+/// An append upload to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAppendUpload {
+    /// How many bytes will be sent.
+    pub size: ByteSize,
+    /// Their digest, if the client declares it.
+    pub digest: Option<Digest>,
+    /// The media type that the client declares, as a hint.
+    pub media_type_hint: Option<MediaType>,
+}
+
 impl UploadSession {
-    /// Opens a session for a stream, which waits for bytes until `ttl` has passed without any.
+    /// Opens a session that expires when no bytes were recorded for `ttl`.
     pub fn open_append(
         id: UploadId,
         by: PrincipalId,
@@ -25,24 +36,14 @@ impl UploadSession {
         ttl: Duration,
     ) -> (Self, Event) {
         let claim = match new.digest {
-            Some(digest) => Claim::Declared(BlobClaim { digest, size: new.size }),
+            Some(digest) => Claim::Declared(UploadKind::Append, BlobClaim { digest, size: new.size }),
             None => Claim::Undeclared(new.size),
         };
-        let hints = (new.media_type_hint, None);
-        Self::begin(id, by, claim, UploadKind::Append, hints, UploadState::Created, now, now.plus(ttl))
+        let state = UploadState::Receiving(Receiving::new(claim));
+        Self::open_in(state, id, by, (new.media_type_hint, None), now, ttl)
     }
 
-    /// Where the next bytes go: behind everything that was recorded.
-    pub fn offset(&self) -> ByteSize {
-        match self.state {
-            UploadState::Created | UploadState::Uploading | UploadState::Aborted | UploadState::Failed { .. } => {
-                self.received
-            }
-            UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready => self.claim.size(),
-        }
-    }
-
-    /// Lets an attempt begin that sends what comes at `offset`. `last` is the part that was recorded last.
+    /// Admits an attempt to send the bytes from `offset` on. `last` is the part that was recorded last.
     #[must_use = "a transition counts once stored"]
     pub fn begin_append(
         self,
@@ -51,8 +52,8 @@ impl UploadSession {
         last: Option<&Part>,
         now: Timestamp,
     ) -> Result<(Self, Attempt), UploadRefusal> {
-        if self.received.get() != offset {
-            return Err(UploadRefusal::Offset { expected: self.received });
+        if self.offset().get() != offset {
+            return Err(UploadRefusal::Offset { expected: self.offset() });
         }
         let number = match last {
             Some(last) => last.number.next().ok_or(UploadRefusal::TooManyParts)?,
@@ -61,7 +62,8 @@ impl UploadSession {
         self.begin_attempt(id, number, None, None, last, now)
     }
 
-    /// Records what an attempt received and made durable, unless a newer one has begun.
+    /// Records `part`, which `attempt` received and which is durable, unless a newer attempt has begun. The last byte
+    /// completes the upload, which is the event; before it, the session expires `ttl` later.
     #[must_use = "a transition counts once stored"]
     pub fn record_append(
         self,
@@ -70,39 +72,29 @@ impl UploadSession {
         last: Option<&Part>,
         now: Timestamp,
         ttl: Duration,
-    ) -> Result<Self, UploadRefusal> {
-        if self.attempts != attempt.sequence {
-            return Err(UploadRefusal::Superseded);
+    ) -> Result<(Self, Option<Event>), UploadRefusal> {
+        match &self.state {
+            UploadState::Receiving(receiving) if receiving.attempts != attempt.sequence => {
+                return Err(UploadRefusal::Superseded);
+            }
+            // The last byte was recorded by another attempt.
+            UploadState::Completed { .. }
+            | UploadState::Ingesting { .. }
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. } => return Err(UploadRefusal::Superseded),
+            UploadState::Receiving(_) | UploadState::Aborted { .. } => {}
         }
-        self.record_part(attempt, part, None, last, now, ttl)
+        let session = self.record_part(attempt, part, None, last, now, ttl)?;
+        if session.offset() == session.size() {
+            let (session, event) = session.completed(now)?;
+            return Ok((session, Some(event)));
+        }
+        Ok((session, None))
     }
 
-    /// Completes a stream whose last byte was recorded. `recorded` is every recorded part, ascending.
+    /// Completes an append upload of no bytes, for which no part is ever recorded.
     #[must_use = "a transition counts once stored"]
-    pub fn complete_append(mut self, recorded: &[Part], now: Timestamp) -> Result<(Self, Event), UploadRefusal> {
-        self.check_receiving("complete", now)?;
-        let listed: Vec<ListedPart> = recorded
-            .iter()
-            .map(|part| ListedPart { number: part.number, attempt: part.attempt, size: part.size })
-            .collect();
-        check_list(&listed, recorded, self.claim.size()).map_err(UploadRefusal::PartList)?;
-        self.0.hashed = self.0.frontier.as_ref().map(|frontier| frontier.hash.clone());
-        let digest = match self.claim {
-            Claim::Declared(claim) | Claim::Computed(claim) => claim.digest,
-            Claim::Undeclared(size) => {
-                let hash = match &self.hashed {
-                    Some(saved) => RunningHash::resume(saved),
-                    None => Some(RunningHash::new()),
-                };
-                let whole = hash.filter(|hash| hash.bytes() == size.get());
-                let whole =
-                    whole.ok_or_else(|| UploadRefusal::PartList("the bytes were not hashed whole".to_owned()))?;
-                let digest = whole.finish();
-                self.0.claim = Claim::Computed(BlobClaim { digest, size });
-                digest
-            }
-        };
-        let event = Event::new(AuditAction::UploadCompleted, self.id).with(digest);
-        Ok((self.into_state(UploadState::Completed(Queued::fresh(now)), now), event))
+    pub fn complete_empty(self, now: Timestamp) -> Result<(Self, Event), UploadRefusal> {
+        self.complete(&[], &[], now)
     }
 }

@@ -1,50 +1,90 @@
-//! What the bytes of a session are claimed to be, and how they come.
+//! What the bytes of an upload are claimed to be, and how they are sent.
 
-use crate::digest::{BlobClaim, ByteSize, Digest};
+use crate::{
+    digest::{BlobClaim, ByteSize, Digest},
+    ids::UploadId,
+    ports::BlobName,
+};
 
-/// What the bytes of a session are claimed to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// The client told their digest.
-    Declared(BlobClaim),
-    /// It told their size alone. They come as a stream, so that the last of them tells their digest.
-    Undeclared(ByteSize),
-    /// Their digest was taken as they came.
-    Computed(BlobClaim),
-}
-
-impl Claim {
-    /// How many bytes there are.
-    pub const fn size(&self) -> ByteSize {
-        match self {
-            Self::Declared(BlobClaim { size, .. })
-            | Self::Computed(BlobClaim { size, .. })
-            | Self::Undeclared(size) => *size,
-        }
-    }
-
-    /// What they are, if that is known yet.
-    pub const fn blob(&self) -> Option<BlobClaim> {
-        match self {
-            Self::Declared(claim) | Self::Computed(claim) => Some(*claim),
-            Self::Undeclared(_) => None,
-        }
-    }
-
-    /// Their digest, if it is known yet.
-    pub const fn digest(&self) -> Option<Digest> {
-        match self {
-            Self::Declared(claim) | Self::Computed(claim) => Some(claim.digest),
-            Self::Undeclared(_) => None,
-        }
-    }
-}
-
-/// How the bytes of a session come.
+/// How the bytes of an upload are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadKind {
-    /// In parts that the client numbers, in any order, and lists in the end.
+    /// In parts that the client numbers, sends in any order and lists to complete the upload.
     Multipart,
-    /// In order, each behind what was recorded before; the last byte completes the session.
+    /// In order, each request at the offset where the recorded bytes end; the last byte completes the upload.
     Append,
+}
+
+/// What a client claims its bytes to be.
+///
+/// `U` is what is known of an upload whose digest was not declared: its [`ByteSize`] while bytes are received, a whole
+/// [`BlobClaim`] once the last byte has arrived and the digest is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim<U> {
+    /// Digest and size were declared before the first byte.
+    Declared(UploadKind, BlobClaim),
+    /// The size alone was declared. Such an upload is an append upload: only bytes in order are hashed as they arrive.
+    Undeclared(U),
+}
+
+impl<U> Claim<U> {
+    /// How the bytes are sent.
+    pub const fn kind(&self) -> UploadKind {
+        match self {
+            Self::Declared(kind, _) => *kind,
+            Self::Undeclared(_) => UploadKind::Append,
+        }
+    }
+
+    /// Whether the digest was declared before the first byte.
+    pub const fn is_declared(&self) -> bool {
+        match self {
+            Self::Declared(..) => true,
+            Self::Undeclared(_) => false,
+        }
+    }
+
+    /// The name under which `session` stores its blob. It contains the digest only if that was declared: the name is
+    /// needed for the first byte.
+    pub fn blob_name(&self, session: UploadId) -> BlobName {
+        match self {
+            Self::Declared(_, blob) => BlobName::of(&blob.digest, session),
+            Self::Undeclared(_) => BlobName::of_undeclared(session),
+        }
+    }
+}
+
+impl Claim<ByteSize> {
+    /// The declared size.
+    pub const fn size(&self) -> ByteSize {
+        match self {
+            Self::Declared(_, blob) => blob.size,
+            Self::Undeclared(size) => *size,
+        }
+    }
+
+    /// The digest, if it was declared.
+    pub const fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Declared(_, blob) => Some(blob.digest),
+            Self::Undeclared(_) => None,
+        }
+    }
+}
+
+impl Claim<BlobClaim> {
+    /// What the client declared before the first byte.
+    pub(super) const fn declared(&self) -> Claim<ByteSize> {
+        match self {
+            Self::Declared(kind, blob) => Claim::Declared(*kind, *blob),
+            Self::Undeclared(blob) => Claim::Undeclared(blob.size),
+        }
+    }
+
+    /// Digest and size.
+    pub const fn blob(&self) -> BlobClaim {
+        match self {
+            Self::Declared(_, blob) | Self::Undeclared(blob) => *blob,
+        }
+    }
 }

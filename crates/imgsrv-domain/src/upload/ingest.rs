@@ -1,70 +1,82 @@
-//! The ingest of a completed session: claimed under a lease, renewed, and brought to an end by whoever holds it.
+//! The ingest of a completed session: acquired under a lease, renewed, and finished by the worker that has the lease.
 
-use super::{INGEST_RETRY_LIMIT, UploadSession, UploadState};
+use super::{Claim, UploadSession, UploadState};
 use crate::{
     audit::{AuditAction, Event},
-    digest::HashState,
+    digest::{BlobClaim, HashState},
     lease::{LeaseKey, LeaseLost, NotAcquirable, Running, WorkerId},
     time::Timestamp,
 };
 use std::time::Duration;
 
+/// How long transient errors may keep an ingest from succeeding, counted from the first of them, before the session
+/// fails.
+pub const INGEST_RETRY_LIMIT: Duration = Duration::from_hours(24);
+
+/// Bytes that are recorded in full and not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingIngest {
+    /// What the bytes must be.
+    pub claim: Claim<BlobClaim>,
+    /// How far they are hashed, on arrival or by an earlier attempt to ingest them.
+    pub hashed: Option<HashState>,
+}
+
 impl UploadSession {
-    /// Gives the ingest to `owner` for `term`.
+    /// Leases the ingest to `owner` for `term`, if it is due or its lease has expired.
     #[must_use = "a transition counts once stored"]
     pub fn acquire_ingest(
         self,
         owner: &WorkerId,
         now: Timestamp,
         term: Duration,
-    ) -> Result<(Self, LeaseKey), NotAcquirable> {
-        let running = match &self.state {
-            UploadState::Completed(queued) => queued.clone().acquire(owner, now, term)?,
-            UploadState::Ingesting(running) => running.clone().reacquire(owner, now, term)?,
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Ready
+    ) -> Result<(Self, PendingIngest, LeaseKey), NotAcquirable> {
+        let (ingest, work) = match &self.state {
+            UploadState::Completed { ingest, work } => (ingest.clone(), work.clone().acquire(owner, now, term)?),
+            UploadState::Ingesting { ingest, work } => (ingest.clone(), work.clone().reacquire(owner, now, term)?),
+            UploadState::Receiving(_)
+            | UploadState::Ready(_)
             | UploadState::Failed { .. }
-            | UploadState::Aborted => return Err(NotAcquirable),
+            | UploadState::Aborted { .. } => return Err(NotAcquirable),
         };
-        let key = running.key.clone();
-        Ok((self.into_state(UploadState::Ingesting(running), now), key))
+        let key = work.key.clone();
+        let session = self.into_state(UploadState::Ingesting { ingest: ingest.clone(), work }, now);
+        Ok((session, ingest, key))
     }
 
-    /// Holds the ingest for another `term`, noting how far the bytes were hashed.
+    /// Extends the lease to `term` from `now`, and notes how far the bytes were hashed.
     #[must_use = "a transition counts once stored"]
     pub fn renew_ingest(
-        mut self,
+        self,
         key: &LeaseKey,
         hashed: Option<HashState>,
         now: Timestamp,
         term: Duration,
     ) -> Result<Self, LeaseLost> {
-        let running = self.held(key)?.renew(key, now, term)?;
-        if hashed.is_some() {
-            self.0.hashed = hashed;
-        }
-        self.0.state = UploadState::Ingesting(running);
-        Ok(self)
+        let (ingest, work) = self.leased(key)?;
+        let work = work.renew(key, now, term)?;
+        let ingest = PendingIngest { hashed: hashed.or(ingest.hashed), ..ingest };
+        Ok(self.with_state(UploadState::Ingesting { ingest, work }))
     }
 
-    /// The bytes are what was claimed, and a trusted blob holds them.
+    /// Ends the ingest of bytes that are what was claimed and that a trusted blob has.
     #[must_use = "a transition counts once stored"]
     pub fn finish_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
-        self.held(key)?.check(key)?;
-        let event = self.about_bytes(AuditAction::UploadReady);
-        Ok((self.into_state(UploadState::Ready, now), event))
+        let (ingest, _) = self.leased(key)?;
+        let session = self.into_state(UploadState::Ready(ingest.claim), now);
+        let event = session.event(AuditAction::UploadReady);
+        Ok((session, event))
     }
 
-    /// The bytes are not what was claimed, or are gone: the client must begin again.
+    /// Fails the session: the bytes are not what was claimed, or are gone, and the client must begin again.
     #[must_use = "a transition counts once stored"]
     pub fn reject(self, key: &LeaseKey, reason: String, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
-        self.held(key)?.check(key)?;
-        Ok(self.failed(reason, now))
+        let (ingest, _) = self.leased(key)?;
+        Ok(self.failed(ingest.claim, reason, now))
     }
 
-    /// The store or the catalog failed: the ingest is tried again after `delay`, until
-    /// [`INGEST_RETRY_LIMIT`] has run out since it first failed so.
+    /// Postpones the ingest by `delay` after a transient error. Fails the session instead, which is the event, once
+    /// every attempt has failed so for [`INGEST_RETRY_LIMIT`].
     #[must_use = "a transition counts once stored"]
     pub fn postpone_ingest(
         self,
@@ -72,35 +84,38 @@ impl UploadSession {
         delay: Duration,
         now: Timestamp,
     ) -> Result<(Self, Option<Event>), LeaseLost> {
-        let (queued, failing) = self.held(key)?.postpone(key, delay, now)?;
+        let (ingest, work) = self.leased(key)?;
+        let (work, failing) = work.postpone(key, delay, now)?;
         if failing >= INGEST_RETRY_LIMIT {
-            let (session, event) = self.failed("the storage could not be reached for 24 hours".to_owned(), now);
+            let reason = "the storage could not be reached for 24 hours".to_owned();
+            let (session, event) = self.failed(ingest.claim, reason, now);
             return Ok((session, Some(event)));
         }
-        Ok((self.into_state(UploadState::Completed(queued), now), None))
+        Ok((self.into_state(UploadState::Completed { ingest, work }, now), None))
     }
 
-    /// The worker is stopping: another may go on at once.
+    /// Releases the lease of a worker that is stopping; another one may acquire the ingest at once.
     #[must_use = "a transition counts once stored"]
     pub fn release_ingest(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let queued = self.held(key)?.release(key, now)?;
-        Ok(self.into_state(UploadState::Completed(queued), now))
+        let (ingest, work) = self.leased(key)?;
+        let work = work.release(key, now)?;
+        Ok(self.into_state(UploadState::Completed { ingest, work }, now))
     }
 
-    fn failed(self, reason: String, now: Timestamp) -> (Self, Event) {
+    fn failed(self, claim: Claim<BlobClaim>, reason: String, now: Timestamp) -> (Self, Event) {
         let event = Event::new(AuditAction::UploadFailed, self.id).with(&reason);
-        (self.into_state(UploadState::Failed { reason }, now), event)
+        (self.into_state(UploadState::Failed { claim, reason }, now), event)
     }
 
-    fn held(&self, key: &LeaseKey) -> Result<Running, LeaseLost> {
+    /// What is ingested under the lease of `key`.
+    fn leased(&self, key: &LeaseKey) -> Result<(PendingIngest, Running), LeaseLost> {
         match &self.state {
-            UploadState::Ingesting(running) => running.check(key).map(|()| running.clone()),
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Completed(_)
-            | UploadState::Ready
+            UploadState::Ingesting { ingest, work } => work.check(key).map(|()| (ingest.clone(), work.clone())),
+            UploadState::Receiving(_)
+            | UploadState::Completed { .. }
+            | UploadState::Ready(_)
             | UploadState::Failed { .. }
-            | UploadState::Aborted => Err(LeaseLost),
+            | UploadState::Aborted { .. } => Err(LeaseLost),
         }
     }
 }

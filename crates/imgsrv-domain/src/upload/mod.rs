@@ -1,20 +1,24 @@
 //! Upload sessions: from a claim about bytes to a trusted blob.
 //!
-//! `created` → `uploading` → `completed` → `ingesting` → `ready`, with `failed` and `aborted` as the other ends.
+//! `created` → `uploading` → `completed` → `ingesting` → `ready`, with `failed` and `aborted` as the other final states.
 
 mod append;
 mod claim;
 mod ingest;
+mod multipart;
+mod receiving;
 
+pub use append::NewAppendUpload;
 pub use claim::{Claim, UploadKind};
+pub use ingest::{INGEST_RETRY_LIMIT, PendingIngest};
+pub use multipart::NewUpload;
+pub use receiving::{Attempt, FrontierWriter, Placement, Receiving, Recorded};
 
 use crate::{
     audit::{AuditAction, Event},
-    digest::{BlobClaim, ByteSize, Digest, HashState},
-    ids::{AttemptId, PrincipalId, UploadId},
+    digest::{BlobClaim, ByteSize, Digest},
+    ids::{PrincipalId, UploadId},
     lease::{Queued, Running},
-    names::PartNumber,
-    parts::{Frontier, HashBase, ListedPart, Part, PartLocation, check_list},
     ports::BlobName,
     text::{MediaType, ShortText},
     time::Timestamp,
@@ -22,29 +26,41 @@ use crate::{
 };
 use std::{ops::Deref, time::Duration};
 
-/// How long the ingest of a session is tried again before the session fails.
-pub const INGEST_RETRY_LIMIT: Duration = Duration::from_hours(24);
-
-/// How far a session has come.
+/// The state of a session, with the data that exists in that state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadState {
-    /// Nothing was received.
-    Created,
-    /// Parts are being received.
-    Uploading,
-    /// The part list is fixed; the bytes wait to be ingested.
-    Completed(Queued),
-    /// A worker is ingesting the bytes.
-    Ingesting(Running),
+    /// Bytes are received: `created` until the first part is recorded, `uploading` afterwards.
+    Receiving(Receiving),
+    /// Every byte is recorded; the ingest waits for a worker.
+    Completed {
+        /// What to ingest.
+        ingest: PendingIngest,
+        /// When a worker may acquire it.
+        work: Queued,
+    },
+    /// A worker ingests the bytes.
+    Ingesting {
+        /// What to ingest.
+        ingest: PendingIngest,
+        /// The lease of the worker.
+        work: Running,
+    },
     /// The digest names a trusted blob.
-    Ready,
-    /// The bytes were not what was claimed, or could not be ingested.
+    Ready(Claim<BlobClaim>),
+    /// The bytes are not what was claimed, or could not be ingested.
     Failed {
+        /// What was claimed.
+        claim: Claim<BlobClaim>,
         /// Why, for the client.
         reason: String,
     },
-    /// Given up by the client or expired.
-    Aborted,
+    /// Given up by the client, or expired.
+    Aborted {
+        /// What was claimed.
+        claim: Claim<ByteSize>,
+        /// Bytes in the parts that were recorded.
+        received: ByteSize,
+    },
 }
 
 impl UploadState {
@@ -54,72 +70,55 @@ impl UploadState {
     /// The state as clients see it.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Created => "created",
-            Self::Uploading => "uploading",
-            Self::Completed(_) => "completed",
-            Self::Ingesting(_) => "ingesting",
-            Self::Ready => "ready",
+            Self::Receiving(Receiving { recorded: None, .. }) => "created",
+            Self::Receiving(Receiving { recorded: Some(_), .. }) => "uploading",
+            Self::Completed { .. } => "completed",
+            Self::Ingesting { .. } => "ingesting",
+            Self::Ready(_) => "ready",
             Self::Failed { .. } => "failed",
-            Self::Aborted => "aborted",
+            Self::Aborted { .. } => "aborted",
         }
     }
 
-    /// Whether nothing more happens to the session.
+    /// Whether parts are accepted and none was recorded yet.
+    pub const fn is_created(&self) -> bool {
+        matches!(self, Self::Receiving(Receiving { recorded: None, .. }))
+    }
+
+    /// Whether the state is final.
     pub const fn has_ended(&self) -> bool {
         match self {
-            Self::Ready | Self::Failed { .. } | Self::Aborted => true,
-            Self::Created | Self::Uploading | Self::Completed(_) | Self::Ingesting(_) => false,
+            Self::Ready(_) | Self::Failed { .. } | Self::Aborted { .. } => true,
+            Self::Receiving(_) | Self::Completed { .. } | Self::Ingesting { .. } => false,
         }
     }
 }
 
-/// The attempt that extends the file of the hashed prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FrontierWriter {
-    /// Which attempt.
-    pub attempt: AttemptId,
-    /// Which part it sends.
-    pub number: PartNumber,
-}
-
-/// What a catalog stores of a session.
+/// What a catalog stores of a session: what exists in every state, and the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadRecord {
-    /// Its identity.
+    /// Its id.
     pub id: UploadId,
     /// Who opened it.
     pub created_by: PrincipalId,
-    /// What the bytes are claimed to be.
-    pub claim: Claim,
-    /// How they come.
-    pub kind: UploadKind,
-    /// What the client says they are.
+    /// The media type that the client declared, as a hint.
     pub media_type_hint: Option<MediaType>,
-    /// How the client calls them.
+    /// The file name that the client declared, as a hint.
     pub filename_hint: Option<ShortText>,
-    /// How far it has come.
+    /// The state and its data.
     pub state: UploadState,
-    /// When it is aborted unless completed before.
+    /// When the session is aborted unless a part or the completion comes first. It stays as it was once the session
+    /// no longer receives bytes.
     pub expires_at: Timestamp,
-    /// Bytes in its recorded parts.
-    pub received: ByteSize,
-    /// How many attempts to send a part were begun.
-    pub attempts: i64,
-    /// Who extends the hashed prefix now.
-    pub frontier_writer: Option<FrontierWriter>,
-    /// How far the parts were hashed as they arrived.
-    pub frontier: Option<Frontier>,
-    /// How far the fixed part list was hashed, once completed.
-    pub hashed: Option<HashState>,
     /// When it was opened.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When its state or its parts last changed.
     pub updated_at: Timestamp,
-    /// Counts its changes.
+    /// Its revision.
     pub revision: Revision,
 }
 
-/// A session; its record can be read but changes only by the transitions below.
+/// An upload session. Its record can be read and changes only through the transitions below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadSession(UploadRecord);
 
@@ -131,61 +130,13 @@ impl Deref for UploadSession {
     }
 }
 
-/// What a client wants to upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewUpload {
-    /// What the bytes are claimed to be.
-    pub claim: BlobClaim,
-    /// What the client says they are.
-    pub media_type_hint: Option<MediaType>,
-    /// How the client calls them.
-    pub filename_hint: Option<ShortText>,
-}
-
-/// What a client wants to send as a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewAppendUpload {
-    /// How many bytes.
-    pub size: ByteSize,
-    /// Their digest, if the client tells it.
-    pub digest: Option<Digest>,
-    /// What the client says they are.
-    pub media_type_hint: Option<MediaType>,
-}
-
-/// Where the bytes of an attempt go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placement {
-    /// Directly behind this part, or at the very start.
-    Frontier(Option<(PartLocation, ByteSize)>),
-    /// Somewhere of their own.
-    Standalone,
-}
-
-/// An attempt to send a part, as it was allowed to begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// Its identity, and the part's etag once recorded.
-    pub id: AttemptId,
-    /// The how manieth attempt of the session it is.
-    pub sequence: i64,
-    /// The part it sends.
-    pub number: PartNumber,
-    /// From where its bytes are hashed.
-    pub base: HashBase,
-    /// Where its bytes go.
-    pub placement: Placement,
-    /// The most bytes it may send.
-    pub limit: ByteSize,
-}
-
-/// Why a session refuses something.
+/// Why a session refuses an action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UploadRefusal {
     /// The state does not allow it.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
-    /// The session passed its time.
+    /// The session has expired.
     #[error("the upload session has expired")]
     Expired,
     /// The parts would exceed the claimed size.
@@ -194,250 +145,181 @@ pub enum UploadRefusal {
         /// The claimed size.
         expected: ByteSize,
     },
-    /// A later attempt at the same part was recorded first, or, of a stream, has begun.
+    /// A later attempt at the same part was recorded first or, in an append upload, has begun.
     #[error("a newer attempt at this part was accepted already")]
     Superseded,
-    /// The bytes of a stream do not go where they were sent for.
+    /// Appended bytes do not start at the offset of the session.
     #[error("the next byte goes at offset {expected}")]
     Offset {
-        /// Where the next byte goes.
+        /// The offset of the next byte.
         expected: ByteSize,
     },
-    /// A stream came in more pieces than are kept.
+    /// An append upload was sent in more pieces than there are part numbers.
     #[error("the upload came in too many pieces; begin again, with larger ones")]
     TooManyParts,
-    /// The list does not say what was received.
+    /// The part list does not match the recorded parts.
     #[error("{0}")]
     PartList(String),
 }
 
 impl UploadSession {
-    /// Opens a session that waits for bytes until `ttl` has passed without any.
-    pub fn open(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
-        let hints = (new.media_type_hint, new.filename_hint);
-        let claim = Claim::Declared(new.claim);
-        Self::begin(id, by, claim, UploadKind::Multipart, hints, UploadState::Created, now, now.plus(ttl))
-    }
-
-    /// A session for a digest that is a trusted blob of that size already: there is nothing to send.
-    pub fn already_ready(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp) -> (Self, Event) {
-        let hints = (new.media_type_hint, new.filename_hint);
-        Self::begin(id, by, Claim::Declared(new.claim), UploadKind::Multipart, hints, UploadState::Ready, now, now)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of a record")]
-    fn begin(
-        id: UploadId,
-        by: PrincipalId,
-        claim: Claim,
-        kind: UploadKind,
-        (media_type_hint, filename_hint): (Option<MediaType>, Option<ShortText>),
-        state: UploadState,
-        now: Timestamp,
-        expires_at: Timestamp,
-    ) -> (Self, Event) {
-        let event = Event::new(AuditAction::UploadCreated, id);
-        let event = match claim.digest() {
-            Some(digest) => event.with(digest),
-            None => event,
-        };
-        let session = Self(UploadRecord {
-            id,
-            created_by: by,
-            claim,
-            kind,
-            media_type_hint,
-            filename_hint,
-            state,
-            expires_at,
-            received: ByteSize::ZERO,
-            attempts: 0,
-            frontier_writer: None,
-            frontier: None,
-            hashed: None,
-            created_at: now,
-            updated_at: now,
-            revision: Revision::FIRST,
-        });
-        (session, event)
-    }
-
     /// A session as a catalog stored it.
     pub const fn restore(record: UploadRecord) -> Self {
         Self(record)
     }
 
-    /// Lets an attempt to send part `number` begin. `declared` is its announced size, `current` the part
-    /// recorded under that number, `before` the part recorded under the number before it.
-    #[must_use = "a transition counts once stored"]
-    pub fn begin_attempt(
-        mut self,
-        id: AttemptId,
-        number: PartNumber,
-        declared: Option<u64>,
-        current: Option<&Part>,
-        before: Option<&Part>,
-        now: Timestamp,
-    ) -> Result<(Self, Attempt), UploadRefusal> {
-        self.check_receiving("send a part to", now)?;
-        let limit = self.room_for(current)?;
-        if declared.is_some_and(|size| size > limit.get()) {
-            return Err(self.too_large());
-        }
-        let record = &mut self.0;
-        let next = record.frontier.as_ref().map_or(1, |frontier| frontier.number.get() + 1);
-        let placement = match (&record.frontier_writer, &record.frontier) {
-            (None, frontier) if number.get() == next => {
-                Placement::Frontier(frontier.as_ref().map(|frontier| (frontier.place.clone(), frontier.size)))
-            }
-            _ => Placement::Standalone,
-        };
-        let may_append = record.frontier_writer.as_ref().is_none_or(|frontier_writer| frontier_writer.number == number);
-        if number.get() == next && may_append {
-            record.frontier_writer = Some(FrontierWriter { attempt: id, number });
-        }
-        record.attempts += 1;
-        let base = HashBase::of(number, before, record.frontier.as_ref());
-        let attempt = Attempt { id, sequence: record.attempts, number, base, placement, limit };
-        Ok((self, attempt))
-    }
-
-    /// Records what an attempt received and made durable.
-    #[must_use = "a transition counts once stored"]
-    pub fn record_part(
-        mut self,
-        attempt: &Attempt,
-        part: &Part,
-        current: Option<&Part>,
-        before: Option<&Part>,
+    fn open_in(
+        state: UploadState,
+        id: UploadId,
+        by: PrincipalId,
+        (media_type_hint, filename_hint): (Option<MediaType>, Option<ShortText>),
         now: Timestamp,
         ttl: Duration,
-    ) -> Result<Self, UploadRefusal> {
-        self.check_receiving("send a part to", now)?;
-        if current.is_some_and(|current| current.sequence > attempt.sequence) {
-            return Err(UploadRefusal::Superseded);
+    ) -> (Self, Event) {
+        let session = Self(UploadRecord {
+            id,
+            created_by: by,
+            media_type_hint,
+            filename_hint,
+            state,
+            expires_at: now.plus(ttl),
+            created_at: now,
+            updated_at: now,
+            revision: Revision::FIRST,
+        });
+        let event = session.event(AuditAction::UploadCreated);
+        (session, event)
+    }
+
+    /// What the client declared before the first byte.
+    pub fn declared(&self) -> Claim<ByteSize> {
+        self.known().0
+    }
+
+    /// The claimed size.
+    pub fn size(&self) -> ByteSize {
+        self.declared().size()
+    }
+
+    /// The digest, if it was declared or is computed by now.
+    pub fn digest(&self) -> Option<Digest> {
+        self.known().1
+    }
+
+    /// The name that its blob gets, or has; the same in every state.
+    pub fn blob_name(&self) -> BlobName {
+        self.declared().blob_name(self.id)
+    }
+
+    /// Where the next byte of an append upload goes: after every recorded one.
+    pub fn offset(&self) -> ByteSize {
+        match &self.state {
+            UploadState::Receiving(receiving) => receiving.received(),
+            UploadState::Aborted { received, .. } => *received,
+            UploadState::Completed { .. }
+            | UploadState::Ingesting { .. }
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. } => self.size(),
         }
-        let room = self.room_for(current)?;
-        let left = room.get().checked_sub(part.size.get()).ok_or_else(|| self.too_large())?;
-        self = self.release_frontier_writer(attempt.id);
-        let record = &mut self.0;
-        record.received = ByteSize::try_from(record.claim.size().get() - left).unwrap_or(record.claim.size());
-        record.frontier = Frontier::advance(record.frontier.take(), part, &attempt.base, before);
-        record.state = UploadState::Uploading;
-        record.expires_at = now.plus(ttl);
-        record.updated_at = now;
-        Ok(self)
     }
 
-    /// Notes that an attempt has ended without a part; says whether that changed anything.
-    ///
-    /// Only an attempt that was placed behind the hashed prefix frees that place. One that superseded a stalled
-    /// frontier writer was placed apart and stays recorded in its stead: the stalled one may still hold the file open.
-    #[must_use = "a transition counts once stored"]
-    pub fn end_attempt(self, attempt: &Attempt) -> (Self, bool) {
-        let held = self.frontier_writer.as_ref().is_some_and(|frontier_writer| frontier_writer.attempt == attempt.id);
-        match attempt.placement {
-            Placement::Frontier(_) if held => (self.release_frontier_writer(attempt.id), true),
-            Placement::Frontier(_) | Placement::Standalone => (self, false),
+    /// The data of the receiving state, also if the session has expired.
+    pub fn receiving(&self) -> Option<&Receiving> {
+        match &self.state {
+            UploadState::Receiving(receiving) => Some(receiving),
+            UploadState::Completed { .. }
+            | UploadState::Ingesting { .. }
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. }
+            | UploadState::Aborted { .. } => None,
         }
     }
 
-    fn release_frontier_writer(mut self, attempt: AttemptId) -> Self {
-        self.0.frontier_writer = self.0.frontier_writer.filter(|frontier_writer| frontier_writer.attempt != attempt);
-        self
-    }
-
-    /// Fixes the part list, so that the bytes can be ingested. `recorded` is every recorded part, ascending.
-    #[must_use = "a transition counts once stored"]
-    pub fn complete(
-        mut self,
-        listed: &[ListedPart],
-        recorded: &[Part],
-        now: Timestamp,
-    ) -> Result<(Self, Event), UploadRefusal> {
-        self.check_receiving("complete", now)?;
-        check_list(listed, recorded, self.claim.size()).map_err(UploadRefusal::PartList)?;
-        self.0.hashed = self.0.frontier.as_ref().map(|frontier| frontier.hash.clone());
-        let event = self.about_bytes(AuditAction::UploadCompleted);
-        Ok((self.into_state(UploadState::Completed(Queued::fresh(now)), now), event))
-    }
-
-    /// Gives the session up for the client. An aborted one stays so, without an event.
+    /// Aborts the session for the client. An aborted one stays as it is, without an event.
     #[must_use = "a transition counts once stored"]
     pub fn abort(self, now: Timestamp) -> Result<(Self, Option<Event>), IllegalTransition> {
-        match self.state {
-            UploadState::Created | UploadState::Uploading => {
+        match &self.state {
+            UploadState::Receiving(receiving) => {
+                let aborted = receiving.aborted();
                 let event = Event::new(AuditAction::UploadAborted, self.id);
-                Ok((self.into_state(UploadState::Aborted, now), Some(event)))
+                Ok((self.into_state(aborted, now), Some(event)))
             }
-            UploadState::Aborted => Ok((self, None)),
-            UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready | UploadState::Failed { .. } => {
-                Err(self.illegal("abort"))
-            }
+            UploadState::Aborted { .. } => Ok((self, None)),
+            UploadState::Completed { .. }
+            | UploadState::Ingesting { .. }
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. } => Err(self.illegal("abort")),
         }
     }
 
-    /// Gives the session up once its time has passed.
+    /// Aborts the session if it has expired at `now`.
     #[must_use = "a transition counts once stored"]
     pub fn expire(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match self.state {
-            UploadState::Created | UploadState::Uploading if self.expires_at <= now => {
+        match &self.state {
+            UploadState::Receiving(receiving) if self.expires_at <= now => {
+                let aborted = receiving.aborted();
                 let event = Event::new(AuditAction::UploadExpired, self.id);
-                Ok((self.into_state(UploadState::Aborted, now), event))
+                Ok((self.into_state(aborted, now), event))
             }
-            UploadState::Created
-            | UploadState::Uploading
-            | UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready
+            UploadState::Receiving(_)
+            | UploadState::Completed { .. }
+            | UploadState::Ingesting { .. }
+            | UploadState::Ready(_)
             | UploadState::Failed { .. }
-            | UploadState::Aborted => Err(self.illegal("expire")),
+            | UploadState::Aborted { .. } => Err(self.illegal("expire")),
         }
     }
 
-    /// The name that its blob gets: that of the digest where it was told before the first byte.
-    pub fn blob_name(&self) -> BlobName {
-        match self.claim {
-            Claim::Declared(claim) => BlobName::of(&claim.digest, self.id),
-            Claim::Undeclared(_) | Claim::Computed(_) => BlobName::of_undeclared(self.id),
+    /// What the client declared, and the digest as far as it is known.
+    fn known(&self) -> (Claim<ByteSize>, Option<Digest>) {
+        match &self.state {
+            UploadState::Receiving(Receiving { claim, .. }) | UploadState::Aborted { claim, .. } => {
+                (*claim, claim.digest())
+            }
+            UploadState::Completed { ingest: PendingIngest { claim, .. }, .. }
+            | UploadState::Ingesting { ingest: PendingIngest { claim, .. }, .. }
+            | UploadState::Ready(claim)
+            | UploadState::Failed { claim, .. } => (claim.declared(), Some(claim.blob().digest)),
         }
     }
 
-    fn about_bytes(&self, action: AuditAction) -> Event {
+    /// The data of a session that accepts parts at `now`.
+    fn accepting(&self, action: &'static str, now: Timestamp) -> Result<Receiving, UploadRefusal> {
+        match &self.state {
+            UploadState::Receiving(_) if self.expires_at <= now => Err(UploadRefusal::Expired),
+            UploadState::Receiving(receiving) => Ok(receiving.clone()),
+            UploadState::Completed { .. }
+            | UploadState::Ingesting { .. }
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. }
+            | UploadState::Aborted { .. } => Err(self.illegal(action).into()),
+        }
+    }
+
+    /// Ends receiving: the bytes wait to be ingested.
+    fn completed(self, now: Timestamp) -> Result<(Self, Event), UploadRefusal> {
+        let completed = self.accepting("complete", now)?.complete(now)?;
+        let session = self.into_state(completed, now);
+        let event = session.event(AuditAction::UploadCompleted);
+        Ok((session, event))
+    }
+
+    /// An event about the session, with the digest in it if that is known.
+    fn event(&self, action: AuditAction) -> Event {
         let event = Event::new(action, self.id);
-        match self.claim.digest() {
+        match self.digest() {
             Some(digest) => event.with(digest),
             None => event,
         }
     }
 
-    fn check_receiving(&self, action: &'static str, now: Timestamp) -> Result<(), UploadRefusal> {
-        match self.state {
-            UploadState::Created | UploadState::Uploading if self.expires_at <= now => Err(UploadRefusal::Expired),
-            UploadState::Created | UploadState::Uploading => Ok(()),
-            UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready
-            | UploadState::Failed { .. }
-            | UploadState::Aborted => Err(self.illegal(action).into()),
-        }
+    fn into_state(self, state: UploadState, now: Timestamp) -> Self {
+        Self(UploadRecord { state, updated_at: now, ..self.0 })
     }
 
-    /// How many bytes may stand where `current` stands now.
-    fn room_for(&self, current: Option<&Part>) -> Result<ByteSize, UploadRefusal> {
-        let others = self.received.get().saturating_sub(current.map_or(0, |part| part.size.get()));
-        let room = self.claim.size().get().checked_sub(others).ok_or_else(|| self.too_large())?;
-        ByteSize::try_from(room).map_err(|_| self.too_large())
-    }
-
-    fn too_large(&self) -> UploadRefusal {
-        UploadRefusal::TooLarge { expected: self.claim.size() }
-    }
-
-    fn into_state(mut self, state: UploadState, now: Timestamp) -> Self {
-        self.0.state = state;
-        self.0.updated_at = now;
-        self
+    /// The same session with other data in its state, which clients do not see as a change.
+    fn with_state(self, state: UploadState) -> Self {
+        Self(UploadRecord { state, ..self.0 })
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {

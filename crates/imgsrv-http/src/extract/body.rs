@@ -99,7 +99,7 @@ pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Pro
     let frames = body.into_data_stream().map(|frame| {
         frame.map_err(|error| if caused_by::<TooSlow>(&error) { BodyError::TooSlow } else { BodyError::Cut })
     });
-    Ok(PartBody { declared: declared(headers), checksum, bytes: frames.boxed() })
+    Ok(PartBody { declared: declared(headers), checksum, bytes: frames.boxed(), slot: None })
 }
 
 /// The SHA-256 of a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, perhaps among others.

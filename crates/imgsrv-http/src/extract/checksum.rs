@@ -6,7 +6,7 @@ use axum::{body::Body, http::HeaderMap};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use imgsrv_app::StreamBody;
+use imgsrv_app::AppendBody;
 use imgsrv_domain::{hash::RunningHash, ports::BodyError};
 use sha1::{Digest as _, Sha1};
 use std::sync::{
@@ -50,7 +50,7 @@ impl Verdict {
 }
 
 /// The bytes of a request, with what the headers say of them.
-pub(crate) fn stream_body(headers: &HeaderMap, body: Body) -> Result<(StreamBody, Verdict), Problem> {
+pub(crate) fn stream_body(headers: &HeaderMap, body: Body) -> Result<(AppendBody, Verdict), Problem> {
     let part = part_body(headers, body)?;
     let mismatch = Arc::new(AtomicBool::new(false));
     let digest = part.checksum.map(|digest| (Running::Sha256(RunningHash::new()), digest.bytes().to_vec()));
@@ -77,7 +77,7 @@ pub(crate) fn stream_body(headers: &HeaderMap, body: Body) -> Result<(StreamBody
             hashed.chain(verdict).boxed()
         }
     };
-    Ok((StreamBody { declared: part.declared, is_atomic, bytes }, Verdict { mismatch, code }))
+    Ok((AppendBody { declared: part.declared, is_atomic, bytes, slot: None }, Verdict { mismatch, code }))
 }
 
 /// `Upload-Checksum`: an algorithm, and the checksum of the body in base64 (tus 1.0.0, extension "checksum").

@@ -276,7 +276,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::TooManyUploads { .. } => {
                 Self::new(Code::TooManyUploads).detail(error).retry_after(Duration::from_secs(30))
             }
-            UseCaseError::NoRoom(_) => Self::new(Code::StorageFull).detail(error),
+            UseCaseError::InsufficientSpace(_) => Self::new(Code::StorageFull).detail(error),
             UseCaseError::LastAuthManager => Self::new(Code::LastAuthManager).detail(error),
             UseCaseError::InvalidCursor => Self::invalid_cursor(),
             UseCaseError::Blob(error) => error.into(),

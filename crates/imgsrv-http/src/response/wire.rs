@@ -1,7 +1,7 @@
 //! The domain's objects as wire types.
 
 use imgsrv_api as api;
-use imgsrv_app::{Authentication, IntakeStatus, IssuedToken, Means, Release};
+use imgsrv_app::{Authentication, Credential, IntakeStatus, IssuedToken, VersionFiles};
 use imgsrv_domain::{
     audit::AuditRecord,
     auth::{ApiToken, Principal, Role},
@@ -25,8 +25,8 @@ pub(crate) fn time(time: Timestamp) -> String {
 pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
     api::UploadSession {
         id: session.id.to_string(),
-        expected_digest: session.claim.digest().map(|digest| digest.to_string()).unwrap_or_default(),
-        expected_size_bytes: session.claim.size().signed(),
+        expected_digest: session.digest().map(|digest| digest.to_string()).unwrap_or_default(),
+        expected_size_bytes: session.size().signed(),
         state: session.state.name().to_owned(),
         expires_at: time(session.expires_at),
         media_type_hint: session.media_type_hint.as_ref().map(ToString::to_string),
@@ -34,7 +34,7 @@ pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
         created_at: time(session.created_at),
         updated_at: time(session.updated_at),
         failure_reason: match &session.state {
-            UploadState::Failed { reason } => Some(reason.clone()),
+            UploadState::Failed { reason, .. } => Some(reason.clone()),
             _ => None,
         },
     }
@@ -47,7 +47,7 @@ pub(crate) fn intake(status: &IntakeStatus) -> api::IntakeStatus {
         id: status.session.id.to_string(),
         state: status.state.to_owned(),
         offset: status.session.offset().signed(),
-        size_bytes: status.session.claim.size().signed(),
+        size_bytes: status.session.size().signed(),
         job_url: status.job().map(|job| format!("/v1/publish-jobs/{job}")),
         version_url: status.job().map(|_| version()),
         failure_reason: status.reason.clone(),
@@ -115,7 +115,7 @@ fn warning(warning: &Warning) -> api::Warning {
     }
 }
 
-pub(crate) fn release(release: &Release, base: &str) -> api::ReleaseListing {
+pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing {
     let file = |file: &ManifestFile| api::ReleaseFile {
         name: file.name.clone(),
         size_bytes: file.claim.size.signed(),
@@ -176,10 +176,11 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
         name: step.name.to_string(),
         state: step.state.name().to_owned(),
         sequence,
-        blocking: step.name.is_blocking(),
+        // Every step is blocking: a job fails when one does.
+        blocking: true,
         attempt_count: step.attempts.into(),
-        started_at: step.started_at.map(time),
-        finished_at: step.finished_at.map(time),
+        started_at: step.state.started_at().map(time),
+        finished_at: step.state.finished_at().map(time),
         reason: step.state.reason().map(str::to_owned),
     };
     api::PublishJob {
@@ -191,7 +192,7 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
         failed_step: failed.map(|step| step.name.to_string()),
         reason: failed.and_then(|step| step.state.reason()).map(str::to_owned),
         started_at: job.started_at.map(time),
-        finished_at: job.finished_at.map(time),
+        finished_at: job.finished_at().map(time),
         created_at: time(job.created_at),
         updated_at: time(job.updated_at),
         steps: (1..).zip(&job.steps).map(step).collect(),
@@ -270,12 +271,12 @@ pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::W
         rule_id: None,
         expires_at: time(authentication.expires_at),
     };
-    match &authentication.means {
-        Means::ApiToken { id, name } => {
+    match &authentication.credential {
+        Credential::ApiToken { id, name } => {
             shown.api_token_id = Some(id.to_string());
             shown.api_token_name = Some(name.to_string());
         }
-        Means::Oidc { identity, rule } => {
+        Credential::Oidc { identity, rule } => {
             "oidc".clone_into(&mut shown.method);
             shown.issuer = Some(identity.issuer.to_string());
             shown.subject = Some(identity.subject.to_string());

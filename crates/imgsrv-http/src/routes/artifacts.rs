@@ -49,7 +49,7 @@ async fn list(
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    let manifest = state.services.versions().manifest(&caller, &path.name, &path.version).await?;
     let artifacts =
         manifest.entries.iter().map(|entry| wire::artifact(&entry.artifact, entry.inspection.as_ref())).collect();
     let (artifacts, next) = slice(artifacts, &query.page()?, |artifact: &api::Artifact| artifact.id.clone())?;
@@ -103,7 +103,7 @@ async fn get(
     MaybeCaller(caller): MaybeCaller,
     path: ArtifactPath,
 ) -> Result<Json<api::Artifact>, Problem> {
-    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    let manifest = state.services.versions().manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
     let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
     Ok(Json(wire::artifact(&entry.artifact, entry.inspection.as_ref())))
@@ -212,8 +212,8 @@ async fn create_incus_metadata(
     };
     let new = fields.finish(new())?;
     let ArtifactPath { name, version, artifact_id } = path;
-    let drafts = state.services.drafts();
-    let attachment = drafts.attach_incus_metadata(&writer, &name, &version, artifact_id, new).await?;
+    let metadata = state.services.incus_metadata();
+    let attachment = metadata.attach(&writer, &name, &version, artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
 

@@ -28,7 +28,7 @@ async fn list(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
-    let found = state.services.trail().list(&manager, &query.filter()?, &wanted).await?;
+    let found = state.services.audit_log().list(&manager, &query.filter()?, &wanted).await?;
     let body = api::AuditPage {
         entries: found.items.iter().map(wire::audit).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),

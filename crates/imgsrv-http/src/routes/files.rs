@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Released, ReleasedBytes};
+use imgsrv_app::{FileContent, NamedFile};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -41,7 +41,7 @@ async fn list_folder(state: State<AppState>, caller: MaybeCaller, path: RefPath)
 }
 
 async fn listing(State(state): State<AppState>, _caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    let release = state.services.delivery().release(&path.name, &path.r#ref).await?;
+    let release = state.services.delivery().files(&path.name, &path.r#ref).await?;
     let version = &release.manifest.version.name;
     let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
     let mut response = body.into_response();
@@ -67,12 +67,12 @@ async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let FilePath { name, r#ref, file } = path;
-    let Released { bytes, versioned } = state.services.delivery().released(&name, &r#ref, &file).await?;
+    let NamedFile { content, versioned } = state.services.delivery().named_file(&name, &r#ref, &file).await?;
     let address = if versioned.is_some() { Address::Alias } else { Address::Name };
-    match bytes {
+    match content {
         // Under an alias it tells other names than it does for the version.
-        ReleasedBytes::Generated(text) => serve_text(&method, &headers, &text, address),
-        ReleasedBytes::Stored(download) => {
+        FileContent::Generated(text) => serve_text(&method, &headers, &text, address),
+        FileContent::Stored(download) => {
             let mut response = serve(&state, &method, &headers, &download, address).await?;
             locate(&mut response, versioned);
             Ok(response)

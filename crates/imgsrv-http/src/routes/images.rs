@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{ImageTexts, NewImage};
+use imgsrv_app::{ImageMetadata, NewImage};
 use imgsrv_domain::ports::Visibility;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -99,7 +99,7 @@ async fn update(
         Some(text) => fields.optional("description", text.as_deref()).map(Some),
         None => Some(None),
     };
-    let texts = || Some(ImageTexts { display_name: display_name?, description: description? });
+    let texts = || Some(ImageMetadata { display_name: display_name?, description: description? });
     let texts = fields.finish(texts())?;
     let image = state.services.images().update(&writer, &path.name, texts).await?;
     Ok(Json(wire::image(&image)))

@@ -22,6 +22,6 @@ async fn get(
     _caller: MaybeCaller,
     path: RefPath,
 ) -> Result<Json<api::Manifest>, Problem> {
-    let manifest = state.services.drafts().resolve(&path.name, &path.r#ref).await?;
+    let manifest = state.services.versions().resolve(&path.name, &path.r#ref).await?;
     Ok(Json(wire::manifest(&manifest)))
 }

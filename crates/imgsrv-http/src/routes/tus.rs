@@ -27,7 +27,6 @@ use imgsrv_domain::{
     upload::{UploadRefusal, UploadState},
 };
 use std::time::{Duration, SystemTime};
-use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Where uploads are made.
@@ -112,7 +111,7 @@ async fn create(
     let id = intake_of(&headers)?;
     let status = state.services.intakes().get(&writer, id).await?;
     check_alive(&status)?;
-    let size = status.session.claim.size();
+    let size = status.session.size();
     if length != size.get() {
         let reason = format!("must be the size that the intake has, {size}");
         return Err(Problem::new(Code::InvalidRequest).field("Upload-Length", reason));
@@ -120,7 +119,7 @@ async fn create(
     let mut answer = HeaderMap::new();
     answer.insert(header::LOCATION, text(format!("{CREATION_PATH}{id}")));
     let has_bytes = headers.contains_key(header::CONTENT_TYPE) && is_offset_stream(&headers);
-    let is_fresh = status.session.state == UploadState::Created;
+    let is_fresh = status.session.state.is_created();
     if has_bytes && !is_fresh {
         // Made again after its answer was lost: what is there counts, and the client goes on behind it.
         answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
@@ -156,7 +155,7 @@ async fn offset(
     check_alive(&status)?;
     let mut answer = HeaderMap::new();
     answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
-    answer.insert(UPLOAD_LENGTH, status.session.claim.size().get().into());
+    answer.insert(UPLOAD_LENGTH, status.session.size().get().into());
     answer.insert(UPLOAD_METADATA, text(format!("{METADATA_KEY} {}", STANDARD.encode(path.upload_id.to_string()))));
     answer.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -236,8 +235,7 @@ async fn overridden(
     }
 }
 
-/// Adds the body to the upload, and tells where the next byte goes. It is a task of its own: when the connection breaks,
-/// what was received is still put away in good order.
+/// Appends the body to the upload, and returns the offset of the next byte.
 async fn receive(
     state: &AppState,
     writer: &Writer,
@@ -246,23 +244,17 @@ async fn receive(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<HeaderMap, Problem> {
-    let (body, verdict) = stream_body(headers, body)?;
+    let (mut body, verdict) = stream_body(headers, body)?;
     let intakes = state.services.intakes();
-    let place = match state.receiving_place() {
-        Ok(place) => place,
+    body.slot = Some(match state.receiving_place() {
+        Ok(slot) => slot,
         Err(_) => {
             // The place may be that of an older request for this very upload.
-            intakes.end_receiving(writer, id).await?;
+            intakes.end_append(writer, id).await?;
             state.receiving_place()?
         }
-    };
-    let writer = writer.clone();
-    let receiving = async move {
-        let _place = place;
-        intakes.append(&writer, id, offset, body).await
-    };
-    let received = tokio::spawn(receiving.in_current_span()).await.map_err(|_| Problem::new(Code::Internal))?;
-    match received {
+    });
+    match intakes.append(writer, id, offset, body).await {
         Ok(appended) => match appended.cut {
             None => Ok(progress(&appended)),
             Some(cut) => Err(verdict.problem().unwrap_or_else(|| StageError::Body(cut).into())),

@@ -2,10 +2,7 @@
 
 use crate::{
     extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, WriterOnly, part_body},
-    response::{
-        problem::{Code, Problem},
-        wire,
-    },
+    response::{problem::Problem, wire},
     state::AppState,
 };
 use crate::{
@@ -28,7 +25,6 @@ use imgsrv_domain::{
     parts::ListedPart,
     upload::{NewUpload, UploadState},
 };
-use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -65,7 +61,7 @@ async fn create(
     };
     let new = fields.finish(new())?;
     let session = state.services.uploads().create(&writer, new).await?;
-    let status = if session.state == UploadState::Ready { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if matches!(session.state, UploadState::Ready(_)) { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
     Ok((status, location, Json(wire::upload(&session))).into_response())
 }
@@ -122,17 +118,10 @@ async fn put_part(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<api::AcceptedPart>, Problem> {
-    let body = part_body(&headers, body)?;
-    let place = state.receiving_place()?;
-    let uploads = state.services.uploads();
+    let mut body = part_body(&headers, body)?;
+    body.slot = Some(state.receiving_place()?);
     let PartPath { upload_id, part_number } = path;
-    // A task of its own: when the connection breaks, what was received is still taken back in good order.
-    let receiving = async move {
-        let _place = place;
-        uploads.put_part(&writer, upload_id, part_number, body).await
-    };
-    let receiving = tokio::spawn(receiving.in_current_span());
-    let part = receiving.await.map_err(|_| Problem::new(Code::Internal))??;
+    let part = state.services.uploads().put_part(&writer, upload_id, part_number, body).await?;
     Ok(Json(api::AcceptedPart {
         upload_id: upload_id.to_string(),
         part_number: part.number.get(),

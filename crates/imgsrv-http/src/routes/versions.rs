@@ -41,7 +41,7 @@ async fn list(
         caller.writer()?;
     }
     let (path, filter) = (path?, filter?);
-    let found = state.services.drafts().list(caller.visibility(), &path.name, filter, &query.page()?).await?;
+    let found = state.services.versions().list(caller.visibility(), &path.name, filter, &query.page()?).await?;
     let body = api::VersionList {
         versions: found.items.iter().map(wire::version).collect(),
         next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
@@ -76,7 +76,7 @@ async fn get(
     MaybeCaller(caller): MaybeCaller,
     path: VersionPath,
 ) -> Result<Json<api::Manifest>, Problem> {
-    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    let manifest = state.services.versions().manifest(&caller, &path.name, &path.version).await?;
     Ok(Json(wire::manifest(&manifest)))
 }
 

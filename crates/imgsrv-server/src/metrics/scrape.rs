@@ -12,7 +12,7 @@ use axum::{
 use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
     ports::{CatalogError, Statistics},
-    publish::{JobState, StepName, StepState},
+    publish::{JobState, StepName},
     time::Timestamp,
     upload::UploadState,
 };
@@ -28,6 +28,9 @@ use tokio::sync::Mutex;
 const CACHED: Duration = Duration::from_secs(1);
 /// How long the catalog may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The documented states of publish steps. No step is `skipped` at present.
+const STEP_STATES: [&str; 5] = ["queued", "running", "succeeded", "failed", "skipped"];
 
 /// What a scrape is answered from.
 pub(crate) struct Scrape {
@@ -134,7 +137,7 @@ fn tell_catalog(registry: &Registry, statistics: &Statistics) -> Told {
     let help = "Age of the publish step that has run longest.";
     let running = labelled(registry, "imgsrv_publish_step_oldest_running_age_seconds", help, &["step"])?;
     for step in StepName::ALL.iter().map(|step| step.as_str()) {
-        for state in StepState::NAMES {
+        for state in STEP_STATES {
             let counted = steps.get(&(step.to_owned(), state.to_owned())).copied().unwrap_or(0);
             count.with_label_values(&[step, state]).set(float(counted));
         }

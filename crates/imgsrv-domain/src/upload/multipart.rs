@@ -1,0 +1,111 @@
+//! Multipart uploads: numbered parts in any order, and a part list that completes them.
+
+use super::{
+    Attempt, Claim, Placement, Receiving, UploadKind, UploadRecord, UploadRefusal, UploadSession, UploadState,
+};
+use crate::{
+    audit::Event,
+    digest::BlobClaim,
+    ids::{AttemptId, PrincipalId, UploadId},
+    names::PartNumber,
+    parts::{ListedPart, Part, check_list},
+    text::{MediaType, ShortText},
+    time::Timestamp,
+};
+use std::time::Duration;
+
+/// A multipart upload to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUpload {
+    /// What the bytes are claimed to be.
+    pub claim: BlobClaim,
+    /// The media type that the client declares, as a hint.
+    pub media_type_hint: Option<MediaType>,
+    /// The file name that the client declares, as a hint.
+    pub filename_hint: Option<ShortText>,
+}
+
+impl UploadSession {
+    /// Opens a session that expires when no part was recorded for `ttl`.
+    pub fn open(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
+        let claim = Claim::Declared(UploadKind::Multipart, new.claim);
+        let state = UploadState::Receiving(Receiving::new(claim));
+        Self::open_in(state, id, by, (new.media_type_hint, new.filename_hint), now, ttl)
+    }
+
+    /// Opens a session for a digest that is a trusted blob of that size already: there is nothing to send.
+    pub fn already_ready(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp) -> (Self, Event) {
+        let state = UploadState::Ready(Claim::Declared(UploadKind::Multipart, new.claim));
+        Self::open_in(state, id, by, (new.media_type_hint, new.filename_hint), now, Duration::ZERO)
+    }
+
+    /// Admits an attempt to send part `number`. `declared` is its announced size, `current` the part recorded under
+    /// that number, `before` the part recorded under the number before it.
+    #[must_use = "a transition counts once stored"]
+    pub fn begin_attempt(
+        self,
+        id: AttemptId,
+        number: PartNumber,
+        declared: Option<u64>,
+        current: Option<&Part>,
+        before: Option<&Part>,
+        now: Timestamp,
+    ) -> Result<(Self, Attempt), UploadRefusal> {
+        let receiving = self.accepting("send a part to", now)?;
+        let (receiving, attempt) = receiving.begin(id, number, declared, current, before)?;
+        Ok((self.with_state(UploadState::Receiving(receiving)), attempt))
+    }
+
+    /// Records `part`, which `attempt` received and which is durable. The session expires `ttl` later.
+    #[must_use = "a transition counts once stored"]
+    pub fn record_part(
+        self,
+        attempt: &Attempt,
+        part: &Part,
+        current: Option<&Part>,
+        before: Option<&Part>,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<Self, UploadRefusal> {
+        let receiving = self.accepting("send a part to", now)?.record(attempt, part, current, before)?;
+        let state = UploadState::Receiving(receiving);
+        Ok(Self(UploadRecord { state, expires_at: now.plus(ttl), updated_at: now, ..self.0 }))
+    }
+
+    /// Notes that an attempt ended without a part; returns whether the session changed.
+    ///
+    /// Only an attempt that was placed at the frontier frees it. A standalone attempt that superseded a stalled
+    /// frontier writer stays recorded as the writer: the stalled one may still have the file open.
+    #[must_use = "a transition counts once stored"]
+    pub fn end_attempt(self, attempt: &Attempt) -> (Self, bool) {
+        let may_free = match attempt.placement {
+            Placement::Frontier(_) => true,
+            Placement::Standalone => false,
+        };
+        match &self.state {
+            UploadState::Receiving(receiving) if may_free && receiving.is_writer(attempt.id) => {
+                let receiving = receiving.clone().without_writer(attempt.id);
+                (self.with_state(UploadState::Receiving(receiving)), true)
+            }
+            UploadState::Receiving(_)
+            | UploadState::Completed { .. }
+            | UploadState::Ingesting { .. }
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. }
+            | UploadState::Aborted { .. } => (self, false),
+        }
+    }
+
+    /// Fixes the part list, so that the bytes can be ingested. `recorded` is every recorded part, ascending.
+    #[must_use = "a transition counts once stored"]
+    pub fn complete(
+        self,
+        listed: &[ListedPart],
+        recorded: &[Part],
+        now: Timestamp,
+    ) -> Result<(Self, Event), UploadRefusal> {
+        self.accepting("complete", now)?;
+        check_list(listed, recorded, self.size()).map_err(UploadRefusal::PartList)?;
+        self.completed(now)
+    }
+}
