@@ -24,7 +24,7 @@ pub mod sqlite;
 pub const STATEMENTS: &[&[&str]] = &[
     core::tx::STATEMENTS,
     queries::audit::STATEMENTS,
-    queries::files::STATEMENTS,
+    queries::blobs::STATEMENTS,
     queries::images::STATEMENTS,
     queries::jobs::STATEMENTS,
     queries::operations::STATEMENTS,

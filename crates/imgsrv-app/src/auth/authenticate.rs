@@ -87,8 +87,7 @@ impl Authenticator {
         context: RequestContext,
     ) -> Result<Caller, AuthenticateError> {
         let found = self.live_token(bearer, key).await?;
-        let Timed { value: stored, now } = found.ok_or(AuthenticateError::Invalid)?;
-        let (token, principal) = (stored.token, stored.principal);
+        let Timed { value: StoredToken { token, principal, .. }, now } = found.ok_or(AuthenticateError::Invalid)?;
         if !principal.is_active() {
             return Err(Denied::Deactivated.into());
         }
@@ -102,9 +101,11 @@ impl Authenticator {
 
     /// The stored token that `bearer` is, if that is live, and the time of the catalog.
     async fn live_token(&self, bearer: &str, key: &TokenKey) -> Result<Option<Timed<StoredToken>>, CatalogError> {
-        let Some(found) = self.context.catalog.get_credential(key).await? else { return Ok(None) };
-        let is_genuine = token::same(&found.value.secret_hash, &token::hash(bearer));
-        Ok((is_genuine && found.value.token.is_live(found.now)).then_some(found))
+        let found = self.context.catalog.get_credential(key).await?;
+        let is_live = |found: &Timed<StoredToken>| {
+            token::same(&found.value.secret_hash, &token::hash(bearer)) && found.value.token.is_live(found.now)
+        };
+        Ok(found.filter(is_live))
     }
 
     /// Whether the exposure of the token was not recorded within the last minute.
@@ -137,8 +138,8 @@ impl Authenticator {
     async fn by_issuer(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {
         let verifier = &self.context.verifier;
         let issuer = verifier.claimed_issuer(bearer).ok_or(AuthenticateError::Invalid)?;
-        let found = self.context.catalog.list_rules_of_issuer(&issuer).await?;
-        let Timed { value: mut rules, now } = found.ok_or(AuthenticateError::Invalid)?;
+        let known = self.context.catalog.list_rules_of_issuer(&issuer).await?;
+        let Timed { value: mut rules, now } = known.ok_or(AuthenticateError::Invalid)?;
         let mut verifying = pin!(verifier.verify(bearer, &issuer, now));
         let (verified, mut are_rules_fresh) = match futures::poll!(&mut verifying) {
             Poll::Ready(verified) => (verified, true),
@@ -154,8 +155,8 @@ impl Authenticator {
         })?;
         for _ in 0..ATTEMPTS {
             if !mem::take(&mut are_rules_fresh) {
-                let found = self.context.catalog.list_rules_of_issuer(&issuer).await?;
-                rules = found.map(|found| found.value).unwrap_or_default();
+                let known = self.context.catalog.list_rules_of_issuer(&issuer).await?;
+                rules = known.map(|rules| rules.value).unwrap_or_default();
             }
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
             if let Some(principal) = self.admit(rule, &token.identity, &context).await? {

@@ -52,8 +52,6 @@ catalog_row!(
     rows::JobStepRow,
     rows::PartRow,
     rows::PrincipalRow,
-    rows::PublishedFileRow,
-    rows::ReleasedFileRow,
     rows::ResolvedRow,
     rows::RuleRow,
     rows::StreamImageRow,

@@ -1,7 +1,7 @@
 //! Reads without a transaction, a file for each kind of record.
 
 pub(crate) mod audit;
-pub(crate) mod files;
+pub(crate) mod blobs;
 pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod operations;

@@ -14,11 +14,10 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,
-    image::Image,
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogError, ManifestEntries, TrustedBlob, VersionFilter, VersionQueries, Visibility},
+    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, VersionFilter, VersionQueries, Visibility},
     time::Timestamp,
     version::Version,
 };
@@ -36,7 +35,8 @@ macro_rules! resolve {
         concat!(
             "SELECT v.id, v.image_id, i.name AS image_name, v.name, v.state, v.published_at, v.created_at,
             v.updated_at, v.revision, i.display_name, i.description, i.created_at AS image_created_at,
-            i.updated_at AS image_updated_at, i.revision AS image_revision FROM images i JOIN versions v ON ",
+            i.updated_at AS image_updated_at, i.revision AS image_revision,
+            (SELECT revision FROM catalog_revision) AS catalog_revision FROM images i JOIN versions v ON ",
             $rest
         )
     };
@@ -61,7 +61,7 @@ async fn resolve<C: Connection>(
     image: &ImageName,
     name: &VersionName,
     see: Visibility,
-) -> Result<Option<(Image, Version)>, CatalogError> {
+) -> Result<Option<ResolvedVersion>, CatalogError> {
     let sql = match see {
         Visibility::Published => PUBLISHED_VERSION,
         Visibility::All => VERSION,
@@ -110,11 +110,11 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         image: &ImageName,
         name: &VersionName,
         see: Visibility,
-    ) -> Result<Option<(Image, Version)>, CatalogError> {
+    ) -> Result<Option<ResolvedVersion>, CatalogError> {
         resolve(&mut self.reader().await?, image, name, see).await
     }
 
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<(Image, Version)>, CatalogError> {
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError> {
         self.find::<ResolvedRow, _>(REF, values![image.as_str(), name.as_str()]).await
     }
 
@@ -137,7 +137,8 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
             Visibility::Published => self.reader().await?,
             Visibility::All => self.snapshot().await?.0,
         };
-        let Some((image, version)) = resolve(&mut connection, image, name, see).await? else { return Ok(None) };
+        let Some(found) = resolve(&mut connection, image, name, see).await? else { return Ok(None) };
+        let ResolvedVersion { image, version, .. } = found;
         let ManifestEntries { entries, warnings } = manifests::entries(&mut connection, version.id).await?;
         Ok(Some(Manifest { image, version, entries, warnings }))
     }

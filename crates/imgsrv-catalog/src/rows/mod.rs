@@ -1,9 +1,9 @@
 //! Rows as both databases return them, and the records that they are decoded into.
 
 mod auth;
+mod blobs;
 mod content;
 mod decode;
-mod files;
 mod intakes;
 mod jobs;
 mod manifests;
@@ -17,9 +17,9 @@ mod work;
 pub(crate) use auth::{
     AdmissionRow, AuditRow, CredentialRow, PrincipalRow, RuleRow, TokenRow, attributes_json, forwarded_json,
 };
+pub(crate) use blobs::BlobRow;
 pub(crate) use content::{AliasRow, ArtifactRow, AttachmentRow, ImageRow, UntrustedRow, VersionRow};
 pub(crate) use decode::Corrupt;
-pub(crate) use files::{BlobRow, PublishedFileRow, ReleasedFileRow};
 pub(crate) use intakes::IntakeRow;
 pub(crate) use jobs::{JobReportRow, JobStepRow, job, job_report};
 pub(crate) use manifests::{EntryRow, ResolvedRow, manifest_entries};

@@ -2,12 +2,12 @@
 
 use super::{
     Fresh,
-    samples::{artifact, attachment, blob, claim, conflict, draft, files_of, image, published},
+    samples::{artifact, attachment, blob, claim, conflict, draft, image, published},
 };
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize},
     manifest::Untrusted,
-    ports::{Conflict, Visibility},
+    ports::Conflict,
 };
 
 pub(super) async fn a_digest_is_trusted_once(fresh: Fresh) {
@@ -79,40 +79,4 @@ pub(super) async fn a_quarantined_blob_is_not_located_and_changes_the_revision(f
     tx.commit().await.unwrap();
     assert_eq!(catalog.get_manifest_blobs(version.id).await.unwrap(), [replacement, trusted[1].clone()]);
     assert!(catalog.catalog_revision().await.unwrap() > quarantined);
-}
-
-pub(super) async fn a_file_is_found_by_its_names(fresh: Fresh) {
-    let version = published(&fresh, "debian").await;
-    let find = async |reference: &str, name: &str| {
-        let (reference, name) = (reference.parse().unwrap(), name.parse().unwrap());
-        let found = fresh.catalog.get_released_file(&version.image, &reference, &name).await.unwrap();
-        found.map(|found| (found.version.to_string(), found.name, found.file.claim))
-    };
-    let artifact = Some(("1".to_owned(), "debian-1-amd64.qcow2".to_owned(), claim(1)));
-    assert_eq!(find("1", "debian-1-amd64.qcow2").await, artifact);
-    assert_eq!(find("latest", "debian-1-amd64.qcow2").await, artifact);
-    assert_eq!(find("latest", "debian-amd64.qcow2").await, artifact);
-    assert_eq!(find("1", "sbom").await, Some(("1".to_owned(), "sbom".to_owned(), claim(2))));
-    for (reference, name) in [
-        ("1", "debian-amd64.qcow2"),
-        ("latest", "debian-2-amd64.qcow2"),
-        ("latest", "amd64.qcow2"),
-        ("2", "debian-1-amd64.qcow2"),
-        ("1", "DEBIAN-1-amd64.qcow2"),
-    ] {
-        assert_eq!(find(reference, name).await, None, "{reference}/{name}");
-    }
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = tx.get_image(&version.image).await.unwrap().unwrap();
-    let unpublished = draft(&image, "3", tx.now());
-    tx.insert_version(&unpublished).await.unwrap();
-    let hidden = super::samples::artifact(&unpublished, "amd64", claim(1));
-    tx.insert_artifact(&hidden, &files_of(&unpublished, &hidden), None).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(find("3", "debian-3-amd64.qcow2").await, None);
-    let stored = fresh.catalog.get_blob(&claim(1).digest, Visibility::All).await.unwrap().unwrap();
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    tx.quarantine_blob(&claim(1).digest, &stored.name).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(find("1", "debian-1-amd64.qcow2").await, None);
 }

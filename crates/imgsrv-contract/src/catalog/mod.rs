@@ -64,7 +64,6 @@ const CASES: &[Case<Fresh>] = cases![
     blobs::a_quarantined_blob_is_not_trusted_until_replaced,
     blobs::untrusted_digests_of_a_manifest_are_listed,
     blobs::a_quarantined_blob_is_not_located_and_changes_the_revision,
-    blobs::a_file_is_found_by_its_names,
     publishing::a_version_has_one_live_job,
     publishing::jobs_are_acquired_once_and_reclaimed_after_expiry,
     publishing::publish_results_change_only_while_a_version_is_publishing,

@@ -1,7 +1,7 @@
 //! The catalog and its units of work.
 
 use super::{
-    AliasRepo, AuditLog, AuditQueries, BlobLedger, CatalogError, Enqueued, FileQueries, ImageQueries, ImageRepo,
+    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, Enqueued, ImageQueries, ImageRepo,
     InspectionRepo, IntakeRepo, JobQueries, JobRepo, ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo,
     RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries,
     VersionRepo,
@@ -48,7 +48,7 @@ pub trait CatalogTx:
 pub trait Catalog:
     ImageQueries
     + VersionQueries
-    + FileQueries
+    + BlobQueries
     + UploadQueries
     + JobQueries
     + PrincipalQueries

@@ -8,6 +8,7 @@ use crate::{
     manifest::{Artifact, Attachment, Manifest, ManifestEntry, Untrusted},
     names::{AliasName, ImageName, RefName, VersionName},
     page::{Page, PageRequest},
+    transition::Revision,
     version::Version,
 };
 use async_trait::async_trait;
@@ -113,6 +114,17 @@ pub enum VersionFilter {
     All,
 }
 
+/// A version and its image, as of one revision of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedVersion {
+    /// The revision.
+    pub revision: Revision,
+    /// The image.
+    pub image: Image,
+    /// The version.
+    pub version: Version,
+}
+
 /// The artifacts of a version, and the warnings that publishing recorded for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEntries {
@@ -161,9 +173,9 @@ pub trait VersionQueries: Send + Sync {
         image: &ImageName,
         name: &VersionName,
         see: Visibility,
-    ) -> Result<Option<(Image, Version)>, CatalogError>;
+    ) -> Result<Option<ResolvedVersion>, CatalogError>;
     /// The published version with that name or alias, and its image; one statement.
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<(Image, Version)>, CatalogError>;
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError>;
     /// The manifest entries of a version and its warnings; empty when there is no such version. One statement.
     async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError>;
     /// The trusted blobs of a version's artifacts and attachments, by digest; one statement. A quarantined blob is not
@@ -176,11 +188,4 @@ pub trait VersionQueries: Send + Sync {
         version: &VersionName,
         see: Visibility,
     ) -> Result<Option<Manifest>, CatalogError>;
-    /// The manifest of the published version with that name or alias.
-    async fn get_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<Manifest>, CatalogError> {
-        let Some((image, version)) = self.resolve_ref(image, name).await? else { return Ok(None) };
-        // A published version does not change between two statements.
-        let ManifestEntries { entries, warnings } = self.get_manifest_entries(version.id).await?;
-        Ok(Some(Manifest { image, version, entries, warnings }))
-    }
 }

@@ -1,0 +1,41 @@
+//! Trusted blobs in the catalog.
+
+use super::{BlobName, CatalogError, Visibility};
+use crate::{
+    digest::{BlobClaim, Digest},
+    time::Timestamp,
+};
+use async_trait::async_trait;
+
+/// A blob whose bytes were verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedBlob {
+    /// Its digest and size.
+    pub claim: BlobClaim,
+    /// Where it is stored.
+    pub name: BlobName,
+    /// When it became trusted.
+    pub created_at: Timestamp,
+}
+
+/// Trusted blobs.
+#[async_trait]
+pub trait BlobLedger: Send {
+    /// The trusted blob with that digest; a quarantined one is not.
+    async fn get_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// Whether a blob, trusted or quarantined, is stored as `name`.
+    async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
+    /// Records bytes that are durable under their name. Replaces a quarantined blob of the same digest; a digest that is
+    /// trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
+    async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError>;
+    /// Stops serving the blob stored as `name`; returns whether it was trusted until now. Quarantining a blob, or
+    /// replacing a quarantined one, changes the catalog revision.
+    async fn quarantine_blob(&mut self, digest: &Digest, name: &BlobName) -> Result<bool, CatalogError>;
+}
+
+/// Reads of blobs.
+#[async_trait]
+pub trait BlobQueries: Send + Sync {
+    /// The trusted blob with that digest; for [`Visibility::Published`] only when a published version refers to it.
+    async fn get_blob(&self, digest: &Digest, see: Visibility) -> Result<Option<TrustedBlob>, CatalogError>;
+}
