@@ -1,7 +1,7 @@
 //! The files of a publication: what the command line says about them, and what their names and bytes show.
 
 use crate::{failure::Failure, report::bytes};
-use imgsrv_client::{Format, InvalidWord, NewArtifact, NewAttachment};
+use imgsrv_client::{Format, NewArtifact, NewAttachment, UnknownValue};
 use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, str::FromStr};
 
@@ -68,7 +68,7 @@ impl FromStr for FileSpec {
                 "os" => spec.os = value_of(),
                 "arch" => spec.arch = value_of(),
                 "variant" => spec.variant = value_of(),
-                "format" => spec.format = Some(value.parse().map_err(|error: InvalidWord| error.to_string())?),
+                "format" => spec.format = Some(value.parse().map_err(|error: UnknownValue| error.to_string())?),
                 "attach" => spec.attachments.insert(0, value.parse()?),
                 _ => break,
             }

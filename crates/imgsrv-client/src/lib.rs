@@ -50,7 +50,7 @@ pub use error::{Error, Refusal};
 pub use imgsrv_api as api;
 pub use imgsrv_domain::{
     digest::{ByteSize, Digest, InvalidDigest, InvalidSize},
-    names::{Format, InvalidWord},
+    names::{Format, UnknownValue},
 };
 pub use publish::{Event, NewArtifact, NewAttachment, Publication, Publish, PublishConflict, Published};
 pub use retry::RetryPolicy;
