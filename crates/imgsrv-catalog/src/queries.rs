@@ -27,8 +27,8 @@ use imgsrv_domain::{
     parts::Part,
     ports::{
         Admission, CatalogError, CatalogIdentity, CatalogQueries, JobReport, LeasedWork, ManifestEntries,
-        ManifestQueries, PublishedFile, ReleasedFile, Statistics, StreamChanges, TrustedBlob, VersionFilter,
-        Visibility,
+        ManifestQueries, PublishedFile, ReleasedFile, ResolvedVersion, Statistics, StreamChanges, TrustedBlob,
+        VersionFilter, Visibility,
     },
     publish::JobState,
     time::Timestamp,
@@ -79,9 +79,9 @@ async fn image<C: Connection>(
 
 async fn manifest<C: Connection>(
     connection: &mut C,
-    found: Option<(Image, Version)>,
+    found: Option<ResolvedVersion>,
 ) -> Result<Option<Manifest>, CatalogError> {
-    let Some((image, version)) = found else { return Ok(None) };
+    let Some(ResolvedVersion { image, version, .. }) = found else { return Ok(None) };
     let ManifestEntries { entries, warnings } = manifests::entries(connection, version.id).await?;
     Ok(Some(Manifest { image, version, entries, warnings }))
 }

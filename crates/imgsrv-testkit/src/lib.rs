@@ -16,6 +16,8 @@ mod qcow2;
 #[cfg(feature = "in-process")]
 mod server;
 pub mod services;
+#[cfg(feature = "in-process")]
+mod statements;
 
 #[cfg(feature = "in-process")]
 pub use clock::{ManualClock, TestIds};
@@ -26,3 +28,5 @@ pub use process::Process;
 pub use qcow2::qcow2;
 #[cfg(feature = "in-process")]
 pub use server::{Answer, TestServer, digest};
+#[cfg(feature = "in-process")]
+pub use statements::Statements;

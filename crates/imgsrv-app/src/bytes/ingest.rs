@@ -173,7 +173,8 @@ impl Ingest {
             tx.update_upload(&session).await?;
             audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
             let is_queued = follow::upload_ended(&self.0, &mut *tx, &session).await?;
-            tx.commit().await?;
+            // Replacing a quarantined blob changes the revision.
+            self.0.revision.commit(tx).await?;
             Ok::<_, CatalogError>(Some(is_queued))
         })
         .await?;

@@ -32,6 +32,9 @@ pub(crate) async fn quarantine(context: &Context, claim: &BlobClaim, name: &Blob
         let event = Event::new(AuditAction::BlobQuarantined, claim.digest).with(name);
         audit::record(&mut *tx, &context.worker_actor(), event).await?;
         context.revision.commit(tx).await?;
+    } else {
+        // Another node has quarantined or replaced it, so that what is cached of it is outdated.
+        context.revision.forget();
     }
     Ok(())
 }

@@ -3,15 +3,16 @@
 //! A published version never changes. Its image's metadata and the trust in its blobs do, and both changes raise the
 //! catalog's revision: a cached version is served while the revision at which it was read is still the catalog's.
 
-use crate::context::Context;
+use crate::{
+    context::{Adapters, Context},
+    work::revision::Reading,
+};
 use imgsrv_domain::{
     digest::Digest,
-    image::Image,
     manifest::{Manifest, ManifestFile},
     names::{ImageName, RefName, VersionName},
-    ports::{CatalogError, TrustedBlob, Visibility},
+    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, Visibility},
     transition::Revision,
-    version::Version,
 };
 use moka::sync::Cache;
 use std::{collections::HashMap, sync::Arc};
@@ -70,16 +71,16 @@ impl PublishedVersions {
         image: &ImageName,
         version: &VersionName,
     ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
-        let key = (image.clone(), version.clone());
-        if let Some(cached) = self.cache.get(&key)
-            && cached.revision == self.context.revision.recent(&*self.context.catalog).await?
+        let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
+        let cached = self.cache.get(&(image.clone(), version.clone()));
+        if let Some(cached) = cached
+            && cached.revision == revision.recent(&**catalog).await?
         {
             return Ok(Some(cached));
         }
-        let reading = self.context.revision.begin_reading();
-        let Some(found) = self.resolve_version(image, version).await? else { return Ok(None) };
-        self.context.revision.remember(reading, found.revision);
-        self.load(found).await.map(Some)
+        let reading = revision.begin_reading();
+        let found = catalog.resolve_version(image, version, Visibility::Published).await?;
+        self.load(reading, found).await
     }
 
     /// The published version of that name, or the one that the alias of that name points to now.
@@ -95,85 +96,47 @@ impl PublishedVersions {
             return self.by_version(image, &version).await;
         }
         let reading = self.context.revision.begin_reading();
-        let Some(found) = self.resolve_ref(image, reference).await? else { return Ok(None) };
-        self.context.revision.remember(reading, found.revision);
-        self.load(found).await.map(Some)
+        let found = self.context.catalog.resolve_ref(image, reference).await?;
+        self.load(reading, found).await
     }
 
-    /// Reads what is not cached of a version, and caches it.
-    #[expect(clippy::unused_async, reason = "reads the entries soon")]
-    async fn load(&self, found: Found) -> Result<Arc<PublishedVersion>, CatalogError> {
-        let Found { revision, image, version, manifest } = found;
+    /// Reads what is not cached of a version that was resolved by `reading`, and caches it.
+    async fn load(
+        &self,
+        reading: Reading,
+        found: Option<ResolvedVersion>,
+    ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
+        let Some(ResolvedVersion { revision, image, version }) = found else { return Ok(None) };
+        self.context.revision.remember(reading, revision);
         let key = (image.name.clone(), version.name.clone());
         let cached = self.cache.get(&key).filter(|cached| cached.manifest.version.id == version.id);
-        let (entries, warnings, files) = match cached {
-            Some(cached) if cached.revision == revision => return Ok(cached),
-            Some(cached) => {
-                let Manifest { entries, warnings, .. } = (*cached.manifest).clone();
-                (entries, warnings, Arc::clone(&cached.files))
-            }
+        let (manifest, files) = match cached {
+            Some(cached) if cached.revision == revision => return Ok(Some(cached)),
+            Some(cached) => (Manifest { image, version, ..(*cached.manifest).clone() }, Arc::clone(&cached.files)),
             None => {
+                let ManifestEntries { entries, warnings } =
+                    self.context.catalog.get_manifest_entries(version.id).await?;
+                let manifest = Manifest { image, version, entries, warnings };
                 let files = manifest.files().into();
-                (manifest.entries, manifest.warnings, files)
+                (manifest, files)
             }
         };
-        let manifest = Arc::new(Manifest { image, version, entries, warnings });
+        let manifest = Arc::new(manifest);
         let loaded = Arc::new(PublishedVersion { revision, manifest, files, blobs: OnceCell::new() });
         self.cache.insert(key, Arc::clone(&loaded));
-        Ok(loaded)
+        Ok(Some(loaded))
     }
 
-    /// The trusted blob of a file of a published version.
+    /// The blob of a file of a published version, if it is trusted.
     pub(crate) async fn blob(
         &self,
         version: &PublishedVersion,
         digest: &Digest,
     ) -> Result<Option<TrustedBlob>, CatalogError> {
-        let blobs = version.blobs.get_or_try_init(|| self.read_blobs(version)).await?;
-        match blobs.get(digest) {
-            Some(blob) => Ok(Some(blob.clone())),
-            // Replacing a quarantined blob does not raise the revision.
-            None => self.context.catalog.get_blob(digest, Visibility::All).await,
-        }
+        let read = async || {
+            let blobs = self.context.catalog.get_manifest_blobs(version.manifest.version.id).await?;
+            Ok(blobs.into_iter().map(|blob| (blob.claim.digest, blob)).collect::<HashMap<_, _>>())
+        };
+        Ok(version.blobs.get_or_try_init(read).await?.get(digest).cloned())
     }
-
-    async fn read_blobs(&self, version: &PublishedVersion) -> Result<HashMap<Digest, TrustedBlob>, CatalogError> {
-        let mut blobs = HashMap::new();
-        for file in &*version.files {
-            if let Some(blob) = self.context.catalog.get_blob(&file.claim.digest, Visibility::All).await? {
-                blobs.insert(file.claim.digest, blob);
-            }
-        }
-        Ok(blobs)
-    }
-
-    // Until the catalog has statements for these.
-    async fn resolve_version(&self, image: &ImageName, version: &VersionName) -> Result<Option<Found>, CatalogError> {
-        let revision = self.context.catalog.catalog_revision().await?;
-        let manifest = self.context.catalog.get_manifest(image, version, Visibility::Published).await?;
-        Ok(manifest.map(|manifest| Found {
-            revision,
-            image: manifest.image.clone(),
-            version: manifest.version.clone(),
-            manifest,
-        }))
-    }
-
-    async fn resolve_ref(&self, image: &ImageName, reference: &RefName) -> Result<Option<Found>, CatalogError> {
-        let revision = self.context.catalog.catalog_revision().await?;
-        let manifest = self.context.catalog.get_ref(image, reference).await?;
-        Ok(manifest.map(|manifest| Found {
-            revision,
-            image: manifest.image.clone(),
-            version: manifest.version.clone(),
-            manifest,
-        }))
-    }
-}
-
-struct Found {
-    revision: Revision,
-    image: Image,
-    version: Version,
-    manifest: Manifest,
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// A body that is read piece by piece.
 pub(super) struct PiecedBody(Arc<Mutex<Rest>>);
 
-/// The bytes that are still to come.
+/// The bytes that were not read yet.
 struct Rest {
     bytes: BodyStream,
     /// Bytes that have arrived but belong to the next piece.

@@ -23,12 +23,8 @@ impl Publication {
         let found = context.catalog.get_manifest(&job.image, &job.version, Visibility::All).await?;
         let found = found.filter(|manifest| manifest.version.id == job.version_id);
         let manifest = found.ok_or_else(|| StepError::Permanent("the version is gone".to_owned()))?;
-        let mut blobs = HashMap::new();
-        for file in manifest.files() {
-            if let Some(blob) = context.catalog.get_blob(&file.claim.digest, Visibility::All).await? {
-                blobs.insert(file.claim.digest, blob);
-            }
-        }
+        let blobs = context.catalog.get_manifest_blobs(job.version_id).await?;
+        let blobs = blobs.into_iter().map(|blob| (blob.claim.digest, blob)).collect();
         Ok(Self { manifest, blobs })
     }
 

@@ -3,7 +3,7 @@
 use std::panic;
 use tracing::Instrument;
 
-/// Runs `work` in a task that goes on when the returned future is dropped, as it is when a client disconnects.
+/// Runs `work` in a task that continues when the returned future is dropped, as it is when a client disconnects.
 pub(crate) async fn detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work.in_current_span()).await {
         Ok(done) => done,

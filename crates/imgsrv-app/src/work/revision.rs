@@ -38,9 +38,7 @@ struct Change<'a>(&'a LatestRevision);
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.own_changes += 1;
-        state.read = None;
+        self.0.forget();
     }
 }
 
@@ -78,6 +76,13 @@ impl LatestRevision {
         if state.own_changes == reading.own_changes && is_newer {
             state.read = Some((revision, reading.began));
         }
+    }
+
+    /// Makes the next use of the revision read it again.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state();
+        state.own_changes += 1;
+        state.read = None;
     }
 
     /// Commits a transaction that changes the revision. It counts as changed also when the caller is dropped meanwhile,

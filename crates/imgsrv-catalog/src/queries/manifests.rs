@@ -11,10 +11,8 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,
-    image::Image,
     names::{ImageName, RefName, VersionName},
-    ports::{CatalogError, ManifestEntries, ManifestQueries, TrustedBlob, Visibility},
-    version::Version,
+    ports::{CatalogError, ManifestEntries, ManifestQueries, ResolvedVersion, TrustedBlob, Visibility},
 };
 
 macro_rules! resolve {
@@ -22,7 +20,8 @@ macro_rules! resolve {
         concat!(
             "SELECT v.id, v.image_id, i.name AS image_name, v.name, v.state, v.published_at, v.created_at,
             v.updated_at, v.revision, i.display_name, i.description, i.created_at AS image_created_at,
-            i.updated_at AS image_updated_at, i.revision AS image_revision FROM images i JOIN versions v ON ",
+            i.updated_at AS image_updated_at, i.revision AS image_revision,
+            (SELECT revision FROM catalog_revision) AS catalog_revision FROM images i JOIN versions v ON ",
             $rest
         )
     };
@@ -60,7 +59,7 @@ pub(crate) async fn resolve<C: Connection>(
     image: &ImageName,
     name: &VersionName,
     see: Visibility,
-) -> Result<Option<(Image, Version)>, CatalogError> {
+) -> Result<Option<ResolvedVersion>, CatalogError> {
     let sql = match see {
         Visibility::Published => PUBLISHED_VERSION,
         Visibility::All => VERSION,
@@ -84,11 +83,11 @@ impl<D: SqlDatabase> ManifestQueries for SqlCatalog<D> {
         image: &ImageName,
         name: &VersionName,
         see: Visibility,
-    ) -> Result<Option<(Image, Version)>, CatalogError> {
+    ) -> Result<Option<ResolvedVersion>, CatalogError> {
         resolve(&mut self.database.reader().await?, image, name, see).await
     }
 
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<(Image, Version)>, CatalogError> {
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError> {
         let values = values![image.as_str(), name.as_str()];
         find::<ResolvedRow, _, _>(&mut self.database.reader().await?, REF, values).await
     }

@@ -7,9 +7,8 @@ use imgsrv_domain::{
     image::Image,
     inspection::{Inspection, Warning},
     manifest::{Artifact, Attachment, ManifestEntry},
-    ports::ManifestEntries,
+    ports::{ManifestEntries, ResolvedVersion},
     transition::Revision,
-    version::Version,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -25,9 +24,10 @@ pub struct ResolvedRow {
     pub image_created_at: SqlTime,
     pub image_updated_at: SqlTime,
     pub image_revision: i64,
+    pub catalog_revision: i64,
 }
 
-impl TryFrom<ResolvedRow> for (Image, Version) {
+impl TryFrom<ResolvedRow> for ResolvedVersion {
     type Error = Corrupt;
 
     fn try_from(row: ResolvedRow) -> Result<Self, Corrupt> {
@@ -40,7 +40,7 @@ impl TryFrom<ResolvedRow> for (Image, Version) {
             updated_at: row.image_updated_at.into(),
             revision: Revision::new(row.image_revision),
         };
-        Ok((image, row.version.try_into()?))
+        Ok(Self { revision: Revision::new(row.catalog_revision), image, version: row.version.try_into()? })
     }
 }
 

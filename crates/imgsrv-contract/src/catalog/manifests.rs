@@ -6,7 +6,7 @@ use super::{
 };
 use imgsrv_domain::{
     ids::VersionId,
-    ports::{ManifestEntries, Visibility},
+    ports::{ManifestEntries, ResolvedVersion, Visibility},
     publish::StepName,
 };
 
@@ -22,14 +22,15 @@ pub(super) async fn a_version_is_resolved_by_name_and_by_alias(fresh: Fresh) {
     tx.insert_alias(&alias(&elsewhere, "stable", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
 
-    let found = Some((debian.clone(), version.clone()));
+    let revision = fresh.catalog.catalog_revision().await.unwrap();
+    let found = Some(ResolvedVersion { revision, image: debian.clone(), version: version.clone() });
     for see in [Visibility::Published, Visibility::All] {
         assert_eq!(fresh.catalog.resolve_version(&debian.name, &version.name, see).await.unwrap(), found);
     }
     let hidden = fresh.catalog.resolve_version(&debian.name, &unpublished.name, Visibility::Published).await;
     assert_eq!(hidden.unwrap(), None);
     let seen = fresh.catalog.resolve_version(&debian.name, &unpublished.name, Visibility::All).await.unwrap();
-    assert_eq!(seen, Some((debian.clone(), unpublished)));
+    assert_eq!(seen, Some(ResolvedVersion { revision, image: debian.clone(), version: unpublished }));
 
     let resolve = async |name: &str| fresh.catalog.resolve_ref(&debian.name, &name.parse().unwrap()).await.unwrap();
     assert_eq!(resolve("1").await, found);

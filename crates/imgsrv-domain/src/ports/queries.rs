@@ -262,6 +262,17 @@ pub trait CatalogQueries: Send + Sync {
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError>;
 }
 
+/// A version and its image, as of one revision of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedVersion {
+    /// The revision.
+    pub revision: Revision,
+    /// The image.
+    pub image: Image,
+    /// The version.
+    pub version: Version,
+}
+
 /// The artifacts of a version, and the warnings that publishing recorded for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEntries {
@@ -283,9 +294,9 @@ pub trait ManifestQueries: Send + Sync {
         image: &ImageName,
         name: &VersionName,
         see: Visibility,
-    ) -> Result<Option<(Image, Version)>, CatalogError>;
+    ) -> Result<Option<ResolvedVersion>, CatalogError>;
     /// The published version with that name or alias, and its image.
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<(Image, Version)>, CatalogError>;
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError>;
     /// The manifest entries of a version and its warnings; empty when there is no such version.
     async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError>;
     /// The trusted blobs of a version's artifacts and attachments, by digest. A quarantined blob is not trusted.

@@ -1,0 +1,142 @@
+//! The SQL statements that requests cost on SQLite, beside `BEGIN` and `COMMIT`.
+
+use imgsrv_testkit::{Issuer, SigningKey, Statements, TestServer, qcow2};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const VERSION: &str = "/v1/images/debian/versions/1";
+const ALIASED: [&str; 2] = ["/v1/images/debian/refs/latest", "/images/debian/latest/debian-amd64.qcow2"];
+
+/// A server with a published version that has an alias; returns the paths under which its name is used.
+async fn server() -> (TestServer, [String; 6]) {
+    let server = TestServer::start().await;
+    let artifact = server.published("debian", "1", &qcow2(1)).await;
+    let alias = server.write("PUT", "/v1/images/debian/aliases/latest", Some(json!({"version": "1"}))).await;
+    assert!(alias.status.is_success(), "{alias:?}");
+    let paths = [
+        VERSION.to_owned(),
+        format!("{VERSION}/artifacts"),
+        format!("{VERSION}/artifacts/{artifact}/download"),
+        "/images/debian/1/debian-1-amd64.qcow2".to_owned(),
+        "/images/debian/1/SHA256SUMS".to_owned(),
+        "/images/debian/1/".to_owned(),
+    ];
+    (server, paths)
+}
+
+/// The statements of an anonymous GET.
+async fn cost(server: &TestServer, statements: &Statements, path: &str) -> Vec<String> {
+    statements.take();
+    let answer = server.get(path).await;
+    assert!(answer.status.is_success(), "{path}: {answer:?}");
+    statements.take()
+}
+
+/// Lets the revision that was read last get too old to be current.
+async fn a_second_later() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
+}
+
+async fn published_content(statements: &Statements) {
+    for at in 0..8 {
+        let (server, paths) = server().await;
+        let path = paths.iter().map(String::as_str).chain(ALIASED).nth(at).expect("a path");
+        let spent = cost(&server, statements, path).await;
+        assert!(spent.len() <= 3, "{path} costs {spent:#?} when nothing is cached");
+    }
+    let (server, paths) = server().await;
+    for path in &paths {
+        cost(&server, statements, path).await;
+        assert_eq!(cost(&server, statements, path).await, Vec::<String>::new(), "{path}");
+        a_second_later().await;
+        assert_eq!(cost(&server, statements, path).await, ["SELECT revision FROM catalog_revision"], "{path}");
+    }
+    for path in ALIASED {
+        cost(&server, statements, path).await;
+        let spent = cost(&server, statements, path).await;
+        assert!(matches!(&spent[..], [resolved] if resolved.contains("FROM aliases")), "{path} costs {spent:#?}");
+    }
+}
+
+/// A server that admits tokens of an issuer, that issuer, and such a token.
+async fn oidc() -> (TestServer, Issuer, String) {
+    let (server, issuer) = (TestServer::start().await, Issuer::start().await);
+    let key = SigningKey::generate("ES256", "first");
+    issuer.publish(&[&key]);
+    let rule = json!({
+        "display_name": "CI", "issuer_url": issuer.url, "audience": "imgsrv", "forwarded_claims": ["repository"],
+        "condition": "claims.repository == 'acme/images'",
+    });
+    let saved = server.manage("POST", "/v1/auth/oidc-provisioning-rules", Some(rule)).await;
+    assert!(saved.status.is_success(), "{saved:?}");
+    // 2026-01-01, the time of the test's clock, in seconds.
+    let now = 1_767_225_600;
+    let token = key.sign(&json!({
+        "iss": issuer.url, "sub": "repo:acme/images", "aud": "imgsrv", "exp": now + 600, "iat": now, "nbf": now,
+        "repository": "acme/images",
+    }));
+    (server, issuer, token)
+}
+
+/// Runs `request`, and adds its name and the number of its statements to `table`.
+async fn count<T>(
+    table: &mut Vec<(&'static str, usize)>,
+    statements: &Statements,
+    name: &'static str,
+    request: impl Future<Output = T>,
+) -> T {
+    statements.take();
+    let answer = request.await;
+    let spent = statements.take();
+    table.push((name, spent.len()));
+    answer
+}
+
+#[tokio::test]
+async fn requests_cost_a_known_number_of_statements() {
+    let statements = Statements::record();
+    published_content(&statements).await;
+    let (server, mut table) = (TestServer::start().await, Vec::new());
+    let upload = server.open_upload(b"onetwothree").await;
+    server.put_part(&upload, 1, "one").await;
+    count(&mut table, &statements, "part", server.put_part(&upload, 2, "two")).await;
+    server.put_part(&upload, 3, "three").await;
+    let listed = server.write("GET", &format!("/v1/uploads/{upload}/parts"), None).await.json();
+    let part =
+        |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
+    let parts: Vec<Value> = listed["parts"].as_array().expect("parts").iter().map(part).collect();
+    let complete = format!("/v1/uploads/{upload}/complete");
+    let completing = server.write("POST", &complete, Some(json!({"parts": parts})));
+    assert!(count(&mut table, &statements, "complete", completing).await.status.is_success());
+    count(&mut table, &statements, "ingest", server.settle()).await;
+    server.draft("debian", "1", &qcow2(1)).await;
+    let publish = format!("{VERSION}/publish");
+    let publishing = server.write("POST", &publish, None);
+    assert!(count(&mut table, &statements, "publish", publishing).await.status.is_success());
+    count(&mut table, &statements, "publish job", server.settle()).await;
+    count(&mut table, &statements, "bearer", server.write("GET", "/v1/auth/whoami", None)).await;
+    for name in ["streams, changed", "streams"] {
+        count(&mut table, &statements, name, server.get("/streams/v1/images.json")).await;
+    }
+    let (server, _issuer, token) = oidc().await;
+    for name in ["JWT, first", "JWT"] {
+        let asking = server.call(Some(&token), "GET", "/v1/auth/whoami", None);
+        let answer = count(&mut table, &statements, name, asking).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+    let expected = [
+        ("part", 11),
+        ("complete", 5),
+        ("ingest", 19),
+        ("publish", 10),
+        ("publish job", 46),
+        ("bearer", 1),
+        ("streams, changed", 5),
+        ("streams", 1),
+        ("JWT, first", 13),
+        ("JWT", 2),
+    ];
+    assert_eq!(table, expected);
+}
