@@ -14,8 +14,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("imgsrv-auth", &["imgsrv-domain"]),
     ("imgsrv-blobs", &["imgsrv-domain"]),
     ("imgsrv-api", &[]),
-    ("imgsrv-client", &["imgsrv-api"]),
-    ("imgsrv-cli", &["imgsrv-client", "imgsrv-inspect"]),
+    ("imgsrv-client", &["imgsrv-api", "imgsrv-domain"]),
+    ("imgsrv-cli", &["imgsrv-client", "imgsrv-domain", "imgsrv-inspect"]),
     ("imgsrv-http", &["imgsrv-domain", "imgsrv-app", "imgsrv-api", "imgsrv-simplestreams"]),
     (
         "imgsrv-server",

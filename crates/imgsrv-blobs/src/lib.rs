@@ -1,12 +1,12 @@
-//! Blob stores.
+//! Blob stores: [`FsBlobStore`] in a folder, [`S3BlobStore`] in an S3 bucket.
 //!
-//! [`S3BlobStore`] keeps blobs in a bucket, [`FsBlobStore`] in a folder. `object_store` serves the folder where a plain
-//! object interface is enough (the start-up probe, listing, deleting). Below it go the paths that it cannot offer: a durable
-//! append at an offset, promotion by hard link, and reads from the page cache without a copy through a
-//! fresh allocation.
+//! `object_store` is used where a plain object interface is enough. The adapters add what it does not offer: durable
+//! appends at an offset, ingest by hard link, reads from the page cache into reused buffers, and S3 multipart uploads
+//! that several requests and nodes continue.
 
 mod buffers;
 mod fs;
+mod meter;
 mod observe;
 mod s3;
 

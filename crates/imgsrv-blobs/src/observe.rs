@@ -1,12 +1,10 @@
-//! Telling how a store's operations went, for metrics.
+//! Reports operations of a store for metrics.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+/// An enum whose values are metric labels.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name {
@@ -14,69 +12,69 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All of them.
+            /// Every value.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// Its name in metrics.
+            /// The label in metrics.
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $word,)*
+                    $(Self::$variant => $label,)*
                 }
             }
         }
     };
 }
 
-words! {
-    /// What a store does, object by object. File systems do not know all of them.
+labels! {
+    /// An operation on an object. The folder store has no multipart operations.
     Operation {
-        /// Reading bytes.
+        /// Read an object.
         Get = "get",
-        /// Looking at an object without reading it.
+        /// Read the metadata of an object.
         Head = "head",
-        /// Writing an object.
+        /// Write an object.
         Put = "put",
-        /// Writing a piece of an object.
+        /// Write a part of a multipart upload.
         PutPart = "put_part",
-        /// Taking a piece of an object from another one, inside the store.
+        /// Copy a part of a multipart upload from another object, inside the store.
         CopyPart = "copy_part",
-        /// Copying an object, inside the store.
+        /// Copy an object, inside the store.
         Copy = "copy",
-        /// Beginning an object of pieces.
+        /// Create a multipart upload.
         CreateMultipart = "create_multipart",
-        /// Making an object of its pieces.
+        /// Complete a multipart upload.
         CompleteMultipart = "complete_multipart",
-        /// Giving up an object of pieces.
+        /// Abort a multipart upload.
         AbortMultipart = "abort_multipart",
-        /// Deleting.
+        /// Delete an object.
         Delete = "delete",
-        /// Listing.
+        /// List objects or multipart uploads.
         List = "list",
     }
 }
 
-words! {
+labels! {
     /// How an operation ended.
     Outcome {
-        /// As it should.
+        /// It succeeded.
         Success = "success",
-        /// There is no such object.
+        /// The object does not exist.
         NotFound = "not_found",
-        /// A condition did not hold.
+        /// A precondition failed.
         Conflict = "conflict",
-        /// There is such an object already.
+        /// The object already exists.
         AlreadyExists = "already_exists",
-        /// The store does not take the request.
+        /// The request is invalid.
         Invalid = "invalid",
-        /// Nobody waited for the end.
+        /// It was dropped before its end.
         Canceled = "canceled",
-        /// The store failed, or did not answer.
+        /// The store failed, or did not respond.
         Error = "error",
     }
 }
 
-words! {
-    /// Where bytes go.
+labels! {
+    /// Direction of a transfer.
     Direction {
         /// From the store.
         Read = "read",
@@ -85,15 +83,15 @@ words! {
     }
 }
 
-/// Is told of every operation.
+/// Receives a report of every operation.
 pub trait Observer: Send + Sync {
     /// An operation ended.
     fn operation(&self, operation: Operation, outcome: Outcome, took: Duration);
-    /// Bytes went through an operation.
+    /// An operation transferred `bytes`.
     fn bytes(&self, operation: Operation, direction: Direction, bytes: u64);
 }
 
-/// Does not care.
+/// Ignores every report.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unobserved;
 
@@ -102,25 +100,29 @@ impl Observer for Unobserved {
     fn bytes(&self, _: Operation, _: Direction, _: u64) {}
 }
 
-/// An operation under way. Dropping it before its end tells that it was canceled.
-pub(crate) struct Watch {
-    observer: Arc<dyn Observer>,
+/// Runs an operation and reports how it ended; dropped before its end, it is reported as canceled.
+pub(crate) async fn observed<T, E>(
+    observer: &dyn Observer,
+    operation: Operation,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E>
+where
+    for<'a> Outcome: From<&'a E>,
+{
+    let mut watch = Watch { observer, operation, started: Instant::now(), outcome: Outcome::Canceled };
+    let done = work.await;
+    watch.outcome = done.as_ref().map_or_else(Outcome::from, |_| Outcome::Success);
+    done
+}
+
+struct Watch<'a> {
+    observer: &'a dyn Observer,
     operation: Operation,
     started: Instant,
     outcome: Outcome,
 }
 
-impl Watch {
-    pub(crate) fn begin(observer: &Arc<dyn Observer>, operation: Operation) -> Self {
-        Self { observer: Arc::clone(observer), operation, started: Instant::now(), outcome: Outcome::Canceled }
-    }
-
-    pub(crate) fn end(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for Watch {
+impl Drop for Watch<'_> {
     fn drop(&mut self) {
         self.observer.operation(self.operation, self.outcome, self.started.elapsed());
     }

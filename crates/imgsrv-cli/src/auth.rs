@@ -1,15 +1,10 @@
-//! Managing authentication over the API: principals, roles, tokens, provisioning rules, the audit trail.
+//! `imgsrv auth`: principals, roles, tokens, provisioning rules and the audit log.
 
-use crate::{
-    content::rows,
-    failure::Failure,
-    options::{OutputOptions, ServerOptions},
-    report::Report,
-};
+use crate::{failure::Failure, options::CommonOptions};
 use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_client::{
-    AuditFilter, Client,
+    AuditFilter,
     api::{CreateApiToken, CreatePrincipal, Principal, ProvisioningRule, Reconciliation, SaveProvisioningRule},
 };
 use serde_json::json;
@@ -34,29 +29,12 @@ pub enum AuthCommand {
     Audit(AuditOptions),
 }
 
-/// What every command takes.
-#[derive(Debug, Args)]
-pub struct Common {
-    #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
-
-impl Common {
-    fn start(&self) -> Result<(Report, Client), Failure> {
-        let report = self.output.report();
-        let client = self.server.client(&report)?;
-        Ok((report, client))
-    }
-}
-
 #[derive(Debug, Subcommand)]
 pub enum PrincipalsCommand {
     /// List them
     List {
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Make one
     Create {
@@ -69,21 +47,21 @@ pub enum PrincipalsCommand {
         #[arg(long, value_name = "ROLE")]
         role: Vec<String>,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Bar one, with whatever credential it comes
     Deactivate {
         /// Its id
         principal: String,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Let one in again
     Activate {
         /// Its id
         principal: String,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
 }
 
@@ -92,7 +70,7 @@ pub enum RolesCommand {
     /// List them
     List {
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Give one to a principal
     Grant {
@@ -101,7 +79,7 @@ pub enum RolesCommand {
         /// The role: `content-writer` or `auth-manager`
         role: String,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Take one from a principal
     Revoke {
@@ -110,7 +88,7 @@ pub enum RolesCommand {
         /// The role
         role: String,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
 }
 
@@ -121,7 +99,7 @@ pub enum TokensCommand {
         /// The principal's id
         principal: String,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Issue one; it is printed this once
     Create {
@@ -134,7 +112,7 @@ pub enum TokensCommand {
         #[arg(long, default_value = "90d", value_name = "DURATION", value_parser = lifetime)]
         expires_in: jiff::Span,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Revoke some, at once
     Revoke {
@@ -142,7 +120,7 @@ pub enum TokensCommand {
         #[arg(required = true)]
         tokens: Vec<String>,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
 }
 
@@ -151,14 +129,14 @@ pub enum RulesCommand {
     /// List them
     List {
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Show one
     Show {
         /// Its id
         rule: String,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Make or change one, as a JSON file says
     Save {
@@ -167,14 +145,14 @@ pub enum RulesCommand {
         /// The file: `display_name`, `issuer_url`, `audience`, `forwarded_claims`, `condition`
         file: PathBuf,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Delete one; what it granted stays until it is reconciled
     Delete {
         /// Its id
         rule: String,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
     /// Show what it granted and does not grant any more, or take that away
     Reconcile {
@@ -184,7 +162,7 @@ pub enum RulesCommand {
         #[arg(long)]
         apply: bool,
         #[command(flatten)]
-        common: Common,
+        common: CommonOptions,
     },
 }
 
@@ -209,7 +187,7 @@ pub struct AuditOptions {
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     limit: usize,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 fn lifetime(raw: &str) -> Result<jiff::Span, String> {
@@ -232,7 +210,7 @@ async fn principals(command: PrincipalsCommand) -> Result<(), Failure> {
         PrincipalsCommand::List { common } => {
             let (report, client) = common.start()?;
             let all: Vec<Principal> = client.principals().try_collect().await?;
-            rows(&report, &all, ["ID", "KIND", "NAME", "ROLES", "STATE"], |principal| {
+            report.rows(["ID", "KIND", "NAME", "ROLES", "STATE"], &all, |principal| {
                 let state = principal.deactivated_at.as_ref().map(|at| format!("deactivated {at}")).unwrap_or_default();
                 let Principal { id, kind, display_name, role_ids, .. } = principal;
                 [id.clone(), kind.clone(), display_name.clone(), role_ids.join(", "), state]
@@ -246,22 +224,22 @@ async fn principals(command: PrincipalsCommand) -> Result<(), Failure> {
                 return Err(Failure::usage(format!("there is no role {unknown}; there are {known}")));
             }
             let new = CreatePrincipal { kind, display_name: name, attributes: None };
-            let mut made = client.create_principal(&new).await?;
+            let mut created = client.create_principal(&new).await?;
             for role in role {
-                client.grant_role(&made.id, &role).await?;
-                made.role_ids.push(role);
+                client.grant_role(&created.id, &role).await?;
+                created.role_ids.push(role);
             }
-            report.outcome(&made.id, &made)
+            report.result(&created.id, &created)
         }
         PrincipalsCommand::Deactivate { principal, common } => {
             let (report, client) = common.start()?;
             let changed = client.deactivate_principal(&principal).await?;
-            report.outcome(&format!("{} is barred", changed.display_name), &changed)
+            report.result(&format!("{} is barred", changed.display_name), &changed)
         }
         PrincipalsCommand::Activate { principal, common } => {
             let (report, client) = common.start()?;
             let changed = client.activate_principal(&principal).await?;
-            report.outcome(&format!("{} is let in again", changed.display_name), &changed)
+            report.result(&format!("{} is let in again", changed.display_name), &changed)
         }
     }
 }
@@ -270,7 +248,7 @@ async fn roles(command: RolesCommand) -> Result<(), Failure> {
     match command {
         RolesCommand::List { common } => {
             let (report, client) = common.start()?;
-            rows(&report, &client.roles().await?, ["ID", "ALLOWS", "DESCRIPTION"], |role| {
+            report.rows(["ID", "ALLOWS", "DESCRIPTION"], &client.roles().await?, |role| {
                 [role.id.clone(), role.actions.join(", "), role.description.clone()]
             })
         }
@@ -278,13 +256,13 @@ async fn roles(command: RolesCommand) -> Result<(), Failure> {
             let (report, client) = common.start()?;
             client.grant_role(&principal, &role).await?;
             let json = json!({"principal": principal, "role": role, "granted": true});
-            report.outcome(&format!("{principal} is {role}"), &json)
+            report.result(&format!("{principal} is {role}"), &json)
         }
         RolesCommand::Revoke { principal, role, common } => {
             let (report, client) = common.start()?;
             client.revoke_role(&principal, &role).await?;
             let json = json!({"principal": principal, "role": role, "granted": false});
-            report.outcome(&format!("{principal} is {role} no more"), &json)
+            report.result(&format!("{principal} is {role} no more"), &json)
         }
     }
 }
@@ -294,7 +272,7 @@ async fn tokens(command: TokensCommand) -> Result<(), Failure> {
         TokensCommand::List { principal, common } => {
             let (report, client) = common.start()?;
             let all: Vec<_> = client.api_tokens(&principal).try_collect().await?;
-            rows(&report, &all, ["ID", "NAME", "EXPIRES", "LAST USED", "REVOKED"], |token| {
+            report.rows(["ID", "NAME", "EXPIRES", "LAST USED", "REVOKED"], &all, |token| {
                 let time = |time: &Option<String>| time.clone().unwrap_or_default();
                 let (used, revoked) = (time(&token.last_used_at), time(&token.revoked_at));
                 [token.id.clone(), token.name.clone(), token.expires_at.clone(), used, revoked]
@@ -307,13 +285,13 @@ async fn tokens(command: TokensCommand) -> Result<(), Failure> {
             let expires_at = expires_at.map_err(|error| Failure::usage(format!("--expires-in: {error}")))?.to_string();
             let issued = client.create_api_token(&principal, &CreateApiToken { name, expires_at }).await?;
             report.note(&format!("good until {}; it is not shown again", issued.expires_at));
-            report.outcome(&issued.plaintext, &issued)
+            report.result(&issued.plaintext, &issued)
         }
         TokensCommand::Revoke { tokens, common } => {
             let (report, client) = common.start()?;
             for token in tokens {
                 client.revoke_api_token(&token).await?;
-                report.outcome(&format!("{token} is revoked"), &json!({"id": token, "revoked": true}))?;
+                report.result(&format!("{token} is revoked"), &json!({"id": token, "revoked": true}))?;
             }
             Ok(())
         }
@@ -325,7 +303,7 @@ async fn rules(command: RulesCommand) -> Result<(), Failure> {
         RulesCommand::List { common } => {
             let (report, client) = common.start()?;
             let all: Vec<ProvisioningRule> = client.provisioning_rules().try_collect().await?;
-            rows(&report, &all, ["ID", "ISSUER", "AUDIENCE", "CONDITION", "STATE"], |rule| {
+            report.rows(["ID", "ISSUER", "AUDIENCE", "CONDITION", "STATE"], &all, |rule| {
                 let state = if rule.enabled { "enabled" } else { "disabled" };
                 let ProvisioningRule { id, issuer_url, audience, condition, .. } = rule.clone();
                 [id, issuer_url, audience, condition, state.to_owned()]
@@ -335,26 +313,26 @@ async fn rules(command: RulesCommand) -> Result<(), Failure> {
             let (report, client) = common.start()?;
             let rule = client.provisioning_rule(&rule).await?;
             let text = serde_json::to_string_pretty(&rule).unwrap_or_default();
-            report.outcome(&text, &rule)
+            report.result(&text, &rule)
         }
         RulesCommand::Save { rule, file, common } => {
-            let wrong = |why: String| Failure::usage(format!("{}: {why}", file.display()));
-            let text = std::fs::read(&file).map_err(|error| wrong(error.to_string()))?;
+            let invalid = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+            let text = std::fs::read(&file).map_err(|error| invalid(error.to_string()))?;
             let mut save: SaveProvisioningRule =
-                serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+                serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
             save.id = Some(rule.clone());
             let (report, client) = common.start()?;
             let saved = match client.update_provisioning_rule(&rule, &save).await {
                 Err(error) if error.status() == Some(404) => client.create_provisioning_rule(&save).await?,
                 saved => saved?,
             };
-            report.outcome(&format!("{} is saved", saved.id), &saved)
+            report.result(&format!("{} is saved", saved.id), &saved)
         }
         RulesCommand::Delete { rule, common } => {
             let (report, client) = common.start()?;
             client.delete_provisioning_rule(&rule).await?;
             let text = format!("{rule} is gone; imgsrv auth rules reconcile {rule} shows what it had granted");
-            report.outcome(&text, &json!({"id": rule, "deleted": true}))
+            report.result(&text, &json!({"id": rule, "deleted": true}))
         }
         RulesCommand::Reconcile { rule, apply, common } => {
             let (report, client) = common.start()?;
@@ -363,12 +341,12 @@ async fn rules(command: RulesCommand) -> Result<(), Failure> {
             } else {
                 client.preview_reconciliation(&rule, None).await?
             };
-            report.outcome(&reconciled(&found), &found)
+            report.result(&describe(&found), &found)
         }
     }
 }
 
-fn reconciled(found: &Reconciliation) -> String {
+fn describe(found: &Reconciliation) -> String {
     if found.principals.is_empty() {
         return format!("{} has granted nothing that it does not grant any more", found.rule_id);
     }
@@ -387,8 +365,8 @@ async fn audit(options: AuditOptions) -> Result<(), Failure> {
     filter.subject = options.subject;
     filter.since = options.since;
     filter.until = options.until;
-    let entries: Vec<_> = client.audit_trail(&filter).take(options.limit).try_collect().await?;
-    rows(&report, &entries, ["TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"], |entry| {
+    let entries: Vec<_> = client.audit_log(&filter).take(options.limit).try_collect().await?;
+    report.rows(["TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"], &entries, |entry| {
         let actor = entry.actor.id.clone().unwrap_or_else(|| entry.actor.kind.clone());
         let detail = entry.detail.clone().unwrap_or_default();
         [entry.at.clone(), actor, entry.action.clone(), entry.subject.clone(), detail]

@@ -1,11 +1,6 @@
-//! Looking at images and changing what they hold: `images`, `versions`, `show`, `drafts`, `alias`, `jobs`.
+//! `imgsrv images`, `versions`, `show`, `drafts`, `alias` and `jobs`.
 
-use crate::{
-    download::Reference,
-    failure::Failure,
-    options::{OutputOptions, ServerOptions},
-    report::{Report, size, table},
-};
+use crate::{download::Reference, failure::Failure, options::CommonOptions, report::size};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use imgsrv_client::{
@@ -20,9 +15,7 @@ pub struct ImagesOptions {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    common: CommonOptions,
 }
 
 #[derive(Debug, Args)]
@@ -33,9 +26,7 @@ pub struct VersionsOptions {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    common: CommonOptions,
 }
 
 #[derive(Debug, Args)]
@@ -44,9 +35,7 @@ pub struct ShowOptions {
     #[arg(value_name = "IMAGE[:REF]")]
     reference: Reference,
     #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    common: CommonOptions,
 }
 
 #[derive(Debug, Args)]
@@ -57,9 +46,7 @@ pub struct DraftsOptions {
     /// Of this image alone
     image: Option<String>,
     #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    common: CommonOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,9 +58,7 @@ pub(crate) enum DraftsCommand {
         /// The version
         version: String,
         #[command(flatten)]
-        server: ServerOptions,
-        #[command(flatten)]
-        output: OutputOptions,
+        common: CommonOptions,
     },
 }
 
@@ -88,9 +73,7 @@ pub enum AliasCommand {
         /// The version
         version: String,
         #[command(flatten)]
-        server: ServerOptions,
-        #[command(flatten)]
-        output: OutputOptions,
+        common: CommonOptions,
     },
     /// Remove an alias; the version that it points to stays
     #[command(alias = "delete")]
@@ -100,18 +83,14 @@ pub enum AliasCommand {
         /// The alias
         alias: String,
         #[command(flatten)]
-        server: ServerOptions,
-        #[command(flatten)]
-        output: OutputOptions,
+        common: CommonOptions,
     },
     /// List the aliases of an image
     List {
         /// The image
         image: String,
         #[command(flatten)]
-        server: ServerOptions,
-        #[command(flatten)]
-        output: OutputOptions,
+        common: CommonOptions,
     },
 }
 
@@ -125,68 +104,47 @@ pub enum JobsCommand {
         #[arg(long)]
         wait: bool,
         #[command(flatten)]
-        server: ServerOptions,
-        #[command(flatten)]
-        output: OutputOptions,
+        common: CommonOptions,
     },
     /// Have a failed job tried again, and wait for its end
     Retry {
         /// The job
         job: String,
         #[command(flatten)]
-        server: ServerOptions,
-        #[command(flatten)]
-        output: OutputOptions,
+        common: CommonOptions,
     },
     /// Give a failed job up: its version is a draft again
     Abandon {
         /// The job
         job: String,
         #[command(flatten)]
-        server: ServerOptions,
-        #[command(flatten)]
-        output: OutputOptions,
+        common: CommonOptions,
     },
 }
 
-/// Tells of every row: as a table, or one JSON object a line.
-pub(crate) fn rows<T: serde::Serialize, const N: usize>(
-    report: &Report,
-    rows: &[T],
-    head: [&str; N],
-    cells: impl Fn(&T) -> [String; N],
-) -> Result<(), Failure> {
-    if report.is_json() {
-        return rows.iter().try_for_each(|row| report.outcome("", row));
-    }
-    let lines: Vec<[String; N]> = rows.iter().map(cells).collect();
-    report.outcome(&table(head, &lines), &())
-}
-
 pub(crate) async fn images(options: ImagesOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let images: Vec<_> = options.server.client(&report)?.images(options.all).try_collect().await?;
-    rows(&report, &images, ["NAME", "DISPLAY NAME", "DESCRIPTION"], |image| {
+    let (report, client) = options.common.start()?;
+    let images: Vec<_> = client.images(options.all).try_collect().await?;
+    report.rows(["NAME", "DISPLAY NAME", "DESCRIPTION"], &images, |image| {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         [image.name.clone(), text(&image.display_name), text(&image.description)]
     })
 }
 
 pub(crate) async fn versions(options: VersionsOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let client = options.server.client(&report)?;
+    let (report, client) = options.common.start()?;
     let filter = if options.all { VersionFilter::All } else { VersionFilter::Published };
     let versions: Vec<Version> = client.versions(&options.image, filter).try_collect().await?;
     let aliases: Vec<_> = client.aliases(&options.image).try_collect().await?;
-    rows(&report, &versions, ["VERSION", "STATE", "PUBLISHED", "ALIASES"], |version| {
+    report.rows(["VERSION", "STATE", "PUBLISHED", "ALIASES"], &versions, |version| {
         let names = aliases.iter().filter(|alias| alias.version_id == version.id).map(|alias| alias.alias.as_str());
         let published = version.published_at.clone().unwrap_or_default();
         [version.version.clone(), version.state.clone(), published, names.collect::<Vec<_>>().join(", ")]
     })
 }
 
-/// The version of a name: published, aliased, or a draft that the caller may see.
-async fn look_up(client: &Client, reference: &Reference) -> Result<Manifest, Error> {
+/// The manifest of the version with this name or alias; a draft, if the caller may see it.
+async fn find(client: &Client, reference: &Reference) -> Result<Manifest, Error> {
     match client.resolve(&reference.image, reference.name()).await {
         Err(error) if error.code() == Some(ProblemCode::NotFound) => {
             client.manifest(&reference.image, reference.name()).await.map_err(|_| error)
@@ -196,13 +154,12 @@ async fn look_up(client: &Client, reference: &Reference) -> Result<Manifest, Err
 }
 
 pub(crate) async fn show(options: ShowOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let client = options.server.client(&report)?;
-    let manifest = look_up(&client, &options.reference).await?;
-    report.outcome(&shown(&manifest), &manifest)
+    let (report, client) = options.common.start()?;
+    let manifest = find(&client, &options.reference).await?;
+    report.result(&describe(&manifest), &manifest)
 }
 
-fn shown(manifest: &Manifest) -> String {
+fn describe(manifest: &Manifest) -> String {
     let Manifest { image, version, artifacts, warnings } = manifest;
     let name = image.display_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let since = version.published_at.as_ref().map(|at| format!(" {at}")).unwrap_or_default();
@@ -233,14 +190,13 @@ fn shown(manifest: &Manifest) -> String {
 }
 
 pub(crate) async fn drafts(options: DraftsOptions) -> Result<(), Failure> {
-    if let Some(DraftsCommand::Delete { image, version, server, output }) = options.command {
-        let report = output.report();
-        server.client(&report)?.delete_version(&image, &version).await?;
+    if let Some(DraftsCommand::Delete { image, version, common }) = options.command {
+        let (report, client) = common.start()?;
+        client.delete_version(&image, &version).await?;
         return report
-            .outcome(&format!("the draft {image} {version} is gone"), &json!({"image": image, "version": version}));
+            .result(&format!("the draft {image} {version} is gone"), &json!({"image": image, "version": version}));
     }
-    let report = options.output.report();
-    let client = options.server.client(&report)?;
+    let (report, client) = options.common.start()?;
     let images: Vec<String> = match options.image {
         Some(image) => vec![image],
         None => client.images(true).map_ok(|image| image.name).try_collect().await?,
@@ -252,7 +208,7 @@ pub(crate) async fn drafts(options: DraftsOptions) -> Result<(), Failure> {
             drafts.extend(found.into_iter().map(|version| json!({"image": image, "version": version})));
         }
     }
-    rows(&report, &drafts, ["IMAGE", "VERSION", "STATE", "MADE"], |draft| {
+    report.rows(["IMAGE", "VERSION", "STATE", "MADE"], &drafts, |draft| {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let version = &draft["version"];
         [text(&draft["image"]), text(&version["version"]), text(&version["state"]), text(&version["created_at"])]
@@ -261,20 +217,20 @@ pub(crate) async fn drafts(options: DraftsOptions) -> Result<(), Failure> {
 
 pub(crate) async fn alias(command: AliasCommand) -> Result<(), Failure> {
     match command {
-        AliasCommand::Set { image, alias, version, server, output } => {
-            let report = output.report();
-            let set = server.client(&report)?.set_alias(&image, &alias, &version).await?;
-            report.outcome(&format!("{image} {alias} is {version}"), &set)
+        AliasCommand::Set { image, alias, version, common } => {
+            let (report, client) = common.start()?;
+            let set = client.set_alias(&image, &alias, &version).await?;
+            report.result(&format!("{image} {alias} is {version}"), &set)
         }
-        AliasCommand::Rm { image, alias, server, output } => {
-            let report = output.report();
-            server.client(&report)?.delete_alias(&image, &alias).await?;
-            report.outcome(&format!("{image} {alias} is gone"), &json!({"image": image, "alias": alias}))
+        AliasCommand::Rm { image, alias, common } => {
+            let (report, client) = common.start()?;
+            client.delete_alias(&image, &alias).await?;
+            report.result(&format!("{image} {alias} is gone"), &json!({"image": image, "alias": alias}))
         }
-        AliasCommand::List { image, server, output } => {
-            let report = output.report();
-            let aliases: Vec<_> = server.client(&report)?.aliases(&image).try_collect().await?;
-            rows(&report, &aliases, ["ALIAS", "VERSION", "MOVED"], |alias| {
+        AliasCommand::List { image, common } => {
+            let (report, client) = common.start()?;
+            let aliases: Vec<_> = client.aliases(&image).try_collect().await?;
+            report.rows(["ALIAS", "VERSION", "MOVED"], &aliases, |alias| {
                 [alias.alias.clone(), alias.version.clone(), alias.updated_at.clone()]
             })
         }
@@ -283,27 +239,25 @@ pub(crate) async fn alias(command: AliasCommand) -> Result<(), Failure> {
 
 pub(crate) async fn jobs(command: JobsCommand) -> Result<(), Failure> {
     let (job, report) = match command {
-        JobsCommand::Show { job, wait, server, output } => {
-            let report = output.report();
-            let client = server.client(&report)?;
+        JobsCommand::Show { job, wait, common } => {
+            let (report, client) = common.start()?;
             let job = client.job(&job).await?;
             (if wait { client.wait_for_job(job).await? } else { job }, report)
         }
-        JobsCommand::Retry { job, server, output } => {
-            let report = output.report();
-            let client = server.client(&report)?;
+        JobsCommand::Retry { job, common } => {
+            let (report, client) = common.start()?;
             let job = client.retry_job(&job).await?;
             (client.wait_for_job(job).await?, report)
         }
-        JobsCommand::Abandon { job, server, output } => {
-            let report = output.report();
-            (server.client(&report)?.abandon_job(&job).await?, report)
+        JobsCommand::Abandon { job, common } => {
+            let (report, client) = common.start()?;
+            (client.abandon_job(&job).await?, report)
         }
     };
-    report.outcome(&told(&job), &job)
+    report.result(&describe_job(&job), &job)
 }
 
-fn told(job: &PublishJob) -> String {
+fn describe_job(job: &PublishJob) -> String {
     let reason = job.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let mut text = format!("{} {}: {}{reason}\n", job.image_name, job.version, job.state);
     for step in &job.steps {

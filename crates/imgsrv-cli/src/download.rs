@@ -2,14 +2,16 @@
 
 use crate::{
     failure::Failure,
-    options::{OutputOptions, ServerOptions},
-    publish::received,
+    options::CommonOptions,
+    report::{Report, size},
 };
 use clap::Args;
 use imgsrv_client::api::{Manifest, ManifestEntry, ReleaseFile};
+use imgsrv_domain::files::{artifact_file, attachment_file};
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
+    str::FromStr,
     time::Instant,
 };
 
@@ -37,9 +39,7 @@ pub struct DownloadOptions {
     #[arg(long, value_name = "NAME")]
     attachment: Option<String>,
     #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    report: OutputOptions,
+    common: CommonOptions,
 }
 
 /// `IMAGE` or `IMAGE:REF`.
@@ -49,11 +49,11 @@ pub(crate) struct Reference {
     pub(crate) name: Option<String>,
 }
 
-impl std::str::FromStr for Reference {
+impl FromStr for Reference {
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
-        // A version may have colons in it, an image's name has none.
+        // The name of a version may contain colons, that of an image does not.
         let (image, name) = match raw.split_once(':') {
             Some((image, name)) => (image, Some(name.to_owned())),
             None => (raw, None),
@@ -72,18 +72,18 @@ impl Reference {
 }
 
 impl DownloadOptions {
-    /// The one artifact that is wanted.
+    /// The only artifact that matches the options.
     fn choose<'a>(&self, manifest: &'a Manifest) -> Result<&'a ManifestEntry, Failure> {
-        let fits = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
-        let fitting: Vec<&ManifestEntry> = manifest
+        let matches = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+        let matching: Vec<&ManifestEntry> = manifest
             .artifacts
             .iter()
             .filter(|entry| {
                 let artifact = &entry.artifact;
-                fits(&self.os, &artifact.operating_system)
-                    && fits(&self.arch, &artifact.architecture)
-                    && fits(&self.variant, &artifact.variant)
-                    && fits(&self.format, &artifact.format)
+                matches(&self.os, &artifact.operating_system)
+                    && matches(&self.arch, &artifact.architecture)
+                    && matches(&self.variant, &artifact.variant)
+                    && matches(&self.format, &artifact.format)
             })
             .collect();
         let list = |entries: &[&ManifestEntry]| {
@@ -96,24 +96,23 @@ impl DownloadOptions {
             };
             entries.iter().map(line).collect::<Vec<_>>().join("\n  ")
         };
-        match fitting.as_slice() {
+        match matching.as_slice() {
             [only] => Ok(only),
             [] => {
                 let all: Vec<&ManifestEntry> = manifest.artifacts.iter().collect();
                 let what = format!("{} {} has nothing like that", manifest.image.name, manifest.version.version);
-                Err(Failure::not_found(what).advising(format!("it has:\n  {}", list(&all))))
+                Err(Failure::not_found(what).with_advice(format!("it has:\n  {}", list(&all))))
             }
             several => {
                 let what = format!("which one of {} {}?", manifest.image.name, manifest.version.version);
-                Err(Failure::usage(what).advising(format!("say one of:\n  {}", list(several))))
+                Err(Failure::usage(what).with_advice(format!("say one of:\n  {}", list(several))))
             }
         }
     }
 }
 
 pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
-    let report = options.report.report();
-    let client = options.server.client(&report)?;
+    let (report, client) = options.common.start()?;
     let image = options.reference.image.as_str();
     let manifest = client.resolve(image, options.reference.name()).await?;
     if manifest.image.name != image {
@@ -123,39 +122,42 @@ pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
     let entry = options.choose(&manifest)?;
     let files = client.files(image, version).await?.files;
     let file = find(&files, &manifest, entry, options.attachment.as_deref())?;
-    let began = Instant::now();
-    let told = report.clone();
-    let name = file.name.clone();
-    let shown = name.clone();
-    let download = client.download_file(image, version, file);
-    let download = download.observed_by(move |progress| told.transfer(&shown, progress));
+    let started = Instant::now();
+    let (observer, name) = (report.clone(), file.name.clone());
+    let download =
+        client.download_file(image, version, file).on_progress(move |progress| observer.progress(&name, progress));
     let to = options.output.as_deref();
     if to == Some(Path::new("-")) {
         download.to_writer(&mut tokio::io::stdout()).await?;
-        report.transferred(&name, &received(&name, file.size_bytes, began));
+        received(&report, file, started);
         return Ok(());
     }
-    let path = place(to, &name)?;
+    let path = target_path(to, &file.name)?;
     match std::fs::metadata(&path) {
-        // A device or a pipe is written to, not replaced.
-        Ok(there) if !there.is_file() => {
+        // A device or a pipe must not be replaced by a file.
+        Ok(existing) if !existing.is_file() => {
             let unwritable = |error| Failure::other(format!("{} could not be written: {error}", path.display()));
             let mut device = tokio::fs::File::options().write(true).open(&path).await.map_err(unwritable)?;
             download.to_writer(&mut device).await?;
         }
         _ => download.to_file(&path).await?,
     }
-    report.transferred(&name, &received(&name, file.size_bytes, began));
-    let outcome = json!({
+    received(&report, file, started);
+    let result = json!({
         "image": image, "version": version, "file": file.name, "path": path.display().to_string(), "digest": file.digest,
         "size_bytes": file.size_bytes,
     });
-    report.outcome(&path.display().to_string(), &outcome)
+    report.result(&path.display().to_string(), &result)
 }
 
-/// Where a download goes: into the folder that is named, making it if its name ends in a slash, or to what is named itself,
-/// wherever that leads.
-fn place(to: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
+fn received(report: &Report, file: &ReleaseFile, started: Instant) {
+    let (name, size, seconds) = (&file.name, size(file.size_bytes), started.elapsed().as_secs_f64());
+    report.transferred(name, &format!("{name}: {size} received and verified in {seconds:.1} s"));
+}
+
+/// The file to download to: `to` itself, or a file called `name` in it if it is a folder. A folder whose name ends in a
+/// slash is created.
+fn target_path(to: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
     let Some(to) = to else { return Ok(PathBuf::from(name)) };
     let is_folder = to.as_os_str().as_encoded_bytes().ends_with(b"/");
     if is_folder {
@@ -163,32 +165,31 @@ fn place(to: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
             .map_err(|error| Failure::usage(format!("{} could not be made: {error}", to.display())))?;
     }
     let path = if to.is_dir() { to.join(name) } else { to.to_owned() };
-    // What a link leads to is replaced, not the link.
+    // The target of a symbolic link is replaced, not the link.
     Ok(std::fs::canonicalize(&path).unwrap_or(path))
 }
 
-/// The file that an artifact, or one of its attachments, is called.
+/// The file of an artifact, or of one of its attachments.
 fn find<'a>(
     files: &'a [ReleaseFile],
     manifest: &Manifest,
     entry: &ManifestEntry,
     attachment: Option<&str>,
 ) -> Result<&'a ReleaseFile, Failure> {
-    let artifact = &entry.artifact;
-    let variant = if artifact.variant == "default" { String::new() } else { format!("-{}", artifact.variant) };
-    let (image, version) = (&manifest.image.name, &manifest.version.version);
-    let mut name = format!("{image}-{version}-{}{variant}.{}", artifact.architecture, artifact.format);
+    let (image, version, artifact) = (&manifest.image.name, &manifest.version.version, &entry.artifact);
+    let (architecture, variant) = (parse(&artifact.architecture)?, parse(&artifact.variant)?);
+    let mut name = artifact_file(&parse(image)?, &parse(version)?, &architecture, &variant, parse(&artifact.format)?);
     if let Some(attachment) = attachment {
-        name += &format!(".{attachment}");
-    }
-    // It becomes a path on this machine: a server must not choose where to.
-    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+:-".contains(&b)) && !name.starts_with('.');
-    if !is_plain {
-        return Err(Failure::refused(format!("{name:?} is no name for a file")));
+        name = attachment_file(&name, &parse(attachment)?);
     }
     files.iter().find(|file| file.name == name).ok_or_else(|| {
         let known = entry.attachments.iter().map(|attachment| attachment.name.as_str()).collect::<Vec<_>>().join(", ");
         let failure = Failure::not_found(format!("{image} {version} has no file {name}"));
-        if attachment.is_some() { failure.advising(format!("its attachments are: {known}")) } else { failure }
+        if attachment.is_some() { failure.with_advice(format!("its attachments are: {known}")) } else { failure }
     })
+}
+
+/// A part of a file's name. Since it becomes a path on this machine, the server must not choose it freely.
+fn parse<T: FromStr>(part: &str) -> Result<T, Failure> {
+    part.parse().map_err(|_| Failure::refused(format!("{part:?} is no name for a file")))
 }

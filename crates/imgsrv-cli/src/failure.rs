@@ -1,25 +1,25 @@
-//! Why a command came to nothing: what is told, what to do next, and the exit code.
+//! Failures of commands: their message, advice and exit code.
 
 use imgsrv_client::{Error, TokenError, api::ProblemCode};
 use serde_json::{Value, json};
-use std::error::Error as _;
+use std::{error::Error as _, iter};
 
-/// What went wrong, by what a caller can do about it.
+/// The kinds of failures; their values are the exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Something on this side: a file, a bug.
+    /// A failure on this machine, such as that of a file.
     Other = 1,
-    /// The command line.
+    /// The command line is wrong.
     Usage = 2,
-    /// The server, or what it holds, says no.
+    /// The server refuses, or its content conflicts.
     Refused = 3,
-    /// It is not there.
+    /// It does not exist.
     NotFound = 4,
-    /// The server, or who gives tokens, is away.
+    /// The server or a token source cannot be reached.
     Unreachable = 5,
 }
 
-/// Why a command came to nothing.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
@@ -49,12 +49,12 @@ impl Failure {
         Self::new(Kind::NotFound, message)
     }
 
-    pub(crate) fn advising(mut self, advice: impl Into<String>) -> Self {
+    pub(crate) fn with_advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
-    /// For people, on one line or two.
+    /// For people, on one or two lines.
     pub(crate) fn text(&self) -> String {
         let advice = self.advice.as_ref().map(|advice| format!("\n  {advice}")).unwrap_or_default();
         format!("imgsrv: {}{advice}", self.message)
@@ -62,44 +62,44 @@ impl Failure {
 
     /// For machines.
     pub(crate) fn json(&self) -> Value {
-        let mut told = json!({"error": self.message, "exit_code": self.kind as u8});
+        let mut json = json!({"error": self.message, "exit_code": self.kind as u8});
         if let Some(advice) = &self.advice {
-            told["advice"] = advice.as_str().into();
+            json["advice"] = advice.as_str().into();
         }
         if let Some(problem) = &self.problem {
-            told[if problem.get("steps").is_some() { "job" } else { "problem" }] = problem.clone();
+            json[if problem.get("steps").is_some() { "job" } else { "problem" }] = problem.clone();
         }
-        told
+        json
     }
 }
 
-/// The first cause, if it is not a transport's own, and the deepest one, as far as they say more than `told`.
-fn causes(cause: &(dyn std::error::Error + 'static), told: &str) -> String {
-    let mut words = Vec::new();
-    if cause.is::<TokenError>() || cause.source().is_none() {
-        words.push(cause.to_string());
+/// The causes to show, unless `message` contains them: a token error, and the deepest cause. The others are internals of
+/// the HTTP client.
+fn causes(error: &Error, message: &str) -> String {
+    let Some(first) = error.source() else { return String::new() };
+    let deepest = iter::successors(Some(first), |&cause| cause.source()).last().unwrap_or(first);
+    let mut shown = vec![deepest.to_string()];
+    if first.is::<TokenError>() {
+        shown.insert(0, first.to_string());
     }
-    let mut deepest = cause;
-    while let Some(inner) = deepest.source() {
-        deepest = inner;
-    }
-    words.push(deepest.to_string());
-    words.dedup();
-    words.into_iter().filter(|word| !told.contains(word.as_str())).map(|word| format!(": {word}")).collect()
+    shown.dedup();
+    shown.into_iter().filter(|cause| !message.contains(cause.as_str())).map(|cause| format!(": {cause}")).collect()
 }
 
 fn kind(error: &Error) -> Kind {
     match error {
-        Error::Unreachable(_) | Error::Stalled(_) | Error::Incomplete(_) | Error::Token(_) | Error::Answer(_) => {
-            Kind::Unreachable
-        }
-        Error::Unfit(_) | Error::File { action: "read", .. } => Kind::Usage,
+        Error::Unreachable(_)
+        | Error::Stalled(_)
+        | Error::Incomplete(_)
+        | Error::Token(_)
+        | Error::InvalidResponse(_) => Kind::Unreachable,
+        Error::InvalidPublication(_) | Error::File { action: "read", .. } => Kind::Usage,
         Error::NoToken
         | Error::UploadFailed(_)
         | Error::NotPublished(_)
-        | Error::Contradiction(_)
+        | Error::Conflict(_)
         | Error::FileChanged(_)
-        | Error::Damaged { .. } => Kind::Refused,
+        | Error::DigestMismatch { .. } => Kind::Refused,
         error => match error.status() {
             Some(404) => Kind::NotFound,
             Some(429 | 500..=599) if error.code() != Some(ProblemCode::StorageFull) => Kind::Unreachable,
@@ -109,7 +109,7 @@ fn kind(error: &Error) -> Kind {
     }
 }
 
-/// What a person would do next.
+/// What to do next.
 fn advice(error: &Error) -> Option<String> {
     let advice = match error {
         Error::Unreachable(_) | Error::Stalled(_) => {
@@ -118,27 +118,27 @@ fn advice(error: &Error) -> Option<String> {
         Error::NoToken => "run imgsrv login, or set IMGSRV_TOKEN",
         Error::Token(TokenError::NotInGitHub) => "give the job `permissions: id-token: write`",
         Error::FileChanged(_) => "let whatever writes it come to its end, and run this again",
-        Error::Damaged { .. } => {
+        Error::DigestMismatch { .. } => {
             "run this again; should it stay so, tell the operator: the stored bytes may be damaged"
         }
         Error::NotPublished(job) => {
             return Some(format!("mend what the reason says, then run this again, or see imgsrv jobs show {}", job.id));
         }
-        Error::Contradiction(contradiction) if contradiction.state == "taken" => "choose another name",
-        Error::Contradiction(contradiction) if contradiction.state == "publishing" => {
+        Error::Conflict(conflict) if conflict.state == "taken" => "choose another name",
+        Error::Conflict(conflict) if conflict.state == "publishing" => {
             "should its job have failed, add --replace: that gives the job up, and puts this content in its place"
         }
-        Error::Contradiction(contradiction) if contradiction.state == "draft" => {
+        Error::Conflict(conflict) if conflict.state == "draft" => {
             "add --replace to put this content in the draft's place, or see imgsrv show"
         }
-        Error::Contradiction(_) => "what is published never changes: publish it as another version",
-        Error::Stranger { status: 301..=399, .. } => {
+        Error::Conflict(_) => "what is published never changes: publish it as another version",
+        Error::UnexpectedResponse { status: 301..=399, .. } => {
             "the URL leads elsewhere: give the server's own, with https if it has TLS"
         }
-        Error::Stranger { status: 502..=504, .. } => {
+        Error::UnexpectedResponse { status: 502..=504, .. } => {
             "what stands in front of the server could not reach it; try again later"
         }
-        Error::Answer(_) | Error::Stranger { .. } => "is this the URL of an imgsrv server?",
+        Error::InvalidResponse(_) | Error::UnexpectedResponse { .. } => "is this the URL of an imgsrv server?",
         error => match error.code()? {
             ProblemCode::Unauthenticated | ProblemCode::InvalidBearer => {
                 "the token is not valid (any more): run imgsrv login, or set IMGSRV_TOKEN"
@@ -165,7 +165,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let mut message = error.to_string();
         if let Some(problem) = error.problem() {
-            // The problem's words: what kind it is, and this time's detail.
             if problem.detail != problem.title && !problem.detail.is_empty() {
                 message = format!("{}: {}", problem.title, problem.detail);
             }
@@ -173,9 +172,7 @@ impl From<Error> for Failure {
                 message += &format!(" (there is {})", existing.url);
             }
         }
-        if let Some(cause) = error.source() {
-            message += &causes(cause, &message);
-        }
+        message += &causes(&error, &message);
         let problem = match &error {
             Error::NotPublished(job) => serde_json::to_value(job).ok(),
             error => error.problem().and_then(|problem| serde_json::to_value(problem).ok()),
@@ -191,10 +188,10 @@ impl From<TokenError> for Failure {
 }
 
 impl Failure {
-    /// What went wrong, in a few words and with its deepest cause.
+    /// The message of an error with its causes, without advice.
     pub(crate) fn brief(error: &Error) -> String {
-        let told = error.to_string();
-        let causes = error.source().map(|cause| causes(cause, &told)).unwrap_or_default();
-        told + &causes
+        let message = error.to_string();
+        let causes = causes(error, &message);
+        message + &causes
     }
 }

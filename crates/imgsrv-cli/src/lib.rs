@@ -1,19 +1,18 @@
-//! The commands of publishers, consumers and managers: what `imgsrv` does as a client of a server.
+//! The client commands of `imgsrv`, for publishers, consumers and managers.
 //!
-//! Exit codes: 0 done, 1 something on this side went wrong, 2 the command line is wrong, 3 refused, 4 not found,
-//! 5 the server, or who gives tokens, could not be reached; 130 interrupted. What a command was asked for goes to standard output,
-//! everything else to standard error.
+//! The result of a command goes to standard output, everything else to standard error. [`EXIT_CODES`] are the same for
+//! all commands.
 
 mod auth;
 mod content;
+mod credentials;
 mod download;
 mod failure;
-mod files;
+mod file_spec;
 mod login;
 mod options;
 mod publish;
 mod report;
-mod settings;
 
 pub use auth::AuthCommand;
 
@@ -25,11 +24,11 @@ use std::{
     process::ExitCode,
 };
 
-/// What the exit codes of the commands mean, for the help.
+/// The exit codes of the commands, for the help.
 pub const EXIT_CODES: &str = "Exit codes of all but serve: 0 done, 1 something on this side went wrong, 2 the command line is \
     wrong, 3 refused, 4 not found, 5 the server or who gives tokens could not be reached, 130 interrupted.";
 
-/// What a client does.
+/// The commands of a client.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Publish files as a version of an image, whole and once
@@ -53,14 +52,14 @@ pub enum ClientCommand {
     #[command(subcommand)]
     Jobs(content::JobsCommand),
     /// Remember a server and a token for it
-    Login(login::LoginOptions),
+    Login(options::CommonOptions),
     /// Forget the token of a server
-    Logout(login::LoginOptions),
+    Logout(options::CommonOptions),
     /// Tell who the token authenticates, and what it may do
-    Whoami(login::LoginOptions),
+    Whoami(options::CommonOptions),
 }
 
-/// What prints documents about the command line itself.
+/// Commands that print documents about the command line.
 #[derive(Debug, Subcommand)]
 pub enum HelpCommand {
     /// Print completions for a shell
@@ -75,7 +74,7 @@ pub enum HelpCommand {
     },
 }
 
-/// A shell that completions can be made for.
+/// A shell for which completions can be generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[expect(missing_docs, reason = "they are their own names")]
 pub enum Shell {
@@ -86,7 +85,7 @@ pub enum Shell {
     Zsh,
 }
 
-/// Runs a command to its end, or until it is interrupted.
+/// Runs a command until it ends or is interrupted.
 pub async fn run(command: ClientCommand) -> ExitCode {
     let is_json = std::env::args_os().any(|argument| argument == "--json");
     let running = async {
@@ -108,7 +107,7 @@ pub async fn run(command: ClientCommand) -> ExitCode {
     finish(running, is_json).await
 }
 
-/// Runs a command of managers to its end, or until it is interrupted.
+/// Runs a management command until it ends or is interrupted.
 pub async fn manage(command: AuthCommand) -> ExitCode {
     let is_json = std::env::args_os().any(|argument| argument == "--json");
     finish(auth::run(command), is_json).await
@@ -127,14 +126,14 @@ async fn finish(running: impl Future<Output = Result<(), Failure>>, is_json: boo
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let told = if is_json { failure.json().to_string() } else { failure.text() };
-            let _ = writeln!(io::stderr().lock(), "{told}");
+            let text = if is_json { failure.json().to_string() } else { failure.text() };
+            let _ = writeln!(io::stderr().lock(), "{text}");
             ExitCode::from(failure.kind as u8)
         }
     }
 }
 
-/// Prints what a command asks to know of the command line itself.
+/// Prints completions or manual pages.
 pub fn help(command: HelpCommand, mut cli: clap::Command) -> ExitCode {
     let printed = match command {
         HelpCommand::Completions { shell } => {

@@ -1,42 +1,33 @@
 //! `imgsrv login`, `logout` and `whoami`.
 
 use crate::{
+    credentials::Credentials,
     failure::Failure,
-    options::{Bearer, OutputOptions, ServerOptions},
-    settings::Settings,
+    options::{Bearer, CommonOptions},
 };
-use clap::Args;
 use imgsrv_client::api::Whoami;
 use secrecy::SecretString;
 use serde_json::json;
 use std::io::{self, IsTerminal, Read};
 
-#[derive(Debug, Args)]
-pub struct LoginOptions {
-    #[command(flatten)]
-    pub(crate) server: ServerOptions,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
-}
-
-/// Asks for a token, finds out whose it is, and remembers it.
-pub(crate) async fn login(options: LoginOptions) -> Result<(), Failure> {
+/// Asks for a token, authenticates with it, and stores it.
+pub(crate) async fn login(options: CommonOptions) -> Result<(), Failure> {
     let report = options.output.report();
-    let mut settings = Settings::load_to_change();
-    let url = options.server.url_with(&settings)?;
+    let mut credentials = Credentials::load_or_default();
+    let url = options.server.url_with(&credentials)?;
     let token = match options.server.given_token()? {
         Some(token) => token,
         None => ask(&url)?,
     };
     let client = options.server.client_with(&report, &url, Bearer::Fixed(token.clone()))?;
     let who = client.whoami().await?;
-    settings.log_in(&url, &token);
-    let path = settings.save()?;
-    let text = format!("{}\nkept in {}", told(&who), path.display());
-    report.outcome(&text, &json!({"server": url, "whoami": who, "kept_in": path.display().to_string()}))
+    credentials.log_in(&url, &token);
+    let path = credentials.save()?;
+    let text = format!("{}\nkept in {}", describe(&who), path.display());
+    report.result(&text, &json!({"server": url, "whoami": who, "kept_in": path.display().to_string()}))
 }
 
-/// From standard input: typed unseen, or piped in.
+/// Reads a token from standard input, without echo if it is a terminal.
 fn ask(url: &str) -> Result<SecretString, Failure> {
     let unreadable = |error: io::Error| Failure::usage(format!("no token could be read: {error}"));
     let text = if io::stdin().is_terminal() {
@@ -52,30 +43,26 @@ fn ask(url: &str) -> Result<SecretString, Failure> {
     }
 }
 
-/// Forgets the token of the server.
-pub(crate) fn logout(options: &LoginOptions) -> Result<(), Failure> {
+/// Removes the token of the server.
+pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
     let report = options.output.report();
-    let mut settings = Settings::load_to_change();
-    let url = options.server.url_with(&settings)?;
-    let was_there = settings.log_out(&url);
-    settings.save()?;
-    let text =
-        if was_there { format!("the token of {url} is forgotten") } else { format!("no token of {url} was kept") };
+    let mut credentials = Credentials::load_or_default();
+    let url = options.server.url_with(&credentials)?;
+    let existed = credentials.log_out(&url);
+    credentials.save()?;
+    let text = if existed { format!("the token of {url} is forgotten") } else { format!("no token of {url} was kept") };
     let advice = "; to revoke it, see imgsrv auth tokens revoke";
-    report.outcome(
-        &format!("{text}{}", if was_there { advice } else { "" }),
-        &json!({"server": url, "was_there": was_there}),
-    )
+    report
+        .result(&format!("{text}{}", if existed { advice } else { "" }), &json!({"server": url, "was_there": existed}))
 }
 
-pub(crate) async fn whoami(options: LoginOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let client = options.server.client(&report)?;
+pub(crate) async fn whoami(options: CommonOptions) -> Result<(), Failure> {
+    let (report, client) = options.start()?;
     let who = client.whoami().await?;
-    report.outcome(&format!("{}\nserver: {}", told(&who), client.url()), &who)
+    report.result(&format!("{}\nserver: {}", describe(&who), client.url()), &who)
 }
 
-fn told(who: &Whoami) -> String {
+fn describe(who: &Whoami) -> String {
     let Whoami { principal, actions, authentication } = who;
     let actions = if actions.is_empty() { "nothing but what everybody may".to_owned() } else { actions.join(", ") };
     let by = match (&authentication.api_token_name, &authentication.issuer) {

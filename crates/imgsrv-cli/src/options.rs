@@ -1,9 +1,9 @@
-//! How the server is reached and how the outcome is told: what every command takes.
+//! The options of every command: how the server is reached, and how the result is printed.
 
 use crate::{
+    credentials::Credentials,
     failure::Failure,
     report::{Report, Style},
-    settings::Settings,
 };
 use clap::Args;
 use imgsrv_client::{Client, GitHubActions, RetryPolicy, TokenCommand};
@@ -13,7 +13,7 @@ use std::{path::PathBuf, time::Duration};
 /// How the server is reached. An empty value counts as not given.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
-pub struct ServerOptions {
+pub(crate) struct ServerOptions {
     /// Its URL, such as `https://images.example.org` [default: that of the last login]
     #[arg(long, env = "IMGSRV_URL", value_name = "URL")]
     server: Option<String>,
@@ -42,10 +42,10 @@ pub struct ServerOptions {
     github_token: Option<SecretString>,
 }
 
-/// How the outcome is told.
+/// How the result is printed.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
-pub struct OutputOptions {
+pub(crate) struct OutputOptions {
     /// Print JSON: an object, or one a line
     #[arg(long)]
     json: bool,
@@ -54,15 +54,24 @@ pub struct OutputOptions {
     quiet: bool,
 }
 
+/// The options of every command.
+#[derive(Debug, Args)]
+pub struct CommonOptions {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
 /// How a client authenticates.
 pub(crate) enum Bearer {
-    /// It does not.
+    /// It is anonymous.
     None,
     /// With this token.
     Fixed(SecretString),
-    /// With what a command prints.
+    /// With the token that a command prints.
     Command(String),
-    /// As a job of GitHub's, for this audience.
+    /// As a GitHub Actions job, with tokens for this audience.
     GitHub(String),
 }
 
@@ -83,8 +92,15 @@ fn duration(raw: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "must be a duration such as 30s, 5m or 1h".to_owned())
 }
 
+impl CommonOptions {
+    pub(crate) fn start(&self) -> Result<(Report, Client), Failure> {
+        let report = self.output.report();
+        let client = self.server.client(&report)?;
+        Ok((report, client))
+    }
+}
+
 impl OutputOptions {
-    /// Where outcome and progress go.
     pub(crate) fn report(&self) -> Report {
         Report::new(if self.json { Style::Json } else { Style::Text }, self.quiet || self.json)
     }
@@ -95,9 +111,9 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
 }
 
 impl ServerOptions {
-    /// The server's URL: as given, else that of the last login in `settings`.
-    pub(crate) fn url_with(&self, settings: &Settings) -> Result<String, Failure> {
-        let given = self.server_url().or_else(|| settings.server.clone());
+    /// The given URL of the server, else that of the last login.
+    pub(crate) fn url_with(&self, credentials: &Credentials) -> Result<String, Failure> {
+        let given = self.server_url().or_else(|| credentials.server.clone());
         let url = given.ok_or_else(|| {
             Failure::usage("which server? Say --server URL, set IMGSRV_URL, or run imgsrv login once")
         })?;
@@ -108,7 +124,7 @@ impl ServerOptions {
         self.server.clone().filter(|url| !url.is_empty())
     }
 
-    /// The token that was given itself, or in a file.
+    /// The token that is given as an option, or in a file.
     pub(crate) fn given_token(&self) -> Result<Option<SecretString>, Failure> {
         if let Some(token) = self.token.clone().filter(|token| !token.expose_secret().is_empty()) {
             return Ok(Some(token));
@@ -119,16 +135,15 @@ impl ServerOptions {
         }
     }
 
-    /// A client as wanted, which tells of its retries. What is remembered of logins is looked at only where something is
-    /// not said.
-    pub(crate) fn client(&self, report: &Report) -> Result<Client, Failure> {
-        let settings = if self.server_url().is_none() { Settings::load()? } else { Settings::default() };
-        let url = self.url_with(&settings)?;
+    /// A client that reports its retries. Stored credentials are read only if URL or token are not given.
+    fn client(&self, report: &Report) -> Result<Client, Failure> {
+        let credentials = if self.server_url().is_none() { Credentials::load()? } else { Credentials::default() };
+        let url = self.url_with(&credentials)?;
         let bearer = self.bearer(&url)?;
         self.client_with(report, &url, bearer)
     }
 
-    /// As said, most explicitly first; else the login at the server, and at no other.
+    /// The given credential, the most explicit first; else the login at this very server.
     fn bearer(&self, url: &str) -> Result<Bearer, Failure> {
         if let Some(audience) = &self.oidc_github {
             return Ok(Bearer::GitHub(if audience.is_empty() { url.to_owned() } else { audience.clone() }));
@@ -139,12 +154,12 @@ impl ServerOptions {
         if let Some(command) = self.token_command.clone().filter(|command| !command.is_empty()) {
             return Ok(Bearer::Command(command));
         }
-        Ok(Settings::load()?.token(url).map_or(Bearer::None, Bearer::Fixed))
+        Ok(Credentials::load()?.token(url).map_or(Bearer::None, Bearer::Fixed))
     }
 
     pub(crate) fn client_with(&self, report: &Report, url: &str, bearer: Bearer) -> Result<Client, Failure> {
-        let told = report.clone();
-        let retry = RetryPolicy::for_up_to(self.retry_for).noticed_by(move |error, delay| told.retrying(error, delay));
+        let report = report.clone();
+        let retry = RetryPolicy::for_up_to(self.retry_for).on_retry(move |error, delay| report.retrying(error, delay));
         let user_agent = concat!("imgsrv/", env!("CARGO_PKG_VERSION"));
         let mut builder = Client::builder(url).retry(retry).user_agent(user_agent);
         if let Some(path) = self.ca_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
@@ -155,12 +170,12 @@ impl ServerOptions {
             Bearer::Fixed(token) => builder.token(token),
             Bearer::Command(command) => builder.token_source(TokenCommand::new(command)),
             Bearer::GitHub(audience) => {
-                let (Some(at), Some(by)) = (&self.github_url, &self.github_token) else {
+                let (Some(url), Some(token)) = (&self.github_url, &self.github_token) else {
                     return Err(Failure::usage(
                         "--oidc-github works in GitHub Actions only, in a job with `permissions: id-token: write`",
                     ));
                 };
-                builder.token_source(GitHubActions::new(at, by.clone(), audience))
+                builder.token_source(GitHubActions::new(url, token.clone(), audience))
             }
         };
         builder.build().map_err(|error| Failure::usage(error.to_string()))

@@ -2,12 +2,12 @@
 
 use crate::{
     failure::Failure,
-    files::{AttachmentSpec, Defaults, FileSpec, format},
-    options::{OutputOptions, ServerOptions},
-    report::{Report, bytes, size},
+    file_spec::{AttachmentSpec, FileSpec},
+    options::CommonOptions,
+    report::{Report, bytes},
 };
 use clap::Args;
-use imgsrv_client::{Blob, Event, Publication, Source, Stage, api};
+use imgsrv_client::{Blob, Event, Format, Progress, Publication, Source, Stage, api};
 use serde_json::json;
 use std::{
     collections::HashMap,
@@ -40,8 +40,8 @@ pub struct PublishOptions {
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
     /// The format [default: what the bytes are]
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
-    format: Option<String>,
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     /// Attach a file, such as a signature or an SBOM
     #[arg(long, value_name = "NAME=FILE")]
     attach: Vec<AttachmentSpec>,
@@ -60,13 +60,8 @@ pub struct PublishOptions {
     /// Return as soon as the server has taken it on
     #[arg(long, conflicts_with = "alias")]
     no_wait: bool,
-    /// Parts of a file that are sent at once, at most; more than one where a single connection is slow
-    #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
-    parallel: u8,
     #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    transfer: TransferOptions,
 }
 
 #[derive(Debug, Args)]
@@ -74,60 +69,63 @@ pub struct UploadOptions {
     /// What to upload
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    transfer: TransferOptions,
+}
+
+#[derive(Debug, Args)]
+struct TransferOptions {
     /// Parts of a file that are sent at once, at most; more than one where a single connection is slow
     #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
     #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    common: CommonOptions,
 }
 
-/// Tells of transfers by the names of their files.
+/// Shows uploads by the names of their files.
 struct Transfers {
     report: Report,
-    began: Mutex<HashMap<String, Instant>>,
+    started: Mutex<HashMap<String, Instant>>,
 }
 
 impl Transfers {
     fn new(report: &Report) -> Self {
-        Self { report: report.clone(), began: Mutex::default() }
+        Self { report: report.clone(), started: Mutex::default() }
     }
 
-    fn progress(&self, source: &Source, progress: imgsrv_client::Progress) {
+    fn progress(&self, source: &Source, progress: Progress) {
         let name = source.file_name().unwrap_or("data");
         if progress.stage == Stage::Sending {
-            let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-            began.entry(name.to_owned()).or_insert_with(Instant::now);
+            let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+            started.entry(name.to_owned()).or_insert_with(Instant::now);
         }
-        self.report.transfer(name, progress);
+        self.report.progress(name, progress);
     }
 
     fn done(&self, source: &Source, blob: &Blob) {
         let name = source.file_name().unwrap_or("data");
-        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        let how = match began {
-            _ if blob.was_there => "was there already".to_owned(),
-            Some(began) => format!("sent in {:.1} s", began.elapsed().as_secs_f64()),
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let how = match started {
+            _ if blob.already_stored => "was there already".to_owned(),
+            Some(started) => format!("sent in {:.1} s", started.elapsed().as_secs_f64()),
             None => "sent".to_owned(),
         };
-        self.report.transferred(name, &format!("{name}: {}, {how}, {}", size(blob.size_bytes), blob.digest));
+        self.report.transferred(name, &format!("{name}: {}, {how}, {}", bytes(blob.size.get()), blob.digest));
     }
 }
 
 pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let client = options.server.client(&report)?;
-    let publication = recognise(&options, &report).await?;
+    let (report, client) = options.transfer.common.start()?;
+    let publication = publication(&options, &report).await?;
     let (image, version) = (publication.image.clone(), publication.version.clone());
     let transfers = Transfers::new(&report);
-    let told = report.clone();
+    let steps = report.clone();
     let publishing =
-        client.publish(publication).at_once(options.parallel.into()).observed_by(move |event| match event {
+        client.publish(publication).parallel(options.transfer.parallel.into()).on_event(move |event| match event {
             Event::Transfer(source, progress) => transfers.progress(source, progress),
             Event::Uploaded(source, blob) => transfers.done(source, blob),
-            Event::Drafted => told.step("drafted"),
-            Event::Publishing(job) => told.step(&format!("publishing, by job {job}")),
+            Event::Drafted => steps.step("drafted"),
+            Event::Publishing(job) => steps.step(&format!("publishing, by job {job}")),
             _ => {}
         });
     let publishing = if options.no_wait { publishing.without_waiting() } else { publishing };
@@ -137,7 +135,7 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
         report.note(&format!("warning of {}: {}", warning.step, warning.reason));
     }
     let state = match published.version.state.as_str() {
-        "published" if published.was_there => "was published already, with this very content",
+        "published" if published.already_published => "was published already, with this very content",
         "published" => "is published",
         _ => "is being published",
     };
@@ -150,22 +148,16 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     for alias in &options.alias {
         text += &format!("\n{image} {alias} is {version}");
     }
-    let outcome = json!({
+    let result = json!({
         "image": image, "version": published.version, "aliases": options.alias, "job": job,
-        "was_published": published.was_there,
-        "digests": published.blobs.iter().map(|blob| &blob.digest).collect::<Vec<_>>(),
+        "was_published": published.already_published,
+        "digests": published.blobs.iter().map(|blob| blob.digest.to_string()).collect::<Vec<_>>(),
         "url": format!("{}/images/{image}/{version}/", client.url().as_str().trim_end_matches('/')),
     });
-    report.outcome(&text, &outcome)
+    report.result(&text, &result)
 }
 
-async fn recognise(options: &PublishOptions, report: &Report) -> Result<Publication, Failure> {
-    let defaults = Defaults {
-        os: options.os.clone(),
-        arch: options.arch.clone(),
-        variant: options.variant.clone(),
-        format: options.format.clone(),
-    };
+async fn publication(options: &PublishOptions, report: &Report) -> Result<Publication, Failure> {
     let mut files = options.files.clone();
     match files.as_mut_slice() {
         [only] => only.attachments.extend(options.attach.clone()),
@@ -173,16 +165,20 @@ async fn recognise(options: &PublishOptions, report: &Report) -> Result<Publicat
         _ => return Err(Failure::usage("to which file? With several, say FILE,attach=NAME=FILE")),
     }
     let mut artifacts = Vec::new();
-    for file in &files {
+    for mut file in files {
+        file.os = file.os.or_else(|| options.os.clone());
+        file.arch = file.arch.or_else(|| options.arch.clone());
+        file.variant = file.variant.or_else(|| options.variant.clone());
+        file.format = file.format.or(options.format);
         for attachment in &file.attachments {
             if !attachment.path.is_file() {
                 return Err(Failure::usage(format!("{} is not a file", attachment.path.display())));
             }
         }
-        let mut found = file.recognise(&defaults).await?;
-        report.step(&format!("{}: {}", file.path.display(), found.told));
-        found.artifact.incus = options.incus.then(api::CreateIncusMetadata::default);
-        artifacts.push(found.artifact);
+        let mut recognised = file.recognise().await?;
+        report.step(&format!("{}: {}", file.path.display(), recognised.description));
+        recognised.artifact.incus = options.incus.then(api::CreateIncusMetadata::default);
+        artifacts.push(recognised.artifact);
     }
     let mut publication = Publication::new(&options.image, &options.version, artifacts);
     publication.aliases.clone_from(&options.alias);
@@ -192,29 +188,24 @@ async fn recognise(options: &PublishOptions, report: &Report) -> Result<Publicat
 }
 
 pub(crate) async fn upload(options: UploadOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let client = options.server.client(&report)?;
+    let (report, client) = options.transfer.common.start()?;
     for path in &options.files {
         let source = Source::File(path.clone());
         let transfers = Transfers::new(&report);
-        let (watched, began) = (source.clone(), Instant::now());
-        let mut upload = client.upload(source.clone()).at_once(options.parallel.into());
+        let (observed, started) = (source.clone(), Instant::now());
+        let mut upload = client.upload(source.clone()).parallel(options.transfer.parallel.into());
         if let Some(name) = source.file_name() {
             upload = upload.file_name(name);
         }
-        let blob = upload.observed_by(move |progress| transfers.progress(&watched, progress)).send().await?;
+        let blob = upload.on_progress(move |progress| transfers.progress(&observed, progress)).send().await?;
         let name = source.file_name().unwrap_or("data");
-        let how = if blob.was_there { "was there already" } else { "uploaded" };
-        let line = format!("{name}: {} {how} after {:.1} s", size(blob.size_bytes), began.elapsed().as_secs_f64());
+        let how = if blob.already_stored { "was there already" } else { "uploaded" };
+        let line = format!("{name}: {} {how} after {:.1} s", bytes(blob.size.get()), started.elapsed().as_secs_f64());
         report.transferred(name, &line);
-        let json = json!({"file": path.display().to_string(), "digest": blob.digest, "size_bytes": blob.size_bytes, "was_there": blob.was_there});
-        report.outcome(&format!("{}  {}", blob.digest, path.display()), &json)?;
+        let (digest, file) = (blob.digest.to_string(), path.display().to_string());
+        let json =
+            json!({"file": file, "digest": digest, "size_bytes": blob.size.get(), "was_there": blob.already_stored});
+        report.result(&format!("{digest}  {file}"), &json)?;
     }
     Ok(())
-}
-
-/// How many bytes, for a line that tells of a download.
-pub(crate) fn received(name: &str, count: i64, began: Instant) -> String {
-    let (count, seconds) = (u64::try_from(count).unwrap_or(0), began.elapsed().as_secs_f64());
-    format!("{name}: {} received and verified in {seconds:.1} s", bytes(count))
 }

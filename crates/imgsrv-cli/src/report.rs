@@ -1,4 +1,4 @@
-//! Telling people and machines: the outcome on standard output, progress and trouble on standard error.
+//! Output for people and machines: the result on standard output, progress and errors on standard error.
 
 use crate::failure::Failure;
 use imgsrv_client::{Error, Progress, Stage};
@@ -14,15 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between lines that tell of one transfer, where no bar can be drawn.
+/// Between lines about one transfer, where no bar can be drawn.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// Between lines that tell of retries: parts that fail together are one trouble.
+/// Between lines about retries: parts that fail together are reported once.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The bars of this process, of which there is one set.
+/// The progress bars of this process.
 static DRAWN: OnceLock<MultiProgress> = OnceLock::new();
 
-/// Takes the bars away, so that what is told last stands alone, and draws no more.
+/// Removes the bars for good, so that the last lines are not mixed with them.
 pub(crate) fn clear_bars() {
     if let Some(bars) = DRAWN.get() {
         let _ = bars.clear();
@@ -30,19 +30,19 @@ pub(crate) fn clear_bars() {
     }
 }
 
-/// Columns of a terminal below which a bar goes without its name.
+/// Columns of a terminal below which a bar is drawn without its name.
 const NARROW: u16 = 96;
 
-/// For whom the outcome is.
+/// The form of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// People.
+    /// For people.
     Text,
-    /// Machines.
+    /// For machines.
     Json,
 }
 
-/// Where outcome and progress go. Clones share it.
+/// Prints results and progress. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Report(Arc<Shared>);
 
@@ -54,13 +54,13 @@ struct Shared {
     last_retry: Mutex<Option<Instant>>,
 }
 
-/// A transfer that is told of.
+/// A transfer whose progress is shown.
 struct Transfer {
     bar: Option<ProgressBar>,
     stage: Stage,
-    since: Instant,
-    from: u64,
-    told: Instant,
+    started: Instant,
+    started_at: u64,
+    last_line: Instant,
 }
 
 impl Report {
@@ -70,32 +70,41 @@ impl Report {
         Self(Arc::new(Shared { style, is_quiet, bars, transfers, last_retry }))
     }
 
-    pub(crate) fn is_json(&self) -> bool {
-        self.0.style == Style::Json
-    }
-
-    /// The outcome: `text` for people, `json` for machines.
-    pub(crate) fn outcome(&self, text: &str, json: &impl Serialize) -> Result<(), Failure> {
+    /// Prints a result: `text` for people, `json` for machines.
+    pub(crate) fn result(&self, text: &str, json: &impl Serialize) -> Result<(), Failure> {
         let line = match self.0.style {
             Style::Text if text.is_empty() => return Ok(()),
             Style::Text => text.trim_end().to_owned(),
             Style::Json => serde_json::to_string(json).map_err(|error| Failure::other(error.to_string()))?,
         };
         match writeln!(io::stdout().lock(), "{line}") {
-            // Whoever reads has seen enough.
+            // The reader has closed the pipe.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(|error| Failure::other(format!("the outcome could not be written: {error}"))),
         }
     }
 
-    /// Something that has happened.
+    /// Prints rows: as a table for people, as one JSON object a line for machines.
+    pub(crate) fn rows<T: Serialize, const N: usize>(
+        &self,
+        head: [&str; N],
+        rows: &[T],
+        cells: impl Fn(&T) -> [String; N],
+    ) -> Result<(), Failure> {
+        match self.0.style {
+            Style::Json => rows.iter().try_for_each(|row| self.result("", row)),
+            Style::Text => self.result(&table(head, &rows.iter().map(cells).collect::<Vec<_>>()), &()),
+        }
+    }
+
+    /// Prints a step that is done, unless quiet.
     pub(crate) fn step(&self, line: &str) {
         if !self.0.is_quiet {
             self.line(line);
         }
     }
 
-    /// Something that a person should see, however quiet this is.
+    /// Prints what a person should see, also if quiet.
     pub(crate) fn note(&self, line: &str) {
         self.line(&format!("imgsrv: {line}"));
     }
@@ -111,9 +120,9 @@ impl Report {
         }
     }
 
-    /// A failure that is tried again.
+    /// Prints an error that is retried.
     pub(crate) fn retrying(&self, error: &Error, delay: Duration) {
-        if self.is_json() {
+        if self.0.style == Style::Json {
             return;
         }
         let mut last = self.0.last_retry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,8 +135,8 @@ impl Report {
         self.note(&format!("{why}; trying again in {}", seconds(delay)));
     }
 
-    /// How far the transfer of `name` has come.
-    pub(crate) fn transfer(&self, name: &str, progress: Progress) {
+    /// Shows the progress of the transfer of `name`.
+    pub(crate) fn progress(&self, name: &str, progress: Progress) {
         if self.0.is_quiet {
             return;
         }
@@ -146,16 +155,18 @@ impl Report {
             } else if progress.total > 0 {
                 self.line(&format!("{name}: {} {}", verb(progress.stage), bytes(progress.total)));
             }
-            let transfer = Transfer { bar, stage: progress.stage, since: now, from: progress.done, told: now };
+            let (stage, started_at) = (progress.stage, progress.done);
+            let transfer = Transfer { bar, stage, started: now, started_at, last_line: now };
             transfers.insert(name.to_owned(), transfer);
             return;
         }
         let Some(transfer) = transfers.get_mut(name) else { return };
         match &transfer.bar {
             Some(bar) => bar.set_position(progress.done),
-            None if now.duration_since(transfer.told) >= LINE_INTERVAL => {
-                transfer.told = now;
-                let rate = rate(progress.done.saturating_sub(transfer.from), now.duration_since(transfer.since));
+            None if now.duration_since(transfer.last_line) >= LINE_INTERVAL => {
+                transfer.last_line = now;
+                let rate =
+                    rate(progress.done.saturating_sub(transfer.started_at), now.duration_since(transfer.started));
                 let left = (progress.total - progress.done.min(progress.total)) / rate.max(1);
                 self.line(&format!(
                     "{name}: {} {} of {}, {}/s, {} left",
@@ -170,7 +181,7 @@ impl Report {
         }
     }
 
-    /// The transfer of `name` has ended, in `line`.
+    /// Ends the transfer of `name` with `line`.
     pub(crate) fn transferred(&self, name: &str, line: &str) {
         let transfer = self.0.transfers.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(bar) = transfer.and_then(|transfer| transfer.bar) {
@@ -222,7 +233,7 @@ pub(crate) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
-/// `2.0 GiB`, of a size on the wire.
+/// `2.0 GiB`, for a size on the wire.
 pub(crate) fn size(count: i64) -> String {
     bytes(u64::try_from(count).unwrap_or(0))
 }
@@ -236,8 +247,8 @@ fn seconds(time: Duration) -> String {
     }
 }
 
-/// Rows as columns, each as wide as its widest cell; the first row is the head.
-pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+/// A table whose columns are as wide as their widest cell.
+fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |cells: Vec<&str>| {

@@ -1,4 +1,4 @@
-//! Downloads the first artifact of a published version, verified, and goes on where an earlier run was interrupted.
+//! Downloads the first artifact of a published version. A second run resumes an interrupted one.
 //!
 //! ```console
 //! $ cargo run -p imgsrv-client --example download -- https://images.example.org debian latest disk.qcow2
@@ -10,7 +10,7 @@ use imgsrv_client::Client;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, image, reference, file] = arguments.as_slice() else {
-        return Err("give URL IMAGE REF FILE".into());
+        return Err("usage: download URL IMAGE REF FILE".into());
     };
     let client = Client::builder(url).build()?;
     let manifest = client.resolve(image, reference).await?;

@@ -1,23 +1,23 @@
-//! Publishes a qcow2 as a version of an image, and lets `latest` point to it.
+//! Publishes a qcow2 as a version of an image, and sets the alias `latest` to it.
 //!
 //! ```console
 //! $ cargo run -p imgsrv-client --example publish -- https://images.example.org debian 12.5.0 disk.qcow2 < token
 //! ```
 
-use imgsrv_client::{Client, Event, NewArtifact, Publication};
+use imgsrv_client::{Client, Event, Format, NewArtifact, Publication};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, image, version, file] = arguments.as_slice() else {
-        return Err("give URL IMAGE VERSION FILE, and the token on standard input".into());
+        return Err("usage: publish URL IMAGE VERSION FILE, with the token on standard input".into());
     };
     let token = std::io::read_to_string(std::io::stdin())?;
     let client = Client::builder(url).token(token.trim()).build()?;
-    let disk = NewArtifact::new(file, "qcow2", "amd64");
+    let disk = NewArtifact::new(file, Format::Qcow2, "amd64");
     let publishing = client.publish(Publication::new(image, version, [disk]).alias("latest"));
     let published = publishing
-        .observed_by(|event| {
+        .on_event(|event| {
             if let Event::Transfer(_, progress) = event {
                 eprint!("\r{:?} {} of {}", progress.stage, progress.done, progress.total);
             }

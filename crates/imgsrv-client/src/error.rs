@@ -1,34 +1,37 @@
-//! Why a call did not do what it was asked to.
+//! Why a call failed.
 
-use crate::token::TokenError;
-use imgsrv_api::{Problem, ProblemCode};
-use std::{io, path::PathBuf, time::Duration};
+use crate::{publish::conflict::PublishConflict, token::TokenError};
+use imgsrv_api::{Problem, ProblemCode, PublishJob};
+use imgsrv_domain::digest::Digest;
+use std::{io, iter, path::PathBuf, time::Duration};
 
-/// Why a call did not do what it was asked to.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server refused, and said why.
+    /// The server refused the request with a problem.
     #[error("{}", .0.detail)]
     Refused(Box<Refusal>),
-    /// Something answered that is not imgsrv, or a proxy in front of it.
+    /// An error response that is not a problem of imgsrv, such as that of a proxy in front of the server.
     #[error("the server answered with status {status}, but not as imgsrv does")]
-    Stranger {
+    UnexpectedResponse {
         /// The HTTP status.
         status: u16,
-        /// How long to wait before another try, if that was said.
+        /// How long to wait before a retry, if the response says so.
         retry_after: Option<Duration>,
     },
-    /// The answer is not what the route promises.
+    /// The response does not have the form that the route promises.
     #[error("the server's answer could not be read")]
-    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    InvalidResponse(#[source] Source),
     /// The server could not be reached, or the connection broke.
     #[error("the server could not be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// Nothing more was taken of what was sent, or came of what was asked for.
+    /// No byte moved for this time, in either direction.
     #[error("the connection stalled: nothing moved for {} s", .0.as_secs())]
     Stalled(Duration),
-    /// There is no token to be had.
+    /// The token source failed.
     #[error("no token could be obtained")]
     Token(#[from] TokenError),
     /// The call needs a token, and the client has none.
@@ -44,44 +47,44 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// A file is not any more what it was when its digest was taken.
+    /// A file changed after its digest was computed.
     #[error("{} was changed while it was uploaded", .0.display())]
     FileChanged(PathBuf),
     /// The server received the bytes, but could not make a blob of them.
     #[error("the upload failed: {0}")]
     UploadFailed(String),
-    /// The downloaded bytes do not have the digest that they must have.
+    /// The downloaded bytes have another digest than declared.
     #[error("the downloaded bytes have digest {actual}, not {expected}")]
-    Damaged {
-        /// What they must have.
-        expected: String,
-        /// What they have.
-        actual: String,
+    DigestMismatch {
+        /// The declared digest.
+        expected: Digest,
+        /// The digest of what was downloaded.
+        actual: Digest,
     },
-    /// The bytes ended before their end.
+    /// The response ended this many bytes early.
     #[error("the answer ended {0} bytes before its end")]
     Incomplete(u64),
-    /// What was to be published cannot be, whatever the server holds.
+    /// The publication is invalid in itself.
     #[error("{0}")]
-    Unfit(String),
+    InvalidPublication(String),
     /// A publish job ended without publishing.
     #[error("the publish job {} {}{}", .0.id, .0.state, .0.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
-    NotPublished(Box<imgsrv_api::PublishJob>),
-    /// What was to be published contradicts what is there.
+    NotPublished(Box<PublishJob>),
+    /// The publication conflicts with what the server has.
     #[error("{0}")]
-    Contradiction(#[from] crate::publish::Contradiction),
-    /// It did not happen within the time that was given.
-    #[error("{0}")]
-    TimedOut(&'static str),
+    Conflict(#[from] PublishConflict),
+    /// The client itself failed.
+    #[error("the client failed")]
+    Internal(#[source] Source),
 }
 
-/// A problem that a server answered with.
+/// A problem that a server responded with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// The problem document.
     pub problem: Problem,
-    /// How long to wait before another try, if the server said so.
+    /// How long to wait before a retry, if the response says so.
     pub retry_after: Option<Duration>,
 }
 
@@ -93,23 +96,20 @@ impl std::ops::Deref for Refusal {
     }
 }
 
-/// Whether a failure to reach the server will stay: the request itself is wrong, the server shows a certificate that is
-/// not trusted, or does not speak TLS at all.
-fn is_final(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(inner) = cause {
-        // The types of the TLS library are not part of the HTTP client's promises; its words are.
-        let text = inner.to_string();
-        if text.contains("invalid peer certificate") || text.contains("received corrupt message") {
-            return true;
-        }
-        cause = inner.source();
-    }
+/// Whether a retry cannot help: the request is invalid, the server's certificate is not trusted, or it does not speak
+/// TLS at all.
+fn is_permanent(error: &reqwest::Error) -> bool {
+    // The HTTP client does not expose the types of its TLS library, only their messages.
+    let is_tls_failure = |cause: &dyn std::error::Error| {
+        let message = cause.to_string();
+        message.contains("invalid peer certificate") || message.contains("received corrupt message")
+    };
     error.is_builder()
+        || iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source()).any(is_tls_failure)
 }
 
 impl Error {
-    /// The server's problem, if it answered with one.
+    /// The server's problem, if it responded with one.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Refused(refusal) => Some(&refusal.problem),
@@ -117,36 +117,36 @@ impl Error {
         }
     }
 
-    /// The kind of the server's problem, if it answered with one that this version knows.
+    /// The kind of the server's problem, if this version knows it.
     pub fn code(&self) -> Option<ProblemCode> {
         self.problem().and_then(Problem::code)
     }
 
-    /// The HTTP status of the answer, if there was one.
+    /// The HTTP status of the response, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused(refusal) => Some(refusal.problem.status),
-            Self::Stranger { status, .. } => Some(*status),
+            Self::UnexpectedResponse { status, .. } => Some(*status),
             _ => None,
         }
     }
 
-    /// Whether another try may succeed without anything being changed: the server was not reached, the connection
-    /// broke, or the answer says that the trouble passes.
-    pub fn is_passing(&self) -> bool {
+    /// Whether the same call may succeed later: the server was not reached, the connection broke, or the response says
+    /// that the error is temporary.
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(error) => !is_final(error),
+            Self::Unreachable(error) => !is_permanent(error),
             Self::Stalled(_) | Self::Incomplete(_) => true,
-            // A body that was cut off, or came too slowly, was cut by whatever is between here and there.
+            // A request body that ended early or came too slowly was cut by something between client and server.
             Self::Refused(refusal) if refusal.code() == Some(ProblemCode::BodyIncomplete) => true,
-            Self::Refused(_) | Self::Stranger { .. } => {
+            Self::Refused(_) | Self::UnexpectedResponse { .. } => {
                 matches!(self.status(), Some(408 | 429 | 502..=504))
             }
             _ => false,
         }
     }
 
-    /// Whether the server was never asked: the connection could not be made.
+    /// Whether the server cannot have received the request: the connection could not be made.
     pub(crate) fn is_unsent(&self) -> bool {
         matches!(self, Self::Unreachable(error) if error.is_connect())
     }
@@ -154,7 +154,7 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused(refusal) => refusal.retry_after,
-            Self::Stranger { retry_after, .. } => *retry_after,
+            Self::UnexpectedResponse { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -162,5 +162,13 @@ impl Error {
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
+    }
+
+    pub(crate) fn invalid_response(source: impl Into<Source>) -> Self {
+        Self::InvalidResponse(source.into())
+    }
+
+    pub(crate) fn internal(source: impl Into<Source>) -> Self {
+        Self::Internal(source.into())
     }
 }

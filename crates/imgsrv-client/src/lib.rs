@@ -1,18 +1,18 @@
-//! A client of an imgsrv server: publish disk and VM images, and fetch them.
+//! A client of an imgsrv server: publishes disk and VM images, and downloads them.
 //!
-//! [`Client`] has a method for every route of the API, and three that do whole jobs: [`Client::publish`],
-//! [`Client::upload`] and [`Client::download_artifact`]. Each may be called again after any interruption, and goes on
-//! with what is left.
+//! [`Client`] has a method for every route of the API, and three that combine them: [`Client::publish`],
+//! [`Client::upload`] and [`Client::download_artifact`]. Each of the three can be repeated after any interruption and
+//! resumes where it was.
 //!
 //! ```no_run
-//! use imgsrv_client::{Client, NewArtifact, Publication};
+//! use imgsrv_client::{Client, Format, NewArtifact, Publication};
 //!
 //! # async fn publish() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::builder("https://images.example.org").token(std::env::var("IMGSRV_TOKEN")?).build()?;
-//! let disk = NewArtifact::new("disk.qcow2", "qcow2", "amd64");
+//! let disk = NewArtifact::new("disk.qcow2", Format::Qcow2, "amd64");
 //! let published = client
 //!     .publish(Publication::new("debian", "12.5.0", [disk]).alias("latest"))
-//!     .observed_by(|event| println!("{event:?}"))
+//!     .on_event(|event| println!("{event:?}"))
 //!     .run()
 //!     .await?;
 //! println!("{} is {}", published.version.version, published.version.state);
@@ -20,41 +20,40 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - **Failures that may pass are tried again** with growing, random delays ([`RetryPolicy`]): whatever is safe to
-//!   repeat, and what makes something new only when the server cannot have seen it. What the server refuses is
-//!   [`Error::Refused`] with its problem (RFC 9457), whose kind is [`Error::code`].
-//! - **Bytes are streamed** both ways, in bounded memory. Uploads go in parallel parts and resume from the server's own
-//!   list of them; downloads resume with `Range` and `If-Range`, and their digest is verified as they come.
-//! - **Tokens** are given once, or come from a [`TokenSource`] that is asked again when one expires or is refused, also
-//!   in the middle of an upload. They are never in errors or `Debug` output.
-//! - **No redirect is followed**: imgsrv hands its bytes out itself, and a token stays with the server it is for.
+//! - **Transient errors are retried** with exponential backoff and jitter ([`RetryPolicy`]): every idempotent request,
+//!   and a request that creates something only if the server cannot have processed it. A refusal of the server is
+//!   [`Error::Refused`] with its problem (RFC 9457); [`Error::code`] is its kind.
+//! - **Bytes are streamed** in both directions, in bounded memory. Uploads send parts in parallel and resume from the
+//!   server's list of them; downloads resume with `Range` and `If-Range`, and their digest is verified on the fly.
+//! - **Tokens** are fixed, or come from a [`TokenSource`], which is asked again when one expires or is refused, also in
+//!   the middle of an upload. They never appear in errors or `Debug` output.
+//! - **Redirects are not followed**: imgsrv serves its bytes itself, and a token is sent to no other server.
 //!
-//! Futures may be dropped at any time: what the server has accepted stays, and the next call goes on from there.
-//! Errors, events and results may grow; they are `#[non_exhaustive]`. The wire types of [`api`] are what the server of the
-//! same version speaks: a minor version may add fields to what is answered.
+//! Futures may be dropped at any time: what the server has accepted stays, and the next call resumes from it.
+//! Errors, events and results are `#[non_exhaustive]`. The wire types of [`api`] are those of the server of the same
+//! version; a minor version may add fields to responses.
 
-mod auth;
+mod body;
 mod client;
-mod content;
 mod error;
-mod fit;
-mod intakes;
-mod pages;
 mod publish;
+mod request;
 mod retry;
+mod routes;
 mod token;
 mod transfer;
-mod uploads;
 
-pub use auth::AuditFilter;
 pub use client::{BuildError, Client, ClientBuilder};
-pub use content::VersionFilter;
 pub use error::{Error, Refusal};
 pub use imgsrv_api as api;
-pub use pages::Rows;
-pub use publish::{Contradiction, Event, NewArtifact, NewAttachment, Publication, Publish, Published};
+pub use imgsrv_domain::{
+    digest::{ByteSize, Digest, InvalidDigest, InvalidSize},
+    names::{Format, UnknownValue},
+};
+pub use publish::{Event, NewArtifact, NewAttachment, Publication, Publish, PublishConflict, Published};
 pub use retry::RetryPolicy;
+pub use routes::{AuditFilter, Rows, VersionFilter};
 pub use token::{GitHubActions, TokenCommand, TokenError, TokenSource};
 pub use transfer::{Blob, Download, Progress, Source, Stage, Upload};

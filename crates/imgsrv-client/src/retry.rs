@@ -1,110 +1,125 @@
-//! Trying again what may succeed.
+//! Retries of transient errors, and the delays between polls.
 
 use crate::error::Error;
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// However little patience there is, a server has so long to answer.
-const LEAST_TRY: Duration = Duration::from_secs(10);
+/// Between polls of a state that the server is about to change.
+const POLL_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(20))
+    .with_max_delay(Duration::from_secs(1))
+    .without_max_times();
+/// A server has at least this long to respond, however short the retry limit is.
+const MIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Notice = dyn Fn(&Error, Duration) + Send + Sync;
+type OnRetry = dyn Fn(&Error, Duration) + Send + Sync;
 
-/// How long and how often a call is tried again.
+/// How long, and with which delays, a call is retried.
 #[derive(Clone)]
 pub struct RetryPolicy {
-    patience: Duration,
-    first: Duration,
-    max: Duration,
-    notice: Option<Arc<Notice>>,
+    limit: Duration,
+    delays: ExponentialBuilder,
+    on_retry: Option<Arc<OnRetry>>,
 }
 
 impl Default for RetryPolicy {
-    /// Five minutes of trying, with delays of a quarter of a second up to ten.
+    /// Retries for five minutes, with delays from a quarter of a second to ten seconds.
     fn default() -> Self {
-        let (patience, first, max) = (Duration::from_mins(5), Duration::from_millis(250), Duration::from_secs(10));
-        Self { patience, first, max, notice: None }
+        Self::for_up_to(Duration::from_mins(5))
     }
 }
 
 impl fmt::Debug for RetryPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryPolicy").field("patience", &self.patience).finish_non_exhaustive()
+        f.debug_struct("RetryPolicy").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
 impl RetryPolicy {
-    /// The first error is the last.
+    /// Never retries.
     pub fn none() -> Self {
-        Self { patience: Duration::ZERO, ..Self::default() }
+        Self::for_up_to(Duration::ZERO)
     }
 
-    /// The default delays, until `patience` has passed since the last thing that went through.
-    pub fn for_up_to(patience: Duration) -> Self {
-        Self { patience, ..Self::default() }
+    /// The default delays, until nothing has succeeded for `limit`.
+    pub fn for_up_to(limit: Duration) -> Self {
+        let delays = ExponentialBuilder::new().with_jitter().without_max_times();
+        let policy = Self { limit, delays, on_retry: None };
+        policy.with_delays(Duration::from_millis(250), Duration::from_secs(10))
     }
 
-    /// The same, with a first delay that doubles with each further failure up to `max`, and is lengthened at random by up
-    /// to itself. A server may ask for more.
+    /// The same with other delays: the first is `min`, each further one twice the last up to `max`, and each is extended
+    /// by up to its own length at random. A server may ask for longer ones.
     #[must_use]
-    pub fn delays_of(self, first: Duration, max: Duration) -> Self {
-        Self { first, max, ..self }
+    pub fn with_delays(self, min: Duration, max: Duration) -> Self {
+        Self { delays: self.delays.with_min_delay(min).with_max_delay(max), ..self }
     }
 
-    /// The same, telling of each error that is tried again, and after what delay.
+    /// The same, calling `observer` with each error that is retried and the delay before the retry.
     #[must_use]
-    pub fn noticed_by(self, notice: impl Fn(&Error, Duration) + Send + Sync + 'static) -> Self {
-        Self { notice: Some(Arc::new(notice)), ..self }
+    pub fn on_retry(self, observer: impl Fn(&Error, Duration) + Send + Sync + 'static) -> Self {
+        Self { on_retry: Some(Arc::new(observer)), ..self }
     }
 
-    pub(crate) fn attempts(&self) -> Attempts<'_> {
-        Attempts { policy: self, delays: self.delays(), failing_since: None }
+    /// Retries of a call whose retry limit starts with its first error.
+    pub(crate) fn retries(&self) -> Retries<'_> {
+        Retries { policy: self, delays: self.delays.build(), failing_since: None }
     }
 
-    /// The tries of a call whose first one begins now: a server that hangs uses patience up as well.
-    pub(crate) fn attempts_from_now(&self) -> Attempts<'_> {
-        Attempts { failing_since: Some(Instant::now()), ..self.attempts() }
+    /// Retries of a call whose retry limit starts now, so that a server that hangs uses it up as well.
+    pub(crate) fn retries_from_now(&self) -> Retries<'_> {
+        Retries { failing_since: Some(Instant::now()), ..self.retries() }
     }
 
-    /// How long one try may take that could take `longest`.
+    /// The timeout of one attempt that may take up to `longest`.
     pub(crate) fn timeout(&self, longest: Duration) -> Duration {
-        longest.min(self.patience.max(LEAST_TRY))
-    }
-
-    fn delays(&self) -> backon::ExponentialBackoff {
-        let delays = ExponentialBuilder::default().with_min_delay(self.first).with_max_delay(self.max);
-        delays.with_jitter().without_max_times().build()
+        longest.min(self.limit.max(MIN_TIMEOUT))
     }
 }
 
-/// The tries of one call.
-pub(crate) struct Attempts<'a> {
+/// The retries of one call.
+pub(crate) struct Retries<'a> {
     policy: &'a RetryPolicy,
-    delays: backon::ExponentialBackoff,
+    delays: ExponentialBackoff,
     failing_since: Option<Instant>,
 }
 
-impl Attempts<'_> {
-    /// Waits for the next try, or gives `error` back when it was the last.
-    pub(crate) async fn after(&mut self, error: Error) -> Result<(), Error> {
+impl Retries<'_> {
+    /// Waits until the call may be retried; `error` itself if it is permanent or the retry limit is reached.
+    pub(crate) async fn wait_after(&mut self, error: Error) -> Result<(), Error> {
+        let Some(delay) = self.delays.next() else { return Err(error) };
+        let delay = error.retry_after().map_or(delay, |asked| delay.max(asked));
         let now = Instant::now();
         let since = *self.failing_since.get_or_insert(now);
-        let delay = self.delays.next().unwrap_or(self.policy.max);
-        let delay = error.retry_after().map_or(delay, |asked| delay.max(asked));
-        if now + delay > since + self.policy.patience {
+        if !error.is_transient() || now + delay > since + self.policy.limit {
             return Err(error);
         }
-        if let Some(notice) = &self.policy.notice {
-            notice(&error, delay);
+        if let Some(on_retry) = &self.policy.on_retry {
+            on_retry(&error, delay);
         }
         tokio::time::sleep(delay).await;
         Ok(())
     }
 
-    /// Something got through: patience begins anew.
-    pub(crate) fn moved(&mut self) {
-        if self.failing_since.take().is_some() {
-            self.delays = self.policy.delays();
+    /// Resets delays and retry limit after progress.
+    pub(crate) fn reset(&mut self) {
+        *self = self.policy.retries();
+    }
+}
+
+/// The delays between polls, which grow.
+pub(crate) struct PollDelays(ExponentialBackoff);
+
+impl PollDelays {
+    pub(crate) fn new() -> Self {
+        Self(POLL_DELAYS.build())
+    }
+
+    /// Waits until the next poll.
+    pub(crate) async fn wait(&mut self) {
+        if let Some(delay) = self.0.next() {
+            tokio::time::sleep(delay).await;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What every adapter promises, as tests. Each suite has one list of cases; an adapter only says how to open a
-//! fresh instance, and runs all of them.
+//! Contract tests of the ports. Each suite has one list of cases; an adapter only opens a fresh instance, and runs all of
+//! them.
 #![expect(clippy::unwrap_used, reason = "a case that cannot set itself up has failed")]
 
 pub mod blobs;
@@ -9,10 +9,10 @@ use std::pin::Pin;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A future in a box, as the lists of cases hold them.
+/// Opens an instance.
 pub type Opening<T> = BoxFuture<T>;
 
-/// Names a list of cases. One that is left out is dead code, and fails the build.
+/// A list of named cases. A case that is not listed is dead code, and fails the build.
 macro_rules! cases {
     ($($case:path),* $(,)?) => { &[$((stringify!($case), |fresh| Box::pin($case(fresh)))),*] };
 }

@@ -41,3 +41,6 @@ pub fn checksum_file(file: &str) -> String {
 pub fn checksummed_file(checksum_file: &str) -> Option<&str> {
     checksum_file.strip_suffix(".sha256")
 }
+
+/// The name of the attachment with the metadata of an Incus image.
+pub const INCUS_METADATA: &str = "incus.tar.xz";

@@ -9,7 +9,7 @@ use sha2::{
     digest::{array::Array, common::hazmat::SerializableState},
 };
 
-/// A running hash and how many bytes it covers.
+/// A SHA-256 computation and the number of bytes hashed so far.
 #[derive(Clone, Default)]
 pub struct RunningHash {
     hasher: Sha256,
@@ -17,18 +17,18 @@ pub struct RunningHash {
 }
 
 impl RunningHash {
-    /// A hash of no bytes.
+    /// Starts a computation.
     pub fn new() -> Self {
         Self { hasher: Sha256::new(), bytes: 0 }
     }
 
-    /// Resumes a saved computation; `None` if the state is not one.
+    /// Resumes a saved computation; `None` if the saved state is invalid.
     pub fn resume(saved: &HashState) -> Option<Self> {
         let state = Array::try_from(saved.state.as_slice()).ok()?;
         Some(Self { hasher: Sha256::deserialize(&state).ok()?, bytes: saved.bytes })
     }
 
-    /// The hash that an attempt continues; `None` if it continues none.
+    /// The computation that an attempt continues; `None` if the hash before its first byte is unknown.
     pub fn of(base: &HashBase) -> Option<Self> {
         match base {
             HashBase::Start => Some(Self::new()),
@@ -37,18 +37,18 @@ impl RunningHash {
         }
     }
 
-    /// Adds `bytes`.
+    /// Hashes `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
-    /// How many bytes it covers.
+    /// Number of bytes hashed so far.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The computation so far, for [`RunningHash::resume`].
+    /// Saves the computation, for [`RunningHash::resume`].
     pub fn save(&self) -> HashState {
         let mut state = [0; HashState::LENGTH];
         state.copy_from_slice(&self.hasher.serialize());
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resumed_hash_gives_the_digest_of_all_bytes() {
+    fn saved_hash_resumes_at_its_position() {
         let data: Vec<u8> = (0..10_019_u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
         for cut in [0, 1, 63, 64, 65, 5000, data.len()] {
             let mut first = RunningHash::new();

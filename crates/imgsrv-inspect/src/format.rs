@@ -1,35 +1,35 @@
-//! Telling formats by their magic numbers.
+//! Detects formats by their magic numbers.
 
 use crate::source::{Source, head};
 use std::fmt;
 
-/// A format that bytes were recognised as.
+/// A format that was detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DetectedFormat {
-    /// QEMU copy-on-write, of any version.
+    /// QEMU copy-on-write, any version.
     Qcow2,
-    /// VMware disk: a sparse extent.
+    /// VMware disk, sparse extent.
     Vmdk,
-    /// The description of a VMware disk whose data are in other files.
+    /// Descriptor of a VMware disk whose data are in other files.
     VmdkDescriptor,
     /// Hyper-V disk.
     Vhdx,
     /// SquashFS, little-endian (version 4).
     Squashfs,
-    /// ISO 9660, also one that can be written to a USB stick.
+    /// ISO 9660, including hybrid images for USB media.
     Iso,
-    /// A disk with a partition table (MBR or GPT) that is none of the others.
+    /// A raw disk with a partition table (MBR or GPT).
     Raw,
-    /// Anything compressed with gzip (RFC 1952).
+    /// gzip (RFC 1952).
     Gzip,
-    /// Anything compressed with xz.
+    /// xz.
     Xz,
-    /// Anything compressed with Zstandard (RFC 8878).
+    /// Zstandard (RFC 8878).
     Zstd,
 }
 
 impl DetectedFormat {
-    /// Its name.
+    /// The name of the format.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Qcow2 => "qcow2",
@@ -52,10 +52,10 @@ impl fmt::Display for DetectedFormat {
     }
 }
 
-/// Where the volume descriptor of ISO 9660 has its magic (ECMA-119, 7.1.1): after 16 sectors and the type.
+/// Offset of the magic in the volume descriptor of ISO 9660 (ECMA-119, 7.1.1): 16 sectors and the type byte.
 const ISO_MAGIC_AT: u64 = 16 * 2048 + 1;
 
-/// How files of a format begin.
+/// Magic numbers at offset 0.
 const START: &[(&[u8], DetectedFormat)] = &[
     (b"QFI\xfb", DetectedFormat::Qcow2),
     (b"KDMV", DetectedFormat::Vmdk),
@@ -68,7 +68,7 @@ const START: &[(&[u8], DetectedFormat)] = &[
     (b"\x28\xb5\x2f\xfd", DetectedFormat::Zstd),
 ];
 
-/// What format the bytes are in, as far as their magic numbers tell. Reads less than 2 KiB.
+/// Detects the format by magic number; `None` if there is none. Reads less than 2 KiB.
 pub async fn detect<S: Source>(source: &S) -> Result<Option<DetectedFormat>, S::Error> {
     let first = head(source, 1024).await?;
     if let Some((_, format)) = START.iter().find(|(magic, _)| first.starts_with(magic)) {

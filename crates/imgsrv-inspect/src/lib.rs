@@ -1,8 +1,7 @@
-//! Bounded readers of hostile files: what format bytes are in, whether a qcow2 is safe to open, and what the metadata
-//! of an Incus image says.
+//! Bounded readers of untrusted files: format detection, safety of qcow2 images, and metadata of Incus images.
 //!
-//! Pure: bytes come through [`Source`] or as a slice, and nothing is opened, run or trusted. Whatever the bytes are, a
-//! reader ends, within the memory and the number of bytes that its documentation names.
+//! Pure: bytes are read through [`Source`] or from a slice, and nothing is opened, run or trusted. A reader ends for
+//! any input, within the documented limits of memory and bytes read.
 
 mod format;
 mod metadata;

@@ -1,4 +1,5 @@
-//! The metadata of an Incus image: an xz tarball with a `metadata.yaml` (Incus documentation, "Image format").
+//! Reads and writes the metadata of an Incus image: an xz tarball with a `metadata.yaml` (Incus documentation, "Image
+//! format").
 
 use liblzma::{
     read::XzDecoder,
@@ -16,61 +17,61 @@ use std::{
 };
 use tar::{Archive, Builder, EntryType, Header};
 
-/// The most bytes that a tarball may have, compressed.
+/// Maximum size of a compressed tarball.
 pub const MAX_METADATA_BYTES: u64 = 8 << 20;
-/// The most bytes that it may unpack to.
+/// Maximum size of an unpacked tarball.
 const MAX_UNPACKED: u64 = 64 << 20;
-/// The most entries that it may have.
+/// Maximum number of entries.
 const MAX_ENTRIES: usize = 4096;
-/// The most bytes of `metadata.yaml`.
+/// Maximum size of `metadata.yaml`.
 const MAX_YAML: u64 = 1 << 20;
-/// What unpacking may take of memory: enough for `xz -9`.
+/// Memory limit of the decoder: enough for `xz -9`.
 const MAX_DECODER_MEMORY: u64 = 68 << 20;
 const NAME: &str = "metadata.yaml";
-/// The least that packing can take, 3 MiB of memory: the default takes 94 MiB, for a file of a kilobyte.
+/// The preset with the smallest encoder, 3 MiB of memory; the default needs 94 MiB even for a file of a kilobyte.
 const PRESET: u32 = 0;
 
 /// Why bytes are not the metadata of an Incus image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataProblem {
-    /// It is too large to be looked into.
+    /// It exceeds the size limit.
     #[error("it has more than {MAX_METADATA_BYTES} bytes")]
     TooLarge,
-    /// It is not, or not wholly, an xz tarball.
+    /// It is not a complete xz tarball.
     #[error("it is not an xz tarball")]
     NotATarball,
-    /// Unpacking it needs more memory than is given.
+    /// Unpacking it needs more memory than the limit.
     #[error("unpacking it needs too much memory; compress it with `xz -9` or less")]
     NeedsMemory,
-    /// It unpacks to more than anybody needs.
+    /// It unpacks to more than the limit.
     #[error("it unpacks to more than {MAX_UNPACKED} bytes")]
     UnpacksTooLarge,
-    /// It has more entries than anybody needs.
+    /// It has more entries than the limit.
     #[error("it has more than {MAX_ENTRIES} entries")]
     TooManyEntries,
-    /// There are several, and it is not clear which one counts.
+    /// It has several `metadata.yaml`, so the meaning is ambiguous.
     #[error("it has more than one {NAME}")]
     SeveralYamls,
-    /// There is no `metadata.yaml` at its top.
+    /// It has no `metadata.yaml` at the top level.
     #[error("it has no {NAME}")]
     NoYaml,
-    /// `metadata.yaml` is too large.
+    /// `metadata.yaml` exceeds the size limit.
     #[error("its {NAME} has more than {MAX_YAML} bytes")]
     YamlTooLarge,
     /// `metadata.yaml` is not a YAML mapping.
     #[error("its {NAME} is not valid YAML")]
     NotYaml,
-    /// A field is missing or not what it must be.
+    /// A field is missing or invalid.
     #[error("its {NAME} has no valid {0}")]
     Field(&'static str),
 }
 
-/// What `metadata.yaml` of an Incus image must say.
+/// The required fields of `metadata.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncusMetadata {
     /// The architecture, such as `x86_64`.
     pub architecture: String,
-    /// When the image was made, in seconds since 1970.
+    /// When the image was created, in seconds since 1970.
     pub creation_date: i64,
 }
 
@@ -80,7 +81,7 @@ struct Yaml {
     creation_date: Option<Integer>,
 }
 
-/// A number that is written as one: Incus does not take a number in quotes.
+/// A YAML integer. Incus does not accept a number in quotes.
 struct Integer(i64);
 
 impl<'de> Deserialize<'de> for Integer {
@@ -106,8 +107,8 @@ impl<'de> Deserialize<'de> for Integer {
 }
 
 impl IncusMetadata {
-    /// Reads a tarball, to its end: one that is cut off is not accepted. Takes at most 140 MiB of memory, hostile bytes
-    /// included, and less than 1 MiB for what publishers make.
+    /// Reads a tarball to its end; a truncated one is rejected. Uses at most 140 MiB of memory for any input, and less
+    /// than 1 MiB for usual tarballs.
     pub fn read(tarball: &[u8]) -> Result<Self, MetadataProblem> {
         if tarball.len() as u64 > MAX_METADATA_BYTES {
             return Err(MetadataProblem::TooLarge);
@@ -124,7 +125,7 @@ impl IncusMetadata {
     }
 }
 
-/// The text of `metadata.yaml`.
+/// The content of `metadata.yaml`.
 fn find_yaml(tarball: &[u8]) -> Result<Option<Vec<u8>>, MetadataProblem> {
     let decoder = Stream::new_stream_decoder(MAX_DECODER_MEMORY, CONCATENATED);
     let decoder = decoder.map_err(|_| MetadataProblem::NeedsMemory)?;
@@ -133,7 +134,7 @@ fn find_yaml(tarball: &[u8]) -> Result<Option<Vec<u8>>, MetadataProblem> {
         let mut archive = Archive::new(&mut unpacked);
         search(&mut archive)
     };
-    // To the end, past the archive's own: what follows must be whole as well.
+    // Reads past the end of the archive to the end of the stream, which must be complete as well.
     let drained = io::copy(&mut unpacked, &mut io::sink());
     if unpacked.limit() == 0 {
         return Err(MetadataProblem::UnpacksTooLarge);
@@ -149,7 +150,7 @@ fn search(archive: &mut Archive<impl Read>) -> Result<Option<Vec<u8>>, MetadataP
             return Err(MetadataProblem::TooManyEntries);
         }
         let mut entry = entry.map_err(|error| problem(&error))?;
-        // As Incus looks for it, to the letter.
+        // Incus accepts exactly these two names.
         let is_yaml = {
             let path = entry.path_bytes();
             path.strip_prefix(b"./").unwrap_or(&path) == NAME.as_bytes()
@@ -178,22 +179,22 @@ fn problem(error: &io::Error) -> MetadataProblem {
     }
 }
 
-/// Metadata to be made.
+/// Metadata to write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewMetadata {
     /// The architecture as the kernel names it, such as `x86_64`.
     pub architecture: String,
-    /// When the image was made, in seconds since 1970.
+    /// When the image was created, in seconds since 1970.
     pub creation_date: i64,
-    /// When it should no longer be used, in seconds since 1970.
+    /// When the image expires, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry_date: Option<i64>,
-    /// What is shown of it: `description`, `os`, `release`, `variant`, ...
+    /// Properties: `description`, `os`, `release`, `variant`, ...
     pub properties: BTreeMap<String, String>,
 }
 
 impl NewMetadata {
-    /// The tarball; the same bytes for the same metadata. Takes 3 MiB of memory.
+    /// Writes the tarball; equal metadata gives equal bytes. Uses 3 MiB of memory.
     pub fn tarball(&self) -> io::Result<Vec<u8>> {
         let yaml = serde_saphyr::to_string(self).map_err(io::Error::other)?;
         let mut header = Header::new_ustar();

@@ -1,13 +1,13 @@
-//! Whether a qcow2 image is safe to hand to a hypervisor.
+//! Checks that a qcow2 image is safe to give to a hypervisor.
 //!
 //! A qcow2 file may name other files of the machine that opens it: a backing file or an external data file. An image
-//! that is published for others must not (the class of CVE-2024-32498), and must not have tables that lie outside of
-//! it. Layout and limits are those of QEMU's `docs/interop/qcow2.rst` and `block/qcow2.h`.
+//! published for others must not do so (compare CVE-2024-32498), and its tables must lie inside the file. Layout and
+//! limits are those of QEMU's `docs/interop/qcow2.rst` and `block/qcow2.h`.
 
 use crate::source::{MAX_READ, Source, head};
 use std::fmt;
 
-/// How clusters of a qcow2 are compressed, where they are.
+/// Compression type of a qcow2; single clusters may be uncompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// Deflate, the default.
@@ -17,7 +17,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Its name.
+    /// The name of the compression type.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Zlib => "zlib",
@@ -26,14 +26,14 @@ impl Compression {
     }
 }
 
-/// What a safe qcow2 says of itself.
+/// Properties of a safe qcow2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Qcow2 {
-    /// How many bytes the disk has for its guest.
+    /// Size of the disk as the guest sees it, in bytes.
     pub virtual_size: u64,
-    /// How many bytes are allocated at once.
+    /// Size of a cluster in bytes.
     pub cluster_size: u64,
-    /// How clusters are compressed, if any are.
+    /// Compression type of compressed clusters.
     pub compression: Compression,
 }
 
@@ -46,43 +46,43 @@ pub enum Qcow2Problem {
     /// Neither version 2 nor 3.
     #[error("it is of version {0}, not 2 or 3")]
     Version(u32),
-    /// It reads from another file what it does not have.
+    /// It has a backing file.
     #[error("it has a backing file")]
     BackingFile,
     /// Its data are in another file.
     #[error("it has an external data file")]
     ExternalDataFile,
-    /// It cannot be read without a key.
+    /// It is encrypted.
     #[error("it is encrypted")]
     Encrypted,
     /// It is marked as corrupt.
     #[error("it is marked as corrupt")]
     Corrupt,
-    /// It needs what nobody knows here.
+    /// It has an incompatible feature that this reader does not know.
     #[error("it needs an unknown incompatible feature (bit {0})")]
     UnknownFeature(u32),
-    /// It says something of itself that cannot be.
+    /// A field of the header is invalid.
     #[error("its {0} is not valid")]
     Invalid(Field),
-    /// One of its tables lies outside of the file, is not aligned, or is larger than QEMU takes.
+    /// A table lies outside the file, is not aligned, or is larger than QEMU's limit.
     #[error("its {0} is out of bounds")]
     OutOfBounds(Table),
 }
 
-/// A part of the header.
+/// A field of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
-    /// How many bytes are allocated at once.
+    /// Size of a cluster.
     ClusterSize,
-    /// How long the header is.
+    /// Length of the header.
     HeaderLength,
-    /// What follows the header.
+    /// A header extension.
     HeaderExtension,
-    /// How large the disk is for its guest.
+    /// Size of the disk as the guest sees it.
     VirtualSize,
-    /// How many bits a reference count has.
+    /// Number of bits of a reference count.
     RefcountWidth,
-    /// How clusters are compressed.
+    /// Compression type.
     CompressionType,
 }
 
@@ -102,19 +102,19 @@ impl fmt::Display for Field {
 /// A table of a qcow2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Where the L2 tables are.
+    /// The L1 table: offsets of L2 tables.
     L1,
-    /// Where clusters are.
+    /// An L2 table: offsets of clusters.
     L2,
-    /// Where the refcount blocks are.
+    /// The refcount table: offsets of refcount blocks.
     Refcounts,
-    /// How often clusters are used.
+    /// A refcount block: reference counts of clusters.
     RefcountBlock,
-    /// The snapshots.
+    /// The snapshot table.
     Snapshots,
-    /// Where the L2 tables of a snapshot are.
+    /// The L1 table of a snapshot.
     SnapshotL1,
-    /// The bitmaps of what has changed.
+    /// The directory of dirty bitmaps.
     Bitmaps,
 }
 
@@ -132,10 +132,10 @@ impl fmt::Display for Table {
     }
 }
 
-/// Why a qcow2 was not found safe.
+/// Why a qcow2 was not confirmed to be safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qcow2Error<E> {
-    /// It is not.
+    /// It is not safe.
     Unsafe(Qcow2Problem),
     /// It could not be read.
     Source(E),
@@ -153,28 +153,28 @@ const CORRUPT: u64 = 1 << 1;
 const EXTERNAL_DATA: u64 = 1 << 2;
 const COMPRESSION_TYPE: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
-/// Bit 0 says that refcounts may be stale, which QEMU mends by itself.
+/// Bit 0: refcounts may be stale; QEMU repairs them.
 const KNOWN: u64 = 1 | CORRUPT | EXTERNAL_DATA | COMPRESSION_TYPE | EXTENDED_L2;
 const EXTENSION_END: u32 = 0;
 const EXTENSION_EXTERNAL_DATA: u32 = 0x4441_5441;
 const EXTENSION_ENCRYPTION: u32 = 0x0537_be77;
 const EXTENSION_BITMAPS: u32 = 0x2385_2875;
-/// The bit of the autoclear features without which bitmaps are not looked at.
+/// The autoclear feature bit without which bitmaps are ignored.
 const BITMAPS_ARE_VALID: u64 = 1;
 /// `QCOW_MAX_L1_SIZE`, `QCOW_MAX_REFTABLE_SIZE` and `QCOW_MAX_SNAPSHOTS`.
 const MAX_L1_BYTES: u64 = 32 << 20;
 const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
 const MAX_SNAPSHOTS: u32 = 65_536;
-/// `QCOW_MAX_SNAPSHOTS_SIZE` and `BME_MAX_TABLE_SIZE` times its entries, as far as anybody makes use of them.
+/// Practical limits below `QCOW_MAX_SNAPSHOTS_SIZE` and `BME_MAX_TABLE_SIZE` times its entries.
 const MAX_SNAPSHOT_TABLE_BYTES: u64 = 64 << 20;
 const MAX_BITMAP_DIRECTORY_BYTES: u64 = 64 << 20;
-/// What every entry of the snapshot table begins with.
+/// Size of the fixed part of an entry of the snapshot table.
 const SNAPSHOT_ENTRY: usize = 40;
-/// Where in an entry of the L1 table the offset of an L2 table is, and in one of the refcount table that of a block.
+/// Bits of an L1 entry that are the offset of an L2 table, and of a refcount table entry that are that of a block.
 const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const BLOCK_OFFSET: u64 = 0xffff_ffff_ffff_fe00;
 
-/// A header's fields as they lie there, big-endian.
+/// Bytes with big-endian fields.
 struct Header(Vec<u8>);
 
 impl Header {
@@ -195,8 +195,8 @@ struct Entries {
 }
 
 impl Qcow2 {
-    /// Reads header and tables, at most 106 MiB, 256 KiB at once. What L2 tables and refcount blocks say is not read. Whether the bytes are a qcow2 at all,
-    /// [`detect`](crate::detect) tells.
+    /// Reads header and tables, at most 106 MiB, 256 KiB at once. The content of L2 tables and refcount blocks is not
+    /// read. Does not check the magic number; [`detect`](crate::detect) does.
     pub async fn inspect<S: Source>(source: &S) -> Result<Self, Qcow2Error<S::Error>> {
         let header = Header(head(source, MAX_READ).await.map_err(Qcow2Error::Source)?);
         if header.0.len() < V2_HEADER {
@@ -215,9 +215,9 @@ impl Qcow2 {
     }
 }
 
-/// What the header says, if it is safe; also how many bits a cluster's offset has, and how many entries an L2 table.
+/// The properties, the number of bits of an offset in a cluster, and the number of entries of an L2 table.
 fn read_header(header: &Header, size: u64) -> Result<(Qcow2, u32, u64), Qcow2Problem> {
-    // Before anything else, and in all versions at the same place: tools follow what they do not otherwise understand.
+    // First, and at the same offset in all versions: tools follow it even in images that they do not understand.
     if header.u64(8) != 0 || header.u32(16) != 0 {
         return Err(Qcow2Problem::BackingFile);
     }
@@ -283,7 +283,7 @@ fn check_features(features: u64) -> Result<(), Qcow2Problem> {
     }
 }
 
-/// Looks through the header extensions, which lie between the header and the end of the first cluster.
+/// Checks the header extensions, between the header and the end of the first cluster.
 fn check_extensions(header: &Header, start: usize, cluster: u64, size: u64) -> Result<(), Qcow2Problem> {
     let end = usize::try_from(cluster).unwrap_or(usize::MAX).min(header.0.len());
     let mut at = start;
@@ -304,14 +304,14 @@ fn check_extensions(header: &Header, start: usize, cluster: u64, size: u64) -> R
             _ => at += 8 + length.div_ceil(8) * 8,
         }
     }
-    // What lies further on than was read is not skipped unseen.
+    // Extensions after the bytes that were read must not be skipped unchecked.
     if header.0.len() == MAX_READ && (end as u64) < cluster {
         return Err(Qcow2Problem::Invalid(Field::HeaderExtension));
     }
     Ok(())
 }
 
-/// Where the tables lie, if that is inside the file.
+/// The tables, if they lie inside the file.
 fn tables(
     header: &Header,
     size: u64,
@@ -346,21 +346,21 @@ fn tables(
     Ok((l1, refcounts))
 }
 
-/// Whether a table begins at a cluster behind the header, and ends inside the file.
+/// Whether a table begins at a cluster after the header, and ends inside the file.
 fn is_inside(offset: u64, bytes: u64, cluster: u64, size: u64) -> bool {
     let ends_inside = offset.checked_add(bytes).is_some_and(|end| end <= size);
     offset >= cluster && offset.is_multiple_of(cluster) && ends_inside
 }
 
-/// Looks through the snapshots, each of which has an L1 table of its own.
+/// Checks the snapshots; each has its own L1 table.
 async fn check_snapshots<S: Source>(source: &S, header: &Header, cluster: u64) -> Result<(), Qcow2Error<S::Error>> {
     let (count, start) = (header.u32(60), header.u64(64));
     let mut window = Header(Vec::new());
     let (mut window_at, mut at) = (start, start);
     for _ in 0..count {
         let begins = usize::try_from(at - window_at).unwrap_or(usize::MAX);
-        let held = window.0.len().checked_sub(begins).is_some_and(|rest| rest >= SNAPSHOT_ENTRY);
-        if !held {
+        let is_buffered = window.0.len().checked_sub(begins).is_some_and(|rest| rest >= SNAPSHOT_ENTRY);
+        if !is_buffered {
             let left = source.size().saturating_sub(at);
             if left < SNAPSHOT_ENTRY as u64 || at - start > MAX_SNAPSHOT_TABLE_BYTES {
                 return Err(Qcow2Problem::OutOfBounds(Table::Snapshots).into());
@@ -374,7 +374,7 @@ async fn check_snapshots<S: Source>(source: &S, header: &Header, cluster: u64) -
         if bytes > MAX_L1_BYTES || (bytes > 0 && !is_inside(offset, bytes, cluster, source.size())) {
             return Err(Qcow2Problem::OutOfBounds(Table::SnapshotL1).into());
         }
-        // The sizes of id and name, and of what later versions have added.
+        // Sizes of id, name and extra data.
         let names = window.u32(entry + 12);
         let further = u64::from(names >> 16) + u64::from(names & 0xffff) + u64::from(window.u32(entry + 36));
         at += (SNAPSHOT_ENTRY as u64 + further).div_ceil(8) * 8;

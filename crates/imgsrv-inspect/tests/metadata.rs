@@ -1,4 +1,4 @@
-//! Metadata tarballs: what we make can be read, and hostile ones cost little.
+//! Metadata tarballs: written ones can be read, and hostile ones use little memory.
 
 use imgsrv_inspect::{IncusMetadata, MetadataProblem, NewMetadata};
 use liblzma::write::XzEncoder;
@@ -27,7 +27,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_made_can_be_read_and_is_always_the_same() {
+fn written_metadata_is_readable_and_deterministic() {
     let new = NewMetadata {
         architecture: "x86_64".to_owned(),
         creation_date: 1_700_000_000,
@@ -36,14 +36,14 @@ fn what_is_made_can_be_read_and_is_always_the_same() {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
     };
-    let made = new.tarball().expect("made");
-    assert_eq!(made, new.tarball().expect("made"));
+    let written = new.tarball().expect("written");
+    assert_eq!(written, new.tarball().expect("written"));
     let expected = IncusMetadata { architecture: "x86_64".to_owned(), creation_date: 1_700_000_000 };
-    assert_eq!(IncusMetadata::read(&made), Ok(expected));
+    assert_eq!(IncusMetadata::read(&written), Ok(expected));
 }
 
 #[test]
-fn metadata_is_found_as_publishers_pack_it() {
+fn metadata_is_found_under_both_usual_names() {
     let text = b"architecture: aarch64\ncreation_date: 1\nproperties:\n  os: Debian\ntemplates:\n  /etc/hosts:\n    when: [create]\n";
     for name in ["metadata.yaml", "./metadata.yaml"] {
         let found = IncusMetadata::read(&tarball(&[("templates/hosts.tpl", b"x"), (name, text)]));
@@ -52,7 +52,7 @@ fn metadata_is_found_as_publishers_pack_it() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_and_invalid_fields_are_named() {
     assert_eq!(yaml("creation_date: 1"), Err(MetadataProblem::Field("architecture")));
     assert_eq!(yaml("architecture: ''\ncreation_date: 1"), Err(MetadataProblem::Field("architecture")));
     assert_eq!(yaml("architecture: x86_64"), Err(MetadataProblem::Field("creation_date")));
@@ -75,7 +75,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn a_tarball_that_is_cut_off_is_not_accepted() {
+fn truncated_tarball_is_rejected() {
     let whole = tarball(&[("metadata.yaml", b"architecture: x86_64\ncreation_date: 1"), ("more", &[7; 4096])]);
     assert!(IncusMetadata::read(&whole).is_ok());
     for cut in [whole.len() - 1, whole.len() - 40, whole.len() / 2] {

@@ -1,4 +1,4 @@
-//! Real images of `qemu-img` are safe or not, for the reason that was built into them; and any bytes are answered.
+//! Images made by `qemu-img` are safe or unsafe for the expected reason, and any bytes give a result.
 
 use futures::executor::block_on;
 use imgsrv_inspect::{Compression, DetectedFormat, Qcow2, Qcow2Error, Qcow2Problem, Source, detect};
@@ -60,7 +60,7 @@ fn altered(at: usize, bytes: &[u8]) -> Result<Qcow2, Qcow2Problem> {
 }
 
 #[test]
-fn images_that_stand_alone_are_described() {
+fn self_contained_images_are_described() {
     let zlib = Qcow2 { virtual_size: 3 << 20, cluster_size: 64 << 10, compression: Compression::Zlib };
     assert_eq!(inspect(image()), Ok(zlib));
     assert_eq!(inspect(made(&["convert -c -f raw -O qcow2 -o compat=0.10 data.raw a"], "a")), Ok(zlib));
@@ -86,16 +86,16 @@ fn images_that_name_other_files_are_unsafe() {
     assert_eq!(inspect(made(&old, "a")), Err(Qcow2Problem::BackingFile));
     let external = made(&["create -f qcow2 -o data_file=data.raw,data_file_raw=on a 3M"], "a");
     assert_eq!(inspect(external.clone()), Err(Qcow2Problem::ExternalDataFile));
-    // The name alone, without the feature that makes QEMU look at it.
+    // The name alone, without the feature bit that makes QEMU read it.
     let mut named = external;
     named[79] &= !4;
     assert_eq!(inspect(named), Err(Qcow2Problem::ExternalDataFile));
-    // A name of no length is one.
+    // A name of length 0 counts too.
     assert_eq!(altered(8, &4096_u64.to_be_bytes()), Err(Qcow2Problem::BackingFile));
 }
 
 #[test]
-fn what_names_another_file_is_told_before_anything_else() {
+fn other_files_are_detected_in_other_versions_and_formats() {
     let old = made(&["create -f raw base 1M", "create -f qcow -b base -F raw a"], "a");
     assert_eq!(inspect(old), Err(Qcow2Problem::BackingFile));
     let flat = made(&["create -f vmdk -o subformat=monolithicFlat a.vmdk 1M"], "a.vmdk");
@@ -103,13 +103,13 @@ fn what_names_another_file_is_told_before_anything_else() {
 }
 
 #[test]
-fn tables_of_snapshots_and_bitmaps_are_looked_at() {
+fn tables_of_snapshots_and_bitmaps_are_checked() {
     let with_bitmap = made(&["create -f qcow2 a 1M", "bitmap --add a one", "bitmap --add a two"], "a");
     assert!(inspect(with_bitmap.clone()).is_ok());
     let at = with_bitmap.windows(4).position(|bytes| bytes == [0x23, 0x85, 0x28, 0x75]).expect("bitmaps");
-    let mut astray = with_bitmap;
-    astray[at + 24..at + 32].copy_from_slice(&(1_u64 << 40).to_be_bytes());
-    assert_eq!(inspect(astray).expect_err("unsafe").to_string(), "its bitmap directory is out of bounds");
+    let mut corrupt = with_bitmap;
+    corrupt[at + 24..at + 32].copy_from_slice(&(1_u64 << 40).to_be_bytes());
+    assert_eq!(inspect(corrupt).expect_err("unsafe").to_string(), "its bitmap directory is out of bounds");
 
     let snapshots: Vec<String> = (0..40).map(|i| format!("snapshot -c snapshot-{i} a")).collect();
     let commands: Vec<&str> =
@@ -118,17 +118,17 @@ fn tables_of_snapshots_and_bitmaps_are_looked_at() {
     assert!(inspect(with_snapshots.clone()).is_ok());
     let table = u64::from_be_bytes(with_snapshots[64..72].try_into().expect("eight bytes"));
     let table = usize::try_from(table).expect("small");
-    let mut astray = with_snapshots.clone();
-    astray[table..table + 8].copy_from_slice(&(1_u64 << 50).to_be_bytes());
-    assert_eq!(inspect(astray).expect_err("unsafe").to_string(), "its L1 table of a snapshot is out of bounds");
-    // Something that was added to the first entry leads beyond the end.
-    let mut astray = with_snapshots;
-    astray[table + 36..table + 40].copy_from_slice(&u32::MAX.to_be_bytes());
-    assert_eq!(inspect(astray).expect_err("unsafe").to_string(), "its snapshot table is out of bounds");
+    let mut corrupt = with_snapshots.clone();
+    corrupt[table..table + 8].copy_from_slice(&(1_u64 << 50).to_be_bytes());
+    assert_eq!(inspect(corrupt).expect_err("unsafe").to_string(), "its L1 table of a snapshot is out of bounds");
+    // Extra data of the first entry ends beyond the end of the file.
+    let mut corrupt = with_snapshots;
+    corrupt[table + 36..table + 40].copy_from_slice(&u32::MAX.to_be_bytes());
+    assert_eq!(inspect(corrupt).expect_err("unsafe").to_string(), "its snapshot table is out of bounds");
 }
 
 #[test]
-fn an_extension_is_not_overlooked_behind_much_of_nothing() {
+fn extension_after_long_padding_is_not_skipped() {
     let mut image = made(&["create -f qcow2 -o cluster_size=2M a 1M"], "a");
     let filler = (256 << 10) - 112 - 8;
     image[112..116].copy_from_slice(&1_u32.to_be_bytes());
@@ -145,7 +145,7 @@ fn encrypted_and_corrupt_images_and_unknown_features_are_unsafe() {
     assert_eq!(altered(72, &2_u64.to_be_bytes()), Err(Qcow2Problem::Corrupt));
     assert_eq!(altered(72, &(1_u64 << 5).to_be_bytes()), Err(Qcow2Problem::UnknownFeature(5)));
     assert_eq!(altered(72, &(1_u64 << 63).to_be_bytes()), Err(Qcow2Problem::UnknownFeature(63)));
-    // Marked as dirty only: QEMU mends it.
+    // Marked as dirty only: QEMU repairs it.
     assert!(altered(72, &1_u64.to_be_bytes()).is_ok());
     assert_eq!(altered(4, &1_u32.to_be_bytes()), Err(Qcow2Problem::Version(1)));
 }
@@ -181,7 +181,7 @@ fn tables_out_of_bounds_are_unsafe() {
 }
 
 #[test]
-fn formats_are_told_by_their_magic() {
+fn formats_are_detected_by_their_magic() {
     assert_eq!(kind(&image()), Some(DetectedFormat::Qcow2));
     for (format, expected) in [("vmdk", DetectedFormat::Vmdk), ("vhdx", DetectedFormat::Vhdx)] {
         assert_eq!(kind(&made(&[&format!("convert -f raw -O {format} data.raw a")], "a")), Some(expected));
@@ -199,14 +199,14 @@ fn formats_are_told_by_their_magic() {
 }
 
 proptest! {
-    /// Header fields of any value, over a real image: an answer, and no read beyond the end.
+    /// Header fields of any value in a real image give a result, and no read beyond the end.
     #[test]
-    fn any_header_is_answered(at in 4_usize..112, bytes in prop::collection::vec(any::<u8>(), 1..16)) {
+    fn any_header_gives_a_result(at in 4_usize..112, bytes in prop::collection::vec(any::<u8>(), 1..16)) {
         let _ = altered(at, &bytes);
     }
 
     #[test]
-    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
+    fn any_bytes_give_a_result(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
         let _ = kind(&bytes);
         let mut qcow2 = b"QFI\xfb\0\0\0\x03".to_vec();
         qcow2.extend(bytes);

@@ -1,4 +1,4 @@
-//! The binary as an operator meets it.
+//! The server binary as operators run it.
 
 use imgsrv_testkit::{Disposable, Process};
 use reqwest::{Client, StatusCode};
@@ -22,14 +22,14 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn it_tells_its_version() {
+fn the_version_is_printed() {
     let output = imgsrv(&["--version"]);
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("imgsrv {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn a_bad_value_is_refused_before_anything_is_opened() {
+fn an_invalid_value_is_refused_before_anything_is_opened() {
     let dir = TempDir::new().expect("a scratch folder");
     let data = dir.path().join("data");
     let output = imgsrv(&["serve", "--data-dir", data.to_str().expect("a path"), "--lease-term", "1"]);
@@ -55,7 +55,7 @@ fn a_second_server_on_the_same_folder_refuses_to_start() {
 }
 
 #[test]
-fn blobs_may_lie_in_the_data_folder_itself() {
+fn blobs_may_be_stored_in_the_data_folder_itself() {
     let dir = TempDir::new().expect("a scratch folder");
     let path = dir.path().to_str().expect("a path");
     let _first = Process::start(BINARY, dir.path(), &["--storage-dir", path]);
@@ -64,7 +64,7 @@ fn blobs_may_lie_in_the_data_folder_itself() {
 }
 
 #[test]
-fn an_address_in_use_is_one_clear_line() {
+fn an_address_in_use_is_reported() {
     let dir = TempDir::new().expect("a scratch folder");
     let first = Process::start(BINARY, dir.path(), &[]);
     let address = first.url.trim_start_matches("http://");
@@ -74,24 +74,24 @@ fn an_address_in_use_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn the_bootstrap_token_works_once_minted_and_can_be_minted_again() {
+async fn a_bootstrap_token_can_be_minted_again() {
     let dir = TempDir::new().expect("a scratch folder");
     let server = Process::start(BINARY, dir.path(), &[]);
     let first = server.bootstrap.clone().expect("a token");
     let mode = std::fs::metadata(dir.path().join("bootstrap-token")).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // The way back in works beside the running server.
+    // Also while the server runs.
     let output = imgsrv(&["auth", "bootstrap", "--data-dir", dir.path().to_str().expect("a path")]);
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     let second = line.strip_prefix("imgsrv bootstrap token (one-time): ").expect("the line").trim().to_owned();
     for token in [first, second] {
-        let answer = Client::new().get(format!("{}/v1/auth/roles", server.url)).bearer_auth(token).send().await;
-        assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+        let response = Client::new().get(format!("{}/v1/auth/roles", server.url)).bearer_auth(token).send().await;
+        assert_eq!(response.expect("a response").status(), StatusCode::OK);
     }
 }
 
 #[test]
-fn the_bootstrap_line_is_alone_on_standard_output() {
+fn only_the_bootstrap_line_goes_to_standard_output() {
     let dir = TempDir::new().expect("a scratch folder");
     let mut child = Command::new(BINARY)
         .args(["--data-dir", dir.path().to_str().expect("a path"), "--listen", "127.0.0.1:0", "--log-format", "json"])
@@ -118,11 +118,11 @@ fn the_bootstrap_line_is_alone_on_standard_output() {
     assert!(token.starts_with("imgsrv_at_") && !token.contains('\n'), "{stdout}");
     let mut rest = String::new();
     logs.for_each(|line| rest += &line.expect("a line"));
-    assert!(!rest.contains(token), "a secret in the log");
+    assert!(!rest.contains(token), "the token is in the log");
 }
 
 #[tokio::test]
-async fn a_graceful_stop_lets_a_request_in_flight_finish() {
+async fn a_graceful_stop_finishes_requests_in_flight() {
     let dir = TempDir::new().expect("a scratch folder");
     let mut server = Process::start(BINARY, dir.path(), &[]);
     let token = server.bootstrap.clone().expect("a token");
@@ -136,21 +136,21 @@ async fn a_graceful_stop_lets_a_request_in_flight_finish() {
     );
     stream.write_all(head.as_bytes()).expect("sent");
     // The server asks for the body: the request is in flight.
-    let mut answer = [0; 25];
-    stream.read_exact(&mut answer).expect("100 Continue");
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).expect("100 Continue");
     stream.write_all(first.as_bytes()).expect("sent");
     let stopping = std::thread::spawn(move || server.terminate());
     // It stops listening at once, and waits for the body.
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
     stream.write_all(rest.as_bytes()).expect("sent");
     let mut whole = String::new();
-    stream.read_to_string(&mut whole).expect("an answer");
+    stream.read_to_string(&mut whole).expect("a response");
     assert!(whole.starts_with("HTTP/1.1 201"), "{whole}");
     assert_eq!(stopping.join().expect("stopped"), Some(0));
 }
 
 #[test]
-fn what_is_not_http_is_refused_with_a_problem() {
+fn malformed_http_is_refused_with_a_problem() {
     let dir = TempDir::new().expect("a scratch folder");
     let server = Process::start(BINARY, dir.path(), &[]);
     for (request, status) in [
@@ -180,7 +180,7 @@ fn what_is_not_http_is_refused_with_a_problem() {
 }
 
 #[test]
-fn a_disposable_server_serves_its_tokens_and_leaves_nothing() {
+fn a_disposable_server_accepts_its_tokens_and_stops_when_dropped() {
     let server = Disposable::of(BINARY);
     let roles = ureq::get(format!("{}/v1/auth/roles", server.url));
     let bearer = |token: &str| format!("Bearer {token}");
@@ -189,7 +189,7 @@ fn a_disposable_server_serves_its_tokens_and_leaves_nothing() {
     assert!(drafts.header("authorization", bearer(&server.writer)).call().is_ok());
     let url = server.url.clone();
     drop(server);
-    assert!(ureq::get(format!("{url}/healthz")).call().is_err(), "it is gone");
+    assert!(ureq::get(format!("{url}/healthz")).call().is_err(), "it is stopped");
 }
 
 #[tokio::test]
@@ -200,8 +200,8 @@ async fn operators_list_and_revoke_without_a_token() {
     let manager = server.bootstrap.clone().expect("a token");
     let writer = imgsrv_testkit::writer_token(&server.url, &manager);
     let status = async |token: &str| {
-        let answer = Client::new().get(format!("{}/v1/auth/whoami", server.url)).bearer_auth(token).send().await;
-        answer.expect("an answer").status()
+        let response = Client::new().get(format!("{}/v1/auth/whoami", server.url)).bearer_auth(token).send().await;
+        response.expect("a response").status()
     };
     assert_eq!(status(&writer).await, StatusCode::OK);
     let list = |format: &[&str]| {
@@ -219,9 +219,9 @@ async fn operators_list_and_revoke_without_a_token() {
     let of = |name: &str| principals.iter().find(|found| found["display_name"] == name).expect("a principal");
     assert_eq!(of("test")["api_tokens"][0]["key"], key);
 
-    // A token that is put where its id belongs is in no log.
+    // A token that is given instead of its id does not appear in the log.
     let misplaced = Client::new().delete(format!("{}/v1/auth/api-tokens/{writer}", server.url)).bearer_auth(&manager);
-    assert_eq!(misplaced.send().await.expect("an answer").status(), StatusCode::BAD_REQUEST);
+    assert_eq!(misplaced.send().await.expect("a response").status(), StatusCode::BAD_REQUEST);
     let log = server.log_with(key);
     assert!(!log.contains(&writer[23..]), "{log}");
     let output = imgsrv(&["auth", "revoke", &writer, "--data-dir", path]);
@@ -239,7 +239,7 @@ async fn operators_list_and_revoke_without_a_token() {
     }
     let unknown = imgsrv(&["auth", "revoke", "imgsrv_at_aaaaaaaaaaaa", "--data-dir", path]);
     assert!(unknown.status.code() == Some(1) && stderr(&unknown).contains("no such token"), "{}", stderr(&unknown));
-    // Not even the last manager is safe from whoever has a way back in.
+    // Operators may deactivate even the last manager, since they can mint a bootstrap token.
     let barred = imgsrv(&["auth", "revoke", "--principal", bootstrap, "--data-dir", path]);
     assert!(barred.status.success(), "{}", stderr(&barred));
     assert!(stderr(&barred).contains("principal.deactivated"), "no log line: {}", stderr(&barred));
@@ -247,8 +247,8 @@ async fn operators_list_and_revoke_without_a_token() {
     let output = imgsrv(&["auth", "bootstrap", "--data-dir", path]);
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     let manager = line.trim().rsplit(' ').next().expect("a token").to_owned();
-    // It is in the trail, as an operator's doing.
-    let trail = Client::new().get(format!("{}/v1/audit?actor_kind=operator", server.url)).bearer_auth(&manager);
-    let trail = trail.send().await.expect("an answer").text().await.expect("a body");
-    assert!(trail.contains("token.revoked") && trail.contains("principal.deactivated"), "{trail}");
+    // The audit log has it as an action of an operator.
+    let log = Client::new().get(format!("{}/v1/audit?actor_kind=operator", server.url)).bearer_auth(&manager);
+    let log = log.send().await.expect("a response").text().await.expect("a body");
+    assert!(log.contains("token.revoked") && log.contains("principal.deactivated"), "{log}");
 }

@@ -16,14 +16,7 @@ use imgsrv_domain::{
 pub(crate) async fn stage(context: &Context, request: StageRequest) -> Result<Part, UseCaseError> {
     let (session, attempt) = (request.session, request.attempt.clone());
     match context.blobs.stage(request).await {
-        Ok(staged) => Ok(Part {
-            number: attempt.number,
-            attempt: attempt.id,
-            sequence: attempt.sequence,
-            size: staged.size,
-            location: staged.location,
-            hash: staged.hash,
-        }),
+        Ok(staged) => Ok(staged.into_part(&attempt)),
         Err(error) => {
             end_attempt(context, session, &attempt).await;
             Err(error.into())

@@ -1,4 +1,4 @@
-//! Where files lie, and making names durable.
+//! Paths of the folder store, and durable names.
 
 use imgsrv_domain::{ids::UploadId, parts::PartLocation, ports::BlobName};
 use std::{
@@ -9,23 +9,23 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// A file that tells a store's folder from the mount point it may be missing on.
+/// A file that distinguishes the store's folder from an empty mount point.
 const MARKER: &str = "imgsrv-blobs";
-/// A file that tells whose blobs these are.
+/// A file that names the store's owner.
 const OWNER: &str = "imgsrv-owner";
 
 /// The folders of a store.
-pub(crate) struct Layout {
+pub(super) struct Layout {
     marker: PathBuf,
     owner: PathBuf,
     staging: PathBuf,
     cas: PathBuf,
-    /// Folders whose names are known to be durable.
+    /// Folders whose names are durable.
     durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl Layout {
-    pub(crate) fn create(root: &Path) -> io::Result<Self> {
+    pub(super) fn create(root: &Path) -> io::Result<Self> {
         let layout = Self {
             marker: root.join(MARKER),
             owner: root.join(OWNER),
@@ -42,37 +42,37 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Whether the store's folder is there at all. When it is not, a missing file proves nothing.
-    pub(crate) fn is_present(&self) -> bool {
+    /// Whether the store's folder is mounted. If not, a missing file proves nothing.
+    pub(super) fn is_present(&self) -> bool {
         self.marker.exists()
     }
 
-    /// What was written about whose blobs these are.
-    pub(crate) fn owner(&self) -> io::Result<Option<String>> {
+    /// The recorded owner.
+    pub(super) fn owner(&self) -> io::Result<Option<String>> {
         match fs::read_to_string(&self.owner) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             read => read.map(Some),
         }
     }
 
-    /// Writes whose blobs these are, unless that is written. Linked into its place, so that it is there whole and once,
-    /// whoever else starts at the same time.
-    pub(crate) fn set_owner(&self, owner: &str) -> io::Result<()> {
+    /// Records the owner, unless one is recorded. A hard link makes the record atomic: of several nodes that start at
+    /// the same time, one wins.
+    pub(super) fn set_owner(&self, owner: &str) -> io::Result<()> {
         let random = getrandom::u64().map_err(io::Error::other)?;
-        let written = self.owner.with_extension(format!("{random:016x}"));
-        let mut file = File::create_new(&written)?;
+        let temporary = self.owner.with_extension(format!("{random:016x}"));
+        let mut file = File::create_new(&temporary)?;
         io::Write::write_all(&mut file, owner.as_bytes())?;
         file.sync_all()?;
-        let linked = fs::hard_link(&written, &self.owner);
-        fs::remove_file(&written)?;
+        let linked = fs::hard_link(&temporary, &self.owner);
+        fs::remove_file(&temporary)?;
         match linked {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => sync_parent(&self.owner),
         }
     }
 
-    /// Makes the folder of a blob and all above it, with durable names. Each is synced once a process.
-    pub(crate) fn ensure_blob_folder(&self, folder: &Path) -> io::Result<()> {
+    /// Creates the folder of a blob and its ancestors, with durable names. Each is synced once per process.
+    pub(super) fn ensure_blob_folder(&self, folder: &Path) -> io::Result<()> {
         let folders: Vec<&Path> = folder.ancestors().take_while(|above| *above != self.cas).collect();
         for folder in folders.into_iter().rev() {
             if !self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
@@ -83,44 +83,44 @@ impl Layout {
         Ok(())
     }
 
-    pub(crate) fn cas(&self) -> &Path {
+    pub(super) fn cas(&self) -> &Path {
         &self.cas
     }
 
-    pub(crate) fn session(&self, session: UploadId) -> PathBuf {
+    pub(super) fn session(&self, session: UploadId) -> PathBuf {
         self.staging.join(session.to_string())
     }
 
-    pub(crate) fn staged(&self, session: UploadId, file: &str) -> PathBuf {
+    pub(super) fn staged(&self, session: UploadId, file: &str) -> PathBuf {
         self.session(session).join(file)
     }
 
-    pub(crate) fn blob(&self, name: &BlobName) -> PathBuf {
+    pub(super) fn blob(&self, name: &BlobName) -> PathBuf {
         self.cas.join(name.as_str())
     }
 }
 
-/// Part of a staged file.
+/// Where a part begins in a staged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileLocation {
-    pub(crate) file: String,
-    pub(crate) offset: u64,
+pub(super) struct FileLocation {
+    pub(super) file: String,
+    pub(super) offset: u64,
 }
 
 impl FileLocation {
-    pub(crate) fn parse(place: &PartLocation) -> Option<Self> {
-        let (file, offset) = place.0.split_once('@')?;
+    pub(super) fn parse(location: &PartLocation) -> Option<Self> {
+        let (file, offset) = location.0.split_once('@')?;
         Some(Self { file: file.to_owned(), offset: offset.parse().ok()? })
     }
 
-    pub(crate) fn place(&self) -> PartLocation {
+    pub(super) fn encode(&self) -> PartLocation {
         PartLocation(format!("{}@{}", self.file, self.offset))
     }
 }
 
-/// Makes a folder and its name durable. One that exists may have been made a moment ago by somebody who has not
-/// synced it yet.
-pub(crate) fn ensure_folder(path: &Path) -> io::Result<()> {
+/// Creates a folder with a durable name. Syncs an existing folder too: another process may have created it and not yet
+/// synced it.
+pub(super) fn ensure_folder(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_parent(path),
@@ -128,13 +128,13 @@ pub(crate) fn ensure_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Makes the name of `path` in its folder durable.
-pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }
 
-/// Removes a file; one that is not there is removed already.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file, if it exists.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,

@@ -1,6 +1,9 @@
-//! Reading blobs: from the page cache at once, from the disk on a blocking thread.
+//! Reads blobs: from the page cache without blocking, from disk on a blocking thread.
 
-use super::{failed, layout::Layout, unavailable};
+use super::{
+    error::{blocking, failed},
+    layout::Layout,
+};
 use crate::{
     buffers::{Buffer, BufferPool},
     observe::{Direction, Observer, Operation},
@@ -14,7 +17,7 @@ use imgsrv_domain::{
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 /// Opens a blob that must have exactly `size` bytes.
-pub(crate) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<File, BlobError> {
+pub(super) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<File, BlobError> {
     let opened = File::open(layout.blob(name)).and_then(|file| Ok((file.metadata()?.len(), file)));
     match opened {
         Ok((length, file)) if length == size.get() => Ok(file),
@@ -24,8 +27,8 @@ pub(crate) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<F
     }
 }
 
-/// The bytes of `range`, one buffer at a time, each read only when the one before was taken.
-pub(crate) fn stream(file: File, range: Range<u64>, buffers: BufferPool, observer: Arc<dyn Observer>) -> BlobStream {
+/// The bytes of `range`, one buffer at a time; the next one is read when the consumer polls for it.
+pub(super) fn stream(file: File, range: Range<u64>, buffers: BufferPool, observer: Arc<dyn Observer>) -> BlobStream {
     stream::try_unfold((Arc::new(file), range), move |(file, range)| {
         let (buffers, observer) = (buffers.clone(), Arc::clone(&observer));
         async move {
@@ -47,18 +50,19 @@ async fn chunk(file: &Arc<File>, range: &Range<u64>, mut buffer: Buffer) -> Resu
         return Ok(buffer.freeze(read));
     }
     let file = Arc::clone(file);
-    let read = move || {
+    blocking(move || {
         let space = buffer.space(wanted);
         let filled = space.len();
-        file.read_exact_at(space, start).map(|()| buffer.freeze(filled))
-    };
-    tokio::task::spawn_blocking(read).await.map_err(unavailable)?.map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => BlobError::Damaged,
-        _ => failed(error),
+        file.read_exact_at(space, start).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => BlobError::Damaged,
+            _ => failed(error),
+        })?;
+        Ok(buffer.freeze(filled))
     })
+    .await
 }
 
-/// What the page cache holds, without waiting for the disk (`RWF_NOWAIT`, preadv2(2)).
+/// Reads what is in the page cache, without waiting for the disk (`RWF_NOWAIT`, preadv2(2)).
 #[cfg(target_os = "linux")]
 fn read_cached(file: &File, space: &mut [u8], offset: u64) -> Option<usize> {
     use rustix::io::{ReadWriteFlags, preadv2};

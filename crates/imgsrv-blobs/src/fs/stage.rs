@@ -1,15 +1,13 @@
-//! Receiving a part: hashed and written by one blocking thread behind a bounded channel, as it arrives.
+//! Receives a part: a blocking thread hashes and writes it as it arrives through a bounded channel.
 
 use super::{
-    failed,
+    error::{blocking, failed},
     layout::{FileLocation, Layout, ensure_folder, remove, sync_parent},
-    unavailable,
 };
+use crate::meter::BodyMeter;
 use bytes::Bytes;
 use futures::StreamExt;
 use imgsrv_domain::{
-    digest::{ByteSize, Digest},
-    hash::RunningHash,
     ids::UploadId,
     ports::{BodyError, BodyStream, StageError, StageRequest, Staged},
     upload::{Attempt, Placement},
@@ -17,41 +15,40 @@ use imgsrv_domain::{
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc, thread::JoinHandle};
 use tokio::sync::mpsc;
 
-/// Bytes handed over at once; fewer wake-ups than frame by frame.
+/// Bytes sent to the writer at once; one wake-up for each frame would cost more.
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches on their way to the disk; bounds what an upload holds in memory.
+/// Capacity of the channel to the writer, in batches; bounds the memory of an upload.
 const BATCHES: usize = 4;
-/// Dirty bytes after which the disk is put to work, so that the last fsync is short.
+/// Dirty bytes after which they are flushed to disk, so that the final fsync is short.
 const FLUSH_BYTES: u64 = 32 << 20;
 
+/// Frames of the body; an empty batch marks its end.
 type Batch = Result<Vec<Bytes>, BodyError>;
 
 /// Receives a part and makes it durable; on any failure nothing of it is left.
-pub(crate) async fn receive(layout: Arc<Layout>, request: StageRequest) -> Result<Staged, StageError> {
+///
+/// If this future is dropped, the channel closes early and the writer removes what it wrote.
+pub(super) async fn stage(layout: Arc<Layout>, request: StageRequest) -> Result<Staged, StageError> {
     let StageRequest { session, name: _, attempt, declared, checksum, body } = request;
-    let (batches, received) = mpsc::channel(BATCHES);
-    let writing = tokio::task::spawn_blocking(move || {
-        let mut part = PartFile::open(&layout, session, &attempt, declared)?;
-        let done = part.fill(received, &attempt, checksum).and_then(|size| match declared {
-            Some(declared) if declared != size => Err(BodyError::Cut.into()),
-            _ => part.finish(size),
-        });
-        if done.is_err() {
-            part.undo();
+    let (sender, batches) = mpsc::channel(BATCHES);
+    let writing = blocking(move || {
+        let mut file = PartFile::open(&layout, session, &attempt, declared)?;
+        let staged = file.write(batches, BodyMeter::new(&attempt, declared, checksum));
+        if staged.is_err() {
+            file.undo();
         }
-        done
+        staged
     });
-    pump(body, batches).await;
-    writing.await.map_err(|panic| StageError::Blob(unavailable(panic)))?
+    send(body, sender).await;
+    writing.await
 }
 
-/// Takes frames from the body and hands them over in batches, until the body or the receiver ends.
-async fn pump(mut body: BodyStream, batches: mpsc::Sender<Batch>) {
+/// Sends the body to the writer in batches, until the body ends or the writer stops.
+async fn send(mut body: BodyStream, batches: mpsc::Sender<Batch>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
     loop {
-        let frame = body.next().await;
-        match frame {
+        match body.next().await {
             Some(Ok(frame)) => {
                 bytes += frame.len();
                 batch.push(frame);
@@ -68,7 +65,6 @@ async fn pump(mut body: BodyStream, batches: mpsc::Sender<Batch>) {
                 return;
             }
             None => {
-                // The empty batch marks the end: a channel that closes without it was cut off.
                 let _ = batches.send(Ok(batch)).await;
                 let _ = batches.send(Ok(Vec::new())).await;
                 return;
@@ -77,41 +73,36 @@ async fn pump(mut body: BodyStream, batches: mpsc::Sender<Batch>) {
     }
 }
 
-/// The file that a part is written to, from `place.offset` on.
+/// The file that a part is written to, from `location.offset` on.
 struct PartFile {
     file: Arc<File>,
     path: PathBuf,
-    place: FileLocation,
-    hash: Option<RunningHash>,
+    location: FileLocation,
     flushing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl PartFile {
     fn open(layout: &Layout, session: UploadId, attempt: &Attempt, declared: Option<u64>) -> Result<Self, StageError> {
-        let hash = RunningHash::of(&attempt.base);
-        let behind = match &attempt.placement {
-            Placement::Frontier(Some((place, size))) => {
-                FileLocation::parse(place).map(|place| FileLocation { offset: place.offset + size.get(), ..place })
-            }
+        let next = match &attempt.placement {
+            Placement::Frontier(Some((location, size))) => FileLocation::parse(location)
+                .map(|location| FileLocation { offset: location.offset + size.get(), ..location }),
             Placement::Frontier(None) | Placement::Standalone => None,
         };
-        let appended = behind.and_then(|place| {
-            let path = layout.staged(session, &place.file);
+        let continued = next.and_then(|location| {
+            let path = layout.staged(session, &location.file);
             let file = File::options().write(true).open(&path).ok()?;
-            // Anything behind the accepted prefix is a crashed attempt's: start a file of our own then.
-            let clean = file.metadata().ok()?.len() == place.offset;
-            clean.then_some((file, path, place))
+            // Bytes after the contiguous prefix are those of a crashed attempt: write a new file then.
+            let is_clean = file.metadata().ok()?.len() == location.offset;
+            is_clean.then_some((file, path, location))
         });
-        let (file, path, place) = match appended {
-            Some(appended) => appended,
+        let (file, path, location) = match continued {
+            Some(continued) => continued,
             None => Self::create(layout, session, attempt).map_err(failed)?,
         };
-        let mut part = Self { file: Arc::new(file), path, place, hash, flushing: None };
-        let reserved = match declared {
-            Some(declared @ BATCH_SIZE_U64..) => reserve(&part.file, part.place.offset, declared),
-            Some(_) | None => Ok(()),
-        };
-        if let Err(error) = reserved {
+        let mut part = Self { file: Arc::new(file), path, location, flushing: None };
+        if let Some(declared) = declared.filter(|declared| *declared >= BATCH_BYTES as u64)
+            && let Err(error) = reserve(&part.file, part.location.offset, declared)
+        {
             part.undo();
             return Err(failed(error).into());
         }
@@ -119,53 +110,38 @@ impl PartFile {
     }
 
     fn create(layout: &Layout, session: UploadId, attempt: &Attempt) -> io::Result<(File, PathBuf, FileLocation)> {
-        let place = FileLocation { file: attempt.id.to_string(), offset: 0 };
-        let path = layout.staged(session, &place.file);
+        let location = FileLocation { file: attempt.id.to_string(), offset: 0 };
+        let path = layout.staged(session, &location.file);
         ensure_folder(&layout.session(session))?;
         let file = File::create_new(&path)?;
         sync_parent(&path)?;
-        Ok((file, path, place))
+        Ok((file, path, location))
     }
 
-    /// Writes what is received, and says how many bytes it was.
-    fn fill(
-        &mut self,
-        mut received: mpsc::Receiver<Batch>,
-        attempt: &Attempt,
-        checksum: Option<Digest>,
-    ) -> Result<u64, StageError> {
-        let mut own = checksum.map(|expected| (expected, RunningHash::new()));
-        let (mut size, mut flushed) = (0_u64, 0_u64);
+    /// Writes the body and makes it durable.
+    fn write(&mut self, mut batches: mpsc::Receiver<Batch>, mut meter: BodyMeter) -> Result<Staged, StageError> {
+        let mut flushed = 0;
         loop {
-            let batch = received.blocking_recv().unwrap_or(Err(BodyError::Cut))?;
+            let batch = batches.blocking_recv().unwrap_or(Err(BodyError::Cut))?;
             if batch.is_empty() {
                 break;
             }
             for bytes in batch {
-                let at = self.place.offset + size;
-                size += bytes.len() as u64;
-                if size > attempt.limit.get() {
-                    return Err(StageError::TooLarge);
-                }
-                self.file.write_all_at(&bytes, at).map_err(failed)?;
-                for hash in self.hash.iter_mut().chain(own.as_mut().map(|(_, hash)| hash)) {
-                    hash.update(&bytes);
-                }
+                let offset = self.location.offset + meter.received();
+                meter.update(&bytes)?;
+                self.file.write_all_at(&bytes, offset).map_err(failed)?;
             }
-            if size - flushed >= FLUSH_BYTES && self.flush().map_err(failed)? {
-                flushed = size;
+            if meter.received() - flushed >= FLUSH_BYTES && self.flush().map_err(failed)? {
+                flushed = meter.received();
             }
         }
-        if let Some((expected, hash)) = own {
-            let actual = hash.finish();
-            if actual != expected {
-                return Err(StageError::Checksum { actual });
-            }
-        }
-        Ok(size)
+        meter.verify()?;
+        self.join_flush().map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
+        meter.staged(self.location.encode())
     }
 
-    /// Starts writing dirty pages to the disk beside the receiving, unless that still goes on.
+    /// Starts a flush of dirty pages in the background, unless one is still in progress.
     fn flush(&mut self) -> io::Result<bool> {
         if self.flushing.as_ref().is_some_and(|flushing| !flushing.is_finished()) {
             return Ok(false);
@@ -176,36 +152,26 @@ impl PartFile {
         Ok(true)
     }
 
-    /// Takes the result of the last flush: an error that it met is reported once only, to it.
+    /// Waits for the last flush. The kernel reports a write error only once, so it must be taken from there.
     fn join_flush(&mut self) -> io::Result<()> {
         let joined = self.flushing.take().map(JoinHandle::join);
         joined.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
     }
 
-    fn finish(&mut self, size: u64) -> Result<Staged, StageError> {
-        self.join_flush().map_err(failed)?;
-        self.file.sync_all().map_err(failed)?;
-        Ok(Staged {
-            location: self.place.place(),
-            size: ByteSize::try_from(size).map_err(|_| StageError::TooLarge)?,
-            hash: self.hash.as_ref().map(RunningHash::save),
-        })
-    }
-
-    /// Takes back what was written. Should that fail too, the next attempt sees the wrong length, and the
-    /// session's end clears the folder.
+    /// Removes what was written. If that fails too, the next attempt notices the wrong length, and the end of the
+    /// session removes the folder.
     fn undo(&mut self) {
         let _ = self.join_flush();
-        let undone = if self.place.offset == 0 { remove(&self.path) } else { self.file.set_len(self.place.offset) };
+        let undone =
+            if self.location.offset == 0 { remove(&self.path) } else { self.file.set_len(self.location.offset) };
         if let Err(error) = undone {
-            tracing::warn!(%error, path = %self.path.display(), "a failed part could not be removed");
+            tracing::warn!(%error, path = %self.path.display(), "failed part not removed");
         }
     }
 }
 
-const BATCH_SIZE_U64: u64 = BATCH_BYTES as u64;
-
-/// Reserves room, so that a full disk is noticed before the bytes come. File systems without it are left alone.
+/// Reserves disk space, so that a full disk is noticed before the bytes arrive. Does nothing on file systems without
+/// `fallocate`.
 fn reserve(file: &File, offset: u64, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
     match fallocate(file, FallocateFlags::KEEP_SIZE, offset, size) {

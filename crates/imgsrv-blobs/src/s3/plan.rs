@@ -1,23 +1,23 @@
-//! Which pieces make an object of others: taken inside the store where they are big enough, read and sent again where
-//! they are not.
+//! Plans how objects are joined to one: S3 parts that are large enough are copied inside the store, smaller ones are
+//! read and sent again.
 
-use super::piece::{MIN_PIECE, PIECE};
+use super::chunk::{MIN_PART, PART};
 use object_store::path::Path;
 use std::ops::Range;
 
-/// The most bytes that are taken from another object in one piece (S3, `UploadPartCopy`).
+/// Maximum size of a part that is copied from another object (S3, `UploadPartCopy`).
 const MAX_COPY: u64 = 5 << 30;
 
-/// Some bytes of an object.
+/// A range of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    /// The object.
+    /// Key of the object.
     pub(super) key: Path,
-    /// Which of its bytes.
+    /// Range of its bytes.
     pub(super) range: Range<u64>,
-    /// Whether these are all of them. S3 takes ranges only from objects above 5 MiB.
+    /// Whether the range is the whole object. S3 copies ranges only from objects above 5 MiB.
     pub(super) whole: bool,
-    /// The tag that the object must still have.
+    /// The etag that the object must have.
     pub(super) if_match: Option<String>,
 }
 
@@ -37,33 +37,33 @@ impl Source {
     }
 }
 
-/// A piece to make.
+/// An S3 part to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Take it inside the store.
+    /// Copy it inside the store.
     Copy(Source),
-    /// Read these and send them as one.
+    /// Read these ranges and send them as one part.
     Send(Vec<Source>),
 }
 
-/// The pieces that make one object of `sources`, in order. All but the last are big enough for S3.
+/// The S3 parts that join `sources` to one object, in order. All but the last are large enough for S3.
 pub(super) fn plan(sources: impl IntoIterator<Item = Source>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut small = Small::default();
     let mut sources = sources.into_iter().filter(|source| source.size() > 0).peekable();
     while let Some(mut source) = sources.next() {
         let is_last = sources.peek().is_none();
-        // Not even the last one: Garage does not take pieces from objects that it keeps inline.
-        if source.size() < MIN_PIECE {
+        // Not even the last one: Garage does not copy parts from objects that it stores inline.
+        if source.size() < MIN_PART {
             small.add(source, &mut steps);
             continue;
         }
         if small.size > 0 {
-            // What is too small on its own is filled up from here, if enough remains to be taken, and may be.
-            let lacking = MIN_PIECE.saturating_sub(small.size);
+            // Sources that are too small are filled up from this one, if it may be divided and enough of it remains.
+            let lacking = MIN_PART.saturating_sub(small.size);
             let rest = source.size() - lacking.min(source.size());
-            let divisible = !source.whole || source.size() > MIN_PIECE;
-            if lacking > 0 && divisible && (rest >= MIN_PIECE || (is_last && rest > 0)) {
+            let divisible = !source.whole || source.size() > MIN_PART;
+            if lacking > 0 && divisible && (rest >= MIN_PART || (is_last && rest > 0)) {
                 small.push(source.take(lacking));
             } else if lacking > 0 {
                 small.add(source, &mut steps);
@@ -73,7 +73,7 @@ pub(super) fn plan(sources: impl IntoIterator<Item = Source>) -> Vec<Step> {
         }
         while source.size() > MAX_COPY {
             let spare = source.size() - MAX_COPY;
-            let bytes = if spare < MIN_PIECE && !is_last { MAX_COPY - MIN_PIECE } else { MAX_COPY };
+            let bytes = if spare < MIN_PART && !is_last { MAX_COPY - MIN_PART } else { MAX_COPY };
             steps.push(Step::Copy(source.take(bytes)));
         }
         steps.push(Step::Copy(source));
@@ -82,7 +82,7 @@ pub(super) fn plan(sources: impl IntoIterator<Item = Source>) -> Vec<Step> {
     steps
 }
 
-/// Sources that are too small to be taken on their own.
+/// Sources that are too small to be copied.
 #[derive(Default)]
 struct Small {
     sources: Vec<Source>,
@@ -95,10 +95,10 @@ impl Small {
         self.sources.push(source);
     }
 
-    /// Adds a source, and makes a piece once it is as big as pieces are.
+    /// Adds a source, and makes a part once there is enough for one of the usual size.
     fn add(&mut self, source: Source, steps: &mut Vec<Step>) {
         self.push(source);
-        if self.size >= PIECE {
+        if self.size >= PART {
             self.flush(steps);
         }
     }
@@ -133,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_are_every_byte_in_order_and_fit_s3(
+        fn parts_cover_every_byte_in_order_and_fit_s3(
             sizes in prop::collection::vec((size_in_mib(), 0..3_u64), 0..40)
         ) {
             let sizes: Vec<u64> = sizes.iter().map(|(mib, bytes)| (mib << 20) + bytes).collect();
@@ -157,24 +157,24 @@ mod tests {
             prop_assert_eq!(joined, expected);
             for (at, step) in steps.iter().enumerate() {
                 let size: u64 = sources(step).iter().map(Source::size).sum();
-                prop_assert!(size >= MIN_PIECE || at + 1 == steps.len(), "piece {} has {}", at, size);
+                prop_assert!(size >= MIN_PART || at + 1 == steps.len(), "part {} has {}", at, size);
                 match step {
                     Step::Copy(source) => {
-                        prop_assert!(size >= MIN_PIECE || !source.whole, "{:?}", source);
+                        prop_assert!(size >= MIN_PART || !source.whole, "{:?}", source);
                         let full = sizes[source.key.to_string()[1..].parse::<usize>().expect("a number")];
-                        prop_assert!(size <= MAX_COPY && (source.whole || full > MIN_PIECE), "{:?}", source);
+                        prop_assert!(size <= MAX_COPY && (source.whole || full > MIN_PART), "{:?}", source);
                     }
-                    Step::Send(_) => prop_assert!(size < PIECE + 2 * MIN_PIECE),
+                    Step::Send(_) => prop_assert!(size < PART + 2 * MIN_PART),
                 }
             }
-            // At most two pieces a source, and what must be split.
-            let splits: u64 = sizes.iter().map(|size| size / (MAX_COPY - MIN_PIECE)).sum();
+            // At most two parts for each source, and those of sources that must be split.
+            let splits: u64 = sizes.iter().map(|size| size / (MAX_COPY - MIN_PART)).sum();
             prop_assert!(steps.len() as u64 <= 2 * sizes.len() as u64 + splits);
         }
     }
 
     #[test]
-    fn what_is_big_enough_is_never_read() {
+    fn large_sources_are_never_read() {
         let steps = plan([object(0, 64 << 20), object(1, 5 << 20), object(2, 17)]);
         let [Step::Copy(first), Step::Copy(second), Step::Send(tail)] = steps.as_slice() else { panic!("{steps:?}") };
         assert!(first.whole && second.whole && *tail == [object(2, 17)], "{steps:?}");

@@ -1,212 +1,219 @@
-//! Publishing a version whole: its bytes, what they mean, the job, the aliases. Done again, it does nothing twice.
+//! Publishing of a whole version: preflight, transfer of the bytes, reconciliation of the draft, job and aliases.
 
-mod ready;
-mod run;
+pub(crate) mod conflict;
+mod prepared;
+mod publication;
+mod reconcile;
+mod validate;
+
+pub use conflict::PublishConflict;
+pub use publication::{NewArtifact, NewAttachment, Publication};
 
 use crate::{
     client::Client,
+    error::Error,
+    retry::PollDelays,
     transfer::{Blob, Progress, Source},
 };
-use imgsrv_api::{CreateIncusMetadata, PublishJob, Version, usual_media_type};
-use std::{fmt, sync::Arc};
-
-/// A version to be published.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Publication {
-    /// The image; it is made if it is not there.
-    pub image: String,
-    /// The version.
-    pub version: String,
-    /// What it is made of, at least one.
-    pub artifacts: Vec<NewArtifact>,
-    /// Aliases that point to the version once it is published.
-    pub aliases: Vec<String>,
-    /// The name for people of an image that is not there yet.
-    pub display_name: Option<String>,
-    /// Whether what a draft of that version holds beside this goes, also that of one whose publish job has failed. Without
-    /// it, such a draft is a contradiction.
-    pub replace_draft: bool,
-}
-
-/// An artifact to be published.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct NewArtifact {
-    /// Its bytes.
-    pub source: Source,
-    /// What boots.
-    pub operating_system: String,
-    /// On what.
-    pub architecture: String,
-    /// Which of several alike.
-    pub variant: String,
-    /// The format of its bytes.
-    pub format: String,
-    /// What they are served as.
-    pub media_type: String,
-    /// What goes with it.
-    pub attachments: Vec<NewAttachment>,
-    /// Has the server make and attach the metadata that Incus needs.
-    pub incus: Option<CreateIncusMetadata>,
-}
-
-/// An attachment to be published.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct NewAttachment {
-    /// Its name, unique in the artifact.
-    pub name: String,
-    /// What it is served as.
-    pub media_type: String,
-    /// Its bytes.
-    pub source: Source,
-}
-
-impl Publication {
-    /// A version of `image` that is made of `artifacts`.
-    pub fn new(
-        image: impl Into<String>,
-        version: impl Into<String>,
-        artifacts: impl IntoIterator<Item = NewArtifact>,
-    ) -> Self {
-        Self {
-            image: image.into(),
-            version: version.into(),
-            artifacts: artifacts.into_iter().collect(),
-            aliases: Vec::new(),
-            display_name: None,
-            replace_draft: false,
-        }
-    }
-
-    /// Sets one more alias in the end.
-    #[must_use]
-    pub fn alias(mut self, alias: impl Into<String>) -> Self {
-        self.aliases.push(alias.into());
-        self
-    }
-}
-
-impl NewArtifact {
-    /// An artifact of `format` that boots on `architecture`: a Linux of the default variant, without attachments, and
-    /// served as such files are.
-    pub fn new(source: impl Into<Source>, format: impl Into<String>, architecture: impl Into<String>) -> Self {
-        let format = format.into();
-        Self {
-            source: source.into(),
-            operating_system: "linux".to_owned(),
-            architecture: architecture.into(),
-            variant: "default".to_owned(),
-            media_type: usual_media_type(&format).to_owned(),
-            format,
-            attachments: Vec::new(),
-            incus: None,
-        }
-    }
-}
-
-impl NewAttachment {
-    /// An attachment that is served as `media_type`.
-    pub fn new(name: impl Into<String>, media_type: impl Into<String>, source: impl Into<Source>) -> Self {
-        Self { name: name.into(), media_type: media_type.into(), source: source.into() }
-    }
-}
+use futures::TryStreamExt;
+use imgsrv_api::{Manifest, ProblemCode, PublishJob, Version};
+use prepared::PreparedArtifact;
+use std::sync::Arc;
 
 /// What happens while a version is published.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A source has come so far.
+    /// The transfer of a source has progressed.
     Transfer(&'a Source, Progress),
-    /// The server trusts the bytes of a source.
+    /// The bytes of a source are a trusted blob.
     Uploaded(&'a Source, &'a Blob),
-    /// A draft holds everything.
+    /// The draft is complete.
     Drafted,
-    /// A job publishes the version.
+    /// The job with this id publishes the version.
     Publishing(&'a str),
     /// The version is published.
     Published,
-    /// An alias points to it.
+    /// This alias points to the version.
     AliasSet(&'a str),
 }
 
-/// What was published.
+/// The outcome of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// The version; `publishing` if the end was not waited for.
+    /// The version; `publishing` if its job was not waited for.
     pub version: Version,
-    /// The job, if one was asked for or found.
+    /// Its job, unless the version was published before.
     pub job: Option<PublishJob>,
-    /// The bytes of the artifacts and, in order, of their attachments.
+    /// The blobs of the artifacts, each followed by those of its attachments.
     pub blobs: Vec<Blob>,
-    /// Whether it was published before.
-    pub was_there: bool,
+    /// Whether the version was published before.
+    pub already_published: bool,
 }
 
-/// How what is there differs from what was to be published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Contradiction {
-    /// The version that is there, as `image version`.
-    pub what: String,
-    /// Its state; `taken` when a name is an alias' that is to be a version's, or the other way round.
-    pub state: String,
-    /// Each difference, in words.
-    pub differences: Vec<String>,
+type Observer = Arc<dyn Fn(Event<'_>) + Send + Sync>;
+
+/// A publication that has not started; made by [`Client::publish`].
+#[must_use = "nothing is published before `run`"]
+pub struct Publish {
+    client: Client,
+    publication: Publication,
+    waits: bool,
+    max_parallel: Option<usize>,
+    observer: Observer,
 }
 
-impl fmt::Display for Contradiction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let differences = self.differences.join("; ");
-        match self.state.as_str() {
-            "taken" => write!(f, "{} cannot be: {differences}", self.what),
-            "draft" => write!(f, "{} is a draft with other content: {differences}", self.what),
-            state => write!(f, "{} is {state} with other content: {differences}", self.what),
+impl Client {
+    /// Publishes a version: uploads what the server lacks, creates image and draft, has the draft published and sets the
+    /// aliases.
+    ///
+    /// Repeat it after any interruption: it does only what is missing. A version that is published with the same content
+    /// is a success, one with other content an [`Error::Conflict`].
+    pub fn publish(&self, publication: Publication) -> Publish {
+        // A name that is taken may be by an earlier request of this publication: the content is compared later.
+        let client = self.retrying_creation();
+        Publish { client, publication, waits: true, max_parallel: None, observer: Arc::new(|_| {}) }
+    }
+
+    /// Waits until a publish job has ended; if it has not succeeded, the result is [`Error::NotPublished`].
+    pub async fn wait_for_job(&self, mut job: PublishJob) -> Result<PublishJob, Error> {
+        let mut delays = PollDelays::new();
+        loop {
+            match job.state.as_str() {
+                "succeeded" => return Ok(job),
+                "queued" | "running" => {}
+                _ => return Err(Error::NotPublished(Box::new(job))),
+            }
+            delays.wait().await;
+            job = self.job(&job.id).await?;
         }
     }
 }
 
-impl std::error::Error for Contradiction {}
-
-type Watcher = Arc<dyn Fn(Event<'_>) + Send + Sync>;
-
-/// A publication to be done; made by [`Client::publish`].
-#[must_use = "nothing is published before `run`"]
-pub struct Publish {
-    client: Client,
-    what: Publication,
-    is_awaited: bool,
-    at_once: Option<usize>,
-    watcher: Watcher,
-}
-
-impl Client {
-    /// Publishes a version: uploads what the server lacks, makes the image and the draft, has it published and sets the
-    /// aliases.
-    ///
-    /// It may be called again after any interruption and finishes what is left. A version that is published with this
-    /// very content is a success, with other content [`Error::Contradiction`](crate::Error::Contradiction).
-    pub fn publish(&self, what: Publication) -> Publish {
-        // Whatever is there by its name is as good as made: it is looked at before the version is frozen.
-        Publish { client: self.converging(), what, is_awaited: true, at_once: None, watcher: Arc::new(|_| {}) }
-    }
-}
-
 impl Publish {
-    /// Returns as soon as the job is there, unless aliases are to be set.
+    /// Returns once the version is frozen and its job queued, unless aliases are to be set.
     pub fn without_waiting(self) -> Self {
-        Self { is_awaited: false, ..self }
+        Self { waits: false, ..self }
     }
 
-    /// Sends at most so many parts of a file at once.
-    pub fn at_once(self, parts: usize) -> Self {
-        Self { at_once: Some(parts), ..self }
+    /// Sends at most so many parts of a file in parallel.
+    pub fn parallel(self, parts: usize) -> Self {
+        Self { max_parallel: Some(parts), ..self }
     }
 
-    /// Tells `watcher` of what happens.
-    pub fn observed_by(self, watcher: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
-        Self { watcher: Arc::new(watcher), ..self }
+    /// Calls `observer` with each event.
+    pub fn on_event(self, observer: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
+        Self { observer: Arc::new(observer), ..self }
+    }
+
+    /// Publishes.
+    pub async fn run(self) -> Result<Published, Error> {
+        validate::validate(&self.publication)?;
+        let is_published = self.preflight().await?.is_some_and(|manifest| manifest.version.state == "published");
+        let mut artifacts = Vec::new();
+        for artifact in &self.publication.artifacts {
+            artifacts.push(self.prepare(artifact, is_published).await?);
+        }
+        let version = self.reconcile(&artifacts).await?;
+        let already_published = version.state == "published";
+        let (version, job) = if already_published { (version, None) } else { self.publish_draft(&artifacts).await? };
+        if version.state == "published" {
+            (self.observer)(Event::Published);
+        }
+        for alias in &self.publication.aliases {
+            self.client.set_alias(&self.publication.image, alias, &self.publication.version).await?;
+            (self.observer)(Event::AliasSet(alias));
+        }
+        let blobs = artifacts.into_iter().flat_map(PreparedArtifact::into_blobs).collect();
+        Ok(Published { version, job, blobs, already_published })
+    }
+
+    /// Checks what would otherwise fail only after gigabytes were sent: the token, and names that are taken. Returns the
+    /// manifest of the version if it exists.
+    async fn preflight(&self) -> Result<Option<Manifest>, Error> {
+        let Publication { image, version, aliases, .. } = &self.publication;
+        // Needs `content.write`; without it, drafts are not found below.
+        self.client.open_uploads(None).try_next().await?;
+        for alias in aliases {
+            if unless(ProblemCode::NotFound, self.client.manifest(image, alias).await)?.is_some() {
+                return Err(self.name_taken(format!("the alias {alias} is the name of a version")));
+            }
+        }
+        let manifest = unless(ProblemCode::NotFound, self.client.manifest(image, version).await)?;
+        if manifest.is_none() && unless(ProblemCode::NotFound, self.client.alias(image, version).await)?.is_some() {
+            return Err(self.name_taken(format!("{version} is the name of an alias")));
+        }
+        Ok(manifest)
+    }
+
+    /// Transfers the bytes of an artifact and its attachments. If the version is published already, the server has all
+    /// its bytes and takes no others: then only their digests are computed, to compare them.
+    async fn prepare<'a>(&self, new: &'a NewArtifact, is_published: bool) -> Result<PreparedArtifact<'a>, Error> {
+        let blob = self.transfer(&new.source, &new.media_type, is_published).await?;
+        let mut attachments = Vec::new();
+        for attachment in &new.attachments {
+            let blob = self.transfer(&attachment.source, &attachment.media_type, is_published).await?;
+            attachments.push((attachment, blob));
+        }
+        Ok(PreparedArtifact { new, blob, attachments })
+    }
+
+    async fn transfer(&self, source: &Source, media_type: &str, is_published: bool) -> Result<Blob, Error> {
+        let (observer, observed) = (Arc::clone(&self.observer), source.clone());
+        let on_progress = move |progress| observer(Event::Transfer(&observed, progress));
+        if is_published {
+            return source.stored_blob(on_progress).await;
+        }
+        let mut upload = self.client.upload(source.clone()).media_type(media_type).on_progress(on_progress);
+        if let Some(name) = source.file_name() {
+            upload = upload.file_name(name);
+        }
+        if let Some(parts) = self.max_parallel {
+            upload = upload.parallel(parts);
+        }
+        let blob = upload.send().await?;
+        (self.observer)(Event::Uploaded(source, &blob));
+        Ok(blob)
+    }
+
+    /// Has the draft published, and waits for it unless that is not wanted.
+    async fn publish_draft(&self, artifacts: &[PreparedArtifact<'_>]) -> Result<(Version, Option<PublishJob>), Error> {
+        let Publication { image, version, aliases, .. } = &self.publication;
+        let requested = self.client.publish_version(image, version).await?;
+        (self.observer)(Event::Publishing(&requested.job_id));
+        let mut job = self.client.job(&requested.job_id).await?;
+        if job.state == "failed" {
+            // In another state, another publication of the same version has retried it.
+            job = match unless(ProblemCode::JobState, self.client.retry_job(&job.id).await)? {
+                Some(job) => job,
+                None => self.client.job(&job.id).await?,
+            };
+        }
+        if !self.waits && aliases.is_empty() {
+            return Ok((requested.version, Some(job)));
+        }
+        let job = self.client.wait_for_job(job).await?;
+        // Another publication may have changed the draft before this one had it frozen.
+        let manifest = self.client.manifest(image, version).await?;
+        self.compare(&manifest, artifacts)?;
+        Ok((manifest.version, Some(job)))
+    }
+
+    fn name_taken(&self, difference: String) -> Error {
+        self.conflict("taken", vec![difference])
+    }
+
+    fn conflict(&self, state: &str, differences: Vec<String>) -> Error {
+        let what = format!("{} {}", self.publication.image, self.publication.version);
+        PublishConflict { what, state: state.to_owned(), differences }.into()
+    }
+}
+
+/// The result of a call; `None` if it is refused with `code`.
+fn unless<T>(code: ProblemCode, result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if error.code() == Some(code) => Ok(None),
+        result => result.map(Some),
     }
 }

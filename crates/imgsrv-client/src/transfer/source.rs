@@ -1,10 +1,16 @@
-//! What is sent: a file, or bytes at hand.
+//! What is uploaded: a file, or bytes in memory.
 
-use super::{Observer, Progress, Stage, digest_text};
+use super::{
+    Blob, CHUNK,
+    progress::{Observer, Progress, Stage},
+};
 use crate::error::Error;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use sha2::{Digest, Sha256};
+use imgsrv_domain::{
+    digest::{BlobClaim, ByteSize},
+    hash::RunningHash,
+};
 use std::{
     io::{self, Read, SeekFrom},
     path::PathBuf,
@@ -16,15 +22,12 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-/// Bytes read from a file at once.
-const CHUNK: usize = 512 << 10;
-
-/// What is sent.
+/// What is uploaded.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A file. It is read more than once, and must not change meanwhile.
     File(PathBuf),
-    /// Bytes at hand.
+    /// Bytes in memory.
     Bytes(Bytes),
 }
 
@@ -34,15 +37,15 @@ impl<T: Into<PathBuf>> From<T> for Source {
     }
 }
 
-/// What a source is, as far as the outside tells.
+/// Size and modification time of a source, by which a change is detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) size: u64,
+pub(super) struct Snapshot {
+    pub(super) size: ByteSize,
     modified: Option<SystemTime>,
 }
 
 impl Source {
-    /// The file's name, if it is one that can be told.
+    /// The file's name, if the source is a file whose name is UTF-8.
     pub fn file_name(&self) -> Option<&str> {
         match self {
             Self::File(path) => path.file_name()?.to_str(),
@@ -50,62 +53,67 @@ impl Source {
         }
     }
 
-    /// What its bytes are, without sending them: for a server that is known to have them.
-    pub(crate) async fn blob(&self, observer: Observer) -> Result<super::Blob, Error> {
-        let shape = self.shape().await?;
-        let digest = self.digest(shape, Some(observer)).await?;
-        let size_bytes = i64::try_from(shape.size).map_err(|error| Error::Answer(Box::new(error)))?;
-        Ok(super::Blob { digest, size_bytes, was_there: true })
+    /// The blob of its bytes on a server that is known to have it.
+    pub(crate) async fn stored_blob(
+        &self,
+        on_progress: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<Blob, Error> {
+        let BlobClaim { digest, size } = self.hash(self.snapshot().await?, Observer::new(on_progress)).await?;
+        Ok(Blob { digest, size, already_stored: true })
     }
 
-    pub(super) async fn shape(&self) -> Result<Shape, Error> {
-        match self {
-            Self::Bytes(bytes) => Ok(Shape { size: bytes.len() as u64, modified: None }),
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let (size, modified) = match self {
+            Self::Bytes(bytes) => (bytes.len() as u64, None),
             Self::File(path) => {
                 let metadata = tokio::fs::metadata(path).await.map_err(Error::file("read", path))?;
                 if !metadata.is_file() {
                     let no_file = io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
                     return Err(Error::file("read", path)(no_file));
                 }
-                Ok(Shape { size: metadata.len(), modified: metadata.modified().ok() })
+                (metadata.len(), metadata.modified().ok())
             }
-        }
+        };
+        Ok(Snapshot { size: ByteSize::try_from(size).map_err(Error::internal)?, modified })
     }
 
-    /// Makes sure that it still is what it was.
-    pub(super) async fn check_unchanged(&self, then: Shape) -> Result<(), Error> {
+    /// Fails if it has changed since `snapshot`.
+    pub(super) async fn check_unchanged(&self, snapshot: Snapshot) -> Result<(), Error> {
         match self {
-            Self::File(path) if self.shape().await? != then => Err(Error::FileChanged(path.clone())),
+            Self::File(path) if self.snapshot().await? != snapshot => Err(Error::FileChanged(path.clone())),
             _ => Ok(()),
         }
     }
 
-    /// Its digest, read once from beginning to end.
-    pub(super) async fn digest(&self, shape: Shape, observer: Option<Observer>) -> Result<String, Error> {
+    /// Its digest and size. Reads it once from beginning to end.
+    pub(super) async fn hash(&self, snapshot: Snapshot, observer: Observer) -> Result<BlobClaim, Error> {
+        let size = snapshot.size;
+        let mut hash = RunningHash::new();
         let path = match self {
-            Self::Bytes(bytes) => return Ok(digest_text(Sha256::digest(bytes))),
+            Self::Bytes(bytes) => {
+                hash.update(bytes);
+                return Ok(BlobClaim { digest: hash.finish(), size });
+            }
             Self::File(path) => path.clone(),
         };
         let hashing = tokio::task::spawn_blocking(move || {
             let mut file = std::fs::File::open(&path).map_err(Error::file("read", &path))?;
-            let (mut hash, mut buffer, mut done) = (Sha256::new(), vec![0; CHUNK], 0);
+            let mut buffer = vec![0; CHUNK];
             loop {
                 let read = file.read(&mut buffer).map_err(Error::file("read", &path))?;
                 if read == 0 {
                     break;
                 }
                 hash.update(&buffer[..read]);
-                done += read as u64;
-                if let Some(observer) = &observer {
-                    observer(Progress { stage: Stage::Hashing, done, total: shape.size });
-                }
+                observer.report(Stage::Hashing, hash.bytes(), size.get());
             }
-            if done == shape.size { Ok(digest_text(hash.finalize())) } else { Err(Error::FileChanged(path)) }
+            let is_whole = hash.bytes() == size.get();
+            if is_whole { Ok(BlobClaim { digest: hash.finish(), size }) } else { Err(Error::FileChanged(path)) }
         });
-        hashing.await.map_err(|panic| Error::Answer(Box::new(panic)))?
+        hashing.await.map_err(Error::internal)?
     }
 
-    /// Some of its bytes, opened when they are first asked for.
+    /// Some of its bytes; a file is opened when the stream is first polled.
     pub(super) fn range(&self, offset: u64, size: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         let source = self.clone();
         let opening = async move {

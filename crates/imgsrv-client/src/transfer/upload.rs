@@ -1,429 +1,217 @@
-//! Sending bytes until they are a trusted blob: in parts, several at once, going on where an earlier try ended.
+//! Uploads of a source: from an upload session, new or resumed, to a trusted blob.
 
-use super::{Observer, Progress, Source, Stage, meter::Meter, source::Shape};
-use crate::{client::Client, error::Error};
-use futures::{TryStreamExt, stream::FuturesUnordered};
-use imgsrv_api::{CompleteUpload, CreateUpload, ListedPart, PartSummary, ProblemCode, UploadSession};
-use reqwest::{Body, Method, header::CONTENT_LENGTH};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+use super::{
+    Blob,
+    part_plan::PartPlan,
+    progress::{Observer, Progress, Stage},
+    source::{Snapshot, Source},
 };
-use tokio::time::Instant;
+use crate::{client::Client, error::Error, retry::PollDelays};
+use futures::TryStreamExt;
+use imgsrv_api::{CompleteUpload, CreateUpload, ListedPart, PartSummary, ProblemCode, UploadSession};
+use imgsrv_domain::text::ShortText;
 
-const MIB: u64 = 1 << 20;
-/// The least bytes of a part, unless told otherwise.
-const PART: u64 = 32 * MIB;
-/// Parts that an upload has at most, unless told otherwise: far from the 10,000 that the server takes.
-const PARTS: u64 = 1000;
-const MAX_PARTS: u64 = 10_000;
-/// Parts that are sent at once, unless told otherwise.
-const AT_ONCE: usize = 4;
-/// Bytes a second from which on the network is fast.
-const FAST: u64 = 64 * MIB;
-/// Sessions that are begun before giving up: another client may abort one, or spoil one that is shared.
-const SESSIONS: usize = 3;
-/// Between looks at a session that the server works on, at first and at most.
-const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Parts that are sent in parallel by default, at most.
+const DEFAULT_PARALLEL: usize = 4;
+/// Sessions that are tried: another client may abort one, or break one that it shares with this one.
+const MAX_SESSIONS: usize = 3;
 
-/// Bytes that the server trusts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Blob {
-    /// Their digest.
-    pub digest: String,
-    /// How many they are.
-    pub size_bytes: i64,
-    /// Whether the server had them before.
-    pub was_there: bool,
-}
-
-/// An upload to be done; made by [`Client::upload`].
+/// An upload that has not started; made by [`Client::upload`].
 #[must_use = "nothing is sent before `send`"]
 pub struct Upload {
-    client: Client,
-    source: Source,
+    pub(super) client: Client,
+    pub(super) source: Source,
+    pub(super) max_parallel: usize,
+    pub(super) observer: Observer,
     part_bytes: Option<u64>,
-    at_once: usize,
-    observer: Option<Observer>,
     media_type: Option<String>,
     file_name: Option<String>,
 }
 
 impl Client {
-    /// Uploads a file or bytes, and waits until they are a trusted blob.
+    /// Uploads a file or bytes, and waits until the server has verified them.
     ///
-    /// It may be called again after any interruption, on any machine: it goes on with what the server holds of an
-    /// earlier try by the same principal, and is done at once when the server trusts the digest already.
+    /// Repeat it after any interruption, on any machine: it resumes a session of the same principal, and returns at once
+    /// if the server has a trusted blob with the same digest.
     pub fn upload(&self, source: impl Into<Source>) -> Upload {
         Upload {
             client: self.clone(),
             source: source.into(),
+            max_parallel: DEFAULT_PARALLEL,
+            observer: Observer::default(),
             part_bytes: None,
-            at_once: AT_ONCE,
-            observer: None,
             media_type: None,
             file_name: None,
         }
     }
 }
 
-/// Whether a file's name may be told as a hint: a server takes no text with control or bidi characters.
-fn is_plain(name: &str) -> bool {
-    name.chars().count() <= 256 && name.chars().all(|c| c == ' ' || c.is_alphanumeric() || c.is_ascii_graphic())
-}
-
-/// How bytes are cut into parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cut {
-    size: u64,
-    part: u64,
-}
-
-impl Cut {
-    fn new(size: u64, wanted: Option<u64>) -> Self {
-        let least = size.div_ceil(MAX_PARTS).max(1);
-        let usual = || size.div_ceil(PARTS).next_multiple_of(MIB).max(PART);
-        Self { size, part: wanted.unwrap_or_else(usual).max(least) }
-    }
-
-    /// Every part: its number, where it starts and how many bytes it has.
-    fn parts(self) -> impl Iterator<Item = (u16, u64, u64)> {
-        let starts = (0..self.size.div_ceil(self.part)).map(move |at| at * self.part);
-        (1..).zip(starts).map(move |(number, start)| (number, start, self.part.min(self.size - start)))
-    }
-
-    /// Whether `held` are parts of this cut.
-    fn fits(self, held: &[PartSummary]) -> bool {
-        let parts: BTreeMap<u16, u64> = self.parts().map(|(number, _, size)| (number, size)).collect();
-        held.iter()
-            .all(|part| parts.get(&part.part_number).is_some_and(|size| i64::try_from(*size) == Ok(part.size_bytes)))
-    }
-}
-
-/// How many parts to send at once, after one of `at_once` has taken so long: one more where the network is slow. Where
-/// it is fast, one after another is faster still, since the server hashes what comes in order as it arrives.
-fn pace(bytes: u64, time: Duration, at_once: usize, most: usize) -> usize {
-    let together = u128::from(bytes) * 1_000_000 * at_once as u128 / time.as_micros().max(1);
-    if together < u128::from(FAST) { (at_once + 1).min(most) } else { at_once.max(2) - 1 }
-}
-
-/// How far a session has come.
-enum Sent {
+/// How the use of one session ended.
+enum Outcome {
     /// The digest is a trusted blob.
-    Ready { was_there: bool },
-    /// The session ended without one, or is of no more use: the next may do better.
-    Ended(Error),
+    Stored { already: bool },
+    /// The session cannot become a blob; another one may.
+    Unusable(Error),
+}
+
+/// A session that can be filled.
+struct Session {
+    id: String,
+    plan: PartPlan,
+    stored: Vec<PartSummary>,
 }
 
 impl Upload {
-    /// Parts of so many bytes; at least a ten-thousandth of the whole.
+    /// Sends parts of this size; they are larger if the server would not allow so many.
     pub fn part_bytes(self, bytes: u64) -> Self {
         Self { part_bytes: Some(bytes.max(1)), ..self }
     }
 
-    /// At most so many parts at once, at least one. More than one are sent where a single connection is slow.
-    pub fn at_once(self, parts: usize) -> Self {
-        Self { at_once: parts.max(1), ..self }
+    /// Sends at most so many parts in parallel, at least one. It is more than one where a single connection is slow.
+    pub fn parallel(self, parts: usize) -> Self {
+        Self { max_parallel: parts.max(1), ..self }
     }
 
-    /// Tells `observer` how far it has come; it is called often and should be quick.
-    pub fn observed_by(self, observer: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self { observer: Some(Arc::new(observer)), ..self }
+    /// Calls `observer` with the progress; often, so it should be quick.
+    pub fn on_progress(self, observer: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self { observer: Observer::new(observer), ..self }
     }
 
-    /// What the bytes are, for people who look at uploads.
+    /// The media type, for people who look at upload sessions.
     pub fn media_type(self, media_type: impl Into<String>) -> Self {
         Self { media_type: Some(media_type.into()), ..self }
     }
 
-    /// How the bytes are called, for people who look at uploads.
+    /// The file name, for people who look at upload sessions.
     pub fn file_name(self, name: impl Into<String>) -> Self {
         Self { file_name: Some(name.into()), ..self }
     }
 
-    /// Takes the digest, sends what the server lacks, and returns once the bytes are a trusted blob.
+    /// Computes the digest, sends what the server lacks, and returns once the bytes are a trusted blob.
     pub async fn send(self) -> Result<Blob, Error> {
-        let shape = self.source.shape().await?;
-        let digest = self.source.digest(shape, self.observer.clone()).await?;
-        let expected_size_bytes = i64::try_from(shape.size).map_err(|error| Error::Answer(Box::new(error)))?;
+        let snapshot = self.source.snapshot().await?;
+        let claim = self.source.hash(snapshot, self.observer.clone()).await?;
         let new = CreateUpload {
-            expected_digest: digest,
-            expected_size_bytes,
+            expected_digest: claim.digest.to_string(),
+            expected_size_bytes: claim.size.signed(),
             media_type_hint: self.media_type.clone(),
-            filename_hint: self.file_name.clone().filter(|name| is_plain(name)),
+            // The server refuses a hint that is not a short text.
+            filename_hint: self.file_name.clone().filter(|name| name.parse::<ShortText>().is_ok()),
         };
-        let mut tried = 0;
+        let mut tries = 0;
         loop {
-            // One that is shared may have been spoilt by whom it is shared with: the last tries are one's own.
-            let begun = if tried == 0 { self.earlier(&new, shape).await? } else { None };
-            let (session, cut, held) = match begun {
-                Some(begun) => begun,
-                None => {
-                    let session = self.client.create_upload(&new).await?;
-                    (session, Cut::new(shape.size, self.part_bytes), Vec::new())
-                }
+            // A resumed session may be shared with a client that breaks it: then a new one is opened.
+            let resumed = if tries == 0 { self.resumable(&new, snapshot).await? } else { None };
+            let outcome = match resumed {
+                Some(session) => self.fill(session, snapshot).await?,
+                None => self.fill_new(&new, snapshot).await?,
             };
-            tried += 1;
-            match self.fill(session, cut, held, shape).await? {
-                Sent::Ready { was_there } => {
-                    return Ok(Blob { digest: new.expected_digest, size_bytes: new.expected_size_bytes, was_there });
+            tries += 1;
+            match outcome {
+                Outcome::Stored { already } => {
+                    return Ok(Blob { digest: claim.digest, size: claim.size, already_stored: already });
                 }
-                Sent::Ended(error) if tried >= SESSIONS => return Err(error),
-                Sent::Ended(_) => self.source.check_unchanged(shape).await?,
+                Outcome::Unusable(error) if tries >= MAX_SESSIONS => return Err(error),
+                Outcome::Unusable(_) => self.source.check_unchanged(snapshot).await?,
             }
         }
     }
 
-    /// A session that an earlier try left behind, with the parts that it holds, if it can be gone on with.
-    async fn earlier(
-        &self,
-        new: &CreateUpload,
-        shape: Shape,
-    ) -> Result<Option<(UploadSession, Cut, Vec<PartSummary>)>, Error> {
+    /// A session of an earlier run whose parts are of this upload.
+    async fn resumable(&self, new: &CreateUpload, snapshot: Snapshot) -> Result<Option<Session>, Error> {
         let mut open = self.client.open_uploads(Some(&new.expected_digest));
         while let Some(session) = open.try_next().await? {
             if session.expected_size_bytes != new.expected_size_bytes {
                 continue;
             }
-            let held: Vec<PartSummary> = self.client.upload_parts(&session.id).try_collect().await?;
-            let own = Cut::new(shape.size, self.part_bytes);
-            // Only a first part tells how the others are cut; the last one is shorter.
-            let theirs =
-                held.first().filter(|part| part.part_number == 1).and_then(|part| u64::try_from(part.size_bytes).ok());
-            let theirs = theirs.map(|bytes| Cut::new(shape.size, Some(bytes)));
-            if let Some(cut) = [Some(own), theirs].into_iter().flatten().find(|cut| cut.fits(&held)) {
-                return Ok(Some((session, cut, held)));
+            let stored = self.stored_parts(&session.id).await?;
+            let own = PartPlan::new(snapshot.size.get(), self.part_bytes);
+            // The first part has the size that all but the last one have.
+            let part_bytes = stored.first().filter(|part| part.part_number == 1).map(|part| part.size_bytes);
+            let theirs = part_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+            let theirs = theirs.map(|bytes| PartPlan::new(snapshot.size.get(), Some(bytes)));
+            if let Some(plan) = [Some(own), theirs].into_iter().flatten().find(|plan| plan.matches(&stored)) {
+                return Ok(Some(Session { id: session.id, plan, stored }));
             }
         }
         Ok(None)
     }
 
-    /// Sends what a session lacks, completes it and waits for its end.
-    async fn fill(
-        &self,
-        session: UploadSession,
-        cut: Cut,
-        held: Vec<PartSummary>,
-        shape: Shape,
-    ) -> Result<Sent, Error> {
-        if session.state == "ready" {
-            return Ok(Sent::Ready { was_there: true });
+    async fn stored_parts(&self, session: &str) -> Result<Vec<PartSummary>, Error> {
+        self.client.upload_parts(session).try_collect().await
+    }
+
+    async fn fill_new(&self, new: &CreateUpload, snapshot: Snapshot) -> Result<Outcome, Error> {
+        let UploadSession { id, state, .. } = self.client.create_upload(new).await?;
+        if state == "ready" {
+            return Ok(Outcome::Stored { already: true });
         }
-        let mut held: BTreeMap<u16, PartSummary> = held.into_iter().map(|part| (part.part_number, part)).collect();
+        let plan = PartPlan::new(snapshot.size.get(), self.part_bytes);
+        self.fill(Session { id, plan, stored: Vec::new() }, snapshot).await
+    }
+
+    /// Sends the missing parts of a session, completes it and waits until it is ingested.
+    async fn fill(&self, mut session: Session, snapshot: Snapshot) -> Result<Outcome, Error> {
         loop {
-            match self.send_parts(&session.id, cut, &held, shape).await {
-                Ok(()) => {}
-                Err(error) => match self.look_after(&session.id, error).await? {
-                    Some(ended) => return Ok(ended),
-                    None => return self.wait(&session.id, shape).await,
-                },
+            let Session { id, plan, stored } = &session;
+            if let Err(error) = self.send_parts(id, *plan, stored, snapshot).await {
+                return self.after_refusal(id, error, snapshot).await;
             }
-            self.source.check_unchanged(shape).await?;
-            // As the server has them: another client may have sent some of the same.
-            let listed: Vec<PartSummary> = self.client.upload_parts(&session.id).try_collect().await?;
-            let parts = listed.iter().map(|part| ListedPart {
+            self.source.check_unchanged(snapshot).await?;
+            // The server's list, since another client may have sent some of the same parts.
+            let stored = self.stored_parts(id).await?;
+            let listed = |part: &PartSummary| ListedPart {
                 number: part.part_number.into(),
                 etag: part.etag.clone(),
                 size_bytes: part.size_bytes,
-            });
-            let parts = CompleteUpload { parts: parts.collect() };
-            match self.client.complete_upload(&session.id, &parts).await {
-                Ok(_) => return self.wait(&session.id, shape).await,
-                Err(error) if error.code() == Some(ProblemCode::PartListMismatch) => {
-                    if !cut.fits(&listed) {
-                        return Ok(Sent::Ended(error));
-                    }
-                    held = listed.into_iter().map(|part| (part.part_number, part)).collect();
-                }
-                Err(error) => match self.look_after(&session.id, error).await? {
-                    Some(ended) => return Ok(ended),
-                    None => return self.wait(&session.id, shape).await,
-                },
+            };
+            let parts = CompleteUpload { parts: stored.iter().map(listed).collect() };
+            let Err(error) = self.client.complete_upload(id, &parts).await else {
+                return self.wait_for_ingest(id, snapshot).await;
+            };
+            if error.code() != Some(ProblemCode::PartListMismatch) {
+                return self.after_refusal(id, error, snapshot).await;
             }
+            if !plan.matches(&stored) {
+                return Ok(Outcome::Unusable(error));
+            }
+            session.stored = stored;
         }
     }
 
-    /// What a refusal means: the end of the session, or, when absent, that somebody completed it.
-    async fn look_after(&self, session: &str, error: Error) -> Result<Option<Sent>, Error> {
-        let is_over =
+    /// What a refusal means for the session: another client may have completed it, or it may have ended.
+    async fn after_refusal(&self, session: &str, error: Error, snapshot: Snapshot) -> Result<Outcome, Error> {
+        let is_about_state =
             matches!(error.code(), Some(ProblemCode::UploadState | ProblemCode::UploadExpired | ProblemCode::NotFound));
-        if !is_over {
+        if !is_about_state {
             return Err(error);
         }
-        let state = match self.client.upload_session(session).await {
-            Ok(session) => session.state,
-            Err(error) if error.code() == Some(ProblemCode::NotFound) => return Ok(Some(Sent::Ended(error))),
-            Err(error) => return Err(error),
-        };
-        match state.as_str() {
-            "completed" | "ingesting" | "ready" => Ok(None),
-            _ => Ok(Some(Sent::Ended(error))),
-        }
-    }
-
-    async fn send_parts(
-        &self,
-        session: &str,
-        cut: Cut,
-        held: &BTreeMap<u16, PartSummary>,
-        shape: Shape,
-    ) -> Result<(), Error> {
-        let tally = Tally::new(cut.size, self.observer.clone());
-        let missing: Vec<_> = cut.parts().filter(|(number, _, _)| !held.contains_key(number)).collect();
-        let there = cut.size - missing.iter().map(|(_, _, size)| size).sum::<u64>();
-        tally.moved(0, there);
-        let mut missing = missing.into_iter();
-        let mut sending = FuturesUnordered::new();
-        let mut wanted = 1;
-        loop {
-            while sending.len() < wanted
-                && let Some(part) = missing.next()
-            {
-                let (tally, began) = (&tally, Instant::now());
-                sending.push(async move {
-                    self.send_part(session, part, shape, tally).await.map(|()| (part.2, began.elapsed()))
-                });
+        match self.client.upload_session(session).await {
+            Ok(session) if matches!(session.state.as_str(), "completed" | "ingesting" | "ready") => {
+                self.wait_for_ingest(&session.id, snapshot).await
             }
-            let at_once = sending.len();
-            let Some((bytes, time)) = sending.try_next().await? else { return Ok(()) };
-            wanted = pace(bytes, time, at_once, self.at_once);
+            Ok(_) => Ok(Outcome::Unusable(error)),
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(Outcome::Unusable(error)),
+            Err(error) => Err(error),
         }
     }
 
-    async fn send_part(
-        &self,
-        session: &str,
-        (number, offset, size): (u16, u64, u64),
-        shape: Shape,
-        tally: &Arc<Tally>,
-    ) -> Result<(), Error> {
-        let url = self.client.at(["v1", "uploads", session, "parts", &number.to_string()]);
-        let mut attempts = self.client.retry().attempts();
+    /// Waits until the server has ingested a completed session.
+    async fn wait_for_ingest(&self, session: &str, snapshot: Snapshot) -> Result<Outcome, Error> {
+        let mut delays = PollDelays::new();
+        let size = snapshot.size.get();
         loop {
-            let meter = Arc::new(Meter::new(size));
-            let request = |token: Option<&_>| {
-                let (meter, tally) = (Arc::clone(&meter), Arc::clone(tally));
-                // A second request, with another token, begins at the first byte again.
-                meter.restart();
-                let body = self.source.range(offset, size).inspect_ok(move |bytes| {
-                    meter.add(bytes.len() as u64);
-                    tally.moved(number, meter.moved().min(size));
-                });
-                let request = self.client.bare(Method::PUT, url.clone(), token);
-                request.header(CONTENT_LENGTH, size).body(Body::wrap_stream(body))
-            };
-            let error = match meter.watch(self.client.authenticated(request)).await {
-                Ok(_) => {
-                    tally.moved(number, size);
-                    return Ok(());
-                }
-                // Another client sent this very part.
-                Err(error) if error.code() == Some(ProblemCode::PartSuperseded) => return Ok(()),
-                Err(error) => error,
-            };
-            tally.moved(number, 0);
-            if !error.is_passing() {
-                return Err(error);
-            }
-            self.source.check_unchanged(shape).await?;
-            attempts.after(error).await?;
-        }
-    }
-
-    /// Waits until the server has made a blob of a completed session.
-    async fn wait(&self, session: &str, shape: Shape) -> Result<Sent, Error> {
-        let (mut pause, longest) = POLL;
-        loop {
-            self.tell(Stage::Verifying, shape.size);
+            self.observer.report(Stage::Verifying, size, size);
             let UploadSession { state, failure_reason, .. } = self.client.upload_session(session).await?;
             match state.as_str() {
-                "ready" => return Ok(Sent::Ready { was_there: false }),
+                "ready" => return Ok(Outcome::Stored { already: false }),
                 "completed" | "ingesting" => {}
                 _ => {
                     let reason = failure_reason.unwrap_or_else(|| format!("the upload is {state}"));
-                    return Ok(Sent::Ended(Error::UploadFailed(reason)));
+                    return Ok(Outcome::Unusable(Error::UploadFailed(reason)));
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(longest);
+            delays.wait().await;
         }
-    }
-
-    fn tell(&self, stage: Stage, bytes: u64) {
-        if let Some(observer) = &self.observer {
-            observer(Progress { stage, done: bytes, total: bytes });
-        }
-    }
-}
-
-/// Adds up what the parts of an upload have sent.
-struct Tally {
-    total: u64,
-    observer: Option<Observer>,
-    /// Bytes by part, what was there already under 0; and their sum.
-    sent: Mutex<(BTreeMap<u16, u64>, u64)>,
-}
-
-impl Tally {
-    fn new(total: u64, observer: Option<Observer>) -> Arc<Self> {
-        Arc::new(Self { total, observer, sent: Mutex::default() })
-    }
-
-    /// Notes that `part` has sent `bytes` so far.
-    fn moved(&self, part: u16, bytes: u64) {
-        let done = {
-            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = sent.0.insert(part, bytes).unwrap_or(0);
-            sent.1 = sent.1 + bytes - before;
-            sent.1
-        };
-        if let Some(observer) = &self.observer {
-            observer(Progress { stage: Stage::Sending, done, total: self.total });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_cover_every_byte_and_are_few() {
-        for (size, wanted) in [(0, None), (1, None), (PART, None), (PART + 1, None), (1 << 40, None), (25_000, Some(1))]
-        {
-            let cut = Cut::new(size, wanted);
-            let parts: Vec<_> = cut.parts().collect();
-            assert!(parts.len() <= 10_000, "{size}: {} parts", parts.len());
-            let mut end = 0;
-            for (at, (number, start, bytes)) in parts.iter().enumerate() {
-                assert_eq!((usize::from(*number), *start), (at + 1, end));
-                assert!(*bytes > 0);
-                end += bytes;
-            }
-            assert_eq!(end, size);
-        }
-        assert_eq!(Cut::new(1 << 40, None).part, 1049 * MIB);
-    }
-
-    #[test]
-    fn only_a_slow_network_gets_more_connections() {
-        let second = Duration::from_secs(1);
-        assert_eq!(pace(10 * MIB, second, 1, 4), 2);
-        assert_eq!(pace(10 * MIB, second, 4, 4), 4);
-        assert_eq!(pace(100 * MIB, second, 1, 4), 1);
-        assert_eq!(pace(40 * MIB, second, 2, 4), 1);
-        assert_eq!(pace(0, Duration::ZERO, 1, 1), 1);
-    }
-
-    #[test]
-    fn only_parts_of_the_same_cut_are_gone_on_with() {
-        let part = |number, size| PartSummary { part_number: number, etag: String::new(), size_bytes: size };
-        let cut = Cut::new(25, Some(10));
-        assert!(cut.fits(&[]));
-        assert!(cut.fits(&[part(1, 10), part(3, 5)]));
-        assert!(!cut.fits(&[part(1, 9)]));
-        assert!(!cut.fits(&[part(4, 0)]));
     }
 }

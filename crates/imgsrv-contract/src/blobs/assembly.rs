@@ -1,4 +1,4 @@
-//! Making one blob of many parts, by one worker or several.
+//! Ingest of many parts to one blob, by one worker or several.
 
 use super::{
     Fresh,
@@ -17,7 +17,7 @@ pub(super) async fn large_parts_in_order_are_not_read_again(fresh: Fresh) {
     for part in bytes.chunks(11 << 20) {
         session.append(part).await;
     }
-    let (steps, read) = session.promote_and_read(session.parts.len()).await;
+    let (steps, read) = session.ingest_and_read(session.parts.len()).await;
     assert_eq!(steps, 0, "nothing is read again");
     assert!(read == bytes);
     fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
@@ -28,16 +28,16 @@ pub(super) async fn large_parts_in_any_order_make_one_blob(fresh: Fresh) {
     let bytes = words(2, 31);
     let mut session = Session::claiming(&fresh, &bytes);
     let parts: Vec<&[u8]> = bytes.chunks(8 << 20).collect();
-    session.apart(4, parts[3]).await;
-    session.apart(2, parts[1]).await;
+    session.stage_standalone(4, parts[3]).await;
+    session.stage_standalone(2, parts[1]).await;
     session.append_first(parts[0]).await;
-    session.apart(3, parts[2]).await;
-    let (steps, read) = session.promote_and_read(1).await;
+    session.stage_standalone(3, parts[2]).await;
+    let (steps, read) = session.ingest_and_read(1).await;
     assert!(steps > 0);
     assert!(read == bytes);
 }
 
-pub(super) async fn a_replaced_part_among_large_ones_is_promoted_with_its_new_bytes(fresh: Fresh) {
+pub(super) async fn replaced_large_part_is_ingested_with_its_new_bytes(fresh: Fresh) {
     let (mut bytes, old) = (words(3, 36), words(9, 12));
     bytes.truncate(33 << 20);
     let mut session = Session::claiming(&fresh, &bytes);
@@ -45,20 +45,20 @@ pub(super) async fn a_replaced_part_among_large_ones_is_promoted_with_its_new_by
     session.append(&old).await;
     session.append(&bytes[24 << 20..]).await;
     let replaced = session.parts.remove(1);
-    session.apart(2, &bytes[12 << 20..24 << 20]).await;
+    session.stage_standalone(2, &bytes[12 << 20..24 << 20]).await;
     fresh.store.discard(session.id, &replaced).await.unwrap();
-    let (_, read) = session.promote_and_read(1).await;
+    let (_, read) = session.ingest_and_read(1).await;
     assert!(read == bytes);
 }
 
-pub(super) async fn a_first_part_that_was_replaced_is_promoted_with_its_new_bytes(fresh: Fresh) {
+pub(super) async fn replaced_first_part_is_ingested_with_its_new_bytes(fresh: Fresh) {
     let bytes = words(4, 18);
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&words(8, 6)).await;
     session.append(&bytes[6 << 20..]).await;
     session.parts.remove(0);
-    session.apart(1, &bytes[..6 << 20]).await;
-    let (_, read) = session.promote_and_read(0).await;
+    session.stage_standalone(1, &bytes[..6 << 20]).await;
+    let (_, read) = session.ingest_and_read(0).await;
     assert!(read == bytes);
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn small_and_large_parts_make_one_blob(fresh: Fresh) {
         start += size;
     }
     session.append(&bytes[start..]).await;
-    let (steps, read) = session.promote_and_read(session.parts.len()).await;
+    let (steps, read) = session.ingest_and_read(session.parts.len()).await;
     assert_eq!(steps, 0);
     assert!(read == bytes);
 }
@@ -82,28 +82,28 @@ pub(super) async fn many_small_parts_make_one_blob(fresh: Fresh) {
     for part in bytes.chunks(700_001) {
         session.append(part).await;
     }
-    let (_, read) = session.promote_and_read(session.parts.len()).await;
+    let (_, read) = session.ingest_and_read(session.parts.len()).await;
     assert!(read == bytes);
 }
 
-pub(super) async fn large_bytes_of_another_digest_are_not_promoted(fresh: Fresh) {
+pub(super) async fn wrong_digest_of_large_bytes_is_a_mismatch(fresh: Fresh) {
     for hashed in [true, false] {
         let mut session = Session::claiming(&fresh, &words(7, 10));
         let other = words(70, 10);
         session.append(&other).await;
-        let mut promotion = session.promotion();
-        promotion.hashed = session.parts[0].hash.clone().filter(|_| hashed);
-        let refused = session.ingest(promotion.clone()).await.unwrap_err();
+        let mut request = session.request();
+        request.hashed = session.parts[0].hash.clone().filter(|_| hashed);
+        let refused = session.ingest(request.clone()).await.unwrap_err();
         assert!(matches!(refused, IngestError::Mismatch { actual } if actual == digest(&other)));
         fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
         fresh.store.remove(&session.name()).await.unwrap();
         fresh.store.claim(owner()).await.unwrap();
-        let opened = fresh.store.open(&promotion.name, session.claim.size, 0..session.claim.size.get()).await;
+        let opened = fresh.store.open(&request.name, session.claim.size, 0..session.claim.size.get()).await;
         assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
     }
 }
 
-pub(super) async fn a_large_body_that_is_cut_leaves_nothing_staged(fresh: Fresh) {
+pub(super) async fn truncated_large_body_leaves_nothing_staged(fresh: Fresh) {
     let bytes = words(8, 30);
     let session = Session::claiming(&fresh, &bytes);
     for placement in [Placement::Frontier(None), Placement::Standalone] {
@@ -115,79 +115,79 @@ pub(super) async fn a_large_body_that_is_cut_leaves_nothing_staged(fresh: Fresh)
     }
 }
 
-pub(super) async fn a_tiny_last_part_makes_one_blob_with_large_ones(fresh: Fresh) {
+pub(super) async fn tiny_last_part_makes_one_blob_with_large_ones(fresh: Fresh) {
     let mut bytes = words(13, 19);
     bytes.truncate((18 << 20) + 1000);
     let mut session = Session::claiming(&fresh, &bytes);
     for part in bytes.chunks(9 << 20) {
         session.append(part).await;
     }
-    let (_, read) = session.promote_and_read(session.parts.len()).await;
+    let (_, read) = session.ingest_and_read(session.parts.len()).await;
     assert!(read == bytes);
 }
 
-pub(super) async fn a_part_that_was_replaced_by_nothing_makes_one_blob_with_the_others(fresh: Fresh) {
+pub(super) async fn part_replaced_by_an_empty_one_makes_one_blob_with_the_others(fresh: Fresh) {
     let bytes = words(14, 24);
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&bytes[..8 << 20]).await;
     session.append(&words(15, 6)).await;
     session.append(&bytes[8 << 20..16 << 20]).await;
     session.parts.remove(1);
-    session.apart(2, b"").await;
-    session.apart(4, &bytes[16 << 20..]).await;
-    let (_, read) = session.promote_and_read(1).await;
+    session.stage_standalone(2, b"").await;
+    session.stage_standalone(4, &bytes[16 << 20..]).await;
+    let (_, read) = session.ingest_and_read(1).await;
     assert!(read == bytes);
 }
 
-pub(super) async fn two_workers_may_add_to_one_upload_beside_one_another(fresh: Fresh) {
+pub(super) async fn concurrent_workers_add_to_one_upload(fresh: Fresh) {
     fresh.store.claim(owner()).await.unwrap();
     let bytes = words(17, 34);
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&bytes[..10 << 20]).await;
-    session.apart(2, &bytes[10 << 20..19 << 20]).await;
-    session.apart(3, &bytes[19 << 20..33 << 20]).await;
-    session.apart(4, &bytes[33 << 20..]).await;
-    let mut promotion = session.promotion();
-    promotion.hashed.clone_from(&session.parts[0].hash);
-    several_promote(&fresh, &session, promotion, &bytes).await;
+    session.stage_standalone(2, &bytes[10 << 20..19 << 20]).await;
+    session.stage_standalone(3, &bytes[19 << 20..33 << 20]).await;
+    session.stage_standalone(4, &bytes[33 << 20..]).await;
+    let mut request = session.request();
+    request.hashed.clone_from(&session.parts[0].hash);
+    ingest_concurrently(&fresh, &session, request, &bytes).await;
 }
 
-/// Three workers do the same; one of them holds the lease, and must not be made to fail by the others.
-async fn several_promote(fresh: &Fresh, session: &Session<'_>, promotion: IngestRequest, bytes: &[u8]) {
-    let worker = || session.ingest(promotion.clone());
+/// Three workers ingest the same session. Those without the lease must not make the one with the lease fail.
+async fn ingest_concurrently(fresh: &Fresh, session: &Session<'_>, request: IngestRequest, bytes: &[u8]) {
+    let worker = || session.ingest(request.clone());
     let done = tokio::join!(worker(), worker(), worker());
     for done in [done.0, done.1, done.2] {
         assert!(matches!(done, Ok(_) | Err(IngestError::Blob(BlobError::Unavailable(_)))), "{done:?}");
     }
-    session.ingest(promotion).await.unwrap();
+    session.ingest(request).await.unwrap();
     assert!(read(&*fresh.store, &session.name(), bytes.len()).await == bytes);
 }
 
-pub(super) async fn two_workers_may_promote_beside_one_another(fresh: Fresh) {
+pub(super) async fn concurrent_workers_make_one_blob(fresh: Fresh) {
     fresh.store.claim(owner()).await.unwrap();
     let bytes = words(10, 30);
-    // The hard case: a part in the middle was replaced, so that nothing can be taken as it lies.
+    // A part in the middle was replaced, so that the upload cannot be completed as it is.
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&bytes[..10 << 20]).await;
     session.append(&words(11, 10)).await;
     session.append(&bytes[20 << 20..]).await;
     session.parts.remove(1);
-    session.apart(2, &bytes[10 << 20..20 << 20]).await;
-    let mut promotion = session.promotion();
-    promotion.hashed.clone_from(&session.parts[0].hash);
-    several_promote(&fresh, &session, promotion, &bytes).await;
+    session.stage_standalone(2, &bytes[10 << 20..20 << 20]).await;
+    let mut request = session.request();
+    request.hashed.clone_from(&session.parts[0].hash);
+    ingest_concurrently(&fresh, &session, request, &bytes).await;
 }
 
-pub(super) async fn a_blob_outlives_a_worker_that_comes_late_and_knows_no_parts(fresh: Fresh) {
+pub(super) async fn late_worker_without_parts_does_not_harm_the_blob(fresh: Fresh) {
     for size in [1, 9 << 20] {
         let bytes = &words(16, 9)[..size];
         let mut session = Session::claiming(&fresh, bytes);
         session.append(bytes).await;
-        let mut promotion = session.promotion();
-        promotion.hashed = session.parts[0].hash.clone();
-        session.ingest(promotion.clone()).await.unwrap();
+        let mut request = session.request();
+        request.hashed = session.parts[0].hash.clone();
+        session.ingest(request.clone()).await.unwrap();
         fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
-        let late = IngestRequest { parts: Vec::new(), ..promotion };
+        let late = IngestRequest { parts: Vec::new(), ..request };
         assert!(matches!(session.ingest(late).await.unwrap_err(), IngestError::StagedGone));
         assert!(read(&*fresh.store, &session.name(), size).await == bytes);
     }

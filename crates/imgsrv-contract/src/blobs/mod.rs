@@ -1,4 +1,4 @@
-//! What every blob store promises.
+//! Contract of the blob store port.
 
 mod assembly;
 mod parts;
@@ -9,11 +9,11 @@ use crate::{Case, Open, cases};
 use imgsrv_domain::ports::BlobStore;
 use std::{any::Any, sync::Arc};
 
-/// A fresh store. What `guard` holds lives as long as the case runs.
+/// A fresh store.
 pub struct Fresh {
     /// The store, empty.
     pub store: Arc<dyn BlobStore>,
-    /// Whatever must outlive it.
+    /// Resources that must outlive it, such as its folder.
     pub guard: Box<dyn Any + Send + Sync>,
 }
 
@@ -23,40 +23,41 @@ pub fn run(adapters: &[(&str, Open<Fresh>)]) -> ! {
 }
 
 const CASES: &[Case<Fresh>] = cases![
-    parts::parts_in_order_are_hashed_as_they_arrive,
-    parts::parts_out_of_order_are_hashed_at_promotion,
-    parts::a_promotion_goes_on_from_a_saved_hash,
-    parts::promoting_again_after_success_is_harmless,
-    parts::bytes_of_another_digest_are_not_promoted,
-    parts::staged_bytes_that_are_gone_are_reported,
-    parts::a_replaced_part_is_promoted_with_its_new_bytes,
-    parts::a_cut_body_leaves_nothing_and_spares_its_neighbours,
-    parts::a_part_beyond_its_limit_is_refused,
-    parts::a_wrong_checksum_is_refused,
-    parts::a_right_checksum_of_a_later_part_is_accepted,
-    parts::an_empty_blob_can_be_promoted,
-    store::two_sessions_promote_one_digest_under_two_names,
+    parts::parts_in_order_are_hashed_on_arrival,
+    parts::parts_out_of_order_are_hashed_at_ingest,
+    parts::ingest_resumes_from_a_saved_hash,
+    parts::ingest_is_idempotent,
+    parts::wrong_digest_is_a_mismatch,
+    parts::missing_staged_bytes_are_reported,
+    parts::replaced_part_is_ingested_with_its_new_bytes,
+    parts::truncated_body_leaves_nothing_and_spares_other_parts,
+    parts::dropped_receipt_spares_the_parts_before_it,
+    parts::part_over_its_limit_is_rejected,
+    parts::wrong_checksum_is_rejected,
+    parts::checksum_of_a_later_part_is_accepted,
+    parts::empty_blob_is_ingested,
+    store::two_sessions_ingest_one_digest_under_two_names,
     store::ranges_are_read_exactly,
-    store::a_blob_of_another_size_is_damaged,
-    store::removing_and_clearing_again_is_harmless,
+    store::blob_of_another_size_is_damaged,
+    store::remove_discard_and_clear_are_idempotent,
     store::staged_sessions_are_listed,
-    store::a_promoted_blob_outlives_its_staging,
+    store::blob_survives_the_clearing_of_its_staging,
     assembly::large_parts_in_order_are_not_read_again,
     assembly::large_parts_in_any_order_make_one_blob,
-    assembly::a_replaced_part_among_large_ones_is_promoted_with_its_new_bytes,
-    assembly::a_first_part_that_was_replaced_is_promoted_with_its_new_bytes,
+    assembly::replaced_large_part_is_ingested_with_its_new_bytes,
+    assembly::replaced_first_part_is_ingested_with_its_new_bytes,
     assembly::small_and_large_parts_make_one_blob,
     assembly::many_small_parts_make_one_blob,
-    assembly::large_bytes_of_another_digest_are_not_promoted,
-    assembly::a_large_body_that_is_cut_leaves_nothing_staged,
-    store::a_cleared_session_places_nothing_any_more,
-    assembly::a_tiny_last_part_makes_one_blob_with_large_ones,
-    assembly::a_part_that_was_replaced_by_nothing_makes_one_blob_with_the_others,
-    assembly::a_blob_outlives_a_worker_that_comes_late_and_knows_no_parts,
-    parts::a_body_of_another_length_than_announced_is_refused,
-    assembly::two_workers_may_promote_beside_one_another,
-    assembly::two_workers_may_add_to_one_upload_beside_one_another,
-    store::leftovers_of_an_unknown_session_are_cleared,
-    store::a_store_is_somebodys_for_good,
-    store::the_probe_succeeds,
+    assembly::wrong_digest_of_large_bytes_is_a_mismatch,
+    assembly::truncated_large_body_leaves_nothing_staged,
+    store::cleared_session_cannot_place_its_blob,
+    assembly::tiny_last_part_makes_one_blob_with_large_ones,
+    assembly::part_replaced_by_an_empty_one_makes_one_blob_with_the_others,
+    assembly::late_worker_without_parts_does_not_harm_the_blob,
+    parts::body_of_another_size_than_declared_is_rejected,
+    assembly::concurrent_workers_make_one_blob,
+    assembly::concurrent_workers_add_to_one_upload,
+    store::unknown_session_is_cleared_without_its_name,
+    store::owner_of_a_store_never_changes,
+    store::probe_succeeds,
 ];

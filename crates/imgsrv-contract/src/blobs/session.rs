@@ -1,4 +1,4 @@
-//! A session on the way, and bytes to send.
+//! An upload session as the use cases run it, and bytes to send.
 
 use super::Fresh;
 use bytes::Bytes;
@@ -9,7 +9,8 @@ use imgsrv_domain::{
     names::PartNumber,
     parts::{HashBase, Part},
     ports::{
-        BlobName, BlobStore, BodyError, IngestError, IngestRequest, Ingested, StageError, StageRequest, StoreOwner,
+        BlobName, BlobStore, BodyError, BodyStream, IngestError, IngestRequest, Ingested, StageError, StageRequest,
+        StoreOwner,
     },
     upload::{Attempt, Placement},
 };
@@ -32,7 +33,7 @@ pub(super) fn size(bytes: usize) -> ByteSize {
     ByteSize::try_from(bytes as u64).unwrap()
 }
 
-/// A session on the way, as the use cases would lead it.
+/// An upload session.
 pub(super) struct Session<'a> {
     pub(super) store: &'a dyn BlobStore,
     pub(super) id: UploadId,
@@ -41,7 +42,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A session that claims to send `bytes`.
+    /// A session that claims digest and size of `bytes`.
     pub(super) fn claiming(fresh: &'a Fresh, bytes: &[u8]) -> Self {
         let claim = BlobClaim { digest: digest(bytes), size: size(bytes.len()) };
         Self { store: &*fresh.store, id: UploadId::new(uuid()), claim, parts: Vec::new() }
@@ -57,12 +58,12 @@ impl<'a> Session<'a> {
         Attempt { id: AttemptId::new(uuid()), sequence, number, base, placement, limit: size(1 << 30) }
     }
 
-    /// The attempt that continues what was sent so far.
+    /// The attempt that continues the contiguous prefix.
     pub(super) fn next(&self) -> Attempt {
         let last = self.parts.last();
         let base = last.map_or(HashBase::Start, |last| HashBase::After(last.attempt, last.hash.clone().unwrap()));
-        let behind = last.map(|last| (last.location.clone(), last.size));
-        self.attempt(i64::try_from(self.parts.len()).unwrap() + 1, base, Placement::Frontier(behind))
+        let end = last.map(|last| (last.location.clone(), last.size));
+        self.attempt(i64::try_from(self.parts.len()).unwrap() + 1, base, Placement::Frontier(end))
     }
 
     pub(super) async fn stage(
@@ -80,60 +81,54 @@ impl<'a> Session<'a> {
         frames: Vec<Result<Bytes, BodyError>>,
     ) -> Result<Part, StageError> {
         let body = futures::stream::iter(frames).boxed();
-        let (session, name) = (self.id, self.name());
-        let request = StageRequest { session, name, attempt: attempt.clone(), declared: None, checksum, body };
-        let staged = self.store.stage(request).await?;
-        Ok(Part {
-            number: attempt.number,
-            attempt: attempt.id,
-            sequence: attempt.sequence,
-            size: staged.size,
-            location: staged.location,
-            hash: staged.hash,
-        })
+        let staged = self.store.stage(self.stage_request(attempt.clone(), checksum, body)).await?;
+        Ok(staged.into_part(&attempt))
+    }
+
+    pub(super) fn stage_request(&self, attempt: Attempt, checksum: Option<Digest>, body: BodyStream) -> StageRequest {
+        StageRequest { session: self.id, name: self.name(), attempt, declared: None, checksum, body }
     }
 
     pub(super) async fn append(&mut self, bytes: &[u8]) {
-        let part = self.stage(self.next(), vec![Ok(Bytes::copy_from_slice(bytes))]).await.unwrap();
-        self.parts.push(part);
+        self.insert(self.next(), bytes).await;
     }
 
-    pub(super) async fn apart(&mut self, number: i64, bytes: &[u8]) {
-        let attempt = self.attempt(number, HashBase::Unknown, Placement::Standalone);
-        let part = self.stage(attempt, vec![Ok(Bytes::copy_from_slice(bytes))]).await.unwrap();
-        self.parts.push(part);
-        self.parts.sort_by_key(|part| part.number);
+    pub(super) async fn stage_standalone(&mut self, number: i64, bytes: &[u8]) {
+        self.insert(self.attempt(number, HashBase::Unknown, Placement::Standalone), bytes).await;
     }
 
-    pub(super) fn promotion(&self) -> IngestRequest {
+    pub(super) fn request(&self) -> IngestRequest {
         let (session, name, claim) = (self.id, self.name(), self.claim);
         IngestRequest { session, name, claim, parts: self.parts.clone(), hashed: None }
     }
 
-    /// Promotes to the end; says how many steps hashed something.
-    pub(super) async fn ingest(&self, mut promotion: IngestRequest) -> Result<u32, IngestError> {
+    /// Ingests to the end; returns the number of steps that hashed something.
+    pub(super) async fn ingest(&self, mut request: IngestRequest) -> Result<u32, IngestError> {
         for hashed in 0.. {
-            match self.store.ingest(&promotion).await? {
+            match self.store.ingest(&request).await? {
                 Ingested::Placed => return Ok(hashed),
-                Ingested::Hashed(state) => promotion.hashed = Some(state),
+                Ingested::Hashed(state) => request.hashed = Some(state),
             }
         }
-        unreachable!("a promotion ends");
+        unreachable!("an ingest ends");
     }
 
     pub(super) async fn append_first(&mut self, bytes: &[u8]) {
-        let attempt = self.attempt(1, HashBase::Start, Placement::Frontier(None));
+        self.insert(self.attempt(1, HashBase::Start, Placement::Frontier(None)), bytes).await;
+    }
+
+    async fn insert(&mut self, attempt: Attempt, bytes: &[u8]) {
         let part = self.stage(attempt, vec![Ok(Bytes::copy_from_slice(bytes))]).await.unwrap();
         self.parts.push(part);
         self.parts.sort_by_key(|part| part.number);
     }
 
-    /// Promotes from the hash of the first `hashed` parts, twice, and reads the blob.
-    pub(super) async fn promote_and_read(&self, hashed: usize) -> (u32, Vec<u8>) {
-        let mut promotion = self.promotion();
-        promotion.hashed = hashed.checked_sub(1).and_then(|last| self.parts[last].hash.clone());
-        let steps = self.ingest(promotion.clone()).await.unwrap();
-        self.ingest(promotion).await.unwrap();
+    /// Ingests twice from the hash of the first `hashed` parts, and reads the blob.
+    pub(super) async fn ingest_and_read(&self, hashed: usize) -> (u32, Vec<u8>) {
+        let mut request = self.request();
+        request.hashed = hashed.checked_sub(1).and_then(|last| self.parts[last].hash.clone());
+        let steps = self.ingest(request.clone()).await.unwrap();
+        self.ingest(request).await.unwrap();
         let length = usize::try_from(self.claim.size.get()).unwrap();
         (steps, read(self.store, &self.name(), length).await)
     }
@@ -144,12 +139,12 @@ pub(super) async fn read(store: &dyn BlobStore, name: &BlobName, length: usize) 
     stream.try_collect::<Vec<Bytes>>().await.unwrap().concat()
 }
 
-/// Bytes in which every 8 differ, over several read buffers.
+/// Bytes over several read buffers, in which every 8 differ.
 pub(super) fn long() -> Vec<u8> {
     (0..200_000_u64).flat_map(u64::to_le_bytes).collect()
 }
 
-/// Bytes in which every 8 differ, from `start` on.
+/// `mib` MiB in which every 8 bytes differ, counted from `start`.
 pub(super) fn words(start: u64, mib: u64) -> Vec<u8> {
     (start..start + (mib << 17)).flat_map(u64::to_le_bytes).collect()
 }

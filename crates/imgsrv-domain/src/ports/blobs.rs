@@ -1,8 +1,9 @@
-//! The blob store: staging for claimed bytes, and content-addressed storage for trusted blobs.
+//! The blob store port: staged parts of uploads, whose digest is only claimed, and trusted blobs.
 
 use super::Source;
 use crate::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
+    hash::RunningHash,
     ids::UploadId,
     parts::{Part, PartLocation},
     upload::Attempt,
@@ -13,43 +14,43 @@ use futures::stream::BoxStream;
 use std::{fmt, ops::Range, str::FromStr};
 use uuid::Uuid;
 
-/// Bytes of a stored blob. Chunks are of bounded size and read only as fast as they are consumed.
+/// Content of a blob. Chunks are of bounded size and are read only as fast as the consumer polls.
 pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
-/// Bytes that a client sends.
+/// Request body of a part.
 pub type BodyStream = BoxStream<'static, Result<Bytes, BodyError>>;
 
-/// Why the body of a client ended early.
+/// Why a request body ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The connection broke, or the framing was invalid.
+    /// The connection broke, the framing was invalid, or the size is not the declared one.
     #[error("the body was cut off")]
     Cut,
-    /// No bytes arrived for too long.
+    /// The client sent nothing, or too little, for too long.
     #[error("the body came too slowly")]
     TooSlow,
 }
 
-/// The name under which a store has a trusted blob.
+/// Name of a trusted blob in the store.
 ///
-/// It ends in the id of the session that created it, so that no name is used twice: a late deletion cannot hit other
-/// bytes.
+/// It ends in the id of the upload session that made the blob, so no name is ever used twice: a late delete cannot
+/// remove another blob.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BlobName(String);
 
 impl BlobName {
-    /// `sha256/ab/cd/<hex>-<session>`: the name for bytes whose digest was declared before the first one.
+    /// `sha256/ab/cd/<hex>-<session>`: the name of the blob that `session` makes of `digest`.
     pub fn of(digest: &Digest, session: UploadId) -> Self {
         let hex = digest.hex();
         Self(format!("sha256/{}/{}/{hex}-{session}", &hex[..2], &hex[2..4]))
     }
 
-    /// `streams/ab/<session>`: the name for bytes whose digest was not known when the first one was stored.
+    /// `streams/ab/<session>`: the name of the blob that `session` makes of a streaming upload of unknown digest.
     pub fn of_undeclared(session: UploadId) -> Self {
         let id = session.to_string();
         Self(format!("streams/{}/{id}", &id[id.len() - 2..]))
     }
 
-    /// A name as a catalog stored it.
+    /// Restores a name from the catalog.
     pub const fn restore(raw: String) -> Self {
         Self(raw)
     }
@@ -66,31 +67,38 @@ impl fmt::Display for BlobName {
     }
 }
 
-/// An error of the store.
+/// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// A stored blob is missing or does not have the recorded size.
+    /// A blob is missing, or its size is not the recorded one.
     #[error("the stored bytes are missing or damaged")]
     Damaged,
-    /// There is no free space.
+    /// There is no free space, or a quota is exhausted.
     #[error("the blob store is full")]
     Full(#[source] Source),
-    /// The store cannot be reached, or another transient error.
+    /// The store cannot be reached, or failed with another error that may be transient.
     #[error("the blob store failed")]
     Unavailable(#[source] Source),
 }
 
-/// A part to receive into staging.
+impl BlobError {
+    /// An error of a store that may be transient.
+    pub fn unavailable(source: impl Into<Source>) -> Self {
+        Self::Unavailable(source.into())
+    }
+}
+
+/// A part to receive.
 pub struct StageRequest {
-    /// The session that it belongs to; everything staged for a session can be found by its id.
+    /// The upload session.
     pub session: UploadId,
-    /// The name that the blob of the session will get.
+    /// Name that the session's blob will have.
     pub name: BlobName,
-    /// The attempt, with its limit and the hash to continue.
+    /// The attempt, with its size limit, its location and the hash that it continues.
     pub attempt: Attempt,
-    /// The announced size.
+    /// Declared size.
     pub declared: Option<u64>,
-    /// The digest of the part alone, as the client declared it (RFC 9530).
+    /// Declared digest of this part alone (RFC 9530).
     pub checksum: Option<Digest>,
     /// The bytes.
     pub body: BodyStream,
@@ -99,27 +107,41 @@ pub struct StageRequest {
 /// A part that was received in full and is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staged {
-    /// Where its bytes are stored.
+    /// Its location.
     pub location: PartLocation,
     /// Its size.
     pub size: ByteSize,
-    /// The hash of everything up to its end, if the attempt continued a hash.
+    /// The hash of the upload up to the end of this part, if the attempt knew the hash up to its start.
     pub hash: Option<HashState>,
 }
 
-/// Why a part was not received; nothing of it remains.
+impl Staged {
+    /// The part that `attempt` sent.
+    pub fn into_part(self, attempt: &Attempt) -> Part {
+        Part {
+            number: attempt.number,
+            attempt: attempt.id,
+            sequence: attempt.sequence,
+            size: self.size,
+            location: self.location,
+            hash: self.hash,
+        }
+    }
+}
+
+/// Why a part was not received; nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// The body ended early.
+    /// The request body ended early.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// There were more bytes than the limit of the attempt.
+    /// The body is larger than the attempt's limit.
     #[error("the part has more bytes than fit")]
     TooLarge,
-    /// The bytes do not have the digest that was sent with them.
+    /// The part's digest is not the declared one.
     #[error("the part's digest is {actual}, not the one sent with it")]
     Checksum {
-        /// Their digest.
+        /// The computed digest.
         actual: Digest,
     },
     /// The store failed.
@@ -127,48 +149,70 @@ pub enum StageError {
     Blob(#[from] BlobError),
 }
 
-/// Staged bytes to verify and to store as a blob.
+/// Staged parts to make a trusted blob of.
 #[derive(Debug, Clone)]
 pub struct IngestRequest {
-    /// The session that they belong to.
+    /// The upload session.
     pub session: UploadId,
-    /// The name of the blob.
+    /// Name of the blob.
     pub name: BlobName,
-    /// The digest and size that they must have.
+    /// Claimed digest and size.
     pub claim: BlobClaim,
     /// The parts, ascending; their sizes sum to the claimed size.
     pub parts: Vec<Part>,
-    /// How far they are hashed already.
+    /// The hash of the contiguous prefix that is hashed already.
     pub hashed: Option<HashState>,
 }
 
+/// The next step of an ingest.
+pub enum IngestStep {
+    /// Hash further bytes, continuing this hash.
+    Hash(RunningHash),
+    /// The digest is verified: make the bytes durable under the blob's name.
+    Place,
+}
+
 impl IngestRequest {
-    /// Whether the sizes of the parts add up to the claimed size. They do not once another worker has finished the
-    /// session, whose parts are forgotten then.
-    pub fn is_whole(&self) -> bool {
-        self.parts.iter().map(|part| part.size.get()).sum::<u64>() == self.claim.size.get()
+    /// The next step, as far as the request alone shows.
+    ///
+    /// Parts that do not sum to the claimed size are [`IngestError::StagedGone`]: the session was finished by another
+    /// worker, and its parts are no longer recorded.
+    pub fn next_step(&self) -> Result<IngestStep, IngestError> {
+        let (claimed, total) = (self.claim.size.get(), self.parts.iter().map(|part| part.size.get()).sum::<u64>());
+        if total != claimed {
+            return Err(IngestError::StagedGone);
+        }
+        let hash = match &self.hashed {
+            Some(saved) => RunningHash::resume(saved).ok_or(IngestError::StagedGone)?,
+            None => RunningHash::new(),
+        };
+        if hash.bytes() < claimed {
+            return Ok(IngestStep::Hash(hash));
+        }
+        let actual = hash.finish();
+        if actual == self.claim.digest { Ok(IngestStep::Place) } else { Err(IngestError::Mismatch { actual }) }
     }
 }
 
-/// The result of one step of an ingest.
+/// What one step of an ingest achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ingested {
-    /// More bytes were hashed; save the state and call again.
+    /// Further bytes were hashed; save the hash and call again.
     Hashed(HashState),
-    /// The bytes are verified, and durable under the name of the blob.
+    /// The bytes are verified and durable under the blob's name.
     Placed,
 }
 
-/// Why bytes were not ingested.
+/// Why no blob was made.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// They do not have the claimed digest.
+    /// The computed digest is not the claimed one.
     #[error("the bytes have digest {actual}")]
     Mismatch {
-        /// Their digest.
+        /// The computed digest.
         actual: Digest,
     },
-    /// Staged bytes are missing or cut short.
+    /// Staged bytes are missing or truncated.
     #[error("staged bytes are gone")]
     StagedGone,
     /// The store failed.
@@ -176,12 +220,12 @@ pub enum IngestError {
     Blob(#[from] BlobError),
 }
 
-/// The catalog that a store belongs to, and the id of the store.
+/// Binds a blob store to the catalog that records its blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOwner {
-    /// The id of the catalog.
+    /// Identity of the catalog.
     pub catalog: Uuid,
-    /// The id of the store, which no other store has.
+    /// Identity of this binding; no two stores have the same.
     pub store: Uuid,
 }
 
@@ -191,9 +235,9 @@ impl fmt::Display for StoreOwner {
     }
 }
 
-/// The text is not the owner of a store.
+/// The text is not a store owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the mark of the blob store's owner is damaged")]
+#[error("the owner record of the blob store is invalid")]
 pub struct InvalidOwner;
 
 impl FromStr for StoreOwner {
@@ -207,22 +251,25 @@ impl FromStr for StoreOwner {
     }
 }
 
-/// Stores bytes. All requests and workers of a process share one implementation.
+/// Stores parts of uploads and trusted blobs. One instance is shared by all requests and workers of a process.
 ///
-/// Dropping a future of this trait may leave staged bytes, never a partial or overwritten blob.
+/// Dropping a future of this trait may leave staged data, never a partial or overwritten blob.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Receives a part, hashes it as it arrives, and makes it durable before returning.
+    /// Receives a part, hashing it as it arrives, and makes it durable before returning. On an error it removes what it
+    /// wrote.
     ///
-    /// Runs to completion even if the future is dropped, so that nothing remains of a failed part.
+    /// The caller runs this future to its end, in a spawned task if a request could drop it: dropping it may leave
+    /// staged data, and writes that are still in progress. No other attempt may continue the same location before that
+    /// end.
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError>;
 
-    /// Removes the bytes of a part that no session refers to, where that is possible without changing adjacent parts.
-    /// Succeeds if they are already gone.
+    /// Frees the bytes of a part that no session refers to any more, where that is possible without
+    /// touching its neighbours. Succeeds if they are already gone.
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError>;
 
-    /// Runs a bounded step of an ingest: hashes bytes that are not hashed yet, then verifies the digest and makes the
-    /// bytes durable under the name of the blob. Idempotent, also after [`Ingested::Placed`] or a crash.
+    /// Does one bounded step of an ingest: verifies bytes that are not yet hashed, then makes the blob durable under
+    /// its name. Idempotent: it can be called again after [`Ingested::Placed`] and after a crash.
     async fn ingest(&self, request: &IngestRequest) -> Result<Ingested, IngestError>;
 
     /// Reads `range` of the blob `name`, which must have exactly `size` bytes, else [`BlobError::Damaged`].
@@ -231,24 +278,25 @@ pub trait BlobStore: Send + Sync {
     /// Removes a blob that no catalog refers to. Succeeds if it is already gone.
     async fn remove(&self, name: &BlobName) -> Result<(), BlobError>;
 
-    /// Removes everything staged for `session`, so that its blob `name` can no longer be created. Without a name, for an
-    /// unknown session, removes what is certain to belong to it. Succeeds if nothing is staged.
+    /// Removes everything staged for `session`, so that no worker can place its blob `name` any more. Without the name,
+    /// for a session that the catalog does not know, removes what the store can attribute to it. Succeeds if nothing is
+    /// staged.
     async fn clear_staging(&self, session: UploadId, name: Option<&BlobName>) -> Result<(), BlobError>;
 
-    /// Every session for which bytes are staged.
+    /// The sessions that have staged data.
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError>;
 
-    /// The free space in bytes; `None` if the store cannot report it.
+    /// Free space in bytes; `None` if the back end does not report it.
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
 
-    /// Writes, reads and deletes a probe.
+    /// Writes, reads back and deletes a probe object.
     async fn probe(&self) -> Result<(), BlobError>;
 
-    /// The owners of the store, in a fixed order; none if it is new. More than one if several nodes claimed it at the
-    /// same time and the store cannot prevent that.
+    /// The owners that have claimed this store, in a fixed order; none if it is new. There can be several if nodes
+    /// claimed it at the same time and the back end has no atomic create.
     async fn owners(&self) -> Result<Vec<StoreOwner>, BlobError>;
 
-    /// Claims the store for `owner`. Another claim may win: read [`BlobStore::owners`] afterwards.
+    /// Claims the store for `owner`. Another claim may win: check [`BlobStore::owners`] afterwards.
     async fn claim(&self, owner: StoreOwner) -> Result<(), BlobError>;
 
     /// Checks that blobs can be read, without writing.

@@ -1,8 +1,8 @@
-//! The commands of publishers and consumers, as people and scripts run them, against a server that may be killed.
+//! The client commands, run as processes against a server that may be killed.
 
-mod fetch;
-mod login;
+mod auth;
+mod download;
+mod failures;
+mod fixture;
 mod publish;
-mod stage;
 mod tokens;
-mod trouble;

@@ -5,8 +5,7 @@ pub(crate) mod metadata;
 use imgsrv_domain::names::{Architecture, Format, Variant};
 use imgsrv_simplestreams::{IncusArchitecture, Root};
 
-/// Name of the attachment that is the metadata of an Incus image.
-pub(crate) const METADATA_NAME: &str = "incus.tar.xz";
+pub(crate) use imgsrv_domain::files::INCUS_METADATA as METADATA_NAME;
 
 /// The key of an artifact's Simple Streams product within its version, or `None` if Incus cannot boot it.
 pub(crate) fn product(format: Format, architecture: &Architecture, variant: &Variant) -> Option<String> {

@@ -1,14 +1,11 @@
-//! What the files of a publication are: as far as they tell themselves, nobody is asked.
+//! The files of a publication: what the command line says about them, and what their names and bytes show.
 
 use crate::{failure::Failure, report::bytes};
-use imgsrv_client::{NewArtifact, NewAttachment};
+use imgsrv_client::{Format, NewArtifact, NewAttachment, UnknownValue};
 use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, str::FromStr};
 
-/// The formats that a server takes.
-pub(crate) const FORMATS: [&str; 10] =
-    ["raw", "raw.gz", "raw.xz", "raw.zst", "qcow2", "iso", "vmdk", "vhdx", "squashfs", "root.tar.xz"];
-/// How file names write architectures, and how they are declared.
+/// Architectures as file names spell them, and their declared names.
 const ARCHITECTURES: [(&str, &str); 14] = [
     ("amd64", "amd64"),
     ("x86_64", "amd64"),
@@ -26,14 +23,14 @@ const ARCHITECTURES: [(&str, &str); 14] = [
     ("loong64", "loong64"),
 ];
 
-/// A file with what is said of it: `disk.qcow2,arch=arm64,variant=cloud,attach=sbom.json=./sbom.json`.
+/// A file with its options: `disk.qcow2,arch=arm64,variant=cloud,attach=sbom.json=./sbom.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct FileSpec {
     pub(crate) path: PathBuf,
     pub(crate) os: Option<String>,
     pub(crate) arch: Option<String>,
     pub(crate) variant: Option<String>,
-    pub(crate) format: Option<String>,
+    pub(crate) format: Option<Format>,
     pub(crate) attachments: Vec<AttachmentSpec>,
 }
 
@@ -63,7 +60,7 @@ impl FromStr for FileSpec {
     fn from_str(raw: &str) -> Result<Self, String> {
         let mut spec = Self::default();
         let mut rest = raw;
-        // From the end on: a path may have commas, too.
+        // From the end, since a path may contain commas.
         while let Some((before, last)) = rest.rsplit_once(',') {
             let Some((key, value)) = last.split_once('=') else { break };
             let value_of = || Some(value.to_owned()).filter(|value| !value.is_empty());
@@ -71,7 +68,7 @@ impl FromStr for FileSpec {
                 "os" => spec.os = value_of(),
                 "arch" => spec.arch = value_of(),
                 "variant" => spec.variant = value_of(),
-                "format" => spec.format = Some(format(value)?),
+                "format" => spec.format = Some(value.parse().map_err(|error: UnknownValue| error.to_string())?),
                 "attach" => spec.attachments.insert(0, value.parse()?),
                 _ => break,
             }
@@ -85,25 +82,11 @@ impl FromStr for FileSpec {
     }
 }
 
-/// One of the formats that a server takes.
-pub(crate) fn format(raw: &str) -> Result<String, String> {
-    if FORMATS.contains(&raw) { Ok(raw.to_owned()) } else { Err(format!("must be one of {}", FORMATS.join(", "))) }
-}
-
-/// What the command line says of all files.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Defaults {
-    pub(crate) os: Option<String>,
-    pub(crate) arch: Option<String>,
-    pub(crate) variant: Option<String>,
-    pub(crate) format: Option<String>,
-}
-
-/// An artifact as it will be published, and what was found out about it.
+/// An artifact to be published.
 pub(crate) struct Recognised {
     pub(crate) artifact: NewArtifact,
-    /// In words, such as `qcow2 of 10 GiB (2 GiB to send), amd64 as this machine`.
-    pub(crate) told: String,
+    /// For people, such as `qcow2 of 10 GiB, 2 GiB to send, amd64 as this machine`.
+    pub(crate) description: String,
 }
 
 struct Bytes(File, u64);
@@ -123,8 +106,8 @@ impl imgsrv_inspect::Source for Bytes {
 }
 
 impl FileSpec {
-    /// Looks into the file, and fills in what is not said.
-    pub(crate) async fn recognise(&self, defaults: &Defaults) -> Result<Recognised, Failure> {
+    /// Reads the file, and determines what the options leave open.
+    pub(crate) async fn recognise(&self) -> Result<Recognised, Failure> {
         let unreadable =
             |error: io::Error| Failure::usage(format!("{} could not be read: {error}", self.path.display()));
         let file = File::open(&self.path).map_err(unreadable)?;
@@ -134,51 +117,51 @@ impl FileSpec {
         }
         let bytes_of = Bytes(file, metadata.len());
         let detected = detect(&bytes_of).await.map_err(unreadable)?;
-        let format = match self.format.clone().or_else(|| defaults.format.clone()) {
+        let format = match self.format {
             Some(format) => format,
-            None => self.format_of(detected)?.to_owned(),
+            None => self.format_of(detected)?,
         };
-        let mut told = format.clone();
+        let mut description = format.to_string();
         if detected == Some(DetectedFormat::Qcow2) {
-            told = format!("{format} of {}", bytes(self.virtual_size(&bytes_of).await?));
+            description = format!("{format} of {}", bytes(self.virtual_size(&bytes_of).await?));
         }
-        told += &format!(", {} to send", bytes(metadata.len()));
-        let (architecture, whence) = self.architecture(defaults)?;
-        told += &format!(", {architecture}{whence}");
+        description += &format!(", {} to send", bytes(metadata.len()));
+        let (architecture, reason) = self.architecture()?;
+        description += &format!(", {architecture}{reason}");
         let mut artifact = NewArtifact::new(self.path.clone(), format, architecture);
-        if let Some(os) = self.os.clone().or_else(|| defaults.os.clone()) {
-            artifact.operating_system = os;
+        if let Some(os) = &self.os {
+            artifact.operating_system.clone_from(os);
         }
-        if let Some(variant) = self.variant.clone().or_else(|| defaults.variant.clone()) {
-            artifact.variant = variant;
+        if let Some(variant) = &self.variant {
+            artifact.variant.clone_from(variant);
         }
         artifact.attachments = self.attachments.iter().map(AttachmentSpec::attachment).collect();
-        Ok(Recognised { artifact, told })
+        Ok(Recognised { artifact, description })
     }
 
-    fn format_of(&self, detected: Option<DetectedFormat>) -> Result<&'static str, Failure> {
+    fn format_of(&self, detected: Option<DetectedFormat>) -> Result<Format, Failure> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let path = self.path.display();
         match detected {
-            Some(DetectedFormat::Qcow2) => Ok("qcow2"),
-            Some(DetectedFormat::Vmdk) => Ok("vmdk"),
-            Some(DetectedFormat::Vhdx) => Ok("vhdx"),
-            Some(DetectedFormat::Squashfs) => Ok("squashfs"),
-            Some(DetectedFormat::Iso) => Ok("iso"),
-            Some(DetectedFormat::Raw) => Ok("raw"),
-            Some(DetectedFormat::Gzip) => Ok("raw.gz"),
-            Some(DetectedFormat::Zstd) => Ok("raw.zst"),
-            Some(DetectedFormat::Xz) if name.ends_with(".tar.xz") => Ok("root.tar.xz"),
-            Some(DetectedFormat::Xz) => Ok("raw.xz"),
+            Some(DetectedFormat::Qcow2) => Ok(Format::Qcow2),
+            Some(DetectedFormat::Vmdk) => Ok(Format::Vmdk),
+            Some(DetectedFormat::Vhdx) => Ok(Format::Vhdx),
+            Some(DetectedFormat::Squashfs) => Ok(Format::Squashfs),
+            Some(DetectedFormat::Iso) => Ok(Format::Iso),
+            Some(DetectedFormat::Raw) => Ok(Format::Raw),
+            Some(DetectedFormat::Gzip) => Ok(Format::RawGz),
+            Some(DetectedFormat::Zstd) => Ok(Format::RawZst),
+            Some(DetectedFormat::Xz) if name.ends_with(".tar.xz") => Ok(Format::RootTarXz),
+            Some(DetectedFormat::Xz) => Ok(Format::RawXz),
             Some(DetectedFormat::VmdkDescriptor) => Err(Failure::usage(format!(
                 "{path} only describes a disk that lies in other files; convert it: qemu-img convert -O qcow2"
             ))),
-            None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok("raw"),
+            None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok(Format::Raw),
             None => Err(Failure::usage(format!("what {path} is cannot be told from its bytes; say --format"))),
         }
     }
 
-    /// The size that a guest sees; a disk that publishing would refuse is refused here.
+    /// The virtual size of a qcow2. A disk that the server would refuse to publish is refused here.
     async fn virtual_size(&self, source: &Bytes) -> Result<u64, Failure> {
         match Qcow2::inspect(source).await {
             Ok(qcow2) => Ok(qcow2.virtual_size),
@@ -187,21 +170,20 @@ impl FileSpec {
             }
             Err(Qcow2Error::Unsafe(problem)) => {
                 Err(Failure::refused(format!("{} cannot be published: {problem}", self.path.display()))
-                    .advising("qemu-img convert -O qcow2 makes a disk that stands alone"))
+                    .with_advice("qemu-img convert -O qcow2 makes a disk that stands alone"))
             }
         }
     }
 
-    /// As said, as the file's name has it, or as this machine; and which of them it was.
-    fn architecture(&self, defaults: &Defaults) -> Result<(String, &'static str), Failure> {
-        if let Some(said) = self.arch.clone().or_else(|| defaults.arch.clone()) {
-            return Ok((said, ""));
+    /// The given architecture, else that in the file's name, else that of this machine; and where it is from.
+    fn architecture(&self) -> Result<(String, &'static str), Failure> {
+        if let Some(given) = &self.arch {
+            return Ok((given.clone(), ""));
         }
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let words: Vec<&str> = name.split(['-', '.', ' ', ',', '+', '~', '(', ')']).collect();
-        let joined =
-            |known: &str| words.contains(&known) || words.iter().any(|word| word.ends_with(&format!("_{known}")));
-        if let Some((_, declared)) = ARCHITECTURES.iter().find(|(known, _)| joined(known)) {
+        let has = |known: &str| words.contains(&known) || words.iter().any(|word| word.ends_with(&format!("_{known}")));
+        if let Some((_, declared)) = ARCHITECTURES.iter().find(|(known, _)| has(known)) {
             return Ok(((*declared).to_owned(), " by its name"));
         }
         let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
@@ -219,7 +201,7 @@ impl AttachmentSpec {
     }
 }
 
-/// What an attachment is served as, by the end of its name.
+/// The media type of an attachment, by the end of its name.
 fn media_type(name: &str) -> &'static str {
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     if ends(&[".spdx.json"]) {
@@ -248,11 +230,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_file_stands_behind_it() {
+    fn options_follow_the_file_name() {
         assert_eq!(spec("disk.qcow2"), FileSpec { path: "disk.qcow2".into(), ..FileSpec::default() });
-        let said = spec("a,b.raw,arch=arm64,attach=x=./y,format=raw,attach=z=./z");
-        assert_eq!((said.path.to_str(), said.arch.as_deref()), (Some("a,b.raw"), Some("arm64")));
-        let names: Vec<&str> = said.attachments.iter().map(|attachment| attachment.name.as_str()).collect();
+        let parsed = spec("a,b.raw,arch=arm64,attach=x=./y,format=raw,attach=z=./z");
+        assert_eq!((parsed.path.to_str(), parsed.arch.as_deref()), (Some("a,b.raw"), Some("arm64")));
+        let names: Vec<&str> = parsed.attachments.iter().map(|attachment| attachment.name.as_str()).collect();
         assert_eq!(names, ["x", "z"]);
         assert_eq!(spec("odd,name=x.raw").path.to_str(), Some("odd,name=x.raw"));
         for bad in [",arch=amd64", "disk,format=floppy", "disk,attach=x", ""] {
@@ -261,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_architectures() {
-        let arch = |name: &str| spec(name).architecture(&Defaults::default()).expect("one").0;
+    fn architectures_are_recognised_in_file_names() {
+        let arch = |name: &str| spec(name).architecture().expect("one").0;
         for (name, expected) in [
             ("debian-12-genericcloud-arm64.qcow2", "arm64"),
             ("Fedora-Cloud-Base-40.aarch64.qcow2", "arm64"),
@@ -271,12 +253,11 @@ mod tests {
         ] {
             assert_eq!(arch(name), expected, "{name}");
         }
-        let said = Defaults { arch: Some("s390x".to_owned()), ..Defaults::default() };
-        assert_eq!(spec("disk-arm64.raw").architecture(&said).expect("one").0, "s390x");
+        assert_eq!(arch("disk-arm64.raw,arch=s390x"), "s390x");
     }
 
     #[tokio::test]
-    async fn bytes_tell_formats_and_unsafe_disks_are_refused_before_anything_is_sent() {
+    async fn formats_are_detected_and_unsafe_disks_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, bytes: &[u8]| {
             let path = folder.path().join(name);
@@ -285,15 +266,15 @@ mod tests {
         };
         let xz = b"\xfd7zXZ\0rest";
         for (name, bytes, expected) in [
-            ("rootfs.tar.xz", xz.as_slice(), Some("root.tar.xz")),
-            ("disk.xz", xz, Some("raw.xz")),
-            ("disk.anything", b"\x28\xb5\x2f\xfd", Some("raw.zst")),
-            ("disk.img", b"nothing known", Some("raw")),
+            ("rootfs.tar.xz", xz.as_slice(), Some(Format::RootTarXz)),
+            ("disk.xz", xz, Some(Format::RawXz)),
+            ("disk.anything", b"\x28\xb5\x2f\xfd", Some(Format::RawZst)),
+            ("disk.img", b"nothing known", Some(Format::Raw)),
             ("disk", b"nothing known", None),
             ("disk.qcow2", b"QFI\xfb\0\0\0\x03 and then nothing", None),
         ] {
-            let found = write(name, bytes).recognise(&Defaults::default()).await;
-            assert_eq!(found.ok().map(|found| found.artifact.format), expected.map(str::to_owned), "{name}");
+            let found = write(name, bytes).recognise().await;
+            assert_eq!(found.ok().map(|found| found.artifact.format), expected, "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A server, files to publish, and a way to run commands.
+//! A server, files to publish, and functions that run commands.
 
 use imgsrv_testkit::{Process, digest, qcow2, writer_token};
 use serde_json::Value;
@@ -10,37 +10,37 @@ use std::{
 use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A server, and a folder for files.
-pub(crate) struct Stage {
+/// A running server, and a folder for files.
+pub(crate) struct Fixture {
     pub(crate) server: Process,
     pub(crate) token: String,
     pub(crate) dir: TempDir,
 }
 
-/// What a command came to.
+/// The exit code and output of a command.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Told {
-    /// Its outcome as JSON.
+impl CommandOutput {
+    /// The result of a successful command as JSON.
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, Some(0), "{self:?}");
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
-impl Stage {
-    pub(crate) fn set() -> Self {
-        Self::set_with(&[])
+impl Fixture {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
     }
 
-    pub(crate) fn set_with(arguments: &[&str]) -> Self {
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let dir = TempDir::new().expect("a scratch folder");
         let server = Process::start(BINARY, &dir.path().join("data"), arguments);
         let token = writer_token(&server.url, server.bootstrap.as_deref().expect("a bootstrap token"));
@@ -51,14 +51,14 @@ impl Stage {
         self.dir.path().join(name)
     }
 
-    /// A small qcow2, another one for each `salt`; its digest.
+    /// Writes a small qcow2, a different one for each `salt`; returns its digest.
     pub(crate) fn disk(&self, name: &str, salt: u64) -> String {
         let bytes = qcow2(salt);
         std::fs::write(self.path(name), &bytes).expect("a file");
         digest(&bytes)
     }
 
-    /// A qcow2 with `mib` MiB behind it; its digest.
+    /// Writes a qcow2 padded to `mib` MiB; returns its digest.
     pub(crate) fn large_disk(&self, name: &str, salt: u64, mib: usize) -> String {
         let mut bytes = qcow2(salt);
         bytes.extend((bytes.len()..mib << 20).map(|at| (at / 4096 + at).to_le_bytes()[0]));
@@ -66,7 +66,7 @@ impl Stage {
         digest(&bytes)
     }
 
-    /// A command that knows the server and the writer's token; run in the folder of files.
+    /// A command with the server's URL and the writer's token, in the folder of files.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command
@@ -81,20 +81,20 @@ impl Stage {
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Told {
-        told(self.command(arguments).spawn().expect("it runs"))
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
+        run(&mut self.command(arguments))
     }
 
-    /// Asks the server, as the writer.
+    /// The JSON response to a GET request of the writer.
     pub(crate) fn get(&self, path: &str) -> Value {
-        let answer = ureq::get(format!("{}{path}", self.server.url))
+        let response = ureq::get(format!("{}{path}", self.server.url))
             .header("authorization", format!("Bearer {}", self.token))
             .call();
-        let mut answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
-        answer.body_mut().read_json().expect("JSON")
+        let mut response = response.unwrap_or_else(|error| panic!("{path}: {error}"));
+        response.body_mut().read_json().expect("JSON")
     }
 
-    /// The parts that the one open upload of `digest` holds, by number and etag.
+    /// The parts of the open upload of `digest`, by number and etag.
     pub(crate) fn parts(&self, digest: &str) -> Vec<(u64, String)> {
         let open = self.get(&format!("/v1/uploads?expected_digest={digest}"));
         let Some(id) = open["uploads"][0]["id"].as_str() else { return Vec::new() };
@@ -104,9 +104,9 @@ impl Stage {
         parts.filter_map(part).collect()
     }
 
-    /// Waits until the upload of `digest` holds at least `count` parts.
-    pub(crate) fn has_parts(&self, digest: &str, count: usize) -> Vec<(u64, String)> {
-        let until = Instant::now() + PATIENCE;
+    /// Waits until the upload of `digest` has at least `count` parts.
+    pub(crate) fn wait_for_parts(&self, digest: &str, count: usize) -> Vec<(u64, String)> {
+        let until = Instant::now() + TIMEOUT;
         loop {
             let parts = self.parts(digest);
             if parts.len() >= count {
@@ -117,10 +117,15 @@ impl Stage {
     }
 }
 
-/// Waits for the end of a command.
-pub(crate) fn told(child: Child) -> Told {
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> CommandOutput {
+    finish(command.spawn().expect("it runs"))
+}
+
+/// Waits until a command has ended.
+pub(crate) fn finish(child: Child) -> CommandOutput {
     let output = child.wait_with_output().expect("it ends");
-    Told {
+    CommandOutput {
         code: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),

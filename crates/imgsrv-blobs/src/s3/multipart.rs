@@ -1,25 +1,24 @@
-//! Requests that `object_store` does not make: taking a piece from another object, listing open uploads, and completing
-//! one with chosen pieces. They are signed by it, and sent by its HTTP client.
+//! Multipart requests that `object_store` does not offer: list open uploads, copy a part from another object, and
+//! complete an upload with chosen parts. `object_store` signs them, and its HTTP client sends them.
 
-use super::{
-    client::{Client, TRIES},
-    plan::Source,
-};
+use super::{error::generic, plan::Source, retry};
+use backon::Retryable;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
     Error,
-    client::{HttpRequest, HttpRequestBody},
+    aws::AmazonS3,
+    client::{HttpClient, HttpRequest},
     path::Path,
     signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long a signature is good for; every try is signed anew.
-const SIGNED_FOR: Duration = Duration::from_mins(5);
-/// Bytes of an answer that are read; a page of a list is far below.
-const MAX_ANSWER: usize = 8 << 20;
+/// Lifetime of a signature; every attempt is signed anew.
+const SIGNATURE_LIFETIME: Duration = Duration::from_mins(5);
+/// Maximum size of a response; a page of a list is far smaller.
+const MAX_RESPONSE: usize = 8 << 20;
 
 /// An open multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +49,12 @@ struct Upload {
 #[serde(rename_all = "PascalCase")]
 struct CopyPartResult {
     #[serde(rename = "ETag")]
-    tag: String,
+    etag: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Refusal {
+struct ErrorResponse {
     code: String,
     #[serde(default)]
     message: String,
@@ -73,19 +72,15 @@ struct CompleteMultipartUpload<'a> {
 struct CompletedPart<'a> {
     part_number: u32,
     #[serde(rename = "ETag")]
-    tag: &'a str,
+    etag: &'a str,
 }
 
-fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Generic { store: "S3", source: source.into() }
-}
-
-/// What a refusal means. Pieces that are not there as they were recorded are as good as missing. A bare 404 is not: it
-/// may be a proxy's that has lost the store.
-fn refused(status: u16, body: &str, path: &Path) -> Error {
-    let (path, refusal) = (path.to_string(), quick_xml::de::from_str::<Refusal>(body));
-    let (code, source) = match refusal {
-        Ok(refusal) => (refusal.code.clone(), format!("{status} {}: {}", refusal.code, refusal.message).into()),
+/// Maps an error response. Parts that are not as they were recorded count as missing. A 404 without an S3 error code
+/// does not: it may come from a proxy that has lost the store.
+fn rejected(status: u16, body: &str, path: &Path) -> Error {
+    let (path, response) = (path.to_string(), quick_xml::de::from_str::<ErrorResponse>(body));
+    let (code, source) = match response {
+        Ok(ErrorResponse { code, message }) => (code.clone(), format!("{status} {code}: {message}").into()),
         Err(_) => (String::new(), format!("status {status}").into()),
     };
     match (status, code.as_str()) {
@@ -96,67 +91,72 @@ fn refused(status: u16, body: &str, path: &Path) -> Error {
     }
 }
 
-fn is_passing(status: u16, body: &str) -> bool {
+fn is_transient(status: u16, body: &str) -> bool {
     matches!(status, 408 | 429 | 500..=599)
         || ["<Code>InternalError</Code>", "<Code>SlowDown</Code>"].iter().any(|code| body.contains(code))
 }
 
-impl Client {
-    /// Sends a signed request until it is answered for good.
-    async fn extra(
-        &self,
-        method: Method,
-        path: &Path,
-        options: SignedUrlOptions,
-        body: Option<Bytes>,
-    ) -> Result<String, Error> {
-        let mut failures = 0;
-        loop {
-            let answered = self.extra_once(&method, path, &options, body.clone()).await;
-            failures += 1;
-            let passing = match &answered {
-                Ok((status, body)) => is_passing(*status, body),
-                Err(_) => true,
-            };
-            if passing && failures < TRIES {
-                tokio::time::sleep(Self::backoff(failures)).await;
-                continue;
-            }
-            let (status, body) = answered?;
-            // Some operations answer 200 at once, and tell of a failure only in the body.
-            let failed = !(200..300).contains(&status) || body.contains("<Error>");
-            return if failed { Err(refused(status, &body, path)) } else { Ok(body) };
-        }
+/// Why an attempt failed.
+struct Failure {
+    error: Error,
+    is_transient: bool,
+}
+
+/// Sends multipart requests to a bucket.
+pub(super) struct Multipart {
+    signer: AmazonS3,
+    http: HttpClient,
+    bucket: String,
+}
+
+impl Multipart {
+    pub(super) const fn new(signer: AmazonS3, http: HttpClient, bucket: String) -> Self {
+        Self { signer, http, bucket }
     }
 
-    async fn extra_once(
+    /// Sends a signed request, and again after transient errors.
+    async fn send(&self, method: Method, path: &Path, options: SignedUrlOptions, body: Bytes) -> Result<String, Error> {
+        let attempt = || async {
+            let exchanged = self.exchange(&method, path, &options, body.clone()).await;
+            let (status, body) = exchanged.map_err(|error| Failure { error, is_transient: true })?;
+            // Some operations respond with 200 early, and report an error only in the body.
+            if (200..300).contains(&status) && !body.contains("<Error>") {
+                return Ok(body);
+            }
+            Err(Failure { error: rejected(status, &body, path), is_transient: is_transient(status, &body) })
+        };
+        let sent = attempt.retry(retry::backoff()).sleep(tokio::time::sleep).when(|failure| failure.is_transient);
+        sent.await.map_err(|failure| failure.error)
+    }
+
+    async fn exchange(
         &self,
         method: &Method,
         path: &Path,
         options: &SignedUrlOptions,
-        body: Option<Bytes>,
+        body: Bytes,
     ) -> Result<(u16, String), Error> {
-        let url = self.signer().signed_url_opts(method.clone(), path, SIGNED_FOR, options).await?;
-        let mut request = HttpRequest::new(body.map_or_else(HttpRequestBody::empty, HttpRequestBody::from));
+        let url = self.signer.signed_url_opts(method.clone(), path, SIGNATURE_LIFETIME, options).await?;
+        let mut request = HttpRequest::new(body.into());
         *request.method_mut() = method.clone();
         *request.uri_mut() = url.as_str().parse().map_err(generic)?;
         for (name, value) in &options.signed_headers {
             request.headers_mut().insert(name.clone(), value.clone());
         }
-        let response = self.http().execute(request).await.map_err(generic)?;
+        let response = self.http.execute(request).await.map_err(generic)?;
         let status = response.status().as_u16();
         let (mut body, mut chunks) = (Vec::new(), response.into_body().bytes_stream());
         while let Some(chunk) = chunks.try_next().await.map_err(generic)? {
             body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER {
-                return Err(generic("the answer is too long"));
+            if body.len() > MAX_RESPONSE {
+                return Err(generic("the response is too large"));
             }
         }
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// Every open upload whose key starts with `prefix`.
-    pub(super) async fn list_open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
+    /// Every open multipart upload whose key starts with `prefix`.
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
         let mut found = Vec::new();
         let mut marker: Option<(String, String)> = None;
         loop {
@@ -167,7 +167,7 @@ impl Client {
                     options = options.with_query([("upload-id-marker", id.as_str())]);
                 }
             }
-            let body = self.extra(Method::GET, &Path::default(), options, None).await?;
+            let body = self.send(Method::GET, &Path::default(), options, Bytes::new()).await?;
             let page: ListMultipartUploadsResult = quick_xml::de::from_str(&body).map_err(generic)?;
             for Upload { key, upload_id } in page.upload {
                 // A key that is none of ours may be one that `object_store` does not know.
@@ -183,15 +183,15 @@ impl Client {
         }
     }
 
-    /// Takes piece `number` of an upload from another object, inside the store; returns its tag.
-    pub(super) async fn take_part(
+    /// Copies part `number` of an upload from another object, inside the store; returns its etag.
+    pub(super) async fn copy_part(
         &self,
         key: &Path,
         upload: &str,
         number: u32,
         from: &Source,
     ) -> Result<String, Error> {
-        let source = format!("{}/{}", self.bucket(), from.key);
+        let source = format!("{}/{}", self.bucket, from.key);
         let mut options = SignedUrlOptions::new()
             .with_query([("partNumber", number.to_string()), ("uploadId", upload.to_owned())])
             .with_signed_header(name("x-amz-copy-source"), value(&source)?);
@@ -199,29 +199,24 @@ impl Client {
             let range = format!("bytes={}-{}", from.range.start, from.range.end.saturating_sub(1));
             options = options.with_signed_header(name("x-amz-copy-source-range"), value(&range)?);
         }
-        if let Some(tag) = &from.if_match {
-            options = options.with_signed_header(name("x-amz-copy-source-if-match"), value(tag)?);
+        if let Some(etag) = &from.if_match {
+            options = options.with_signed_header(name("x-amz-copy-source-if-match"), value(etag)?);
         }
-        let body = self.extra(Method::PUT, key, options, None).await?;
+        let body = self.send(Method::PUT, key, options, Bytes::new()).await?;
         let result: CopyPartResult = quick_xml::de::from_str(&body).map_err(generic)?;
-        Ok(result.tag)
+        Ok(result.etag)
     }
 
-    /// Makes an object of the pieces of an upload that are listed, ascending.
-    pub(super) async fn complete_upload(
-        &self,
-        key: &Path,
-        upload: &str,
-        pieces: &[(u32, String)],
-    ) -> Result<(), Error> {
-        let parts = pieces.iter().map(|(part_number, tag)| CompletedPart { part_number: *part_number, tag }).collect();
+    /// Completes an upload with exactly these parts, ascending.
+    pub(super) async fn complete(&self, key: &Path, upload: &str, parts: &[(u32, String)]) -> Result<(), Error> {
+        let parts = parts.iter().map(|(part_number, etag)| CompletedPart { part_number: *part_number, etag }).collect();
         let body = quick_xml::se::to_string(&CompleteMultipartUpload { parts }).map_err(generic)?;
         let options = SignedUrlOptions::new().with_query([("uploadId", upload)]);
-        let answer = self.extra(Method::POST, key, options, Some(body.into())).await?;
-        if answer.contains("CompleteMultipartUploadResult") {
+        let response = self.send(Method::POST, key, options, body.into()).await?;
+        if response.contains("CompleteMultipartUploadResult") {
             Ok(())
         } else {
-            Err(generic("completing was not confirmed"))
+            Err(generic("the completion was not confirmed"))
         }
     }
 }
@@ -239,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_open_uploads_are_read() {
+    fn list_of_open_uploads_is_parsed() {
         let page = r#"<?xml version="1.0" encoding="UTF-8"?>
             <ListMultipartUploadsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>b</Bucket>
             <KeyMarker></KeyMarker><NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker>
@@ -255,24 +250,24 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_listed_with_their_tags() {
-        let parts = vec![CompletedPart { part_number: 3, tag: "\"a&b\"" }];
+    fn completed_parts_are_serialised_with_number_and_etag() {
+        let parts = vec![CompletedPart { part_number: 3, etag: "\"a&b\"" }];
         let body = quick_xml::se::to_string(&CompleteMultipartUpload { parts }).expect("XML");
         let expected = "<CompleteMultipartUpload><Part><PartNumber>3</PartNumber><ETag>\"a&amp;b\"</ETag></Part>";
         assert_eq!(body.replace("&quot;", "\""), format!("{expected}</CompleteMultipartUpload>"));
     }
 
     #[test]
-    fn refusals_are_told_apart() {
+    fn error_responses_are_distinguished() {
         let path = Path::from("x");
         let body =
             |code: &str| format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>m</Message></Error>");
-        assert!(matches!(refused(404, "<html>", &path), Error::Generic { .. }), "a proxy's");
+        assert!(matches!(rejected(404, "<html>", &path), Error::Generic { .. }), "from a proxy");
         for (status, code) in [(404, "NoSuchUpload"), (400, "InvalidPart"), (404, "NoSuchKey")] {
-            assert!(matches!(refused(status, &body(code), &path), Error::NotFound { .. }), "{code}");
+            assert!(matches!(rejected(status, &body(code), &path), Error::NotFound { .. }), "{code}");
         }
-        assert!(matches!(refused(412, "", &path), Error::Precondition { .. }));
-        assert!(matches!(refused(403, &body("AccessDenied"), &path), Error::PermissionDenied { .. }));
-        assert!(matches!(refused(400, "<html>", &path), Error::Generic { .. }));
+        assert!(matches!(rejected(412, "", &path), Error::Precondition { .. }));
+        assert!(matches!(rejected(403, &body("AccessDenied"), &path), Error::PermissionDenied { .. }));
+        assert!(matches!(rejected(400, "<html>", &path), Error::Generic { .. }));
     }
 }

@@ -1,10 +1,11 @@
 //! Images, versions, manifests, aliases and publish jobs.
 
-use crate::{client::Client, error::Error, pages::Rows};
+use super::Rows;
+use crate::{client::Client, error::Error};
 use imgsrv_api as api;
 use reqwest::{
     Method,
-    header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
+    header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
 };
 use url::Url;
 
@@ -14,11 +15,11 @@ use url::Url;
 pub enum VersionFilter {
     /// Drafts. Needs `content.write`.
     Draft,
-    /// Frozen ones that are not yet published. Needs `content.write`.
+    /// Frozen versions whose publish job has not finished. Needs `content.write`.
     Publishing,
-    /// Published ones.
+    /// Published versions.
     Published,
-    /// All of them. Needs `content.write`.
+    /// All versions. Needs `content.write`.
     All,
 }
 
@@ -33,31 +34,27 @@ impl VersionFilter {
     }
 }
 
-/// Images and what is in them.
+/// Images and their content.
 impl Client {
     fn image_url(&self, image: &str) -> Url {
-        self.at(["v1", "images", image])
+        self.endpoint(["v1", "images", image])
     }
 
     fn version_url(&self, image: &str, version: &str) -> Url {
-        self.at(["v1", "images", image, "versions", version])
+        self.endpoint(["v1", "images", image, "versions", version])
     }
 
     pub(crate) fn artifact_url(&self, image: &str, version: &str, artifact: &str) -> Url {
-        self.at(["v1", "images", image, "versions", version, "artifacts", artifact])
+        self.endpoint(["v1", "images", image, "versions", version, "artifacts", artifact])
     }
 
     fn alias_url(&self, image: &str, alias: &str) -> Url {
-        self.at(["v1", "images", image, "aliases", alias])
+        self.endpoint(["v1", "images", image, "aliases", alias])
     }
 
-    fn job_url(&self, job: &str) -> Url {
-        self.at(["v1", "publish-jobs", job])
-    }
-
-    /// Images with something published, by name; with `unpublished` all of them, which needs `content.write`.
+    /// Images with a published version, by name; with `unpublished` all images, which needs `content.write`.
     pub fn images(&self, unpublished: bool) -> Rows<api::Image> {
-        let mut url = self.at(["v1", "images"]);
+        let mut url = self.endpoint(["v1", "images"]);
         if unpublished {
             url.query_pairs_mut().append_pair("include_unpublished", "true");
         }
@@ -69,57 +66,57 @@ impl Client {
         self.get(self.image_url(image)).await
     }
 
-    /// Makes an image.
+    /// Creates an image.
     pub async fn create_image(&self, image: &api::CreateImage) -> Result<api::Image, Error> {
-        self.create(self.at(["v1", "images"]), image).await
+        self.create(self.endpoint(["v1", "images"]), image).await
     }
 
-    /// Changes an image's texts.
-    pub async fn update_image(&self, image: &str, texts: &api::UpdateImage) -> Result<api::Image, Error> {
-        self.repeatable(Method::PATCH, self.image_url(image), Some(texts)).await
+    /// Changes an image's display name and description.
+    pub async fn update_image(&self, image: &str, metadata: &api::UpdateImage) -> Result<api::Image, Error> {
+        self.change(Method::PATCH, self.image_url(image), metadata).await
     }
 
     /// Deletes an image without versions.
     pub async fn delete_image(&self, image: &str) -> Result<(), Error> {
-        self.quiet(Method::DELETE, self.image_url(image)).await
+        self.execute(Method::DELETE, self.image_url(image)).await
     }
 
     /// Versions of an image, newest first.
     pub fn versions(&self, image: &str, filter: VersionFilter) -> Rows<api::Version> {
-        let mut url = self.at(["v1", "images", image, "versions"]);
+        let mut url = self.endpoint(["v1", "images", image, "versions"]);
         url.query_pairs_mut().append_pair("state", filter.as_str());
         self.rows::<api::VersionList>(url)
     }
 
-    /// Makes a draft.
+    /// Creates a draft.
     pub async fn create_version(&self, image: &str, version: &str) -> Result<api::Version, Error> {
         let body = api::CreateVersion { version: version.to_owned() };
-        self.create(self.at(["v1", "images", image, "versions"]), &body).await
+        self.create(self.endpoint(["v1", "images", image, "versions"]), &body).await
     }
 
-    /// What a version is made of. Of one that is not published, only for `content.write`.
+    /// The manifest of a version; if the version is not published, this needs `content.write`.
     pub async fn manifest(&self, image: &str, version: &str) -> Result<api::Manifest, Error> {
         self.get(self.version_url(image, version)).await
     }
 
-    /// What the published version is made of that has this name or alias.
+    /// The manifest of the published version with this name or alias.
     pub async fn resolve(&self, image: &str, reference: &str) -> Result<api::Manifest, Error> {
-        self.get(self.at(["v1", "images", image, "refs", reference])).await
+        self.get(self.endpoint(["v1", "images", image, "refs", reference])).await
     }
 
-    /// The files of the published version that has this name or alias.
+    /// The files of the published version with this name or alias.
     pub async fn files(&self, image: &str, reference: &str) -> Result<api::ReleaseListing, Error> {
-        self.get(self.at(["images", image, reference, ""])).await
+        self.get(self.endpoint(["images", image, reference, ""])).await
     }
 
     /// Deletes a draft.
     pub async fn delete_version(&self, image: &str, version: &str) -> Result<(), Error> {
-        self.quiet(Method::DELETE, self.version_url(image, version)).await
+        self.execute(Method::DELETE, self.version_url(image, version)).await
     }
 
     /// The artifacts of a version.
     pub fn artifacts(&self, image: &str, version: &str) -> Rows<api::Artifact> {
-        self.rows::<api::ArtifactList>(self.at(["v1", "images", image, "versions", version, "artifacts"]))
+        self.rows::<api::ArtifactList>(self.endpoint(["v1", "images", image, "versions", version, "artifacts"]))
     }
 
     /// An artifact of a version.
@@ -127,22 +124,22 @@ impl Client {
         self.get(self.artifact_url(image, version, artifact)).await
     }
 
-    /// Adds an artifact to a draft. Its bytes need not be there yet.
+    /// Adds an artifact to a draft. Its bytes may be uploaded later.
     pub async fn create_artifact(
         &self,
         image: &str,
         version: &str,
         artifact: &api::CreateArtifact,
     ) -> Result<api::Artifact, Error> {
-        self.create(self.at(["v1", "images", image, "versions", version, "artifacts"]), artifact).await
+        self.create(self.endpoint(["v1", "images", image, "versions", version, "artifacts"]), artifact).await
     }
 
     /// Removes an artifact with its attachments from a draft.
     pub async fn delete_artifact(&self, image: &str, version: &str, artifact: &str) -> Result<(), Error> {
-        self.quiet(Method::DELETE, self.artifact_url(image, version, artifact)).await
+        self.execute(Method::DELETE, self.artifact_url(image, version, artifact)).await
     }
 
-    /// Adds an attachment to an artifact of a draft. Its bytes need not be there yet.
+    /// Adds an attachment to an artifact of a draft. Its bytes may be uploaded later.
     pub async fn create_attachment(
         &self,
         image: &str,
@@ -151,7 +148,7 @@ impl Client {
         attachment: &api::CreateAttachment,
     ) -> Result<api::Attachment, Error> {
         let path = ["v1", "images", image, "versions", version, "artifacts", artifact, "attachments"];
-        self.create(self.at(path), attachment).await
+        self.create(self.endpoint(path), attachment).await
     }
 
     /// Removes an attachment from an artifact of a draft.
@@ -163,10 +160,10 @@ impl Client {
         attachment: &str,
     ) -> Result<(), Error> {
         let path = ["v1", "images", image, "versions", version, "artifacts", artifact, "attachments", attachment];
-        self.quiet(Method::DELETE, self.at(path)).await
+        self.execute(Method::DELETE, self.endpoint(path)).await
     }
 
-    /// Has the server make the metadata that Incus needs, and attach it to an artifact of a draft.
+    /// Has the server generate Incus metadata and attach it to an artifact of a draft.
     pub async fn create_incus_metadata(
         &self,
         image: &str,
@@ -175,33 +172,32 @@ impl Client {
         metadata: &api::CreateIncusMetadata,
     ) -> Result<api::Attachment, Error> {
         let path = ["v1", "images", image, "versions", version, "artifacts", artifact, "incus-metadata"];
-        self.create(self.at(path), metadata).await
+        self.create(self.endpoint(path), metadata).await
     }
 
-    /// Asks for a draft to be published. However often it is asked, one job does it.
+    /// Requests that a draft is published. Repeated requests share one job.
     pub async fn publish_version(&self, image: &str, version: &str) -> Result<api::PublishRequested, Error> {
-        let url = self.at(["v1", "images", image, "versions", version, "publish"]);
-        self.repeatable(Method::POST, url, None::<&()>).await
+        self.post(self.endpoint(["v1", "images", image, "versions", version, "publish"])).await
     }
 
     /// A publish job.
     pub async fn job(&self, job: &str) -> Result<api::PublishJob, Error> {
-        self.get(self.job_url(job)).await
+        self.get(self.endpoint(["v1", "publish-jobs", job])).await
     }
 
-    /// Has a failed publish job tried again.
+    /// Queues a failed publish job again.
     pub async fn retry_job(&self, job: &str) -> Result<api::PublishJob, Error> {
-        self.repeatable(Method::POST, self.at(["v1", "publish-jobs", job, "retry"]), None::<&()>).await
+        self.post(self.endpoint(["v1", "publish-jobs", job, "retry"])).await
     }
 
-    /// Gives a failed publish job up: its version is a draft again.
+    /// Abandons a failed publish job: its version is a draft again.
     pub async fn abandon_job(&self, job: &str) -> Result<api::PublishJob, Error> {
-        self.repeatable(Method::POST, self.at(["v1", "publish-jobs", job, "abandon"]), None::<&()>).await
+        self.post(self.endpoint(["v1", "publish-jobs", job, "abandon"])).await
     }
 
     /// The aliases of an image, by name.
     pub fn aliases(&self, image: &str) -> Rows<api::Alias> {
-        self.rows::<api::AliasList>(self.at(["v1", "images", image, "aliases"]))
+        self.rows::<api::AliasList>(self.endpoint(["v1", "images", image, "aliases"]))
     }
 
     /// An alias.
@@ -209,23 +205,25 @@ impl Client {
         self.get(self.alias_url(image, alias)).await
     }
 
-    /// Makes an alias, or moves it, to a published version.
+    /// Creates an alias of a published version, or moves it there.
     pub async fn set_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
         let body = api::SetAlias { version: version.to_owned() };
-        self.repeatable(Method::PUT, self.alias_url(image, alias), Some(&body)).await
+        self.change(Method::PUT, self.alias_url(image, alias), &body).await
     }
 
-    /// The same, unless the alias is there already.
+    /// Creates an alias of a published version. An existing alias is refused as
+    /// [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed).
     pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
         self.set_alias_if(image, alias, version, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
     }
 
-    /// The same, if the alias points to the version `from`, and has not moved since that was seen. Otherwise it is
-    /// refused, as [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed).
+    /// Moves an alias from one version to another. It is refused as
+    /// [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed) if the alias points elsewhere, or moves
+    /// meanwhile.
     pub async fn move_alias(&self, image: &str, alias: &str, from: &str, to: &str) -> Result<api::Alias, Error> {
-        let (seen, etag) = self.get_tagged::<api::Alias>(self.alias_url(image, alias)).await?;
-        let tag = etag.filter(|_| seen.version == from).unwrap_or(HeaderValue::from_static("\"\""));
-        self.set_alias_if(image, alias, to, (IF_MATCH, tag)).await
+        let (current, etag) = self.get_tagged::<api::Alias>(self.alias_url(image, alias)).await?;
+        let etag = etag.filter(|_| current.version == from).unwrap_or(HeaderValue::from_static("\"\""));
+        self.set_alias_if(image, alias, to, (IF_MATCH, etag)).await
     }
 
     async fn set_alias_if(
@@ -233,15 +231,14 @@ impl Client {
         image: &str,
         alias: &str,
         version: &str,
-        (name, value): (HeaderName, HeaderValue),
+        condition: (HeaderName, HeaderValue),
     ) -> Result<api::Alias, Error> {
         let body = api::SetAlias { version: version.to_owned() };
-        let headers = HeaderMap::from_iter([(name, value)]);
-        self.change(Method::PUT, self.alias_url(image, alias), &body, headers).await
+        self.put_if(self.alias_url(image, alias), &body, condition).await
     }
 
-    /// Deletes an alias; the version that it points to stays.
+    /// Deletes an alias; its version stays.
     pub async fn delete_alias(&self, image: &str, alias: &str) -> Result<(), Error> {
-        self.quiet(Method::DELETE, self.alias_url(image, alias)).await
+        self.execute(Method::DELETE, self.alias_url(image, alias)).await
     }
 }

@@ -1,4 +1,4 @@
-//! What `imgsrv login` remembers: the server and its token, in a file that only its owner reads.
+//! The credentials that `imgsrv login` stores: servers and their tokens, in a file that only its owner can read.
 
 use crate::failure::Failure;
 use etcetera::BaseStrategy;
@@ -12,31 +12,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is remembered.
+/// The stored credentials.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Settings {
+pub(crate) struct Credentials {
     /// The server of the last login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<String>,
-    /// Tokens by server: none is ever sent to another.
+    /// Tokens by server; each is sent to its server only.
     #[serde(default)]
     tokens: BTreeMap<String, String>,
 }
 
-/// `imgsrv/credentials.json` in the folder of settings (XDG Base Directory Specification).
+/// `imgsrv/credentials.json` in the configuration folder (XDG Base Directory Specification).
 pub(crate) fn path() -> Result<PathBuf, Failure> {
     let folders = etcetera::base_strategy::Xdg::new();
     let folders = folders.map_err(|error| Failure::other(format!("there is no home folder: {error}")))?;
     Ok(folders.config_dir().join("imgsrv").join("credentials.json"))
 }
 
-impl Settings {
+impl Credentials {
     pub(crate) fn load() -> Result<Self, Failure> {
         Self::load_from(&path()?)
     }
 
-    /// The same, to be written anew: what is damaged is forgotten.
-    pub(crate) fn load_to_change() -> Self {
+    /// The stored credentials, or none if the file is damaged.
+    pub(crate) fn load_or_default() -> Self {
         Self::load().unwrap_or_default()
     }
 
@@ -54,13 +54,13 @@ impl Settings {
         self.tokens.get(server).map(|token| token.as_str().into())
     }
 
-    /// Remembers a login.
+    /// Adds a login.
     pub(crate) fn log_in(&mut self, server: &str, token: &SecretString) {
         self.server = Some(server.to_owned());
         self.tokens.insert(server.to_owned(), token.expose_secret().to_owned());
     }
 
-    /// Forgets a login; says whether there was one.
+    /// Removes a login; whether there was one.
     pub(crate) fn log_out(&mut self, server: &str) -> bool {
         if self.server.as_deref() == Some(server) {
             self.server = None;
@@ -68,7 +68,7 @@ impl Settings {
         self.tokens.remove(server).is_some()
     }
 
-    /// Writes it, whole or not at all.
+    /// Replaces the file atomically.
     pub(crate) fn save(&self) -> Result<PathBuf, Failure> {
         let path = path()?;
         let saved = self.save_to(&path);
@@ -79,12 +79,12 @@ impl Settings {
     fn save_to(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let draft = path.with_extension(format!("{}.tmp", std::process::id()));
-        let _ = fs::remove_file(&draft);
-        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        let _ = fs::remove_file(&temporary);
+        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.sync_all()?;
-        fs::rename(&draft, path)
+        fs::rename(&temporary, path)
     }
 }
 
@@ -94,21 +94,21 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn only_the_owner_reads_what_is_remembered_and_each_server_has_its_own_token() {
+    fn only_the_owner_can_read_the_file_and_each_server_has_its_own_token() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("imgsrv/credentials.json");
-        let mut settings = Settings::load_from(&path).expect("nothing yet");
-        settings.log_in("https://a", &"token-a".into());
-        settings.log_in("https://b", &"token-b".into());
-        settings.save_to(&path).expect("written");
+        let mut credentials = Credentials::load_from(&path).expect("no file yet");
+        credentials.log_in("https://a", &"token-a".into());
+        credentials.log_in("https://b", &"token-b".into());
+        credentials.save_to(&path).expect("written");
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
-        let mut read = Settings::load_from(&path).expect("what was written");
+        let mut read = Credentials::load_from(&path).expect("the file");
         assert_eq!(read.server.as_deref(), Some("https://b"));
         assert_eq!(read.token("https://a").expect("a token").expose_secret(), "token-a");
         assert!(read.token("https://c").is_none());
         assert!(read.log_out("https://b") && !read.log_out("https://b"));
         assert_eq!(read.server, None);
         fs::write(&path, "{").expect("damage");
-        assert!(Settings::load_from(&path).is_err());
+        assert!(Credentials::load_from(&path).is_err());
     }
 }

@@ -1,11 +1,12 @@
-//! How a client behaves towards a server that misbehaves: a script answers each connection.
+//! How a client handles errors of server and network: a scripted server sends the responses.
 
 use futures::TryStreamExt;
 use imgsrv_client::{
-    Client, Error, NewArtifact, Publication, RetryPolicy, Source,
+    ByteSize, Client, Error, Format, NewArtifact, Publication, RetryPolicy, Source,
     api::{CreateImage, ProblemCode},
 };
-use sha2::{Digest, Sha256};
+use imgsrv_testkit::digest;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -15,7 +16,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// A server that answers the connections that it gets with these bytes, one after the other, and then closes each.
+/// A server that sends one scripted response to each connection, in order, and closes it.
 struct Script {
     url: String,
     /// The heads of the requests.
@@ -23,13 +24,13 @@ struct Script {
 }
 
 impl Script {
-    async fn start(answers: Vec<Vec<u8>>) -> Self {
+    async fn start(responses: Vec<Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = Arc::clone(&heads);
         tokio::spawn(async move {
-            for answer in answers {
+            for response in responses {
                 let (mut stream, _) = listener.accept().await.expect("a connection");
                 let mut head = Vec::new();
                 let mut byte = [0];
@@ -37,14 +38,14 @@ impl Script {
                     head.push(byte[0]);
                 }
                 seen.lock().expect("heads").push(String::from_utf8_lossy(&head).to_lowercase());
-                let _ = stream.write_all(&answer).await;
+                let _ = stream.write_all(&response).await;
             }
         });
         Self { url, heads }
     }
 
     fn client(&self) -> Client {
-        let retry = RetryPolicy::default().delays_of(Duration::from_millis(1), Duration::from_millis(10));
+        let retry = RetryPolicy::default().with_delays(Duration::from_millis(1), Duration::from_millis(10));
         Client::builder(&self.url).token("secret-token").retry(retry).build().expect("a client")
     }
 
@@ -53,7 +54,7 @@ impl Script {
     }
 }
 
-fn answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
+fn response(status: u16, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status} x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
@@ -65,24 +66,19 @@ fn problem(code: ProblemCode, headers: &str) -> Vec<u8> {
         code.urn(),
         code.title()
     );
-    answer(status, &format!("content-type: application/problem+json\r\n{headers}"), &body)
-}
-
-fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    response(status, &format!("content-type: application/problem+json\r\n{headers}"), &body)
 }
 
 const IMAGE: &str = r#"{"id": "1", "name": "debian", "created_at": "", "updated_at": "", "later": true}"#;
 
 #[tokio::test]
-async fn what_passes_is_tried_again_and_fields_of_a_later_server_are_passed_over() {
+async fn transient_errors_are_retried_and_unknown_fields_are_ignored() {
     let script = Script::start(vec![
-        answer(502, "", "<html>"),
+        response(502, "", "<html>"),
         problem(ProblemCode::Unavailable, "retry-after: 1\r\n"),
         Vec::new(),
         b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".to_vec(),
-        answer(200, "", IMAGE),
+        response(200, "", IMAGE),
     ])
     .await;
     let began = tokio::time::Instant::now();
@@ -92,22 +88,22 @@ async fn what_passes_is_tried_again_and_fields_of_a_later_server_are_passed_over
 }
 
 #[tokio::test]
-async fn what_makes_something_new_is_sent_again_only_if_nobody_can_have_seen_it() {
+async fn creation_is_retried_only_if_the_server_cannot_have_processed_it() {
     let new = CreateImage { name: "debian".to_owned(), display_name: None, description: None };
     let script =
-        Script::start(vec![problem(ProblemCode::TooManyFailures, ""), Vec::new(), answer(200, "", IMAGE)]).await;
+        Script::start(vec![problem(ProblemCode::TooManyFailures, ""), Vec::new(), response(200, "", IMAGE)]).await;
     let lost = script.client().create_image(&new).await;
     assert!(matches!(lost, Err(Error::Unreachable(_))), "{lost:?}");
-    assert_eq!(script.heads().len(), 2, "not refused for good, then lost for good");
+    assert_eq!(script.heads().len(), 2, "the refusal is retried, the lost response is not");
 }
 
 #[tokio::test]
-async fn refusals_are_typed_and_final_and_strangers_are_told_apart() {
+async fn refusals_are_typed_and_permanent_and_other_responses_are_unexpected() {
     let script = Script::start(vec![
         problem(ProblemCode::VersionNotDraft, ""),
-        answer(404, "content-type: text/html\r\n", "<html>"),
-        answer(302, "location: http://elsewhere.example/\r\n", ""),
-        answer(200, "", "nothing"),
+        response(404, "content-type: text/html\r\n", "<html>"),
+        response(302, "location: http://elsewhere.example/\r\n", ""),
+        response(200, "", "nothing"),
     ])
     .await;
     let client = script.client();
@@ -115,17 +111,17 @@ async fn refusals_are_typed_and_final_and_strangers_are_told_apart() {
     assert_eq!((refused.code(), refused.status()), (Some(ProblemCode::VersionNotDraft), Some(412)));
     assert_eq!(refused.to_string(), "this time");
     for status in [404, 302] {
-        let stranger = client.image("debian").await;
-        assert!(matches!(stranger, Err(Error::Stranger { status: seen, .. }) if seen == status), "{stranger:?}");
+        let result = client.image("debian").await;
+        assert!(matches!(result, Err(Error::UnexpectedResponse { status: seen, .. }) if seen == status), "{result:?}");
     }
-    assert!(matches!(client.image("debian").await, Err(Error::Answer(_))));
+    assert!(matches!(client.image("debian").await, Err(Error::InvalidResponse(_))));
     assert!(script.heads().iter().all(|head| head.contains("authorization: bearer secret-token")));
     assert!(!format!("{client:?}").contains("secret-token"));
 }
 
-/// A network that takes every first answer to a change away.
+/// The network loses the first response to each creation.
 #[tokio::test]
-async fn a_publication_gets_over_lost_answers_to_what_makes_something_new() {
+async fn a_publication_survives_lost_responses_to_creations() {
     let artifact = format!(
         r#"{{"id": "a", "version_id": "v", "variant": "default", "operating_system": "linux", "architecture": "amd64",
         "format": "raw", "primary_blob_digest": "{}", "primary_blob_size_bytes": 0,
@@ -139,7 +135,7 @@ async fn a_publication_gets_over_lost_answers_to_what_makes_something_new() {
     };
     let manifest = |state: &str, entries: &str| {
         let body = format!(r#"{{"image": {IMAGE}, "version": {}, "artifacts": [{entries}]}}"#, version(state));
-        answer(200, "", &body)
+        response(200, "", &body)
     };
     let entry = format!(r#"{{"artifact_id": "a", "artifact": {artifact}, "attachments": []}}"#);
     let session = |state: &str| {
@@ -148,12 +144,12 @@ async fn a_publication_gets_over_lost_answers_to_what_makes_something_new() {
             "created_at": "", "updated_at": ""}}"#,
             digest(b"")
         );
-        answer(200, "", &body)
+        response(200, "", &body)
     };
     let requested = version("publishing").replace('}', r#", "job_id": "j"}"#);
     let job = r#"{"id": "j", "version_id": "v", "image_name": "debian", "version": "1", "state": "succeeded",
         "created_at": "", "updated_at": "", "steps": []}"#;
-    let nothing = || answer(200, "", r#"{"uploads": []}"#);
+    let nothing = || response(200, "", r#"{"uploads": []}"#);
     let missing = || problem(ProblemCode::NotFound, "");
     let taken = || problem(ProblemCode::NameTaken, "");
     let lost = Vec::new;
@@ -164,7 +160,7 @@ async fn a_publication_gets_over_lost_answers_to_what_makes_something_new() {
         // The upload: nothing is open, and the digest is trusted.
         nothing(),
         session("ready"),
-        // The image, the version, the artifact: made, but nobody is told.
+        // Image, version and artifact are created, but the responses are lost.
         lost(),
         taken(),
         lost(),
@@ -175,27 +171,36 @@ async fn a_publication_gets_over_lost_answers_to_what_makes_something_new() {
         manifest("draft", &entry),
         manifest("draft", &entry),
         lost(),
-        answer(202, "", &requested),
-        answer(200, "", job),
+        response(202, "", &requested),
+        response(200, "", job),
         manifest("published", &entry),
     ])
     .await;
-    let empty = NewArtifact::new(Source::Bytes(Vec::new().into()), "raw", "amd64");
+    let empty = NewArtifact::new(Source::Bytes(Vec::new().into()), Format::Raw, "amd64");
     let published = script.client().publish(Publication::new("debian", "1", [empty])).run().await.expect("published");
-    assert_eq!((&*published.version.state, published.blobs[0].was_there), ("published", true));
+    assert_eq!((&*published.version.state, published.blobs[0].already_stored), ("published", true));
 }
 
 #[tokio::test]
-async fn patience_has_an_end() {
+async fn without_retries_the_first_error_is_returned() {
     let refused = Client::builder("http://127.0.0.1:1").retry(RetryPolicy::none()).build().expect("a client");
     assert!(matches!(refused.image("debian").await, Err(Error::Unreachable(_))));
 }
 
 #[tokio::test]
-async fn lists_are_followed_to_their_end() {
+async fn calls_can_be_spawned() {
+    fn spawnable(_: impl Future + Send + 'static) {}
+    let client = Client::builder("http://127.0.0.1:1").build().expect("a client");
+    spawnable(client.publish(Publication::new("debian", "1", [])).run());
+    spawnable(client.upload("disk").send());
+    spawnable(async move { client.move_alias("debian", "latest", "1", "2").await });
+}
+
+#[tokio::test]
+async fn all_pages_of_a_list_are_fetched() {
     let page = |names: &[&str], next: &str| {
         let images: Vec<String> = names.iter().map(|name| IMAGE.replace("debian", name)).collect();
-        answer(200, "", &format!(r#"{{"images": [{}]{next}}}"#, images.join(",")))
+        response(200, "", &format!(r#"{{"images": [{}]{next}}}"#, images.join(",")))
     };
     let script = Script::start(vec![page(&["a", "b"], r#", "next_cursor": "a b&c""#), page(&["c"], "")]).await;
     let images: Vec<_> = script.client().images(true).try_collect().await.expect("images");
@@ -204,27 +209,28 @@ async fn lists_are_followed_to_their_end() {
 }
 
 #[tokio::test]
-async fn a_download_goes_on_where_the_connection_broke_and_refuses_other_bytes() {
+async fn a_download_resumes_after_a_broken_connection_and_refuses_other_bytes() {
     let bytes = b"0123456789";
     let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123".to_vec();
     let rest = b"HTTP/1.1 206 x\r\nconnection: close\r\ncontent-range: bytes 4-9/10\r\ncontent-length: 6\r\n\r\n456789";
-    let script = Script::start(vec![cut.clone(), rest.to_vec(), cut, answer(200, "", "0123456789")]).await;
+    let script = Script::start(vec![cut.clone(), rest.to_vec(), cut, response(200, "", "0123456789")]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("disk");
     let client = script.client();
-    client.download_blob(&digest(bytes), 10).to_file(&file).await.expect("a download");
+    let (expected, size) = (digest(bytes).parse().expect("a digest"), ByteSize::try_from(10_u64).expect("a size"));
+    client.download_blob(expected, size).to_file(&file).await.expect("a download");
     assert_eq!(std::fs::read(&file).expect("the file"), bytes);
     let second = &script.heads()[1];
     assert!(second.contains("range: bytes=4-\r\n") && second.contains(&format!("if-range: \"{}\"", digest(bytes))));
 
-    // Something between here and the server knows no ranges, and answers with the whole.
+    // A proxy ignores the range and sends everything.
     let mut out = Vec::new();
-    client.download_blob(&digest(bytes), 10).to_writer(&mut out).await.expect("a download");
+    client.download_blob(expected, size).to_writer(&mut out).await.expect("a download");
     assert_eq!(out, bytes);
 
-    let script = Script::start(vec![answer(200, "", "0123456780")]).await;
-    let damaged = script.client().download_blob(&digest(bytes), 10).to_file(folder.path().join("other")).await;
-    assert!(matches!(damaged, Err(Error::Damaged { .. })), "{damaged:?}");
+    let script = Script::start(vec![response(200, "", "0123456780")]).await;
+    let damaged = script.client().download_blob(expected, size).to_file(folder.path().join("other")).await;
+    assert!(matches!(damaged, Err(Error::DigestMismatch { .. })), "{damaged:?}");
     let names: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder").collect();
-    assert_eq!(names.len(), 1, "nothing of it is kept");
+    assert_eq!(names.len(), 1, "damaged bytes are deleted");
 }

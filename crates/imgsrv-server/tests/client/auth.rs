@@ -1,56 +1,56 @@
-//! Logins, managers, and documents of the command line.
+//! Logins, management commands, and documents of the command line.
 
-use crate::stage::{Stage, told};
+use crate::fixture::{Fixture, finish, run};
 use std::{io::Write, os::unix::fs::PermissionsExt, process::Stdio};
 
 #[test]
-fn a_login_is_remembered_for_its_owner_and_its_server_alone() {
-    let stage = Stage::set();
-    let mut login = stage.command(&["login"]);
+fn a_login_is_stored_for_its_owner_and_its_server_only() {
+    let fixture = Fixture::start();
+    let mut login = fixture.command(&["login"]);
     login.env_remove("IMGSRV_TOKEN").stdin(Stdio::piped());
     let mut child = login.spawn().expect("it runs");
-    child.stdin.take().expect("its input").write_all(format!("{}\n", stage.token).as_bytes()).expect("written");
-    let logged_in = told(child);
+    child.stdin.take().expect("its input").write_all(format!("{}\n", fixture.token).as_bytes()).expect("written");
+    let logged_in = finish(child);
     assert_eq!(logged_in.code, Some(0), "{logged_in:?}");
-    assert!(!logged_in.out.contains(&stage.token) && !logged_in.err.contains(&stage.token));
-    let kept = stage.path("config/imgsrv/credentials.json");
-    assert_eq!(std::fs::metadata(&kept).expect("a file").permissions().mode() & 0o777, 0o600);
+    assert!(!logged_in.out.contains(&fixture.token) && !logged_in.err.contains(&fixture.token));
+    let file = fixture.path("config/imgsrv/credentials.json");
+    assert_eq!(std::fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
     let bare = |arguments: &[&str]| {
-        let mut command = stage.command(arguments);
+        let mut command = fixture.command(arguments);
         command.env_remove("IMGSRV_TOKEN").env_remove("IMGSRV_URL");
-        told(command.spawn().expect("it runs"))
+        run(&mut command)
     };
     assert!(bare(&["whoami"]).out.contains("may: content.write"), "{:?}", bare(&["whoami"]));
-    // Another server is not told the token.
-    let other = Stage::set();
+    // The token is not sent to another server.
+    let other = Fixture::start();
     let elsewhere = bare(&["whoami", "--server", &other.server.url]);
     assert_eq!(elsewhere.code, Some(3));
     assert!(elsewhere.err.contains("run imgsrv login"), "{}", elsewhere.err);
     assert_eq!(bare(&["logout"]).code, Some(0));
-    assert_eq!(bare(&["images"]).code, Some(2), "no server is known any more");
+    assert_eq!(bare(&["images"]).code, Some(2), "no server is stored any more");
 
-    let mut wrong = stage.command(&["login"]);
+    let mut wrong = fixture.command(&["login"]);
     wrong.env_remove("IMGSRV_TOKEN").stdin(Stdio::piped());
     let mut child = wrong.spawn().expect("it runs");
     child.stdin.take().expect("its input").write_all(b"imgsrv_at_wrong").expect("written");
-    assert_eq!(told(child).code, Some(3), "a token that is refused is not kept");
+    assert_eq!(finish(child).code, Some(3), "a refused token is not stored");
 }
 
 #[test]
-fn managers_make_publishers_and_revoke_them() {
-    let stage = Stage::set();
+fn managers_create_publishers_and_revoke_their_tokens() {
+    let fixture = Fixture::start();
     let manage = |arguments: &[&str]| {
-        let mut command = stage.command(arguments);
-        command.env("IMGSRV_TOKEN", stage.server.bootstrap.as_deref().expect("a bootstrap token"));
-        told(command.spawn().expect("it runs"))
+        let mut command = fixture.command(arguments);
+        command.env("IMGSRV_TOKEN", fixture.server.bootstrap.as_deref().expect("a bootstrap token"));
+        run(&mut command)
     };
     let principal = manage(&["auth", "principals", "create", "ci", "--role", "content-writer"]);
     let principal = principal.out.trim();
     let token = manage(&["auth", "tokens", "create", principal, "--name", "laptop", "--expires-in", "8h"]);
     let whoami = |token: &str| {
-        let mut command = stage.command(&["whoami", "--json"]);
+        let mut command = fixture.command(&["whoami", "--json"]);
         command.env("IMGSRV_TOKEN", token);
-        told(command.spawn().expect("it runs"))
+        run(&mut command)
     };
     assert_eq!(whoami(token.out.trim()).json()["authentication"]["api_token_name"], "laptop");
     let listed = manage(&["auth", "tokens", "list", principal, "--json"]).json();
@@ -61,7 +61,7 @@ fn managers_make_publishers_and_revoke_them() {
 
     let rule = r#"{"display_name": "CI", "issuer_url": "https://issuer.example", "audience": "imgsrv",
         "forwarded_claims": ["repository"], "condition": "'repository' in claims && claims.repository == 'acme/images'"}"#;
-    std::fs::write(stage.path("rule.json"), rule).expect("a file");
+    std::fs::write(fixture.path("rule.json"), rule).expect("a file");
     for _ in 0..2 {
         assert_eq!(manage(&["auth", "rules", "save", "ci", "rule.json"]).out, "ci is saved\n");
     }
@@ -72,14 +72,14 @@ fn managers_make_publishers_and_revoke_them() {
 
 #[test]
 fn completions_and_manual_pages_name_every_command() {
-    let stage = Stage::set();
+    let fixture = Fixture::start();
     for shell in ["bash", "zsh", "fish"] {
-        let completions = stage.run(&["completions", shell]);
+        let completions = fixture.run(&["completions", shell]);
         assert!(completions.out.contains("publish") && completions.out.contains("replace"), "{shell}");
     }
-    assert!(stage.run(&["man"]).out.contains(".SH"));
-    assert_eq!(stage.run(&["man", "pages"]).code, Some(0));
+    assert!(fixture.run(&["man"]).out.contains(".SH"));
+    assert_eq!(fixture.run(&["man", "pages"]).code, Some(0));
     for page in ["imgsrv.1", "imgsrv-publish.1", "imgsrv-auth-tokens-create.1"] {
-        assert!(stage.path("pages").join(page).exists(), "{page}");
+        assert!(fixture.path("pages").join(page).exists(), "{page}");
     }
 }

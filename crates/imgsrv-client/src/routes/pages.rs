@@ -1,18 +1,18 @@
-//! Lists that come in pages.
+//! Lists that the server returns in pages.
 
 use crate::{client::Client, error::Error};
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-/// The rows of a list, in its order. Pages are fetched as rows are asked for.
+/// The rows of a list, in its order. Pages are fetched on demand.
 pub type Rows<T> = BoxStream<'static, Result<T, Error>>;
 
 /// A page of a list.
 pub(crate) trait Page: DeserializeOwned + Send {
     type Item: Send + 'static;
 
-    /// Its rows, and where the next page starts.
+    /// Its rows, and the cursor of the next page.
     fn split(self) -> (Vec<Self::Item>, Option<String>);
 }
 
@@ -48,7 +48,7 @@ enum Next {
 }
 
 impl Client {
-    /// Every row of a list, page by page, as it is asked for.
+    /// Every row of the list at `url`.
     pub(crate) fn rows<P: Page + 'static>(&self, url: Url) -> Rows<P::Item> {
         let client = self.clone();
         let pages = stream::try_unfold(Next::First, move |next| {

@@ -1,0 +1,75 @@
+//! An artifact whose bytes are transferred, and how an artifact on the server differs from it.
+
+use super::{NewArtifact, NewAttachment};
+use crate::transfer::Blob;
+use imgsrv_api::ManifestEntry;
+use imgsrv_domain::files::INCUS_METADATA;
+use std::iter;
+
+/// An artifact whose bytes are blobs of the server.
+pub(super) struct PreparedArtifact<'a> {
+    pub(super) new: &'a NewArtifact,
+    pub(super) blob: Blob,
+    pub(super) attachments: Vec<(&'a NewAttachment, Blob)>,
+}
+
+impl PreparedArtifact<'_> {
+    /// What identifies it in its version.
+    pub(super) fn key(&self) -> [&str; 4] {
+        let NewArtifact { operating_system, architecture, variant, format, .. } = self.new;
+        [operating_system, architecture, variant, format.as_str()]
+    }
+
+    pub(super) fn has_key_of(&self, entry: &ManifestEntry) -> bool {
+        self.key() == key(entry)
+    }
+
+    pub(super) fn into_blobs(self) -> impl Iterator<Item = Blob> {
+        iter::once(self.blob).chain(self.attachments.into_iter().map(|(_, blob)| blob))
+    }
+
+    /// How the artifact with the same key differs.
+    pub(super) fn differences(&self, entry: &ManifestEntry) -> Vec<String> {
+        let (name, existing) = (self.key().join("/"), &entry.artifact);
+        let mut found = Vec::new();
+        let compare = |found: &mut Vec<String>, what: &str, existing: &str, new: &str| {
+            if existing != new {
+                found.push(format!("{name} has {what} {existing}, not {new}"));
+            }
+        };
+        compare(&mut found, "digest", &existing.primary_blob_digest, &self.blob.digest.to_string());
+        compare(&mut found, "media type", &existing.primary_media_type, &self.new.media_type);
+        for attachment in &entry.attachments {
+            match self.attachments.iter().find(|(new, _)| new.name == attachment.name) {
+                Some((new, blob)) => {
+                    let (digest, media_type) =
+                        (format!("{} with digest", new.name), format!("{} with media type", new.name));
+                    compare(&mut found, &digest, &attachment.blob_digest, &blob.digest.to_string());
+                    compare(&mut found, &media_type, &attachment.media_type, &new.media_type);
+                }
+                None if attachment.name == INCUS_METADATA && self.new.incus.is_some() => {}
+                None => found.push(format!("{name} has the attachment {}", attachment.name)),
+            }
+        }
+        found
+    }
+
+    /// What the artifact with the same key lacks.
+    pub(super) fn missing_attachments(&self, entry: &ManifestEntry) -> Vec<String> {
+        let exists = |name: &str| entry.attachments.iter().any(|attachment| attachment.name == name);
+        let wanted = self.attachments.iter().map(|(new, _)| new.name.as_str());
+        let wanted = wanted.chain(self.new.incus.as_ref().map(|_| INCUS_METADATA));
+        let key = self.key().join("/");
+        wanted.filter(|name| !exists(name)).map(|name| format!("{key} lacks the attachment {name}")).collect()
+    }
+}
+
+fn key(entry: &ManifestEntry) -> [&str; 4] {
+    let artifact = &entry.artifact;
+    [&artifact.operating_system, &artifact.architecture, &artifact.variant, &artifact.format]
+}
+
+/// The difference that a version has an artifact that is not in the publication.
+pub(super) fn unwanted(entry: &ManifestEntry) -> String {
+    format!("it has {} as well", key(entry).join("/"))
+}

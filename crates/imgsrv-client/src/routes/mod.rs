@@ -1,0 +1,11 @@
+//! The routes of the API: a method of the client for each.
+
+mod auth;
+mod content;
+mod intakes;
+mod pages;
+mod uploads;
+
+pub use auth::AuditFilter;
+pub use content::VersionFilter;
+pub use pages::Rows;
