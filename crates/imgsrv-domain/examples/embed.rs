@@ -1,4 +1,4 @@
-//! The publishing model in a program of your own: no runtime, no I/O, no clock.
+//! Publishes a version with the domain model alone: no runtime, no I/O, no clock.
 //!
 //! `cargo run -p imgsrv-domain --example embed`
 #![expect(clippy::print_stdout, reason = "it is a command-line program")]

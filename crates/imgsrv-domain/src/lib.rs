@@ -23,7 +23,6 @@ pub mod page;
 pub mod parts;
 pub mod ports;
 pub mod publish;
-pub mod retry;
 pub mod text;
 pub mod time;
 pub mod transition;
