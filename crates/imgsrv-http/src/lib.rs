@@ -18,6 +18,5 @@ pub use middleware::{
     observation::{Answered, METHODS, RequestObserver},
 };
 pub use request::{PeerAddress, Transport};
-pub use response::problem::refusal;
 pub use routes::{openapi, router};
 pub use state::{AppState, HttpSettings};
