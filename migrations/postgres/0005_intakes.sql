@@ -2,7 +2,7 @@
 -- is to be published of such an upload.
 
 -- `expected_digest` is empty while it is not known.
-ALTER TABLE upload_sessions ADD COLUMN arrival text NOT NULL DEFAULT 'parts' CHECK (arrival IN ('parts', 'stream'));
+ALTER TABLE upload_sessions ADD COLUMN kind text NOT NULL DEFAULT 'parts' CHECK (kind IN ('parts', 'stream'));
 ALTER TABLE upload_sessions ADD COLUMN digest_taken boolean NOT NULL DEFAULT false;
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
 
@@ -27,3 +27,16 @@ CREATE TABLE intakes (
 );
 CREATE INDEX intakes_live ON intakes (id) WHERE state IN ('receiving', 'publishing');
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
+
+-- A blob that is quarantined or replaced changes the catalog revision, so that what was read before is read again.
+CREATE FUNCTION bump_revision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE catalog_revision SET revision = revision + 1;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER blobs_revision AFTER UPDATE ON blobs
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION bump_revision();
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION %I.bump_revision() SET search_path = %I, pg_temp', current_schema(), current_schema());
+END $$;

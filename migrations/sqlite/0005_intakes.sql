@@ -2,7 +2,7 @@
 -- is to be published of such an upload.
 
 -- `expected_digest` is empty while it is not known.
-ALTER TABLE upload_sessions ADD COLUMN arrival TEXT NOT NULL DEFAULT 'parts' CHECK (arrival IN ('parts', 'stream'));
+ALTER TABLE upload_sessions ADD COLUMN kind TEXT NOT NULL DEFAULT 'parts' CHECK (kind IN ('parts', 'stream'));
 ALTER TABLE upload_sessions ADD COLUMN digest_taken INTEGER NOT NULL DEFAULT 0 CHECK (digest_taken IN (0, 1));
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
 
@@ -27,3 +27,8 @@ CREATE TABLE intakes (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX intakes_live ON intakes (id) WHERE state IN ('receiving', 'publishing');
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
+
+-- A blob that is quarantined or replaced changes the catalog revision, so that what was read before is read again.
+CREATE TRIGGER blobs_revision AFTER UPDATE ON blobs WHEN NEW.state <> OLD.state BEGIN
+    UPDATE catalog_revision SET revision = revision + 1;
+END;

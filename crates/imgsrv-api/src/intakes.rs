@@ -1,4 +1,4 @@
-//! Intakes: a version in one request, whose bytes then come as one stream.
+//! Intakes: a version in one request, followed by one upload of its bytes.
 
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]

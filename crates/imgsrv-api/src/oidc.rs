@@ -1,4 +1,4 @@
-//! Provisioning rules, who a bearer is, and the audit trail.
+//! Provisioning rules, the identity of a bearer, and the audit log.
 
 use crate::Principal;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Problem details (RFC 9457), and the one table of what can go wrong.
+//! Problem details (RFC 9457), and the table of all problem codes.
 
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]

@@ -1,4 +1,4 @@
-//! What publishing finds out, metadata of Incus images, and the files of published versions.
+//! Inspection results, Incus metadata, and the files of published versions.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use imgsrv_domain::{
     ports::{CatalogError, CatalogTx},
 };
 
-/// Records `event` in the transaction of the change that it tells of.
+/// Records `event` in the transaction that makes the change.
 pub(crate) async fn record(tx: &mut dyn CatalogTx, actor: &Actor, event: Event) -> Result<(), CatalogError> {
     let entry = AuditEntry { at: tx.now(), actor: actor.clone(), event };
     tx.append_audit(&entry).await

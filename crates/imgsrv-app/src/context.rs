@@ -1,15 +1,15 @@
-//! What every use case shares: the adapters, the settings, wake-ups and the signal to stop.
+//! What every use case shares: the adapters, the settings, wake-ups, the revision of the catalog and the signal to stop.
 
-use crate::work::wakeups::Wakeups;
+use crate::work::{retry::Backoff, revision::LatestRevision, wakeups::Wakeups};
 use imgsrv_domain::{
+    audit::Actor,
     lease::WorkerId,
     ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, LeasedWork, TokenVerifier},
-    retry::Backoff,
 };
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// What the use cases reach the world through.
+/// The implementations of the ports.
 #[derive(Clone)]
 pub struct Adapters {
     /// The catalog.
@@ -18,42 +18,43 @@ pub struct Adapters {
     pub blobs: Arc<dyn BlobStore>,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
-    /// Fresh identifiers.
+    /// Creates identifiers.
     pub ids: Arc<dyn Ids>,
-    /// Verifies tokens of other issuers.
+    /// Verifies tokens of OIDC issuers.
     pub verifier: Arc<dyn TokenVerifier>,
-    /// Asks conditions about them.
+    /// Evaluates the conditions of provisioning rules.
     pub conditions: Arc<dyn ConditionEngine>,
 }
 
-/// What operators may set.
+/// Settings of the use cases.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long an unfinished upload waits for its next part.
+    /// Time from the last accepted part until an unfinished upload expires.
     pub upload_ttl: Duration,
-    /// The most bytes an upload may have; no limit when absent.
+    /// Maximum size of one upload; unlimited when absent.
     pub max_upload_bytes: Option<u64>,
-    /// The most uploads that may be open at once; no limit when absent.
+    /// Maximum number of open uploads; unlimited when absent.
     pub max_open_uploads: Option<u32>,
-    /// The most bytes that uploads which are not done may have in all; no limit when absent.
+    /// Maximum total size of all uploads that have not ended; unlimited when absent.
     pub max_staged_bytes: Option<u64>,
-    /// How many bytes the disks of the blob store and of the catalog must keep free; not looked at when absent.
+    /// Space that the disks of the blob store and of the catalog must keep free; not checked when absent.
     pub min_free_bytes: Option<u64>,
-    /// How long a worker holds work without renewing.
+    /// Time until a lease expires that is not renewed.
     pub lease_term: Duration,
-    /// Delays between retries of work that the infrastructure failed.
+    /// Delays between retries of leased work after failures of the catalog or the blob store.
     pub backoff: Backoff,
-    /// How strict the formats of artifacts are checked.
+    /// What happens to artifacts whose bytes are not in the declared format.
     pub format_check: FormatCheck,
-    /// Names this run of this process.
+    /// Identifies this run of this process as a lease owner.
     pub worker: WorkerId,
 }
 
-/// What every use case holds on to.
+/// The shared state of all use cases.
 pub(crate) struct Context {
     pub(crate) adapters: Adapters,
     pub(crate) settings: Settings,
     pub(crate) wakeups: Wakeups,
+    pub(crate) revision: LatestRevision,
     pub(crate) stop: CancellationToken,
 }
 
@@ -66,18 +67,23 @@ impl std::ops::Deref for Context {
 }
 
 impl Context {
-    /// How long until work of that kind may be claimed. A failure is left to the attempt that follows.
+    /// Time until leased work of that kind is due. Failures are ignored: the next poll reports them.
     pub(crate) async fn next_due(&self, work: LeasedWork) -> Option<Duration> {
         self.catalog.next_due(work).await.ok().flatten()
     }
+
+    /// This process, as the audit log names it.
+    pub(crate) fn worker_actor(&self) -> Actor {
+        Actor::Worker(self.settings.worker.to_string())
+    }
 }
 
-/// How strict an operator wants the formats of artifacts to be.
+/// What happens to artifacts whose bytes are not in the declared format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FormatCheck {
-    /// Bytes that are not in the declared format are a warning.
+    /// Publishing adds a warning.
     #[default]
     Warn,
-    /// They fail the publish.
+    /// Publishing fails.
     Enforce,
 }

@@ -1,4 +1,4 @@
-//! Why a use case did not do what it was asked to.
+//! Errors of use cases.
 
 use crate::work::runtime::WorkError;
 use imgsrv_domain::{
@@ -11,7 +11,7 @@ use imgsrv_domain::{
     upload::UploadRefusal,
 };
 
-/// What is not there, or not visible to the caller.
+/// What does not exist, or is not visible to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// No such image.
@@ -52,7 +52,7 @@ pub enum Missing {
     Rule,
 }
 
-/// What stands where something new was to be put.
+/// What already exists where something new was to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Existing {
     /// An image.
@@ -63,7 +63,7 @@ pub enum Existing {
     Alias(AliasId, ImageName, AliasName),
     /// An artifact.
     Artifact(ArtifactId, ImageName, VersionName),
-    /// An attachment; it has no URL of its own before it is published.
+    /// An attachment; it has no URL before it is published.
     Attachment(AttachmentId, ArtifactId, ImageName, VersionName),
     /// A trusted blob.
     Blob(Digest),
@@ -71,12 +71,12 @@ pub enum Existing {
     Rule(RuleId),
 }
 
-/// A value that only the use case could tell to be wrong.
+/// A value that only the use case can find invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidField {
-    /// The field, as clients know it.
+    /// The name of the field in the API.
     pub field: &'static str,
-    /// Why it is wrong.
+    /// Why it is invalid.
     pub reason: String,
 }
 
@@ -86,18 +86,18 @@ impl InvalidField {
     }
 }
 
-/// Why a use case did not do what it was asked to. Nothing was changed.
+/// Why a use case failed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UseCaseError {
-    /// It is not there.
+    /// It does not exist.
     #[error("there is no such {0}")]
     NotFound(Missing),
     /// A name or key is taken.
     #[error("{conflict}")]
     Taken {
-        /// Which rule that broke.
+        /// The rule that was violated.
         conflict: Conflict,
-        /// By what, if that could be told.
+        /// What has the name or key, if that is known.
         existing: Option<Box<Existing>>,
     },
     /// The digest is a trusted blob of another size.
@@ -129,41 +129,41 @@ pub enum UseCaseError {
     /// A precondition of the request does not hold.
     #[error("the alias is not in the state that the request expects")]
     PreconditionFailed,
-    /// More than the server takes in one upload.
+    /// The upload exceeds the maximum size.
     #[error("an upload may have at most {limit} bytes")]
     UploadTooLarge {
         /// The most bytes.
         limit: u64,
     },
-    /// More artifacts or attachments than a manifest takes.
+    /// The manifest has the maximum number of artifacts or attachments.
     #[error("a manifest takes at most {limit} {what}")]
     ManifestFull {
-        /// Of what.
+        /// What it has the maximum number of.
         what: &'static str,
         /// The most of them.
         limit: u32,
     },
-    /// What would expire would have done so before it could be used.
+    /// The expiry is in the past.
     #[error("it would expire in the past")]
     ExpiryInPast,
-    /// Values are wrong that no look at one of them alone could tell.
+    /// Some values are invalid.
     #[error("a value is not valid")]
     Invalid(Vec<InvalidField>),
-    /// The issuer has as many rules as one may have.
+    /// The issuer has the maximum number of rules.
     #[error("an issuer may have at most {limit} provisioning rules")]
     TooManyRules {
         /// The most rules.
         limit: u32,
     },
-    /// As many uploads are open as may be.
+    /// The maximum number of uploads is open.
     #[error("{limit} uploads are open already; finish or abort some of them first")]
     TooManyUploads {
         /// The most uploads.
         limit: u32,
     },
-    /// There is no room for more bytes.
+    /// There is not enough space for more bytes.
     #[error("{0}")]
-    NoRoom(String),
+    InsufficientSpace(String),
     /// Nobody could manage authentication after the change.
     #[error("nobody could manage authentication any more: this is the last active auth-manager with a live token")]
     LastAuthManager,
@@ -216,7 +216,7 @@ impl UseCaseError {
         Self::Invalid(vec![InvalidField::new(field, reason)])
     }
 
-    /// The same, telling what stands in the way, if this is a conflict that does not say yet.
+    /// Adds what already exists to a conflict that does not name it yet.
     pub(crate) fn with_existing(self, found: Option<Existing>) -> Self {
         match self {
             Self::Taken { conflict, existing: None } => Self::Taken { conflict, existing: found.map(Box::new) },

@@ -1,8 +1,8 @@
-//! Use cases: each authorises its caller, loads what it decides on, lets the domain decide, stores and commits.
+//! Use cases: each authorises its caller, loads what it needs, lets the domain decide, stores the result and commits.
 //!
-//! HTTP, workers and admin commands share them. A use case that needs a permission takes the proof of it
-//! ([`Writer`], [`Manager`]). Only [`Caller`] gives such proofs out (and [`Manager::operator`], to a process that has
-//! the catalog itself), so no entry point can forget to ask.
+//! HTTP, workers and admin commands share them. A use case that needs a permission takes a proof of it
+//! ([`Writer`], [`Manager`]). Only [`Caller`] creates such proofs (and [`Manager::operator`], for a process with direct
+//! access to the catalog), so that no entry point can forget the check.
 
 mod audit;
 mod auth;
@@ -17,10 +17,10 @@ mod streams;
 mod work;
 
 pub use auth::{
-    audit_log::Trail,
+    audit_log::AuditLogReader,
     authenticate::{AuthenticateError, Authenticator},
     bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap},
-    caller::{Authentication, Caller, Denied, Manager, Means, RequestContext, Writer},
+    caller::{Authentication, Caller, Credential, Denied, Manager, RequestContext, Writer},
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
     rules::{Reconciled, Rules},
 };
@@ -32,18 +32,19 @@ pub use bytes::{
 };
 pub use content::{
     aliases::{Aliases, Precondition},
-    delivery::{Delivery, Download, GeneratedText, Release, Released, ReleasedBytes},
+    delivery::{Delivery, Download, FileContent, GeneratedText, NamedFile, VersionFiles},
     drafts::{Drafts, NewArtifact, NewAttachment},
-    images::{ImageTexts, Images, NewImage},
-    incus::metadata::NewIncusMetadata,
+    images::{ImageMetadata, Images, NewImage},
+    incus::metadata::{IncusMetadata, NewIncusMetadata},
+    versions::Versions,
 };
 pub use context::{Adapters, FormatCheck, Settings};
 pub use error::{Existing, InvalidField, Missing, UseCaseError};
-pub use intakes::{Appended, IntakeStatus, Intakes, StreamBody};
+pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
 pub use publishing::{PublishWorker, Publishing, Requested};
 pub use services::Services;
 pub use streams::{Projection, Streams};
 pub use work::{
+    retry::Backoff,
     runtime::{Ran, Work, WorkError},
-    wakeups::Wakeups,
 };

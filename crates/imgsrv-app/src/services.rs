@@ -1,14 +1,25 @@
 //! All use cases over one set of adapters.
 
 use crate::{
-    auth::{audit_log::Trail, authenticate::Authenticator, bootstrap::Bootstrap, principals::Principals, rules::Rules},
-    bytes::{ingest::Ingest, store_binding::BindError, sweep::Sweeper, uploads::Uploads},
-    content::{aliases::Aliases, delivery::Delivery, drafts::Drafts, images::Images},
+    auth::{
+        audit_log::AuditLogReader, authenticate::Authenticator, bootstrap::Bootstrap, principals::Principals,
+        rules::Rules,
+    },
+    bytes::{
+        ingest::Ingest,
+        store_binding::{BindError, bind_blob_store},
+        sweep::Sweeper,
+        uploads::Uploads,
+    },
+    content::{
+        aliases::Aliases, delivery::Delivery, drafts::Drafts, images::Images, incus::metadata::IncusMetadata,
+        published::PublishedVersions, versions::Versions,
+    },
     context::{Adapters, Context, Settings},
-    intakes::{Intakes, Receivers},
+    intakes::{ActiveAppends, Intakes},
     publishing::{PublishWorker, Publishing},
     streams::Streams,
-    work::wakeups::Wakeups,
+    work::{revision::LatestRevision, wakeups::Wakeups},
 };
 use futures::StreamExt;
 use imgsrv_domain::ports::Enqueued;
@@ -20,20 +31,24 @@ use tokio_util::sync::CancellationToken;
 pub struct Services {
     context: Arc<Context>,
     auth: Arc<Authenticator>,
+    published: Arc<PublishedVersions>,
     streams: Arc<Streams>,
-    receivers: Arc<Receivers>,
+    appends: Arc<ActiveAppends>,
 }
 
 impl Services {
-    /// The use cases over `adapters`. `stop` makes workers hand their work back.
+    /// The use cases over `adapters`. `stop` makes workers release their leases.
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
-        let context = Arc::new(Context { adapters, settings, wakeups: Wakeups::default(), stop });
+        let (wakeups, revision) = (Wakeups::default(), LatestRevision::default());
+        let context = Arc::new(Context { adapters, settings, wakeups, revision, stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
-        let streams = Arc::new(Streams::new(Arc::clone(&context.catalog)));
-        Self { context, auth, streams, receivers: Arc::default() }
+        let published = Arc::new(PublishedVersions::new(Arc::clone(&context)));
+        let streams = Arc::new(Streams::new(Arc::clone(&context)));
+        Self { context, auth, published, streams, appends: Arc::default() }
     }
 
-    /// Wakes the workers of this process when other ones enqueue work in the same catalog; ends when none can.
+    /// Wakes the workers of this process when other processes enqueue work in the same catalog. Returns when no other
+    /// process can.
     pub async fn relay_wakeups(&self) {
         let mut enqueued = self.context.catalog.enqueued();
         let Wakeups { ingest, publish } = &self.context.wakeups;
@@ -49,12 +64,12 @@ impl Services {
         }
     }
 
-    /// The adapters underneath, for health checks.
+    /// The adapters, for health checks.
     pub fn adapters(&self) -> &Adapters {
         &self.context.adapters
     }
 
-    /// The most bytes an upload may have; no limit when absent.
+    /// Maximum size of one upload; unlimited when absent.
     pub fn max_upload_bytes(&self) -> Option<u64> {
         self.context.settings.max_upload_bytes
     }
@@ -66,12 +81,12 @@ impl Services {
 
     /// Intakes.
     pub fn intakes(&self) -> Intakes {
-        Intakes::new(Arc::clone(&self.context), Arc::clone(&self.receivers))
+        Intakes { context: Arc::clone(&self.context), active: Arc::clone(&self.appends) }
     }
 
-    /// Ends every stream that is being received, so that what it has brought counts: the process stops.
-    pub fn end_streams(&self) {
-        self.receivers.end_all();
+    /// Ends all append requests, so that what they have received is recorded before the process stops.
+    pub fn end_appends(&self) {
+        self.appends.end_all();
     }
 
     /// Images.
@@ -79,9 +94,19 @@ impl Services {
         Images(Arc::clone(&self.context))
     }
 
-    /// Versions and their manifests.
+    /// Reading versions.
+    pub fn versions(&self) -> Versions {
+        Versions { context: Arc::clone(&self.context), published: Arc::clone(&self.published) }
+    }
+
+    /// Editing drafts.
     pub fn drafts(&self) -> Drafts {
         Drafts(Arc::clone(&self.context))
+    }
+
+    /// Creating the metadata of Incus images.
+    pub fn incus_metadata(&self) -> IncusMetadata {
+        IncusMetadata(Arc::clone(&self.context))
     }
 
     /// Aliases.
@@ -96,7 +121,7 @@ impl Services {
 
     /// Downloads.
     pub fn delivery(&self) -> Delivery {
-        Delivery(Arc::clone(&self.context))
+        Delivery { context: Arc::clone(&self.context), published: Arc::clone(&self.published) }
     }
 
     /// Authentication.
@@ -119,22 +144,22 @@ impl Services {
         Rules(Arc::clone(&self.context))
     }
 
-    /// The audit trail.
-    pub fn trail(&self) -> Trail {
-        Trail(Arc::clone(&self.context))
+    /// The audit log.
+    pub fn audit_log(&self) -> AuditLogReader {
+        AuditLogReader(Arc::clone(&self.context))
     }
 
-    /// The way in before anybody can manage authentication.
+    /// Bootstrapping authentication.
     pub fn bootstrap(&self) -> Bootstrap {
         Bootstrap::new(Arc::clone(&self.context.catalog), Arc::clone(&self.context.ids))
     }
 
-    /// Ties the catalog and the blob store to each other, or finds that they are not each other's.
+    /// Binds the catalog to the blob store, or verifies that it is bound to it.
     pub async fn bind_blob_store(&self) -> Result<(), BindError> {
-        self.context.bind_blob_store().await
+        bind_blob_store(&self.context).await
     }
 
-    /// The worker that makes completed uploads trusted.
+    /// The worker that ingests completed uploads.
     pub fn ingest(&self) -> Ingest {
         Ingest(Arc::clone(&self.context))
     }

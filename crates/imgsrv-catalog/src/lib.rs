@@ -26,6 +26,7 @@ pub use rows::*;
 #[doc(hidden)]
 pub const STATEMENTS: &[&[&str]] = &[
     queries::STATEMENTS,
+    queries::manifests::STATEMENTS,
     repos::aliases::STATEMENTS,
     repos::audit::STATEMENTS,
     repos::blobs::STATEMENTS,

@@ -9,7 +9,7 @@ use crate::{
         cursor::{CursorKey, ListName},
         value::values,
     },
-    repos::{audit, blobs, intakes, jobs, manifests, principals, rules, uploads},
+    repos::{audit, blobs, intakes, jobs, manifests::warnings, principals, rules, uploads},
     statistics,
 };
 use async_trait::async_trait;
@@ -26,8 +26,9 @@ use imgsrv_domain::{
     page::{Page, PageRequest},
     parts::Part,
     ports::{
-        Admission, CatalogError, CatalogIdentity, CatalogQueries, JobReport, LeasedWork, PublishedFile, ReleasedFile,
-        Statistics, StreamChanges, TrustedBlob, VersionFilter, Visibility,
+        Admission, CatalogError, CatalogIdentity, CatalogQueries, JobReport, LeasedWork, ManifestEntries,
+        ManifestQueries, PublishedFile, ReleasedFile, ResolvedVersion, Statistics, StreamChanges, TrustedBlob,
+        VersionFilter, Visibility,
     },
     publish::JobState,
     time::Timestamp,
@@ -38,14 +39,15 @@ use imgsrv_domain::{
 use std::time::Duration;
 use uuid::Uuid;
 
+pub(crate) mod manifests;
 mod sql;
 pub(crate) mod streams;
 
 pub(crate) use sql::STATEMENTS;
 use sql::{
-    ADMISSION, ALIAS, ALIASED_VERSION, ALIASES, ARTIFACT_FILE, ATTACHMENT_FILE, COUNTERS, CREDENTIAL, IDENTITY, IMAGE,
-    IMAGES, NEXT_INGEST, NEXT_PUBLISH, PRINCIPALS, PUBLISHED_BLOB, PUBLISHED_IMAGE, PUBLISHED_IMAGES, RELEASED_FILE,
-    TOKENS, VERSION, VERSIONS, VERSIONS_BY_STATE, WAITS,
+    ADMISSION, ALIAS, ALIASES, ARTIFACT_FILE, ATTACHMENT_FILE, COUNTERS, CREDENTIAL, IDENTITY, IMAGE, IMAGES,
+    NEXT_INGEST, NEXT_PUBLISH, PRINCIPALS, PUBLISHED_BLOB, PUBLISHED_IMAGE, PUBLISHED_IMAGES, RELEASED_FILE, TOKENS,
+    VERSIONS, VERSIONS_BY_STATE, WAITS,
 };
 
 const LAST: Uuid = Uuid::max();
@@ -75,10 +77,13 @@ async fn image<C: Connection>(
     find::<ImageRow, _, _>(connection, sql, values![name.as_str()]).await
 }
 
-async fn manifest<C: Connection>(snapshot: &mut C, image: Image, version: Version) -> Result<Manifest, CatalogError> {
-    let entries = manifests::entries(snapshot, version.id).await?;
-    let warnings = manifests::warnings(snapshot, version.id).await?;
-    Ok(Manifest { image, version, entries, warnings })
+async fn manifest<C: Connection>(
+    connection: &mut C,
+    found: Option<ResolvedVersion>,
+) -> Result<Option<Manifest>, CatalogError> {
+    let Some(ResolvedVersion { image, version, .. }) = found else { return Ok(None) };
+    let ManifestEntries { entries, warnings } = manifests::entries(connection, version.id).await?;
+    Ok(Some(Manifest { image, version, entries, warnings }))
 }
 
 #[async_trait]
@@ -147,30 +152,18 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         version: &VersionName,
         see: Visibility,
     ) -> Result<Option<Manifest>, CatalogError> {
-        let mut snapshot = self.database.snapshot().await?;
-        let Some(image) = image(&mut snapshot, name, see).await? else { return Ok(None) };
-        let values = values![image.id.uuid(), version.as_str()];
-        let version: Option<Version> = find::<VersionRow, _, _>(&mut snapshot, VERSION, values).await?;
-        let visible = |version: &Version| see == Visibility::All || version.state.published_at().is_some();
-        let Some(version) = version.filter(visible) else { return Ok(None) };
-        Ok(Some(manifest(&mut snapshot, image, version).await?))
+        // What is published does not change between two statements.
+        let mut reader = match see {
+            Visibility::Published => self.database.reader().await?,
+            Visibility::All => self.database.snapshot().await?,
+        };
+        let found = manifests::resolve(&mut reader, name, version, see).await?;
+        manifest(&mut reader, found).await
     }
 
     async fn get_ref(&self, name: &ImageName, reference: &RefName) -> Result<Option<Manifest>, CatalogError> {
-        let mut snapshot = self.database.snapshot().await?;
-        let Some(image) = image(&mut snapshot, name, Visibility::Published).await? else { return Ok(None) };
-        let mut found = None;
-        for sql in [VERSION, ALIASED_VERSION] {
-            let values = values![image.id.uuid(), reference.as_str()];
-            found = find::<VersionRow, Version, _>(&mut snapshot, sql, values)
-                .await?
-                .filter(|version| version.state.published_at().is_some());
-            if found.is_some() {
-                break;
-            }
-        }
-        let Some(version) = found else { return Ok(None) };
-        Ok(Some(manifest(&mut snapshot, image, version).await?))
+        let found = self.resolve_ref(name, reference).await?;
+        manifest(&mut self.database.reader().await?, found).await
     }
 
     async fn list_aliases(
@@ -275,7 +268,7 @@ impl<D: SqlDatabase> CatalogQueries for SqlCatalog<D> {
         let warnings = match job.state {
             JobState::Abandoned => Vec::new(),
             JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => {
-                manifests::warnings(&mut snapshot, job.version_id).await?
+                warnings(&mut snapshot, job.version_id).await?
             }
         };
         Ok(Some(JobReport { job, warnings }))

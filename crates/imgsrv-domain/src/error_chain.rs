@@ -1,20 +1,22 @@
-//! Errors with their causes, as one line of text.
+//! Errors with their causes.
 
 use std::{error::Error, iter::successors};
 
-/// The error and its causes, outermost first, separated by colons; a cause that the message before it already contains
-/// is left out.
-pub fn text(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut previous = text.clone();
-    for cause in successors(error.source(), |&cause| cause.source()) {
-        let message = cause.to_string();
-        if !previous.contains(&message) {
-            text = format!("{text}: {message}");
-            previous = message;
+/// The error and its causes, outermost first.
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
+}
+
+/// The messages of the error and its causes as one line, separated by colons. A cause that the message before it already
+/// contains is left out.
+pub fn text(error: &(dyn Error + 'static)) -> String {
+    let mut messages: Vec<String> = Vec::new();
+    for message in chain(error).map(ToString::to_string) {
+        if messages.last().is_none_or(|previous| !previous.contains(&message)) {
+            messages.push(message);
         }
     }
-    text
+    messages.join(": ")
 }
 
 #[cfg(test)]

@@ -36,3 +36,8 @@ pub const CHECKSUMS: &str = "SHA256SUMS";
 pub fn checksum_file(file: &str) -> String {
     format!("{file}.sha256")
 }
+
+/// The file whose checksums are in `checksum_file`, if that is the name of one.
+pub fn checksummed_file(checksum_file: &str) -> Option<&str> {
+    checksum_file.strip_suffix(".sha256")
+}

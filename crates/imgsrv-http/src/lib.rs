@@ -1,11 +1,12 @@
-//! The HTTP API: it parses a request, calls one use case and renders the answer.
+//! The HTTP API: it parses a request, calls one use case and renders the response.
 //!
-//! Every error on every route is a problem document (RFC 9457). Routes and their description in OpenAPI
-//! are one thing, so `openapi/v1.yaml` cannot tell of anything that is not served.
+//! Every error on every route is a problem document (RFC 9457). A route and its description in OpenAPI are declared
+//! together, so `openapi/v1.yaml` describes only what is served.
 
 mod extract;
 mod middleware;
 mod readiness;
+mod receive_slots;
 mod redact;
 mod request;
 mod response;
@@ -14,8 +15,8 @@ mod state;
 mod streams;
 
 pub use middleware::{
-    client_address::limited_by,
-    observation::{Answered, METHODS, RequestObserver},
+    client_address::limit_key,
+    observation::{CompletedRequest, METHODS, RequestObserver},
 };
 pub use request::{PeerAddress, Transport};
 pub use routes::{openapi, router};

@@ -1,47 +1,58 @@
-//! Whether the server can serve, found out at most once per interval.
+//! Whether the server can serve requests, checked at most once per interval.
 
 use imgsrv_api::FieldError;
 use imgsrv_app::Adapters;
-use std::time::{Duration, Instant};
+use imgsrv_domain::error_chain;
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 use tokio::sync::Mutex;
 
-/// How long a check may take before it counts as failed.
+/// A check that takes longer has failed.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The last answer, and since when it stands. Whoever asks while it is being found out waits for it.
-#[derive(Default)]
-pub(crate) struct Readiness(Mutex<Option<(Instant, Vec<FieldError>)>>);
+/// The readiness checks and their last result. Concurrent requests share one run of the checks.
+pub(crate) struct Readiness {
+    adapters: Adapters,
+    max_age: Duration,
+    last: Mutex<Option<(Instant, Vec<FieldError>)>>,
+}
 
 impl Readiness {
-    /// The checks that fail, found out at most `age` ago.
-    pub(crate) async fn failed(&self, adapters: &Adapters, age: Duration) -> Vec<FieldError> {
-        let mut last = self.0.lock().await;
-        if let Some((since, failed)) = &*last
-            && since.elapsed() < age
+    /// Checks `adapters`; a result is reused for `max_age`.
+    pub(crate) fn new(adapters: Adapters, max_age: Duration) -> Self {
+        Self { adapters, max_age, last: Mutex::default() }
+    }
+
+    /// The checks that fail.
+    pub(crate) async fn failures(&self) -> Vec<FieldError> {
+        let mut last = self.last.lock().await;
+        if let Some((since, failures)) = &*last
+            && since.elapsed() < self.max_age
         {
-            return failed.clone();
+            return failures.clone();
         }
         let (catalog, blobs) = tokio::join!(
-            check("catalog", async { adapters.catalog.check().await }),
-            check("blob store", async { adapters.blobs.check().await }),
+            check("catalog", self.adapters.catalog.check()),
+            check("blob store", self.adapters.blobs.check()),
         );
-        let failed: Vec<FieldError> = catalog.into_iter().chain(blobs).collect();
-        *last = Some((Instant::now(), failed.clone()));
-        failed
+        let failures: Vec<FieldError> = catalog.into_iter().chain(blobs).collect();
+        *last = Some((Instant::now(), failures.clone()));
+        failures
     }
 }
 
-/// `None` if the check succeeds in time. Why it does not is for the log only.
-async fn check<E: std::error::Error>(what: &str, checking: impl Future<Output = Result<(), E>>) -> Option<FieldError> {
-    let (reason, why) = match tokio::time::timeout(DEADLINE, checking).await {
+/// `None` if the check succeeds in time. The cause of a failure is logged, never sent to clients.
+async fn check<E: Error + 'static>(
+    component: &str,
+    checking: impl Future<Output = Result<(), E>>,
+) -> Option<FieldError> {
+    let (reason, cause) = match tokio::time::timeout(DEADLINE, checking).await {
         Ok(Ok(())) => return None,
-        Ok(Err(error)) => ("cannot be reached", format!("{error}{}", cause(&error))),
-        Err(_) => ("does not answer", format!("no answer in {DEADLINE:?}")),
+        Ok(Err(error)) => ("cannot be reached", error_chain::text(&error)),
+        Err(_) => ("does not answer", format!("no response within {DEADLINE:?}")),
     };
-    tracing::warn!(check = what, why, "not ready");
-    Some(FieldError { field: what.to_owned(), reason: reason.to_owned() })
-}
-
-fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map(|source| format!(": {source}")).unwrap_or_default()
+    tracing::warn!(check = component, why = cause, "readiness check failed");
+    Some(FieldError { field: component.to_owned(), reason: reason.to_owned() })
 }

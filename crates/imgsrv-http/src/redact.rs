@@ -1,26 +1,27 @@
-//! What a log may show of a text that a client chose: no token, wherever one was put by mistake.
+//! Redaction of tokens in text from clients, before it is logged.
 
 use std::borrow::Cow;
 
-/// How the text of an API token starts, and how many characters of what follows name it.
-pub(crate) const API_TOKEN: &str = "imgsrv_at_";
-const KEY: usize = 12;
-/// How a signed token starts: `{"` in base64url.
-const SIGNED: &str = "eyJ";
+/// The prefix of an API token. The [`KEY_LENGTH`] characters after it identify the token and are not secret.
+pub(crate) const API_TOKEN_PREFIX: &str = "imgsrv_at_";
+const KEY_LENGTH: usize = 12;
+/// The prefix of a JWT: `{"` in base64url.
+const JWT_PREFIX: &str = "eyJ";
 
-/// The text with every token cut down to what names it.
+/// The text with every token truncated to its identifying prefix.
 pub(crate) fn redacted(text: &str) -> Cow<'_, str> {
-    if !text.contains(API_TOKEN) && !text.contains(SIGNED) {
+    if !text.contains(API_TOKEN_PREFIX) && !text.contains(JWT_PREFIX) {
         return Cow::Borrowed(text);
     }
     let (mut shown, mut rest) = (String::new(), text);
-    while let Some(at) = [API_TOKEN, SIGNED].iter().filter_map(|start| rest.find(start)).min() {
-        let (before, token) = rest.split_at(at);
+    while let Some(start) = [API_TOKEN_PREFIX, JWT_PREFIX].iter().filter_map(|prefix| rest.find(prefix)).min() {
+        let (before, token) = rest.split_at(start);
         let end = token.find(|c: char| !(c.is_ascii_alphanumeric() || "_-.%".contains(c))).unwrap_or(token.len());
-        let named = if token.starts_with(API_TOKEN) { API_TOKEN.len() + KEY } else { SIGNED.len() };
+        let is_api_token = token.starts_with(API_TOKEN_PREFIX);
+        let public = if is_api_token { API_TOKEN_PREFIX.len() + KEY_LENGTH } else { JWT_PREFIX.len() };
         shown.push_str(before);
-        shown.push_str(&token[..named.min(end)]);
-        if end > named {
+        shown.push_str(&token[..public.min(end)]);
+        if end > public {
             shown.push_str("...");
         }
         rest = &token[end..];
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_cut_down_wherever_they_stand() {
+    fn tokens_are_truncated_anywhere_in_a_text() {
         for (text, shown) in [
             ("/v1/images/debian/versions/12.5.0", "/v1/images/debian/versions/12.5.0"),
             ("/v1/x/imgsrv_at_abcdefghijk1", "/v1/x/imgsrv_at_abcdefghijk1"),

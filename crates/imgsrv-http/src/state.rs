@@ -1,37 +1,41 @@
-//! What every route holds on to.
+//! The state of the API, of which every handler takes only the use cases and services that it needs.
 
 use crate::{
     middleware::{
-        failed_bearers::FailureLimit,
-        observation::{RequestObserver, Unobserved},
+        failed_bearers::FailedBearers,
+        observation::{NoObserver, RequestObserver},
     },
     readiness::Readiness,
-    response::problem::{Code, Problem},
+    receive_slots::ReceiveSlots,
     streams::StreamDocuments,
 };
-use imgsrv_app::Services;
+use axum::extract::FromRef;
+use imgsrv_app::{
+    Aliases, AuditLogReader, Authenticator, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing,
+    Rules, Services, Uploads, Versions,
+};
+use imgsrv_domain::ports::Ids;
 use ipnet::IpNet;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Limits of the API that operators set.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// Failed bearers a minute and address before further ones are 429; no limit when absent.
+    /// Failed bearers per minute and client before further ones are 429; no limit when absent.
     pub auth_failure_limit: Option<u32>,
     /// The most bytes in all header names and values of a request.
     pub max_header_bytes: usize,
-    /// How long a request body may be silent.
+    /// The longest time without a byte of a request body.
     pub body_timeout: Duration,
-    /// The least bytes a second that a request body must come with, over as long as it may be silent.
+    /// The least bytes per second of a request body, averaged over `body_timeout`.
     pub min_body_rate: u64,
-    /// The least bytes a second that an answer must be taken with, over as long as a request body may be silent.
+    /// The least bytes per second of a response body, averaged over `body_timeout`.
     pub min_send_rate: u64,
-    /// The most parts that are received at once; further ones are 429.
+    /// The most parts that are received at the same time; further ones are 429.
     pub max_receiving_parts: usize,
-    /// The proxies that are believed about where a request comes from.
+    /// The reverse proxies whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// How old an answer on readiness may be.
+    /// How long a readiness result is reused.
     pub readiness_age: Duration,
 }
 
@@ -50,40 +54,76 @@ impl Default for HttpSettings {
     }
 }
 
-/// What every route holds on to.
+/// The most bytes of an upload; no limit when absent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MaxUploadBytes(pub(crate) Option<u64>);
+
+/// The state of the API.
 #[derive(Clone)]
 pub struct AppState {
-    pub(crate) services: Services,
-    pub(crate) failures: Arc<FailureLimit>,
-    pub(crate) settings: Arc<HttpSettings>,
-    /// A place for each part that may be received at once.
-    pub(crate) receiving: Arc<Semaphore>,
-    pub(crate) readiness: Arc<Readiness>,
-    pub(crate) streams: Arc<StreamDocuments>,
-    pub(crate) observer: Arc<dyn RequestObserver>,
+    services: Services,
+    settings: Arc<HttpSettings>,
+    observer: Arc<dyn RequestObserver>,
+    failed_bearers: Arc<FailedBearers>,
+    receive_slots: ReceiveSlots,
+    readiness: Arc<Readiness>,
+    streams: Arc<StreamDocuments>,
 }
 
 impl AppState {
     /// The API over `services`.
     pub fn new(services: Services, settings: HttpSettings) -> Self {
-        let failures = Arc::new(FailureLimit::new(settings.auth_failure_limit));
-        let receiving = Arc::new(Semaphore::new(settings.max_receiving_parts));
-        let (readiness, observer) = (Arc::default(), Arc::new(Unobserved));
-        let (settings, streams) = (Arc::new(settings), Arc::default());
-        Self { services, failures, settings, receiving, readiness, streams, observer }
+        let adapters = services.adapters();
+        let clock = Arc::clone(&adapters.clock);
+        Self {
+            observer: Arc::new(NoObserver),
+            failed_bearers: Arc::new(FailedBearers::new(settings.auth_failure_limit, clock)),
+            receive_slots: ReceiveSlots::new(settings.max_receiving_parts),
+            readiness: Arc::new(Readiness::new(adapters.clone(), settings.readiness_age)),
+            streams: Arc::new(StreamDocuments::new(services.streams())),
+            settings: Arc::new(settings),
+            services,
+        }
     }
 
-    /// A place for one more part that is received, or a problem when there is none.
-    pub(crate) fn receiving_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.receiving).try_acquire_owned().map_err(|_| {
-            let detail = format!("{} parts are being received already", self.settings.max_receiving_parts);
-            Problem::new(Code::TooManyUploads).detail(detail).retry_after(Duration::from_secs(1))
-        })
-    }
-
-    /// The same, telling `observer` of every request.
+    /// The same, with every request reported to `observer`.
     #[must_use]
     pub fn observed_by(self, observer: Arc<dyn RequestObserver>) -> Self {
         Self { observer, ..self }
     }
+}
+
+/// What handlers, extractors and layers can take from the state.
+macro_rules! provides {
+    ($($type:ty: |$state:ident| $value:expr;)*) => {$(
+        impl FromRef<AppState> for $type {
+            fn from_ref($state: &AppState) -> Self {
+                $value
+            }
+        }
+    )*};
+}
+
+provides! {
+    Aliases: |state| state.services.aliases();
+    AuditLogReader: |state| state.services.audit_log();
+    Arc<Authenticator>: |state| state.services.auth();
+    Delivery: |state| state.services.delivery();
+    Drafts: |state| state.services.drafts();
+    Images: |state| state.services.images();
+    IncusMetadata: |state| state.services.incus_metadata();
+    Intakes: |state| state.services.intakes();
+    Principals: |state| state.services.principals();
+    Publishing: |state| state.services.publishing();
+    Rules: |state| state.services.rules();
+    Uploads: |state| state.services.uploads();
+    Versions: |state| state.services.versions();
+    MaxUploadBytes: |state| MaxUploadBytes(state.services.max_upload_bytes());
+    Arc<dyn Ids>: |state| Arc::clone(&state.services.adapters().ids);
+    Arc<HttpSettings>: |state| Arc::clone(&state.settings);
+    Arc<dyn RequestObserver>: |state| Arc::clone(&state.observer);
+    Arc<FailedBearers>: |state| Arc::clone(&state.failed_bearers);
+    ReceiveSlots: |state| state.receive_slots.clone();
+    Arc<Readiness>: |state| Arc::clone(&state.readiness);
+    Arc<StreamDocuments>: |state| Arc::clone(&state.streams);
 }

@@ -1,4 +1,4 @@
-//! Principals, roles and tokens.
+//! Principals, roles, API tokens and the audit log.
 
 use axum::http::StatusCode;
 use imgsrv_testkit::TestServer;
@@ -61,7 +61,7 @@ async fn tokens_are_listed_without_their_secret_and_with_their_use() {
     assert_eq!(shown["last_used_at"], "2026-01-01T00:00:00Z");
     let plaintext = issued["plaintext"].as_str().expect("a token");
     assert!(!String::from_utf8_lossy(&listed.body).contains(plaintext));
-    // Neither the text nor its secret part lies in the catalog.
+    // Neither the token nor its secret part is in the catalog.
     let secret = &plaintext[23..66];
     for suffix in ["", "-wal"] {
         let file = format!("{}{suffix}", server.catalog_file().display());
@@ -75,16 +75,16 @@ async fn forged_tokens_are_refused() {
     let server = TestServer::start().await;
     let genuine = server.writer.clone();
     let other = server.token_with("content-writer").await;
-    // The key of one token with the secret of another.
+    // The key of one token and the secret of another.
     let grafted = format!("{}{}", &genuine[..22], &other[22..]);
     for forged in [grafted.as_str(), &genuine[..genuine.len() - 1], "imgsrv_at_", ""] {
-        let answer = server.call(Some(forged), "GET", "/v1/images", None).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::UNAUTHORIZED, "invalid-bearer"));
+        let response = server.call(Some(forged), "GET", "/v1/images", None).await;
+        assert_eq!((response.status, response.problem().as_str()), (StatusCode::UNAUTHORIZED, "invalid-bearer"));
     }
 }
 
 #[tokio::test]
-async fn management_refuses_what_is_wrong() {
+async fn invalid_management_requests_are_refused() {
     let server = TestServer::start().await;
     let principal = principal(&server).await;
     let unknown = "/v1/auth/principals/0198c0de-0000-7000-8000-000000000000";
@@ -114,9 +114,9 @@ async fn management_refuses_what_is_wrong() {
         ),
         ("DELETE", "/v1/auth/api-tokens/0198c0de-0000-7000-8000-000000000000".to_owned(), None, StatusCode::NOT_FOUND),
     ] {
-        let answer = server.manage(method, &path, body).await;
-        answer.problem();
-        assert_eq!(answer.status, status, "{method} {path}");
+        let response = server.manage(method, &path, body).await;
+        response.problem();
+        assert_eq!(response.status, status, "{method} {path}");
     }
     let roles = server.manage("GET", "/v1/auth/roles", None).await.json();
     let ids: Vec<_> = roles["roles"].as_array().expect("roles").iter().map(|role| role["id"].clone()).collect();
@@ -144,7 +144,7 @@ async fn a_bootstrap_token_is_minted_only_when_nobody_can_manage() {
 }
 
 #[tokio::test]
-async fn any_bearer_may_ask_who_it_is() {
+async fn any_admitted_bearer_can_read_its_identity() {
     let server = TestServer::start().await;
     let principal = principal(&server).await;
     let issued = token(&server, &principal, "2026-02-01T00:00:00Z").await;
@@ -165,14 +165,14 @@ async fn any_bearer_may_ask_who_it_is() {
 }
 
 #[tokio::test]
-async fn the_last_live_manager_stays_one() {
+async fn the_last_live_manager_cannot_be_removed() {
     let server = TestServer::start().await;
     let whoami = server.manage("GET", "/v1/auth/whoami", None).await.json();
     let own = format!("/v1/auth/principals/{}", whoami["principal"]["id"].as_str().expect("an id"));
     let own_role = format!("{own}/roles/auth-manager");
     let other = principal(&server).await;
     assert_eq!(server.manage("PUT", &format!("{other}/roles/auth-manager"), None).await.status, StatusCode::NO_CONTENT);
-    // The other manager has no token, so nobody could manage any more.
+    // The other manager has no token, so no manager would be left.
     for (method, path) in [("DELETE", own_role.clone()), ("POST", format!("{own}/deactivate"))] {
         let refused = server.manage(method, &path, None).await;
         assert_eq!(
@@ -182,7 +182,7 @@ async fn the_last_live_manager_stays_one() {
     }
     let kept = server.manage("GET", &own, None).await.json();
     assert_eq!((&kept["role_ids"], kept.get("deactivated_at")), (&json!(["auth-manager"]), None));
-    // Other roles and principals are not held up by it.
+    // Other roles and principals are not affected.
     let other_role = format!("{other}/roles/auth-manager");
     assert_eq!(server.manage("DELETE", &other_role, None).await.status, StatusCode::NO_CONTENT);
     assert_eq!(server.manage("PUT", &other_role, None).await.status, StatusCode::NO_CONTENT);
@@ -195,7 +195,7 @@ async fn the_last_live_manager_stays_one() {
 }
 
 #[tokio::test]
-async fn the_trail_tells_every_change_and_no_secret() {
+async fn the_audit_log_records_every_change_and_no_secret() {
     let server = TestServer::start().await;
     let principal = principal(&server).await;
     let id = principal.rsplit('/').next().expect("an id").to_owned();
@@ -211,13 +211,13 @@ async fn the_trail_tells_every_change_and_no_secret() {
         assert!(server.manage(method, &path, None).await.status.is_success(), "{method} {path}");
     }
     server.published("debian", "12", b"bytes").await;
-    let told = |answer: &Value| {
-        let entries = answer["entries"].as_array().expect("entries").iter();
+    let actions = |response: &Value| {
+        let entries = response["entries"].as_array().expect("entries").iter();
         entries.map(|entry| entry["action"].as_str().expect("an action").to_owned()).collect::<Vec<_>>()
     };
     let of_principal = server.manage("GET", &format!("/v1/audit?subject={id}"), None).await.json();
     assert_eq!(
-        told(&of_principal),
+        actions(&of_principal),
         ["principal.activated", "principal.deactivated", "role.revoked", "role.granted", "principal.created"]
     );
     let whole = server.manage("GET", "/v1/audit", None).await;
@@ -234,7 +234,7 @@ async fn the_trail_tells_every_change_and_no_secret() {
         "token.issued",
         "token.revoked",
     ] {
-        assert!(told(&whole.json()).iter().any(|told| told == action), "{action}");
+        assert!(actions(&whole.json()).iter().any(|recorded| recorded == action), "{action}");
     }
     let text = String::from_utf8_lossy(&whole.body).into_owned();
     let secret = issued["plaintext"].as_str().expect("a token");
@@ -247,8 +247,8 @@ async fn the_trail_tells_every_change_and_no_secret() {
     assert!(first.header("link").contains("actor_kind=principal&cursor="), "{}", first.header("link"));
     let cursor = first.json()["next_cursor"].as_str().expect("a cursor").to_owned();
     let next = server.manage("GET", &format!("/v1/audit?actor_kind=principal&cursor={cursor}"), None).await.json();
-    let ids = |answer: &Value| {
-        answer["entries"].as_array().expect("entries").iter().map(|entry| entry["id"].as_i64()).collect::<Vec<_>>()
+    let ids = |response: &Value| {
+        response["entries"].as_array().expect("entries").iter().map(|entry| entry["id"].as_i64()).collect::<Vec<_>>()
     };
     let paged = [ids(&first.json()), ids(&next)].concat();
     let all = server.manage("GET", "/v1/audit?actor_kind=principal", None).await.json();
@@ -270,7 +270,7 @@ async fn the_trail_tells_every_change_and_no_secret() {
 }
 
 #[tokio::test]
-async fn one_request_is_found_by_its_id_and_address() {
+async fn the_audit_log_is_filtered_by_request_id_and_records_the_address() {
     let server =
         TestServer::start_serving(|_, http| http.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a net")]).await;
     let request = axum::http::Request::builder()
@@ -290,13 +290,13 @@ async fn one_request_is_found_by_its_id_and_address() {
 }
 
 #[tokio::test]
-async fn the_way_back_in_does_not_let_in_what_was_barred() {
+async fn bootstrap_does_not_reactivate_a_deactivated_principal() {
     let server = TestServer::start().await;
     let own = server.manage("GET", "/v1/auth/whoami", None).await.json();
     let own = format!("/v1/auth/principals/{}", own["principal"]["id"].as_str().expect("an id"));
     let other = server.token_with("auth-manager").await;
-    let barred = server.call(Some(&other), "POST", &format!("{own}/deactivate"), None).await;
-    assert_eq!(barred.status, StatusCode::OK);
+    let deactivated = server.call(Some(&other), "POST", &format!("{own}/deactivate"), None).await;
+    assert_eq!(deactivated.status, StatusCode::OK);
     assert_eq!(server.manage("GET", "/v1/auth/whoami", None).await.problem(), "principal-deactivated");
     let fresh = server.services.bootstrap().force().await.expect("minted");
     assert_eq!(server.call(Some(&fresh), "GET", "/v1/auth/roles", None).await.status, StatusCode::OK);

@@ -1,4 +1,4 @@
-//! From bytes to a published version, and what everybody sees on the way.
+//! From uploads to a published version, and what each caller can see of it.
 
 use axum::http::StatusCode;
 use imgsrv_testkit::{TestServer, digest, qcow2};
@@ -59,9 +59,9 @@ async fn a_published_manifest_refuses_every_edit() {
         ("POST", format!("{version}/artifacts/{artifact}/attachments"), Some(attachment)),
         ("DELETE", version.to_owned(), None),
     ] {
-        let answer = server.write(method, &path, body).await;
+        let response = server.write(method, &path, body).await;
         assert_eq!(
-            (answer.status, answer.problem().as_str()),
+            (response.status, response.problem().as_str()),
             (StatusCode::PRECONDITION_FAILED, "version-not-draft"),
             "{method} {path}"
         );
@@ -95,7 +95,7 @@ async fn a_draft_that_names_untrusted_bytes_is_not_published() {
 }
 
 #[tokio::test]
-async fn what_is_taken_is_a_conflict_that_tells_where_it_is() {
+async fn a_taken_name_is_a_conflict_that_refers_to_the_existing_resource() {
     let server = TestServer::start().await;
     let artifact = server.draft("debian", "1", &qcow2(1)).await;
     let attachment = json!({"name": "sbom", "media_type": "a/b", "blob_digest": digest(b""), "blob_size_bytes": 0});
@@ -113,7 +113,7 @@ async fn what_is_taken_is_a_conflict_that_tells_where_it_is() {
             same("amd64", "debian"),
             format!("/v1/images/debian/versions/1/artifacts/{artifact}"),
         ),
-        // Another operating system, but the same file name.
+        // Another operating system with the same file name.
         (
             "/v1/images/debian/versions/1/artifacts",
             same("amd64", "ubuntu"),
@@ -121,9 +121,9 @@ async fn what_is_taken_is_a_conflict_that_tells_where_it_is() {
         ),
         (attachments.as_str(), attachment, format!("{attachments}/{}", first["id"].as_str().expect("an id"))),
     ] {
-        let answer = server.write("POST", path, Some(body)).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::CONFLICT, "name-taken"), "{path}");
-        assert_eq!(answer.json()["existing"]["url"], existing);
+        let response = server.write("POST", path, Some(body)).await;
+        assert_eq!((response.status, response.problem().as_str()), (StatusCode::CONFLICT, "name-taken"), "{path}");
+        assert_eq!(response.json()["existing"]["url"], existing);
     }
 }
 
@@ -147,7 +147,7 @@ async fn versions_and_aliases_of_an_image_share_no_name() {
     let draft = server.write("PUT", "/v1/images/debian/aliases/latest", to("2")).await;
     assert_eq!((draft.status, draft.problem().as_str()), (StatusCode::PRECONDITION_FAILED, "version-not-published"));
     assert_eq!(server.write("PUT", "/v1/images/debian/aliases/latest", to("9")).await.status, StatusCode::NOT_FOUND);
-    // A name is free again once nothing bears it.
+    // A name can be reused once nothing has it.
     assert_eq!(server.write("DELETE", "/v1/images/debian/aliases/stable", None).await.status, StatusCode::NO_CONTENT);
     assert_eq!(server.write("POST", "/v1/images/debian/versions", to("stable")).await.status, StatusCode::CREATED);
 }
@@ -181,29 +181,29 @@ async fn an_alias_keeps_its_id_and_changes_its_tag_when_it_moves() {
 }
 
 #[tokio::test]
-async fn one_publish_job_serves_all_who_ask_at_once() {
+async fn concurrent_publish_requests_share_one_job() {
     let server = TestServer::start().await;
     server.draft("debian", "1", &qcow2(1)).await;
     let publish = || server.write("POST", "/v1/images/debian/versions/1/publish", None);
-    let answers = tokio::join!(publish(), publish(), publish(), publish());
-    let answers = [answers.0, answers.1, answers.2, answers.3];
-    let first = answers[0].json()["job_id"].clone();
-    assert!(answers.iter().all(|answer| answer.json()["job_id"] == first));
-    assert_eq!(answers.iter().filter(|answer| answer.status == StatusCode::ACCEPTED).count(), 1);
+    let responses = tokio::join!(publish(), publish(), publish(), publish());
+    let responses = [responses.0, responses.1, responses.2, responses.3];
+    let first = responses[0].json()["job_id"].clone();
+    assert!(responses.iter().all(|response| response.json()["job_id"] == first));
+    assert_eq!(responses.iter().filter(|response| response.status == StatusCode::ACCEPTED).count(), 1);
 }
 
 #[tokio::test]
-async fn one_of_many_who_make_the_same_thing_at_once_makes_it() {
+async fn one_of_many_concurrent_creations_succeeds() {
     let server = TestServer::start().await;
     let make = || server.write("POST", "/v1/images", Some(json!({"name": "debian"})));
-    let answers = tokio::join!(make(), make(), make());
-    let mut statuses = [answers.0.status, answers.1.status, answers.2.status];
+    let responses = tokio::join!(make(), make(), make());
+    let mut statuses = [responses.0.status, responses.1.status, responses.2.status];
     statuses.sort();
     assert_eq!(statuses, [StatusCode::CREATED, StatusCode::CONFLICT, StatusCode::CONFLICT]);
 }
 
 #[tokio::test]
-async fn lists_come_in_pages_with_links_and_cursors_of_their_own() {
+async fn lists_have_pages_with_links_and_cursors_that_fit_no_other_list() {
     let server = TestServer::start().await;
     for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
         server.published(name, "1", &qcow2(at as u64)).await;
@@ -211,18 +211,18 @@ async fn lists_come_in_pages_with_links_and_cursors_of_their_own() {
     let mut path = "/v1/images?limit=2".to_owned();
     let mut names = Vec::new();
     loop {
-        let answer = server.get(&path).await;
-        let body = answer.json();
+        let response = server.get(&path).await;
+        let body = response.json();
         names.extend(body["images"].as_array().expect("images").iter().map(|image| image["name"].clone()));
         let Some(cursor) = body["next_cursor"].as_str() else { break };
-        assert_eq!(answer.header("link"), format!("</v1/images?limit=2&cursor={cursor}>; rel=\"next\""));
+        assert_eq!(response.header("link"), format!("</v1/images?limit=2&cursor={cursor}>; rel=\"next\""));
         path = format!("/v1/images?limit=2&cursor={cursor}");
     }
     assert_eq!(names, ["a", "b", "c"]);
     let cursor = server.get("/v1/images?limit=1").await.json()["next_cursor"].as_str().expect("a cursor").to_owned();
     for foreign in [format!("/v1/images/a/versions?cursor={cursor}"), "/v1/images?cursor=nonsense".to_owned()] {
-        let answer = server.get(&foreign).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::BAD_REQUEST, "invalid-cursor"));
+        let response = server.get(&foreign).await;
+        assert_eq!((response.status, response.problem().as_str()), (StatusCode::BAD_REQUEST, "invalid-cursor"));
     }
     let unpublished = format!("/v1/images?include_unpublished=true&cursor={cursor}");
     assert_eq!(server.write("GET", &unpublished, None).await.problem(), "invalid-cursor");
@@ -249,7 +249,7 @@ async fn versions_are_listed_newest_first_and_drafts_only_to_writers() {
 }
 
 #[tokio::test]
-async fn a_failed_job_is_retried_from_its_step_or_abandoned() {
+async fn a_failed_job_is_retried_from_its_failed_step_or_abandoned() {
     let server = TestServer::start().await;
     let bytes = qcow2(1);
     server.draft("debian", "1", &bytes).await;
@@ -258,7 +258,7 @@ async fn a_failed_job_is_retried_from_its_step_or_abandoned() {
     let early = server.write("POST", &format!("{job}/retry"), None).await;
     assert_eq!((early.status, early.problem().as_str()), (StatusCode::PRECONDITION_FAILED, "publish-job-state"));
 
-    // The blob is found damaged between the request and the job.
+    // The blob is damaged between the request and the job.
     for file in server.stored_files().iter().filter(|file| file.starts_with("cas/")) {
         std::fs::remove_file(server.storage().join(file)).expect("removed");
     }
@@ -277,7 +277,7 @@ async fn a_failed_job_is_retried_from_its_step_or_abandoned() {
 }
 
 #[tokio::test]
-async fn an_abandoned_job_gives_the_draft_back() {
+async fn an_abandoned_job_makes_its_version_a_draft_again() {
     let server = TestServer::start().await;
     let bytes = qcow2(1);
     let artifact = server.draft("debian", "1", &bytes).await;
@@ -298,7 +298,7 @@ async fn an_abandoned_job_gives_the_draft_back() {
 }
 
 #[tokio::test]
-async fn texts_of_an_image_change_one_by_one() {
+async fn each_metadata_field_of_an_image_changes_separately() {
     let server = TestServer::start().await;
     let new = json!({"name": "debian", "display_name": "Debian", "description": "An OS"});
     server.write("POST", "/v1/images", Some(new)).await;

@@ -1,4 +1,4 @@
-//! Uploads: in order, out of order, replaced, cut off, too long, at once.
+//! Uploads: in order, out of order, replaced, interrupted, too large, concurrent.
 
 use axum::{
     body::{Body, Bytes},
@@ -6,11 +6,11 @@ use axum::{
 };
 use imgsrv_app::{Ran, Work};
 use imgsrv_domain::lease::WorkerId;
-use imgsrv_testkit::{TestServer, digest, qcow2};
+use imgsrv_testkit::{Answer, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 
-/// Sends `parts` in the given order of numbers and expects the whole to become ready.
+/// Sends `parts` in the given order and expects the upload to become ready.
 async fn ready_when_sent(parts: &[(u32, &[u8])]) -> TestServer {
     let server = TestServer::start().await;
     let mut sorted = parts.to_vec();
@@ -50,7 +50,7 @@ async fn an_empty_blob_needs_no_part() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_sent_again_replaces_the_first() {
+async fn a_part_that_is_sent_again_replaces_the_earlier_one() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"onetwothree").await;
     for (number, bytes) in [(1, "1n3"), (2, "tw0"), (3, "three"), (2, "two"), (1, "one")] {
@@ -62,14 +62,14 @@ async fn a_part_that_is_sent_again_replaces_the_first() {
     assert_eq!(server.write("GET", &format!("/v1/blobs/{}", digest(b"onetwothree")), None).await.body, b"onetwothree");
 }
 
-/// A body that breaks after `sent`.
+/// A body whose connection breaks after `sent`.
 fn broken(sent: &'static [u8]) -> Body {
     let frames = [Ok(Bytes::from_static(sent)), Err(std::io::Error::other("the connection broke"))];
     Body::from_stream(futures::stream::iter(frames))
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_off_leaves_the_earlier_part_as_it_was() {
+async fn an_interrupted_body_does_not_change_the_earlier_part() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"onetwo").await;
     assert_eq!(server.put_part(&upload, 1, "one").await.status, StatusCode::OK);
@@ -77,7 +77,7 @@ async fn a_body_that_is_cut_off_leaves_the_earlier_part_as_it_was() {
         let cut = server.put_part(&upload, number, broken(b"x")).await;
         assert_eq!((cut.status, cut.problem().as_str()), (StatusCode::BAD_REQUEST, "body-incomplete"));
     }
-    // The broken part took nothing of the file that in-order parts share: the next one goes on there.
+    // The interrupted part left nothing in the file that contiguous parts share: the next part is appended to it.
     assert_eq!(server.put_part(&upload, 2, "two").await.status, StatusCode::OK);
     assert_eq!(server.stored_files().len(), 1, "{:?}", server.stored_files());
     assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
@@ -86,17 +86,17 @@ async fn a_body_that_is_cut_off_leaves_the_earlier_part_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_body_that_stands_still_is_given_up() {
+async fn a_stalled_body_times_out() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"one").await;
     let stalled = futures::stream::pending::<Result<Bytes, Infallible>>();
-    let answer = server.put_part(&upload, 1, Body::from_stream(stalled)).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::REQUEST_TIMEOUT, "request-timeout"));
+    let response = server.put_part(&upload, 1, Body::from_stream(stalled)).await;
+    assert_eq!((response.status, response.problem().as_str()), (StatusCode::REQUEST_TIMEOUT, "request-timeout"));
     assert!(server.stored_files().is_empty());
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_what_was_claimed_fail_the_session_and_go() {
+async fn bytes_of_another_digest_fail_the_session_and_are_removed() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"one").await;
     server.put_part(&upload, 1, "two").await;
@@ -112,7 +112,7 @@ async fn bytes_that_are_not_what_was_claimed_fail_the_session_and_go() {
 }
 
 #[tokio::test]
-async fn more_bytes_than_claimed_are_refused_whether_announced_or_not() {
+async fn more_bytes_than_declared_are_refused_with_and_without_a_content_length() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"onetwo").await;
     assert_eq!(server.put_part(&upload, 1, "onet").await.status, StatusCode::OK);
@@ -121,12 +121,12 @@ async fn more_bytes_than_claimed_are_refused_whether_announced_or_not() {
         .uri(format!("/v1/uploads/{upload}/parts/2"))
         .header("authorization", format!("Bearer {}", server.writer))
         .header("content-length", "3");
-    let answer = server.send(announced.body(Body::from("wo!")).expect("a request")).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
+    let response = server.send(announced.body(Body::from("wo!")).expect("a request")).await;
+    assert_eq!((response.status, response.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
     let frames = futures::stream::iter(["wo", "!"].map(|text| Ok::<_, Infallible>(Bytes::from(text))));
-    let answer = server.put_part(&upload, 2, Body::from_stream(frames)).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
-    // The first part may still be replaced by one that fills the claim alone.
+    let response = server.put_part(&upload, 2, Body::from_stream(frames)).await;
+    assert_eq!((response.status, response.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
+    // The first part can still be replaced by one of the declared size.
     assert_eq!(server.put_part(&upload, 1, "onetwo").await.status, StatusCode::OK);
 }
 
@@ -152,7 +152,7 @@ async fn a_content_digest_is_checked() {
 }
 
 #[tokio::test]
-async fn a_part_list_must_say_what_was_received() {
+async fn a_part_list_must_match_the_received_parts() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"onetwo").await;
     server.put_part(&upload, 1, "one").await;
@@ -171,21 +171,21 @@ async fn a_part_list_must_say_what_was_received() {
         (json!([part(0, etag(0), 3)]), "invalid-request"),
         (json!([part(1, json!("x"), -3)]), "invalid-request"),
     ] {
-        let answer =
+        let response =
             server.write("POST", &format!("/v1/uploads/{upload}/complete"), Some(json!({"parts": parts}))).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::BAD_REQUEST, code), "{parts}");
+        assert_eq!((response.status, response.problem().as_str()), (StatusCode::BAD_REQUEST, code), "{parts}");
     }
     assert_eq!(server.complete(&upload).await.json()["state"], "completed");
 }
 
 #[tokio::test]
-async fn completing_at_once_makes_one_ingest_and_may_be_repeated() {
+async fn concurrent_completions_cause_one_ingest_and_may_be_repeated() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"one").await;
     server.put_part(&upload, 1, "one").await;
-    let answers = tokio::join!(server.complete(&upload), server.complete(&upload), server.complete(&upload));
-    for answer in [answers.0, answers.1, answers.2] {
-        assert_eq!((answer.status, &answer.json()["state"]), (StatusCode::OK, &json!("completed")));
+    let responses = tokio::join!(server.complete(&upload), server.complete(&upload), server.complete(&upload));
+    for response in [responses.0, responses.1, responses.2] {
+        assert_eq!((response.status, &response.json()["state"]), (StatusCode::OK, &json!("completed")));
     }
     server.settle().await;
     let again = server.write("POST", &format!("/v1/uploads/{upload}/complete"), Some(json!({"parts": []}))).await;
@@ -218,7 +218,7 @@ async fn two_sessions_for_one_digest_both_become_ready_and_store_one_blob() {
 }
 
 #[tokio::test]
-async fn an_aborted_session_frees_its_bytes_and_takes_no_more() {
+async fn an_aborted_session_frees_its_bytes_and_accepts_no_part() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"onetwo").await;
     server.put_part(&upload, 1, "one").await;
@@ -248,7 +248,7 @@ async fn a_session_expires_a_while_after_its_last_part() {
 }
 
 #[tokio::test]
-async fn staged_bytes_that_are_gone_fail_the_session_at_once() {
+async fn missing_staged_bytes_fail_the_session_at_once() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"one").await;
     server.put_part(&upload, 1, "one").await;
@@ -261,10 +261,10 @@ async fn staged_bytes_that_are_gone_fail_the_session_at_once() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_fails_nothing_and_the_ingest_goes_on_when_it_is_back() {
+async fn an_ingest_is_retried_once_an_unavailable_store_is_back() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"onetwo").await;
-    // Out of order, so that there is something to read.
+    // Out of order, so that the ingest has to read the parts.
     server.put_part(&upload, 2, "two").await;
     server.put_part(&upload, 1, "one").await;
     server.complete(&upload).await;
@@ -280,23 +280,23 @@ async fn a_store_that_is_away_fails_nothing_and_the_ingest_goes_on_when_it_is_ba
 }
 
 #[tokio::test]
-async fn a_worker_that_stops_hands_its_ingest_back_at_once() {
+async fn a_stopping_worker_releases_its_ingest_at_once() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"one").await;
     server.put_part(&upload, 1, "one").await;
     server.complete(&upload).await;
     server.stop.cancel();
-    assert_eq!(server.services.ingest().run_once().await.expect("handed back"), Ran::Idle);
+    assert_eq!(server.services.ingest().run_once().await.expect("released"), Ran::Idle);
     assert_eq!(server.upload_state(&upload).await, "completed");
 }
 
 #[tokio::test]
-async fn a_dead_workers_ingest_is_taken_over_when_its_lease_runs_out() {
+async fn an_expired_lease_of_an_ingest_is_reclaimed() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"one").await;
     server.put_part(&upload, 1, "one").await;
     server.complete(&upload).await;
-    // Another process claims it and dies.
+    // Another process acquires the lease and crashes.
     let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
     let session = tx.lock_due_upload().await.expect("found").expect("one");
     let dead = WorkerId::new("dead".to_owned());
@@ -311,7 +311,7 @@ async fn a_dead_workers_ingest_is_taken_over_when_its_lease_runs_out() {
 }
 
 #[tokio::test]
-async fn leftovers_of_sessions_that_nobody_knows_are_removed() {
+async fn staged_files_of_unknown_sessions_are_removed() {
     let server = TestServer::start().await;
     let stray = server.storage().join("staging/0198c0de-0000-7000-8000-000000000000");
     std::fs::create_dir(&stray).expect("made");
@@ -324,11 +324,11 @@ async fn leftovers_of_sessions_that_nobody_knows_are_removed() {
 }
 
 #[tokio::test]
-async fn an_upload_over_the_servers_limit_is_refused_before_a_byte() {
+async fn an_upload_over_the_size_limit_is_refused_at_creation() {
     let server = TestServer::start_with(|settings| settings.max_upload_bytes = Some(10)).await;
     let body = json!({"expected_digest": digest(b""), "expected_size_bytes": 11});
-    let answer = server.write("POST", "/v1/uploads", Some(body)).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
+    let response = server.write("POST", "/v1/uploads", Some(body)).await;
+    assert_eq!((response.status, response.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
 }
 
 #[tokio::test]
@@ -354,7 +354,7 @@ async fn parts_are_listed_in_pages_for_resuming() {
 }
 
 #[tokio::test]
-async fn only_so_many_uploads_are_open_at_once() {
+async fn the_number_of_open_uploads_is_limited() {
     let server = TestServer::start_with(|settings| settings.max_open_uploads = Some(2)).await;
     let open = async |byte: u8| {
         let body = json!({"expected_digest": digest(&[byte]), "expected_size_bytes": 1});
@@ -365,7 +365,7 @@ async fn only_so_many_uploads_are_open_at_once() {
     let refused = open(3).await;
     assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::TOO_MANY_REQUESTS, "too-many-uploads"));
     assert_eq!(refused.header("retry-after"), "30");
-    // Being received counts, being ingested does not, nor does what is there already.
+    // Open sessions count; sessions that are ingested or ready do not.
     assert_eq!(server.put_part(&first, 1, vec![1]).await.status, StatusCode::OK);
     assert_eq!(open(3).await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(server.complete(&first).await.status, StatusCode::OK);
@@ -376,7 +376,7 @@ async fn only_so_many_uploads_are_open_at_once() {
 }
 
 #[tokio::test]
-async fn only_so_many_parts_are_received_at_once() {
+async fn the_number_of_concurrently_received_parts_is_limited() {
     let server = TestServer::start_serving(|_, http| {
         http.max_receiving_parts = 1;
         http.body_timeout = std::time::Duration::from_mins(1);
@@ -387,9 +387,9 @@ async fn only_so_many_parts_are_received_at_once() {
     let receiving = server.put_part(&upload, 1, Body::from_stream(body));
     let other = async {
         let refused = loop {
-            let answer = server.put_part(&upload, 2, b"b".to_vec()).await;
-            if answer.status != StatusCode::OK {
-                break answer;
+            let response = server.put_part(&upload, 2, b"b".to_vec()).await;
+            if response.status != StatusCode::OK {
+                break response;
             }
             tokio::task::yield_now().await;
         };
@@ -401,4 +401,58 @@ async fn only_so_many_parts_are_received_at_once() {
     let (received, ()) = futures::join!(receiving, other);
     assert_eq!(received.status, StatusCode::OK, "{received:?}");
     assert_eq!(server.put_part(&upload, 2, b"b".to_vec()).await.status, StatusCode::OK);
+}
+
+/// Polls `request` until the server has staged something, and drops it then.
+async fn drop_when_staged(server: &TestServer, request: impl Future<Output = Answer>) {
+    let mut request = Box::pin(request);
+    while server.stored_files().is_empty() {
+        assert!(futures::poll!(&mut request).is_pending());
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Yields until `is_done`.
+async fn until(what: &str, mut is_done: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_done().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+#[tokio::test]
+async fn the_part_of_a_dropped_request_is_undone_when_its_body_is_cut() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"onetwo").await;
+    let (mut sender, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(2);
+    sender.try_send(Ok(b"on".to_vec())).expect("the channel is empty");
+    drop_when_staged(&server, server.put_part(&upload, 1, Body::from_stream(body))).await;
+    sender.try_send(Err(std::io::Error::other("the connection broke"))).expect("the body is still read");
+    until("nothing is staged", async || server.stored_files().is_empty()).await;
+    // The attempt has ended: the next one is appended to the frontier again.
+    for (number, bytes) in [(1, "one"), (2, "two")] {
+        assert_eq!(server.put_part(&upload, number, bytes).await.status, StatusCode::OK);
+    }
+    assert_eq!(server.stored_files().len(), 1, "{:?}", server.stored_files());
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
+}
+
+#[tokio::test]
+async fn the_part_of_a_dropped_request_is_recorded_when_its_body_is_complete() {
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"one").await;
+    let (mut sender, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, Infallible>>(2);
+    sender.try_send(Ok(b"on".to_vec())).expect("the channel is empty");
+    drop_when_staged(&server, server.put_part(&upload, 1, Body::from_stream(body))).await;
+    sender.try_send(Ok(b"e".to_vec())).expect("the body is still read");
+    drop(sender);
+    let parts = format!("/v1/uploads/{upload}/parts");
+    until("the part is recorded", async || server.write("GET", &parts, None).await.json()["parts"] != json!([])).await;
+    assert_eq!(server.complete(&upload).await.status, StatusCode::OK);
+    server.settle().await;
+    assert_eq!(server.upload_state(&upload).await, "ready");
 }

@@ -6,11 +6,11 @@ use crate::options::{
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use imgsrv_app::FormatCheck;
+use imgsrv_app::{Backoff, FormatCheck};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
 use imgsrv_cli::{ClientCommand, HelpCommand};
-use imgsrv_domain::{ids::PrincipalId, retry::Backoff};
+use imgsrv_domain::ids::PrincipalId;
 use std::{path::PathBuf, time::Duration};
 
 /// Publishes disk and VM images, and hands them to the machines that boot them.
@@ -386,7 +386,7 @@ pub(crate) struct WorkerOptions {
 impl WorkerOptions {
     pub(crate) fn backoff(&self) -> Backoff {
         let max = self.cas_promotion_error_backoff_max.max(self.cas_promotion_error_backoff);
-        Backoff { first: self.cas_promotion_error_backoff, max }
+        Backoff::new(self.cas_promotion_error_backoff, max)
     }
 }
 

@@ -9,7 +9,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use imgsrv_http::{PeerAddress, Transport, limited_by};
+use imgsrv_http::{PeerAddress, Transport, limit_key};
 use ipnet::IpNet;
 use std::{
     collections::HashMap,
@@ -94,7 +94,7 @@ pub(crate) async fn serve(
         };
         let address = peer.ip().to_canonical();
         let limit = limits.per_address.filter(|_| !limits.unlimited.iter().any(|net| net.contains(&address)));
-        let Some(address_permit) = addresses.acquire(limited_by(address), limit) else {
+        let Some(address_permit) = addresses.acquire(limit_key(address), limit) else {
             tracing::debug!(client.address = %address, "connection closed: too many from one address");
             continue;
         };
@@ -139,7 +139,7 @@ impl Connection {
         stream.set_write_timeout(Some(self.limits.send_timeout));
         let stream = Box::pin(stream);
         match self.tls.clone() {
-            None => self.serve_http(stream, Transport::Plain, builder, stop).await,
+            None => self.serve_http(stream, Transport::Plaintext, builder, stop).await,
             Some(tls) if first == [HANDSHAKE] => {
                 let accepted = tokio::select! {
                     accepted = tokio::time::timeout(timeout, tls.accept(stream)) => accepted,
@@ -152,7 +152,9 @@ impl Connection {
                 }
             }
             // Incus requests every file over plain HTTP on this port first, and hangs without a response.
-            Some(_) => self.serve_http(stream, Transport::PlainBesideTls, &builder.clone().http1_only(), stop).await,
+            Some(_) => {
+                self.serve_http(stream, Transport::PlaintextOnTlsPort, &builder.clone().http1_only(), stop).await
+            }
         }
     }
 

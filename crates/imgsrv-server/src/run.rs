@@ -14,7 +14,7 @@ use crate::{
 use imgsrv_app::{Bootstrap, Services, Settings, UseCaseError, Work};
 use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
-use imgsrv_domain::{lease::WorkerId, retry::Breaker};
+use imgsrv_domain::{breaker::Breaker, lease::WorkerId};
 use imgsrv_http::{AppState, HttpSettings, router};
 use std::{
     io::{self, Write},
@@ -179,7 +179,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let (streams, stopping) = (services.clone(), stop.clone());
     tasks.spawn(async move {
         stopping.cancelled().await;
-        streams.end_streams();
+        streams.end_appends();
     });
     if let Some(tls) = &tls {
         let (tls, stop) = (Arc::clone(tls), stop.clone());

@@ -38,6 +38,6 @@ fn filter(level: LevelFilter) -> EnvFilter {
 
 /// Prints why the program cannot run, as one line.
 #[expect(clippy::print_stderr, reason = "logging may not have started")]
-pub(crate) fn fatal(error: &dyn std::error::Error) {
+pub(crate) fn fatal(error: &(dyn std::error::Error + 'static)) {
     eprintln!("imgsrv: {}", error_chain::text(error));
 }

@@ -2,11 +2,8 @@
 
 use crate::metrics::ProcessMetrics;
 use futures::FutureExt;
-use imgsrv_app::{Ran, Work, WorkError};
-use imgsrv_domain::{
-    ports::Clock,
-    retry::{Backoff, Breaker},
-};
+use imgsrv_app::{Backoff, Ran, Work, WorkError};
+use imgsrv_domain::{breaker::Breaker, ports::Clock};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
@@ -96,7 +93,7 @@ async fn run(work: &dyn Work, schedule: Schedule, environment: &Environment) {
                 } else {
                     tracing::warn!(job = work.name(), %error, "worker failed");
                 }
-                let delay = backoff.delay(breaker.failures(), getrandom::u32().unwrap_or(0));
+                let delay = backoff.delay(breaker.failures());
                 breaker.open_until(now).map_or(delay, |until| until.since(now))
             }
         };

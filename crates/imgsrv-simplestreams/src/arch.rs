@@ -1,4 +1,4 @@
-//! Architectures by the many names that Incus knows them by (`shared/osarch/architectures.go`).
+//! Architectures and all names that Incus has for them (`shared/osarch/architectures.go`).
 
 use std::{fmt, str::FromStr};
 
@@ -6,12 +6,12 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IncusArchitecture(usize);
 
-/// Incus knows no architecture of that name, and passes over images for it.
+/// Incus knows no architecture of that name, and ignores images for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not an architecture that Incus knows")]
 pub struct UnknownArchitecture(pub String);
 
-/// What the kernel calls it, what image servers call it, and what else it is called.
+/// Name in the kernel, name on image servers, and other names.
 const NAMES: &[(&str, &str, &[&str])] = &[
     ("i686", "i386", &["i586", "386", "x86", "generic_32"]),
     ("x86_64", "amd64", &["generic_64"]),
@@ -41,7 +41,7 @@ impl IncusArchitecture {
         NAMES[self.0].0
     }
 
-    /// Its name in streams, that of Debian where there is one: `amd64`.
+    /// Its name in streams, usually that of Debian: `amd64`.
     pub const fn stream_name(self) -> &'static str {
         NAMES[self.0].1
     }

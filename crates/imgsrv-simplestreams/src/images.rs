@@ -1,4 +1,4 @@
-//! What an Incus client makes of the documents (`shared/simplestreams/{products,simplestreams,sort}.go` of Incus 6.0).
+//! How an Incus client interprets the documents (`shared/simplestreams/{products,simplestreams,sort}.go` of Incus 6.0).
 
 use crate::{
     arch::IncusArchitecture,
@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{cmp::Reverse, collections::BTreeMap};
 
-/// What an image makes.
+/// The kind of instance that an image creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageKind {
     /// A container.
@@ -18,11 +18,11 @@ pub enum ImageKind {
 /// A file of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteFile {
-    /// Where it is, relative to the server's base.
+    /// Its path, relative to the server's base URL.
     pub path: String,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub size: i64,
-    /// Their SHA-256, in hexadecimal digits.
+    /// Its SHA-256, in hexadecimal digits.
     pub sha256: String,
 }
 
@@ -35,17 +35,17 @@ impl From<&Item> for RemoteFile {
 /// An image that a client can fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteImage {
-    /// The SHA-256 of metadata and root, one after the other.
+    /// The SHA-256 of the metadata followed by the root.
     pub fingerprint: String,
-    /// What it makes.
+    /// The kind of instance that it creates.
     pub kind: ImageKind,
-    /// On which architecture.
+    /// Its architecture.
     pub architecture: IncusArchitecture,
-    /// What boots.
+    /// Its operating system.
     pub os: String,
-    /// Which release of it.
+    /// The release of the operating system.
     pub release: String,
-    /// Which of several alike.
+    /// Its variant.
     pub variant: String,
     /// The key of its version.
     pub serial: String,
@@ -55,14 +55,14 @@ pub struct RemoteImage {
     pub root: RemoteFile,
 }
 
-/// The images of a server, and the names that lead to them.
+/// The images of a server, and their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Images {
     images: Vec<RemoteImage>,
     aliases: BTreeMap<(String, ImageKind, IncusArchitecture), usize>,
 }
 
-/// The root items in the order in which a client prefers them, with the fingerprint that metadata has for each.
+/// The rank of a root among those that a client prefers, its kind, and the fingerprint that the metadata has for it.
 fn fingerprint(metadata: &Item, root: &Item) -> Option<(usize, ImageKind, String)> {
     let (rank, kind, fingerprint) = match root.ftype.as_str() {
         "squashfs" => (0, ImageKind::Container, &metadata.combined_squashfs_sha256),
@@ -73,7 +73,7 @@ fn fingerprint(metadata: &Item, root: &Item) -> Option<(usize, ImageKind, String
     fingerprint.clone().filter(|fingerprint| !fingerprint.is_empty()).map(|fingerprint| (rank, kind, fingerprint))
 }
 
-/// Whether a version's key starts with a date; clients pass over any other.
+/// Whether a version's key starts with a date; clients ignore others.
 fn is_dated(serial: &str) -> bool {
     serial.get(..8).is_some_and(|date| {
         date.bytes().all(|digit| digit.is_ascii_digit()) && jiff::civil::Date::strptime("%Y%m%d", date).is_ok()
@@ -81,7 +81,7 @@ fn is_dated(serial: &str) -> bool {
 }
 
 impl Images {
-    /// What `documents` list, as a client sees it.
+    /// The images that `documents` list, as a client sees them.
     pub fn of<'a>(documents: impl IntoIterator<Item = &'a Products>) -> Self {
         let mut found = Vec::new();
         for product in documents.into_iter().flat_map(|document| document.products.values()) {

@@ -1,8 +1,8 @@
-//! Simple Streams as Incus and LXD read them: the documents, what a client makes of them, and the projection of a
-//! catalog onto them.
+//! Simple Streams as Incus and LXD read it: the documents, how a client interprets them, and the projection of a catalog to
+//! them.
 //!
-//! Pure: no bytes are fetched and nothing is stored. [`Products::parse`] and [`Images::of`] read the documents of any
-//! server; [`project`] makes those of a catalog of versions.
+//! Pure: this crate does no I/O. [`Products::parse`] and [`Images::of`] read the documents of any server; [`project`]
+//! creates those of a catalog.
 
 mod arch;
 mod images;

@@ -1,38 +1,38 @@
-//! The two documents: `streams/v1/index.json` and the products that it names.
+//! The two documents: `streams/v1/index.json` and the products documents that it lists.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The bytes are not a document of the kind that was expected.
+/// The bytes are not a document of the expected kind.
 #[derive(Debug, thiserror::Error)]
 #[error("not a Simple Streams document: {0}")]
 pub struct InvalidDocument(#[from] serde_json::Error);
 
-/// The index of a server: which documents of products it has.
+/// The index of a server: its products documents.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Index {
     /// `index:1.0`.
     pub format: String,
-    /// The documents by their content id.
+    /// The documents by content id.
     pub index: BTreeMap<String, IndexEntry>,
 }
 
-/// A document of products.
+/// The entry of a products document in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IndexEntry {
-    /// `image-downloads` for images; clients pass over anything else.
+    /// `image-downloads` for images; clients ignore anything else.
     pub datatype: String,
     /// `products:1.0`.
     pub format: String,
-    /// Where the document is, relative to the server's base.
+    /// The path of the document, relative to the server's base URL.
     pub path: String,
-    /// The keys of its products; clients pass over a document without any.
+    /// The keys of its products; clients ignore a document without any.
     pub products: Vec<String>,
 }
 
-/// A document of products.
+/// A products document.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Products {
@@ -50,21 +50,21 @@ pub struct Products {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Product {
-    /// Its names, separated by commas without spaces. All its versions have them; the newest is found by them.
+    /// Its names, separated by commas without spaces. They refer to its newest version.
     pub aliases: String,
-    /// The architecture; clients pass over one that they do not know.
+    /// The architecture; clients ignore products with one that they do not know.
     pub arch: String,
-    /// What boots.
+    /// The operating system.
     pub os: String,
-    /// Which release of it.
+    /// The release of the operating system.
     pub release: String,
-    /// What people call the release.
+    /// The display name of the release.
     pub release_title: String,
-    /// Which of several alike.
+    /// The variant.
     pub variant: String,
-    /// What instances of it must be configured with.
+    /// The configuration that its instances require.
     pub requirements: BTreeMap<String, String>,
-    /// The date (`YYYY-MM-DD`) on which it expires.
+    /// The date of expiry (`YYYY-MM-DD`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub support_eol: Option<String>,
     /// Its versions by serial, which starts with `YYYYMMDD`; newer ones sort after older ones.
@@ -75,7 +75,7 @@ pub struct Product {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProductVersion {
-    /// Its files; clients look at their [`Item::ftype`], not at the key.
+    /// Its files; clients use their [`Item::ftype`], not the key.
     pub items: BTreeMap<String, Item>,
 }
 
@@ -83,27 +83,27 @@ pub struct ProductVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Item {
-    /// What it is: `incus.tar.xz` is metadata, `disk-kvm.img`, `squashfs` and `root.tar.xz` are what boots.
+    /// Its type: `incus.tar.xz` is metadata; `disk-kvm.img`, `squashfs` and `root.tar.xz` are roots.
     pub ftype: String,
-    /// Where it is, relative to the server's base.
+    /// Its path, relative to the server's base URL.
     pub path: String,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub size: i64,
-    /// Their SHA-256, in lowercase hexadecimal digits.
+    /// Its SHA-256, in lowercase hexadecimal digits.
     pub sha256: String,
-    /// Of metadata: the SHA-256 of it followed by the `disk-kvm.img`, the fingerprint of the virtual machine.
+    /// For metadata: the SHA-256 of it followed by the `disk-kvm.img`, which is the fingerprint of the virtual machine.
     #[serde(rename = "combined_disk-kvm-img_sha256", skip_serializing_if = "Option::is_none")]
     pub combined_disk_kvm_img_sha256: Option<String>,
-    /// Of metadata: the same with the `squashfs`, the fingerprint of the container.
+    /// For metadata: the same with the `squashfs`, which is the fingerprint of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub combined_squashfs_sha256: Option<String>,
-    /// Of metadata: the same with the `root.tar.xz`, the fingerprint of the container.
+    /// For metadata: the same with the `root.tar.xz`, which is the fingerprint of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub combined_rootxz_sha256: Option<String>,
 }
 
 impl Index {
-    /// Reads `streams/v1/index.json`. Unknown fields are passed over.
+    /// Parses `streams/v1/index.json`. Unknown fields are ignored.
     pub fn parse(document: &[u8]) -> Result<Self, InvalidDocument> {
         Ok(serde_json::from_slice(document)?)
     }
@@ -116,7 +116,7 @@ impl Index {
 }
 
 impl Products {
-    /// Reads a document of products. Unknown fields are passed over.
+    /// Parses a products document. Unknown fields are ignored.
     pub fn parse(document: &[u8]) -> Result<Self, InvalidDocument> {
         Ok(serde_json::from_slice(document)?)
     }

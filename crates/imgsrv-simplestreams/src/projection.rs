@@ -1,8 +1,7 @@
-//! The projection of a catalog onto Simple Streams.
+//! The projection of a catalog to Simple Streams.
 //!
-//! A client finds an image by name, or by fingerprint, and refuses both where two products have the same: so every
-//! alias is given to one image a kind and architecture, and images that are the same bytes are one product with all
-//! their names.
+//! A client looks up an image by name or by fingerprint, and refuses one that two products have. Therefore each alias refers
+//! to one image for each kind and architecture, and images with the same bytes are one product with all their names.
 
 use crate::{
     arch::IncusArchitecture,
@@ -16,25 +15,25 @@ use imgsrv_domain::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Where clients look for the products, relative to the server's base.
+/// The path of the products document, relative to the server's base URL.
 const PRODUCTS_PATH: &str = "streams/v1/images.json";
 const DATATYPE: &str = "image-downloads";
 const CONTENT_ID: &str = "images";
 const PRODUCTS_FORMAT: &str = "products:1.0";
 
-/// What boots.
+/// The kind of root of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Root {
     /// The disk of a virtual machine, qcow2.
     Disk,
     /// A container's root file system.
     Squashfs,
-    /// The same as a tarball; passed over where there is a squashfs.
+    /// The same as a tarball; ignored if there is a squashfs.
     Tarball,
 }
 
 impl Root {
-    /// What it makes.
+    /// The kind of instance that it creates.
     pub const fn kind(self) -> ImageKind {
         match self {
             Self::Disk => ImageKind::VirtualMachine,
@@ -51,53 +50,53 @@ impl Root {
     }
 }
 
-/// A file and what it is.
+/// A file of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Its name in its version.
     pub name: String,
-    /// What it is.
+    /// Its digest and size.
     pub claim: BlobClaim,
 }
 
-/// An artifact of a published version, with its metadata.
+/// A listed artifact of a published version, with its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The image.
     pub image: ImageName,
-    /// What people call it.
+    /// The display name of the image.
     pub title: Option<String>,
     /// The version.
     pub version: VersionName,
     /// When that was published.
     pub published_at: Timestamp,
-    /// What boots.
+    /// The operating system.
     pub operating_system: OperatingSystem,
-    /// On what.
+    /// The architecture.
     pub architecture: IncusArchitecture,
-    /// Which of several alike.
+    /// The variant.
     pub variant: Variant,
-    /// How it boots.
+    /// The kind of root.
     pub root: Root,
-    /// The bytes that boot.
+    /// The artifact's file.
     pub root_file: File,
-    /// The metadata that goes with them.
+    /// The file of its metadata.
     pub metadata: File,
     /// The SHA-256 of the metadata followed by the root.
     pub fingerprint: Digest,
 }
 
-/// The aliases that are on versions of images.
+/// The aliases of each version of an image.
 pub type Aliases = BTreeMap<(ImageName, VersionName), BTreeSet<AliasName>>;
 
-/// What an artifact is called in a stream; at most one of each kind is.
+/// The name of an artifact in a stream; at most one artifact of each kind has it.
 type Slot<'a> = (&'a ImageName, &'a VersionName, IncusArchitecture, &'a Variant);
 
 fn slot(listed: &Listed) -> Slot<'_> {
     (&listed.image, &listed.version, listed.architecture, &listed.variant)
 }
 
-/// The names that lead to an artifact.
+/// The names of an artifact.
 fn names(listed: &Listed, aliases: &Aliases) -> BTreeSet<String> {
     let aliases = aliases.get(&(listed.image.clone(), listed.version.clone()));
     let references = aliases.into_iter().flatten().map(AliasName::as_str).chain([listed.version.as_str()]);
@@ -106,15 +105,15 @@ fn names(listed: &Listed, aliases: &Aliases) -> BTreeSet<String> {
     references.map(name).collect()
 }
 
-/// An image of the stream: the first artifact of its bytes, and the names of all of them.
+/// An image of the stream: the first artifact with these bytes, and the names of all artifacts with them.
 struct Merged<'a> {
     first: &'a Listed,
     names: BTreeSet<String>,
 }
 
-/// The products of what is listed, by key. Every alias leads to the version that it is on, for virtual machine and
-/// container, and no fingerprint is in two of them; the order of `listed` does not matter. An artifact whose variant
-/// [is ambiguous](is_ambiguous) is passed over.
+/// The products of the listed artifacts, by key. Each alias refers to its version, for virtual machines and containers, and no
+/// two products have the same fingerprint; the order of `listed` does not matter. Artifacts whose variant
+/// [is ambiguous](is_ambiguous) are left out.
 pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product> {
     let mut sorted: Vec<&Listed> = listed.iter().filter(|one| !is_ambiguous(&one.variant)).collect();
     sorted.sort_by_key(|one| (one.published_at, slot(one), one.root, &one.operating_system, one.fingerprint));
@@ -130,26 +129,26 @@ pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product
         joined.insert(slot(disk.first), (key, disk));
     }
     for container in containers {
-        let place = slot(container.first);
-        let beside = joined.get(&place).filter(|(_, disk)| belong_together(disk, container));
+        let slot = slot(container.first);
+        let beside = joined.get(&slot).filter(|(_, disk)| belong_together(disk, container));
         if let Some(product) = beside.and_then(|(key, _)| products.get_mut(key)) {
             add(product, container.first);
             continue;
         }
         let own = key(container.first);
-        let own = if with_disk.contains(&place) { format!("{own}:container") } else { own };
+        let own = if with_disk.contains(&slot) { format!("{own}:container") } else { own };
         let own = free_key(&products, own);
         products.insert(own, product(container));
     }
     products
 }
 
-/// Whether names with this variant would be mistaken for those with an architecture, which clients make of every name.
+/// Whether names with this variant could be mistaken for the names with an architecture that clients derive from every name.
 pub fn is_ambiguous(variant: &Variant) -> bool {
     IncusArchitecture::all().any(|architecture| variant.as_str() == architecture.stream_name())
 }
 
-/// Each fingerprint once, with the names of every artifact that has it and is of the same kind and architecture.
+/// One image for each fingerprint, with the names of all artifacts that have it and the same kind and architecture.
 fn merge<'a>(sorted: &[&'a Listed], aliases: &Aliases) -> Vec<Merged<'a>> {
     let with_squashfs: HashSet<Slot<'_>> =
         sorted.iter().filter(|one| one.root == Root::Squashfs).map(|one| slot(one)).collect();
@@ -174,7 +173,7 @@ fn merge<'a>(sorted: &[&'a Listed], aliases: &Aliases) -> Vec<Merged<'a>> {
     merged
 }
 
-/// Whether disk and container of one slot can be one product: a product has one metadata file and one set of names.
+/// Whether a disk and a container of the same slot can be one product: a product has one metadata file and one set of names.
 fn belong_together(disk: &Merged<'_>, container: &Merged<'_>) -> bool {
     disk.first.metadata.claim == container.first.metadata.claim
         && disk.first.operating_system == container.first.operating_system
@@ -185,7 +184,7 @@ fn key(listed: &Listed) -> String {
     format!("{}:{}:{}:{}", listed.image, listed.version, listed.architecture, listed.variant)
 }
 
-/// `key`, or one like it: versions have colons in them, so that two keys may look the same.
+/// `key`, or a variation of it that is free: version names may contain colons, so that keys of two versions may be equal.
 fn free_key(products: &BTreeMap<String, Product>, mut key: String) -> String {
     while products.contains_key(&key) {
         key.push_str(":container");
@@ -216,7 +215,7 @@ fn serial(at: Timestamp) -> String {
     at.strftime("%Y%m%d_%H:%M").to_string()
 }
 
-/// Puts the root of `listed` beside its metadata.
+/// Adds the root of `listed` and its metadata to the version of `product`.
 fn add(product: &mut Product, listed: &Listed) {
     let Some(version) = product.versions.values_mut().next() else { return };
     let item = |ftype: &str, file: &File| Item {
@@ -228,7 +227,7 @@ fn add(product: &mut Product, listed: &Listed) {
     };
     let root = listed.root.ftype();
     version.items.insert(root.to_owned(), item(root, &listed.root_file));
-    // LXD wants the same bytes under a name of its own; Incus passes over it.
+    // LXD reads the same bytes under another name, which Incus ignores.
     for ftype in ["incus.tar.xz", "lxd.tar.xz"] {
         let metadata = version.items.entry(ftype.to_owned()).or_insert_with(|| item(ftype, &listed.metadata));
         let fingerprint = match listed.root {
@@ -240,7 +239,7 @@ fn add(product: &mut Product, listed: &Listed) {
     }
 }
 
-/// The index of a server that has products of those keys.
+/// The index of a server that has products with those keys.
 pub fn index(keys: impl IntoIterator<Item = String>) -> Index {
     let entry = IndexEntry {
         datatype: DATATYPE.to_owned(),
@@ -251,7 +250,7 @@ pub fn index(keys: impl IntoIterator<Item = String>) -> Index {
     Index { format: "index:1.0".to_owned(), index: BTreeMap::from([(CONTENT_ID.to_owned(), entry)]) }
 }
 
-/// The document of those products.
+/// The document with those products.
 pub fn products(products: BTreeMap<String, Product>) -> Products {
     Products {
         content_id: CONTENT_ID.to_owned(),

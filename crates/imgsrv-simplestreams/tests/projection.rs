@@ -1,4 +1,4 @@
-//! For any catalog: what a client makes of the projection is what the catalog says.
+//! For any catalog, a client finds in the projection exactly what the catalog contains.
 
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
@@ -22,8 +22,8 @@ fn claim(seed: &str, number: u8) -> BlobClaim {
 
 /// An artifact; the same metadata and root have the same fingerprint, and are of one kind and architecture, as their
 /// metadata says.
-fn listed(image: &str, version: &str, place: (&str, &str, &str), root: Root, bytes: (u8, u8), age: i64) -> Listed {
-    let (os, architecture, variant) = place;
+fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, bytes: (u8, u8), age: i64) -> Listed {
+    let (os, architecture, variant) = platform;
     let (metadata, root_bytes) = bytes;
     let extension = match root {
         Root::Disk => "qcow2",
@@ -52,23 +52,23 @@ fn listed(image: &str, version: &str, place: (&str, &str, &str), root: Root, byt
 
 fn any_listed() -> impl Strategy<Value = Listed> {
     let names = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["1", "2", "10", "1:amd64", "zz"]));
-    let place = (
+    let platform = (
         select(vec!["debian", "alpine"]),
         select(vec!["amd64", "x86_64", "arm64", "riscv64"]),
         select(vec!["default", "cloud", "amd64", "container"]),
     );
     let root = select(vec![Root::Disk, Root::Squashfs, Root::Tarball]);
-    (names, place, root, (0_u8..3, 0_u8..4), 0_i64..3).prop_map(|((image, version), place, root, bytes, age)| {
-        // One architecture has one name in metadata.
-        let place = if place.1 == "x86_64" { (place.0, "amd64", place.2) } else { place };
-        listed(image, version, place, root, bytes, age)
+    (names, platform, root, (0_u8..3, 0_u8..4), 0_i64..3).prop_map(|((image, version), platform, root, bytes, age)| {
+        // An architecture has one name in metadata.
+        let platform = if platform.1 == "x86_64" { (platform.0, "amd64", platform.2) } else { platform };
+        listed(image, version, platform, root, bytes, age)
     })
 }
 
 fn any_aliases() -> impl Strategy<Value = Aliases> {
     let one = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["latest", "stable", "next", "10.x"]), 0_usize..5);
     prop::collection::vec(one, 0..12).prop_map(|moves| {
-        // An alias is on one version.
+        // An alias points to one version.
         let last: HashMap<_, _> = moves.into_iter().map(|(image, alias, at)| ((image, alias), at)).collect();
         let mut aliases = Aliases::new();
         for ((image, alias), at) in last {
@@ -80,7 +80,7 @@ fn any_aliases() -> impl Strategy<Value = Aliases> {
     })
 }
 
-/// Versions are published at one time each.
+/// All artifacts of a version are published at the same time.
 fn consistent(mut all: Vec<Listed>) -> Vec<Listed> {
     let mut times = HashMap::new();
     for one in &mut all {
@@ -100,7 +100,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn every_name_leads_to_the_bytes_of_its_version(
+    fn every_name_refers_to_the_bytes_of_its_version(
         all in prop::collection::vec(any_listed(), 0..16).prop_map(consistent),
         aliases in any_aliases(),
     ) {
@@ -118,13 +118,13 @@ proptest! {
                 let allowed: HashSet<String> = all.iter().filter(alike).map(|other| other.fingerprint.hex()).collect();
                 let found = images.find(&name, one.root.kind(), one.architecture);
                 let found = found.map(|image| image.fingerprint.clone());
-                prop_assert!(found.as_ref().is_some_and(|found| allowed.contains(found)), "{name} leads to {found:?}");
+                prop_assert!(found.as_ref().is_some_and(|found| allowed.contains(found)), "{name} refers to {found:?}");
             }
         }
     }
 
     #[test]
-    fn no_fingerprint_is_listed_twice_and_none_is_made_up(
+    fn every_fingerprint_is_listed_once_and_is_one_of_the_catalog(
         all in prop::collection::vec(any_listed(), 0..16).prop_map(consistent),
         aliases in any_aliases(),
     ) {
@@ -142,17 +142,17 @@ proptest! {
     }
 
     #[test]
-    fn no_name_is_given_twice(
+    fn no_two_products_have_the_same_name(
         all in prop::collection::vec(any_listed(), 0..16).prop_map(consistent),
         aliases in any_aliases(),
     ) {
         let (document, images) = seen(&all, &aliases);
-        let mut given = BTreeSet::new();
+        let mut names = BTreeSet::new();
         for product in document.products.values() {
             let one = Products { products: [("it".to_owned(), product.clone())].into(), ..Products::default() };
             for image in Images::of([&one]).iter() {
                 for name in product.aliases.split(',') {
-                    prop_assert!(given.insert((name.to_owned(), image.kind, image.architecture)), "{name} is given twice");
+                    prop_assert!(names.insert((name.to_owned(), image.kind, image.architecture)), "two products have {name}");
                 }
             }
         }
@@ -174,23 +174,25 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_can_be_read(all in prop::collection::vec(any_listed(), 0..8), aliases in any_aliases()) {
+    fn serialized_documents_can_be_parsed(all in prop::collection::vec(any_listed(), 0..8), aliases in any_aliases()) {
         let document = products(project(&all, &aliases));
         let written = serde_json::to_vec(&document).expect("JSON");
         prop_assert_eq!(Products::parse(&written).expect("a document"), document);
     }
 
     #[test]
-    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+    fn parsing_arbitrary_bytes_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let _ = Products::parse(&bytes);
     }
 }
 
 #[test]
 fn a_machine_and_a_container_with_the_same_metadata_are_one_product() {
-    let place = ("debian", "amd64", "default");
-    let all =
-        [listed("deb", "12", place, Root::Disk, (1, 1), 0), listed("deb", "12", place, Root::Squashfs, (1, 2), 0)];
+    let platform = ("debian", "amd64", "default");
+    let all = [
+        listed("deb", "12", platform, Root::Disk, (1, 1), 0),
+        listed("deb", "12", platform, Root::Squashfs, (1, 2), 0),
+    ];
     let aliases = Aliases::from([(
         ("deb".parse().expect("a name"), "12".parse().expect("a name")),
         BTreeSet::from(["latest".parse().expect("a name")]),
@@ -201,19 +203,23 @@ fn a_machine_and_a_container_with_the_same_metadata_are_one_product() {
 }
 
 #[test]
-fn a_container_with_metadata_of_its_own_is_a_product_of_its_own() {
-    let place = ("debian", "amd64", "default");
-    let all =
-        [listed("deb", "12", place, Root::Disk, (1, 1), 0), listed("deb", "12", place, Root::Squashfs, (2, 2), 0)];
+fn a_container_with_other_metadata_is_a_separate_product() {
+    let platform = ("debian", "amd64", "default");
+    let all = [
+        listed("deb", "12", platform, Root::Disk, (1, 1), 0),
+        listed("deb", "12", platform, Root::Squashfs, (2, 2), 0),
+    ];
     let keys: Vec<_> = project(&all, &Aliases::new()).into_keys().collect();
     assert_eq!(keys, ["deb:12:amd64:default", "deb:12:amd64:default:container"]);
 }
 
 #[test]
-fn the_same_bytes_under_two_names_are_one_product_with_both() {
-    let place = ("debian", "amd64", "default");
-    let all =
-        [listed("deb", "12", place, Root::Disk, (1, 1), 1), listed("deb-cloud", "7", place, Root::Disk, (1, 1), 0)];
+fn the_same_bytes_under_two_names_are_one_product_with_both_names() {
+    let platform = ("debian", "amd64", "default");
+    let all = [
+        listed("deb", "12", platform, Root::Disk, (1, 1), 1),
+        listed("deb-cloud", "7", platform, Root::Disk, (1, 1), 0),
+    ];
     let found = project(&all, &Aliases::new());
     assert_eq!(found.keys().collect::<Vec<_>>(), ["deb-cloud:7:amd64:default"]);
     assert_eq!(found["deb-cloud:7:amd64:default"].aliases, "deb-cloud/7,deb/12");
@@ -225,7 +231,7 @@ fn the_same_bytes_under_two_names_are_one_product_with_both() {
 }
 
 #[test]
-fn a_client_passes_over_what_it_does_not_know() {
+fn a_client_ignores_what_it_does_not_know() {
     let document = r#"{"products": {"a": {"aliases": "x", "arch": "vax", "versions": {"20260101": {"items": {
         "m": {"ftype": "incus.tar.xz", "path": "m", "combined_squashfs_sha256": "f"}, "r": {"ftype": "squashfs", "path": "r"}}}}},
       "b": {"aliases": "y", "arch": "amd64", "versions": {"latest": {"items": {

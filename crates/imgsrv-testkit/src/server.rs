@@ -7,10 +7,10 @@ use axum::{
     http::{HeaderMap, Request, StatusCode},
 };
 use http_body_util::BodyExt;
-use imgsrv_app::{Adapters, FormatCheck, Ran, Services, Settings, Work};
+use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings, Work};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Unobserved};
-use imgsrv_domain::{lease::WorkerId, retry::Backoff};
+use imgsrv_domain::lease::WorkerId;
 use imgsrv_http::{AppState, HttpSettings, router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -99,7 +99,7 @@ impl TestServer {
             max_staged_bytes: None,
             min_free_bytes: None,
             lease_term: Duration::from_secs(30),
-            backoff: Backoff { first: Duration::from_secs(5), max: Duration::from_mins(1) },
+            backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
             format_check: FormatCheck::Warn,
             worker: WorkerId::new("test-worker".to_owned()),
         };

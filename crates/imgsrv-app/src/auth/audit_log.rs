@@ -1,4 +1,4 @@
-//! Reading the audit trail.
+//! Reading the audit log.
 
 use crate::{auth::caller::Manager, context::Context, error::UseCaseError};
 use imgsrv_domain::{
@@ -7,12 +7,13 @@ use imgsrv_domain::{
 };
 use std::sync::Arc;
 
-/// The audit trail.
+/// The use case of reading the audit log.
 #[derive(Clone)]
-pub struct Trail(pub(crate) Arc<Context>);
+pub struct AuditLogReader(pub(crate) Arc<Context>);
 
-impl Trail {
-    /// What was done, newest first.
+impl AuditLogReader {
+    /// Entries, newest first.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn list(
         &self,
         _who: &Manager,

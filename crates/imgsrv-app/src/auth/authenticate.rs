@@ -1,9 +1,9 @@
-//! Who a bearer is: the holder of an API token, or of a token that another issuer signed and a rule admits.
+//! Authenticating bearer tokens: API tokens, and tokens of OIDC issuers that a provisioning rule admits.
 
 use crate::{
     audit,
     auth::{
-        caller::{Authentication, Caller, Denied, Means, RequestContext},
+        caller::{Authentication, Caller, Credential, Denied, RequestContext},
         token,
     },
     context::Context,
@@ -11,7 +11,7 @@ use crate::{
 };
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
-    auth::{Attributes, Principal, PrincipalKind},
+    auth::{Attributes, Credential as StoredToken, Principal, PrincipalKind, TokenKey},
     ids::{PrincipalId, TokenId},
     oidc::{OidcIdentity, ProvisioningRule, VerifiedToken},
     ports::{Admission, CatalogError, CatalogTx, Grant, Source, TokenError},
@@ -20,25 +20,28 @@ use imgsrv_domain::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
-/// `last_used_at` is written again only when it is older than this.
+/// `last_used_at` is updated only when it is older than this.
 const USAGE_GRAIN: Duration = Duration::from_mins(1);
-/// How often the rules are read again because one was saved while it was being applied.
+/// Attempts to apply a rule that was changed concurrently.
 const ATTEMPTS: u32 = 3;
 
-/// Why a bearer is not let in.
+/// Why a bearer token is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticateError {
     /// It is not authentic.
     #[error("the bearer token is not valid")]
     Invalid,
-    /// It is authentic, but not admitted.
+    /// It is authentic, but its principal is not allowed in.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The issuer's keys cannot be read, so nobody can say.
+    /// The issuer's keys could not be read, so the token could not be verified.
     #[error("the issuer of the bearer token cannot be read")]
     IssuerUnavailable(#[source] Source),
     /// The catalog failed.
@@ -52,11 +55,12 @@ impl Transient for AuthenticateError {
     }
 }
 
-/// Authentication.
+/// The use cases of authentication.
 pub struct Authenticator {
     context: Arc<Context>,
+    /// Tokens that were used since their usage was last stored.
     used: Mutex<HashMap<TokenId, Timestamp>>,
-    /// Tokens that were sent in the clear, and when that was last noted.
+    /// Tokens that were sent without TLS, and when that was last recorded.
     exposed: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
@@ -65,10 +69,10 @@ impl Authenticator {
         Self { context, used: Mutex::default(), exposed: Mutex::default() }
     }
 
-    /// Whom a bearer token authenticates, with the roles of this moment.
+    /// The caller that a bearer token authenticates, with its current roles.
     ///
-    /// A malformed token costs no look-up, any other one at most a few. Nothing is written for one that is not
-    /// authentic.
+    /// A malformed token causes no query. Nothing is written for a token that is not authentic.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn authenticate(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {
         match token::parse(bearer) {
             Some(key) => self.by_api_token(bearer, &key, context).await,
@@ -79,72 +83,83 @@ impl Authenticator {
     async fn by_api_token(
         &self,
         bearer: &str,
-        key: &imgsrv_domain::auth::TokenKey,
+        key: &TokenKey,
         context: RequestContext,
     ) -> Result<Caller, AuthenticateError> {
-        let credential = self.context.catalog.get_credential(key).await?.ok_or(AuthenticateError::Invalid)?;
-        let now = self.context.catalog.catalog_time().await?;
-        let genuine = token::same(&credential.secret_hash, &token::hash(bearer));
-        if !genuine || !credential.token.is_live(now) {
-            return Err(AuthenticateError::Invalid);
-        }
-        if !credential.principal.is_active() {
+        let found = self.live_token(bearer, key).await?.ok_or(AuthenticateError::Invalid)?;
+        let (stored, now) = found;
+        let (token, principal) = (stored.token, stored.principal);
+        if !principal.is_active() {
             return Err(Denied::Deactivated.into());
         }
-        let token = credential.token;
         if token.last_used_at.is_none_or(|last| now.since(last) >= USAGE_GRAIN) {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(token.id, now);
         }
-        let means = Means::ApiToken { id: token.id, name: token.name };
-        let authentication = Authentication { means, expires_at: token.expires_at };
-        Ok(Caller::authenticated(credential.principal, authentication, context))
+        let credential = Credential::ApiToken { id: token.id, name: token.name };
+        let authentication = Authentication { credential, expires_at: token.expires_at };
+        Ok(Caller::authenticated(principal, authentication, context))
     }
 
-    /// Whether nobody has told so of the token within the last minute.
+    /// The stored token that `bearer` is, if that is live, and the time of the catalog.
+    async fn live_token(&self, bearer: &str, key: &TokenKey) -> Result<Option<(StoredToken, Timestamp)>, CatalogError> {
+        let Some(stored) = self.context.catalog.get_credential(key).await? else { return Ok(None) };
+        let now = self.context.catalog.catalog_time().await?;
+        let is_genuine = token::same(&stored.secret_hash, &token::hash(bearer));
+        Ok((is_genuine && stored.token.is_live(now)).then_some((stored, now)))
+    }
+
+    /// Whether the exposure of the token was not recorded within the last minute.
     fn is_news(&self, token: TokenId, now: Timestamp) -> bool {
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
         exposed.retain(|_, last| now.since(*last) < USAGE_GRAIN);
         exposed.insert(token, now).is_none()
     }
 
-    /// Notes that a live API token was sent in the clear, where others may have read it, once a minute. Anything else
-    /// is passed over.
+    /// Records that a live API token was sent without TLS, so that others may have read it; at most once a minute. Any other
+    /// bearer is ignored.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
         let Some(key) = token::parse(bearer) else { return Ok(()) };
-        let Some(credential) = self.context.catalog.get_credential(&key).await? else { return Ok(()) };
-        let now = self.context.catalog.catalog_time().await?;
-        let genuine = token::same(&credential.secret_hash, &token::hash(bearer));
-        if !genuine || !credential.token.is_live(now) || !self.is_news(credential.token.id, now) {
+        let Some((stored, now)) = self.live_token(bearer, &key).await? else { return Ok(()) };
+        if !self.is_news(stored.token.id, now) {
             return Ok(());
         }
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
-            let event = Event::new(AuditAction::TokenExposed, credential.token.id).with("sent without TLS");
-            audit::record(&mut *tx, &actor(credential.principal.id, context), event).await?;
+            let event = Event::new(AuditAction::TokenExposed, stored.token.id).with("sent without TLS");
+            audit::record(&mut *tx, &actor(stored.principal.id, context), event).await?;
             tx.commit().await
         })
         .await
     }
 
-    /// A token of another issuer: authentic when a rule names that issuer and one of its keys signed it, admitted
-    /// when an enabled rule matches it now and its principal holds what rules grant.
+    /// Authenticates a token of an OIDC issuer. It is authentic if a rule names the issuer and one of the issuer's keys has
+    /// signed it, and admitted if an enabled rule matches it and its principal has the role that rules grant.
     async fn by_issuer(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {
         let verifier = &self.context.verifier;
         let issuer = verifier.claimed_issuer(bearer).ok_or(AuthenticateError::Invalid)?;
-        if self.context.catalog.get_rules_of(&issuer).await?.is_empty() {
+        let mut rules = self.context.catalog.get_rules_of(&issuer).await?;
+        if rules.is_empty() {
             return Err(AuthenticateError::Invalid);
         }
         let now = self.context.catalog.catalog_time().await?;
-        let token = verifier.verify(bearer, &issuer, now).await.map_err(|error| match error {
+        let mut verifying = pin!(verifier.verify(bearer, &issuer, now));
+        let (verified, mut are_rules_fresh) = match futures::poll!(&mut verifying) {
+            Poll::Ready(verified) => (verified, true),
+            // The issuer is asked for its keys, and the rules may change meanwhile.
+            Poll::Pending => (verifying.await, false),
+        };
+        let token = verified.map_err(|error| match error {
             TokenError::NotAuthentic(why) => {
-                tracing::debug!(%issuer, why, "a token of a known issuer is not authentic");
+                tracing::debug!(%issuer, why, "token of a known issuer not authentic");
                 AuthenticateError::Invalid
             }
             TokenError::Unavailable(source) => AuthenticateError::IssuerUnavailable(source),
         })?;
         for _ in 0..ATTEMPTS {
-            // Only now: the issuer may have taken its time.
-            let rules = self.context.catalog.get_rules_of(&issuer).await?;
+            if !mem::take(&mut are_rules_fresh) {
+                rules = self.context.catalog.get_rules_of(&issuer).await?;
+            }
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
             if let Some(principal) = self.admit(rule, &token.identity, &context).await? {
                 if !principal.is_active() {
@@ -153,15 +168,15 @@ impl Authenticator {
                 if !principal.roles.contains(&ProvisioningRule::ROLE) {
                     return Err(Denied::RoleMissing(ProvisioningRule::ROLE).into());
                 }
-                let means = Means::Oidc { identity: token.identity, rule: rule.id.clone() };
-                let authentication = Authentication { means, expires_at: token.expires_at };
+                let credential = Credential::Oidc { identity: token.identity, rule: rule.id.clone() };
+                let authentication = Authentication { credential, expires_at: token.expires_at };
                 return Ok(Caller::authenticated(principal, authentication, context));
             }
         }
         Err(Denied::NotAdmitted.into())
     }
 
-    /// The first rule by id that admits the token: enabled, meant for the same audience, its condition true.
+    /// The first rule by id that admits the token: it is enabled, has the same audience, and its condition is true.
     async fn first_match<'r>(
         &self,
         rules: &'r [ProvisioningRule],
@@ -185,12 +200,12 @@ impl Authenticator {
             reasons.push(format!("{} {reason}", rule.id));
         }
         let OidcIdentity { issuer, subject } = &token.identity;
-        tracing::info!(%issuer, %subject, rules = reasons.join("; "), "no provisioning rule admits a token");
+        tracing::info!(%issuer, %subject, rules = reasons.join("; "), "no provisioning rule admitted a token");
         None
     }
 
-    /// The principal of an identity that `rule` admits, made and granted its role at the first time. `None` when the
-    /// rule has changed meanwhile.
+    /// The principal of an identity that `rule` admits; the first time, it is created and granted the role. `None` when the
+    /// rule has changed concurrently.
     async fn admit(
         &self,
         rule: &ProvisioningRule,
@@ -198,9 +213,9 @@ impl Authenticator {
         context: &RequestContext,
     ) -> Result<Option<Principal>, AuthenticateError> {
         if let Some(Admission { principal, grant }) = self.context.catalog.get_admission(identity, &rule.id).await? {
-            let is_held = principal.roles.contains(&ProvisioningRule::ROLE);
+            let has_role = principal.roles.contains(&ProvisioningRule::ROLE);
             let is_decided = match grant {
-                Some(Grant::Live) => is_held,
+                Some(Grant::Live) => has_role,
                 Some(Grant::Ended) => true,
                 None => false,
             };
@@ -216,10 +231,10 @@ impl Authenticator {
             }
             let id = match tx.get_identity(identity).await? {
                 Some(id) => id,
-                None => self.make_principal(&mut *tx, identity, context).await?,
+                None => self.create_principal(&mut *tx, identity, context).await?,
             };
-            let held = tx.lock_principal(id).await?;
-            if held.is_some_and(|principal| !principal.is_active()) {
+            let locked = tx.lock_principal(id).await?;
+            if locked.is_some_and(|principal| !principal.is_active()) {
                 return Ok(tx.get_principal(id).await?);
             }
             let now = tx.now();
@@ -235,7 +250,7 @@ impl Authenticator {
         .await
     }
 
-    async fn make_principal(
+    async fn create_principal(
         &self,
         tx: &mut dyn CatalogTx,
         identity: &OidcIdentity,
@@ -250,7 +265,8 @@ impl Authenticator {
         Ok(principal.id)
     }
 
-    /// Writes down when tokens were used since the last call.
+    /// Stores when tokens were last used.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn flush_usage(&self) -> Result<(), CatalogError> {
         let used: Vec<_> = self.used.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
         if used.is_empty() {
@@ -269,21 +285,22 @@ fn actor(id: PrincipalId, context: &RequestContext) -> Actor {
     Actor::Principal { id, request_id: context.request_id.clone(), address: context.address.clone() }
 }
 
-/// A principal for an identity. What people see of the identity is not what it is found by.
+/// A new principal for an identity. The display name and the attributes are informative: the identity is stored
+/// separately.
 fn principal_of(id: PrincipalId, identity: &OidcIdentity, now: Timestamp) -> Result<Principal, CatalogError> {
-    fn kept<T, E: std::error::Error + Send + Sync + 'static>(parsed: Result<T, E>) -> Result<T, CatalogError> {
+    fn valid<T, E: std::error::Error + Send + Sync + 'static>(parsed: Result<T, E>) -> Result<T, CatalogError> {
         parsed.map_err(|error| CatalogError::Backend(Box::new(error)))
     }
     let short: String = identity.subject.as_str().chars().take(256).collect();
     let attributes = BTreeMap::from([
-        ("issuer".to_owned(), kept(identity.issuer.as_str().parse())?),
-        ("subject".to_owned(), kept(identity.subject.as_str().parse())?),
+        ("issuer".to_owned(), valid(identity.issuer.as_str().parse())?),
+        ("subject".to_owned(), valid(identity.subject.as_str().parse())?),
     ]);
     Ok(Principal {
         id,
         kind: PrincipalKind::Service,
-        display_name: kept(short.parse())?,
-        attributes: kept(Attributes::new(attributes))?,
+        display_name: valid(short.parse())?,
+        attributes: valid(Attributes::new(attributes))?,
         roles: BTreeSet::new(),
         deactivated_at: None,
         created_at: now,

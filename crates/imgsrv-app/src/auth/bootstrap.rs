@@ -1,4 +1,4 @@
-//! The way in: a token that can manage authentication, when nobody else can.
+//! Bootstrapping: issues a token that can manage authentication when nobody can.
 
 use crate::{
     audit,
@@ -19,13 +19,13 @@ use imgsrv_domain::{
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use uuid::Uuid;
 
-/// How long a bootstrap token lasts.
+/// Lifetime of a bootstrap token.
 pub const BOOTSTRAP_TOKEN_LIFE: Duration = Duration::from_hours(24);
 
-/// The principal of bootstrap tokens. Its id is the same everywhere, so that servers that start at once make one.
+/// The principal of bootstrap tokens. Its id is fixed, so that servers that start concurrently create only one.
 const PRINCIPAL: PrincipalId = PrincipalId::new(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001));
 
-/// The use cases of the way in.
+/// The use cases of bootstrapping.
 #[derive(Clone)]
 pub struct Bootstrap {
     catalog: Arc<dyn Catalog>,
@@ -33,12 +33,13 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// The way into `catalog`.
+    /// Bootstrapping of `catalog`.
     pub const fn new(catalog: Arc<dyn Catalog>, ids: Arc<dyn Ids>) -> Self {
         Self { catalog, ids }
     }
 
-    /// Mints a token if nobody can manage authentication now: no active principal with the role has a live token.
+    /// Issues a token if nobody can manage authentication: no active principal with the role has a live token.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn ensure(&self) -> Result<Option<String>, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -50,7 +51,8 @@ impl Bootstrap {
         .await
     }
 
-    /// Mints a token in any case: for operators who can reach the catalog but have no token.
+    /// Issues a token in any case, for operators who have access to the catalog but no token.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn force(&self) -> Result<String, UseCaseError> {
         retrying(|| async { self.mint(self.catalog.begin().await?).await }).await
     }
@@ -62,7 +64,7 @@ impl Bootstrap {
                 if tx.set_deactivated(PRINCIPAL, None).await? {
                     audit::record(&mut *tx, &Actor::Operator, Event::new(AuditAction::PrincipalActivated, PRINCIPAL))
                         .await?;
-                    // It was barred for a reason: of what it had, nothing is let in again.
+                    // It was deactivated for a reason: none of its tokens is valid again.
                     for token in tx.revoke_tokens_of(PRINCIPAL, now).await? {
                         let event = Event::new(AuditAction::TokenRevoked, token).with("bootstrap");
                         audit::record(&mut *tx, &Actor::Operator, event).await?;

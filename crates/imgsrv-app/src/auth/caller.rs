@@ -1,4 +1,4 @@
-//! Who calls, and the one place that says what they may do.
+//! Callers, and the one place that decides what they may do.
 
 use imgsrv_domain::{
     audit::Actor,
@@ -11,7 +11,7 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 
-/// What is known of a request beside its caller; it goes into the audit trail.
+/// The request of a caller, for the audit log.
 #[derive(Debug, Clone, Default)]
 pub struct RequestContext {
     /// The request's id.
@@ -20,45 +20,45 @@ pub struct RequestContext {
     pub address: Option<String>,
 }
 
-/// By what somebody is known.
+/// The credential that authenticated a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Means {
-    /// A token of ours.
+pub enum Credential {
+    /// An API token of this server.
     ApiToken {
-        /// Which.
+        /// Its id.
         id: TokenId,
-        /// What people call it.
+        /// Its display name.
         name: ShortText,
     },
-    /// A token of another issuer.
+    /// A token of an OIDC issuer.
     Oidc {
-        /// Whom the issuer vouches for.
+        /// The identity that the issuer asserts.
         identity: OidcIdentity,
         /// The rule that admits it.
         rule: RuleId,
     },
 }
 
-/// How somebody is known, and for how long.
+/// How and until when a caller is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authentication {
-    /// By what.
-    pub means: Means,
-    /// From when on that is refused.
+    /// The credential.
+    pub credential: Credential,
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
 /// The caller of a use case.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    known: Option<(Principal, Authentication)>,
+    authenticated: Option<(Principal, Authentication)>,
     context: RequestContext,
 }
 
-/// The caller may not do this.
+/// Why a caller is not allowed to do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// Nobody in particular asked for what needs a permission.
+    /// The caller is anonymous.
     #[error("this needs a bearer token")]
     Unauthenticated,
     /// The caller's roles do not allow it.
@@ -69,52 +69,52 @@ pub enum Denied {
         "the token is authentic, but no enabled provisioning rule admits it: its audience or its claims do not fit"
     )]
     NotAdmitted,
-    /// The token is authentic and admitted, but its principal was deprived of the role.
+    /// The token is authentic and admitted, but the role was revoked from its principal.
     #[error("the token is admitted, but its principal does not hold the role {0} any more")]
     RoleMissing(Role),
-    /// The principal is barred.
+    /// The principal is deactivated.
     #[error("the principal is deactivated")]
     Deactivated,
 }
 
-/// Proof that somebody may change content.
+/// Proof that a caller may change content.
 #[derive(Debug, Clone)]
 pub struct Writer(Actor, PrincipalId);
 
-/// Proof that somebody may manage authentication.
+/// Proof that a caller may manage authentication.
 #[derive(Debug, Clone)]
 pub struct Manager(Actor);
 
 impl Caller {
-    /// Nobody in particular.
+    /// A caller without credentials.
     pub const fn anonymous(context: RequestContext) -> Self {
-        Self { known: None, context }
+        Self { authenticated: None, context }
     }
 
     /// An authenticated principal.
     pub const fn authenticated(principal: Principal, authentication: Authentication, context: RequestContext) -> Self {
-        Self { known: Some((principal, authentication)), context }
+        Self { authenticated: Some((principal, authentication)), context }
     }
 
-    /// Who it is, and how that is known.
+    /// The principal and its authentication, unless the caller is anonymous.
     pub fn who(&self) -> Result<(&Principal, &Authentication), Denied> {
-        let (principal, authentication) = self.known.as_ref().ok_or(Denied::Unauthenticated)?;
+        let (principal, authentication) = self.authenticated.as_ref().ok_or(Denied::Unauthenticated)?;
         Ok((principal, authentication))
     }
 
-    /// How much of the catalog the caller sees.
+    /// What the caller can see of the catalog.
     pub fn visibility(&self) -> Visibility {
-        let writes = self.known.as_ref().is_some_and(|(principal, _)| principal.may(Action::ContentWrite));
+        let writes = self.authenticated.as_ref().is_some_and(|(principal, _)| principal.may(Action::ContentWrite));
         if writes { Visibility::All } else { Visibility::Published }
     }
 
-    /// The caller as one who changes content.
+    /// Proof that the caller may change content.
     pub fn writer(&self) -> Result<Writer, Denied> {
         let (actor, id) = self.require(Action::ContentWrite)?;
         Ok(Writer(actor, id))
     }
 
-    /// The caller as one who manages authentication.
+    /// Proof that the caller may manage authentication.
     pub fn manager(&self) -> Result<Manager, Denied> {
         let (actor, _) = self.require(Action::AuthManage)?;
         Ok(Manager(actor))
@@ -131,7 +131,7 @@ impl Caller {
 }
 
 impl Writer {
-    /// Who writes.
+    /// The principal.
     pub(crate) const fn id(&self) -> PrincipalId {
         self.1
     }
@@ -142,7 +142,7 @@ impl Writer {
 }
 
 impl Manager {
-    /// An operator who can reach the catalog itself, and needs no token.
+    /// An operator with direct access to the catalog, who needs no token.
     pub const fn operator() -> Self {
         Self(Actor::Operator)
     }

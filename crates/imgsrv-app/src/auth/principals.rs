@@ -1,4 +1,4 @@
-//! The management of principals, their roles and their tokens.
+//! Managing principals, their roles and their tokens.
 
 use crate::{
     audit,
@@ -18,39 +18,39 @@ use imgsrv_domain::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The management of principals, their roles and their tokens.
+/// The use cases of managing principals.
 #[derive(Clone)]
 pub struct Principals {
     catalog: Arc<dyn Catalog>,
     ids: Arc<dyn Ids>,
 }
 
-/// A principal to be made.
+/// A principal to be created.
 #[derive(Debug, Clone)]
 pub struct NewPrincipal {
-    /// Person or program.
+    /// Whether it is a person or a program.
     pub kind: PrincipalKind,
-    /// What people call it.
+    /// Its display name.
     pub display_name: ShortText,
-    /// Operators' notes.
+    /// Attributes for operators.
     pub attributes: Attributes,
 }
 
 /// A token to be issued.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// What people call it; its look-up key when absent.
+    /// Its display name; its look-up key when absent.
     pub name: Option<ShortText>,
-    /// From when on it is refused.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
-/// A token that was just issued. It is not `Debug`, so that its text gets into no log.
+/// A token that was just issued. It is not `Debug`, so that its plaintext is never logged.
 #[derive(Clone)]
 pub struct IssuedToken {
     /// The token.
     pub token: ApiToken,
-    /// Its text, which nobody can read again.
+    /// Its plaintext, which is not stored.
     pub plaintext: String,
 }
 
@@ -60,17 +60,20 @@ impl Principals {
         Self { catalog, ids }
     }
 
-    /// Principals in the order of their making.
+    /// Principals in order of creation.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn list_principals(&self, _who: &Manager, page: &PageRequest) -> Result<Page<Principal>, UseCaseError> {
         Ok(self.catalog.list_principals(page).await?)
     }
 
     /// The principal with that id.
+    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn get_principal(&self, _who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
         self.catalog.get_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))
     }
 
-    /// Makes a principal without roles.
+    /// Creates a principal without roles.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn create_principal(&self, who: &Manager, new: NewPrincipal) -> Result<Principal, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -95,7 +98,8 @@ impl Principals {
         .await
     }
 
-    /// Grants a role; one that is held already stays so.
+    /// Grants a role; granting it again changes nothing.
+    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
     pub async fn grant_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -109,12 +113,12 @@ impl Principals {
         .await
     }
 
-    /// Takes a role away, whoever granted it; one that is not held stays so. Refused when nobody could manage
-    /// authentication any more.
+    /// Revokes a role, regardless of how it was granted. Refused when nobody could manage authentication any more.
+    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
     pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let managers = Managers::hold(&mut *tx, who).await?;
+            let managers = Managers::lock(&mut *tx, who).await?;
             tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
             if tx.revoke_role(id, role).await? {
                 managers.must_remain(&mut *tx).await?;
@@ -126,12 +130,13 @@ impl Principals {
         .await
     }
 
-    /// Bars a principal: from the next request on, none of its credentials is let in. Refused when nobody could
-    /// manage authentication any more.
+    /// Deactivates a principal: from the next request on, its credentials are refused. Refused when nobody could manage
+    /// authentication any more.
+    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let managers = Managers::hold(&mut *tx, who).await?;
+            let managers = Managers::lock(&mut *tx, who).await?;
             tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
             let now = tx.now();
             let changed = tx.set_deactivated(id, Some(now)).await?;
@@ -143,7 +148,8 @@ impl Principals {
         .await
     }
 
-    /// Lets a principal in again, with the roles that it holds and the tokens that are live.
+    /// Activates a principal, with the roles that it has and the tokens that are live.
+    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn activate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -154,7 +160,7 @@ impl Principals {
         .await
     }
 
-    /// Commits what was done to a principal, if anything was, and tells what it is now.
+    /// Commits a change of a principal, if there was one, and returns the principal as it is now.
     async fn commit_change(
         mut tx: Box<dyn CatalogTx>,
         who: &Manager,
@@ -226,26 +232,26 @@ impl Principals {
     }
 }
 
-/// Whether anybody could manage authentication before a change. No two such changes are decided at once.
+/// Whether anybody could manage authentication before a change. Such changes are serialized.
 struct Managers {
     could: bool,
 }
 
 impl Managers {
-    /// Whoever holds the catalog itself has a way back in, and is not kept from anything.
-    async fn hold(tx: &mut dyn CatalogTx, who: &Manager) -> Result<Self, CatalogError> {
+    /// Operators with direct access to the catalog can bootstrap, so nothing is refused to them.
+    async fn lock(tx: &mut dyn CatalogTx, who: &Manager) -> Result<Self, CatalogError> {
         tx.lock_authentication().await?;
         Ok(Self { could: *who.actor() != Actor::Operator && tx.has_live_auth_manager().await? })
     }
 
-    /// Refuses a change after which nobody can, if somebody could.
+    /// Refuses a change after which nobody can manage authentication, if somebody could before.
     async fn must_remain(self, tx: &mut dyn CatalogTx) -> Result<(), UseCaseError> {
         let can = tx.has_live_auth_manager().await?;
         if self.could && !can { Err(UseCaseError::LastAuthManager) } else { Ok(()) }
     }
 }
 
-/// Mints a token for `principal`; it counts once stored.
+/// Creates a token for `principal`, to be stored by the caller.
 pub(crate) fn mint(
     ids: &dyn Ids,
     principal: PrincipalId,

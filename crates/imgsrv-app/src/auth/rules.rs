@@ -1,4 +1,4 @@
-//! Provisioning rules: saying whose tokens are admitted, and undoing what that granted.
+//! Provisioning rules: managing them, and reconciling what they granted.
 
 use crate::{
     audit,
@@ -20,34 +20,37 @@ use std::sync::Arc;
 
 /// Principals that are reconciled in one transaction.
 const BATCH: u16 = 200;
-/// Principals that an answer names.
+/// Principals that a response lists at most.
 const SHOWN: usize = 1000;
 
-/// Provisioning rules.
+/// The use cases of provisioning rules.
 #[derive(Clone)]
 pub struct Rules(pub(crate) Arc<Context>);
 
-/// What reconciling a rule took away.
+/// The result of reconciling a rule.
 #[derive(Debug, Clone)]
 pub struct Reconciled {
-    /// From whom the role was taken, as they are now; the first thousand of them.
+    /// The first thousand principals that lost the role, as they are now.
     pub principals: Vec<Principal>,
-    /// From how many.
+    /// How many principals lost the role.
     pub count: u64,
 }
 
 impl Rules {
     /// Rules by id.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn list(&self, _who: &Manager, page: &PageRequest) -> Result<Page<ProvisioningRule>, UseCaseError> {
         Ok(self.0.catalog.list_rules(page).await?)
     }
 
     /// The rule with that id.
+    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn get(&self, _who: &Manager, id: &RuleId) -> Result<ProvisioningRule, UseCaseError> {
         self.0.catalog.get_rule(id).await?.ok_or(UseCaseError::NotFound(Missing::Rule))
     }
 
-    /// Saves a new rule, under a fresh id when none is given.
+    /// Creates a rule, with a new id when none is given.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn create(
         &self,
         who: &Manager,
@@ -55,12 +58,12 @@ impl Rules {
         terms: RuleTerms,
     ) -> Result<ProvisioningRule, UseCaseError> {
         self.check(&terms).await?;
-        let fresh = self.0.ids.next().hyphenated().to_string().parse();
-        let fresh = fresh.map_err(|_| UseCaseError::invalid("id", "no id could be made"))?;
-        let id = id.unwrap_or(fresh);
-        let made = retrying(|| async {
+        let new = self.0.ids.next().hyphenated().to_string().parse();
+        let new = new.map_err(|_| UseCaseError::invalid("id", "no id could be made"))?;
+        let id = id.unwrap_or(new);
+        let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            room_for(&mut *tx, &terms).await?;
+            check_count(&mut *tx, &terms).await?;
             let now = tx.now();
             let rule = ProvisioningRule {
                 id: id.clone(),
@@ -75,10 +78,11 @@ impl Rules {
             Ok(rule)
         })
         .await;
-        made.map_err(|error: UseCaseError| error.with_existing(Some(Existing::Rule(id))))
+        created.map_err(|error: UseCaseError| error.with_existing(Some(Existing::Rule(id))))
     }
 
-    /// Saves a rule again. It counts from the next request.
+    /// Updates a rule, effective from the next request.
+    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn update(&self, who: &Manager, id: &RuleId, terms: RuleTerms) -> Result<ProvisioningRule, UseCaseError> {
         self.check(&terms).await?;
         retrying(|| async {
@@ -88,7 +92,7 @@ impl Rules {
                 return Ok(rule);
             }
             if rule.terms.issuer != terms.issuer {
-                room_for(&mut *tx, &terms).await?;
+                check_count(&mut *tx, &terms).await?;
             }
             rule.terms = terms.clone();
             rule.updated_at = tx.now();
@@ -100,7 +104,8 @@ impl Rules {
         .await
     }
 
-    /// Deletes a rule. It admits nobody from the next request on; what it granted stays until it is reconciled.
+    /// Deletes a rule. It admits nobody from the next request on; its grants stay until it is reconciled.
+    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn delete(&self, who: &Manager, id: &RuleId) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -113,8 +118,9 @@ impl Rules {
         .await
     }
 
-    /// From whom reconciling a rule would take the role: who holds it through this rule, and neither by hand nor
-    /// through another rule that is enabled. The rule may be deleted.
+    /// The principals that would lose the role if a rule was reconciled: they have it through this rule, and neither by
+    /// hand nor through another enabled rule. The rule may be deleted.
+    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn preview(
         &self,
         _who: &Manager,
@@ -125,47 +131,48 @@ impl Rules {
         found.ok_or(UseCaseError::NotFound(Missing::Rule))
     }
 
-    /// Takes away what a rule granted, and nothing else. The rule may be deleted; one that is still enabled does not
-    /// grant it again to the same principals. Interrupted, it may be repeated.
+    /// Revokes what a rule granted, and nothing else. The rule may be deleted; one that is still enabled does not grant the
+    /// role to the same principals again. May be repeated after an interruption.
+    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn reconcile(&self, who: &Manager, id: &RuleId) -> Result<Reconciled, UseCaseError> {
         self.preview(who, id, &PageRequest::FIRST).await?;
         let mut reconciled = Reconciled { principals: Vec::new(), count: 0 };
         loop {
-            let (seen, taken) = retrying(|| self.reconcile_some(who, id)).await?;
-            reconciled.count += taken.len() as u64;
-            let room = SHOWN - reconciled.principals.len();
-            reconciled.principals.extend(taken.into_iter().take(room));
-            if seen < usize::from(BATCH) {
+            let (ended, revoked) = retrying(|| self.reconcile_batch(who, id)).await?;
+            reconciled.count += revoked.len() as u64;
+            let left = SHOWN - reconciled.principals.len();
+            reconciled.principals.extend(revoked.into_iter().take(left));
+            if ended < usize::from(BATCH) {
                 return Ok(reconciled);
             }
         }
     }
 
-    /// Ends some of a rule's live grants; says how many, and who lost the role by it.
-    async fn reconcile_some(&self, who: &Manager, id: &RuleId) -> Result<(usize, Vec<Principal>), UseCaseError> {
+    /// Ends some of a rule's live grants; returns how many, and the principals that lost the role.
+    async fn reconcile_batch(&self, who: &Manager, id: &RuleId) -> Result<(usize, Vec<Principal>), UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
         let now = tx.now();
         let granted = tx.list_granted(id, BATCH).await?;
-        let mut taken = Vec::new();
+        let mut revoked = Vec::new();
         for principal in &granted {
             tx.lock_principal(*principal).await?;
             if tx.reconcile_grant(id, *principal, ProvisioningRule::ROLE, now).await? {
                 let detail = format!("{}, reconciling rule {id}", ProvisioningRule::ROLE);
                 let event = Event::new(AuditAction::RoleRevoked, *principal).with(detail);
                 audit::record(&mut *tx, who.actor(), event).await?;
-                taken.extend(tx.get_principal(*principal).await?);
+                revoked.extend(tx.get_principal(*principal).await?);
             }
         }
         if !granted.is_empty() {
             let event = Event::new(AuditAction::RuleReconciled, id);
-            let event = event.with(format!("{} grants ended, {} roles taken", granted.len(), taken.len()));
+            let event = event.with(format!("{} grants ended, {} roles taken", granted.len(), revoked.len()));
             audit::record(&mut *tx, who.actor(), event).await?;
             tx.commit().await?;
         }
-        Ok((granted.len(), taken))
+        Ok((granted.len(), revoked))
     }
 
-    /// Refuses terms under which nobody could ever be admitted, naming each that is wrong.
+    /// Refuses terms that could never admit a token, with a reason for each invalid field.
     async fn check(&self, terms: &RuleTerms) -> Result<(), UseCaseError> {
         let mut wrong = Vec::new();
         if let Err(why) = self.0.verifier.check_issuer(&terms.issuer) {
@@ -178,7 +185,8 @@ impl Rules {
     }
 }
 
-async fn room_for(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<(), UseCaseError> {
+/// Refuses a further rule of an issuer that has the maximum number.
+async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<(), UseCaseError> {
     let limit = ProvisioningRule::MAX_OF_ISSUER;
     tx.lock_authentication().await?;
     if tx.count_rules_of(&terms.issuer).await? >= limit { Err(UseCaseError::TooManyRules { limit }) } else { Ok(()) }

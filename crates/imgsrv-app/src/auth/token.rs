@@ -1,8 +1,8 @@
-//! The text of API tokens.
+//! The format of API tokens.
 //!
 //! `imgsrv_at_` + look-up key (12 characters of `a-z0-9`) + `_` + secret (32 random bytes, 43 characters of
-//! base64url) + checksum (6 characters of base64url: the start of the SHA-256 of everything before it). The
-//! checksum lets a mistyped or truncated token be refused without asking the catalog.
+//! base64url) + checksum (6 characters of base64url: the start of the SHA-256 of everything before it). Because of the
+//! checksum, a mistyped or truncated token is refused without a query.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use imgsrv_domain::auth::TokenKey;
@@ -13,24 +13,24 @@ const PREFIX: &str = "imgsrv_at_";
 const SECRET: usize = 43;
 const CHECKSUM: usize = 6;
 
-/// A token that was just minted. Its text is shown once and never stored.
+/// A new token. Its plaintext is shown once and never stored.
 pub(crate) struct MintedToken {
     pub(crate) key: TokenKey,
     pub(crate) plaintext: String,
 }
 
-/// The system gave no random bytes.
+/// The operating system provided no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gave no random bytes: {0}")]
 pub(crate) struct NoRandomness(getrandom::Error);
 
-/// Mints a token from the system's randomness.
+/// Creates a token from random bytes of the operating system.
 pub(crate) fn mint() -> Result<MintedToken, NoRandomness> {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut random = [0; 64];
     getrandom::fill(&mut random).map_err(NoRandomness)?;
     let (secret, letters) = random.split_at(32);
-    // 252 is the greatest multiple of 36 below 256: what lies above would favour some letters.
+    // 252 is the greatest multiple of 36 below 256: larger bytes would make some letters more likely.
     let key: String = letters
         .iter()
         .filter(|byte| **byte < 252)
@@ -43,7 +43,7 @@ pub(crate) fn mint() -> Result<MintedToken, NoRandomness> {
     Ok(MintedToken { key: parsed, plaintext })
 }
 
-/// The look-up key of a token whose form and checksum are right.
+/// The look-up key of a token whose format and checksum are valid.
 pub(crate) fn parse(raw: &str) -> Option<TokenKey> {
     let rest = raw.strip_prefix(PREFIX)?;
     let well_formed = rest.is_ascii()
@@ -57,12 +57,12 @@ pub(crate) fn parse(raw: &str) -> Option<TokenKey> {
     matches.then(|| rest[..TokenKey::LENGTH].parse().ok())?
 }
 
-/// SHA-256 of the whole token: all that is stored of its secret.
+/// SHA-256 of the whole token, which is stored instead of its secret.
 pub(crate) fn hash(raw: &str) -> [u8; 32] {
     Sha256::digest(raw).into()
 }
 
-/// Compares without telling by its duration where two hashes differ.
+/// Compares two hashes in constant time.
 pub(crate) fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
     left.ct_eq(right).into()
 }

@@ -1,22 +1,24 @@
-//! Ingest: completed uploads become trusted blobs.
+//! Ingest: makes the bytes of completed uploads trusted blobs.
 
 use crate::{
     audit,
+    bytes::clearing::clear_or_leave,
     context::Context,
+    intakes::follow,
     work::{
         lease::{LeaseOutcome, run_with_lease},
-        retry::{random, retrying},
+        retry::retrying,
         runtime::{Ran, Work, WorkError},
     },
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    audit::{Actor, AuditAction, Event},
+    audit::{AuditAction, Event},
     digest::HashState,
     ids::UploadId,
     lease::LeaseKey,
     parts::Part,
-    ports::{BlobError, CatalogError, IngestError, IngestRequest, Ingested, LeasedWork, TrustedBlob},
+    ports::{CatalogError, IngestError, IngestRequest, Ingested, LeasedWork, TrustedBlob},
     upload::UploadSession,
 };
 use std::{sync::Arc, time::Duration};
@@ -24,22 +26,20 @@ use std::{sync::Arc, time::Duration};
 /// The worker that ingests completed uploads.
 pub struct Ingest(pub(crate) Arc<Context>);
 
-/// A session whose ingest this worker holds.
+/// An upload whose ingest this worker has leased.
 struct Leased {
     session: UploadSession,
     parts: Vec<Part>,
     key: LeaseKey,
 }
 
-/// What became of the bytes.
+/// The result of ingesting the bytes.
 enum Verdict {
     /// They are durable under their name.
     Placed,
-    /// They are not what was claimed, or are gone.
+    /// They are not what was claimed, or are missing.
     Rejected(String),
-    /// The store failed.
-    Unavailable(BlobError),
-    /// Another worker took the session over.
+    /// Another worker has reclaimed the lease.
     Lost,
 }
 
@@ -51,7 +51,7 @@ impl Work for Ingest {
 
     async fn run_once(&self) -> Result<Ran, WorkError> {
         match retrying(|| self.acquire(None)).await? {
-            Some(claimed) => self.ingest(claimed).await,
+            Some(leased) => self.ingest(leased).await,
             None => Ok(Ran::Idle),
         }
     }
@@ -66,14 +66,17 @@ impl Work for Ingest {
 }
 
 impl Ingest {
-    /// Ingests one session at once, unless a worker has taken it up already.
+    /// Ingests one upload at once, unless another worker has leased it already.
     pub(crate) async fn run_for(&self, id: UploadId) -> Result<Ran, WorkError> {
         match retrying(|| self.acquire(Some(id))).await? {
-            Some(claimed) => self.ingest(claimed).await,
+            Some(leased) => self.ingest(leased).await,
             None => Ok(Ran::Idle),
         }
     }
 
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(upload.id = %session.id, lease.attempt = key.attempt), err(level = "debug")
+    )]
     async fn ingest(&self, Leased { session, parts, key }: Leased) -> Result<Ran, WorkError> {
         let term = self.0.settings.lease_term;
         let id = session.id;
@@ -83,16 +86,12 @@ impl Ingest {
         match verdict {
             LeaseOutcome::Done(Ok(Verdict::Placed)) => self.finish(&session, &key).await?,
             LeaseOutcome::Done(Ok(Verdict::Rejected(reason))) => self.reject(&session, &key, &reason).await?,
-            LeaseOutcome::Done(Ok(Verdict::Unavailable(error))) => {
-                self.postpone(id, &key, self.delay(&key)).await?;
-                return Err(error.into());
-            }
             LeaseOutcome::Done(Err(error)) => {
-                self.postpone(id, &key, self.delay(&key)).await?;
+                self.postpone(id, &key, self.0.settings.backoff.delay(key.attempt)).await?;
                 return Err(error);
             }
             LeaseOutcome::Done(Ok(Verdict::Lost)) | LeaseOutcome::Lost => {
-                tracing::warn!(upload.id = %id, "another worker took this ingest over");
+                tracing::warn!(upload.id = %id, "lease lost: another worker has reclaimed the ingest");
             }
             LeaseOutcome::Stopped => {
                 self.release(id, &key).await?;
@@ -102,7 +101,7 @@ impl Ingest {
         Ok(Ran::Worked)
     }
 
-    /// Takes up the session with that id, or whichever is due.
+    /// Leases the ingest of the upload with that id, or of one that is due.
     async fn acquire(&self, id: Option<UploadId>) -> Result<Option<Leased>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         let found = match id {
@@ -114,7 +113,7 @@ impl Ingest {
         let Ok((session, key)) = session.acquire_ingest(&settings.worker, tx.now(), settings.lease_term) else {
             return Ok(None);
         };
-        // In the same transaction: whoever finishes the session forgets its parts.
+        // In the same transaction: clearing an ended upload deletes its parts.
         let parts = tx.list_parts(session.id).await?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
@@ -130,7 +129,7 @@ impl Ingest {
         let Some(claim) = session.claim.blob() else {
             return Ok(Verdict::Rejected("the digest of the bytes is not known".to_owned()));
         };
-        let mut promotion = IngestRequest {
+        let mut request = IngestRequest {
             session: session.id,
             name: session.blob_name(),
             claim,
@@ -138,10 +137,10 @@ impl Ingest {
             hashed: session.hashed.clone(),
         };
         loop {
-            match self.0.blobs.ingest(&promotion).await {
+            match self.0.blobs.ingest(&request).await {
                 Ok(Ingested::Placed) => return Ok(Verdict::Placed),
                 Ok(Ingested::Hashed(state)) => {
-                    promotion.hashed = Some(state.clone());
+                    request.hashed = Some(state.clone());
                     if !self.renew(session.id, key, Some(state)).await? {
                         return Ok(Verdict::Lost);
                     }
@@ -152,12 +151,12 @@ impl Ingest {
                 Err(IngestError::StagedGone) => {
                     return Ok(Verdict::Rejected("the received bytes are gone or altered; begin again".to_owned()));
                 }
-                Err(IngestError::Blob(error)) => return Ok(Verdict::Unavailable(error)),
+                Err(IngestError::Blob(error)) => return Err(error.into()),
             }
         }
     }
 
-    /// Holds the ingest for another term; says whether it was still held.
+    /// Renews the lease, and saves how far the bytes were hashed. Returns whether the lease was still this worker's.
     async fn renew(&self, id: UploadId, key: &LeaseKey, hashed: Option<HashState>) -> Result<bool, WorkError> {
         let renewed = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -173,8 +172,8 @@ impl Ingest {
         Ok(renewed)
     }
 
-    /// Records the trusted blob and the session's success in one transaction. When another session was first
-    /// with the same digest, this one is `ready` too and its own copy goes.
+    /// Records the trusted blob and the end of the upload in one transaction. When another upload has stored the same
+    /// digest first, this one is `ready` as well and its own copy is removed.
     async fn finish(&self, session: &UploadSession, key: &LeaseKey) -> Result<(), WorkError> {
         let ready = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -186,52 +185,49 @@ impl Ingest {
             {
                 tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
                 let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
-                audit::record(&mut *tx, &self.actor(), trusted).await?;
+                audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;
             }
             tx.update_upload(&session).await?;
-            audit::record(&mut *tx, &self.actor(), event).await?;
-            let queued = self.0.follow_upload(&mut *tx, &session).await?;
-            tx.commit().await?;
-            Ok::<_, CatalogError>(Some((session, queued)))
+            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
+            let is_queued = follow::upload_ended(&self.0, &mut *tx, &session).await?;
+            // Replacing a quarantined blob changes the revision.
+            self.0.revision.commit(tx).await?;
+            Ok::<_, CatalogError>(Some(is_queued))
         })
         .await?;
-        if ready.as_ref().is_some_and(|(_, queued)| *queued) {
+        if ready == Some(true) {
             self.0.wakeups.publish.notify_one();
         }
-        let ready = ready.map(|(session, _)| session);
-        self.clear_after(session, ready).await;
+        self.clear_after(session, ready.is_some()).await;
         Ok(())
     }
 
     async fn reject(&self, session: &UploadSession, key: &LeaseKey, reason: &str) -> Result<(), WorkError> {
-        tracing::warn!(upload.id = %session.id, reason, "an upload failed");
+        tracing::warn!(upload.id = %session.id, reason, "upload failed");
         let failed = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let Some(session) = tx.lock_upload(session.id).await? else { return Ok(None) };
             let Ok((session, event)) = session.reject(key, reason.to_owned(), tx.now()) else { return Ok(None) };
             tx.update_upload(&session).await?;
-            audit::record(&mut *tx, &self.actor(), event).await?;
-            self.0.follow_upload(&mut *tx, &session).await?;
+            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
+            follow::upload_ended(&self.0, &mut *tx, &session).await?;
             tx.commit().await?;
-            Ok::<_, CatalogError>(Some(session))
+            Ok::<_, CatalogError>(Some(()))
         })
         .await?;
-        self.clear_after(session, failed).await;
+        self.clear_after(session, failed.is_some()).await;
         Ok(())
     }
 
-    /// Frees what an ended session staged; what fails here is left to the sweeper.
-    async fn clear_after(&self, session: &UploadSession, ended: Option<UploadSession>) {
-        if ended.is_none() {
-            tracing::warn!(upload.id = %session.id, "the lease was lost: this result is void");
-            return;
-        }
-        if let Err(error) = self.0.clear(session).await {
-            tracing::warn!(upload.id = %session.id, %error, "staged bytes stay until the next sweep");
+    async fn clear_after(&self, session: &UploadSession, has_ended: bool) {
+        if has_ended {
+            clear_or_leave(&self.0, session).await;
+        } else {
+            tracing::warn!(upload.id = %session.id, "lease lost: result of the ingest discarded");
         }
     }
 
-    /// Puts the ingest back, unless the lease was lost meanwhile.
+    /// Queues the ingest again after `delay`, unless the lease was lost.
     async fn postpone(&self, id: UploadId, key: &LeaseKey, delay: Duration) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -240,7 +236,7 @@ impl Ingest {
             let Ok((session, event)) = session.postpone_ingest(key, delay, now) else { return Ok(()) };
             tx.update_upload(&session).await?;
             if let Some(event) = event {
-                audit::record(&mut *tx, &self.actor(), event).await?;
+                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
             }
             tx.commit().await
         })
@@ -248,7 +244,7 @@ impl Ingest {
         Ok(())
     }
 
-    /// Leaves the ingest to another process, unless the lease was lost meanwhile.
+    /// Queues the ingest for another process at once, unless the lease was lost.
     async fn release(&self, id: UploadId, key: &LeaseKey) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -260,13 +256,5 @@ impl Ingest {
         })
         .await?;
         Ok(())
-    }
-
-    fn delay(&self, key: &LeaseKey) -> Duration {
-        self.0.settings.backoff.delay(key.attempt, random())
-    }
-
-    fn actor(&self) -> Actor {
-        self.0.worker_actor()
     }
 }

@@ -1,8 +1,11 @@
-//! Bytes: uploads, their ingest, reading stored blobs, and clearing what ended uploads left behind.
+//! Bytes: uploads and their ingest, reading stored blobs, and clearing the staging of ended uploads.
 
-mod admission;
+pub(crate) mod admission;
+mod clearing;
 pub(crate) mod ingest;
 pub(crate) mod reader;
+pub(crate) mod receipt;
+pub(crate) mod store;
 pub(crate) mod store_binding;
 pub(crate) mod sweep;
 pub(crate) mod uploads;

@@ -1,4 +1,4 @@
-//! Reading stored blobs.
+//! Reading stored blobs, and quarantining those that are damaged.
 
 use crate::{audit, context::Context};
 use futures::TryStreamExt;
@@ -10,42 +10,39 @@ use imgsrv_domain::{
 use imgsrv_inspect::Source;
 use std::ops::Range;
 
-impl Context {
-    /// Opens `range` of a blob. Bytes that are found missing or of another size are quarantined: nobody is served them
-    /// again.
-    pub(crate) async fn open_blob(
-        &self,
-        claim: &BlobClaim,
-        name: &BlobName,
-        range: Range<u64>,
-    ) -> Result<BlobStream, BlobError> {
-        let opened = self.blobs.open(name, claim.size, range).await;
-        if let Err(BlobError::Damaged) = opened {
-            tracing::error!(blob.digest = %claim.digest, blob.name = %name, "a blob is damaged");
-            self.quarantine(claim, name).await.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
-        }
-        opened
+/// Opens `range` of a blob. A blob that is missing or has another size is quarantined, so that it is not served again.
+pub(crate) async fn open_blob(
+    context: &Context,
+    claim: &BlobClaim,
+    name: &BlobName,
+    range: Range<u64>,
+) -> Result<BlobStream, BlobError> {
+    let opened = context.blobs.open(name, claim.size, range).await;
+    if let Err(BlobError::Damaged) = opened {
+        tracing::error!(blob.digest = %claim.digest, blob.name = %name, "blob found damaged");
+        quarantine(context, claim, name).await.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
     }
-
-    /// Stops serving a blob whose bytes are not what they should be.
-    pub(crate) async fn quarantine(&self, claim: &BlobClaim, name: &BlobName) -> Result<(), CatalogError> {
-        let mut tx = self.catalog.begin().await?;
-        if tx.quarantine_blob(&claim.digest, name).await? {
-            let event = Event::new(AuditAction::BlobQuarantined, claim.digest).with(name);
-            audit::record(&mut *tx, &self.worker_actor(), event).await?;
-            tx.commit().await?;
-        }
-        Ok(())
-    }
+    opened
 }
 
-/// A blob whose bytes are looked into.
-pub(crate) struct StoredBlob<'a> {
+/// Stops serving the blob that is stored as `name`.
+pub(crate) async fn quarantine(context: &Context, claim: &BlobClaim, name: &BlobName) -> Result<(), CatalogError> {
+    let mut tx = context.catalog.begin().await?;
+    if tx.quarantine_blob(&claim.digest, name).await? {
+        let event = Event::new(AuditAction::BlobQuarantined, claim.digest).with(name);
+        audit::record(&mut *tx, &context.worker_actor(), event).await?;
+        context.revision.commit(tx).await?;
+    }
+    Ok(())
+}
+
+/// Random access to the bytes of a blob.
+pub(crate) struct BlobReader<'a> {
     pub(crate) context: &'a Context,
     pub(crate) blob: &'a TrustedBlob,
 }
 
-impl Source for StoredBlob<'_> {
+impl Source for BlobReader<'_> {
     type Error = BlobError;
 
     fn size(&self) -> u64 {
@@ -56,7 +53,7 @@ impl Source for StoredBlob<'_> {
         let mut read = Vec::with_capacity(length);
         if length > 0 {
             let range = offset..offset + length as u64;
-            let mut chunks = self.context.open_blob(&self.blob.claim, &self.blob.name, range).await?;
+            let mut chunks = open_blob(self.context, &self.blob.claim, &self.blob.name, range).await?;
             while let Some(chunk) = chunks.try_next().await? {
                 read.extend_from_slice(&chunk);
             }

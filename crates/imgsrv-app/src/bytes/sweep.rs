@@ -1,15 +1,17 @@
-//! Sweeping: unfinished uploads expire, and what ended or crashed uploads left behind goes.
+//! Sweeping: expires unfinished uploads, clears the staging of ended ones, and fails intakes whose upload or job has ended.
 
 use crate::{
     audit,
+    bytes::clearing::clear_upload,
     context::Context,
+    intakes::follow,
     work::{
         retry::retrying,
         runtime::{Ran, Work, WorkError},
     },
 };
 use async_trait::async_trait;
-use imgsrv_domain::{audit::Actor, ports::CatalogError, upload::UploadSession};
+use imgsrv_domain::ports::CatalogError;
 use std::{sync::Arc, time::Duration};
 
 const BATCH: u16 = 50;
@@ -17,35 +19,13 @@ const BATCH: u16 = 50;
 /// The worker that expires and clears uploads.
 pub struct Sweeper(pub(crate) Arc<Context>);
 
-impl Context {
-    pub(crate) fn worker_actor(&self) -> Actor {
-        Actor::Worker(self.settings.worker.to_string())
-    }
-
-    /// Frees everything that an ended session staged, and its blob name unless that is the one being served.
-    pub(crate) async fn clear(&self, session: &UploadSession) -> Result<(), WorkError> {
-        let name = session.blob_name();
-        let mut tx = self.catalog.begin().await?;
-        let stored = tx.is_stored(&name).await?;
-        drop(tx);
-        // Staging first: without it, nobody who lost the lease can place the blob any more.
-        self.blobs.clear_staging(session.id, Some(&name)).await?;
-        if !stored {
-            self.blobs.remove(&name).await?;
-        }
-        let mut tx = self.catalog.begin().await?;
-        tx.mark_upload_cleared(session.id).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-}
-
 #[async_trait]
 impl Work for Sweeper {
     fn name(&self) -> &'static str {
         "sweep"
     }
 
+    #[tracing::instrument(name = "sweep", level = "debug", skip_all, err(level = "debug"))]
     async fn run_once(&self) -> Result<Ran, WorkError> {
         let expired = retrying(|| self.expire()).await?;
         let uncleared = {
@@ -53,24 +33,24 @@ impl Work for Sweeper {
             tx.lock_uncleared_uploads(BATCH).await?
         };
         let (mut followed, mut failure) = (0, None);
-        match self.0.follow_stranded().await {
+        match follow::follow_stranded(&self.0).await {
             Ok(count) => followed = count,
             Err(error) => failure = Some(error),
         }
         for session in &uncleared {
-            if let Err(error) = self.0.clear(session).await {
-                tracing::warn!(upload.id = %session.id, %error, "an ended upload could not be cleared");
+            if let Err(error) = clear_upload(&self.0, session).await {
+                tracing::warn!(upload.id = %session.id, %error, "ended upload not cleared");
                 failure = Some(error);
             }
         }
         let batch = usize::from(BATCH);
-        let more = expired == batch || uncleared.len() == batch || followed == batch;
-        if more && failure.is_none() {
+        let has_more = expired == batch || uncleared.len() == batch || followed == batch;
+        if has_more && failure.is_none() {
             return Ok(Ran::Worked);
         }
-        // Also when some could not be cleared: they must not keep the others waiting.
-        let left = self.clear_leftovers().await;
-        failure.map_or(left.map(|()| Ran::Finished), Err)
+        // Also after failures: uploads that cannot be cleared must not delay the others.
+        let swept = self.clear_unknown_staging().await;
+        failure.map_or(swept.map(|()| Ran::Finished), Err)
     }
 
     async fn wait(&self) {
@@ -97,9 +77,9 @@ impl Sweeper {
         Ok(count)
     }
 
-    /// Clears staged leftovers of sessions that have ended or that the catalog does not know: attempts that
-    /// a crash cut off after their session was cleared.
-    async fn clear_leftovers(&self) -> Result<(), WorkError> {
+    /// Clears what is staged for uploads that have ended or that the catalog does not know: attempts that a crash
+    /// interrupted after their upload was cleared.
+    async fn clear_unknown_staging(&self) -> Result<(), WorkError> {
         let (mut cleared, mut failure) = (0, None);
         for id in self.0.blobs.staged_sessions().await? {
             let name = match self.0.catalog.get_upload(id).await? {
@@ -110,13 +90,13 @@ impl Sweeper {
             match self.0.blobs.clear_staging(id, name.as_ref()).await {
                 Ok(()) => cleared += 1,
                 Err(error) => {
-                    tracing::warn!(upload.id = %id, %error, "leftovers of an upload could not be removed");
+                    tracing::warn!(upload.id = %id, %error, "staged bytes of an ended upload not removed");
                     failure = Some(error);
                 }
             }
         }
         if cleared > 0 {
-            tracing::info!(cleared, "leftovers of uploads were removed");
+            tracing::info!(cleared, "staged bytes of ended uploads removed");
         }
         failure.map_or(Ok(()), |error| Err(error.into()))
     }

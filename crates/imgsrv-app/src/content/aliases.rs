@@ -25,12 +25,12 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Aliases(pub(crate) Arc<Context>);
 
-/// What a request says of the alias that it means to change (RFC 9110, section 13).
+/// The precondition of a request that changes an alias (RFC 9110, section 13).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing.
+    /// No precondition.
     None,
-    /// It exists, in whatever state.
+    /// The alias exists.
     Exists,
     /// It does not exist.
     Absent,
@@ -50,7 +50,7 @@ impl Precondition {
     }
 }
 
-/// Lets an alias point to a published version; makes it if it is not there.
+/// Points an alias to a published version; creates the alias if it does not exist.
 pub(crate) async fn point(
     context: &Context,
     tx: &mut dyn CatalogTx,
@@ -83,7 +83,8 @@ pub(crate) async fn point(
 }
 
 impl Aliases {
-    /// Aliases of an image that the caller sees, by name.
+    /// Aliases of an image that is visible to the caller, by name.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
     pub async fn list(
         &self,
         caller: &Caller,
@@ -95,11 +96,15 @@ impl Aliases {
     }
 
     /// The alias of that name.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
     pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias, UseCaseError> {
         self.0.catalog.get_alias(image, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))
     }
 
-    /// Makes an alias, or moves it to another published version.
+    /// Creates an alias, or moves it to another published version.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, alias.name = %name, version.name = %version), err(level = "debug")
+    )]
     pub async fn set(
         &self,
         who: &Writer,
@@ -120,8 +125,8 @@ impl Aliases {
         precondition: &Precondition,
     ) -> Result<Alias, UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
-        let version = drafts::find(&mut *tx, image, version).await?;
-        // First of all, as publishing does: two that change the same alias must not wait for each other.
+        let version = drafts::lock_version(&mut *tx, image, version).await?;
+        // Before the alias is locked, as in publishing, so that concurrent changes of an alias cannot deadlock.
         tx.bump_catalog_revision(version.image_id).await?;
         let current = tx.lock_alias(version.image_id, name).await?;
         precondition.check(current.as_ref())?;
@@ -139,12 +144,12 @@ impl Aliases {
         let alias = pointed?;
         let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
         audit::record(&mut *tx, who.actor(), event).await?;
-        tx.commit().await?;
+        self.0.revision.commit(tx).await?;
         Ok(alias)
     }
 
-    /// What has the name of an alias that could not be made: a version of the image, or the alias, by another request
-    /// a moment ago.
+    /// Why the name of an alias is taken: by a version of the image, or by the same alias, which a concurrent request has
+    /// just created.
     async fn taken(&self, image: &ImageName, name: &AliasName) -> Result<UseCaseError, UseCaseError> {
         let Ok(version) = name.as_str().parse() else { return Ok(CatalogError::Conflict(Conflict::RefName).into()) };
         let manifest = self.0.catalog.get_manifest(image, &version, Visibility::All).await?;
@@ -156,6 +161,7 @@ impl Aliases {
     }
 
     /// Deletes an alias; the version it points to stays.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
     pub async fn delete(
         &self,
         who: &Writer,
@@ -172,7 +178,7 @@ impl Aliases {
             tx.delete_alias(alias.id).await?;
             audit::record(&mut *tx, who.actor(), Event::new(AuditAction::AliasDeleted, format!("{image}/{name}")))
                 .await?;
-            tx.commit().await?;
+            self.0.revision.commit(tx).await?;
             Ok(())
         })
         .await

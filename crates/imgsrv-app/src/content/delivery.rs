@@ -1,7 +1,9 @@
-//! Delivery: resolving what a consumer asks for, and opening its bytes.
+//! Delivery: finding the files of published versions, and opening their bytes.
 
 use crate::{
     auth::caller::Caller,
+    bytes::reader::open_blob,
+    content::published::{PublishedVersion, PublishedVersions},
     context::Context,
     error::{Missing, UseCaseError},
 };
@@ -12,7 +14,7 @@ use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, VersionName},
-    ports::{BlobName, BlobStream, ReleasedFile, Visibility},
+    ports::{BlobName, BlobStream, Visibility},
     text::MediaType,
     time::Timestamp,
 };
@@ -20,55 +22,58 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The use cases of downloads.
 #[derive(Clone)]
-pub struct Delivery(pub(crate) Arc<Context>);
+pub struct Delivery {
+    pub(crate) context: Arc<Context>,
+    pub(crate) published: Arc<PublishedVersions>,
+}
 
-/// Bytes that the caller may have.
+/// Stored bytes that the caller may download.
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// What they are.
+    /// Their digest and size.
     pub claim: BlobClaim,
-    /// What they are served as; absent when only their digest is known.
+    /// Their media type; absent when only their digest is known.
     pub media_type: Option<MediaType>,
-    /// How a file of them is called.
+    /// The suggested file name.
     pub file_name: String,
-    /// Since when they have been so.
+    /// When they were published, or became trusted.
     pub modified_at: Timestamp,
-    /// Whether anybody may have them.
+    /// Whether anonymous callers may download them.
     pub public: bool,
     name: BlobName,
 }
 
 /// A file of a published version, found by its name.
 #[derive(Debug, Clone)]
-pub struct Released {
-    /// Its bytes.
-    pub bytes: ReleasedBytes,
-    /// Under an alias, where the same file is as long as the version is.
+pub struct NamedFile {
+    /// Its content.
+    pub content: FileContent,
+    /// When it was found through an alias: the path under which the same file remains.
     pub versioned: Option<String>,
 }
 
-/// What a name leads to.
+/// The content of a file.
 #[derive(Debug, Clone)]
-pub enum ReleasedBytes {
+pub enum FileContent {
     /// An artifact or attachment.
     Stored(Download),
     /// Checksums.
     Generated(GeneratedText),
 }
 
-/// A text that is made of what a version consists of.
+/// A text that is derived from a version's manifest.
 #[derive(Debug, Clone)]
 pub struct GeneratedText {
     /// The text.
     pub text: String,
-    /// How a file of it is called.
+    /// The suggested file name.
     pub file_name: String,
     /// When the version was published.
     pub modified_at: Timestamp,
 }
 
 impl GeneratedText {
-    /// What its bytes are.
+    /// Its digest and size.
     pub fn claim(&self) -> BlobClaim {
         let mut hash = RunningHash::new();
         hash.update(self.text.as_bytes());
@@ -78,46 +83,46 @@ impl GeneratedText {
 
 /// The files of a published version.
 #[derive(Debug, Clone)]
-pub struct Release {
-    /// What it is made of.
-    pub manifest: Manifest,
+pub struct VersionFiles {
+    /// Its manifest.
+    pub manifest: Arc<Manifest>,
     /// Its files by name.
-    pub files: Vec<ManifestFile>,
-    /// Whether it was found by an alias.
+    pub files: Arc<[ManifestFile]>,
+    /// Whether it was found through an alias.
     pub is_alias: bool,
 }
 
-impl Release {
-    /// The checksums of all files, as GNU coreutils write and check them. Under an alias each file is told by both of
-    /// its names.
+impl VersionFiles {
+    /// The checksums of all files, in the format of GNU coreutils. Through an alias each file is listed under both of its
+    /// names.
     pub fn checksums(&self) -> String {
         let (image, version) = (&self.manifest.image.name, &self.manifest.version.name);
         let mut lines = BTreeMap::new();
-        for file in &self.files {
+        for file in &*self.files {
             if let Some(short) = files::without_version(image, version, &file.name).filter(|_| self.is_alias) {
                 lines.entry(short).or_insert(file.claim.digest);
             }
         }
-        // A file's own name is never taken by another's short one.
+        // The short name of a file never replaces the full name of another one.
         lines.extend(self.files.iter().map(|file| (file.name.clone(), file.claim.digest)));
         lines.iter().map(|(name, digest)| checksum_line(digest, name)).collect()
     }
 }
 
-/// A line of a file of checksums (GNU coreutils).
+/// A line of a checksum file (GNU coreutils).
 fn checksum_line(digest: &Digest, name: &str) -> String {
     format!("{}  {name}\n", digest.hex())
 }
 
 impl Delivery {
-    /// The blob with that digest, if the caller may have it.
+    /// The blob with that digest, if the caller may download it.
+    #[tracing::instrument(level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
     pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download, UseCaseError> {
-        let public = self.0.catalog.get_blob(digest, Visibility::Published).await?;
+        let catalog = &self.context.catalog;
+        let public = catalog.get_blob(digest, Visibility::Published).await?;
         let found = match (public, caller.visibility()) {
             (Some(blob), _) => Some((blob, true)),
-            (None, Visibility::All) => {
-                self.0.catalog.get_blob(digest, Visibility::All).await?.map(|blob| (blob, false))
-            }
+            (None, Visibility::All) => catalog.get_blob(digest, Visibility::All).await?.map(|blob| (blob, false)),
             (None, Visibility::Published) => None,
         };
         let (blob, public) = found.ok_or(UseCaseError::NotFound(Missing::Blob))?;
@@ -132,6 +137,10 @@ impl Delivery {
     }
 
     /// The bytes of an artifact of a published version, or of one of its attachments.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
+        err(level = "debug")
+    )]
     pub async fn file(
         &self,
         image: &ImageName,
@@ -139,81 +148,118 @@ impl Delivery {
         artifact: ArtifactId,
         attachment: Option<AttachmentId>,
     ) -> Result<Download, UseCaseError> {
-        let found = self.0.catalog.get_published_file(image, version, artifact, attachment).await?;
-        let missing = if attachment.is_some() { Missing::Attachment } else { Missing::Artifact };
-        let file = found.ok_or(UseCaseError::NotFound(missing))?;
-        let file_name = match file.attachment {
-            Some(name) => name.to_string(),
-            None => file.artifact.file_name(image, version),
+        let missing = || UseCaseError::NotFound(attachment.map_or(Missing::Artifact, |_| Missing::Attachment));
+        let found = self.published.by_version(image, version).await?.ok_or_else(missing)?;
+        let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or_else(missing)?;
+        let (file_name, claim, media_type) = match attachment {
+            Some(id) => {
+                let found = entry.attachments.iter().find(|attachment| attachment.id == id).ok_or_else(missing)?;
+                (found.name.to_string(), found.blob, &found.media_type)
+            }
+            None => (entry.artifact.file_name(image, version), entry.artifact.primary, &entry.artifact.media_type),
         };
-        Ok(Download {
-            claim: file.claim,
-            media_type: Some(file.media_type),
-            file_name,
-            modified_at: file.published_at,
-            public: true,
-            name: file.name,
-        })
+        self.download(&found, &claim, media_type, file_name).await?.ok_or_else(missing)
     }
 
-    /// The file of that name of the published version that is named or aliased so, or checksums of its files.
-    pub async fn released(
+    /// The file of that name, or its checksums, of the published version that is named or aliased so. Through an alias
+    /// the version may be left out of the file's name.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.reference = %reference, file.name = %name),
+        err(level = "debug")
+    )]
+    pub async fn named_file(
         &self,
         image: &ImageName,
         reference: &RefName,
         name: &FileName,
-    ) -> Result<Released, UseCaseError> {
+    ) -> Result<NamedFile, UseCaseError> {
         if name.as_str() == files::CHECKSUMS {
-            let release = self.release(image, reference).await?;
-            let version = &release.manifest.version;
-            let versioned = release.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name));
-            let text = GeneratedText {
-                text: release.checksums(),
-                file_name: name.to_string(),
-                modified_at: version.state.published_at().unwrap_or(version.created_at),
-            };
-            return Ok(Released { bytes: ReleasedBytes::Generated(text), versioned });
+            let files = self.files(image, reference).await?;
+            let version = &files.manifest.version;
+            let versioned = files.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name));
+            let text = generated(files.checksums(), name, &files.manifest);
+            return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
-        let found = self.0.catalog.get_released_file(image, reference, name).await?;
-        let ReleasedFile { file, version, name: found_by } = found.ok_or(UseCaseError::NotFound(Missing::File))?;
-        let own = match &file.attachment {
-            Some(attachment) => files::attachment_file(&file.artifact.file_name(image, &version), attachment),
-            None => file.artifact.file_name(image, &version),
+        let missing = || UseCaseError::NotFound(Missing::File);
+        let found = self.published.by_ref(image, reference).await?.ok_or_else(missing)?;
+        let version = &found.manifest.version.name;
+        let is_alias = reference.as_str() != version.as_str();
+        let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        let full = rest.filter(|_| is_alias).map(|rest| format!("{image}-{version}-{rest}"));
+        let mut found_by = [Some(name.as_str()), full.as_deref()].into_iter().flatten();
+        let located = found_by.find_map(|name| locate(&found, name).map(|located| (name, located)));
+        let (found_by, located) = located.ok_or_else(missing)?;
+        let versioned = is_alias.then(|| format!("/images/{image}/{version}/{found_by}"));
+        let (Located::File(file) | Located::Checksum(file)) = located;
+        let download = self.download(&found, &file.claim, &file.media_type, name.to_string()).await?;
+        let download = download.ok_or_else(missing)?;
+        let content = match located {
+            Located::File(_) => FileContent::Stored(download),
+            Located::Checksum(_) => {
+                let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
+                let text = checksum_line(&file.claim.digest, of);
+                FileContent::Generated(generated(text, name, &found.manifest))
+            }
         };
-        let versioned =
-            (reference.as_str() != version.as_str()).then(|| format!("/images/{image}/{version}/{found_by}"));
-        let bytes = if found_by == own {
-            ReleasedBytes::Stored(Download {
-                claim: file.claim,
-                media_type: Some(file.media_type),
-                file_name: name.to_string(),
-                modified_at: file.published_at,
-                public: true,
-                name: file.name,
-            })
-        } else {
-            // What is found is either the file or that of its checksums.
-            let of = name.as_str().strip_suffix(".sha256").unwrap_or(&own);
-            ReleasedBytes::Generated(GeneratedText {
-                text: checksum_line(&file.claim.digest, of),
-                file_name: name.to_string(),
-                modified_at: file.published_at,
-            })
-        };
-        Ok(Released { bytes, versioned })
+        Ok(NamedFile { content, versioned })
     }
 
-    /// Everything that the published version that is named or aliased so consists of.
-    pub async fn release(&self, image: &ImageName, reference: &RefName) -> Result<Release, UseCaseError> {
-        let manifest = self.0.catalog.get_ref(image, reference).await?;
-        let manifest = manifest.ok_or(UseCaseError::NotFound(Missing::Version))?;
-        let is_alias = reference.as_str() != manifest.version.name.as_str();
-        Ok(Release { files: manifest.files(), manifest, is_alias })
+    /// The files of the published version that is named or aliased so.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
+    )]
+    pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles, UseCaseError> {
+        let found = self.published.by_ref(image, reference).await?;
+        let found = found.ok_or(UseCaseError::NotFound(Missing::Version))?;
+        let is_alias = reference.as_str() != found.manifest.version.name.as_str();
+        Ok(VersionFiles { manifest: Arc::clone(&found.manifest), files: Arc::clone(&found.files), is_alias })
     }
 
-    /// Opens `range` of the bytes. Bytes that are found missing or of another size are quarantined: nobody is
-    /// served them again.
+    /// A file of a published version as a download, unless its blob is quarantined.
+    async fn download(
+        &self,
+        version: &PublishedVersion,
+        claim: &BlobClaim,
+        media_type: &MediaType,
+        file_name: String,
+    ) -> Result<Option<Download>, UseCaseError> {
+        let blob = self.published.blob(version, &claim.digest).await?;
+        Ok(blob.map(|blob| Download {
+            claim: *claim,
+            media_type: Some(media_type.clone()),
+            file_name,
+            modified_at: published_at(&version.manifest),
+            public: true,
+            name: blob.name,
+        }))
+    }
+
+    /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
+    /// again.
+    #[tracing::instrument(level = "debug", skip_all, fields(blob.digest = %download.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream, UseCaseError> {
-        Ok(self.0.open_blob(&download.claim, &download.name, range).await?)
+        Ok(open_blob(&self.context, &download.claim, &download.name, range).await?)
     }
+}
+
+/// What a file name of a version refers to.
+#[derive(Clone, Copy)]
+enum Located<'a> {
+    /// An artifact or attachment.
+    File(&'a ManifestFile),
+    /// The checksum of one.
+    Checksum(&'a ManifestFile),
+}
+
+fn locate<'a>(version: &'a PublishedVersion, name: &str) -> Option<Located<'a>> {
+    let file = version.file(name).map(Located::File);
+    file.or_else(|| version.file(files::checksummed_file(name)?).map(Located::Checksum))
+}
+
+fn generated(text: String, name: &FileName, manifest: &Manifest) -> GeneratedText {
+    GeneratedText { text, file_name: name.to_string(), modified_at: published_at(manifest) }
+}
+
+fn published_at(manifest: &Manifest) -> Timestamp {
+    manifest.version.state.published_at().unwrap_or(manifest.version.created_at)
 }

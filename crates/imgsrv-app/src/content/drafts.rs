@@ -1,8 +1,8 @@
-//! Versions and their manifests: reading all of them, editing drafts.
+//! Editing drafts and their manifests.
 
 use crate::{
     audit,
-    auth::caller::{Caller, Writer},
+    auth::caller::Writer,
     content::incus::product,
     context::Context,
     error::{Existing, Missing, UseCaseError},
@@ -14,15 +14,14 @@ use imgsrv_domain::{
     files,
     ids::{ArtifactId, AttachmentId, VersionId},
     manifest::{Artifact, Attachment, MAX_ARTIFACTS, MAX_ATTACHMENTS, Manifest},
-    names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, RefName, Variant, VersionName},
-    page::{Page, PageRequest},
-    ports::{CatalogError, CatalogTx, VersionFilter, Visibility},
+    names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
+    ports::{CatalogError, CatalogTx, Visibility},
     text::MediaType,
     version::Version,
 };
 use std::sync::Arc;
 
-/// The use cases of versions and their manifests.
+/// The use cases of drafts.
 #[derive(Clone)]
 pub struct Drafts(pub(crate) Arc<Context>);
 
@@ -48,38 +47,12 @@ pub struct NewAttachment {
 }
 
 impl Drafts {
-    /// Versions of an image that the caller sees.
-    pub async fn list(
-        &self,
-        see: Visibility,
-        image: &ImageName,
-        filter: VersionFilter,
-        page: &PageRequest,
-    ) -> Result<Page<Version>, UseCaseError> {
-        let found = self.0.catalog.list_versions(image, see, filter, page).await?;
-        found.ok_or(UseCaseError::NotFound(Missing::Image))
-    }
-
-    /// The manifest of a version that the caller sees.
-    pub async fn manifest(
-        &self,
-        caller: &Caller,
-        image: &ImageName,
-        version: &VersionName,
-    ) -> Result<Manifest, UseCaseError> {
-        let found = self.0.catalog.get_manifest(image, version, caller.visibility()).await?;
-        found.ok_or(UseCaseError::NotFound(Missing::Version))
-    }
-
-    /// The manifest of the published version named or aliased so.
-    pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Manifest, UseCaseError> {
-        let found = self.0.catalog.get_ref(image, reference).await?;
-        found.ok_or(UseCaseError::NotFound(Missing::Version))
-    }
-
-    /// Makes a draft.
+    /// Creates a draft.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
+    )]
     pub async fn create(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<Version, UseCaseError> {
-        let made = retrying(|| async {
+        let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image = tx.get_image(image).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
             let id = VersionId::new(self.0.ids.next());
@@ -90,7 +63,7 @@ impl Drafts {
             Ok(version)
         })
         .await;
-        match made {
+        match created {
             Err(error @ UseCaseError::Taken { .. }) => {
                 let existing = self.find_ref(image, name).await?;
                 Err(error.with_existing(existing))
@@ -112,10 +85,13 @@ impl Drafts {
     }
 
     /// Deletes a draft with its manifest.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
+    )]
     pub async fn delete(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let version = find(&mut *tx, image, name).await?;
+            let version = lock_version(&mut *tx, image, name).await?;
             let event = version.delete()?;
             tx.delete_version(&version).await?;
             audit::record(&mut *tx, who.actor(), event).await?;
@@ -126,6 +102,9 @@ impl Drafts {
     }
 
     /// Adds an artifact to a draft. Its digest need not be a blob yet.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
+    )]
     pub async fn add_artifact(
         &self,
         who: &Writer,
@@ -136,7 +115,7 @@ impl Drafts {
         let added = retrying(|| self.add_artifact_once(who, image, version, new.clone())).await;
         match added {
             Err(error @ UseCaseError::Taken { .. }) => {
-                let existing = self.alike(image, version, &new).await?;
+                let existing = self.conflicting(image, version, &new).await?;
                 Err(error.with_existing(existing))
             }
             done => done,
@@ -160,8 +139,9 @@ impl Drafts {
         Ok(artifact)
     }
 
-    /// What `new` clashes with: the artifact of the same key, else whatever makes a file of the same name.
-    async fn alike(
+    /// What `new` conflicts with: an artifact of the same key, a file of the same name, or an artifact of the same Incus
+    /// product.
+    async fn conflicting(
         &self,
         image: &ImageName,
         version: &VersionName,
@@ -192,6 +172,9 @@ impl Drafts {
     }
 
     /// Removes an artifact with its attachments from a draft.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %id), err(level = "debug")
+    )]
     pub async fn remove_artifact(
         &self,
         who: &Writer,
@@ -201,7 +184,7 @@ impl Drafts {
     ) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let (version, artifact) = find_artifact(&mut *tx, image, version, id).await?;
+            let (version, artifact) = lock_artifact(&mut *tx, image, version, id).await?;
             save_edit(&mut *tx, version).await?;
             tx.delete_artifact(artifact.id).await?;
             audit::record(&mut *tx, who.actor(), Event::new(AuditAction::ArtifactRemoved, id)).await?;
@@ -212,6 +195,9 @@ impl Drafts {
     }
 
     /// Adds an attachment to an artifact of a draft. Its digest need not be a blob yet.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
+    )]
     pub async fn add_attachment(
         &self,
         who: &Writer,
@@ -229,7 +215,7 @@ impl Drafts {
         }
     }
 
-    /// What an attachment of that name clashes with.
+    /// What an attachment of that name conflicts with.
     pub(crate) async fn attached(
         &self,
         image: &ImageName,
@@ -253,7 +239,7 @@ impl Drafts {
         new: NewAttachment,
     ) -> Result<Attachment, UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
-        let (version, artifact) = find_artifact(&mut *tx, image, version, artifact).await?;
+        let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
         let version = save_edit(&mut *tx, version).await?;
         if tx.count_attachments(artifact.id).await? >= MAX_ATTACHMENTS {
             return Err(UseCaseError::ManifestFull { what: "attachments an artifact", limit: MAX_ATTACHMENTS });
@@ -275,6 +261,9 @@ impl Drafts {
     }
 
     /// Removes an attachment from an artifact of a draft.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
+    )]
     pub async fn remove_attachment(
         &self,
         who: &Writer,
@@ -285,7 +274,7 @@ impl Drafts {
     ) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let (version, artifact) = find_artifact(&mut *tx, image, version, artifact).await?;
+            let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
             let attachment = tx.get_attachment(id).await?.filter(|found| found.artifact_id == artifact.id);
             let attachment = attachment.ok_or(UseCaseError::NotFound(Missing::Attachment))?;
             save_edit(&mut *tx, version).await?;
@@ -298,23 +287,23 @@ impl Drafts {
     }
 }
 
-/// What makes a file that `file`, or the checksums that go with it, would clash with.
+/// The artifact or attachment whose file, or checksum file, has the name of `file` or of its checksum file.
 fn owner_of(manifest: &Manifest, file: &str) -> Option<Existing> {
     let (image, version) = (&manifest.image.name, &manifest.version.name);
-    let clashes =
+    let conflicts =
         |other: &str| other == file || files::checksum_file(other) == file || other == files::checksum_file(file);
     manifest.entries.iter().find_map(|entry| {
         let own = entry.artifact.file_name(image, version);
-        if clashes(&own) {
+        if conflicts(&own) {
             return Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone()));
         }
-        let attached = |attachment: &&Attachment| clashes(&files::attachment_file(&own, &attachment.name));
+        let attached = |attachment: &&Attachment| conflicts(&files::attachment_file(&own, &attachment.name));
         let found = entry.attachments.iter().find(attached)?;
         Some(Existing::Attachment(found.id, entry.artifact.id, image.clone(), version.clone()))
     })
 }
 
-/// Puts an artifact into a draft that is held.
+/// Adds an artifact to a draft that is locked.
 pub(crate) async fn insert_artifact(
     context: &Context,
     tx: &mut dyn CatalogTx,
@@ -342,7 +331,7 @@ pub(crate) async fn insert_artifact(
     Ok(artifact)
 }
 
-pub(crate) async fn find(
+pub(crate) async fn lock_version(
     tx: &mut dyn CatalogTx,
     image: &ImageName,
     version: &VersionName,
@@ -350,9 +339,9 @@ pub(crate) async fn find(
     tx.lock_version(image, version).await?.ok_or(UseCaseError::NotFound(Missing::Version))
 }
 
-/// The draft, with its revision raised: whoever publishes or edits it meanwhile loses.
+/// The draft, with its revision raised, so that concurrent edits and publishes of it fail.
 async fn edit(tx: &mut dyn CatalogTx, image: &ImageName, version: &VersionName) -> Result<Version, UseCaseError> {
-    let version = find(tx, image, version).await?;
+    let version = lock_version(tx, image, version).await?;
     save_edit(tx, version).await
 }
 
@@ -362,13 +351,14 @@ async fn save_edit(tx: &mut dyn CatalogTx, version: Version) -> Result<Version, 
     Ok(version)
 }
 
-pub(crate) async fn find_artifact(
+/// The version, locked, and its artifact with that id.
+pub(crate) async fn lock_artifact(
     tx: &mut dyn CatalogTx,
     image: &ImageName,
     version: &VersionName,
     id: ArtifactId,
 ) -> Result<(Version, Artifact), UseCaseError> {
-    let version = find(tx, image, version).await?;
+    let version = lock_version(tx, image, version).await?;
     let artifact = tx.get_artifact(id).await?.filter(|artifact| artifact.version_id == version.id);
     Ok((version, artifact.ok_or(UseCaseError::NotFound(Missing::Artifact))?))
 }

@@ -23,42 +23,45 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Images(pub(crate) Arc<Context>);
 
-/// An image to be made.
+/// An image to be created.
 #[derive(Debug, Clone)]
 pub struct NewImage {
     /// Its name.
     pub name: ImageName,
-    /// Its name for people.
+    /// Its display name.
     pub display_name: Option<ShortText>,
-    /// What it is.
+    /// Its description.
     pub description: Option<LongText>,
 }
 
-/// Texts to change; `None` leaves a text as it is, `Some(None)` removes it.
+/// Changes of an image's metadata; `None` leaves a field unchanged, `Some(None)` removes it.
 #[derive(Debug, Clone)]
-pub struct ImageTexts {
-    /// The name for people.
+pub struct ImageMetadata {
+    /// The display name.
     pub display_name: Option<Option<ShortText>>,
-    /// What it is.
+    /// The description.
     pub description: Option<Option<LongText>>,
 }
 
 impl Images {
-    /// The image of that name, if the caller sees it.
+    /// The image of that name, if it is visible to the caller.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn get(&self, caller: &Caller, name: &ImageName) -> Result<Image, UseCaseError> {
         let found = self.0.catalog.get_image(name, caller.visibility()).await?;
         found.ok_or(UseCaseError::NotFound(Missing::Image))
     }
 
-    /// Images by name; those with nothing published only when a writer asks for them.
+    /// Images by name; those without a published version only for writers.
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn list(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, UseCaseError> {
         Ok(self.0.catalog.list_images(see, page).await?)
     }
 
-    /// Makes an image.
+    /// Creates an image.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %new.name), err(level = "debug"))]
     pub async fn create(&self, who: &Writer, new: NewImage) -> Result<Image, UseCaseError> {
-        let made = retrying(|| self.create_once(who, new.clone())).await;
-        match made {
+        let created = retrying(|| self.create_once(who, new.clone())).await;
+        match created {
             Err(error @ UseCaseError::Taken { .. }) => {
                 let found = self.0.catalog.get_image(&new.name, Visibility::All).await?;
                 Err(error.with_existing(found.map(|image| Existing::Image(image.id, image.name))))
@@ -84,12 +87,13 @@ impl Images {
         Ok(image)
     }
 
-    /// Changes an image's texts.
-    pub async fn update(&self, who: &Writer, name: &ImageName, texts: ImageTexts) -> Result<Image, UseCaseError> {
+    /// Changes an image's metadata.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
+    pub async fn update(&self, who: &Writer, name: &ImageName, metadata: ImageMetadata) -> Result<Image, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image = tx.lock_image(name).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
-            let ImageTexts { display_name, description } = texts.clone();
+            let ImageMetadata { display_name, description } = metadata.clone();
             let image = Image {
                 display_name: display_name.unwrap_or(image.display_name),
                 description: description.unwrap_or(image.description),
@@ -99,13 +103,14 @@ impl Images {
             tx.update_image(&image).await?;
             tx.bump_catalog_revision(image.id).await?;
             audit::record(&mut *tx, who.actor(), Event::new(AuditAction::ImageUpdated, name)).await?;
-            tx.commit().await?;
+            self.0.revision.commit(tx).await?;
             Ok(image)
         })
         .await
     }
 
     /// Deletes an image without versions.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn delete(&self, who: &Writer, name: &ImageName) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;

@@ -1,7 +1,9 @@
-//! Images, versions, aliases, and the delivery of what was published.
+//! Content: images, versions, aliases, and the delivery of published versions.
 
 pub(crate) mod aliases;
 pub(crate) mod delivery;
 pub(crate) mod drafts;
 pub(crate) mod images;
 pub(crate) mod incus;
+pub(crate) mod published;
+pub(crate) mod versions;

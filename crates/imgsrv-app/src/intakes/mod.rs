@@ -1,16 +1,18 @@
-//! Intakes: a version in one request. Its bytes come as a stream, beneath which is an upload like any other; with the last
-//! of them the version is published and the aliases are moved, by the same jobs as everything else.
+//! Intakes: creating a version in one request. Its bytes arrive in an append upload; when that is complete, the version is
+//! published and its aliases are moved, by the same workers as all others.
 
-mod follow;
-mod receive;
-mod receivers;
+mod active;
+mod append;
+pub(crate) mod follow;
+mod pieces;
 
-pub use receive::{Appended, StreamBody};
-pub(crate) use receivers::Receivers;
+pub(crate) use active::ActiveAppends;
+pub use append::{AppendBody, Appended};
 
 use crate::{
     audit,
     auth::caller::Writer,
+    bytes::admission::{check_free_space, check_quota, check_size},
     context::Context,
     error::{Existing, Missing, UseCaseError},
     work::retry::retrying,
@@ -28,11 +30,11 @@ use std::sync::Arc;
 /// The use cases of intakes.
 #[derive(Clone)]
 pub struct Intakes {
-    context: Arc<Context>,
-    receivers: Arc<Receivers>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) active: Arc<ActiveAppends>,
 }
 
-/// How far an intake has come.
+/// The status of an intake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntakeStatus {
     /// Its upload.
@@ -46,18 +48,17 @@ pub struct IntakeStatus {
 }
 
 impl IntakeStatus {
-    /// The job that publishes its version, if there is one yet.
+    /// The job that publishes its version, if there is one already.
     pub fn job(&self) -> Option<JobId> {
         self.intake.state.job()
     }
 }
 
 impl Intakes {
-    pub(crate) const fn new(context: Arc<Context>, receivers: Arc<Receivers>) -> Self {
-        Self { context, receivers }
-    }
-
-    /// Makes an intake that waits for `size` bytes, of `digest` if that is told.
+    /// Creates an intake that waits for `size` bytes, which must have `digest` if one is given.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %new.image, version.name = %new.version), err(level = "debug")
+    )]
     pub async fn create(
         &self,
         who: &Writer,
@@ -71,13 +72,13 @@ impl Intakes {
         if new.aliases.iter().any(|alias| alias.as_str() == new.version.as_str()) {
             return Err(UseCaseError::invalid("aliases", "must not be the name of the version"));
         }
-        self.context.check_upload_size(size)?;
-        self.context.check_free_space(size.get()).await?;
+        check_size(&self.context, size)?;
+        check_free_space(&self.context, size.get()).await?;
         self.check_names(&new).await?;
         retrying(|| self.create_once(who, &new, size, digest)).await
     }
 
-    /// Refuses names that are taken now; what is taken meanwhile fails the intake in the end.
+    /// Refuses names that are taken now; a name that is taken later fails the intake.
     async fn check_names(&self, new: &NewIntake) -> Result<(), UseCaseError> {
         let catalog = &self.context.catalog;
         let taken = |existing| UseCaseError::ref_name_taken(Some(existing));
@@ -113,10 +114,10 @@ impl Intakes {
         {
             return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
         }
-        context.check_admission(&mut *tx, size).await?;
+        check_quota(context, &mut *tx, size).await?;
         let now = tx.now();
-        let stream = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
-        let (session, event) = UploadSession::open_append(id, who.id(), stream, now, context.settings.upload_ttl);
+        let upload = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
+        let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
         let intake = Intake::open(id, who.id(), new.clone(), now);
         tx.insert_upload(&session).await?;
         tx.insert_intake(&intake).await?;
@@ -125,13 +126,14 @@ impl Intakes {
         Ok(intake)
     }
 
-    /// How far an intake of the caller's has come.
+    /// The status of an intake of the caller.
+    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn get(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus, UseCaseError> {
         let catalog = &self.context.catalog;
         let missing = || UseCaseError::NotFound(Missing::Upload);
         let session = catalog.get_upload(id).await?.filter(|session| session.created_by == who.id());
         let session = session.ok_or_else(missing)?;
-        // Read after its session: what followed from that is in it.
+        // After its upload, so that it includes what the end of the upload has changed.
         let intake = catalog.get_intake(id).await?.ok_or_else(missing)?;
         let (state, reason) = match &intake.state {
             IntakeState::Published(_) => ("published", None),
@@ -144,7 +146,7 @@ impl Intakes {
                 _ => ("publishing", None),
             },
             IntakeState::Receiving => match &session.state {
-                // Nobody has swept it up yet.
+                // Expired, but not swept yet.
                 UploadState::Created | UploadState::Uploading if session.expires_at <= self.context.clock.now() => {
                     ("aborted", None)
                 }

@@ -1,8 +1,9 @@
-//! The fingerprint of an Incus image: the digest of its metadata and its root, one after the other.
+//! The fingerprint of an Incus image: the SHA-256 of its metadata followed by its root.
 
-use crate::publishing::steps::Trouble;
 use crate::{
+    bytes::reader::{open_blob, quarantine},
     context::Context,
+    publishing::error::StepError,
     work::{retry::retrying, runtime::WorkError},
 };
 use futures::TryStreamExt;
@@ -12,16 +13,16 @@ use imgsrv_domain::{
     ports::{BlobError, CatalogError, FingerprintProgress, Pair, TrustedBlob},
 };
 
-/// Bytes that are hashed before it is saved how far that has come.
+/// Bytes that are hashed between two saves of the progress.
 const SAVE_EVERY: u64 = 1 << 30;
 
-/// Computed once a pair, and continued where an earlier attempt got to. It is told to every client, so the bytes must be
-/// the right ones: both blobs are verified on the way, and one that is not what it should be is not served any more.
+/// Computes the fingerprint once for each pair, resuming where an earlier attempt stopped. Every client sees it, so both
+/// blobs are verified meanwhile; a blob that does not have its digest is quarantined.
 pub(super) async fn fingerprint(
     context: &Context,
     metadata: &TrustedBlob,
     root: &TrustedBlob,
-) -> Result<Digest, Trouble> {
+) -> Result<Digest, StepError> {
     let pair = Pair { metadata: metadata.claim.digest, root: root.claim.digest };
     let known = context.catalog.begin().await?.get_fingerprint(&pair).await?;
     let begun = match known {
@@ -34,7 +35,7 @@ pub(super) async fn fingerprint(
         if own.finish() == root.claim.digest {
             return done(context, &pair, both).await;
         }
-        // The earlier attempt may have read what is mended by now.
+        // The earlier attempt may have hashed bytes that were damaged and have been replaced since.
         forget(context, &pair).await?;
     }
     let (mut both, mut own) = (RunningHash::new(), RunningHash::new());
@@ -42,30 +43,30 @@ pub(super) async fn fingerprint(
     verify(context, metadata, own).await?;
     let mut own = RunningHash::new();
     hash_rest(context, &pair, root, &mut both, &mut own).await?;
-    if let Err(trouble) = verify(context, root, own).await {
+    if let Err(error) = verify(context, root, own).await {
         forget(context, &pair).await?;
-        return Err(trouble);
+        return Err(error);
     }
     done(context, &pair, both).await
 }
 
-/// Whether the bytes that `hash` has seen are those of `blob`. If not, nobody is served them again.
-pub(super) async fn verify(context: &Context, blob: &TrustedBlob, hash: RunningHash) -> Result<(), Trouble> {
+/// Verifies that the hashed bytes are those of `blob`; quarantines it if not.
+pub(super) async fn verify(context: &Context, blob: &TrustedBlob, hash: RunningHash) -> Result<(), StepError> {
     if hash.finish() == blob.claim.digest {
         return Ok(());
     }
-    context.quarantine(&blob.claim, &blob.name).await?;
-    Err(Trouble::reading(blob, BlobError::Damaged))
+    quarantine(context, &blob.claim, &blob.name).await?;
+    Err(StepError::reading(blob, BlobError::Damaged))
 }
 
-/// Hashes what is left of the root, and saves how far that has come now and then.
+/// Hashes the rest of the root, saving the progress regularly.
 async fn hash_rest(
     context: &Context,
     pair: &Pair,
     root: &TrustedBlob,
     both: &mut RunningHash,
     own: &mut RunningHash,
-) -> Result<(), Trouble> {
+) -> Result<(), StepError> {
     while own.bytes() < root.claim.size.get() {
         hash_some(context, root, both, own).await?;
         if own.bytes() < root.claim.size.get() {
@@ -75,47 +76,47 @@ async fn hash_rest(
     Ok(())
 }
 
-/// Hashes a bounded part of a blob, from where `own` is.
+/// Hashes a bounded part of a blob, starting where `own` has stopped.
 async fn hash_some(
     context: &Context,
     blob: &TrustedBlob,
     both: &mut RunningHash,
     own: &mut RunningHash,
-) -> Result<(), Trouble> {
+) -> Result<(), StepError> {
     let from = own.bytes();
     let to = blob.claim.size.get().min(from + SAVE_EVERY);
-    let opened = context.open_blob(&blob.claim, &blob.name, from..to).await;
-    let mut bytes = opened.map_err(|error| Trouble::reading(blob, error))?;
-    while let Some(chunk) = bytes.try_next().await.map_err(|error| Trouble::reading(blob, error))? {
+    let opened = open_blob(context, &blob.claim, &blob.name, from..to).await;
+    let mut bytes = opened.map_err(|error| StepError::reading(blob, error))?;
+    while let Some(chunk) = bytes.try_next().await.map_err(|error| StepError::reading(blob, error))? {
         both.update(&chunk);
         own.update(&chunk);
     }
-    // A store that gives less than it has must not be asked for ever.
-    if own.bytes() == to { Ok(()) } else { Err(Trouble::reading(blob, BlobError::Damaged)) }
+    // A store that returns fewer bytes than requested must not cause an endless loop.
+    if own.bytes() == to { Ok(()) } else { Err(StepError::reading(blob, BlobError::Damaged)) }
 }
 
-async fn done(context: &Context, pair: &Pair, both: RunningHash) -> Result<Digest, Trouble> {
+async fn done(context: &Context, pair: &Pair, both: RunningHash) -> Result<Digest, StepError> {
     let digest = both.finish();
     save(context, pair, &FingerprintProgress::Done(digest)).await?;
     Ok(digest)
 }
 
-async fn save(context: &Context, pair: &Pair, hash: &FingerprintProgress) -> Result<(), Trouble> {
+async fn save(context: &Context, pair: &Pair, hash: &FingerprintProgress) -> Result<(), StepError> {
     let saved = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
         tx.save_fingerprint(pair, hash).await?;
         tx.commit().await
     })
     .await;
-    saved.map_err(|error: CatalogError| Trouble::Passing(WorkError::from(error)))
+    saved.map_err(|error: CatalogError| StepError::Transient(WorkError::from(error)))
 }
 
-async fn forget(context: &Context, pair: &Pair) -> Result<(), Trouble> {
+async fn forget(context: &Context, pair: &Pair) -> Result<(), StepError> {
     let forgotten = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
         tx.delete_fingerprint(pair).await?;
         tx.commit().await
     })
     .await;
-    forgotten.map_err(|error: CatalogError| Trouble::Passing(WorkError::from(error)))
+    forgotten.map_err(|error: CatalogError| StepError::Transient(WorkError::from(error)))
 }

@@ -1,139 +1,134 @@
-//! `incus_index`: which artifacts Simple Streams list, and under which fingerprint.
+//! `incus_index`: determines which artifacts Simple Streams lists, and computes their fingerprints.
 
-use crate::content::incus::{METADATA_NAME, root};
-use crate::publishing::{
-    fingerprint::{fingerprint, verify},
-    steps::Trouble,
-    validate::look_into,
+use crate::{
+    bytes::reader::BlobReader,
+    content::incus::{METADATA_NAME, root},
+    context::Context,
+    publishing::{
+        error::StepError,
+        fingerprint::{fingerprint, verify},
+        publication::Publication,
+    },
 };
-use crate::{bytes::reader::StoredBlob, context::Context};
 use imgsrv_domain::{
     digest::Digest,
     hash::RunningHash,
     ids::VersionId,
-    inspection::{IncusRow, Inspection, Warning},
-    manifest::{Artifact, Manifest, ManifestEntry},
+    inspection::{DetectedFormat, IncusRow, Warning},
+    manifest::{Artifact, ManifestEntry},
     names::{Format, Variant},
-    ports::{CatalogError, CatalogTx, TrustedBlob, Visibility},
+    ports::{CatalogError, CatalogTx, TrustedBlob},
     publish::StepName,
 };
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
 use imgsrv_simplestreams::{IncusArchitecture, UnknownArchitecture, is_ambiguous};
 use std::collections::{HashMap, HashSet};
 
-/// What streams are to list, and what they are not to and why.
+/// The artifacts to list, and warnings for those that are not listed.
 #[derive(Default)]
 pub(super) struct Indexed {
     rows: Vec<IncusRow>,
     warnings: Vec<Warning>,
 }
 
-/// What metadata says, by digest: artifacts of a version often share it.
+/// The content of metadata by digest: artifacts of a version often share it.
 type KnownMetadata = HashMap<Digest, Result<IncusMetadata, MetadataProblem>>;
-/// What streams call an artifact, its format aside.
+/// The name of an artifact in streams, without its format.
 type Slot = (IncusArchitecture, Variant);
 
-pub(super) async fn run(context: &Context, manifest: &Manifest) -> Result<Indexed, Trouble> {
-    let mut entries = Entries::new(context, manifest);
-    for entry in entries.in_order() {
-        entries.index(entry).await?;
+pub(super) async fn run(context: &Context, publication: &Publication) -> Result<Indexed, StepError> {
+    let (known, taken) = (HashMap::new(), HashSet::new());
+    let mut indexing = Indexing { context, publication, known, taken, indexed: Indexed::default() };
+    // Tarballs last: one is listed only if no squashfs is.
+    let is_tarball = |entry: &&ManifestEntry| entry.artifact.format == Format::RootTarXz;
+    let (tarballs, others): (Vec<_>, Vec<_>) = publication.manifest.entries.iter().partition(is_tarball);
+    for entry in others.into_iter().chain(tarballs) {
+        indexing.index(entry).await?;
     }
-    Ok(entries.indexed)
+    Ok(indexing.indexed)
 }
 
-/// The artifacts of a version on their way into streams.
-pub(super) struct Entries<'a> {
+/// The indexing of one version.
+struct Indexing<'a> {
     context: &'a Context,
-    manifest: &'a Manifest,
+    publication: &'a Publication,
     known: KnownMetadata,
     taken: HashSet<(Slot, Format)>,
-    pub(super) indexed: Indexed,
+    indexed: Indexed,
 }
 
-impl<'a> Entries<'a> {
-    pub(super) fn new(context: &'a Context, manifest: &'a Manifest) -> Self {
-        Self { context, manifest, known: HashMap::new(), taken: HashSet::new(), indexed: Indexed::default() }
-    }
-
-    /// Tarballs last: one is listed only where no squashfs is.
-    pub(super) fn in_order(&self) -> Vec<&'a ManifestEntry> {
-        let is_tarball = |entry: &&ManifestEntry| entry.artifact.format == Format::RootTarXz;
-        let (tarballs, others): (Vec<_>, Vec<_>) = self.manifest.entries.iter().partition(is_tarball);
-        others.into_iter().chain(tarballs).collect()
-    }
-
-    /// Notes that an artifact is not listed.
-    pub(super) fn warn(&mut self, artifact: &Artifact, why: &str) {
-        let file = artifact.file_name(&self.manifest.image.name, &self.manifest.version.name);
+impl<'a> Indexing<'a> {
+    /// Warns that an artifact is not listed.
+    fn warn(&mut self, artifact: &Artifact, why: &str) {
+        let manifest = &self.publication.manifest;
+        let file = artifact.file_name(&manifest.image.name, &manifest.version.name);
         let reason = format!("{file} is not listed: {why}");
         self.indexed.warnings.push(Warning { step: StepName::IncusIndex, artifact: artifact.id, reason });
     }
 
-    /// Finds out what streams are to list of an artifact, if it has metadata for Incus.
-    pub(super) async fn index(&mut self, entry: &ManifestEntry) -> Result<(), Trouble> {
+    fn blob(&self, digest: &Digest) -> Result<&'a TrustedBlob, StepError> {
+        let found = self.publication.blob(digest);
+        found.ok_or_else(|| StepError::Permanent(format!("{digest} is not a trusted blob")))
+    }
+
+    /// Determines how an artifact is listed, if it has metadata for Incus.
+    async fn index(&mut self, entry: &ManifestEntry) -> Result<(), StepError> {
         let artifact = &entry.artifact;
         let attached = entry.attachments.iter().find(|attachment| attachment.name.as_str() == METADATA_NAME);
         let Some(attachment) = attached.filter(|_| root(artifact.format).is_some()) else { return Ok(()) };
-        let metadata = trusted(self.context, attachment.blob.digest).await?;
-        let said = match self.known.get(&attachment.blob.digest) {
-            Some(said) => said.clone(),
+        let metadata = self.blob(&attachment.blob.digest)?;
+        let content = match self.known.get(&attachment.blob.digest) {
+            Some(content) => content.clone(),
             None => {
-                let said = read_metadata(self.context, &metadata).await?;
-                self.known.insert(attachment.blob.digest, said.clone());
-                said
+                let content = read_metadata(self.context, metadata).await?;
+                self.known.insert(attachment.blob.digest, content.clone());
+                content
             }
         };
-        let root = trusted(self.context, artifact.primary.digest).await?;
-        // What was validated before anybody looked into disks is looked into now.
-        let inspected = match entry.inspection {
-            Some(inspection) => Ok(inspection),
-            None => look_into(self.context, &root).await?,
-        };
-        let slot = match check(artifact, said, inspected, &self.taken) {
+        let root = self.blob(&artifact.primary.digest)?;
+        let mismatch = entry.inspection.filter(|inspection| !inspection.matches(artifact.format));
+        let other_format = mismatch.and_then(|inspection| inspection.detected);
+        let slot = match check(artifact, content, other_format, &self.taken) {
             Ok(slot) => slot,
             Err(why) => {
                 self.warn(artifact, &why);
                 return Ok(());
             }
         };
-        let fingerprint = fingerprint(self.context, &metadata, &root).await?;
+        let fingerprint = fingerprint(self.context, metadata, root).await?;
         self.taken.insert((slot, artifact.format));
         self.indexed.rows.push(IncusRow { artifact: artifact.id, attachment: attachment.id, fingerprint });
         Ok(())
     }
 }
 
-async fn trusted(context: &Context, digest: Digest) -> Result<TrustedBlob, Trouble> {
-    let found = context.catalog.get_blob(&digest, Visibility::All).await?;
-    found.ok_or_else(|| Trouble::Final(format!("{digest} is not a trusted blob")))
-}
-
 async fn read_metadata(
     context: &Context,
     blob: &TrustedBlob,
-) -> Result<Result<IncusMetadata, MetadataProblem>, Trouble> {
+) -> Result<Result<IncusMetadata, MetadataProblem>, StepError> {
     let size = blob.claim.size.get();
     if size > MAX_METADATA_BYTES {
         return Ok(Err(MetadataProblem::TooLarge));
     }
     let length = usize::try_from(size).unwrap_or(usize::MAX);
-    let bytes = StoredBlob { context, blob }.read(0, length).await.map_err(|error| Trouble::reading(blob, error))?;
+    let bytes = BlobReader { context, blob }.read(0, length).await.map_err(|error| StepError::reading(blob, error))?;
     let mut hash = RunningHash::new();
     hash.update(&bytes);
     verify(context, blob, hash).await?;
-    // It may unpack to much.
+    // Unpacking may take long.
     let read = tokio::task::spawn_blocking(move || IncusMetadata::read(&bytes)).await;
     Ok(read.unwrap_or_else(|panicked| {
-        tracing::error!(%panicked, blob.digest = %blob.claim.digest, "metadata could not be read");
+        tracing::error!(%panicked, blob.digest = %blob.claim.digest, "metadata reader panicked");
         Err(MetadataProblem::NotATarball)
     }))
 }
 
-/// What streams are to call an artifact, or why they are not to list it; `taken` has what they list already.
+/// The name of an artifact in streams, or why it is not listed. `other_format` is the format of its bytes if they are not
+/// in the declared one, `taken` are the names that are listed already.
 fn check(
     artifact: &Artifact,
     metadata: Result<IncusMetadata, MetadataProblem>,
-    inspected: Result<Inspection, String>,
+    other_format: Option<DetectedFormat>,
     taken: &HashSet<(Slot, Format)>,
 ) -> Result<Slot, String> {
     let architecture: IncusArchitecture =
@@ -143,11 +138,10 @@ fn check(
     }
     let metadata = metadata.map_err(|why| format!("{METADATA_NAME}: {why}"))?;
     if metadata.architecture.parse() != Ok(architecture) {
-        // What a hostile file says is not repeated.
+        // The content of a hostile file is not repeated.
         return Err(format!("{METADATA_NAME}: its metadata.yaml is not for {}", artifact.architecture));
     }
-    let inspection = inspected?;
-    if let Some(detected) = inspection.detected.filter(|_| !inspection.matches(artifact.format)) {
+    if let Some(detected) = other_format {
         return Err(format!("its bytes are {detected}, not {}", artifact.format));
     }
     let slot = (architecture, artifact.variant.clone());

@@ -1,7 +1,10 @@
 //! Publishing: the request that freezes a draft, and the durable job that publishes it.
 
+mod error;
 mod fingerprint;
 mod index;
+mod inspection;
+mod publication;
 mod steps;
 mod validate;
 mod worker;
@@ -18,19 +21,20 @@ use crate::{
 };
 use imgsrv_domain::{
     ids::JobId,
+    manifest::Unpublishable,
     names::{ImageName, VersionName},
     ports::JobReport,
     publish::PublishJob,
     version::{Version, VersionState},
 };
 use std::sync::Arc;
-use steps::unpublishable;
+use steps::untrusted;
 
 /// The use cases of publishing.
 #[derive(Clone)]
 pub struct Publishing(pub(crate) Arc<Context>);
 
-/// What a publish request came to.
+/// The result of a publish request.
 #[derive(Debug, Clone)]
 pub struct Requested {
     /// The version as it is now.
@@ -42,7 +46,10 @@ pub struct Requested {
 }
 
 impl Publishing {
-    /// Freezes a draft and queues its job. On a version that is frozen or published already, finds its job.
+    /// Freezes a draft and queues its job. If the version is frozen or published already, returns its job.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
+    )]
     pub async fn publish(
         &self,
         who: &Writer,
@@ -63,7 +70,7 @@ impl Publishing {
         version: &VersionName,
     ) -> Result<Requested, UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
-        let version = drafts::find(&mut *tx, image, version).await?;
+        let version = drafts::lock_version(&mut *tx, image, version).await?;
         match version.state {
             VersionState::Publishing | VersionState::Published { .. } => {
                 let job = tx.get_live_job(version.id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
@@ -71,7 +78,10 @@ impl Publishing {
             }
             VersionState::Draft => {}
         }
-        if let Some(why) = unpublishable(&mut *tx, version.id).await? {
+        if tx.count_artifacts(version.id).await? == 0 {
+            return Err(Unpublishable::Empty.into());
+        }
+        if let Some(why) = untrusted(&mut *tx, version.id).await? {
             return Err(why.into());
         }
         let now = tx.now();
@@ -84,12 +94,14 @@ impl Publishing {
         Ok(Requested { version, job: job.id, started: true })
     }
 
-    /// The job with that id, and what its steps found wrong without failing.
+    /// The job with that id, and the warnings of its steps.
+    #[tracing::instrument(level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn job(&self, _who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         self.0.catalog.get_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))
     }
 
-    /// Queues a failed job again, from the step that failed.
+    /// Queues a failed job again, starting at the step that failed.
+    #[tracing::instrument(level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn retry(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -105,7 +117,8 @@ impl Publishing {
         self.job(who, id).await
     }
 
-    /// Gives a failed job up; its version is a draft again.
+    /// Abandons a failed job; its version becomes a draft again.
+    #[tracing::instrument(level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn abandon(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;

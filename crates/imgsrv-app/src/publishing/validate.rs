@@ -1,34 +1,35 @@
-//! `validate_catalog`: bytes are what the manifest says, and no qcow2 is unsafe.
+//! `validate_catalog`: bytes are what the manifest declares, and no qcow2 is unsafe.
 
-use crate::publishing::steps::{self, Trouble};
 use crate::{
-    bytes::reader::StoredBlob,
     context::{Context, FormatCheck},
+    publishing::{error::StepError, inspection::inspect, publication::Publication},
 };
 use imgsrv_domain::{
-    digest::ByteSize,
     ids::{ArtifactId, VersionId},
-    inspection::{ClusterCompression, DetectedFormat, Inspection, Warning},
-    ports::{CatalogError, CatalogTx, TrustedBlob, Visibility},
-    publish::{PublishJob, StepName},
+    inspection::{Inspection, Warning},
+    manifest::Unpublishable,
+    ports::{CatalogError, CatalogTx},
+    publish::StepName,
 };
-use imgsrv_inspect::{self as inspect, Qcow2, Qcow2Error, detect};
 
-/// What the bytes of a version's artifacts are.
+/// The results of inspecting a version's artifacts.
 #[derive(Default)]
 pub(super) struct Validated {
-    inspections: Vec<(ArtifactId, Inspection)>,
+    pub(super) inspections: Vec<(ArtifactId, Inspection)>,
     warnings: Vec<Warning>,
 }
 
-pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Validated, Trouble> {
-    let manifest = steps::manifest(context, job).await?;
+pub(super) async fn run(context: &Context, publication: &Publication) -> Result<Validated, StepError> {
+    let manifest = &publication.manifest;
+    if manifest.entries.is_empty() {
+        return Err(StepError::Permanent(Unpublishable::Empty.to_string()));
+    }
     let (mut validated, mut refusals) = (Validated::default(), Vec::new());
     for artifact in manifest.entries.iter().map(|entry| &entry.artifact) {
-        // One that is not trusted fails the step where it is recorded, with all others like it.
-        let Some(blob) = context.catalog.get_blob(&artifact.primary.digest, Visibility::All).await? else { continue };
-        let file = artifact.file_name(&job.image, &job.version);
-        let inspection = match look_into(context, &blob).await? {
+        // Artifacts without a trusted blob fail the step when it is recorded, all of them at once.
+        let Some(blob) = publication.blob(&artifact.primary.digest) else { continue };
+        let file = artifact.file_name(&manifest.image.name, &manifest.version.name);
+        let inspection = match inspect(context, blob).await? {
             Ok(inspection) => inspection,
             Err(problem) => {
                 refusals.push(format!("{file}: {problem}"));
@@ -47,50 +48,7 @@ pub(super) async fn run(context: &Context, job: &PublishJob) -> Result<Validated
         }
         validated.inspections.push((artifact.id, inspection));
     }
-    if refusals.is_empty() { Ok(validated) } else { Err(Trouble::Final(refusals.join("; "))) }
-}
-
-/// What the bytes are, or why they are not safe to hand out.
-pub(super) async fn look_into(context: &Context, blob: &TrustedBlob) -> Result<Result<Inspection, String>, Trouble> {
-    let source = StoredBlob { context, blob };
-    let trouble = |error| Trouble::reading(blob, error);
-    let detected = detect(&source).await.map_err(trouble)?;
-    let mut inspection = Inspection { detected: detected.map(known), ..Inspection::default() };
-    match detected {
-        Some(inspect::DetectedFormat::Qcow2) => {}
-        Some(inspect::DetectedFormat::VmdkDescriptor) => {
-            return Ok(Err("it describes a disk whose data are in other files".to_owned()));
-        }
-        Some(_) | None => return Ok(Ok(inspection)),
-    }
-    match Qcow2::inspect(&source).await {
-        Ok(found) => {
-            inspection.virtual_size = ByteSize::try_from(found.virtual_size).ok();
-            inspection.cluster_size = ByteSize::try_from(found.cluster_size).ok();
-            inspection.compression = Some(match found.compression {
-                inspect::Compression::Zlib => ClusterCompression::Zlib,
-                inspect::Compression::Zstd => ClusterCompression::Zstd,
-            });
-            Ok(Ok(inspection))
-        }
-        // Tools that probe take it for what it is, whatever the artifact is declared as.
-        Err(Qcow2Error::Unsafe(problem)) => Ok(Err(problem.to_string())),
-        Err(Qcow2Error::Source(error)) => Err(trouble(error)),
-    }
-}
-
-const fn known(format: inspect::DetectedFormat) -> DetectedFormat {
-    match format {
-        inspect::DetectedFormat::Qcow2 => DetectedFormat::Qcow2,
-        inspect::DetectedFormat::Vmdk | inspect::DetectedFormat::VmdkDescriptor => DetectedFormat::Vmdk,
-        inspect::DetectedFormat::Vhdx => DetectedFormat::Vhdx,
-        inspect::DetectedFormat::Squashfs => DetectedFormat::Squashfs,
-        inspect::DetectedFormat::Iso => DetectedFormat::Iso,
-        inspect::DetectedFormat::Raw => DetectedFormat::Raw,
-        inspect::DetectedFormat::Gzip => DetectedFormat::Gzip,
-        inspect::DetectedFormat::Xz => DetectedFormat::Xz,
-        inspect::DetectedFormat::Zstd => DetectedFormat::Zstd,
-    }
+    if refusals.is_empty() { Ok(validated) } else { Err(StepError::Permanent(refusals.join("; "))) }
 }
 
 pub(super) async fn record(

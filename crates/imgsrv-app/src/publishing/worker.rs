@@ -1,12 +1,16 @@
 //! The worker that runs publish jobs, step by step, under a lease.
 
-use crate::publishing::steps::{self, Outcome};
 use crate::{
     audit,
     context::Context,
+    publishing::{
+        error::StepError,
+        publication::Publication,
+        steps::{self, Outcome},
+    },
     work::{
         lease::{LeaseOutcome, run_with_lease},
-        retry::{random, retrying},
+        retry::retrying,
         runtime::{Ran, Work, WorkError},
     },
 };
@@ -16,22 +20,12 @@ use imgsrv_domain::{
     ids::JobId,
     lease::LeaseKey,
     ports::{CatalogError, LeasedWork},
-    publish::StepName,
+    publish::{JobState, PublishJob, StepName},
 };
 use std::{sync::Arc, time::Duration};
 
 /// The worker that runs publish jobs.
 pub struct PublishWorker(pub(crate) Arc<Context>);
-
-/// How a step ended.
-enum Ended {
-    /// There is another one.
-    More,
-    /// The job has come to its end.
-    Over,
-    /// Another worker took the job over.
-    Lost,
-}
 
 #[async_trait]
 impl Work for PublishWorker {
@@ -40,22 +34,10 @@ impl Work for PublishWorker {
     }
 
     async fn run_once(&self) -> Result<Ran, WorkError> {
-        let Some((id, key)) = retrying(|| self.acquire()).await? else { return Ok(Ran::Idle) };
-        let term = self.0.settings.lease_term;
-        match run_with_lease(term, &self.0.stop, self.run_steps(id, &key), || self.renew(id, &key)).await {
-            LeaseOutcome::Done(Ok(())) => {}
-            LeaseOutcome::Done(Err(error)) => {
-                let delay = self.0.settings.backoff.delay(key.attempt, random());
-                self.postpone(id, &key, delay).await?;
-                return Err(error);
-            }
-            LeaseOutcome::Lost => tracing::warn!(publish_job.id = %id, "another worker took this job over"),
-            LeaseOutcome::Stopped => {
-                self.release(id, &key).await?;
-                return Ok(Ran::Idle);
-            }
+        match retrying(|| self.acquire()).await? {
+            Some((job, key)) => self.publish(job, &key).await,
+            None => Ok(Ran::Idle),
         }
-        Ok(Ran::Worked)
     }
 
     async fn wait(&self) {
@@ -68,66 +50,109 @@ impl Work for PublishWorker {
 }
 
 impl PublishWorker {
-    async fn acquire(&self) -> Result<Option<(JobId, LeaseKey)>, CatalogError> {
+    async fn acquire(&self) -> Result<Option<(PublishJob, LeaseKey)>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         let Some(job) = tx.lock_due_job().await? else { return Ok(None) };
         let settings = &self.0.settings;
         let Ok((job, key)) = job.acquire(&settings.worker, tx.now(), settings.lease_term) else { return Ok(None) };
         tx.update_job(&job).await?;
         tx.commit().await?;
-        Ok(Some((job.id, key)))
+        Ok(Some((job, key)))
     }
 
-    async fn run_steps(&self, id: JobId, key: &LeaseKey) -> Result<(), WorkError> {
-        loop {
-            match self.run_step(id, key).await? {
-                Ended::More => {}
-                Ended::Over => return Ok(()),
-                Ended::Lost => {
-                    tracing::warn!(publish_job.id = %id, "the lease was lost: this result is void");
-                    return Ok(());
-                }
+    #[tracing::instrument(
+        level = "debug",
+        skip_all,
+        fields(
+            publish_job.id = %job.id, image.name = %job.image, version.name = %job.version, lease.attempt = key.attempt
+        ),
+        err(level = "debug")
+    )]
+    async fn publish(&self, job: PublishJob, key: &LeaseKey) -> Result<Ran, WorkError> {
+        let (id, term) = (job.id, self.0.settings.lease_term);
+        match run_with_lease(term, &self.0.stop, self.run_steps(job, key), || self.renew(id, key)).await {
+            LeaseOutcome::Done(Ok(())) => {}
+            LeaseOutcome::Done(Err(error)) => {
+                self.postpone(id, key, self.0.settings.backoff.delay(key.attempt)).await?;
+                return Err(error);
+            }
+            LeaseOutcome::Lost => {
+                tracing::warn!(publish_job.id = %id, "lease lost: another worker has reclaimed the publish job");
+            }
+            LeaseOutcome::Stopped => {
+                self.release(id, key).await?;
+                return Ok(Ran::Idle);
             }
         }
+        Ok(Ran::Worked)
     }
 
-    /// Runs the current step, outside of any transaction, and records its end.
-    async fn run_step(&self, id: JobId, key: &LeaseKey) -> Result<Ended, WorkError> {
-        let Some(report) = self.0.catalog.get_job(id).await? else { return Ok(Ended::Lost) };
-        let Some(step) = report.job.current_step().map(|step| step.name) else { return Ok(Ended::Over) };
-        let outcome = steps::run(&self.0, &report.job, step).await?;
-        Ok(retrying(|| self.record(id, key, step, &outcome)).await?)
+    async fn run_steps(&self, mut job: PublishJob, key: &LeaseKey) -> Result<(), WorkError> {
+        let mut publication = None;
+        while let (JobState::Running(_), Some(step)) = (&job.state, job.current_step()) {
+            let name = step.name;
+            let Some(stored) = self.run_step(&job, key, name, &mut publication).await? else {
+                tracing::warn!(publish_job.id = %job.id, "lease lost: result of a publish step discarded");
+                break;
+            };
+            job = stored;
+        }
+        Ok(())
     }
 
-    /// Records the end of `step` and what comes of it in one transaction, which the lease's key guards.
+    /// Runs `step` outside of any transaction, and records its end. Returns the job as it was stored, or `None` if another
+    /// worker has reclaimed it.
+    #[tracing::instrument(level = "debug", skip_all, fields(publish_step.name = %step), err(level = "debug"))]
+    async fn run_step(
+        &self,
+        job: &PublishJob,
+        key: &LeaseKey,
+        step: StepName,
+        publication: &mut Option<Publication>,
+    ) -> Result<Option<PublishJob>, WorkError> {
+        let outcome = match steps::run(&self.0, job, step, publication).await {
+            Ok(outcome) => outcome,
+            Err(StepError::Permanent(reason)) => Outcome::Failed(reason),
+            Err(StepError::Transient(error)) => return Err(error),
+        };
+        let stored = retrying(|| self.record(job.id, key, step, &outcome)).await?;
+        if let (Outcome::Validated(validated), Some(publication)) = (&outcome, publication) {
+            publication.inspected(&validated.inspections);
+        }
+        Ok(stored)
+    }
+
+    /// Records the end of `step` and its result in one transaction, which the lease's key fences.
     async fn record(
         &self,
         id: JobId,
         key: &LeaseKey,
         step: StepName,
         outcome: &Outcome,
-    ) -> Result<Ended, CatalogError> {
+    ) -> Result<Option<PublishJob>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         let actor = self.0.worker_actor();
-        let Some(job) = tx.lock_job(id).await? else { return Ok(Ended::Lost) };
+        let Some(job) = tx.lock_job(id).await? else { return Ok(None) };
         let now = tx.now();
-        let is_held = job.clone().renew(key, now, self.0.settings.lease_term).is_ok();
-        if !is_held || job.current_step().map(|step| step.name) != Some(step) {
-            return Ok(Ended::Lost);
+        let is_leased = job.clone().renew(key, now, self.0.settings.lease_term).is_ok();
+        if !is_leased || job.current_step().map(|step| step.name) != Some(step) {
+            return Ok(None);
         }
         let ended = match steps::record(&self.0, &mut *tx, &job, outcome, &actor).await? {
             Ok(()) => job.step_succeeded(key, now).map(|job| (job, None::<Event>)),
             Err(reason) => job.step_failed(key, reason, now).map(|(job, event)| (job, Some(event))),
         };
-        let Ok((job, event)) = ended else { return Ok(Ended::Lost) };
-        let over = event.is_some() || job.current_step().is_none();
+        let Ok((job, event)) = ended else { return Ok(None) };
         tx.update_job(&job).await?;
         if let Some(event) = event {
-            tracing::warn!(publish_job.id = %id, %step, reason = ?event.detail, "a publish step failed");
+            tracing::warn!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
             audit::record(&mut *tx, &actor, event).await?;
         }
-        tx.commit().await?;
-        Ok(if over { Ended::Over } else { Ended::More })
+        match outcome {
+            Outcome::Ready => self.0.revision.commit(tx).await?,
+            Outcome::Validated(_) | Outcome::Indexed(_) | Outcome::Failed(_) => tx.commit().await?,
+        }
+        Ok(Some(job))
     }
 
     async fn renew(&self, id: JobId, key: &LeaseKey) -> Result<bool, WorkError> {
@@ -143,7 +168,7 @@ impl PublishWorker {
         Ok(renewed)
     }
 
-    /// Puts the job back, unless the lease was lost meanwhile.
+    /// Queues the job again after `delay`, unless the lease was lost.
     async fn postpone(&self, id: JobId, key: &LeaseKey, delay: Duration) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -159,7 +184,7 @@ impl PublishWorker {
         Ok(())
     }
 
-    /// Leaves the job to another process, unless the lease was lost meanwhile.
+    /// Queues the job for another process at once, unless the lease was lost.
     async fn release(&self, id: JobId, key: &LeaseKey) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;

@@ -1,21 +1,21 @@
-//! Holding a lease while working under it.
+//! Running work under a lease that is renewed meanwhile.
 
 use crate::work::runtime::WorkError;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How work under a lease came to its end.
+/// How work under a lease ended.
 pub(crate) enum LeaseOutcome<T> {
-    /// The work did.
+    /// The work returned.
     Done(T),
-    /// Another worker took it over; the result would be void.
+    /// Another worker has reclaimed the lease: the result would be void.
     Lost,
     /// This process is stopping.
     Stopped,
 }
 
-/// Runs `work`, calling `renew` at a third of `term`; `renew` says whether the lease is still held. An error of
-/// `renew` is left to the next turn: the lease outlives one failure.
+/// Runs `work`, calling `renew` after each third of `term`. `renew` returns whether the lease still belongs to the caller;
+/// when it fails, the next call may succeed before the lease expires.
 pub(crate) async fn run_with_lease<T, R, Fut>(
     term: Duration,
     stop: &CancellationToken,
@@ -32,7 +32,7 @@ where
             match renew().await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => tracing::warn!(%error, "a lease could not be renewed"),
+                Err(error) => tracing::warn!(%error, "lease renewal failed"),
             }
         }
     };

@@ -1,12 +1,18 @@
-//! Running a decision again when a fresh transaction may cure what failed.
+//! The delays between retries: of one decision in a fresh transaction, and of leased work.
 
 use crate::error::UseCaseError;
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use imgsrv_domain::ports::{CatalogError, Conflict};
 use std::time::Duration;
 
-const ATTEMPTS: u32 = 4;
+/// Up to three retries of a decision, after at least 4, 8 and 16 ms.
+const DECISION: ExponentialBuilder =
+    ExponentialBuilder::new().with_min_delay(Duration::from_millis(4)).with_max_times(3).with_jitter();
 
-/// Whether an error may be cured by a fresh transaction. The outcome of a commit is always known to these.
+/// Failures after which a delay has reached any maximum.
+const DOUBLINGS: u32 = 64;
+
+/// Whether a fresh transaction may succeed after an error. The outcome of the failed commit is always known.
 pub(crate) trait Transient {
     fn is_transient(&self) -> bool;
 }
@@ -15,7 +21,7 @@ impl Transient for CatalogError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Retryable(_) => true,
-            // Somebody else was first, beside this: the fresh transaction sees what they left.
+            // A concurrent transaction committed first; a fresh one sees its result.
             Self::Conflict(conflict) => matches!(
                 conflict,
                 Conflict::StaleRevision
@@ -35,24 +41,64 @@ impl Transient for UseCaseError {
     }
 }
 
-/// Calls `attempt` until it succeeds, fails for good, or has failed four times.
-pub(crate) async fn retrying<T, E, Fut>(mut attempt: impl FnMut() -> Fut) -> Result<T, E>
+/// Calls `attempt` until it succeeds, fails permanently, or has failed four times.
+pub(crate) async fn retrying<T, E, Fut>(attempt: impl FnMut() -> Fut) -> Result<T, E>
 where
     E: Transient,
     Fut: Future<Output = Result<T, E>> + Send,
 {
-    let mut failures = 0;
-    loop {
-        match attempt().await {
-            Err(error) if error.is_transient() && failures + 1 < ATTEMPTS => failures += 1,
-            done => return done,
-        }
-        let spread = u64::from(random() % 8);
-        tokio::time::sleep(Duration::from_millis((1 << failures) * 2 + spread)).await;
+    attempt.retry(DECISION).sleep(tokio::time::sleep).when(E::is_transient).await
+}
+
+/// Delays that double with each failure in a row up to a maximum.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff(ExponentialBuilder);
+
+impl Backoff {
+    /// Delays from `first` up to `max`, each shortened at random by up to half, so that callers that failed together do
+    /// not retry together.
+    pub fn new(first: Duration, max: Duration) -> Self {
+        // The jitter adds up to the delay itself.
+        let delays = ExponentialBuilder::new().with_min_delay(first / 2).with_max_delay(max / 2);
+        Self(delays.with_jitter().without_max_times())
+    }
+
+    /// The delay after `failures` failures in a row.
+    pub fn delay(&self, failures: u32) -> Duration {
+        let earlier = failures.saturating_sub(1).min(DOUBLINGS);
+        self.0.build().nth(earlier as usize).unwrap_or_default()
     }
 }
 
-/// A random number for spreading retries; zero when the system gives none.
-pub(crate) fn random() -> u32 {
-    getrandom::u32().unwrap_or(0)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn delays_double_up_to_the_maximum_and_never_vanish() {
+        let backoff = Backoff::new(SECOND, 60 * SECOND);
+        for (failures, whole) in [(0, 1), (1, 1), (3, 4), (7, 60), (4_000_000_000, 60)] {
+            let (delay, whole) = (backoff.delay(failures), whole * SECOND);
+            assert!((whole / 2..=whole).contains(&delay), "{delay:?} after {failures} failures");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transient_errors_are_retried_three_times_and_permanent_ones_not_at_all() {
+        let errors: [(fn() -> CatalogError, u32); 2] =
+            [(|| CatalogError::Retryable("busy".into()), 4), (|| CatalogError::Backend("broken".into()), 1)];
+        for (error, attempts) in errors {
+            let made = Cell::new(0);
+            let failed: Result<(), CatalogError> = retrying(|| {
+                made.set(made.get() + 1);
+                std::future::ready(Err(error()))
+            })
+            .await;
+            assert!(failed.is_err());
+            assert_eq!(made.get(), attempts);
+        }
+    }
 }

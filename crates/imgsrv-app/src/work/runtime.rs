@@ -1,21 +1,21 @@
-//! Background work: what workers run, and how they are woken.
+//! What a background worker runs.
 
 use async_trait::async_trait;
 use imgsrv_domain::ports::{BlobError, CatalogError};
 use std::time::Duration;
 
-/// What one run of a worker achieved.
+/// The result of one run of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ran {
-    /// It did something; there may be more.
+    /// It did something; more work may be waiting.
     Worked,
-    /// It did all that there was to do.
+    /// It did all the work there was.
     Finished,
-    /// There was nothing to do, or nothing due: that proves nothing.
+    /// No work was due. That does not prove that work would succeed.
     Idle,
 }
 
-/// The infrastructure failed; the work will be tried again.
+/// The infrastructure failed; the work will be retried.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The catalog failed.
@@ -26,18 +26,18 @@ pub enum WorkError {
     Blob(#[from] BlobError),
 }
 
-/// Something that workers do over and over.
+/// Work that a worker runs repeatedly.
 #[async_trait]
 pub trait Work: Send + Sync {
     /// Its name in logs and metrics.
     fn name(&self) -> &'static str;
 
-    /// Does one piece of work, if there is one.
+    /// Does one piece of work, if one is due.
     async fn run_once(&self) -> Result<Ran, WorkError>;
 
-    /// Completes when new work was enqueued.
+    /// Completes when work was enqueued.
     async fn wait(&self);
 
-    /// How long until waiting work is due or a lease runs out, as far as is known.
+    /// Time until waiting work is due or a lease expires, if known.
     async fn next_due(&self) -> Option<Duration>;
 }

@@ -2,12 +2,12 @@
 
 use tokio::sync::Notify;
 
-/// Wakes workers of this process when work was enqueued, here or by another node. Correctness rests on the catalog; a
-/// lost wake-up costs one polling interval.
+/// Wakes workers of this process when work was enqueued, by this node or another one. A lost wake-up only delays the work
+/// by one polling interval: the queue is in the catalog.
 #[derive(Debug, Default)]
-pub struct Wakeups {
+pub(crate) struct Wakeups {
     /// An upload was completed.
-    pub ingest: Notify,
+    pub(crate) ingest: Notify,
     /// A publish job was queued.
-    pub publish: Notify,
+    pub(crate) publish: Notify,
 }

@@ -20,9 +20,6 @@ pub(super) const VERSIONS_BY_STATE: &str = versions!(
     "WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3) AND v.state = $5
     ORDER BY v.listed_at DESC, v.id DESC LIMIT $4"
 );
-pub(super) const VERSION: &str = versions!("WHERE v.image_id = $1 AND v.name = $2");
-pub(super) const ALIASED_VERSION: &str =
-    versions!("JOIN aliases a ON a.version_id = v.id WHERE a.image_id = $1 AND a.name = $2 AND v.state = 'published'");
 
 pub(super) const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 pub(super) const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
@@ -113,8 +110,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PUBLISHED_IMAGES,
     VERSIONS,
     VERSIONS_BY_STATE,
-    VERSION,
-    ALIASED_VERSION,
     ALIASES,
     ALIAS,
     PUBLISHED_BLOB,

@@ -4,6 +4,7 @@ mod auth;
 mod content;
 mod findings;
 mod intakes;
+mod manifests;
 mod rules;
 mod samples;
 mod transactions;
@@ -62,6 +63,9 @@ const CASES: &[Case<Fresh>] = cases![
     findings::a_pair_is_hashed_once,
     findings::streams_tell_what_has_changed,
     findings::a_file_is_found_by_its_names,
+    manifests::a_version_is_resolved_by_name_and_by_alias,
+    manifests::entries_are_read_with_attachments_inspections_and_warnings,
+    manifests::a_quarantined_blob_is_not_located_and_changes_the_revision,
     intakes::a_stream_learns_its_digest_from_its_last_byte,
     intakes::of_two_attempts_at_a_stream_only_the_newer_is_recorded,
     intakes::intakes_come_back_whole_and_change_by_revision,

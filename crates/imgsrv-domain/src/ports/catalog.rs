@@ -1,6 +1,6 @@
 //! The catalog's writing side: one unit of work per decision.
 
-use super::{BlobName, CatalogQueries, FindingRepo, PrincipalRepo, RuleRepo, Source};
+use super::{BlobName, CatalogQueries, FindingRepo, ManifestQueries, PrincipalRepo, RuleRepo, Source};
 use crate::{
     audit::AuditEntry,
     digest::{BlobClaim, Digest},
@@ -233,7 +233,8 @@ pub trait BlobLedger: Send {
     /// Records bytes that are durable under their name. Heals a quarantined digest; one that is trusted
     /// already is [`Conflict::BlobDigest`].
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError>;
-    /// Stops serving the blob stored as `name`; says whether it was trusted until now.
+    /// Stops serving the blob stored as `name`; says whether it was trusted until now. Quarantining a blob, or
+    /// replacing a quarantined one, changes the catalog revision.
     async fn quarantine_blob(&mut self, digest: &Digest, name: &BlobName) -> Result<bool, CatalogError>;
     /// Digests that the manifest of `version` names and that are not trusted blobs of the declared size;
     /// by digest, at most 100.
@@ -310,7 +311,7 @@ pub enum Enqueued {
 
 /// The catalog. Reads go through [`CatalogQueries`], decisions through a transaction.
 #[async_trait]
-pub trait Catalog: CatalogQueries {
+pub trait Catalog: CatalogQueries + ManifestQueries {
     /// Begins a transaction. Do not begin a second one inside it, and do no other I/O while it is open.
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError>;
 

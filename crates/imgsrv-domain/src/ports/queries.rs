@@ -5,11 +5,11 @@ use crate::{
     audit::{AuditFilter, AuditRecord},
     auth::{ApiToken, Credential, Principal, TokenKey},
     digest::{BlobClaim, Digest},
-    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId},
+    ids::{ArtifactId, AttachmentId, JobId, PrincipalId, UploadId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
     intake::Intake,
-    manifest::{Artifact, Manifest},
+    manifest::{Artifact, Manifest, ManifestEntry},
     names::{AliasName, AttachmentName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
     page::{Page, PageRequest},
@@ -260,4 +260,45 @@ pub trait CatalogQueries: Send + Sync {
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
     /// The time on the catalog's clock.
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError>;
+}
+
+/// A version and its image, as of one revision of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedVersion {
+    /// The revision.
+    pub revision: Revision,
+    /// The image.
+    pub image: Image,
+    /// The version.
+    pub version: Version,
+}
+
+/// The artifacts of a version, and the warnings that publishing recorded for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestEntries {
+    /// The artifacts with their attachments and inspection results, in the manifest's order.
+    pub entries: Vec<ManifestEntry>,
+    /// The warnings, by step.
+    pub warnings: Vec<Warning>,
+}
+
+/// Versions and their manifests, each read with one statement.
+///
+/// Entries, warnings and blobs of a published version never change, but for blobs that are quarantined or replaced,
+/// which changes [`catalog_revision`](CatalogQueries::catalog_revision).
+#[async_trait]
+pub trait ManifestQueries: Send + Sync {
+    /// The version of that name and its image, if visible.
+    async fn resolve_version(
+        &self,
+        image: &ImageName,
+        name: &VersionName,
+        see: Visibility,
+    ) -> Result<Option<ResolvedVersion>, CatalogError>;
+    /// The published version with that name or alias, and its image.
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError>;
+    /// The manifest entries of a version and its warnings; empty when there is no such version.
+    async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError>;
+    /// The trusted blobs of a version's artifacts and attachments, by digest. A quarantined blob is not trusted.
+    async fn get_manifest_blobs(&self, version: VersionId) -> Result<Vec<TrustedBlob>, CatalogError>;
 }

@@ -1,7 +1,7 @@
 //! Request bodies: strict JSON, and the bytes of a part.
 
 use crate::{
-    middleware::throughput::{Pace, TooSlow},
+    middleware::throughput::{ThroughputLimit, TooSlow},
     response::problem::{Code, Problem},
 };
 use axum::{
@@ -11,9 +11,10 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::StreamExt;
+use headers::{ContentLength, HeaderMapExt};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use imgsrv_app::PartBody;
-use imgsrv_domain::{digest::Digest, ports::BodyError};
+use imgsrv_domain::{digest::Digest, error_chain, ports::BodyError};
 use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
 
@@ -31,11 +32,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return Err(Problem::new(Code::UnsupportedMediaType).detail("send application/json"));
         }
         let too_large = || Problem::new(Code::BodyTooLarge).detail("a JSON body may have at most 1 MiB");
-        if declared(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
+        if content_length(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
             return Err(too_large());
         }
-        // A body of that size is whole within the time that one may be silent.
-        let deadline = request.extensions().get::<Pace>().map_or(Duration::from_mins(1), |pace| pace.silence);
+        // A body of that size has to be complete within the time over which the throughput is averaged.
+        let limit = request.extensions().get::<ThroughputLimit>();
+        let deadline = limit.map_or(Duration::from_mins(1), |limit| limit.idle_timeout);
         let collecting = Limited::new(request.into_body(), MAX_JSON_BYTES).collect();
         let Ok(collected) = tokio::time::timeout(deadline, collecting).await else {
             return Err(Problem::new(Code::RequestTimeout));
@@ -43,10 +45,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = match collected {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-            Err(error) if caused_by::<TooSlow>(&*error) => return Err(Problem::new(Code::RequestTimeout)),
+            Err(error) if is_too_slow(&*error) => return Err(Problem::new(Code::RequestTimeout)),
             Err(_) => return Err(Problem::new(Code::BodyIncomplete)),
         };
-        // Derived types also take an array of their fields; the contract does not.
+        // Derived types also deserialize from an array of their fields; the contract allows objects only.
         if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
             return Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object"));
         }
@@ -73,22 +75,15 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.typed_get::<ContentLength>().map(|length| length.0)
 }
 
-fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<E>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
+    error_chain::chain(error).any(<dyn Error>::is::<TooSlow>)
 }
 
-/// The bytes of a part, with what the headers say of them.
+/// The body of a part, with its size and digest as declared by the headers.
 pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Problem> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -96,13 +91,13 @@ pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Pro
     }
     let digests = headers.get_all("content-digest").iter().map(|value| value.to_str().unwrap_or_default());
     let checksum = content_digest(&digests.collect::<Vec<_>>().join(","))?;
-    let frames = body.into_data_stream().map(|frame| {
-        frame.map_err(|error| if caused_by::<TooSlow>(&error) { BodyError::TooSlow } else { BodyError::Cut })
-    });
-    Ok(PartBody { declared: declared(headers), checksum, bytes: frames.boxed() })
+    let frames = body
+        .into_data_stream()
+        .map(|frame| frame.map_err(|error| if is_too_slow(&error) { BodyError::TooSlow } else { BodyError::Cut }));
+    Ok(PartBody { declared: content_length(headers), checksum, bytes: frames.boxed(), slot: None })
 }
 
-/// The SHA-256 of a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, perhaps among others.
+/// The SHA-256 in a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, possibly next to other algorithms.
 fn content_digest(header: &str) -> Result<Option<Digest>, Problem> {
     let invalid = || Problem::new(Code::InvalidRequest).field("Content-Digest", "must be sha-256=:<base64>:");
     for member in header.split(',').map(str::trim).filter(|member| !member.is_empty()) {

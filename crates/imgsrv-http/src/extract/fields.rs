@@ -1,13 +1,13 @@
-//! Turning text of a request into value objects, noting every field that is wrong.
+//! Parsing of the fields of a request into value objects, with every invalid field reported in one problem.
 
 use crate::response::problem::{Code, Problem};
 use imgsrv_api::FieldError;
 use std::{fmt::Display, str::FromStr};
 
-/// The most fields that one problem tells of.
+/// The most fields that one problem reports.
 const MAX_ERRORS: usize = 100;
 
-/// Collects what is wrong with a request's fields.
+/// Parses a request's fields and collects the invalid ones.
 #[derive(Default)]
 pub(crate) struct Fields(Vec<FieldError>);
 
@@ -18,10 +18,10 @@ impl Fields {
         T::Err: Display,
     {
         let parsed = raw.parse();
-        self.keep(field, parsed)
+        self.check(field, parsed)
     }
 
-    /// Parses a field that may be absent; the outer `None` says that it is wrong.
+    /// Parses a field that may be absent; the outer `None` means that it is invalid.
     pub(crate) fn optional<T: FromStr>(&mut self, field: &str, raw: Option<&str>) -> Option<Option<T>>
     where
         T::Err: Display,
@@ -38,22 +38,28 @@ impl Fields {
         T::Error: Display,
     {
         let converted = T::try_from(raw);
-        self.keep(field, converted)
+        self.check(field, converted)
     }
 
-    /// Notes why a value is wrong, if it is.
-    pub(crate) fn keep<T, E: Display>(&mut self, field: impl Into<String>, value: Result<T, E>) -> Option<T> {
+    /// The value of a field, or a record of why it is invalid.
+    pub(crate) fn check<T, E: Display>(&mut self, field: impl Into<String>, value: Result<T, E>) -> Option<T> {
         match value {
-            Ok(value) => return Some(value),
-            Err(why) if self.0.len() < MAX_ERRORS => {
-                self.0.push(FieldError { field: field.into(), reason: why.to_string() });
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.reject(field, reason);
+                None
             }
-            Err(_) => {}
         }
-        None
     }
 
-    /// `built`, or a problem that names every wrong field.
+    /// Records that a field is invalid.
+    pub(crate) fn reject(&mut self, field: impl Into<String>, reason: impl Display) {
+        if self.0.len() < MAX_ERRORS {
+            self.0.push(FieldError { field: field.into(), reason: reason.to_string() });
+        }
+    }
+
+    /// `built`, or a problem that names every invalid field.
     pub(crate) fn finish<T>(self, built: Option<T>) -> Result<T, Problem> {
         match built {
             Some(built) if self.0.is_empty() => Ok(built),

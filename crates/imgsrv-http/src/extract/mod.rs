@@ -1,4 +1,5 @@
-//! Extractors: each answers with a problem of its own, in the order caller, path, query, body.
+//! Extractors: each rejects an invalid request with a problem. Handlers declare them in the order caller, path, query,
+//! body.
 
 mod body;
 mod caller;
@@ -10,11 +11,11 @@ mod time;
 
 pub(crate) use body::{JsonBody, part_body};
 pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly};
-pub(crate) use checksum::stream_body;
+pub(crate) use checksum::tus_body;
 pub(crate) use fields::Fields;
 pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,
     PrincipalPath, RefPath, RolePath, RulePath, TokenPath, UploadPath, VersionPath,
 };
 pub(crate) use query::{AuditQuery, ImagesQuery, PageQuery, UploadsQuery, VersionsQuery};
-pub(crate) use time::rfc3339;
+pub(crate) use time::Rfc3339;

@@ -1,4 +1,4 @@
-//! Path segments, parsed into the domain's names and ids. One that does not fit its pattern is 400.
+//! Path segments, parsed into the domain's names and ids. One that does not match its pattern is 400.
 
 use crate::response::problem::{Code, Problem};
 use axum::{
@@ -21,7 +21,7 @@ use utoipa::{
     },
 };
 
-/// How a segment is described.
+/// The description of a path segment in OpenAPI.
 trait Segment {
     fn schema() -> ObjectBuilder;
 }
@@ -82,7 +82,7 @@ impl FromStr for Shard {
     }
 }
 
-/// A digest without what says that it is SHA-256.
+/// A digest in hexadecimal, without its algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hex(pub(crate) Digest);
 

@@ -1,7 +1,9 @@
-//! Query strings of lists.
+//! Query parameters of lists.
 
-use crate::extract::{Fields, rfc3339};
-use crate::response::problem::{Code, Problem};
+use crate::{
+    extract::{Fields, Rfc3339},
+    response::problem::{Code, Problem},
+};
 use axum::{
     extract::{FromRequestParts, Query},
     http::request::Parts,
@@ -52,7 +54,7 @@ macro_rules! queries {
         }
 
         impl $name {
-            /// Which page is wanted.
+            /// The requested page.
             pub(crate) fn page(&self) -> Result<PageRequest, Problem> {
                 page(self.limit.as_deref(), self.cursor.clone())
             }
@@ -61,14 +63,14 @@ macro_rules! queries {
 }
 
 queries! {
-    /// Which page of a list.
+    /// The page of a list.
     PageQuery {}
-    /// Which page of the images, and whether those with nothing published are in it.
+    /// The page of the images, with or without those that have no published version.
     ImagesQuery {
         /// `true`: also images with nothing published. Needs `content.write`.
         include_unpublished,
     }
-    /// Which page of the audit trail, and what it tells of.
+    /// The page and the filters of the audit log.
     AuditQuery {
         /// What was done, such as `role.granted`.
         action,
@@ -85,12 +87,12 @@ queries! {
         /// Before this time (RFC 3339).
         until,
     }
-    /// Which page of the caller's open uploads, and for which digest.
+    /// The page of the caller's open uploads, filtered by digest.
     UploadsQuery {
         /// The digest that their bytes must have.
         expected_digest,
     }
-    /// Which page of the versions, and in which state.
+    /// The page of the versions, filtered by state.
     VersionsQuery {
         /// `draft`, `publishing`, `published` or `all`. Anything but `published`, the default, needs `content.write`.
         state,
@@ -102,14 +104,11 @@ impl AuditQuery {
         let mut fields = Fields::default();
         let action = fields.optional("action", self.action.as_deref());
         let actor_kind = fields.optional("actor_kind", self.actor_kind.as_deref());
-        let mut time = |name: &str, raw: &Option<String>| match raw {
-            Some(raw) => fields.keep(name, rfc3339(raw)).map(Some),
-            None => Some(None),
-        };
-        let (since, until) = (time("since", &self.since), time("until", &self.until));
+        let since = fields.optional::<Rfc3339>("since", self.since.as_deref());
+        let until = fields.optional::<Rfc3339>("until", self.until.as_deref());
         for (name, text) in [("actor", &self.actor), ("subject", &self.subject), ("request_id", &self.request_id)] {
             if text.as_ref().is_some_and(|text| text.contains(char::is_control)) {
-                fields.keep(name, Err::<(), _>("must not contain control characters"));
+                fields.reject(name, "must not contain control characters");
             }
         }
         let filter = || {
@@ -119,8 +118,8 @@ impl AuditQuery {
                 actor: self.actor.clone(),
                 subject: self.subject.clone(),
                 request_id: self.request_id.clone(),
-                since: since?,
-                until: until?,
+                since: since?.map(|time| time.0),
+                until: until?.map(|time| time.0),
             })
         };
         fields.finish(filter())
@@ -128,7 +127,7 @@ impl AuditQuery {
 }
 
 impl ImagesQuery {
-    /// Whether more is asked for than everybody may see.
+    /// Whether images that only content writers may see are requested.
     pub(crate) fn wants_unpublished(&self) -> bool {
         self.include_unpublished.as_deref() == Some("true")
     }
@@ -142,7 +141,7 @@ impl ImagesQuery {
 }
 
 impl UploadsQuery {
-    /// The digest, if one is asked for.
+    /// The digest to filter by, if any.
     pub(crate) fn digest(&self) -> Result<Option<Digest>, Problem> {
         let mut fields = Fields::default();
         let digest = fields.optional("expected_digest", self.expected_digest.as_deref());

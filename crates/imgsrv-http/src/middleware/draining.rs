@@ -1,9 +1,16 @@
-//! The part of a request body that nobody read.
+//! Draining of the connection after a refused request.
 //!
-//! A connection that is closed with unread bytes is reset, and the client may never see the answer that told it
-//! what was wrong (RFC 9112, section 9.6). So the rest of a refused body is read and dropped, within bounds.
+//! A connection that is closed with unread bytes is reset, and the client may never see the response that says what was
+//! wrong (RFC 9112, section 9.6). So the rest of a refused request's body is read and dropped, within limits.
 
-use axum::body::{Body, Bytes, HttpBody};
+use crate::request::Transport;
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use std::{
     pin::Pin,
@@ -17,31 +24,35 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
 type Slot = Arc<Mutex<Option<Body>>>;
 
-/// A body that, when it is dropped, leaves what was not read of it.
-pub(crate) struct KeptBody {
+/// The request body; dropping it puts what was not read into the slot.
+struct RecoverableBody {
     body: Body,
     slot: Slot,
 }
 
-/// What was not read of a body.
-pub(crate) struct Rest(Slot);
-
-impl KeptBody {
-    /// Wraps a body; the second is where its rest will be.
-    pub(crate) fn new(body: Body) -> (Self, Rest) {
-        let slot = Slot::default();
-        (Self { body, slot: Arc::clone(&slot) }, Rest(slot))
-    }
+/// What its handler did not read of a request's body, once the handler is done.
+pub(crate) struct UnreadBody {
+    slot: Slot,
+    expects_continue: bool,
+    transport: Transport,
 }
 
-impl HttpBody for KeptBody {
+/// Makes what the handler does not read of the body available afterwards.
+pub(crate) fn recoverable(request: Request, transport: Transport) -> (Request, UnreadBody) {
+    let slot = Slot::default();
+    let expects_continue = request.headers().contains_key(header::EXPECT);
+    let unread = UnreadBody { slot: Arc::clone(&slot), expects_continue, transport };
+    (request.map(|body| Body::new(RecoverableBody { body, slot })), unread)
+}
+
+impl HttpBody for RecoverableBody {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -49,21 +60,35 @@ impl HttpBody for KeptBody {
         self.body.is_end_stream()
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }
 
-impl Drop for KeptBody {
+impl Drop for RecoverableBody {
     fn drop(&mut self) {
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::mem::take(&mut self.body));
     }
 }
 
-impl Rest {
+impl UnreadBody {
+    /// Drains the connection if `response` refuses the request. Plaintext on a TLS port is not worth draining: its
+    /// connection is closed.
+    pub(crate) async fn drain_if_refused(self, response: &mut Response) {
+        if !response.status().is_client_error() && !response.status().is_server_error() {
+            return;
+        }
+        if self.transport == Transport::PlaintextOnTlsPort {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else if !self.expects_continue {
+            // A client that expects `100 Continue` sends no body after a refusal.
+            self.drain().await;
+        }
+    }
+
     /// Reads and drops the rest, up to 8 MiB and for at most 2 s.
-    pub(crate) async fn drain(self) {
-        let Some(mut body) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    async fn drain(self) {
+        let Some(mut body) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let reading = async {
             let mut drained = 0;
             while let Some(Ok(frame)) = body.frame().await {

@@ -1,15 +1,21 @@
-//! The limit on failed bearers, so that guessing tokens costs the guesser and nobody else.
+//! The limit on failed bearers per client, against guessing of tokens.
 
-use imgsrv_domain::time::Timestamp;
+use crate::{
+    middleware::client_address::limit_key,
+    request::ClientAddress,
+    response::problem::{Code, Problem},
+};
+use axum::http::Extensions;
+use imgsrv_domain::{ports::Clock, time::Timestamp};
 use std::{
     collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 const WINDOW: Duration = Duration::from_mins(1);
-/// Addresses counted at once. Whoever has more of them than that is not stopped by counting addresses.
+/// Addresses counted at once, which bounds memory. Counting addresses does not stop an attacker who has more of them.
 const MAX_ADDRESSES: usize = 1 << 16;
 
 struct Window {
@@ -17,20 +23,31 @@ struct Window {
     failures: HashMap<IpAddr, u32>,
 }
 
-/// Counts failed bearers by address, minute by minute.
-pub(crate) struct FailureLimit {
+/// Counts failed bearers per client in windows of one minute.
+pub(crate) struct FailedBearers {
     limit: Option<u32>,
+    clock: Arc<dyn Clock>,
     window: Mutex<Window>,
 }
 
-impl FailureLimit {
-    pub(crate) fn new(limit: Option<u32>) -> Self {
+impl FailedBearers {
+    /// Refuses a client after `limit` failures in a minute; never when absent.
+    pub(crate) fn new(limit: Option<u32>, clock: Arc<dyn Clock>) -> Self {
         let window = Window { since: Timestamp::from_micros(0), failures: HashMap::new() };
-        Self { limit, window: Mutex::new(window) }
+        Self { limit, clock, window: Mutex::new(window) }
     }
 
-    /// Notes a failure of `address`. `Some` is how long it must wait, once it has failed too often.
-    pub(crate) fn failed(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
+    /// Counts a failure of the request's client; a problem once it has failed too often.
+    pub(crate) fn count(&self, request: &Extensions) -> Result<(), Problem> {
+        let address = request.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0);
+        match self.count_at(limit_key(address), self.clock.now()) {
+            Some(wait) => Err(Problem::new(Code::TooManyFailures).retry_after(wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a failure of `address`. `Some` is how long it must wait, once it has failed too often.
+    fn count_at(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
         let limit = self.limit?;
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if now.since(window.since) >= WINDOW || now < window.since {
@@ -52,25 +69,37 @@ impl FailureLimit {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_address_waits_out_the_minute_and_others_do_not() {
-        let limit = FailureLimit::new(Some(2));
-        let (guesser, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let start = Timestamp::from_micros(0);
-        assert_eq!(limit.failed(guesser, start), None);
-        assert_eq!(limit.failed(guesser, start), None);
-        assert_eq!(limit.failed(guesser, start.plus(WINDOW / 2)), Some(WINDOW / 2));
-        assert_eq!(limit.failed(other, start), None);
-        assert_eq!(limit.failed(guesser, start.plus(WINDOW)), None);
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(0)
+        }
+    }
+
+    fn limited_to(failures: u32) -> FailedBearers {
+        FailedBearers::new(Some(failures), Arc::new(Stopped))
     }
 
     #[test]
-    fn what_is_remembered_of_addresses_is_bounded() {
-        let limit = FailureLimit::new(Some(1));
+    fn an_address_waits_until_the_window_ends_and_others_do_not() {
+        let failed = limited_to(2);
+        let (guesser, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let start = Timestamp::from_micros(0);
+        assert_eq!(failed.count_at(guesser, start), None);
+        assert_eq!(failed.count_at(guesser, start), None);
+        assert_eq!(failed.count_at(guesser, start.plus(WINDOW / 2)), Some(WINDOW / 2));
+        assert_eq!(failed.count_at(other, start), None);
+        assert_eq!(failed.count_at(guesser, start.plus(WINDOW)), None);
+    }
+
+    #[test]
+    fn the_number_of_counted_addresses_is_bounded() {
+        let failed = limited_to(1);
         let now = Timestamp::from_micros(0);
         for address in 0..=u32::try_from(MAX_ADDRESSES).expect("small") {
-            assert_eq!(limit.failed(IpAddr::from(address.to_be_bytes()), now), None);
+            assert_eq!(failed.count_at(IpAddr::from(address.to_be_bytes()), now), None);
         }
-        assert_eq!(limit.failed(IpAddr::from([0, 0, 0, 1]), now), Some(WINDOW));
+        assert_eq!(failed.count_at(IpAddr::from([0, 0, 0, 1]), now), Some(WINDOW));
     }
 }

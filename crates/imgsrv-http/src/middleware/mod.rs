@@ -2,8 +2,10 @@
 
 pub(crate) mod client_address;
 mod draining;
+mod entity_tag;
 pub(crate) mod failed_bearers;
 pub(crate) mod layers;
 pub(crate) mod observation;
 mod plaintext_guard;
+mod request_id;
 pub(crate) mod throughput;

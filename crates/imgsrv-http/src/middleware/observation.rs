@@ -1,4 +1,4 @@
-//! Telling how requests went, for metrics.
+//! Observation of requests, for metrics.
 
 use crate::request::Transport;
 use axum::{
@@ -13,46 +13,48 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
+use tracing::Span;
 
-/// A request that was answered, in words of which there are few.
+/// A completed request, in labels of bounded cardinality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answered<'a> {
+pub struct CompletedRequest<'a> {
     /// The method; `_OTHER` for one that the API does not know.
     pub method: &'static str,
     /// The route's pattern, such as `/v1/images/{name}`; empty when none matched.
     pub route: &'a str,
-    /// The status.
+    /// The status; 499 when the client disconnected before the response.
     pub status: StatusCode,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// From the request's head to the end of the answer's body.
+    /// From the request's head to the end of the response's body.
     pub took: Duration,
 }
 
-/// Is told of every request.
+/// Observes every request.
 pub trait RequestObserver: Send + Sync {
-    /// A request has come in.
+    /// A request has arrived.
     fn began(&self, method: &'static str);
-    /// Its answer was sent to the end, or given up.
-    fn ended(&self, answered: &Answered<'_>);
+    /// Its response was sent completely, or the connection ended before that.
+    fn ended(&self, request: &CompletedRequest<'_>);
 }
 
-pub(crate) struct Unobserved;
+/// Observes nothing.
+pub(crate) struct NoObserver;
 
-impl RequestObserver for Unobserved {
+impl RequestObserver for NoObserver {
     fn began(&self, _: &'static str) {}
-    fn ended(&self, _: &Answered<'_>) {}
+    fn ended(&self, _: &CompletedRequest<'_>) {}
 }
 
-/// The methods that the API knows, and a word for all others.
+/// The methods that the API knows, and the label of all others.
 pub const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER"];
 
-fn method_word(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
-/// A request under way; it ends when this is dropped.
-pub(crate) struct UnderWay {
+/// The observation of one request, reported as completed when this is dropped.
+pub(crate) struct Observation {
     observer: Arc<dyn RequestObserver>,
     started: Instant,
     method: &'static str,
@@ -61,50 +63,51 @@ pub(crate) struct UnderWay {
     status: StatusCode,
 }
 
-impl UnderWay {
+impl Observation {
     pub(crate) fn begin(
-        observer: &Arc<dyn RequestObserver>,
+        observer: Arc<dyn RequestObserver>,
         method: &Method,
         route: Option<MatchedPath>,
         transport: Transport,
     ) -> Self {
-        let method = method_word(method);
+        let method = method_label(method);
         observer.began(method);
-        // 499 is what proxies log for a client that did not wait.
+        // What reverse proxies log for a client that disconnected.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT);
         let scheme = match transport {
-            Transport::Plain | Transport::PlainBesideTls => "http",
+            Transport::Plaintext | Transport::PlaintextOnTlsPort => "http",
             Transport::Tls => "https",
         };
-        Self { observer: Arc::clone(observer), started: Instant::now(), method, route, scheme, status }
+        Self { observer, started: Instant::now(), method, route, scheme, status }
     }
 
-    pub(crate) fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn responded(&mut self, status: StatusCode) {
         self.status = status;
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Observation {
     fn drop(&mut self) {
         let route = self.route.as_ref().map_or("", MatchedPath::as_str);
         let (method, status, scheme) = (self.method, self.status, self.scheme);
-        self.observer.ended(&Answered { method, route, status, scheme, took: self.started.elapsed() });
+        self.observer.ended(&CompletedRequest { method, route, status, scheme, took: self.started.elapsed() });
     }
 }
 
-/// A body that ends its request when it is dropped.
-pub(crate) struct Watched {
+/// A response body that is produced in the request's span, and ends the request's observation when it is dropped.
+pub(crate) struct ObservedBody {
     body: Body,
-    _under_way: UnderWay,
+    span: Span,
+    _observation: Observation,
 }
 
-impl Watched {
-    pub(crate) const fn new(body: Body, under_way: UnderWay) -> Self {
-        Self { body, _under_way: under_way }
+impl ObservedBody {
+    pub(crate) const fn new(body: Body, span: Span, observation: Observation) -> Self {
+        Self { body, span, _observation: observation }
     }
 }
 
-impl HttpBody for Watched {
+impl HttpBody for ObservedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -112,7 +115,9 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let this = &mut *self;
+        let _entered = this.span.enter();
+        Pin::new(&mut this.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,5 +1,5 @@
-//! How slowly a body may come or be taken. A client that moves a byte now and then holds a connection and what the
-//! server keeps ready for it as surely as one that moves nothing.
+//! The minimum throughput of bodies: a client that transfers a byte now and then occupies a connection and its buffers as
+//! long as one that transfers nothing.
 
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
@@ -10,62 +10,62 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The limits of a body's slowness.
+/// How slow a body may be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// How long it may be silent.
-    pub(crate) silence: Duration,
-    /// The least bytes a second, over as long as it may be silent.
-    pub(crate) least: u64,
+pub(crate) struct ThroughputLimit {
+    /// The longest time without a byte, and the time over which the throughput is averaged.
+    pub(crate) idle_timeout: Duration,
+    /// The least bytes per second.
+    pub(crate) min_rate: u64,
 }
 
-/// The body moved too slowly.
+/// The body was slower than its limit.
 #[derive(Debug, thiserror::Error)]
-#[error("the body moved too slowly")]
+#[error("the body was slower than the minimum throughput")]
 pub(crate) struct TooSlow;
 
-/// Measures how fast a client moves. Only time spent waiting for it counts.
+/// Measures the throughput of a client. Only time spent waiting for the client counts.
 struct Meter {
-    pace: Pace,
-    /// How long was waited, and how much moved, since the pace was looked at last.
+    limit: ThroughputLimit,
+    /// The time waited and the bytes transferred in the current interval.
     waited: Duration,
-    moved: u64,
+    transferred: u64,
 }
 
 impl Meter {
-    const fn new(pace: Pace) -> Self {
-        Self { pace, waited: Duration::ZERO, moved: 0 }
+    const fn new(limit: ThroughputLimit) -> Self {
+        Self { limit, waited: Duration::ZERO, transferred: 0 }
     }
 
-    /// Whether what moved was enough for as long as it took.
+    /// Counts a frame. False once an interval ends in which too few bytes were transferred.
     fn keeps_up(&mut self, bytes: usize, waited: Duration) -> bool {
-        self.moved += bytes as u64;
+        self.transferred += bytes as u64;
         self.waited += waited;
-        if self.waited < self.pace.silence {
+        if self.waited < self.limit.idle_timeout {
             return true;
         }
-        let least = u128::from(self.pace.least) * self.waited.as_millis() / 1000;
-        let enough = u128::from(self.moved) >= least;
-        (self.moved, self.waited) = (0, Duration::ZERO);
-        enough
+        let required = u128::from(self.limit.min_rate) * self.waited.as_millis() / 1000;
+        let is_enough = u128::from(self.transferred) >= required;
+        (self.transferred, self.waited) = (0, Duration::ZERO);
+        is_enough
     }
 }
 
-/// The body of an answer, given up once the client takes it too slowly.
-pub(crate) struct PacedAnswer {
+/// A response body that fails once the client receives it too slowly.
+pub(crate) struct ThrottledResponseBody {
     body: Body,
     meter: Meter,
-    /// Since when the client is to take a frame, and how large that is.
-    taking: Option<(Instant, usize)>,
+    /// When the last frame was passed on, and its size.
+    sent: Option<(Instant, usize)>,
 }
 
-impl PacedAnswer {
-    pub(crate) const fn new(body: Body, pace: Pace) -> Self {
-        Self { body, meter: Meter::new(pace), taking: None }
+impl ThrottledResponseBody {
+    pub(crate) const fn new(body: Body, limit: ThroughputLimit) -> Self {
+        Self { body, meter: Meter::new(limit), sent: None }
     }
 }
 
-impl HttpBody for PacedAnswer {
+impl HttpBody for ThrottledResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -74,15 +74,15 @@ impl HttpBody for PacedAnswer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        // The next frame is asked for once there is room again.
-        if let Some((since, bytes)) = this.taking.take()
+        // The connection asks for the next frame once the client has received enough of the last one.
+        if let Some((since, bytes)) = this.sent.take()
             && !this.meter.keeps_up(bytes, since.elapsed())
         {
             return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
         }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame {
-            this.taking = Some((Instant::now(), frame.data_ref().map_or(0, Bytes::len)));
+            this.sent = Some((Instant::now(), frame.data_ref().map_or(0, Bytes::len)));
         }
         Poll::Ready(frame)
     }
@@ -96,22 +96,22 @@ impl HttpBody for PacedAnswer {
     }
 }
 
-/// A request body that fails once it is too slow.
-pub(crate) struct PacedBody {
+/// A request body that fails once the client sends it too slowly.
+pub(crate) struct ThrottledRequestBody {
     body: Body,
     meter: Meter,
-    silent: Pin<Box<Sleep>>,
-    /// Since when a frame is waited for.
-    since: Option<Instant>,
+    idle: Pin<Box<Sleep>>,
+    /// Since when the next frame is awaited.
+    waiting_since: Option<Instant>,
 }
 
-impl PacedBody {
-    pub(crate) fn new(body: Body, pace: Pace) -> Self {
-        Self { body, meter: Meter::new(pace), silent: Box::pin(sleep(pace.silence)), since: None }
+impl ThrottledRequestBody {
+    pub(crate) fn new(body: Body, limit: ThroughputLimit) -> Self {
+        Self { body, meter: Meter::new(limit), idle: Box::pin(sleep(limit.idle_timeout)), waiting_since: None }
     }
 }
 
-impl HttpBody for PacedBody {
+impl HttpBody for ThrottledRequestBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -122,20 +122,20 @@ impl HttpBody for PacedBody {
         let this = &mut *self;
         let too_slow = || Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
-            if this.since.is_none() {
+            if this.waiting_since.is_none() {
                 let now = Instant::now();
-                this.since = Some(now);
-                this.silent.as_mut().reset(now + this.meter.pace.silence);
+                this.waiting_since = Some(now);
+                this.idle.as_mut().reset(now + this.meter.limit.idle_timeout);
             }
-            ready!(this.silent.as_mut().poll(context));
+            ready!(this.idle.as_mut().poll(context));
             return too_slow();
         };
-        let waited = this.since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        let came = match &frame {
+        let waited = this.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let received = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => return Poll::Ready(frame),
         };
-        if this.meter.keeps_up(came, waited) { Poll::Ready(frame) } else { too_slow() }
+        if this.meter.keeps_up(received, waited) { Poll::Ready(frame) } else { too_slow() }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -153,48 +153,48 @@ mod tests {
     use futures::{StreamExt, stream};
     use http_body_util::BodyExt;
 
-    /// Whether a body of `chunks` bytes, each after a number of seconds, is received to its end.
+    const LIMIT: ThroughputLimit = ThroughputLimit { idle_timeout: Duration::from_mins(1), min_rate: 1024 };
+
+    /// Whether a body of `chunks` is received completely; each is a delay in seconds and a number of bytes.
     async fn received(chunks: &[(u64, usize)]) -> bool {
         let chunks: Vec<_> = chunks.to_vec();
         let frames = stream::iter(chunks).then(|(seconds, bytes)| async move {
             sleep(Duration::from_secs(seconds)).await;
             Ok::<_, axum::Error>(Bytes::from(vec![0; bytes]))
         });
-        let pace = Pace { silence: Duration::from_mins(1), least: 1024 };
-        PacedBody::new(Body::from_stream(frames), pace).collect().await.is_ok()
+        ThrottledRequestBody::new(Body::from_stream(frames), LIMIT).collect().await.is_ok()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_must_keep_coming_and_amount_to_something() {
+    async fn request_bodies_need_the_minimum_throughput() {
         assert!(received(&[(0, 1), (59, 1)]).await);
         assert!(!received(&[(0, 1), (61, 1 << 20)]).await);
         assert!(received(&[(10, 12_000); 100]).await);
         assert!(!received(&[(10, 1); 100]).await);
         assert!(!received(&[(10, 9_000); 100]).await);
-        // Short bodies are not hurried.
+        // A body that ends within the first interval is never too slow.
         assert!(received(&[(10, 1); 5]).await);
     }
 
-    /// Whether an answer of `frames`, each taken after a number of seconds, is taken to its end.
-    async fn taken(frames: &[(u64, usize)]) -> bool {
+    /// Whether a response of `frames` is sent completely; each is the seconds until the client receives it and its bytes.
+    async fn sent(frames: &[(u64, usize)]) -> bool {
         let chunks: Vec<_> =
             frames.iter().map(|(_, bytes)| Ok::<_, axum::Error>(Bytes::from(vec![0; *bytes]))).collect();
-        let pace = Pace { silence: Duration::from_mins(1), least: 1024 };
-        let mut answer = PacedAnswer::new(Body::from_stream(stream::iter(chunks)), pace);
+        let mut response = ThrottledResponseBody::new(Body::from_stream(stream::iter(chunks)), LIMIT);
         for (seconds, _) in frames {
-            match answer.frame().await {
+            match response.frame().await {
                 Some(Ok(_)) => sleep(Duration::from_secs(*seconds)).await,
                 _ => return false,
             }
         }
-        answer.frame().await.is_none()
+        response.frame().await.is_none()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_must_be_taken_at_some_rate() {
-        assert!(taken(&[(100, 256 << 10); 10]).await);
-        assert!(taken(&[(50, 1)]).await);
-        assert!(!taken(&[(300, 256 << 10); 2]).await);
-        assert!(!taken(&[(59, 1 << 10); 10]).await);
+    async fn responses_need_the_minimum_throughput() {
+        assert!(sent(&[(100, 256 << 10); 10]).await);
+        assert!(sent(&[(50, 1)]).await);
+        assert!(!sent(&[(300, 256 << 10); 2]).await);
+        assert!(!sent(&[(59, 1 << 10); 10]).await);
     }
 }

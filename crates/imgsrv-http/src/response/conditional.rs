@@ -1,172 +1,163 @@
-//! Conditional requests and ranges (RFC 9110, sections 13 and 14).
+//! Conditional requests and range requests (RFC 9110, sections 13 and 14).
 
-use axum::http::{HeaderMap, HeaderName, Method, header};
-use std::{
-    ops::Range,
-    time::{Duration, SystemTime},
-};
+use axum::http::{HeaderMap, Method, header};
+use headers::{ETag, HeaderMapExt, IfModifiedSince, IfNoneMatch, IfRange};
+use std::{ops::Range, time::SystemTime};
 
-/// What a request is to be answered with.
+/// What a GET or HEAD request selects of a representation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// The client has it already.
+pub(crate) enum Selection {
+    /// Nothing: the client's copy is current.
     NotModified,
     /// All of it.
     Whole,
-    /// A part of it.
-    Part(Range<u64>),
-    /// No part that was asked for exists, or several were.
+    /// A range of its bytes.
+    Range(Range<u64>),
+    /// Several ranges, or one that is outside of the representation.
     Unsatisfiable,
 }
 
-/// The validators of what is served.
+/// The validators and the size of a representation.
 pub(crate) struct Validators<'a> {
-    /// The strong entity tag, in its quotes.
-    pub(crate) etag: &'a str,
-    /// The time of the last change, where there is one that tells; sub-second parts do not count.
+    /// The strong entity tag.
+    pub(crate) etag: &'a ETag,
+    /// The time of the last change, if it is a validator; fractions of a second do not count.
     pub(crate) modified: Option<SystemTime>,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub(crate) size: u64,
 }
 
 impl Validators<'_> {
-    /// Decides on the answer to a GET or HEAD.
-    pub(crate) fn answer(&self, method: &Method, headers: &HeaderMap) -> Answer {
-        if self.not_modified(headers) {
-            return Answer::NotModified;
+    /// Evaluates the preconditions and the range of a GET or HEAD request.
+    pub(crate) fn select(&self, method: &Method, headers: &HeaderMap) -> Selection {
+        if self.is_current(headers) {
+            return Selection::NotModified;
         }
         // Ranges are defined for GET only (section 14.2).
-        if method != Method::GET || !self.if_range(headers) {
-            return Answer::Whole;
+        if method != Method::GET || !self.range_applies(headers) {
+            return Selection::Whole;
         }
-        if headers.get_all(header::RANGE).iter().count() > 1 {
-            return Answer::Unsatisfiable;
+        let mut ranges = headers.get_all(header::RANGE).iter();
+        match (ranges.next().map(|range| range.to_str()), ranges.next()) {
+            (_, Some(_)) => Selection::Unsatisfiable,
+            (Some(Ok(range)), None) => select_range(range, self.size),
+            (Some(Err(_)) | None, None) => Selection::Whole,
         }
-        text(headers, header::RANGE).map_or(Answer::Whole, |range| self.range(range))
     }
 
-    fn not_modified(&self, headers: &HeaderMap) -> bool {
-        if headers.contains_key(header::IF_NONE_MATCH) {
-            return any_tag(headers, header::IF_NONE_MATCH, |tag| tag == self.etag);
+    /// `If-None-Match` takes precedence over `If-Modified-Since` (section 13.2.2).
+    fn is_current(&self, headers: &HeaderMap) -> bool {
+        if let Some(condition) = headers.typed_get::<IfNoneMatch>() {
+            return !condition.precondition_passes(self.etag);
         }
-        let since = text(headers, header::IF_MODIFIED_SINCE).and_then(|date| httpdate::parse_http_date(date).ok());
-        since.zip(self.modified).is_some_and(|(since, modified)| whole_seconds(modified) <= since)
+        let condition = headers.typed_get::<IfModifiedSince>();
+        condition.zip(self.modified).is_some_and(|(condition, modified)| !condition.is_modified(modified))
     }
 
-    /// A range is served only if what the client holds the rest of is still this (section 13.1.5).
-    fn if_range(&self, headers: &HeaderMap) -> bool {
-        match text(headers, header::IF_RANGE) {
-            None => !headers.contains_key(header::IF_RANGE),
-            Some(tag) if tag.starts_with('"') => tag == self.etag,
-            Some(date) => {
-                let date = httpdate::parse_http_date(date).ok();
-                date.is_some() && date == self.modified.map(whole_seconds)
+    /// Whether `If-Range` allows a range. A date must match exactly (section 13.1.5), which `IfRange::is_modified` does
+    /// not check: it is given no date, and dates are compared here.
+    fn range_applies(&self, headers: &HeaderMap) -> bool {
+        match headers.typed_try_get::<IfRange>() {
+            Ok(None) => true,
+            Ok(Some(condition)) => {
+                let same_date = self.modified.is_some_and(|modified| condition == IfRange::date(modified));
+                same_date || !condition.is_modified(Some(self.etag), None)
             }
+            Err(_) => false,
         }
-    }
-
-    /// A range in another unit, or not in the grammar, is ignored (section 14.2).
-    fn range(&self, header: &str) -> Answer {
-        let Some((unit, set)) = header.split_once('=') else { return Answer::Whole };
-        if !unit.trim().eq_ignore_ascii_case("bytes") {
-            return Answer::Whole;
-        }
-        if set.contains(',') {
-            return Answer::Unsatisfiable;
-        }
-        let Some((first, last)) = set.trim().split_once('-') else { return Answer::Whole };
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(first) || !digits(last) {
-            return Answer::Whole;
-        }
-        // A number too large for u64 lies behind the end like any other.
-        let number = |text: &str| text.parse().unwrap_or(u64::MAX);
-        match (first, last) {
-            ("", "") => Answer::Whole,
-            ("", suffix) => self.satisfy(self.size.saturating_sub(number(suffix)), self.size),
-            (first, "") => self.satisfy(number(first), self.size),
-            (first, last) if number(first) > number(last) => Answer::Whole,
-            (first, last) => self.satisfy(number(first), number(last).saturating_add(1).min(self.size)),
-        }
-    }
-
-    const fn satisfy(&self, start: u64, end: u64) -> Answer {
-        if start < end && start < self.size { Answer::Part(start..end) } else { Answer::Unsatisfiable }
     }
 }
 
-/// Whether a list of entity tags is `*` or has one, its weakness aside, for which `is` holds.
-pub(crate) fn any_tag(headers: &HeaderMap, name: HeaderName, is: impl Fn(&str) -> bool) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|tag| {
-        let tag = tag.trim();
-        tag == "*" || is(tag.strip_prefix("W/").unwrap_or(tag))
-    })
-}
-
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-fn whole_seconds(time: SystemTime) -> SystemTime {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+/// Evaluates `Range`; one in another unit or with a syntax error is ignored (section 14.2).
+///
+/// `headers::Range` is not used: it does not recognise the unit in another case, drops a suffix that is longer than the
+/// representation and a position that exceeds `u64`, and does not report a syntax error as different from a range that
+/// cannot be satisfied.
+fn select_range(header: &str, size: u64) -> Selection {
+    let Some((unit, set)) = header.split_once('=') else { return Selection::Whole };
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Selection::Whole;
+    }
+    if set.contains(',') {
+        return Selection::Unsatisfiable;
+    }
+    let Some((first, last)) = set.trim().split_once('-') else { return Selection::Whole };
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(first) || !is_number(last) {
+        return Selection::Whole;
+    }
+    // A position that exceeds u64 is after the end like any other.
+    let position = |text: &str| text.parse().unwrap_or(u64::MAX);
+    let (start, end) = match (first, last) {
+        ("", "") => return Selection::Whole,
+        ("", suffix) => (size.saturating_sub(position(suffix)), size),
+        (first, "") => (position(first), size),
+        (first, last) if position(first) > position(last) => return Selection::Whole,
+        (first, last) => (position(first), position(last).saturating_add(1).min(size)),
+    };
+    if start < end && start < size { Selection::Range(start..end) } else { Selection::Unsatisfiable }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderName, HeaderValue};
+    use std::time::Duration;
 
     const SIZE: u64 = 1000;
 
-    fn answer(method: &Method, headers: &[(HeaderName, &'static str)]) -> Answer {
+    fn select(method: &Method, headers: &[(HeaderName, &'static str)]) -> Selection {
         let map = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
         let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_500);
-        Validators { etag: "\"a\"", modified: Some(modified), size: SIZE }.answer(method, &map)
+        let etag = "\"a\"".parse().expect("an entity tag");
+        Validators { etag: &etag, modified: Some(modified), size: SIZE }.select(method, &map)
     }
 
     #[test]
-    fn ranges_are_served_as_rfc_9110_says() {
+    fn ranges_are_evaluated_as_rfc_9110_specifies() {
         for (range, expected) in [
-            ("bytes=0-0", Answer::Part(0..1)),
-            ("bytes=0-", Answer::Part(0..1000)),
-            ("bytes=-1", Answer::Part(999..1000)),
-            ("bytes=-5000", Answer::Part(0..1000)),
-            ("bytes=10-5000", Answer::Part(10..1000)),
-            ("BYTES=1-2", Answer::Part(1..3)),
-            ("bytes=0-99999999999999999999", Answer::Part(0..1000)),
-            ("bytes=1000-", Answer::Unsatisfiable),
-            ("bytes=-0", Answer::Unsatisfiable),
-            ("bytes=0-1,2-3", Answer::Unsatisfiable),
-            ("bytes=5-2", Answer::Whole),
-            ("bytes=-", Answer::Whole),
-            ("bytes=a-b", Answer::Whole),
-            ("lines=1-2", Answer::Whole),
-            ("bytes", Answer::Whole),
+            ("bytes=0-0", Selection::Range(0..1)),
+            ("bytes=0-", Selection::Range(0..1000)),
+            ("bytes=-1", Selection::Range(999..1000)),
+            ("bytes=-5000", Selection::Range(0..1000)),
+            ("bytes=10-5000", Selection::Range(10..1000)),
+            ("BYTES=1-2", Selection::Range(1..3)),
+            ("bytes=0-99999999999999999999", Selection::Range(0..1000)),
+            ("bytes=1000-", Selection::Unsatisfiable),
+            ("bytes=-0", Selection::Unsatisfiable),
+            ("bytes=0-1,2-3", Selection::Unsatisfiable),
+            ("bytes=5-2", Selection::Whole),
+            ("bytes=-", Selection::Whole),
+            ("bytes=a-b", Selection::Whole),
+            ("lines=1-2", Selection::Whole),
+            ("bytes", Selection::Whole),
         ] {
-            assert_eq!(answer(&Method::GET, &[(header::RANGE, range)]), expected, "{range}");
+            assert_eq!(select(&Method::GET, &[(header::RANGE, range)]), expected, "{range}");
         }
-        assert_eq!(answer(&Method::HEAD, &[(header::RANGE, "bytes=0-0")]), Answer::Whole);
+        assert_eq!(select(&Method::HEAD, &[(header::RANGE, "bytes=0-0")]), Selection::Whole);
     }
 
     #[test]
-    fn validators_decide_before_ranges() {
+    fn preconditions_are_evaluated_before_ranges() {
         let range = (header::RANGE, "bytes=0-0");
-        let part = Answer::Part(0..1);
+        let first_byte = Selection::Range(0..1);
         for (name, value, expected) in [
-            (header::IF_NONE_MATCH, "\"a\"", Answer::NotModified),
-            (header::IF_NONE_MATCH, "\"x\", W/\"a\"", Answer::NotModified),
-            (header::IF_NONE_MATCH, "*", Answer::NotModified),
-            (header::IF_NONE_MATCH, "\"x\"", part.clone()),
-            (header::IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT", Answer::NotModified),
-            (header::IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT", part.clone()),
-            (header::IF_RANGE, "\"a\"", part.clone()),
-            (header::IF_RANGE, "W/\"a\"", Answer::Whole),
-            (header::IF_RANGE, "\"x\"", Answer::Whole),
-            (header::IF_RANGE, "Sun, 06 Nov 1994 08:49:37 GMT", part.clone()),
-            (header::IF_RANGE, "Sun, 06 Nov 1994 08:49:38 GMT", Answer::Whole),
+            (header::IF_NONE_MATCH, "\"a\"", Selection::NotModified),
+            (header::IF_NONE_MATCH, "\"x\", W/\"a\"", Selection::NotModified),
+            (header::IF_NONE_MATCH, "*", Selection::NotModified),
+            (header::IF_NONE_MATCH, "\"x\"", first_byte.clone()),
+            (header::IF_NONE_MATCH, "\"x y\", \"a\"", Selection::NotModified),
+            (header::IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT", Selection::NotModified),
+            (header::IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT", first_byte.clone()),
+            (header::IF_RANGE, "\"a\"", first_byte.clone()),
+            (header::IF_RANGE, "W/\"a\"", Selection::Whole),
+            (header::IF_RANGE, "\"x\"", Selection::Whole),
+            (header::IF_RANGE, "\"x y\"", Selection::Whole),
+            (header::IF_RANGE, "a", Selection::Whole),
+            (header::IF_RANGE, "Sun, 06 Nov 1994 08:49:37 GMT", first_byte.clone()),
+            (header::IF_RANGE, "Sun, 06 Nov 1994 08:49:38 GMT", Selection::Whole),
         ] {
-            assert_eq!(answer(&Method::GET, &[range.clone(), (name, value)]), expected, "{value}");
+            assert_eq!(select(&Method::GET, &[range.clone(), (name, value)]), expected, "{value}");
         }
     }
 }

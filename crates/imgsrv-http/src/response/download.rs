@@ -1,157 +1,160 @@
-//! Serving bytes: every route that does so behaves alike.
+//! Download responses: every route that serves a file or a blob behaves alike.
 
-use crate::{
-    response::{
-        conditional::{Answer, Validators},
-        problem::{Code, Problem},
-    },
-    state::AppState,
+use crate::response::{
+    conditional::{Selection, Validators},
+    problem::{Code, Problem},
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use imgsrv_app::{Download, GeneratedText};
+use headers::{AcceptRanges, ContentLength, ContentRange, ETag, HeaderMapExt, LastModified};
+use imgsrv_app::{Delivery, Download, GeneratedText};
 use imgsrv_domain::{digest::BlobClaim, time::Timestamp};
 use std::{
+    convert::Infallible,
     ops::Range,
     time::{Duration, SystemTime},
 };
 
-/// What the URL that bytes are served under promises.
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// By what the URL of a download names its bytes, and so how long caches may reuse them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// The digest is in it: the bytes never change.
+pub(crate) enum NamedBy {
+    /// A digest: the bytes never change.
     Digest,
-    /// A name is in it.
-    Name,
-    /// A name that moves is in it.
+    /// A version.
+    Version,
+    /// An alias, which may be moved to another version.
     Alias,
 }
 
-/// What is told of bytes, wherever they come from.
-struct Facts<'a> {
+/// A GET or HEAD request for bytes.
+pub(crate) struct DownloadRequest {
+    method: Method,
+    headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DownloadRequest {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self { method: parts.method.clone(), headers: parts.headers.clone() })
+    }
+}
+
+impl DownloadRequest {
+    /// The response with the stored bytes of `download`.
+    pub(crate) async fn respond(
+        &self,
+        delivery: &Delivery,
+        download: &Download,
+        named_by: NamedBy,
+    ) -> Result<Response, Problem> {
+        let media_type = download.media_type.as_ref();
+        let representation = Representation {
+            claim: download.claim,
+            modified: system_time(download.modified_at),
+            media_type: media_type.map_or("application/octet-stream", |media_type| media_type.as_str()),
+            file_name: &download.file_name,
+            is_public: download.public,
+        };
+        let (mut response, range) = representation.head(self, named_by)?;
+        if let Some(range) = range {
+            *response.body_mut() = Body::from_stream(delivery.open(download, range).await?);
+        }
+        Ok(response)
+    }
+
+    /// The response with a generated text, which is public.
+    pub(crate) fn respond_with_text(&self, text: &GeneratedText, named_by: NamedBy) -> Result<Response, Problem> {
+        let representation = Representation {
+            claim: text.claim(),
+            modified: system_time(text.modified_at),
+            media_type: "text/plain; charset=utf-8",
+            file_name: &text.file_name,
+            is_public: true,
+        };
+        let (mut response, range) = representation.head(self, named_by)?;
+        if let Some(range) = range {
+            let position = |at| usize::try_from(at).unwrap_or(usize::MAX);
+            let bytes = text.text.as_bytes().get(position(range.start)..position(range.end));
+            *response.body_mut() = Body::from(bytes.unwrap_or_default().to_vec());
+        }
+        Ok(response)
+    }
+}
+
+fn system_time(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.micros()).unwrap_or(0))
+}
+
+/// The metadata of the bytes that are served.
+struct Representation<'a> {
     claim: BlobClaim,
     modified: SystemTime,
     media_type: &'a str,
     file_name: &'a str,
-    public: bool,
+    is_public: bool,
 }
 
-/// Answers a GET or HEAD for stored bytes.
-pub(crate) async fn serve(
-    state: &AppState,
-    method: &Method,
-    request: &HeaderMap,
-    download: &Download,
-    address: Address,
-) -> Result<Response, Problem> {
-    let media_type = download.media_type.as_ref().map_or("application/octet-stream", |media_type| media_type.as_str());
-    let facts = Facts {
-        claim: download.claim,
-        modified: time(download.modified_at),
-        media_type,
-        file_name: &download.file_name,
-        public: download.public,
-    };
-    let (mut response, wanted) = facts.answer(method, request, address)?;
-    if let Some(range) = wanted {
-        let stream = state.services.delivery().open(download, range).await?;
-        *response.body_mut() = Body::from_stream(stream);
-    }
-    Ok(response)
-}
-
-/// Answers a GET or HEAD for a text that everybody may have.
-pub(crate) fn serve_text(
-    method: &Method,
-    request: &HeaderMap,
-    text: &GeneratedText,
-    address: Address,
-) -> Result<Response, Problem> {
-    let facts = Facts {
-        claim: text.claim(),
-        modified: time(text.modified_at),
-        media_type: "text/plain; charset=utf-8",
-        file_name: &text.file_name,
-        public: true,
-    };
-    let (mut response, wanted) = facts.answer(method, request, address)?;
-    if let Some(range) = wanted {
-        let position = |at| usize::try_from(at).unwrap_or(usize::MAX);
-        let bytes = text.text.as_bytes().get(position(range.start)..position(range.end));
-        *response.body_mut() = Body::from(bytes.unwrap_or_default().to_vec());
-    }
-    Ok(response)
-}
-
-fn time(at: Timestamp) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.micros()).unwrap_or(0))
-}
-
-impl Facts<'_> {
-    /// The head of the answer, and which bytes are to follow.
-    fn answer(
-        &self,
-        method: &Method,
-        request: &HeaderMap,
-        address: Address,
-    ) -> Result<(Response, Option<Range<u64>>), Problem> {
+impl Representation<'_> {
+    /// The response without its body, and the range of bytes that the body consists of.
+    fn head(&self, request: &DownloadRequest, named_by: NamedBy) -> Result<(Response, Option<Range<u64>>), Problem> {
         let size = self.claim.size.get();
-        let etag = format!("\"{}\"", self.claim.digest);
-        // What is at a name that moves may be older than what was there before: its time tells nothing.
-        let modified = (address != Address::Alias).then_some(self.modified);
-        let (status, range) = match (Validators { etag: &etag, modified, size }).answer(method, request) {
-            Answer::Unsatisfiable => {
-                let mut problem = Problem::new(Code::RangeNotSatisfiable)
-                    .detail(format!("there are {size} bytes; ask for one range of them"));
-                problem.content_range = Some(size);
-                return Err(problem);
-            }
-            Answer::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
-            Answer::Whole => (StatusCode::OK, 0..size),
-            Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        let etag: ETag = format!("\"{}\"", self.claim.digest).parse().map_err(|_| Problem::new(Code::Internal))?;
+        // An alias may be moved back to an older version, so the time is no validator there.
+        let modified = (named_by != NamedBy::Alias).then_some(self.modified);
+        let validators = Validators { etag: &etag, modified, size };
+        let (status, range) = match validators.select(&request.method, &request.headers) {
+            Selection::Unsatisfiable => return Err(Problem::range_not_satisfiable(size)),
+            Selection::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
+            Selection::Whole => (StatusCode::OK, 0..size),
+            Selection::Range(range) => (StatusCode::PARTIAL_CONTENT, range),
         };
         let mut response = status.into_response();
         let headers = response.headers_mut();
-        let mut set = |name: HeaderName, value: String| {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        };
-        set(header::ETAG, etag);
+        headers.typed_insert(etag);
         if let Some(modified) = modified {
-            set(header::LAST_MODIFIED, httpdate::fmt_http_date(modified));
+            headers.typed_insert(LastModified::from(modified));
         }
-        set(header::CACHE_CONTROL, cache_control(address, self.public));
-        set(header::ACCEPT_RANGES, "bytes".to_owned());
-        set(header::VARY, "Authorization".to_owned());
+        headers.insert(header::CACHE_CONTROL, self.cache_control(named_by));
+        headers.typed_insert(AcceptRanges::bytes());
+        headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
         if status == StatusCode::NOT_MODIFIED {
             return Ok((response, None));
         }
-        if status == StatusCode::PARTIAL_CONTENT {
-            set(header::CONTENT_RANGE, format!("bytes {}-{}/{size}", range.start, range.end - 1));
+        if status == StatusCode::PARTIAL_CONTENT
+            && let Ok(content_range) = ContentRange::bytes(range.clone(), size)
+        {
+            headers.typed_insert(content_range);
         }
-        set(header::CONTENT_LENGTH, (range.end - range.start).to_string());
-        set(header::CONTENT_TYPE, self.media_type.to_owned());
-        set(
-            HeaderName::from_static("repr-digest"),
-            format!("sha-256=:{}:", STANDARD.encode(self.claim.digest.bytes())),
-        );
-        set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", self.file_name));
-        set(header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned());
-        set(header::CONTENT_SECURITY_POLICY, "sandbox".to_owned());
-        Ok((response, (method == Method::GET).then_some(range)))
+        headers.typed_insert(ContentLength(range.end - range.start));
+        let repr_digest = format!("sha-256=:{}:", STANDARD.encode(self.claim.digest.bytes()));
+        for (name, value) in [
+            (header::CONTENT_TYPE, self.media_type),
+            (REPR_DIGEST, &repr_digest),
+            (header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", self.file_name)),
+            (header::CONTENT_SECURITY_POLICY, "sandbox"),
+        ] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        Ok((response, (request.method == Method::GET).then_some(range)))
     }
-}
 
-fn cache_control(address: Address, public: bool) -> String {
-    let scope = if public { "public" } else { "private" };
-    match address {
-        Address::Digest => format!("{scope}, max-age=31536000, immutable"),
-        Address::Name => format!("{scope}, max-age=300, must-revalidate"),
-        Address::Alias => "no-cache".to_owned(),
+    fn cache_control(&self, named_by: NamedBy) -> HeaderValue {
+        HeaderValue::from_static(match (named_by, self.is_public) {
+            (NamedBy::Digest, true) => "public, max-age=31536000, immutable",
+            (NamedBy::Digest, false) => "private, max-age=31536000, immutable",
+            (NamedBy::Version, true) => "public, max-age=300, must-revalidate",
+            (NamedBy::Version, false) => "private, max-age=300, must-revalidate",
+            (NamedBy::Alias, _) => "no-cache",
+        })
     }
 }

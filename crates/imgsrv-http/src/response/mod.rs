@@ -2,6 +2,7 @@
 
 pub(crate) mod conditional;
 pub(crate) mod download;
+mod errors;
 pub(crate) mod page;
 pub(crate) mod problem;
 pub(crate) mod wire;

@@ -1,20 +1,16 @@
-//! Problems: what each failure of a use case becomes on the wire.
+//! Problem documents (RFC 9457), the body of every error response.
 
 use axum::{
+    body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use headers::{AcceptRanges, ContentRange, HeaderMapExt};
 pub(crate) use imgsrv_api::ProblemCode as Code;
 use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
-use imgsrv_app::{AuthenticateError, Denied, Existing, InvalidField, UseCaseError};
-use imgsrv_domain::{
-    ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
-    transition::Machine,
-    upload::UploadRefusal,
-};
 use std::time::Duration;
 
-/// A problem to be answered. The outermost layer adds the request's id and renders it.
+/// The problem that a response reports. A layer around all routes adds the request's id and renders the document.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) code: Code,
@@ -22,12 +18,12 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     existing: Option<ExistingResource>,
     retry_after: Option<Duration>,
-    pub(crate) content_range: Option<u64>,
+    complete_length: Option<u64>,
 }
 
 impl Problem {
     pub(crate) const fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new(), existing: None, retry_after: None, content_range: None }
+        Self { code, detail: None, errors: Vec::new(), existing: None, retry_after: None, complete_length: None }
     }
 
     pub(crate) fn detail(mut self, detail: impl ToString) -> Self {
@@ -47,6 +43,11 @@ impl Problem {
         self
     }
 
+    /// Refers to the resource that the request collides with.
+    pub(crate) fn existing(self, existing: ExistingResource) -> Self {
+        Self { existing: Some(existing), ..self }
+    }
+
     pub(crate) fn invalid_cursor() -> Self {
         Self::new(Code::InvalidCursor).field("cursor", "does not belong to this list")
     }
@@ -56,8 +57,15 @@ impl Problem {
         self
     }
 
-    /// The problem that an error without a document of its own becomes.
-    pub(crate) fn of_status(status: StatusCode) -> Self {
+    /// The requested range cannot be served from a representation of `size` bytes.
+    pub(crate) fn range_not_satisfiable(size: u64) -> Self {
+        let problem = Self::new(Code::RangeNotSatisfiable);
+        let problem = problem.detail(format!("there are {size} bytes; ask for one range of them"));
+        Self { complete_length: Some(size), ..problem }
+    }
+
+    /// The problem of an error response that a handler or the router made without one.
+    fn of_status(status: StatusCode) -> Self {
         let code = match status {
             StatusCode::UNAUTHORIZED => Code::Unauthenticated,
             StatusCode::FORBIDDEN => Code::Forbidden,
@@ -73,13 +81,12 @@ impl Problem {
         Self::new(code)
     }
 
-    /// Its status.
-    pub(crate) fn status(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The document.
-    pub(crate) fn body(&self, request_id: Option<&str>) -> ProblemBody {
+    /// The problem document.
+    fn body(&self, request_id: Option<&str>) -> ProblemBody {
         ProblemBody {
             r#type: self.code.urn(),
             title: self.code.title().to_owned(),
@@ -89,6 +96,19 @@ impl Problem {
             errors: self.errors.clone(),
             existing: self.existing.clone(),
         }
+    }
+
+    /// Turns an error response into a problem document; headers such as `Allow` stay.
+    pub(crate) fn render(response: Response, request_id: Option<&str>, is_head: bool) -> Response {
+        let problem = response.extensions().get::<Self>().cloned();
+        let problem = problem.unwrap_or_else(|| Self::of_status(response.status()));
+        let body = serde_json::to_vec(&problem.body(request_id)).unwrap_or_default();
+        let (mut parts, _) = response.into_parts();
+        parts.status = problem.status();
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+        parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Response::from_parts(parts, if is_head { Body::empty() } else { Body::from(body) })
     }
 }
 
@@ -106,187 +126,13 @@ impl IntoResponse for Problem {
         if let Some(delay) = self.retry_after {
             headers.insert(header::RETRY_AFTER, delay.as_secs().max(1).into());
         }
-        if let Some(Ok(range)) = self.content_range.map(|size| HeaderValue::try_from(format!("bytes */{size}"))) {
-            headers.insert(header::CONTENT_RANGE, range);
-            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if let Some(size) = self.complete_length {
+            headers.typed_insert(ContentRange::unsatisfied_bytes(size));
+            headers.typed_insert(AcceptRanges::bytes());
         }
         response.extensions_mut().insert(self);
         response
     }
-}
-
-/// Answers that a service underneath is down, and logs why.
-fn unavailable(what: &'static str, error: &dyn std::error::Error) -> Problem {
-    log(what, error);
-    Problem::new(Code::Unavailable).detail(format!("the {what} cannot be reached")).retry_after(Duration::from_secs(5))
-}
-
-fn internal(what: &'static str, error: &dyn std::error::Error) -> Problem {
-    log(what, error);
-    Problem::new(Code::Internal)
-}
-
-/// Logs a failure with its causes, once, at the boundary.
-fn log(what: &'static str, error: &dyn std::error::Error) {
-    let mut causes = String::new();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        causes = format!("{causes}: {source}");
-        cause = source.source();
-    }
-    tracing::error!("{what} failed: {error}{causes}");
-}
-
-impl From<CatalogError> for Problem {
-    fn from(error: CatalogError) -> Self {
-        match &error {
-            CatalogError::InvalidCursor => Self::invalid_cursor(),
-            CatalogError::Full(_) => {
-                log("catalog", &error);
-                Self::new(Code::StorageFull).detail("the catalog is full; nothing was kept of this request")
-            }
-            CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
-            CatalogError::Conflict(_) | CatalogError::Backend(_) => internal("catalog", &error),
-        }
-    }
-}
-
-impl From<BlobError> for Problem {
-    fn from(error: BlobError) -> Self {
-        match &error {
-            BlobError::Damaged => Self::new(Code::BlobDamaged),
-            BlobError::Full(_) => {
-                log("blob store", &error);
-                Self::new(Code::StorageFull).detail("the blob store is full; nothing was kept of this request")
-            }
-            BlobError::Unavailable(_) => unavailable("blob store", &error),
-        }
-    }
-}
-
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
-        let code = match denied {
-            Denied::Unauthenticated => Code::Unauthenticated,
-            Denied::Forbidden(_) => Code::Forbidden,
-            Denied::NotAdmitted | Denied::RoleMissing(_) => Code::TokenNotAdmitted,
-            Denied::Deactivated => Code::PrincipalDeactivated,
-        };
-        Self::new(code).detail(denied)
-    }
-}
-
-impl From<AuthenticateError> for Problem {
-    fn from(error: AuthenticateError) -> Self {
-        match error {
-            AuthenticateError::Invalid => Self::new(Code::InvalidBearer),
-            AuthenticateError::Denied(denied) => denied.into(),
-            AuthenticateError::IssuerUnavailable(_) => {
-                // Why is logged where it is read, once for all who wait.
-                let detail = "the keys of the token's issuer cannot be read";
-                Self::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(15))
-            }
-            AuthenticateError::Catalog(error) => error.into(),
-        }
-    }
-}
-
-impl From<UploadRefusal> for Problem {
-    fn from(refusal: UploadRefusal) -> Self {
-        let code = match &refusal {
-            UploadRefusal::Illegal(_) | UploadRefusal::TooManyParts => Code::UploadState,
-            UploadRefusal::Expired => Code::UploadExpired,
-            UploadRefusal::TooLarge { .. } => Code::UploadTooLarge,
-            UploadRefusal::Superseded => Code::PartSuperseded,
-            UploadRefusal::Offset { .. } => Code::UploadOffset,
-            UploadRefusal::PartList(_) => Code::PartListMismatch,
-        };
-        Self::new(code).detail(refusal)
-    }
-}
-
-impl From<StageError> for Problem {
-    fn from(error: StageError) -> Self {
-        match error {
-            StageError::Body(BodyError::Cut) => Self::new(Code::BodyIncomplete),
-            StageError::Body(BodyError::TooSlow) => Self::new(Code::RequestTimeout),
-            StageError::TooLarge => Self::new(Code::UploadTooLarge).detail("the parts would exceed the expected size"),
-            StageError::Checksum { .. } => Self::new(Code::DigestMismatch).detail(error),
-            StageError::Blob(error) => error.into(),
-        }
-    }
-}
-
-impl From<UseCaseError> for Problem {
-    fn from(error: UseCaseError) -> Self {
-        match error {
-            UseCaseError::NotFound(_) => Self::new(Code::NotFound).detail(error),
-            UseCaseError::Taken { conflict, existing } => {
-                let mut problem = Self::new(Code::NameTaken).detail(conflict);
-                problem.existing = existing.map(|existing| locate(&existing));
-                problem
-            }
-            UseCaseError::OtherSize { digest, .. } => {
-                let mut problem = Self::new(Code::DigestSizeConflict).detail(&error);
-                problem.existing = Some(locate(&Existing::Blob(digest)));
-                problem
-            }
-            UseCaseError::Illegal(illegal) => {
-                let code = match illegal.subject {
-                    Machine::UploadSession | Machine::Intake => Code::UploadState,
-                    Machine::Version => Code::VersionNotDraft,
-                    Machine::PublishJob => Code::JobState,
-                };
-                Self::new(code).detail(illegal)
-            }
-            UseCaseError::Upload(refusal) => refusal.into(),
-            UseCaseError::Stage(error) => error.into(),
-            UseCaseError::Unpublishable(why) => Self::new(Code::VersionNotPublishable).detail(why),
-            UseCaseError::NotPublished => Self::new(Code::VersionNotPublished).detail(error),
-            UseCaseError::ImageInUse => Self::new(Code::ImageInUse).detail(error),
-            UseCaseError::PreconditionFailed => Self::new(Code::PreconditionFailed).detail(error),
-            UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
-            UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
-            UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
-            UseCaseError::Invalid(wrong) => {
-                let wrong = wrong
-                    .into_iter()
-                    .map(|InvalidField { field, reason }| FieldError { field: field.to_owned(), reason });
-                Self::new(Code::InvalidRequest).fields(wrong.collect())
-            }
-            UseCaseError::TooManyRules { .. } => Self::new(Code::TooManyRules).detail(error),
-            UseCaseError::TooManyUploads { .. } => {
-                Self::new(Code::TooManyUploads).detail(error).retry_after(Duration::from_secs(30))
-            }
-            UseCaseError::NoRoom(_) => Self::new(Code::StorageFull).detail(error),
-            UseCaseError::LastAuthManager => Self::new(Code::LastAuthManager).detail(error),
-            UseCaseError::InvalidCursor => Self::invalid_cursor(),
-            UseCaseError::Blob(error) => error.into(),
-            UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
-                .detail("too many changes at once; try again")
-                .retry_after(Duration::from_secs(1)),
-            UseCaseError::Catalog(error) => error.into(),
-        }
-    }
-}
-
-/// Where something that exists can be found.
-fn locate(existing: &Existing) -> ExistingResource {
-    let (id, url) = match existing {
-        Existing::Image(id, name) => (id.to_string(), format!("/v1/images/{name}")),
-        Existing::Version(id, image, version) => (id.to_string(), format!("/v1/images/{image}/versions/{version}")),
-        Existing::Alias(id, image, alias) => (id.to_string(), format!("/v1/images/{image}/aliases/{alias}")),
-        Existing::Artifact(id, image, version) => {
-            (id.to_string(), format!("/v1/images/{image}/versions/{version}/artifacts/{id}"))
-        }
-        Existing::Attachment(id, artifact, image, version) => {
-            let url = format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}");
-            (id.to_string(), url)
-        }
-        Existing::Rule(id) => (id.to_string(), format!("/v1/auth/oidc-provisioning-rules/{id}")),
-        Existing::Blob(digest) => (digest.to_string(), format!("/v1/blobs/{digest}")),
-    };
-    ExistingResource { id, url }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The domain's objects as wire types.
+//! The mapping from domain objects to wire types.
 
 use imgsrv_api as api;
-use imgsrv_app::{Authentication, IntakeStatus, IssuedToken, Means, Release};
+use imgsrv_app::{Authentication, Credential, IntakeStatus, IssuedToken, VersionFiles};
 use imgsrv_domain::{
     audit::AuditRecord,
     auth::{ApiToken, Principal, Role},
@@ -16,10 +16,17 @@ use imgsrv_domain::{
     upload::{UploadSession, UploadState},
     version::Version,
 };
+use jiff::fmt::rfc2822::DateTimePrinter;
 
 /// RFC 3339 in UTC.
 pub(crate) fn time(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default().to_string()
+}
+
+/// An HTTP date (RFC 9110, section 5.6.7).
+pub(crate) fn http_date(time: Timestamp) -> String {
+    let time = jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default();
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap_or_default()
 }
 
 pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
@@ -115,7 +122,7 @@ fn warning(warning: &Warning) -> api::Warning {
     }
 }
 
-pub(crate) fn release(release: &Release, base: &str) -> api::ReleaseListing {
+pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing {
     let file = |file: &ManifestFile| api::ReleaseFile {
         name: file.name.clone(),
         size_bytes: file.claim.size.signed(),
@@ -270,12 +277,12 @@ pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::W
         rule_id: None,
         expires_at: time(authentication.expires_at),
     };
-    match &authentication.means {
-        Means::ApiToken { id, name } => {
+    match &authentication.credential {
+        Credential::ApiToken { id, name } => {
             shown.api_token_id = Some(id.to_string());
             shown.api_token_name = Some(name.to_string());
         }
-        Means::Oidc { identity, rule } => {
+        Credential::Oidc { identity, rule } => {
             "oidc".clone_into(&mut shown.method);
             shown.issuer = Some(identity.issuer.to_string());
             shown.subject = Some(identity.subject.to_string());

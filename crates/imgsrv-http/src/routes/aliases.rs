@@ -3,14 +3,12 @@
 use crate::{
     extract::{AliasPath, Fields, ImagePath, JsonBody, MaybeCaller, PageQuery, WriterOnly},
     response::{
+        page::page_response,
         problem::{Code, Problem},
         wire,
     },
-    state::AppState,
-};
-use crate::{
-    response::page::page,
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+    state::AppState,
 };
 use axum::{
     Json,
@@ -19,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::Precondition;
+use imgsrv_app::{Aliases, Precondition};
 use imgsrv_domain::{ids::AliasId, image::Alias, transition::Revision};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -27,16 +25,20 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, set, delete))
 }
 
-/// The entity tag of an alias: which it is, and how often it moved.
+/// The entity tag of an alias: its id and its revision.
 fn etag(alias: &Alias) -> String {
     format!("\"{}.{}\"", alias.id, alias.revision.get())
 }
 
-fn answer(alias: &Alias) -> Response {
+fn respond(alias: &Alias) -> Response {
     ([(header::ETAG, etag(alias))], Json(wire::alias(alias))).into_response()
 }
 
-/// What `If-Match` and `If-None-Match` demand (RFC 9110, section 13.1). Tags that are none of ours match nothing.
+/// The precondition in `If-Match` and `If-None-Match` (RFC 9110, section 13.1). A tag that is not one of ours matches
+/// nothing.
+///
+/// `headers::IfMatch` only compares with one known tag. Here the tags are parsed, because the use case compares them with
+/// the alias that it has locked.
 fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
     let tags = |name: HeaderName| -> Option<Vec<String>> {
         headers.contains_key(&name).then(|| {
@@ -47,14 +49,14 @@ fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
     match (tags(header::IF_MATCH), tags(header::IF_NONE_MATCH)) {
         (None, None) => Ok(Precondition::None),
         (Some(tags), None) if tags.iter().any(|tag| tag == "*") => Ok(Precondition::Exists),
-        (Some(tags), None) => Ok(Precondition::AnyOf(tags.iter().filter_map(|tag| state(tag)).collect())),
+        (Some(tags), None) => Ok(Precondition::AnyOf(tags.iter().filter_map(|tag| parse_etag(tag)).collect())),
         (None, Some(tags)) if tags == ["*"] => Ok(Precondition::Absent),
         (_, Some(_)) => Err(Problem::new(Code::InvalidRequest)
             .field("If-None-Match", "must be * when an alias is changed, and not together with If-Match")),
     }
 }
 
-fn state(tag: &str) -> Option<(AliasId, Revision)> {
+fn parse_etag(tag: &str) -> Option<(AliasId, Revision)> {
     let (id, revision) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('.')?;
     Some((id.parse().ok()?, Revision::new(revision.parse().ok()?)))
 }
@@ -64,26 +66,22 @@ fn state(tag: &str) -> Option<(AliasId, Revision)> {
     params(ImagePath, PageQuery),
     responses((status = OK, description = "A page of aliases, by name.", body = api::AliasList), ReadProblems))]
 async fn list(
-    State(state): State<AppState>,
+    State(aliases): State<Aliases>,
     MaybeCaller(caller): MaybeCaller,
     path: ImagePath,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = state.services.aliases().list(&caller, &path.name, &query.page()?).await?;
-    let body = api::AliasList {
-        aliases: found.items.iter().map(wire::alias).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = aliases.list(&caller, &path.name, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::alias, |aliases, next_cursor| api::AliasList { aliases, next_cursor }))
 }
 
 /// Read an alias
 #[utoipa::path(get, path = "/v1/images/{name}/aliases/{alias}", operation_id = "getAlias", tag = "aliases",
     params(AliasPath),
     responses((status = OK, description = "The alias; its `ETag` changes when it moves.", body = api::Alias), ReadProblems))]
-async fn get(State(state): State<AppState>, _caller: MaybeCaller, path: AliasPath) -> Result<Response, Problem> {
-    Ok(answer(&state.services.aliases().get(&path.name, &path.alias).await?))
+async fn get(State(aliases): State<Aliases>, _caller: MaybeCaller, path: AliasPath) -> Result<Response, Problem> {
+    Ok(respond(&aliases.get(&path.name, &path.alias).await?))
 }
 
 /// Make an alias, or move it to another published version
@@ -95,7 +93,7 @@ async fn get(State(state): State<AppState>, _caller: MaybeCaller, path: AliasPat
     request_body = api::SetAlias,
     responses((status = OK, description = "The alias.", body = api::Alias), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn set(
-    State(state): State<AppState>,
+    State(aliases): State<Aliases>,
     WriterOnly(writer): WriterOnly,
     path: AliasPath,
     headers: HeaderMap,
@@ -105,8 +103,8 @@ async fn set(
     let mut fields = Fields::default();
     let version = fields.parse("version", &body.version);
     let version = fields.finish(version)?;
-    let alias = state.services.aliases().set(&writer, &path.name, &path.alias, &version, &precondition).await?;
-    Ok(answer(&alias))
+    let alias = aliases.set(&writer, &path.name, &path.alias, &version, &precondition).await?;
+    Ok(respond(&alias))
 }
 
 /// Delete an alias
@@ -116,12 +114,12 @@ async fn set(
     security(("bearer" = [])), params(AliasPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
 async fn delete(
-    State(state): State<AppState>,
+    State(aliases): State<Aliases>,
     WriterOnly(writer): WriterOnly,
     path: AliasPath,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let precondition = precondition(&headers)?;
-    state.services.aliases().delete(&writer, &path.name, &path.alias, &precondition).await?;
+    aliases.delete(&writer, &path.name, &path.alias, &precondition).await?;
     Ok(StatusCode::NO_CONTENT)
 }

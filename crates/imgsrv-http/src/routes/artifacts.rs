@@ -2,28 +2,28 @@
 
 use crate::{
     extract::{
-        ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, PageQuery, VersionPath, WriterOnly, rfc3339,
+        ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, PageQuery, Rfc3339, VersionPath, WriterOnly,
     },
     response::{
-        download::{Address, serve},
+        download::{DownloadRequest, NamedBy},
+        page::{page_response, slice},
         problem::Problem,
         wire,
     },
-    state::AppState,
-};
-use crate::{
-    response::page::{page, slice},
     routes::problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+    state::AppState,
 };
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError};
-use imgsrv_domain::digest::BlobClaim;
+use imgsrv_app::{
+    Delivery, Drafts, IncusMetadata, Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError, Versions,
+};
+use imgsrv_domain::{digest::BlobClaim, manifest::ManifestEntry};
 use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -43,18 +43,16 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     tag = "versions", params(VersionPath, PageQuery),
     responses((status = OK, description = "A page of artifacts.", body = api::ArtifactList), ReadProblems))]
 async fn list(
-    State(state): State<AppState>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: VersionPath,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
-    let artifacts =
-        manifest.entries.iter().map(|entry| wire::artifact(&entry.artifact, entry.inspection.as_ref())).collect();
-    let (artifacts, next) = slice(artifacts, &query.page()?, |artifact: &api::Artifact| artifact.id.clone())?;
-    let next_cursor = next.as_ref().map(|cursor| cursor.0.clone());
-    Ok(page(&uri, next.as_ref(), api::ArtifactList { artifacts, next_cursor }))
+    let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
+    let page = slice(&manifest.entries, &query.page()?, |entry| entry.artifact.id.to_string())?;
+    let artifact = |entry: &&ManifestEntry| wire::artifact(&entry.artifact, entry.inspection.as_ref());
+    Ok(page_response(&uri, &page, artifact, |artifacts, next_cursor| api::ArtifactList { artifacts, next_cursor }))
 }
 
 /// Add an artifact to a draft
@@ -65,7 +63,7 @@ async fn list(
     responses((status = CREATED, description = "The artifact.", body = api::Artifact),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
-    State(state): State<AppState>,
+    State(drafts): State<Drafts>,
     WriterOnly(writer): WriterOnly,
     path: VersionPath,
     JsonBody(body): JsonBody<api::CreateArtifact>,
@@ -89,7 +87,7 @@ async fn create(
         })
     };
     let new = fields.finish(new())?;
-    let artifact = state.services.drafts().add_artifact(&writer, &path.name, &path.version, new).await?;
+    let artifact = drafts.add_artifact(&writer, &path.name, &path.version, new).await?;
     let url = format!("/v1/images/{}/versions/{}/artifacts/{}", path.name, path.version, artifact.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(wire::artifact(&artifact, None))).into_response())
 }
@@ -99,11 +97,11 @@ async fn create(
     tag = "versions", params(ArtifactPath),
     responses((status = OK, description = "The artifact.", body = api::Artifact), ReadProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: ArtifactPath,
 ) -> Result<Json<api::Artifact>, Problem> {
-    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
     let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
     Ok(Json(wire::artifact(&entry.artifact, entry.inspection.as_ref())))
@@ -116,11 +114,11 @@ async fn get(
     operation_id = "deleteArtifact", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
 async fn delete(
-    State(state): State<AppState>,
+    State(drafts): State<Drafts>,
     WriterOnly(writer): WriterOnly,
     path: ArtifactPath,
 ) -> Result<StatusCode, Problem> {
-    state.services.drafts().remove_artifact(&writer, &path.name, &path.version, path.artifact_id).await?;
+    drafts.remove_artifact(&writer, &path.name, &path.version, path.artifact_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -133,15 +131,13 @@ async fn delete(
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn download(
-    State(state): State<AppState>,
+    State(delivery): State<Delivery>,
     _caller: MaybeCaller,
     path: ArtifactPath,
-    method: Method,
-    headers: HeaderMap,
+    request: DownloadRequest,
 ) -> Result<Response, Problem> {
-    let delivery = state.services.delivery();
     let download = delivery.file(&path.name, &path.version, path.artifact_id, None).await?;
-    serve(&state, &method, &headers, &download, Address::Name).await
+    request.respond(&delivery, &download, NamedBy::Version).await
 }
 
 /// Attach something to an artifact of a draft
@@ -153,7 +149,7 @@ async fn download(
     responses((status = CREATED, description = "The attachment.", body = api::Attachment),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create_attachment(
-    State(state): State<AppState>,
+    State(drafts): State<Drafts>,
     WriterOnly(writer): WriterOnly,
     path: ArtifactPath,
     JsonBody(body): JsonBody<api::CreateAttachment>,
@@ -168,7 +164,6 @@ async fn create_attachment(
         Some(NewAttachment { name: name?, media_type: media_type?, blob })
     };
     let new = fields.finish(new())?;
-    let drafts = state.services.drafts();
     let attachment = drafts.add_attachment(&writer, &path.name, &path.version, path.artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
@@ -183,7 +178,7 @@ async fn create_attachment(
     responses((status = CREATED, description = "The attachment.", body = api::Attachment),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create_incus_metadata(
-    State(state): State<AppState>,
+    State(metadata): State<IncusMetadata>,
     WriterOnly(writer): WriterOnly,
     path: ArtifactPath,
     JsonBody(body): JsonBody<api::CreateIncusMetadata>,
@@ -192,10 +187,7 @@ async fn create_incus_metadata(
     let description = fields.optional("description", body.description.as_deref());
     let os = fields.optional("os", body.os.as_deref());
     let release = fields.optional("release", body.release.as_deref());
-    let expires_at = match &body.expires_at {
-        Some(raw) => fields.keep("expires_at", rfc3339(raw)).map(Some),
-        None => Some(None),
-    };
+    let expires_at = fields.optional::<Rfc3339>("expires_at", body.expires_at.as_deref());
     let properties: Option<BTreeMap<_, _>> = body
         .properties
         .iter()
@@ -206,14 +198,13 @@ async fn create_incus_metadata(
             description: description?,
             os: os?,
             release: release?,
-            expires_at: expires_at?,
+            expires_at: expires_at?.map(|time| time.0),
             properties: properties?,
         })
     };
     let new = fields.finish(new())?;
     let ArtifactPath { name, version, artifact_id } = path;
-    let drafts = state.services.drafts();
-    let attachment = drafts.attach_incus_metadata(&writer, &name, &version, artifact_id, new).await?;
+    let attachment = metadata.attach(&writer, &name, &version, artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
 
@@ -223,12 +214,12 @@ async fn create_incus_metadata(
     operation_id = "deleteAttachment", tag = "versions", security(("bearer" = [])), params(AttachmentPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
 async fn delete_attachment(
-    State(state): State<AppState>,
+    State(drafts): State<Drafts>,
     WriterOnly(writer): WriterOnly,
     path: AttachmentPath,
 ) -> Result<StatusCode, Problem> {
     let AttachmentPath { name, version, artifact_id, attachment_id } = path;
-    state.services.drafts().remove_attachment(&writer, &name, &version, artifact_id, attachment_id).await?;
+    drafts.remove_attachment(&writer, &name, &version, artifact_id, attachment_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -242,13 +233,12 @@ async fn delete_attachment(
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn download_attachment(
-    State(state): State<AppState>,
+    State(delivery): State<Delivery>,
     _caller: MaybeCaller,
     path: AttachmentPath,
-    method: Method,
-    headers: HeaderMap,
+    request: DownloadRequest,
 ) -> Result<Response, Problem> {
     let AttachmentPath { name, version, artifact_id, attachment_id } = path;
-    let download = state.services.delivery().file(&name, &version, artifact_id, Some(attachment_id)).await?;
-    serve(&state, &method, &headers, &download, Address::Name).await
+    let download = delivery.file(&name, &version, artifact_id, Some(attachment_id)).await?;
+    request.respond(&delivery, &download, NamedBy::Version).await
 }

@@ -1,13 +1,14 @@
-//! The audit trail.
+//! The audit log.
 
 use crate::{
     extract::{AuditQuery, ManagerOnly},
-    response::{problem::Problem, wire},
+    response::{page::page_response, problem::Problem, wire},
+    routes::problems::GuardedProblems,
     state::AppState,
 };
-use crate::{response::page::page, routes::problems::GuardedProblems};
 use axum::{extract::State, http::Uri, response::Response};
 use imgsrv_api as api;
+use imgsrv_app::AuditLogReader;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -22,16 +23,12 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(AuditQuery),
     responses((status = OK, description = "A page of the trail.", body = api::AuditPage), GuardedProblems))]
 async fn list(
-    State(state): State<AppState>,
+    State(audit_log): State<AuditLogReader>,
     ManagerOnly(manager): ManagerOnly,
     query: AuditQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let wanted = query.page()?;
-    let found = state.services.trail().list(&manager, &query.filter()?, &wanted).await?;
-    let body = api::AuditPage {
-        entries: found.items.iter().map(wire::audit).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let request = query.page()?;
+    let page = audit_log.list(&manager, &query.filter()?, &request).await?;
+    Ok(page_response(&uri, &page, wire::audit, |entries, next_cursor| api::AuditPage { entries, next_cursor }))
 }

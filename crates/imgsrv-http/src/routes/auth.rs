@@ -1,13 +1,14 @@
 //! Principals, roles and API tokens.
 
 use crate::{
-    extract::{Fields, JsonBody, ManagerOnly, MaybeCaller, PageQuery, PrincipalPath, RolePath, TokenPath, rfc3339},
-    response::{problem::Problem, wire},
-    state::AppState,
-};
-use crate::{
-    response::page::{page, slice},
+    extract::{Fields, JsonBody, ManagerOnly, MaybeCaller, PageQuery, PrincipalPath, Rfc3339, RolePath, TokenPath},
+    response::{
+        page::{page_response, slice},
+        problem::Problem,
+        wire,
+    },
     routes::problems::{BodyProblems, GuardedProblems, WrongState},
+    state::AppState,
 };
 use axum::{
     Json,
@@ -16,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{NewPrincipal, NewToken};
+use imgsrv_app::{NewPrincipal, NewToken, Principals};
 use imgsrv_domain::{
     auth::{Attributes, Role},
     text::ShortText,
@@ -42,10 +43,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(PageQuery),
     responses((status = OK, description = "A page of roles.", body = api::RoleList), GuardedProblems))]
 async fn list_roles(_manager: ManagerOnly, query: PageQuery, uri: Uri) -> Result<Response, Problem> {
-    let roles = Role::ALL.iter().copied().map(wire::role).collect();
-    let (roles, next) = slice(roles, &query.page()?, |role: &api::Role| role.id.clone())?;
-    let next_cursor = next.as_ref().map(|cursor| cursor.0.clone());
-    Ok(page(&uri, next.as_ref(), api::RoleList { roles, next_cursor }))
+    let page = slice(Role::ALL, &query.page()?, Role::to_string)?;
+    Ok(page_response(&uri, &page, |role| wire::role(**role), |roles, next_cursor| api::RoleList { roles, next_cursor }))
 }
 
 /// List principals
@@ -53,17 +52,16 @@ async fn list_roles(_manager: ManagerOnly, query: PageQuery, uri: Uri) -> Result
     security(("bearer" = [])), params(PageQuery),
     responses((status = OK, description = "A page of principals.", body = api::PrincipalList), GuardedProblems))]
 async fn list_principals(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = state.services.principals().list_principals(&manager, &query.page()?).await?;
-    let body = api::PrincipalList {
-        principals: found.items.iter().map(wire::principal).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = principals.list_principals(&manager, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::principal, |principals, next_cursor| api::PrincipalList {
+        principals,
+        next_cursor,
+    }))
 }
 
 /// Make a principal
@@ -73,7 +71,7 @@ async fn list_principals(
     security(("bearer" = [])), request_body = api::CreatePrincipal,
     responses((status = CREATED, description = "The principal.", body = api::Principal), GuardedProblems, BodyProblems))]
 async fn create_principal(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     JsonBody(body): JsonBody<api::CreatePrincipal>,
 ) -> Result<Response, Problem> {
@@ -87,10 +85,10 @@ async fn create_principal(
             entries.insert(key, value);
         }
     }
-    let attributes = fields.keep("attributes", Attributes::new(entries));
+    let attributes = fields.check("attributes", Attributes::new(entries));
     let new = || Some(NewPrincipal { kind: kind?, display_name: display_name?, attributes: attributes? });
     let new = fields.finish(new())?;
-    let principal = state.services.principals().create_principal(&manager, new).await?;
+    let principal = principals.create_principal(&manager, new).await?;
     let location = [(header::LOCATION, format!("/v1/auth/principals/{}", principal.id))];
     Ok((StatusCode::CREATED, location, Json(wire::principal(&principal))).into_response())
 }
@@ -100,11 +98,11 @@ async fn create_principal(
     security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems))]
 async fn get_principal(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: PrincipalPath,
 ) -> Result<Json<api::Principal>, Problem> {
-    let principal = state.services.principals().get_principal(&manager, path.principal_id).await?;
+    let principal = principals.get_principal(&manager, path.principal_id).await?;
     Ok(Json(wire::principal(&principal)))
 }
 
@@ -116,11 +114,11 @@ async fn get_principal(
     tag = "auth", security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems, WrongState))]
 async fn deactivate_principal(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: PrincipalPath,
 ) -> Result<Json<api::Principal>, Problem> {
-    let principal = state.services.principals().deactivate(&manager, path.principal_id).await?;
+    let principal = principals.deactivate(&manager, path.principal_id).await?;
     Ok(Json(wire::principal(&principal)))
 }
 
@@ -131,11 +129,11 @@ async fn deactivate_principal(
     tag = "auth", security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems))]
 async fn activate_principal(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: PrincipalPath,
 ) -> Result<Json<api::Principal>, Problem> {
-    let principal = state.services.principals().activate(&manager, path.principal_id).await?;
+    let principal = principals.activate(&manager, path.principal_id).await?;
     Ok(Json(wire::principal(&principal)))
 }
 
@@ -156,11 +154,11 @@ async fn whoami(MaybeCaller(caller): MaybeCaller) -> Result<Json<api::Whoami>, P
     security(("bearer" = [])), params(RolePath),
     responses((status = NO_CONTENT, description = "The principal holds it."), GuardedProblems))]
 async fn grant_role(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: RolePath,
 ) -> Result<StatusCode, Problem> {
-    state.services.principals().grant_role(&manager, path.principal_id, path.role_id).await?;
+    principals.grant_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -172,11 +170,11 @@ async fn grant_role(
     security(("bearer" = [])), params(RolePath),
     responses((status = NO_CONTENT, description = "The principal does not hold it."), GuardedProblems, WrongState))]
 async fn revoke_role(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: RolePath,
 ) -> Result<StatusCode, Problem> {
-    state.services.principals().revoke_role(&manager, path.principal_id, path.role_id).await?;
+    principals.revoke_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -185,18 +183,14 @@ async fn revoke_role(
     security(("bearer" = [])), params(PrincipalPath, PageQuery),
     responses((status = OK, description = "A page of tokens.", body = api::ApiTokenList), GuardedProblems))]
 async fn list_tokens(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: PrincipalPath,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = state.services.principals().list_tokens(&manager, path.principal_id, &query.page()?).await?;
-    let body = api::ApiTokenList {
-        api_tokens: found.items.iter().map(wire::token).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = principals.list_tokens(&manager, path.principal_id, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::token, |api_tokens, next_cursor| api::ApiTokenList { api_tokens, next_cursor }))
 }
 
 /// Issue an API token
@@ -206,17 +200,17 @@ async fn list_tokens(
     security(("bearer" = [])), params(PrincipalPath), request_body = api::CreateApiToken,
     responses((status = CREATED, description = "The token.", body = api::IssuedApiToken), GuardedProblems, BodyProblems))]
 async fn create_token(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: PrincipalPath,
     JsonBody(body): JsonBody<api::CreateApiToken>,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::default();
     let name = fields.optional("name", body.name.as_deref());
-    let expires_at = fields.keep("expires_at", rfc3339(&body.expires_at));
-    let new = || Some(NewToken { name: name?, expires_at: expires_at? });
+    let expires_at = fields.parse::<Rfc3339>("expires_at", &body.expires_at);
+    let new = || Some(NewToken { name: name?, expires_at: expires_at?.0 });
     let new = fields.finish(new())?;
-    let issued = state.services.principals().issue_token(&manager, path.principal_id, new).await?;
+    let issued = principals.issue_token(&manager, path.principal_id, new).await?;
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, Json(wire::issued(issued))).into_response())
 }
@@ -228,10 +222,10 @@ async fn create_token(
     security(("bearer" = [])), params(TokenPath),
     responses((status = NO_CONTENT, description = "It is revoked."), GuardedProblems))]
 async fn revoke_token(
-    State(state): State<AppState>,
+    State(principals): State<Principals>,
     ManagerOnly(manager): ManagerOnly,
     path: TokenPath,
 ) -> Result<StatusCode, Problem> {
-    state.services.principals().revoke_token(&manager, path.token_id).await?;
+    principals.revoke_token(&manager, path.token_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

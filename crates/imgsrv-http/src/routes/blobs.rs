@@ -1,19 +1,16 @@
 //! Blobs.
 
-use crate::routes::problems::{ByteProblems, ReadProblems};
 use crate::{
     extract::{BlobPath, CasPath, MaybeCaller},
     response::{
-        download::{Address, serve},
+        download::{DownloadRequest, NamedBy},
         problem::{Code, Problem},
     },
+    routes::problems::{ByteProblems, ReadProblems},
     state::AppState,
 };
-use axum::{
-    extract::State,
-    http::{HeaderMap, Method},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
+use imgsrv_app::Delivery;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -29,14 +26,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(delivery): State<Delivery>,
     MaybeCaller(caller): MaybeCaller,
     path: BlobPath,
-    method: Method,
-    headers: HeaderMap,
+    request: DownloadRequest,
 ) -> Result<Response, Problem> {
-    let download = state.services.delivery().blob(&caller, &path.digest).await?;
-    serve(&state, &method, &headers, &download, Address::Digest).await
+    let download = delivery.blob(&caller, &path.digest).await?;
+    request.respond(&delivery, &download, NamedBy::Digest).await
 }
 
 /// Download a blob, by a path that names the algorithm
@@ -47,16 +43,15 @@ async fn get(
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn get_sharded(
-    State(state): State<AppState>,
+    State(delivery): State<Delivery>,
     MaybeCaller(caller): MaybeCaller,
     path: CasPath,
-    method: Method,
-    headers: HeaderMap,
+    request: DownloadRequest,
 ) -> Result<Response, Problem> {
     let digest = path.hex.0;
     if !digest.hex().starts_with(&path.shard.0) {
         return Err(Problem::new(Code::NotFound).detail("the first two digits are not those of the digest"));
     }
-    let download = state.services.delivery().blob(&caller, &digest).await?;
-    serve(&state, &method, &headers, &download, Address::Digest).await
+    let download = delivery.blob(&caller, &digest).await?;
+    request.respond(&delivery, &download, NamedBy::Digest).await
 }

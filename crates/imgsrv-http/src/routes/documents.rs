@@ -1,7 +1,6 @@
-//! The contract, served.
+//! The OpenAPI document and its browser.
 
-use crate::routes::problems::ReadProblems;
-use crate::{extract::MaybeCaller, state::AppState};
+use crate::{extract::MaybeCaller, routes::problems::ReadProblems, state::AppState};
 use axum::{
     Extension, Router,
     http::header,
@@ -12,7 +11,7 @@ use bytes::Bytes;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// The contract in both forms, rendered once.
+/// The OpenAPI document in both formats, rendered once.
 #[derive(Clone)]
 pub(crate) struct Documents {
     yaml: Bytes,
@@ -32,7 +31,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(yaml)).routes(routes!(json))
 }
 
-/// The page at `/docs`, with everything it needs from this binary.
+/// The API browser at `/docs`; its assets are in the binary.
 pub(crate) fn browser(state: &AppState) -> Router {
     let pages: Router = SwaggerUi::new("/docs").config(Config::from("/openapi/v1.json")).into();
     pages.route_layer(from_extractor_with_state::<MaybeCaller, _>(state.clone()))

@@ -1,23 +1,23 @@
-//! Published versions as folders: every file under a name that tells what it is, with its checksum beside it.
+//! Published versions as folders of files with descriptive names, and their checksums.
 
-use crate::routes::problems::{ByteProblems, ReadProblems};
 use crate::{
     extract::{FilePath, MaybeCaller, RefPath},
     response::{
-        download::{Address, serve, serve_text},
+        download::{DownloadRequest, NamedBy},
         problem::Problem,
         wire,
     },
+    routes::problems::{ByteProblems, ReadProblems},
     state::AppState,
 };
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Released, ReleasedBytes};
+use imgsrv_app::{Delivery, FileContent, NamedFile};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -27,8 +27,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// List the files of a published version
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list(state: State<AppState>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    listing(state, caller, path).await
+async fn list(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
+    listing(delivery, caller, path).await
 }
 
 /// List the files of a published version
@@ -36,12 +36,12 @@ async fn list(state: State<AppState>, caller: MaybeCaller, path: RefPath) -> Res
 /// The same, as the folder that they are in.
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list_folder(state: State<AppState>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    listing(state, caller, path).await
+async fn list_folder(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
+    listing(delivery, caller, path).await
 }
 
-async fn listing(State(state): State<AppState>, _caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    let release = state.services.delivery().release(&path.name, &path.r#ref).await?;
+async fn listing(State(delivery): State<Delivery>, _caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
+    let release = delivery.files(&path.name, &path.r#ref).await?;
     let version = &release.manifest.version.name;
     let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
     let mut response = body.into_response();
@@ -60,27 +60,26 @@ async fn listing(State(state): State<AppState>, _caller: MaybeCaller, path: RefP
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(delivery): State<Delivery>,
     _caller: MaybeCaller,
     path: FilePath,
-    method: Method,
-    headers: HeaderMap,
+    request: DownloadRequest,
 ) -> Result<Response, Problem> {
     let FilePath { name, r#ref, file } = path;
-    let Released { bytes, versioned } = state.services.delivery().released(&name, &r#ref, &file).await?;
-    let address = if versioned.is_some() { Address::Alias } else { Address::Name };
-    match bytes {
-        // Under an alias it tells other names than it does for the version.
-        ReleasedBytes::Generated(text) => serve_text(&method, &headers, &text, address),
-        ReleasedBytes::Stored(download) => {
-            let mut response = serve(&state, &method, &headers, &download, address).await?;
+    let NamedFile { content, versioned } = delivery.named_file(&name, &r#ref, &file).await?;
+    let named_by = if versioned.is_some() { NamedBy::Alias } else { NamedBy::Version };
+    match content {
+        // No Content-Location: under an alias the text also lists the names without the version.
+        FileContent::Generated(text) => request.respond_with_text(&text, named_by),
+        FileContent::Stored(download) => {
+            let mut response = request.respond(&delivery, &download, named_by).await?;
             locate(&mut response, versioned);
             Ok(response)
         }
     }
 }
 
-/// Tells where the same thing will always be (RFC 9110, section 8.7).
+/// Refers to the permanent URL of the same content (RFC 9110, section 8.7).
 fn locate(response: &mut Response, versioned: Option<String>) {
     if let Some(Ok(location)) = versioned.map(HeaderValue::try_from) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);

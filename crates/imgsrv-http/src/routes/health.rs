@@ -1,13 +1,14 @@
-//! Whether the server serves.
+//! Health and readiness.
 
-use crate::routes::problems::ReadProblems;
 use crate::{
     extract::MaybeCaller,
+    readiness::Readiness,
     response::problem::{Code, Problem},
+    routes::problems::ReadProblems,
     state::AppState,
 };
 use axum::{extract::State, http::StatusCode};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -27,10 +28,10 @@ async fn healthz(_caller: MaybeCaller) -> StatusCode {
 /// on. The answer may be a second old.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses((status = NO_CONTENT, description = "They can."), ReadProblems))]
-async fn readyz(State(state): State<AppState>, _caller: MaybeCaller) -> Result<StatusCode, Problem> {
-    let failed = state.readiness.failed(state.services.adapters(), state.settings.readiness_age).await;
-    if failed.is_empty() {
+async fn readyz(State(readiness): State<Arc<Readiness>>, _caller: MaybeCaller) -> Result<StatusCode, Problem> {
+    let failures = readiness.failures().await;
+    if failures.is_empty() {
         return Ok(StatusCode::NO_CONTENT);
     }
-    Err(Problem::new(Code::Unavailable).fields(failed).retry_after(Duration::from_secs(5)))
+    Err(Problem::new(Code::Unavailable).fields(failures).retry_after(Duration::from_secs(5)))
 }

@@ -2,12 +2,9 @@
 
 use crate::{
     extract::{Fields, ImagePath, ImagesQuery, JsonBody, MaybeCaller, WriterOnly},
-    response::{problem::Problem, wire},
-    state::AppState,
-};
-use crate::{
-    response::page::page,
+    response::{page::page_response, problem::Problem, wire},
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+    state::AppState,
 };
 use axum::{
     Json,
@@ -16,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{ImageTexts, NewImage};
+use imgsrv_app::{ImageMetadata, Images, NewImage};
 use imgsrv_domain::ports::Visibility;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -30,7 +27,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/v1/images", operation_id = "listImages", tag = "images", params(ImagesQuery),
     responses((status = OK, description = "A page of images.", body = api::ImageList), GuardedProblems))]
 async fn list(
-    State(state): State<AppState>,
+    State(images): State<Images>,
     MaybeCaller(caller): MaybeCaller,
     query: ImagesQuery,
     uri: Uri,
@@ -40,12 +37,8 @@ async fn list(
         caller.writer()?;
     }
     query.check()?;
-    let found = state.services.images().list(see, &query.page()?).await?;
-    let body = api::ImageList {
-        images: found.items.iter().map(wire::image).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = images.list(see, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::image, |images, next_cursor| api::ImageList { images, next_cursor }))
 }
 
 /// Make an image
@@ -53,7 +46,7 @@ async fn list(
     request_body = api::CreateImage,
     responses((status = CREATED, description = "The image.", body = api::Image), GuardedProblems, BodyProblems, Taken))]
 async fn create(
-    State(state): State<AppState>,
+    State(images): State<Images>,
     WriterOnly(writer): WriterOnly,
     JsonBody(body): JsonBody<api::CreateImage>,
 ) -> Result<Response, Problem> {
@@ -63,7 +56,7 @@ async fn create(
     let description = fields.optional("description", body.description.as_deref());
     let new = || Some(NewImage { name: name?, display_name: display_name?, description: description? });
     let new = fields.finish(new())?;
-    let image = state.services.images().create(&writer, new).await?;
+    let image = images.create(&writer, new).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}", image.name))];
     Ok((StatusCode::CREATED, location, Json(wire::image(&image))).into_response())
 }
@@ -72,11 +65,11 @@ async fn create(
 #[utoipa::path(get, path = "/v1/images/{name}", operation_id = "getImage", tag = "images", params(ImagePath),
     responses((status = OK, description = "The image.", body = api::Image), ReadProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(images): State<Images>,
     MaybeCaller(caller): MaybeCaller,
     path: ImagePath,
 ) -> Result<Json<api::Image>, Problem> {
-    let image = state.services.images().get(&caller, &path.name).await?;
+    let image = images.get(&caller, &path.name).await?;
     Ok(Json(wire::image(&image)))
 }
 
@@ -85,7 +78,7 @@ async fn get(
     security(("bearer" = [])), params(ImagePath), request_body = api::UpdateImage,
     responses((status = OK, description = "The image.", body = api::Image), GuardedProblems, BodyProblems))]
 async fn update(
-    State(state): State<AppState>,
+    State(images): State<Images>,
     WriterOnly(writer): WriterOnly,
     path: ImagePath,
     JsonBody(body): JsonBody<api::UpdateImage>,
@@ -99,9 +92,9 @@ async fn update(
         Some(text) => fields.optional("description", text.as_deref()).map(Some),
         None => Some(None),
     };
-    let texts = || Some(ImageTexts { display_name: display_name?, description: description? });
-    let texts = fields.finish(texts())?;
-    let image = state.services.images().update(&writer, &path.name, texts).await?;
+    let metadata = || Some(ImageMetadata { display_name: display_name?, description: description? });
+    let metadata = fields.finish(metadata())?;
+    let image = images.update(&writer, &path.name, metadata).await?;
     Ok(Json(wire::image(&image)))
 }
 
@@ -110,10 +103,10 @@ async fn update(
     security(("bearer" = [])), params(ImagePath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
 async fn delete(
-    State(state): State<AppState>,
+    State(images): State<Images>,
     WriterOnly(writer): WriterOnly,
     path: ImagePath,
 ) -> Result<StatusCode, Problem> {
-    state.services.images().delete(&writer, &path.name).await?;
+    images.delete(&writer, &path.name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

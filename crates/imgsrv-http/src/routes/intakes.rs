@@ -1,12 +1,12 @@
-//! Intakes: a version in one request.
+//! Intakes: publishing a version with one request and one tus upload.
 
-use crate::routes::{
-    problems::{BodyProblems, GuardedProblems, Taken},
-    tus::CREATION_PATH,
-};
 use crate::{
     extract::{Fields, IntakePath, JsonBody, WriterOnly},
     response::{problem::Problem, wire},
+    routes::{
+        problems::{BodyProblems, GuardedProblems, Taken},
+        tus::protocol::{CREATION_PATH, metadata},
+    },
     state::AppState,
 };
 use axum::{
@@ -15,13 +15,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use imgsrv_api as api;
+use imgsrv_app::Intakes;
 use imgsrv_domain::{intake::NewIntake, names::Variant};
 use utoipa_axum::{router::OpenApiRouter, routes};
-
-/// The key of tus metadata that names the intake.
-pub(crate) const METADATA_KEY: &str = "upload_session_id";
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(create)).routes(routes!(get))
@@ -36,7 +33,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
 async fn create(
-    State(state): State<AppState>,
+    State(intakes): State<Intakes>,
     WriterOnly(writer): WriterOnly,
     JsonBody(body): JsonBody<api::CreateIntake>,
 ) -> Result<Response, Problem> {
@@ -71,11 +68,10 @@ async fn create(
         Some((new, size?, digest?))
     };
     let (new, size, digest) = fields.finish(new())?;
-    let intake = state.services.intakes().create(&writer, new, size, digest).await?;
+    let intake = intakes.create(&writer, new, size, digest).await?;
     let id = intake.id.to_string();
-    let upload_metadata = format!("{METADATA_KEY} {}", STANDARD.encode(&id));
     let location = [(header::LOCATION, format!("/api/uploads/{id}"))];
-    let tus = api::TusUpload { creation_url: CREATION_PATH.to_owned(), upload_metadata };
+    let tus = api::TusUpload { creation_url: CREATION_PATH.to_owned(), upload_metadata: metadata(intake.id) };
     Ok((StatusCode::CREATED, location, Json(api::IntakeCreated { upload_session_id: id, tus })).into_response())
 }
 
@@ -86,10 +82,10 @@ async fn create(
     security(("bearer" = [])), params(IntakePath),
     responses((status = OK, description = "How far it has come.", body = api::IntakeStatus), GuardedProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(intakes): State<Intakes>,
     WriterOnly(writer): WriterOnly,
     path: IntakePath,
 ) -> Result<Json<api::IntakeStatus>, Problem> {
-    let status = state.services.intakes().get(&writer, path.upload_session_id).await?;
+    let status = intakes.get(&writer, path.upload_session_id).await?;
     Ok(Json(wire::intake(&status)))
 }

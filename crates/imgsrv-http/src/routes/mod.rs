@@ -1,4 +1,4 @@
-//! The routes, a file for each kind of resource.
+//! The routes, one file per kind of resource.
 
 mod aliases;
 mod artifacts;
@@ -79,7 +79,7 @@ fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
-fn described() -> OpenApiRouter<AppState> {
+fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(base())
         .merge(health::router())
         .merge(documents::router())
@@ -100,14 +100,14 @@ fn described() -> OpenApiRouter<AppState> {
         .merge(tus::router())
 }
 
-/// The contract of the API, OpenAPI 3.1.
+/// The OpenAPI 3.1 document of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().split_for_parts().1
+    routes().split_for_parts().1
 }
 
 /// The API over `state`.
 pub fn router(state: &AppState) -> Router {
-    let (routes, document) = described().split_for_parts();
+    let (routes, document) = routes().split_for_parts();
     let routes = routes
         .with_state(state.clone())
         .merge(documents::browser(state))

@@ -1,9 +1,9 @@
-//! The problems that operations answer with, for their description.
+//! The problems that operations can respond with, for their description in OpenAPI.
 
 use imgsrv_api::Problem;
 use utoipa::IntoResponses;
 
-/// What any read may answer.
+/// The problems of every read.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum ReadProblems {
@@ -27,7 +27,7 @@ pub(crate) enum ReadProblems {
     Unavailable(Problem),
 }
 
-/// What any operation that needs a permission may answer.
+/// The problems of every operation that needs a permission.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum GuardedProblems {
@@ -51,7 +51,7 @@ pub(crate) enum GuardedProblems {
     Unavailable(Problem),
 }
 
-/// What any operation that takes a body may answer.
+/// The problems of every operation with a request body.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum BodyProblems {
@@ -78,7 +78,7 @@ pub(crate) struct Taken(Problem);
 #[expect(dead_code, reason = "description only")]
 pub(crate) struct WrongState(Problem);
 
-/// What serving bytes may answer beside them.
+/// The responses of every download besides the bytes.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum ByteProblems {

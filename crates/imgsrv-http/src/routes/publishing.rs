@@ -1,13 +1,14 @@
 //! Publishing.
 
-use crate::routes::problems::{GuardedProblems, WrongState};
 use crate::{
     extract::{JobPath, VersionPath, WriterOnly},
     response::{problem::Problem, wire},
+    routes::problems::{GuardedProblems, WrongState},
     state::AppState,
 };
 use axum::{Json, extract::State, http::StatusCode};
 use imgsrv_api as api;
+use imgsrv_app::Publishing;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -25,11 +26,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = OK, description = "It was asked for before.", body = api::PublishRequested),
         GuardedProblems, WrongState))]
 async fn publish(
-    State(state): State<AppState>,
+    State(publishing): State<Publishing>,
     WriterOnly(writer): WriterOnly,
     path: VersionPath,
 ) -> Result<(StatusCode, Json<api::PublishRequested>), Problem> {
-    let requested = state.services.publishing().publish(&writer, &path.name, &path.version).await?;
+    let requested = publishing.publish(&writer, &path.name, &path.version).await?;
     let status = if requested.started { StatusCode::ACCEPTED } else { StatusCode::OK };
     let body = api::PublishRequested { version: wire::version(&requested.version), job_id: requested.job.to_string() };
     Ok((status, Json(body)))
@@ -40,11 +41,11 @@ async fn publish(
     security(("bearer" = [])), params(JobPath),
     responses((status = OK, description = "The job.", body = api::PublishJob), GuardedProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(publishing): State<Publishing>,
     WriterOnly(writer): WriterOnly,
     path: JobPath,
 ) -> Result<Json<api::PublishJob>, Problem> {
-    let job = state.services.publishing().job(&writer, path.job_id).await?;
+    let job = publishing.job(&writer, path.job_id).await?;
     Ok(Json(wire::job(&job)))
 }
 
@@ -55,11 +56,11 @@ async fn get(
     security(("bearer" = [])), params(JobPath),
     responses((status = ACCEPTED, description = "The job is queued again.", body = api::PublishJob), GuardedProblems, WrongState))]
 async fn retry(
-    State(state): State<AppState>,
+    State(publishing): State<Publishing>,
     WriterOnly(writer): WriterOnly,
     path: JobPath,
 ) -> Result<(StatusCode, Json<api::PublishJob>), Problem> {
-    let job = state.services.publishing().retry(&writer, path.job_id).await?;
+    let job = publishing.retry(&writer, path.job_id).await?;
     Ok((StatusCode::ACCEPTED, Json(wire::job(&job))))
 }
 
@@ -70,10 +71,10 @@ async fn retry(
     security(("bearer" = [])), params(JobPath),
     responses((status = OK, description = "The job, `abandoned`.", body = api::PublishJob), GuardedProblems, WrongState))]
 async fn abandon(
-    State(state): State<AppState>,
+    State(publishing): State<Publishing>,
     WriterOnly(writer): WriterOnly,
     path: JobPath,
 ) -> Result<Json<api::PublishJob>, Problem> {
-    let job = state.services.publishing().abandon(&writer, path.job_id).await?;
+    let job = publishing.abandon(&writer, path.job_id).await?;
     Ok(Json(wire::job(&job)))
 }

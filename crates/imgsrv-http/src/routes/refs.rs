@@ -1,13 +1,14 @@
 //! Versions by version name or alias.
 
-use crate::routes::problems::ReadProblems;
 use crate::{
     extract::{MaybeCaller, RefPath},
     response::{problem::Problem, wire},
+    routes::problems::ReadProblems,
     state::AppState,
 };
 use axum::{Json, extract::State};
 use imgsrv_api as api;
+use imgsrv_app::Versions;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -18,10 +19,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", params(RefPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(versions): State<Versions>,
     _caller: MaybeCaller,
     path: RefPath,
 ) -> Result<Json<api::Manifest>, Problem> {
-    let manifest = state.services.drafts().resolve(&path.name, &path.r#ref).await?;
+    let manifest = versions.resolve(&path.name, &path.r#ref).await?;
     Ok(Json(wire::manifest(&manifest)))
 }

@@ -2,12 +2,9 @@
 
 use crate::{
     extract::{Fields, JsonBody, ManagerOnly, PageQuery, RulePath},
-    response::{problem::Problem, wire},
-    state::AppState,
-};
-use crate::{
-    response::page::page,
+    response::{page::page_response, problem::Problem, wire},
     routes::problems::{BodyProblems, GuardedProblems, Taken},
+    state::AppState,
 };
 use axum::{
     Json,
@@ -16,8 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
+use imgsrv_app::Rules;
 use imgsrv_domain::{
-    auth::Principal,
     names::RuleId,
     oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
 };
@@ -30,18 +27,18 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(preview, reconcile))
 }
 
-/// The id and the terms that a body holds; `path` is the rule's id where it has one already.
+/// The id and the terms in the body; `path` is the id of a rule that exists.
 fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Option<RuleId>, RuleTerms), Problem> {
     let mut fields = Fields::default();
     let id = fields.optional::<RuleId>("id", body.id.as_deref());
     if let (Some(Some(id)), Some(path)) = (&id, path)
         && id != path
     {
-        fields.keep("id", Err::<(), _>("must be the id in the path"));
+        fields.reject("id", "must be the id in the path");
     }
     let role = ProvisioningRule::ROLE.as_str();
     if body.assign_role_ids.is_some_and(|roles| roles != [role]) {
-        fields.keep("assign_role_ids", Err::<(), _>(format!("must be [\"{role}\"]")));
+        fields.reject("assign_role_ids", format!("must be [\"{role}\"]"));
     }
     let display_name = fields.parse("display_name", &body.display_name);
     let issuer = fields.parse("issuer_url", &body.issuer_url);
@@ -51,7 +48,7 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     for (at, name) in body.forwarded_claims.iter().enumerate() {
         names.extend(fields.parse(format!("forwarded_claims[{at}]"), name));
     }
-    let forwarded_claims = fields.keep("forwarded_claims", ForwardedClaims::new(names));
+    let forwarded_claims = fields.check("forwarded_claims", ForwardedClaims::new(names));
     let terms = || {
         Some(RuleTerms {
             display_name: display_name?,
@@ -71,17 +68,13 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     security(("bearer" = [])), params(PageQuery),
     responses((status = OK, description = "A page of rules.", body = api::ProvisioningRuleList), GuardedProblems))]
 async fn list(
-    State(state): State<AppState>,
+    State(rules): State<Rules>,
     ManagerOnly(manager): ManagerOnly,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = state.services.rules().list(&manager, &query.page()?).await?;
-    let body = api::ProvisioningRuleList {
-        rules: found.items.iter().map(wire::rule).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = rules.list(&manager, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::rule, |rules, next_cursor| api::ProvisioningRuleList { rules, next_cursor }))
 }
 
 /// Make a provisioning rule
@@ -93,12 +86,12 @@ async fn list(
     security(("bearer" = [])), request_body = api::SaveProvisioningRule,
     responses((status = CREATED, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems, Taken))]
 async fn create(
-    State(state): State<AppState>,
+    State(rules): State<Rules>,
     ManagerOnly(manager): ManagerOnly,
     JsonBody(body): JsonBody<api::SaveProvisioningRule>,
 ) -> Result<Response, Problem> {
     let (id, terms) = terms(body, None)?;
-    let rule = state.services.rules().create(&manager, id, terms).await?;
+    let rule = rules.create(&manager, id, terms).await?;
     let location = [(header::LOCATION, format!("/v1/auth/oidc-provisioning-rules/{}", rule.id))];
     Ok((StatusCode::CREATED, location, Json(wire::rule(&rule))).into_response())
 }
@@ -108,11 +101,11 @@ async fn create(
     security(("bearer" = [])), params(RulePath),
     responses((status = OK, description = "The rule.", body = api::ProvisioningRule), GuardedProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(rules): State<Rules>,
     ManagerOnly(manager): ManagerOnly,
     path: RulePath,
 ) -> Result<Json<api::ProvisioningRule>, Problem> {
-    let rule = state.services.rules().get(&manager, &path.rule_id).await?;
+    let rule = rules.get(&manager, &path.rule_id).await?;
     Ok(Json(wire::rule(&rule)))
 }
 
@@ -123,13 +116,13 @@ async fn get(
     security(("bearer" = [])), params(RulePath), request_body = api::SaveProvisioningRule,
     responses((status = OK, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems))]
 async fn update(
-    State(state): State<AppState>,
+    State(rules): State<Rules>,
     ManagerOnly(manager): ManagerOnly,
     path: RulePath,
     JsonBody(body): JsonBody<api::SaveProvisioningRule>,
 ) -> Result<Json<api::ProvisioningRule>, Problem> {
     let (_, terms) = terms(body, Some(&path.rule_id))?;
-    let rule = state.services.rules().update(&manager, &path.rule_id, terms).await?;
+    let rule = rules.update(&manager, &path.rule_id, terms).await?;
     Ok(Json(wire::rule(&rule)))
 }
 
@@ -140,20 +133,20 @@ async fn update(
     security(("bearer" = [])), params(RulePath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems))]
 async fn delete(
-    State(state): State<AppState>,
+    State(rules): State<Rules>,
     ManagerOnly(manager): ManagerOnly,
     path: RulePath,
 ) -> Result<StatusCode, Problem> {
-    state.services.rules().delete(&manager, &path.rule_id).await?;
+    rules.delete(&manager, &path.rule_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn reconciliation(path: RulePath, principals: &[Principal], applied: bool) -> api::Reconciliation {
+fn reconciliation(rule: &RuleId, principals: Vec<api::Principal>, applied: bool) -> api::Reconciliation {
     let roles = (!principals.is_empty()).then(|| ProvisioningRule::ROLE.to_string());
     api::Reconciliation {
-        rule_id: path.rule_id.to_string(),
+        rule_id: rule.to_string(),
         unassign_role_ids: roles.into_iter().collect(),
-        principals: principals.iter().map(wire::principal).collect(),
+        principals,
         applied,
         principal_count: None,
         next_cursor: None,
@@ -168,16 +161,17 @@ fn reconciliation(path: RulePath, principals: &[Principal], applied: bool) -> ap
     operation_id = "previewReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath, PageQuery),
     responses((status = OK, description = "What would be taken.", body = api::Reconciliation), GuardedProblems))]
 async fn preview(
-    State(state): State<AppState>,
+    State(rules): State<Rules>,
     ManagerOnly(manager): ManagerOnly,
     path: RulePath,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = state.services.rules().preview(&manager, &path.rule_id, &query.page()?).await?;
-    let next_cursor = found.next.as_ref().map(|cursor| cursor.0.clone());
-    let body = api::Reconciliation { next_cursor, ..reconciliation(path, &found.items, false) };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = rules.preview(&manager, &path.rule_id, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::principal, |principals, next_cursor| api::Reconciliation {
+        next_cursor,
+        ..reconciliation(&path.rule_id, principals, false)
+    }))
 }
 
 /// Apply a reconciliation
@@ -188,11 +182,12 @@ async fn preview(
     operation_id = "applyReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath),
     responses((status = OK, description = "What was taken.", body = api::Reconciliation), GuardedProblems))]
 async fn reconcile(
-    State(state): State<AppState>,
+    State(rules): State<Rules>,
     ManagerOnly(manager): ManagerOnly,
     path: RulePath,
 ) -> Result<Json<api::Reconciliation>, Problem> {
-    let taken = state.services.rules().reconcile(&manager, &path.rule_id).await?;
-    let principal_count = Some(taken.count);
-    Ok(Json(api::Reconciliation { principal_count, ..reconciliation(path, &taken.principals, true) }))
+    let reconciled = rules.reconcile(&manager, &path.rule_id).await?;
+    let principals = reconciled.principals.iter().map(wire::principal).collect();
+    let principal_count = Some(reconciled.count);
+    Ok(Json(api::Reconciliation { principal_count, ..reconciliation(&path.rule_id, principals, true) }))
 }

@@ -1,9 +1,17 @@
-//! The documents of Simple Streams, for Incus and LXD.
+//! The Simple Streams documents, for Incus and LXD.
 
-use crate::routes::problems::ReadProblems;
-use crate::{extract::MaybeCaller, response::problem::Problem, state::AppState, streams::Document};
+use crate::{
+    extract::MaybeCaller,
+    response::problem::Problem,
+    routes::problems::ReadProblems,
+    state::AppState,
+    streams::{Document, StreamDocuments},
+};
 use axum::{extract::State, http::HeaderMap, response::Response};
+use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
+
+type Documents = State<Arc<StreamDocuments>>;
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(index)).routes(routes!(images))
@@ -15,8 +23,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/streams/v1/index.json", operation_id = "getStreamsIndex", tag = "streams",
     responses((status = OK, description = "The index.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client holds it already."), ReadProblems))]
-async fn index(State(state): State<AppState>, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
-    state.streams.answer(&state.services, Document::Index, &headers).await
+async fn index(documents: Documents, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
+    documents.respond(Document::Index, &headers).await
 }
 
 /// Read the products of Simple Streams
@@ -26,6 +34,6 @@ async fn index(State(state): State<AppState>, _caller: MaybeCaller, headers: Hea
 #[utoipa::path(get, path = "/streams/v1/images.json", operation_id = "getStreamsImages", tag = "streams",
     responses((status = OK, description = "The products.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client holds it already."), ReadProblems))]
-async fn images(State(state): State<AppState>, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
-    state.streams.answer(&state.services, Document::Images, &headers).await
+async fn images(documents: Documents, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
+    documents.respond(Document::Images, &headers).await
 }

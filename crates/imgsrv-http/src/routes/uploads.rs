@@ -2,15 +2,10 @@
 
 use crate::{
     extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, WriterOnly, part_body},
-    response::{
-        problem::{Code, Problem},
-        wire,
-    },
-    state::AppState,
-};
-use crate::{
-    response::page::page,
+    receive_slots::ReceiveSlots,
+    response::{page::page_response, problem::Problem, wire},
     routes::problems::{BodyProblems, GuardedProblems, Taken, WrongState},
+    state::AppState,
 };
 use axum::{
     Json,
@@ -21,14 +16,14 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use imgsrv_api as api;
+use imgsrv_app::Uploads;
 use imgsrv_domain::{
     digest::BlobClaim,
     names::PartNumber,
-    page::Cursor,
+    page::{Cursor, Page},
     parts::ListedPart,
     upload::{NewUpload, UploadState},
 };
-use tracing::Instrument;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -50,7 +45,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = OK, description = "The digest is trusted already.", body = api::UploadSession),
         GuardedProblems, BodyProblems, Taken))]
 async fn create(
-    State(state): State<AppState>,
+    State(uploads): State<Uploads>,
     WriterOnly(writer): WriterOnly,
     JsonBody(body): JsonBody<api::CreateUpload>,
 ) -> Result<Response, Problem> {
@@ -64,7 +59,7 @@ async fn create(
         Some(NewUpload { claim, media_type_hint: media_type?, filename_hint: filename? })
     };
     let new = fields.finish(new())?;
-    let session = state.services.uploads().create(&writer, new).await?;
+    let session = uploads.create(&writer, new).await?;
     let status = if session.state == UploadState::Ready { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
     Ok((status, location, Json(wire::upload(&session))).into_response())
@@ -77,18 +72,14 @@ async fn create(
     security(("bearer" = [])), params(UploadsQuery),
     responses((status = OK, description = "A page of sessions.", body = api::UploadList), GuardedProblems))]
 async fn list(
-    State(state): State<AppState>,
+    State(uploads): State<Uploads>,
     WriterOnly(writer): WriterOnly,
     query: UploadsQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let digest = query.digest()?;
-    let found = state.services.uploads().open(&writer, digest.as_ref(), &query.page()?).await?;
-    let body = api::UploadList {
-        uploads: found.items.iter().map(wire::upload).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = uploads.open(&writer, digest.as_ref(), &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::upload, |uploads, next_cursor| api::UploadList { uploads, next_cursor }))
 }
 
 /// Read an upload session
@@ -96,11 +87,11 @@ async fn list(
     security(("bearer" = [])), params(UploadPath),
     responses((status = OK, description = "The session.", body = api::UploadSession), GuardedProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(uploads): State<Uploads>,
     WriterOnly(writer): WriterOnly,
     path: UploadPath,
 ) -> Result<Json<api::UploadSession>, Problem> {
-    let session = state.services.uploads().get(&writer, path.upload_id).await?;
+    let session = uploads.get(&writer, path.upload_id).await?;
     Ok(Json(wire::upload(&session)))
 }
 
@@ -116,23 +107,17 @@ async fn get(
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, WrongState))]
 async fn put_part(
-    State(state): State<AppState>,
+    State(uploads): State<Uploads>,
+    State(slots): State<ReceiveSlots>,
     WriterOnly(writer): WriterOnly,
     path: PartPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<api::AcceptedPart>, Problem> {
-    let body = part_body(&headers, body)?;
-    let place = state.receiving_place()?;
-    let uploads = state.services.uploads();
+    let mut body = part_body(&headers, body)?;
+    body.slot = Some(slots.acquire()?);
     let PartPath { upload_id, part_number } = path;
-    // A task of its own: when the connection breaks, what was received is still taken back in good order.
-    let receiving = async move {
-        let _place = place;
-        uploads.put_part(&writer, upload_id, part_number, body).await
-    };
-    let receiving = tokio::spawn(receiving.in_current_span());
-    let part = receiving.await.map_err(|_| Problem::new(Code::Internal))??;
+    let part = uploads.put_part(&writer, upload_id, part_number, body).await?;
     Ok(Json(api::AcceptedPart {
         upload_id: upload_id.to_string(),
         part_number: part.number.get(),
@@ -148,30 +133,27 @@ async fn put_part(
     security(("bearer" = [])), params(UploadPath, PageQuery),
     responses((status = OK, description = "The parts.", body = api::PartList), GuardedProblems))]
 async fn list_parts(
-    State(state): State<AppState>,
+    State(uploads): State<Uploads>,
     WriterOnly(writer): WriterOnly,
     path: UploadPath,
     query: PageQuery,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let wanted = query.page()?;
-    let after = match wanted.after {
+    let request = query.page()?;
+    let after = match request.after {
         Some(Cursor(cursor)) => Some(parse_cursor(&path, &cursor).ok_or_else(Problem::invalid_cursor)?),
         None => None,
     };
-    let limit = wanted.limit.get();
-    let mut parts = state.services.uploads().parts(&writer, path.upload_id, after, limit + 1).await?;
-    let more = parts.len() > usize::from(limit);
-    parts.truncate(limit.into());
-    let next = parts.last().filter(|_| more).map(|last| cursor(&path, last.number));
-    let body = api::PartList {
-        parts: parts.iter().map(wire::part).collect(),
-        next_cursor: next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, next.as_ref(), body))
+    let limit = request.limit.get();
+    let mut items = uploads.parts(&writer, path.upload_id, after, limit + 1).await?;
+    let has_more = items.len() > usize::from(limit);
+    items.truncate(limit.into());
+    let next = items.last().filter(|_| has_more).map(|last| cursor(&path, last.number));
+    let page = Page { items, next };
+    Ok(page_response(&uri, &page, wire::part, |parts, next_cursor| api::PartList { parts, next_cursor }))
 }
 
-/// The cursor behind part `number` of a session; the parts of another do not take it.
+/// The cursor after part `number` of a session; it is invalid for another session.
 fn cursor(path: &UploadPath, number: PartNumber) -> Cursor {
     Cursor(URL_SAFE_NO_PAD.encode(format!("{}:{number}", path.upload_id)))
 }
@@ -191,7 +173,7 @@ fn parse_cursor(path: &UploadPath, cursor: &str) -> Option<PartNumber> {
     responses((status = OK, description = "The session, `completed` or further.", body = api::UploadSession),
         GuardedProblems, BodyProblems, WrongState))]
 async fn complete(
-    State(state): State<AppState>,
+    State(uploads): State<Uploads>,
     WriterOnly(writer): WriterOnly,
     path: UploadPath,
     JsonBody(body): JsonBody<api::CompleteUpload>,
@@ -207,7 +189,7 @@ async fn complete(
         }
     }
     let listed = fields.finish(Some(listed))?;
-    let session = state.services.uploads().complete(&writer, path.upload_id, &listed).await?;
+    let session = uploads.complete(&writer, path.upload_id, &listed).await?;
     Ok(Json(wire::upload(&session)))
 }
 
@@ -218,10 +200,10 @@ async fn complete(
     security(("bearer" = [])), params(UploadPath),
     responses((status = OK, description = "The session, `aborted`.", body = api::UploadSession), GuardedProblems, WrongState))]
 async fn abort(
-    State(state): State<AppState>,
+    State(uploads): State<Uploads>,
     WriterOnly(writer): WriterOnly,
     path: UploadPath,
 ) -> Result<Json<api::UploadSession>, Problem> {
-    let session = state.services.uploads().abort(&writer, path.upload_id).await?;
+    let session = uploads.abort(&writer, path.upload_id).await?;
     Ok(Json(wire::upload(&session)))
 }

@@ -2,12 +2,9 @@
 
 use crate::{
     extract::{Fields, ImagePath, JsonBody, MaybeCaller, VersionPath, VersionsQuery, WriterOnly},
-    response::{problem::Problem, wire},
-    state::AppState,
-};
-use crate::{
-    response::page::page,
+    response::{page::page_response, problem::Problem, wire},
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+    state::AppState,
 };
 use axum::{
     Json,
@@ -16,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
+use imgsrv_app::{Drafts, Versions};
 use imgsrv_domain::ports::VersionFilter;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -30,7 +28,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(ImagePath, VersionsQuery),
     responses((status = OK, description = "A page of versions.", body = api::VersionList), GuardedProblems))]
 async fn list(
-    State(state): State<AppState>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: Result<ImagePath, Problem>,
     query: VersionsQuery,
@@ -41,12 +39,8 @@ async fn list(
         caller.writer()?;
     }
     let (path, filter) = (path?, filter?);
-    let found = state.services.drafts().list(caller.visibility(), &path.name, filter, &query.page()?).await?;
-    let body = api::VersionList {
-        versions: found.items.iter().map(wire::version).collect(),
-        next_cursor: found.next.as_ref().map(|cursor| cursor.0.clone()),
-    };
-    Ok(page(&uri, found.next.as_ref(), body))
+    let page = versions.list(caller.visibility(), &path.name, filter, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::version, |versions, next_cursor| api::VersionList { versions, next_cursor }))
 }
 
 /// Make a draft
@@ -54,7 +48,7 @@ async fn list(
     security(("bearer" = [])), params(ImagePath), request_body = api::CreateVersion,
     responses((status = CREATED, description = "The draft.", body = api::Version), GuardedProblems, BodyProblems, Taken))]
 async fn create(
-    State(state): State<AppState>,
+    State(drafts): State<Drafts>,
     WriterOnly(writer): WriterOnly,
     path: ImagePath,
     JsonBody(body): JsonBody<api::CreateVersion>,
@@ -62,7 +56,7 @@ async fn create(
     let mut fields = Fields::default();
     let name = fields.parse("version", &body.version);
     let name = fields.finish(name)?;
-    let version = state.services.drafts().create(&writer, &path.name, &name).await?;
+    let version = drafts.create(&writer, &path.name, &name).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}/versions/{}", path.name, version.name))];
     Ok((StatusCode::CREATED, location, Json(wire::version(&version))).into_response())
 }
@@ -72,11 +66,11 @@ async fn create(
     params(VersionPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
 async fn get(
-    State(state): State<AppState>,
+    State(versions): State<Versions>,
     MaybeCaller(caller): MaybeCaller,
     path: VersionPath,
 ) -> Result<Json<api::Manifest>, Problem> {
-    let manifest = state.services.drafts().manifest(&caller, &path.name, &path.version).await?;
+    let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     Ok(Json(wire::manifest(&manifest)))
 }
 
@@ -85,10 +79,10 @@ async fn get(
     security(("bearer" = [])), params(VersionPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
 async fn delete(
-    State(state): State<AppState>,
+    State(drafts): State<Drafts>,
     WriterOnly(writer): WriterOnly,
     path: VersionPath,
 ) -> Result<StatusCode, Problem> {
-    state.services.drafts().delete(&writer, &path.name, &path.version).await?;
+    drafts.delete(&writer, &path.name, &path.version).await?;
     Ok(StatusCode::NO_CONTENT)
 }

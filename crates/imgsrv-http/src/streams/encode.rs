@@ -1,22 +1,22 @@
-//! Encoding a large document of many entries again and again, at the cost of what has changed in it.
+//! Incremental encoding of a large document of many entries: only what has changed is compressed again.
 //!
-//! Entries are grouped into chunks whose ends depend on the keys alone, so that an entry that comes, goes or changes
-//! changes one chunk. Each chunk is compressed by itself and kept. Chunks are put together into one gzip member by what
-//! makes `pigz` possible: deflate data that was flushed ends at a byte (RFC 1951, section 3.2.4) and can be followed by
-//! more, and checksums can be combined. Zstandard frames may follow one another (RFC 8878, section 3).
+//! Entries are grouped into chunks whose ends depend on the keys alone, so that an entry that is added, removed or changed
+//! changes one chunk. Each chunk is compressed separately and cached. The gzip member is concatenated the way `pigz` does:
+//! deflate data that was flushed ends at a byte boundary (RFC 1951, section 3.2.4) and can be followed by more, and
+//! checksums can be combined. Zstandard frames can be concatenated (RFC 8878, section 3).
 
 use axum::body::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
 use std::{collections::HashMap, io, sync::Arc};
 
-/// One entry in so many ends a chunk, on average.
+/// The average number of entries in a chunk.
 const CHUNK_ENTRIES: u32 = 64;
 /// The most bytes of a chunk.
 const MAX_CHUNK: usize = 1 << 20;
 /// The head of a gzip member: deflate, no flags, no time, any system (RFC 1952, section 2.3).
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// An empty last block of deflate data, with fixed codes.
+/// An empty final block of deflate data, with fixed codes.
 const DEFLATE_END: [u8; 2] = [3, 0];
 
 /// A document in every encoding.
@@ -28,7 +28,7 @@ pub(super) struct Encoded {
     pub(super) crc: u32,
 }
 
-/// A part of a document, compressed.
+/// A compressed section of a document.
 struct Chunk {
     deflate: Vec<u8>,
     zstd: Vec<u8>,
@@ -42,7 +42,7 @@ impl Chunk {
         loop {
             let read = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
             compress.compress_vec(&plain[read..], &mut deflate, FlushCompress::Sync).map_err(io::Error::other)?;
-            // What is left of the room tells that nothing is left to be written.
+            // The output is complete only if the buffer was not filled.
             if compress.total_in() == plain.len() as u64 && deflate.len() < deflate.capacity() {
                 break;
             }
@@ -55,15 +55,15 @@ impl Chunk {
     }
 }
 
-/// Encodes one document, again and again.
+/// Encodes successive revisions of one document.
 #[derive(Default)]
 pub(super) struct Encoder {
-    /// The chunks of the last time, by their bytes.
+    /// The chunks of the last revision, by their plain bytes.
     chunks: HashMap<Bytes, Arc<Chunk>>,
 }
 
 impl Encoder {
-    /// Encodes the document of `head`, the entries (each with its key) with commas between them, and `tail`.
+    /// Encodes the document that consists of `head`, the comma-separated entries (each with its key) and `tail`.
     pub(super) fn encode<'k>(
         &mut self,
         head: &str,
@@ -86,10 +86,10 @@ impl Encoder {
         ends.push(plain.len());
         plain.extend_from_slice(tail.as_bytes());
         ends.push(plain.len());
-        self.put_together(plain.into(), &ends)
+        self.assemble(plain.into(), &ends)
     }
 
-    fn put_together(&mut self, plain: Bytes, ends: &[usize]) -> io::Result<Encoded> {
+    fn assemble(&mut self, plain: Bytes, ends: &[usize]) -> io::Result<Encoded> {
         let starts = std::iter::once(&0).chain(ends);
         let slices = starts.zip(ends).filter(|(start, end)| start < end).map(|(start, end)| plain.slice(*start..*end));
         let mut chunks = HashMap::new();
@@ -130,7 +130,7 @@ mod tests {
         let expected = format!("[{}]", quoted.join(","));
         assert_eq!(encoded.plain, expected.as_bytes());
         let mut unpacked = String::new();
-        // Of one member only.
+        // `GzDecoder` reads one member only.
         GzDecoder::new(&encoded.gzip[..]).read_to_string(&mut unpacked).expect("gzip");
         assert_eq!(unpacked, expected);
         assert_eq!(zstd::decode_all(&encoded.zstd[..]).expect("zstd"), expected.as_bytes());
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_comes_back_from_every_encoding() {
+    fn every_encoding_decodes_to_the_document() {
         for count in [0, 1, 2, 63, 1000] {
             let entries: Vec<String> = (0..count).map(|i| format!("entry {i} {}", "x".repeat(i % 97))).collect();
             check(&encode(&mut Encoder::default(), &entries), &entries);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_is_not_compressed_again() {
+    fn unchanged_chunks_are_not_compressed_again() {
         let mut entries: Vec<String> = (0..5000).map(|i| format!("entry {i}")).collect();
         let mut encoder = Encoder::default();
         encode(&mut encoder, &entries);
@@ -156,11 +156,11 @@ mod tests {
         entries.insert(2500, "one more".to_owned());
         entries.remove(100);
         check(&encode(&mut encoder, &entries), &entries);
-        let kept = encoder
+        let reused = encoder
             .chunks
             .iter()
             .filter(|(bytes, chunk)| before.get(*bytes).is_some_and(|before| Arc::ptr_eq(before, chunk)));
-        let (all, kept) = (encoder.chunks.len(), kept.count());
-        assert!(all > 50 && all - kept <= 3, "{kept} of {all}");
+        let (all, reused) = (encoder.chunks.len(), reused.count());
+        assert!(all > 50 && all - reused <= 3, "{reused} of {all}");
     }
 }

@@ -1,45 +1,44 @@
-//! The documents of Simple Streams, kept in memory in every encoding they are asked for in.
+//! The Simple Streams documents, cached in memory in every encoding.
 
 mod encode;
 
-use crate::response::{
-    conditional::any_tag,
-    problem::{Code, Problem},
-};
+use crate::response::problem::{Code, Problem};
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use encode::{Encoded, Encoder};
-use imgsrv_app::{Projection, Services};
-use imgsrv_domain::transition::Revision;
+use headers::{ETag, HeaderMapExt, IfNoneMatch};
+use imgsrv_app::{Projection, Streams};
+use imgsrv_domain::{error_chain, transition::Revision};
 use std::{
     collections::BTreeMap,
+    error::Error,
     io,
     sync::{Arc, PoisonError, RwLock},
 };
 use tokio::sync::Mutex;
 
-/// Which of the two documents.
+/// One of the two documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Document {
     Index,
     Images,
 }
 
-/// Both documents of one state of the catalog.
-struct Kept {
+/// Both documents at one revision of the catalog.
+struct EncodedDocuments {
     revision: Revision,
     index: Encoded,
     images: Encoded,
 }
 
-/// The documents as they were last asked for.
-#[derive(Default)]
+/// The documents as of the last request for one.
 pub(crate) struct StreamDocuments {
-    current: RwLock<Option<Arc<Kept>>>,
-    /// Held by whoever brings them up to date.
+    streams: Arc<Streams>,
+    current: RwLock<Option<Arc<EncodedDocuments>>>,
+    /// Locked while the documents are encoded, so that concurrent requests share one encoding.
     encoders: Arc<Mutex<Encoders>>,
 }
 
@@ -50,7 +49,7 @@ struct Encoders {
 }
 
 impl Encoders {
-    fn encode(&mut self, projection: &Projection) -> io::Result<Kept> {
+    fn encode(&mut self, projection: &Projection) -> io::Result<EncodedDocuments> {
         let index = imgsrv_simplestreams::index([]);
         let (head, tail) = split(&serde_json::to_string(&index)?, "\"products\":[");
         let keys = projection.products.keys();
@@ -67,11 +66,11 @@ impl Encoders {
             Ok((entry, key.as_str()))
         });
         let images = self.images.encode(&head, entries, &tail)?;
-        Ok(Kept { revision: projection.revision, index, images })
+        Ok(EncodedDocuments { revision: projection.revision, index, images })
     }
 }
 
-/// What comes before and after the entries of a document: those between `start` and the next closing bracket go.
+/// The document before and after its entries, which are between `start` and the next closing bracket.
 fn split(document: &str, start: &str) -> (String, String) {
     let at = document.find(start).map_or(document.len(), |at| at + start.len());
     let (head, rest) = document.split_at(at);
@@ -81,22 +80,25 @@ fn split(document: &str, start: &str) -> (String, String) {
 }
 
 impl StreamDocuments {
-    /// Answers a GET or HEAD for `document`, as the catalog is now.
-    pub(crate) async fn answer(
-        &self,
-        services: &Services,
-        document: Document,
-        request: &HeaderMap,
-    ) -> Result<Response, Problem> {
-        let projection = services.streams().current().await?;
-        let kept = self.kept(&projection).await?;
+    /// The documents over `streams`.
+    pub(crate) fn new(streams: Arc<Streams>) -> Self {
+        Self { streams, current: RwLock::default(), encoders: Arc::default() }
+    }
+
+    /// The response to a GET or HEAD for `document`, as of the current revision of the catalog.
+    pub(crate) async fn respond(&self, document: Document, request: &HeaderMap) -> Result<Response, Problem> {
+        let projection = self.streams.current().await?;
+        let documents = self.encoded(&projection).await?;
         let encoded = match document {
-            Document::Index => &kept.index,
-            Document::Images => &kept.images,
+            Document::Index => &documents.index,
+            Document::Images => &documents.images,
         };
         let encoding = Encoding::preferred(request);
-        let tag = format!("\"{}-{:08x}{}\"", kept.revision.get(), encoded.crc, encoding.suffix());
-        let mut response = if any_tag(request, header::IF_NONE_MATCH, |held| held == tag) {
+        let etag = format!("\"{}-{:08x}{}\"", documents.revision.get(), encoded.crc, encoding.suffix());
+        let etag: ETag = etag.parse().map_err(|_| Problem::new(Code::Internal))?;
+        let condition = request.typed_get::<IfNoneMatch>();
+        let is_current = condition.is_some_and(|condition| !condition.precondition_passes(&etag));
+        let mut response = if is_current {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let mut response = Body::from(encoding.of(encoded)).into_response();
@@ -107,40 +109,39 @@ impl StreamDocuments {
             response
         };
         let headers = response.headers_mut();
-        if let Ok(tag) = HeaderValue::try_from(tag) {
-            headers.insert(header::ETAG, tag);
-        }
+        headers.typed_insert(etag);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
         Ok(response)
     }
 
-    async fn kept(&self, projection: &Arc<Projection>) -> Result<Arc<Kept>, Problem> {
-        let found = || {
+    async fn encoded(&self, projection: &Arc<Projection>) -> Result<Arc<EncodedDocuments>, Problem> {
+        let cached = || {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
             current.clone().filter(|current| current.revision == projection.revision)
         };
-        if let Some(kept) = found() {
-            return Ok(kept);
+        if let Some(documents) = cached() {
+            return Ok(documents);
         }
         let mut encoders = Arc::clone(&self.encoders).lock_owned().await;
-        if let Some(kept) = found() {
-            return Ok(kept);
+        if let Some(documents) = cached() {
+            return Ok(documents);
         }
         let projection = Arc::clone(projection);
         let encoding = tokio::task::spawn_blocking(move || {
-            let kept = encoders.encode(&projection);
-            (kept, encoders)
+            let documents = encoders.encode(&projection);
+            (documents, encoders)
         });
-        let failed = |error: &dyn std::error::Error| {
-            tracing::error!(%error, "the documents of Simple Streams could not be written");
-            Problem::new(Code::Internal)
-        };
-        let (kept, _encoders) = encoding.await.map_err(|error| failed(&error))?;
-        let kept = Arc::new(kept.map_err(|error| failed(&error))?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&kept));
-        Ok(kept)
+        let (documents, _encoders) = encoding.await.map_err(|error| internal(&error))?;
+        let documents = Arc::new(documents.map_err(|error| internal(&error))?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&documents));
+        Ok(documents)
     }
+}
+
+fn internal(error: &(dyn Error + 'static)) -> Problem {
+    tracing::error!(error = error_chain::text(error), "encoding the Simple Streams documents failed");
+    Problem::new(Code::Internal)
 }
 
 /// An encoding of a document (RFC 9110, section 8.4).
@@ -152,7 +153,7 @@ enum Encoding {
 }
 
 impl Encoding {
-    /// The one that the client likes best, the smallest of several (RFC 9110, section 12.5.3).
+    /// The client's preferred encoding, and of equal ones the smallest (RFC 9110, section 12.5.3).
     fn preferred(request: &HeaderMap) -> Self {
         let values = request.get_all(header::ACCEPT_ENCODING);
         let offers: Vec<&str> =
@@ -185,7 +186,7 @@ impl Encoding {
         }
     }
 
-    /// What tells the entity tags of the encodings apart.
+    /// Distinguishes the entity tags of the encodings.
     const fn suffix(self) -> &'static str {
         match self {
             Self::Zstd => "-zstd",
@@ -208,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_encoding_that_is_liked_best_is_chosen() {
+    fn the_preferred_encoding_is_selected() {
         for (accepted, preferred) in [
             ("", Encoding::Identity),
             ("br, deflate", Encoding::Identity),

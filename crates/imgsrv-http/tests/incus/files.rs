@@ -23,7 +23,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn files_are_found_by_names_that_tell_what_they_are() {
+async fn files_are_served_under_descriptive_names() {
     let server = server().await;
     for (path, body) in [
         (format!("/images/debian/12.5.0/{FILE}"), qcow2(1)),
@@ -34,11 +34,11 @@ async fn files_are_found_by_names_that_tell_what_they_are() {
         ("/images/debian/latest/debian-x86_64-cloud.raw".to_owned(), b"a disk".to_vec()),
         ("/images/debian/latest/debian-x86_64.qcow2.sbom.json".to_owned(), b"an SBOM".to_vec()),
     ] {
-        let answer = server.get(&path).await;
-        assert_eq!((answer.status, answer.body.as_slice()), (StatusCode::OK, body.as_slice()), "{path}");
+        let response = server.get(&path).await;
+        assert_eq!((response.status, response.body.as_slice()), (StatusCode::OK, body.as_slice()), "{path}");
         let name = path.rsplit('/').next().expect("a name");
-        assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{name}\""));
-        assert_eq!(answer.header("etag"), format!("\"{}\"", digest(&body)));
+        assert_eq!(response.header("content-disposition"), format!("attachment; filename=\"{name}\""));
+        assert_eq!(response.header("etag"), format!("\"{}\"", digest(&body)));
         let sum = server.get(&format!("{path}.sha256")).await;
         assert_eq!(String::from_utf8_lossy(&sum.body), format!("{}  {name}\n", hex(&body)), "{path}");
         assert_eq!(sum.header("content-type"), "text/plain; charset=utf-8");
@@ -57,7 +57,7 @@ async fn files_are_found_by_names_that_tell_what_they_are() {
 }
 
 #[tokio::test]
-async fn an_alias_is_asked_again_and_tells_where_the_file_stays() {
+async fn a_file_under_an_alias_is_revalidated_and_has_a_content_location() {
     let server = server().await;
     let own = server.get(&format!("/images/debian/12.5.0/{FILE}")).await;
     assert_eq!(
@@ -69,10 +69,10 @@ async fn an_alias_is_asked_again_and_tells_where_the_file_stays() {
         assert_eq!((moving.status, moving.body.as_slice()), (StatusCode::PARTIAL_CONTENT, b"FI\xfb".as_slice()));
         assert_eq!(moving.header("cache-control"), "no-cache");
         assert_eq!(moving.header("content-location"), format!("/images/debian/12.5.0/{FILE}"));
-        let held = get(&server, "GET", &path, &[("if-none-match", own.header("etag"))]).await;
-        assert_eq!((held.status, held.header("cache-control")), (StatusCode::NOT_MODIFIED, "no-cache"));
+        let cached = get(&server, "GET", &path, &[("if-none-match", own.header("etag"))]).await;
+        assert_eq!((cached.status, cached.header("cache-control")), (StatusCode::NOT_MODIFIED, "no-cache"));
     }
-    // What is there after a step back is older than what was there before.
+    // An alias that is moved back points to an older file than before.
     let date = [("if-modified-since", "Fri, 31 Dec 2100 23:59:59 GMT")];
     let moving = get(&server, "GET", &format!("/images/debian/latest/{FILE}"), &date).await;
     assert_eq!((moving.status, moving.header("last-modified")), (StatusCode::OK, ""));
@@ -83,7 +83,7 @@ async fn an_alias_is_asked_again_and_tells_where_the_file_stays() {
 }
 
 #[tokio::test]
-async fn checksums_of_all_files_are_beside_them() {
+async fn checksums_of_all_files_are_served() {
     let server = server().await;
     let sums = server.get("/images/debian/12.5.0/SHA256SUMS").await;
     let expected = [
@@ -102,9 +102,9 @@ async fn checksums_of_all_files_are_beside_them() {
     assert_eq!((part.status, part.body.as_slice()), (StatusCode::PARTIAL_CONTENT, hex(b"a disk").as_bytes()));
     assert_eq!(part.header("content-disposition"), "attachment; filename=\"SHA256SUMS\"");
     assert_eq!((moving.header("content-location"), moving.header("cache-control")), ("", "no-cache"));
-    let held =
+    let cached =
         get(&server, "GET", "/images/debian/latest/SHA256SUMS", &[("if-none-match", moving.header("etag"))]).await;
-    assert_eq!((held.status, held.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    assert_eq!((cached.status, cached.body.len()), (StatusCode::NOT_MODIFIED, 0));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What publishing makes of the bytes.
+//! Inspection and fingerprints of artifacts during a publish.
 
 use crate::support::{Artifact, add, describe, draft, images, publish, version_url};
 use axum::http::StatusCode;
@@ -10,7 +10,7 @@ use imgsrv_domain::{
 use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::{Value, json};
 
-/// An image with another byte put somewhere into its header.
+/// An image with one byte of its header changed.
 fn altered(at: usize, byte: u8) -> Vec<u8> {
     let mut image = qcow2(1);
     image[at] = byte;
@@ -18,7 +18,7 @@ fn altered(at: usize, byte: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_a_disk_says_of_itself_is_shown() {
+async fn the_inspection_result_of_a_disk_is_shown() {
     let server = TestServer::start().await;
     let id = server.draft("debian", "1", &qcow2(1)).await;
     let url = format!("{}/artifacts/{id}", version_url("debian", "1"));
@@ -42,7 +42,7 @@ async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
         ("4", "qcow2", altered(79, 64), "it needs an unknown incompatible feature (bit 6)"),
         ("5", "qcow2", altered(35, 1), "it is encrypted"),
         ("6", "qcow2", altered(44, 9), "its L1 table is out of bounds"),
-        // Whatever it is declared as, tools that probe would follow it.
+        // Tools that detect the format would follow it, so the declared format does not matter.
         ("7", "raw", altered(15, 16), "it has a backing file"),
         ("8", "raw", altered(35, 1), "it is encrypted"),
         ("9", "vmdk", descriptor.to_vec(), "it describes a disk whose data are in other files"),
@@ -59,7 +59,7 @@ async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
 }
 
 #[tokio::test]
-async fn bytes_of_another_format_are_a_warning() {
+async fn another_format_than_declared_is_a_warning() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     for (format, bytes) in
@@ -83,7 +83,7 @@ async fn bytes_of_another_format_are_a_warning() {
 }
 
 #[tokio::test]
-async fn bytes_of_another_format_fail_where_that_is_enforced() {
+async fn another_format_than_declared_fails_where_formats_are_enforced() {
     let server = TestServer::start_with(|settings| settings.format_check = FormatCheck::Enforce).await;
     draft(&server, "debian", "1").await;
     add(&server, "debian", "1", &Artifact::qcow2(b"a placeholder")).await;
@@ -98,15 +98,15 @@ async fn bytes_of_another_format_fail_where_that_is_enforced() {
 }
 
 #[tokio::test]
-async fn bytes_that_have_rotted_get_no_fingerprint() {
+async fn a_damaged_blob_gets_no_fingerprint() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
     describe(&server, &artifact).await;
-    rot(&server, &imgsrv_testkit::digest(&qcow2(1)), qcow2(1).len() - 1);
+    corrupt(&server, &imgsrv_testkit::digest(&qcow2(1)), qcow2(1).len() - 1);
     let job = publish(&server, "debian", "1").await;
     assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("incus_index")), "{job}");
-    // Uploaded again, the same job goes on.
+    // After another upload the same job continues.
     server.blob(&qcow2(1)).await;
     let url = format!("/v1/publish-jobs/{}/retry", job["id"].as_str().expect("an id"));
     assert_eq!(server.write("POST", &url, None).await.status, StatusCode::ACCEPTED);
@@ -114,7 +114,7 @@ async fn bytes_that_have_rotted_get_no_fingerprint() {
     assert_eq!(images(&server).await.iter().count(), 1);
 }
 
-/// Saves how far the fingerprint of a draft's image has been computed.
+/// Saves the progress of the fingerprint of a draft's image.
 async fn save(server: &TestServer, metadata: &str, pair: &RunningHash, root: &RunningHash) {
     let hash = FingerprintProgress::Begun { pair: pair.save(), root: root.save() };
     let root = imgsrv_testkit::digest(&qcow2(1)).parse().expect("a digest");
@@ -124,8 +124,8 @@ async fn save(server: &TestServer, metadata: &str, pair: &RunningHash, root: &Ru
     tx.commit().await.expect("committed");
 }
 
-/// Alters a byte of a stored blob.
-fn rot(server: &TestServer, digest: &str, at: usize) {
+/// Corrupts a byte of a stored blob.
+fn corrupt(server: &TestServer, digest: &str, at: usize) {
     let hex = digest.trim_start_matches("sha256:");
     let blob = server.stored_files().into_iter().find(|file| file.contains(hex)).expect("the blob");
     let path = server.storage().join(blob);
@@ -136,7 +136,7 @@ fn rot(server: &TestServer, digest: &str, at: usize) {
 }
 
 #[tokio::test]
-async fn what_was_hashed_already_is_not_read_again() {
+async fn a_fingerprint_continues_from_its_saved_progress() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
@@ -148,8 +148,8 @@ async fn what_was_hashed_already_is_not_read_again() {
     pair.update(&qcow2(1)[..1000]);
     root.update(&qcow2(1)[..1000]);
     save(&server, digest, &pair, &root).await;
-    // Whoever began again would notice.
-    rot(&server, &imgsrv_testkit::digest(&qcow2(1)), 500);
+    // Reading from the start would detect this.
+    corrupt(&server, &imgsrv_testkit::digest(&qcow2(1)), 500);
     let job = publish(&server, "debian", "1").await;
     assert_eq!(job["state"], "succeeded", "{job}");
     let images = images(&server).await;
@@ -158,7 +158,7 @@ async fn what_was_hashed_already_is_not_read_again() {
 }
 
 #[tokio::test]
-async fn a_saved_hash_of_other_bytes_is_begun_again() {
+async fn saved_progress_of_other_bytes_is_discarded() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
@@ -175,7 +175,7 @@ async fn a_saved_hash_of_other_bytes_is_begun_again() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_gone_fail_the_publish_and_are_not_trusted_any_more() {
+async fn a_missing_blob_fails_the_publish_and_is_no_longer_trusted() {
     let server = TestServer::start().await;
     server.draft("debian", "1", &qcow2(1)).await;
     let blob = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
@@ -183,7 +183,7 @@ async fn bytes_that_are_gone_fail_the_publish_and_are_not_trusted_any_more() {
     let job = publish(&server, "debian", "1").await;
     assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("validate_catalog")), "{job}");
     assert!(job["reason"].as_str().is_some_and(|reason| reason.contains("missing or damaged")), "{job}");
-    // Uploaded again, the same job goes on.
+    // After another upload the same job continues.
     server.blob(&qcow2(1)).await;
     let url = format!("/v1/publish-jobs/{}/retry", job["id"].as_str().expect("an id"));
     assert_eq!(server.write("POST", &url, None).await.status, StatusCode::ACCEPTED);

@@ -1,8 +1,8 @@
-//! Published versions as Incus and other tools that fetch by URL see them.
+//! Published versions as seen by Incus and by other tools that download by URL.
 
-mod astray;
 mod files;
 mod inspection;
 mod metadata;
+mod plaintext_guard;
 mod streams;
 mod support;

@@ -1,4 +1,4 @@
-//! Metadata that is made for publishers who have none.
+//! Generated Incus metadata.
 
 use crate::support::{Artifact, add, describe, draft, images, machine, publish};
 use axum::http::StatusCode;
@@ -6,7 +6,7 @@ use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::json;
 
 #[tokio::test]
-async fn metadata_is_made_of_the_artifact_and_what_the_publisher_adds() {
+async fn metadata_is_generated_from_the_artifact_and_the_request() {
     let server = TestServer::start().await;
     draft(&server, "debian", "12").await;
     let artifact = add(&server, "debian", "12", &Artifact::qcow2(&qcow2(1))).await;
@@ -23,7 +23,7 @@ async fn metadata_is_made_of_the_artifact_and_what_the_publisher_adds() {
 }
 
 #[tokio::test]
-async fn the_same_request_finds_what_is_attached() {
+async fn the_same_request_returns_the_existing_attachment() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
@@ -33,12 +33,12 @@ async fn the_same_request_finds_what_is_attached() {
     assert_eq!(again.json()["existing"]["id"], first["id"]);
     let attachment = format!("{artifact}/attachments/{}", first["id"].as_str().expect("an id"));
     assert_eq!(server.write("DELETE", &attachment, None).await.status, StatusCode::NO_CONTENT);
-    // The blob is there already, and is the same.
+    // The blob exists already and is identical.
     assert_eq!(describe(&server, &artifact).await["blob_digest"], first["blob_digest"]);
 }
 
 #[tokio::test]
-async fn what_cannot_be_described_is_refused() {
+async fn metadata_that_cannot_be_generated_is_refused() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let iso = add(&server, "debian", "1", &Artifact { format: "iso", ..Artifact::qcow2(&qcow2(1)) }).await;

@@ -1,4 +1,4 @@
-//! The documents of Simple Streams.
+//! The Simple Streams documents.
 
 use crate::support::{Artifact, add, alias, attach, describe, draft, get, images, machine, publish, released};
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::io::Read;
 
 #[tokio::test]
-async fn a_published_image_is_found_by_all_its_names_and_its_files_are_there() {
+async fn a_published_image_is_listed_under_all_its_names_with_its_files() {
     let server = TestServer::start().await;
     assert_eq!(images(&server).await.iter().count(), 0);
     released(&server, "debian", "12.5.0", &qcow2(1)).await;
@@ -29,7 +29,7 @@ async fn a_published_image_is_found_by_all_its_names_and_its_files_are_there() {
 }
 
 #[tokio::test]
-async fn a_moved_alias_and_a_changed_title_are_in_the_next_answer() {
+async fn a_moved_alias_and_a_changed_title_are_in_the_next_response() {
     let server = TestServer::start().await;
     released(&server, "debian", "1", &qcow2(1)).await;
     released(&server, "debian", "2", &qcow2(2)).await;
@@ -70,7 +70,7 @@ async fn a_machine_and_a_container_share_their_names() {
     describe(&server, &add(&server, "debian", "1", &cloud).await).await;
     let job = publish(&server, "debian", "1").await;
     assert_eq!(job["state"], "succeeded");
-    // Both containers would have the same names: the smaller one is listed.
+    // Both containers have the same names: the smaller one is listed.
     assert_eq!(job["warnings"].as_array().map(Vec::len), Some(1), "{job}");
     assert_eq!(job["warnings"][0]["step"], "incus_index");
     let images = images(&server).await;
@@ -86,7 +86,7 @@ async fn a_machine_and_a_container_share_their_names() {
 }
 
 #[tokio::test]
-async fn bad_metadata_is_left_out_with_its_reason_and_does_not_fail_the_publish() {
+async fn invalid_metadata_is_left_out_with_its_reason_and_does_not_fail_the_publish() {
     let server = TestServer::start().await;
     let disk = qcow2(1);
     draft(&server, "debian", "1").await;
@@ -114,7 +114,7 @@ async fn bad_metadata_is_left_out_with_its_reason_and_does_not_fail_the_publish(
 }
 
 #[tokio::test]
-async fn a_squashfs_that_is_not_listed_takes_nobodys_place() {
+async fn a_squashfs_that_is_not_listed_does_not_displace_another() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let squashfs = [b"hsqs".as_slice(), &[0; 2000]].concat();
@@ -131,7 +131,7 @@ async fn a_squashfs_that_is_not_listed_takes_nobodys_place() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_known_to_be_something_else_is_not_listed() {
+async fn a_disk_of_another_detected_format_is_not_listed() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(b"\x1f\x8b\x08 not a disk")).await;
@@ -158,7 +158,7 @@ async fn metadata_for_another_architecture_is_left_out() {
 }
 
 #[tokio::test]
-async fn documents_come_in_the_encoding_that_is_asked_for_and_only_when_they_changed() {
+async fn documents_are_served_in_the_accepted_encoding_and_only_when_changed() {
     let server = TestServer::start().await;
     released(&server, "debian", "1", &qcow2(1)).await;
     for path in ["/streams/v1/index.json", "/streams/v1/images.json"] {
@@ -171,15 +171,15 @@ async fn documents_come_in_the_encoding_that_is_asked_for_and_only_when_they_cha
         let zstd = get(&server, "GET", path, &[("accept-encoding", "gzip, zstd")]).await;
         assert_eq!(zstd::decode_all(zstd.body.as_slice()).expect("zstd"), plain.body);
         assert_eq!((gzip.header("content-encoding"), unpacked), ("gzip", plain.body.clone()));
-        let tags = [&plain, &gzip, &zstd].map(|answer| answer.header("etag").to_owned());
+        let tags = [&plain, &gzip, &zstd].map(|response| response.header("etag").to_owned());
         assert!(tags[0] != tags[1] && tags[1] != tags[2] && tags.iter().all(|tag| tag.starts_with('"')), "{tags:?}");
         for tag in &tags {
-            let held = get(&server, "GET", path, &[("if-none-match", tag), ("accept-encoding", "gzip")]).await;
-            // Of the encoding that is asked for.
+            let cached = get(&server, "GET", path, &[("if-none-match", tag), ("accept-encoding", "gzip")]).await;
+            // The entity tag belongs to the encoding.
             let status = if *tag == tags[1] { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-            assert_eq!(held.status, status, "{tag}");
+            assert_eq!(cached.status, status, "{tag}");
             assert_eq!(
-                (held.header("etag"), held.header("vary")),
+                (cached.header("etag"), cached.header("vary")),
                 (tags[1].as_str(), "Accept-Encoding, Authorization")
             );
         }
@@ -215,7 +215,7 @@ async fn the_same_bytes_under_two_names_are_one_image() {
 }
 
 #[tokio::test]
-async fn names_that_clients_could_not_tell_apart_are_refused_in_the_draft() {
+async fn a_draft_with_ambiguous_names_is_refused() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let first = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;

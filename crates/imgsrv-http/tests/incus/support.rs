@@ -1,4 +1,4 @@
-//! Images with metadata, and how clients ask for them.
+//! Images with metadata, and requests of clients.
 
 use axum::{
     body::Body,
@@ -8,7 +8,7 @@ use imgsrv_simplestreams::{ImageKind, Images, Index, Products, RemoteImage};
 use imgsrv_testkit::{Answer, TestServer};
 use serde_json::{Value, json};
 
-/// An artifact to be put into a draft.
+/// An artifact to add to a draft.
 pub(crate) struct Artifact<'a> {
     pub(crate) format: &'a str,
     pub(crate) architecture: &'a str,
@@ -58,14 +58,14 @@ pub(crate) async fn attach(server: &TestServer, artifact: &str, name: &str, byte
     assert_eq!(attached.status, StatusCode::CREATED, "{attached:?}");
 }
 
-/// Makes metadata for an artifact.
+/// Generates metadata for an artifact.
 pub(crate) async fn describe(server: &TestServer, artifact: &str) -> Value {
     let made = server.write("POST", &format!("{artifact}/incus-metadata"), Some(json!({}))).await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     made.json()
 }
 
-/// Publishes, and returns the job in its end.
+/// Publishes, and returns the finished job.
 pub(crate) async fn publish(server: &TestServer, image: &str, version: &str) -> Value {
     let requested = server.write("POST", &format!("{}/publish", version_url(image, version)), None).await;
     assert_eq!(requested.status, StatusCode::ACCEPTED, "{requested:?}");
@@ -74,7 +74,7 @@ pub(crate) async fn publish(server: &TestServer, image: &str, version: &str) -> 
     server.write("GET", &format!("/v1/publish-jobs/{job}"), None).await.json()
 }
 
-/// A published version with a qcow2 and metadata made for it.
+/// A published version with a qcow2 and generated metadata.
 pub(crate) async fn released(server: &TestServer, image: &str, version: &str, bytes: &[u8]) {
     draft(server, image, version).await;
     let artifact = add(server, image, version, &Artifact::qcow2(bytes)).await;
@@ -87,7 +87,7 @@ pub(crate) async fn alias(server: &TestServer, image: &str, alias: &str, version
     assert_eq!(server.write("PUT", &url, Some(json!({"version": version}))).await.status, StatusCode::OK);
 }
 
-/// Asks with headers.
+/// Sends a request with headers.
 pub(crate) async fn get(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
@@ -96,7 +96,7 @@ pub(crate) async fn get(server: &TestServer, method: &str, path: &str, headers: 
     server.send(request.body(Body::empty()).expect("a request")).await
 }
 
-/// What a client makes of the documents.
+/// The images that a client finds in the documents.
 pub(crate) async fn images(server: &TestServer) -> Images {
     let index = Index::parse(&server.get("/streams/v1/index.json").await.body).expect("an index");
     let mut documents = Vec::new();

@@ -1,4 +1,4 @@
-//! Whom rules admit.
+//! Admission by rules.
 
 use crate::support::{RULES, Setup, not_admitted, not_authentic, ok};
 use axum::http::StatusCode;
@@ -6,7 +6,7 @@ use imgsrv_testkit::Manner;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_token_that_a_rule_admits_publishes_and_its_principal_is_made_once() {
+async fn an_admitted_token_can_publish_and_its_principal_is_created_once() {
     let setup = Setup::new().await;
     let token = setup.token("repo:acme/images:ref:refs/heads/main");
     let made = setup.server.call(Some(&token), "POST", "/v1/images", Some(json!({"name": "debian"}))).await;
@@ -25,29 +25,29 @@ async fn a_token_that_a_rule_admits_publishes_and_its_principal_is_made_once() {
     );
     assert_eq!(setup.principals().await.len(), 3);
     let url = format!("/v1/audit?subject={}", principal["id"].as_str().expect("an id"));
-    let trail = setup.server.manage("GET", &url, None).await.json();
-    let told: Vec<_> = trail["entries"].as_array().expect("entries").iter().map(|entry| &entry["action"]).collect();
-    assert_eq!(told, ["role.granted", "principal.created"]);
-    assert_eq!(trail["entries"][0]["detail"], "content-writer by rule ci");
-    assert_eq!(trail["entries"][0]["actor"]["id"], principal["id"]);
+    let log = setup.server.manage("GET", &url, None).await.json();
+    let actions: Vec<_> = log["entries"].as_array().expect("entries").iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["role.granted", "principal.created"]);
+    assert_eq!(log["entries"][0]["detail"], "content-writer by rule ci");
+    assert_eq!(log["entries"][0]["actor"]["id"], principal["id"]);
 }
 
 #[tokio::test]
-async fn first_requests_that_come_at_once_make_one_principal() {
+async fn concurrent_first_requests_create_one_principal() {
     let setup = Setup::new().await;
     let token = setup.token("repo:acme/images");
-    let answers = futures::future::join_all((0..20).map(|_| setup.whoami(&token))).await;
+    let responses = futures::future::join_all((0..20).map(|_| setup.whoami(&token))).await;
     let ids: std::collections::BTreeSet<_> =
-        answers.iter().map(|answer| answer.json()["principal"]["id"].to_string()).collect();
+        responses.iter().map(|response| response.json()["principal"]["id"].to_string()).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(setup.principals().await.len(), 3);
 }
 
 #[tokio::test]
-async fn an_identity_is_issuer_and_subject_and_nothing_else() {
+async fn an_identity_is_exactly_issuer_and_subject() {
     let setup = Setup::new().await;
     let first = setup.principal_url(&setup.token("a")).await;
-    // Case, blanks and look-alikes are other subjects; notes with a principal are not consulted.
+    // Case, spaces and homoglyphs make other subjects; attributes of a principal do not count.
     let body =
         json!({"kind": "service", "display_name": "b", "attributes": {"issuer": setup.issuer.url, "subject": "b"}});
     let by_hand = setup.server.manage("POST", "/v1/auth/principals", Some(body)).await.json();
@@ -63,7 +63,7 @@ async fn an_identity_is_issuer_and_subject_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn who_does_not_match_is_403_and_nobody_is_made() {
+async fn a_token_that_matches_no_rule_is_403_and_no_principal_is_created() {
     let setup = Setup::new().await;
     let before = setup.principals().await.len();
     for changes in [
@@ -80,13 +80,13 @@ async fn who_does_not_match_is_403_and_nobody_is_made() {
     }
     assert_eq!(setup.outcome(&setup.token_with(&json!({"aud": ["x", "imgsrv"]}))).await, ok());
     assert_eq!(setup.principals().await.len(), before + 1);
-    // Also where nobody needs to be known.
+    // Also where no bearer is needed.
     let public = setup.server.call(Some(&setup.token_with(&json!({"aud": "other"}))), "GET", "/v1/images", None).await;
     assert_eq!(public.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
-async fn the_audience_is_enforced_whatever_the_condition_says() {
+async fn the_audience_is_enforced_independently_of_the_condition() {
     let setup = Setup::new().await;
     let terms = json!({"condition": "true || claims.repository == 'x'", "forwarded_claims": []});
     setup.save_rule("ci", &terms).await;
@@ -95,7 +95,7 @@ async fn the_audience_is_enforced_whatever_the_condition_says() {
 }
 
 #[tokio::test]
-async fn a_condition_sees_forwarded_claims_alone() {
+async fn a_condition_sees_forwarded_claims_only() {
     let setup = Setup::new().await;
     setup.save_rule("ci", &json!({"forwarded_claims": ["ref"]})).await;
     assert_eq!(setup.outcome(&setup.token("a")).await, not_admitted());
@@ -104,7 +104,7 @@ async fn a_condition_sees_forwarded_claims_alone() {
 }
 
 #[tokio::test]
-async fn every_request_must_match_an_enabled_rule_now() {
+async fn every_request_must_match_a_rule_that_is_enabled_at_that_time() {
     let setup = Setup::new().await;
     let token = setup.token("a");
     assert_eq!(setup.outcome(&token).await, ok());
@@ -118,12 +118,12 @@ async fn every_request_must_match_an_enabled_rule_now() {
     assert_eq!(setup.server.manage("DELETE", &format!("{RULES}/ci"), None).await.status, StatusCode::NO_CONTENT);
     assert_eq!(setup.outcome(&token).await, not_admitted());
     assert_eq!(setup.server.manage("DELETE", &format!("{RULES}/other"), None).await.status, StatusCode::NO_CONTENT);
-    // Nobody names the issuer any more.
+    // No rule names the issuer any more.
     assert_eq!(setup.outcome(&token).await, not_authentic());
 }
 
 #[tokio::test]
-async fn a_role_that_was_taken_away_is_not_granted_again_by_the_same_rule() {
+async fn a_revoked_role_is_not_granted_again_by_the_same_rule() {
     let setup = Setup::new().await;
     let token = setup.token("a");
     let role = format!("{}/roles/content-writer", setup.principal_url(&token).await);
@@ -136,7 +136,7 @@ async fn a_role_that_was_taken_away_is_not_granted_again_by_the_same_rule() {
 }
 
 #[tokio::test]
-async fn a_deactivated_principal_is_not_let_in_by_anything() {
+async fn no_credential_admits_a_deactivated_principal() {
     let setup = Setup::new().await;
     let token = setup.token("a");
     let url = setup.principal_url(&token).await;
@@ -145,16 +145,16 @@ async fn a_deactivated_principal_is_not_let_in_by_anything() {
     let api_token = issued["plaintext"].as_str().expect("a token");
     assert_eq!(setup.outcome(api_token).await, ok());
     for _ in 0..2 {
-        let barred = setup.server.manage("POST", &format!("{url}/deactivate"), None).await;
-        assert_eq!(barred.json()["deactivated_at"], "2026-01-01T00:00:00Z");
+        let deactivated = setup.server.manage("POST", &format!("{url}/deactivate"), None).await;
+        assert_eq!(deactivated.json()["deactivated_at"], "2026-01-01T00:00:00Z");
     }
-    let barred = (403, "principal-deactivated".to_owned());
-    assert_eq!(setup.outcome(&token).await, barred);
-    assert_eq!(setup.outcome(api_token).await, barred);
-    // Another rule does not let it in either.
+    let deactivated = (403, "principal-deactivated".to_owned());
+    assert_eq!(setup.outcome(&token).await, deactivated);
+    assert_eq!(setup.outcome(api_token).await, deactivated);
+    // Another rule does not admit it either.
     setup.save_rule("another", &json!({})).await;
     setup.save_rule("ci", &json!({"enabled": false})).await;
-    assert_eq!(setup.outcome(&token).await, barred);
+    assert_eq!(setup.outcome(&token).await, deactivated);
     let active = setup.server.manage("POST", &format!("{url}/activate"), None).await.json();
     assert_eq!(active.get("deactivated_at"), None::<&Value>);
     assert_eq!(setup.outcome(&token).await, ok());
@@ -162,7 +162,7 @@ async fn a_deactivated_principal_is_not_let_in_by_anything() {
 }
 
 #[tokio::test]
-async fn a_rule_that_changes_while_the_issuer_is_asked_counts_as_it_is_then() {
+async fn a_rule_that_changes_while_keys_are_fetched_counts_as_changed() {
     let setup = Setup::new().await;
     setup.issuer.behave(Manner::Held);
     let before = setup.principals().await.len();
@@ -171,7 +171,7 @@ async fn a_rule_that_changes_while_the_issuer_is_asked_counts_as_it_is_then() {
         while setup.issuer.held() == 0 {
             tokio::task::yield_now().await;
         }
-        // Made again under the same id, it is not the rule that the request began with.
+        // Created again under the same id, it is not the rule that the request started with.
         setup.server.manage("DELETE", &format!("{RULES}/ci"), None).await;
         setup.save_rule("ci", &json!({"condition": "false"})).await;
         setup.issuer.behave(Manner::Well);

@@ -1,8 +1,8 @@
-//! Tokens of other issuers: which are authentic, whom rules admit, and how that is undone.
+//! Tokens of OIDC issuers: verification, admission by provisioning rules, and reconciliation.
 
 mod admission;
+mod failures;
 mod reconciliation;
 mod rules;
 mod support;
 mod tokens;
-mod trouble;

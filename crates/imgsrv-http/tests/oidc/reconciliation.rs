@@ -1,4 +1,4 @@
-//! Undoing what rules granted.
+//! Reconciliation: revoking what rules granted.
 
 use crate::support::{RULES, Setup, not_admitted, ok};
 use axum::http::StatusCode;
@@ -14,7 +14,7 @@ fn ids(reconciliation: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn exactly_what_a_rule_granted_is_taken_and_nothing_else() {
+async fn reconciliation_revokes_what_the_rule_granted_and_nothing_else() {
     let setup = Setup::new().await;
     let [by_rule, by_hand, by_both, by_other] = ["a", "b", "c", "d"].map(|subject| setup.token(subject));
     let mut urls = Vec::new();
@@ -43,12 +43,12 @@ async fn exactly_what_a_rule_granted_is_taken_and_nothing_else() {
     for token in [&by_hand, &by_both, &by_other] {
         assert_eq!(setup.outcome(token).await, ok());
     }
-    // It was this rule that granted it once; the other one has not yet.
+    // This rule granted the role; the other one has not granted it yet.
     assert_eq!(setup.outcome(&by_rule).await, ok());
 }
 
 #[tokio::test]
-async fn a_deleted_rule_is_reconciled_from_what_was_recorded() {
+async fn a_deleted_rule_is_reconciled_from_its_recorded_grants() {
     let setup = Setup::new().await;
     let token = setup.token("a");
     let url = setup.principal_url(&token).await;
@@ -62,13 +62,13 @@ async fn a_deleted_rule_is_reconciled_from_what_was_recorded() {
         let unknown = setup.server.manage(method, &format!("{RULES}/never-was/reconciliation"), None).await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     }
-    // A rule of the same name is the same rule: what was undone stays undone.
+    // A rule of the same id is the same rule: it does not grant again what was revoked.
     setup.save_rule("ci", &json!({})).await;
     assert_eq!(setup.outcome(&token).await, not_admitted());
 }
 
 #[tokio::test]
-async fn rules_that_admit_nobody_protect_nobody() {
+async fn a_disabled_rule_does_not_protect_a_role_from_reconciliation() {
     let setup = Setup::new().await;
     let token = setup.token("a");
     let url = setup.principal_url(&token).await;
@@ -78,7 +78,7 @@ async fn rules_that_admit_nobody_protect_nobody() {
     setup.save_rule("other", &json!({"enabled": false})).await;
     assert_eq!(ids(&reconcile(&setup, "POST", "ci").await), std::slice::from_ref(&url));
     assert_eq!(setup.server.manage("GET", &url, None).await.json()["role_ids"], json!([]));
-    // But what another rule granted comes back to life with it, until that is reconciled as well.
+    // What another rule granted counts again once it is enabled, until it is reconciled as well.
     setup.save_rule("other", &json!({})).await;
     assert_eq!(setup.outcome(&token).await, ok());
     assert_eq!(ids(&reconcile(&setup, "POST", "other").await), std::slice::from_ref(&url));
@@ -86,7 +86,7 @@ async fn rules_that_admit_nobody_protect_nobody() {
 }
 
 #[tokio::test]
-async fn many_grants_are_previewed_by_page_and_undone_at_once() {
+async fn many_grants_are_previewed_in_pages_and_revoked_at_once() {
     let setup = Setup::new().await;
     for at in 0..250 {
         assert_eq!(setup.outcome(&setup.token(&format!("repo:{at}"))).await, ok());
@@ -101,6 +101,6 @@ async fn many_grants_are_previewed_by_page_and_undone_at_once() {
     let applied = reconcile(&setup, "POST", "ci").await;
     assert_eq!(applied["principal_count"], 250);
     assert_eq!(ids(&reconcile(&setup, "GET", "ci").await), Vec::<String>::new());
-    let trail = setup.server.manage("GET", "/v1/audit?action=provisioning_rule.reconciled", None).await.json();
-    assert_eq!(trail["entries"].as_array().expect("entries").len(), 2);
+    let log = setup.server.manage("GET", "/v1/audit?action=provisioning_rule.reconciled", None).await.json();
+    assert_eq!(log["entries"].as_array().expect("entries").len(), 2);
 }

@@ -1,11 +1,11 @@
-//! Saving rules.
+//! Provisioning rules.
 
 use crate::support::{RULES, Setup};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn rules_are_made_read_listed_saved_and_deleted() {
+async fn rules_are_created_read_listed_updated_and_deleted() {
     let setup = Setup::new().await;
     let shown = setup.server.manage("GET", &format!("{RULES}/ci"), None).await;
     let mut expected = setup.rule();
@@ -22,7 +22,7 @@ async fn rules_are_made_read_listed_saved_and_deleted() {
     let next = format!("{RULES}?cursor={}", listed["next_cursor"].as_str().expect("a cursor"));
     let rest = setup.server.manage("GET", &next, None).await.json();
     assert_eq!((rest["rules"].as_array().expect("rules").len(), rest.get("next_cursor")), (1, None));
-    // What was read may be sent back.
+    // A rule that was read can be sent back.
     expected["display_name"] = "Another name".into();
     expected["forwarded_claims"] = json!(["repository", "ref", "actor"]);
     let saved = setup.server.manage("PUT", &format!("{RULES}/ci"), Some(expected.clone())).await;
@@ -36,13 +36,13 @@ async fn rules_are_made_read_listed_saved_and_deleted() {
     for (method, body) in [("GET", None), ("PUT", Some(setup.rule())), ("DELETE", None)] {
         assert_eq!(setup.server.manage(method, &location, body).await.status, StatusCode::NOT_FOUND, "{method}");
     }
-    let trail = setup.server.manage("GET", "/v1/audit?subject=ci", None).await.json();
-    let told: Vec<_> = trail["entries"].as_array().expect("entries").iter().map(|entry| &entry["action"]).collect();
-    assert_eq!(told, ["provisioning_rule.updated", "provisioning_rule.created"]);
+    let log = setup.server.manage("GET", "/v1/audit?subject=ci", None).await.json();
+    let actions: Vec<_> = log["entries"].as_array().expect("entries").iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["provisioning_rule.updated", "provisioning_rule.created"]);
 }
 
 #[tokio::test]
-async fn a_rule_that_is_wrong_is_refused_with_every_reason() {
+async fn an_invalid_rule_is_refused_with_every_reason() {
     let setup = Setup::new().await;
     let many: Vec<_> = (0..65).map(|at| format!("claim{at}")).collect();
     for (changes, field) in [

@@ -1,11 +1,11 @@
-//! A server, an issuer, and the rule between them.
+//! A server with an issuer and a provisioning rule that trusts it.
 
 use axum::http::StatusCode;
 use imgsrv_testkit::{Answer, Issuer, SigningKey, TestServer};
 use serde_json::{Value, json};
 
 pub(crate) const RULES: &str = "/v1/auth/oidc-provisioning-rules";
-/// 2026-01-01, where the test's clock stands, in seconds.
+/// 2026-01-01, the time of the test's clock, in seconds.
 pub(crate) const NOW: i64 = 1_767_225_600;
 
 /// A server with one rule `ci`, and the issuer that it names.
@@ -38,7 +38,7 @@ impl Setup {
         })
     }
 
-    /// Makes or saves that rule, with changes.
+    /// Creates or updates that rule, with changes.
     pub(crate) async fn save_rule(&self, id: &str, changes: &Value) -> Value {
         let mut rule = self.rule();
         rule["id"] = id.into();
@@ -53,7 +53,7 @@ impl Setup {
         saved.json()
     }
 
-    /// What a token of that repository says, for ten minutes.
+    /// The claims of a token of that repository, valid for ten minutes.
     pub(crate) fn claims(&self, subject: &str) -> Value {
         json!({
             "iss": self.issuer.url, "sub": subject, "aud": "imgsrv", "exp": NOW + 600, "iat": NOW, "nbf": NOW,
@@ -66,7 +66,7 @@ impl Setup {
         self.key.sign(&self.claims(subject))
     }
 
-    /// The same with changed claims; `null` leaves one out.
+    /// The same with changed claims; `null` removes one.
     pub(crate) fn token_with(&self, changes: &Value) -> String {
         let mut claims = self.claims("repo:acme/images");
         for (name, value) in changes.as_object().expect("an object") {
@@ -82,11 +82,11 @@ impl Setup {
         self.server.call(Some(bearer), "GET", "/v1/auth/whoami", None).await
     }
 
-    /// The status and the kind of problem that a bearer is answered with.
+    /// The status and the problem that a bearer gets.
     pub(crate) async fn outcome(&self, bearer: &str) -> (u16, String) {
-        let answer = self.whoami(bearer).await;
-        let problem = if answer.status == StatusCode::OK { String::new() } else { answer.problem() };
-        (answer.status.as_u16(), problem)
+        let response = self.whoami(bearer).await;
+        let problem = if response.status == StatusCode::OK { String::new() } else { response.problem() };
+        (response.status.as_u16(), problem)
     }
 
     pub(crate) async fn principals(&self) -> Vec<Value> {
@@ -94,7 +94,7 @@ impl Setup {
         listed["principals"].as_array().expect("principals").clone()
     }
 
-    /// Where the principal is that a bearer is.
+    /// The URL of a bearer's principal.
     pub(crate) async fn principal_url(&self, bearer: &str) -> String {
         let whoami = self.whoami(bearer).await.json();
         format!("/v1/auth/principals/{}", whoami["principal"]["id"].as_str().expect("an id"))

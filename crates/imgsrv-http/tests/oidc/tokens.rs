@@ -1,11 +1,11 @@
-//! Which tokens are authentic.
+//! Verification of tokens.
 
 use crate::support::{NOW, Setup, not_authentic, ok};
 use imgsrv_testkit::{Issuer, SigningKey, message};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn every_algorithm_that_is_not_broken_is_taken() {
+async fn every_secure_algorithm_is_accepted() {
     for algorithm in ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"] {
         let setup = Setup::with_key(algorithm).await;
         assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, ok(), "{algorithm}");
@@ -30,7 +30,7 @@ async fn a_token_must_be_signed_by_a_key_of_its_issuer() {
     let (signed, signature) = good.rsplit_once('.').expect("a signature");
     let mut greedy = claims.clone();
     greedy["repository"] = "evil/images".into();
-    // A text that only whoever has the private key could sign, keyed with the public one instead.
+    // Signed by HMAC with the public key as its secret.
     let hmac = |secret: &[u8]| {
         use aws_lc_rs::hmac;
         use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -70,7 +70,7 @@ async fn a_token_must_be_signed_by_a_key_of_its_issuer() {
 }
 
 #[tokio::test]
-async fn what_a_token_says_of_itself_must_hold() {
+async fn the_registered_claims_of_a_token_are_verified() {
     let setup = Setup::new().await;
     for changes in [
         json!({"exp": null}),
@@ -94,12 +94,12 @@ async fn what_a_token_says_of_itself_must_hold() {
     {
         assert_eq!(setup.outcome(&setup.token_with(&changes)).await, ok(), "{changes}");
     }
-    // Nothing of what could not be authentic was worth asking the issuer for.
+    // Tokens that cannot be authentic cause no request to the issuer.
     assert_eq!(setup.issuer.asked(), 1);
 }
 
 #[tokio::test]
-async fn keys_that_sign_nothing_verify_nothing() {
+async fn keys_that_are_not_for_signatures_verify_nothing() {
     let setup = Setup::new().await;
     let with = |name: &str, value: Value| {
         let mut key = setup.key.public();
@@ -125,7 +125,7 @@ async fn keys_that_sign_nothing_verify_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_needs_no_name_and_no_algorithm() {
+async fn a_key_needs_no_id_and_no_algorithm() {
     let setup = Setup::new().await;
     let mut bare = setup.key.public();
     for name in ["kid", "alg", "use"] {
@@ -134,6 +134,6 @@ async fn a_key_needs_no_name_and_no_algorithm() {
     setup.issuer.publish_raw(vec![SigningKey::generate("EdDSA", "x").public(), bare]);
     let token = setup.key.sign_as(&json!({"alg": "ES256"}), &setup.claims("repo:acme/images"));
     assert_eq!(setup.outcome(&token).await, ok());
-    // A name that the issuer does not publish is not ignored.
+    // A key id that the issuer does not publish is not ignored.
     assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, not_authentic());
 }

@@ -3,7 +3,7 @@
 use imgsrv_app::Ran;
 use imgsrv_blobs::{Direction, Observer, Operation, Outcome};
 use imgsrv_domain::time::Timestamp;
-use imgsrv_http::{Answered, METHODS, RequestObserver};
+use imgsrv_http::{CompletedRequest, METHODS, RequestObserver};
 use prometheus_client::{
     encoding::prometheus_text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -227,7 +227,7 @@ impl RequestObserver for ProcessMetrics {
         self.active_requests.get_or_create(&method_label(method)).inc();
     }
 
-    fn ended(&self, request: &Answered<'_>) {
+    fn ended(&self, request: &CompletedRequest<'_>) {
         self.active_requests.get_or_create(&method_label(request.method)).dec();
         let labels = [
             ("http_request_method", request.method.to_owned()),

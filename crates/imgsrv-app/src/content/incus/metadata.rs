@@ -1,10 +1,13 @@
-//! Making the metadata of an Incus image from what the manifest says, for publishers who have only a disk.
+//! Creating the metadata of an Incus image from its artifact, for publishers who have only a disk.
 
 use crate::{
     auth::caller::Writer,
-    bytes::uploads::Uploads,
-    content::drafts::{Drafts, NewAttachment, find_artifact},
-    content::incus::{METADATA_NAME, root},
+    bytes::store::store_blob,
+    content::{
+        drafts::{Drafts, NewAttachment, lock_artifact},
+        incus::{METADATA_NAME, root},
+    },
+    context::Context,
     error::UseCaseError,
 };
 use imgsrv_domain::{
@@ -19,27 +22,35 @@ use imgsrv_inspect::NewMetadata;
 use imgsrv_simplestreams::{IncusArchitecture, UnknownArchitecture};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The most properties that a client may add.
+/// Maximum number of additional properties.
 const MAX_PROPERTIES: usize = 32;
 
-/// What a publisher wants the metadata to say; the artifact says the rest.
+/// The properties that a publisher chooses; the others are those of the artifact.
 #[derive(Debug, Clone, Default)]
 pub struct NewIncusMetadata {
-    /// What people see in lists.
+    /// The description in lists.
     pub description: Option<ShortText>,
-    /// The operating system's name for people.
+    /// The display name of the operating system.
     pub os: Option<ShortText>,
-    /// Which release of it.
+    /// Its release.
     pub release: Option<ShortText>,
-    /// When the image should no longer be used.
+    /// When the image expires.
     pub expires_at: Option<Timestamp>,
-    /// Further properties.
+    /// Additional properties.
     pub properties: BTreeMap<PropertyName, ShortText>,
 }
 
-impl Drafts {
-    /// Makes the metadata of an artifact of a draft, stores it as a blob and attaches it.
-    pub async fn attach_incus_metadata(
+/// The use case of creating metadata.
+#[derive(Clone)]
+pub struct IncusMetadata(pub(crate) Arc<Context>);
+
+impl IncusMetadata {
+    /// Creates the metadata of an artifact of a draft, stores it as a blob and attaches it.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
+        err(level = "debug")
+    )]
+    pub async fn attach(
         &self,
         who: &Writer,
         image: &ImageName,
@@ -51,10 +62,11 @@ impl Drafts {
             |error: Box<dyn std::error::Error + Send + Sync>| UseCaseError::Catalog(CatalogError::Backend(error));
         let name: AttachmentName = METADATA_NAME.parse().map_err(|error| broken(Box::new(error)))?;
         let media_type: MediaType = "application/x-xz".parse().map_err(|error| broken(Box::new(error)))?;
+        let drafts = Drafts(Arc::clone(&self.0));
         let found = {
             let mut tx = self.0.catalog.begin().await?;
-            let (draft, found) = find_artifact(&mut *tx, image, version, artifact).await?;
-            // Whatever would be refused in the end is refused before a blob is made.
+            let (draft, found) = lock_artifact(&mut *tx, image, version, artifact).await?;
+            // What attaching would refuse is refused before a blob is stored.
             if new.expires_at.is_some_and(|at| at <= tx.now()) {
                 return Err(UseCaseError::ExpiryInPast);
             }
@@ -63,13 +75,13 @@ impl Drafts {
             if own.is_some_and(|entry| entry.attachments.iter().any(|attachment| attachment.name == name)) {
                 let taken = UseCaseError::from(CatalogError::Conflict(Conflict::AttachmentName));
                 drop(tx);
-                return Err(taken.with_existing(self.attached(image, version, artifact, &name).await?));
+                return Err(taken.with_existing(drafts.attached(image, version, artifact, &name).await?));
             }
             found
         };
         let tarball = metadata(&found, version, new)?.tarball().map_err(|error| broken(Box::new(error)))?;
-        let blob = Uploads(Arc::clone(&self.0)).store(who, tarball, &media_type).await?;
-        self.add_attachment(who, image, version, artifact, NewAttachment { name, media_type, blob }).await
+        let blob = store_blob(&self.0, who, tarball, &media_type).await?;
+        drafts.add_attachment(who, image, version, artifact, NewAttachment { name, media_type, blob }).await
     }
 }
 
@@ -97,7 +109,7 @@ fn metadata(artifact: &Artifact, version: &VersionName, new: NewIncusMetadata) -
         ("variant", artifact.variant.to_string()),
     ];
     if let Some((name, _)) = own.iter().find(|(name, _)| new.properties.keys().any(|key| key.as_str() == *name)) {
-        return Err(UseCaseError::invalid("properties", format!("{name} is not told here")));
+        return Err(UseCaseError::invalid("properties", format!("must not contain {name}")));
     }
     let further = new.properties.into_iter().map(|(name, value)| (name.to_string(), value.to_string()));
     Ok(NewMetadata {

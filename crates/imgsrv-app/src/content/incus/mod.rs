@@ -1,11 +1,11 @@
-//! What Incus requires of an artifact and its metadata.
+//! The requirements of Incus for an artifact and its metadata.
 
 pub(crate) mod metadata;
 
 use imgsrv_domain::names::{Architecture, Format, Variant};
 use imgsrv_simplestreams::{IncusArchitecture, Root};
 
-/// Name of the attachment that holds the metadata of an Incus image.
+/// Name of the attachment that is the metadata of an Incus image.
 pub(crate) const METADATA_NAME: &str = "incus.tar.xz";
 
 /// The key of an artifact's Simple Streams product within its version, or `None` if Incus cannot boot it.
@@ -14,7 +14,7 @@ pub(crate) fn product(format: Format, architecture: &Architecture, variant: &Var
     root(format).map(|_| format!("{architecture}:{variant}:{format}"))
 }
 
-/// The kind of root file system that Incus boots artifacts of a format as, if it boots them.
+/// The kind of root file system of artifacts of a format, or `None` if Incus cannot boot it.
 pub(crate) const fn root(format: Format) -> Option<Root> {
     match format {
         Format::Qcow2 => Some(Root::Disk),

@@ -1,4 +1,4 @@
-//! Requests in the clear at a port that speaks TLS.
+//! Plaintext requests on a TLS port.
 
 use crate::support::released;
 use axum::{
@@ -16,17 +16,17 @@ async fn ask(server: &TestServer, method: &str, path: &str, authorization: Optio
         request = request.header("authorization", authorization);
     }
     let mut request = request.body(Body::empty()).expect("a request");
-    request.extensions_mut().insert(Transport::PlainBesideTls);
+    request.extensions_mut().insert(Transport::PlaintextOnTlsPort);
     server.send(request).await
 }
 
 #[tokio::test]
-async fn files_are_handed_out_and_nothing_else_is_even_read() {
+async fn files_are_served_in_plaintext_and_any_other_request_is_refused_before_its_body_is_read() {
     let server = TestServer::start().await;
     released(&server, "debian", "1", &qcow2(1)).await;
     let file = "/images/debian/1/debian-1-x86_64.qcow2";
-    let answer = ask(&server, "GET", file, None).await;
-    assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, qcow2(1).len()));
+    let response = ask(&server, "GET", file, None).await;
+    assert_eq!((response.status, response.body.len()), (StatusCode::OK, qcow2(1).len()));
     assert_eq!(ask(&server, "HEAD", file, None).await.status, StatusCode::OK);
     for (method, path) in [
         ("GET", "/streams/v1/index.json"),
@@ -48,7 +48,7 @@ async fn files_are_handed_out_and_nothing_else_is_even_read() {
 }
 
 #[tokio::test]
-async fn a_credential_in_the_clear_is_refused_and_a_live_token_noted() {
+async fn a_credential_in_plaintext_is_refused_and_a_live_token_is_recorded() {
     let server = TestServer::start().await;
     released(&server, "debian", "1", &qcow2(1)).await;
     let file = "/images/debian/1/debian-1-x86_64.qcow2";
@@ -57,7 +57,7 @@ async fn a_credential_in_the_clear_is_refused_and_a_live_token_noted() {
         let rows = server.manage("GET", "/v1/audit?action=token.exposed", None).await.json();
         rows["entries"].as_array().expect("entries").len()
     };
-    for (authorization, noted) in [
+    for (authorization, recorded) in [
         (basic("hunter2"), 0),
         ("Bearer imgsrv_at_nonsense".to_owned(), 0),
         ("Negotiate x".to_owned(), 0),
@@ -67,12 +67,12 @@ async fn a_credential_in_the_clear_is_refused_and_a_live_token_noted() {
     ] {
         let refused = ask(&server, "GET", file, Some(&authorization)).await;
         assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::BAD_REQUEST, "credential-in-clear"));
-        assert_eq!(exposed().await, noted, "{authorization}");
+        assert_eq!(exposed().await, recorded, "{authorization}");
     }
     server.clock.advance(std::time::Duration::from_mins(2));
     let as_user = format!("Basic {}", STANDARD.encode(format!("{}:", server.writer)));
     ask(&server, "GET", file, Some(&as_user)).await;
     assert_eq!(exposed().await, 3);
-    // It is still the manager's to revoke.
+    // Revoking it is left to the manager.
     assert_eq!(server.write("POST", "/v1/images", Some(json!({"name": "still"}))).await.status, StatusCode::CREATED);
 }

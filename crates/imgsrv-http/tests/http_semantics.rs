@@ -1,4 +1,4 @@
-//! The manners of every route: problems, strict JSON, the order of checks, headers.
+//! HTTP semantics of every route: problems, strict JSON, the order of checks, headers.
 
 use axum::{
     body::Body,
@@ -16,7 +16,7 @@ async fn raw(server: &TestServer, method: &str, path: &str, headers: &[(&str, &s
 }
 
 #[tokio::test]
-async fn errors_are_problems_on_every_route() {
+async fn every_error_is_a_problem_document() {
     let server = TestServer::start().await;
     for (method, path, status, code) in [
         ("GET", "/", StatusCode::NOT_FOUND, "not-found"),
@@ -35,17 +35,17 @@ async fn errors_are_problems_on_every_route() {
         ("GET", "/v1/images?limit=1&limit=2", StatusCode::BAD_REQUEST, "invalid-request"),
         ("POST", "/healthz", StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
     ] {
-        let answer = server.call(None, method, path, None).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (status, code), "{method} {path}");
-        assert_eq!(answer.header("cache-control"), "no-store");
-        assert_eq!(answer.json()["instance"], answer.header("x-request-id"));
+        let response = server.call(None, method, path, None).await;
+        assert_eq!((response.status, response.problem().as_str()), (status, code), "{method} {path}");
+        assert_eq!(response.header("cache-control"), "no-store");
+        assert_eq!(response.json()["instance"], response.header("x-request-id"));
     }
     let long = format!("/v1/images/{}", "a".repeat(129));
     assert_eq!(server.get(&long).await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_which_are_allowed() {
+async fn a_method_that_is_not_allowed_gets_the_allowed_ones() {
     let server = TestServer::start().await;
     for (method, path, allowed) in [
         ("DELETE", "/v1/images", "GET,HEAD,POST"),
@@ -53,10 +53,10 @@ async fn a_wrong_method_is_told_which_are_allowed() {
         ("GET", "/v1/images/debian/versions/1/publish", "POST"),
         ("OPTIONS", "/healthz", "GET,HEAD"),
     ] {
-        // The method is looked at before the bearer.
-        let answer = server.call(Some("nonsense"), method, path, None).await;
-        assert_eq!(answer.problem(), "method-not-allowed", "{method} {path}");
-        let mut allow: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+        // The method is checked before the bearer.
+        let response = server.call(Some("nonsense"), method, path, None).await;
+        assert_eq!(response.problem(), "method-not-allowed", "{method} {path}");
+        let mut allow: Vec<&str> = response.header("allow").split(',').map(str::trim).collect();
         allow.sort_unstable();
         assert_eq!(allow.join(","), allowed);
     }
@@ -81,8 +81,8 @@ async fn json_is_strict() {
         (format!(r#"{{"name":"a","description":"{}"}}"#, "x".repeat(4097)), "invalid-request"),
         (format!(r#"{{"name":"a","description":"{}"}}"#, "x".repeat(2 << 20)), "body-too-large"),
     ] {
-        let answer = raw(&server, "POST", "/v1/images", &headers, body.clone()).await;
-        assert_eq!(answer.problem(), code, "{}", &body[..body.len().min(80)]);
+        let response = raw(&server, "POST", "/v1/images", &headers, body.clone()).await;
+        assert_eq!(response.problem(), code, "{}", &body[..body.len().min(80)]);
     }
     let wrong = raw(&server, "POST", "/v1/images", &[headers[0], ("content-type", "text/plain")], "{}").await;
     assert_eq!(
@@ -97,19 +97,19 @@ async fn json_is_strict() {
 }
 
 #[tokio::test]
-async fn every_operation_refuses_a_bad_bearer_and_the_guarded_ones_a_missing_one() {
+async fn every_operation_refuses_an_invalid_bearer_and_guarded_ones_a_missing_one() {
     let server = TestServer::start_serving(|_, http| http.auth_failure_limit = None).await;
     let contract = server.get("/openapi/v1.json").await.json();
     let mut operations = 0;
     for (path, methods) in contract["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
-            // Nothing in the path or body is valid: the bearer is looked at first.
+            // Neither path nor body is valid: the bearer is checked first.
             let path = path.replace(['{', '}'], "!");
             let method = method.to_uppercase();
-            // An answer to HEAD has no body; its status tells it all.
-            let is = |answer: &Answer, status: StatusCode, problem: &str| {
-                assert_eq!(answer.status, status, "{method} {path}");
-                assert!(method == "HEAD" || answer.problem() == problem, "{method} {path}: {answer:?}");
+            // A response to HEAD has no body, so only its status can be checked.
+            let is = |response: &Answer, status: StatusCode, problem: &str| {
+                assert_eq!(response.status, status, "{method} {path}");
+                assert!(method == "HEAD" || response.problem() == problem, "{method} {path}: {response:?}");
             };
             let bad = server.call(Some("imgsrv_at_nonsense"), &method, &path, None).await;
             is(&bad, StatusCode::UNAUTHORIZED, "invalid-bearer");
@@ -134,7 +134,7 @@ async fn every_operation_refuses_a_bad_bearer_and_the_guarded_ones_a_missing_one
 }
 
 #[tokio::test]
-async fn too_many_bad_bearers_of_one_address_wait_and_good_ones_do_not() {
+async fn failed_bearers_are_limited_per_address_and_valid_ones_are_not() {
     let server = TestServer::start().await;
     for _ in 0..50 {
         assert_eq!(server.call(Some("x"), "GET", "/healthz", None).await.status, StatusCode::UNAUTHORIZED);
@@ -149,24 +149,24 @@ async fn too_many_bad_bearers_of_one_address_wait_and_good_ones_do_not() {
 async fn catalog_documents_carry_validators_and_cross_origin_headers() {
     let server = TestServer::start().await;
     server.published("debian", "1", &qcow2(1)).await;
-    let answer = server.get("/v1/images").await;
-    assert_eq!(answer.header("cache-control"), "no-cache");
-    assert_eq!(answer.header("vary"), "Authorization");
-    assert_eq!(answer.header("access-control-allow-origin"), "*");
-    let etag = answer.header("etag").to_owned();
-    let held = raw(&server, "GET", "/v1/images", &[("if-none-match", &etag)], "").await;
-    assert_eq!((held.status, held.body.len(), held.header("etag")), (StatusCode::NOT_MODIFIED, 0, etag.as_str()));
+    let response = server.get("/v1/images").await;
+    assert_eq!(response.header("cache-control"), "no-cache");
+    assert_eq!(response.header("vary"), "Authorization");
+    assert_eq!(response.header("access-control-allow-origin"), "*");
+    let etag = response.header("etag").to_owned();
+    let cached = raw(&server, "GET", "/v1/images", &[("if-none-match", &etag)], "").await;
+    assert_eq!((cached.status, cached.body.len(), cached.header("etag")), (StatusCode::NOT_MODIFIED, 0, etag.as_str()));
     let written = server.write("GET", "/v1/images", None).await;
     assert_eq!(written.header("access-control-allow-origin"), "");
     let head = server.call(None, "HEAD", "/v1/images", None).await;
     assert_eq!((head.status, head.body.len(), head.header("etag")), (StatusCode::OK, 0, etag.as_str()));
-    assert_eq!(head.header("content-length"), answer.body.len().to_string());
+    assert_eq!(head.header("content-length"), response.body.len().to_string());
     let head = server.call(None, "HEAD", "/v1/nothing", None).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::NOT_FOUND, 0));
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_and_another_replaced() {
+async fn an_acceptable_request_id_is_kept_and_another_is_replaced() {
     let server = TestServer::start().await;
     let kept = raw(&server, "GET", "/healthz", &[("x-request-id", "ci-run/42")], "").await;
     assert_eq!(kept.header("x-request-id"), "ci-run/42");
@@ -188,19 +188,19 @@ async fn oversized_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn the_server_says_whether_it_is_healthy_and_ready() {
+async fn health_and_readiness_are_reported() {
     let server = TestServer::start().await;
     assert_eq!(server.get("/healthz").await.status, StatusCode::NO_CONTENT);
     assert_eq!(server.get("/readyz").await.status, StatusCode::NO_CONTENT);
     std::fs::remove_dir_all(server.storage()).expect("removed");
-    let answer = server.get("/readyz").await;
-    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
-    assert_eq!(answer.json()["errors"][0]["field"], "blob store");
+    let response = server.get("/readyz").await;
+    assert_eq!((response.status, response.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+    assert_eq!(response.json()["errors"][0]["field"], "blob store");
     assert_eq!(server.get("/healthz").await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
-async fn the_contract_is_served_and_can_be_browsed() {
+async fn the_openapi_document_and_its_browser_are_served() {
     let server = TestServer::start().await;
     let yaml = server.get("/openapi/v1.yaml").await;
     assert_eq!(yaml.header("content-type"), "application/yaml");
@@ -212,7 +212,7 @@ async fn the_contract_is_served_and_can_be_browsed() {
 }
 
 #[tokio::test]
-async fn failures_behind_a_trusted_proxy_count_against_the_client() {
+async fn failed_bearers_through_a_trusted_proxy_count_against_the_client() {
     let server = TestServer::start_serving(|_, http| {
         http.auth_failure_limit = Some(2);
         http.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
@@ -229,7 +229,7 @@ async fn failures_behind_a_trusted_proxy_count_against_the_client() {
         ("10.0.0.1", "192.0.2.1", StatusCode::UNAUTHORIZED),
         ("10.0.0.2", "192.0.2.1", StatusCode::TOO_MANY_REQUESTS),
         ("10.0.0.1", "192.0.2.2", StatusCode::UNAUTHORIZED),
-        // Who is no proxy does not choose whom to be.
+        // A peer that is not a trusted proxy cannot choose its address.
         ("198.51.100.1", "192.0.2.3", StatusCode::UNAUTHORIZED),
         ("198.51.100.1", "192.0.2.4", StatusCode::UNAUTHORIZED),
         ("198.51.100.1", "192.0.2.5", StatusCode::TOO_MANY_REQUESTS),

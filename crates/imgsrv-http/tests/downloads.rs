@@ -1,4 +1,4 @@
-//! Serving bytes.
+//! Downloads.
 
 use axum::{
     body::Body,
@@ -16,7 +16,7 @@ async fn get(server: &TestServer, method: &str, path: &str, headers: &[(&str, &s
 }
 
 #[tokio::test]
-async fn byte_routes_behave_alike() {
+async fn all_download_routes_behave_alike() {
     let server = TestServer::start().await;
     let bytes = qcow2(1);
     let artifact = server.draft("debian", "1", &bytes).await;
@@ -53,8 +53,8 @@ async fn byte_routes_behave_alike() {
             "sbom.json",
         ),
     ] {
-        let answer = get(&server, "GET", &path, &[]).await;
-        assert_eq!((answer.status, answer.body.as_slice()), (StatusCode::OK, body), "{path}");
+        let response = get(&server, "GET", &path, &[]).await;
+        assert_eq!((response.status, response.body.as_slice()), (StatusCode::OK, body), "{path}");
         let etag = format!("\"{}\"", digest(body));
         for (header, value) in [
             ("etag", etag.as_str()),
@@ -66,10 +66,10 @@ async fn byte_routes_behave_alike() {
             ("content-disposition", &format!("attachment; filename=\"{name}\"")),
             ("content-length", &body.len().to_string()),
         ] {
-            assert_eq!(answer.header(header), value, "{path} {header}");
+            assert_eq!(response.header(header), value, "{path} {header}");
         }
-        assert!(answer.header("repr-digest").starts_with("sha-256=:"));
-        let modified = answer.header("last-modified").to_owned();
+        assert!(response.header("repr-digest").starts_with("sha-256=:"));
+        let modified = response.header("last-modified").to_owned();
 
         let head = get(&server, "HEAD", &path, &[("range", "bytes=0-0")]).await;
         assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
@@ -81,17 +81,17 @@ async fn byte_routes_behave_alike() {
         let tail = get(&server, "GET", &path, &[("range", "bytes=-2")]).await;
         assert_eq!(tail.body, &body[body.len() - 2..]);
         for refused in ["bytes=999999999-", "bytes=0-0,2-2"] {
-            let answer = get(&server, "GET", &path, &[("range", refused)]).await;
+            let response = get(&server, "GET", &path, &[("range", refused)]).await;
             assert_eq!(
-                (answer.status, answer.problem().as_str()),
+                (response.status, response.problem().as_str()),
                 (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable")
             );
-            assert_eq!(answer.header("content-range"), format!("bytes */{}", body.len()));
+            assert_eq!(response.header("content-range"), format!("bytes */{}", body.len()));
         }
         for condition in [("if-none-match", etag.as_str()), ("if-modified-since", modified.as_str())] {
-            let answer = get(&server, "GET", &path, &[condition]).await;
+            let response = get(&server, "GET", &path, &[condition]).await;
             assert_eq!(
-                (answer.status, answer.body.len(), answer.header("etag")),
+                (response.status, response.body.len(), response.header("etag")),
                 (StatusCode::NOT_MODIFIED, 0, etag.as_str())
             );
         }
@@ -119,7 +119,7 @@ async fn a_blob_is_private_until_a_published_version_refers_to_it() {
 }
 
 #[tokio::test]
-async fn damaged_bytes_are_quarantined_and_healed_by_another_upload() {
+async fn a_damaged_blob_is_quarantined_and_replaced_by_another_upload() {
     let server = TestServer::start().await;
     let bytes = qcow2(1);
     let artifact = server.published("debian", "1", &bytes).await;

@@ -1,54 +1,35 @@
 //! Resumable uploads for intakes: tus 1.0.0 (<https://tus.io/protocols/resumable-upload>) with its extensions creation,
 //! creation-with-upload, termination, checksum and expiration.
 
-use crate::routes::{
-    intakes::METADATA_KEY,
-    problems::{BodyProblems, GuardedProblems, Taken, WrongState},
-};
+pub(super) mod protocol;
+
 use crate::{
-    extract::{MaybeCaller, UploadPath, WriterOnly, stream_body},
+    extract::{MaybeCaller, UploadPath, WriterOnly, tus_body},
+    receive_slots::ReceiveSlots,
     response::problem::{Code, Problem},
-    state::AppState,
+    routes::problems::{BodyProblems, GuardedProblems, Taken, WrongState},
+    state::{AppState, MaxUploadBytes},
 };
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use imgsrv_api as api;
-use imgsrv_app::{Appended, IntakeStatus, UseCaseError, Writer};
+use imgsrv_app::{IntakeStatus, Intakes, UseCaseError, Writer};
 use imgsrv_domain::{
     ids::UploadId,
     ports::StageError,
-    time::Timestamp,
     upload::{UploadRefusal, UploadState},
 };
-use std::time::{Duration, SystemTime};
-use tracing::Instrument;
+use protocol::{
+    ALGORITHMS, CREATION_PATH, EXTENSIONS, MEDIA_TYPE, METHOD_OVERRIDE, TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION,
+    TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, UPLOAD_EXPIRES, UPLOAD_LENGTH, UPLOAD_METADATA, UPLOAD_OFFSET, VERSION,
+    byte_count, check_version, expires, intake_of, is_offset_stream, metadata, progress, text,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
-
-/// Where uploads are made.
-pub(crate) const CREATION_PATH: &str = "/api/uploads/tus/";
-/// The one version of the protocol.
-const VERSION: &str = "1.0.0";
-const EXTENSIONS: &str = "creation,creation-with-upload,termination,checksum,expiration";
-const ALGORITHMS: &str = "sha1,sha256";
-/// What a part of an upload is sent as.
-const MEDIA_TYPE: &str = "application/offset+octet-stream";
-
-const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
-const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
-const TUS_EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
-const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
-const TUS_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("tus-checksum-algorithm");
-const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
-const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
-const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
-const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
-const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -57,7 +38,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .layer(middleware::map_response(versioned))
 }
 
-/// Every answer tells the protocol's version.
+/// Adds the protocol's version to every response.
 async fn versioned(mut response: Response) -> Response {
     response.headers_mut().insert(TUS_RESUMABLE, HeaderValue::from_static(VERSION));
     if response.extensions().get::<Problem>().is_some_and(|problem| problem.code == Code::TusVersion) {
@@ -69,12 +50,12 @@ async fn versioned(mut response: Response) -> Response {
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/", operation_id = "tusOptions", tag = "intake",
     responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
-async fn capabilities(State(state): State<AppState>, _caller: MaybeCaller) -> Response {
+async fn capabilities(State(MaxUploadBytes(limit)): State<MaxUploadBytes>, _caller: MaybeCaller) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
     headers.insert(TUS_EXTENSION, HeaderValue::from_static(EXTENSIONS));
     headers.insert(TUS_CHECKSUM_ALGORITHM, HeaderValue::from_static(ALGORITHMS));
-    if let Some(limit) = state.services.max_upload_bytes() {
+    if let Some(limit) = limit {
         headers.insert(TUS_MAX_SIZE, limit.into());
     }
     (StatusCode::NO_CONTENT, headers).into_response()
@@ -83,8 +64,8 @@ async fn capabilities(State(state): State<AppState>, _caller: MaybeCaller) -> Re
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/{upload_id}", operation_id = "tusUploadOptions", tag = "intake",
     params(UploadPath), responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
-async fn upload_capabilities(state: State<AppState>, caller: MaybeCaller) -> Response {
-    capabilities(state, caller).await
+async fn upload_capabilities(limit: State<MaxUploadBytes>, caller: MaybeCaller) -> Response {
+    capabilities(limit, caller).await
 }
 
 /// Make a tus upload for an intake
@@ -102,43 +83,44 @@ async fn upload_capabilities(state: State<AppState>, caller: MaybeCaller) -> Res
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
-    State(state): State<AppState>,
+    State(intakes): State<Intakes>,
+    State(slots): State<ReceiveSlots>,
     WriterOnly(writer): WriterOnly,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     check_version(&headers)?;
-    let length = number(&headers, &UPLOAD_LENGTH)?;
+    let length = byte_count(&headers, &UPLOAD_LENGTH)?;
     let id = intake_of(&headers)?;
-    let status = state.services.intakes().get(&writer, id).await?;
+    let status = intakes.get(&writer, id).await?;
     check_alive(&status)?;
     let size = status.session.claim.size();
     if length != size.get() {
         let reason = format!("must be the size that the intake has, {size}");
         return Err(Problem::new(Code::InvalidRequest).field("Upload-Length", reason));
     }
-    let mut answer = HeaderMap::new();
-    answer.insert(header::LOCATION, text(format!("{CREATION_PATH}{id}")));
+    let mut response = HeaderMap::new();
+    response.insert(header::LOCATION, text(format!("{CREATION_PATH}{id}")));
     let has_bytes = headers.contains_key(header::CONTENT_TYPE) && is_offset_stream(&headers);
     let is_fresh = status.session.state == UploadState::Created;
     if has_bytes && !is_fresh {
-        // Made again after its answer was lost: what is there counts, and the client goes on behind it.
-        answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
+        // A repeated creation, whose first response was lost: the client continues after the bytes that were received.
+        response.insert(UPLOAD_OFFSET, status.session.offset().get().into());
     } else if is_fresh && (has_bytes || size.get() == 0) {
         let (body, body_headers) = if has_bytes { (body, headers) } else { (Body::empty(), HeaderMap::new()) };
-        match receive(&state, &writer, id, 0, &body_headers, body).await {
-            Ok(headers) => answer.extend(headers),
-            // An earlier try that was still running has brought some: the client goes on behind it.
+        match receive(&intakes, &slots, &writer, id, 0, &body_headers, body).await {
+            Ok(headers) => response.extend(headers),
+            // An earlier request was still running and has received some bytes: the client continues after them.
             Err(problem) if problem.code == Code::UploadOffset => {
-                let status = state.services.intakes().get(&writer, id).await?;
-                answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
+                let status = intakes.get(&writer, id).await?;
+                response.insert(UPLOAD_OFFSET, status.session.offset().get().into());
             }
             Err(problem) => return Err(problem),
         }
-        return Ok((StatusCode::CREATED, answer).into_response());
+        return Ok((StatusCode::CREATED, response).into_response());
     }
-    answer.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
-    Ok((StatusCode::CREATED, answer).into_response())
+    response.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
+    Ok((StatusCode::CREATED, response).into_response())
 }
 
 /// Ask where the next byte of a tus upload goes
@@ -146,21 +128,21 @@ async fn create(
     security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, description = "`1.0.0`.")),
     responses((status = OK, description = "`Upload-Offset` and `Upload-Length`, in headers."), GuardedProblems, WrongState))]
 async fn offset(
-    State(state): State<AppState>,
+    State(intakes): State<Intakes>,
     WriterOnly(writer): WriterOnly,
     path: UploadPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     check_version(&headers)?;
-    let status = state.services.intakes().offset(&writer, path.upload_id).await?;
+    let status = intakes.offset(&writer, path.upload_id).await?;
     check_alive(&status)?;
-    let mut answer = HeaderMap::new();
-    answer.insert(UPLOAD_OFFSET, status.session.offset().get().into());
-    answer.insert(UPLOAD_LENGTH, status.session.claim.size().get().into());
-    answer.insert(UPLOAD_METADATA, text(format!("{METADATA_KEY} {}", STANDARD.encode(path.upload_id.to_string()))));
-    answer.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
-    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok((StatusCode::OK, answer).into_response())
+    let mut response = HeaderMap::new();
+    response.insert(UPLOAD_OFFSET, status.session.offset().get().into());
+    response.insert(UPLOAD_LENGTH, status.session.claim.size().get().into());
+    response.insert(UPLOAD_METADATA, text(metadata(path.upload_id)));
+    response.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
+    response.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok((StatusCode::OK, response).into_response())
 }
 
 /// Send bytes of a tus upload
@@ -178,7 +160,8 @@ async fn offset(
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn append(
-    State(state): State<AppState>,
+    State(intakes): State<Intakes>,
+    State(slots): State<ReceiveSlots>,
     WriterOnly(writer): WriterOnly,
     path: UploadPath,
     headers: HeaderMap,
@@ -188,10 +171,10 @@ async fn append(
     if !is_offset_stream(&headers) {
         return Err(Problem::new(Code::UnsupportedMediaType).detail(format!("send {MEDIA_TYPE}")));
     }
-    let offset = number(&headers, &UPLOAD_OFFSET)?;
-    let status = state.services.intakes().get(&writer, path.upload_id).await?;
+    let offset = byte_count(&headers, &UPLOAD_OFFSET)?;
+    let status = intakes.get(&writer, path.upload_id).await?;
     check_alive(&status)?;
-    let progress = receive(&state, &writer, path.upload_id, offset, &headers, body).await?;
+    let progress = receive(&intakes, &slots, &writer, path.upload_id, offset, &headers, body).await?;
     Ok((StatusCode::NO_CONTENT, progress).into_response())
 }
 
@@ -202,13 +185,13 @@ async fn append(
     security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, description = "`1.0.0`.")),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
 async fn terminate(
-    State(state): State<AppState>,
+    State(intakes): State<Intakes>,
     WriterOnly(writer): WriterOnly,
     path: UploadPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     check_version(&headers)?;
-    state.services.intakes().terminate(&writer, path.upload_id).await?;
+    intakes.terminate(&writer, path.upload_id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -221,7 +204,8 @@ async fn terminate(
     request_body(content = String, content_type = "application/offset+octet-stream", description = "As the method has it."),
     responses((status = NO_CONTENT, description = "As the method answers."), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn overridden(
-    state: State<AppState>,
+    intakes: State<Intakes>,
+    slots: State<ReceiveSlots>,
     writer: WriterOnly,
     path: UploadPath,
     headers: HeaderMap,
@@ -229,70 +213,48 @@ async fn overridden(
 ) -> Result<Response, Problem> {
     let method = headers.get(METHOD_OVERRIDE).and_then(|value| Method::from_bytes(value.as_bytes()).ok());
     match method {
-        Some(Method::PATCH) => append(state, writer, path, headers, body).await,
-        Some(Method::DELETE) => terminate(state, writer, path, headers).await,
-        Some(Method::HEAD) => offset(state, writer, path, headers).await,
+        Some(Method::PATCH) => append(intakes, slots, writer, path, headers, body).await,
+        Some(Method::DELETE) => terminate(intakes, writer, path, headers).await,
+        Some(Method::HEAD) => offset(intakes, writer, path, headers).await,
         _ => Err(Problem::new(Code::MethodNotAllowed).detail("POST needs X-HTTP-Method-Override here")),
     }
 }
 
-/// Adds the body to the upload, and tells where the next byte goes. It is a task of its own: when the connection breaks,
-/// what was received is still put away in good order.
+/// Appends the body to the upload.
 async fn receive(
-    state: &AppState,
+    intakes: &Intakes,
+    slots: &ReceiveSlots,
     writer: &Writer,
     id: UploadId,
     offset: u64,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<HeaderMap, Problem> {
-    let (body, verdict) = stream_body(headers, body)?;
-    let intakes = state.services.intakes();
-    let place = match state.receiving_place() {
-        Ok(place) => place,
+    let (mut body, verification) = tus_body(headers, body)?;
+    body.slot = Some(match slots.acquire() {
+        Ok(slot) => slot,
         Err(_) => {
-            // The place may be that of an older request for this very upload.
-            intakes.end_receiving(writer, id).await?;
-            state.receiving_place()?
+            // The slot may be in use by an older request for the same upload, which this one replaces.
+            intakes.end_append(writer, id).await?;
+            slots.acquire()?
         }
-    };
-    let writer = writer.clone();
-    let receiving = async move {
-        let _place = place;
-        intakes.append(&writer, id, offset, body).await
-    };
-    let received = tokio::spawn(receiving.in_current_span()).await.map_err(|_| Problem::new(Code::Internal))?;
-    match received {
+    });
+    match intakes.append(writer, id, offset, body).await {
         Ok(appended) => match appended.cut {
-            None => Ok(progress(&appended)),
-            Some(cut) => Err(verdict.problem().unwrap_or_else(|| StageError::Body(cut).into())),
+            None => Ok(progress(appended.offset.get(), appended.expires_at)),
+            Some(cut) => Err(verification.problem().unwrap_or_else(|| StageError::Body(cut).into())),
         },
         Err(UseCaseError::Upload(refusal @ UploadRefusal::Superseded)) => {
             Err(Problem::new(Code::UploadOffset).detail(refusal))
         }
         Err(error) => {
             let is_cut = matches!(error, UseCaseError::Stage(StageError::Body(_)));
-            Err(verdict.problem().filter(|_| is_cut).unwrap_or_else(|| error.into()))
+            Err(verification.problem().filter(|_| is_cut).unwrap_or_else(|| error.into()))
         }
     }
 }
 
-/// Where the next byte goes, and until when it is waited for.
-fn progress(appended: &Appended) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(UPLOAD_OFFSET, appended.offset.get().into());
-    headers.insert(UPLOAD_EXPIRES, expires(appended.expires_at));
-    headers
-}
-
-fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get(TUS_RESUMABLE) {
-        Some(version) if version.as_bytes() == VERSION.as_bytes() => Ok(()),
-        _ => Err(Problem::new(Code::TusVersion).detail("send Tus-Resumable: 1.0.0")),
-    }
-}
-
-/// What was given up, or failed, is not there any more.
+/// An aborted or failed upload is not found.
 fn check_alive(status: &IntakeStatus) -> Result<(), Problem> {
     let is_dead = status.state == "aborted" || matches!(status.session.state, UploadState::Failed { .. });
     if !is_dead {
@@ -300,34 +262,4 @@ fn check_alive(status: &IntakeStatus) -> Result<(), Problem> {
     }
     let why = status.reason.clone().unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
     Err(Problem::new(Code::NotFound).detail(why))
-}
-
-fn is_offset_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes() == MEDIA_TYPE.as_bytes())
-}
-
-fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64, Problem> {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    let digits = value.filter(|value| value.bytes().all(|b| b.is_ascii_digit()));
-    let number = digits.and_then(|value| value.parse::<u64>().ok()).filter(|number| i64::try_from(*number).is_ok());
-    number.ok_or_else(|| Problem::new(Code::InvalidRequest).field(name.as_str(), "must be a number of bytes"))
-}
-
-/// The intake that the metadata names: pairs of a key and a value in base64, separated by commas.
-fn intake_of(headers: &HeaderMap) -> Result<UploadId, Problem> {
-    let invalid = |reason: &str| Problem::new(Code::InvalidRequest).field("Upload-Metadata", reason);
-    let pairs = headers.get(UPLOAD_METADATA).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let pair = pairs.split(',').map(str::trim).find_map(|pair| pair.strip_prefix(METADATA_KEY)?.strip_prefix(' '));
-    let pair = pair.ok_or_else(|| invalid("must have upload_session_id, as POST /api/images gave it"))?;
-    let decoded = STANDARD.decode(pair.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.and_then(|id| id.parse().ok()).ok_or_else(|| invalid("upload_session_id must be an id in base64"))
-}
-
-fn expires(at: Timestamp) -> HeaderValue {
-    let since = Duration::from_micros(u64::try_from(at.micros()).unwrap_or(0));
-    text(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since))
-}
-
-fn text(value: String) -> HeaderValue {
-    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,93 +1,31 @@
-//! Simple Streams: the projection of the catalog, kept in memory and brought up to date by what has changed.
+//! The stream index: the listed artifacts of the catalog, grouped so that a change projects only what it affects.
 
-use crate::{content::incus::root, error::UseCaseError};
+use crate::content::incus::root;
 use imgsrv_domain::{
     digest::Digest,
     files,
     ids::ImageId,
-    ports::{Catalog, CatalogError, StreamChanges, StreamImage, StreamRow},
+    ports::{StreamChanges, StreamImage, StreamRow},
     transition::Revision,
 };
 use imgsrv_simplestreams::{Aliases, File, Listed, project};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     mem,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
-use tokio::sync::Mutex;
 
-/// The products of one state of the catalog.
-#[derive(Debug)]
-pub struct Projection {
-    /// The catalog's revision.
-    pub revision: Revision,
-    /// The products by key, each as the JSON object that documents have of it.
-    pub products: BTreeMap<String, Arc<str>>,
-}
-
-/// The use cases of Simple Streams.
-pub struct Streams {
-    catalog: Arc<dyn Catalog>,
-    current: RwLock<Option<Arc<Projection>>>,
-    /// What the projection is made of, held by whoever brings it up to date.
-    parts: Arc<Mutex<Parts>>,
-}
-
-impl Streams {
-    pub(crate) fn new(catalog: Arc<dyn Catalog>) -> Self {
-        Self { catalog, current: RwLock::default(), parts: Arc::default() }
-    }
-
-    /// The products of the catalog as it is now, whichever node changed it. Costs one small query, unless something has
-    /// changed since it was last asked for; then what has changed.
-    pub async fn current(&self) -> Result<Arc<Projection>, UseCaseError> {
-        let revision = self.catalog.catalog_revision().await?;
-        if let Some(current) = self.kept(revision) {
-            return Ok(current);
-        }
-        let mut parts = Arc::clone(&self.parts).lock_owned().await;
-        let mut changes = self.catalog.get_stream_changes(parts.revision).await?;
-        // Somebody else may have brought it up to date meanwhile.
-        if let Some(current) = self.kept(changes.revision) {
-            return Ok(current);
-        }
-        if parts.revision > Some(changes.revision) {
-            // The catalog is an older one, from a backup.
-            *parts = Parts::default();
-            changes = self.catalog.get_stream_changes(None).await?;
-        }
-        // The guard goes along: whoever stops waiting leaves the parts as they should be.
-        let projected = tokio::task::spawn_blocking(move || {
-            let revision = changes.revision;
-            parts.apply(changes)?;
-            Ok::<_, serde_json::Error>((Projection { revision, products: parts.products.clone() }, parts))
-        });
-        let broken = |error| CatalogError::Backend(error);
-        let projected = projected.await.map_err(|panicked| broken(Box::new(panicked)))?;
-        let (projection, _parts) = projected.map_err(|error| broken(Box::new(error)))?;
-        let current = Arc::new(projection);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&current));
-        Ok(current)
-    }
-
-    /// What is kept, if it is of that revision.
-    fn kept(&self, revision: Revision) -> Option<Arc<Projection>> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.clone().filter(|current| current.revision == revision)
-    }
-}
-
-/// Images, and what is listed of them. Images that have bytes in common are one group, because those bytes are one
-/// product with the names of all; groups are projected each by itself.
+/// The images and their listed artifacts. Images that share bytes form a group, because those bytes are one product with
+/// the names of all of them; each group is projected separately.
 #[derive(Default)]
-struct Parts {
+pub(super) struct StreamIndex {
     revision: Option<Revision>,
-    /// Published versions never change, and none is ever taken back.
+    /// Published versions never change and are never removed.
     rows: HashMap<ImageId, Vec<StreamRow>>,
     images: HashMap<ImageId, StreamImage>,
     /// The first image that had a fingerprint.
     fingerprints: HashMap<Digest, ImageId>,
-    /// The group that an image is in, by its first image.
+    /// The group of an image, by the first image of the group.
     group_of: HashMap<ImageId, ImageId>,
     groups: HashMap<ImageId, Group>,
     products: BTreeMap<String, Arc<str>>,
@@ -100,10 +38,20 @@ struct Group {
     keys: Vec<String>,
 }
 
-impl Parts {
-    /// Takes changes in, and projects the groups that have any.
-    fn apply(&mut self, changes: StreamChanges) -> Result<(), serde_json::Error> {
-        // Where it failed half-way, everything was read again.
+impl StreamIndex {
+    /// The catalog revision up to which changes were applied; absent before the first time and after a failure.
+    pub(super) const fn revision(&self) -> Option<Revision> {
+        self.revision
+    }
+
+    /// The products by key, as JSON.
+    pub(super) const fn products(&self) -> &BTreeMap<String, Arc<str>> {
+        &self.products
+    }
+
+    /// Applies changes, and projects the groups that have changed.
+    pub(super) fn apply(&mut self, changes: StreamChanges) -> Result<(), serde_json::Error> {
+        // After a failure the changes are everything that is listed.
         if self.revision.take().is_none() {
             *self = Self::default();
         }
@@ -130,7 +78,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Puts two images into one group.
+    /// Joins two images into one group.
     fn join(&mut self, one: ImageId, other: ImageId) {
         let group = *self.group_of.entry(one).or_insert(one);
         self.groups.entry(group).or_insert_with(|| Group { images: vec![one], keys: Vec::new() });
@@ -212,7 +160,7 @@ mod tests {
         BlobClaim { digest: Digest::new([byte; 32]), size: ByteSize::ZERO }
     }
 
-    /// What happens in the catalog: a version of an image is published, or an alias of it is set.
+    /// A change of the catalog.
     #[derive(Debug, Clone)]
     enum Event {
         Publish { image: u8, bytes: u8 },
@@ -228,7 +176,7 @@ mod tests {
         ]
     }
 
-    /// The catalog, as far as streams see it.
+    /// The part of the catalog that streams depend on.
     #[derive(Default)]
     struct Model {
         rows: Vec<StreamRow>,
@@ -246,7 +194,7 @@ mod tests {
             self.images.entry(number).or_insert_with(fresh)
         }
 
-        /// What the catalog tells of an event.
+        /// Applies an event; returns what the catalog reports for it.
         fn take(&mut self, event: &Event, revision: i64) -> StreamChanges {
             let (number, mut rows) = match *event {
                 Event::Publish { image, bytes } => {
@@ -283,32 +231,32 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, and however much of it is taken in at once: the same as from scratch.
+        /// However the changes are batched, the result is the same as that of reading everything.
         #[test]
-        fn what_changed_leads_to_the_same_products_as_everything(
+        fn applying_changes_gives_the_same_products_as_reading_everything(
             events in prop::collection::vec((event(), any::<bool>()), 1..40),
         ) {
-            let (mut model, mut parts) = (Model::default(), Parts::default());
+            let (mut model, mut index) = (Model::default(), StreamIndex::default());
             let mut pending: Option<StreamChanges> = None;
-            for (revision, (event, at_once)) in (1..).zip(&events) {
-                let told = model.take(event, revision);
-                let mut changes = pending.take().unwrap_or(StreamChanges { revision: told.revision, rows: vec![], images: vec![] });
-                changes.revision = told.revision;
-                changes.rows.extend(told.rows);
-                changes.images.extend(told.images);
-                if *at_once {
+            for (revision, (event, is_batched)) in (1..).zip(&events) {
+                let reported = model.take(event, revision);
+                let mut changes = pending.take().unwrap_or(StreamChanges { revision: reported.revision, rows: vec![], images: vec![] });
+                changes.revision = reported.revision;
+                changes.rows.extend(reported.rows);
+                changes.images.extend(reported.images);
+                if *is_batched {
                     pending = Some(changes);
                     continue;
                 }
-                parts.apply(changes).expect("applied");
+                index.apply(changes).expect("applied");
                 let all = StreamChanges {
                     revision: Revision::new(revision),
                     rows: model.rows.clone(),
                     images: model.images.values().cloned().collect(),
                 };
-                let mut scratch = Parts::default();
-                scratch.apply(all).expect("applied");
-                prop_assert_eq!(&parts.products, &scratch.products);
+                let mut fresh = StreamIndex::default();
+                fresh.apply(all).expect("applied");
+                prop_assert_eq!(&index.products, &fresh.products);
                 let listed: Vec<Listed> = model
                     .rows
                     .iter()
@@ -324,7 +272,7 @@ mod tests {
                     .into_iter()
                     .map(|(key, product)| (key, serde_json::to_string(&product).expect("JSON").into()))
                     .collect();
-                prop_assert_eq!(&parts.products, &whole);
+                prop_assert_eq!(&index.products, &whole);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Issuers that are slow, huge, wrong or down, and keys that change.
+//! Issuers that are slow, malicious, misconfigured or down, and key rotation.
 
 use crate::support::{RULES, Setup, not_authentic, ok};
 use axum::http::StatusCode;
@@ -10,7 +10,7 @@ fn unavailable() -> (u16, String) {
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_read_is_503_and_counts_against_nobody() {
+async fn an_unavailable_issuer_is_503_and_is_retried_by_the_next_server() {
     let setup = Setup::new().await;
     let token = setup.token("repo:acme/images");
     for manner in [
@@ -21,23 +21,23 @@ async fn an_issuer_that_cannot_be_read_is_503_and_counts_against_nobody() {
         Manner::Text("<html>".to_owned()),
         Manner::Text("{}".to_owned()),
     ] {
-        // Each on a server that has not asked before.
+        // Each on a new server, which has not fetched keys before.
         let fresh = Setup::new().await;
         fresh.issuer.behave(manner.clone());
-        let answer = fresh.whoami(&fresh.token("repo:acme/images")).await;
-        assert_eq!((answer.status.as_u16(), answer.problem()), unavailable(), "{manner:?}");
-        assert!(!answer.header("retry-after").is_empty());
+        let response = fresh.whoami(&fresh.token("repo:acme/images")).await;
+        assert_eq!((response.status.as_u16(), response.problem()), unavailable(), "{manner:?}");
+        assert!(!response.header("retry-after").is_empty());
         fresh.issuer.behave(Manner::Well);
         assert_eq!(fresh.outcome(&fresh.token("repo:acme/images")).await, ok(), "{manner:?}");
     }
     assert_eq!(setup.outcome(&token).await, ok());
-    // Keys that are known go on being used while the issuer is down.
+    // Cached keys stay in use while the issuer is down.
     setup.issuer.behave(Manner::Status(500));
     assert_eq!(setup.outcome(&token).await, ok());
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_wrong_about_itself_or_its_keys_is_not_believed() {
+async fn an_issuer_with_invalid_metadata_is_refused_without_fetching_keys() {
     for manner in [
         Manner::AsAnother,
         Manner::KeysAt("http://169.254.169.254/latest/meta-data".to_owned()),
@@ -45,7 +45,7 @@ async fn an_issuer_that_is_wrong_about_itself_or_its_keys_is_not_believed() {
         Manner::KeysAt("http://issuer.example/keys".to_owned()),
         Manner::KeysAt("file:///etc/passwd".to_owned()),
         Manner::KeysAt("/keys".to_owned()),
-        // These would lead to the very same issuer.
+        // These resolve to the same issuer.
         Manner::KeysAt("http://0.0.0.0:PORT/keys".to_owned()),
         Manner::KeysAt("http://[::ffff:0.0.0.0]:PORT/keys".to_owned()),
     ] {
@@ -62,31 +62,31 @@ async fn an_issuer_that_is_wrong_about_itself_or_its_keys_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_does_not_answer_is_given_up_within_ten_seconds() {
+async fn an_issuer_that_does_not_respond_times_out_within_ten_seconds() {
     let setup = Setup::new().await;
     setup.issuer.behave(Manner::Silence);
     let token = setup.token("repo:acme/images");
     let asking = futures::future::join_all((0..10).map(|_| setup.outcome(&token)));
-    let answers = tokio::time::timeout(std::time::Duration::from_secs(10), asking).await.expect("in time");
-    assert!(answers.iter().all(|answer| *answer == unavailable()), "{answers:?}");
-    // An API token is none of the issuer's business.
+    let responses = tokio::time::timeout(std::time::Duration::from_secs(10), asking).await.expect("in time");
+    assert!(responses.iter().all(|response| *response == unavailable()), "{responses:?}");
+    // API tokens do not depend on the issuer.
     assert_eq!(setup.outcome(&setup.server.writer).await, ok());
 }
 
 #[tokio::test]
-async fn requests_that_are_broken_off_do_not_use_up_what_may_be_asked() {
+async fn cancelled_requests_do_not_use_up_the_fetch_limit() {
     let setup = Setup::new().await;
     setup.issuer.behave(Manner::Held);
-    let stranger = SigningKey::generate("ES256", "unknown").sign(&setup.claims("s"));
+    let unknown = SigningKey::generate("ES256", "unknown").sign(&setup.claims("s"));
     for _ in 0..10 {
-        // Polled until it waits for the issuer, and dropped.
-        let broken_off = setup.outcome(&stranger);
+        // Polled until it waits for the issuer, then dropped.
+        let cancelled = setup.outcome(&unknown);
         let waiting = async {
             while setup.issuer.held() == 0 {
                 tokio::task::yield_now().await;
             }
         };
-        futures::future::select(std::pin::pin!(broken_off), std::pin::pin!(waiting)).await;
+        futures::future::select(std::pin::pin!(cancelled), std::pin::pin!(waiting)).await;
     }
     setup.issuer.behave(Manner::Well);
     assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, ok());
@@ -94,7 +94,7 @@ async fn requests_that_are_broken_off_do_not_use_up_what_may_be_asked() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_found_at_once_and_a_storm_of_unknown_ones_is_not_passed_on() {
+async fn a_rotated_key_is_fetched_at_once_and_unknown_key_ids_do_not_flood_the_issuer() {
     let setup = Setup::new().await;
     assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, ok());
     let second = SigningKey::generate("ES256", "second");
@@ -102,32 +102,32 @@ async fn a_rotated_key_is_found_at_once_and_a_storm_of_unknown_ones_is_not_passe
     let claims = setup.claims("repo:acme/images");
     assert_eq!(setup.outcome(&second.sign(&claims)).await, ok());
     assert_eq!(setup.issuer.asked(), 2);
-    // What is withdrawn is not taken any more.
+    // A withdrawn key is no longer accepted.
     assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, not_authentic());
     let storm = (0..200).map(|at| {
         let header = json!({"alg": "ES256", "kid": format!("unknown-{at}")});
         let token = second.sign_as(&header, &claims);
         async { setup.whoami(&{ token }).await }
     });
-    for answer in futures::future::join_all(storm).await {
-        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    for response in futures::future::join_all(storm).await {
+        assert_eq!(response.status, StatusCode::UNAUTHORIZED);
     }
     assert_eq!(setup.issuer.asked(), 3, "the rest is spread over the minute");
-    // And those who hold a known key do not notice.
+    // Tokens of known keys are not affected.
     assert_eq!(setup.outcome(&second.sign(&claims)).await, ok());
 }
 
 #[tokio::test]
-async fn many_who_come_at_once_ask_once() {
+async fn concurrent_requests_share_one_fetch() {
     let setup = Setup::new().await;
     let tokens: Vec<_> = (0..30).map(|at| setup.token(&format!("repo:{at}"))).collect();
-    let answers = futures::future::join_all(tokens.iter().map(|token| setup.outcome(token))).await;
-    assert!(answers.iter().all(|answer| *answer == ok()), "{answers:?}");
+    let responses = futures::future::join_all(tokens.iter().map(|token| setup.outcome(token))).await;
+    assert!(responses.iter().all(|response| *response == ok()), "{responses:?}");
     assert_eq!(setup.issuer.asked(), 1);
 }
 
 #[tokio::test]
-async fn issuers_that_may_not_be_asked_cannot_be_saved() {
+async fn a_rule_with_a_forbidden_issuer_url_is_refused() {
     let setup = Setup::new().await;
     for url in [
         "http://issuer.example",

@@ -1,4 +1,4 @@
-//! Intakes and tus, over the real router, SQLite file and blob store.
+//! Intakes and tus, on the real router, SQLite file and blob store.
 
 use axum::{
     body::{Body, Bytes},
@@ -19,18 +19,18 @@ fn wanted(size: usize) -> Value {
     })
 }
 
-/// Makes an intake, and returns its id.
+/// Creates an intake, and returns its id.
 async fn open(server: &TestServer, wanted: Value) -> String {
-    let answer = server.write("POST", "/api/images", Some(wanted)).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
-    answer.json()["upload_session_id"].as_str().expect("an id").to_owned()
+    let response = server.write("POST", "/api/images", Some(wanted)).await;
+    assert_eq!(response.status, StatusCode::CREATED, "{response:?}");
+    response.json()["upload_session_id"].as_str().expect("an id").to_owned()
 }
 
 fn metadata(id: &str) -> String {
     format!("upload_session_id {}", STANDARD.encode(id))
 }
 
-/// Sends a tus request by the writer.
+/// Sends a tus request of the writer.
 async fn tus(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
     let mut request = Request::builder()
         .method(method)
@@ -40,9 +40,9 @@ async fn tus(server: &TestServer, method: &str, path: &str, headers: &[(&str, &s
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = server.send(request.body(body.into()).expect("a request")).await;
-    assert_eq!(answer.header("tus-resumable"), "1.0.0");
-    answer
+    let response = server.send(request.body(body.into()).expect("a request")).await;
+    assert_eq!(response.header("tus-resumable"), "1.0.0");
+    response
 }
 
 async fn patch(server: &TestServer, id: &str, offset: usize, body: impl Into<Body>) -> Answer {
@@ -51,7 +51,7 @@ async fn patch(server: &TestServer, id: &str, offset: usize, body: impl Into<Bod
     tus(server, "PATCH", &format!("{TUS}{id}"), &headers, body).await
 }
 
-/// A body that has begun and does not go on.
+/// A body that stalls after `bytes`, until the guard is dropped.
 fn stalled(bytes: &'static [u8]) -> (Body, impl Drop) {
     let (sender, body) = futures::channel::mpsc::unbounded::<Result<Bytes, std::io::Error>>();
     sender.unbounded_send(Ok(Bytes::from_static(bytes))).expect("it is open");
@@ -67,7 +67,7 @@ impl Drop for Open {
     fn drop(&mut self) {}
 }
 
-/// Until bytes of some upload are on the disk.
+/// Waits until bytes of an upload are staged.
 async fn receiving(server: &TestServer) {
     while !server.stored_files().iter().any(|file| file.starts_with("staging")) {
         tokio::task::yield_now().await;
@@ -75,23 +75,23 @@ async fn receiving(server: &TestServer) {
 }
 
 async fn offset(server: &TestServer, id: &str) -> String {
-    let answer = tus(server, "HEAD", &format!("{TUS}{id}"), &[], Body::empty()).await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    answer.header("upload-offset").to_owned()
+    let response = tus(server, "HEAD", &format!("{TUS}{id}"), &[], Body::empty()).await;
+    assert_eq!(response.status, StatusCode::OK, "{response:?}");
+    response.header("upload-offset").to_owned()
 }
 
 async fn status(server: &TestServer, id: &str) -> Value {
     server.write("GET", &format!("/api/uploads/{id}"), None).await.json()
 }
 
-/// Bytes whose connection then breaks.
+/// A body whose connection breaks after `bytes`.
 fn broken(bytes: &'static [u8]) -> Body {
     let cut = Err(std::io::Error::other("the connection broke"));
     Body::from_stream(stream::iter([Ok(Bytes::from_static(bytes)), cut]).boxed())
 }
 
 #[tokio::test]
-async fn a_version_is_published_and_aliased_when_its_last_byte_has_come() {
+async fn a_version_is_published_and_aliased_once_its_last_byte_is_received() {
     let server = TestServer::start().await;
     let bytes = b"a disk in two pieces";
     let made = server.write("POST", "/api/images", Some(wanted(bytes.len()))).await;
@@ -126,11 +126,11 @@ async fn a_version_is_published_and_aliased_when_its_last_byte_has_come() {
     let blob = server.get(&format!("/cas/sha256/{}/{hex}", &hex[..2])).await;
     assert_eq!((blob.status, &*blob.body), (StatusCode::OK, bytes.as_slice()));
     assert_eq!(server.get(&format!("/cas/sha256/00/{hex}")).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(offset(&server, &id).await, "20", "a client that missed the answer finds it done");
+    assert_eq!(offset(&server, &id).await, "20", "a client that missed the response finds it done");
 }
 
 #[tokio::test]
-async fn what_has_come_when_the_connection_breaks_counts() {
+async fn bytes_received_before_the_connection_breaks_count() {
     let server = TestServer::start().await;
     let id = open(&server, wanted(10)).await;
     assert_eq!(patch(&server, &id, 0, broken(b"0123")).await.problem(), "body-incomplete");
@@ -144,7 +144,7 @@ async fn what_has_come_when_the_connection_breaks_counts() {
 }
 
 #[tokio::test]
-async fn a_newer_request_ends_one_that_stalls() {
+async fn a_newer_request_ends_a_stalled_one() {
     let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
     let id = open(&server, wanted(8)).await;
     let (body, open) = stalled(b"ab");
@@ -155,7 +155,7 @@ async fn a_newer_request_ends_one_that_stalls() {
     };
     let (stalled, newer) = tokio::join!(stalled, newer);
     assert_eq!(stalled.problem(), "body-incomplete");
-    // What the stalled one had brought may have been put away before: then the client asks, and goes on from there.
+    // If the bytes of the stalled request were recorded first, the client reads the offset and continues from there.
     if newer.status != StatusCode::NO_CONTENT {
         assert_eq!(newer.problem(), "upload-offset");
         assert_eq!(offset(&server, &id).await, "2");
@@ -167,7 +167,7 @@ async fn a_newer_request_ends_one_that_stalls() {
 }
 
 #[tokio::test]
-async fn bytes_that_were_to_be_verified_as_a_whole_do_not_count_when_a_newer_request_ends_theirs() {
+async fn bytes_with_an_unverified_checksum_do_not_count_when_a_newer_request_ends_theirs() {
     let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
     let id = open(&server, wanted(8)).await;
     let (body, _open) = stalled(b"XX");
@@ -192,21 +192,21 @@ async fn bytes_that_were_to_be_verified_as_a_whole_do_not_count_when_a_newer_req
 }
 
 #[tokio::test]
-async fn streams_end_when_the_process_stops_and_keep_what_has_come() {
+async fn requests_end_when_the_process_stops_and_their_received_bytes_count() {
     let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
     let id = open(&server, wanted(8)).await;
     let (body, _open) = stalled(b"ab");
     let running = patch(&server, &id, 0, body);
     let stopping = async {
         receiving(&server).await;
-        server.services.end_streams();
+        server.services.end_appends();
     };
     let (ended, ()) = tokio::join!(running, stopping);
     assert_eq!(ended.problem(), "body-incomplete");
-    let come = offset(&server, &id).await;
-    assert!(come == "2" || come == "0", "{come}");
-    let rest = &b"abcdefgh"[come.parse().expect("a number")..];
-    assert_eq!(patch(&server, &id, come.parse().expect("a number"), rest).await.status, StatusCode::NO_CONTENT);
+    let received = offset(&server, &id).await;
+    assert!(received == "2" || received == "0", "{received}");
+    let rest = &b"abcdefgh"[received.parse().expect("a number")..];
+    assert_eq!(patch(&server, &id, received.parse().expect("a number"), rest).await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_checksum_is_verified_before_its_bytes_count() {
 }
 
 #[tokio::test]
-async fn the_first_bytes_may_come_with_the_creation_and_an_empty_version_needs_none() {
+async fn the_creation_may_carry_the_first_bytes_and_an_empty_version_needs_none() {
     let server = TestServer::start().await;
     let id = open(&server, wanted(4)).await;
     let metadata_of = metadata(&id);
@@ -260,7 +260,7 @@ async fn the_first_bytes_may_come_with_the_creation_and_an_empty_version_needs_n
 }
 
 #[tokio::test]
-async fn a_terminated_upload_is_gone_and_so_is_one_that_expired() {
+async fn a_terminated_or_expired_upload_is_gone() {
     let server = TestServer::start().await;
     let (given_up, forgotten) = (open(&server, wanted(4)).await, open(&server, wanted(4)).await);
     patch(&server, &given_up, 0, "ab").await;
@@ -283,7 +283,7 @@ async fn a_terminated_upload_is_gone_and_so_is_one_that_expired() {
 }
 
 #[tokio::test]
-async fn wrong_requests_get_one_clear_problem_and_lose_nothing() {
+async fn invalid_requests_get_a_problem_and_change_nothing() {
     let server = TestServer::start_with(|settings| settings.max_upload_bytes = Some(1000)).await;
     let mut large = wanted(1001);
     assert_eq!(server.write("POST", "/api/images", Some(large.clone())).await.problem(), "upload-too-large");
@@ -322,7 +322,7 @@ async fn wrong_requests_get_one_clear_problem_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn only_who_made_an_intake_sees_it_and_it_is_no_upload_of_parts() {
+async fn an_intake_is_visible_to_its_creator_only_and_is_not_a_multipart_upload() {
     let server = TestServer::start().await;
     let id = open(&server, wanted(4)).await;
     let other = server.token_with("content-writer").await;
@@ -340,7 +340,7 @@ async fn only_who_made_an_intake_sees_it_and_it_is_no_upload_of_parts() {
 }
 
 #[tokio::test]
-async fn names_that_are_taken_are_refused_at_once_and_those_taken_meanwhile_fail_the_intake() {
+async fn taken_names_are_refused_and_names_taken_later_fail_the_intake() {
     let server = TestServer::start().await;
     let (first, second) = (open(&server, wanted(4)).await, open(&server, wanted(4)).await);
     patch(&server, &first, 0, "abcd").await;
@@ -358,7 +358,7 @@ async fn names_that_are_taken_are_refused_at_once_and_those_taken_meanwhile_fail
     aliased["aliases"] = json!([]);
     assert_eq!(server.write("POST", "/api/images", Some(aliased)).await.problem(), "name-taken");
 
-    // An alias whose name a version has taken meanwhile.
+    // A version takes the name of an alias after the intake was created.
     let mut third = wanted(4);
     third["version"] = json!("13");
     third["aliases"] = json!(["next", "latest"]);
@@ -373,11 +373,11 @@ async fn names_that_are_taken_are_refused_at_once_and_those_taken_meanwhile_fail
 }
 
 #[tokio::test]
-async fn a_digest_that_was_told_is_insisted_on() {
+async fn a_declared_digest_is_enforced() {
     let server = TestServer::start().await;
-    let mut told = wanted(4);
-    told["expected_digest"] = json!(digest(b"abcd"));
-    let (right, wrong) = (open(&server, told.clone()).await, open(&server, told.clone()).await);
+    let mut declared = wanted(4);
+    declared["expected_digest"] = json!(digest(b"abcd"));
+    let (right, wrong) = (open(&server, declared.clone()).await, open(&server, declared.clone()).await);
     patch(&server, &wrong, 0, "abcX").await;
     server.settle().await;
     let failed = status(&server, &wrong).await;
@@ -385,7 +385,7 @@ async fn a_digest_that_was_told_is_insisted_on() {
     patch(&server, &right, 0, "abcd").await;
     server.settle().await;
     assert_eq!(status(&server, &right).await["state"], "published");
-    told["version"] = json!("2");
-    told["size_bytes"] = json!(5);
-    assert_eq!(server.write("POST", "/api/images", Some(told)).await.problem(), "digest-size-conflict");
+    declared["version"] = json!("2");
+    declared["size_bytes"] = json!(5);
+    assert_eq!(server.write("POST", "/api/images", Some(declared)).await.problem(), "digest-size-conflict");
 }

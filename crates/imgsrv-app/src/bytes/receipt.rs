@@ -1,0 +1,70 @@
+//! Receiving the bytes of one attempt: staging them, and undoing that when the part is not recorded.
+
+use crate::{
+    context::Context,
+    error::{Missing, UseCaseError},
+    work::retry::retrying,
+};
+use imgsrv_domain::{
+    ids::UploadId,
+    parts::Part,
+    ports::{CatalogTx, StageRequest},
+    upload::{Attempt, UploadSession},
+};
+
+/// Receives the bytes of an attempt and makes them durable. On failure nothing of them is left, and the attempt has ended.
+pub(crate) async fn stage(context: &Context, request: StageRequest) -> Result<Part, UseCaseError> {
+    let (session, attempt) = (request.session, request.attempt.clone());
+    match context.blobs.stage(request).await {
+        Ok(staged) => Ok(Part {
+            number: attempt.number,
+            attempt: attempt.id,
+            sequence: attempt.sequence,
+            size: staged.size,
+            place: staged.place,
+            hash: staged.hash,
+        }),
+        Err(error) => {
+            end_attempt(context, session, &attempt).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Discards a staged part that was not recorded because of `refused`, and ends its attempt.
+pub(crate) async fn undo(context: &Context, session: UploadId, attempt: &Attempt, part: &Part, refused: &UseCaseError) {
+    // When the outcome of the commit is unknown, the part may be recorded: its bytes stay.
+    if !matches!(refused, UseCaseError::Catalog(_)) {
+        discard(context, session, part).await;
+    }
+    end_attempt(context, session, attempt).await;
+}
+
+/// Discards the bytes of a part that the catalog does not refer to; what fails is left to the end of the upload.
+pub(crate) async fn discard(context: &Context, session: UploadId, part: &Part) {
+    if let Err(error) = context.blobs.discard(session, part).await {
+        tracing::warn!(upload.id = %session, %error, "staged part not discarded; it stays until the upload ends");
+    }
+}
+
+/// Records that an attempt has ended without a part. If that fails, the next attempt supersedes it.
+pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attempt) {
+    let ended: Result<(), UseCaseError> = retrying(|| async {
+        let mut tx = context.catalog.begin().await?;
+        let (session, is_changed) = lock_upload(&mut *tx, id).await?.end_attempt(attempt);
+        if is_changed {
+            tx.update_upload(&session).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    })
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(upload.id = %id, %error, "end of an attempt not recorded");
+    }
+}
+
+/// The upload with that id, locked.
+pub(crate) async fn lock_upload(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession, UseCaseError> {
+    tx.lock_upload(id).await?.ok_or(UseCaseError::NotFound(Missing::Upload))
+}

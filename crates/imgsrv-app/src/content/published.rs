@@ -1,0 +1,142 @@
+//! The cache of published versions.
+//!
+//! A published version never changes. Its image's metadata and the trust in its blobs do, and both changes raise the
+//! catalog's revision: a cached version is served while the revision at which it was read is still the catalog's.
+
+use crate::{
+    context::{Adapters, Context},
+    work::revision::Reading,
+};
+use imgsrv_domain::{
+    digest::Digest,
+    manifest::{Manifest, ManifestFile},
+    names::{ImageName, RefName, VersionName},
+    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, Visibility},
+    transition::Revision,
+};
+use moka::sync::Cache;
+use std::{collections::HashMap, sync::Arc};
+use tokio::sync::OnceCell;
+
+/// Memory for cached versions: enough for 65 thousand files, which few catalogs serve at once.
+const CAPACITY_BYTES: u64 = 64 << 20;
+/// More memory than an artifact or attachment usually takes with its file name and its blob.
+const BYTES_PER_FILE: usize = 1 << 10;
+
+type Key = (ImageName, VersionName);
+
+/// A published version, as it was at one revision of the catalog.
+pub(crate) struct PublishedVersion {
+    revision: Revision,
+    pub(crate) manifest: Arc<Manifest>,
+    /// Its files by name.
+    pub(crate) files: Arc<[ManifestFile]>,
+    /// Its trusted blobs, read when the first file is.
+    blobs: OnceCell<HashMap<Digest, TrustedBlob>>,
+}
+
+impl PublishedVersion {
+    /// The file with exactly that name.
+    pub(crate) fn file(&self, name: &str) -> Option<&ManifestFile> {
+        let at = self.files.binary_search_by(|file| file.name.as_str().cmp(name)).ok()?;
+        self.files.get(at)
+    }
+
+    /// About how much memory it takes.
+    fn weight(&self) -> u32 {
+        let Manifest { image, warnings, .. } = &*self.manifest;
+        let description = image.description.as_ref().map_or(0, |text| text.as_str().len());
+        let reasons: usize = warnings.iter().map(|warning| warning.reason.len()).sum();
+        let bytes = (self.files.len() + 1) * BYTES_PER_FILE + description + reasons;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+/// Published versions, cached up to a bounded size.
+pub(crate) struct PublishedVersions {
+    context: Arc<Context>,
+    cache: Cache<Key, Arc<PublishedVersion>>,
+}
+
+impl PublishedVersions {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        let weigher = |_: &Key, version: &Arc<PublishedVersion>| version.weight();
+        let cache = Cache::builder().max_capacity(CAPACITY_BYTES).weigher(weigher).build();
+        Self { context, cache }
+    }
+
+    /// The published version of that name, as it was less than a second ago or later. Changes of this node count at once.
+    pub(crate) async fn by_version(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+    ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
+        let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
+        let cached = self.cache.get(&(image.clone(), version.clone()));
+        if let Some(cached) = cached
+            && cached.revision == revision.recent(&**catalog).await?
+        {
+            return Ok(Some(cached));
+        }
+        let reading = revision.begin_reading();
+        let found = catalog.resolve_version(image, version, Visibility::Published).await?;
+        self.load(reading, found).await
+    }
+
+    /// The published version of that name, or the one that the alias of that name points to now.
+    pub(crate) async fn by_ref(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+    ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
+        // The name of a published version is never an alias of its image.
+        if let Ok(version) = reference.as_str().parse::<VersionName>()
+            && self.cache.contains_key(&(image.clone(), version.clone()))
+        {
+            return self.by_version(image, &version).await;
+        }
+        let reading = self.context.revision.begin_reading();
+        let found = self.context.catalog.resolve_ref(image, reference).await?;
+        self.load(reading, found).await
+    }
+
+    /// Reads what is not cached of a version that was resolved by `reading`, and caches it.
+    async fn load(
+        &self,
+        reading: Reading,
+        found: Option<ResolvedVersion>,
+    ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
+        let Some(ResolvedVersion { revision, image, version }) = found else { return Ok(None) };
+        self.context.revision.remember(reading, revision);
+        let key = (image.name.clone(), version.name.clone());
+        let cached = self.cache.get(&key).filter(|cached| cached.manifest.version.id == version.id);
+        let (manifest, files) = match cached {
+            Some(cached) if cached.revision == revision => return Ok(Some(cached)),
+            Some(cached) => (Manifest { image, version, ..(*cached.manifest).clone() }, Arc::clone(&cached.files)),
+            None => {
+                let ManifestEntries { entries, warnings } =
+                    self.context.catalog.get_manifest_entries(version.id).await?;
+                let manifest = Manifest { image, version, entries, warnings };
+                let files = manifest.files().into();
+                (manifest, files)
+            }
+        };
+        let manifest = Arc::new(manifest);
+        let loaded = Arc::new(PublishedVersion { revision, manifest, files, blobs: OnceCell::new() });
+        self.cache.insert(key, Arc::clone(&loaded));
+        Ok(Some(loaded))
+    }
+
+    /// The blob of a file of a published version, if it is trusted.
+    pub(crate) async fn blob(
+        &self,
+        version: &PublishedVersion,
+        digest: &Digest,
+    ) -> Result<Option<TrustedBlob>, CatalogError> {
+        let read = async || {
+            let blobs = self.context.catalog.get_manifest_blobs(version.manifest.version.id).await?;
+            Ok(blobs.into_iter().map(|blob| (blob.claim.digest, blob)).collect::<HashMap<_, _>>())
+        };
+        Ok(version.blobs.get_or_try_init(read).await?.get(digest).cloned())
+    }
+}

@@ -1,0 +1,67 @@
+//! Reading versions and their manifests.
+
+use crate::{
+    auth::caller::Caller,
+    content::published::PublishedVersions,
+    context::Context,
+    error::{Missing, UseCaseError},
+};
+use imgsrv_domain::{
+    manifest::Manifest,
+    names::{ImageName, RefName, VersionName},
+    page::{Page, PageRequest},
+    ports::{VersionFilter, Visibility},
+    version::Version,
+};
+use std::sync::Arc;
+
+/// The use cases of readers of versions.
+#[derive(Clone)]
+pub struct Versions {
+    pub(crate) context: Arc<Context>,
+    pub(crate) published: Arc<PublishedVersions>,
+}
+
+impl Versions {
+    /// Versions of an image that are visible with `see`, newest first.
+    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
+    pub async fn list(
+        &self,
+        see: Visibility,
+        image: &ImageName,
+        filter: VersionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Version>, UseCaseError> {
+        let found = self.context.catalog.list_versions(image, see, filter, page).await?;
+        found.ok_or(UseCaseError::NotFound(Missing::Image))
+    }
+
+    /// The manifest of a version that is visible to the caller.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
+    )]
+    pub async fn manifest(
+        &self,
+        caller: &Caller,
+        image: &ImageName,
+        version: &VersionName,
+    ) -> Result<Arc<Manifest>, UseCaseError> {
+        if let Some(published) = self.published.by_version(image, version).await? {
+            return Ok(Arc::clone(&published.manifest));
+        }
+        let draft = match caller.visibility() {
+            Visibility::All => self.context.catalog.get_manifest(image, version, Visibility::All).await?,
+            Visibility::Published => None,
+        };
+        draft.map(Arc::new).ok_or(UseCaseError::NotFound(Missing::Version))
+    }
+
+    /// The manifest of the published version of that name, or of the one that the alias of that name points to.
+    #[tracing::instrument(
+        level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
+    )]
+    pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>, UseCaseError> {
+        let found = self.published.by_ref(image, reference).await?;
+        found.map(|found| Arc::clone(&found.manifest)).ok_or(UseCaseError::NotFound(Missing::Version))
+    }
+}

@@ -1,0 +1,30 @@
+//! Why a publish step did not produce a result.
+
+use crate::work::runtime::WorkError;
+use imgsrv_domain::ports::{BlobError, CatalogError, TrustedBlob};
+
+/// Why a step did not produce a result.
+pub(super) enum StepError {
+    /// Retrying would not help: the step fails for this reason.
+    Permanent(String),
+    /// The infrastructure failed: the step is retried.
+    Transient(WorkError),
+}
+
+impl From<CatalogError> for StepError {
+    fn from(error: CatalogError) -> Self {
+        Self::Transient(error.into())
+    }
+}
+
+impl StepError {
+    /// The bytes of `blob` could not be read.
+    pub(super) fn reading(blob: &TrustedBlob, error: BlobError) -> Self {
+        match error {
+            BlobError::Damaged => {
+                Self::Permanent(format!("the bytes of {} are missing or damaged; upload them again", blob.claim.digest))
+            }
+            error @ (BlobError::Full(_) | BlobError::Unavailable(_)) => Self::Transient(error.into()),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The catalog's revision as this node last read it, so that what is cached under it can be served without a query.
+
+use imgsrv_domain::{
+    ports::{Catalog, CatalogError, CatalogTx},
+    transition::Revision,
+};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long a revision counts as current after it was read, and so how long changes of other nodes may take to be seen.
+/// Changes of this node are seen at once.
+const CURRENT_FOR: Duration = Duration::from_secs(1);
+
+/// The revision that was read last.
+#[derive(Debug, Default)]
+pub(crate) struct LatestRevision(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// How often this node may have changed the revision.
+    own_changes: u64,
+    /// The last revision that was read after the last own change, and when its reading began.
+    read: Option<(Revision, Instant)>,
+}
+
+/// A read of the revision that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    own_changes: u64,
+    began: Instant,
+}
+
+/// Forgets the revision when dropped.
+struct Change<'a>(&'a LatestRevision);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.own_changes += 1;
+        state.read = None;
+    }
+}
+
+impl LatestRevision {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The revision, as it was less than a second ago or later. Changes of this node count at once.
+    pub(crate) async fn recent(&self, catalog: &dyn Catalog) -> Result<Revision, CatalogError> {
+        let remembered = self.state().read.filter(|(_, began)| began.elapsed() < CURRENT_FOR);
+        match remembered {
+            Some((revision, _)) => Ok(revision),
+            None => self.current(catalog).await,
+        }
+    }
+
+    /// The revision as it is now.
+    pub(crate) async fn current(&self, catalog: &dyn Catalog) -> Result<Revision, CatalogError> {
+        let reading = self.begin_reading();
+        let revision = catalog.catalog_revision().await?;
+        self.remember(reading, revision);
+        Ok(revision)
+    }
+
+    /// To be called before the revision is read in another way than by [`LatestRevision::current`].
+    pub(crate) fn begin_reading(&self) -> Reading {
+        Reading { own_changes: self.state().own_changes, began: Instant::now() }
+    }
+
+    /// Remembers what a reading found, unless this node has changed the revision since it began.
+    pub(crate) fn remember(&self, reading: Reading, revision: Revision) {
+        let mut state = self.state();
+        let is_newer = state.read.is_none_or(|(_, began)| began < reading.began);
+        if state.own_changes == reading.own_changes && is_newer {
+            state.read = Some((revision, reading.began));
+        }
+    }
+
+    /// Commits a transaction that changes the revision. It counts as changed also when the caller is dropped meanwhile,
+    /// and when the outcome of the commit is unknown.
+    pub(crate) async fn commit(&self, tx: Box<dyn CatalogTx>) -> Result<(), CatalogError> {
+        let _change = Change(self);
+        tx.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembered(latest: &LatestRevision) -> Option<i64> {
+        latest.state().read.filter(|(_, began)| began.elapsed() < CURRENT_FOR).map(|(revision, _)| revision.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revision_is_current_for_a_second_from_the_start_of_its_reading() {
+        let latest = LatestRevision::default();
+        let reading = latest.begin_reading();
+        tokio::time::advance(Duration::from_millis(600)).await;
+        latest.remember(reading, Revision::new(7));
+        assert_eq!(remembered(&latest), Some(7));
+        tokio::time::advance(Duration::from_millis(400)).await;
+        assert_eq!(remembered(&latest), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_began_before_an_own_change_is_not_remembered() {
+        let latest = LatestRevision::default();
+        let before = latest.begin_reading();
+        latest.remember(before, Revision::new(7));
+        drop(Change(&latest));
+        assert_eq!(remembered(&latest), None, "the change is known at once");
+        latest.remember(before, Revision::new(7));
+        assert_eq!(remembered(&latest), None, "it may have missed the change");
+        latest.remember(latest.begin_reading(), Revision::new(8));
+        assert_eq!(remembered(&latest), Some(8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reading_does_not_replace_a_newer_one() {
+        let latest = LatestRevision::default();
+        let slow = latest.begin_reading();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        latest.remember(latest.begin_reading(), Revision::new(8));
+        latest.remember(slow, Revision::new(7));
+        assert_eq!(remembered(&latest), Some(8));
+    }
+}

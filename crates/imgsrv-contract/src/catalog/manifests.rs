@@ -1,0 +1,98 @@
+//! Resolving versions, and reading their manifests.
+
+use super::{
+    Fresh,
+    samples::{alias, artifact, attachment, blob, claim, draft, image, inspection, publish, published, warning},
+};
+use imgsrv_domain::{
+    ids::VersionId,
+    ports::{ManifestEntries, ResolvedVersion, Visibility},
+    publish::StepName,
+};
+
+pub(super) async fn a_version_is_resolved_by_name_and_by_alias(fresh: Fresh) {
+    let version = published(&fresh, "debian").await;
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let debian = tx.get_image(&version.image).await.unwrap().unwrap();
+    let unpublished = draft(&debian, "2", tx.now());
+    tx.insert_version(&unpublished).await.unwrap();
+    let other = image("other", tx.now());
+    tx.insert_image(&other).await.unwrap();
+    let elsewhere = publish(&mut *tx, &other, "3").await;
+    tx.insert_alias(&alias(&elsewhere, "stable", tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let revision = fresh.catalog.catalog_revision().await.unwrap();
+    let found = Some(ResolvedVersion { revision, image: debian.clone(), version: version.clone() });
+    for see in [Visibility::Published, Visibility::All] {
+        assert_eq!(fresh.catalog.resolve_version(&debian.name, &version.name, see).await.unwrap(), found);
+    }
+    let hidden = fresh.catalog.resolve_version(&debian.name, &unpublished.name, Visibility::Published).await;
+    assert_eq!(hidden.unwrap(), None);
+    let seen = fresh.catalog.resolve_version(&debian.name, &unpublished.name, Visibility::All).await.unwrap();
+    assert_eq!(seen, Some(ResolvedVersion { revision, image: debian.clone(), version: unpublished }));
+
+    let resolve = async |name: &str| fresh.catalog.resolve_ref(&debian.name, &name.parse().unwrap()).await.unwrap();
+    assert_eq!(resolve("1").await, found);
+    assert_eq!(resolve("latest").await, found);
+    for absent in ["2", "3", "stable", "LATEST"] {
+        assert_eq!(resolve(absent).await, None, "{absent}");
+    }
+}
+
+pub(super) async fn entries_are_read_with_attachments_inspections_and_warnings(fresh: Fresh) {
+    let mut tx = fresh.catalog.begin().await.unwrap();
+    let now = tx.now();
+    let image = image("debian", now);
+    tx.insert_image(&image).await.unwrap();
+    let version = draft(&image, "1", now);
+    tx.insert_version(&version).await.unwrap();
+    let (first, second) = (artifact(&version, "Amd64", claim(1)), artifact(&version, "amd64", claim(2)));
+    let attached = [attachment(&second, "SBOM", claim(3)), attachment(&second, "sbom", claim(3))];
+    for artifact in [&second, &first] {
+        tx.insert_artifact(artifact, &[], None).await.unwrap();
+    }
+    for attachment in attached.iter().rev() {
+        tx.insert_attachment(version.id, attachment, &[]).await.unwrap();
+    }
+    tx.update_version(&version.clone().freeze(now).unwrap().0).await.unwrap();
+    tx.insert_inspection(version.id, second.id, &inspection()).await.unwrap();
+    let warnings = [warning(&second, StepName::ValidateCatalog), warning(&first, StepName::IncusIndex)];
+    for warning in warnings.iter().rev() {
+        tx.insert_warnings(version.id, std::slice::from_ref(warning)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+
+    let read = fresh.catalog.get_manifest_entries(version.id).await.unwrap();
+    let shape: Vec<_> = read.entries.iter().map(|entry| (&entry.artifact, entry.inspection)).collect();
+    assert_eq!(shape, [(&first, None), (&second, Some(inspection()))]);
+    assert_eq!((read.entries[0].attachments.len(), read.entries[1].attachments.as_slice()), (0, &attached[..]));
+    assert_eq!(read.warnings, warnings);
+    let whole = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
+    assert_eq!(ManifestEntries { entries: whole.entries, warnings: whole.warnings }, read);
+    let nothing = fresh.catalog.get_manifest_entries(VersionId::new(super::samples::uuid())).await.unwrap();
+    assert_eq!(nothing, ManifestEntries { entries: Vec::new(), warnings: Vec::new() });
+}
+
+pub(super) async fn a_quarantined_blob_is_not_located_and_changes_the_revision(fresh: Fresh) {
+    let version = published(&fresh, "debian").await;
+    let catalog = &fresh.catalog;
+    let trusted = catalog.get_manifest_blobs(version.id).await.unwrap();
+    assert_eq!(trusted.iter().map(|blob| blob.claim).collect::<Vec<_>>(), [claim(1), claim(2)]);
+    let before = catalog.catalog_revision().await.unwrap();
+
+    let mut tx = catalog.begin().await.unwrap();
+    assert!(tx.quarantine_blob(&claim(1).digest, &trusted[0].name).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(catalog.get_manifest_blobs(version.id).await.unwrap(), trusted[1..]);
+    let quarantined = catalog.catalog_revision().await.unwrap();
+    assert!(quarantined > before);
+
+    let mut tx = catalog.begin().await.unwrap();
+    let replacement = blob(claim(1), tx.now());
+    tx.insert_blob(&replacement).await.unwrap();
+    tx.insert_blob(&blob(claim(4), tx.now())).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(catalog.get_manifest_blobs(version.id).await.unwrap(), [replacement, trusted[1].clone()]);
+    assert!(catalog.catalog_revision().await.unwrap() > quarantined);
+}

@@ -1,0 +1,53 @@
+//! Entity tags and conditional requests of JSON documents.
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use headers::{ETag, HeaderMapExt, IfNoneMatch};
+use http_body_util::{BodyExt, Collected};
+use imgsrv_domain::digest::Digest;
+use sha2::{Digest as _, Sha256};
+
+/// Larger documents get no entity tag, for which they would have to be buffered.
+const MAX_TAGGED_BYTES: u64 = 8 << 20;
+
+/// Whether `response` is a JSON document whose handler did not decide on its caching.
+pub(crate) fn applies(response: &Response) -> bool {
+    is_json(response.headers()) && !response.headers().contains_key(header::CACHE_CONTROL)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+/// Adds an entity tag to a JSON document that has none; a client whose copy is current gets 304 instead.
+pub(crate) async fn tag(mut response: Response, condition: Option<IfNoneMatch>, is_catalog: bool) -> Response {
+    if is_catalog {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
+    }
+    if response.body().size_hint().exact().is_none_or(|size| size > MAX_TAGGED_BYTES) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = body.collect().await.map_or_else(|_| Bytes::new(), Collected::to_bytes);
+    let etag = parts.headers.typed_get::<ETag>().or_else(|| etag_of(&bytes));
+    let is_current = condition.zip(etag.as_ref()).is_some_and(|(condition, etag)| !condition.precondition_passes(etag));
+    if let Some(etag) = etag {
+        parts.headers.typed_insert(etag);
+    }
+    if is_current {
+        parts.status = StatusCode::NOT_MODIFIED;
+        parts.headers.remove(header::CONTENT_TYPE);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+fn etag_of(bytes: &[u8]) -> Option<ETag> {
+    let digest = Digest::new(Sha256::digest(bytes).into()).hex();
+    format!("\"{}\"", &digest[..32]).parse().ok()
+}

@@ -1,0 +1,181 @@
+//! The mapping from errors of use cases and ports to problems.
+
+use crate::response::problem::{Code, Problem};
+use imgsrv_api::{ExistingResource, FieldError};
+use imgsrv_app::{AuthenticateError, Denied, Existing, InvalidField, UseCaseError};
+use imgsrv_domain::{
+    error_chain,
+    ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
+    transition::Machine,
+    upload::UploadRefusal,
+};
+use std::{error::Error, time::Duration};
+
+/// The problem of a backing service that cannot be reached; the cause is logged.
+fn unavailable(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
+    log(service, error);
+    let detail = format!("the {service} cannot be reached");
+    Problem::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(5))
+}
+
+fn internal(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
+    log(service, error);
+    Problem::new(Code::Internal)
+}
+
+/// Logs a failure with its causes, once, at the boundary.
+fn log(service: &'static str, error: &(dyn Error + 'static)) {
+    tracing::error!(service, error = error_chain::text(error), "request failed");
+}
+
+impl From<CatalogError> for Problem {
+    fn from(error: CatalogError) -> Self {
+        match &error {
+            CatalogError::InvalidCursor => Self::invalid_cursor(),
+            CatalogError::Full(_) => {
+                log("catalog", &error);
+                Self::new(Code::StorageFull).detail("the catalog is full; nothing was kept of this request")
+            }
+            CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
+            CatalogError::Conflict(_) | CatalogError::Backend(_) => internal("catalog", &error),
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        match &error {
+            BlobError::Damaged => Self::new(Code::BlobDamaged),
+            BlobError::Full(_) => {
+                log("blob store", &error);
+                Self::new(Code::StorageFull).detail("the blob store is full; nothing was kept of this request")
+            }
+            BlobError::Unavailable(_) => unavailable("blob store", &error),
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Unauthenticated => Code::Unauthenticated,
+            Denied::Forbidden(_) => Code::Forbidden,
+            Denied::NotAdmitted | Denied::RoleMissing(_) => Code::TokenNotAdmitted,
+            Denied::Deactivated => Code::PrincipalDeactivated,
+        };
+        Self::new(code).detail(denied)
+    }
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Invalid => Self::new(Code::InvalidBearer),
+            AuthenticateError::Denied(denied) => denied.into(),
+            AuthenticateError::IssuerUnavailable(_) => {
+                // The cause is logged where the keys are fetched, once for all waiting requests.
+                let detail = "the keys of the token's issuer cannot be read";
+                Self::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(15))
+            }
+            AuthenticateError::Catalog(error) => error.into(),
+        }
+    }
+}
+
+impl From<UploadRefusal> for Problem {
+    fn from(refusal: UploadRefusal) -> Self {
+        let code = match &refusal {
+            UploadRefusal::Illegal(_) | UploadRefusal::TooManyParts => Code::UploadState,
+            UploadRefusal::Expired => Code::UploadExpired,
+            UploadRefusal::TooLarge { .. } => Code::UploadTooLarge,
+            UploadRefusal::Superseded => Code::PartSuperseded,
+            UploadRefusal::Offset { .. } => Code::UploadOffset,
+            UploadRefusal::PartList(_) => Code::PartListMismatch,
+        };
+        Self::new(code).detail(refusal)
+    }
+}
+
+impl From<StageError> for Problem {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Body(BodyError::Cut) => Self::new(Code::BodyIncomplete),
+            StageError::Body(BodyError::TooSlow) => Self::new(Code::RequestTimeout),
+            StageError::TooLarge => Self::new(Code::UploadTooLarge).detail("the parts would exceed the expected size"),
+            StageError::Checksum { .. } => Self::new(Code::DigestMismatch).detail(error),
+            StageError::Blob(error) => error.into(),
+        }
+    }
+}
+
+impl From<UseCaseError> for Problem {
+    fn from(error: UseCaseError) -> Self {
+        match error {
+            UseCaseError::NotFound(_) => Self::new(Code::NotFound).detail(error),
+            UseCaseError::Taken { conflict, existing } => {
+                let problem = Self::new(Code::NameTaken).detail(conflict);
+                match existing {
+                    Some(existing) => problem.existing(locate(&existing)),
+                    None => problem,
+                }
+            }
+            UseCaseError::OtherSize { digest, .. } => {
+                Self::new(Code::DigestSizeConflict).detail(&error).existing(locate(&Existing::Blob(digest)))
+            }
+            UseCaseError::Illegal(illegal) => {
+                let code = match illegal.subject {
+                    Machine::UploadSession | Machine::Intake => Code::UploadState,
+                    Machine::Version => Code::VersionNotDraft,
+                    Machine::PublishJob => Code::JobState,
+                };
+                Self::new(code).detail(illegal)
+            }
+            UseCaseError::Upload(refusal) => refusal.into(),
+            UseCaseError::Stage(error) => error.into(),
+            UseCaseError::Unpublishable(why) => Self::new(Code::VersionNotPublishable).detail(why),
+            UseCaseError::NotPublished => Self::new(Code::VersionNotPublished).detail(error),
+            UseCaseError::ImageInUse => Self::new(Code::ImageInUse).detail(error),
+            UseCaseError::PreconditionFailed => Self::new(Code::PreconditionFailed).detail(error),
+            UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
+            UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
+            UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
+            UseCaseError::Invalid(wrong) => {
+                let wrong = wrong
+                    .into_iter()
+                    .map(|InvalidField { field, reason }| FieldError { field: field.to_owned(), reason });
+                Self::new(Code::InvalidRequest).fields(wrong.collect())
+            }
+            UseCaseError::TooManyRules { .. } => Self::new(Code::TooManyRules).detail(error),
+            UseCaseError::TooManyUploads { .. } => {
+                Self::new(Code::TooManyUploads).detail(error).retry_after(Duration::from_secs(30))
+            }
+            UseCaseError::InsufficientSpace(_) => Self::new(Code::StorageFull).detail(error),
+            UseCaseError::LastAuthManager => Self::new(Code::LastAuthManager).detail(error),
+            UseCaseError::InvalidCursor => Self::invalid_cursor(),
+            UseCaseError::Blob(error) => error.into(),
+            UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
+                .detail("too many changes at once; try again")
+                .retry_after(Duration::from_secs(1)),
+            UseCaseError::Catalog(error) => error.into(),
+        }
+    }
+}
+
+/// The id and the URL of an existing resource.
+fn locate(existing: &Existing) -> ExistingResource {
+    let (id, url) = match existing {
+        Existing::Image(id, name) => (id.to_string(), format!("/v1/images/{name}")),
+        Existing::Version(id, image, version) => (id.to_string(), format!("/v1/images/{image}/versions/{version}")),
+        Existing::Alias(id, image, alias) => (id.to_string(), format!("/v1/images/{image}/aliases/{alias}")),
+        Existing::Artifact(id, image, version) => {
+            (id.to_string(), format!("/v1/images/{image}/versions/{version}/artifacts/{id}"))
+        }
+        Existing::Attachment(id, artifact, image, version) => {
+            let url = format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}");
+            (id.to_string(), url)
+        }
+        Existing::Rule(id) => (id.to_string(), format!("/v1/auth/oidc-provisioning-rules/{id}")),
+        Existing::Blob(digest) => (digest.to_string(), format!("/v1/blobs/{digest}")),
+    };
+    ExistingResource { id, url }
+}

@@ -1,0 +1,126 @@
+//! The cache of published versions: it is never staler than the API promises.
+
+use axum::http::StatusCode;
+use imgsrv_app::{Backoff, Caller, FormatCheck, RequestContext, Services, Settings};
+use imgsrv_domain::{lease::WorkerId, manifest::Manifest, names::ImageName};
+use imgsrv_testkit::{Answer, TestServer, digest, qcow2};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+const VERSION: &str = "/v1/images/debian/versions/1";
+
+/// The use cases of another node on the catalog and the blob store of `server`.
+fn other_node(server: &TestServer) -> Services {
+    let settings = Settings {
+        upload_ttl: Duration::from_hours(24),
+        max_upload_bytes: None,
+        max_open_uploads: None,
+        max_staged_bytes: None,
+        min_free_bytes: None,
+        lease_term: Duration::from_secs(30),
+        backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
+        format_check: FormatCheck::Warn,
+        worker: WorkerId::new("other-node".to_owned()),
+    };
+    Services::new(server.services.adapters().clone(), settings, server.stop.clone())
+}
+
+async fn display_name(server: &TestServer, path: &str) -> Value {
+    let answer = server.get(path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    answer.json()["image"]["display_name"].clone()
+}
+
+async fn rename(server: &TestServer, name: &str) {
+    let renamed = server.write("PATCH", "/v1/images/debian", Some(json!({"display_name": name}))).await;
+    assert_eq!(renamed.status, StatusCode::OK, "{renamed:?}");
+}
+
+async fn set_alias(server: &TestServer, version: &str) -> Answer {
+    server.write("PUT", "/v1/images/debian/aliases/latest", Some(json!({"version": version}))).await
+}
+
+#[tokio::test]
+async fn changes_of_this_node_are_seen_at_once() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", &qcow2(1)).await;
+    set_alias(&server, "1").await;
+    for name in ["One", "Two", "Three"] {
+        rename(&server, name).await;
+        for path in [VERSION, VERSION, "/v1/images/debian/refs/1", "/v1/images/debian/refs/latest"] {
+            assert_eq!(display_name(&server, path).await, name, "{path}");
+        }
+    }
+    server.published("debian", "2", &qcow2(2)).await;
+    for version in ["2", "1", "2"] {
+        assert_eq!(set_alias(&server, version).await.status, StatusCode::OK);
+        let manifest = server.get("/v1/images/debian/refs/latest").await.json();
+        assert_eq!(manifest["version"]["version"], version);
+        let files = server.get("/images/debian/latest/").await.json();
+        assert_eq!(files["version"], version);
+    }
+    assert_eq!(server.write("DELETE", "/v1/images/debian/aliases/latest", None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.get("/v1/images/debian/refs/latest").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_draft_is_never_cached() {
+    let server = TestServer::start().await;
+    let artifact = server.draft("debian", "1", &qcow2(1)).await;
+    assert_eq!(server.write("GET", VERSION, None).await.json()["artifacts"][0]["artifact_id"], artifact);
+    assert_eq!(server.get(VERSION).await.status, StatusCode::NOT_FOUND);
+    let path = format!("{VERSION}/artifacts/{artifact}");
+    assert_eq!(server.write("DELETE", &path, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.write("GET", VERSION, None).await.json()["artifacts"], json!([]));
+    assert_eq!(server.write("DELETE", VERSION, None).await.status, StatusCode::NO_CONTENT);
+    server.published("debian", "1", &qcow2(2)).await;
+    let expected = digest(&qcow2(2));
+    for manifest in [server.write("GET", VERSION, None).await.json(), server.get(VERSION).await.json()] {
+        assert_eq!(manifest["artifacts"][0]["artifact"]["primary_blob_digest"], expected);
+    }
+}
+
+#[tokio::test]
+async fn another_node_sees_aliases_at_once_and_versions_within_a_second() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", &qcow2(1)).await;
+    server.published("debian", "2", &qcow2(2)).await;
+    set_alias(&server, "1").await;
+    let other = other_node(&server);
+    let image: ImageName = "debian".parse().expect("a name");
+    let (version, alias) = ("1".parse().expect("a name"), "latest".parse().expect("a name"));
+    let anonymous = Caller::anonymous(RequestContext::default());
+    for name in ["One", "Two"] {
+        rename(&server, name).await;
+        let resolved = other.versions().resolve(&image, &alias).await.expect("a manifest");
+        let shown = |manifest: &Manifest| manifest.image.display_name.as_ref().map(ToString::to_string);
+        assert_eq!(shown(&resolved).as_deref(), Some(name));
+        let waiting = async {
+            loop {
+                let manifest = other.versions().manifest(&anonymous, &image, &version).await.expect("a manifest");
+                if shown(&manifest).as_deref() == Some(name) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("the change is seen");
+    }
+    for version in ["2", "1"] {
+        set_alias(&server, version).await;
+        let resolved = other.versions().resolve(&image, &alias).await.expect("a manifest");
+        assert_eq!(resolved.version.name.as_str(), version);
+    }
+}
+
+#[tokio::test]
+async fn unchanged_manifests_are_shared() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", &qcow2(1)).await;
+    let image: ImageName = "debian".parse().expect("a name");
+    let reference = "1".parse().expect("a name");
+    let versions = server.services.versions();
+    let first = versions.resolve(&image, &reference).await.expect("a manifest");
+    let second = versions.resolve(&image, &reference).await.expect("a manifest");
+    assert!(Arc::ptr_eq(&first, &second));
+}
