@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the action does. Inputs come as variables, so that nothing in them is taken for shell.
+# Implements the action. Inputs are environment variables, so that the shell does not interpret them.
 set -euo pipefail
 
 lines() { grep -v '^[[:space:]]*$' <<< "$1" || true; }
@@ -8,7 +8,7 @@ imgsrv=imgsrv
 if [ -n "${BINARY_URL:-}" ]; then
   imgsrv=${RUNNER_TEMP:-/tmp}/imgsrv
   curl --proto '=https' -fsSL --retry 5 -o "$imgsrv" "$BINARY_URL"
-  sha256sum --check --quiet <<< "${BINARY_SHA256:?binary-sha256 must say what binary-url downloads}  $imgsrv"
+  sha256sum --check --quiet <<< "${BINARY_SHA256:?binary-sha256 must be the digest of the file at binary-url}  $imgsrv"
   chmod +x "$imgsrv"
 fi
 

@@ -1,5 +1,5 @@
-# Publishes what Packer has built. Put your own source, such as qemu, in the place of the file; its disk is what the
-# post-processor publishes.
+# Publishes an image built by Packer. Replace the `file` source with your own, such as qemu; the post-processor publishes
+# its disk.
 #
 #   export IMGSRV_URL=https://images.example.org IMGSRV_TOKEN=imgsrv_at_...
 #   packer build -var image=debian -var version=12.5.0 -var disk=disk.qcow2 publish.pkr.hcl
@@ -20,8 +20,7 @@ source "file" "disk" {
 build {
   sources = ["source.file.disk"]
 
-  # Running it again is safe: imgsrv goes on where an earlier run was interrupted, and refuses other content under a
-  # version that is published.
+  # Safe to repeat: imgsrv resumes an interrupted run, and refuses different content for a published version.
   post-processor "shell-local" {
     inline = ["${var.imgsrv} publish ${var.image} ${var.version} output/disk.qcow2 --alias latest"]
   }

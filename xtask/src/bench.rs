@@ -1,4 +1,4 @@
-//! Speed beside peers, in one run, as ratios: `openssl`, a plain write with fsync, and nginx with sendfile.
+//! Throughput compared with peers in the same run: `openssl`, a plain write with fsync, and nginx with sendfile.
 
 mod scale_out;
 mod streams;
@@ -23,7 +23,7 @@ const METRICS: &str = "127.0.0.1:9493";
 const ROUNDS: usize = 5;
 const SLOW_READERS: usize = 16;
 
-/// What the benchmark takes.
+/// The options of the benchmark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Size of the file in MiB
@@ -91,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// How much memory the server has, and has had at most.
+/// The server's current and peak memory.
 fn memory(server: &Server) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
     let lines = status.lines().filter(|line| line.starts_with("RssAnon") || line.starts_with("VmHWM"));
@@ -120,7 +120,7 @@ fn upload(server: &Server, file: &Path, digest: &str, size: u64) -> Result<()> {
     let claim = json!({"expected_digest": digest, "expected_size_bytes": size});
     let session = server.send("POST", "/v1/uploads", Some(&claim))?;
     let session = format!("/v1/uploads/{}", text(&session, "id")?);
-    let answer = output(
+    let response = output(
         Command::new("curl")
             .args(["-sf", "-H", "Expect:", "-H"])
             .arg(format!("Authorization: Bearer {}", server.token))
@@ -128,7 +128,7 @@ fn upload(server: &Server, file: &Path, digest: &str, size: u64) -> Result<()> {
             .arg(file)
             .arg(format!("{}{session}/parts/1", server.url)),
     )?;
-    let part: serde_json::Value = serde_json::from_str(&answer)?;
+    let part: serde_json::Value = serde_json::from_str(&response)?;
     let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
     server.send("POST", &format!("{session}/complete"), Some(&parts))?;
     match server.wait(&session, &["ready", "failed"])?.as_str() {
@@ -159,7 +159,7 @@ fn nginx(folder: &Path) -> Result<Nginx> {
              http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen {NGINX}; root {root}; }} }}\n"
         ),
     )?;
-    // Its workers run as another user, who must be able to read the file.
+    // The workers run as another user, who must be able to read the file.
     run_command(Command::new("chmod").arg("755").arg(folder))?;
     let child = Command::new("nginx").arg("-c").arg(&config).stderr(Stdio::null()).spawn()?;
     let nginx = Nginx(child);
@@ -169,7 +169,7 @@ fn nginx(folder: &Path) -> Result<Nginx> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Err("nginx does not answer".into())
+    Err("nginx does not respond".into())
 }
 
 fn curl(url: &str, bearer: Option<&str>) -> Command {

@@ -1,4 +1,4 @@
-//! The main job, end to end, through the release build, as a stranger would do it.
+//! A demonstration of publishing and downloading an image, end to end, with the release build.
 
 use crate::{
     server::{Server, build, text},
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the demo takes.
+/// The options of the demo.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Stop the server at the end instead of serving until Ctrl-C
@@ -34,10 +34,10 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     build()?;
-    // Before anything is touched: another demo may be serving there, from the same folder.
+    // Checked first: another demo may be serving on that address, from the same folder.
     let free = std::net::TcpListener::bind(&options.listen);
     drop(free.map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?);
-    // A folder for each address, emptied at the start: Ctrl-C ends this program before it could tidy up.
+    // Emptied at the start, because Ctrl-C ends this program before it can clean up. Each address has its own folder.
     let scratch = target_dir().join(format!("demo-{}", options.listen.replace(':', "-")));
     if scratch.exists() {
         std::fs::remove_dir_all(&scratch)?;
@@ -49,20 +49,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let mut server = Server::start(&scratch, &options.listen)?;
     let artifact = publish(&mut server, &image, &scratch)?;
-    tell(&server, &artifact);
+    print_commands(&server, &artifact);
     if options.exit {
         drop(server);
         std::fs::remove_dir_all(&scratch)?;
         return Ok(());
     }
-    println!("\nServing on {} until Ctrl-C; everything lies in {}.", server.url, scratch.display());
+    println!("\nServing on {} until Ctrl-C; all data is in {}.", server.url, scratch.display());
     server.wait_for_end()
 }
 
 fn make_image(folder: &Path, mib: u64) -> Result<PathBuf> {
     let path = folder.join("disk.qcow2");
     if !has("qemu-img") {
-        println!("\nqemu-img is not installed: writing a small, valid qcow2 without it");
+        println!("\nqemu-img is not installed: writing a small, valid qcow2 instead");
         std::fs::write(&path, qcow2(u64::from(std::process::id())))?;
         return Ok(path);
     }
@@ -74,7 +74,7 @@ fn make_image(folder: &Path, mib: u64) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The digest of everything that a reader gives, and how much it was.
+/// The digest and the number of the bytes of a reader.
 pub(crate) fn digest(mut reader: impl Read) -> Result<(String, u64)> {
     let (mut hasher, mut buffer, mut size) = (Sha256::new(), vec![0; 1 << 20], 0);
     loop {
@@ -93,12 +93,12 @@ fn rate(size: u64, took: Duration) -> String {
     format!("{:.0} MiB/s", size as f64 / 1_048_576.0 / took.as_secs_f64().max(1e-9))
 }
 
-/// Walks the whole flow; returns the path of the artifact.
+/// Uploads, publishes and downloads an image; returns the path of the artifact.
 fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> {
-    println!("\n1. A principal that may write content, and a token for it");
+    println!("\n1. Create a principal that may write content, and a token for it");
     server.become_writer()?;
 
-    println!("\n2. Upload {} by digest", image.display());
+    println!("\n2. Upload {} with its declared digest", image.display());
     let (digest_of_image, size) = digest(File::open(image)?)?;
     println!("  {digest_of_image}, {size} bytes");
     let claim = json!({"expected_digest": digest_of_image, "expected_size_bytes": size});
@@ -114,12 +114,12 @@ fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> 
     let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
     server.send("POST", &format!("{upload}/complete"), Some(&parts))?;
     let state = server.wait(&upload, &["ready", "failed"])?;
-    println!("  the session is {state}; from the first byte that took {:?}", started.elapsed());
+    println!("  the upload is {state}, {:?} after the first byte", started.elapsed());
     if state != "ready" {
         return Err("the upload failed".into());
     }
 
-    println!("\n3. An image, a draft version and what it is made of");
+    println!("\n3. Create an image and a draft version, and add the artifact");
     server.send("POST", "/v1/images", Some(&json!({"name": "demo", "display_name": "Demo image"})))?;
     server.send("POST", "/v1/images/demo/versions", Some(&json!({"version": "1.0.0"})))?;
     let artifact = json!({
@@ -129,15 +129,15 @@ fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> 
     let artifact = server.send("POST", "/v1/images/demo/versions/1.0.0/artifacts", Some(&artifact))?;
     let artifact = format!("/v1/images/demo/versions/1.0.0/artifacts/{}", text(&artifact, "id")?);
 
-    println!("\n4. Publish it, for ever");
+    println!("\n4. Publish the version, which cannot be changed afterwards");
     let started = Instant::now();
     let requested = server.send("POST", "/v1/images/demo/versions/1.0.0/publish", None)?;
     let job = format!("/v1/publish-jobs/{}", text(&requested, "job_id")?);
     let state = server.wait(&job, &["succeeded", "failed"])?;
-    println!("  the job has {state} after {:?}", started.elapsed());
+    println!("  the publish job {state} after {:?}", started.elapsed());
     server.send("PUT", "/v1/images/demo/aliases/latest", Some(&json!({"version": "1.0.0"})))?;
 
-    println!("\n5. Download it, as anybody may");
+    println!("\n5. Download the artifact, without a token");
     let started = Instant::now();
     let download = scratch.join("downloaded.qcow2");
     let mut response = ureq::get(format!("{}{artifact}/download", server.url)).call()?;
@@ -147,20 +147,20 @@ fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> 
     if digest_of_download != digest_of_image {
         return Err(format!("the download has digest {digest_of_download}").into());
     }
-    println!("  the digests are the same");
+    println!("  its digest matches");
     std::fs::remove_file(download)?;
     Ok(artifact)
 }
 
-fn tell(server: &Server, artifact: &str) {
+fn print_commands(server: &Server, artifact: &str) {
     let url = &server.url;
-    println!("\nWhat a consumer would use:");
+    println!("\nCommands for consumers:");
     println!("  curl -s {url}/v1/images/demo/refs/latest");
     println!("  curl -fOJ {url}{artifact}/download");
     println!("  curl -fO {url}/images/demo/1.0.0/demo-1.0.0-amd64.qcow2");
     println!("  curl -s {url}/images/demo/1.0.0/SHA256SUMS");
     println!("  xdg-open {url}/docs");
-    println!("What a publisher would use:");
+    println!("Commands for publishers:");
     println!("  export TOKEN={}", server.token);
     println!("  curl -s {url}/v1/images?include_unpublished=true -H \"Authorization: Bearer $TOKEN\"");
 }

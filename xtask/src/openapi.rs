@@ -1,8 +1,8 @@
-//! The contract in the repository, written from the code.
+//! The OpenAPI document in the repository, generated from the code.
 
 use crate::shell::{Result, cargo, output, root};
 
-/// Writes `openapi/v1.yaml`, or compares it.
+/// Writes `openapi/v1.yaml`, or compares it with the code.
 pub(crate) fn run(check: bool) -> Result<()> {
     let example = ["run", "--quiet", "--locked", "--package", "imgsrv-http", "--example", "openapi"];
     let current = output(cargo().args(example))?;
@@ -14,7 +14,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
         return Ok(());
     }
     if std::fs::read_to_string(&path).unwrap_or_default() != current {
-        return Err("openapi/v1.yaml does not tell what the code does; run `cargo xtask openapi`".into());
+        return Err("openapi/v1.yaml differs from the code; run `cargo xtask openapi`".into());
     }
     println!("openapi/v1.yaml is up to date");
     Ok(())

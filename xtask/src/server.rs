@@ -1,4 +1,4 @@
-//! The release server, started for a task, and requests to it.
+//! A release build of the server for a task, and requests to it.
 
 use crate::shell::{Result, cargo, run, target_dir};
 use serde_json::{Value, json};
@@ -29,12 +29,12 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts the server on a data folder below `scratch`, as the manager that it lets in.
+    /// Starts the server on a data folder below `scratch`; requests use the bootstrap token.
     pub(crate) fn start(scratch: &Path, listen: &str) -> Result<Self> {
         Self::start_with(scratch, listen, "", &[])
     }
 
-    /// The same, with metrics at an address of their own and variables in its environment.
+    /// The same, with a metrics address and environment variables.
     pub(crate) fn start_with(
         scratch: &Path,
         listen: &str,
@@ -68,10 +68,10 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err("the server does not answer".into())
+        Err("the server does not respond".into())
     }
 
-    /// Sends JSON and shows the step.
+    /// Sends a request with JSON and shows it.
     pub(crate) fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let request = ureq::http::Request::builder()
             .method(method)
@@ -88,7 +88,7 @@ impl Server {
         Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
-    /// Makes a principal that may write content, and acts as it from now on.
+    /// Creates a principal that may write content; further requests use its token.
     pub(crate) fn become_writer(&mut self) -> Result<()> {
         let new = json!({"kind": "service", "display_name": "xtask"});
         let principal = self.send("POST", "/v1/auth/principals", Some(&new))?;
@@ -105,13 +105,13 @@ impl Server {
         self.child.id()
     }
 
-    /// Serves until the process ends.
+    /// Waits until the process ends.
     pub(crate) fn wait_for_end(&mut self) -> Result<()> {
         println!("the server ended: {}", self.child.wait()?);
         Ok(())
     }
 
-    /// Waits until the state at `path` is one of `ends`.
+    /// Waits until the state of the resource at `path` is one of `ends`.
     pub(crate) fn wait(&self, path: &str, ends: &[&str]) -> Result<String> {
         loop {
             let mut response = ureq::get(format!("{}{path}", self.url))
@@ -127,7 +127,7 @@ impl Server {
     }
 }
 
-/// A field of an answer.
+/// A text field of a response.
 pub(crate) fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str> {
     body[field].as_str().ok_or_else(|| format!("no {field} in {body}").into())
 }

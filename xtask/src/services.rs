@@ -1,4 +1,4 @@
-//! What tests and benchmarks need beside cargo, installed where it is missing.
+//! Programs that tests and benchmarks need, installed where they are missing.
 
 use crate::{
     shell::{Result, cargo, root, run as command},
@@ -7,7 +7,8 @@ use crate::{
 use imgsrv_testkit::services::{GARAGE_VERSION, OIDC_PROVIDER_VERSION, TUS_CLIENTS_VERSION, cache_dir};
 use std::{fs, path::PathBuf, process::Command};
 
-/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, clients of tus and Garage, unless they are there.
+/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, tus clients and Garage, unless they
+/// are installed; returns the path of Garage.
 pub(crate) fn install() -> Result<PathBuf> {
     tools::from_debian(&[
         ("cc", "gcc"),
@@ -31,7 +32,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     ])?;
     oidc_provider()?;
     tus_clients()?;
-    // One database engine is enough, and a third of the time is spent on optimisations that tests do not need.
+    // One database engine suffices, and without link-time optimisation the build takes a third less time.
     tools::from_crates_io_with(
         "garage",
         GARAGE_VERSION,
@@ -40,14 +41,14 @@ pub(crate) fn install() -> Result<PathBuf> {
     )
 }
 
-/// Installs the OpenID provider that tokens are tested with, into the cache.
+/// Installs the OpenID provider into the cache.
 fn oidc_provider() -> Result<()> {
     let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
     let folder = format!("oidc-provider-{OIDC_PROVIDER_VERSION}");
     pinned("oidc-provider", &folder, &["package.json", "provider.mjs"], "package-lock.json", "npm", &npm)
 }
 
-/// Installs the clients of tus that the intake is tested with, into the cache.
+/// Installs the tus clients into the cache.
 fn tus_clients() -> Result<()> {
     let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
     let folder = format!("tus-clients-{TUS_CLIENTS_VERSION}");
@@ -58,8 +59,8 @@ fn tus_clients() -> Result<()> {
     pinned("tus-clients", &folder, &[], "requirements.txt", "python3", &pip)
 }
 
-/// Installs, into a folder of the cache, what the file `lock` of a folder of the test kit pins, and copies `files` there.
-/// The lock is copied for the installation, and is there afterwards only if that has succeeded.
+/// Copies `files` from a folder of the test kit to a folder of the cache, and installs the packages that the file `lock`
+/// pins. The lock is copied as well, and removed if the installation fails, so that the next run repeats it.
 fn pinned(from: &str, folder: &str, files: &[&str], lock: &str, installer: &str, arguments: &[&str]) -> Result<()> {
     let source = root().join("crates/imgsrv-testkit").join(from);
     let folder = cache_dir().join("tools").join(folder);
@@ -69,7 +70,7 @@ fn pinned(from: &str, folder: &str, files: &[&str], lock: &str, installer: &str,
     }
     let wanted = fs::read(source.join(lock))?;
     let lock = folder.join(lock);
-    if fs::read(&lock).is_ok_and(|there| there == wanted) {
+    if fs::read(&lock).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
     fs::write(&lock, wanted)?;
@@ -80,7 +81,7 @@ fn pinned(from: &str, folder: &str, files: &[&str], lock: &str, installer: &str,
     installed
 }
 
-/// Drives the real clients of Incus and LXD against the server, over TLS.
+/// Tests the server with the real clients of Incus and LXD, over TLS.
 pub(crate) fn incus() -> Result<()> {
     install()?;
     let test = ["test", "--locked", "--package", "imgsrv-server", "--test", "incus", "--", "--nocapture"];

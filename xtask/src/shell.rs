@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-/// What went wrong, for the person at the terminal.
+/// The result of a task; errors are shown on the terminal.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The root of the repository.
@@ -13,28 +13,28 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// The cargo that runs this.
-#[expect(clippy::disallowed_methods, reason = "cargo tells where it is by its environment")]
+/// The `cargo` that runs this task.
+#[expect(clippy::disallowed_methods, reason = "cargo sets its path in the environment")]
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     cargo.current_dir(root());
     cargo
 }
 
-/// Where cargo builds.
-#[expect(clippy::disallowed_methods, reason = "cargo tells where it builds by its environment")]
+/// The target folder of cargo.
+#[expect(clippy::disallowed_methods, reason = "cargo takes its target folder from the environment")]
 pub(crate) fn target_dir() -> PathBuf {
     std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root().join("target"), PathBuf::from)
 }
 
-/// Shows a command, runs it and demands its success.
+/// Shows and runs a command; fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("\n$ {}", shown(command));
     let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
     if status.success() { Ok(()) } else { Err(format!("{} failed: {status}", shown(command)).into()) }
 }
 
-/// What a command prints, if it succeeds.
+/// Runs a command and returns its standard output; fails unless it succeeds.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.output().map_err(|error| format!("{}: {error}", shown(command)))?;
     if !output.status.success() {
@@ -43,7 +43,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Whether a program is installed. Debian keeps PostgreSQL's off the `PATH`.
+/// Whether a program is installed. Debian installs PostgreSQL's programs outside the `PATH`.
 pub(crate) fn has(program: &str) -> bool {
     let script = format!("PATH=$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':') command -v {program}");
     let found = Command::new("sh").args(["-c", &script]).output();

@@ -1,4 +1,4 @@
-//! Everything that CI runs.
+//! The checks that CI runs.
 
 use crate::{
     openapi, services,
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{path::Path, process::Command};
 
-/// Runs every check in order of cost, and stops at the first that fails.
+/// Runs all checks in order of cost, and stops at the first failure.
 pub(crate) fn run() -> Result<()> {
     let garage = services::install()?;
     command(cargo().args(["fmt", "--all", "--check"]))?;
@@ -29,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// The advisory database lies on GitHub, which not every machine reaches: there this check only warns.
+/// Checks advisories, if their database on GitHub can be reached; otherwise only warns.
 fn advisories(deny: &Path) -> Result<bool> {
     let reachable = Command::new("curl")
         .args(["-sfm", "10", "-o", "/dev/null", "https://github.com/RustSec/advisory-db"])

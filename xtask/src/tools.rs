@@ -1,15 +1,15 @@
-//! Tools that the checks need, installed on first use outside the clone.
+//! Tools of the checks, installed outside the clone on first use.
 
 use crate::shell::{Result, cargo, has, run};
 use imgsrv_testkit::services::cache_dir;
 use std::{path::PathBuf, process::Command};
 
-/// A program from crates.io at one version, built once into the cache.
+/// Installs a version of a program from crates.io into the cache, once, and returns its path.
 pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
     from_crates_io_with(name, version, &[], &[])
 }
 
-/// The same, with further arguments and variables for its build.
+/// The same, with more arguments and environment variables for its build.
 pub(crate) fn from_crates_io_with(
     name: &str,
     version: &str,
@@ -19,7 +19,7 @@ pub(crate) fn from_crates_io_with(
     let root = cache_dir().join("tools").join(format!("{name}-{version}"));
     let binary = root.join("bin").join(name);
     if !binary.exists() {
-        // A target folder of its own: the build of a tool must not wait for, or rebuild, ours.
+        // A separate target folder: building a tool must neither wait for nor invalidate the workspace's build.
         let target = cache_dir().join("tools").join("target");
         let package = format!("{name}@{version}");
         run(cargo()
@@ -34,7 +34,7 @@ pub(crate) fn from_crates_io_with(
     Ok(binary)
 }
 
-/// Installs what is missing from Debian's packages; elsewhere says what to install.
+/// Installs missing Debian packages; on other systems fails with their names.
 pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<&str> =
         programs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
@@ -46,7 +46,7 @@ pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
         return Err(format!("install these first: {}", missing.join(", ")).into());
     }
     let sudo = if has("sudo") { "sudo " } else { "" };
-    // Debian 12 has Incus in its backports alone.
+    // Debian 12 has Incus in its backports only.
     let backports = format!(
         ". /etc/os-release; apt-get install --simulate {packages} >/dev/null 2>&1 || {{ \
          echo \"deb http://deb.debian.org/debian $VERSION_CODENAME-backports main\" | \

@@ -1,12 +1,12 @@
-//! Where an issuer may lie. Operators write issuers and issuers write where their keys are, so neither must be able to
-//! make this server ask addresses that only it reaches: its own host's, or the metadata service of its cloud.
+//! Allowed addresses of issuers. Operators configure issuers, and issuers name the URL of their keys; neither may make
+//! this server send requests to addresses that only it can reach: its own host, or its cloud's metadata service.
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use url::{Host, Url};
 
-/// Addresses of metadata services that no rule below covers: AWS over IPv6, Google over IPv6, Alibaba, Azure's
-/// wire server and Oracle's classic cloud.
+/// Metadata services that no rule below covers: AWS over IPv6, Google over IPv6, Alibaba, Azure's wire server and
+/// Oracle's classic cloud.
 const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
@@ -15,21 +15,21 @@ const METADATA: [IpAddr; 5] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
-/// Which addresses are asked.
+/// Which addresses may be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Any that does not belong to this host or its cloud.
+    /// All but those of this host and its cloud's metadata service.
     Remote,
-    /// Those, and this host.
+    /// Those, and the loopback interface.
     RemoteAndLoopback,
-    /// This host alone.
+    /// The loopback interface only.
     Loopback,
 }
 
 impl Reach {
-    /// Whether `address` is asked, whatever form it is written in.
+    /// Whether `address` may be reached, in any of its notations.
     pub(crate) fn includes(self, address: IpAddr) -> bool {
-        let address = plain(address);
+        let address = embedded_ipv4(address);
         if address.is_loopback() {
             return self != Self::Remote;
         }
@@ -37,9 +37,9 @@ impl Reach {
     }
 }
 
-/// The IPv4 address that an IPv6 address carries, if it carries one: mapped (RFC 4291, section 2.5.5.2), compatible
+/// The IPv4 address embedded in an IPv6 address, if there is one: mapped (RFC 4291, section 2.5.5.2), compatible
 /// (section 2.5.5.1), 6to4 (RFC 3056) or NAT64 (RFC 6052; the local prefix of RFC 8215 as well).
-fn plain(address: IpAddr) -> IpAddr {
+fn embedded_ipv4(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
     let (high, low) = match v6.segments() {
         _ if v6.is_loopback() || v6.is_unspecified() => return IpAddr::V6(v6),
@@ -60,7 +60,7 @@ fn is_off_limits(address: IpAddr) -> bool {
     special || address.is_multicast() || METADATA.contains(&address)
 }
 
-/// Whether `url` is one that is asked; if not, why. Names are checked when they are resolved.
+/// The addresses that `url` may resolve to, or why it is not allowed. Names are checked when they are resolved.
 pub(crate) fn check(url: &Url, allow_loopback: bool) -> Result<Reach, &'static str> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a user name or password");
@@ -88,13 +88,13 @@ pub(crate) fn check(url: &Url, allow_loopback: bool) -> Result<Reach, &'static s
     }
 }
 
-/// Resolves names to the addresses within reach, at every connection.
+/// Resolves names to allowed addresses, on every connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resolver(pub(crate) Reach);
 
-/// The name leads nowhere that may be asked.
+/// The name has no allowed address.
 #[derive(Debug, thiserror::Error)]
-#[error("the name leads to no address that may be asked")]
+#[error("the name does not resolve to an allowed address")]
 struct OutOfReach;
 
 impl Resolve for Resolver {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_checked_by_where_it_leads() {
+    async fn a_name_is_checked_by_the_addresses_it_resolves_to() {
         let resolve = |reach| Resolver(reach).resolve("localhost".parse().expect("a name"));
         assert!(resolve(Reach::Remote).await.is_err());
         for reach in [Reach::Loopback, Reach::RemoteAndLoopback] {

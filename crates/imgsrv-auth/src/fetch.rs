@@ -1,4 +1,4 @@
-//! Reading an issuer's documents, within bounds of time and size.
+//! Fetching an issuer's documents, with bounds on time and size.
 
 use crate::{
     address::{self, Resolver},
@@ -10,13 +10,13 @@ use serde::Deserialize;
 use std::time::Duration;
 use url::Url;
 
-/// How long one document may take in all.
+/// Timeout of one document, from the connection to its last byte.
 const TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most bytes of a document.
+/// Most bytes of a document.
 const MAX_BYTES: usize = 256 << 10;
 
-/// The most bytes of the address of keys.
+/// Most bytes of `jwks_uri`.
 const MAX_URL: usize = 2048;
 
 /// Why an issuer's documents could not be read.
@@ -26,7 +26,7 @@ pub(crate) enum FetchError {
     Url(String, &'static str),
     #[error("{url} could not be read")]
     Http { url: String, source: reqwest::Error },
-    #[error("{0} answered with status {1}")]
+    #[error("{0} responded with status {1}")]
     Status(String, u16),
     #[error("{0} is larger than {MAX_BYTES} bytes")]
     TooLarge(String),
@@ -36,14 +36,14 @@ pub(crate) enum FetchError {
     OtherIssuer(String),
 }
 
-/// What a discovery document says (OpenID Connect Discovery 1.0, section 3), as far as it matters.
+/// The members of a discovery document that are used (OpenID Connect Discovery 1.0, section 3).
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
     jwks_uri: String,
 }
 
-/// Reads documents.
+/// Fetches documents, from allowed addresses only.
 pub(crate) struct Fetcher {
     allow_loopback: bool,
 }
@@ -53,8 +53,8 @@ impl Fetcher {
         Self { allow_loopback }
     }
 
-    /// Where `issuer` describes itself: its URL with the well-known path behind it (OpenID Connect Discovery 1.0,
-    /// section 4).
+    /// The URL of the issuer's discovery document: the well-known path appended to the issuer's URL (OpenID Connect
+    /// Discovery 1.0, section 4).
     pub(crate) fn discovery_url(&self, issuer: &IssuerUrl) -> Result<Url, FetchError> {
         let wrong = |why| FetchError::Url(issuer.to_string(), why);
         let url: Url = issuer.as_str().parse().map_err(|_| wrong("is not a URL"))?;
@@ -66,7 +66,7 @@ impl Fetcher {
         text.parse().map_err(|_| wrong("is not a URL"))
     }
 
-    /// Where the keys of `issuer` are.
+    /// The URL of the issuer's keys, from its discovery document.
     pub(crate) async fn keys_url(&self, issuer: &IssuerUrl) -> Result<Url, FetchError> {
         let url = self.discovery_url(issuer)?;
         let document = self.get(url.clone()).await?;
@@ -84,10 +84,10 @@ impl Fetcher {
     /// The keys at `url`.
     pub(crate) async fn keys(&self, url: &Url) -> Result<KeySet, FetchError> {
         let document = self.get(url.clone()).await?;
-        KeySet::read(&document).ok_or_else(|| FetchError::Malformed(url.to_string()))
+        KeySet::parse(&document).ok_or_else(|| FetchError::Malformed(url.to_string()))
     }
 
-    /// Reads a document on a connection of its own, so that no address is asked that was checked long ago.
+    /// Fetches a document on a new connection: a pooled one could lead to an address that was checked long ago.
     async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
         let reach = address::check(&url, self.allow_loopback).map_err(|why| FetchError::Url(url.to_string(), why))?;
         let failed = |source: reqwest::Error| FetchError::Http { url: url.to_string(), source: source.without_url() };

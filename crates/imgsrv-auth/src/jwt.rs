@@ -1,45 +1,46 @@
-//! Signed tokens in compact form (RFC 7515, section 3.1; RFC 7519), taken apart strictly.
+//! Strict parsing of signed tokens in compact form (RFC 7515, section 3.1; RFC 7519).
 
-use crate::keys::Algorithm;
+use crate::keys;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use imgsrv_domain::{
     oidc::{ClaimValue, Claims, IssuerUrl, OidcIdentity, VerifiedToken},
     time::Timestamp,
 };
+use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// The most bytes of a token.
+/// Most bytes of a token.
 const MAX_BYTES: usize = 16 << 10;
-/// The most bytes of a key id.
+/// Most bytes of a key id.
 const MAX_KEY_ID: usize = 256;
-/// How far the issuer's clock may be from the catalog's.
+/// Tolerated difference between the issuer's clock and the catalog's.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// Times from here on, at the end of the year 9999, cannot be told in every time zone by RFC 3339.
+/// RFC 3339 cannot express times from here on, at the end of the year 9999, in every time zone.
 const END_OF_TIME: f64 = 253_402_207_200.0;
-/// What a token may call itself: nothing, a JWT, or an access token of RFC 9068. Other kinds, such as logout
-/// tokens, are signed by the same keys and mean something else (RFC 8725, section 3.11).
+/// Accepted `typ` headers beside none: a JWT, or an access token of RFC 9068. Other kinds, such as logout tokens, are
+/// signed with the same keys and mean something else (RFC 8725, section 3.11).
 const TYPES: &[&str] = &["jwt", "application/jwt", "at+jwt", "application/at+jwt"];
 
-/// What no protected header may hold, whatever its value. Keys that a token brings along or points to are nobody's word
-/// but its own; extensions that must be understood (RFC 7515, section 4.1.11) are not, and neither are payloads in
-/// another form (RFC 7797; RFC 7516, section 4.1.3).
+/// Header parameters that are refused with any value. Keys embedded in a token or referenced by it prove nothing;
+/// critical extensions (RFC 7515, section 4.1.11) and other payload encodings (RFC 7797; RFC 7516, section 4.1.3) are
+/// not supported.
 const REFUSED: &[&str] = &["jwk", "jku", "x5u", "crit", "b64", "zip"];
 
-/// The protected header, as far as it matters.
+/// The header parameters that are used.
 #[derive(Deserialize)]
 struct Header {
-    alg: String,
+    alg: Algorithm,
     kid: Option<String>,
     typ: Option<String>,
 }
 
-/// A token taken apart. Nothing in it is verified.
+/// A parsed token. Nothing in it is verified.
 pub(crate) struct Unverified<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: Option<String>,
-    /// What is signed.
+    /// The signed part of the token.
     pub(crate) message: &'a str,
     /// The signature, in base64url.
     pub(crate) signature: &'a str,
@@ -47,7 +48,7 @@ pub(crate) struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    /// Takes a token apart, if it could be authentic at all.
+    /// Parses a token; `None` if it cannot be authentic.
     pub(crate) fn parse(token: &'a str) -> Option<Self> {
         if token.len() > MAX_BYTES {
             return None;
@@ -63,20 +64,20 @@ impl<'a> Unverified<'a> {
         }
         let header: Header = serde_json::from_value(header.into()).ok()?;
         let known = header.typ.is_none_or(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known)));
-        if !known || header.kid.as_ref().is_some_and(|id| id.len() > MAX_KEY_ID) {
+        if !known || !keys::is_accepted(header.alg) || header.kid.as_ref().is_some_and(|id| id.len() > MAX_KEY_ID) {
             return None;
         }
         let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        Some(Self { algorithm: Algorithm::named(&header.alg)?, key_id: header.kid, message, signature, claims })
+        Some(Self { algorithm: header.alg, key_id: header.kid, message, signature, claims })
     }
 
-    /// Who is to have signed it.
+    /// The issuer that the token claims.
     pub(crate) fn issuer(&self) -> Option<IssuerUrl> {
         self.claims.get("iss")?.as_str()?.parse().ok()
     }
 
-    /// What the token says, if it is valid at `now` (RFC 7519, sections 4.1.2 to 4.1.6).
-    pub(crate) fn claimed(self, issuer: &IssuerUrl, now: Timestamp) -> Result<VerifiedToken, &'static str> {
+    /// The identity and claims, if they are valid at `now` (RFC 7519, sections 4.1.2 to 4.1.6).
+    pub(crate) fn validated(self, issuer: &IssuerUrl, now: Timestamp) -> Result<VerifiedToken, &'static str> {
         if self.issuer().as_ref() != Some(issuer) {
             return Err("another issuer is named");
         }
@@ -96,7 +97,7 @@ impl<'a> Unverified<'a> {
             None => Vec::new(),
             Some(Value::String(one)) => vec![one.clone()],
             Some(Value::Array(several)) => {
-                let texts: Option<_> = several.iter().map(|meant| meant.as_str().map(str::to_owned)).collect();
+                let texts: Option<_> = several.iter().map(|value| value.as_str().map(str::to_owned)).collect();
                 texts.ok_or("aud is not a list of texts")?
             }
             Some(_) => return Err("aud is not a text"),
@@ -105,7 +106,7 @@ impl<'a> Unverified<'a> {
         Ok(VerifiedToken { identity, audience, expires_at, claims: claims(self.claims) })
     }
 
-    /// A `NumericDate` (RFC 7519, section 2): seconds since the epoch, perhaps with a fraction.
+    /// A `NumericDate` (RFC 7519, section 2): seconds since the epoch, with an optional fraction.
     fn time(&self, name: &'static str) -> Result<Option<Timestamp>, &'static str> {
         const MALFORMED: &str = "exp, nbf or iat is not a time";
         let Some(value) = self.claims.get(name) else { return Ok(None) };
@@ -119,7 +120,7 @@ fn claims(map: Map<String, Value>) -> Claims {
     map.into_iter().map(|(name, value)| (name, claim(value))).collect()
 }
 
-/// A claim in the domain's words. The parser has bounded how deep it nests.
+/// Converts a claim. The JSON parser bounds the nesting.
 fn claim(value: Value) -> ClaimValue {
     match value {
         Value::Null => ClaimValue::Null,
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_name_no_key_of_the_issuer_are_refused() {
+    fn headers_that_do_not_identify_a_key_of_the_issuer_are_refused() {
         let claims = json!({"iss": "https://i"});
         for header in [json!({"alg": "RS256"}), json!({"alg": "ES384", "kid": "k", "typ": "at+JWT", "x5t": "t"})] {
             assert!(Unverified::parse(&token(&header, &claims)).is_some(), "{header}");
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn times_subject_and_issuer_must_hold() {
+    fn times_subject_and_issuer_must_be_valid() {
         let now = Timestamp::from_micros(1_800_000_000_000_000);
         let issuer: IssuerUrl = "https://i".parse().expect("valid");
         let with = |changes: Value| {
@@ -193,7 +194,7 @@ mod tests {
                 }
             }
             let text = token(&json!({"alg": "RS256"}), &claims);
-            Unverified::parse(&text).expect("well-formed").claimed(&issuer, now)
+            Unverified::parse(&text).expect("well-formed").validated(&issuer, now)
         };
         let good = with(json!({})).expect("valid");
         assert_eq!((good.identity.subject.as_str(), good.audience.len()), ("s", 2));
@@ -233,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_sent_is_taken_apart_or_refused(token in "[A-Za-z0-9_.=-]{0,200}", raw in ".{0,100}") {
+        fn any_input_is_parsed_or_refused_without_panicking(token in "[A-Za-z0-9_.=-]{0,200}", raw in ".{0,100}") {
             let _ = Unverified::parse(&token);
             let _ = Unverified::parse(&raw);
         }

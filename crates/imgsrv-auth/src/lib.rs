@@ -1,8 +1,8 @@
-//! Trust in other issuers: [`OidcVerifier`] verifies their tokens, [`CelEngine`] asks conditions about them.
+//! Verification of other issuers' tokens ([`OidcVerifier`]) and evaluation of conditions on them ([`CelEngine`]).
 //!
-//! Both meet hostile input. A token is a stranger's until its signature holds; an issuer may be slow, huge, wrong or
-//! down; a condition comes from an operator, but must not be able to stop the server. Nothing here decides who is
-//! admitted: that is the use cases' to say.
+//! Both process hostile input. A token is untrusted until its signature is verified; an issuer may be slow, oversized,
+//! wrong or down; a condition comes from an operator, but must not be able to stop the server. Who is admitted is
+//! decided by the use cases, not here.
 
 mod address;
 mod cache;

@@ -1,11 +1,6 @@
-//! The verifier of tokens.
+//! Verification of tokens against the keys of their issuers.
 
-use crate::{
-    cache::{IssuerKeys, Unreadable},
-    fetch::Fetcher,
-    jwt::Unverified,
-    keys::Signed,
-};
+use crate::{cache::IssuerKeys, fetch::Fetcher, jwt::Unverified, keys::Verification};
 use async_trait::async_trait;
 use imgsrv_domain::{
     oidc::{IssuerUrl, VerifiedToken},
@@ -18,16 +13,16 @@ use std::{
     time::Duration,
 };
 
-/// How long a verification may wait for the issuer.
-const PATIENCE: Duration = Duration::from_secs(9);
-/// Issuers whose keys are kept. When there are more, all are asked again.
+/// Longest wait of a verification for the issuer.
+const ISSUER_TIMEOUT: Duration = Duration::from_secs(9);
+/// Most issuers whose keys are cached; one more empties the cache.
 const MAX_ISSUERS: usize = 256;
 
 /// Verifies tokens against the keys that their issuers publish.
 ///
-/// Signatures are `RS256`, `RS384`, `RS512`, `PS256`, `ES256`, `ES384` or `EdDSA` with Ed25519. Keys are kept for at
-/// most an hour and renewed after five minutes; a key that is not known is asked for at once, at most five times a
-/// minute and issuer. Issuers are asked over HTTPS, without redirects and proxies, and never at addresses of this host
+/// Signatures are `RS256`, `RS384`, `RS512`, `PS256`, `ES256`, `ES384` or `EdDSA` with Ed25519. Keys are cached for at
+/// most an hour and refreshed after five minutes; an unknown key makes them be fetched at once, at most five times a
+/// minute and issuer. Issuers are reached over HTTPS, without redirects and proxies, and never at addresses of this host
 /// or of a cloud's metadata service.
 pub struct OidcVerifier {
     fetcher: Arc<Fetcher>,
@@ -35,7 +30,7 @@ pub struct OidcVerifier {
 }
 
 impl OidcVerifier {
-    /// A verifier; with `allow_loopback` also of issuers on the loopback interface, there even over plain HTTP.
+    /// A verifier; `allow_loopback` admits issuers on the loopback interface, there over plain HTTP as well.
     pub fn new(allow_loopback: bool) -> Self {
         Self { fetcher: Arc::new(Fetcher::new(allow_loopback)), issuers: Mutex::default() }
     }
@@ -64,18 +59,18 @@ impl TokenVerifier for OidcVerifier {
         let token = Unverified::parse(token).ok_or_else(|| refused("it is malformed"))?;
         let (algorithm, key_id) = (token.algorithm, token.key_id.clone());
         let (message, signature) = (token.message, token.signature);
-        // What costs nothing comes first, so that no stale token makes the issuer be asked.
-        let claimed = token.claimed(issuer, now).map_err(refused)?;
+        // Local checks come first, so that an expired token causes no request to the issuer.
+        let validated = token.validated(issuer, now).map_err(refused)?;
         let keys = self.keys_of(issuer);
         let verifying =
             keys.verify(&self.fetcher, |keys| keys.verify(algorithm, key_id.as_deref(), message, signature));
-        let said: Result<Signed, Unreadable> = tokio::time::timeout(PATIENCE, verifying)
+        let verification = tokio::time::timeout(ISSUER_TIMEOUT, verifying)
             .await
-            .map_err(|_| TokenError::Unavailable("the issuer does not answer in time".into()))?;
-        match said.map_err(|error| TokenError::Unavailable(Box::new(error)))? {
-            Signed::Yes => Ok(claimed),
-            Signed::No => Err(refused("its signature does not hold")),
-            Signed::UnknownKey => Err(refused("no key of its issuer fits")),
+            .map_err(|_| TokenError::Unavailable("the issuer did not respond in time".into()))?;
+        match verification.map_err(|error| TokenError::Unavailable(Box::new(error)))? {
+            Verification::Valid => Ok(validated),
+            Verification::Invalid => Err(refused("its signature is invalid")),
+            Verification::UnknownKey => Err(refused("no key of its issuer matches")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The files of a publication: what the command line says about them, and what their names and bytes show.
 
 use crate::{failure::Failure, report::bytes};
-use imgsrv_client::{Format, UnknownValue, NewArtifact, NewAttachment};
+use imgsrv_client::{Format, NewArtifact, NewAttachment, UnknownValue};
 use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, str::FromStr};
 

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod auth;
 pub mod breaker;
 pub mod digest;
+pub mod error_chain;
 pub mod files;
 pub mod hash;
 pub mod ids;

@@ -3,7 +3,6 @@
 //! Every error on every route is a problem document (RFC 9457). A route and its description in OpenAPI are declared
 //! together, so `openapi/v1.yaml` describes only what is served.
 
-mod error_chain;
 mod extract;
 mod middleware;
 mod readiness;
@@ -20,6 +19,5 @@ pub use middleware::{
     observation::{CompletedRequest, METHODS, RequestObserver},
 };
 pub use request::{PeerAddress, Transport};
-pub use response::problem::refusal;
 pub use routes::{openapi, router};
 pub use state::{AppState, HttpSettings};

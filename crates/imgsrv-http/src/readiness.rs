@@ -1,8 +1,8 @@
 //! Whether the server can serve requests, checked at most once per interval.
 
-use crate::error_chain;
 use imgsrv_api::FieldError;
 use imgsrv_app::Adapters;
+use imgsrv_domain::error_chain;
 use std::{
     error::Error,
     time::{Duration, Instant},

@@ -1,4 +1,4 @@
-//! Every setting: a flag and an environment variable. The flag wins.
+//! Settings: each is a flag and an environment variable; the flag takes precedence.
 
 use crate::options::{
     Given, ListenAddress, Networks, PublicUrl, Secret, TokenRef, Verbosity, bytes, duration, endpoint, metrics_address,
@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once")]
+#[expect(clippy::large_enum_variant, reason = "constructed once")]
 pub(crate) enum Command {
     /// Run the server (also without any subcommand)
     #[command(alias = "start")]
@@ -134,7 +134,7 @@ impl ApiOptions {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
-#[expect(clippy::struct_field_names, reason = "they are named as their flags")]
+#[expect(clippy::struct_field_names, reason = "fields are named like their flags")]
 pub(crate) struct TlsOptions {
     /// The certificate with its chain, in PEM: the API is HTTPS then, and shows a new one when the file changes
     #[arg(long, env = "IMGSRV_TLS_CERT", value_name = "FILE", requires = "tls_key")]
@@ -150,7 +150,7 @@ pub(crate) struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// The certificate and key that were given: both, or none, and none beside one's own.
+    /// The configured certificate and key: both or neither, and neither with `--tls-self-signed`.
     pub(crate) fn files(&self) -> Result<Option<CertFiles>, TlsError> {
         match (value(self.tls_cert.as_ref()), value(self.tls_key.as_ref())) {
             (None, None) => Ok(None),
@@ -265,7 +265,7 @@ pub(crate) struct StorageOptions {
     s3_path_style: bool,
 }
 
-/// A secret that is given itself or in a file.
+/// A secret that is configured directly or in a file.
 fn either(secret: Option<&Secret>, file: Option<&Secret>) -> Option<String> {
     secret.and_then(Secret::expose).or_else(|| file.and_then(Secret::expose))
 }
@@ -275,13 +275,13 @@ impl StorageOptions {
         value(self.storage_dir.as_ref()).unwrap_or_else(|| self.data_dir.join("storage"))
     }
 
-    /// How to reach the PostgreSQL catalog, if there is one.
+    /// The settings of the PostgreSQL catalog, if one is configured.
     pub(crate) fn postgres(&self) -> Option<PgSettings> {
         let url = either(self.postgres_url.as_ref(), self.postgres_url_file.as_ref())?;
         Some(PgSettings { url, max_connections: self.postgres_max_connections })
     }
 
-    /// How to reach the bucket, if there is one.
+    /// The settings of the bucket, if one is configured.
     pub(crate) fn s3(&self) -> Option<S3Settings> {
         let endpoint = value(self.s3_endpoint.as_ref());
         Some(S3Settings {
@@ -296,7 +296,7 @@ impl StorageOptions {
         })
     }
 
-    /// The blob store as operators know it.
+    /// The blob store, as shown to operators.
     pub(crate) fn blob_store(&self) -> String {
         self.s3().map_or_else(
             || self.storage_dir().display().to_string(),

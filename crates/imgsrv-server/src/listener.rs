@@ -1,9 +1,6 @@
-//! Accepting connections, and finishing the requests in flight when the server stops.
+//! Accepting connections, and letting requests in flight finish when the server stops.
 
-use crate::{
-    options::ListenAddress,
-    refusal::{InFlight, Refusing},
-};
+use crate::{in_flight::InFlight, options::ListenAddress};
 use axum::Router;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -12,7 +9,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use imgsrv_http::{PeerAddress, Transport, limit_key, refusal};
+use imgsrv_http::{PeerAddress, Transport, limit_key};
 use ipnet::IpNet;
 use std::{
     collections::HashMap,
@@ -25,14 +22,15 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-/// What is accepted of header fields before the API's own, smaller limit answers with a problem.
+/// Limits of the HTTP parser on header fields. Up to them, the smaller limit of the API responds with a problem document;
+/// beyond them, and to what is not valid HTTP, hyper responds with a bare 431 or 400.
 const MAX_HEADERS: usize = 512;
 const MAX_HEADER_LIST: u32 = 256 << 10;
 
@@ -40,7 +38,7 @@ const MAX_HEADER_LIST: u32 = 256 << 10;
 pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
     match &address.host {
         Some(host) => TcpListener::bind((host.as_str(), address.port)).await,
-        // The IPv6 wildcard takes IPv4 as well, where the system has IPv6.
+        // The IPv6 wildcard accepts IPv4 as well; without IPv6 in the system, the IPv4 wildcard does.
         None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port)).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port)).await
@@ -50,26 +48,26 @@ pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
     }
 }
 
-/// What connections may cost.
+/// Limits on connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// Connections held at once; further ones wait to be accepted.
+    /// Most open connections; further ones wait to be accepted.
     pub(crate) connections: usize,
-    /// Connections held of one address; further ones are closed.
+    /// Most open connections of one address; further ones are closed.
     pub(crate) per_address: Option<u32>,
-    /// Whose connections are not counted by address.
+    /// Networks without a limit per address.
     pub(crate) unlimited: Vec<IpNet>,
-    /// How long a client may take to send the headers of a request.
+    /// Timeout of a request's headers.
     pub(crate) header_timeout: Duration,
-    /// How long a client may take none of the bytes that are sent to it.
+    /// Timeout of a write to a client that reads nothing.
     pub(crate) send_timeout: Duration,
-    /// How long a connection is kept without a request; it is closed within twice that.
+    /// An idle connection is closed after this time, and before twice this time.
     pub(crate) idle_timeout: Duration,
-    /// How long requests in flight may take to finish once the server stops.
+    /// Timeout of requests in flight once the server stops.
     pub(crate) grace: Duration,
 }
 
-/// Serves until `stop`, then lets requests in flight finish for a while.
+/// Serves until `stop`, then waits for requests in flight.
 pub(crate) async fn serve(
     listener: TcpListener,
     app: Router,
@@ -86,31 +84,31 @@ pub(crate) async fn serve(
         .max_header_list_size(MAX_HEADER_LIST)
         .keep_alive_interval(limits.header_timeout);
     let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let permits = Arc::new(Semaphore::new(limits.connections));
     let addresses = Addresses::default();
     loop {
-        let (stream, peer, place) = tokio::select! {
+        let (stream, peer, permit) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &permits) => accepted,
         };
         let address = peer.ip().to_canonical();
-        let counted = limits.per_address.filter(|_| !limits.unlimited.iter().any(|net| net.contains(&address)));
-        let Some(held) = addresses.hold(limit_key(address), counted) else {
-            tracing::debug!(client.address = %address, "a connection of too many of one address was closed");
+        let limit = limits.per_address.filter(|_| !limits.unlimited.iter().any(|net| net.contains(&address)));
+        let Some(address_permit) = addresses.acquire(limit_key(address), limit) else {
+            tracing::debug!(client.address = %address, "connection closed: too many from one address");
             continue;
         };
         let connection = Connection { address, app: app.clone(), tls: tls.cloned(), limits: limits.clone() };
         let (builder, stop) = (builder.clone(), stop.clone());
         connections.spawn(async move {
             connection.serve(stream, &builder, &stop).await;
-            drop((held, place));
+            drop((address_permit, permit));
         });
     }
     drop(listener);
     connections.close();
     if tokio::time::timeout(limits.grace, connections.wait()).await.is_err() && !limits.grace.is_zero() {
-        tracing::warn!("requests in flight did not finish in time");
+        tracing::warn!(timeout = ?limits.grace, "requests in flight did not finish in time");
     }
 }
 
@@ -125,40 +123,42 @@ struct Connection {
 const HANDSHAKE: u8 = 22;
 
 impl Connection {
-    /// Answers requests until the client has no more, is too slow, or the server stops.
+    /// Serves requests until the client closes the connection or is too slow, or the server stops.
     async fn serve(self, stream: TcpStream, builder: &auto::Builder<TokioExecutor>, stop: &CancellationToken) {
         let timeout = self.limits.header_timeout;
-        // A client that never speaks is let go; hyper's own timer starts with the first byte only.
+        // hyper's header timeout starts with the first byte, so a client that sends none is disconnected here.
         let mut first = [0];
-        let spoke = tokio::select! {
-            spoke = tokio::time::timeout(timeout, stream.peek(&mut first)) => spoke,
+        let peeked = tokio::select! {
+            peeked = tokio::time::timeout(timeout, stream.peek(&mut first)) => peeked,
             () = stop.cancelled() => return,
         };
-        if !matches!(spoke, Ok(Ok(1))) {
+        if !matches!(peeked, Ok(Ok(1))) {
             return;
         }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.send_timeout));
         let stream = Box::pin(stream);
         match self.tls.clone() {
-            None => self.answer(stream, Transport::Plaintext, builder, stop).await,
+            None => self.serve_http(stream, Transport::Plaintext, builder, stop).await,
             Some(tls) if first == [HANDSHAKE] => {
                 let accepted = tokio::select! {
                     accepted = tokio::time::timeout(timeout, tls.accept(stream)) => accepted,
                     () = stop.cancelled() => return,
                 };
                 match accepted {
-                    Ok(Ok(stream)) => self.answer(stream, Transport::Tls, builder, stop).await,
-                    Ok(Err(error)) => tracing::debug!(%error, client.address = %self.address, "a TLS handshake failed"),
-                    Err(_) => tracing::debug!(client.address = %self.address, "a TLS handshake took too long"),
+                    Ok(Ok(stream)) => self.serve_http(stream, Transport::Tls, builder, stop).await,
+                    Ok(Err(error)) => tracing::debug!(%error, client.address = %self.address, "TLS handshake failed"),
+                    Err(_) => tracing::debug!(client.address = %self.address, "TLS handshake timed out"),
                 }
             }
-            // Incus asks for every file in the clear first, at the same port, and waits if nobody answers.
-            Some(_) => self.answer(stream, Transport::PlaintextOnTlsPort, &builder.clone().http1_only(), stop).await,
+            // Incus requests every file over plain HTTP on this port first, and hangs without a response.
+            Some(_) => {
+                self.serve_http(stream, Transport::PlaintextOnTlsPort, &builder.clone().http1_only(), stop).await
+            }
         }
     }
 
-    async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self,
         stream: S,
         transport: Transport,
@@ -171,21 +171,20 @@ impl Connection {
         let service = tower::service_fn(move |mut request: axum::http::Request<Incoming>| {
             request.extensions_mut().insert(PeerAddress(address));
             request.extensions_mut().insert(transport);
-            let answering = counted.begin();
-            let answer = app.clone().oneshot(request.map(axum::body::Body::new));
+            let guard = counted.begin();
+            let response = app.clone().oneshot(request.map(axum::body::Body::new));
             async move {
-                // The guard goes with the body: the request is answered when that is written or dropped.
-                let answer = answer.await?;
-                Ok::<_, std::convert::Infallible>(answer.map(|body| {
+                // The guard moves into the body: the request is in flight until the body is written or dropped.
+                let response = response.await?;
+                Ok::<_, std::convert::Infallible>(response.map(|body| {
                     body.map_frame(move |frame| {
-                        let _ = &answering;
+                        let _ = &guard;
                         frame
                     })
                 }))
             }
         });
-        let stream = Refusing::new(TokioIo::new(stream), in_flight.clone(), refusal);
-        let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
             () = stop.cancelled() => None,
@@ -197,38 +196,38 @@ impl Connection {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection.as_mut() => ended,
-                    // What was never a whole request is not waited for.
+                    // An incomplete request head is not waited for.
                     () = in_flight.idle(limits.header_timeout) => return,
                 }
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
+            tracing::debug!(%error, "connection failed");
         }
     }
 }
 
-/// How many connections each address holds.
+/// Open connections of each address.
 #[derive(Debug, Clone, Default)]
 struct Addresses(Arc<Mutex<HashMap<IpAddr, u32>>>);
 
-/// One of an address's connections.
-struct Held(Addresses, IpAddr);
+/// Counts one connection of an address until it is dropped.
+struct AddressPermit(Addresses, IpAddr);
 
 impl Addresses {
-    /// Counts a connection of `address`, unless it holds `limit` already.
-    fn hold(&self, address: IpAddr, limit: Option<u32>) -> Option<Held> {
+    /// Counts a connection of `address`, unless it has `limit` of them.
+    fn acquire(&self, address: IpAddr, limit: Option<u32>) -> Option<AddressPermit> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
         if limit.is_some_and(|limit| *count >= limit) {
             return None;
         }
         *count += 1;
-        Some(Held(self.clone(), address))
+        Some(AddressPermit(self.clone(), address))
     }
 }
 
-impl Drop for Held {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.1) {
@@ -242,18 +241,18 @@ impl Drop for Held {
 
 async fn accept(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
-    let place = Arc::clone(room).acquire_owned().await.ok();
+    permits: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+    let permit = Arc::clone(permits).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                return (stream, peer, place);
+                return (stream, peer, permit);
             }
-            // Out of file descriptors, most likely: give connections time to end.
+            // Most likely out of file descriptors: some connections must end first.
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

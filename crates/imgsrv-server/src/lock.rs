@@ -1,4 +1,4 @@
-//! The lock by which servers that cannot share a folder refuse to start on it.
+//! A lock on a folder, so that a server refuses to start on one that another server uses exclusively.
 
 use std::{
     fs::{File, TryLockError},
@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// Held as long as a server uses the folder; the operating system frees it when the process ends.
+/// A locked folder. The operating system releases the lock when the process ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _file: File,
@@ -15,26 +15,26 @@ pub(crate) struct FolderLock {
 /// Why the folder was not locked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
-    /// Another process holds it.
+    /// Another process has locked it.
     #[error("another imgsrv server is using {0}")]
-    Held(String),
+    Locked(String),
     /// The lock file cannot be used.
     #[error("cannot lock {path}: {source}")]
     Io {
         /// The lock file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl FolderLock {
-    /// Locks `<dir>/lock` for one server alone, without waiting.
+    /// Locks `<dir>/lock` exclusively, without waiting.
     pub(crate) fn exclusive(dir: &Path) -> Result<Self, LockError> {
         Self::acquire(dir, File::try_lock)
     }
 
-    /// Locks `<dir>/lock` for servers that share the folder, without waiting.
+    /// Locks `<dir>/lock` for sharing with other servers, without waiting.
     pub(crate) fn shared(dir: &Path) -> Result<Self, LockError> {
         Self::acquire(dir, File::try_lock_shared)
     }
@@ -45,7 +45,7 @@ impl FolderLock {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
         match lock(&file) {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(LockError::Held(dir.display().to_string())),
+            Err(TryLockError::WouldBlock) => Err(LockError::Locked(dir.display().to_string())),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }

@@ -1,12 +1,12 @@
 //! The imgsrv server: configuration, telemetry, wiring and workers.
 
 mod config;
+mod in_flight;
 mod listener;
 mod lock;
 mod metrics;
 mod operators;
 mod options;
-mod refusal;
 mod run;
 mod storage;
 mod system;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
                 }
             }
         });
-        // A copy of many gigabytes may still be running; its work was handed back, so nobody waits for it.
+        // A blocking copy of many gigabytes may still be running. Its lease was released, so it is not waited for.
         runtime.shutdown_background();
         done
     });

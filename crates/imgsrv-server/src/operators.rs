@@ -1,4 +1,5 @@
-//! Managing authentication with the catalog at hand and no token: `imgsrv auth list` and `imgsrv auth revoke`.
+//! Commands that manage authentication directly in the catalog, without a token: `imgsrv auth list` and `imgsrv auth
+//! revoke`.
 
 use crate::{
     config::{ListOptions, OperatorCommand, RevokeOptions},
@@ -19,7 +20,7 @@ use std::{
     sync::Arc,
 };
 
-/// Runs a command of operators.
+/// Runs an operator's command.
 pub(crate) async fn run(command: OperatorCommand) -> Result<(), StartError> {
     match command {
         OperatorCommand::Bootstrap(options) => bootstrap(options).await,
@@ -39,7 +40,7 @@ fn time(time: Timestamp) -> String {
         .to_string()
 }
 
-/// All pages of a list.
+/// The items of all pages of a list.
 async fn all<T, Fut>(mut page: impl FnMut(PageRequest) -> Fut) -> Result<Vec<T>, UseCaseError>
 where
     Fut: Future<Output = Result<Page<T>, UseCaseError>>,
@@ -72,7 +73,7 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
             .await?;
             let shown = if options.json { as_json(principal, &tokens) } else { as_text(principal, &tokens, now) };
             match io::stdout().lock().write_all(shown.as_bytes()) {
-                // Whoever reads has seen enough.
+                // The reader closed the pipe, as `head` does.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 written => written.map_err(StartError::Output)?,
             }
@@ -123,7 +124,7 @@ fn as_json(principal: &Principal, tokens: &[ApiToken]) -> String {
     format!("{shown}\n")
 }
 
-/// Revokes tokens and bars principals. Works beside a running server, from whose next request on it counts.
+/// Revokes tokens and deactivates principals. Works beside a running server, where it takes effect with the next request.
 async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
     let catalog = OpenCatalog::open(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());

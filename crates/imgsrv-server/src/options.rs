@@ -1,4 +1,4 @@
-//! The values that settings take.
+//! Types and parsers of settings.
 
 use axum::http::Uri;
 use clap::ValueEnum;
@@ -31,7 +31,7 @@ pub(crate) fn bytes(raw: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
-/// The name of this host, for worker ids.
+/// The name of this host.
 pub(crate) fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
@@ -69,7 +69,7 @@ pub(crate) fn networks(raw: &str) -> Result<Networks, String> {
     parts.map(network).collect::<Result<_, _>>().map(Networks)
 }
 
-/// A token, by its id or by the readable part of its text.
+/// A reference to a token: its id, or the public part of its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TokenRef {
     Id(TokenId),
@@ -80,7 +80,7 @@ impl FromStr for TokenRef {
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
-        // The whole token will do: whoever holds it when it must be revoked should not have to cut it, or see it again.
+        // A whole token is accepted as well, so that an operator need not edit a leaked one.
         let named = |rest: &str| match rest.get(TokenKey::LENGTH..) {
             Some("") => rest.parse().ok(),
             Some(secret) if secret.starts_with('_') => rest[..TokenKey::LENGTH].parse().ok(),
@@ -92,7 +92,7 @@ impl FromStr for TokenRef {
     }
 }
 
-/// A value that may be empty, which counts as not given.
+/// An optional value; an empty string counts as absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Given<T>(pub(crate) Option<T>);
 
@@ -107,7 +107,7 @@ impl<T: From<String>> From<String> for Given<T> {
     }
 }
 
-/// `host:port` of a server to be reached.
+/// Parses `host:port` of a remote server.
 pub(crate) fn endpoint(raw: &str) -> Result<Given<String>, String> {
     if raw.contains("//") || raw.contains('/') {
         return Err("must be host:port, without a scheme or a path".to_owned());
@@ -119,7 +119,7 @@ pub(crate) fn metrics_address(raw: &str) -> Result<Given<ListenAddress>, String>
     if raw.is_empty() { Ok(Given(None)) } else { raw.parse().map(|address| Given(Some(address))) }
 }
 
-/// The base of a server's URLs: scheme, host and perhaps a port.
+/// The base of the server's URLs: scheme, host and optionally a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PublicUrl(Uri);
 
@@ -154,13 +154,13 @@ pub(crate) fn public_url(raw: &str) -> Result<Given<PublicUrl>, String> {
         .ok_or_else(|| "must be a URL such as https://images.example.org".to_owned())
 }
 
-/// The path of a URL.
+/// Parses the path of a URL.
 pub(crate) fn path(raw: &str) -> Result<String, String> {
     let fits = raw.starts_with('/') && raw.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}*\\\"<>".contains(&b));
     if fits { Ok(raw.to_owned()) } else { Err("must start with / and be a plain path".to_owned()) }
 }
 
-/// A value that is not shown. An empty one counts as not given.
+/// A value that is never printed. An empty one counts as absent.
 #[derive(Debug, Clone)]
 pub(crate) struct Secret(SecretString);
 
@@ -177,18 +177,18 @@ impl From<String> for Secret {
     }
 }
 
-/// A secret from a file, without the newline at its end.
+/// Reads a secret from a file, without trailing newlines.
 pub(crate) fn secret_file(raw: &str) -> Result<Secret, String> {
     if raw.is_empty() {
         return Ok(String::new().into());
     }
     let text = std::fs::read_to_string(raw).map_err(|error| format!("cannot be read: {error}"))?;
     let text = text.trim_end_matches(['\r', '\n']);
-    // A secret that was not mounted yet must not look like one that is not wanted.
+    // An empty file is probably not mounted yet, and must not turn the setting off.
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned().into()) }
 }
 
-/// What is logged.
+/// The verbosity of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Verbosity {
     /// Everything
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_listed_and_tokens_are_named_without_their_secret() {
+    fn networks_are_lists_and_tokens_are_referenced_without_their_secret() {
         let nets = networks("10.0.0.0/8, 192.0.2.1,fd00::/8").expect("networks").0;
         assert_eq!(
             nets.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_may_leave_the_host_out() {
+    fn the_host_of_an_address_is_optional() {
         let address = |host: Option<&str>, port| Ok(ListenAddress { host: host.map(str::to_owned), port });
         assert_eq!(":8080".parse(), address(None, 8080));
         assert_eq!("127.0.0.1:0".parse(), address(Some("127.0.0.1"), 0));

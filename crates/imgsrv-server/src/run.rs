@@ -5,11 +5,11 @@ use crate::{
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
     options::{ListenAddress, PublicUrl, node_name},
-    storage::{self, Locks, OpenCatalog, StorageError, cause},
+    storage::{self, Locks, OpenCatalog, StorageError},
     system::{UuidIds, worker_id},
     telemetry,
     tls::{SelfSigned, Tls, TlsError},
-    workers::{self, Environment, Pace},
+    workers::{self, Environment, Schedule},
 };
 use imgsrv_app::{Bootstrap, Services, Settings, UseCaseError, Work};
 use imgsrv_auth::OidcVerifier;
@@ -29,16 +29,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Ingests that one process runs at once: a small one does not wait behind a huge one.
+/// Concurrent ingests of one process: a small one need not wait for a huge one.
 const INGEST_WORKERS: usize = 4;
-/// Publish jobs that one process runs at once.
+/// Concurrent publish jobs of one process.
 const PUBLISH_WORKERS: usize = 2;
-/// How often uploads are looked over for expiry and leftovers.
+/// Interval of the sweep for expired uploads and orphaned staged bytes.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
-/// How often token usage is written down.
+/// Interval of storing the last use of tokens.
 const USAGE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long workers may take to hand their work back.
-const HAND_BACK: Duration = Duration::from_secs(5);
+/// Timeout of workers to release their leases, and of the catalog's connections to close.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +47,8 @@ pub(crate) enum StartError {
     Runtime(io::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("cannot make metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-    #[error("cannot change who may do what: {source}{}", cause(.source))]
-    Auth {
-        #[from]
-        source: UseCaseError,
-    },
+    #[error("cannot change who may do what")]
+    Auth(#[from] UseCaseError),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[error("cannot write the bootstrap token: {0}")]
@@ -97,11 +92,11 @@ fn limits(options: &ServeOptions) -> Limits {
     }
 }
 
-/// Mints a bootstrap token and prints it: `imgsrv auth bootstrap`. Works beside a running server.
+/// Runs `imgsrv auth bootstrap`: creates a bootstrap token and prints it. Works beside a running server.
 pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
     let catalog = OpenCatalog::open(&options).await?;
     let token = Bootstrap::new(catalog.port(), Arc::new(UuidIds)).force().await?;
-    hand_over(&token, None)?;
+    deliver_token(&token, None)?;
     catalog.close().await;
     Ok(())
 }
@@ -109,34 +104,34 @@ pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError>
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     telemetry::start(&options.logging);
-    let stop = signalled()?;
+    let stop = stop_on_signals()?;
     let given = options.tls.files()?;
     let _locks = Locks::acquire(&options.storage)?;
     let self_signed = self_signed(&options)?;
     let files = self_signed.as_ref().map(SelfSigned::files).or(given);
     let tls = files.map(Tls::new).transpose()?.map(Arc::new);
-    let metrics = Arc::new(ProcessMetrics::new()?);
+    let metrics = Arc::new(ProcessMetrics::new());
     let worker = worker_id(&options.workers.node_name)?;
-    let handing_back = CancellationToken::new();
+    let workers_stop = CancellationToken::new();
     let opening = async {
         let catalog = OpenCatalog::open(&options.storage).await?;
         let oidc = OidcVerifier::new(options.api.oidc_allow_loopback);
         let adapters = storage::adapters(&options.storage, oidc, &catalog, Arc::clone(&metrics) as Arc<dyn Observer>)?;
-        let services = Services::new(adapters, settings(&options, worker.clone()), handing_back.clone());
+        let services = Services::new(adapters, settings(&options, worker.clone()), workers_stop.clone());
         storage::check_blobs(&options.storage, &services).await?;
         Ok::<_, StartError>((catalog, services))
     };
-    // It may wait long: for another node that migrates, or for a store that does not answer.
+    // This may wait for a long time: for a node that migrates the catalog, or for a store that does not respond.
     let opened = stop.run_until_cancelled(opening).await;
     let Some(opened) = opened else { return Ok(()) };
     let (catalog, services) = opened?;
     let token_file = options.api.bootstrap_token_file.as_deref();
     if let Some(path) = token_file {
-        // Before a token is minted, so that none is lost when the file cannot be written.
+        // Checked before a token exists: one that cannot be written would be lost.
         write_secret(path, "").map_err(StartError::BootstrapOutput)?;
     }
     match services.bootstrap().ensure().await? {
-        Some(token) => hand_over(&token, token_file)?,
+        Some(token) => deliver_token(&token, token_file)?,
         None => token_file.map_or(Ok(()), std::fs::remove_file).map_err(StartError::BootstrapOutput)?,
     }
     let listener = listen(&options.api.listen).await?;
@@ -145,18 +140,18 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         None => None,
     };
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "imgsrv is listening");
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "server started");
     }
 
     if let (Some(own), Ok(address)) = (&self_signed, listener.local_addr()) {
-        tell_to_trust(own, &incus_url(&options, address.port()));
+        print_incus_command(own, &incus_url(&options, address.port()));
     }
 
     let tasks = TaskTracker::new();
     let environment = Environment {
         clock: Arc::clone(&services.adapters().clock),
         metrics: Arc::clone(&metrics),
-        stop: handing_back.clone(),
+        stop: workers_stop.clone(),
     };
     start_workers(&tasks, &options, &services, &environment);
     let http = HttpSettings {
@@ -173,13 +168,13 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let app = router(&AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _));
     if let Some(listener) = metrics_listener {
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics are served");
+            tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics listener started");
         }
         let scrape = metrics::router(&options.metrics.metrics_path, Scrape::new(metrics, catalog.clone()));
-        let handing_back = handing_back.clone();
-        // Until the very end: what happens while requests finish is of interest.
+        let workers_stop = workers_stop.clone();
+        // Served until the workers stop, so that the shutdown can be observed.
         let limits = Limits { grace: Duration::ZERO, ..limits.clone() };
-        tasks.spawn(async move { listener::serve(listener, scrape, None, &handing_back, &limits).await });
+        tasks.spawn(async move { listener::serve(listener, scrape, None, &workers_stop, &limits).await });
     }
     let (streams, stopping) = (services.clone(), stop.clone());
     tasks.spawn(async move {
@@ -192,22 +187,23 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     }
     listener::serve(listener, app, tls.as_ref().map(|tls| &tls.acceptor), &stop, &limits).await;
 
-    handing_back.cancel();
+    workers_stop.cancel();
     tasks.close();
-    if tokio::time::timeout(HAND_BACK, tasks.wait()).await.is_err() {
-        tracing::warn!("workers did not hand their work back in time; their leases will expire");
+    if tokio::time::timeout(RELEASE_TIMEOUT, tasks.wait()).await.is_err() {
+        tracing::warn!("workers did not stop in time; their leases will expire");
     }
     if let Err(error) = services.auth().flush_usage().await {
-        tracing::warn!(%error, "token usage was not written down");
+        tracing::warn!(%error, "token usage was not stored");
     }
-    if tokio::time::timeout(HAND_BACK, catalog.close()).await.is_err() {
+    if tokio::time::timeout(RELEASE_TIMEOUT, catalog.close()).await.is_err() {
         tracing::warn!("the catalog's connections did not close in time");
     }
-    tracing::info!("stopped");
+    tracing::info!("server stopped");
     Ok(())
 }
 
-/// The authority of this server's own, where one is wanted: for this host by name, loopback, and the public name.
+/// The server's own certificate authority, if it is wanted, with a certificate for this host's name, loopback and the
+/// public name.
 fn self_signed(options: &ServeOptions) -> Result<Option<SelfSigned>, TlsError> {
     if !options.tls.tls_self_signed {
         return Ok(None);
@@ -224,7 +220,7 @@ fn is_wildcard(host: &str) -> bool {
     host == "0.0.0.0" || host == "::"
 }
 
-/// Where Incus reaches this server: over TLS, whatever people are told.
+/// The URL at which Incus reaches this server: always HTTPS, also when the public URL is not.
 fn incus_url(options: &ServeOptions, port: u16) -> String {
     let public = options.api.public_url();
     if let Some(url) = public.as_ref().filter(|url| url.is_https()) {
@@ -236,29 +232,29 @@ fn incus_url(options: &ServeOptions, port: u16) -> String {
     format!("https://{host}:{port}")
 }
 
-/// Tells how Incus on this machine comes to trust the authority, and where it is for others.
-fn tell_to_trust(own: &SelfSigned, url: &str) {
+/// Prints the command that makes Incus trust the authority and adds this server as a remote.
+fn print_incus_command(own: &SelfSigned, url: &str) {
     let authority = std::path::absolute(own.authority()).unwrap_or_else(|_| own.authority());
-    tracing::info!(authority = %authority.display(), "TLS has an authority of its own, for clients to trust");
+    tracing::info!(authority = %authority.display(), "certificate authority is ready for clients to trust");
     let authority = quoted(&authority.display().to_string());
-    let told = writeln!(
+    let printed = writeln!(
         io::stdout().lock(),
         "to add this server to Incus: install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
          incus remote add imgsrv {url} --protocol simplestreams"
     );
-    if let Err(error) = told {
-        tracing::warn!(%error, "the command that adds this server to Incus could not be told");
+    if let Err(error) = printed {
+        tracing::warn!(%error, "command for Incus could not be printed");
     }
 }
 
-/// A word for a shell.
+/// The word, quoted for a shell if necessary.
 fn quoted(word: &str) -> String {
     let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-/// Cancelled by SIGTERM or SIGINT.
-fn signalled() -> Result<CancellationToken, StartError> {
+/// A token that SIGTERM and SIGINT cancel.
+fn stop_on_signals() -> Result<CancellationToken, StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let stop = CancellationToken::new();
@@ -268,7 +264,7 @@ fn signalled() -> Result<CancellationToken, StartError> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping");
+        tracing::info!("shutdown started");
         stopping.cancel();
     });
     Ok(stop)
@@ -283,18 +279,18 @@ fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Service
     let workers = &options.workers;
     let breaker =
         Breaker::new(workers.cas_promotion_circuit_breaker_failures, workers.cas_promotion_circuit_breaker_cooldown);
-    let pace = Pace { poll: workers.cas_promotion_poll_interval, backoff: workers.backoff(), breaker };
+    let schedule = Schedule { poll: workers.cas_promotion_poll_interval, backoff: workers.backoff(), breaker };
     if workers.cas_promotion_enabled {
         let ingest: Arc<dyn Work> = Arc::new(services.ingest());
-        workers::start(tasks, &ingest, INGEST_WORKERS, &pace, environment);
+        workers::start(tasks, &ingest, INGEST_WORKERS, &schedule, environment);
     }
     if workers.publish_enabled {
         let publish: Arc<dyn Work> = Arc::new(services.publish_worker());
-        workers::start(tasks, &publish, PUBLISH_WORKERS, &pace, environment);
+        workers::start(tasks, &publish, PUBLISH_WORKERS, &schedule, environment);
     }
     let sweep: Arc<dyn Work> = Arc::new(services.sweeper());
-    let sweep_pace = Pace { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..pace };
-    workers::start(tasks, &sweep, 1, &sweep_pace, environment);
+    let sweep_schedule = Schedule { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..schedule };
+    workers::start(tasks, &sweep, 1, &sweep_schedule, environment);
 
     let (relayed, stop) = (services.clone(), environment.stop.clone());
     tasks.spawn(async move {
@@ -311,14 +307,14 @@ fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Service
                 () = stop.cancelled() => return,
             }
             if let Err(error) = auth.flush_usage().await {
-                tracing::warn!(%error, "token usage was not written down");
+                tracing::warn!(%error, "token usage was not stored");
             }
         }
     });
 }
 
-/// Gives the bootstrap token to the operator: in a file only its owner reads, or on standard output.
-fn hand_over(token: &str, file: Option<&Path>) -> Result<(), StartError> {
+/// Gives the bootstrap token to the operator: in a file that only its owner can read, or on standard output.
+fn deliver_token(token: &str, file: Option<&Path>) -> Result<(), StartError> {
     let written = match file {
         Some(path) => write_secret(path, token),
         None => writeln!(io::stdout().lock(), "imgsrv bootstrap token (one-time): {token}"),

@@ -1,4 +1,4 @@
-//! Opening the catalog and the blob store that the settings name.
+//! Opening the configured catalog and blob store.
 
 use crate::{
     config::StorageOptions,
@@ -26,38 +26,23 @@ pub(crate) enum StorageError {
     Sqlite(#[from] imgsrv_catalog::sqlite::OpenError),
     #[error(transparent)]
     Postgres(#[from] imgsrv_catalog::postgres::OpenError),
-    #[error("cannot use the blob store {store}: {source}{}", cause(.source))]
+    #[error("cannot use the blob store {store}")]
     Blobs { store: String, source: BlobError },
-    #[error("cannot use the blob store {store}: {source}{}", cause(.source))]
+    #[error("cannot use the blob store {store}")]
     Bind { store: String, source: BindError },
 }
 
-/// The causes of an error, for a single line; what one says already is not said again.
-pub(crate) fn cause(error: &dyn std::error::Error) -> String {
-    let (mut text, mut said, mut error) = (String::new(), error.to_string(), error.source());
-    while let Some(cause) = error {
-        let next = cause.to_string();
-        if !said.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-            said = next;
-        }
-        error = cause.source();
-    }
-    text
-}
-
-/// The catalog, by what it is kept in.
+/// The catalog, by its database.
 #[derive(Clone)]
 pub(crate) enum OpenCatalog {
-    /// A file that this process alone uses.
+    /// A file that only this process uses.
     Sqlite(Arc<SqliteCatalog>),
-    /// A database that other nodes use as well.
+    /// A database that nodes share.
     Postgres(Arc<PgCatalog>),
 }
 
 impl OpenCatalog {
-    /// Opens the catalog that the settings name.
+    /// Opens the configured catalog.
     pub(crate) async fn open(options: &StorageOptions) -> Result<Self, StorageError> {
         if let Some(settings) = options.postgres() {
             let catalog = imgsrv_catalog::postgres::open(&settings).await?;
@@ -75,7 +60,7 @@ impl OpenCatalog {
         }
     }
 
-    /// The pool of connections, where there is one to tell of.
+    /// The status of the connection pool; SQLite has none.
     pub(crate) fn pool_status(&self) -> Option<PoolStatus> {
         match self {
             Self::Sqlite(_) => None,
@@ -91,7 +76,7 @@ impl OpenCatalog {
     }
 }
 
-/// The adapters over an open catalog; nothing in the blob store is touched yet.
+/// The adapters over an open catalog. Makes no request to the blob store yet.
 pub(crate) fn adapters(
     options: &StorageOptions,
     oidc: OidcVerifier,
@@ -113,7 +98,7 @@ pub(crate) fn adapters(
     })
 }
 
-/// Checks that the blob store can be used, and that it is this catalog's.
+/// Checks that the blob store is usable and bound to this catalog.
 pub(crate) async fn check_blobs(options: &StorageOptions, services: &Services) -> Result<(), StorageError> {
     let store = || options.blob_store();
     let probed = services.adapters().blobs.probe().await;
@@ -121,12 +106,12 @@ pub(crate) async fn check_blobs(options: &StorageOptions, services: &Services) -
     services.bind_blob_store().await.map_err(|source| StorageError::Bind { store: store(), source })
 }
 
-/// The locks on folders by which no other server uses the same folders in a way that does not go well.
-pub(crate) struct Locks(#[expect(dead_code, reason = "held")] Vec<FolderLock>);
+/// Locks on the folders that this server uses, against servers that must not share them.
+pub(crate) struct Locks(#[expect(dead_code, reason = "released when dropped")] Vec<FolderLock>);
 
 impl Locks {
-    /// The data folder is one server's when its catalog lies there; the storage folder is shared by the nodes of one
-    /// PostgreSQL catalog, and by nobody else.
+    /// Locks the data folder exclusively if it contains the catalog, and the storage folder in a bucket's absence:
+    /// exclusively as well, or shared with the other nodes of a PostgreSQL catalog.
     pub(crate) fn acquire(options: &StorageOptions) -> Result<Self, StorageError> {
         let mut locks = Vec::new();
         let is_shared = options.postgres().is_some();
@@ -147,7 +132,7 @@ impl Locks {
     }
 }
 
-/// Whether two paths lead to one folder.
+/// Whether two paths name the same folder.
 fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }

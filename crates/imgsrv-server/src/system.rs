@@ -1,4 +1,4 @@
-//! This machine's clock, identifiers and randomness.
+//! The clock, identifiers and randomness of this machine.
 
 use imgsrv_domain::{
     lease::WorkerId,
@@ -29,7 +29,7 @@ impl Ids for UuidIds {
     }
 }
 
-/// A name that no other run of any worker has: the node's name and 64 random bits.
+/// A unique name of this run of the process: the node's name and 64 random bits.
 pub(crate) fn worker_id(node: &str) -> Result<WorkerId, getrandom::Error> {
     Ok(WorkerId::new(format!("{node}-{:016x}", getrandom::u64()?)))
 }

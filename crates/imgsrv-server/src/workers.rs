@@ -1,4 +1,4 @@
-//! Running background work: at once when woken, at intervals otherwise, with backoff and a circuit breaker.
+//! Running background work: on wake-ups and at intervals, with backoff and a circuit breaker.
 
 use crate::metrics::ProcessMetrics;
 use futures::FutureExt;
@@ -6,27 +6,20 @@ use imgsrv_app::{Backoff, Ran, Work, WorkError};
 use imgsrv_domain::{breaker::Breaker, ports::Clock};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
-/// Work that is due at once was just not to be had; it is looked for again after so long.
-const SOON: Duration = Duration::from_millis(20);
+/// Shortest pause after an idle attempt, also when work is due: another worker may have claimed it.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
 
-/// How workers of one kind run.
+/// When workers of one kind run.
 #[derive(Clone)]
-pub(crate) struct Pace {
-    /// Without a wake-up, work is looked for so often.
+pub(crate) struct Schedule {
+    /// Longest pause between attempts without a wake-up.
     pub(crate) poll: Duration,
     /// Delays after failures.
     pub(crate) backoff: Backoff,
-    /// Pauses a worker whose every attempt fails.
+    /// Pauses a worker after many failures in a row.
     pub(crate) breaker: Breaker,
-}
-
-/// Starts `count` workers; they end soon after they are told to.
-pub(crate) fn start(tasks: &TaskTracker, work: &Arc<dyn Work>, count: usize, pace: &Pace, environment: &Environment) {
-    for _ in 0..count {
-        let (work, pace, environment) = (Arc::clone(work), pace.clone(), environment.clone());
-        tasks.spawn(async move { run(&*work, pace, &environment).await });
-    }
 }
 
 /// What workers of every kind share.
@@ -34,27 +27,42 @@ pub(crate) fn start(tasks: &TaskTracker, work: &Arc<dyn Work>, count: usize, pac
 pub(crate) struct Environment {
     /// The clock of this machine.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Where attempts are counted.
+    /// Records attempts.
     pub(crate) metrics: Arc<ProcessMetrics>,
     /// Ends the workers.
     pub(crate) stop: CancellationToken,
 }
 
-/// Why an attempt came to nothing.
+/// Starts `count` workers, which run until they are stopped.
+pub(crate) fn start(
+    tasks: &TaskTracker,
+    work: &Arc<dyn Work>,
+    count: usize,
+    schedule: &Schedule,
+    environment: &Environment,
+) {
+    for _ in 0..count {
+        let (work, schedule, environment) = (Arc::clone(work), schedule.clone(), environment.clone());
+        tasks.spawn(async move { run(&*work, schedule, &environment).await });
+    }
+}
+
+/// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the worker panicked; its message is above")]
+    #[error("the worker panicked; the panic message was logged before")]
     Panic,
     #[error(transparent)]
     Error(WorkError),
 }
 
-async fn run(work: &dyn Work, pace: Pace, environment: &Environment) {
-    let Pace { poll, backoff, mut breaker } = pace;
+async fn run(work: &dyn Work, schedule: Schedule, environment: &Environment) {
+    let Schedule { poll, backoff, mut breaker } = schedule;
     let Environment { clock, metrics, stop } = environment;
     while !stop.is_cancelled() {
-        // A panic ends the attempt, not the worker: the lease runs out, and the work is tried again.
-        let ran = AssertUnwindSafe(work.run_once()).catch_unwind().await;
+        // A panic ends the attempt, not the worker: the lease expires, and the work is retried.
+        let attempt = work.run_once().instrument(tracing::info_span!("work", kind = work.name()));
+        let ran = AssertUnwindSafe(attempt).catch_unwind().await;
         let ran = ran.map_err(|_| Failure::Panic).and_then(|ran| ran.map_err(Failure::Error));
         if let Ok(ran) = &ran {
             metrics.ran(work.name(), *ran, clock.now());
@@ -65,11 +73,11 @@ async fn run(work: &dyn Work, pace: Pace, environment: &Environment) {
                 continue;
             }
             Ok(ran @ (Ran::Finished | Ran::Idle)) => {
-                // Nothing due proves nothing: what failed may be waiting for its delay.
+                // Idle is no success: the work that failed may be waiting for its retry.
                 if ran == Ran::Finished {
                     breaker.succeeded();
                 }
-                let due = work.next_due().await.map_or(poll, |due| due.clamp(SOON, poll.max(SOON)));
+                let due = work.next_due().await.map_or(poll, |due| due.clamp(MIN_PAUSE, poll.max(MIN_PAUSE)));
                 tokio::select! {
                     () = work.wait() => continue,
                     () = tokio::time::sleep(due) => continue,

@@ -1,4 +1,4 @@
-//! Clients that hold on to more than is theirs.
+//! Clients that try to exhaust the server's resources.
 
 use imgsrv_testkit::{Process, writer_token};
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use std::{
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
-/// What no test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of everything that the server is expected to do.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Server {
     process: Process,
@@ -26,12 +26,12 @@ impl Server {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.process.url.trim_start_matches("http://")).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         stream
     }
 
-    /// Sends bytes and reads whatever comes until the server closes the connection.
-    fn until_closed(&self, sent: &[u8]) -> String {
+    /// Sends bytes and reads until the server closes the connection.
+    fn read_until_closed(&self, sent: &[u8]) -> String {
         let mut stream = self.connect();
         stream.write_all(sent).expect("sent");
         read_to_end(&mut stream)
@@ -42,7 +42,7 @@ impl Server {
     }
 }
 
-/// What comes until the end; that must be the server's, not a timeout's.
+/// Reads to the end, which must be the server's and not a timeout.
 fn read_to_end(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     match stream.read_to_end(&mut read) {
@@ -54,26 +54,26 @@ fn read_to_end(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn whoever_sends_no_whole_request_is_let_go() {
+fn incomplete_requests_are_disconnected() {
     let server = Server::start(&["--header-timeout", "300ms", "--idle-timeout", "300ms"]);
     for sent in [
         &b""[..],
         b"G",
         b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        // SETTINGS, and a HEADERS frame of which the rest never comes.
+        // SETTINGS, and an incomplete HEADERS frame.
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x20\x01\x04\0\0\0\x01",
     ] {
-        server.until_closed(sent);
+        server.read_until_closed(sent);
     }
-    // A client that has had its answer is let go later.
-    let answered = server.until_closed(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
-    assert!(answered.starts_with("HTTP/1.1 204"), "{answered}");
+    // A client without a further request is disconnected later.
+    let response = server.read_until_closed(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 204"), "{response}");
     assert!(server.works());
 }
 
 #[test]
-fn a_body_that_does_not_come_is_408() {
+fn a_missing_body_is_408() {
     let server = Server::start(&["--body-timeout", "300ms"]);
     let manager = server.process.bootstrap.as_deref().expect("a token");
     let token = writer_token(&server.process.url, manager);
@@ -81,8 +81,8 @@ fn a_body_that_does_not_come_is_408() {
         "POST /v1/images HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\ncontent-length: 100\r\n\r\n{{\"name\""
     );
-    let answer = server.until_closed(head.as_bytes());
-    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request-timeout"), "{answer}");
+    let response = server.read_until_closed(head.as_bytes());
+    assert!(response.starts_with("HTTP/1.1 408") && response.contains("request-timeout"), "{response}");
 }
 
 /// Uploads and publishes 64 MiB; returns its path.
@@ -98,8 +98,8 @@ fn big_image(server: &Server) -> String {
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", kind)
             .body(body);
-        let answer = ureq::run(request.expect("a request")).expect("an answer");
-        serde_json::from_str(&answer.into_body().read_to_string().expect("a body")).expect("JSON")
+        let response = ureq::run(request.expect("a request")).expect("a response");
+        serde_json::from_str(&response.into_body().read_to_string().expect("a body")).expect("JSON")
     };
     let json =
         |method: &str, path: &str, body: Value| send(method, path, "application/json", body.to_string().as_bytes());
@@ -108,7 +108,7 @@ fn big_image(server: &Server) -> String {
     let part = send("PUT", &format!("{upload}/parts/1"), "application/octet-stream", &bytes);
     let part = json!({"number": 1, "etag": part["etag"], "size_bytes": bytes.len()});
     json("POST", &format!("{upload}/complete"), json!({"parts": [part]}));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while send("GET", &upload, "application/json", b"")["state"] != "ready" {
         assert!(Instant::now() < deadline, "it does not become ready");
     }
@@ -124,11 +124,11 @@ fn big_image(server: &Server) -> String {
 }
 
 #[test]
-fn whoever_takes_nothing_of_a_download_is_let_go() {
+fn a_download_that_is_not_read_is_disconnected() {
     let server = Server::start(&["--send-timeout", "300ms"]);
     let path = big_image(&server);
     let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut stream = loop {
         let mut stream = server.connect();
         stream.write_all(head.as_bytes()).expect("sent");
@@ -137,25 +137,25 @@ fn whoever_takes_nothing_of_a_download_is_let_go() {
         if &status == b"HTTP/1.1 200" {
             break stream;
         }
-        assert!(Instant::now() < deadline, "it is not published");
+        assert!(Instant::now() < deadline, "the version is not published");
     };
-    let under_way = || {
+    let in_flight = || {
         let text = ureq::get(&server.process.metrics).call().expect("metrics").into_body().read_to_string();
         text.expect("text").contains("http_server_active_requests{http_request_method=\"GET\"} 1")
     };
-    while under_way() {
-        assert!(Instant::now() < deadline, "the request is still under way");
+    while in_flight() {
+        assert!(Instant::now() < deadline, "the request is still in flight");
     }
-    // What lay in the buffers comes, and then the end.
-    let got = read_to_end(&mut stream).len();
-    assert!(got < 64 << 20, "{got}");
+    // The buffered bytes arrive before the end.
+    let received = read_to_end(&mut stream).len();
+    assert!(received < 64 << 20, "{received}");
     assert!(server.works());
 }
 
 #[test]
-fn one_address_does_not_take_every_connection() {
+fn connections_of_one_address_are_limited() {
     let server = Server::start(&["--max-connections-per-address", "4", "--header-timeout", "1m"]);
-    let held: Vec<_> = (0..4)
+    let open: Vec<_> = (0..4)
         .map(|_| {
             let mut stream = server.connect();
             stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
@@ -166,13 +166,13 @@ fn one_address_does_not_take_every_connection() {
         .collect();
     let mut fifth = server.connect();
     assert_eq!(fifth.read(&mut [0; 1]).unwrap_or(0), 0);
-    drop(held);
-    let deadline = Instant::now() + PATIENCE;
+    drop(open);
+    let deadline = Instant::now() + TIMEOUT;
     while !server.works() {
-        assert!(Instant::now() < deadline, "places are not given back");
+        assert!(Instant::now() < deadline, "closed connections still count");
     }
-    // Proxies bring many clients.
+    // Trusted proxies have no limit.
     let proxied = Server::start(&["--max-connections-per-address", "1", "--trusted-proxies", "127.0.0.1"]);
-    let _held = proxied.connect();
+    let _open = proxied.connect();
     assert!(proxied.works());
 }

@@ -150,7 +150,7 @@ async fn a_graceful_stop_finishes_requests_in_flight() {
 }
 
 #[test]
-fn malformed_http_is_refused_with_a_problem() {
+fn invalid_http_gets_a_plain_400_or_431() {
     let dir = TempDir::new().expect("a scratch folder");
     let server = Process::start(BINARY, dir.path(), &[]);
     for (request, status) in [
@@ -171,11 +171,7 @@ fn malformed_http_is_refused_with_a_problem() {
         let rest = String::from_utf8_lossy(&rest).into_owned();
         let shown = &request[..request.len().min(60)];
         let answer = rest.split("\r\n\r\n").skip(1).collect::<Vec<_>>().join("\r\n\r\n");
-        assert!(answer.starts_with(status), "{shown}: {rest}");
-        assert!(
-            answer.contains("application/problem+json") && answer.contains("urn:imgsrv:problem:"),
-            "{shown}: {rest}"
-        );
+        assert!(answer.starts_with(status) && answer.ends_with("\r\n\r\n"), "{shown}: {rest}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! The real binary, killed with SIGKILL at many points of upload, ingest and publish. After each restart every
-//! acknowledged thing is there, and what was begun converges.
+//! The real binary, killed with SIGKILL at many points of upload, ingest and publish. After each restart everything
+//! acknowledged exists, and interrupted work converges.
 
 use imgsrv_testkit::{Process, digest, qcow2, writer_token};
 use reqwest::{Client, Method, StatusCode};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
 
-/// A server that is killed and started again on the same folder.
+/// A server that is killed and restarted on the same folder.
 struct Victim {
     dir: TempDir,
     process: Process,
@@ -29,7 +29,7 @@ impl Victim {
     fn restart(&mut self) {
         self.process.kill();
         self.process = launch(self.dir.path());
-        // A connection of the old process would only tell that it is gone.
+        // Connections to the old process are broken.
         self.http = Client::new();
     }
 
@@ -44,16 +44,16 @@ impl Victim {
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
-        let (status, answer) = self.send(method, path, Some(body)).await.expect("an answer");
-        assert!(status.is_success(), "{path}: {status} {answer}");
-        answer
+    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, response) = self.send(method, path, Some(body)).await.expect("a response");
+        assert!(status.is_success(), "{path}: {status} {response}");
+        response
     }
 
     async fn get(&self, path: &str) -> Value {
-        let (status, answer) = self.send(Method::GET, path, None).await.expect("an answer");
-        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
-        answer
+        let (status, response) = self.send(Method::GET, path, None).await.expect("a response");
+        assert_eq!(status, StatusCode::OK, "{path}: {response}");
+        response
     }
 
     async fn put_part(&self, upload: &str, number: usize, bytes: Vec<u8>) -> reqwest::Result<Value> {
@@ -63,7 +63,7 @@ impl Victim {
         Ok(serde_json::from_slice(&response.bytes().await?).expect("JSON"))
     }
 
-    /// Waits until `path` answers with one of `states`.
+    /// Waits until the resource at `path` is in one of `states`.
     async fn reaches(&self, path: &str, states: &[&str]) -> Value {
         for _ in 0..3000 {
             let body = self.get(path).await;
@@ -75,7 +75,7 @@ impl Victim {
         panic!("{path} did not reach {states:?}: {}", self.get(path).await);
     }
 
-    /// Kills the process after `delay`, while `work` goes on; then starts it again.
+    /// Kills the process `delay` after `work` began; then restarts it.
     async fn killed_after<T>(
         &mut self,
         delay: Duration,
@@ -92,7 +92,7 @@ impl Victim {
     }
 }
 
-/// Starts the server with a short lease, so that the work of a killed process is soon taken over.
+/// Starts the server with a short lease, so that the work of a killed process is soon reclaimed.
 fn launch(dir: &Path) -> Process {
     Process::start(BINARY, dir, &["--lease-term", "1s", "--cas-promotion-poll-interval", "100ms"])
 }
@@ -101,7 +101,7 @@ fn text<'a>(body: &'a Value, field: &str) -> &'a str {
     body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}"))
 }
 
-/// A few megabytes that no other round has.
+/// A few megabytes, different in each round.
 fn image(round: u64) -> Vec<u8> {
     let mut bytes = qcow2(round);
     bytes.extend((0..500_000_u64).flat_map(|word| (word ^ round).to_le_bytes()));
@@ -109,15 +109,15 @@ fn image(round: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn acknowledged_parts_survive_a_kill_and_the_upload_goes_on() {
+async fn acknowledged_parts_survive_a_kill_and_the_upload_can_be_completed() {
     let mut victim = Victim::start().await;
     for round in 0..8 {
         let bytes = image(round);
         let new = json!({"expected_digest": digest(&bytes), "expected_size_bytes": bytes.len()});
-        let upload = text(&victim.ask(Method::POST, "/v1/uploads", new).await, "id").to_owned();
+        let upload = text(&victim.call(Method::POST, "/v1/uploads", new).await, "id").to_owned();
         let chunks: Vec<Vec<u8>> = bytes.chunks(bytes.len() / 4 + 1).map(<[u8]>::to_vec).collect();
         let mut acknowledged = vec![victim.put_part(&upload, 1, chunks[0].clone()).await.expect("the first part")];
-        // Killed somewhere in the other parts, a little later each round.
+        // Killed during the other parts, a little later each round.
         let rest = victim
             .killed_after(Duration::from_millis(round * 4), async |victim| {
                 let mut parts = Vec::new();
@@ -130,7 +130,7 @@ async fn acknowledged_parts_survive_a_kill_and_the_upload_goes_on() {
                 Ok(parts)
             })
             .await;
-        acknowledged.extend(rest.expect("what was acknowledged"));
+        acknowledged.extend(rest.expect("the acknowledged parts"));
         let listed = victim.get(&format!("/v1/uploads/{upload}/parts")).await;
         let listed = listed["parts"].as_array().expect("parts").clone();
         for part in &acknowledged {
@@ -138,46 +138,46 @@ async fn acknowledged_parts_survive_a_kill_and_the_upload_goes_on() {
         }
         for (at, chunk) in chunks.iter().enumerate() {
             if listed.iter().all(|part| part["part_number"] != at + 1) {
-                victim.put_part(&upload, at + 1, chunk.clone()).await.expect("sent again");
+                victim.put_part(&upload, at + 1, chunk.clone()).await.expect("a retried part");
             }
         }
         finish(&victim, &upload).await;
         let blob = victim.http.get(format!("{}/v1/blobs/{}", victim.process.url, digest(&bytes)));
-        let read = blob.bearer_auth(&victim.token).send().await.expect("an answer").bytes().await.expect("a body");
+        let read = blob.bearer_auth(&victim.token).send().await.expect("a response").bytes().await.expect("a body");
         assert!(read == bytes, "round {round}");
     }
-    no_staging_left(&victim).await;
+    staging_is_cleared(&victim).await;
 }
 
-/// Waits until the sweeper has cleared everything that was staged.
-async fn no_staging_left(victim: &Victim) {
+/// Waits until the sweeper has deleted all staged bytes.
+async fn staging_is_cleared(victim: &Victim) {
     for _ in 0..1000 {
         if staged(victim.dir.path()).is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("left in staging: {:?}", staged(victim.dir.path()));
+    panic!("still staged: {:?}", staged(victim.dir.path()));
 }
 
-/// Completes with the parts that the server lists, and waits for `ready`.
+/// Completes the upload with the parts that the server lists, and waits until it is ready.
 async fn finish(victim: &Victim, upload: &str) {
     let listed = victim.get(&format!("/v1/uploads/{upload}/parts")).await;
     let part =
         |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
     let parts: Vec<Value> = listed["parts"].as_array().expect("parts").iter().map(part).collect();
-    victim.ask(Method::POST, &format!("/v1/uploads/{upload}/complete"), json!({"parts": parts})).await;
+    victim.call(Method::POST, &format!("/v1/uploads/{upload}/complete"), json!({"parts": parts})).await;
     victim.reaches(&format!("/v1/uploads/{upload}"), &["ready"]).await;
 }
 
 #[tokio::test]
 async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
     let mut victim = Victim::start().await;
-    victim.ask(Method::POST, "/v1/images", json!({"name": "debian"})).await;
+    victim.call(Method::POST, "/v1/images", json!({"name": "debian"})).await;
     for round in 0..10 {
         let bytes = image(1000 + round);
         let new = json!({"expected_digest": digest(&bytes), "expected_size_bytes": bytes.len()});
-        let upload = text(&victim.ask(Method::POST, "/v1/uploads", new).await, "id").to_owned();
+        let upload = text(&victim.call(Method::POST, "/v1/uploads", new).await, "id").to_owned();
         // Out of order on every other round, so that the ingest has something to read.
         let half = bytes.len() / 2;
         let order = if round % 2 == 0 { [1, 2] } else { [2, 1] };
@@ -198,21 +198,21 @@ async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
             })
             .await;
         if completed.is_none() {
-            // The answer was lost; asking again is harmless either way.
-            victim.ask(Method::POST, &complete, json!({"parts": listed})).await;
+            // The response was lost; repeating the request is harmless either way.
+            victim.call(Method::POST, &complete, json!({"parts": listed})).await;
         }
         victim.reaches(&format!("/v1/uploads/{upload}"), &["ready"]).await;
 
         let version = format!("/v1/images/debian/versions/{round}");
-        victim.ask(Method::POST, "/v1/images/debian/versions", json!({"version": round.to_string()})).await;
+        victim.call(Method::POST, "/v1/images/debian/versions", json!({"version": round.to_string()})).await;
         let artifact = json!({"operating_system": "debian", "architecture": "amd64", "format": "qcow2",
             "primary_blob_digest": digest(&bytes), "primary_blob_size_bytes": bytes.len(), "primary_media_type": "a/b"});
-        let artifact = victim.ask(Method::POST, &format!("{version}/artifacts"), artifact).await;
+        let artifact = victim.call(Method::POST, &format!("{version}/artifacts"), artifact).await;
         let publish = format!("{version}/publish");
         let first = victim
             .killed_after(Duration::from_millis(round), async |victim| victim.send(Method::POST, &publish, None).await)
             .await;
-        let (_, requested) = victim.send(Method::POST, &publish, None).await.expect("an answer");
+        let (_, requested) = victim.send(Method::POST, &publish, None).await.expect("a response");
         if let Some((status, acknowledged)) = first {
             assert!(status.is_success(), "{acknowledged}");
             assert_eq!(acknowledged["job_id"], requested["job_id"], "an acknowledged job was lost");
@@ -220,15 +220,15 @@ async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
         let job = victim.reaches(&format!("/v1/publish-jobs/{}", text(&requested, "job_id")), &["succeeded"]).await;
         assert_eq!(job["version"], round.to_string());
         let download = format!("{}{version}/artifacts/{}/download", victim.process.url, text(&artifact, "id"));
-        let read = reqwest::get(download).await.expect("an answer").bytes().await.expect("a body");
+        let read = reqwest::get(download).await.expect("a response").bytes().await.expect("a body");
         assert!(read == bytes, "round {round}");
     }
     let versions = victim.get("/v1/images/debian/versions").await;
     assert_eq!(versions["versions"].as_array().expect("versions").len(), 10);
-    no_staging_left(&victim).await;
+    staging_is_cleared(&victim).await;
 }
 
-/// What lies in staging.
+/// The entries of the staging folder.
 fn staged(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir.join("storage/staging")).expect("a folder");
     entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()

@@ -1,4 +1,4 @@
-//! A real OpenID provider beside the real binary, on both catalogs.
+//! The real binary with a real OpenID provider, on both catalogs.
 
 use imgsrv_testkit::{
     Issuer, Process, SigningKey,
@@ -18,9 +18,9 @@ async fn call(server: &Process, bearer: &str, method: Method, path: &str, body: 
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let answer = request.send().await.expect("an answer");
-    let status = answer.status();
-    (status, answer.json().await.unwrap_or(Value::Null))
+    let response = request.send().await.expect("a response");
+    let status = response.status();
+    (status, response.json().await.unwrap_or(Value::Null))
 }
 
 fn rule(provider: &OidcProvider) -> Value {
@@ -32,7 +32,7 @@ fn rule(provider: &OidcProvider) -> Value {
     })
 }
 
-/// Publishes an image with nothing but the provider's token.
+/// Publishes an image with the provider's token alone.
 async fn publish(server: &Process, token: &str) {
     let content = b"an image of a few bytes";
     let digest = imgsrv_testkit::digest(content);
@@ -40,12 +40,12 @@ async fn publish(server: &Process, token: &str) {
     let (_, upload) = call(server, token, Method::POST, "/v1/uploads", Some(open)).await;
     let upload = format!("/v1/uploads/{}", upload["id"].as_str().expect("an id"));
     let part = Client::new().put(format!("{}{upload}/parts/1", server.url)).bearer_auth(token).body(&content[..]);
-    let part: Value = part.send().await.expect("an answer").json().await.expect("a part");
+    let part: Value = part.send().await.expect("a response").json().await.expect("a part");
     let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": content.len()}]});
     assert_eq!(call(server, token, Method::POST, &format!("{upload}/complete"), Some(parts)).await.0, StatusCode::OK);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while call(server, token, Method::GET, &upload, None).await.1["state"] != "ready" {
-        assert!(std::time::Instant::now() < deadline, "it does not become ready");
+        assert!(std::time::Instant::now() < deadline, "the upload does not become ready");
     }
     let artifact = json!({
         "operating_system": "debian", "architecture": "amd64", "format": "raw", "primary_blob_digest": digest,
@@ -57,12 +57,12 @@ async fn publish(server: &Process, token: &str) {
         ("/v1/images/debian/versions/12/artifacts", Some(artifact)),
         ("/v1/images/debian/versions/12/publish", None),
     ] {
-        let (status, answer) = call(server, token, Method::POST, path, body).await;
-        assert!(status.is_success(), "{path}: {answer}");
+        let (status, response) = call(server, token, Method::POST, path, body).await;
+        assert!(status.is_success(), "{path}: {response}");
     }
 }
 
-async fn a_publisher_needs_no_secret_of_ours(environment: &[(String, String)]) {
+async fn a_publisher_needs_only_the_providers_token(environment: &[(String, String)]) {
     let dir = TempDir::new().expect("a scratch folder");
     let server = Process::start_with(BINARY, dir.path(), &["--oidc-allow-loopback"], environment);
     let manager = server.bootstrap.clone().expect("a token");
@@ -83,32 +83,32 @@ async fn a_publisher_needs_no_secret_of_ours(environment: &[(String, String)]) {
     let other = provider.token("urn:another:service");
     assert_eq!(call(&server, &other, Method::GET, "/v1/auth/whoami", None).await.0, StatusCode::FORBIDDEN);
 
-    let (_, taken) = call(&server, &manager, Method::POST, &format!("{RULES}/ci/reconciliation"), None).await;
-    assert_eq!(taken["principal_count"], 1, "{taken}");
+    let (_, reconciled) = call(&server, &manager, Method::POST, &format!("{RULES}/ci/reconciliation"), None).await;
+    assert_eq!(reconciled["principal_count"], 1, "{reconciled}");
     assert_eq!(call(&server, &rotated, Method::GET, "/v1/auth/whoami", None).await.0, StatusCode::FORBIDDEN);
-    // The log and the trail tell of it, and of no token.
-    let (_, trail) = call(&server, &manager, Method::GET, "/v1/audit", None).await;
-    for told in [trail.to_string(), server.log_with("provisioning_rule.reconciled")] {
-        assert!(told.contains("provisioning_rule.reconciled") && told.contains("version.published"), "{told}");
+    // The log and the audit log contain the changes, and no token.
+    let (_, audit_log) = call(&server, &manager, Method::GET, "/v1/audit", None).await;
+    for log in [audit_log.to_string(), server.log_with("provisioning_rule.reconciled")] {
+        assert!(log.contains("provisioning_rule.reconciled") && log.contains("version.published"), "{log}");
         for secret in [&token, &rotated, &other, &manager] {
-            assert!(!told.contains(secret.as_str()) && !told.contains(&secret[secret.len() - 20..]), "{told}");
+            assert!(!log.contains(secret.as_str()) && !log.contains(&secret[secret.len() - 20..]), "{log}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publisher_needs_no_secret_of_ours_on_sqlite() {
-    a_publisher_needs_no_secret_of_ours(&[]).await;
+async fn a_publisher_needs_only_the_providers_token_on_sqlite() {
+    a_publisher_needs_only_the_providers_token(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publisher_needs_no_secret_of_ours_on_postgres() {
+async fn a_publisher_needs_only_the_providers_token_on_postgres() {
     let url = Postgres::shared().await.database().await;
-    a_publisher_needs_no_secret_of_ours(&[("IMGSRV_POSTGRES_URL".to_owned(), url)]).await;
+    a_publisher_needs_only_the_providers_token(&[("IMGSRV_POSTGRES_URL".to_owned(), url)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_providers_tokens_are_taken_whatever_they_are_signed_by() {
+async fn tokens_are_accepted_with_every_supported_algorithm() {
     let dir = TempDir::new().expect("a scratch folder");
     let server = Process::start(BINARY, dir.path(), &["--oidc-allow-loopback"]);
     let manager = server.bootstrap.clone().expect("a token");
@@ -119,14 +119,14 @@ async fn the_providers_tokens_are_taken_whatever_they_are_signed_by() {
         let (status, saved) = call(&server, &manager, Method::POST, RULES, Some(rule)).await;
         assert_eq!(status, StatusCode::CREATED, "{saved}");
         let token = provider.token(AUDIENCE);
-        let (status, answer) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
-        assert_eq!(status, StatusCode::OK, "{algorithm}: {answer}");
+        let (status, response) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
+        assert_eq!(status, StatusCode::OK, "{algorithm}: {response}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "the server looks at the same clock")]
-async fn an_issuer_may_speak_tls_by_a_private_authority() {
+#[expect(clippy::disallowed_methods, reason = "the server uses the same clock")]
+async fn an_issuer_may_use_a_private_authority() {
     let mut front = None;
     let issuer = Issuer::start_as(|port| {
         let started = front.insert(TlsFront::new(port));
@@ -150,8 +150,8 @@ async fn an_issuer_may_speak_tls_by_a_private_authority() {
             "condition": "true",
         });
         assert_eq!(call(&server, &manager, Method::POST, RULES, Some(rule)).await.0, StatusCode::CREATED);
-        let (status, answer) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
-        assert_eq!(status, expected, "{answer}");
+        let (status, response) = call(&server, &token, Method::GET, "/v1/auth/whoami", None).await;
+        assert_eq!(status, expected, "{response}");
     }
 }
 

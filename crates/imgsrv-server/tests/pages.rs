@@ -1,5 +1,4 @@
-//! Pages of the documentation, run as they stand: every shell block of each, in order, by one shell, against the real
-//! binary.
+//! The commands in the documentation: all shell blocks of a page run in order, in one shell, against the real binary.
 
 use imgsrv_testkit::Process;
 use std::{io::Write, path::Path, process::Command};
@@ -7,20 +6,20 @@ use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
 
-/// The `bash` blocks of a page; its `console` blocks are for people.
+/// The `bash` blocks of a page; `console` blocks are not run.
 fn shell(page: &str) -> String {
     let blocks = page.split("```bash\n").skip(1).filter_map(|rest| rest.split("\n```").next());
     blocks.collect::<Vec<_>>().join("\n")
 }
 
-/// Runs a page with the server's URL as `IMGSRV` and its bootstrap token as `token`; returns what it printed.
+/// Runs a page with the server's URL in the variable `IMGSRV` and its bootstrap token in `token`; returns the output.
 fn run(page: &str, token: &str, least_commands: usize, arguments: &[&str]) -> String {
     let (data, work) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let server = Process::start(BINARY, data.path(), arguments);
     let scheme = if arguments.is_empty() { "http" } else { "https" };
     let script = format!("set -euo pipefail\n{}\n", shell(page));
     let commands = ["curl", "api ", "imgsrv "].iter().map(|word| script.matches(word).count()).sum::<usize>();
-    assert!(commands > least_commands, "the page has lost its commands");
+    assert!(commands > least_commands, "the page lacks commands");
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(script.as_bytes()).expect("written");
     let programs = Path::new(BINARY).parent().expect("a folder").display();

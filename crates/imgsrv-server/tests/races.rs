@@ -1,4 +1,4 @@
-//! Decisions about who may do what, made at once on two nodes of one PostgreSQL catalog.
+//! Concurrent changes of authentication on two nodes with one PostgreSQL catalog.
 
 use futures::future::join_all;
 use imgsrv_testkit::{Issuer, Process, SigningKey, services::Postgres};
@@ -40,11 +40,11 @@ impl Pair {
     async fn call(&self, node: usize, bearer: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let request = self.client.request(method, format!("{}{path}", self.nodes[node % 2].url)).bearer_auth(bearer);
         let request = if body.is_null() { request } else { request.json(&body) };
-        let answer = request.send().await.expect("an answer");
-        (answer.status(), answer.json().await.unwrap_or(Value::Null))
+        let response = request.send().await.expect("a response");
+        (response.status(), response.json().await.unwrap_or(Value::Null))
     }
 
-    /// A new manager's place and token.
+    /// A new manager's URL and token.
     async fn new_manager(&self) -> (String, String) {
         let body = json!({"kind": "user", "display_name": "m"});
         let (_, made) = self.call(0, &self.manager, Method::POST, "/v1/auth/principals", body).await;
@@ -78,7 +78,7 @@ async fn two_managers_never_remove_each_other() {
                 alive.push((url, token));
             }
         }
-        let (url, token) = alive.pop().unwrap_or_else(|| panic!("nobody is left in round {round}: {a:?} {b:?}"));
+        let (url, token) = alive.pop().unwrap_or_else(|| panic!("no manager is left in round {round}: {a:?} {b:?}"));
         first = url;
         pair.manager = token;
     }
@@ -96,7 +96,7 @@ impl Publishers {
         Self { issuer, key }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the server looks at the same clock")]
+    #[expect(clippy::disallowed_methods, reason = "the server uses the same clock")]
     fn token(&self, subject: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
         self.key.sign(&json!({"iss": self.issuer.url, "sub": subject, "aud": "imgsrv", "exp": now + 600}))
@@ -118,20 +118,20 @@ impl Publishers {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn first_requests_on_two_nodes_make_one_principal() {
+async fn concurrent_first_requests_create_one_principal() {
     let (pair, publishers) = futures::join!(Pair::start(), Publishers::start());
     publishers.save(&pair, "ci", true).await;
     for subject in ["a", "b", "c"] {
         let token = publishers.token(subject);
-        let asking = (0..24).map(|at| pair.call(at, &token, Method::GET, "/v1/auth/whoami", Value::Null));
-        let answers = join_all(asking).await;
-        let ids: BTreeSet<_> = answers.iter().map(|(_, answer)| answer["principal"]["id"].to_string()).collect();
-        assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK) && ids.len() == 1, "{answers:?}");
+        let requests = (0..24).map(|at| pair.call(at, &token, Method::GET, "/v1/auth/whoami", Value::Null));
+        let responses = join_all(requests).await;
+        let ids: BTreeSet<_> = responses.iter().map(|(_, body)| body["principal"]["id"].to_string()).collect();
+        assert!(responses.iter().all(|(status, _)| *status == StatusCode::OK) && ids.len() == 1, "{responses:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_another_rule_admits_while_one_is_reconciled_stays_in() {
+async fn principals_admitted_by_another_rule_survive_a_reconciliation() {
     let (pair, publishers) = futures::join!(Pair::start(), Publishers::start());
     let tokens: Vec<_> = (0..30).map(|at| publishers.token(&format!("repo:{at}"))).collect();
     publishers.save(&pair, "ci", true).await;
@@ -146,7 +146,7 @@ async fn who_another_rule_admits_while_one_is_reconciled_stays_in() {
     let (reconciled, _) = futures::join!(pair.call(0, &pair.manager, Method::POST, &path, Value::Null), matching);
     assert_eq!(reconciled.0, StatusCode::OK, "{reconciled:?}");
     for (at, token) in tokens.iter().enumerate() {
-        let (status, answer) = pair.call(0, token, Method::GET, "/v1/auth/whoami", Value::Null).await;
-        assert_eq!(status, StatusCode::OK, "{at}: {answer}");
+        let (status, response) = pair.call(0, token, Method::GET, "/v1/auth/whoami", Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{at}: {response}");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS on the API's port: which protocols, which certificate, and what comes in the clear.
+//! TLS on the API's port: protocol versions, certificates, and plaintext requests.
 
 use imgsrv_testkit::Process;
 use reqwest::{Certificate, Client, StatusCode, tls};
@@ -46,49 +46,49 @@ fn start(data: &Path, cert: &Path, key: &Path) -> Process {
 }
 
 #[tokio::test]
-async fn both_versions_of_tls_and_of_http_are_spoken() {
+async fn both_versions_of_tls_and_of_http_are_served() {
     let dir = TempDir::new().expect("a scratch folder");
     let (cert, key) = certify(dir.path(), "one");
     let server = start(&dir.path().join("data"), &cert, &key);
     let url = format!("https://{}/healthz", address(&server));
     for version in [tls::Version::TLS_1_2, tls::Version::TLS_1_3] {
         let only = client(&cert).tls_version_min(version).tls_version_max(version);
-        let h2 = only.build().expect("a client").get(&url).send().await.expect("an answer");
+        let h2 = only.build().expect("a client").get(&url).send().await.expect("a response");
         assert_eq!((h2.status(), h2.version()), (StatusCode::NO_CONTENT, reqwest::Version::HTTP_2), "{version:?}");
         let only = client(&cert).tls_version_min(version).tls_version_max(version).http1_only();
-        let h1 = only.build().expect("a client").get(&url).send().await.expect("an answer");
+        let h1 = only.build().expect("a client").get(&url).send().await.expect("a response");
         assert_eq!((h1.status(), h1.version()), (StatusCode::NO_CONTENT, reqwest::Version::HTTP_11), "{version:?}");
     }
 }
 
 #[tokio::test]
-async fn what_comes_in_the_clear_is_answered_at_once_and_its_body_is_not_read() {
+async fn plaintext_requests_get_a_response_at_once_and_their_body_is_not_read() {
     let dir = TempDir::new().expect("a scratch folder");
     let (cert, key) = certify(dir.path(), "one");
     let server = start(&dir.path().join("data"), &cert, &key);
     let began = Instant::now();
-    for (request, status, code) in [
+    for (request, status, contained) in [
         ("GET /images/debian/1/debian-1-amd64.qcow2 HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not-found"),
         ("GET /v1/images HTTP/1.1\r\nHost: x\r\n\r\n", 400, "https-required"),
         ("GET /v1/images HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n", 400, "credential-in-clear"),
-        // Of this body nothing ever comes.
+        // This body never arrives.
         ("POST /v1/uploads HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", 400, "https-required"),
-        ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400, "invalid-request"),
+        ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400, "content-length: 0"),
     ] {
         let mut stream = TcpStream::connect(address(&server)).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = vec![0; 4096];
-        let read = stream.read(&mut answer).expect("an answer");
-        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
-        assert!(answer.contains(code), "{request}: {answer}");
+        let mut response = vec![0; 4096];
+        let read = stream.read(&mut response).expect("a response");
+        let response = String::from_utf8_lossy(&response[..read]).into_owned();
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {response}");
+        assert!(response.contains(contained), "{request}: {response}");
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
+async fn a_new_certificate_is_used_without_a_restart_and_an_unusable_one_is_not() {
     let dir = TempDir::new().expect("a scratch folder");
     let (cert, key) = certify(dir.path(), "one");
     let (new_cert, new_key) = certify(dir.path(), "two");
@@ -97,22 +97,22 @@ async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
     fs::copy(&new_cert, &new_authority).expect("copied");
     let server = start(&dir.path().join("data"), &cert, &key);
     let url = format!("https://{}/healthz", address(&server));
-    let answers = async |authority: &Path| {
-        let asked = client(authority).build().expect("a client").get(&url).send().await;
-        asked.is_ok_and(|answer| answer.status() == StatusCode::NO_CONTENT)
+    let is_trusted = async |authority: &Path| {
+        let response = client(authority).build().expect("a client").get(&url).send().await;
+        response.is_ok_and(|response| response.status() == StatusCode::NO_CONTENT)
     };
-    assert!(answers(&authority).await && !answers(&new_authority).await);
-    // A certificate without its key: the old one stays.
+    assert!(is_trusted(&authority).await && !is_trusted(&new_authority).await);
+    // A certificate without its key: the current one stays in use.
     fs::copy(&new_cert, &cert).expect("copied");
-    server.log_with("the new certificate cannot be used");
-    assert!(answers(&authority).await && !answers(&new_authority).await);
+    server.log_with("certificate was rejected");
+    assert!(is_trusted(&authority).await && !is_trusted(&new_authority).await);
     fs::copy(&new_key, &key).expect("copied");
-    server.log_with("a new certificate is shown");
-    assert!(answers(&new_authority).await && !answers(&authority).await);
+    server.log_with("certificate was replaced");
+    assert!(is_trusted(&new_authority).await && !is_trusted(&authority).await);
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_keeps_the_server_from_starting() {
+fn the_server_does_not_start_with_an_unusable_certificate() {
     let dir = TempDir::new().expect("a scratch folder");
     let (cert, _) = certify(dir.path(), "one");
     let (_, other) = certify(dir.path(), "two");
@@ -137,20 +137,20 @@ fn a_certificate_that_cannot_be_used_keeps_the_server_from_starting() {
         (&cert, &text, "has no private key in PEM"),
         (&dir.path().join("missing"), &other, "cannot read"),
     ] {
-        let told = start(&["--tls-cert", &path(cert), "--tls-key", &path(key)]);
-        assert!(told.contains(reason), "{told}");
+        let stderr = start(&["--tls-cert", &path(cert), "--tls-key", &path(key)]);
+        assert!(stderr.contains(reason), "{stderr}");
     }
-    // A key that an operator forgot to set must not mean plain HTTP.
-    let told = start(&["--tls-cert", &path(&cert), "--tls-key", ""]);
-    assert!(told.contains("must be given both"), "{told}");
-    let told = start(&["--tls-self-signed", "--tls-cert", &path(&cert), "--tls-key", &path(&other)]);
-    assert!(told.contains("do not give one"), "{told}");
-    let told = start(&["--tls-cert", &path(&cert)]);
-    assert!(told.contains("--tls-key"), "{told}");
+    // A forgotten key must not lead to plain HTTP.
+    let stderr = start(&["--tls-cert", &path(&cert), "--tls-key", ""]);
+    assert!(stderr.contains("must be given both"), "{stderr}");
+    let stderr = start(&["--tls-self-signed", "--tls-cert", &path(&cert), "--tls-key", &path(&other)]);
+    assert!(stderr.contains("do not give one"), "{stderr}");
+    let stderr = start(&["--tls-cert", &path(&cert)]);
+    assert!(stderr.contains("--tls-key"), "{stderr}");
 }
 
 #[tokio::test]
-async fn an_authority_of_its_own_stays_and_its_certificate_gains_names() {
+async fn the_private_authority_persists_and_its_certificate_gains_names() {
     let dir = TempDir::new().expect("a scratch folder");
     let authority = dir.path().join("tls/ca.crt");
     let mut server = Process::start(BINARY, dir.path(), &["--tls-self-signed"]);
@@ -158,9 +158,9 @@ async fn an_authority_of_its_own_stays_and_its_certificate_gains_names() {
         (fs::read(&authority).expect("a file"), fs::read(dir.path().join("tls/server.crt")).expect("a file"));
     let port = address(&server).rsplit(':').next().expect("a port").to_owned();
     for host in ["127.0.0.1", "localhost"] {
-        let answer =
+        let response =
             client(&authority).build().expect("a client").get(format!("https://{host}:{port}/healthz")).send().await;
-        assert_eq!(answer.expect("an answer").status(), StatusCode::NO_CONTENT, "{host}");
+        assert_eq!(response.expect("a response").status(), StatusCode::NO_CONTENT, "{host}");
     }
     for secret in ["ca.key", "server.key"] {
         use std::os::unix::fs::PermissionsExt;
@@ -169,20 +169,24 @@ async fn an_authority_of_its_own_stays_and_its_certificate_gains_names() {
     }
     assert_eq!(server.terminate(), Some(0));
     let mut server = Process::start(BINARY, dir.path(), &["--tls-self-signed"]);
-    assert_eq!(fs::read(dir.path().join("tls/server.crt")).expect("a file"), certificate, "it is kept");
+    assert_eq!(
+        fs::read(dir.path().join("tls/server.crt")).expect("a file"),
+        certificate,
+        "the certificate was replaced"
+    );
     assert_eq!(server.terminate(), Some(0));
     let server =
         Process::start(BINARY, dir.path(), &["--tls-self-signed", "--public-url", "https://images.example.org:8443"]);
-    assert_eq!(fs::read(&authority).expect("a file"), first, "the authority is kept");
+    assert_eq!(fs::read(&authority).expect("a file"), first, "the authority was replaced");
     server.log_with("incus remote add imgsrv https://images.example.org:8443 --protocol simplestreams");
     let to: std::net::SocketAddr = address(&server).parse().expect("an address");
     let http = client(&authority).resolve("images.example.org", to).build().expect("a client");
-    let answer = http.get(format!("https://images.example.org:{}/healthz", to.port())).send().await;
-    assert_eq!(answer.expect("an answer").status(), StatusCode::NO_CONTENT);
+    let response = http.get(format!("https://images.example.org:{}/healthz", to.port())).send().await;
+    assert_eq!(response.expect("a response").status(), StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_end_is_let_go() {
+async fn an_incomplete_handshake_is_disconnected() {
     let dir = TempDir::new().expect("a scratch folder");
     let server = Process::start(BINARY, dir.path(), &["--tls-self-signed", "--header-timeout", "1s"]);
     let began = Instant::now();
@@ -190,9 +194,9 @@ async fn a_handshake_that_does_not_end_is_let_go() {
         let mut stream = TcpStream::connect(address(&server)).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         stream.write_all(begun).expect("sent");
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        assert!(answer.len() < 1024);
+        let mut received = Vec::new();
+        let _ = stream.read_to_end(&mut received);
+        assert!(received.len() < 1024);
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Clients of tus that others wrote, against the real binary: interrupted, and with a server that is killed under them.
+//! Third-party tus clients against the real binary: interrupted uploads, and a server that is killed during one.
 
 use imgsrv_testkit::{
     Process, digest, qcow2,
@@ -17,8 +17,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
 const MIB: usize = 1 << 20;
 const SIZE: usize = 48 * MIB;
 
-/// A server, a qcow2 of 48 MiB, and an intake for it.
-struct Stage {
+/// A server and a qcow2 of 48 MiB.
+struct Setup {
     process: Process,
     token: String,
     file: PathBuf,
@@ -26,28 +26,28 @@ struct Stage {
     dir: TempDir,
 }
 
-impl Stage {
-    fn set(arguments: &[&str]) -> Self {
+impl Setup {
+    fn start(arguments: &[&str]) -> Self {
         let dir = TempDir::new().expect("a scratch folder");
         let process = Process::start(BINARY, &dir.path().join("data"), arguments);
         let token = writer_token(&process.url, process.bootstrap.as_deref().expect("a bootstrap token"));
         let mut bytes = qcow2(6);
-        // What lies behind its last cluster is no matter to a qcow2.
+        // Bytes after the last cluster are ignored in a qcow2.
         bytes.extend((bytes.len()..SIZE).map(|at| (at / 4096 + at).to_le_bytes()[0]));
         let file = dir.path().join("disk.qcow2");
         std::fs::write(&file, &bytes).expect("a file");
         Self { process, token, file, digest: digest(&bytes), dir }
     }
 
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.process.url))
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json");
-        let answer = ureq::run(request.body(body.map(Value::to_string).unwrap_or_default()).expect("a request"));
-        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        answer.body_mut().read_json().expect("JSON")
+        let response = ureq::run(request.body(body.map(Value::to_string).unwrap_or_default()).expect("a request"));
+        let mut response = response.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        response.body_mut().read_json().expect("JSON")
     }
 
     /// An intake for the file as `version`.
@@ -56,10 +56,10 @@ impl Stage {
             "image": "debian", "version": version, "operating_system": "linux", "architecture": "amd64",
             "size_bytes": SIZE, "aliases": ["latest"],
         });
-        self.ask("POST", "/api/images", Some(&wanted))["upload_session_id"].as_str().expect("an id").to_owned()
+        self.call("POST", "/api/images", Some(&wanted))["upload_session_id"].as_str().expect("an id").to_owned()
     }
 
-    /// What a client is to do.
+    /// The job of a client, which is its argument.
     fn job(&self, id: &str, more: &Value) -> Value {
         let storage = self.dir.path().join(format!("{id}.json"));
         let mut job = json!({
@@ -72,11 +72,11 @@ impl Stage {
     }
 
     fn status(&self, id: &str) -> Value {
-        self.ask("GET", &format!("/api/uploads/{id}"), None)
+        self.call("GET", &format!("/api/uploads/{id}"), None)
     }
 
-    /// Waits until the intake has published its version, and looks at what that has become.
-    fn published(&self, id: &str, version: &str) {
+    /// Waits until the intake has published its version, and checks the result.
+    fn check_published(&self, id: &str, version: &str) {
         let until = Instant::now() + Duration::from_mins(1);
         loop {
             let status = self.status(id);
@@ -87,14 +87,14 @@ impl Stage {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let manifest = self.ask("GET", "/v1/images/debian/refs/latest", None);
+        let manifest = self.call("GET", "/v1/images/debian/refs/latest", None);
         assert_eq!(manifest["version"]["version"], version);
         assert_eq!(manifest["artifacts"][0]["artifact"]["primary_blob_digest"], self.digest);
         assert_eq!(manifest["artifacts"][0]["artifact"]["inspection"]["detected_format"], "qcow2");
     }
 }
 
-/// Runs a client to its end; a job is its argument.
+/// Runs a client to its end.
 fn run(mut client: Command, job: &Value) -> String {
     let Output { status, stdout, stderr } = client.arg(job.to_string()).output().expect("the client runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -102,29 +102,33 @@ fn run(mut client: Command, job: &Value) -> String {
     stdout.into_owned()
 }
 
-/// A client is stopped half-way and run again, with the server killed in between; then the server is killed under it.
+/// A client is stopped half-way and restarted, with the server killed in between; then the server is killed during an
+/// upload.
 fn interrupted_and_resumed(client: fn() -> Command) {
-    let mut stage = Stage::set(&[]);
-    let stopped = stage.intake("1");
-    run(client(), &stage.job(&stopped, &json!({"stop_at": 16 * MIB})));
-    let come = stage.status(&stopped)["offset"].as_u64().expect("an offset");
-    assert!((8 * MIB as u64..SIZE as u64).contains(&come), "{come} bytes have come");
-    stage.process.restart();
-    assert!(stage.status(&stopped)["offset"].as_u64().expect("an offset") >= come, "what was acknowledged is kept");
-    let told = run(client(), &stage.job(&stopped, &json!({})));
-    assert!(!told.contains("starts at 0") && !told.contains("anew"), "{told}");
-    stage.published(&stopped, "1");
+    let mut setup = Setup::start(&[]);
+    let stopped = setup.intake("1");
+    run(client(), &setup.job(&stopped, &json!({"stop_at": 16 * MIB})));
+    let acknowledged = setup.status(&stopped)["offset"].as_u64().expect("an offset");
+    assert!((8 * MIB as u64..SIZE as u64).contains(&acknowledged), "{acknowledged} bytes were acknowledged");
+    setup.process.restart();
+    assert!(
+        setup.status(&stopped)["offset"].as_u64().expect("an offset") >= acknowledged,
+        "acknowledged bytes are lost"
+    );
+    let output = run(client(), &setup.job(&stopped, &json!({})));
+    assert!(!output.contains("starts at 0") && !output.contains("anew"), "{output}");
+    setup.check_published(&stopped, "1");
 
-    let killed = stage.intake("2");
-    let job = stage.job(&killed, &json!({"chunk": MIB}));
+    let killed = setup.intake("2");
+    let job = setup.job(&killed, &json!({"chunk": MIB}));
     let mut running = client().arg(job.to_string()).stdout(Stdio::null()).spawn().expect("the client runs");
     let until = Instant::now() + Duration::from_mins(1);
-    while stage.status(&killed)["offset"].as_u64() < Some(8 * MIB as u64) {
-        assert!(Instant::now() < until, "nothing comes");
+    while setup.status(&killed)["offset"].as_u64() < Some(8 * MIB as u64) {
+        assert!(Instant::now() < until, "no bytes arrive");
     }
-    stage.process.restart();
-    assert!(running.wait().expect("it ends").success(), "the client got over it");
-    stage.published(&killed, "2");
+    setup.process.restart();
+    assert!(running.wait().expect("it ends").success(), "the client resumed");
+    setup.check_published(&killed, "2");
 }
 
 #[test]
@@ -139,37 +143,37 @@ fn tus_js_client_is_interrupted_and_resumes() {
 
 #[test]
 fn tuspy_sends_checksums_and_tus_js_client_sends_bytes_with_the_creation() {
-    let stage = Stage::set(&[]);
-    let verified = stage.intake("1");
-    run(tuspy(), &stage.job(&verified, &json!({"checksum": true})));
-    stage.published(&verified, "1");
-    let at_once = stage.intake("2");
-    run(tus_js_client(), &stage.job(&at_once, &json!({"with_creation": true, "chunk": null})));
-    stage.published(&at_once, "2");
+    let setup = Setup::start(&[]);
+    let verified = setup.intake("1");
+    run(tuspy(), &setup.job(&verified, &json!({"checksum": true})));
+    setup.check_published(&verified, "1");
+    let at_once = setup.intake("2");
+    run(tus_js_client(), &setup.job(&at_once, &json!({"with_creation": true, "chunk": null})));
+    setup.check_published(&at_once, "2");
 }
 
 #[test]
 fn curl_uploads_in_three_requests() {
-    let stage = Stage::set(&[]);
-    let id = stage.intake("1");
-    let tus = format!("{}/api/uploads/tus/{id}", stage.process.url);
+    let setup = Setup::start(&[]);
+    let id = setup.intake("1");
+    let tus = format!("{}/api/uploads/tus/{id}", setup.process.url);
     let curl = |arguments: &[&str]| {
-        let bearer = format!("Authorization: Bearer {}", stage.token);
+        let bearer = format!("Authorization: Bearer {}", setup.token);
         let common = ["-sSf", "-D", "-", "-o", "/dev/null", "-H", &bearer, "-H", "Tus-Resumable: 1.0.0"];
         let output = Command::new("curl").args(common).args(arguments).arg(&tus).output().expect("curl runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).to_lowercase()
     };
-    let half = stage.dir.path().join("half");
-    let rest = stage.dir.path().join("rest");
-    split(&stage.file, &half, &rest);
+    let half = setup.dir.path().join("half");
+    let rest = setup.dir.path().join("rest");
+    split(&setup.file, &half, &rest);
     let typed = "Content-Type: application/offset+octet-stream";
     let (first, second) = (format!("@{}", half.display()), format!("@{}", rest.display()));
     curl(&["-X", "PATCH", "-H", typed, "-H", "Upload-Offset: 0", "--data-binary", &first]);
     assert!(curl(&["-I"]).contains(&format!("upload-offset: {}\r\n", SIZE / 2)));
     let offset = format!("Upload-Offset: {}", SIZE / 2);
     curl(&["-X", "PATCH", "-H", typed, "-H", &offset, "--data-binary", &second]);
-    stage.published(&id, "1");
+    setup.check_published(&id, "1");
 }
 
 fn split(file: &Path, half: &Path, rest: &Path) {

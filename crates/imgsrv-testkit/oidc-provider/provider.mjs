@@ -78,14 +78,14 @@ const server = createServer().listen(Number(PORT), '127.0.0.1');
 await once(server, 'listening');
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
-// A provider's keys are fixed when it is made, so rotating means answering with a new one.
-let answer = createProvider(issuer).callback();
-server.on('request', (req, res) => answer(req, res));
+// A provider's keys are fixed when it is created, so rotating means switching to a new one.
+let handle = createProvider(issuer).callback();
+server.on('request', (req, res) => handle(req, res));
 
 createInterface({ input: process.stdin })
   .on('line', (line) => {
     if (line.trim() !== 'rotate') return;
-    answer = createProvider(issuer).callback();
+    handle = createProvider(issuer).callback();
     say('rotated');
   })
   .on('close', () => process.exit());

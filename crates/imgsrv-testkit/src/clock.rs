@@ -1,4 +1,4 @@
-//! Time that moves when a test says so, and real identifiers.
+//! A clock that tests move, and real identifiers.
 
 use imgsrv_domain::{
     ports::{Clock, Ids},
@@ -10,7 +10,7 @@ use std::{
 };
 use uuid::Uuid;
 
-/// A clock that stands still until it is moved. It starts on 2026-01-01.
+/// A clock that moves only when a test advances it. It starts on 2026-01-01.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -21,7 +21,7 @@ impl Default for ManualClock {
 }
 
 impl ManualClock {
-    /// Moves the clock on.
+    /// Advances the clock.
     pub fn advance(&self, by: Duration) {
         let micros = i64::try_from(by.as_micros()).expect("a sane duration");
         self.0.fetch_add(micros, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! A server for one test: started in a scratch folder, with tokens at hand, and gone afterwards.
+//! A server for one test: started in a scratch folder, with tokens, and removed afterwards.
 
 use crate::{
     Process,
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// A running server with nothing in it.
+/// A running, empty server.
 ///
 /// ```no_run
 /// let server = imgsrv_testkit::Disposable::start();
@@ -22,7 +22,7 @@ pub struct Disposable {
     pub manager: String,
     /// A token with `content.write`.
     pub writer: String,
-    // Ends before its folder goes.
+    // Declared before the folder: it must end before the folder is removed.
     _process: Process,
     _dir: TempDir,
 }
@@ -33,7 +33,7 @@ impl Disposable {
     pub fn start() -> Self {
         let given = variable("IMGSRV_TEST_BINARY").map(PathBuf::from);
         let binary = given.or_else(|| program("imgsrv", &[])).unwrap_or_else(|| {
-            panic!("no imgsrv: put it on the PATH, or set IMGSRV_TEST_BINARY to where it is");
+            panic!("no imgsrv: put it on the PATH, or set IMGSRV_TEST_BINARY to its path");
         });
         Self::of(binary.to_str().expect("a path in UTF-8"))
     }
@@ -48,7 +48,7 @@ impl Disposable {
     }
 }
 
-/// A token with `content.write` of a new principal, made by `manager`.
+/// A token with `content.write` for a new principal, created with the token `manager`.
 pub fn writer_token(url: &str, manager: &str) -> String {
     let send = |method: &str, path: &str, body: &Value| -> Value {
         let request = ureq::http::Request::builder()
@@ -57,9 +57,9 @@ pub fn writer_token(url: &str, manager: &str) -> String {
             .header("authorization", format!("Bearer {manager}"))
             .header("content-type", "application/json")
             .body(body.to_string());
-        let answer = ureq::run(request.expect("a request"));
-        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let text = answer.body_mut().read_to_string().expect("a body");
+        let response = ureq::run(request.expect("a request"));
+        let mut response = response.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let text = response.body_mut().read_to_string().expect("a body");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     };
     let principal = send("POST", "/v1/auth/principals", &json!({"kind": "service", "display_name": "test"}));

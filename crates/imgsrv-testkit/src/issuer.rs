@@ -1,4 +1,4 @@
-//! An issuer of tokens that does whatever a test wants of it, also what no issuer should.
+//! A token issuer whose behaviour tests control, misbehaviour included.
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -29,11 +29,11 @@ enum Pair {
     Ed(Ed25519KeyPair),
 }
 
-/// A private key, and the name it goes by.
+/// A private key with its key id.
 pub struct SigningKey {
-    /// Its name.
+    /// Its key id.
     pub id: String,
-    /// The algorithm that it signs by.
+    /// Its signature algorithm.
     pub algorithm: &'static str,
     pair: Pair,
 }
@@ -82,7 +82,7 @@ impl SigningKey {
         self.sign_as(&json!({"alg": self.algorithm, "kid": self.id, "typ": "JWT"}), claims)
     }
 
-    /// A token with this header, whether it is true or not.
+    /// A token with this header, which need not match the key.
     pub fn sign_as(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
         let random = SystemRandom::new();
@@ -99,32 +99,32 @@ impl SigningKey {
     }
 }
 
-/// The part of a token that is signed.
+/// The signed part of a token.
 pub fn message(header: &Value, claims: &Value) -> String {
     let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
     format!("{}.{}", encode(header), encode(claims))
 }
 
-/// How an issuer answers.
+/// How an issuer responds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Manner {
-    /// As it should.
+    /// Correctly.
     Well,
-    /// With this status, whatever is asked.
+    /// With this status to every request.
     Status(u16),
-    /// With a redirect to where the right answer is.
+    /// With a redirect to the correct response.
     Redirect,
     /// Not at all, on connections that stay open.
     Silence,
-    /// Not before it behaves in another manner.
+    /// Not until the behaviour changes.
     Held,
-    /// With more than anybody should read.
+    /// With an endless body.
     Flood,
     /// With this text.
     Text(String),
-    /// As another issuer.
+    /// With another issuer's name.
     AsAnother,
-    /// With keys that are said to be here.
+    /// With this URL of its keys.
     KeysAt(String),
 }
 
@@ -151,7 +151,7 @@ impl Issuer {
         Self::start_as(|port| format!("http://127.0.0.1:{port}")).await
     }
 
-    /// The same, with a name of its own, that leads to its port in some way.
+    /// The same, with a name made from its port.
     pub async fn start_as(name: impl FnOnce(u16) -> String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = name(listener.local_addr().expect("an address").port());
@@ -163,7 +163,7 @@ impl Issuer {
             held: AtomicUsize::new(0),
             changed: Notify::new(),
         });
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(respond).with_state(Arc::clone(&shared));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         Self { url, shared, serving }
     }
@@ -173,23 +173,23 @@ impl Issuer {
         self.publish_raw(keys.iter().map(|key| key.public()).collect());
     }
 
-    /// The same with keys as they are written.
+    /// The same with raw keys.
     pub fn publish_raw(&self, keys: Vec<Value>) {
         *self.shared.keys.lock().expect("unpoisoned") = keys;
     }
 
-    /// Answers in this manner from now on.
+    /// Changes how it responds.
     pub fn behave(&self, manner: Manner) {
         *self.shared.manner.lock().expect("unpoisoned") = manner;
         self.shared.changed.notify_waiters();
     }
 
-    /// How many requests were held so far.
+    /// Number of requests that [`Manner::Held`] has delayed.
     pub fn held(&self) -> usize {
         self.shared.held.load(Ordering::SeqCst)
     }
 
-    /// How often its keys were asked for.
+    /// Number of requests for its keys.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }
@@ -201,7 +201,7 @@ impl Drop for Issuer {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+async fn respond(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let manner = loop {
         let changed = shared.changed.notified();
         let manner = shared.manner.lock().expect("unpoisoned").clone();

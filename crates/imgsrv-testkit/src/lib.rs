@@ -1,10 +1,10 @@
-//! What tests need: a clock that stands still, a server in this process, the real binary in one of its own, and the
-//! services that many of them share.
+//! Support for tests: a manual clock, a server in the test's process, the real binary in its own process, and the
+//! services that tests share.
 //!
-//! Other projects may use it to run a server in their own tests: [`Disposable`] starts one with nothing in it,
-//! [`Process`] one with any settings, and [`services`] what it can be scaled out on. `default-features = false` keeps
-//! what only this workspace needs away.
-#![expect(clippy::missing_panics_doc, reason = "a test that cannot set itself up has failed")]
+//! Other projects may use it to run a server in their tests: [`Disposable`] starts an empty one, [`Process`] one with
+//! any settings, and [`services`] what a scaled-out one needs. `default-features = false` leaves out what only this
+//! workspace needs.
+#![expect(clippy::missing_panics_doc, reason = "a test whose setup fails has failed")]
 
 #[cfg(feature = "in-process")]
 mod clock;

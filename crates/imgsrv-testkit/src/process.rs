@@ -1,4 +1,4 @@
-//! The real binary, in a process that a test may kill.
+//! The real binary in a process that tests can stop, kill and restart.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Lines of the log that are kept to be shown.
-const KEPT_LINES: usize = 200;
+/// Timeout of starting, and of log lines to appear.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Most lines of the log that are retained.
+const MAX_LINES: usize = 200;
 
 /// A running server. It is killed when dropped.
 pub struct Process {
@@ -25,7 +26,7 @@ pub struct Process {
     launch: Launch,
 }
 
-/// How a process was started.
+/// The command line of a process.
 #[derive(Clone)]
 struct Launch {
     binary: String,
@@ -48,7 +49,7 @@ impl Process {
         }
     }
 
-    /// The same; `Err` is what it wrote to its standard error.
+    /// The same; the error is its log.
     pub fn try_start(
         binary: &str,
         data_dir: &Path,
@@ -83,9 +84,9 @@ impl Process {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
-        let addresses = follow(&mut child, &log);
-        keep_output(&mut child, &log);
-        let Ok((address, metrics)) = addresses.recv_timeout(PATIENCE) else {
+        let addresses = follow_log(&mut child, &log);
+        record_output(&mut child, &log);
+        let Ok((address, metrics)) = addresses.recv_timeout(TIMEOUT) else {
             let _ = child.kill();
             let _ = child.wait();
             return Err(log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
@@ -110,21 +111,20 @@ impl Process {
         self.child.id()
     }
 
-    /// The end of its log, and what it wrote to its standard output.
+    /// The end of its log and standard output.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    /// Its log, once `text` is in it: the process writes a line before or after the answer that it tells of,
-    /// and this reads it later still.
+    /// Its log, once it contains `text`. Lines may be written, and are read, after the response that they belong to.
     pub fn log_with(&self, text: &str) -> String {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let log = self.log();
             if log.contains(text) {
                 return log;
             }
-            assert!(Instant::now() < until, "{text} is not in the log:\n{log}");
+            assert!(Instant::now() < until, "the log lacks {text:?}:\n{log}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -141,7 +141,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Asks it to stop with SIGTERM and returns its exit code.
+    /// Stops it with SIGTERM and returns its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         self.signal("TERM");
         self.child.wait().expect("it ends").code()
@@ -154,8 +154,8 @@ impl Drop for Process {
     }
 }
 
-/// Keeps what the process writes to its standard output with the log.
-fn keep_output(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
+/// Adds the process's standard output to the log.
+fn record_output(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
     let stdout = child.stdout.take().expect("its standard output");
     let log = Arc::clone(log);
     std::thread::spawn(move || {
@@ -165,8 +165,8 @@ fn keep_output(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
     });
 }
 
-/// Reads the log until the process ends, and tells the addresses of the API and of the metrics.
-fn follow(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) -> mpsc::Receiver<(String, String)> {
+/// Records the log until the process ends, and sends the addresses of the API and of the metrics.
+fn follow_log(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) -> mpsc::Receiver<(String, String)> {
     let stderr = child.stderr.take().expect("its standard error");
     let log = Arc::clone(log);
     let (listening, addresses) = mpsc::channel();
@@ -176,15 +176,15 @@ fn follow(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) -> mpsc::Receiver<(S
             let word = |name: &str| {
                 line.split_once(name).map(|(_, rest)| rest.split(' ').next().unwrap_or_default().to_owned())
             };
-            if line.contains("imgsrv is listening") {
+            if line.contains("server started") {
                 api = word(" address=");
-            } else if line.contains("metrics are served")
+            } else if line.contains("metrics listener started")
                 && let (Some(api), Some(metrics)) = (api.take(), word("metrics.address="))
             {
                 let _ = listening.send((api, metrics));
             }
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            if log.len() == KEPT_LINES {
+            if log.len() == MAX_LINES {
                 log.remove(0);
             }
             log.push(line);

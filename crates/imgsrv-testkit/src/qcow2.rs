@@ -1,7 +1,7 @@
-//! A valid qcow2 image without QEMU.
+//! Valid qcow2 images, without QEMU.
 
-/// An empty qcow2 image (version 3, 64 KiB clusters) of 1 MiB virtual size, with `salt` in its last cluster so
-/// that every salt makes another digest. Layout after QEMU's `docs/interop/qcow2.txt`.
+/// An empty qcow2 image (version 3, 64 KiB clusters) of 1 MiB virtual size. Each `salt` gives a different digest. The
+/// layout follows QEMU's `docs/interop/qcow2.txt`.
 pub fn qcow2(salt: u64) -> Vec<u8> {
     const CLUSTER: usize = 65536;
     let mut image = vec![0; 5 * CLUSTER];

@@ -1,4 +1,4 @@
-//! The real router over a real SQLite file and real blobs, with a clock that a test moves.
+//! The real router over a SQLite file and a folder of blobs, with a manual clock.
 
 use crate::clock::{ManualClock, TestIds};
 use axum::{
@@ -29,7 +29,7 @@ pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// An answer, read to its end.
+/// A response with its whole body.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status.
@@ -47,12 +47,12 @@ impl Answer {
             .unwrap_or_else(|_| panic!("not JSON: {:?}", String::from_utf8_lossy(&self.body)))
     }
 
-    /// A header, or nothing.
+    /// A header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The end of the problem's URN.
+    /// The code of the problem, which is the end of its URN.
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let body = self.json();
@@ -71,7 +71,7 @@ pub struct TestServer {
     pub manager: String,
     /// A token with `content.write`.
     pub writer: String,
-    /// Makes workers hand their work back.
+    /// Stops workers, which release their leases.
     pub stop: CancellationToken,
     router: Router,
     dir: TempDir,
@@ -83,12 +83,12 @@ impl TestServer {
         Self::start_with(|_| {}).await
     }
 
-    /// The same, with settings changed.
+    /// The same, with changed settings.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_serving(|settings, _| change(settings)).await
     }
 
-    /// The same, with settings of the API changed as well.
+    /// The same, with changed settings of the API as well.
     pub async fn start_serving(change: impl FnOnce(&mut Settings, &mut HttpSettings)) -> Self {
         let dir = TempDir::new().expect("a scratch folder");
         let clock = Arc::new(ManualClock::default());
@@ -132,12 +132,12 @@ impl TestServer {
         server
     }
 
-    /// Where blobs lie.
+    /// The folder of the blob store.
     pub fn storage(&self) -> PathBuf {
         self.dir.path().join("storage")
     }
 
-    /// The catalog's file.
+    /// The file of the catalog.
     pub fn catalog_file(&self) -> PathBuf {
         self.dir.path().join("catalog.db")
     }
@@ -153,15 +153,15 @@ impl TestServer {
         issued["plaintext"].as_str().expect("a token").to_owned()
     }
 
-    /// Sends a request as it is.
+    /// Sends a request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let response = self.router.clone().oneshot(request).await.expect("a response");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes().to_vec();
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    /// Sends a request with a JSON body, by `bearer`.
+    /// Sends a request with a JSON body and a bearer token.
     pub async fn call(&self, bearer: Option<&str>, method: &str, path: &str, body: Option<Value>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(bearer) = bearer {
@@ -174,17 +174,17 @@ impl TestServer {
         self.send(request.body(body).expect("a request")).await
     }
 
-    /// Asks anonymously.
+    /// Sends an anonymous GET request.
     pub async fn get(&self, path: &str) -> Answer {
         self.call(None, "GET", path, None).await
     }
 
-    /// Acts as the manager.
+    /// Sends a request as the manager.
     pub async fn manage(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         self.call(Some(&self.manager), method, path, body).await
     }
 
-    /// Acts as the writer.
+    /// Sends a request as the writer.
     pub async fn write(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         self.call(Some(&self.writer), method, path, body).await
     }
@@ -192,12 +192,12 @@ impl TestServer {
     /// Opens an upload session for `bytes` and returns its id.
     pub async fn open_upload(&self, bytes: &[u8]) -> String {
         let body = json!({"expected_digest": digest(bytes), "expected_size_bytes": bytes.len()});
-        let answer = self.write("POST", "/v1/uploads", Some(body)).await;
-        assert!(answer.status.is_success(), "{answer:?}");
-        answer.json()["id"].as_str().expect("an id").to_owned()
+        let response = self.write("POST", "/v1/uploads", Some(body)).await;
+        assert!(response.status.is_success(), "{response:?}");
+        response.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Sends a part as it is.
+    /// Sends a part.
     pub async fn put_part(&self, upload: &str, number: u32, bytes: impl Into<Body>) -> Answer {
         let request = Request::builder()
             .method("PUT")
@@ -206,7 +206,7 @@ impl TestServer {
         self.send(request.body(bytes.into()).expect("a request")).await
     }
 
-    /// Completes an upload with the parts that the server lists.
+    /// Completes an upload with all parts that the server lists.
     pub async fn complete(&self, upload: &str) -> Answer {
         let listed = self.write("GET", &format!("/v1/uploads/{upload}/parts"), None).await.json();
         let part = |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
@@ -232,7 +232,7 @@ impl TestServer {
         digest(bytes)
     }
 
-    /// Makes a draft with one artifact of `bytes`, which are trusted; returns the artifact's id.
+    /// Creates a draft with one artifact of `bytes`, and the trusted blob; returns the artifact's id.
     pub async fn draft(&self, image: &str, version: &str, bytes: &[u8]) -> String {
         let digest = self.blob(bytes).await;
         let created = self.write("POST", "/v1/images", Some(json!({"name": image}))).await;
@@ -245,16 +245,16 @@ impl TestServer {
         artifact.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Makes and publishes a version with one artifact of `bytes`; returns the artifact's id.
+    /// Creates and publishes a version with one artifact of `bytes`; returns the artifact's id.
     pub async fn published(&self, image: &str, version: &str, bytes: &[u8]) -> String {
         let artifact = self.draft(image, version, bytes).await;
-        let answer = self.write("POST", &format!("/v1/images/{image}/versions/{version}/publish"), None).await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        let response = self.write("POST", &format!("/v1/images/{image}/versions/{version}/publish"), None).await;
+        assert_eq!(response.status, StatusCode::ACCEPTED, "{response:?}");
         self.settle().await;
         artifact
     }
 
-    /// Runs every worker until nothing is left to do.
+    /// Runs all background work that is due.
     pub async fn settle(&self) {
         let work: [Box<dyn Work>; 3] = [
             Box::new(self.services.ingest()),
@@ -266,7 +266,7 @@ impl TestServer {
         }
     }
 
-    /// Every staged file and blob, relative to the blob store.
+    /// The paths of all staged files and blobs, relative to the blob store.
     pub fn stored_files(&self) -> Vec<String> {
         let mut files = Vec::new();
         for folder in ["staging", "cas"] {

@@ -1,4 +1,4 @@
-// Uploads a file by tus-js-client, as the JSON of the first argument says, and prints how far it came.
+// Uploads a file with tus-js-client, as described by the JSON in the first argument, and prints the final offset.
 
 import { createReadStream } from 'node:fs'
 import { FileUrlStorage, Upload } from 'tus-js-client'

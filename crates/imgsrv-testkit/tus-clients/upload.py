@@ -1,4 +1,4 @@
-"""Uploads a file by tuspy, as the JSON of the first argument says, and prints how far it came."""
+"""Uploads a file with tuspy, as described by the JSON in the first argument, and prints the final offset."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-//! An upload to PostgreSQL and Garage, beside another S3 client's to the same Garage.
+//! An upload with PostgreSQL and Garage, compared with another S3 client's upload to the same Garage.
 
 use super::{LISTEN, METRICS, ROUNDS, median, memory, rate, timed, upload};
 use crate::{
@@ -37,7 +37,7 @@ pub(super) fn run(mib: u64) -> Result<()> {
     server.become_writer()?;
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        // Other bytes each round: what is trusted already is not uploaded again.
+        // Different bytes in each round: a trusted blob is not uploaded again.
         let digest = change(&path, round)?;
         ours.push(timed(|| upload(&server, &path, &digest, mib << 20))?.1);
         peer.push(timed(|| copy(&path, &garage))?.1);
@@ -48,16 +48,17 @@ pub(super) fn run(mib: u64) -> Result<()> {
     println!("  imgsrv, to ready       {}", rate(mib, ours));
     println!("  ratio: {:.2}", peer.as_secs_f64() / ours.as_secs_f64());
     println!("Memory\n{}", memory(&server)?);
-    println!("Requests to the store and bytes, over all rounds and the start");
+    println!("Requests to the store and bytes, of all rounds and the start");
     let metrics = ureq::get(format!("http://{METRICS}/metrics")).call()?.body_mut().read_to_string()?;
-    let told = ["imgsrv_objectstore_operations_total{", "imgsrv_objectstore_bytes_total{"];
-    for line in metrics.lines().filter(|line| told.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0")) {
+    let shown = ["imgsrv_objectstore_operations_total{", "imgsrv_objectstore_bytes_total{"];
+    for line in metrics.lines().filter(|line| shown.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0"))
+    {
         println!("  {line}");
     }
     Ok(())
 }
 
-/// Makes the file another one; returns its digest.
+/// Changes the file; returns its digest.
 fn change(path: &Path, round: usize) -> Result<String> {
     let mut file = File::options().write(true).open(path)?;
     file.rewind()?;

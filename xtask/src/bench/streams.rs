@@ -1,5 +1,5 @@
-//! The documents of Simple Streams of a large catalog: what one change costs beside a rebuild from scratch, and serving
-//! them beside nginx with the same bytes in a file.
+//! Simple Streams documents of a large catalog: the cost of one change compared with a rebuild, and throughput compared
+//! with nginx serving the same bytes from a file.
 
 use super::{Instant, median, memory, nginx, timed};
 use crate::{
@@ -13,7 +13,7 @@ use std::{fs, io::Read, thread, time::Duration};
 use ureq::Agent;
 
 const LISTEN: &str = "127.0.0.1:8095";
-/// Artifacts of a version, of those that it may have.
+/// Artifacts of each version.
 const PER_VERSION: usize = 200;
 const PUBLISHERS: usize = 4;
 const REQUESTS: u32 = 300;
@@ -45,7 +45,7 @@ pub(super) fn run(products: usize) -> Result<()> {
         work.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a publisher failed".to_owned())?)
     })?;
 
-    // Nobody has asked for it yet.
+    // The documents were not requested before.
     let memory_before = memory(&server)?;
     let url = format!("{}/streams/v1/images.json", server.url);
     let (plain, scratch_build) = timed(|| fetch(&url, "identity"))?;
@@ -53,7 +53,7 @@ pub(super) fn run(products: usize) -> Result<()> {
     let memory_after = memory(&server)?;
     let zstd = fetch(&url, "zstd")?;
     println!("images.json: {} bytes, gzip {}, zstd {}", plain.len(), gzip.len(), zstd.len());
-    println!("  from scratch, first answer           {scratch_build:.1?}");
+    println!("  rebuild, first response              {scratch_build:.1?}");
     let mut changes = Vec::new();
     for at in 0..CHANGES {
         let alias = format!("/v1/images/image-{}/aliases/other-{at}", at % images);
@@ -64,7 +64,7 @@ pub(super) fn run(products: usize) -> Result<()> {
     println!("  after an alias of {PER_VERSION} products was set  {change:.1?}");
     println!("  ratio to the rebuild: {:.1}", scratch_build.as_secs_f64() / change.as_secs_f64());
 
-    println!("memory, before anybody asked and after\n{memory_before}\n{memory_after}");
+    println!("memory, before the first request and after\n{memory_before}\n{memory_after}");
 
     fs::write(scratch.path().join("file"), &gzip)?;
     let _nginx = nginx(scratch.path())?;
@@ -87,7 +87,7 @@ fn get(agent: &Agent, url: &str) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-/// How long an answer takes, on a connection that is kept.
+/// The time of a request on a kept-alive connection.
 fn repeatedly(url: &str, encoding: &str) -> Result<Duration> {
     let agent: Agent = Agent::config_builder().accept_encoding(encoding).build().into();
     get(&agent, url)?;
@@ -117,7 +117,7 @@ impl Publisher {
         Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
-    /// Uploads bytes and waits until they are trusted; returns how a manifest names them.
+    /// Uploads bytes and waits until the blob is trusted; returns an artifact of it.
     fn upload(&self, bytes: &[u8]) -> Result<Value> {
         let digest = crate::demo::digest(bytes)?.0;
         let claim = json!({"expected_digest": digest, "expected_size_bytes": bytes.len()});
@@ -136,7 +136,7 @@ impl Publisher {
             "primary_media_type": "application/x-qemu-disk"}))
     }
 
-    /// Publishes a version of as many artifacts as one takes, each with metadata of its own.
+    /// Publishes a version with many artifacts, each with its own metadata.
     fn publish(&self, at: usize, disk: &Value) -> Result<()> {
         let image = format!("/v1/images/image-{at}");
         self.send("POST", "/v1/images", Some(&json!({"name": format!("image-{at}")})))?;

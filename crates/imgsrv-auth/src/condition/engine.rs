@@ -1,4 +1,4 @@
-//! The thread that conditions are compiled and asked on, and the way to it.
+//! The thread that compiles and evaluates conditions, and the channel to it.
 
 use super::program::Language;
 use async_trait::async_trait;
@@ -15,83 +15,83 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// The stack of the thread. What the parser and the evaluator need at their worst for conditions within bounds is
-/// less than an eighth of it, as a test shows; pages that are not touched take no memory.
+/// Stack of the thread. The parser and the evaluator need less than an eighth of it for the worst conditions within
+/// bounds, as a test shows; untouched pages take no memory.
 pub(super) const STACK: usize = 32 << 20;
-/// Questions that wait; whoever asks further ones waits to ask.
-const MAX_WAITING: usize = 64;
-/// Compiled conditions that are kept. When there are more, all are compiled again.
-const MAX_KEPT: usize = 256;
+/// Most queued requests; further callers wait before they enqueue theirs.
+const MAX_QUEUED: usize = 64;
+/// Most compiled conditions that are cached; one more empties the cache.
+const MAX_CACHED: usize = 256;
 
-enum Question {
-    MayBeSaved(ForwardedClaims),
-    Holds(OidcIdentity, Claims),
+enum Task {
+    Check(ForwardedClaims),
+    Evaluate(OidcIdentity, Claims),
 }
 
-struct Asked {
+struct Request {
     condition: Condition,
-    question: Question,
-    answer: oneshot::Sender<Result<bool, ConditionError>>,
+    task: Task,
+    reply: oneshot::Sender<Result<bool, ConditionError>>,
 }
 
-/// Asks conditions in CEL, one at a time, on a thread of its own that ends with the engine.
+/// Evaluates conditions in CEL, one at a time, on its own thread, which ends with the engine.
 pub struct CelEngine {
-    asked: mpsc::Sender<Asked>,
+    requests: mpsc::Sender<Request>,
 }
 
 impl CelEngine {
     /// Starts the engine's thread.
     pub fn start() -> io::Result<Self> {
-        let (asked, questions) = mpsc::channel(MAX_WAITING);
-        thread::Builder::new().name("conditions".to_owned()).stack_size(STACK).spawn(move || answer(questions))?;
-        Ok(Self { asked })
+        let (requests, queue) = mpsc::channel(MAX_QUEUED);
+        thread::Builder::new().name("conditions".to_owned()).stack_size(STACK).spawn(move || serve(queue))?;
+        Ok(Self { requests })
     }
 
-    async fn put(&self, condition: &Condition, question: Question) -> Result<bool, ConditionError> {
-        let gone = || ConditionError("conditions cannot be asked".to_owned());
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked { condition: condition.clone(), question, answer };
-        self.asked.send(asked).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+    async fn request(&self, condition: &Condition, task: Task) -> Result<bool, ConditionError> {
+        let ended = || ConditionError("conditions cannot be evaluated".to_owned());
+        let (reply, replied) = oneshot::channel();
+        let request = Request { condition: condition.clone(), task, reply };
+        self.requests.send(request).await.map_err(|_| ended())?;
+        replied.await.map_err(|_| ended())?
     }
 }
 
-fn answer(mut questions: mpsc::Receiver<Asked>) {
+fn serve(mut queue: mpsc::Receiver<Request>) {
     let language = Language::new();
-    let mut kept: HashMap<Condition, Program> = HashMap::new();
-    while let Some(Asked { condition, question, answer }) = questions.blocking_recv() {
-        let said = catch_unwind(AssertUnwindSafe(|| decide(&language, &mut kept, condition, question)));
-        let said = said.unwrap_or_else(|_| {
-            kept.clear();
+    let mut cache: HashMap<Condition, Program> = HashMap::new();
+    while let Some(Request { condition, task, reply }) = queue.blocking_recv() {
+        let result = catch_unwind(AssertUnwindSafe(|| run(&language, &mut cache, condition, task)));
+        let result = result.unwrap_or_else(|_| {
+            cache.clear();
             Err(ConditionError("it cannot be evaluated".to_owned()))
         });
-        // Whoever asked may be gone.
-        let _ = answer.send(said);
+        // The request may have been cancelled.
+        let _ = reply.send(result);
     }
 }
 
-fn decide(
+fn run(
     language: &Language,
-    kept: &mut HashMap<Condition, Program>,
+    cache: &mut HashMap<Condition, Program>,
     condition: Condition,
-    question: Question,
+    task: Task,
 ) -> Result<bool, ConditionError> {
-    match question {
-        Question::MayBeSaved(forwarded) => {
+    match task {
+        Task::Check(forwarded) => {
             let program = language.compile(condition.as_str())?;
-            language.sample(condition.as_str(), &program, &forwarded).map(|()| true)
+            language.check_with_samples(condition.as_str(), &program, &forwarded).map(|()| true)
         }
-        Question::Holds(identity, claims) => {
-            if let Some(program) = kept.get(&condition) {
-                return language.ask(condition.as_str(), program, &identity, claims);
+        Task::Evaluate(identity, claims) => {
+            if let Some(program) = cache.get(&condition) {
+                return language.evaluate(condition.as_str(), program, &identity, claims);
             }
             let program = language.compile(condition.as_str())?;
-            let said = language.ask(condition.as_str(), &program, &identity, claims);
-            if kept.len() >= MAX_KEPT {
-                kept.clear();
+            let result = language.evaluate(condition.as_str(), &program, &identity, claims);
+            if cache.len() >= MAX_CACHED {
+                cache.clear();
             }
-            kept.insert(condition, program);
-            said
+            cache.insert(condition, program);
+            result
         }
     }
 }
@@ -99,7 +99,7 @@ fn decide(
 #[async_trait]
 impl ConditionEngine for CelEngine {
     async fn check(&self, condition: &Condition, forwarded: &ForwardedClaims) -> Result<(), ConditionError> {
-        self.put(condition, Question::MayBeSaved(forwarded.clone())).await.map(drop)
+        self.request(condition, Task::Check(forwarded.clone())).await.map(drop)
     }
 
     async fn holds(
@@ -108,6 +108,6 @@ impl ConditionEngine for CelEngine {
         identity: &OidcIdentity,
         claims: Claims,
     ) -> Result<bool, ConditionError> {
-        self.put(condition, Question::Holds(identity.clone(), claims)).await
+        self.request(condition, Task::Evaluate(identity.clone(), claims)).await
     }
 }

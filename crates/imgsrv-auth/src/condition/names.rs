@@ -1,11 +1,11 @@
-//! What a condition may name.
+//! The names that a condition may use.
 
 use cel::{
     IdedExpr,
     common::ast::{CallExpr, EntryExpr, Expr, operators},
 };
 
-/// The operators. They are calls of functions with names that nobody can write, or so it should be.
+/// Operators, which the parser represents as calls of functions with reserved names.
 const OPERATORS: &[&str] = &[
     operators::CONDITIONAL,
     operators::LOGICAL_AND,
@@ -26,10 +26,10 @@ const OPERATORS: &[&str] = &[
     operators::INDEX,
     operators::IN,
 ];
-/// The most additions: of texts, each copies all that was added before.
+/// Most additions: each addition of strings copies the result so far.
 const MAX_ADDITIONS: usize = 32;
 
-/// Functions beside the operators, and how many arguments they take, what they are called on included.
+/// Functions beside the operators, and their number of arguments, the receiver included.
 const FUNCTIONS: &[(&str, usize)] = &[
     ("size", 1),
     ("contains", 2),
@@ -41,21 +41,21 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("hasToken", 2),
     ("hasAny", 2),
 ];
-/// The functions that are called on a text.
+/// Functions that are called as methods of a string.
 const METHODS: &[&str] = &["size", "contains", "startsWith", "endsWith"];
 const IDENTITY: &[&str] = &["issuer", "subject"];
 
-/// Refuses a condition that names anything that does not exist, or adds without end.
+/// Refuses a condition that uses an unknown name, or too many additions.
 pub(super) fn check(expression: &IdedExpr) -> Result<(), String> {
     let mut additions = 0;
-    named(expression, &mut additions)?;
+    check_names(expression, &mut additions)?;
     if additions > MAX_ADDITIONS {
         return Err(format!("adds more than {MAX_ADDITIONS} times"));
     }
     Ok(())
 }
 
-fn named(expression: &IdedExpr, additions: &mut usize) -> Result<(), String> {
+fn check_names(expression: &IdedExpr, additions: &mut usize) -> Result<(), String> {
     match &expression.expr {
         Expr::Literal(_) => Ok(()),
         Expr::Ident(name) if name == "claims" => Ok(()),
@@ -66,12 +66,14 @@ fn named(expression: &IdedExpr, additions: &mut usize) -> Result<(), String> {
                 let known = IDENTITY.contains(&select.field.as_str());
                 if known { Ok(()) } else { Err(format!("identity.{} does not exist", select.field)) }
             }
-            _ => named(&select.operand, additions),
+            _ => check_names(&select.operand, additions),
         },
-        Expr::Call(call) => called(call, additions),
-        Expr::List(list) => list.elements.iter().try_for_each(|element| named(element, additions)),
+        Expr::Call(call) => check_call(call, additions),
+        Expr::List(list) => list.elements.iter().try_for_each(|element| check_names(element, additions)),
         Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
-            EntryExpr::MapEntry(entry) => named(&entry.key, additions).and_then(|()| named(&entry.value, additions)),
+            EntryExpr::MapEntry(entry) => {
+                check_names(&entry.key, additions).and_then(|()| check_names(&entry.value, additions))
+            }
             EntryExpr::StructField(_) => Err("types do not exist here".to_owned()),
         }),
         Expr::Struct(made) => Err(format!("the type {} does not exist", made.type_name)),
@@ -79,10 +81,10 @@ fn named(expression: &IdedExpr, additions: &mut usize) -> Result<(), String> {
     }
 }
 
-fn called(call: &CallExpr, additions: &mut usize) -> Result<(), String> {
+fn check_call(call: &CallExpr, additions: &mut usize) -> Result<(), String> {
     let name = call.func_name.as_str();
     *additions += usize::from(name == operators::ADD);
-    // An operator is not called on anything; what is, is a name that looks like one.
+    // An operator has no receiver; a call with one uses a function whose name looks like an operator's.
     if !OPERATORS.contains(&name) || call.target.is_some() {
         let known = FUNCTIONS.iter().find(|(known, _)| *known == name);
         let (_, takes) = known.ok_or_else(|| format!("the function {name} does not exist"))?;
@@ -95,5 +97,5 @@ fn called(call: &CallExpr, additions: &mut usize) -> Result<(), String> {
             return Err(format!("the function {name} takes {takes} values, not {given}"));
         }
     }
-    call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(|part| named(part, additions))
+    call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(|part| check_names(part, additions))
 }

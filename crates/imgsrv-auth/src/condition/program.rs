@@ -1,4 +1,4 @@
-//! One condition, compiled and asked. Runs on the engine's thread, whose stack is large enough for it.
+//! Compiling and evaluating one condition. Runs on the engine's thread, whose stack is large enough.
 
 use super::{names, shape, values};
 use cel::{Context, Env, ExecutionError, Program, Value};
@@ -8,10 +8,10 @@ use imgsrv_domain::{
 };
 use std::sync::Arc;
 
-/// What every forwarded claim is when a condition is saved.
+/// Value of every forwarded claim when a condition is checked before it is saved.
 const SAMPLE: &str = "sample";
 
-/// What conditions are compiled and asked with.
+/// The environment in which conditions are compiled and evaluated.
 pub(super) struct Language(Arc<Env>);
 
 impl Language {
@@ -20,7 +20,7 @@ impl Language {
         Self(Arc::new(Env::default().with_optional_support(false).with_stdlib()))
     }
 
-    /// Compiles a condition that is small enough and names only what exists.
+    /// Compiles a condition that is within bounds and uses known names only.
     pub(super) fn compile(&self, source: &str) -> Result<Program, ConditionError> {
         shape::check(source).map_err(ConditionError)?;
         let program = self.0.compile(source).map_err(|errors| ConditionError(first_line(&errors)))?;
@@ -28,20 +28,20 @@ impl Language {
         Ok(program)
     }
 
-    /// Whether a condition is true; anything but true or false is an error.
-    pub(super) fn ask(
+    /// Evaluates a condition; a result other than true or false is an error.
+    pub(super) fn evaluate(
         &self,
         source: &str,
         program: &Program,
         identity: &OidcIdentity,
         claims: Claims,
     ) -> Result<bool, ConditionError> {
-        decided(self.execute(program, values::identity(identity), claims), source)
+        boolean(self.execute(program, values::identity(identity), claims), source)
     }
 
-    /// Whether a condition is true or false for sample claims. One that asks for a claim which is not forwarded
-    /// may be saved: it is not true of anybody.
-    pub(super) fn sample(
+    /// Checks that a condition is true or false for sample claims. One that uses a claim that is not forwarded is
+    /// accepted: it admits nobody.
+    pub(super) fn check_with_samples(
         &self,
         source: &str,
         program: &Program,
@@ -55,7 +55,7 @@ impl Language {
         let identity = values::identity(&OidcIdentity { issuer, subject });
         match self.execute(program, identity, claims.collect()) {
             Err(ExecutionError::NoSuchKey(_)) => Ok(()),
-            said => decided(said, source).map(drop).map_err(|ConditionError(why)| {
+            result => boolean(result, source).map(drop).map_err(|ConditionError(why)| {
                 ConditionError(format!(
                     "{why} for sample claims, of which every forwarded one is the text \"{SAMPLE}\""
                 ))
@@ -75,16 +75,16 @@ impl Language {
     }
 }
 
-fn decided(said: Result<Value, ExecutionError>, source: &str) -> Result<bool, ConditionError> {
-    match said {
+fn boolean(result: Result<Value, ExecutionError>, source: &str) -> Result<bool, ConditionError> {
+    match result {
         Ok(Value::Bool(holds)) => Ok(holds),
         Ok(other) => Err(ConditionError(format!("it is a {}, not true or false,", other.type_of()))),
-        Err(error) => Err(ConditionError(format!("it fails ({})", shown(&error, source)))),
+        Err(error) => Err(ConditionError(format!("it fails ({})", redacted(&error, source)))),
     }
 }
 
-/// The error without the values of claims, which may be anybody's: a key is told only if the condition spells it out.
-fn shown(error: &ExecutionError, source: &str) -> String {
+/// The error without values of claims, which belong to other people: a key is shown only if the condition contains it.
+fn redacted(error: &ExecutionError, source: &str) -> String {
     match error {
         ExecutionError::NoSuchKey(name) if source.contains(name.as_str()) => format!("there is no claim or key {name}"),
         ExecutionError::NoSuchKey(_) => "there is no such claim or key".to_owned(),
@@ -109,7 +109,7 @@ fn first_line(errors: &impl std::fmt::Display) -> String {
 mod tests {
     use super::{super::engine::STACK, *};
 
-    /// The worst conditions that are within bounds, by shape.
+    /// The worst conditions within bounds, by shape.
     fn worst() -> Vec<String> {
         let wrapped = |open: &str, inner: &str, close: &str, n| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
         let nested = [("(", ")"), ("int(", ")"), ("!(", ")"), ("-(", ")"), ("[", "]"), ("{1:", "}")];
@@ -128,24 +128,24 @@ mod tests {
             wrapped("true?true:", "true", "", 80),
             format!("1 in [{}]", vec!["1"; 500].join(",")),
         ];
-        // The flat ones inside of the nested.
+        // A flat one inside a nested one.
         let both = wrapped("(", &wrapped("", "1", "==1", 320), ")", 31);
         nested.into_iter().chain(flat).chain([both]).collect()
     }
 
     #[test]
-    fn an_eighth_of_the_stack_is_enough_for_the_worst() {
-        let asking = std::thread::Builder::new().stack_size(STACK / 8).spawn(|| {
+    fn an_eighth_of_the_stack_suffices_for_the_worst_conditions() {
+        let thread = std::thread::Builder::new().stack_size(STACK / 8).spawn(|| {
             let language = Language::new();
             let identity =
                 OidcIdentity { issuer: "https://i".parse().expect("valid"), subject: "s".parse().expect("valid") };
             for source in worst() {
                 shape::check(&source).unwrap_or_else(|why| panic!("it {why}: {source}"));
                 if let Ok(program) = language.compile(&source) {
-                    let _ = language.ask(&source, &program, &identity, Claims::new());
+                    let _ = language.evaluate(&source, &program, &identity, Claims::new());
                 }
             }
         });
-        asking.expect("a thread").join().expect("nothing overflows");
+        thread.expect("a thread").join().expect("nothing overflows");
     }
 }

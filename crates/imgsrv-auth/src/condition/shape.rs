@@ -1,13 +1,13 @@
-//! How large a condition may be. The parser and the evaluator recurse, so this bounds their stack as well.
+//! Bounds on the size and the depth of a condition, and with them on the stack of the recursive parser and evaluator.
 
-/// How deep brackets may nest.
+/// Deepest nesting of brackets.
 const MAX_DEPTH: usize = 32;
-/// The most tokens. A list of several hundred repositories fits.
+/// Most tokens; enough for a list of several hundred repositories.
 const MAX_TOKENS: usize = 1024;
 
-/// Refuses what is too deep or too long to be parsed. It counts tokens of anything that looks like CEL, and at
-/// least as many and as deep as the parser would. For that it must know where texts end, so those that end by other
-/// rules are refused: raw and byte strings, and strings in three quotes.
+/// Refuses what is too deep or too long to be parsed safely. Counts at least as many tokens, and as much depth, as the
+/// parser would. That requires knowing where strings end, so strings that end by other rules are refused: raw and byte
+/// strings, and strings in triple quotes.
 pub(super) fn check(source: &str) -> Result<(), String> {
     let (mut depth, mut tokens) = (0_usize, 0_usize);
     let mut rest = source.chars().peekable();
@@ -20,7 +20,7 @@ pub(super) fn check(source: &str) -> Result<(), String> {
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
             '"' | '\'' if is_word(previous) => return Err("has a text right behind a word, such as r'a'".to_owned()),
             '"' | '\'' if previous == c => return Err("has two texts without anything between".to_owned()),
-            '"' | '\'' => skip_text(c, &mut rest),
+            '"' | '\'' => skip_string(c, &mut rest),
             _ if is_word(c) => {
                 while let Some(next) = rest.next_if(|next| is_word(*next)) {
                     before = next;
@@ -43,9 +43,9 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Skips to the end of a text on its line. What follows a quote that is not closed is counted as if it were no text,
-/// so that it hides nothing.
-fn skip_text(quote: char, rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+/// Skips to the end of a string on its line. What follows an unclosed quote is counted like everything else, so that it
+/// hides nothing.
+fn skip_string(quote: char, rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     let mut ahead = rest.clone();
     while let Some(c) = ahead.next() {
         match c {

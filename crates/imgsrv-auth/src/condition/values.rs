@@ -1,4 +1,4 @@
-//! Claims and identity in CEL's values, and the two functions of our own.
+//! Claims and identity as CEL values, and the functions `hasToken` and `hasAny`.
 
 use cel::{
     ExecutionError, Value,
@@ -41,18 +41,18 @@ fn claim(value: ClaimValue) -> Value {
     }
 }
 
-/// `hasToken(string, token)`: whether a list separated by spaces, such as `scope` (RFC 6749, section 3.3), holds it.
+/// `hasToken(string, token)`: whether a space-separated list, such as `scope` (RFC 6749, section 3.3), contains `token`.
 pub(super) fn has_token(list: Arc<String>, token: Arc<String>) -> bool {
-    list.split(' ').any(|held| !held.is_empty() && held == token.as_str())
+    list.split(' ').any(|entry| !entry.is_empty() && entry == token.as_str())
 }
 
-/// `hasAny(list_or_string, list)`: whether a list, or a text in place of a list of one, holds any of `wanted`.
-pub(super) fn has_any(held: Value, wanted: Value) -> Result<bool, ExecutionError> {
+/// `hasAny(list_or_string, list)`: whether a list, or a string as a list of one, contains any of `wanted`.
+pub(super) fn has_any(values: Value, wanted: Value) -> Result<bool, ExecutionError> {
     let wrong = |what| Err(ExecutionError::function_error("hasAny", what));
     let Value::List(wanted) = wanted else { return wrong("the second value is not a list") };
-    match held {
-        Value::List(held) => Ok(held.iter().any(|value| wanted.contains(value))),
-        held @ Value::String(_) => Ok(wanted.contains(&held)),
+    match values {
+        Value::List(values) => Ok(values.iter().any(|value| wanted.contains(value))),
+        value @ Value::String(_) => Ok(wanted.contains(&value)),
         _ => wrong("the first value is neither a list nor a text"),
     }
 }

@@ -1,7 +1,6 @@
 //! Request bodies: strict JSON, and the bytes of a part.
 
 use crate::{
-    error_chain,
     middleware::throughput::{ThroughputLimit, TooSlow},
     response::problem::{Code, Problem},
 };
@@ -15,7 +14,7 @@ use futures::StreamExt;
 use headers::{ContentLength, HeaderMapExt};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use imgsrv_app::PartBody;
-use imgsrv_domain::{digest::Digest, ports::BodyError};
+use imgsrv_domain::{digest::Digest, error_chain, ports::BodyError};
 use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
 

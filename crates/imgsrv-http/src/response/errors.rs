@@ -1,12 +1,10 @@
 //! The mapping from errors of use cases and ports to problems.
 
-use crate::{
-    error_chain,
-    response::problem::{Code, Problem},
-};
+use crate::response::problem::{Code, Problem};
 use imgsrv_api::{ExistingResource, FieldError};
 use imgsrv_app::{AuthenticateError, Denied, Existing, InvalidField, UseCaseError};
 use imgsrv_domain::{
+    error_chain,
     ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
     transition::Machine,
     upload::UploadRefusal,

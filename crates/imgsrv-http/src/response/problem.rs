@@ -112,24 +112,6 @@ impl Problem {
     }
 }
 
-/// The whole response, head and problem document, to something that is not an HTTP/1.1 request; `status` is how
-/// the protocol layer would refuse it.
-pub fn refusal(status: u16) -> Vec<u8> {
-    let code = match status {
-        431 => Code::HeadersTooLarge,
-        _ => Code::InvalidRequest,
-    };
-    let problem = Problem::new(code).detail("this is not a well-formed HTTP request");
-    let body = serde_json::to_string(&problem.body(None)).unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\ncontent-length: {}\r\n\r\n",
-        problem.status(),
-        body.len()
-    );
-    (head + &body).into_bytes()
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();

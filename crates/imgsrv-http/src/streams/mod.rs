@@ -2,10 +2,7 @@
 
 mod encode;
 
-use crate::{
-    error_chain,
-    response::problem::{Code, Problem},
-};
+use crate::response::problem::{Code, Problem};
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -14,7 +11,7 @@ use axum::{
 use encode::{Encoded, Encoder};
 use headers::{ETag, HeaderMapExt, IfNoneMatch};
 use imgsrv_app::{Projection, Streams};
-use imgsrv_domain::transition::Revision;
+use imgsrv_domain::{error_chain, transition::Revision};
 use std::{
     collections::BTreeMap,
     error::Error,

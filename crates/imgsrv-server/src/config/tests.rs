@@ -1,10 +1,10 @@
-//! Settings as an operator gives them, and the page that lists them.
+//! Parsing of settings, and the reference pages generated from them.
 
 use super::*;
 use clap::CommandFactory;
 
 #[test]
-fn the_command_line_is_sound() {
+fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
@@ -44,7 +44,7 @@ fn a_bad_value_names_flag_value_and_what_is_allowed() {
 }
 
 #[test]
-fn empty_values_count_as_not_given() {
+fn empty_values_count_as_absent() {
     let arguments = ["imgsrv", "--postgres-url", "", "--s3-bucket", "", "--storage-dir", "", "--metrics-listen", ""];
     let options = Cli::try_parse_from(arguments).expect("valid arguments").serve;
     assert!(options.storage.postgres().is_none() && options.storage.s3().is_none());
@@ -53,7 +53,7 @@ fn empty_values_count_as_not_given() {
 }
 
 #[test]
-fn secrets_are_read_from_files_and_never_shown() {
+fn secrets_are_read_from_files_and_never_printed() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "hunter2\n").expect("written");
     let path = file.path().to_str().expect("UTF-8");
@@ -72,7 +72,7 @@ fn secrets_are_read_from_files_and_never_shown() {
     assert_eq!(options.storage.postgres().map(|pg| pg.url).as_deref(), Some("postgres://u:hunter2@h/d"));
 }
 
-/// Every setting of `imgsrv serve` as a table, by group.
+/// All settings of `imgsrv serve` as tables, by group.
 fn reference() -> String {
     let mut page = String::from(REFERENCE_HEAD);
     let command = Cli::command();
@@ -107,8 +107,8 @@ opened. An empty value counts as not given. Logs go to standard error; standard 
 [Manage authentication](../how-to/manage-authentication.md#from-the-servers-shell).
 ";
 
-/// Holds a page of the reference to what the command line says.
-#[expect(clippy::disallowed_methods, reason = "it may be asked to write the page instead")]
+/// Compares a page of the reference with the command line, or writes it.
+#[expect(clippy::disallowed_methods, reason = "the environment says whether to write the page")]
 fn check_page(name: &str, expected: &str) {
     let path = format!("{}/../../docs/src/reference/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var("IMGSRV_UPDATE_DOCS").is_ok() {
@@ -142,10 +142,10 @@ as lines elsewhere. Exit codes:
 | 130 | interrupted |
 ";
 
-/// The options that every command with a server takes, by the headings of the help.
+/// Headings of the options that all commands with a server share.
 const COMMON: [&str; 2] = ["Server", "Output"];
 
-/// Every command of clients and managers, as its help has it.
+/// All commands of clients and managers, from their help texts.
 fn commands() -> String {
     let mut cli = Cli::command();
     cli.build();

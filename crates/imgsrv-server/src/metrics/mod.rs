@@ -1,7 +1,7 @@
-//! Metrics for Prometheus, on a listener of their own.
+//! Metrics for Prometheus, on their own listener.
 //!
-//! What this process does is counted as it happens; what the catalog holds is read when asked for. Labels are words of
-//! which there are few: never ids, names or addresses.
+//! Metrics of this process are recorded as events happen; those of the catalog are read when it is scraped. Labels have
+//! a bounded set of values: never ids, names or addresses.
 
 mod process;
 mod scrape;

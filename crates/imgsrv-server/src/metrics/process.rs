@@ -1,131 +1,134 @@
-//! What this process does.
+//! Metrics of this process.
 
 use imgsrv_app::Ran;
 use imgsrv_blobs::{Direction, Observer, Operation, Outcome};
 use imgsrv_domain::time::Timestamp;
 use imgsrv_http::{CompletedRequest, METHODS, RequestObserver};
-use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+use prometheus_client::{
+    encoding::prometheus_text,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Metric, Registry},
 };
-use std::time::Duration;
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
-/// Seconds; requests may be downloads of gigabytes.
+/// Upper bounds in seconds, up to downloads of gigabytes.
 const REQUEST_BUCKETS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 1800.0];
-/// Seconds; a piece of some megabytes, or a copy of gigabytes.
+/// Upper bounds in seconds, up to copies of gigabytes.
 const OPERATION_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
 
 /// Every kind of background job.
 const JOBS: [&str; 3] = ["cas-promotion", "publish", "sweep"];
 
-/// The counters of this process.
+type Labels<const N: usize, V = &'static str> = [(&'static str, V); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The metrics of this process.
 pub(crate) struct ProcessMetrics {
     registry: Registry,
-    requests: HistogramVec,
-    active_requests: IntGaugeVec,
-    operations: IntCounterVec,
-    operation_durations: HistogramVec,
-    operation_bytes: IntCounterVec,
-    attempts: IntCounterVec,
-    errors: IntCounterVec,
-    circuit_open: IntCounterVec,
-    consecutive_failures: IntGaugeVec,
-    last_success: GaugeVec,
-    last_error: GaugeVec,
+    requests: Histograms<Labels<4, String>>,
+    active_requests: Family<Labels<1>, Gauge>,
+    operations: Counters<2>,
+    operation_durations: Histograms<Labels<2>>,
+    operation_bytes: Counters<2>,
+    attempts: Counters<2>,
+    errors: Counters<1>,
+    circuit_open: Counters<1>,
+    consecutive_failures: Family<Labels<1>, Gauge>,
+    last_success: Family<Labels<1>, Gauge<f64, AtomicU64>>,
+    last_error: Family<Labels<1>, Gauge<f64, AtomicU64>>,
 }
 
 impl ProcessMetrics {
-    /// Counters that all stand at zero.
-    pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone())).map(|()| counter)
-        };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
-        };
-        let timestamp = |name: &str, help: &str| {
-            let gauge = GaugeVec::new(Opts::new(name, help), &["job"])?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
-        };
-        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
-            let histogram = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
-            registry.register(Box::new(histogram.clone())).map(|()| histogram)
-        };
+    /// Metrics that are all zero. Every value of a bounded label is shown from the start.
+    pub(crate) fn new() -> Self {
+        // The registry appends a period to help texts, and `_total` to names of counters.
+        let mut registry = Registry::default();
+        let into = &mut registry;
         let metrics = Self {
-            requests: histogram(
+            requests: register(
+                into,
                 "http_server_request_duration_seconds",
-                "From the head of a request to the end of its answer.",
-                &["http_request_method", "http_response_status_code", "http_route", "url_scheme"],
-                &REQUEST_BUCKETS,
-            )?,
-            active_requests: gauge(
+                "From the head of a request to the end of its answer",
+                Histograms::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
+            ),
+            active_requests: register(
+                into,
                 "http_server_active_requests",
-                "Requests that are being answered.",
-                &["http_request_method"],
-            )?,
-            operations: counter(
-                "imgsrv_objectstore_operations_total",
-                "Operations of the blob store.",
-                &["operation", "outcome"],
-            )?,
-            operation_durations: histogram(
+                "Requests that are being answered",
+                Family::default(),
+            ),
+            operations: register(
+                into,
+                "imgsrv_objectstore_operations",
+                "Operations of the blob store",
+                Family::default(),
+            ),
+            operation_durations: register(
+                into,
                 "imgsrv_objectstore_operation_duration_seconds",
-                "How long operations of the blob store took, retries included.",
-                &["operation", "outcome"],
-                &OPERATION_BUCKETS,
-            )?,
-            operation_bytes: counter(
-                "imgsrv_objectstore_bytes_total",
-                "Bytes read from and written to the blob store.",
-                &["operation", "direction"],
-            )?,
-            attempts: counter(
-                "imgsrv_background_job_attempts_total",
-                "Attempts of background workers at a piece of work.",
-                &["job", "outcome"],
-            )?,
-            errors: counter(
-                "imgsrv_background_job_errors_total",
-                "Attempts of background workers that failed.",
-                &["job"],
-            )?,
-            circuit_open: counter(
-                "imgsrv_background_job_circuit_open_total",
-                "How often background workers paused because every attempt failed.",
-                &["job"],
-            )?,
-            consecutive_failures: gauge(
+                "How long operations of the blob store took, retries included",
+                Histograms::new_with_constructor(|| Histogram::new(OPERATION_BUCKETS)),
+            ),
+            operation_bytes: register(
+                into,
+                "imgsrv_objectstore_bytes",
+                "Bytes read from and written to the blob store",
+                Family::default(),
+            ),
+            attempts: register(
+                into,
+                "imgsrv_background_job_attempts",
+                "Attempts of background workers at a piece of work",
+                Family::default(),
+            ),
+            errors: register(
+                into,
+                "imgsrv_background_job_errors",
+                "Attempts of background workers that failed",
+                Family::default(),
+            ),
+            circuit_open: register(
+                into,
+                "imgsrv_background_job_circuit_open",
+                "How often background workers paused because every attempt failed",
+                Family::default(),
+            ),
+            consecutive_failures: register(
+                into,
                 "imgsrv_background_job_consecutive_failures",
-                "Failures in a row of the background worker that last made an attempt.",
-                &["job"],
-            )?,
-            last_success: timestamp(
+                "Failures in a row of the background worker that last made an attempt",
+                Family::default(),
+            ),
+            last_success: register(
+                into,
                 "imgsrv_background_job_last_success_timestamp_seconds",
-                "When a background worker last made an attempt that did not fail; 0 is never.",
-            )?,
-            last_error: timestamp(
+                "When a background worker last made an attempt that did not fail; 0 is never",
+                Family::default(),
+            ),
+            last_error: register(
+                into,
                 "imgsrv_background_job_last_error_timestamp_seconds",
-                "When an attempt of a background worker last failed; 0 is never.",
-            )?,
+                "When an attempt of a background worker last failed; 0 is never",
+                Family::default(),
+            ),
             registry,
         };
-        metrics.show_zeros();
-        Ok(metrics)
+        metrics.create_zeros();
+        metrics
     }
 
-    /// Every value of a bounded label is shown from the start.
-    fn show_zeros(&self) {
+    fn create_zeros(&self) {
         for method in METHODS {
-            self.active_requests.with_label_values(&[method]);
+            drop(self.active_requests.get_or_create(&method_label(method)));
         }
         for operation in Operation::ALL {
             for outcome in Outcome::ALL {
-                self.operations.with_label_values(&[operation.as_str(), outcome.as_str()]);
-                self.operation_durations.with_label_values(&[operation.as_str(), outcome.as_str()]);
+                let labels = operation_labels(*operation, *outcome);
+                drop(self.operations.get_or_create(&labels));
+                drop(self.operation_durations.get_or_create(&labels));
             }
         }
         for (operation, direction) in [
@@ -133,48 +136,73 @@ impl ProcessMetrics {
             (Operation::Put, Direction::Write),
             (Operation::PutPart, Direction::Write),
         ] {
-            self.operation_bytes.with_label_values(&[operation.as_str(), direction.as_str()]);
+            drop(self.operation_bytes.get_or_create(&bytes_labels(operation, direction)));
         }
         for job in JOBS {
             for outcome in ["worked", "idle", "error"] {
-                self.attempts.with_label_values(&[job, outcome]);
+                drop(self.attempts.get_or_create(&attempt_labels(job, outcome)));
             }
-            self.errors.with_label_values(&[job]);
-            self.circuit_open.with_label_values(&[job]);
-            self.consecutive_failures.with_label_values(&[job]);
-            self.last_success.with_label_values(&[job]);
-            self.last_error.with_label_values(&[job]);
+            drop(self.errors.get_or_create(&job_label(job)));
+            drop(self.circuit_open.get_or_create(&job_label(job)));
+            drop(self.consecutive_failures.get_or_create(&job_label(job)));
+            drop(self.last_success.get_or_create(&job_label(job)));
+            drop(self.last_error.get_or_create(&job_label(job)));
         }
     }
 
-    /// A worker has made an attempt that did not fail.
-    pub(crate) fn ran(&self, job: &str, ran: Ran, now: Timestamp) {
+    /// Records an attempt of a worker that did not fail.
+    pub(crate) fn ran(&self, job: &'static str, ran: Ran, now: Timestamp) {
         let outcome = match ran {
             Ran::Worked | Ran::Finished => "worked",
             Ran::Idle => "idle",
         };
-        self.attempts.with_label_values(&[job, outcome]).inc();
-        self.last_success.with_label_values(&[job]).set(seconds(now));
+        self.attempts.get_or_create(&attempt_labels(job, outcome)).inc();
+        self.last_success.get_or_create(&job_label(job)).set(seconds(now));
         if ran != Ran::Idle {
-            self.consecutive_failures.with_label_values(&[job]).set(0);
+            self.consecutive_failures.get_or_create(&job_label(job)).set(0);
         }
     }
 
-    /// A worker has failed so often in a row, which may have made it pause.
-    pub(crate) fn failed(&self, job: &str, failures: u32, paused: bool, now: Timestamp) {
-        self.attempts.with_label_values(&[job, "error"]).inc();
-        self.errors.with_label_values(&[job]).inc();
-        self.consecutive_failures.with_label_values(&[job]).set(failures.into());
-        self.last_error.with_label_values(&[job]).set(seconds(now));
+    /// Records a failed attempt of a worker: its `failures`th in a row, after which it may have `paused`.
+    pub(crate) fn failed(&self, job: &'static str, failures: u32, paused: bool, now: Timestamp) {
+        self.attempts.get_or_create(&attempt_labels(job, "error")).inc();
+        self.errors.get_or_create(&job_label(job)).inc();
+        self.consecutive_failures.get_or_create(&job_label(job)).set(failures.into());
+        self.last_error.get_or_create(&job_label(job)).set(seconds(now));
         if paused {
-            self.circuit_open.with_label_values(&[job]).inc();
+            self.circuit_open.get_or_create(&job_label(job)).inc();
         }
     }
 
-    /// All of it in Prometheus's text format.
-    pub(crate) fn encode(&self, into: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-        TextEncoder::new().encode(&self.registry.gather(), into)
+    /// Appends all metrics in Prometheus' text format.
+    pub(crate) fn encode(&self, into: &mut String) -> fmt::Result {
+        prometheus_text::encode(into, &self.registry)
     }
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+const fn method_label(method: &'static str) -> Labels<1> {
+    [("http_request_method", method)]
+}
+
+const fn operation_labels(operation: Operation, outcome: Outcome) -> Labels<2> {
+    [("operation", operation.as_str()), ("outcome", outcome.as_str())]
+}
+
+const fn bytes_labels(operation: Operation, direction: Direction) -> Labels<2> {
+    [("direction", direction.as_str()), ("operation", operation.as_str())]
+}
+
+const fn attempt_labels(job: &'static str, outcome: &'static str) -> Labels<2> {
+    [("job", job), ("outcome", outcome)]
+}
+
+const fn job_label(job: &'static str) -> Labels<1> {
+    [("job", job)]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit a double for centuries")]
@@ -184,24 +212,29 @@ fn seconds(time: Timestamp) -> f64 {
 
 impl Observer for ProcessMetrics {
     fn operation(&self, operation: Operation, outcome: Outcome, took: Duration) {
-        let labels = [operation.as_str(), outcome.as_str()];
-        self.operations.with_label_values(&labels).inc();
-        self.operation_durations.with_label_values(&labels).observe(took.as_secs_f64());
+        let labels = operation_labels(operation, outcome);
+        self.operations.get_or_create(&labels).inc();
+        self.operation_durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     fn bytes(&self, operation: Operation, direction: Direction, bytes: u64) {
-        self.operation_bytes.with_label_values(&[operation.as_str(), direction.as_str()]).inc_by(bytes);
+        self.operation_bytes.get_or_create(&bytes_labels(operation, direction)).inc_by(bytes);
     }
 }
 
 impl RequestObserver for ProcessMetrics {
     fn began(&self, method: &'static str) {
-        self.active_requests.with_label_values(&[method]).inc();
+        self.active_requests.get_or_create(&method_label(method)).inc();
     }
 
     fn ended(&self, request: &CompletedRequest<'_>) {
-        self.active_requests.with_label_values(&[request.method]).dec();
-        let labels = [request.method, request.status.as_str(), request.route, request.scheme];
-        self.requests.with_label_values(&labels).observe(request.took.as_secs_f64());
+        self.active_requests.get_or_create(&method_label(request.method)).dec();
+        let labels = [
+            ("http_request_method", request.method.to_owned()),
+            ("http_response_status_code", request.status.as_str().to_owned()),
+            ("http_route", request.route.to_owned()),
+            ("url_scheme", request.scheme.to_owned()),
+        ];
+        self.requests.get_or_create(&labels).observe(request.took.as_secs_f64());
     }
 }

@@ -1,4 +1,4 @@
-//! Answering a scrape: the process's counters, and what the catalog holds.
+//! The response to a scrape: the process's metrics, and those of the catalog.
 
 use super::ProcessMetrics;
 use crate::storage::OpenCatalog;
@@ -16,23 +16,32 @@ use imgsrv_domain::{
     time::Timestamp,
     upload::UploadState,
 };
-use prometheus::{Counter, Encoder, Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric,
+        prometheus_text::{self, CONTENT_TYPE},
+    },
+    metrics::{MetricType, counter::ConstCounter},
+    registry::Registry,
+};
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
 
-/// How long an answer of the catalog stands.
-const CACHED: Duration = Duration::from_secs(1);
-/// How long the catalog may take to answer.
+/// How long statistics of the catalog are reused.
+const MAX_AGE: Duration = Duration::from_secs(1);
+/// Timeout of reading statistics from the catalog.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The documented states of publish steps. No step is `skipped` at present.
 const STEP_STATES: [&str; 5] = ["queued", "running", "succeeded", "failed", "skipped"];
 
-/// What a scrape is answered from.
+/// The sources of a scrape.
 pub(crate) struct Scrape {
     process: Arc<ProcessMetrics>,
     catalog: OpenCatalog,
@@ -44,11 +53,11 @@ impl Scrape {
         Self { process, catalog, last: Mutex::default() }
     }
 
-    /// What the catalog holds, at most a second ago.
+    /// Statistics of the catalog, at most a second old.
     async fn statistics(&self) -> Result<Statistics, CatalogError> {
         let mut last = self.last.lock().await;
         if let Some((since, statistics)) = &*last
-            && since.elapsed() < CACHED
+            && since.elapsed() < MAX_AGE
         {
             return Ok(statistics.clone());
         }
@@ -59,116 +68,137 @@ impl Scrape {
         Ok(statistics)
     }
 
-    async fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let mut text = Vec::new();
-        self.process.encode(&mut text)?;
-        let registry = Registry::new();
+    async fn text(&self) -> Result<String, fmt::Error> {
+        let mut catalog = Registry::default();
         if let Some(pool) = self.catalog.pool_status() {
-            tell_pool(&registry, pool)?;
+            catalog.register_collector(Box::new(PoolMetrics(pool)));
         }
         match self.statistics().await {
-            Ok(statistics) => tell_catalog(&registry, &statistics)?,
-            Err(error) => tracing::warn!(%error, "metrics of the catalog are missing"),
+            Ok(statistics) => catalog.register_collector(Box::new(CatalogMetrics(statistics))),
+            Err(error) => tracing::warn!(%error, "catalog metrics were left out of a scrape"),
         }
-        TextEncoder::new().encode(&registry.gather(), &mut text)?;
+        let mut text = String::new();
+        self.process.encode(&mut text)?;
+        prometheus_text::encode(&mut text, &catalog)?;
         Ok(text)
     }
 }
 
 /// Serves metrics at `path`.
 pub(crate) fn router(path: &str, scrape: Scrape) -> Router {
-    Router::new().route(path, get(answer)).with_state(Arc::new(scrape))
+    Router::new().route(path, get(respond)).with_state(Arc::new(scrape))
 }
 
-async fn answer(State(scrape): State<Arc<Scrape>>) -> Response {
+async fn respond(State(scrape): State<Arc<Scrape>>) -> Response {
     match scrape.text().await {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "metrics cannot be rendered");
+            tracing::error!(%error, "metrics could not be encoded");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-type Told = Result<(), prometheus::Error>;
+#[derive(Debug)]
+struct PoolMetrics(PoolStatus);
 
-fn tell_pool(registry: &Registry, pool: PoolStatus) -> Told {
-    let connections = labelled(registry, "imgsrv_postgres_pool_connections", "Connections to PostgreSQL.", &["state"])?;
-    connections.with_label_values(&["idle"]).set(pool.idle.into());
-    connections.with_label_values(&["used"]).set(pool.used.into());
-    let help = "How often a connection to PostgreSQL was asked for.";
-    let acquires = IntCounter::new("imgsrv_postgres_pool_acquires_total", help)?;
-    acquires.inc_by(pool.acquires);
-    registry.register(Box::new(acquires))?;
-    let help = "How long getting connections to PostgreSQL took in all.";
-    let waited = Counter::new("imgsrv_postgres_pool_acquire_duration_seconds_total", help)?;
-    waited.inc_by(pool.waited.as_secs_f64());
-    registry.register(Box::new(waited))
-}
-
-fn tell_catalog(registry: &Registry, statistics: &Statistics) -> Told {
-    let Statistics { uploads, jobs, steps, versions, blobs, blob_bytes, incus_rows, ingest, oldest_steps, now } =
-        statistics;
-    let by_state = |name: &str, help: &str, counts: &BTreeMap<String, u64>, states: &[(&str, &str)]| -> Told {
-        let gauge = labelled(registry, name, help, &["state"])?;
-        for (state, shown) in states {
-            gauge.with_label_values(&[shown]).set(float(counts.get(*state).copied().unwrap_or(0)));
-        }
-        Ok(())
-    };
-    by_state("imgsrv_upload_sessions", "Upload sessions.", uploads, &UploadState::NAMES.map(|state| (state, state)))?;
-    let ingest_states = [("completed", "queued"), ("ingesting", "running"), ("failed", "failed")];
-    by_state("imgsrv_cas_ingest_jobs", "Ingests of completed uploads.", uploads, &ingest_states)?;
-    by_state("imgsrv_publish_jobs", "Publish jobs.", jobs, &JobState::NAMES.map(|state| (state, state)))?;
-    single(registry, "imgsrv_cas_blobs", "Trusted blobs.", float(*blobs))?;
-    single(registry, "imgsrv_cas_blob_bytes", "Bytes in trusted blobs.", float(*blob_bytes))?;
-    let publishing = float(versions.get("publishing").copied().unwrap_or(0));
-    let rows = float(*incus_rows);
-    single(registry, "imgsrv_incus_projection_rows", "Artifacts that Simple Streams list.", rows)?;
-    single(registry, "imgsrv_publish_versions_publishing", "Versions that are frozen and not published.", publishing)?;
-    let help = "Age of the ingest that has waited longest.";
-    age(registry, "imgsrv_cas_ingest_oldest_queued_age_seconds", help, ingest.queued, *now)?;
-    let help = "Age of the ingest that has run longest.";
-    age(registry, "imgsrv_cas_ingest_oldest_running_age_seconds", help, ingest.running, *now)?;
-
-    let count = labelled(registry, "imgsrv_publish_steps", "Steps of publish jobs.", &["step", "state"])?;
-    let help = "Age of the publish step that has waited longest.";
-    let queued = labelled(registry, "imgsrv_publish_step_oldest_queued_age_seconds", help, &["step"])?;
-    let help = "Age of the publish step that has run longest.";
-    let running = labelled(registry, "imgsrv_publish_step_oldest_running_age_seconds", help, &["step"])?;
-    for step in StepName::ALL.iter().map(|step| step.as_str()) {
-        for state in STEP_STATES {
-            let counted = steps.get(&(step.to_owned(), state.to_owned())).copied().unwrap_or(0);
-            count.with_label_values(&[step, state]).set(float(counted));
-        }
-        let oldest = oldest_steps.get(step).copied().unwrap_or_default();
-        for (gauge, since) in [(&queued, oldest.queued), (&running, oldest.running)] {
-            if let Some(since) = since {
-                gauge.with_label_values(&[step]).set(now.since(since).as_secs_f64());
-            }
-        }
+impl Collector for PoolMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let PoolStatus { idle, used, acquires, waited } = self.0;
+        let connections = [([("state", "idle")], idle), ([("state", "used")], used)];
+        gauge(&mut encoder, "imgsrv_postgres_pool_connections", "Connections to PostgreSQL.", connections)?;
+        let help = "How often a connection to PostgreSQL was asked for.";
+        counter(&mut encoder, "imgsrv_postgres_pool_acquires", help, acquires)?;
+        let help = "How long getting connections to PostgreSQL took in all.";
+        counter(&mut encoder, "imgsrv_postgres_pool_acquire_duration_seconds", help, waited.as_secs_f64())
     }
-    Ok(())
 }
 
-fn labelled(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-    let gauge = GaugeVec::new(Opts::new(name, help), labels)?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
+#[derive(Debug)]
+struct CatalogMetrics(Statistics);
+
+impl Collector for CatalogMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let Statistics { uploads, jobs, steps, versions, blobs, blob_bytes, incus_rows, ingest, oldest_steps, now } =
+            &self.0;
+        let encoder = &mut encoder;
+        let upload_states = UploadState::NAMES.map(|state| (state, state));
+        by_state(encoder, "imgsrv_upload_sessions", "Upload sessions.", uploads, &upload_states)?;
+        let ingest_states = [("completed", "queued"), ("ingesting", "running"), ("failed", "failed")];
+        by_state(encoder, "imgsrv_cas_ingest_jobs", "Ingests of completed uploads.", uploads, &ingest_states)?;
+        let job_states = JobState::NAMES.map(|state| (state, state));
+        by_state(encoder, "imgsrv_publish_jobs", "Publish jobs.", jobs, &job_states)?;
+        single(encoder, "imgsrv_cas_blobs", "Trusted blobs.", Some(*blobs))?;
+        single(encoder, "imgsrv_cas_blob_bytes", "Bytes in trusted blobs.", Some(*blob_bytes))?;
+        let help = "Artifacts that Simple Streams list.";
+        single(encoder, "imgsrv_incus_projection_rows", help, Some(*incus_rows))?;
+        let publishing = versions.get("publishing").copied().unwrap_or(0);
+        let help = "Versions that are frozen and not published.";
+        single(encoder, "imgsrv_publish_versions_publishing", help, Some(publishing))?;
+
+        // An age is absent when nothing has one.
+        let age = |since: Timestamp| now.since(since).as_secs_f64();
+        let help = "Age of the ingest that has waited longest.";
+        single(encoder, "imgsrv_cas_ingest_oldest_queued_age_seconds", help, ingest.queued.map(age))?;
+        let help = "Age of the ingest that has run longest.";
+        single(encoder, "imgsrv_cas_ingest_oldest_running_age_seconds", help, ingest.running.map(age))?;
+
+        let names: Vec<_> = StepName::ALL.iter().map(|step| step.as_str()).collect();
+        let counts = names.iter().flat_map(|step| {
+            STEP_STATES.map(|state| {
+                let count = steps.get(&((*step).to_owned(), state.to_owned())).copied().unwrap_or(0);
+                ([("state", state), ("step", *step)], count)
+            })
+        });
+        gauge(encoder, "imgsrv_publish_steps", "Steps of publish jobs.", counts)?;
+        let oldest = |step: &'static str| oldest_steps.get(step).copied().unwrap_or_default();
+        let queued = names.iter().filter_map(|step| Some(([("step", *step)], age(oldest(step).queued?))));
+        let help = "Age of the publish step that has waited longest.";
+        gauge(encoder, "imgsrv_publish_step_oldest_queued_age_seconds", help, queued)?;
+        let running = names.iter().filter_map(|step| Some(([("step", *step)], age(oldest(step).running?))));
+        let help = "Age of the publish step that has run longest.";
+        gauge(encoder, "imgsrv_publish_step_oldest_running_age_seconds", help, running)
+    }
 }
 
-fn single(registry: &Registry, name: &str, help: &str, value: f64) -> Told {
-    let gauge = Gauge::new(name, help)?;
-    gauge.set(value);
-    registry.register(Box::new(gauge))
+/// Encodes a gauge with its samples, if it has any.
+fn gauge<const N: usize, V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = ([(&'static str, &'static str); N], V)>,
+) -> fmt::Result {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    samples.try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
 }
 
-/// Absent when there is nothing that could have an age.
-fn age(registry: &Registry, name: &str, help: &str, since: Option<Timestamp>, now: Timestamp) -> Told {
-    since.map_or(Ok(()), |since| single(registry, name, help, now.since(since).as_secs_f64()))
+/// Encodes a gauge without labels, if it has a value.
+fn single<V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    value: Option<V>,
+) -> fmt::Result {
+    gauge(encoder, name, help, value.map(|value| ([], value)))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-const fn float(count: u64) -> f64 {
-    count as f64
+/// Encodes a gauge labelled with states, each counted under the first name and shown as the second.
+fn by_state(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    counts: &BTreeMap<String, u64>,
+    states: &[(&'static str, &'static str)],
+) -> fmt::Result {
+    let samples = states.iter().map(|(state, shown)| ([("state", *shown)], counts.get(*state).copied().unwrap_or(0)));
+    gauge(encoder, name, help, samples)
+}
+
+/// Encodes a counter without labels; `_total` is appended to its name.
+fn counter(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
 }

@@ -1,4 +1,4 @@
-//! TLS on the API listener: which certificate is shown, and picking up a new one while the server runs.
+//! TLS on the API listener: the certificate, and its replacement while the server runs.
 
 mod self_signed;
 
@@ -21,14 +21,14 @@ use std::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at for a new certificate.
+/// Interval of checking the files for a new certificate.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
-/// How often it is looked whether a certificate of one's own is about to end.
+/// Interval of checking whether a self-signed certificate expires soon.
 const RENEWAL_INTERVAL: Duration = Duration::from_hours(1);
-/// The most bytes of a file with certificates or a key.
+/// Most bytes of a file with certificates or a key.
 const MAX_PEM: u64 = 1 << 20;
 
-/// Why there can be no TLS.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error("--tls-cert and --tls-key must be given both, and neither be empty")]
@@ -53,7 +53,7 @@ pub(crate) enum TlsError {
     Name(String),
 }
 
-/// Where certificate and key lie.
+/// The paths of a certificate and its key.
 #[derive(Debug, Clone)]
 pub(crate) struct CertFiles {
     pub(crate) cert: PathBuf,
@@ -74,19 +74,19 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(failed)
 }
 
-/// What the listener answers TLS with.
+/// The TLS configuration of the listener.
 pub(crate) struct Tls {
     pub(crate) acceptor: TlsAcceptor,
     files: CertFiles,
-    shown: Arc<Shown>,
+    current: Arc<CurrentCertificate>,
     provider: Arc<CryptoProvider>,
 }
 
-/// The certificate that is shown now.
+/// The certificate of new connections.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -98,25 +98,25 @@ impl Tls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let (cert, key) = files.read()?;
         let certified = certified(&files, &cert, &key, &provider)?;
-        let shown = Arc::new(Shown(RwLock::new(Arc::new(certified))));
+        let current = Arc::new(CurrentCertificate(RwLock::new(Arc::new(certified))));
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Setup)?;
-        let mut config = config.with_no_client_auth().with_cert_resolver(Arc::clone(&shown) as _);
+        let mut config = config.with_no_client_auth().with_cert_resolver(Arc::clone(&current) as _);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), files, shown, provider })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), files, current, provider })
     }
 
-    /// Shows a new certificate to new connections once the files have changed, until `stop`. One that cannot be used
-    /// is told of, and the old one stays. A certificate of one's own is made again in time.
-    pub(crate) async fn reload(&self, own: Option<SelfSigned>, stop: &CancellationToken) {
+    /// Uses a new certificate for new connections once the files have changed, until `stop`. An unusable one is logged,
+    /// and the current one stays. A self-signed certificate is renewed before it expires.
+    pub(crate) async fn reload(&self, self_signed: Option<SelfSigned>, stop: &CancellationToken) {
         let mut seen = self.files.read().ok();
         let mut renewed = tokio::time::Instant::now();
         loop {
-            if let Some(own) = own.as_ref().filter(|_| renewed.elapsed() >= RENEWAL_INTERVAL) {
+            if let Some(self_signed) = self_signed.as_ref().filter(|_| renewed.elapsed() >= RENEWAL_INTERVAL) {
                 renewed = tokio::time::Instant::now();
-                if let Err(error) = own.renew() {
-                    tracing::warn!(%error, "the certificate could not be made again");
+                if let Err(error) = self_signed.renew() {
+                    tracing::warn!(%error, "certificate could not be renewed");
                 }
             }
             tokio::select! {
@@ -128,18 +128,18 @@ impl Tls {
                 Ok(found) => found,
                 Err(error) => {
                     if seen.take().is_some() {
-                        tracing::warn!(%error, "the certificate cannot be read again; the old one stays");
+                        tracing::warn!(%error, "certificate could not be read; the current one stays in use");
                     }
                     continue;
                 }
             };
             match certified(&self.files, &found.0, &found.1, &self.provider) {
                 Ok(certified) => {
-                    *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
-                    tracing::info!(path = %self.files.cert.display(), "a new certificate is shown");
+                    *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+                    tracing::info!(path = %self.files.cert.display(), "certificate was replaced");
                 }
-                // Certificate and key are two files: between the two writes they do not fit.
-                Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays"),
+                // Certificate and key are two files, and do not match between the two writes.
+                Err(error) => tracing::warn!(%error, "certificate was rejected; the current one stays in use"),
             }
             seen = Some(found);
         }

@@ -1,4 +1,5 @@
-//! A certificate authority of one's own, for the way from nothing to the first `incus launch`.
+//! A private certificate authority and a certificate that it signs, so that Incus can use a new server without further
+//! setup.
 
 use super::{CertFiles, TlsError, read};
 use crate::system::SystemClock;
@@ -23,20 +24,20 @@ use std::{
 };
 
 const AUTHORITY_YEARS: i16 = 10;
-/// As long as Apple's clients take at most.
+/// The longest validity that Apple's clients accept.
 const CERTIFICATE_DAYS: i64 = 825;
-/// A certificate that ends within this time is made again.
+/// A certificate is renewed when it expires within this time.
 const RENEW_BEFORE: Duration = Duration::from_hours(30 * 24);
 
-/// The authority and its certificate, in a folder.
+/// An authority and the server's certificate, in a folder.
 pub(crate) struct SelfSigned {
     folder: PathBuf,
     names: Vec<String>,
 }
 
 impl SelfSigned {
-    /// Makes, or goes on with, the authority in `folder`, and a certificate for `names`. The authority stays for as
-    /// long as the folder does; the certificate is made again when it misses a name or is about to end.
+    /// Loads or creates the authority in `folder`, and a certificate for `names`. The authority stays as long as the
+    /// folder does; the certificate is renewed when a name is missing or it expires soon.
     pub(crate) fn ensure(folder: PathBuf, names: Vec<String>) -> Result<Self, TlsError> {
         let this = Self { folder, names };
         let failed = |source| TlsError::Write { path: this.folder.display().to_string(), source };
@@ -45,7 +46,7 @@ impl SelfSigned {
         if !this.authority().exists() {
             let key = KeyPair::generate()?;
             let certificate = authority.self_signed(&key)?;
-            // The certificate last: where it is, the key is too.
+            // Written last: where the certificate exists, its key does.
             write(&this.folder.join("ca.key"), &key.serialize_pem(), 0o600)?;
             write(&this.authority(), &certificate.pem(), 0o644)?;
         }
@@ -53,9 +54,9 @@ impl SelfSigned {
         Ok(this)
     }
 
-    /// Makes the certificate again, unless it will do for a while.
+    /// Renews the certificate if it is not valid for every name, or expires soon.
     pub(crate) fn renew(&self) -> Result<(), TlsError> {
-        if self.is_good() {
+        if self.is_valid() {
             return Ok(());
         }
         let key = String::from_utf8_lossy(&read(&self.folder.join("ca.key"))?).into_owned();
@@ -67,7 +68,7 @@ impl SelfSigned {
         write(&cert_path, &certificate.pem(), 0o644)
     }
 
-    /// The certificate of the authority, to be trusted by clients.
+    /// The path of the authority's certificate, which clients have to trust.
     pub(crate) fn authority(&self) -> PathBuf {
         self.folder.join("ca.crt")
     }
@@ -76,8 +77,8 @@ impl SelfSigned {
         CertFiles { cert: self.folder.join("server.crt"), key: self.folder.join("server.key") }
     }
 
-    /// Whether the certificate is there, of the authority, and good for every name for a while.
-    fn is_good(&self) -> bool {
+    /// Whether the certificate exists, is signed by the authority, and stays valid for every name for a while.
+    fn is_valid(&self) -> bool {
         let certificate = |path: &Path| CertificateDer::from_pem_file(path).ok();
         let (Some(authority), Some(own)) = (certificate(&self.authority()), certificate(&self.files().cert)) else {
             return false;
@@ -97,13 +98,13 @@ impl SelfSigned {
     }
 }
 
-/// Without a host name: Incus would take it for that of the server.
+/// Parameters of the authority. They name no host: Incus would use it as the server's name.
 fn authority_params() -> Result<CertificateParams, TlsError> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name = name("imgsrv authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    lasts(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
+    set_validity(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
     Ok(params)
 }
 
@@ -116,12 +117,12 @@ fn certificate_params(names: &[String]) -> Result<CertificateParams, TlsError> {
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    lasts(&mut params, jiff::Span::new().days(CERTIFICATE_DAYS));
+    set_validity(&mut params, jiff::Span::new().days(CERTIFICATE_DAYS));
     Ok(params)
 }
 
-/// From yesterday on, for clients whose clocks are slow.
-fn lasts(params: &mut CertificateParams, span: jiff::Span) {
+/// Valid from yesterday, for clients whose clocks are slow, for `span`.
+fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
     let today = SystemClock.now();
     let today = jiff::Timestamp::from_microsecond(today.micros()).unwrap_or_default();
     let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -138,7 +139,7 @@ fn name(common: &str) -> DistinguishedName {
     name
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file atomically.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     let written = || -> io::Result<()> {
         let part = path.with_extension("part");

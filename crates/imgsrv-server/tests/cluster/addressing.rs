@@ -1,4 +1,4 @@
-//! Ways to reach the bucket: virtual hosts, TLS with a private authority, temporary keys.
+//! Access to the bucket: virtual hosts, TLS with a private authority, temporary keys.
 
 use crate::{
     harness::{BINARY, Cluster, Nodes, writer},
@@ -7,7 +7,7 @@ use crate::{
 use imgsrv_testkit::{Process, services::TlsFront};
 use std::{io::Read, net::TcpListener, sync::Arc};
 
-/// The settings of a node, with some of them changed.
+/// The settings of a node, with changes.
 fn changed(cluster: &Cluster, changes: &[(&str, String)]) -> Vec<(String, String)> {
     let mut settings = [cluster.catalog(), cluster.blobs(cluster.garage.port())].concat();
     for (name, value) in changes {
@@ -17,8 +17,8 @@ fn changed(cluster: &Cluster, changes: &[(&str, String)]) -> Vec<(String, String
     settings
 }
 
-/// Uploads in one piece and in several, publishes and reads back.
-async fn use_it(cluster: &Cluster, environment: &[(String, String)]) {
+/// Uploads in one part and in several, publishes and downloads.
+async fn exercise(cluster: &Cluster, environment: &[(String, String)]) {
     let node = Process::start_with(BINARY, &cluster.folder().join("node"), &[], environment);
     let token = writer(&node).await;
     let publisher = Publisher::new(Arc::new(Nodes::new(vec![node])), token);
@@ -33,7 +33,7 @@ async fn use_it(cluster: &Cluster, environment: &[(String, String)]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bucket_may_be_a_virtual_host() {
     let cluster = Cluster::start().await;
-    // Nobody resolves `<bucket>.localhost` here; a proxy's clients do not resolve names, and Garage stands for one.
+    // `<bucket>.localhost` need not resolve: clients of a proxy do not resolve names, and Garage acts as the proxy.
     let environment = changed(
         &cluster,
         &[
@@ -42,22 +42,22 @@ async fn the_bucket_may_be_a_virtual_host() {
             ("http_proxy", format!("http://127.0.0.1:{}", cluster.garage.port())),
         ],
     );
-    use_it(&cluster, &environment).await;
+    exercise(&cluster, &environment).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_store_may_speak_tls_by_a_private_authority() {
+async fn the_store_may_use_tls_with_a_private_authority() {
     let cluster = Cluster::start().await;
     let front = TlsFront::new(cluster.garage.port());
     let mut environment = changed(
         &cluster,
         &[("IMGSRV_S3_ENDPOINT", format!("127.0.0.1:{}", front.port)), ("IMGSRV_S3_USE_TLS", "true".to_owned())],
     );
-    let stranger = Process::try_start(BINARY, &cluster.folder().join("stranger"), &[], &environment);
-    let log = stranger.err().expect("it does not trust the authority");
+    let untrusting = Process::try_start(BINARY, &cluster.folder().join("untrusting"), &[], &environment);
+    let log = untrusting.err().expect("it does not trust the authority");
     assert!(log.contains("cannot use the blob store"), "{log}");
     environment.push(("SSL_CERT_FILE".to_owned(), front.authority()));
-    use_it(&cluster, &environment).await;
+    exercise(&cluster, &environment).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +78,7 @@ async fn temporary_keys_are_sent_with_their_token() {
         &[("IMGSRV_S3_ENDPOINT", endpoint), ("IMGSRV_S3_SESSION_TOKEN", "token-of-an-hour".to_owned())],
     );
     let refused = Process::try_start(BINARY, &cluster.folder().join("node"), &[], &environment);
-    let log = refused.err().expect("nobody answers");
+    let log = refused.err().expect("the store does not respond");
     assert!(!log.contains("token-of-an-hour"), "{log}");
     let head = seen.join().expect("a request");
     assert!(head.contains("x-amz-security-token: token-of-an-hour"), "{head}");

@@ -1,4 +1,4 @@
-//! Nodes on a PostgreSQL and a Garage of their own, which can be stopped, killed and cut off.
+//! Nodes on a dedicated PostgreSQL and Garage, which can be stopped, killed and disconnected.
 
 use imgsrv_testkit::{
     Process,
@@ -9,10 +9,10 @@ use std::{sync::Mutex, time::Duration};
 use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
-/// A short lease, so that the work of a killed node is soon taken over.
+/// A short lease, so that the work of a killed node is soon reclaimed.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
-/// Settings under which nodes come back soon from whatever happened.
+/// Settings with which nodes recover quickly from failures.
 const QUICK: [&str; 8] = [
     "--lease-term",
     "2s",
@@ -24,7 +24,7 @@ const QUICK: [&str; 8] = [
     "1000",
 ];
 
-/// The services and the networks in front of them.
+/// The services, and the proxies in front of them.
 pub(crate) struct Cluster {
     pub(crate) postgres: LocalPostgres,
     pub(crate) garage: Garage,
@@ -49,13 +49,13 @@ impl Cluster {
         Self { postgres, garage, s3, bucket, to_postgres, to_s3, dir: TempDir::new().expect("a scratch folder") }
     }
 
-    /// How a node reaches the catalog.
+    /// The settings of a node's catalog.
     pub(crate) fn catalog(&self) -> Vec<(String, String)> {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.to_postgres.port());
         vec![("IMGSRV_POSTGRES_URL".to_owned(), url)]
     }
 
-    /// How a node reaches the blobs, through the port `s3`.
+    /// The settings of a node's blob store, reached through the port `s3`.
     pub(crate) fn blobs(&self, s3: u16) -> Vec<(String, String)> {
         let settings = [
             ("ENDPOINT", format!("127.0.0.1:{s3}")),
@@ -68,19 +68,19 @@ impl Cluster {
         settings.into_iter().map(|(name, value)| (format!("IMGSRV_S3_{name}"), value)).collect()
     }
 
-    /// Starts node `name` with further arguments.
+    /// Starts node `name` with more arguments.
     pub(crate) fn node(&self, name: &str, arguments: &[&str]) -> Process {
         self.node_through(name, arguments, self.to_s3.port())
     }
 
-    /// The same, reaching the blobs through a network of its own.
+    /// The same, with the blob store reached through the port `s3`.
     pub(crate) fn node_through(&self, name: &str, arguments: &[&str], s3: u16) -> Process {
         let arguments = [&QUICK[..], &["--node-name", name], arguments].concat();
         let environment = [self.catalog(), self.blobs(s3)].concat();
         Process::start_with(BINARY, &self.dir.path().join(name), &arguments, &environment)
     }
 
-    /// A folder for whatever a test needs.
+    /// A scratch folder.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.dir.path()
     }
@@ -94,7 +94,7 @@ impl Nodes {
         Self(Mutex::new(nodes.into_iter().map(Some).collect()))
     }
 
-    /// Where the living nodes listen.
+    /// The URLs of the running nodes.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.0.lock().expect("not poisoned").iter().flatten().map(|node| node.url.clone()).collect()
     }
@@ -115,16 +115,16 @@ impl Nodes {
     }
 }
 
-/// A token with `content.write`, from a node that has minted a bootstrap token.
+/// A token with `content.write`, from a node that has created a bootstrap token.
 pub(crate) async fn writer(node: &Process) -> String {
     let (url, bootstrap) = (node.url.clone(), node.bootstrap.clone().expect("a bootstrap token"));
     tokio::task::spawn_blocking(move || writer_token(&url, &bootstrap)).await.expect("a token")
 }
 
-/// Waits until `holds` does, for at most a minute.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+/// Waits until `condition` is true, for at most a minute.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..1200 {
-        if holds().await {
+        if condition().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

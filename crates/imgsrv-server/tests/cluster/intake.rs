@@ -1,4 +1,4 @@
-//! Intakes on many nodes: a stream goes on at another one, whatever became of the first.
+//! Intakes on several nodes: an upload continues on another node after the first stalls or is killed.
 
 use crate::harness::{Cluster, until, writer};
 use imgsrv_testkit::{Process, digest, qcow2};
@@ -19,7 +19,7 @@ impl Tus {
         if let Some(body) = body {
             request = request.json(body);
         }
-        request.send().await.expect("an answer").json().await.expect("JSON")
+        request.send().await.expect("a response").json().await.expect("JSON")
     }
 
     async fn patch(&self, node: &str, id: &str, offset: usize, body: impl Into<Body>) -> reqwest::Result<StatusCode> {
@@ -31,13 +31,13 @@ impl Tus {
 
     async fn offset(&self, node: &str, id: &str) -> usize {
         let request = self.http.head(format!("{node}/api/uploads/tus/{id}")).bearer_auth(&self.token);
-        let answer = request.header("tus-resumable", "1.0.0").send().await.expect("an answer");
-        answer.headers()["upload-offset"].to_str().expect("a number").parse().expect("a number")
+        let response = request.header("tus-resumable", "1.0.0").send().await.expect("a response");
+        response.headers()["upload-offset"].to_str().expect("a number").parse().expect("a number")
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_at_another_node_when_one_stalls_and_when_one_is_killed() {
+async fn an_upload_continues_on_another_node_when_one_stalls_or_is_killed() {
     let cluster = Cluster::start().await;
     let mut nodes: Vec<Process> = vec![cluster.node("a", &[]), cluster.node("b", &[])];
     let tus = Tus { token: writer(&nodes[0]).await, http: Client::new() };
@@ -51,7 +51,7 @@ async fn a_stream_goes_on_at_another_node_when_one_stalls_and_when_one_is_killed
     let made = tus.json(Method::POST, &a, "/api/images", Some(&wanted)).await;
     let id = made["upload_session_id"].as_str().expect("an id").to_owned();
 
-    // A piece of 16 MiB and a bit more come to one node, and nothing further; the other one is told to go on.
+    // One node receives 20 MiB, records a part of 16 MiB, and then gets nothing more; the upload continues on the other.
     let (sender, receiver) = mpsc::unbounded_channel::<std::io::Result<Vec<u8>>>();
     sender.send(Ok(bytes[..20 * MIB].to_vec())).expect("it is open");
     let unfold = futures::stream::unfold(receiver, |mut receiver| async move {
@@ -59,24 +59,24 @@ async fn a_stream_goes_on_at_another_node_when_one_stalls_and_when_one_is_killed
         Some((next, receiver))
     });
     let stalled = tus.patch(&a, &id, 0, Body::wrap_stream(unfold));
-    let going_on = async {
-        until("a piece is recorded", async || tus.offset(&b, &id).await >= 16 * MIB).await;
+    let continuing = async {
+        until("a part is recorded", async || tus.offset(&b, &id).await >= 16 * MIB).await;
         let at = tus.offset(&b, &id).await;
         assert_eq!(
-            tus.patch(&b, &id, at, bytes[at..32 * MIB].to_vec()).await.expect("an answer"),
+            tus.patch(&b, &id, at, bytes[at..32 * MIB].to_vec()).await.expect("a response"),
             StatusCode::NO_CONTENT
         );
-        // What the first one still brings is not recorded.
+        // What still arrives at the first node is not recorded.
         sender.send(Ok(vec![0; 13 * MIB])).expect("it is open");
         drop(sender);
     };
-    let (first, ()) = tokio::join!(stalled, going_on);
-    assert_eq!(first.expect("an answer"), StatusCode::CONFLICT);
+    let (first, ()) = tokio::join!(stalled, continuing);
+    assert_eq!(first.expect("a response"), StatusCode::CONFLICT);
     assert_eq!(tus.offset(&a, &id).await, 32 * MIB);
 
     nodes[1].kill();
     let sent = tus.patch(&a, &id, 32 * MIB, bytes[32 * MIB..].to_vec()).await;
-    assert_eq!(sent.expect("an answer"), StatusCode::NO_CONTENT);
+    assert_eq!(sent.expect("a response"), StatusCode::NO_CONTENT);
     until("it is published", async || {
         let status = tus.json(Method::GET, &a, &format!("/api/uploads/{id}"), None).await;
         assert_ne!(status["state"], "failed", "{status}");
@@ -86,6 +86,6 @@ async fn a_stream_goes_on_at_another_node_when_one_stalls_and_when_one_is_killed
     let manifest = tus.json(Method::GET, &a, "/v1/images/debian/refs/latest", None).await;
     let artifact = &manifest["artifacts"][0]["artifact"];
     assert_eq!(artifact["primary_blob_digest"], digest(&bytes));
-    let blob = reqwest::get(format!("{a}/v1/blobs/{}", digest(&bytes))).await.expect("an answer");
+    let blob = reqwest::get(format!("{a}/v1/blobs/{}", digest(&bytes))).await.expect("a response");
     assert_eq!(digest(&blob.bytes().await.expect("bytes")), digest(&bytes));
 }

@@ -1,6 +1,6 @@
-//! Many nodes: the real binary in several processes on one PostgreSQL and one Garage, and what may happen to them.
+//! Clusters: the real binary in several processes on one PostgreSQL and one Garage, with failures of each.
 
-#![expect(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
+#![expect(clippy::print_stdout, reason = "measurements, shown with --nocapture")]
 
 mod addressing;
 mod harness;

@@ -1,4 +1,4 @@
-//! Metrics, as Prometheus and its own linter see them.
+//! Metrics, checked as Prometheus and its linter read them.
 
 use crate::{
     harness::{Cluster, Nodes, writer},
@@ -14,10 +14,10 @@ use std::{
 };
 
 async fn scrape(url: &str) -> String {
-    let answer = Client::new().get(url).send().await.expect("an answer");
-    let kind = answer.headers().get("content-type").expect("a type").to_str().expect("text").to_owned();
+    let response = Client::new().get(url).send().await.expect("a response");
+    let kind = response.headers().get("content-type").expect("a type").to_str().expect("text").to_owned();
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
-    answer.text().await.expect("a body")
+    response.text().await.expect("a body")
 }
 
 /// Series and their values.
@@ -41,12 +41,12 @@ fn lint(text: &str) {
         .expect("promtool is installed (Debian: prometheus)");
     promtool.stdin.take().expect("its input").write_all(text.as_bytes()).expect("sent");
     let output = promtool.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let findings = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && findings.is_empty(), "{findings}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_tell_what_happened_and_pass_the_linter() {
+async fn metrics_count_what_happened_and_pass_the_linter() {
     let cluster = Cluster::start().await;
     let node = cluster.node("only", &[]);
     let metrics = node.metrics.clone();
@@ -71,7 +71,7 @@ async fn metrics_tell_what_happened_and_pass_the_linter() {
     publisher.upload(&content, 20 << 20, 1).await;
     let published = publisher.publish("measured", &content).await;
     publisher.check(&published).await;
-    // What the catalog holds is read at most once a second.
+    // Statistics of the catalog are read at most once a second.
     crate::harness::until("the catalog is read again", async || {
         series(&scrape(&metrics).await).get("imgsrv_cas_blobs") == Some(&1.0)
     })
@@ -102,7 +102,7 @@ async fn metrics_tell_what_happened_and_pass_the_linter() {
 }
 
 #[tokio::test]
-async fn an_embedded_server_tells_of_itself_too() {
+async fn a_server_with_an_embedded_catalog_has_metrics_as_well() {
     let dir = tempfile::TempDir::new().expect("a scratch folder");
     let node = Process::start(crate::harness::BINARY, dir.path(), &[]);
     let token = writer(&node).await;

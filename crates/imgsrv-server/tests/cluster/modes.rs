@@ -1,4 +1,4 @@
-//! The two mixed modes, and stores that are somebody else's.
+//! The two mixed modes, and stores that belong to another catalog.
 
 use crate::{
     harness::{BINARY, Cluster, Nodes, writer},
@@ -20,7 +20,7 @@ async fn nodes_on_postgresql_share_a_folder() {
     publisher.upload(&content, 2 << 20, 2).await;
     let published = publisher.publish("folder", &content).await;
     publisher.check(&published).await;
-    // A server with a catalog of its own would take what these have staged for leftovers.
+    // A server with another catalog would delete the staged bytes of these nodes as orphans.
     let refused = Process::try_start(BINARY, &cluster.folder().join("alone"), &shared, &[]);
     let log = refused.err().expect("it does not start");
     assert!(log.contains("another imgsrv server is using"), "{log}");
@@ -31,7 +31,7 @@ async fn nodes_on_postgresql_share_a_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_node_on_sqlite_keeps_its_blobs_in_s3() {
+async fn one_node_on_sqlite_stores_its_blobs_in_s3() {
     let cluster = Cluster::start().await;
     let environment = cluster.blobs(cluster.to_s3.port());
     let folder = cluster.folder().join("only");
@@ -47,8 +47,8 @@ async fn one_node_on_sqlite_keeps_its_blobs_in_s3() {
     drop(nodes.take(0));
     nodes.put(0, start());
     publisher.check(&published).await;
-    assert!(!folder.join("storage").exists(), "blobs lie in the bucket");
-    // Another catalog is not let near the bucket.
+    assert!(!folder.join("storage").exists(), "there is a storage folder");
+    // A server with another catalog refuses to use the bucket.
     let other = Process::try_start(BINARY, &cluster.folder().join("other"), &[], &environment);
     let log = other.err().expect("it does not start");
     assert!(log.contains("the blobs of another catalog"), "{log}");
@@ -60,7 +60,7 @@ async fn a_node_with_another_bucket_than_the_others_does_not_start() {
     let _first = cluster.node("first", &[]);
     let mut environment = [cluster.catalog(), cluster.blobs(cluster.garage.port())].concat();
     environment.push(("IMGSRV_S3_BUCKET".to_owned(), cluster.s3.bucket().await));
-    let stranger = Process::try_start(BINARY, &cluster.folder().join("stranger"), &[], &environment);
-    let log = stranger.err().expect("it does not start");
+    let refused = Process::try_start(BINARY, &cluster.folder().join("refused"), &[], &environment);
+    let log = refused.err().expect("it does not start");
     assert!(log.contains("the blobs of this catalog are in another store"), "{log}");
 }

@@ -1,4 +1,4 @@
-//! Services that are away: requests are refused, nothing is lost, and it goes on by itself.
+//! Outages of services: requests are refused, nothing is lost, and nodes recover by themselves.
 
 use crate::{
     harness::{BINARY, Cluster, Nodes, until, writer},
@@ -10,15 +10,15 @@ use serde_json::{Value, json};
 use std::{process::Command, sync::Arc};
 
 async fn readiness(url: &str) -> (StatusCode, Vec<String>) {
-    let answer = Client::new().get(format!("{url}/readyz")).send().await.expect("an answer");
-    let status = answer.status();
-    let body: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).unwrap_or(Value::Null);
+    let response = Client::new().get(format!("{url}/readyz")).send().await.expect("a response");
+    let status = response.status();
+    let body: Value = serde_json::from_slice(&response.bytes().await.expect("a body")).unwrap_or(Value::Null);
     let failed = body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     (status, failed.iter().map(|error| error["field"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_down_refuses_parts_and_leaves_the_session() {
+async fn parts_are_refused_while_the_store_is_down_and_the_upload_survives() {
     let cluster = Cluster::start().await;
     let node = cluster.node("only", &[]);
     let (url, token) = (node.url.clone(), writer(&node).await);
@@ -29,7 +29,7 @@ async fn a_store_that_is_down_refuses_parts_and_leaves_the_session() {
     assert_eq!(readiness(&url).await.0, StatusCode::NO_CONTENT);
     cluster.garage.stop();
     let request = Client::new().put(format!("{url}/v1/uploads/{upload}/parts/2")).bearer_auth(&token);
-    let refused = request.body(content[9 << 20..].to_vec()).send().await.expect("an answer");
+    let refused = request.body(content[9 << 20..].to_vec()).send().await.expect("a response");
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     until("readiness names the store", async || {
@@ -40,30 +40,30 @@ async fn a_store_that_is_down_refuses_parts_and_leaves_the_session() {
     until("it is ready again", async || readiness(&url).await.0 == StatusCode::NO_CONTENT).await;
     let second = publisher.part(&upload, 2, &content[9 << 20..]).await;
     let path = format!("/v1/uploads/{upload}/complete");
-    let (status, answer) = publisher.send(Method::POST, &path, Sent::Json(&json!({"parts": [first, second]}))).await;
-    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (status, response) = publisher.send(Method::POST, &path, Sent::Json(&json!({"parts": [first, second]}))).await;
+    assert_eq!(status, StatusCode::OK, "{response}");
     publisher.reaches(&format!("/v1/uploads/{upload}"), "ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_goes_on_when_its_connection_to_the_store_is_torn() {
+async fn a_download_survives_closed_connections_to_the_store() {
     let cluster = Cluster::start().await;
     let node = cluster.node("only", &[]);
     let (url, token) = (node.url.clone(), writer(&node).await);
     let publisher = Publisher::new(Arc::new(Nodes::new(vec![node])), token);
     let content = bytes(48 << 20);
     publisher.upload(&content, 24 << 20, 1).await;
-    let published = publisher.publish("torn", &content).await;
+    let published = publisher.publish("closed", &content).await;
     let mut download =
-        Client::new().get(format!("{url}{}/download", published.artifact)).send().await.expect("an answer");
+        Client::new().get(format!("{url}{}/download", published.artifact)).send().await.expect("a response");
     let mut read = Vec::new();
     for _ in 0..3 {
-        // What is on its way is far less than what is still to come.
+        // Buffered bytes are far fewer than the remaining ones.
         let until = read.len() + (4 << 20);
         while read.len() < until {
             read.extend(download.chunk().await.expect("a chunk").expect("more"));
         }
-        cluster.to_s3.tear();
+        cluster.to_s3.reset();
     }
     while let Some(chunk) = download.chunk().await.expect("the rest") {
         read.extend(chunk);
@@ -72,7 +72,7 @@ async fn a_download_goes_on_when_its_connection_to_the_store_is_torn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_catalog_that_is_down_is_told_of_and_comes_back_by_itself() {
+async fn an_outage_of_the_catalog_is_reported_and_the_node_recovers() {
     let cluster = Cluster::start().await;
     let node = cluster.node("only", &[]);
     let (url, token) = (node.url.clone(), writer(&node).await);
@@ -84,7 +84,7 @@ async fn a_catalog_that_is_down_is_told_of_and_comes_back_by_itself() {
         readiness(&url).await == (StatusCode::SERVICE_UNAVAILABLE, vec!["catalog".to_owned()])
     })
     .await;
-    let refused = Client::new().get(format!("{url}/v1/images")).send().await.expect("an answer");
+    let refused = Client::new().get(format!("{url}/v1/images")).send().await.expect("a response");
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     cluster.postgres.run();
@@ -94,7 +94,7 @@ async fn a_catalog_that_is_down_is_told_of_and_comes_back_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_reaches_nothing_says_so_in_one_line_without_secrets() {
+async fn unreachable_services_are_reported_in_one_line_without_secrets() {
     let cluster = Cluster::start().await;
     let start = |changed: &[(&str, &str)]| {
         let mut environment = [cluster.catalog(), cluster.blobs(cluster.garage.port())].concat();
@@ -120,7 +120,7 @@ async fn a_server_that_reaches_nothing_says_so_in_one_line_without_secrets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_waits_for_its_catalog_can_be_stopped() {
+async fn a_server_can_be_stopped_while_it_waits_for_its_catalog() {
     let catalog = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let folder = tempfile::TempDir::new().expect("a scratch folder");
     let url = format!("postgres://u@{}/d", catalog.local_addr().expect("its address"));

@@ -1,5 +1,5 @@
-//! A publisher that does not give up: it sends each request to some node, and again to another one when a connection
-//! breaks or a service is away. It remembers what was acknowledged.
+//! A publisher that sends each request to the next node, and retries it on another one when a connection breaks or a
+//! service is down. It checks that nothing acknowledged is lost.
 
 use crate::harness::Nodes;
 use imgsrv_testkit::digest;
@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a request may be tried.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Timeout of a request with its retries.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 #[derive(Clone)]
 pub(crate) struct Publisher {
@@ -22,11 +22,11 @@ pub(crate) struct Publisher {
     http: Client,
     token: String,
     next: Arc<AtomicUsize>,
-    /// Answers that a retry had to cure, by their status; 0 is a broken connection.
-    pub(crate) cured: Arc<[AtomicUsize; 600]>,
+    /// Number of retries, by the status that caused them; 0 is a broken connection.
+    pub(crate) retries: Arc<[AtomicUsize; 600]>,
 }
 
-/// A version that was published, as far as its publisher was told.
+/// A version whose publishing was acknowledged.
 #[derive(Debug, Clone)]
 pub(crate) struct Published {
     pub(crate) image: String,
@@ -38,8 +38,8 @@ pub(crate) struct Published {
 impl Publisher {
     pub(crate) fn new(nodes: Arc<Nodes>, token: String) -> Self {
         let http = Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-        let cured = Arc::new([const { AtomicUsize::new(0) }; 600]);
-        Self { nodes, http, token, next: Arc::default(), cured }
+        let retries = Arc::new([const { AtomicUsize::new(0) }; 600]);
+        Self { nodes, http, token, next: Arc::default(), retries }
     }
 
     fn url(&self, path: &str) -> Option<String> {
@@ -48,21 +48,21 @@ impl Publisher {
         urls.get(next % urls.len().max(1)).map(|url| format!("{url}{path}"))
     }
 
-    /// Sends a request until it is answered otherwise than by a broken connection or 503.
+    /// Sends a request until the result is neither a broken connection nor 503.
     pub(crate) async fn send(&self, method: Method, path: &str, body: Sent<'_>) -> (StatusCode, Value) {
         let started = Instant::now();
         loop {
-            let answered = self.send_once(method.clone(), path, body).await;
-            match answered {
+            let response = self.send_once(method.clone(), path, body).await;
+            match response {
                 Some((StatusCode::SERVICE_UNAVAILABLE, _)) | None => {}
-                Some((status, answer)) => {
-                    assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {answer}");
-                    return (status, answer);
+                Some((status, body)) => {
+                    assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {body}");
+                    return (status, body);
                 }
             }
-            let status = answered.map_or(0, |(status, _)| status.as_u16());
-            self.cured[usize::from(status)].fetch_add(1, Ordering::Relaxed);
-            assert!(started.elapsed() < PATIENCE, "{method} {path} was not answered: {status}");
+            let status = response.map_or(0, |(status, _)| status.as_u16());
+            self.retries[usize::from(status)].fetch_add(1, Ordering::Relaxed);
+            assert!(started.elapsed() < TIMEOUT, "{method} {path} failed until the timeout: {status}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -86,20 +86,20 @@ impl Publisher {
         body
     }
 
-    /// Makes something that may have been made by a request whose answer was lost.
-    async fn make(&self, path: &str, body: &Value) -> Value {
-        let (status, answer) = self.send(Method::POST, path, Sent::Json(body)).await;
-        assert!(status.is_success() || status == StatusCode::CONFLICT, "{path}: {status} {answer}");
-        answer
+    /// Creates something, which a request with a lost response may have created before.
+    async fn create(&self, path: &str, body: &Value) -> Value {
+        let (status, response) = self.send(Method::POST, path, Sent::Json(body)).await;
+        assert!(status.is_success() || status == StatusCode::CONFLICT, "{path}: {status} {response}");
+        response
     }
 
     /// Opens a session for `bytes`.
     pub(crate) async fn open(&self, bytes: &[u8]) -> String {
         let claim = json!({"expected_digest": digest(bytes), "expected_size_bytes": bytes.len()});
-        text(&self.make("/v1/uploads", &claim).await, "id").to_owned()
+        text(&self.create("/v1/uploads", &claim).await, "id").to_owned()
     }
 
-    /// Sends a part until it is acknowledged; returns how it is to be listed.
+    /// Sends a part until it is acknowledged; returns its entry for the completion.
     pub(crate) async fn part(&self, upload: &str, number: usize, bytes: &[u8]) -> Value {
         let path = format!("/v1/uploads/{upload}/parts/{number}");
         let (status, part) = self.send(Method::PUT, &path, Sent::Bytes(bytes)).await;
@@ -107,8 +107,8 @@ impl Publisher {
         json!({"number": number, "etag": part["etag"], "size_bytes": part["size_bytes"]})
     }
 
-    /// Uploads `bytes` in parts of `size`, to whatever nodes come up, `at_once` at a time, and waits until they are
-    /// trusted. Every part that was acknowledged must be listed.
+    /// Uploads `bytes` in parts of `size`, `at_once` concurrently, and waits until the blob is trusted. All acknowledged
+    /// parts must be listed.
     pub(crate) async fn upload(&self, bytes: &[u8], size: usize, at_once: usize) -> String {
         let upload = self.open(bytes).await;
         let chunks: Vec<(usize, &[u8])> = (1..).zip(bytes.chunks(size)).collect();
@@ -132,7 +132,7 @@ impl Publisher {
         upload
     }
 
-    /// Waits until the state at `path` is `wanted`; `failed` is never expected.
+    /// Waits until the resource at `path` is in the state `wanted`; fails when it is `failed`.
     pub(crate) async fn reaches(&self, path: &str, wanted: &str) -> Value {
         let started = Instant::now();
         loop {
@@ -142,29 +142,29 @@ impl Publisher {
                 return body;
             }
             assert_ne!(state, "failed", "{path}: {body}");
-            assert!(started.elapsed() < PATIENCE, "{path}: {body}");
+            assert!(started.elapsed() < TIMEOUT, "{path}: {body}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Publishes `bytes`, which are trusted, as version 1 of `image`, with the alias `latest`.
+    /// Publishes `bytes`, a trusted blob, as version 1 of `image` with the alias `latest`.
     pub(crate) async fn publish(&self, image: &str, bytes: &[u8]) -> Published {
         let digest = digest(bytes);
-        self.make("/v1/images", &json!({"name": image})).await;
-        self.make(&format!("/v1/images/{image}/versions"), &json!({"version": "1"})).await;
+        self.create("/v1/images", &json!({"name": image})).await;
+        self.create(&format!("/v1/images/{image}/versions"), &json!({"version": "1"})).await;
         let version = format!("/v1/images/{image}/versions/1");
         let artifact = json!({
             "operating_system": "linux", "architecture": "amd64", "format": "raw", "primary_blob_digest": digest,
             "primary_blob_size_bytes": bytes.len(), "primary_media_type": "application/octet-stream",
         });
-        self.make(&format!("{version}/artifacts"), &artifact).await;
+        self.create(&format!("{version}/artifacts"), &artifact).await;
         let (status, requested) = self.send(Method::POST, &format!("{version}/publish"), Sent::Nothing).await;
         assert!(status.is_success(), "{version}: {requested}");
         let job = text(&requested, "job_id").to_owned();
         self.reaches(&format!("/v1/publish-jobs/{job}"), "succeeded").await;
         let alias = format!("/v1/images/{image}/aliases/latest");
-        let (status, answer) = self.send(Method::PUT, &alias, Sent::Json(&json!({"version": "1"}))).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
+        let (status, response) = self.send(Method::PUT, &alias, Sent::Json(&json!({"version": "1"}))).await;
+        assert_eq!(status, StatusCode::OK, "{response}");
         let listed = self.get(&format!("{version}/artifacts")).await;
         let artifacts = listed["artifacts"].as_array().expect("artifacts");
         assert_eq!(artifacts.len(), 1, "{listed}");
@@ -172,26 +172,26 @@ impl Publisher {
         Published { image: image.to_owned(), job, artifact, digest }
     }
 
-    /// Checks a published version on every node: its bytes, its alias, and that publishing again finds the same job.
+    /// Checks a published version on every node: its bytes, its alias, and that publishing again returns the same job.
     pub(crate) async fn check(&self, published: &Published) {
         let Published { image, job, artifact, digest: expected } = published;
         for url in self.nodes.urls() {
-            let read = self.http.get(format!("{url}{artifact}/download")).send().await.expect("an answer");
+            let read = self.http.get(format!("{url}{artifact}/download")).send().await.expect("a response");
             assert_eq!(read.status(), StatusCode::OK, "{url}{artifact}");
             let bytes = read.bytes().await.expect("a whole body");
             assert_eq!(&digest(&bytes), expected, "{url}{artifact}");
-            let alias = self.http.get(format!("{url}/v1/images/{image}/refs/latest")).send().await.expect("an answer");
+            let alias = self.http.get(format!("{url}/v1/images/{image}/refs/latest")).send().await.expect("a response");
             let manifest: Value = alias.json().await.expect("a manifest");
             assert_eq!(manifest["version"]["state"], "published", "{url} {image}");
             let publish = self.http.post(format!("{url}/v1/images/{image}/versions/1/publish"));
             let again: Value =
-                publish.bearer_auth(&self.token).send().await.expect("an answer").json().await.expect("a body");
+                publish.bearer_auth(&self.token).send().await.expect("a response").json().await.expect("a body");
             assert_eq!(text(&again, "job_id"), job, "{url} {image}");
         }
     }
 }
 
-/// What a request sends.
+/// The body of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Sent<'a> {
     Nothing,
@@ -207,13 +207,13 @@ pub(crate) fn text<'a>(body: &'a Value, field: &str) -> &'a str {
     body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}"))
 }
 
-/// Bytes that no other call gives.
+/// Bytes that are different on each call.
 pub(crate) fn bytes(length: usize) -> Vec<u8> {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let mut word = COUNT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        // Xorshift (Marsaglia, 2003): quick, and nothing that compresses.
+        // Xorshift (Marsaglia, 2003): fast, and incompressible.
         word ^= word << 13;
         word ^= word >> 7;
         word ^= word << 17;

@@ -1,4 +1,4 @@
-//! A rolling restart under load: clients see broken connections at most, which a retry cures.
+//! A rolling restart under load: clients see at most broken connections, which they retry.
 
 use crate::{
     harness::{Cluster, Nodes, writer},
@@ -37,19 +37,19 @@ async fn a_rolling_restart_fails_no_request() {
         let before = count.load(Ordering::SeqCst);
         let mut node = nodes.take(slot);
         let (cluster, stopped) = (Arc::clone(&cluster), tokio::task::spawn_blocking(move || node.terminate()));
-        assert_eq!(stopped.await.expect("it ends"), Some(0), "{name} stops in good order");
+        assert_eq!(stopped.await.expect("it ends"), Some(0), "{name} stops gracefully");
         let started = tokio::task::spawn_blocking(move || cluster.node(name, &[]));
         nodes.put(slot, started.await.expect("it starts"));
-        crate::harness::until("the load goes on", async || count.load(Ordering::SeqCst) > before + 2).await;
+        crate::harness::until("the load continues", async || count.load(Ordering::SeqCst) > before + 2).await;
     }
     stop.store(true, Ordering::SeqCst);
     let mut published = Vec::new();
     for worker in load {
         published.extend(worker.await.expect("no request failed"));
     }
-    for (status, cured) in publisher.cured.iter().enumerate() {
-        let cured = cured.load(Ordering::SeqCst);
-        assert!(status == 0 || cured == 0, "{cured} answers were {status}");
+    for (status, retries) in publisher.retries.iter().enumerate() {
+        let retries = retries.load(Ordering::SeqCst);
+        assert!(status == 0 || retries == 0, "{retries} responses were {status}");
     }
     for published in &published {
         publisher.check(published).await;

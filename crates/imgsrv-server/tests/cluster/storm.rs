@@ -1,5 +1,5 @@
-//! Everything at once: publishers at work while nodes are killed and paused, services restarted and connections torn.
-//! In the end everything acknowledged is there, and nothing else is.
+//! A storm of failures under load: nodes are killed and paused, services restarted and connections closed. In the end
+//! everything acknowledged exists, and nothing else.
 
 use crate::{
     harness::{Cluster, LEASE, Nodes, until, writer},
@@ -15,84 +15,85 @@ use std::{
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// What a node is cut off from when it is killed.
+/// The service from which a node is disconnected when it is killed.
 #[derive(Debug, Clone, Copy)]
 enum From {
     Nothing,
-    /// It may be in the middle of any transaction.
+    /// It may be in any transaction.
     Catalog,
-    /// It may be in the middle of receiving, ingesting or reading.
+    /// It may be receiving, ingesting or reading.
     Store,
 }
 
-/// What happens, in this order, again and again.
+/// A failure.
 #[derive(Debug, Clone, Copy)]
-enum Blow {
+enum Failure {
     Kill(usize, From),
     Pause(usize),
-    TearCatalog,
-    TearStore,
+    ResetCatalog,
+    ResetStore,
     RestartCatalog,
     RestartStore,
 }
 
-const BLOWS: [Blow; 16] = [
-    Blow::Kill(0, From::Nothing),
-    Blow::TearStore,
-    Blow::Kill(1, From::Store),
-    Blow::Pause(1),
-    Blow::TearCatalog,
-    Blow::Kill(2, From::Catalog),
-    Blow::RestartCatalog,
-    Blow::Kill(1, From::Catalog),
-    Blow::RestartStore,
-    Blow::Kill(0, From::Store),
-    Blow::TearCatalog,
-    Blow::Pause(2),
-    Blow::TearStore,
-    Blow::Kill(2, From::Store),
-    Blow::Kill(0, From::Catalog),
-    Blow::RestartCatalog,
+/// The failures, in this order.
+const FAILURES: [Failure; 16] = [
+    Failure::Kill(0, From::Nothing),
+    Failure::ResetStore,
+    Failure::Kill(1, From::Store),
+    Failure::Pause(1),
+    Failure::ResetCatalog,
+    Failure::Kill(2, From::Catalog),
+    Failure::RestartCatalog,
+    Failure::Kill(1, From::Catalog),
+    Failure::RestartStore,
+    Failure::Kill(0, From::Store),
+    Failure::ResetCatalog,
+    Failure::Pause(2),
+    Failure::ResetStore,
+    Failure::Kill(2, From::Store),
+    Failure::Kill(0, From::Catalog),
+    Failure::RestartCatalog,
 ];
 
-async fn strike(blow: Blow, cluster: &Arc<Cluster>, nodes: &Arc<Nodes>) {
+async fn inflict(failure: Failure, cluster: &Arc<Cluster>, nodes: &Arc<Nodes>) {
     let (cluster, nodes) = (Arc::clone(cluster), Arc::clone(nodes));
-    let striking = tokio::task::spawn_blocking(move || match blow {
-        Blow::Kill(slot, from) => {
+    let inflicting = tokio::task::spawn_blocking(move || match failure {
+        Failure::Kill(slot, from) => {
             let network = match from {
                 From::Nothing => None,
                 From::Catalog => Some(&cluster.to_postgres),
                 From::Store => Some(&cluster.to_s3),
             };
             if let Some(network) = network {
-                network.hold();
-                // Long enough for whatever goes on to run into it.
+                network.pause();
+                // Long enough for requests in flight to be affected.
                 std::thread::sleep(Duration::from_millis(300));
             }
             nodes.take(slot).kill();
             if let Some(network) = network {
-                network.release();
+                network.resume();
             }
             nodes.put(slot, cluster.node(NAMES[slot], &[]));
         }
-        Blow::Pause(slot) => {
+        Failure::Pause(slot) => {
             nodes.signal(slot, "STOP");
             std::thread::sleep(LEASE + LEASE / 2);
             nodes.signal(slot, "CONT");
         }
-        Blow::TearCatalog => cluster.to_postgres.tear(),
-        Blow::TearStore => cluster.to_s3.tear(),
-        Blow::RestartCatalog => {
+        Failure::ResetCatalog => cluster.to_postgres.reset(),
+        Failure::ResetStore => cluster.to_s3.reset(),
+        Failure::RestartCatalog => {
             cluster.postgres.stop();
             cluster.postgres.run();
         }
-        Blow::RestartStore => {
+        Failure::RestartStore => {
             cluster.garage.stop();
             std::thread::sleep(Duration::from_millis(500));
             cluster.garage.run();
         }
     });
-    striking.await.expect("it is done");
+    inflicting.await.expect("it succeeds");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,11 +112,11 @@ async fn nothing_acknowledged_is_lost_in_a_storm() {
                 while !stop.load(Ordering::SeqCst) {
                     let at = count.fetch_add(1, Ordering::SeqCst);
                     let content = bytes((1 << 20) + at % 5 * (5 << 20));
-                    // Large parts and small ones, one after another and side by side.
+                    // Large and small parts, in order and in parallel.
                     let size = [1 << 20, 6 << 20, 9 << 20][at % 3];
                     publisher.upload(&content, size, 1 + worker % 3).await;
                     published.push(publisher.publish(&format!("storm-{at}"), &content).await);
-                    // And one that nobody will ever complete.
+                    // And an upload that is never completed.
                     let abandoned = bytes(8 << 20);
                     let upload = publisher.open(&abandoned).await;
                     publisher.part(&upload, 1, &abandoned[..6 << 20]).await;
@@ -124,19 +125,19 @@ async fn nothing_acknowledged_is_lost_in_a_storm() {
             })
         })
         .collect();
-    for blow in BLOWS {
-        strike(blow, &cluster, &nodes).await;
+    for failure in FAILURES {
+        inflict(failure, &cluster, &nodes).await;
         let before = count.load(Ordering::SeqCst);
-        until(&format!("the load goes on after {blow:?}"), async || count.load(Ordering::SeqCst) > before).await;
+        until(&format!("the load continues after {failure:?}"), async || count.load(Ordering::SeqCst) > before).await;
     }
     stop.store(true, Ordering::SeqCst);
     let mut published = Vec::new();
     for worker in load {
         published.extend(worker.await.expect("everything was acknowledged in the end"));
     }
-    let cured: Vec<_> = publisher.cured.iter().map(|cured| cured.load(Ordering::SeqCst)).enumerate().collect();
-    let cured: Vec<_> = cured.into_iter().filter(|(_, count)| *count > 0).collect();
-    println!("{} versions published; answers that a retry cured, by status: {cured:?}", published.len());
+    let retries = publisher.retries.iter().map(|retries| retries.load(Ordering::SeqCst)).enumerate();
+    let retries: Vec<_> = retries.filter(|(_, count)| *count > 0).collect();
+    println!("{} versions published; retries by status: {retries:?}", published.len());
     check(&cluster, &nodes, &publisher, &published).await;
 }
 
@@ -146,7 +147,7 @@ async fn check(
     publisher: &Publisher,
     published: &[crate::publisher::Published],
 ) {
-    assert!(published.len() >= BLOWS.len() / 2, "only {} versions", published.len());
+    assert!(published.len() >= FAILURES.len() / 2, "only {} versions", published.len());
     for published in published {
         publisher.check(published).await;
     }
@@ -155,18 +156,18 @@ async fn check(
     assert_eq!(sql("SELECT count(*) FROM versions WHERE state = 'published'")[0], versions);
     assert_eq!(sql("SELECT count(*) FROM publish_jobs")[0], versions, "one job each");
     assert_eq!(sql("SELECT count(*) FROM publish_jobs WHERE state <> 'succeeded'"), ["0"]);
-    let told = "SELECT count(*), count(DISTINCT subject) FROM audit_log WHERE action = 'version.published'";
-    assert_eq!(sql(told), [format!("{versions}|{versions}")], "published once each");
+    let audited = "SELECT count(*), count(DISTINCT subject) FROM audit_log WHERE action = 'version.published'";
+    assert_eq!(sql(audited), [format!("{versions}|{versions}")], "published once each");
     assert_eq!(sql("SELECT count(*) FROM upload_sessions WHERE state = 'failed'"), ["0"]);
     counters_agree(cluster);
 
-    // The abandoned ones expire; nodes that start look for what has.
+    // The abandoned uploads expire; nodes sweep when they start.
     sql("UPDATE upload_sessions SET expires_at = now() WHERE state IN ('created', 'uploading')");
     for (slot, name) in NAMES.into_iter().enumerate() {
         drop(nodes.take(slot));
         nodes.put(slot, cluster.node(name, &[]));
     }
-    until("nothing is staged any more", async || {
+    until("nothing is staged", async || {
         let keys = cluster.s3.keys(&cluster.bucket).await;
         let staged = keys.iter().filter(|key| key.starts_with("staging/")).count();
         staged + cluster.s3.open_uploads(&cluster.bucket).await.len() == 0
@@ -177,10 +178,10 @@ async fn check(
     let mut trusted: Vec<String> = sql("SELECT 'cas/' || storage_name FROM blobs");
     stored.sort();
     trusted.sort();
-    assert_eq!(stored, trusted, "every object in the store is a trusted blob, and every blob is there");
+    assert_eq!(stored, trusted, "the objects in the store are the trusted blobs");
 }
 
-/// The counters that metrics are read from say what counting would.
+/// The counters behind the metrics equal the counted rows.
 fn counters_agree(cluster: &Cluster) {
     let sql = |statement: &str| cluster.postgres.sql(statement);
     let counted = "SELECT name, sum(value) FROM counters GROUP BY name HAVING sum(value) <> 0 ORDER BY name";

@@ -1,4 +1,4 @@
-//! Simple Streams on many nodes: whoever changes the catalog, every node tells of it in its next answer.
+//! Simple Streams on several nodes: a change on one node is in the next response of every node.
 
 use crate::{
     harness::{Cluster, Nodes, writer},
@@ -11,10 +11,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 const MOVES: usize = 30;
 
-/// Which release each alias leads to, as a node tells it.
+/// The release of each alias, according to a node's documents.
 async fn releases(url: &str) -> BTreeMap<String, String> {
-    let answer = reqwest::get(format!("{url}/streams/v1/images.json")).await.expect("an answer");
-    let document: Value = answer.json().await.expect("products");
+    let response = reqwest::get(format!("{url}/streams/v1/images.json")).await.expect("a response");
+    let document: Value = response.json().await.expect("products");
     let products = document["products"].as_object().expect("products").values();
     let names = products.flat_map(|product| {
         let release = text(product, "release").to_owned();
@@ -23,13 +23,13 @@ async fn releases(url: &str) -> BTreeMap<String, String> {
     names.collect()
 }
 
-/// Publishes a qcow2 with metadata that the server makes.
+/// Publishes a qcow2 with metadata that the server generates.
 async fn publish(publisher: &Publisher, version: &str, disk: &[u8]) {
     publisher.upload(disk, disk.len(), 1).await;
     let post = async |path: &str, body: Value| {
-        let (status, answer) = publisher.send(Method::POST, path, Sent::Json(&body)).await;
-        assert!(status.is_success() || status == StatusCode::CONFLICT, "{path}: {answer}");
-        answer
+        let (status, response) = publisher.send(Method::POST, path, Sent::Json(&body)).await;
+        assert!(status.is_success() || status == StatusCode::CONFLICT, "{path}: {response}");
+        response
     };
     post("/v1/images", json!({"name": "debian"})).await;
     post("/v1/images/debian/versions", json!({"version": version})).await;
@@ -45,7 +45,7 @@ async fn publish(publisher: &Publisher, version: &str, disk: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_moved_alias_is_in_the_next_answer_of_every_node() {
+async fn a_moved_alias_is_in_the_next_response_of_every_node() {
     let cluster = Cluster::start().await;
     let nodes = vec![cluster.node("a", &[]), cluster.node("b", &[])];
     let token = writer(&nodes[0]).await;
@@ -64,9 +64,9 @@ async fn a_moved_alias_is_in_the_next_answer_of_every_node() {
     for at in 0..MOVES {
         let version = if at % 2 == 0 { "1" } else { "2" };
         let moved = json!({"version": version});
-        let (status, answer) =
+        let (status, response) =
             publisher.send(Method::PUT, "/v1/images/debian/aliases/latest", Sent::Json(&moved)).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(status, StatusCode::OK, "{response}");
         for url in &urls {
             assert_eq!(releases(url).await.get("debian/latest").map(String::as_str), Some(version), "{url}, move {at}");
         }

@@ -1,4 +1,4 @@
-//! Driving a client of Incus or LXD as a person would.
+//! The command-line clients of Incus and LXD.
 
 use crate::{daemon::Daemon, publisher::Publisher};
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(crate) enum Program {
     Lxd,
 }
 
-/// A client with a home of its own, to which the server was added as the remote `imgsrv`.
+/// A client with its own home folder, in which the server is the remote `imgsrv`.
 pub(crate) struct Client {
     program: Program,
     home: TempDir,
@@ -22,22 +22,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Trusts the authority of the server and adds it, by the command that the server tells.
+    /// Trusts the server's authority and adds the remote, with the command that the server prints.
     pub(crate) fn new(program: Program, publisher: &Publisher) -> Self {
         let client = Self { program, home: TempDir::new().expect("a home"), daemon: None };
-        let told = publisher.command_to_trust();
-        let (place, add) = told.split_once(" && ").expect("two commands");
-        let (place, add) = match program {
-            Program::Incus => (place.to_owned(), add.to_owned()),
-            Program::Lxd => (place.replace(".config/incus", ".config/lxc"), add.replace("incus ", "lxc ")),
+        let command = publisher.command_to_trust();
+        let (install, add) = command.split_once(" && ").expect("two commands");
+        let (install, add) = match program {
+            Program::Incus => (install.to_owned(), add.to_owned()),
+            Program::Lxd => (install.replace(".config/incus", ".config/lxc"), add.replace("incus ", "lxc ")),
         };
-        let script = format!("{place} && {add}");
+        let script = format!("{install} && {add}");
         let output = client.command("sh").args(["-c", &script]).output().expect("a shell");
         check(&script, &output);
         client
     }
 
-    /// The same, of a daemon on this machine.
+    /// The same, with a daemon on this machine.
     pub(crate) fn of(mut self, daemon: &Daemon) -> Self {
         self.daemon = Some(daemon.dir());
         self
@@ -64,25 +64,25 @@ impl Client {
         output.unwrap_or_else(|error| panic!("{program}: {error}; run cargo xtask incus"))
     }
 
-    /// What it prints; it must succeed.
+    /// Runs a command, which must succeed, and returns its output.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.start(arguments);
         check(&format!("{:?} {arguments:?}", self.program), &output);
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// It must not succeed.
-    pub(crate) fn refused(&self, arguments: &[&str]) {
+    /// Runs a command, which must fail.
+    pub(crate) fn run_failing(&self, arguments: &[&str]) {
         let output = self.start(arguments);
         assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
     }
 
-    /// Every image that it sees.
+    /// All images that it lists.
     pub(crate) fn list(&self) -> Vec<Value> {
         serde_json::from_str(&self.run(&["image", "list", "imgsrv:", "--format", "json"])).expect("JSON")
     }
 
-    /// The image of that kind that it finds by name.
+    /// The fingerprint of the image with that name and type.
     pub(crate) fn fingerprint(&self, name: &str, kind: &str) -> Option<String> {
         let images = self.list();
         let named = |image: &&Value| {

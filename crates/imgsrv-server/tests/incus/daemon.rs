@@ -1,4 +1,4 @@
-//! A real daemon of Incus, where the machine can run one.
+//! The daemon of Incus, where the machine can run it.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,18 +7,19 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Where Debian puts it.
+/// Its path on Debian.
 const INCUSD: &str = "/usr/libexec/incus/incusd";
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Timeout of its start.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A running daemon with nothing in it.
+/// A running daemon without images.
 pub(crate) struct Daemon {
     child: Child,
     folder: TempDir,
 }
 
 impl Daemon {
-    /// Starts one, or tells why this machine cannot run it.
+    /// Starts a daemon; the error says why this machine cannot run one.
     pub(crate) fn start() -> Result<Self, String> {
         assert!(Path::new(INCUSD).exists(), "no {INCUSD}; run cargo xtask incus");
         let id = Command::new("id").arg("-u").output().expect("id runs");
@@ -38,18 +39,18 @@ impl Daemon {
             .expect("it starts");
         let mut daemon = Self { child, folder };
         let began = Instant::now();
-        while !daemon.answers() {
+        while !daemon.responds() {
             let ended = daemon.child.try_wait().expect("its status");
-            if ended.is_some() || began.elapsed() > PATIENCE {
+            if ended.is_some() || began.elapsed() > START_TIMEOUT {
                 let log = std::fs::read_to_string(daemon.folder.path().join("log")).unwrap_or_default();
-                return Err(log.lines().last().unwrap_or("it does not answer").to_owned());
+                return Err(log.lines().last().unwrap_or("it does not respond").to_owned());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(daemon)
     }
 
-    /// What clients on this machine find it by, as `INCUS_DIR`.
+    /// The folder that clients need as `INCUS_DIR`.
     pub(crate) fn dir(&self) -> PathBuf {
         self.folder.path().join("incus")
     }
@@ -61,7 +62,7 @@ impl Daemon {
         command
     }
 
-    fn answers(&self) -> bool {
+    fn responds(&self) -> bool {
         self.command(&["query", "/1.0"]).status().is_ok_and(|status| status.success())
     }
 }

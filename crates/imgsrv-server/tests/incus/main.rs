@@ -1,5 +1,5 @@
-//! The real clients of Incus and LXD against the real binary over TLS: what they list, show and fetch is what was
-//! published. `cargo xtask incus` installs them and runs this alone.
+//! The real clients of Incus and LXD against the real binary over TLS: they list, show and export what was published.
+//! `cargo xtask incus` installs them and runs these tests alone.
 
 mod client;
 mod daemon;
@@ -18,7 +18,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A qcow2 of `qemu-img`, with data that depend on `salt`.
+/// A qcow2 made by `qemu-img`, with data that depends on `salt`.
 fn disk(folder: &Path, salt: u8) -> Vec<u8> {
     let data: Vec<u8> = (0..2_u32 << 20).map(|i| i.to_le_bytes()[0].wrapping_mul(salt) ^ i.to_le_bytes()[1]).collect();
     fs::write(folder.join("data.raw"), data).expect("written");
@@ -26,8 +26,8 @@ fn disk(folder: &Path, salt: u8) -> Vec<u8> {
     fs::read(folder.join("disk.qcow2")).expect("the image")
 }
 
-/// A root file system as squashfs and as a tarball.
-fn roots(folder: &Path) -> (Vec<u8>, Vec<u8>) {
+/// A root file system as a squashfs and as a tarball.
+fn root_file_systems(folder: &Path) -> (Vec<u8>, Vec<u8>) {
     fs::create_dir_all(folder.join("root/etc")).expect("a folder");
     fs::write(folder.join("root/etc/hostname"), "container\n").expect("written");
     run("mksquashfs", &["root", "root.squashfs", "-quiet", "-noappend"], folder);
@@ -36,7 +36,7 @@ fn roots(folder: &Path) -> (Vec<u8>, Vec<u8>) {
     (read("root.squashfs"), read("root.tar.xz"))
 }
 
-/// Metadata as Incus's own tool makes it.
+/// Metadata made by Incus's own tool.
 fn metadata_of_incus(folder: &Path) -> Vec<u8> {
     let answers = "Debian\\n12\\ndefault\\namd64\\nDebian 12 by hand\\n";
     let script = format!("printf '{answers}' | incus-simplestreams generate-metadata meta.tar.xz");
@@ -59,13 +59,13 @@ fn aliases(image: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_is_published_is_listed_shown_and_exported_whole() {
+fn published_images_are_listed_shown_and_exported_completely() {
     let scratch = TempDir::new().expect("a scratch folder");
     let publisher = Publisher::start();
     let bytes = disk(scratch.path(), 3);
     let metadata = metadata_of_incus(scratch.path());
     for program in [Program::Incus, Program::Lxd] {
-        assert_eq!(Client::new(program, &publisher).list(), [Value::Null; 0], "nothing yet");
+        assert_eq!(Client::new(program, &publisher).list(), [Value::Null; 0], "images before the first publish");
     }
     let theirs = Artifact::qcow2(&bytes).with("incus.tar.xz", &metadata);
     publisher.publish(&Release { image: "debian", version: "12.5.0", artifacts: &[theirs] });
@@ -102,15 +102,15 @@ fn what_is_published_is_listed_shown_and_exported_whole() {
         client.run(&["image", "export", &format!("imgsrv:{fingerprint}"), &file]);
         assert_eq!(fs::read(&file).expect("the metadata"), metadata);
         assert_eq!(fs::read(format!("{file}.root")).expect("the disk"), bytes);
-        client.refused(&["image", "info", "imgsrv:debian/13.0.0", "--vm"]);
+        client.run_failing(&["image", "info", "imgsrv:debian/13.0.0", "--vm"]);
     }
-    // Files came in the clear, which clients try first, at the port of TLS; nothing else did.
-    let in_the_clear = publisher.routes_in_the_clear();
-    assert_eq!(in_the_clear, ["/images/{name}/{ref}/{file}"]);
+    // Only files were requested over plain HTTP on the TLS port, which clients try first.
+    let plaintext = publisher.plaintext_routes();
+    assert_eq!(plaintext, ["/images/{name}/{ref}/{file}"]);
 }
 
 #[test]
-fn a_moved_alias_is_seen_and_what_it_left_stays() {
+fn a_moved_alias_is_followed_and_the_previous_image_stays_available() {
     let scratch = TempDir::new().expect("a scratch folder");
     let publisher = Publisher::start();
     let mut fingerprints = Vec::new();
@@ -118,7 +118,7 @@ fn a_moved_alias_is_seen_and_what_it_left_stays() {
         let bytes = disk(scratch.path(), salt);
         publisher.publish(&Release { image: "debian", version, artifacts: &[Artifact::qcow2(&bytes).described()] });
         publisher.alias("debian", "latest", version);
-        // Clients keep the documents for five minutes: each of these is a new one.
+        // Clients cache the documents for five minutes, so each one is new.
         let client = Client::new(Program::Incus, &publisher);
         fingerprints.push(client.fingerprint("debian/latest", "virtual-machine"));
     }
@@ -126,7 +126,7 @@ fn a_moved_alias_is_seen_and_what_it_left_stays() {
     let client = Client::new(Program::Incus, &publisher);
     assert_eq!(client.fingerprint("debian/1", "virtual-machine"), fingerprints[0]);
     assert_eq!(client.fingerprint("debian/2/amd64", "virtual-machine"), fingerprints[1]);
-    // Who looked before the alias moved may fetch long after.
+    // A client with the previous document can still export the image.
     let folder = scratch.path().join("old");
     fs::create_dir(&folder).expect("a folder");
     client.run(&[
@@ -143,7 +143,7 @@ fn a_machine_and_a_container_share_a_name_over_architectures_and_variants() {
     let scratch = TempDir::new().expect("a scratch folder");
     let publisher = Publisher::start();
     let bytes = disk(scratch.path(), 3);
-    let (squashfs, tarball) = roots(scratch.path());
+    let (squashfs, tarball) = root_file_systems(scratch.path());
     let metadata = metadata_of_incus(scratch.path());
     publisher.publish(&Release {
         image: "debian",
@@ -191,7 +191,7 @@ fn a_machine_and_a_container_share_a_name_over_architectures_and_variants() {
 }
 
 #[test]
-fn the_same_image_under_two_names_is_one_with_both() {
+fn the_same_image_under_two_names_is_listed_once_with_both() {
     let scratch = TempDir::new().expect("a scratch folder");
     let publisher = Publisher::start();
     let (bytes, metadata) = (disk(scratch.path(), 3), metadata_of_incus(scratch.path()));
@@ -212,7 +212,7 @@ fn the_same_image_under_two_names_is_one_with_both() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what could not be run is said")]
+#[expect(clippy::print_stdout, reason = "a skipped check is reported")]
 fn a_daemon_copies_machines_and_containers() {
     let daemon = match Daemon::start() {
         Ok(daemon) => daemon,
@@ -223,7 +223,7 @@ fn a_daemon_copies_machines_and_containers() {
     };
     let scratch = TempDir::new().expect("a scratch folder");
     let publisher = Publisher::start();
-    let (bytes, (squashfs, tarball)) = (disk(scratch.path(), 3), roots(scratch.path()));
+    let (bytes, (squashfs, tarball)) = (disk(scratch.path(), 3), root_file_systems(scratch.path()));
     let artifacts = [Artifact::qcow2(&bytes).described(), Artifact::new("squashfs", &squashfs).described()];
     publisher.publish(&Release { image: "debian", version: "12", artifacts: &artifacts });
     publisher.alias("debian", "latest", "12");

@@ -1,4 +1,4 @@
-//! A server with TLS of its own, and publishing to it over HTTPS.
+//! A server with a self-signed certificate, and a publisher that uses it over HTTPS.
 
 use imgsrv_testkit::Process;
 use reqwest::{Certificate, Method, StatusCode};
@@ -11,7 +11,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     imgsrv_testkit::digest(bytes).trim_start_matches("sha256:").to_owned()
 }
 
-/// An artifact of a version, with what is attached to it.
+/// An artifact of a version, with its attachments.
 #[derive(Clone)]
 pub(crate) struct Artifact<'a> {
     pub(crate) format: &'a str,
@@ -37,20 +37,20 @@ impl<'a> Artifact<'a> {
         self
     }
 
-    /// With metadata that the server makes.
+    /// With metadata that the server generates.
     pub(crate) fn described(self) -> Self {
         Self { described: true, ..self }
     }
 }
 
-/// A version to be made.
+/// A version to publish.
 pub(crate) struct Release<'a> {
     pub(crate) image: &'a str,
     pub(crate) version: &'a str,
     pub(crate) artifacts: &'a [Artifact<'a>],
 }
 
-/// A running server, and a publisher's token on it.
+/// A running server, and a token of a publisher.
 pub(crate) struct Publisher {
     process: Process,
     url: String,
@@ -79,22 +79,22 @@ impl Publisher {
         publisher
     }
 
-    /// What the server told to do, so that Incus trusts it.
+    /// The command that the server prints for adding it to Incus.
     pub(crate) fn command_to_trust(&self) -> String {
         let before = "to add this server to Incus: ";
         let log = self.process.log_with(before);
-        let told = log.lines().find_map(|line| line.split_once(before));
-        told.expect("a command").1.to_owned()
+        let command = log.lines().find_map(|line| line.split_once(before));
+        command.expect("a command").1.to_owned()
     }
 
-    /// The routes that were asked for without TLS, as the metrics tell.
-    pub(crate) fn routes_in_the_clear(&self) -> Vec<String> {
-        let mut answer = ureq::get(&self.process.metrics).call().expect("metrics");
-        let metrics = answer.body_mut().read_to_string().expect("text");
+    /// The routes that were requested without TLS, according to the metrics.
+    pub(crate) fn plaintext_routes(&self) -> Vec<String> {
+        let mut response = ureq::get(&self.process.metrics).call().expect("metrics");
+        let metrics = response.body_mut().read_to_string().expect("text");
         let is_count = |line: &&str| line.starts_with("http_server_request_duration_seconds_count");
-        let in_the_clear = metrics.lines().filter(is_count).filter(|line| line.contains("url_scheme=\"http\""));
+        let plaintext = metrics.lines().filter(is_count).filter(|line| line.contains("url_scheme=\"http\""));
         let route = |line: &str| Some(line.split_once("http_route=\"")?.1.split_once('"')?.0.to_owned());
-        let mut routes: Vec<String> = in_the_clear.filter_map(route).collect();
+        let mut routes: Vec<String> = plaintext.filter_map(route).collect();
         routes.sort();
         routes.dedup();
         routes
@@ -104,11 +104,11 @@ impl Publisher {
         self.runtime.block_on(async {
             let request = self.http.request(method.clone(), format!("{}{path}", self.url)).bearer_auth(&self.token);
             let request = if body.is_null() { request } else { request.json(body) };
-            let answer = request.send().await.expect("an answer");
-            let status = answer.status();
-            let body = answer.bytes().await.expect("a body");
-            let taken = status == StatusCode::CONFLICT && path == "/v1/images";
-            assert!(status.is_success() || taken, "{method} {path}: {status} {}", String::from_utf8_lossy(&body));
+            let response = request.send().await.expect("a response");
+            let status = response.status();
+            let body = response.bytes().await.expect("a body");
+            let exists = status == StatusCode::CONFLICT && path == "/v1/images";
+            assert!(status.is_success() || exists, "{method} {path}: {status} {}", String::from_utf8_lossy(&body));
             serde_json::from_slice(&body).unwrap_or(Value::Null)
         })
     }
@@ -117,7 +117,7 @@ impl Publisher {
         self.send(Method::POST, path, body)
     }
 
-    /// Uploads bytes and waits until they are trusted.
+    /// Uploads bytes and waits until the blob is trusted.
     fn upload(&self, bytes: &[u8]) -> Value {
         let claim = json!({"expected_digest": imgsrv_testkit::digest(bytes), "expected_size_bytes": bytes.len()});
         let session = self.post("/v1/uploads", &claim);
@@ -125,8 +125,8 @@ impl Publisher {
         if session["state"] != "ready" {
             let part = self.runtime.block_on(async {
                 let put = self.http.put(format!("{}{url}/parts/1", self.url)).bearer_auth(&self.token);
-                let answer = put.body(bytes.to_vec()).send().await.expect("an answer");
-                serde_json::from_slice::<Value>(&answer.bytes().await.expect("a body")).expect("a part")
+                let response = put.body(bytes.to_vec()).send().await.expect("a response");
+                serde_json::from_slice::<Value>(&response.bytes().await.expect("a body")).expect("a part")
             });
             let listed = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
             self.post(&format!("{url}/complete"), &listed);
@@ -147,7 +147,7 @@ impl Publisher {
         panic!("{url} is not {state}");
     }
 
-    /// Makes a draft with everything in it.
+    /// Creates a complete draft.
     pub(crate) fn draft(&self, release: &Release<'_>) {
         let Release { image, version, artifacts } = release;
         self.post("/v1/images", &json!({"name": image}));

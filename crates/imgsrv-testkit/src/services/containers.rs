@@ -10,12 +10,12 @@ use testcontainers::{
 
 type Keep = Box<dyn Any + Send + Sync>;
 
-/// Whether an engine listens; a client alone is not enough.
+/// Whether a container engine is running; its client alone is not enough.
 fn engine_runs() -> bool {
     super::variable("DOCKER_HOST").is_some() || UnixStream::connect("/var/run/docker.sock").is_ok()
 }
 
-/// A container that ends with this process; static values are never dropped, so a shell does it.
+/// Removes the container when this process ends. Static values are never dropped, so a shell does it.
 fn keep(container: ContainerAsync<GenericImage>) -> Keep {
     let guard = Guard::new("docker rm -f \"$1\" || podman rm -f \"$1\"", &[container.id()]);
     Box::new((container, guard))
@@ -26,7 +26,7 @@ async fn port(container: &ContainerAsync<GenericImage>, port: ContainerPort) -> 
     (host, container.get_host_port_ipv4(port).await.expect("its port"))
 }
 
-/// PostgreSQL, as the URL of its first database.
+/// Starts PostgreSQL; returns the URL of its default database.
 pub(crate) async fn postgres() -> Option<(String, Keep)> {
     if !engine_runs() {
         return None;
@@ -34,7 +34,7 @@ pub(crate) async fn postgres() -> Option<(String, Keep)> {
     let ready = WaitFor::message_on_stderr("database system is ready to accept connections");
     let container = GenericImage::new("postgres", "17")
         .with_exposed_port(5432.tcp())
-        // Once for the set-up that the image does, and once for good.
+        // The image starts the server twice: first for its setup.
         .with_wait_for(ready.clone())
         .with_wait_for(ready)
         .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
@@ -62,7 +62,7 @@ admin_token = "admin"
 const ACCESS_KEY: &str = "GK31c2f218a2e44f485b94239e";
 const SECRET_KEY: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
 
-/// Garage, as its S3 endpoint and keys.
+/// Starts Garage; returns its S3 endpoint and keys.
 pub(crate) async fn garage() -> Option<(String, (&'static str, &'static str), Keep)> {
     if !engine_runs() {
         return None;

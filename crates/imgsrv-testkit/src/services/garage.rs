@@ -1,4 +1,4 @@
-//! Garage, a small S3-compatible store, on a single node.
+//! Garage, a small S3-compatible store, as a single node.
 
 use super::{
     cache_dir, free_port,
@@ -18,7 +18,7 @@ const ACCESS_KEY: &str = "GK31c2f218a2e44f485b94239e";
 const SECRET_KEY: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
 const ADMIN_TOKEN: &str = "admin";
 
-/// A server of one's own. It can be stopped and started again.
+/// A dedicated server, which can be stopped and restarted.
 pub struct Garage {
     folder: PathBuf,
     program: PathBuf,
@@ -28,12 +28,12 @@ pub struct Garage {
 }
 
 impl Garage {
-    /// Starts a fresh server with one bucket, `imgsrv`. Its key may make further ones.
+    /// Starts an empty server with one bucket, `imgsrv`. Its key may create further ones.
     pub fn start() -> Self {
         let folder = scratch("garage");
         let (s3, rpc, admin) = (free_port(), free_port(), free_port());
         let shown = folder.display();
-        // A secret of the loopback interface only.
+        // Used on the loopback interface only.
         let secret = "0123456789abcdef".repeat(4);
         let config = format!(
             "metadata_dir = \"{shown}/meta\"\ndata_dir = \"{shown}/data\"\ndb_engine = \"sqlite\"\n\
@@ -51,7 +51,7 @@ impl Garage {
         server
     }
 
-    /// Starts it again after [`Garage::stop`], on the same port.
+    /// Starts it, after [`Garage::stop`] on the same port.
     pub fn run(&self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
         let child = Command::new(&self.program)
@@ -68,20 +68,20 @@ impl Garage {
             .spawn()
             .expect("garage starts");
         fs::write(self.folder.join("pid"), child.id().to_string()).expect("written");
-        // Reaps it when it ends; nobody waits for that.
+        // Reaps the process when it ends.
         std::thread::spawn(move || {
             let mut child = child;
             child.wait()
         });
         for _ in 0..600 {
-            // Each has a listener of its own, and neither waits for the other.
+            // Two listeners, which start independently.
             let is_healthy = ureq::get(format!("http://127.0.0.1:{}/health", self.admin)).call().is_ok();
             if is_healthy && std::net::TcpStream::connect(("127.0.0.1", self.s3)).is_ok() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("garage does not answer: {}", fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+        panic!("garage does not respond: {}", fs::read_to_string(self.folder.join("log")).unwrap_or_default());
     }
 
     /// Kills it.
@@ -94,12 +94,12 @@ impl Garage {
         }
     }
 
-    /// The port where it speaks S3.
+    /// The port of its S3 API.
     pub fn port(&self) -> u16 {
         self.s3
     }
 
-    /// Where it speaks S3, as host and port.
+    /// Host and port of its S3 API.
     pub fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.s3)
     }

@@ -1,18 +1,17 @@
-//! Ending what was started when this process ends, even by SIGKILL.
+//! Cleaning up when this process ends, even by SIGKILL.
 
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
-/// A shell that waits for the end of its standard input, which is the end of this process or of this value, and then
-/// runs a script.
+/// A shell that runs a script once its standard input is closed: when this value is dropped, or the process ends.
 pub(crate) struct Guard {
     shell: Child,
 }
 
 impl Guard {
-    /// `script` may use `$1` and so on for `arguments`.
+    /// Runs `script` with `arguments` at the end.
     pub(crate) fn new(script: &str, arguments: &[&str]) -> Self {
         let script = format!("trap '' INT TERM; cat >/dev/null; {script}");
         let shell = Command::new("setsid")
@@ -34,7 +33,7 @@ impl Drop for Guard {
     }
 }
 
-/// A scratch folder that a guard's script removes.
+/// A scratch folder that a guard's script has to remove.
 pub(crate) fn scratch(what: &str) -> PathBuf {
     tempfile::Builder::new().prefix(&format!("imgsrv-{what}-")).tempdir().expect("a scratch folder").keep()
 }

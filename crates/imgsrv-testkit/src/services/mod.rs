@@ -1,13 +1,13 @@
-//! The services that a scaled-out imgsrv needs, for tests: given by URL, in containers, or from local programs.
+//! The services that a scaled-out imgsrv needs, for tests: external ones, in containers, or from local programs.
 //!
-//! Each is looked for in this order:
-//! 1. where the environment says it is (`IMGSRV_TEST_POSTGRES_URL`; `IMGSRV_TEST_S3_ENDPOINT` with
+//! Each is sought in this order:
+//! 1. at the address in the environment (`IMGSRV_TEST_POSTGRES_URL`; `IMGSRV_TEST_S3_ENDPOINT` with
 //!    `IMGSRV_TEST_S3_ACCESS_KEY_ID` and `IMGSRV_TEST_S3_SECRET_ACCESS_KEY`);
 //! 2. in a container, where a container engine runs (feature `containers`);
-//! 3. from programs of this machine: PostgreSQL's, and Garage from `IMGSRV_TEST_GARAGE`, the `PATH` or the cache that
-//!    `cargo xtask` keeps. The OpenID provider is there as well (`IMGSRV_TEST_OIDC_PROVIDER`), and runs on Node.
+//! 3. among the programs of this machine: PostgreSQL's, and Garage from `IMGSRV_TEST_GARAGE`, the `PATH` or the cache of
+//!    `cargo xtask`. The OpenID provider is in that cache as well (or in `IMGSRV_TEST_OIDC_PROVIDER`), and runs on Node.
 //!
-//! What was started ends with the process that started it, however that ends.
+//! A started service ends with the process that started it, even if that is killed.
 
 #[cfg(feature = "containers")]
 mod containers;
@@ -33,14 +33,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A port of loopback that was free a moment ago.
+/// A free port on the loopback interface; another process may take it meanwhile.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }
 
 /// A variable of the environment.
-#[expect(clippy::disallowed_methods, reason = "tests are told by the environment where services are")]
+#[expect(clippy::disallowed_methods, reason = "the environment names the services of tests")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -52,7 +52,7 @@ pub(crate) fn program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     folders.iter().cloned().chain(on_path).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
-/// The folder for tools that outlive a clone, as `cargo xtask` uses it.
+/// The folder in which `cargo xtask` installs tools, outside the clone.
 pub fn cache_dir() -> PathBuf {
     let home = || variable("HOME").map(|home| Path::new(&home).join(".cache"));
     variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(std::env::temp_dir).join("imgsrv")

@@ -1,4 +1,4 @@
-//! `oidc-provider`, a certified OpenID provider, with one client that gets JWT access tokens for its secret.
+//! `oidc-provider`, a certified OpenID provider, with one client that gets JWT access tokens.
 
 use super::{cache_dir, variable};
 use serde_json::Value;
@@ -11,17 +11,17 @@ use std::{
 /// The version that tests run against.
 pub const OIDC_PROVIDER_VERSION: &str = "9.13.3";
 
-/// A provider of one's own. It ends when this, or this process, does.
+/// A dedicated provider, which ends when this is dropped or the process ends.
 pub struct OidcProvider {
-    /// Its issuer, and its address.
+    /// Its issuer URL.
     pub issuer: String,
     child: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    commands: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
 }
 
 impl OidcProvider {
-    /// Starts a provider that signs by `algorithm`.
+    /// Starts a provider that signs with `algorithm`.
     pub fn start(algorithm: &str) -> Self {
         let folder = variable("IMGSRV_TEST_OIDC_PROVIDER").map(PathBuf::from);
         let folder =
@@ -35,28 +35,28 @@ impl OidcProvider {
             .stderr(Stdio::null())
             .spawn()
             .expect("node starts");
-        let orders = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().expect("its output"));
-        let mut provider = Self { issuer: String::new(), child, orders, answers };
-        let line = provider.answer();
+        let commands = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut provider = Self { issuer: String::new(), child, commands, output };
+        let line = provider.read_line();
         line.strip_prefix("issuer ").expect("its issuer").clone_into(&mut provider.issuer);
         provider
     }
 
-    fn answer(&mut self) -> String {
+    fn read_line(&mut self) -> String {
         let mut line = String::new();
-        self.answers.read_line(&mut line).expect("an answer");
+        self.output.read_line(&mut line).expect("a line");
         line.trim_end().to_owned()
     }
 
-    /// Signs with a fresh key from now on, and withdraws the one before.
+    /// Replaces its key: the previous one is no longer published.
     pub fn rotate(&mut self) {
-        let orders = self.orders.as_mut().expect("it runs");
-        orders.write_all(b"rotate\n").expect("an order");
-        assert_eq!(self.answer(), "rotated");
+        let commands = self.commands.as_mut().expect("it runs");
+        commands.write_all(b"rotate\n").expect("a command");
+        assert_eq!(self.read_line(), "rotated");
     }
 
-    /// An access token for `audience`, which is an absolute URI. It says `repository: acme/images`,
+    /// An access token for `audience`, an absolute URI. Its claims are `repository: acme/images`,
     /// `groups: [release, ci]`, `verified: true` and `scope: publish read`; its subject is `ci`.
     pub fn token(&self, audience: &str) -> String {
         let form = [
@@ -65,19 +65,19 @@ impl OidcProvider {
             ("resource", audience),
             ("scope", "publish read"),
         ];
-        let answer = ureq::post(format!("{}/token", self.issuer))
+        let response = ureq::post(format!("{}/token", self.issuer))
             .header("authorization", "Basic Y2k6c2VjcmV0")
             .send_form(form)
             .expect("a token");
-        let text = answer.into_body().read_to_string().expect("a body");
-        let answer: Value = serde_json::from_str(&text).expect("JSON");
-        answer["access_token"].as_str().expect("a token").to_owned()
+        let text = response.into_body().read_to_string().expect("a body");
+        let tokens: Value = serde_json::from_str(&text).expect("JSON");
+        tokens["access_token"].as_str().expect("a token").to_owned()
     }
 }
 
 impl Drop for OidcProvider {
     fn drop(&mut self) {
-        drop(self.orders.take());
+        drop(self.commands.take());
         let _ = self.child.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL.
+//! PostgreSQL servers and databases for tests.
 
 use super::{
     free_port,
@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A server of one's own, from this machine's programs, in a scratch cluster. It can be stopped and started again.
+/// A dedicated server from this machine's programs, which can be stopped and restarted.
 pub struct LocalPostgres {
     folder: PathBuf,
     programs: PathBuf,
@@ -19,7 +19,7 @@ pub struct LocalPostgres {
 }
 
 impl LocalPostgres {
-    /// Starts a fresh server.
+    /// Starts an empty server.
     pub fn start() -> Self {
         let programs = programs();
         let server = Self { folder: scratch("postgres"), programs, port: free_port(), _guard: None };
@@ -42,9 +42,9 @@ impl LocalPostgres {
         server
     }
 
-    /// Starts it again after [`LocalPostgres::stop`], on the same port.
+    /// Starts it, after [`LocalPostgres::stop`] on the same port.
     pub fn run(&self) {
-        // No fsync: a killed server loses nothing by that, only a machine that loses power does.
+        // Without fsync only a power failure loses data, not a killed server.
         let options = format!(
             "-c fsync=off -c full_page_writes=off -c max_connections=200 -c shared_buffers=64MB \
              -c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={}",
@@ -55,12 +55,12 @@ impl LocalPostgres {
         succeed(self.control().arg("-l").arg(log).args(["-w", "-s", "-o", &options, "start"]));
     }
 
-    /// Stops it as a crash would: nothing is flushed, connections break.
+    /// Stops it like a crash: nothing is flushed, connections break.
     pub fn stop(&self) {
         succeed(self.control().args(["-m", "immediate", "-w", "-s", "stop"]));
     }
 
-    /// Where it listens.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -70,7 +70,7 @@ impl LocalPostgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Runs SQL, as an operator with a shell would; returns its rows, columns separated by `|`.
+    /// Runs SQL with psql; returns the rows, with columns separated by `|`.
     pub fn sql(&self, statement: &str) -> Vec<String> {
         let psql = Command::new(self.programs.join("psql")).args(["-AtX", "-c", statement]).arg(self.url()).output();
         let output = psql.expect("psql runs");
@@ -116,7 +116,7 @@ fn unprivileged(program: &Path) -> Command {
 }
 
 fn succeed(command: &mut Command) {
-    // Not captured: the server would hold the pipe open for as long as it runs.
+    // Output is not captured: the server would keep the pipe open as long as it runs.
     let status = command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).status();
     assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{command:?}: {status:?}");
 }

@@ -1,4 +1,4 @@
-//! A network that can be broken: a TCP proxy on loopback.
+//! A TCP proxy that simulates network failures.
 #![cfg(feature = "fresh")]
 
 use std::{
@@ -18,11 +18,11 @@ use tokio::{
     sync::broadcast,
 };
 
-/// Forwards connections to a port of loopback until it is told otherwise.
+/// Forwards connections to a loopback port, with failures on demand.
 pub struct Proxy {
     port: u16,
-    tear: broadcast::Sender<()>,
-    held: Arc<AtomicBool>,
+    resets: broadcast::Sender<()>,
+    paused: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -31,63 +31,63 @@ impl Proxy {
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
-        let (tear, _) = broadcast::channel(1);
-        let held = Arc::new(AtomicBool::new(false));
-        let (torn, holding) = (tear.clone(), Arc::clone(&held));
+        let (resets, _) = broadcast::channel(1);
+        let paused = Arc::new(AtomicBool::new(false));
+        let (senders, pausing) = (resets.clone(), Arc::clone(&paused));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (mut torn, holding) = (torn.subscribe(), Arc::clone(&holding));
+                let (mut reset, pausing) = (senders.subscribe(), Arc::clone(&pausing));
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = forward(client, target, &holding) => {}
-                        _ = torn.recv() => {}
+                        () = forward(client, target, &pausing) => {}
+                        _ = reset.recv() => {}
                     }
                 });
             }
         });
-        Self { port, tear, held, task }
+        Self { port, resets, paused, task }
     }
 
-    /// Where it listens.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Breaks every connection there is.
-    pub fn tear(&self) {
-        let _ = self.tear.send(());
+    /// Closes every open connection.
+    pub fn reset(&self) {
+        let _ = self.resets.send(());
     }
 
-    /// Lets nothing through any more: connections stand, and are silent.
-    pub fn hold(&self) {
-        self.held.store(true, Ordering::SeqCst);
+    /// Stops forwarding: connections stay open, and silent.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
     }
 
-    /// Lets everything through again.
-    pub fn release(&self) {
-        self.held.store(false, Ordering::SeqCst);
+    /// Forwards again, also what was delayed.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::SeqCst);
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
-        self.tear();
+        self.reset();
     }
 }
 
-async fn forward(client: TcpStream, target: u16, held: &AtomicBool) {
+async fn forward(client: TcpStream, target: u16, paused: &AtomicBool) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::join!(pass(from_client, to_server, held), pass(from_server, to_client, held));
+    tokio::join!(copy(from_client, to_server, paused), copy(from_server, to_client, paused));
 }
 
-/// Passes bytes on until either end is closed, but none while they are held.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, held: &AtomicBool) {
+/// Copies bytes until either end is closed, but none while paused.
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, paused: &AtomicBool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        while held.load(Ordering::SeqCst) {
+        while paused.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         if to.write_all(&buffer[..read]).await.is_err() {

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 /// The store that the tests of this process share.
 pub struct S3 {
-    /// Where it speaks plain HTTP, as host and port.
+    /// Host and port of its API over plain HTTP.
     pub endpoint: String,
     /// Its access key.
     pub access_key_id: String,
@@ -37,13 +37,13 @@ impl S3 {
 
     async fn find() -> Self {
         if let Some(endpoint) = variable("IMGSRV_TEST_S3_ENDPOINT") {
-            let told = |name: &str| {
+            let required = |name: &str| {
                 variable(name).unwrap_or_else(|| panic!("IMGSRV_TEST_S3_ENDPOINT is set, so {name} must be"))
             };
             return Self {
                 endpoint,
-                access_key_id: told("IMGSRV_TEST_S3_ACCESS_KEY_ID"),
-                secret_access_key: told("IMGSRV_TEST_S3_SECRET_ACCESS_KEY"),
+                access_key_id: required("IMGSRV_TEST_S3_ACCESS_KEY_ID"),
+                secret_access_key: required("IMGSRV_TEST_S3_SECRET_ACCESS_KEY"),
                 region: variable("IMGSRV_TEST_S3_REGION").unwrap_or_else(|| "us-east-1".to_owned()),
                 _keep: Box::new(()),
             };
@@ -56,7 +56,7 @@ impl S3 {
         Self::with(server.endpoint(), server.keys(), Box::new(server))
     }
 
-    /// The store that `server` is.
+    /// The store of a dedicated server.
     pub fn of(server: &Garage) -> Self {
         Self::with(server.endpoint(), server.keys(), Box::new(()))
     }
@@ -83,7 +83,7 @@ impl S3 {
             .expect("an S3 client")
     }
 
-    /// Makes an empty bucket and returns its name.
+    /// Creates an empty bucket and returns its name.
     pub async fn bucket(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("imgsrv-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -94,20 +94,20 @@ impl S3 {
         name
     }
 
-    /// The keys of everything in a bucket.
+    /// The keys of all objects in a bucket.
     pub async fn keys(&self, bucket: &str) -> Vec<String> {
         let listed: Vec<_> = self.client(bucket).list(None).try_collect().await.expect("a list");
         listed.into_iter().map(|meta| meta.location.to_string()).collect()
     }
 
-    /// The keys of the multipart uploads that are open in a bucket, up to a thousand.
+    /// The keys of up to a thousand open multipart uploads in a bucket.
     pub async fn open_uploads(&self, bucket: &str) -> Vec<String> {
         let options = SignedUrlOptions::new().with_query([("uploads", "")]);
         let (client, root) = (self.client(bucket), Path::default());
         let signed = client.signed_url_opts(Method::GET, &root, Duration::from_mins(1), &options).await;
         let url = signed.expect("a signed URL");
-        let asked = move || ureq::get(url.as_str()).call()?.body_mut().read_to_string();
-        let listed = tokio::task::spawn_blocking(asked).await.expect("it ends").expect("a list");
+        let request = move || ureq::get(url.as_str()).call()?.body_mut().read_to_string();
+        let listed = tokio::task::spawn_blocking(request).await.expect("it ends").expect("a list");
         listed.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap_or_default().to_owned()).collect()
     }
 }

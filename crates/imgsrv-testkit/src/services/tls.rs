@@ -1,4 +1,4 @@
-//! TLS in front of a server on loopback, by a private authority.
+//! A TLS proxy in front of a loopback server, with a private authority.
 
 use super::{
     free_port,
@@ -11,16 +11,16 @@ use std::{
     time::Duration,
 };
 
-/// An nginx that speaks TLS for another server. It ends when this, or this process, does.
+/// An nginx that terminates TLS. It ends when this is dropped or the process ends.
 pub struct TlsFront {
-    /// Where it listens on loopback.
+    /// Its port on the loopback interface.
     pub port: u16,
     folder: PathBuf,
     _guard: Guard,
 }
 
 impl TlsFront {
-    /// TLS at a free port, in front of `upstream`, once somebody listens there.
+    /// Starts it on a free port in front of the port `upstream`.
     pub fn new(upstream: u16) -> Self {
         let (folder, port) = (scratch("tls"), free_port());
         let stop = "kill $(cat \"$1/nginx.pid\"); rm -rf \"$1\"";
@@ -30,7 +30,7 @@ impl TlsFront {
         front
     }
 
-    /// The certificate of the authority.
+    /// The path of the authority's certificate.
     pub fn authority(&self) -> String {
         self.folder.join("ca.pem").display().to_string()
     }
@@ -60,11 +60,11 @@ impl TlsFront {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("nginx does not answer: {}", std::fs::read_to_string(log).unwrap_or_default());
+        panic!("nginx does not respond: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
 }
 
-/// A private authority, and a certificate of it for loopback, in `folder`.
+/// Creates a private authority and a certificate for the loopback interface in `folder`.
 fn certify(folder: &Path) {
     let openssl = |arguments: &str| {
         let output =

@@ -1,9 +1,9 @@
-//! Clients of tus that others wrote: `tuspy` and `tus-js-client`.
+//! Third-party tus clients: `tuspy` and `tus-js-client`.
 
 use super::{cache_dir, variable};
 use std::{path::PathBuf, process::Command};
 
-/// What the folder of clients is called in the cache; raised when what is in it changes.
+/// The suffix of the clients' folder in the cache; changed when its content changes.
 pub const TUS_CLIENTS_VERSION: &str = "1.1.0-4.3.1";
 
 fn folder() -> PathBuf {
