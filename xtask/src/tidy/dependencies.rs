@@ -16,7 +16,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("imgsrv-http", &["imgsrv-domain", "imgsrv-app", "imgsrv-api", "imgsrv-simplestreams"]),
     ("imgsrv-web", &["imgsrv-domain", "imgsrv-app", "imgsrv-http"]),
     ("imgsrv-client", &["imgsrv-domain", "imgsrv-api"]),
-    ("imgsrv-cli", &["imgsrv-inspect", "imgsrv-client"]),
+    ("imgsrv-cli", &["imgsrv-domain", "imgsrv-inspect", "imgsrv-client"]),
     (
         "imgsrv-server",
         &[
