@@ -166,7 +166,7 @@ impl ApiToken {
 
 /// What a bearer token is verified against.
 #[derive(Debug, Clone)]
-pub struct Credential {
+pub struct StoredToken {
     /// The token with that key.
     pub token: ApiToken,
     /// SHA-256 of the whole token text.

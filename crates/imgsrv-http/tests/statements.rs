@@ -126,17 +126,20 @@ async fn requests_cost_a_known_number_of_statements() {
         let answer = count(&mut table, &statements, name, asking).await;
         assert!(answer.status.is_success(), "{answer:?}");
     }
-    let expected = [
-        ("part", 11),
+    let at_most = [
+        ("part", 8),
         ("complete", 5),
         ("ingest", 19),
-        ("publish", 10),
-        ("publish job", 46),
+        ("publish", 8),
+        ("publish job", 35),
         ("bearer", 1),
-        ("streams, changed", 5),
+        ("streams, changed", 4),
         ("streams", 1),
         ("JWT, first", 13),
         ("JWT", 2),
     ];
-    assert_eq!(table, expected);
+    for ((name, spent), (expected, at_most)) in table.into_iter().zip(at_most) {
+        assert_eq!(name, expected);
+        assert!(spent <= at_most, "{name} costs {spent} statements");
+    }
 }

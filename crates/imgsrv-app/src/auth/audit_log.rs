@@ -13,7 +13,7 @@ pub struct AuditLogReader(pub(crate) Arc<Context>);
 
 impl AuditLogReader {
     /// Entries, newest first.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "audit_log.list", level = "debug", skip_all, err(level = "debug"))]
     pub async fn list(
         &self,
         _who: &Manager,

@@ -11,7 +11,7 @@ use crate::{
 };
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
-    auth::{Attributes, Credential as StoredToken, Principal, PrincipalKind, TokenKey},
+    auth::{Attributes, Principal, PrincipalKind, StoredToken, TokenKey},
     ids::{PrincipalId, TokenId},
     oidc::{OidcIdentity, ProvisioningRule, VerifiedToken},
     ports::{Admission, CatalogError, CatalogTx, Grant, Source, Timed, TokenError},
@@ -72,7 +72,7 @@ impl Authenticator {
     /// The caller that a bearer token authenticates, with its current roles.
     ///
     /// A malformed token causes no query. Nothing is written for a token that is not authentic.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "auth.authenticate", level = "debug", skip_all, err(level = "debug"))]
     pub async fn authenticate(&self, bearer: &str, context: RequestContext) -> Result<Caller, AuthenticateError> {
         match token::parse(bearer) {
             Some(key) => self.by_api_token(bearer, &key, context).await,
@@ -101,7 +101,7 @@ impl Authenticator {
 
     /// The stored token that `bearer` is, if that is live, and the time of the catalog.
     async fn live_token(&self, bearer: &str, key: &TokenKey) -> Result<Option<Timed<StoredToken>>, CatalogError> {
-        let found = self.context.catalog.get_credential(key).await?;
+        let found = self.context.catalog.get_token_by_key(key).await?;
         let is_live = |found: &Timed<StoredToken>| {
             token::same(&found.value.secret_hash, &token::hash(bearer)) && found.value.token.is_live(found.now)
         };
@@ -117,7 +117,7 @@ impl Authenticator {
 
     /// Records that a live API token was sent without TLS, so that others may have read it; at most once a minute. Any other
     /// bearer is ignored.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "auth.note_exposed", level = "debug", skip_all, err(level = "debug"))]
     pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
         let Some(key) = token::parse(bearer) else { return Ok(()) };
         let Some(Timed { value: stored, now }) = self.live_token(bearer, &key).await? else { return Ok(()) };
@@ -264,7 +264,7 @@ impl Authenticator {
     }
 
     /// Stores when tokens were last used.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "auth.flush_usage", level = "debug", skip_all, err(level = "debug"))]
     pub async fn flush_usage(&self) -> Result<(), CatalogError> {
         let used: Vec<_> = self.used.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
         if used.is_empty() {

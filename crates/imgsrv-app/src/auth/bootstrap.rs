@@ -39,7 +39,7 @@ impl Bootstrap {
     }
 
     /// Issues a token if nobody can manage authentication: no active principal with the role has a live token.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "bootstrap.ensure", level = "debug", skip_all, err(level = "debug"))]
     pub async fn ensure(&self) -> Result<Option<String>, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -52,7 +52,7 @@ impl Bootstrap {
     }
 
     /// Issues a token in any case, for operators who have access to the catalog but no token.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "bootstrap.force", level = "debug", skip_all, err(level = "debug"))]
     pub async fn force(&self) -> Result<String, UseCaseError> {
         retrying(|| async { self.mint(self.catalog.begin().await?).await }).await
     }

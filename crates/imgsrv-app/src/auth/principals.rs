@@ -61,19 +61,19 @@ impl Principals {
     }
 
     /// Principals in order of creation.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "principal.list", level = "debug", skip_all, err(level = "debug"))]
     pub async fn list_principals(&self, _who: &Manager, page: &PageRequest) -> Result<Page<Principal>, UseCaseError> {
         Ok(self.catalog.list_principals(page).await?)
     }
 
     /// The principal with that id.
-    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "principal.get", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn get_principal(&self, _who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
         self.catalog.get_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))
     }
 
     /// Creates a principal without roles.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "principal.create", level = "debug", skip_all, err(level = "debug"))]
     pub async fn create_principal(&self, who: &Manager, new: NewPrincipal) -> Result<Principal, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -99,7 +99,7 @@ impl Principals {
     }
 
     /// Grants a role; granting it again changes nothing.
-    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
+    #[tracing::instrument(name = "principal.grant_role", level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
     pub async fn grant_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -114,7 +114,7 @@ impl Principals {
     }
 
     /// Revokes a role, regardless of how it was granted. Refused when nobody could manage authentication any more.
-    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
+    #[tracing::instrument(name = "principal.revoke_role", level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
     pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -132,7 +132,7 @@ impl Principals {
 
     /// Deactivates a principal: from the next request on, its credentials are refused. Refused when nobody could manage
     /// authentication any more.
-    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "principal.deactivate", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -149,7 +149,7 @@ impl Principals {
     }
 
     /// Activates a principal, with the roles that it has and the tokens that are live.
-    #[tracing::instrument(level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "principal.activate", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn activate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
@@ -175,7 +175,8 @@ impl Principals {
         Ok(principal)
     }
 
-    /// The tokens of a principal in the order of their making.
+    /// The tokens of a principal, in order of creation.
+    #[tracing::instrument(name = "token.list", level = "debug", skip_all, fields(principal.id = %principal), err(level = "debug"))]
     pub async fn list_tokens(
         &self,
         who: &Manager,
@@ -187,6 +188,7 @@ impl Principals {
     }
 
     /// Issues a token. Only its SHA-256 is stored.
+    #[tracing::instrument(name = "token.issue", level = "debug", skip_all, fields(principal.id = %principal), err(level = "debug"))]
     pub async fn issue_token(
         &self,
         who: &Manager,
@@ -210,12 +212,14 @@ impl Principals {
     }
 
     /// The token with that look-up key, which is the readable part of its text.
+    #[tracing::instrument(name = "token.get", level = "debug", skip_all, err(level = "debug"))]
     pub async fn get_token(&self, _who: &Manager, key: &TokenKey) -> Result<ApiToken, UseCaseError> {
-        let found = self.catalog.get_credential(key).await?;
+        let found = self.catalog.get_token_by_key(key).await?;
         found.map(|found| found.value.token).ok_or(UseCaseError::NotFound(Missing::Token))
     }
 
-    /// Revokes a token, from the next request on.
+    /// Revokes a token, effective from the next request.
+    #[tracing::instrument(name = "token.revoke", level = "debug", skip_all, fields(token.id = %id), err(level = "debug"))]
     pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;

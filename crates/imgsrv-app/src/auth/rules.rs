@@ -38,19 +38,19 @@ pub struct Reconciled {
 
 impl Rules {
     /// Rules by id.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "rule.list", level = "debug", skip_all, err(level = "debug"))]
     pub async fn list(&self, _who: &Manager, page: &PageRequest) -> Result<Page<ProvisioningRule>, UseCaseError> {
         Ok(self.0.catalog.list_rules(page).await?)
     }
 
     /// The rule with that id.
-    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "rule.get", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn get(&self, _who: &Manager, id: &RuleId) -> Result<ProvisioningRule, UseCaseError> {
         self.0.catalog.get_rule(id).await?.ok_or(UseCaseError::NotFound(Missing::Rule))
     }
 
     /// Creates a rule, with a new id when none is given.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "rule.create", level = "debug", skip_all, err(level = "debug"))]
     pub async fn create(
         &self,
         who: &Manager,
@@ -82,7 +82,7 @@ impl Rules {
     }
 
     /// Updates a rule, effective from the next request.
-    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "rule.update", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn update(&self, who: &Manager, id: &RuleId, terms: RuleTerms) -> Result<ProvisioningRule, UseCaseError> {
         self.check(&terms).await?;
         retrying(|| async {
@@ -105,7 +105,7 @@ impl Rules {
     }
 
     /// Deletes a rule. It admits nobody from the next request on; its grants stay until it is reconciled.
-    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "rule.delete", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn delete(&self, who: &Manager, id: &RuleId) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -120,7 +120,7 @@ impl Rules {
 
     /// The principals that would lose the role if a rule was reconciled: they have it through this rule, and neither by
     /// hand nor through another enabled rule. The rule may be deleted.
-    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "rule.preview", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn preview(
         &self,
         _who: &Manager,
@@ -133,7 +133,7 @@ impl Rules {
 
     /// Revokes what a rule granted, and nothing else. The rule may be deleted; one that is still enabled does not grant the
     /// role to the same principals again. May be repeated after an interruption.
-    #[tracing::instrument(level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "rule.reconcile", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn reconcile(&self, who: &Manager, id: &RuleId) -> Result<Reconciled, UseCaseError> {
         self.preview(who, id, &PageRequest::FIRST).await?;
         let mut reconciled = Reconciled { principals: Vec::new(), count: 0 };

@@ -74,7 +74,7 @@ impl Ingest {
     }
 
     #[tracing::instrument(
-        level = "debug", skip_all, fields(upload.id = %session.id, lease.attempt = key.attempt), err(level = "debug")
+        name = "ingest", level = "debug", skip_all, fields(upload.id = %session.id, lease.attempt = key.attempt), err(level = "debug")
     )]
     async fn ingest(&self, Leased { session, request, key }: Leased) -> Result<Ran, WorkError> {
         let term = self.0.settings.lease_term;

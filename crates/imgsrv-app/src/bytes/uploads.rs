@@ -43,7 +43,7 @@ pub struct PartBody {
 impl Uploads {
     /// Opens an upload. It is `ready` at once if its digest is a trusted blob already.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(blob.digest = %new.claim.digest, blob.size = %new.claim.size), err(level = "debug")
+        name = "upload.create", level = "debug", skip_all, fields(blob.digest = %new.claim.digest, blob.size = %new.claim.size), err(level = "debug")
     )]
     pub async fn create(&self, who: &Writer, new: NewUpload) -> Result<UploadSession, UseCaseError> {
         check_size(&self.0, new.claim.size)?;
@@ -73,14 +73,14 @@ impl Uploads {
     }
 
     /// The upload with that id.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "upload.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
         let found = self.0.catalog.get_upload(id).await?.filter(is_multipart);
         found.ok_or(UseCaseError::NotFound(Missing::Upload))
     }
 
     /// The caller's uploads that wait for parts, newest first; only those of `digest` if one is given.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "upload.open", level = "debug", skip_all, err(level = "debug"))]
     pub async fn open(
         &self,
         who: &Writer,
@@ -91,7 +91,7 @@ impl Uploads {
     }
 
     /// Up to `limit` recorded parts after `after`, ascending.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "upload.parts", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn parts(
         &self,
         who: &Writer,
@@ -107,7 +107,7 @@ impl Uploads {
     ///
     /// Cancel-safe: when the caller is dropped, the part is still recorded or undone.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(upload.id = %id, part.number = %number), err(level = "debug")
+        name = "upload.put_part", level = "debug", skip_all, fields(upload.id = %id, part.number = %number), err(level = "debug")
     )]
     pub async fn put_part(
         &self,
@@ -149,10 +149,10 @@ impl Uploads {
         let attempt_id = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
         let session = lock_multipart(&mut *tx, id).await?;
-        let (current, before) = neighbours(&mut *tx, id, number).await?;
+        let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
         let now = tx.now();
         let (session, attempt) =
-            session.begin_attempt(attempt_id, number, declared, current.as_ref(), before.as_ref(), now)?;
+            session.begin_attempt(attempt_id, number, declared, current.as_ref(), previous.as_ref(), now)?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
         Ok((session.blob_name(), attempt))
@@ -162,10 +162,10 @@ impl Uploads {
     async fn record(&self, id: UploadId, attempt: &Attempt, part: &Part) -> Result<Option<Part>, UseCaseError> {
         let mut tx = self.0.catalog.begin().await?;
         let session = lock_upload(&mut *tx, id).await?;
-        let (current, before) = neighbours(&mut *tx, id, part.number).await?;
+        let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, part.number).await?;
         let now = tx.now();
         let ttl = self.0.settings.upload_ttl;
-        let session = session.record_part(attempt, part, current.as_ref(), before.as_ref(), now, ttl)?;
+        let session = session.record_part(attempt, part, current.as_ref(), previous.as_ref(), now, ttl)?;
         tx.put_part(id, part).await?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
@@ -174,7 +174,7 @@ impl Uploads {
     }
 
     /// Fixes the part list and queues the ingest. Does nothing for an upload that is completed already.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "upload.complete", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn complete(
         &self,
         who: &Writer,
@@ -220,7 +220,7 @@ impl Uploads {
     }
 
     /// Aborts an upload; its bytes are removed.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "upload.abort", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn abort(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
         self.get(who, id).await?;
         self.end(who, id).await
@@ -255,14 +255,4 @@ async fn lock_multipart(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSe
 
 fn is_multipart(session: &UploadSession) -> bool {
     session.declared().kind() == UploadKind::Multipart
-}
-
-/// The recorded part of that number, and the one of the number before it.
-async fn neighbours(
-    tx: &mut dyn CatalogTx,
-    id: UploadId,
-    number: PartNumber,
-) -> Result<(Option<Part>, Option<Part>), UseCaseError> {
-    let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
-    Ok((current, previous))
 }

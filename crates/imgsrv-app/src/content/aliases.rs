@@ -84,7 +84,7 @@ pub(crate) async fn point(
 
 impl Aliases {
     /// Aliases of an image that is visible to the caller, by name.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
+    #[tracing::instrument(name = "alias.list", level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
     pub async fn list(
         &self,
         caller: &Caller,
@@ -96,14 +96,14 @@ impl Aliases {
     }
 
     /// The alias of that name.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
+    #[tracing::instrument(name = "alias.get", level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
     pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias, UseCaseError> {
         self.0.catalog.get_alias(image, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))
     }
 
     /// Creates an alias, or moves it to another published version.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, alias.name = %name, version.name = %version), err(level = "debug")
+        name = "alias.set", level = "debug", skip_all, fields(image.name = %image, alias.name = %name, version.name = %version), err(level = "debug")
     )]
     pub async fn set(
         &self,
@@ -161,7 +161,7 @@ impl Aliases {
     }
 
     /// Deletes an alias; the version it points to stays.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
+    #[tracing::instrument(name = "alias.delete", level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
     pub async fn delete(
         &self,
         who: &Writer,

@@ -116,7 +116,7 @@ fn checksum_line(digest: &Digest, name: &str) -> String {
 
 impl Delivery {
     /// The blob with that digest, if the caller may download it.
-    #[tracing::instrument(level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
+    #[tracing::instrument(name = "delivery.blob", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
     pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download, UseCaseError> {
         let catalog = &self.context.catalog;
         let public = catalog.get_blob(digest, Visibility::Published).await?;
@@ -138,7 +138,7 @@ impl Delivery {
 
     /// The bytes of an artifact of a published version, or of one of its attachments.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
+        name = "delivery.file", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
         err(level = "debug")
     )]
     pub async fn file(
@@ -164,7 +164,7 @@ impl Delivery {
     /// The file of that name, or its checksums, of the published version that is named or aliased so. Through an alias
     /// the version may be left out of the file's name.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.reference = %reference, file.name = %name),
+        name = "delivery.named_file", level = "debug", skip_all, fields(image.name = %image, version.reference = %reference, file.name = %name),
         err(level = "debug")
     )]
     pub async fn named_file(
@@ -206,7 +206,7 @@ impl Delivery {
 
     /// The files of the published version that is named or aliased so.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
+        name = "delivery.files", level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
     )]
     pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles, UseCaseError> {
         let found = self.published.by_ref(image, reference).await?;
@@ -236,7 +236,7 @@ impl Delivery {
 
     /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
     /// again.
-    #[tracing::instrument(level = "debug", skip_all, fields(blob.digest = %download.claim.digest), err(level = "debug"))]
+    #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream, UseCaseError> {
         Ok(open_blob(&self.context, &download.claim, &download.name, range).await?)
     }

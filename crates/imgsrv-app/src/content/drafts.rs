@@ -49,7 +49,7 @@ pub struct NewAttachment {
 impl Drafts {
     /// Creates a draft.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
+        name = "draft.create", level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
     )]
     pub async fn create(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<Version, UseCaseError> {
         let created = retrying(|| async {
@@ -86,7 +86,7 @@ impl Drafts {
 
     /// Deletes a draft with its manifest.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
+        name = "draft.delete", level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
     )]
     pub async fn delete(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<(), UseCaseError> {
         retrying(|| async {
@@ -103,7 +103,7 @@ impl Drafts {
 
     /// Adds an artifact to a draft. Its digest need not be a blob yet.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
+        name = "draft.add_artifact", level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
     )]
     pub async fn add_artifact(
         &self,
@@ -173,7 +173,7 @@ impl Drafts {
 
     /// Removes an artifact with its attachments from a draft.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %id), err(level = "debug")
+        name = "draft.remove_artifact", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %id), err(level = "debug")
     )]
     pub async fn remove_artifact(
         &self,
@@ -196,7 +196,7 @@ impl Drafts {
 
     /// Adds an attachment to an artifact of a draft. Its digest need not be a blob yet.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
+        name = "draft.add_attachment", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
     )]
     pub async fn add_attachment(
         &self,
@@ -262,7 +262,7 @@ impl Drafts {
 
     /// Removes an attachment from an artifact of a draft.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
+        name = "draft.remove_attachment", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
     )]
     pub async fn remove_attachment(
         &self,

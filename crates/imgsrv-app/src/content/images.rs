@@ -45,20 +45,20 @@ pub struct ImageMetadata {
 
 impl Images {
     /// The image of that name, if it is visible to the caller.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
+    #[tracing::instrument(name = "image.get", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn get(&self, caller: &Caller, name: &ImageName) -> Result<Image, UseCaseError> {
         let found = self.0.catalog.get_image(name, caller.visibility()).await?;
         found.ok_or(UseCaseError::NotFound(Missing::Image))
     }
 
     /// Images by name; those without a published version only for writers.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "image.list", level = "debug", skip_all, err(level = "debug"))]
     pub async fn list(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, UseCaseError> {
         Ok(self.0.catalog.list_images(see, page).await?)
     }
 
     /// Creates an image.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %new.name), err(level = "debug"))]
+    #[tracing::instrument(name = "image.create", level = "debug", skip_all, fields(image.name = %new.name), err(level = "debug"))]
     pub async fn create(&self, who: &Writer, new: NewImage) -> Result<Image, UseCaseError> {
         let created = retrying(|| self.create_once(who, new.clone())).await;
         match created {
@@ -88,7 +88,7 @@ impl Images {
     }
 
     /// Changes an image's metadata.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
+    #[tracing::instrument(name = "image.update", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn update(&self, who: &Writer, name: &ImageName, metadata: ImageMetadata) -> Result<Image, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -110,7 +110,7 @@ impl Images {
     }
 
     /// Deletes an image without versions.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
+    #[tracing::instrument(name = "image.delete", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn delete(&self, who: &Writer, name: &ImageName) -> Result<(), UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;

@@ -24,7 +24,7 @@ pub struct Versions {
 
 impl Versions {
     /// Versions of an image that are visible with `see`, newest first.
-    #[tracing::instrument(level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
+    #[tracing::instrument(name = "version.list", level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
     pub async fn list(
         &self,
         see: Visibility,
@@ -38,7 +38,7 @@ impl Versions {
 
     /// The manifest of a version that is visible to the caller.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
+        name = "version.manifest", level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
     )]
     pub async fn manifest(
         &self,
@@ -58,7 +58,7 @@ impl Versions {
 
     /// The manifest of the published version of that name, or of the one that the alias of that name points to.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
+        name = "version.resolve", level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
     )]
     pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>, UseCaseError> {
         let found = self.published.by_ref(image, reference).await?;

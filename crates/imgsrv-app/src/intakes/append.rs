@@ -57,7 +57,7 @@ pub struct Appended {
 
 impl Intakes {
     /// The offset of the next byte. Ends a stalled request first, so that its bytes are recorded.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "intake.offset", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn offset(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus, UseCaseError> {
         self.get(who, id).await?;
         self.active.end_stalled(id).await;
@@ -65,7 +65,7 @@ impl Intakes {
     }
 
     /// Ends the append request of the caller's intake, if there is one; its bytes are recorded.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "intake.end_append", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn end_append(&self, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
         self.get(who, id).await?;
         self.active.end(id).await;
@@ -75,7 +75,7 @@ impl Intakes {
     /// Appends bytes at `offset`. The last byte completes the upload.
     ///
     /// Cancel-safe: when the caller is dropped, what has arrived is still recorded.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id, upload.offset = offset), err(level = "debug"))]
+    #[tracing::instrument(name = "intake.append", level = "debug", skip_all, fields(upload.id = %id, upload.offset = offset), err(level = "debug"))]
     pub async fn append(
         &self,
         who: &Writer,
@@ -204,7 +204,7 @@ impl Intakes {
     }
 
     /// Aborts an intake; its bytes are removed.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "intake.terminate", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn terminate(&self, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
         self.get(who, id).await?;
         let _registration = self.active.register(id).await;

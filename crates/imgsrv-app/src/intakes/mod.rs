@@ -57,7 +57,7 @@ impl IntakeStatus {
 impl Intakes {
     /// Creates an intake that waits for `size` bytes, which must have `digest` if one is given.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %new.image, version.name = %new.version), err(level = "debug")
+        name = "intake.create", level = "debug", skip_all, fields(image.name = %new.image, version.name = %new.version), err(level = "debug")
     )]
     pub async fn create(
         &self,
@@ -127,7 +127,7 @@ impl Intakes {
     }
 
     /// The status of an intake of the caller.
-    #[tracing::instrument(level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "intake.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn get(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus, UseCaseError> {
         let catalog = &self.context.catalog;
         let missing = || UseCaseError::NotFound(Missing::Upload);

@@ -48,7 +48,7 @@ pub struct Requested {
 impl Publishing {
     /// Freezes a draft and queues its job. If the version is frozen or published already, returns its job.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
+        name = "version.publish", level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
     )]
     pub async fn publish(
         &self,
@@ -95,13 +95,13 @@ impl Publishing {
     }
 
     /// The job with that id, and the warnings of its steps.
-    #[tracing::instrument(level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "publish_job.get", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn job(&self, _who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         self.0.catalog.get_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))
     }
 
     /// Queues a failed job again, starting at the step that failed.
-    #[tracing::instrument(level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "publish_job.retry", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn retry(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -118,7 +118,7 @@ impl Publishing {
     }
 
     /// Abandons a failed job; its version becomes a draft again.
-    #[tracing::instrument(level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
+    #[tracing::instrument(name = "publish_job.abandon", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn abandon(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;

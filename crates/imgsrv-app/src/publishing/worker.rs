@@ -61,7 +61,7 @@ impl PublishWorker {
     }
 
     #[tracing::instrument(
-        level = "debug",
+        name = "publish_job", level = "debug",
         skip_all,
         fields(
             publish_job.id = %job.id, image.name = %job.image, version.name = %job.version, lease.attempt = key.attempt
@@ -102,7 +102,7 @@ impl PublishWorker {
 
     /// Runs `step` outside of any transaction, and records its end. Returns the job as it was stored, or `None` if another
     /// worker has reclaimed it.
-    #[tracing::instrument(level = "debug", skip_all, fields(publish_step.name = %step), err(level = "debug"))]
+    #[tracing::instrument(name = "publish_step", level = "debug", skip_all, fields(publish_step.name = %step), err(level = "debug"))]
     async fn run_step(
         &self,
         job: &PublishJob,

@@ -35,7 +35,7 @@ impl Streams {
 
     /// The products of the catalog as it is now, including changes of other nodes. Costs one small query, unless something
     /// has changed since the last call; then it reads what has changed.
-    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
+    #[tracing::instrument(name = "streams.current", level = "debug", skip_all, err(level = "debug"))]
     pub async fn current(&self) -> Result<Arc<Projection>, UseCaseError> {
         let catalog = &self.context.catalog;
         let revision = self.context.revision.current(&**catalog).await?;

@@ -56,7 +56,7 @@ catalog_row!(
     rows::RuleRow,
     rows::StreamImageRow,
     rows::StreamIndexRow,
-    rows::TimedRow<rows::CredentialRow>,
+    rows::TimedRow<rows::StoredTokenRow>,
     rows::TimedRow<rows::RuleRow>,
     rows::TokenRow,
     rows::UntrustedRow,

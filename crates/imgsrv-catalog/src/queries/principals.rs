@@ -8,11 +8,11 @@ use crate::{
         value::values,
     },
     repos::principals,
-    rows::{AdmissionRow, CredentialRow, PrincipalRow, TimedRow, TokenRow},
+    rows::{AdmissionRow, PrincipalRow, StoredTokenRow, TimedRow, TokenRow},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    auth::{ApiToken, Credential, Principal, TokenKey},
+    auth::{ApiToken, Principal, StoredToken, TokenKey},
     ids::PrincipalId,
     names::RuleId,
     oidc::{OidcIdentity, ProvisioningRule},
@@ -21,7 +21,7 @@ use imgsrv_domain::{
 };
 use uuid::Uuid;
 
-macro_rules! credential {
+macro_rules! stored_token {
     ($now:literal) => {
         concat!(
             "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
@@ -33,7 +33,7 @@ macro_rules! credential {
         )
     };
 }
-const CREDENTIAL: Dialects = Dialects { sqlite: credential!("NULL"), postgres: credential!("catalog_now()") };
+const STORED_TOKEN: Dialects = Dialects { sqlite: stored_token!("NULL"), postgres: stored_token!("catalog_now()") };
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
@@ -44,14 +44,14 @@ const ADMISSION: &str = concat!(
 const PRINCIPALS: &str = principals::select!("WHERE p.id > $1 ORDER BY p.id LIMIT $2");
 const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE principal_id = $1 AND id > $2 ORDER BY id LIMIT $3";
-pub(crate) const STATEMENTS: &[&str] = &[CREDENTIAL.sqlite, ADMISSION, PRINCIPALS, TOKENS];
-pub(crate) const POSTGRES: &[&str] = &[CREDENTIAL.postgres];
+pub(crate) const STATEMENTS: &[&str] = &[STORED_TOKEN.sqlite, ADMISSION, PRINCIPALS, TOKENS];
+pub(crate) const POSTGRES: &[&str] = &[STORED_TOKEN.postgres];
 
 #[async_trait]
 impl<D: SqlDatabase> PrincipalQueries for SqlCatalog<D> {
-    async fn get_credential(&self, key: &TokenKey) -> Result<Option<Timed<Credential>>, CatalogError> {
-        let sql = CREDENTIAL.on::<D::Connection>();
-        let found = row::<TimedRow<CredentialRow>, _>(&mut self.reader().await?, sql, values![key.as_str()]).await?;
+    async fn get_token_by_key(&self, key: &TokenKey) -> Result<Option<Timed<StoredToken>>, CatalogError> {
+        let sql = STORED_TOKEN.on::<D::Connection>();
+        let found = row::<TimedRow<StoredTokenRow>, _>(&mut self.reader().await?, sql, values![key.as_str()]).await?;
         let Some(TimedRow { row, now }) = found else { return Ok(None) };
         Ok(Some(Timed { value: row.try_into()?, now: self.database.clock(now)? }))
     }

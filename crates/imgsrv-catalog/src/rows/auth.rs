@@ -4,7 +4,7 @@ use crate::rows::decode::{Corrupt, convert, parse};
 use crate::rows::time::SqlTime;
 use imgsrv_domain::{
     audit::{Actor, ActorKind, AuditEntry, AuditRecord, Event},
-    auth::{ApiToken, Attributes, Credential, Principal},
+    auth::{ApiToken, Attributes, Principal, StoredToken},
     ids::{PrincipalId, TokenId},
     oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
     ports::{Admission, Grant},
@@ -97,7 +97,7 @@ impl TryFrom<TokenRow> for ApiToken {
 
 /// A token with its secret's hash and its principal.
 #[derive(Debug, sqlx::FromRow)]
-pub(crate) struct CredentialRow {
+pub(crate) struct StoredTokenRow {
     #[sqlx(flatten)]
     pub(crate) token: TokenRow,
     #[sqlx(flatten)]
@@ -105,10 +105,10 @@ pub(crate) struct CredentialRow {
     pub(crate) secret_hash: Vec<u8>,
 }
 
-impl TryFrom<CredentialRow> for Credential {
+impl TryFrom<StoredTokenRow> for StoredToken {
     type Error = Corrupt;
 
-    fn try_from(row: CredentialRow) -> Result<Self, Corrupt> {
+    fn try_from(row: StoredTokenRow) -> Result<Self, Corrupt> {
         Ok(Self {
             token: row.token.try_into()?,
             secret_hash: convert("token", row.secret_hash.as_slice())?,

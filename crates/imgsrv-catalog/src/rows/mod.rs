@@ -15,7 +15,7 @@ mod uploads;
 mod work;
 
 pub(crate) use auth::{
-    AdmissionRow, AuditRow, CredentialRow, PrincipalRow, RuleRow, TokenRow, attributes_json, forwarded_json,
+    AdmissionRow, AuditRow, PrincipalRow, RuleRow, StoredTokenRow, TokenRow, attributes_json, forwarded_json,
 };
 pub(crate) use blobs::BlobRow;
 pub(crate) use content::{AliasRow, ArtifactRow, AttachmentRow, ImageRow, UntrustedRow, VersionRow};

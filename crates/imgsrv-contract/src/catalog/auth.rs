@@ -49,11 +49,11 @@ pub(super) async fn credentials_are_found_by_key(fresh: Fresh) {
     let issued = token(&owner, "abcdefghijk1", tx.now().plus(HOUR));
     tx.insert_token(&issued, &[7; 32]).await.unwrap();
     tx.commit().await.unwrap();
-    let found = fresh.catalog.get_credential(&issued.key).await.unwrap().unwrap();
+    let found = fresh.catalog.get_token_by_key(&issued.key).await.unwrap().unwrap();
     let Timed { value: credential, now } = found;
     assert_eq!((&credential.token, &credential.principal, credential.secret_hash), (&issued, &owner, [7; 32]));
     assert_eq!(now, fresh.catalog.catalog_time().await.unwrap());
-    assert!(fresh.catalog.get_credential(&"abcdefghijk2".parse().unwrap()).await.unwrap().is_none());
+    assert!(fresh.catalog.get_token_by_key(&"abcdefghijk2".parse().unwrap()).await.unwrap().is_none());
     assert_eq!(fresh.catalog.list_tokens(owner.id, &PageRequest::FIRST).await.unwrap().items, [issued]);
     let mut tx = fresh.catalog.begin().await.unwrap();
     let same = token(&owner, "abcdefghijk1", tx.now().plus(HOUR));

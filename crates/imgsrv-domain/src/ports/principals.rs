@@ -2,7 +2,7 @@
 
 use super::{CatalogError, Timed};
 use crate::{
-    auth::{ApiToken, Credential, Principal, Role, TokenKey},
+    auth::{ApiToken, Principal, Role, StoredToken, TokenKey},
     ids::{PrincipalId, TokenId},
     names::RuleId,
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule},
@@ -119,7 +119,7 @@ pub enum Grant {
 #[async_trait]
 pub trait PrincipalQueries: Send + Sync {
     /// The token with that key, the hash of its secret and its principal; one statement.
-    async fn get_credential(&self, key: &TokenKey) -> Result<Option<Timed<Credential>>, CatalogError>;
+    async fn get_token_by_key(&self, key: &TokenKey) -> Result<Option<Timed<StoredToken>>, CatalogError>;
     /// The principal with that id.
     async fn get_principal(&self, id: PrincipalId) -> Result<Option<Principal>, CatalogError>;
     /// Principals by id, which is the order of their creation.

@@ -47,7 +47,7 @@ pub struct IncusMetadata(pub(crate) Arc<Context>);
 impl IncusMetadata {
     /// Creates the metadata of an artifact of a draft, stores it as a blob and attaches it.
     #[tracing::instrument(
-        level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
+        name = "incus_metadata.attach", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
         err(level = "debug")
     )]
     pub async fn attach(
