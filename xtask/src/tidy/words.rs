@@ -19,8 +19,6 @@ const WORDS: &[&str] = &[
     concat!("hands ", "back"),
     concat!("handed ", "back"),
     concat!("pati", "ence"),
-    concat!("goes on ", "with"),
-    concat!("go on ", "with"),
     concat!("one's ", "own"),
 ];
 

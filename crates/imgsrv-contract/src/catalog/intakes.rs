@@ -31,7 +31,7 @@ fn wanted() -> NewIntake {
     }
 }
 
-/// A stream of `size` bytes of a new principal's, whose digest is not told, and its intake.
+/// An append upload of `size` bytes without a declared digest, opened by a new principal, and its intake.
 async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     let now = tx.now();
     let by = principal(now, &[]);

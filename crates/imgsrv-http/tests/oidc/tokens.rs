@@ -17,8 +17,8 @@ async fn a_token_must_be_signed_by_a_key_of_its_issuer() {
     let setup = Setup::with_key("RS256").await;
     let (claims, own) = (setup.claims("repo:acme/images"), setup.key.public());
     let other = SigningKey::generate("RS256", "first");
-    let stranger = Issuer::start().await;
-    stranger.publish(&[&other]);
+    let unknown = Issuer::start().await;
+    unknown.publish(&[&other]);
     let header = |changes: Value| {
         let mut header = json!({"alg": "RS256", "kid": "first", "typ": "JWT"});
         for (name, value) in changes.as_object().expect("an object") {
@@ -49,9 +49,9 @@ async fn a_token_must_be_signed_by_a_key_of_its_issuer() {
         ("signed by the key it brings", other.sign_as(&header(json!({"jwk": other.public()})), &claims)),
         (
             "signed by a key it points to",
-            other.sign_as(&header(json!({"jku": format!("{}/keys", stranger.url)})), &claims),
+            other.sign_as(&header(json!({"jku": format!("{}/keys", unknown.url)})), &claims),
         ),
-        ("with a certificate's address", other.sign_as(&header(json!({"x5u": stranger.url})), &claims)),
+        ("with a certificate's address", other.sign_as(&header(json!({"x5u": unknown.url})), &claims)),
         ("genuine, but bringing a key", setup.key.sign_as(&header(json!({"jwk": other.public()})), &claims)),
         ("extension that must be understood", setup.key.sign_as(&header(json!({"crit": ["exp"]})), &claims)),
         ("another algorithm of the same family", setup.key.sign_as(&header(json!({"alg": "PS256"})), &claims)),
@@ -64,7 +64,7 @@ async fn a_token_must_be_signed_by_a_key_of_its_issuer() {
     ] {
         assert_eq!(setup.outcome(&token).await, not_authentic(), "{attack}");
     }
-    assert_eq!(stranger.asked(), 0);
+    assert_eq!(unknown.asked(), 0);
     assert_eq!(setup.outcome(&good).await, ok());
     assert_eq!(setup.principals().await.len(), 3, "the manager, the writer and the one who was admitted");
 }
