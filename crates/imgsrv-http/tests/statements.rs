@@ -127,13 +127,13 @@ async fn requests_cost_a_known_number_of_statements() {
         assert!(answer.status.is_success(), "{answer:?}");
     }
     let expected = [
-        ("part", 11),
+        ("part", 8),
         ("complete", 5),
         ("ingest", 19),
-        ("publish", 10),
-        ("publish job", 46),
+        ("publish", 8),
+        ("publish job", 35),
         ("bearer", 1),
-        ("streams, changed", 5),
+        ("streams, changed", 4),
         ("streams", 1),
         ("JWT, first", 13),
         ("JWT", 2),
