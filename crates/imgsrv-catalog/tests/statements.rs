@@ -55,9 +55,9 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Trace {
             "imgsrv_catalog::statement" => {
                 assert!(!fields.sql.is_empty(), "a statement without its text");
                 let span = context.event_span(event).expect("a span").name();
-                self.traced.lock().unwrap().push(format!("{span}: {}", fields.kind));
+                self.traced.lock().expect("not poisoned").push(format!("{span}: {}", fields.kind));
             }
-            "sqlx::query" => self.logged.lock().unwrap().push(fields.sql),
+            "sqlx::query" => self.logged.lock().expect("not poisoned").push(fields.sql),
             _ => {}
         }
     }
@@ -65,7 +65,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Trace {
 
 impl Trace {
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.traced.lock().unwrap())
+        std::mem::take(&mut *self.traced.lock().expect("not poisoned"))
     }
 }
 
@@ -73,39 +73,45 @@ impl Trace {
 async fn statements_are_traced_once(catalog: &dyn Catalog, trace: &Trace) {
     let image = Image {
         id: ImageId::new(uuid::Uuid::from_u128(1)),
-        name: "debian".parse().unwrap(),
+        name: "debian".parse().expect("a name"),
         display_name: None,
         description: None,
-        created_at: catalog.catalog_time().await.unwrap(),
-        updated_at: catalog.catalog_time().await.unwrap(),
+        created_at: catalog.catalog_time().await.expect("the catalog answers"),
+        updated_at: catalog.catalog_time().await.expect("the catalog answers"),
         revision: Revision::FIRST,
     };
     trace.take();
-    let mut tx = catalog.begin().await.unwrap();
-    tx.insert_image(&image).await.unwrap();
-    assert!(tx.get_image(&image.name).await.unwrap().is_some());
-    tx.commit().await.unwrap();
+    let mut tx = catalog.begin().await.expect("the catalog answers");
+    tx.insert_image(&image).await.expect("the catalog answers");
+    assert!(tx.get_image(&image.name).await.expect("the catalog answers").is_some());
+    tx.commit().await.expect("the catalog answers");
     let transaction = ["begin", "execute", "query", "commit"].map(|kind| format!("catalog.transaction: {kind}"));
     assert_eq!(trace.take(), transaction);
 
-    drop(catalog.begin().await.unwrap());
+    drop(catalog.begin().await.expect("the catalog answers"));
     assert_eq!(trace.take(), ["begin", "rollback"].map(|kind| format!("catalog.transaction: {kind}")));
 
-    assert!(catalog.get_image(&image.name, Visibility::All).await.unwrap().is_some());
+    assert!(catalog.get_image(&image.name, Visibility::All).await.expect("the catalog answers").is_some());
     assert_eq!(trace.take(), ["catalog.query: query"]);
-    assert!(catalog.resolve_ref(&image.name, &"latest".parse().unwrap()).await.unwrap().is_none());
+    assert!(
+        catalog
+            .resolve_ref(&image.name, &"latest".parse().expect("a name"))
+            .await
+            .expect("the catalog answers")
+            .is_none()
+    );
     assert_eq!(trace.take(), ["catalog.query: query"]);
 
-    catalog.statistics().await.unwrap();
+    catalog.statistics().await.expect("the catalog answers");
     let snapshot = ["begin", "query", "query", "rollback"].map(|kind| format!("catalog.query: {kind}"));
     assert_eq!(trace.take(), snapshot);
 }
 
 #[tokio::test]
 async fn statements_are_traced_once_on_sqlite() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("the catalog answers");
     let clock = Arc::new(ManualClock::default());
-    let catalog = sqlite::open(&dir.path().join("catalog.db"), clock).await.unwrap();
+    let catalog = sqlite::open(&dir.path().join("catalog.db"), clock).await.expect("the catalog answers");
     let trace = Trace::default();
     let _guard = tracing::subscriber::set_default(Registry::default().with(trace.clone()));
     statements_are_traced_once(&catalog, &trace).await;
@@ -114,16 +120,17 @@ async fn statements_are_traced_once_on_sqlite() {
 #[tokio::test]
 async fn statements_are_traced_once_on_postgres() {
     let url = Postgres::shared().await.database().await;
-    let catalog = imgsrv_catalog::postgres::open(&PgSettings { url, max_connections: 1 }).await.unwrap();
+    let catalog =
+        imgsrv_catalog::postgres::open(&PgSettings { url, max_connections: 1 }).await.expect("the catalog answers");
     let trace = Trace::default();
     let _guard = tracing::subscriber::set_default(Registry::default().with(trace.clone()));
-    catalog.catalog_time().await.unwrap();
+    catalog.catalog_time().await.expect("the catalog answers");
     assert_eq!(trace.take(), ["catalog.query: query"]);
-    let before = trace.logged.lock().unwrap().len();
+    let before = trace.logged.lock().expect("not poisoned").len();
     statements_are_traced_once(&catalog, &trace).await;
     // The only connection is free again once the last transaction was rolled back.
-    catalog.identity().await.unwrap();
+    catalog.identity().await.expect("the catalog answers");
     // The driver logs the same statements.
-    let logged = trace.logged.lock().unwrap()[before..].to_vec();
+    let logged = trace.logged.lock().expect("not poisoned")[before..].to_vec();
     assert_eq!(logged.len(), 2 + 4 + 2 + 1 + 1 + 4 + 1, "{logged:?}");
 }

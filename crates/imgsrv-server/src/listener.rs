@@ -153,7 +153,7 @@ impl Connection {
             }
             // Incus requests every file over plain HTTP on this port first, and hangs without a response.
             Some(_) => {
-                self.serve_http(stream, Transport::PlaintextOnTlsPort, &builder.clone().http1_only(), stop).await
+                self.serve_http(stream, Transport::PlaintextOnTlsPort, &builder.clone().http1_only(), stop).await;
             }
         }
     }

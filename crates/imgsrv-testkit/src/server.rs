@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings, Work};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Unobserved};
-use imgsrv_domain::lease::WorkerId;
+use imgsrv_domain::{lease::WorkerId, ports::Catalog};
 use imgsrv_http::{AppState, HttpSettings, router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -90,8 +90,27 @@ impl TestServer {
 
     /// The same, with changed settings of the API as well.
     pub async fn start_serving(change: impl FnOnce(&mut Settings, &mut HttpSettings)) -> Self {
-        let dir = TempDir::new().expect("a scratch folder");
-        let clock = Arc::new(ManualClock::default());
+        let (dir, clock) = (TempDir::new().expect("a scratch folder"), Arc::new(ManualClock::default()));
+        let opened = imgsrv_catalog::sqlite::open(&dir.path().join("catalog.db"), clock.clone()).await;
+        Self::start_on(Arc::new(opened.expect("a catalog")), dir, clock, change).await
+    }
+
+    /// A fresh server on a new PostgreSQL database, whose clock the test does not control.
+    #[cfg(feature = "fresh")]
+    pub async fn start_on_postgres() -> Self {
+        let url = crate::services::Postgres::shared().await.database().await;
+        let settings = imgsrv_catalog::postgres::PgSettings { url, max_connections: 4 };
+        let catalog = imgsrv_catalog::postgres::open(&settings).await.expect("a catalog");
+        let (dir, clock) = (TempDir::new().expect("a scratch folder"), Arc::new(ManualClock::default()));
+        Self::start_on(Arc::new(catalog), dir, clock, |_, _| {}).await
+    }
+
+    async fn start_on(
+        catalog: Arc<dyn Catalog>,
+        dir: TempDir,
+        clock: Arc<ManualClock>,
+        change: impl FnOnce(&mut Settings, &mut HttpSettings),
+    ) -> Self {
         let mut settings = Settings {
             upload_ttl: Duration::from_hours(24),
             max_upload_bytes: None,
@@ -111,10 +130,8 @@ impl TestServer {
             ..HttpSettings::default()
         };
         change(&mut settings, &mut http);
-        let catalog =
-            imgsrv_catalog::sqlite::open(&dir.path().join("catalog.db"), clock.clone()).await.expect("a catalog");
         let adapters = Adapters {
-            catalog: Arc::new(catalog),
+            catalog,
             blobs: Arc::new(
                 FsBlobStore::open(&dir.path().join("storage"), Arc::new(Unobserved)).expect("a blob store"),
             ),
@@ -148,7 +165,7 @@ impl TestServer {
         let principal = self.manage("POST", "/v1/auth/principals", Some(body)).await.json();
         let url = format!("/v1/auth/principals/{}", principal["id"].as_str().expect("an id"));
         assert_eq!(self.manage("PUT", &format!("{url}/roles/{role}"), None).await.status, StatusCode::NO_CONTENT);
-        let body = json!({"name": "test", "expires_at": "2027-01-01T00:00:00Z"});
+        let body = json!({"name": "test", "expires_at": "2099-01-01T00:00:00Z"});
         let issued = self.manage("POST", &format!("{url}/api-tokens"), Some(body)).await.json();
         issued["plaintext"].as_str().expect("a token").to_owned()
     }

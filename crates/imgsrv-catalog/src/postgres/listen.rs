@@ -26,7 +26,7 @@ pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Enqueued
                 match timeout(RESPONSE_LIMIT, listen(&options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                     Ok(listening) => return Some((Enqueued::Anything, (options, Some(listening)))),
                     Err(error) => {
-                        tracing::warn!(%error, "notifications of other nodes are not available; polling continues")
+                        tracing::warn!(%error, "notifications of other nodes are not available; polling continues");
                     }
                 }
                 tokio::time::sleep(RETRY_DELAY).await;

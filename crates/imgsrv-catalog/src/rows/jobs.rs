@@ -63,6 +63,7 @@ impl JobRow {
 
 /// A row of `publish_steps`.
 #[derive(Debug, sqlx::FromRow)]
+#[expect(clippy::struct_field_names, reason = "the columns of a join")]
 pub(crate) struct StepRow {
     step_name: String,
     step_state: String,
