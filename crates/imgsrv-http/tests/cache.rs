@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use imgsrv_app::{Backoff, Caller, FormatCheck, RequestContext, Services, Settings};
 use imgsrv_domain::{lease::WorkerId, manifest::Manifest, names::ImageName};
-use imgsrv_testkit::{Answer, TestServer, digest, qcow2};
+use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ async fn rename(server: &TestServer, name: &str) {
     assert_eq!(renamed.status, StatusCode::OK, "{renamed:?}");
 }
 
-async fn set_alias(server: &TestServer, version: &str) -> Answer {
+async fn set_alias(server: &TestServer, version: &str) -> TestResponse {
     server.write("PUT", "/v1/images/debian/aliases/latest", Some(json!({"version": version}))).await
 }
 

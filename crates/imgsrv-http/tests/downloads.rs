@@ -4,10 +4,10 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use imgsrv_testkit::{Answer, TestServer, digest, qcow2};
+use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::json;
 
-async fn get(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+async fn get(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)]) -> TestResponse {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);

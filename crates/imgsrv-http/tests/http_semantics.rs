@@ -4,10 +4,16 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use imgsrv_testkit::{Answer, TestServer, qcow2};
+use imgsrv_testkit::{TestResponse, TestServer, qcow2};
 use serde_json::json;
 
-async fn raw(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+async fn raw(
+    server: &TestServer,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> TestResponse {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -107,7 +113,7 @@ async fn every_operation_refuses_an_invalid_bearer_and_guarded_ones_a_missing_on
             let path = path.replace(['{', '}'], "!");
             let method = method.to_uppercase();
             // A response to HEAD has no body, so only its status can be checked.
-            let is = |response: &Answer, status: StatusCode, problem: &str| {
+            let is = |response: &TestResponse, status: StatusCode, problem: &str| {
                 assert_eq!(response.status, status, "{method} {path}");
                 assert!(method == "HEAD" || response.problem() == problem, "{method} {path}: {response:?}");
             };

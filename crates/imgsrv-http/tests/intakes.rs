@@ -6,7 +6,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{StreamExt, stream};
-use imgsrv_testkit::{Answer, TestServer, digest};
+use imgsrv_testkit::{TestResponse, TestServer, digest};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
@@ -31,7 +31,13 @@ fn metadata(id: &str) -> String {
 }
 
 /// Sends a tus request of the writer.
-async fn tus(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+async fn tus(
+    server: &TestServer,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> TestResponse {
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -45,7 +51,7 @@ async fn tus(server: &TestServer, method: &str, path: &str, headers: &[(&str, &s
     response
 }
 
-async fn patch(server: &TestServer, id: &str, offset: usize, body: impl Into<Body>) -> Answer {
+async fn patch(server: &TestServer, id: &str, offset: usize, body: impl Into<Body>) -> TestResponse {
     let offset = offset.to_string();
     let headers = [("content-type", "application/offset+octet-stream"), ("upload-offset", offset.as_str())];
     tus(server, "PATCH", &format!("{TUS}{id}"), &headers, body).await

@@ -6,7 +6,7 @@ use axum::{
 };
 use imgsrv_app::{Ran, Work};
 use imgsrv_domain::lease::WorkerId;
-use imgsrv_testkit::{Answer, TestServer, digest, qcow2};
+use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 
@@ -404,7 +404,7 @@ async fn the_number_of_concurrently_received_parts_is_limited() {
 }
 
 /// Polls `request` until the server has staged something, and drops it then.
-async fn drop_when_staged(server: &TestServer, request: impl Future<Output = Answer>) {
+async fn drop_when_staged(server: &TestServer, request: impl Future<Output = TestResponse>) {
     let mut request = Box::pin(request);
     while server.stored_files().is_empty() {
         assert!(futures::poll!(&mut request).is_pending());

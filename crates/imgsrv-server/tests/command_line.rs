@@ -105,11 +105,11 @@ fn only_the_bootstrap_line_goes_to_standard_output() {
     for line in logs.by_ref() {
         let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).expect("a JSON line");
         messages.push(line["message"].as_str().expect("a message").to_owned());
-        if messages.last().is_some_and(|message| message == "imgsrv is listening") {
+        if messages.last().is_some_and(|message| message == "server started") {
             break;
         }
     }
-    assert_eq!(messages, ["audit", "audit", "audit", "imgsrv is listening"]);
+    assert_eq!(messages, ["audit", "audit", "audit", "server started"]);
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     let mut stdout = String::new();

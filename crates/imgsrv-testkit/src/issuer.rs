@@ -107,19 +107,19 @@ pub fn message(header: &Value, claims: &Value) -> String {
 
 /// How an issuer responds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Manner {
+pub enum Behavior {
     /// Correctly.
-    Well,
+    Correct,
     /// With this status to every request.
     Status(u16),
     /// With a redirect to the correct response.
     Redirect,
     /// Not at all, on connections that stay open.
-    Silence,
+    Silent,
     /// Not until the behaviour changes.
-    Held,
+    Delayed,
     /// With an endless body.
-    Flood,
+    Endless,
     /// With this text.
     Text(String),
     /// With another issuer's name.
@@ -130,10 +130,10 @@ pub enum Manner {
 
 struct Shared {
     url: String,
-    manner: Mutex<Manner>,
+    behavior: Mutex<Behavior>,
     keys: Mutex<Vec<Value>>,
-    asked: AtomicUsize,
-    held: AtomicUsize,
+    key_requests: AtomicUsize,
+    delayed_requests: AtomicUsize,
     changed: Notify,
 }
 
@@ -157,10 +157,10 @@ impl Issuer {
         let url = name(listener.local_addr().expect("an address").port());
         let shared = Arc::new(Shared {
             url: url.clone(),
-            manner: Mutex::new(Manner::Well),
+            behavior: Mutex::new(Behavior::Correct),
             keys: Mutex::default(),
-            asked: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
+            key_requests: AtomicUsize::new(0),
+            delayed_requests: AtomicUsize::new(0),
             changed: Notify::new(),
         });
         let router = Router::new().fallback(respond).with_state(Arc::clone(&shared));
@@ -179,19 +179,19 @@ impl Issuer {
     }
 
     /// Changes how it responds.
-    pub fn behave(&self, manner: Manner) {
-        *self.shared.manner.lock().expect("unpoisoned") = manner;
+    pub fn behave(&self, behavior: Behavior) {
+        *self.shared.behavior.lock().expect("unpoisoned") = behavior;
         self.shared.changed.notify_waiters();
     }
 
-    /// Number of requests that [`Manner::Held`] has delayed.
-    pub fn held(&self) -> usize {
-        self.shared.held.load(Ordering::SeqCst)
+    /// Number of requests that [`Behavior::Delayed`] has delayed.
+    pub fn delayed_requests(&self) -> usize {
+        self.shared.delayed_requests.load(Ordering::SeqCst)
     }
 
     /// Number of requests for its keys.
-    pub fn asked(&self) -> usize {
-        self.shared.asked.load(Ordering::SeqCst)
+    pub fn key_requests(&self) -> usize {
+        self.shared.key_requests.load(Ordering::SeqCst)
     }
 }
 
@@ -202,21 +202,21 @@ impl Drop for Issuer {
 }
 
 async fn respond(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
-    let manner = loop {
+    let behavior = loop {
         let changed = shared.changed.notified();
-        let manner = shared.manner.lock().expect("unpoisoned").clone();
-        if manner != Manner::Held {
-            break manner;
+        let behavior = shared.behavior.lock().expect("unpoisoned").clone();
+        if behavior != Behavior::Delayed {
+            break behavior;
         }
-        shared.held.fetch_add(1, Ordering::SeqCst);
+        shared.delayed_requests.fetch_add(1, Ordering::SeqCst);
         changed.await;
     };
     let is_keys = uri.path() == "/keys";
     if is_keys {
-        shared.asked.fetch_add(1, Ordering::SeqCst);
+        shared.key_requests.fetch_add(1, Ordering::SeqCst);
     }
     let url = &shared.url;
-    let well = |issuer: &str, keys_at: &str| {
+    let correct = |issuer: &str, keys_at: &str| {
         let body = if uri.path().ends_with("keys") {
             json!({"keys": *shared.keys.lock().expect("unpoisoned")})
         } else if uri.path().ends_with("/.well-known/openid-configuration") {
@@ -227,19 +227,19 @@ async fn respond(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
         ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
     };
     let keys_at = format!("{url}/keys");
-    match manner {
-        Manner::Redirect if !uri.path().starts_with("/elsewhere") => {
+    match behavior {
+        Behavior::Redirect if !uri.path().starts_with("/elsewhere") => {
             (StatusCode::FOUND, [(header::LOCATION, format!("{url}/elsewhere{}", uri.path()))]).into_response()
         }
-        Manner::Well | Manner::Redirect => well(url, &keys_at),
-        Manner::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
-        Manner::Silence | Manner::Held => std::future::pending().await,
-        Manner::Flood => {
+        Behavior::Correct | Behavior::Redirect => correct(url, &keys_at),
+        Behavior::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
+        Behavior::Silent | Behavior::Delayed => std::future::pending().await,
+        Behavior::Endless => {
             let chunk = Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 64 << 10]));
             Body::from_stream(futures::stream::repeat(chunk)).into_response()
         }
-        Manner::Text(text) => text.into_response(),
-        Manner::AsAnother => well("https://another.example", &keys_at),
-        Manner::KeysAt(keys_at) => well(url, &keys_at),
+        Behavior::Text(text) => text.into_response(),
+        Behavior::AsAnother => correct("https://another.example", &keys_at),
+        Behavior::KeysAt(keys_at) => correct(url, &keys_at),
     }
 }

@@ -23,10 +23,10 @@ mod statements;
 pub use clock::{ManualClock, TestIds};
 pub use disposable::{Disposable, writer_token};
 #[cfg(feature = "in-process")]
-pub use issuer::{Issuer, Manner, SigningKey, message};
+pub use issuer::{Behavior, Issuer, SigningKey, message};
 pub use process::Process;
 pub use qcow2::qcow2;
 #[cfg(feature = "in-process")]
-pub use server::{Answer, TestServer, digest};
+pub use server::{TestResponse, TestServer, digest};
 #[cfg(feature = "in-process")]
 pub use statements::Statements;

@@ -31,7 +31,7 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// A response with its whole body.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TestResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -40,7 +40,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl TestResponse {
     /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
@@ -171,15 +171,15 @@ impl TestServer {
     }
 
     /// Sends a request.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, request: Request<Body>) -> TestResponse {
         let response = self.router.clone().oneshot(request).await.expect("a response");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        TestResponse { status: parts.status, headers: parts.headers, body }
     }
 
     /// Sends a request with a JSON body and a bearer token.
-    pub async fn call(&self, bearer: Option<&str>, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub async fn call(&self, bearer: Option<&str>, method: &str, path: &str, body: Option<Value>) -> TestResponse {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(bearer) = bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
@@ -192,17 +192,17 @@ impl TestServer {
     }
 
     /// Sends an anonymous GET request.
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> TestResponse {
         self.call(None, "GET", path, None).await
     }
 
     /// Sends a request as the manager.
-    pub async fn manage(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub async fn manage(&self, method: &str, path: &str, body: Option<Value>) -> TestResponse {
         self.call(Some(&self.manager), method, path, body).await
     }
 
     /// Sends a request as the writer.
-    pub async fn write(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub async fn write(&self, method: &str, path: &str, body: Option<Value>) -> TestResponse {
         self.call(Some(&self.writer), method, path, body).await
     }
 
@@ -215,7 +215,7 @@ impl TestServer {
     }
 
     /// Sends a part.
-    pub async fn put_part(&self, upload: &str, number: u32, bytes: impl Into<Body>) -> Answer {
+    pub async fn put_part(&self, upload: &str, number: u32, bytes: impl Into<Body>) -> TestResponse {
         let request = Request::builder()
             .method("PUT")
             .uri(format!("/v1/uploads/{upload}/parts/{number}"))
@@ -224,7 +224,7 @@ impl TestServer {
     }
 
     /// Completes an upload with all parts that the server lists.
-    pub async fn complete(&self, upload: &str) -> Answer {
+    pub async fn complete(&self, upload: &str) -> TestResponse {
         let listed = self.write("GET", &format!("/v1/uploads/{upload}/parts"), None).await.json();
         let part = |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
         let parts: Vec<Value> = listed["parts"].as_array().expect("parts").iter().map(part).collect();

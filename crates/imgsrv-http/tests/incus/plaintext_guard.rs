@@ -7,10 +7,10 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use imgsrv_http::Transport;
-use imgsrv_testkit::{Answer, TestServer, qcow2};
+use imgsrv_testkit::{TestResponse, TestServer, qcow2};
 use serde_json::json;
 
-async fn ask(server: &TestServer, method: &str, path: &str, authorization: Option<&str>) -> Answer {
+async fn ask(server: &TestServer, method: &str, path: &str, authorization: Option<&str>) -> TestResponse {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);

@@ -5,7 +5,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use imgsrv_simplestreams::{ImageKind, Images, Index, Products, RemoteImage};
-use imgsrv_testkit::{Answer, TestServer};
+use imgsrv_testkit::{TestResponse, TestServer};
 use serde_json::{Value, json};
 
 /// An artifact to add to a draft.
@@ -88,7 +88,7 @@ pub(crate) async fn alias(server: &TestServer, image: &str, alias: &str, version
 }
 
 /// Sends a request with headers.
-pub(crate) async fn get(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(server: &TestServer, method: &str, path: &str, headers: &[(&str, &str)]) -> TestResponse {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -2,7 +2,7 @@
 
 use crate::support::{RULES, Setup, not_admitted, not_authentic, ok};
 use axum::http::StatusCode;
-use imgsrv_testkit::Manner;
+use imgsrv_testkit::Behavior;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -164,17 +164,17 @@ async fn no_credential_admits_a_deactivated_principal() {
 #[tokio::test]
 async fn a_rule_that_changes_while_keys_are_fetched_counts_as_changed() {
     let setup = Setup::new().await;
-    setup.issuer.behave(Manner::Held);
+    setup.issuer.behave(Behavior::Delayed);
     let before = setup.principals().await.len();
     let token = setup.token("a");
     let changing = async {
-        while setup.issuer.held() == 0 {
+        while setup.issuer.delayed_requests() == 0 {
             tokio::task::yield_now().await;
         }
         // Created again under the same id, it is not the rule that the request started with.
         setup.server.manage("DELETE", &format!("{RULES}/ci"), None).await;
         setup.save_rule("ci", &json!({"condition": "false"})).await;
-        setup.issuer.behave(Manner::Well);
+        setup.issuer.behave(Behavior::Correct);
     };
     let (outcome, ()) = futures::join!(setup.outcome(&token), changing);
     assert_eq!(outcome, not_admitted());

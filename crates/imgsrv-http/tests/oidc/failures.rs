@@ -2,7 +2,7 @@
 
 use crate::support::{RULES, Setup, not_authentic, ok};
 use axum::http::StatusCode;
-use imgsrv_testkit::{Manner, SigningKey};
+use imgsrv_testkit::{Behavior, SigningKey};
 use serde_json::json;
 
 fn unavailable() -> (u16, String) {
@@ -14,12 +14,12 @@ async fn an_unavailable_issuer_is_503_and_is_retried_by_the_next_server() {
     let setup = Setup::new().await;
     let token = setup.token("repo:acme/images");
     for manner in [
-        Manner::Status(500),
-        Manner::Status(204),
-        Manner::Redirect,
-        Manner::Flood,
-        Manner::Text("<html>".to_owned()),
-        Manner::Text("{}".to_owned()),
+        Behavior::Status(500),
+        Behavior::Status(204),
+        Behavior::Redirect,
+        Behavior::Endless,
+        Behavior::Text("<html>".to_owned()),
+        Behavior::Text("{}".to_owned()),
     ] {
         // Each on a new server, which has not fetched keys before.
         let fresh = Setup::new().await;
@@ -27,44 +27,44 @@ async fn an_unavailable_issuer_is_503_and_is_retried_by_the_next_server() {
         let response = fresh.whoami(&fresh.token("repo:acme/images")).await;
         assert_eq!((response.status.as_u16(), response.problem()), unavailable(), "{manner:?}");
         assert!(!response.header("retry-after").is_empty());
-        fresh.issuer.behave(Manner::Well);
+        fresh.issuer.behave(Behavior::Correct);
         assert_eq!(fresh.outcome(&fresh.token("repo:acme/images")).await, ok(), "{manner:?}");
     }
     assert_eq!(setup.outcome(&token).await, ok());
     // Cached keys stay in use while the issuer is down.
-    setup.issuer.behave(Manner::Status(500));
+    setup.issuer.behave(Behavior::Status(500));
     assert_eq!(setup.outcome(&token).await, ok());
 }
 
 #[tokio::test]
 async fn an_issuer_with_invalid_metadata_is_refused_without_fetching_keys() {
     for manner in [
-        Manner::AsAnother,
-        Manner::KeysAt("http://169.254.169.254/latest/meta-data".to_owned()),
-        Manner::KeysAt("https://[fd00:ec2::254]/keys".to_owned()),
-        Manner::KeysAt("http://issuer.example/keys".to_owned()),
-        Manner::KeysAt("file:///etc/passwd".to_owned()),
-        Manner::KeysAt("/keys".to_owned()),
+        Behavior::AsAnother,
+        Behavior::KeysAt("http://169.254.169.254/latest/meta-data".to_owned()),
+        Behavior::KeysAt("https://[fd00:ec2::254]/keys".to_owned()),
+        Behavior::KeysAt("http://issuer.example/keys".to_owned()),
+        Behavior::KeysAt("file:///etc/passwd".to_owned()),
+        Behavior::KeysAt("/keys".to_owned()),
         // These resolve to the same issuer.
-        Manner::KeysAt("http://0.0.0.0:PORT/keys".to_owned()),
-        Manner::KeysAt("http://[::ffff:0.0.0.0]:PORT/keys".to_owned()),
+        Behavior::KeysAt("http://0.0.0.0:PORT/keys".to_owned()),
+        Behavior::KeysAt("http://[::ffff:0.0.0.0]:PORT/keys".to_owned()),
     ] {
         let setup = Setup::new().await;
         let port = setup.issuer.url.rsplit(':').next().expect("a port");
         let manner = match manner {
-            Manner::KeysAt(url) => Manner::KeysAt(url.replace("PORT", port)),
+            Behavior::KeysAt(url) => Behavior::KeysAt(url.replace("PORT", port)),
             other => other,
         };
         setup.issuer.behave(manner.clone());
         assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, unavailable(), "{manner:?}");
-        assert_eq!(setup.issuer.asked(), 0, "{manner:?}");
+        assert_eq!(setup.issuer.key_requests(), 0, "{manner:?}");
     }
 }
 
 #[tokio::test]
 async fn an_issuer_that_does_not_respond_times_out_within_ten_seconds() {
     let setup = Setup::new().await;
-    setup.issuer.behave(Manner::Silence);
+    setup.issuer.behave(Behavior::Silent);
     let token = setup.token("repo:acme/images");
     let asking = futures::future::join_all((0..10).map(|_| setup.outcome(&token)));
     let responses = tokio::time::timeout(std::time::Duration::from_secs(10), asking).await.expect("in time");
@@ -76,21 +76,21 @@ async fn an_issuer_that_does_not_respond_times_out_within_ten_seconds() {
 #[tokio::test]
 async fn cancelled_requests_do_not_use_up_the_fetch_limit() {
     let setup = Setup::new().await;
-    setup.issuer.behave(Manner::Held);
+    setup.issuer.behave(Behavior::Delayed);
     let unknown = SigningKey::generate("ES256", "unknown").sign(&setup.claims("s"));
     for _ in 0..10 {
         // Polled until it waits for the issuer, then dropped.
         let cancelled = setup.outcome(&unknown);
         let waiting = async {
-            while setup.issuer.held() == 0 {
+            while setup.issuer.delayed_requests() == 0 {
                 tokio::task::yield_now().await;
             }
         };
         futures::future::select(std::pin::pin!(cancelled), std::pin::pin!(waiting)).await;
     }
-    setup.issuer.behave(Manner::Well);
+    setup.issuer.behave(Behavior::Correct);
     assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, ok());
-    assert_eq!(setup.issuer.asked(), 1);
+    assert_eq!(setup.issuer.key_requests(), 1);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_rotated_key_is_fetched_at_once_and_unknown_key_ids_do_not_flood_the_i
     setup.issuer.publish(&[&second]);
     let claims = setup.claims("repo:acme/images");
     assert_eq!(setup.outcome(&second.sign(&claims)).await, ok());
-    assert_eq!(setup.issuer.asked(), 2);
+    assert_eq!(setup.issuer.key_requests(), 2);
     // A withdrawn key is no longer accepted.
     assert_eq!(setup.outcome(&setup.token("repo:acme/images")).await, not_authentic());
     let storm = (0..200).map(|at| {
@@ -112,7 +112,7 @@ async fn a_rotated_key_is_fetched_at_once_and_unknown_key_ids_do_not_flood_the_i
     for response in futures::future::join_all(storm).await {
         assert_eq!(response.status, StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(setup.issuer.asked(), 3, "the rest is spread over the minute");
+    assert_eq!(setup.issuer.key_requests(), 3, "the rest is spread over the minute");
     // Tokens of known keys are not affected.
     assert_eq!(setup.outcome(&second.sign(&claims)).await, ok());
 }
@@ -123,7 +123,7 @@ async fn concurrent_requests_share_one_fetch() {
     let tokens: Vec<_> = (0..30).map(|at| setup.token(&format!("repo:{at}"))).collect();
     let responses = futures::future::join_all(tokens.iter().map(|token| setup.outcome(token))).await;
     assert!(responses.iter().all(|response| *response == ok()), "{responses:?}");
-    assert_eq!(setup.issuer.asked(), 1);
+    assert_eq!(setup.issuer.key_requests(), 1);
 }
 
 #[tokio::test]

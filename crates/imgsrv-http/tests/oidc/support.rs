@@ -1,7 +1,7 @@
 //! A server with an issuer and a provisioning rule that trusts it.
 
 use axum::http::StatusCode;
-use imgsrv_testkit::{Answer, Issuer, SigningKey, TestServer};
+use imgsrv_testkit::{Issuer, SigningKey, TestResponse, TestServer};
 use serde_json::{Value, json};
 
 pub(crate) const RULES: &str = "/v1/auth/oidc-provisioning-rules";
@@ -78,7 +78,7 @@ impl Setup {
         self.key.sign(&claims)
     }
 
-    pub(crate) async fn whoami(&self, bearer: &str) -> Answer {
+    pub(crate) async fn whoami(&self, bearer: &str) -> TestResponse {
         self.server.call(Some(bearer), "GET", "/v1/auth/whoami", None).await
     }
 

@@ -64,7 +64,7 @@ async fn a_token_must_be_signed_by_a_key_of_its_issuer() {
     ] {
         assert_eq!(setup.outcome(&token).await, not_authentic(), "{attack}");
     }
-    assert_eq!(unknown.asked(), 0);
+    assert_eq!(unknown.key_requests(), 0);
     assert_eq!(setup.outcome(&good).await, ok());
     assert_eq!(setup.principals().await.len(), 3, "the manager, the writer and the one who was admitted");
 }
