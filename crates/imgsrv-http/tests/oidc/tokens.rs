@@ -95,7 +95,7 @@ async fn the_registered_claims_of_a_token_are_verified() {
         assert_eq!(setup.outcome(&setup.token_with(&changes)).await, ok(), "{changes}");
     }
     // Tokens that cannot be authentic cause no request to the issuer.
-    assert_eq!(setup.issuer.asked(), 1);
+    assert_eq!(setup.issuer.key_requests(), 1);
 }
 
 #[tokio::test]
