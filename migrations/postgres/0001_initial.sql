@@ -75,13 +75,6 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Tells every node that work is due. The payload is the kind of work.
-CREATE FUNCTION notify_enqueued() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('imgsrv_enqueued', TG_ARGV[0]);
-    RETURN NULL;
-END $$;
-
 -- Principals -----------------------------------------------------------------------------------------------
 
 CREATE TABLE principals (
@@ -481,10 +474,43 @@ END $$;
 CREATE TRIGGER artifacts_lock_blob AFTER INSERT ON artifacts FOR EACH ROW EXECUTE FUNCTION lock_blob();
 CREATE TRIGGER attachments_lock_blob AFTER INSERT ON attachments FOR EACH ROW EXECUTE FUNCTION lock_blob();
 
+-- Work -----------------------------------------------------------------------------------------------------
+
+-- The queue of background work. `subject` is the id of an upload or job; nil for work that recurs. An item is due from
+-- `due_at` on; while it is leased to `owner`, the lease expires then. `failures` counts the attempts since the last
+-- progress and `silent` those at the end of them that ended without a word, both with the attempt that runs.
+-- A parked item waits until it is enqueued again.
+CREATE TABLE work_items (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    subject uuid NOT NULL,
+    wanted_since timestamptz NOT NULL,
+    due_at timestamptz NOT NULL,
+    owner text,
+    attempt bigint NOT NULL DEFAULT 0,
+    failures bigint NOT NULL DEFAULT 0,
+    silent bigint NOT NULL DEFAULT 0,
+    failing_since timestamptz,
+    error text,
+    parked_at timestamptz,
+    CHECK (owner IS NULL OR parked_at IS NULL),
+    UNIQUE (kind, subject)
+);
+CREATE INDEX work_items_due ON work_items (kind, due_at) WHERE parked_at IS NULL;
+CREATE INDEX work_items_parked ON work_items (kind) WHERE parked_at IS NOT NULL;
+
+-- Notifies every node that an item is due. The payload is its kind; PostgreSQL sends equal ones of a transaction once.
+CREATE FUNCTION notify_work() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('imgsrv_work', NEW.kind);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER work_items_notify AFTER INSERT OR UPDATE ON work_items
+    FOR EACH ROW WHEN (NEW.owner IS NULL AND NEW.parked_at IS NULL AND NEW.due_at <= catalog_now())
+    EXECUTE FUNCTION notify_work();
+
 -- Uploads --------------------------------------------------------------------------------------------------
 
--- `expected_digest` is empty while the digest is not known. Queued work is due from `due_at` on; a lease expires at
--- `due_at`.
 CREATE TABLE upload_sessions (
     id uuid PRIMARY KEY,
     created_by uuid NOT NULL REFERENCES principals (id),
@@ -505,21 +531,13 @@ CREATE TABLE upload_sessions (
     frontier_number bigint,
     hashed_bytes bigint,
     hashed_state bytea,
-    wanted_since timestamptz,
-    failing_since timestamptz,
-    due_at timestamptz,
-    lease_attempts bigint,
-    lease_owner text,
-    cleared boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     revision bigint NOT NULL
 );
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
-CREATE INDEX upload_sessions_due ON upload_sessions (due_at) WHERE state IN ('completed', 'ingesting');
+CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('completed', 'ingesting');
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
-CREATE INDEX upload_sessions_uncleared ON upload_sessions (updated_at)
-    WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared;
 
 CREATE TABLE upload_parts (
     session_id uuid NOT NULL REFERENCES upload_sessions (id),
@@ -539,9 +557,6 @@ CREATE TRIGGER upload_sessions_count_update AFTER UPDATE ON upload_sessions
     FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('uploads:');
 CREATE TRIGGER upload_sessions_count_delete AFTER DELETE ON upload_sessions
     FOR EACH ROW EXECUTE FUNCTION count_states('uploads:');
-CREATE TRIGGER upload_sessions_notify AFTER UPDATE ON upload_sessions
-    FOR EACH ROW WHEN (NEW.state = 'completed' AND NEW.due_at <= NEW.updated_at)
-    EXECUTE FUNCTION notify_enqueued('ingest');
 
 -- Publishing -----------------------------------------------------------------------------------------------
 
@@ -551,11 +566,6 @@ CREATE TABLE publish_jobs (
     image_name text NOT NULL,
     version_name text NOT NULL,
     state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'abandoned')),
-    wanted_since timestamptz,
-    failing_since timestamptz,
-    due_at timestamptz,
-    lease_attempts bigint,
-    lease_owner text,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     started_at timestamptz,
@@ -563,7 +573,6 @@ CREATE TABLE publish_jobs (
     revision bigint NOT NULL
 );
 CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
-CREATE INDEX publish_jobs_due ON publish_jobs (due_at) WHERE state IN ('queued', 'running');
 
 CREATE TABLE publish_steps (
     job_id uuid NOT NULL REFERENCES publish_jobs (id),
@@ -584,11 +593,6 @@ CREATE TRIGGER publish_jobs_count_update AFTER UPDATE ON publish_jobs
     FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('jobs:');
 CREATE TRIGGER publish_jobs_count_delete AFTER DELETE ON publish_jobs
     FOR EACH ROW EXECUTE FUNCTION count_states('jobs:');
-CREATE TRIGGER publish_jobs_notify_insert AFTER INSERT ON publish_jobs
-    FOR EACH ROW WHEN (NEW.state = 'queued') EXECUTE FUNCTION notify_enqueued('publish');
-CREATE TRIGGER publish_jobs_notify_update AFTER UPDATE ON publish_jobs
-    FOR EACH ROW WHEN (NEW.state = 'queued' AND NEW.due_at <= NEW.updated_at)
-    EXECUTE FUNCTION notify_enqueued('publish');
 
 -- Counts steps by name and state.
 CREATE FUNCTION count_steps() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -626,7 +630,6 @@ CREATE TABLE intakes (
     revision bigint NOT NULL,
     CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
 );
-CREATE INDEX intakes_live ON intakes (id) WHERE state IN ('receiving', 'publishing');
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
 
 -- Inspection results and stream index ----------------------------------------------------------------------
@@ -776,7 +779,7 @@ DECLARE
     guard text;
 BEGIN
     FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
-        'notify_enqueued()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
+        'notify_work()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
         'aliases_guard()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()', 'lock_blob()',
         'count_steps()', 'publish_results_guard()', 'incus_rows_guard()', 'count_incus_rows()',
         'incus_fingerprints_guard()']

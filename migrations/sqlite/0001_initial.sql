@@ -387,10 +387,34 @@ CREATE TRIGGER blobs_revision AFTER UPDATE ON blobs WHEN NEW.state <> OLD.state 
     UPDATE catalog_revision SET revision = revision + 1;
 END;
 
+-- Work -----------------------------------------------------------------------------------------------------
+
+-- The queue of background work. `subject` is the id of an upload or job; nil for work that recurs. An item is due from
+-- `due_at` on; while it is leased to `owner`, the lease expires then. `failures` counts the attempts since the last
+-- progress and `silent` those at the end of them that ended without a word, both with the attempt that runs.
+-- A parked item waits until it is enqueued again.
+CREATE TABLE work_items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    kind TEXT NOT NULL,
+    subject BLOB NOT NULL,
+    wanted_since INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    owner TEXT,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    silent INTEGER NOT NULL DEFAULT 0,
+    failing_since INTEGER,
+    error TEXT,
+    parked_at INTEGER,
+    CHECK (owner IS NULL OR parked_at IS NULL),
+    UNIQUE (kind, subject)
+) STRICT;
+CREATE INDEX work_items_due ON work_items (kind, due_at) WHERE parked_at IS NULL;
+CREATE INDEX work_items_parked ON work_items (kind) WHERE parked_at IS NOT NULL;
+
 -- Uploads --------------------------------------------------------------------------------------------------
 
--- `expected_digest` is empty while the digest is not known. Queued work is due from `due_at` on; a lease expires at
--- `due_at`.
+-- `expected_digest` is empty while the digest is not known.
 CREATE TABLE upload_sessions (
     id BLOB PRIMARY KEY NOT NULL,
     created_by BLOB NOT NULL REFERENCES principals (id),
@@ -411,21 +435,13 @@ CREATE TABLE upload_sessions (
     frontier_number INTEGER,
     hashed_bytes INTEGER,
     hashed_state BLOB,
-    wanted_since INTEGER,
-    failing_since INTEGER,
-    due_at INTEGER,
-    lease_attempts INTEGER,
-    lease_owner TEXT,
-    cleared INTEGER NOT NULL DEFAULT 0 CHECK (cleared IN (0, 1)),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
-CREATE INDEX upload_sessions_due ON upload_sessions (due_at) WHERE state IN ('completed', 'ingesting');
+CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('completed', 'ingesting');
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
-CREATE INDEX upload_sessions_uncleared ON upload_sessions (updated_at)
-    WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared;
 
 CREATE TABLE upload_parts (
     session_id BLOB NOT NULL REFERENCES upload_sessions (id),
@@ -459,11 +475,6 @@ CREATE TABLE publish_jobs (
     image_name TEXT NOT NULL,
     version_name TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'abandoned')),
-    wanted_since INTEGER,
-    failing_since INTEGER,
-    due_at INTEGER,
-    lease_attempts INTEGER,
-    lease_owner TEXT,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     started_at INTEGER,
@@ -471,7 +482,6 @@ CREATE TABLE publish_jobs (
     revision INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
-CREATE INDEX publish_jobs_due ON publish_jobs (due_at) WHERE state IN ('queued', 'running');
 
 CREATE TABLE publish_steps (
     job_id BLOB NOT NULL REFERENCES publish_jobs (id),
@@ -530,7 +540,6 @@ CREATE TABLE intakes (
     revision INTEGER NOT NULL,
     CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX intakes_live ON intakes (id) WHERE state IN ('receiving', 'publishing');
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
 
 -- Inspection results and stream index ----------------------------------------------------------------------

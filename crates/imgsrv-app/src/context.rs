@@ -1,10 +1,10 @@
 //! What every use case shares: the adapters, the settings, wake-ups, the revision of the catalog and the signal to stop.
 
-use crate::work::{retry::Backoff, revision::LatestRevision, wakeups::Wakeups};
+use crate::work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups};
 use imgsrv_domain::{
     audit::Actor,
-    lease::WorkerId,
-    ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, LeasedWork, TokenVerifier},
+    ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, TokenVerifier},
+    work::WorkerId,
 };
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,10 @@ pub struct Settings {
     pub min_free_bytes: Option<u64>,
     /// Time until a lease expires that is not renewed.
     pub lease_term: Duration,
+    /// How many attempts in a row at an item of work may crash before the item is parked.
+    pub work_attempts: u32,
+    /// Interval of the sweep for expired uploads and abandoned staged bytes.
+    pub sweep_interval: Duration,
     /// Delays between retries of leased work after failures of the catalog or the blob store.
     pub backoff: Backoff,
     /// What happens to artifacts whose bytes are not in the declared format.
@@ -54,6 +58,7 @@ pub(crate) struct Context {
     pub(crate) adapters: Adapters,
     pub(crate) settings: Settings,
     pub(crate) wakeups: Wakeups,
+    pub(crate) endings: Endings,
     pub(crate) revision: LatestRevision,
     pub(crate) stop: CancellationToken,
 }
@@ -67,11 +72,6 @@ impl std::ops::Deref for Context {
 }
 
 impl Context {
-    /// Time until leased work of that kind is due. Failures are ignored: the next poll reports them.
-    pub(crate) async fn next_due(&self, work: LeasedWork) -> Option<Duration> {
-        self.catalog.next_due(work).await.ok().flatten()
-    }
-
     /// This process, as the audit log names it.
     pub(crate) fn worker_actor(&self) -> Actor {
         Actor::Worker(self.settings.worker.to_string())

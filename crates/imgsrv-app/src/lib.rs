@@ -25,9 +25,7 @@ pub use auth::{
     rules::{Reconciled, Rules},
 };
 pub use bytes::{
-    ingest::Ingest,
     store_binding::BindError,
-    sweep::Sweeper,
     uploads::{PartBody, Uploads},
 };
 pub use content::{
@@ -41,10 +39,12 @@ pub use content::{
 pub use context::{Adapters, FormatCheck, Settings};
 pub use error::{Existing, InvalidField, Missing, UseCaseError};
 pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
-pub use publishing::{PublishWorker, Publishing, Requested};
+pub use publishing::{Publishing, Requested};
 pub use services::Services;
 pub use streams::{Projection, Streams};
 pub use work::{
+    dispatcher::Schedule,
     retry::Backoff,
-    runtime::{Ran, Work, WorkError},
+    runtime::{Ran, WorkError, WorkObserver},
+    worker::Worker,
 };

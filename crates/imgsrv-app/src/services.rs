@@ -6,9 +6,10 @@ use crate::{
         rules::Rules,
     },
     bytes::{
+        clearing::Clear,
         ingest::Ingest,
         store_binding::{BindError, bind_blob_store},
-        sweep::Sweeper,
+        sweep::Sweep,
         uploads::Uploads,
     },
     content::{
@@ -17,12 +18,19 @@ use crate::{
     },
     context::{Adapters, Context, Settings},
     intakes::{ActiveAppends, Intakes},
-    publishing::{PublishWorker, Publishing},
+    publishing::{Publishing, RunJob},
     streams::Streams,
-    work::{revision::LatestRevision, wakeups::Wakeups},
+    work::{
+        endings::Endings,
+        retry::retrying,
+        revision::LatestRevision,
+        runtime::{Handler, WorkError},
+        wakeups::Wakeups,
+        worker::Worker,
+    },
 };
 use futures::StreamExt;
-use imgsrv_domain::ports::Enqueued;
+use imgsrv_domain::work::{WorkKind, WorkName};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +47,8 @@ pub struct Services {
 impl Services {
     /// The use cases over `adapters`. `stop` makes workers release their leases.
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
-        let (wakeups, revision) = (Wakeups::default(), LatestRevision::default());
-        let context = Arc::new(Context { adapters, settings, wakeups, revision, stop });
+        let (wakeups, endings, revision) = (Wakeups::default(), Endings::default(), LatestRevision::default());
+        let context = Arc::new(Context { adapters, settings, wakeups, endings, revision, stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         let published = Arc::new(PublishedVersions::new(Arc::clone(&context)));
         let streams = Arc::new(Streams::new(Arc::clone(&context)));
@@ -51,15 +59,10 @@ impl Services {
     /// process can.
     pub async fn relay_wakeups(&self) {
         let mut enqueued = self.context.catalog.enqueued();
-        let Wakeups { ingest, publish } = &self.context.wakeups;
-        while let Some(work) = enqueued.next().await {
-            match work {
-                Enqueued::Ingest => ingest.notify_one(),
-                Enqueued::Publish => publish.notify_one(),
-                Enqueued::Anything => {
-                    ingest.notify_one();
-                    publish.notify_one();
-                }
+        while let Some(kind) = enqueued.next().await {
+            match kind {
+                Some(kind) => self.context.wakeups.wake(kind),
+                None => self.context.wakeups.wake_all(),
             }
         }
     }
@@ -159,18 +162,28 @@ impl Services {
         bind_blob_store(&self.context).await
     }
 
-    /// The worker that ingests completed uploads.
-    pub fn ingest(&self) -> Ingest {
-        Ingest(Arc::clone(&self.context))
+    /// Makes the work that recurs due at once.
+    pub async fn enqueue_recurring(&self) -> Result<(), WorkError> {
+        retrying(|| async {
+            let mut tx = self.context.catalog.begin().await?;
+            for kind in WorkKind::ALL.iter().filter(|kind| kind.recurs()) {
+                tx.enqueue_work(WorkName::recurring(*kind)).await?;
+            }
+            tx.commit().await
+        })
+        .await?;
+        Ok(())
     }
 
-    /// The worker that runs publish jobs.
-    pub fn publish_worker(&self) -> PublishWorker {
-        PublishWorker(Arc::clone(&self.context))
-    }
-
-    /// The worker that expires and clears uploads.
-    pub fn sweeper(&self) -> Sweeper {
-        Sweeper(Arc::clone(&self.context))
+    /// The worker of one kind of work.
+    pub fn worker(&self, kind: WorkKind) -> Worker {
+        let context = Arc::clone(&self.context);
+        let handler: Arc<dyn Handler> = match kind {
+            WorkKind::Ingest => Arc::new(Ingest(Arc::clone(&context))),
+            WorkKind::Publish => Arc::new(RunJob(Arc::clone(&context))),
+            WorkKind::Clear => Arc::new(Clear(Arc::clone(&context))),
+            WorkKind::Sweep => Arc::new(Sweep(Arc::clone(&context))),
+        };
+        Worker { context, handler }
     }
 }

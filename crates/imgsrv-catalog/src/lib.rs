@@ -46,12 +46,16 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::tokens::STATEMENTS,
     repos::uploads::STATEMENTS,
     repos::versions::STATEMENTS,
+    repos::work::STATEMENTS,
 ];
+
+/// The statements that only SQLite executes: they are given the time.
+#[doc(hidden)]
+pub const SQLITE_STATEMENTS: &[&[&str]] = &[repos::work::SQLITE];
 
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
 pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
-    queries::operations::POSTGRES,
     queries::principals::POSTGRES,
     queries::rules::POSTGRES,
     repos::aliases::POSTGRES,
@@ -62,4 +66,5 @@ pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     repos::rules::POSTGRES,
     repos::uploads::POSTGRES,
     repos::versions::POSTGRES,
+    repos::work::POSTGRES,
 ];

@@ -3,16 +3,12 @@
 use crate::{
     audit::{AuditAction, Event},
     ids::{JobId, VersionId},
-    lease::{LeaseKey, LeaseLost, NotAcquirable, Queued, Running, WorkerId},
     names::{ImageName, VersionName, string_enum},
     time::Timestamp,
     transition::{IllegalTransition, Machine, Revision},
     version::Version,
 };
-use std::{ops::Deref, time::Duration};
-
-/// How long transient errors may keep a step from succeeding, counted from the first of them, before it fails.
-pub const STEP_RETRY_LIMIT: Duration = Duration::from_mins(15);
+use std::ops::Deref;
 
 string_enum! {
     /// A step of publishing. Jobs run them in the order of declaration, and fail when one fails.
@@ -110,9 +106,9 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
     /// It waits for a worker.
-    Queued(Queued),
+    Queued,
     /// A worker runs its current step.
-    Running(Running),
+    Running,
     /// The version is published.
     Succeeded,
     /// A step failed; the job may be retried or abandoned.
@@ -128,8 +124,8 @@ impl JobState {
     /// The state as clients see it.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Queued(_) => "queued",
-            Self::Running(_) => "running",
+            Self::Queued => "queued",
+            Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
@@ -180,7 +176,7 @@ impl Deref for PublishJob {
 }
 
 impl PublishJob {
-    /// A job for a version that was just frozen, due at once.
+    /// A job for a version that was just frozen.
     pub fn enqueue(id: JobId, version: &Version, now: Timestamp) -> Self {
         let step = |name: &StepName| Step { name: *name, state: StepState::Queued { started_at: None }, attempts: 0 };
         Self(JobRecord {
@@ -188,7 +184,7 @@ impl PublishJob {
             version_id: version.id,
             image: version.image.clone(),
             version: version.name.clone(),
-            state: JobState::Queued(Queued::fresh(now)),
+            state: JobState::Queued,
             steps: StepName::ALL.iter().map(step).collect(),
             created_at: now,
             updated_at: now,
@@ -205,11 +201,11 @@ impl PublishJob {
         let mut unfinished = job.steps.iter().skip_while(|step| matches!(step.state, StepState::Succeeded { .. }));
         let current = unfinished.next().map(|step| &step.state);
         let agrees = match (&job.state, job.started_at) {
-            (JobState::Queued(_), _) => matches!(current, Some(StepState::Queued { .. })),
-            (JobState::Running(_), Some(_)) => matches!(current, Some(StepState::Running { .. })),
+            (JobState::Queued, _) => matches!(current, Some(StepState::Queued { .. })),
+            (JobState::Running, Some(_)) => matches!(current, Some(StepState::Running { .. })),
             (JobState::Succeeded, Some(_)) => current.is_none(),
             (JobState::Failed | JobState::Abandoned, Some(_)) => matches!(current, Some(StepState::Failed { .. })),
-            (JobState::Running(_) | JobState::Succeeded | JobState::Failed | JobState::Abandoned, None) => false,
+            (JobState::Running | JobState::Succeeded | JobState::Failed | JobState::Abandoned, None) => false,
         };
         let rest_waits = unfinished.all(|step| step.attempts == 0);
         if is_complete && agrees && rest_waits { Ok(job) } else { Err(InconsistentJob) }
@@ -228,78 +224,51 @@ impl PublishJob {
     /// When the job succeeded or failed.
     pub fn finished_at(&self) -> Option<Timestamp> {
         match self.state {
-            JobState::Queued(_) | JobState::Running(_) => None,
+            JobState::Queued | JobState::Running => None,
             JobState::Succeeded | JobState::Failed | JobState::Abandoned => {
                 self.steps.iter().rev().find_map(|step| step.state.finished_at())
             }
         }
     }
 
-    /// Leases the job to `owner` for `term`, if it is due or its lease has expired; its current step starts.
+    /// Starts an attempt at the current step; an earlier one has ended without a word if the job is running.
     #[must_use = "a transition counts once stored"]
-    pub fn acquire(
-        mut self,
-        owner: &WorkerId,
-        now: Timestamp,
-        term: Duration,
-    ) -> Result<(Self, LeaseKey), NotAcquirable> {
-        let running = match &self.state {
-            JobState::Queued(queued) => queued.clone().acquire(owner, now, term)?,
-            JobState::Running(running) => running.clone().reacquire(owner, now, term)?,
-            JobState::Succeeded | JobState::Failed | JobState::Abandoned => return Err(NotAcquirable),
-        };
-        let key = running.key.clone();
+    pub fn start(mut self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        self.check_unfinished("run")?;
         self.0.started_at = self.0.started_at.or(Some(now));
         self.start_current(now);
-        Ok((self.into_state(JobState::Running(running), now), key))
+        Ok(self.into_state(JobState::Running, now))
     }
 
-    /// Extends the lease to `term` from `now`.
+    /// Ends the current step of a running job. The next one starts, or the job has succeeded.
     #[must_use = "a transition counts once stored"]
-    pub fn renew(mut self, key: &LeaseKey, now: Timestamp, term: Duration) -> Result<Self, LeaseLost> {
-        let running = self.leased(key)?.renew(key, now, term)?;
-        self.0.state = JobState::Running(running);
-        Ok(self)
-    }
-
-    /// Ends the current step. The next one starts under the same lease, or the job has succeeded.
-    #[must_use = "a transition counts once stored"]
-    pub fn step_succeeded(mut self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let running = self.leased(key)?;
+    pub fn step_succeeded(mut self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        if self.state != JobState::Running {
+            return Err(self.illegal("end a step of"));
+        }
         self.end_current(now, |started_at| StepState::Succeeded { started_at, finished_at: now });
         if self.current().is_none() {
             return Ok(self.into_state(JobState::Succeeded, now));
         }
         self.start_current(now);
-        Ok(self.into_state(JobState::Running(running), now))
+        Ok(self.into_state(JobState::Running, now))
     }
 
-    /// Fails the current step with a permanent error, and the job with it.
+    /// Fails the current step for good, and the job with it.
     #[must_use = "a transition counts once stored"]
-    pub fn step_failed(mut self, key: &LeaseKey, reason: String, now: Timestamp) -> Result<(Self, Event), LeaseLost> {
-        self.leased(key)?;
+    pub fn step_failed(mut self, reason: String, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+        self.check_unfinished("fail")?;
         let event = Event::new(AuditAction::JobFailed, self.id).with(&reason);
+        self.0.started_at = self.0.started_at.or(Some(now));
         self.end_current(now, |started_at| StepState::Failed { started_at, finished_at: now, reason });
         Ok((self.into_state(JobState::Failed, now), event))
     }
 
-    /// Postpones the current step by `delay` after a transient error. Fails it instead, which is the event, once every
-    /// attempt has failed so for [`STEP_RETRY_LIMIT`].
+    /// Makes the current step wait again, after an attempt that has ended early.
     #[must_use = "a transition counts once stored"]
-    pub fn postpone(self, key: &LeaseKey, delay: Duration, now: Timestamp) -> Result<(Self, Option<Event>), LeaseLost> {
-        let (queued, failing) = self.leased(key)?.postpone(key, delay, now)?;
-        if failing >= STEP_RETRY_LIMIT {
-            let reason = "the catalog or the storage could not be reached for 15 minutes".to_owned();
-            return self.step_failed(key, reason, now).map(|(job, event)| (job, Some(event)));
-        }
-        Ok((self.requeue(queued, now), None))
-    }
-
-    /// Releases the lease of a worker that is stopping; another one may acquire the job at once.
-    #[must_use = "a transition counts once stored"]
-    pub fn release(self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
-        let queued = self.leased(key)?.release(key, now)?;
-        Ok(self.requeue(queued, now))
+    pub fn requeue(self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        self.check_unfinished("requeue")?;
+        Ok(self.queued(now))
     }
 
     /// Queues a failed job again, from the step that failed.
@@ -308,11 +277,9 @@ impl PublishJob {
         match self.state {
             JobState::Failed => {
                 let event = Event::new(AuditAction::JobRetried, self.id);
-                let attempts = self.steps.iter().map(|step| step.attempts).sum();
-                let queued = Queued { attempts, ..Queued::fresh(now) };
-                Ok((self.requeue(queued, now), event))
+                Ok((self.queued(now), event))
             }
-            JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Abandoned => {
+            JobState::Queued | JobState::Running | JobState::Succeeded | JobState::Abandoned => {
                 Err(self.illegal("retry"))
             }
         }
@@ -326,7 +293,7 @@ impl PublishJob {
                 let event = Event::new(AuditAction::JobAbandoned, self.id);
                 Ok((self.into_state(JobState::Abandoned, now), event))
             }
-            JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Abandoned => {
+            JobState::Queued | JobState::Running | JobState::Succeeded | JobState::Abandoned => {
                 Err(self.illegal("abandon"))
             }
         }
@@ -352,19 +319,18 @@ impl PublishJob {
         }
     }
 
-    fn requeue(mut self, queued: Queued, now: Timestamp) -> Self {
+    fn queued(mut self, now: Timestamp) -> Self {
         if let Some(at) = self.current() {
             let step = &mut self.0.steps[at];
             step.state = StepState::Queued { started_at: step.state.started_at() };
         }
-        self.into_state(JobState::Queued(queued), now)
+        self.into_state(JobState::Queued, now)
     }
 
-    /// The lease of `key`.
-    fn leased(&self, key: &LeaseKey) -> Result<Running, LeaseLost> {
-        match &self.state {
-            JobState::Running(running) => running.check(key).map(|()| running.clone()),
-            JobState::Queued(_) | JobState::Succeeded | JobState::Failed | JobState::Abandoned => Err(LeaseLost),
+    fn check_unfinished(&self, action: &'static str) -> Result<(), IllegalTransition> {
+        match self.state {
+            JobState::Queued | JobState::Running => Ok(()),
+            JobState::Succeeded | JobState::Failed | JobState::Abandoned => Err(self.illegal(action)),
         }
     }
 

@@ -381,6 +381,10 @@ pub(crate) struct WorkerOptions {
     /// How long a worker holds work without renewing; at least 1s
     #[arg(long, env = "IMGSRV_LEASE_TERM", default_value = "30s", value_name = "DURATION", value_parser = lease_term)]
     pub(crate) lease_term: Duration,
+    /// Attempts in a row at a piece of work that may crash the worker or its process before the work is parked
+    #[arg(long, env = "IMGSRV_WORK_ATTEMPTS", default_value_t = 5, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) work_attempts: u32,
 }
 
 impl WorkerOptions {

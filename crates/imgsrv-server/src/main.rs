@@ -12,7 +12,6 @@ mod storage;
 mod system;
 mod telemetry;
 mod tls;
-mod workers;
 
 use clap::{CommandFactory, Parser};
 use config::{AuthCommand, Cli, Command};

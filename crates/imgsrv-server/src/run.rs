@@ -9,12 +9,14 @@ use crate::{
     system::{UuidIds, worker_id},
     telemetry,
     tls::{SelfSigned, Tls, TlsError},
-    workers::{self, Environment, Schedule},
 };
-use imgsrv_app::{Bootstrap, Services, Settings, UseCaseError, Work};
+use imgsrv_app::{Bootstrap, Schedule, Services, Settings, UseCaseError, WorkError};
 use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
-use imgsrv_domain::{breaker::Breaker, lease::WorkerId};
+use imgsrv_domain::{
+    breaker::Breaker,
+    work::{WorkKind, WorkerId},
+};
 use imgsrv_http::{AppState, HttpSettings, router};
 use std::{
     io::{self, Write},
@@ -30,9 +32,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Concurrent ingests of one process: a small one need not wait for a huge one.
-const INGEST_WORKERS: usize = 4;
+const INGEST_SLOTS: usize = 4;
 /// Concurrent publish jobs of one process.
-const PUBLISH_WORKERS: usize = 2;
+const PUBLISH_SLOTS: usize = 2;
+/// Ended uploads that one process clears at once.
+const CLEAR_SLOTS: usize = 2;
 /// Interval of the sweep for expired uploads and orphaned staged bytes.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// Interval of storing the last use of tokens.
@@ -49,6 +53,8 @@ pub(crate) enum StartError {
     Storage(#[from] StorageError),
     #[error("cannot change who may do what")]
     Auth(#[from] UseCaseError),
+    #[error("cannot queue the work that recurs")]
+    Work(#[from] WorkError),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[error("cannot write the bootstrap token: {0}")]
@@ -71,6 +77,8 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         max_staged_bytes: Some(options.limits.max_staged_bytes).filter(|limit| *limit > 0),
         min_free_bytes: Some(options.limits.min_free_bytes).filter(|limit| *limit > 0),
         lease_term: options.workers.lease_term,
+        work_attempts: options.workers.work_attempts,
+        sweep_interval: SWEEP_INTERVAL.min(options.uploads.upload_ttl),
         backoff: options.workers.backoff(),
         format_check: options.uploads.format_check.into(),
         worker,
@@ -134,6 +142,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         Some(token) => deliver_token(&token, token_file)?,
         None => token_file.map_or(Ok(()), std::fs::remove_file).map_err(StartError::BootstrapOutput)?,
     }
+    services.enqueue_recurring().await?;
     let listener = listen(&options.api.listen).await?;
     let metrics_listener = match &options.metrics.metrics_listen.0 {
         Some(address) => Some(listen(address).await?),
@@ -148,12 +157,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     }
 
     let tasks = TaskTracker::new();
-    let environment = Environment {
-        clock: Arc::clone(&services.adapters().clock),
-        metrics: Arc::clone(&metrics),
-        stop: workers_stop.clone(),
-    };
-    start_workers(&tasks, &options, &services, &environment);
+    start_workers(&tasks, &options, &services, &metrics, &workers_stop);
     let http = HttpSettings {
         auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
         max_header_bytes: usize::try_from(options.limits.max_header_bytes).unwrap_or(usize::MAX),
@@ -275,31 +279,38 @@ async fn listen(address: &ListenAddress) -> Result<TcpListener, StartError> {
     listener::bind(address).await.map_err(|source| StartError::Listen { address: shown, source })
 }
 
-fn start_workers(tasks: &TaskTracker, options: &ServeOptions, services: &Services, environment: &Environment) {
+fn start_workers(
+    tasks: &TaskTracker,
+    options: &ServeOptions,
+    services: &Services,
+    metrics: &Arc<ProcessMetrics>,
+    stop: &CancellationToken,
+) {
     let workers = &options.workers;
     let breaker =
         Breaker::new(workers.cas_promotion_circuit_breaker_failures, workers.cas_promotion_circuit_breaker_cooldown);
-    let schedule = Schedule { poll: workers.cas_promotion_poll_interval, backoff: workers.backoff(), breaker };
-    if workers.cas_promotion_enabled {
-        let ingest: Arc<dyn Work> = Arc::new(services.ingest());
-        workers::start(tasks, &ingest, INGEST_WORKERS, &schedule, environment);
+    for kind in WorkKind::ALL.iter().copied() {
+        let slots = match kind {
+            WorkKind::Ingest if workers.cas_promotion_enabled => INGEST_SLOTS,
+            WorkKind::Publish if workers.publish_enabled => PUBLISH_SLOTS,
+            WorkKind::Ingest | WorkKind::Publish => continue,
+            WorkKind::Clear => CLEAR_SLOTS,
+            WorkKind::Sweep => 1,
+        };
+        let poll = workers.cas_promotion_poll_interval;
+        let schedule = Schedule { slots, poll, backoff: workers.backoff(), breaker: breaker.clone() };
+        let (worker, metrics) = (services.worker(kind), Arc::clone(metrics));
+        tasks.spawn(async move { worker.run(schedule, metrics).await });
     }
-    if workers.publish_enabled {
-        let publish: Arc<dyn Work> = Arc::new(services.publish_worker());
-        workers::start(tasks, &publish, PUBLISH_WORKERS, &schedule, environment);
-    }
-    let sweep: Arc<dyn Work> = Arc::new(services.sweeper());
-    let sweep_schedule = Schedule { poll: SWEEP_INTERVAL.min(options.uploads.upload_ttl), ..schedule };
-    workers::start(tasks, &sweep, 1, &sweep_schedule, environment);
 
-    let (relayed, stop) = (services.clone(), environment.stop.clone());
+    let (relayed, stop) = (services.clone(), stop.clone());
     tasks.spawn(async move {
         tokio::select! {
             () = relayed.relay_wakeups() => {}
             () = stop.cancelled() => {}
         }
     });
-    let (auth, stop) = (services.auth(), environment.stop.clone());
+    let (auth, stop) = (services.auth(), stop.clone());
     tasks.spawn(async move {
         while !stop.is_cancelled() {
             tokio::select! {

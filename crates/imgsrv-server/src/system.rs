@@ -1,7 +1,7 @@
 //! The clock, identifiers and randomness of this machine.
 
 use imgsrv_domain::{
-    lease::WorkerId,
+    work::WorkerId,
     ports::{Clock, Ids},
     time::Timestamp,
 };

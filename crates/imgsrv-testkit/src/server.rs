@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings, Work};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Unobserved};
-use imgsrv_domain::{lease::WorkerId, ports::Catalog};
+use imgsrv_domain::{ports::Catalog, work::{WorkKind, WorkerId}};
 use imgsrv_http::{AppState, HttpSettings, router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -118,6 +118,8 @@ impl TestServer {
             max_staged_bytes: None,
             min_free_bytes: None,
             lease_term: Duration::from_secs(30),
+            work_attempts: 5,
+            sweep_interval: Duration::from_mins(1),
             backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
             format_check: FormatCheck::Warn,
             worker: WorkerId::new("test-worker".to_owned()),
@@ -273,13 +275,11 @@ impl TestServer {
 
     /// Runs all background work that is due.
     pub async fn settle(&self) {
-        let work: [Box<dyn Work>; 3] = [
-            Box::new(self.services.ingest()),
-            Box::new(self.services.publish_worker()),
-            Box::new(self.services.sweeper()),
-        ];
-        for work in work {
-            while work.run_once().await.expect("work") == Ran::Worked {}
+        self.services.enqueue_recurring().await.expect("recurring work is enqueued");
+        // An upload that the sweep ends is cleared as well.
+        for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Sweep, WorkKind::Clear] {
+            let worker = self.services.worker(kind);
+            while worker.run_once().await.expect("work") == Ran::Worked {}
         }
     }
 

@@ -1,28 +1,65 @@
-//! Clearing the staging of an upload that has ended.
+//! What follows from the end of an upload: what it has staged is cleared, and its intake goes on.
 
-use crate::{context::Context, work::runtime::WorkError};
-use imgsrv_domain::upload::UploadSession;
+use crate::{
+    context::Context,
+    intakes::follow,
+    work::{
+        retry::retrying,
+        runtime::{Handler, WorkError},
+    },
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    ids::UploadId,
+    ports::{CatalogError, CatalogTx},
+    upload::UploadSession,
+    work::{Lease, WorkKind, WorkName},
+};
+use std::sync::Arc;
 
-/// Removes everything that an ended upload staged, and the blob with its name unless that blob is in use.
-pub(crate) async fn clear_upload(context: &Context, session: &UploadSession) -> Result<(), WorkError> {
-    let name = session.blob_name();
-    let mut tx = context.catalog.begin().await?;
-    let is_stored = tx.is_stored(&name).await?;
-    drop(tx);
-    // Staging first: without it, a worker that lost the lease can no longer place the blob.
-    context.blobs.clear_staging(session.id, Some(&name)).await?;
-    if !is_stored {
-        context.blobs.remove(&name).await?;
-    }
-    let mut tx = context.catalog.begin().await?;
-    tx.mark_upload_cleared(session.id).await?;
-    tx.commit().await?;
-    Ok(())
+/// Every transaction in which an upload ends calls this.
+pub(crate) async fn upload_ended(
+    context: &Context,
+    tx: &mut dyn CatalogTx,
+    session: &UploadSession,
+) -> Result<(), CatalogError> {
+    tx.enqueue_work(WorkName::clear(session.id)).await?;
+    follow::upload_ended(context, tx, session).await
 }
 
-/// The same for callers that do not depend on it: what fails is left to the sweeper.
-pub(crate) async fn clear_or_leave(context: &Context, session: &UploadSession) {
-    if let Err(error) = clear_upload(context, session).await {
-        tracing::warn!(upload.id = %session.id, %error, "upload not cleared; the sweeper will retry");
+/// The handler that removes what an ended upload has staged, and its blob unless that is in use.
+pub(crate) struct Clear(pub(crate) Arc<Context>);
+
+#[async_trait]
+impl Handler for Clear {
+    fn kind(&self) -> WorkKind {
+        WorkKind::Clear
+    }
+
+    async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
+        let id = UploadId::new(lease.work.subject);
+        let ended = self.0.catalog.get_upload(id).await?.filter(|session| session.state.has_ended());
+        if let Some(session) = ended {
+            let name = session.blob_name();
+            let is_stored = {
+                let mut tx = self.0.catalog.begin().await?;
+                tx.is_stored(&name).await?
+            };
+            // Staging first: without it, a worker that lost the lease can no longer place the blob.
+            self.0.blobs.clear_staging(id, Some(&name)).await?;
+            if !is_stored {
+                self.0.blobs.remove(&name).await?;
+            }
+        }
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            if tx.finish_work(lease).await? {
+                tx.delete_parts(id).await?;
+                tx.commit().await?;
+            }
+            Ok::<_, CatalogError>(())
+        })
+        .await?;
+        Ok(())
     }
 }

@@ -2,13 +2,11 @@
 
 use crate::{
     audit,
-    bytes::clearing::clear_or_leave,
+    bytes::clearing::upload_ended,
     context::Context,
-    intakes::follow,
     work::{
-        lease::{LeaseOutcome, run_with_lease},
         retry::retrying,
-        runtime::{Ran, Work, WorkError},
+        runtime::{Handler, WorkError},
     },
 };
 use async_trait::async_trait;
@@ -16,21 +14,14 @@ use imgsrv_domain::{
     audit::{AuditAction, Event},
     digest::{BlobClaim, HashState},
     ids::UploadId,
-    lease::LeaseKey,
-    ports::{CatalogError, IngestError, IngestRequest, Ingested, LeasedWork, TrustedBlob},
-    upload::UploadSession,
+    ports::{CatalogError, CatalogTx, IngestError, IngestRequest, Ingested, TrustedBlob},
+    work::{Lease, WorkKind},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use uuid::Uuid;
 
-/// The worker that ingests completed uploads.
-pub struct Ingest(pub(crate) Arc<Context>);
-
-/// An upload whose ingest this worker has leased.
-struct Leased {
-    session: UploadSession,
-    request: IngestRequest,
-    key: LeaseKey,
-}
+/// The handler that ingests completed uploads.
+pub(crate) struct Ingest(pub(crate) Arc<Context>);
 
 /// The result of ingesting the bytes.
 enum Verdict {
@@ -38,77 +29,62 @@ enum Verdict {
     Placed,
     /// They are not what was claimed, or are missing.
     Rejected(String),
-    /// Another worker has reclaimed the lease.
+    /// Another worker has acquired the item.
     Lost,
 }
 
 #[async_trait]
-impl Work for Ingest {
-    fn name(&self) -> &'static str {
-        "cas-promotion"
+impl Handler for Ingest {
+    fn kind(&self) -> WorkKind {
+        WorkKind::Ingest
     }
 
-    async fn run_once(&self) -> Result<Ran, WorkError> {
-        match retrying(|| self.acquire(None)).await? {
-            Some(leased) => self.ingest(leased).await,
-            None => Ok(Ran::Idle),
+    async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
+        let Some(request) = retrying(|| self.start(lease)).await? else { return Ok(()) };
+        let (id, claim) = (request.session, request.claim);
+        let is_recorded = match self.ingest(request, lease).await? {
+            Verdict::Placed => self.finish(id, claim, lease).await?,
+            Verdict::Rejected(reason) => {
+                tracing::warn!(upload.id = %id, reason, "upload failed");
+                retrying(|| self.reject(id, lease, &reason)).await?
+            }
+            Verdict::Lost => false,
+        };
+        if is_recorded {
+            self.0.wakeups.wake(WorkKind::Clear);
+            self.0.endings.announce(id);
+        } else {
+            tracing::warn!(upload.id = %id, "lease lost: result of the ingest discarded");
+        }
+        Ok(())
+    }
+
+    async fn requeue(&self, tx: &mut dyn CatalogTx, subject: Uuid) -> Result<(), CatalogError> {
+        let Some(session) = tx.lock_upload(UploadId::new(subject)).await? else { return Ok(()) };
+        match session.requeue_ingest(tx.now()) {
+            Ok(session) => tx.update_upload(&session).await,
+            Err(_) => Ok(()),
         }
     }
 
-    async fn wait(&self) {
-        self.0.wakeups.ingest.notified().await;
-    }
-
-    async fn next_due(&self) -> Option<Duration> {
-        self.0.next_due(LeasedWork::Ingest).await
+    async fn fail(&self, tx: &mut dyn CatalogTx, subject: Uuid, reason: &str) -> Result<(), CatalogError> {
+        let Some(session) = tx.lock_upload(UploadId::new(subject)).await? else { return Ok(()) };
+        let Ok((session, event)) = session.reject(reason.to_owned(), tx.now()) else { return Ok(()) };
+        tx.update_upload(&session).await?;
+        audit::record(tx, &self.0.worker_actor(), event).await?;
+        upload_ended(&self.0, tx, &session).await
     }
 }
 
 impl Ingest {
-    /// Ingests one upload at once, unless another worker has leased it already.
-    pub(crate) async fn run_for(&self, id: UploadId) -> Result<Ran, WorkError> {
-        match retrying(|| self.acquire(Some(id))).await? {
-            Some(leased) => self.ingest(leased).await,
-            None => Ok(Ran::Idle),
-        }
-    }
-
-    #[tracing::instrument(
-        name = "ingest", level = "debug", skip_all, fields(upload.id = %session.id, lease.attempt = key.attempt), err(level = "debug")
-    )]
-    async fn ingest(&self, Leased { session, request, key }: Leased) -> Result<Ran, WorkError> {
-        let term = self.0.settings.lease_term;
-        let (id, claim) = (session.id, request.claim);
-        let ingesting = self.ingest_bytes(request, &key);
-        let verdict = run_with_lease(term, &self.0.stop, ingesting, || self.renew(id, &key, None)).await;
-        match verdict {
-            LeaseOutcome::Done(Ok(Verdict::Placed)) => self.finish(&session, claim, &key).await?,
-            LeaseOutcome::Done(Ok(Verdict::Rejected(reason))) => self.reject(&session, &key, &reason).await?,
-            LeaseOutcome::Done(Err(error)) => {
-                self.postpone(id, &key, self.0.settings.backoff.delay(key.attempt)).await?;
-                return Err(error);
-            }
-            LeaseOutcome::Done(Ok(Verdict::Lost)) | LeaseOutcome::Lost => {
-                tracing::warn!(upload.id = %id, "lease lost: another worker has reclaimed the ingest");
-            }
-            LeaseOutcome::Stopped => {
-                self.release(id, &key).await?;
-                return Ok(Ran::Idle);
-            }
-        }
-        Ok(Ran::Worked)
-    }
-
-    /// Leases the ingest of the upload with that id, or of one that is due.
-    async fn acquire(&self, id: Option<UploadId>) -> Result<Option<Leased>, CatalogError> {
+    /// Starts the attempt; absent when the session no longer waits for one, and then the item is done.
+    async fn start(&self, lease: &Lease) -> Result<Option<IngestRequest>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        let found = match id {
-            Some(id) => tx.lock_upload(id).await?,
-            None => tx.lock_due_upload().await?,
-        };
-        let Some(session) = found else { return Ok(None) };
-        let settings = &self.0.settings;
-        let Ok((session, ingest, key)) = session.acquire_ingest(&settings.worker, tx.now(), settings.lease_term) else {
+        let found = tx.lock_upload(UploadId::new(lease.work.subject)).await?;
+        let now = tx.now();
+        let Some((session, ingest)) = found.and_then(|session| session.start_ingest(now).ok()) else {
+            tx.finish_work(lease).await?;
+            tx.commit().await?;
             return Ok(None);
         };
         // In the same transaction: clearing an ended upload deletes its parts.
@@ -116,17 +92,16 @@ impl Ingest {
         tx.update_upload(&session).await?;
         tx.commit().await?;
         let (id, name, claim) = (session.id, session.blob_name(), ingest.claim.blob());
-        let request = IngestRequest { session: id, name, claim, parts, hashed: ingest.hashed };
-        Ok(Some(Leased { session, request, key }))
+        Ok(Some(IngestRequest { session: id, name, claim, parts, hashed: ingest.hashed }))
     }
 
-    async fn ingest_bytes(&self, mut request: IngestRequest, key: &LeaseKey) -> Result<Verdict, WorkError> {
+    async fn ingest(&self, mut request: IngestRequest, lease: &Lease) -> Result<Verdict, WorkError> {
         loop {
             match self.0.blobs.ingest(&request).await {
                 Ok(Ingested::Placed) => return Ok(Verdict::Placed),
                 Ok(Ingested::Hashed(state)) => {
                     request.hashed = Some(state.clone());
-                    if !self.renew(request.session, key, Some(state)).await? {
+                    if !retrying(|| self.save_hash(request.session, lease, state.clone())).await? {
                         return Ok(Verdict::Lost);
                     }
                 }
@@ -141,30 +116,30 @@ impl Ingest {
         }
     }
 
-    /// Renews the lease, and saves how far the bytes were hashed. Returns whether the lease was still this worker's.
-    async fn renew(&self, id: UploadId, key: &LeaseKey, hashed: Option<HashState>) -> Result<bool, WorkError> {
-        let renewed = retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
-            let Ok(session) = session.renew_ingest(key, hashed.clone(), tx.now(), self.0.settings.lease_term) else {
-                return Ok(false);
-            };
-            tx.update_upload(&session).await?;
-            tx.commit().await?;
-            Ok::<_, CatalogError>(true)
-        })
-        .await?;
-        Ok(renewed)
+    /// Saves how far the bytes were hashed. Returns whether the lease was still valid.
+    async fn save_hash(&self, id: UploadId, lease: &Lease, hashed: HashState) -> Result<bool, CatalogError> {
+        let mut tx = self.0.catalog.begin().await?;
+        if !tx.advance_work(lease, self.0.settings.lease_term).await? {
+            return Ok(false);
+        }
+        let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
+        let Ok(session) = session.save_hash(hashed) else { return Ok(false) };
+        tx.update_upload(&session).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
-    /// Records the trusted blob and the end of the upload in one transaction. When another upload has stored the same
-    /// digest first, this one is `ready` as well and its own copy is removed.
-    async fn finish(&self, session: &UploadSession, claim: BlobClaim, key: &LeaseKey) -> Result<(), WorkError> {
-        let ready = retrying(|| async {
+    /// Records the trusted blob and the end of the upload in one transaction; returns whether the lease was still valid.
+    /// When another upload has stored the same digest first, this one is `ready` as well and its own copy is removed.
+    async fn finish(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
+        retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let Some(session) = tx.lock_upload(session.id).await? else { return Ok(None) };
+            if !tx.finish_work(lease).await? {
+                return Ok(false);
+            }
+            let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
             let now = tx.now();
-            let Ok((session, event)) = session.finish_ingest(key, now) else { return Ok(None) };
+            let Ok((session, event)) = session.finish_ingest(now) else { return Ok(false) };
             if tx.get_blob(&claim.digest).await?.is_none() {
                 tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
                 let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
@@ -172,72 +147,23 @@ impl Ingest {
             }
             tx.update_upload(&session).await?;
             audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            let is_queued = follow::upload_ended(&self.0, &mut *tx, &session).await?;
+            upload_ended(&self.0, &mut *tx, &session).await?;
             // Replacing a quarantined blob changes the revision.
             self.0.revision.commit(tx).await?;
-            Ok::<_, CatalogError>(Some(is_queued))
+            Ok(true)
         })
-        .await?;
-        if ready == Some(true) {
-            self.0.wakeups.publish.notify_one();
+        .await
+        .inspect(|is_recorded| if *is_recorded { self.0.wakeups.wake(WorkKind::Publish) })
+    }
+
+    /// Fails the upload; returns whether the lease was still valid.
+    async fn reject(&self, id: UploadId, lease: &Lease, reason: &str) -> Result<bool, CatalogError> {
+        let mut tx = self.0.catalog.begin().await?;
+        if !tx.finish_work(lease).await? {
+            return Ok(false);
         }
-        self.clear_after(session, ready.is_some()).await;
-        Ok(())
-    }
-
-    async fn reject(&self, session: &UploadSession, key: &LeaseKey, reason: &str) -> Result<(), WorkError> {
-        tracing::warn!(upload.id = %session.id, reason, "upload failed");
-        let failed = retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(session) = tx.lock_upload(session.id).await? else { return Ok(None) };
-            let Ok((session, event)) = session.reject(key, reason.to_owned(), tx.now()) else { return Ok(None) };
-            tx.update_upload(&session).await?;
-            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            follow::upload_ended(&self.0, &mut *tx, &session).await?;
-            tx.commit().await?;
-            Ok::<_, CatalogError>(Some(()))
-        })
-        .await?;
-        self.clear_after(session, failed.is_some()).await;
-        Ok(())
-    }
-
-    async fn clear_after(&self, session: &UploadSession, has_ended: bool) {
-        if has_ended {
-            clear_or_leave(&self.0, session).await;
-        } else {
-            tracing::warn!(upload.id = %session.id, "lease lost: result of the ingest discarded");
-        }
-    }
-
-    /// Queues the ingest again after `delay`, unless the lease was lost.
-    async fn postpone(&self, id: UploadId, key: &LeaseKey, delay: Duration) -> Result<(), WorkError> {
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(session) = tx.lock_upload(id).await? else { return Ok(()) };
-            let now = tx.now();
-            let Ok((session, event)) = session.postpone_ingest(key, delay, now) else { return Ok(()) };
-            tx.update_upload(&session).await?;
-            if let Some(event) = event {
-                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            }
-            tx.commit().await
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Queues the ingest for another process at once, unless the lease was lost.
-    async fn release(&self, id: UploadId, key: &LeaseKey) -> Result<(), WorkError> {
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(session) = tx.lock_upload(id).await? else { return Ok(()) };
-            let now = tx.now();
-            let Ok(session) = session.release_ingest(key, now) else { return Ok(()) };
-            tx.update_upload(&session).await?;
-            tx.commit().await
-        })
-        .await?;
-        Ok(())
+        self.fail(&mut *tx, id.uuid(), reason).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }

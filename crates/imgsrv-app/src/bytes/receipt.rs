@@ -1,15 +1,19 @@
 //! Receiving the bytes of one attempt: staging them, and undoing that when the part is not recorded.
 
 use crate::{
+    audit,
+    auth::caller::Writer,
     context::Context,
     error::{Missing, UseCaseError},
     work::retry::retrying,
 };
 use imgsrv_domain::{
+    audit::Event,
     ids::UploadId,
     parts::Part,
-    ports::{CatalogTx, StageRequest},
+    ports::{CatalogError, CatalogTx, StageRequest},
     upload::{Attempt, UploadSession},
+    work::WorkName,
 };
 
 /// Receives the bytes of an attempt and makes them durable. On failure nothing of them is left, and the attempt has ended.
@@ -22,6 +26,18 @@ pub(crate) async fn stage(context: &Context, request: StageRequest) -> Result<Pa
             Err(error.into())
         }
     }
+}
+
+/// Stores an upload whose last byte is recorded, and queues its ingest.
+pub(crate) async fn store_completed(
+    tx: &mut dyn CatalogTx,
+    who: &Writer,
+    session: &UploadSession,
+    event: Event,
+) -> Result<(), CatalogError> {
+    tx.update_upload(session).await?;
+    tx.enqueue_work(WorkName::ingest(session.id)).await?;
+    audit::record(tx, who.actor(), event).await
 }
 
 /// Discards a staged part that was not recorded because of `refused`, and ends its attempt.

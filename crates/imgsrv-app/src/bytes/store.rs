@@ -8,7 +8,7 @@ use crate::{
     },
     context::Context,
     error::UseCaseError,
-    work::runtime::Ran,
+    work::{detach::detached, worker::Worker},
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -22,9 +22,12 @@ use imgsrv_domain::{
     upload::{NewUpload, UploadState},
 };
 use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
 
-/// Time between checks whether a worker that acquired the ingest first has finished it.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How long the bytes may take to become trusted.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The longest time between two looks at the upload: the end of an ingest on another node is not announced here.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// Stores `bytes`. Returns when they are a trusted blob.
 pub(crate) async fn store_blob(
@@ -52,18 +55,21 @@ pub(crate) async fn store_blob(
     };
     let part = uploads.put_part(who, session.id, number, body).await?;
     let listed = [ListedPart { number, attempt: part.attempt, size: part.size }];
+    let mut announced = context.endings.listen();
     uploads.complete_quietly(who, session.id, &listed).await?;
-    let ingest = Ingest(Arc::clone(context));
-    loop {
-        match ingest.run_for(session.id).await? {
-            Ran::Worked | Ran::Finished => return Ok(claim),
-            // A worker has acquired it first.
-            Ran::Idle => tokio::time::sleep(POLL_INTERVAL).await,
-        }
+    let worker = Worker { context: Arc::clone(context), handler: Arc::new(Ingest(Arc::clone(context))) };
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        // Here and now, if no worker has acquired it first.
+        let (worker, subject) = (worker.clone(), session.id.uuid());
+        detached(async move { worker.run_for(subject).await }).await?;
         match uploads.get(who, session.id).await?.state {
             UploadState::Ready(_) => return Ok(claim),
             UploadState::Failed { .. } | UploadState::Aborted { .. } => return Err(BlobError::Damaged.into()),
-            UploadState::Receiving(_) | UploadState::Completed { .. } | UploadState::Ingesting { .. } => {}
+            UploadState::Receiving(_) | UploadState::Completed(_) | UploadState::Ingesting(_) => {}
         }
+        // An error means that it is time to look again.
+        let _ = timeout(LONGEST_WAIT, announced.end_of(session.id)).await;
     }
+    Err(BlobError::unavailable("the bytes were not ingested in time").into())
 }

@@ -1,103 +1,107 @@
-//! Sweeping: expires unfinished uploads, clears the staging of ended ones, and fails intakes whose upload or job has ended.
+//! Sweeping: expires unfinished uploads, and removes staged bytes that no upload accounts for.
 
 use crate::{
     audit,
-    bytes::clearing::clear_upload,
+    bytes::clearing::upload_ended,
     context::Context,
-    intakes::follow,
     work::{
         retry::retrying,
-        runtime::{Ran, Work, WorkError},
+        runtime::{Handler, WorkError},
     },
 };
 use async_trait::async_trait;
-use imgsrv_domain::ports::CatalogError;
-use std::{sync::Arc, time::Duration};
+use imgsrv_domain::{
+    error_chain,
+    ids::UploadId,
+    ports::CatalogError,
+    work::{Lease, WorkKind},
+};
+use std::sync::Arc;
+use uuid::Uuid;
 
 const BATCH: u16 = 50;
 
-/// The worker that expires and clears uploads.
-pub struct Sweeper(pub(crate) Arc<Context>);
+/// The handler that expires uploads and removes abandoned staged bytes. Its work recurs.
+pub(crate) struct Sweep(pub(crate) Arc<Context>);
 
 #[async_trait]
-impl Work for Sweeper {
-    fn name(&self) -> &'static str {
-        "sweep"
+impl Handler for Sweep {
+    fn kind(&self) -> WorkKind {
+        WorkKind::Sweep
     }
 
-    #[tracing::instrument(name = "sweep", level = "debug", skip_all, err(level = "debug"))]
-    async fn run_once(&self) -> Result<Ran, WorkError> {
-        let expired = retrying(|| self.expire()).await?;
-        let uncleared = {
+    async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
+        let expired = self.expire_all().await;
+        self.clear_unknown_staging().await?;
+        expired?;
+        retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            tx.lock_uncleared_uploads(BATCH).await?
-        };
-        let (mut followed, mut failure) = (0, None);
-        match follow::follow_stranded(&self.0).await {
-            Ok(count) => followed = count,
-            Err(error) => failure = Some(error),
-        }
-        for session in &uncleared {
-            if let Err(error) = clear_upload(&self.0, session).await {
-                tracing::warn!(upload.id = %session.id, %error, "ended upload not cleared");
-                failure = Some(error);
-            }
-        }
-        let batch = usize::from(BATCH);
-        let has_more = expired == batch || uncleared.len() == batch || followed == batch;
-        if has_more && failure.is_none() {
-            return Ok(Ran::Worked);
-        }
-        // Also after failures: uploads that cannot be cleared must not delay the others.
-        let swept = self.clear_unknown_staging().await;
-        failure.map_or(swept.map(|()| Ran::Finished), Err)
-    }
-
-    async fn wait(&self) {
-        std::future::pending::<()>().await;
-    }
-
-    async fn next_due(&self) -> Option<Duration> {
-        None
+            tx.repeat_work(lease, self.0.settings.sweep_interval).await?;
+            tx.commit().await
+        })
+        .await?;
+        Ok(())
     }
 }
 
-impl Sweeper {
-    async fn expire(&self) -> Result<usize, CatalogError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let expired = tx.lock_expired_uploads(BATCH).await?;
-        let count = expired.len();
-        let now = tx.now();
-        for session in expired {
-            let Ok((session, event)) = session.expire(now) else { continue };
-            tx.update_upload(&session).await?;
-            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
+impl Sweep {
+    /// Expires uploads one by one: one that fails must not delay the others. Returns the last failure.
+    async fn expire_all(&self) -> Result<(), CatalogError> {
+        let (mut after, mut failure) = (UploadId::new(Uuid::nil()), Ok(()));
+        loop {
+            let expired = {
+                let mut tx = self.0.catalog.begin().await?;
+                tx.list_expired_uploads(after, BATCH).await?
+            };
+            let Some(last) = expired.last() else { return failure };
+            after = *last;
+            for id in expired {
+                if let Err(error) = retrying(|| self.expire(id)).await {
+                    tracing::warn!(upload.id = %id, error = error_chain::text(&error), "upload not expired");
+                    failure = Err(error);
+                }
+            }
         }
-        tx.commit().await?;
-        Ok(count)
+    }
+
+    async fn expire(&self, id: UploadId) -> Result<(), CatalogError> {
+        let mut tx = self.0.catalog.begin().await?;
+        let Some(session) = tx.lock_upload(id).await? else { return Ok(()) };
+        let Ok((session, event)) = session.expire(tx.now()) else { return Ok(()) };
+        tx.update_upload(&session).await?;
+        audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
+        upload_ended(&self.0, &mut *tx, &session).await?;
+        tx.commit().await
     }
 
     /// Clears what is staged for uploads that have ended or that the catalog does not know: attempts that a crash
     /// interrupted after their upload was cleared.
     async fn clear_unknown_staging(&self) -> Result<(), WorkError> {
-        let (mut cleared, mut failure) = (0, None);
+        let (mut cleared, mut failure) = (0, Ok(()));
         for id in self.0.blobs.staged_sessions().await? {
-            let name = match self.0.catalog.get_upload(id).await? {
-                Some(session) if !session.state.has_ended() => continue,
-                Some(session) => Some(session.blob_name()),
-                None => None,
-            };
-            match self.0.blobs.clear_staging(id, name.as_ref()).await {
-                Ok(()) => cleared += 1,
+            match self.clear_if_ended(id).await {
+                Ok(true) => cleared += 1,
+                Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(upload.id = %id, %error, "staged bytes of an ended upload not removed");
-                    failure = Some(error);
+                    let cause = error_chain::text(&error);
+                    tracing::warn!(upload.id = %id, error = cause, "staged bytes of an ended upload not removed");
+                    failure = Err(error);
                 }
             }
         }
         if cleared > 0 {
             tracing::info!(cleared, "staged bytes of ended uploads removed");
         }
-        failure.map_or(Ok(()), |error| Err(error.into()))
+        failure
+    }
+
+    async fn clear_if_ended(&self, id: UploadId) -> Result<bool, WorkError> {
+        let name = match self.0.catalog.get_upload(id).await? {
+            Some(session) if !session.state.has_ended() => return Ok(false),
+            Some(session) => Some(session.blob_name()),
+            None => None,
+        };
+        self.0.blobs.clear_staging(id, name.as_ref()).await?;
+        Ok(true)
     }
 }

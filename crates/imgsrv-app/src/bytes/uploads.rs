@@ -5,8 +5,8 @@ use crate::{
     auth::caller::Writer,
     bytes::{
         admission::{check_free_space, check_quota, check_size},
-        clearing::clear_or_leave,
-        receipt::{discard, lock_upload, stage, undo},
+        clearing::upload_ended,
+        receipt::{discard, lock_upload, stage, store_completed, undo},
     },
     context::Context,
     error::{Missing, UseCaseError},
@@ -20,6 +20,7 @@ use imgsrv_domain::{
     parts::{ListedPart, Part},
     ports::{BlobName, BodyStream, CatalogTx, NeighbouringParts, StageRequest},
     upload::{Attempt, NewUpload, UploadKind, UploadSession, UploadState},
+    work::WorkKind,
 };
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -182,7 +183,7 @@ impl Uploads {
         listed: &[ListedPart],
     ) -> Result<UploadSession, UseCaseError> {
         let session = self.complete_quietly(who, id, listed).await?;
-        self.0.wakeups.ingest.notify_one();
+        self.0.wakeups.wake(WorkKind::Ingest);
         Ok(session)
     }
 
@@ -205,16 +206,13 @@ impl Uploads {
         let mut tx = self.0.catalog.begin().await?;
         let session = lock_multipart(&mut *tx, id).await?;
         match session.state {
-            UploadState::Completed { .. } | UploadState::Ingesting { .. } | UploadState::Ready(_) => {
-                return Ok(session);
-            }
+            UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready(_) => return Ok(session),
             UploadState::Receiving(_) | UploadState::Failed { .. } | UploadState::Aborted { .. } => {}
         }
         let recorded = tx.list_parts(id).await?;
         let now = tx.now();
         let (session, event) = session.complete(listed, &recorded, now)?;
-        tx.update_upload(&session).await?;
-        audit::record(&mut *tx, who.actor(), event).await?;
+        store_completed(&mut *tx, who, &session, event).await?;
         tx.commit().await?;
         Ok(session)
     }
@@ -229,7 +227,7 @@ impl Uploads {
     /// The same for uploads of either kind.
     pub(crate) async fn end(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
         let session = retrying(|| self.abort_once(who, id)).await?;
-        clear_or_leave(&self.0, &session).await;
+        self.0.wakeups.wake(WorkKind::Clear);
         Ok(session)
     }
 
@@ -240,6 +238,7 @@ impl Uploads {
         let (session, event) = session.abort(now)?;
         if let Some(event) = event {
             tx.update_upload(&session).await?;
+            upload_ended(&self.0, &mut *tx, &session).await?;
             audit::record(&mut *tx, who.actor(), event).await?;
             tx.commit().await?;
         }

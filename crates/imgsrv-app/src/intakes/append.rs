@@ -144,7 +144,7 @@ impl Intakes {
         match retrying(|| self.record(who, id, &attempt, &part)).await {
             Ok(is_complete) => {
                 if is_complete {
-                    context.wakeups.ingest.notify_one();
+                    context.wakeups.wake(WorkKind::Ingest);
                 }
                 Ok(part.size.get())
             }
@@ -175,10 +175,10 @@ impl Intakes {
         let (now, ttl) = (tx.now(), self.context.settings.upload_ttl);
         let (session, completed) = session.record_append(attempt, part, last.as_ref(), now, ttl)?;
         tx.put_part(id, part).await?;
-        tx.update_upload(&session).await?;
         let is_complete = completed.is_some();
-        if let Some(event) = completed {
-            audit::record(&mut *tx, who.actor(), event).await?;
+        match completed {
+            Some(event) => store_completed(&mut *tx, who, &session, event).await?,
+            None => tx.update_upload(&session).await?,
         }
         tx.commit().await?;
         Ok(is_complete)
@@ -193,13 +193,12 @@ impl Intakes {
                 return Ok(session);
             }
             let (session, event) = session.complete_empty(tx.now())?;
-            tx.update_upload(&session).await?;
-            audit::record(&mut *tx, who.actor(), event).await?;
+            store_completed(&mut *tx, who, &session, event).await?;
             tx.commit().await?;
             Ok::<_, UseCaseError>(session)
         })
         .await?;
-        self.context.wakeups.ingest.notify_one();
+        self.context.wakeups.wake(WorkKind::Ingest);
         Ok(session)
     }
 

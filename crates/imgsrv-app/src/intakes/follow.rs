@@ -7,14 +7,14 @@ use crate::{
         drafts::{self, NewArtifact},
     },
     context::Context,
-    work::{retry::retrying, runtime::WorkError},
+    publishing::queue::enqueue,
 };
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
-    ids::{ImageId, JobId, UploadId, VersionId},
+    ids::{ImageId, JobId, VersionId},
     image::Image,
-    intake::{Intake, IntakeState, NewIntake},
+    intake::{IntakeState, NewIntake},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
     transition::Revision,
@@ -22,22 +22,18 @@ use imgsrv_domain::{
     version::Version,
 };
 
-/// Intakes that one sweep ends at most.
-const BATCH: u16 = 50;
-
-/// Continues the intake of an upload, if it has one, in the transaction in which the upload ends. Returns whether a
-/// publish job was queued.
+/// Continues the intake of an upload, if it has one, in the transaction in which the upload ends.
 pub(crate) async fn upload_ended(
     context: &Context,
     tx: &mut dyn CatalogTx,
     session: &UploadSession,
-) -> Result<bool, CatalogError> {
+) -> Result<(), CatalogError> {
     if session.declared().kind() != UploadKind::Append {
-        return Ok(false);
+        return Ok(());
     }
-    let Some(intake) = tx.lock_intake(session.id).await? else { return Ok(false) };
+    let Some(intake) = tx.lock_intake(session.id).await? else { return Ok(()) };
     if intake.state != IntakeState::Receiving {
-        return Ok(false);
+        return Ok(());
     }
     let now = tx.now();
     let next = match &session.state {
@@ -47,16 +43,13 @@ pub(crate) async fn upload_ended(
         },
         UploadState::Failed { reason, .. } => intake.fail(reason.clone(), now),
         UploadState::Aborted { .. } => intake.fail("the upload was aborted".to_owned(), now),
-        UploadState::Receiving(_) | UploadState::Completed { .. } | UploadState::Ingesting { .. } => {
-            return Ok(false);
-        }
+        UploadState::Receiving(_) | UploadState::Completed(_) | UploadState::Ingesting(_) => return Ok(()),
     };
-    let Ok(next) = next else { return Ok(false) };
+    let Ok(next) = next else { return Ok(()) };
     if let IntakeState::Failed { reason, .. } = &next.state {
         tracing::warn!(upload.id = %session.id, reason, "intake failed");
     }
-    tx.update_intake(&next).await?;
-    Ok(matches!(next.state, IntakeState::Publishing(_)))
+    tx.update_intake(&next).await
 }
 
 /// Creates the image, if it does not exist, and the version with its one artifact, and queues the job that publishes it.
@@ -113,7 +106,7 @@ async fn freeze(
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("it is no draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
     tx.update_version(&version).await?;
-    tx.insert_job(&job).await?;
+    enqueue(tx, &job).await?;
     audit::record(tx, &actor, event.with(job.id)).await?;
     Ok(Ok(job.id))
 }
@@ -155,44 +148,12 @@ pub(crate) async fn version_published(
     }
 }
 
-/// Ends intakes whose upload was aborted or has expired, or whose job was abandoned: those transitions do not lock the
-/// intake. Returns how many there were.
-pub(crate) async fn follow_stranded(context: &Context) -> Result<usize, WorkError> {
-    let stranded = {
-        let mut tx = context.catalog.begin().await?;
-        tx.list_stranded_intakes(BATCH).await?
-    };
-    for id in &stranded {
-        if retrying(|| follow_one(context, *id)).await? {
-            context.wakeups.publish.notify_one();
-        }
-    }
-    Ok(stranded.len())
-}
-
-async fn follow_one(context: &Context, id: UploadId) -> Result<bool, CatalogError> {
-    let mut tx = context.catalog.begin().await?;
-    let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
-    let Some(intake) = tx.lock_intake(id).await? else { return Ok(false) };
-    let mut is_queued = false;
-    match intake.state {
-        IntakeState::Receiving => is_queued = upload_ended(context, &mut *tx, &session).await?,
-        IntakeState::Publishing(job) => follow_job(&mut *tx, intake, job).await?,
-        IntakeState::Published(_) | IntakeState::Failed { .. } => {}
-    }
-    tx.commit().await?;
-    Ok(is_queued)
-}
-
-async fn follow_job(tx: &mut dyn CatalogTx, intake: Intake, job: JobId) -> Result<(), CatalogError> {
-    let Some(job) = tx.lock_job(job).await? else { return Ok(()) };
-    match job.state {
-        JobState::Abandoned => match intake.fail(why_unpublished(&job), tx.now()) {
-            Ok(failed) => tx.update_intake(&failed).await,
-            Err(_) => Ok(()),
-        },
-        // A job that succeeds finishes its intake in the same transaction.
-        JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => Ok(()),
+/// Fails the intake that an abandoned job publishes, if there is one, in the transaction in which the job is abandoned.
+pub(crate) async fn job_abandoned(tx: &mut dyn CatalogTx, job: &PublishJob) -> Result<(), CatalogError> {
+    let Some(intake) = tx.lock_intake_of_job(job.id).await? else { return Ok(()) };
+    match intake.fail(why_unpublished(job), tx.now()) {
+        Ok(failed) => tx.update_intake(&failed).await,
+        Err(_) => Ok(()),
     }
 }
 
@@ -201,7 +162,7 @@ pub(super) fn why_unpublished(job: &PublishJob) -> String {
     let reason = job.failed_step().and_then(|step| step.state.reason()).unwrap_or("the publish job failed");
     match job.state {
         JobState::Abandoned => format!("{reason}; the publish job was abandoned"),
-        JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => reason.to_owned(),
+        JobState::Queued | JobState::Running | JobState::Succeeded | JobState::Failed => reason.to_owned(),
     }
 }
 

@@ -5,11 +5,12 @@ mod fingerprint;
 mod index;
 mod inspection;
 mod publication;
+pub(crate) mod queue;
+mod run;
 mod steps;
 mod validate;
-mod worker;
 
-pub use worker::PublishWorker;
+pub(crate) use run::RunJob;
 
 use crate::{
     audit,
@@ -17,6 +18,7 @@ use crate::{
     content::drafts,
     context::Context,
     error::{Missing, UseCaseError},
+    intakes::follow,
     work::retry::retrying,
 };
 use imgsrv_domain::{
@@ -26,6 +28,7 @@ use imgsrv_domain::{
     ports::JobReport,
     publish::PublishJob,
     version::{Version, VersionState},
+    work::{WorkKind, WorkName},
 };
 use std::sync::Arc;
 use steps::untrusted;
@@ -58,7 +61,7 @@ impl Publishing {
     ) -> Result<Requested, UseCaseError> {
         let requested = retrying(|| self.publish_once(who, image, version)).await?;
         if requested.started {
-            self.0.wakeups.publish.notify_one();
+            self.0.wakeups.wake(WorkKind::Publish);
         }
         Ok(requested)
     }
@@ -88,7 +91,7 @@ impl Publishing {
         let (version, event) = version.freeze(now)?;
         let job = PublishJob::enqueue(JobId::new(self.0.ids.next()), &version, now);
         tx.update_version(&version).await?;
-        tx.insert_job(&job).await?;
+        queue::enqueue(&mut *tx, &job).await?;
         audit::record(&mut *tx, who.actor(), event.with(job.id)).await?;
         tx.commit().await?;
         Ok(Requested { version, job: job.id, started: true })
@@ -108,12 +111,13 @@ impl Publishing {
             let job = tx.lock_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
             let (job, event) = job.retry(tx.now())?;
             tx.update_job(&job).await?;
+            tx.enqueue_work(WorkName::publish(id)).await?;
             audit::record(&mut *tx, who.actor(), event).await?;
             tx.commit().await?;
             Ok::<_, UseCaseError>(())
         })
         .await?;
-        self.0.wakeups.publish.notify_one();
+        self.0.wakeups.wake(WorkKind::Publish);
         self.job(who, id).await
     }
 
@@ -132,6 +136,7 @@ impl Publishing {
             tx.delete_stream_rows(version.id).await?;
             tx.delete_warnings(version.id, None).await?;
             tx.update_version(&version).await?;
+            follow::job_abandoned(&mut *tx, &job).await?;
             audit::record(&mut *tx, who.actor(), event).await?;
             audit::record(&mut *tx, who.actor(), reopened).await?;
             tx.commit().await?;

@@ -1,8 +1,10 @@
 //! Background work: leases, the work trait, wake-ups, retries, tasks that outlive their caller, and the catalog revision.
 
 pub(crate) mod detach;
-pub(crate) mod lease;
+pub(crate) mod dispatcher;
+pub(crate) mod endings;
 pub(crate) mod retry;
 pub(crate) mod revision;
 pub(crate) mod runtime;
 pub(crate) mod wakeups;
+pub(crate) mod worker;

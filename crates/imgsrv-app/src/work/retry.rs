@@ -52,7 +52,10 @@ where
 
 /// Delays that double with each failure in a row up to a maximum.
 #[derive(Debug, Clone, Copy)]
-pub struct Backoff(ExponentialBuilder);
+pub struct Backoff {
+    delays: ExponentialBuilder,
+    max: Duration,
+}
 
 impl Backoff {
     /// Delays from `first` up to `max`, each shortened at random by up to half, so that callers that failed together do
@@ -60,13 +63,18 @@ impl Backoff {
     pub fn new(first: Duration, max: Duration) -> Self {
         // The jitter adds up to the delay itself.
         let delays = ExponentialBuilder::new().with_min_delay(first / 2).with_max_delay(max / 2);
-        Self(delays.with_jitter().without_max_times())
+        Self { delays: delays.with_jitter().without_max_times(), max }
+    }
+
+    /// The longest delay.
+    pub const fn longest(&self) -> Duration {
+        self.max
     }
 
     /// The delay after `failures` failures in a row.
     pub fn delay(&self, failures: u32) -> Duration {
         let earlier = failures.saturating_sub(1).min(DOUBLINGS);
-        self.0.build().nth(earlier as usize).unwrap_or_default()
+        self.delays.build().nth(earlier as usize).unwrap_or_default()
     }
 }
 

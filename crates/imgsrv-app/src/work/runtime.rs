@@ -1,21 +1,23 @@
-//! What a background worker runs.
+//! What background work is to the runtime: its handlers, their errors, and what an observer learns of their attempts.
 
 use async_trait::async_trait;
-use imgsrv_domain::ports::{BlobError, CatalogError};
-use std::time::Duration;
+use imgsrv_domain::{
+    ports::{BlobError, CatalogError, CatalogTx},
+    time::Timestamp,
+    work::{Lease, WorkKind},
+};
+use uuid::Uuid;
 
-/// The result of one run of a worker.
+/// The result of one look at the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ran {
-    /// It did something; more work may be waiting.
+    /// An item was worked on; more may be waiting.
     Worked,
-    /// It did all the work there was.
-    Finished,
-    /// No work was due. That does not prove that work would succeed.
+    /// No item was due. That does not prove that work would succeed.
     Idle,
 }
 
-/// The infrastructure failed; the work will be retried.
+/// Why an attempt at an item failed; it will be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The catalog failed.
@@ -24,20 +26,36 @@ pub enum WorkError {
     /// The blob store failed.
     #[error("blob store: {0}")]
     Blob(#[from] BlobError),
+    /// The handler panicked.
+    #[error("the worker panicked; the panic message was logged before")]
+    Panic,
 }
 
-/// Work that a worker runs repeatedly.
+/// The work of one kind.
 #[async_trait]
-pub trait Work: Send + Sync {
-    /// Its name in logs and metrics.
-    fn name(&self) -> &'static str;
+pub(crate) trait Handler: Send + Sync {
+    /// Its kind.
+    fn kind(&self) -> WorkKind;
 
-    /// Does one piece of work, if one is due.
-    async fn run_once(&self) -> Result<Ran, WorkError>;
+    /// Works on a leased item. It ends the item (or repeats it, if it recurs) in the transaction that records the last
+    /// result; the lease fences each of its transactions. It is dropped when the lease is lost or the process stops.
+    async fn run(&self, lease: &Lease) -> Result<(), WorkError>;
 
-    /// Completes when work was enqueued.
-    async fn wait(&self);
+    /// Records that the subject waits again, after an attempt that has ended early.
+    async fn requeue(&self, _tx: &mut dyn CatalogTx, _subject: Uuid) -> Result<(), CatalogError> {
+        Ok(())
+    }
 
-    /// Time until waiting work is due or a lease expires, if known.
-    async fn next_due(&self) -> Option<Duration>;
+    /// Fails the subject for `reason`.
+    async fn fail(&self, _tx: &mut dyn CatalogTx, _subject: Uuid, _reason: &str) -> Result<(), CatalogError> {
+        Ok(())
+    }
+}
+
+/// Observes the attempts of the workers of a process.
+pub trait WorkObserver: Send + Sync {
+    /// A look at the queue did not fail.
+    fn ran(&self, kind: WorkKind, ran: Ran, now: Timestamp);
+    /// An attempt failed, the `failures`th in a row; after it the workers of this kind may have `paused`.
+    fn failed(&self, kind: WorkKind, failures: u32, paused: bool, now: Timestamp);
 }

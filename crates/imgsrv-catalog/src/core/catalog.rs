@@ -11,8 +11,9 @@ use crate::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use imgsrv_domain::{
-    ports::{Catalog, CatalogError, CatalogTx, Enqueued},
+    ports::{Catalog, CatalogError, CatalogTx},
     time::Timestamp,
+    work::WorkKind,
 };
 use tracing::Span;
 
@@ -24,6 +25,8 @@ pub(crate) trait SqlDatabase: Send + Sync + 'static {
 
     /// A connection for single reads.
     async fn reader(&self, span: Span) -> Result<Self::Connection, CatalogError>;
+    /// A connection for single statements that may write.
+    async fn writer(&self, span: Span) -> Result<Self::Connection, CatalogError>;
     /// A connection for reads of one consistent state, and the time on the database's clock.
     async fn snapshot(&self, span: Span) -> Result<(Self::Connection, Timestamp), CatalogError>;
     /// A connection in a new transaction, and the time on the database's clock.
@@ -36,7 +39,7 @@ pub(crate) trait SqlDatabase: Send + Sync + 'static {
     /// The free space on its disk; `None` where it is not known.
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
     /// What other processes enqueue, as [`Catalog::enqueued`] promises.
-    fn enqueued(&self) -> BoxStream<'static, Enqueued>;
+    fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>>;
     /// Closes every connection.
     async fn close(&self);
 }
@@ -55,6 +58,11 @@ impl<D: SqlDatabase> SqlCatalog<D> {
     /// A connection for single reads, traced as one query.
     pub(crate) async fn reader(&self) -> Result<D::Connection, CatalogError> {
         self.database.reader(query_span()).await
+    }
+
+    /// A connection for single statements that may write, traced as one query.
+    pub(crate) async fn writer(&self) -> Result<D::Connection, CatalogError> {
+        self.database.writer(query_span()).await
     }
 
     /// A connection for reads of one consistent state, and the time on the catalog's clock.
@@ -93,7 +101,7 @@ impl<D: SqlDatabase> Catalog for SqlCatalog<D> {
         Ok(Box::new(SqlTx::new(connection, now)))
     }
 
-    fn enqueued(&self) -> BoxStream<'static, Enqueued> {
+    fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>> {
         self.database.enqueued()
     }
 }

@@ -50,6 +50,7 @@ catalog_row!(
     rows::IntakeRow,
     rows::JobReportRow,
     rows::JobStepRow,
+    rows::LeasedRow,
     rows::PartRow,
     rows::PrincipalRow,
     rows::ResolvedRow,
@@ -104,8 +105,8 @@ pub(crate) trait Connection: Send {
     fn commit(self) -> impl Future<Output = Result<(), CatalogError>> + Send;
 }
 
-fn read<R: Reads<T>, T>(row: &R) -> Result<T, CatalogError> {
-    row.read().map_err(|error| CatalogError::Backend(Box::new(error)))
+pub(crate) fn read<R: Reads<T>, T>(row: &R) -> Result<T, CatalogError> {
+    row.read().map_err(|error| CatalogError::Corrupt(Box::new(error)))
 }
 
 pub(crate) async fn rows<T, C: Connection>(

@@ -1,7 +1,7 @@
 //! Wake-ups from other nodes, by LISTEN and NOTIFY.
 
 use futures::stream::{self, BoxStream};
-use imgsrv_domain::ports::Enqueued;
+use imgsrv_domain::work::WorkKind;
 use sqlx::{
     Executor,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -9,7 +9,7 @@ use sqlx::{
 use std::time::Duration;
 use tokio::time::timeout;
 
-const CHANNEL: &str = "imgsrv_enqueued";
+const CHANNEL: &str = "imgsrv_work";
 /// The connection is checked after this time without a notification.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// The limit for a response of the server.
@@ -18,13 +18,13 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What is enqueued from now on. A lost connection is reopened; any kind of work may have been enqueued meanwhile.
-pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Enqueued> {
+pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Option<WorkKind>> {
     Box::pin(stream::unfold((options, None), |(options, listener)| async move {
         let mut listener: Option<PgListener> = listener;
         loop {
             let Some(listening) = &mut listener else {
                 match timeout(RESPONSE_LIMIT, listen(&options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
-                    Ok(listening) => return Some((Enqueued::Anything, (options, Some(listening)))),
+                    Ok(listening) => return Some((None, (options, Some(listening)))),
                     Err(error) => {
                         tracing::warn!(%error, "notifications of other nodes are not available; polling continues");
                     }
@@ -38,12 +38,12 @@ pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Enqueued
                     Ok(Ok(_)) => {}
                     Ok(Err(_)) | Err(_) => listener = None,
                 },
-                Ok(Ok(Some(notification))) => match notification.payload() {
-                    "ingest" => return Some((Enqueued::Ingest, (options, listener))),
-                    "publish" => return Some((Enqueued::Publish, (options, listener))),
+                Ok(Ok(Some(notification))) => {
                     // A newer node may enqueue other kinds of work.
-                    _ => {}
-                },
+                    if let Ok(kind) = notification.payload().parse() {
+                        return Some((Some(kind), (options, listener)));
+                    }
+                }
                 Ok(Ok(None) | Err(_)) => {
                     listener = None;
                     tokio::time::sleep(RETRY_DELAY).await;

@@ -8,8 +8,9 @@ use crate::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use imgsrv_domain::{
-    ports::{CatalogError, Enqueued},
+    ports::CatalogError,
     time::Timestamp,
+    work::WorkKind,
 };
 use sqlx::{
     Connection as _, Executor, PgConnection, PgPool, Postgres,
@@ -186,6 +187,10 @@ impl SqlDatabase for PgDatabase {
         Ok(PgSession::single(self.acquire().await?, span))
     }
 
+    async fn writer(&self, span: Span) -> Result<PgSession, CatalogError> {
+        self.reader(span).await
+    }
+
     async fn snapshot(&self, span: Span) -> Result<(PgSession, Timestamp), CatalogError> {
         PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, span).await
     }
@@ -207,7 +212,7 @@ impl SqlDatabase for PgDatabase {
         Ok(None)
     }
 
-    fn enqueued(&self) -> BoxStream<'static, Enqueued> {
+    fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>> {
         listen::enqueued(self.options.clone())
     }
 

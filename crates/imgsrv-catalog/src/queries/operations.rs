@@ -3,46 +3,29 @@
 use crate::{
     core::{
         catalog::{SqlCatalog, SqlDatabase},
-        connection::{Dialects, row, rows},
+        connection::{row, rows},
         value::values,
     },
     queries::streams::revision,
-    rows::{Corrupt, SqlTime, WaitRow, statistics},
+    rows::{Corrupt, WaitRow, statistics},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    ports::{CatalogError, CatalogIdentity, LeasedWork, OperationsQueries, Statistics},
+    ports::{CatalogError, CatalogIdentity, OperationsQueries, Statistics},
     time::Timestamp,
 };
-use std::time::Duration;
 
 const IDENTITY: &str = "SELECT id, store FROM catalog_identity";
-macro_rules! next {
-    ($now:literal, $rest:literal) => {
-        concat!("SELECT min(due_at), ", $now, " FROM ", $rest)
-    };
-}
-macro_rules! next_ingest {
-    ($now:literal) => {
-        next!($now, "upload_sessions WHERE state IN ('completed', 'ingesting')")
-    };
-}
-macro_rules! next_publish {
-    ($now:literal) => {
-        next!($now, "publish_jobs WHERE state IN ('queued', 'running')")
-    };
-}
-const NEXT_INGEST: Dialects = Dialects { sqlite: next_ingest!("NULL"), postgres: next_ingest!("catalog_now()") };
-const NEXT_PUBLISH: Dialects = Dialects { sqlite: next_publish!("NULL"), postgres: next_publish!("catalog_now()") };
 const COUNTERS: &str = "SELECT name, CAST(sum(value) AS BIGINT) AS value FROM counters GROUP BY name";
-const WAITS: &str = "SELECT 'ingest' AS work, state,
-        min(CASE state WHEN 'completed' THEN wanted_since ELSE updated_at END) AS since
-    FROM upload_sessions WHERE state IN ('completed', 'ingesting') GROUP BY state
-    UNION ALL SELECT s.name, s.state, min(CASE s.state WHEN 'queued' THEN j.wanted_since ELSE s.started_at END)
-    FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id
-    WHERE j.state IN ('queued', 'running') AND s.state IN ('queued', 'running') GROUP BY s.name, s.state";
-pub(crate) const STATEMENTS: &[&str] = &[IDENTITY, NEXT_INGEST.sqlite, NEXT_PUBLISH.sqlite, COUNTERS, WAITS];
-pub(crate) const POSTGRES: &[&str] = &[NEXT_INGEST.postgres, NEXT_PUBLISH.postgres];
+const WAITS: &str = "SELECT 'ingest' AS work, u.state,
+        min(CASE u.state WHEN 'completed' THEN w.wanted_since ELSE u.updated_at END) AS since
+    FROM work_items w JOIN upload_sessions u ON u.id = w.subject
+    WHERE w.kind = 'ingest' AND w.parked_at IS NULL AND u.state IN ('completed', 'ingesting') GROUP BY u.state
+    UNION ALL SELECT s.name, s.state, min(CASE s.state WHEN 'queued' THEN w.wanted_since ELSE s.started_at END)
+    FROM work_items w JOIN publish_jobs j ON j.id = w.subject JOIN publish_steps s ON s.job_id = j.id
+    WHERE w.kind = 'publish' AND w.parked_at IS NULL AND s.state IN ('queued', 'running') GROUP BY s.name, s.state";
+const PARKED: &str = "SELECT kind, count(*) FROM work_items WHERE parked_at IS NOT NULL GROUP BY kind";
+pub(crate) const STATEMENTS: &[&str] = &[IDENTITY, COUNTERS, WAITS, PARKED];
 
 #[async_trait]
 impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
@@ -60,22 +43,12 @@ impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
         let (mut snapshot, now) = self.snapshot().await?;
         let counters: Vec<(String, i64)> = rows(&mut snapshot, COUNTERS, values![]).await?;
         let waits: Vec<WaitRow> = rows(&mut snapshot, WAITS, values![]).await?;
-        Ok(statistics(counters, waits, now))
+        let parked: Vec<(String, i64)> = rows(&mut snapshot, PARKED, values![]).await?;
+        Ok(statistics(counters, waits, parked, now))
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
         self.database.free_bytes().await
-    }
-
-    async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError> {
-        let sql = match work {
-            LeasedWork::Ingest => NEXT_INGEST,
-            LeasedWork::Publish => NEXT_PUBLISH,
-        };
-        let found: Option<(Option<SqlTime>, Option<SqlTime>)> =
-            row(&mut self.reader().await?, sql.on::<D::Connection>(), values![]).await?;
-        let Some((Some(due), now)) = found else { return Ok(None) };
-        Ok(Some(Timestamp::from(due).since(self.database.clock(now)?)))
     }
 
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError> {

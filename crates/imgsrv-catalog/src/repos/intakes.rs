@@ -14,7 +14,6 @@ use imgsrv_domain::{
     intake::{Intake, IntakeState},
     ports::{CatalogError, IntakeRepo},
 };
-use uuid::Uuid;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -29,17 +28,13 @@ pub(crate) const GET: &str = select!("WHERE id = $1");
 const LOCK: Dialects = Dialects { sqlite: GET, postgres: select!("WHERE id = $1 FOR NO KEY UPDATE") };
 const LOCK_OF_JOB: Dialects =
     Dialects { sqlite: select!("WHERE job_id = $1"), postgres: select!("WHERE job_id = $1 FOR NO KEY UPDATE") };
-const STRANDED: &str = "SELECT i.id FROM intakes i JOIN upload_sessions s ON s.id = i.id
-    WHERE i.state = 'receiving' AND s.state IN ('ready', 'failed', 'aborted')
-    UNION ALL SELECT i.id FROM intakes i JOIN publish_jobs j ON j.id = i.job_id
-    WHERE i.state = 'publishing' AND j.state IN ('succeeded', 'abandoned') LIMIT $1";
 const INSERT: &str =
     "INSERT INTO intakes (id, created_by, image_name, version_name, operating_system, architecture, variant, format,
     media_type, aliases, state, created_at, updated_at, revision)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
 const UPDATE: &str = "UPDATE intakes SET state = $3, reason = $4, job_id = $5, updated_at = $6, revision = revision + 1
     WHERE id = $1 AND revision = $2";
-pub(crate) const STATEMENTS: &[&str] = &[GET, LOCK_OF_JOB.sqlite, STRANDED, INSERT, UPDATE];
+pub(crate) const STATEMENTS: &[&str] = &[GET, LOCK_OF_JOB.sqlite, INSERT, UPDATE];
 pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres, LOCK_OF_JOB.postgres];
 
 #[async_trait]
@@ -50,11 +45,6 @@ impl<C: Connection> IntakeRepo for SqlTx<C> {
 
     async fn lock_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError> {
         self.find_locked::<IntakeRow, _>(LOCK_OF_JOB, values![job.uuid()]).await
-    }
-
-    async fn list_stranded_intakes(&mut self, limit: u16) -> Result<Vec<UploadId>, CatalogError> {
-        let ids: Vec<(Uuid,)> = self.rows(STRANDED, values![limit]).await?;
-        Ok(ids.into_iter().map(|(id,)| UploadId::new(id)).collect())
     }
 
     async fn insert_intake(&mut self, intake: &Intake) -> Result<(), CatalogError> {

@@ -2,25 +2,24 @@
 
 use crate::{
     core::{
-        connection::{Connection, Dialects},
+        connection::Connection,
         tx::SqlTx,
         value::{Value, values},
     },
-    rows::{JobStepRow, WorkColumns, job},
+    rows::{JobStepRow, job},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{JobId, VersionId},
     ports::{CatalogError, JobRepo},
-    publish::{JobState, PublishJob, StepName},
+    publish::{PublishJob, StepName},
 };
-use uuid::Uuid;
 
 /// The columns of a job, from `publish_jobs j`.
 macro_rules! columns {
     () => {
-        "j.id, j.version_id, j.image_name, j.version_name, j.state, j.wanted_since, j.failing_since, j.due_at,
-        j.lease_attempts, j.lease_owner, j.created_at, j.updated_at, j.started_at, j.finished_at, j.revision"
+        "j.id, j.version_id, j.image_name, j.version_name, j.state, j.created_at, j.updated_at, j.started_at,
+        j.finished_at, j.revision"
     };
 }
 pub(crate) use columns;
@@ -54,21 +53,10 @@ const GET: &str = select!("WHERE j.id = $1");
 const GET_LIVE: &str = select!("WHERE j.version_id = $1 AND j.state <> 'abandoned'");
 // Locked first and read afterwards: a statement that waits for the lock would join older steps.
 const LOCK: &str = "SELECT id FROM publish_jobs WHERE id = $1 FOR NO KEY UPDATE";
-macro_rules! due {
-    ($lock:literal) => {
-        concat!(
-            "SELECT id FROM publish_jobs WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1",
-            $lock
-        )
-    };
-}
-const LOCK_DUE: Dialects = Dialects { sqlite: due!(""), postgres: due!(" FOR NO KEY UPDATE SKIP LOCKED") };
-const INSERT: &str = "INSERT INTO publish_jobs (id, version_id, image_name, version_name, state, wanted_since, due_at,
-    lease_attempts, lease_owner, created_at, updated_at, started_at, finished_at, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
-const UPDATE: &str = "UPDATE publish_jobs SET state = $3, wanted_since = $4, due_at = $5, lease_attempts = $6,
-    lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, failing_since = $11, revision = revision + 1
-    WHERE id = $1 AND revision = $2";
+const INSERT: &str = "INSERT INTO publish_jobs (id, version_id, image_name, version_name, state, created_at,
+    updated_at, started_at, finished_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+const UPDATE: &str = "UPDATE publish_jobs SET state = $3, updated_at = $4, started_at = $5, finished_at = $6,
+    revision = revision + 1 WHERE id = $1 AND revision = $2";
 
 const _: () = assert!(StepName::ALL.len() == 3, "the statements below have three steps");
 /// Three steps: sequence, name, state, reason, attempts, start and end of each.
@@ -90,16 +78,8 @@ const UPDATE_STEPS: &str = concat!(
     steps!(),
     " WHERE job_id = $1 AND sequence = column1 AND name = column2"
 );
-pub(crate) const STATEMENTS: &[&str] = &[GET, GET_LIVE, LOCK_DUE.sqlite, INSERT, INSERT_STEPS, UPDATE, UPDATE_STEPS];
-pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres];
-
-fn work(job: &PublishJob) -> WorkColumns {
-    match &job.state {
-        JobState::Queued(queued) => queued.into(),
-        JobState::Running(running) => running.into(),
-        JobState::Succeeded | JobState::Failed | JobState::Abandoned => WorkColumns::default(),
-    }
-}
+pub(crate) const STATEMENTS: &[&str] = &[GET, GET_LIVE, INSERT, INSERT_STEPS, UPDATE, UPDATE_STEPS];
+pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
 fn step_values(job: &PublishJob) -> Vec<Value> {
     let mut values = values![job.id.uuid()];
@@ -136,17 +116,12 @@ impl<C: Connection> JobRepo for SqlTx<C> {
     }
 
     async fn insert_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let work = work(job);
         let values = values![
             job.id.uuid(),
             job.version_id.uuid(),
             job.image.as_str(),
             job.version.as_str(),
             job.state.name(),
-            work.wanted_since,
-            work.due_at,
-            work.attempts,
-            work.owner,
             job.created_at,
             job.updated_at,
             job.started_at,
@@ -157,29 +132,15 @@ impl<C: Connection> JobRepo for SqlTx<C> {
     }
 
     async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let work = work(job);
         let values = values![
             job.id.uuid(),
             job.revision.get(),
             job.state.name(),
-            work.wanted_since,
-            work.due_at,
-            work.attempts,
-            work.owner,
             job.updated_at,
             job.started_at,
             job.finished_at(),
-            work.failing_since,
         ];
         self.execute_fenced(UPDATE, values).await?;
         self.execute_fenced(UPDATE_STEPS, step_values(job)).await
-    }
-
-    async fn lock_due_job(&mut self) -> Result<Option<PublishJob>, CatalogError> {
-        let due: Option<(Uuid,)> = self.row(LOCK_DUE.on::<C>(), values![self.time()]).await?;
-        match due {
-            Some((id,)) => self.job(GET, values![id]).await,
-            None => Ok(None),
-        }
     }
 }

@@ -14,3 +14,4 @@ pub(crate) mod streams;
 pub(crate) mod tokens;
 pub(crate) mod uploads;
 pub(crate) mod versions;
+pub(crate) mod work;

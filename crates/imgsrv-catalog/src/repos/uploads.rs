@@ -2,9 +2,9 @@
 
 use crate::{
     core::{
-        connection::{Connection, Dialects},
+        connection::Connection,
         tx::SqlTx,
-        value::{Value, values},
+        value::values,
     },
     rows::{PartRow, UploadRow, UploadStateColumns, hash_columns},
 };
@@ -25,8 +25,8 @@ macro_rules! select {
         concat!(
             "SELECT s.id, s.created_by, s.kind, s.expected_digest, s.digest_computed, s.expected_size_bytes,
             s.media_type_hint, s.filename_hint, s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts,
-            s.frontier_writer_attempt, s.frontier_writer_number, s.hashed_bytes, s.hashed_state, s.wanted_since,
-            s.failing_since, s.due_at, s.lease_attempts, s.lease_owner, s.created_at, s.updated_at, s.revision,
+            s.frontier_writer_attempt, s.frontier_writer_number, s.hashed_bytes, s.hashed_state, s.created_at,
+            s.updated_at, s.revision,
             s.frontier_number, f.attempt AS frontier_attempt, f.size_bytes AS frontier_size,
             f.location AS frontier_location, f.hash_bytes AS frontier_hash_bytes, f.hash_state AS frontier_hash_state
             FROM upload_sessions s
@@ -41,27 +41,10 @@ pub(crate) const LIST_OPEN: &str = select!(
     AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
 );
 
-macro_rules! lockable {
-    ($plain:literal, $lock:literal) => {
-        Dialects { sqlite: $plain, postgres: concat!($plain, $lock) }
-    };
-}
 // Locked first and read afterwards: a statement that waits for the lock would join the part of an older session.
 const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
-const LOCK_DUE: Dialects = lockable!(
-    "SELECT id FROM upload_sessions WHERE state IN ('completed', 'ingesting') AND due_at <= $1 ORDER BY due_at LIMIT 1",
-    " FOR NO KEY UPDATE SKIP LOCKED"
-);
-const LOCK_EXPIRED: Dialects = lockable!(
-    "SELECT id FROM upload_sessions WHERE state IN ('created', 'uploading') AND expires_at <= $1
-    ORDER BY expires_at LIMIT $2",
-    " FOR NO KEY UPDATE SKIP LOCKED"
-);
-const LOCK_UNCLEARED: Dialects = lockable!(
-    "SELECT id FROM upload_sessions WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared
-    ORDER BY updated_at LIMIT $1",
-    " FOR NO KEY UPDATE SKIP LOCKED"
-);
+const LIST_EXPIRED: &str = "SELECT id FROM upload_sessions
+    WHERE state IN ('created', 'uploading') AND expires_at <= $1 AND id > $2 ORDER BY id LIMIT $3";
 const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM counters
     WHERE name IN ('uploads:created', 'uploads:uploading')";
 const SUM_STAGED_BYTES: &str = "SELECT CAST(
@@ -69,15 +52,12 @@ const SUM_STAGED_BYTES: &str = "SELECT CAST(
     + (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('completed', 'ingesting'))
     AS BIGINT)";
 const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
-    media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
-    kind, digest_computed, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $14, 0, $9, $10, $11, $12, $13, 1)";
+    media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, created_at, updated_at, kind,
+    digest_computed, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, 1)";
 const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
     attempts = $7, frontier_writer_attempt = $8, frontier_writer_number = $9, frontier_number = $10, hashed_bytes = $11,
-    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
-    failing_since = $18, expected_digest = $19, digest_computed = $20, revision = revision + 1
+    hashed_state = $12, updated_at = $13, expected_digest = $14, digest_computed = $15, revision = revision + 1
     WHERE id = $1 AND revision = $2";
-const MARK_CLEARED: &str =
-    "UPDATE upload_sessions SET cleared = $2 WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
 const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
     FROM upload_parts WHERE session_id = $1 AND number = $2";
 const GET_NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
@@ -93,33 +73,18 @@ const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
     LIST_OPEN,
-    LOCK_DUE.sqlite,
-    LOCK_EXPIRED.sqlite,
-    LOCK_UNCLEARED.sqlite,
+    LIST_EXPIRED,
     COUNT_OPEN,
     SUM_STAGED_BYTES,
     INSERT,
     UPDATE,
-    MARK_CLEARED,
     GET_PART,
     GET_NEIGHBOURING_PARTS,
     LIST_PARTS,
     PUT_PART,
     DELETE_PARTS,
 ];
-pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres, LOCK_EXPIRED.postgres, LOCK_UNCLEARED.postgres];
-
-impl<C: Connection> SqlTx<C> {
-    /// The sessions whose ids `ids` finds, in its order.
-    async fn uploads(&mut self, ids: Dialects, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
-        let ids: Vec<(Uuid,)> = self.rows_locked(ids, values).await?;
-        let mut sessions = Vec::with_capacity(ids.len());
-        for (id,) in ids {
-            sessions.extend(self.find::<UploadRow, _>(GET, values![id]).await?);
-        }
-        Ok(sessions)
-    }
-}
+pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
 #[async_trait]
 impl<C: Connection> UploadRepo for SqlTx<C> {
@@ -149,12 +114,11 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
             session.filename_hint.as_ref().map(ShortText::as_str),
             columns.state,
             session.expires_at,
-            session.state.has_ended(),
+            columns.received_bytes,
             session.created_at,
             session.updated_at,
             columns.kind,
             columns.digest_computed,
-            columns.received_bytes,
         ];
         self.execute(INSERT, values).await.map(drop)
     }
@@ -174,12 +138,7 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
             columns.frontier_number,
             columns.hashed_bytes,
             columns.hashed_state.as_deref(),
-            columns.work.wanted_since,
-            columns.work.due_at,
-            columns.work.attempts,
-            columns.work.owner,
             session.updated_at,
-            columns.work.failing_since,
             columns.expected_digest,
             columns.digest_computed,
         ];
@@ -223,20 +182,12 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
         self.execute(PUT_PART, values).await.map(drop)
     }
 
-    async fn lock_due_upload(&mut self) -> Result<Option<UploadSession>, CatalogError> {
-        Ok(self.uploads(LOCK_DUE, values![self.time()]).await?.pop())
+    async fn list_expired_uploads(&mut self, after: UploadId, limit: u16) -> Result<Vec<UploadId>, CatalogError> {
+        let ids: Vec<(Uuid,)> = self.rows(LIST_EXPIRED, values![self.time(), after.uuid(), limit]).await?;
+        Ok(ids.into_iter().map(|(id,)| UploadId::new(id)).collect())
     }
 
-    async fn lock_expired_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError> {
-        self.uploads(LOCK_EXPIRED, values![self.time(), limit]).await
-    }
-
-    async fn lock_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError> {
-        self.uploads(LOCK_UNCLEARED, values![limit]).await
-    }
-
-    async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError> {
-        self.execute(MARK_CLEARED, values![id.uuid(), true]).await?;
+    async fn delete_parts(&mut self, id: UploadId) -> Result<(), CatalogError> {
         self.execute(DELETE_PARTS, values![id.uuid()]).await.map(drop)
     }
 }

@@ -23,7 +23,7 @@ impl Corrupt {
 
 impl From<Corrupt> for CatalogError {
     fn from(corrupt: Corrupt) -> Self {
-        Self::Backend(Box::new(corrupt))
+        Self::Corrupt(Box::new(corrupt))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::rows::decode::{Corrupt, convert, parse};
 use crate::rows::time::SqlTime;
-use crate::rows::work::WorkColumns;
 use imgsrv_domain::{
     ids::{ArtifactId, JobId, VersionId},
     inspection::Warning,
@@ -20,8 +19,6 @@ pub(crate) struct JobRow {
     image_name: String,
     version_name: String,
     state: String,
-    #[sqlx(flatten)]
-    work: WorkColumns,
     created_at: SqlTime,
     updated_at: SqlTime,
     started_at: Option<SqlTime>,
@@ -33,8 +30,8 @@ impl JobRow {
     fn decode(self, steps: Vec<Step>) -> Result<PublishJob, Corrupt> {
         const WHAT: &str = "publish job";
         let state = match self.state.as_str() {
-            "queued" => JobState::Queued(self.work.queued()?),
-            "running" => JobState::Running(self.work.running()?),
+            "queued" => JobState::Queued,
+            "running" => JobState::Running,
             "succeeded" => JobState::Succeeded,
             "failed" => JobState::Failed,
             "abandoned" => JobState::Abandoned,

@@ -28,4 +28,4 @@ pub(crate) use streams::{FingerprintRow, StreamImageRow, StreamIndexRow, stream_
 pub(crate) use time::SqlTime;
 pub(crate) use timed::TimedRow;
 pub(crate) use uploads::{PartRow, UploadRow, UploadStateColumns, hash_columns};
-pub(crate) use work::WorkColumns;
+pub(crate) use work::LeasedRow;

@@ -16,7 +16,12 @@ pub(crate) struct WaitRow {
 }
 
 /// Counters are named `kind` or `kind:value:...`, as the triggers write them.
-pub(crate) fn statistics(counters: Vec<(String, i64)>, waits: Vec<WaitRow>, now: Timestamp) -> Statistics {
+pub(crate) fn statistics(
+    counters: Vec<(String, i64)>,
+    waits: Vec<WaitRow>,
+    parked: Vec<(String, i64)>,
+    now: Timestamp,
+) -> Statistics {
     let mut statistics = Statistics {
         uploads: BTreeMap::new(),
         jobs: BTreeMap::new(),
@@ -27,6 +32,7 @@ pub(crate) fn statistics(counters: Vec<(String, i64)>, waits: Vec<WaitRow>, now:
         incus_rows: 0,
         ingest: Oldest::default(),
         oldest_steps: BTreeMap::new(),
+        parked: parked.into_iter().map(|(kind, count)| (kind, u64::try_from(count).unwrap_or(0))).collect(),
         now,
     };
     for (name, value) in counters {

@@ -2,7 +2,6 @@
 
 use crate::rows::decode::{Corrupt, claim, convert, hash_state, parse_optional};
 use crate::rows::time::SqlTime;
-use crate::rows::work::WorkColumns;
 use imgsrv_domain::{
     digest::HashState,
     ids::{AttemptId, PrincipalId, UploadId},
@@ -32,8 +31,6 @@ pub(crate) struct UploadStateColumns {
     pub(crate) hashed_bytes: Option<i64>,
     pub(crate) hashed_state: Option<Vec<u8>>,
     pub(crate) failure_reason: Option<String>,
-    #[sqlx(flatten)]
-    pub(crate) work: WorkColumns,
 }
 
 /// A row of `upload_sessions` with the part at its frontier.
@@ -82,8 +79,7 @@ impl From<&UploadSession> for UploadStateColumns {
                     ..columns
                 }
             }
-            UploadState::Completed { ingest, work } => Self { work: work.into(), ..columns.hashed(ingest) },
-            UploadState::Ingesting { ingest, work } => Self { work: work.into(), ..columns.hashed(ingest) },
+            UploadState::Completed(ingest) | UploadState::Ingesting(ingest) => columns.hashed(ingest),
             UploadState::Failed { reason, .. } => Self { failure_reason: Some(reason.clone()), ..columns },
             UploadState::Ready(_) | UploadState::Aborted { .. } => columns,
         }
@@ -122,8 +118,8 @@ impl UploadStateColumns {
         match self.state.as_str() {
             "created" => receiving(None).map(UploadState::Receiving),
             "uploading" => receiving(Some(Recorded { received, frontier })).map(UploadState::Receiving),
-            "completed" => Ok(UploadState::Completed { ingest: ingest()?, work: self.work.clone().queued()? }),
-            "ingesting" => Ok(UploadState::Ingesting { ingest: ingest()?, work: self.work.clone().running()? }),
+            "completed" => ingest().map(UploadState::Completed),
+            "ingesting" => ingest().map(UploadState::Ingesting),
             "ready" => complete().map(UploadState::Ready),
             "failed" => {
                 Ok(UploadState::Failed { claim: complete()?, reason: self.failure_reason.clone().unwrap_or_default() })
@@ -207,7 +203,6 @@ mod tests {
     use super::*;
     use imgsrv_domain::{
         digest::{BlobClaim, ByteSize, Digest},
-        lease::WorkerId,
         time::Timestamp,
         upload::{NewAppendUpload, NewUpload},
     };
@@ -243,9 +238,9 @@ mod tests {
         let created = UploadSession::open_append(id, by, new, NOW, TERM).0;
         let aborted = created.clone().abort(NOW).unwrap().0;
         let completed = created.clone().complete_empty(NOW).unwrap().0;
-        let (ingesting, _, key) = completed.clone().acquire_ingest(&WorkerId::new("w".to_owned()), NOW, TERM).unwrap();
-        let ready = ingesting.clone().finish_ingest(&key, NOW).unwrap().0;
-        let failed = ingesting.clone().reject(&key, "why".to_owned(), NOW).unwrap().0;
+        let (ingesting, _) = completed.clone().start_ingest(NOW).unwrap();
+        let ready = ingesting.clone().finish_ingest(NOW).unwrap().0;
+        let failed = ingesting.clone().reject("why".to_owned(), NOW).unwrap().0;
         [created, completed, ingesting, ready, failed, aborted]
     }
 
@@ -258,7 +253,7 @@ mod tests {
 
     #[test]
     fn columns_that_disagree_with_the_state_are_corruption() {
-        let alter: [fn(&mut UploadStateColumns); 8] = [
+        let alter: [fn(&mut UploadStateColumns); 7] = [
             |columns| columns.kind = "multipart".to_owned(),
             |columns| (columns.digest_computed, columns.expected_digest) = (true, String::new()),
             |columns| columns.received_bytes = -1,
@@ -266,7 +261,6 @@ mod tests {
             |columns| columns.frontier_number = Some(1),
             |columns| columns.hashed_bytes = Some(1),
             |columns| columns.failure_reason = columns.failure_reason.is_none().then(|| "why".to_owned()),
-            |columns| columns.work.owner = columns.work.owner.is_none().then(|| "w".to_owned()),
         ];
         for session in sessions() {
             for (at, alter) in alter.iter().enumerate() {

@@ -14,8 +14,9 @@ use crate::{
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use imgsrv_domain::{
-    ports::{CatalogError, Clock, Enqueued},
+    ports::{CatalogError, Clock},
     time::Timestamp,
+    work::WorkKind,
 };
 use sqlx::{
     Connection as _, Pool, Sqlite,
@@ -132,6 +133,10 @@ impl SqlDatabase for SqliteDatabase {
         SqliteSession::single(&self.readers, span).await
     }
 
+    async fn writer(&self, span: Span) -> Result<SqliteSession, CatalogError> {
+        SqliteSession::single(&self.writer, span).await
+    }
+
     async fn snapshot(&self, span: Span) -> Result<(SqliteSession, Timestamp), CatalogError> {
         let session = SqliteSession::transaction(&self.readers, "BEGIN", span).await?;
         Ok((session, self.clock.now()))
@@ -160,7 +165,7 @@ impl SqlDatabase for SqliteDatabase {
     }
 
     /// Nothing: no other process writes to the file.
-    fn enqueued(&self) -> BoxStream<'static, Enqueued> {
+    fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>> {
         Box::pin(stream::empty())
     }
 

@@ -1,12 +1,12 @@
 //! The catalog and its units of work.
 
 use super::{
-    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, Enqueued, ImageQueries, ImageRepo,
+    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, ImageQueries, ImageRepo,
     InspectionRepo, IntakeRepo, JobQueries, JobRepo, ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo,
     RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries,
-    VersionRepo,
+    VersionRepo, WorkQueue, WorkRepo,
 };
-use crate::time::Timestamp;
+use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ pub trait CatalogTx:
     + IntakeRepo
     + BlobLedger
     + JobRepo
+    + WorkRepo
     + InspectionRepo
     + StreamIndexRepo
     + PrincipalRepo
@@ -51,6 +52,7 @@ pub trait Catalog:
     + BlobQueries
     + UploadQueries
     + JobQueries
+    + WorkQueue
     + PrincipalQueries
     + RuleQueries
     + StreamQueries
@@ -60,7 +62,8 @@ pub trait Catalog:
     /// Begins a transaction. Do not begin a second one inside it, and do no other I/O while it is open.
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError>;
 
-    /// What any process enqueues in this catalog from now on. Wake-ups can be lost with the connection, so workers
-    /// also poll. Ends when the catalog is closed, and is empty for a catalog that only one process can use.
-    fn enqueued(&self) -> BoxStream<'static, Enqueued>;
+    /// The kinds of the items that any process enqueues in this catalog from now on; absent when items of any kind may
+    /// have been enqueued, because notifications were interrupted for a while. Workers also poll. Ends when the catalog
+    /// is closed, and is empty for a catalog that only one process can use.
+    fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>>;
 }

@@ -70,6 +70,9 @@ pub enum CatalogError {
     /// The catalog has no space for the write.
     #[error("the catalog is full")]
     Full(#[source] Source),
+    /// A stored record cannot be decoded: another program has changed it, or it is damaged.
+    #[error("a record of the catalog cannot be decoded")]
+    Corrupt(#[source] Source),
     /// Anything else; a fault of the catalog or of this program.
     #[error("catalog failure")]
     Backend(#[source] Source),

@@ -1,13 +1,13 @@
 //! The audit log and the operation of the catalog: health, identity, statistics and time.
 
-use super::{CatalogError, LeasedWork};
+use super::CatalogError;
 use crate::{
     audit::{AuditEntry, AuditFilter, AuditRecord},
     page::{Page, PageRequest},
     time::Timestamp,
 };
 use async_trait::async_trait;
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// The audit log.
@@ -63,6 +63,8 @@ pub struct Statistics {
     pub ingest: Oldest,
     /// Publish steps of live jobs, by name.
     pub oldest_steps: BTreeMap<String, Oldest>,
+    /// Parked items of the work queue, by kind.
+    pub parked: BTreeMap<String, u64>,
     /// The time on the catalog's clock.
     pub now: Timestamp,
 }
@@ -78,8 +80,6 @@ pub trait OperationsQueries: Send + Sync {
     async fn statistics(&self) -> Result<Statistics, CatalogError>;
     /// The free space on the catalog's disk; `None` where it is not known.
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
-    /// The time until the next piece of work of that kind is due, or its lease expires; absent when there is none.
-    async fn next_due(&self, work: LeasedWork) -> Result<Option<Duration>, CatalogError>;
     /// The time on the catalog's clock.
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError>;
 }

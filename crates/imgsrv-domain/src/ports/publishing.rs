@@ -20,8 +20,6 @@ pub trait JobRepo: Send {
     /// Stores `job` with its steps if its revision is current, else
     /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
     async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError>;
-    /// The job that has been due for longest, locked. Jobs that other transactions have locked are skipped.
-    async fn lock_due_job(&mut self) -> Result<Option<PublishJob>, CatalogError>;
 }
 
 /// Inspection results and warnings. They change only while their version is publishing.

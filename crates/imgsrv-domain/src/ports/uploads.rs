@@ -47,16 +47,10 @@ pub trait UploadRepo: Send {
     async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError>;
     /// Records a part, in place of any with its number.
     async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError>;
-    /// The session whose ingest has been due for longest, locked. Sessions that other transactions have locked are
-    /// skipped.
-    async fn lock_due_upload(&mut self) -> Result<Option<UploadSession>, CatalogError>;
-    /// Up to `limit` unfinished sessions that have expired, locked. Skips those that are locked already.
-    async fn lock_expired_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
-    /// Up to `limit` ended sessions whose staged bytes were not cleared yet, locked. Skips those that are locked
-    /// already.
-    async fn lock_uncleared_uploads(&mut self, limit: u16) -> Result<Vec<UploadSession>, CatalogError>;
-    /// Records that nothing is staged any more for an ended session, and deletes its parts.
-    async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError>;
+    /// Up to `limit` unfinished sessions that have expired, in the order of their ids, after `after`.
+    async fn list_expired_uploads(&mut self, after: UploadId, limit: u16) -> Result<Vec<UploadId>, CatalogError>;
+    /// Deletes the recorded parts of an ended session.
+    async fn delete_parts(&mut self, id: UploadId) -> Result<(), CatalogError>;
 }
 
 /// Intakes.
@@ -66,8 +60,6 @@ pub trait IntakeRepo: Send {
     async fn lock_intake(&mut self, id: UploadId) -> Result<Option<Intake>, CatalogError>;
     /// The intake whose version `job` publishes, locked.
     async fn lock_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError>;
-    /// Up to `limit` intakes whose upload or job has ended without them.
-    async fn list_stranded_intakes(&mut self, limit: u16) -> Result<Vec<UploadId>, CatalogError>;
     /// Stores a new intake; its upload must be stored.
     async fn insert_intake(&mut self, intake: &Intake) -> Result<(), CatalogError>;
     /// Stores `intake` if its revision is current, else

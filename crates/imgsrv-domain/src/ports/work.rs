@@ -1,21 +1,62 @@
-//! Work that is done under leases, and wake-ups for it.
+//! The queue of background work in the catalog.
 
-/// The kinds of work that are done under leases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeasedWork {
-    /// Ingesting completed uploads.
-    Ingest,
-    /// Running publish jobs.
-    Publish,
+use super::CatalogError;
+use crate::work::{Lease, LeasedWork, WorkKind, WorkName, WorkerId};
+use async_trait::async_trait;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Why an attempt at an item ended early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setback {
+    /// When the item is due again, from now.
+    pub delay: Duration,
+    /// What happened, for operators.
+    pub error: String,
+    /// Whether the attempt ended without a word, as by a panic: after several of these in a row, the item is parked.
+    pub silent: bool,
 }
 
-/// A kind of work that was enqueued, for the workers that wait for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enqueued {
-    /// A completed upload waits to be ingested.
-    Ingest,
-    /// A publish job waits to be run.
-    Publish,
-    /// Work of any kind may have been enqueued: notifications were interrupted for a while.
-    Anything,
+/// Changes of the queue, each one statement. Those that take a lease return whether it was still valid, and change
+/// nothing if it was not. A lease that has expired is valid until another worker has acquired the item.
+#[async_trait]
+pub trait WorkRepo: Send {
+    /// Adds an item that is due at once; one of that name that is parked or waits becomes due.
+    async fn enqueue_work(&mut self, work: WorkName) -> Result<(), CatalogError>;
+    /// Records progress: the lease lasts for `term` from now, and earlier failures no longer count.
+    async fn advance_work(&mut self, lease: &Lease, term: Duration) -> Result<bool, CatalogError>;
+    /// Removes an item that is done.
+    async fn finish_work(&mut self, lease: &Lease) -> Result<bool, CatalogError>;
+    /// Ends an attempt that has failed; the item is due again after a delay.
+    async fn postpone_work(&mut self, lease: &Lease, setback: &Setback) -> Result<bool, CatalogError>;
+    /// Ends an attempt that counts neither as failure nor as progress, as when the process stops; the item is due at
+    /// once.
+    async fn release_work(&mut self, lease: &Lease) -> Result<bool, CatalogError>;
+    /// Ends an attempt at recurring work that has succeeded; it is due again after `delay`.
+    async fn repeat_work(&mut self, lease: &Lease, delay: Duration) -> Result<bool, CatalogError>;
+    /// Parks an item: nobody acquires it until it is enqueued again.
+    async fn park_work(&mut self, lease: &Lease, reason: &str) -> Result<bool, CatalogError>;
+    /// Fails the upload or job of an item with `reason` although its row cannot be decoded.
+    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError>;
+}
+
+/// The queue, outside of transactions.
+#[async_trait]
+pub trait WorkQueue: Send + Sync {
+    /// Leases to `owner`, for `term`, an item of that kind: the one that has been due for longest, or the one about
+    /// `subject` if it is due. Items whose lease has expired are due, and so are those that are due further ahead than
+    /// `horizon`, the longest of all delays: the clock was set back. One statement. An item that cannot be decoded is
+    /// parked instead of being returned.
+    async fn acquire_work(
+        &self,
+        kind: WorkKind,
+        subject: Option<Uuid>,
+        owner: &WorkerId,
+        term: Duration,
+        horizon: Duration,
+    ) -> Result<Option<LeasedWork>, CatalogError>;
+    /// Extends a lease to `term` from now. One statement. Returns whether the lease was still valid.
+    async fn renew_work(&self, lease: &Lease, term: Duration) -> Result<bool, CatalogError>;
+    /// The time until the next item of that kind is due, or its lease expires; absent when there is none.
+    async fn next_due(&self, kind: WorkKind) -> Result<Option<Duration>, CatalogError>;
 }

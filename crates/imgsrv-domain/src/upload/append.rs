@@ -78,8 +78,8 @@ impl UploadSession {
                 return Err(UploadRefusal::Superseded);
             }
             // The last byte was recorded by another attempt.
-            UploadState::Completed { .. }
-            | UploadState::Ingesting { .. }
+            UploadState::Completed(_)
+            | UploadState::Ingesting(_)
             | UploadState::Ready(_)
             | UploadState::Failed { .. } => return Err(UploadRefusal::Superseded),
             UploadState::Receiving(_) | UploadState::Aborted { .. } => {}

@@ -10,7 +10,7 @@ mod receiving;
 
 pub use append::NewAppendUpload;
 pub use claim::{Claim, UploadKind};
-pub use ingest::{INGEST_RETRY_LIMIT, PendingIngest};
+pub use ingest::PendingIngest;
 pub use multipart::NewUpload;
 pub use receiving::{Attempt, FrontierWriter, Placement, Receiving, Recorded};
 
@@ -18,7 +18,6 @@ use crate::{
     audit::{AuditAction, Event},
     digest::{BlobClaim, ByteSize, Digest},
     ids::{PrincipalId, UploadId},
-    lease::{Queued, Running},
     ports::BlobName,
     text::{MediaType, ShortText},
     time::Timestamp,
@@ -32,19 +31,9 @@ pub enum UploadState {
     /// Bytes are received: `created` until the first part is recorded, `uploading` afterwards.
     Receiving(Receiving),
     /// Every byte is recorded; the ingest waits for a worker.
-    Completed {
-        /// What to ingest.
-        ingest: PendingIngest,
-        /// When a worker may acquire it.
-        work: Queued,
-    },
+    Completed(PendingIngest),
     /// A worker ingests the bytes.
-    Ingesting {
-        /// What to ingest.
-        ingest: PendingIngest,
-        /// The lease of the worker.
-        work: Running,
-    },
+    Ingesting(PendingIngest),
     /// The digest names a trusted blob.
     Ready(Claim<BlobClaim>),
     /// The bytes are not what was claimed, or could not be ingested.
@@ -72,8 +61,8 @@ impl UploadState {
         match self {
             Self::Receiving(Receiving { recorded: None, .. }) => "created",
             Self::Receiving(Receiving { recorded: Some(_), .. }) => "uploading",
-            Self::Completed { .. } => "completed",
-            Self::Ingesting { .. } => "ingesting",
+            Self::Completed(_) => "completed",
+            Self::Ingesting(_) => "ingesting",
             Self::Ready(_) => "ready",
             Self::Failed { .. } => "failed",
             Self::Aborted { .. } => "aborted",
@@ -89,7 +78,7 @@ impl UploadState {
     pub const fn has_ended(&self) -> bool {
         match self {
             Self::Ready(_) | Self::Failed { .. } | Self::Aborted { .. } => true,
-            Self::Receiving(_) | Self::Completed { .. } | Self::Ingesting { .. } => false,
+            Self::Receiving(_) | Self::Completed(_) | Self::Ingesting(_) => false,
         }
     }
 }
@@ -216,8 +205,8 @@ impl UploadSession {
         match &self.state {
             UploadState::Receiving(receiving) => receiving.received(),
             UploadState::Aborted { received, .. } => *received,
-            UploadState::Completed { .. }
-            | UploadState::Ingesting { .. }
+            UploadState::Completed(_)
+            | UploadState::Ingesting(_)
             | UploadState::Ready(_)
             | UploadState::Failed { .. } => self.size(),
         }
@@ -227,8 +216,8 @@ impl UploadSession {
     pub fn receiving(&self) -> Option<&Receiving> {
         match &self.state {
             UploadState::Receiving(receiving) => Some(receiving),
-            UploadState::Completed { .. }
-            | UploadState::Ingesting { .. }
+            UploadState::Completed(_)
+            | UploadState::Ingesting(_)
             | UploadState::Ready(_)
             | UploadState::Failed { .. }
             | UploadState::Aborted { .. } => None,
@@ -245,8 +234,8 @@ impl UploadSession {
                 Ok((self.into_state(aborted, now), Some(event)))
             }
             UploadState::Aborted { .. } => Ok((self, None)),
-            UploadState::Completed { .. }
-            | UploadState::Ingesting { .. }
+            UploadState::Completed(_)
+            | UploadState::Ingesting(_)
             | UploadState::Ready(_)
             | UploadState::Failed { .. } => Err(self.illegal("abort")),
         }
@@ -262,8 +251,8 @@ impl UploadSession {
                 Ok((self.into_state(aborted, now), event))
             }
             UploadState::Receiving(_)
-            | UploadState::Completed { .. }
-            | UploadState::Ingesting { .. }
+            | UploadState::Completed(_)
+            | UploadState::Ingesting(_)
             | UploadState::Ready(_)
             | UploadState::Failed { .. }
             | UploadState::Aborted { .. } => Err(self.illegal("expire")),
@@ -276,8 +265,8 @@ impl UploadSession {
             UploadState::Receiving(Receiving { claim, .. }) | UploadState::Aborted { claim, .. } => {
                 (*claim, claim.digest())
             }
-            UploadState::Completed { ingest: PendingIngest { claim, .. }, .. }
-            | UploadState::Ingesting { ingest: PendingIngest { claim, .. }, .. }
+            UploadState::Completed(PendingIngest { claim, .. })
+            | UploadState::Ingesting(PendingIngest { claim, .. })
             | UploadState::Ready(claim)
             | UploadState::Failed { claim, .. } => (claim.declared(), Some(claim.blob().digest)),
         }
@@ -288,8 +277,8 @@ impl UploadSession {
         match &self.state {
             UploadState::Receiving(_) if self.expires_at <= now => Err(UploadRefusal::Expired),
             UploadState::Receiving(receiving) => Ok(receiving.clone()),
-            UploadState::Completed { .. }
-            | UploadState::Ingesting { .. }
+            UploadState::Completed(_)
+            | UploadState::Ingesting(_)
             | UploadState::Ready(_)
             | UploadState::Failed { .. }
             | UploadState::Aborted { .. } => Err(self.illegal(action).into()),
@@ -298,7 +287,7 @@ impl UploadSession {
 
     /// Ends receiving: the bytes wait to be ingested.
     fn completed(self, now: Timestamp) -> Result<(Self, Event), UploadRefusal> {
-        let completed = self.accepting("complete", now)?.complete(now)?;
+        let completed = self.accepting("complete", now)?.complete()?;
         let session = self.into_state(completed, now);
         let event = session.event(AuditAction::UploadCompleted);
         Ok((session, event))

@@ -88,8 +88,8 @@ impl UploadSession {
                 (self.with_state(UploadState::Receiving(receiving)), true)
             }
             UploadState::Receiving(_)
-            | UploadState::Completed { .. }
-            | UploadState::Ingesting { .. }
+            | UploadState::Completed(_)
+            | UploadState::Ingesting(_)
             | UploadState::Ready(_)
             | UploadState::Failed { .. }
             | UploadState::Aborted { .. } => (self, false),

@@ -5,7 +5,6 @@ use crate::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
     hash::RunningHash,
     ids::AttemptId,
-    lease::Queued,
     names::PartNumber,
     parts::{Frontier, HashBase, Part, PartLocation},
     time::Timestamp,
@@ -131,13 +130,13 @@ impl Receiving {
     }
 
     /// Ends receiving: the bytes wait to be ingested. A digest that was not declared is that of the hashed bytes.
-    pub(super) fn complete(self, now: Timestamp) -> Result<UploadState, UploadRefusal> {
+    pub(super) fn complete(self) -> Result<UploadState, UploadRefusal> {
         let hashed = self.frontier().map(|frontier| frontier.hash.clone());
         let claim = match self.claim {
             Claim::Declared(kind, blob) => Claim::Declared(kind, blob),
             Claim::Undeclared(size) => Claim::Undeclared(BlobClaim { digest: digest(hashed.as_ref(), size)?, size }),
         };
-        Ok(UploadState::Completed { ingest: PendingIngest { claim, hashed }, work: Queued::fresh(now) })
+        Ok(UploadState::Completed(PendingIngest { claim, hashed }))
     }
 
     pub(super) fn aborted(&self) -> UploadState {

@@ -1,8 +1,8 @@
 //! Metrics of this process.
 
-use imgsrv_app::Ran;
+use imgsrv_app::{Ran, WorkObserver};
 use imgsrv_blobs::{Direction, Observer, Operation, Outcome};
-use imgsrv_domain::time::Timestamp;
+use imgsrv_domain::{time::Timestamp, work::WorkKind};
 use imgsrv_http::{CompletedRequest, METHODS, RequestObserver};
 use prometheus_client::{
     encoding::prometheus_text,
@@ -17,9 +17,6 @@ const REQUEST_BUCKETS: [f64; 16] =
 /// Upper bounds in seconds, up to copies of gigabytes.
 const OPERATION_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
-
-/// Every kind of background job.
-const JOBS: [&str; 3] = ["cas-promotion", "publish", "sweep"];
 
 type Labels<const N: usize, V = &'static str> = [(&'static str, V); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
@@ -138,7 +135,7 @@ impl ProcessMetrics {
         ] {
             drop(self.operation_bytes.get_or_create(&bytes_labels(operation, direction)));
         }
-        for job in JOBS {
+        for job in WorkKind::ALL.iter().map(|kind| job_name(*kind)) {
             for outcome in ["worked", "idle", "error"] {
                 drop(self.attempts.get_or_create(&attempt_labels(job, outcome)));
             }
@@ -147,30 +144,6 @@ impl ProcessMetrics {
             drop(self.consecutive_failures.get_or_create(&job_label(job)));
             drop(self.last_success.get_or_create(&job_label(job)));
             drop(self.last_error.get_or_create(&job_label(job)));
-        }
-    }
-
-    /// Records an attempt of a worker that did not fail.
-    pub(crate) fn ran(&self, job: &'static str, ran: Ran, now: Timestamp) {
-        let outcome = match ran {
-            Ran::Worked | Ran::Finished => "worked",
-            Ran::Idle => "idle",
-        };
-        self.attempts.get_or_create(&attempt_labels(job, outcome)).inc();
-        self.last_success.get_or_create(&job_label(job)).set(seconds(now));
-        if ran != Ran::Idle {
-            self.consecutive_failures.get_or_create(&job_label(job)).set(0);
-        }
-    }
-
-    /// Records a failed attempt of a worker: its `failures`th in a row, after which it may have `paused`.
-    pub(crate) fn failed(&self, job: &'static str, failures: u32, paused: bool, now: Timestamp) {
-        self.attempts.get_or_create(&attempt_labels(job, "error")).inc();
-        self.errors.get_or_create(&job_label(job)).inc();
-        self.consecutive_failures.get_or_create(&job_label(job)).set(failures.into());
-        self.last_error.get_or_create(&job_label(job)).set(seconds(now));
-        if paused {
-            self.circuit_open.get_or_create(&job_label(job)).inc();
         }
     }
 
@@ -208,6 +181,40 @@ const fn job_label(job: &'static str) -> Labels<1> {
 #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit a double for centuries")]
 fn seconds(time: Timestamp) -> f64 {
     time.micros() as f64 / 1e6
+}
+
+/// The label of a kind of work. That of ingests is older than their name.
+const fn job_name(kind: WorkKind) -> &'static str {
+    match kind {
+        WorkKind::Ingest => "cas-promotion",
+        WorkKind::Publish | WorkKind::Clear | WorkKind::Sweep => kind.as_str(),
+    }
+}
+
+impl WorkObserver for ProcessMetrics {
+    fn ran(&self, kind: WorkKind, ran: Ran, now: Timestamp) {
+        let job = job_name(kind);
+        let outcome = match ran {
+            Ran::Worked => "worked",
+            Ran::Idle => "idle",
+        };
+        self.attempts.get_or_create(&attempt_labels(job, outcome)).inc();
+        self.last_success.get_or_create(&job_label(job)).set(seconds(now));
+        if ran == Ran::Worked {
+            self.consecutive_failures.get_or_create(&job_label(job)).set(0);
+        }
+    }
+
+    fn failed(&self, kind: WorkKind, failures: u32, paused: bool, now: Timestamp) {
+        let job = job_name(kind);
+        self.attempts.get_or_create(&attempt_labels(job, "error")).inc();
+        self.errors.get_or_create(&job_label(job)).inc();
+        self.consecutive_failures.get_or_create(&job_label(job)).set(failures.into());
+        self.last_error.get_or_create(&job_label(job)).set(seconds(now));
+        if paused {
+            self.circuit_open.get_or_create(&job_label(job)).inc();
+        }
+    }
 }
 
 impl Observer for ProcessMetrics {

@@ -119,8 +119,19 @@ struct CatalogMetrics(Statistics);
 
 impl Collector for CatalogMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let Statistics { uploads, jobs, steps, versions, blobs, blob_bytes, incus_rows, ingest, oldest_steps, now } =
-            &self.0;
+        let Statistics {
+            uploads,
+            jobs,
+            steps,
+            versions,
+            blobs,
+            blob_bytes,
+            incus_rows,
+            ingest,
+            oldest_steps,
+            parked,
+            now,
+        } = &self.0;
         let encoder = &mut encoder;
         let upload_states = UploadState::NAMES.map(|state| (state, state));
         by_state(encoder, "imgsrv_upload_sessions", "Upload sessions.", uploads, &upload_states)?;
@@ -135,6 +146,10 @@ impl Collector for CatalogMetrics {
         let publishing = versions.get("publishing").copied().unwrap_or(0);
         let help = "Versions that are frozen and not published.";
         single(encoder, "imgsrv_publish_versions_publishing", help, Some(publishing))?;
+        let help = "Work that nobody does any more until somebody asks for a retry.";
+        let kinds = WorkKind::ALL.iter().map(|kind| kind.as_str());
+        let counts = kinds.map(|kind| ([("kind", kind)], parked.get(kind).copied().unwrap_or(0)));
+        gauge(encoder, "imgsrv_work_parked", help, counts)?;
 
         // An age is absent when nothing has one.
         let age = |since: Timestamp| now.since(since).as_secs_f64();

@@ -1,0 +1,212 @@
+//! One attempt at a leased item: the lease is renewed meanwhile, and whatever the attempt comes to is recorded.
+
+use crate::{
+    context::Context,
+    work::{
+        retry::retrying,
+        runtime::{Handler, Ran, WorkError},
+    },
+};
+use futures::FutureExt;
+use imgsrv_domain::{
+    error_chain,
+    ports::{CatalogError, Setback, Source},
+    work::{Lease, LeasedWork, WorkKind},
+};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tracing::Instrument;
+use uuid::Uuid;
+
+/// The longest delay until work that recurs is due again.
+const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
+
+/// The worker of one kind of work.
+#[derive(Clone)]
+pub struct Worker {
+    pub(crate) context: Arc<Context>,
+    pub(crate) handler: Arc<dyn Handler>,
+}
+
+/// How an attempt ended.
+enum Ended<T> {
+    /// The work returned.
+    Done(T),
+    /// Another worker has acquired the item: what comes of this attempt is void.
+    Lost,
+    /// This process is stopping.
+    Stopped,
+}
+
+impl Worker {
+    /// The kind of its work.
+    pub fn kind(&self) -> WorkKind {
+        self.handler.kind()
+    }
+
+    /// Leases one item that is due, if there is one, and works on it.
+    pub async fn run_once(&self) -> Result<Ran, WorkError> {
+        match self.acquire(None).await? {
+            Some(leased) => self.attempt(leased).await.map(|()| Ran::Worked),
+            None => Ok(Ran::Idle),
+        }
+    }
+
+    /// Works on the item about `subject`, unless it is not due or another worker has leased it.
+    pub(crate) async fn run_for(&self, subject: Uuid) -> Result<(), WorkError> {
+        match self.acquire(Some(subject)).await? {
+            Some(leased) => self.attempt(leased).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn acquire(&self, subject: Option<Uuid>) -> Result<Option<LeasedWork>, CatalogError> {
+        let (context, kind) = (&self.context, self.kind());
+        let settings = &context.settings;
+        let horizon = settings.lease_term.max(settings.backoff.longest()).max(LONGEST_INTERVAL);
+        retrying(|| context.catalog.acquire_work(kind, subject, &settings.worker, settings.lease_term, horizon)).await
+    }
+
+    /// Works on a leased item.
+    pub(super) async fn attempt(&self, leased: LeasedWork) -> Result<(), WorkError> {
+        let (name, attempt) = (leased.lease.work, leased.lease.attempt);
+        let span = tracing::info_span!("work", kind = %name.kind, subject = %name.subject, attempt);
+        self.run(&leased).instrument(span).await
+    }
+
+    async fn run(&self, leased: &LeasedWork) -> Result<(), WorkError> {
+        let settings = &self.context.settings;
+        if leased.silent >= settings.work_attempts {
+            let attempts = leased.silent;
+            let reason = format!("{attempts} attempts in a row crashed the worker or its process");
+            return Ok(self.park(leased, &reason).await?);
+        }
+        let work = AssertUnwindSafe(self.handler.run(&leased.lease)).catch_unwind();
+        let error = match self.under_lease(&leased.lease, work).await {
+            Ended::Done(Ok(Ok(()))) => return Ok(()),
+            Ended::Done(Ok(Err(error))) => error,
+            Ended::Done(Err(_panic)) => WorkError::Panic,
+            Ended::Lost => {
+                tracing::warn!("lease lost: another worker has acquired the item");
+                return Ok(());
+            }
+            Ended::Stopped => return Ok(self.release(&leased.lease).await?),
+        };
+        tracing::warn!(error = error_chain::text(&error), "attempt failed");
+        match self.record_failure(leased, &error).await {
+            Err(CatalogError::Corrupt(corrupt)) => self.park(leased, &undecodable(&corrupt)).await?,
+            recorded => recorded?,
+        }
+        Err(error)
+    }
+
+    /// Runs `work` and renews the lease after each third of its term. When a renewal fails, the next one may succeed before
+    /// the lease expires.
+    async fn under_lease<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> Ended<T> {
+        let Context { settings, stop, catalog, .. } = &*self.context;
+        let term = settings.lease_term;
+        let lost = async {
+            loop {
+                tokio::time::sleep(term / 3).await;
+                match retrying(|| catalog.renew_work(lease, term)).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => tracing::warn!(%error, "lease renewal failed"),
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Ended::Done(done),
+            () = lost => Ended::Lost,
+            () = stop.cancelled() => Ended::Stopped,
+        }
+    }
+
+    /// Makes the item due again after a delay, or fails its subject once every attempt has failed for too long.
+    async fn record_failure(&self, leased: &LeasedWork, error: &WorkError) -> Result<(), CatalogError> {
+        if let WorkError::Catalog(CatalogError::Corrupt(corrupt)) = error {
+            return self.park(leased, &undecodable(corrupt)).await;
+        }
+        let LeasedWork { lease, .. } = leased;
+        let setback = Setback {
+            delay: self.context.settings.backoff.delay(leased.failures.saturating_add(1)),
+            error: error_chain::text(error),
+            silent: matches!(error, WorkError::Panic),
+        };
+        retrying(|| async {
+            let mut tx = self.context.catalog.begin().await?;
+            let limit = self.kind().retry_limit().filter(|limit| leased.failing_for(tx.now()) >= *limit);
+            let is_leased = if limit.is_some() { tx.finish_work(lease).await? } else { tx.postpone_work(lease, &setback).await? };
+            if !is_leased {
+                return Ok(());
+            }
+            let subject = lease.work.subject;
+            match limit {
+                Some(limit) => self.handler.fail(&mut *tx, subject, &out_of_retries(limit)).await?,
+                None if setback.silent => {}
+                None => self.handler.requeue(&mut *tx, subject).await?,
+            }
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// Makes the item due at once for another process: this one is stopping.
+    async fn release(&self, lease: &Lease) -> Result<(), CatalogError> {
+        retrying(|| async {
+            let mut tx = self.context.catalog.begin().await?;
+            if tx.release_work(lease).await? {
+                self.handler.requeue(&mut *tx, lease.work.subject).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Fails the subject and parks the item, so that nobody works on it until somebody asks for that. Work that recurs
+    /// is repeated after the longest interval instead.
+    async fn park(&self, leased: &LeasedWork, reason: &str) -> Result<(), CatalogError> {
+        let LeasedWork { lease, .. } = leased;
+        tracing::error!(reason, "work item parked");
+        if self.kind().recurs() {
+            let setback = Setback { delay: LONGEST_INTERVAL, error: reason.to_owned(), silent: false };
+            return retrying(|| async {
+                let mut tx = self.context.catalog.begin().await?;
+                tx.postpone_work(lease, &setback).await?;
+                tx.commit().await
+            })
+            .await;
+        }
+        match retrying(|| self.park_decodable(lease, reason)).await {
+            Err(CatalogError::Corrupt(_)) => {}
+            parked => return parked,
+        }
+        retrying(|| async {
+            let mut tx = self.context.catalog.begin().await?;
+            if tx.park_work(lease, reason).await? {
+                tx.fail_undecodable(lease.work, reason).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn park_decodable(&self, lease: &Lease, reason: &str) -> Result<(), CatalogError> {
+        let mut tx = self.context.catalog.begin().await?;
+        if tx.park_work(lease, reason).await? {
+            self.handler.fail(&mut *tx, lease.work.subject, reason).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+fn out_of_retries(limit: Duration) -> String {
+    format!("the catalog or the storage could not be reached for {} minutes", limit.as_secs() / 60)
+}
+
+fn undecodable(cause: &Source) -> String {
+    format!("its record in the catalog cannot be decoded: {cause}")
+}

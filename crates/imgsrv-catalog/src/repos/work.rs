@@ -1,0 +1,253 @@
+//! The queue of background work.
+
+use crate::{
+    core::{
+        catalog::{SqlCatalog, SqlDatabase},
+        connection::{Connection, Dialects, read, row},
+        tx::SqlTx,
+        value::{Value, values},
+    },
+    rows::{LeasedRow, SqlTime},
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    ports::{CatalogError, Setback, WorkQueue, WorkRepo},
+    time::Timestamp,
+    work::{Lease, LeasedWork, WorkKind, WorkName, WorkerId},
+};
+use std::time::Duration;
+use uuid::Uuid;
+
+const ENQUEUE: &str = "INSERT INTO work_items (kind, subject, wanted_since, due_at) VALUES ($1, $2, $3, $3)
+    ON CONFLICT (kind, subject) DO UPDATE SET wanted_since = excluded.wanted_since, due_at = excluded.due_at,
+        failures = 0, silent = 0, failing_since = NULL, error = NULL, parked_at = NULL
+    WHERE work_items.owner IS NULL";
+
+/// The item that a lease with the values `$1` to `$3` is of.
+macro_rules! leased {
+    ($change:literal) => {
+        concat!($change, " WHERE id = $1 AND owner = $2 AND attempt = $3 AND parked_at IS NULL")
+    };
+}
+const ADVANCE: &str =
+    leased!("UPDATE work_items SET due_at = $4, failures = 1, silent = 1, failing_since = NULL, error = NULL");
+const FINISH: &str = leased!("DELETE FROM work_items");
+const POSTPONE: &str = leased!(
+    "UPDATE work_items SET owner = NULL, due_at = $4, failing_since = coalesce(failing_since, $5), error = $6,
+    silent = CASE WHEN $7 THEN silent ELSE 0 END"
+);
+const RELEASE: &str =
+    leased!("UPDATE work_items SET owner = NULL, due_at = $4, failures = failures - 1, silent = silent - 1");
+const REPEAT: &str = leased!(
+    "UPDATE work_items SET owner = NULL, wanted_since = $4, due_at = $4, failures = 0, silent = 0,
+    failing_since = NULL, error = NULL"
+);
+const PARK: &str = leased!("UPDATE work_items SET owner = NULL, parked_at = $4, error = $5");
+const PARK_UNDECODABLE: &str =
+    "UPDATE work_items SET owner = NULL, parked_at = due_at, error = 'the item cannot be decoded' WHERE id = $1";
+
+/// Leases an item that `$filter` selects, counting the attempt as a silent failure until it proves otherwise.
+macro_rules! acquire {
+    ($now:literal, $term:literal, $horizon:literal, $filter:literal, $lock:literal) => {
+        concat!(
+            "UPDATE work_items SET owner = $3, attempt = attempt + 1, failures = failures + 1, silent = silent + 1,
+                due_at = ",
+            $now,
+            " + ",
+            $term,
+            " WHERE id = coalesce(
+                (SELECT id FROM work_items WHERE kind = $1 AND ",
+            $filter,
+            " AND parked_at IS NULL AND due_at <= ",
+            $now,
+            " ORDER BY due_at LIMIT 1",
+            $lock,
+            "), (SELECT id FROM work_items WHERE kind = $1 AND ",
+            $filter,
+            " AND parked_at IS NULL AND due_at > ",
+            $now,
+            " + ",
+            $horizon,
+            " ORDER BY due_at DESC LIMIT 1",
+            $lock,
+            ")) RETURNING id, kind, subject, owner, attempt, failures, silent, failing_since"
+        )
+    };
+}
+macro_rules! acquire_on {
+    ($filter:literal) => {
+        Dialects {
+            sqlite: acquire!("$6", "$4", "$5", $filter, ""),
+            postgres: acquire!(
+                "catalog_now()",
+                "$4 * interval '1 microsecond'",
+                "$5 * interval '1 microsecond'",
+                $filter,
+                " FOR UPDATE SKIP LOCKED"
+            ),
+        }
+    };
+}
+const ACQUIRE: Dialects = acquire_on!("$2 IS NULL");
+const ACQUIRE_ONE: Dialects = acquire_on!("subject = $2");
+
+macro_rules! renew {
+    ($due:literal) => {
+        concat!("UPDATE work_items SET due_at = ", $due, " WHERE id = $1 AND owner = $2 AND attempt = $3")
+    };
+}
+const RENEW: Dialects =
+    Dialects { sqlite: renew!("$5 + $4"), postgres: renew!("catalog_now() + $4 * interval '1 microsecond'") };
+macro_rules! next_due {
+    ($now:literal) => {
+        concat!("SELECT min(due_at), ", $now, " FROM work_items WHERE kind = $1 AND parked_at IS NULL")
+    };
+}
+const NEXT_DUE: Dialects = Dialects { sqlite: next_due!("NULL"), postgres: next_due!("catalog_now()") };
+
+// The row is failed as it would be if it could be decoded.
+const FAIL_UPLOAD: &str = "UPDATE upload_sessions SET state = 'failed', failure_reason = $2, updated_at = $3,
+    hashed_bytes = NULL, hashed_state = NULL, revision = revision + 1 WHERE id = $1 AND state IN ('completed', 'ingesting')";
+const FAIL_STEP: &str = "UPDATE publish_steps SET state = 'failed', reason = $2,
+    started_at = coalesce(started_at, $3), finished_at = $3 WHERE job_id = $1 AND sequence =
+    (SELECT min(sequence) FROM publish_steps WHERE job_id = $1 AND state IN ('queued', 'running'))";
+const FAIL_JOB: &str = "UPDATE publish_jobs SET state = 'failed', updated_at = $2,
+    started_at = coalesce(started_at, $2), finished_at = $2, revision = revision + 1
+    WHERE id = $1 AND state IN ('queued', 'running')";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    ENQUEUE,
+    ADVANCE,
+    FINISH,
+    POSTPONE,
+    RELEASE,
+    REPEAT,
+    PARK,
+    PARK_UNDECODABLE,
+    NEXT_DUE.sqlite,
+    FAIL_UPLOAD,
+    FAIL_STEP,
+    FAIL_JOB,
+];
+pub(crate) const SQLITE: &[&str] = &[ACQUIRE.sqlite, ACQUIRE_ONE.sqlite, RENEW.sqlite];
+pub(crate) const POSTGRES: &[&str] = &[ACQUIRE.postgres, ACQUIRE_ONE.postgres, RENEW.postgres, NEXT_DUE.postgres];
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn with_lease<const N: usize>(lease: &Lease, further: [Value; N]) -> Vec<Value> {
+    let mut values = values![lease.item, lease.owner.as_str(), lease.attempt];
+    values.extend(further);
+    values
+}
+
+impl<C: Connection> SqlTx<C> {
+    /// Runs a statement that changes one row at most, and returns whether it did.
+    async fn changes(&mut self, sql: &'static str, values: Vec<Value>) -> Result<bool, CatalogError> {
+        Ok(self.execute(sql, values).await? > 0)
+    }
+}
+
+#[async_trait]
+impl<C: Connection> WorkRepo for SqlTx<C> {
+    async fn enqueue_work(&mut self, work: WorkName) -> Result<(), CatalogError> {
+        let values = values![work.kind.as_str(), work.subject, self.time()];
+        self.execute(ENQUEUE, values).await.map(drop)
+    }
+
+    async fn advance_work(&mut self, lease: &Lease, term: Duration) -> Result<bool, CatalogError> {
+        let until = self.time().plus(term);
+        self.changes(ADVANCE, with_lease(lease, [until.into()])).await
+    }
+
+    async fn finish_work(&mut self, lease: &Lease) -> Result<bool, CatalogError> {
+        self.changes(FINISH, with_lease(lease, [])).await
+    }
+
+    async fn postpone_work(&mut self, lease: &Lease, setback: &Setback) -> Result<bool, CatalogError> {
+        let (now, due) = (self.time(), self.time().plus(setback.delay));
+        let further = [due.into(), now.into(), setback.error.as_str().into(), setback.silent.into()];
+        self.changes(POSTPONE, with_lease(lease, further)).await
+    }
+
+    async fn release_work(&mut self, lease: &Lease) -> Result<bool, CatalogError> {
+        let now = self.time();
+        self.changes(RELEASE, with_lease(lease, [now.into()])).await
+    }
+
+    async fn repeat_work(&mut self, lease: &Lease, delay: Duration) -> Result<bool, CatalogError> {
+        let due = self.time().plus(delay);
+        self.changes(REPEAT, with_lease(lease, [due.into()])).await
+    }
+
+    async fn park_work(&mut self, lease: &Lease, reason: &str) -> Result<bool, CatalogError> {
+        let now = self.time();
+        self.changes(PARK, with_lease(lease, [now.into(), reason.into()])).await
+    }
+
+    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError> {
+        let now = self.time();
+        match work.kind {
+            WorkKind::Ingest => self.execute(FAIL_UPLOAD, values![work.subject, reason, now]).await.map(drop),
+            WorkKind::Publish => {
+                self.execute(FAIL_STEP, values![work.subject, reason, now]).await?;
+                self.execute(FAIL_JOB, values![work.subject, now]).await.map(drop)
+            }
+            WorkKind::Clear | WorkKind::Sweep => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl<D: SqlDatabase> WorkQueue for SqlCatalog<D> {
+    async fn acquire_work(
+        &self,
+        kind: WorkKind,
+        subject: Option<Uuid>,
+        owner: &WorkerId,
+        term: Duration,
+        horizon: Duration,
+    ) -> Result<Option<LeasedWork>, CatalogError> {
+        let sql = if subject.is_some() { ACQUIRE_ONE } else { ACQUIRE };
+        let values = values![kind.as_str(), subject, owner.as_str(), micros(term), micros(horizon)];
+        loop {
+            let (mut writer, values) = self.timed_write(values.clone()).await?;
+            let Some(found) = writer.rows(sql.on::<D::Connection>(), values).await?.pop() else { return Ok(None) };
+            let decoded = read::<_, LeasedRow>(&found).and_then(|row| Ok(LeasedWork::try_from(row)?));
+            match decoded {
+                Ok(leased) => return Ok(Some(leased)),
+                Err(error) => {
+                    let (item,) = read::<_, (i64,)>(&found)?;
+                    tracing::error!(work.kind = %kind, work.item = item, %error, "work item parked: it cannot be decoded");
+                    writer.execute(PARK_UNDECODABLE, values![item]).await?;
+                }
+            }
+        }
+    }
+
+    async fn renew_work(&self, lease: &Lease, term: Duration) -> Result<bool, CatalogError> {
+        let (mut writer, values) = self.timed_write(with_lease(lease, [micros(term).into()])).await?;
+        Ok(writer.execute(RENEW.on::<D::Connection>(), values).await? > 0)
+    }
+
+    async fn next_due(&self, kind: WorkKind) -> Result<Option<Duration>, CatalogError> {
+        let values = values![kind.as_str()];
+        let found: Option<(Option<SqlTime>, Option<SqlTime>)> =
+            row(&mut self.reader().await?, NEXT_DUE.on::<D::Connection>(), values).await?;
+        let Some((Some(due), now)) = found else { return Ok(None) };
+        Ok(Some(Timestamp::from(due).since(self.database.clock(now)?)))
+    }
+}
+
+#[expect(private_bounds, reason = "its methods are private, too")]
+impl<D: SqlDatabase> SqlCatalog<D> {
+    /// A connection for single writes, and `values` with the time on the clock after them, if statements cannot read it.
+    async fn timed_write(&self, mut values: Vec<Value>) -> Result<(D::Connection, Vec<Value>), CatalogError> {
+        let writer = self.writer().await?;
+        if !<D::Connection as Connection>::LOCKS_ROWS {
+            values.push(self.database.clock(None)?.into());
+        }
+        Ok((writer, values))
+    }
+}
