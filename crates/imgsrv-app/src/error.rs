@@ -202,6 +202,7 @@ impl From<WorkError> for UseCaseError {
         match error {
             WorkError::Catalog(error) => error.into(),
             WorkError::Blob(error) => error.into(),
+            error @ WorkError::Panic => BlobError::unavailable(error).into(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The catalog contract on SQLite, and what only SQLite can get wrong.
 
-use imgsrv_catalog::STATEMENTS;
+use imgsrv_catalog::{SQLITE_STATEMENTS, STATEMENTS};
 use imgsrv_contract::{
     Opening,
     catalog::{Fresh, run},
@@ -50,7 +50,7 @@ fn open() -> Opening<Fresh> {
         let catalog = imgsrv_catalog::sqlite::open(&path, clock.clone()).await.expect("a catalog");
         let shell = SqliteConnectOptions::new().filename(&path).foreign_keys(false);
         let mut connection = SqliteConnection::connect_with(&shell).await.expect("a connection");
-        for statements in STATEMENTS {
+        for statements in STATEMENTS.iter().chain(SQLITE_STATEMENTS) {
             for statement in *statements {
                 let prepared = connection.prepare((*statement).into_sql_str()).await;
                 prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));

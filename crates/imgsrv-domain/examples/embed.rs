@@ -5,12 +5,11 @@
 
 use imgsrv_domain::{
     ids::{ImageId, JobId, VersionId},
-    lease::WorkerId,
     publish::PublishJob,
     time::Timestamp,
     version::Version,
 };
-use std::{error::Error, time::Duration};
+use std::error::Error;
 use uuid::Uuid;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,10 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
-    let (mut job, key) = job.acquire(&WorkerId::new("example".to_owned()), now, Duration::from_secs(30))?;
+    let mut job = job.start(now)?;
     while let Some(step) = job.current_step() {
         println!("running {}", step.name);
-        job = job.step_succeeded(&key, now)?;
+        job = job.step_succeeded(now)?;
     }
     let (published, event) = frozen.publish(now)?;
     println!("{} {} at {:?}", event.action, event.subject, published.state.published_at());

@@ -2,7 +2,6 @@
 
 use imgsrv_domain::{
     ids::{ImageId, JobId, VersionId},
-    lease::{LeaseKey, WorkerId},
     publish::{InconsistentJob, JobRecord, JobState, PublishJob, StepName, StepState},
     time::Timestamp,
     version::{Version, VersionState},
@@ -10,8 +9,6 @@ use imgsrv_domain::{
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
-
-const TERM: Duration = Duration::from_secs(30);
 
 fn draft() -> Version {
     let (image, name) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
@@ -45,12 +42,10 @@ fn each_state_of_a_version_allows_only_its_own_actions() {
 
 #[derive(Debug, Clone)]
 enum Action {
-    Acquire,
-    Renew,
+    Start,
     Succeed,
     Fail,
-    Postpone,
-    Release,
+    Requeue,
     Retry,
     Abandon,
     Advance(u64),
@@ -58,12 +53,10 @@ enum Action {
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
-        4 => Just(Action::Acquire),
-        1 => Just(Action::Renew),
+        4 => Just(Action::Start),
         3 => Just(Action::Succeed),
         2 => Just(Action::Fail),
-        2 => Just(Action::Postpone),
-        1 => Just(Action::Release),
+        2 => Just(Action::Requeue),
         2 => Just(Action::Retry),
         1 => Just(Action::Abandon),
         3 => (0_u64..1200).prop_map(Action::Advance),
@@ -79,33 +72,22 @@ proptest! {
         let mut now = Timestamp::from_micros(0);
         let frozen = draft().freeze(now).expect("frozen").0;
         let mut job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
-        let mut keys: Vec<LeaseKey> = Vec::new();
         for action in actions {
             let before = job.clone();
-            let next = match (&action, keys.last()) {
-                (Action::Advance(seconds), _) => {
-                    now = now.plus(Duration::from_secs(*seconds));
+            let next = match action {
+                Action::Advance(seconds) => {
+                    now = now.plus(Duration::from_secs(seconds));
                     None
                 }
-                (Action::Acquire, _) => job.clone().acquire(&WorkerId::new("w".to_owned()), now, TERM).ok().map(|(job, key)| {
-                    assert!(keys.iter().all(|earlier| earlier.attempt < key.attempt), "{keys:?} {key:?}");
-                    keys.push(key);
-                    job
-                }),
-                (Action::Retry, _) => job.clone().retry(now).ok().map(|(job, _)| job),
-                (Action::Abandon, _) => job.clone().abandon(now).ok().map(|(job, _)| job),
-                (_, None) => None,
-                (Action::Renew, Some(key)) => job.clone().renew(key, now, TERM).ok(),
-                (Action::Succeed, Some(key)) => job.clone().step_succeeded(key, now).ok(),
-                (Action::Fail, Some(key)) => job.clone().step_failed(key, "no".to_owned(), now).ok().map(|(job, _)| job),
-                (Action::Postpone, Some(key)) => job.clone().postpone(key, TERM, now).ok().map(|(job, _)| job),
-                (Action::Release, Some(key)) => job.clone().release(key, now).ok(),
+                Action::Start => job.clone().start(now).ok(),
+                Action::Succeed => job.clone().step_succeeded(now).ok(),
+                Action::Fail => job.clone().step_failed("no".to_owned(), now).ok().map(|(job, _)| job),
+                Action::Requeue => job.clone().requeue(now).ok(),
+                Action::Retry => job.clone().retry(now).ok().map(|(job, _)| job),
+                Action::Abandon => job.clone().abandon(now).ok().map(|(job, _)| job),
             };
             if let Some(next) = next {
                 job = next;
-            }
-            for earlier in keys.iter().rev().skip(1) {
-                assert!(job.clone().step_succeeded(earlier, now).is_err(), "an earlier lease is fenced");
             }
             for (was, is) in before.steps.iter().zip(&job.steps) {
                 if matches!(was.state, StepState::Succeeded { .. }) {
@@ -115,8 +97,8 @@ proptest! {
             }
             let running = job.steps.iter().filter(|step| matches!(step.state, StepState::Running { .. })).count();
             match &job.state {
-                JobState::Queued(_) => assert_eq!((running, job.failed_step()), (0, None)),
-                JobState::Running(_) => assert_eq!((running, job.failed_step()), (1, None)),
+                JobState::Queued => assert_eq!((running, job.failed_step()), (0, None)),
+                JobState::Running => assert_eq!((running, job.failed_step()), (1, None)),
                 JobState::Succeeded => assert_eq!((running, job.current_step()), (0, None)),
                 JobState::Failed | JobState::Abandoned => assert!(running == 0 && job.failed_step().is_some()),
             }
@@ -134,14 +116,14 @@ fn a_retry_starts_at_the_failed_step() {
     let now = Timestamp::from_micros(0);
     let frozen = draft().freeze(now).expect("frozen").0;
     let job = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
-    let (job, key) = job.acquire(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
-    let job = job.step_succeeded(&key, now).expect("validated");
-    let job = job.step_succeeded(&key, now).expect("indexed");
-    let (job, _) = job.step_failed(&key, "no".to_owned(), now).expect("failed");
+    let job = job.start(now).expect("started");
+    let job = job.step_succeeded(now).expect("validated");
+    let job = job.step_succeeded(now).expect("indexed");
+    let (job, _) = job.step_failed("no".to_owned(), now).expect("failed");
     let (job, _) = job.retry(now).expect("retried");
     assert_eq!(job.current_step().map(|step| step.name), Some(StepName::FinalizePublish));
-    let (job, key) = job.acquire(&WorkerId::new("w".to_owned()), now, TERM).expect("claimed");
-    let job = job.step_succeeded(&key, now).expect("published");
+    let job = job.start(now).expect("started");
+    let job = job.step_succeeded(now).expect("published");
     assert_eq!(job.state, JobState::Succeeded);
     assert_eq!(job.steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [1, 1, 2]);
 }
@@ -151,7 +133,7 @@ fn a_stored_job_whose_steps_disagree_with_its_state_is_rejected() {
     let now = Timestamp::from_micros(0);
     let frozen = draft().freeze(now).expect("frozen").0;
     let queued = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
-    let (running, _) = queued.clone().acquire(&WorkerId::new("w".to_owned()), now, TERM).expect("leased");
+    let running = queued.clone().start(now).expect("started");
     let states = JobRecord { state: JobState::Succeeded, ..JobRecord::clone(&running) };
     let steps = JobRecord { steps: running.steps.clone(), ..JobRecord::clone(&queued) };
     let missing = JobRecord { steps: queued.steps[1..].to_vec(), ..JobRecord::clone(&queued) };

@@ -4,21 +4,16 @@ use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
     hash::RunningHash,
     ids::{AttemptId, PrincipalId, UploadId},
-    lease::{LeaseKey, WorkerId},
     names::PartNumber,
     parts::{HashBase, ListedPart, Part, PartLocation},
     time::Timestamp,
-    upload::{
-        Attempt, INGEST_RETRY_LIMIT, NewAppendUpload, NewUpload, Placement, Receiving, UploadRefusal, UploadSession,
-        UploadState,
-    },
+    upload::{Attempt, NewAppendUpload, NewUpload, Placement, Receiving, UploadRefusal, UploadSession},
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
 const TTL: Duration = Duration::from_hours(24);
-const TERM: Duration = Duration::from_secs(30);
 const SIZE: u64 = 20;
 
 fn open(now: Timestamp) -> UploadSession {
@@ -47,12 +42,10 @@ enum Action {
     Abort,
     Complete,
     Expire,
-    Acquire,
-    Renew,
+    Start,
     Ingested,
     Reject,
-    Postpone,
-    Release,
+    Requeue,
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -64,12 +57,10 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => Just(Action::Abort),
         3 => Just(Action::Complete),
         1 => Just(Action::Expire),
-        2 => Just(Action::Acquire),
-        1 => Just(Action::Renew),
+        2 => Just(Action::Start),
         1 => Just(Action::Ingested),
         1 => Just(Action::Reject),
-        1 => Just(Action::Postpone),
-        1 => Just(Action::Release),
+        1 => Just(Action::Requeue),
     ];
     proptest::collection::vec(action, 1..60)
 }
@@ -82,7 +73,6 @@ struct Model {
     live: Vec<(Attempt, Vec<AttemptId>)>,
     /// The attempt that may still append to the prefix in a file, by file.
     writers: BTreeMap<String, AttemptId>,
-    key: Option<LeaseKey>,
     count: u128,
 }
 
@@ -90,7 +80,7 @@ impl Model {
     fn new() -> Self {
         let now = Timestamp::from_micros(0);
         let session = open(now);
-        Self { session, now, parts: BTreeMap::new(), live: vec![], writers: BTreeMap::new(), key: None, count: 100 }
+        Self { session, now, parts: BTreeMap::new(), live: vec![], writers: BTreeMap::new(), count: 100 }
     }
 
     fn recorded(&self) -> Vec<Part> {
@@ -193,7 +183,6 @@ impl Model {
 
     fn apply(&mut self, action: Action) {
         let (session, now) = (self.session.clone(), self.now);
-        let key = self.key.clone();
         match action {
             Action::Begin { number } => self.begin(number),
             Action::Finish { which, size } => self.finish(which, size),
@@ -210,24 +199,16 @@ impl Model {
                     self.session = expired;
                 }
             }
-            Action::Acquire => {
-                if let Ok((leased, _, lease)) = session.acquire_ingest(&WorkerId::new("w".to_owned()), now, TERM) {
-                    if let Some(earlier) = key {
-                        assert!(lease.attempt > earlier.attempt, "attempt numbers increase");
-                        assert!(leased.clone().finish_ingest(&earlier, now).is_err(), "the earlier lease is fenced");
-                    }
-                    (self.session, self.key) = (leased, Some(lease));
+            Action::Start => {
+                if let Ok((started, _)) = session.start_ingest(now) {
+                    self.session = started;
                 }
             }
-            Action::Renew | Action::Ingested | Action::Reject | Action::Postpone | Action::Release => {
-                let Some(key) = key else { return };
+            Action::Ingested | Action::Reject | Action::Requeue => {
                 let done = match action {
-                    Action::Renew => session.renew_ingest(&key, None, now, TERM),
-                    Action::Ingested => session.finish_ingest(&key, now).map(|(session, _)| session),
-                    Action::Reject => session.reject(&key, "wrong".to_owned(), now).map(|(session, _)| session),
-                    Action::Postpone => session.postpone_ingest(&key, TERM, now).map(|(session, _)| session),
-                    Action::Release => session.release_ingest(&key, now),
-                    _ => return,
+                    Action::Ingested => session.finish_ingest(now).map(|(session, _)| session),
+                    Action::Reject => session.reject("wrong".to_owned(), now).map(|(session, _)| session),
+                    _ => session.requeue_ingest(now),
                 };
                 if let Ok(done) = done {
                     self.session = done;
@@ -286,8 +267,7 @@ fn parts_sent_in_order_are_all_hashed_on_arrival() {
     let frontier = model.session.receiving().and_then(Receiving::frontier).expect("a frontier");
     assert_eq!(frontier.hash.bytes, SIZE);
     model.complete();
-    let (_, ingest, _) =
-        model.session.acquire_ingest(&WorkerId::new("w".to_owned()), model.now, TERM).expect("it is due");
+    let (_, ingest) = model.session.start_ingest(model.now).expect("it is completed");
     assert_eq!(ingest.hashed.expect("a hash").bytes, SIZE);
 }
 
@@ -315,24 +295,6 @@ fn an_earlier_attempt_does_not_replace_a_later_one() {
     let current = model.parts[&part_number(1)].clone();
     let refused = model.session.clone().record_part(&late, &part, Some(&current), None, model.now, TTL);
     assert_eq!(refused.expect_err("superseded"), UploadRefusal::Superseded);
-}
-
-#[test]
-fn transient_errors_for_a_day_fail_an_ingest_and_a_long_wait_alone_does_not() {
-    let mut model = Model::new();
-    model.begin(1);
-    model.finish(0, SIZE);
-    model.complete();
-    model.now = model.now.plus(2 * INGEST_RETRY_LIMIT);
-    model.apply(Action::Acquire);
-    model.apply(Action::Postpone);
-    assert!(matches!(model.session.state, UploadState::Completed { .. }), "this is the first transient error");
-    model.now = model.now.plus(INGEST_RETRY_LIMIT);
-    model.apply(Action::Acquire);
-    model.apply(Action::Release);
-    model.apply(Action::Acquire);
-    model.apply(Action::Postpone);
-    assert!(matches!(model.session.state, UploadState::Failed { .. }));
 }
 
 fn append(size: u64, digest: Option<Digest>) -> UploadSession {
@@ -405,13 +367,14 @@ fn only_an_upload_of_no_bytes_is_completed_without_a_part() {
 
 #[test]
 fn each_state_of_a_session_allows_only_its_own_actions() {
-    let (now, owner) = (Timestamp::from_micros(0), WorkerId::new("w".to_owned()));
+    let now = Timestamp::from_micros(0);
     let late = now.plus(TTL);
     let created = append(0, None);
     let (completed, _) = created.clone().complete_empty(now).expect("completed");
-    let (ingesting, _, key) = completed.clone().acquire_ingest(&owner, now, TERM).expect("leased");
-    let (ready, _) = ingesting.clone().finish_ingest(&key, now).expect("ready");
-    let (failed, _) = ingesting.clone().reject(&key, "wrong".to_owned(), now).expect("failed");
+    let (ingesting, _) = completed.clone().start_ingest(now).expect("started");
+    let (ready, _) = ingesting.clone().finish_ingest(now).expect("ready");
+    let (failed, _) = ingesting.clone().reject("wrong".to_owned(), now).expect("failed");
+    let hash = RunningHash::new().save();
     let (aborted, _) = created.clone().abort(now).expect("aborted");
     let id = AttemptId::new(Uuid::from_u128(3));
     let allowed = |session: &UploadSession| {
@@ -420,22 +383,21 @@ fn each_state_of_a_session_allows_only_its_own_actions() {
             session.clone().complete_empty(now).is_ok(),
             session.clone().abort(now).is_ok(),
             session.clone().expire(late).is_ok(),
-            session.clone().acquire_ingest(&owner, late, TERM).is_ok(),
-            session.clone().renew_ingest(&key, None, now, TERM).is_ok(),
-            session.clone().finish_ingest(&key, now).is_ok(),
-            session.clone().reject(&key, "wrong".to_owned(), now).is_ok(),
-            session.clone().postpone_ingest(&key, TERM, now).is_ok(),
-            session.clone().release_ingest(&key, now).is_ok(),
+            session.clone().start_ingest(now).is_ok(),
+            session.clone().save_hash(hash.clone()).is_ok(),
+            session.clone().finish_ingest(now).is_ok(),
+            session.clone().requeue_ingest(now).is_ok(),
+            session.clone().reject("wrong".to_owned(), now).is_ok(),
         ]
     };
     let table = [
-        (created, [true, true, true, true, false, false, false, false, false, false]),
-        (completed, [false, false, false, false, true, false, false, false, false, false]),
-        (ingesting, [false, false, false, false, true, true, true, true, true, true]),
-        (ready, [false; 10]),
-        (failed, [false; 10]),
+        (created, [true, true, true, true, false, false, false, false, false]),
+        (completed, [false, false, false, false, true, false, false, false, true]),
+        (ingesting, [false, false, false, false, true, true, true, true, true]),
+        (ready, [false; 9]),
+        (failed, [false; 9]),
         // Aborting is idempotent.
-        (aborted, [false, false, true, false, false, false, false, false, false, false]),
+        (aborted, [false, false, true, false, false, false, false, false, false]),
     ];
     for (session, expected) in table {
         assert_eq!(allowed(&session), expected, "{}", session.state.name());

@@ -4,8 +4,8 @@ use axum::{
     body::{Body, Bytes},
     http::{Request, StatusCode},
 };
-use imgsrv_app::{Ran, Work};
-use imgsrv_domain::lease::WorkerId;
+use imgsrv_app::Ran;
+use imgsrv_domain::work::{WorkKind, WorkerId};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
@@ -226,6 +226,7 @@ async fn an_aborted_session_frees_its_bytes_and_accepts_no_part() {
         let aborted = server.write("POST", &format!("/v1/uploads/{upload}/abort"), None).await;
         assert_eq!((aborted.status, &aborted.json()["state"]), (StatusCode::OK, &json!("aborted")));
     }
+    server.settle().await;
     assert!(server.stored_files().is_empty());
     assert_eq!(server.put_part(&upload, 2, "two").await.problem(), "upload-state");
     assert_eq!(server.complete(&upload).await.problem(), "upload-state");
@@ -270,10 +271,11 @@ async fn an_ingest_is_retried_once_an_unavailable_store_is_back() {
     server.complete(&upload).await;
     let away = server.storage().with_extension("away");
     std::fs::rename(server.storage(), &away).expect("unmounted");
-    assert!(server.services.ingest().run_once().await.is_err());
+    assert!(server.services.worker(WorkKind::Ingest).run_once().await.is_err());
     assert_eq!(server.upload_state(&upload).await, "completed");
     std::fs::rename(&away, server.storage()).expect("mounted");
-    assert_eq!(server.services.ingest().run_once().await.expect("looked"), Ran::Idle, "it is not due yet");
+    let looked = server.services.worker(WorkKind::Ingest).run_once().await;
+    assert_eq!(looked.expect("looked"), Ran::Idle, "it is not due yet");
     server.clock.advance(Duration::from_mins(1));
     server.settle().await;
     assert_eq!(server.upload_state(&upload).await, "ready");
@@ -286,7 +288,7 @@ async fn a_stopping_worker_releases_its_ingest_at_once() {
     server.put_part(&upload, 1, "one").await;
     server.complete(&upload).await;
     server.stop.cancel();
-    assert_eq!(server.services.ingest().run_once().await.expect("released"), Ran::Idle);
+    server.services.worker(WorkKind::Ingest).run_once().await.expect("released");
     assert_eq!(server.upload_state(&upload).await, "completed");
 }
 
@@ -297,14 +299,12 @@ async fn an_expired_lease_of_an_ingest_is_reclaimed() {
     server.put_part(&upload, 1, "one").await;
     server.complete(&upload).await;
     // Another process acquires the lease and crashes.
-    let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
-    let session = tx.lock_due_upload().await.expect("found").expect("one");
-    let dead = WorkerId::new("dead".to_owned());
-    let (claimed, _, _) = session.acquire_ingest(&dead, tx.now(), Duration::from_secs(30)).expect("claimed");
-    tx.update_upload(&claimed).await.expect("stored");
-    tx.commit().await.expect("committed");
+    let (dead, term) = (WorkerId::new("dead".to_owned()), Duration::from_secs(30));
+    let catalog = &server.services.adapters().catalog;
+    let leased = catalog.acquire_work(WorkKind::Ingest, None, &dead, term, term).await.expect("found");
+    assert!(leased.is_some());
     server.settle().await;
-    assert_eq!(server.upload_state(&upload).await, "ingesting");
+    assert_eq!(server.upload_state(&upload).await, "completed");
     server.clock.advance(Duration::from_secs(30));
     server.settle().await;
     assert_eq!(server.upload_state(&upload).await, "ready");

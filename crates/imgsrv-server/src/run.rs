@@ -303,11 +303,11 @@ fn start_workers(
         tasks.spawn(async move { worker.run(schedule, metrics).await });
     }
 
-    let (relayed, stop) = (services.clone(), stop.clone());
+    let (relayed, stopping) = (services.clone(), stop.clone());
     tasks.spawn(async move {
         tokio::select! {
             () = relayed.relay_wakeups() => {}
-            () = stop.cancelled() => {}
+            () = stopping.cancelled() => {}
         }
     });
     let (auth, stop) = (services.auth(), stop.clone());

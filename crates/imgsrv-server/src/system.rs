@@ -1,9 +1,9 @@
 //! The clock, identifiers and randomness of this machine.
 
 use imgsrv_domain::{
-    work::WorkerId,
     ports::{Clock, Ids},
     time::Timestamp,
+    work::WorkerId,
 };
 use std::time::SystemTime;
 use uuid::Uuid;

@@ -7,10 +7,13 @@ use axum::{
     http::{HeaderMap, Request, StatusCode},
 };
 use http_body_util::BodyExt;
-use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings, Work};
+use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Unobserved};
-use imgsrv_domain::{ports::Catalog, work::{WorkKind, WorkerId}};
+use imgsrv_domain::{
+    ports::Catalog,
+    work::{WorkKind, WorkerId},
+};
 use imgsrv_http::{AppState, HttpSettings, router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -153,7 +153,11 @@ impl Ingest {
             Ok(true)
         })
         .await
-        .inspect(|is_recorded| if *is_recorded { self.0.wakeups.wake(WorkKind::Publish) })
+        .inspect(|is_recorded| {
+            if *is_recorded {
+                self.0.wakeups.wake(WorkKind::Publish)
+            }
+        })
     }
 
     /// Fails the upload; returns whether the lease was still valid.

@@ -1,7 +1,7 @@
 //! Bytes: uploads and their ingest, reading stored blobs, and clearing the staging of ended uploads.
 
 pub(crate) mod admission;
-mod clearing;
+pub(crate) mod clearing;
 pub(crate) mod ingest;
 pub(crate) mod reader;
 pub(crate) mod receipt;

@@ -2,11 +2,10 @@
 //! after an interruption.
 
 use crate::{
-    audit,
     auth::caller::Writer,
     bytes::{
         admission::check_free_space,
-        receipt::{discard, end_attempt, lock_upload, stage, undo},
+        receipt::{discard, end_attempt, lock_upload, stage, store_completed, undo},
         uploads::Uploads,
     },
     error::{Missing, UseCaseError},
@@ -21,6 +20,7 @@ use imgsrv_domain::{
     ports::{BlobName, BodyError, BodyStream, CatalogTx, StageRequest},
     time::Timestamp,
     upload::{Attempt, Receiving, UploadRefusal, UploadSession},
+    work::WorkKind,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;

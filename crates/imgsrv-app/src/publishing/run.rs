@@ -3,7 +3,6 @@
 use crate::{
     audit,
     context::Context,
-    intakes::follow,
     publishing::{
         error::StepError,
         publication::Publication,

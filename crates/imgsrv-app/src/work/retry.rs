@@ -30,7 +30,7 @@ impl Transient for CatalogError {
                     | Conflict::PrincipalId
                     | Conflict::Identity
             ),
-            Self::InvalidCursor | Self::Unavailable(_) | Self::Full(_) | Self::Backend(_) => false,
+            Self::InvalidCursor | Self::Unavailable(_) | Self::Full(_) | Self::Corrupt(_) | Self::Backend(_) => false,
         }
     }
 }

@@ -70,10 +70,10 @@ impl Worker {
     pub(super) async fn attempt(&self, leased: LeasedWork) -> Result<(), WorkError> {
         let (name, attempt) = (leased.lease.work, leased.lease.attempt);
         let span = tracing::info_span!("work", kind = %name.kind, subject = %name.subject, attempt);
-        self.run(&leased).instrument(span).await
+        self.run_leased(&leased).instrument(span).await
     }
 
-    async fn run(&self, leased: &LeasedWork) -> Result<(), WorkError> {
+    async fn run_leased(&self, leased: &LeasedWork) -> Result<(), WorkError> {
         let settings = &self.context.settings;
         if leased.silent >= settings.work_attempts {
             let attempts = leased.silent;
@@ -102,8 +102,8 @@ impl Worker {
     /// Runs `work` and renews the lease after each third of its term. When a renewal fails, the next one may succeed before
     /// the lease expires.
     async fn under_lease<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> Ended<T> {
-        let Context { settings, stop, catalog, .. } = &*self.context;
-        let term = settings.lease_term;
+        let (catalog, stop) = (&self.context.catalog, &self.context.stop);
+        let term = self.context.settings.lease_term;
         let lost = async {
             loop {
                 tokio::time::sleep(term / 3).await;
@@ -136,7 +136,8 @@ impl Worker {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             let limit = self.kind().retry_limit().filter(|limit| leased.failing_for(tx.now()) >= *limit);
-            let is_leased = if limit.is_some() { tx.finish_work(lease).await? } else { tx.postpone_work(lease, &setback).await? };
+            let is_leased =
+                if limit.is_some() { tx.finish_work(lease).await? } else { tx.postpone_work(lease, &setback).await? };
             if !is_leased {
                 return Ok(());
             }

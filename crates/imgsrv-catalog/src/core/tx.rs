@@ -113,14 +113,6 @@ impl<C: Connection> SqlTx<C> {
         self.doom(rows)
     }
 
-    /// Bare rows of a statement that locks them.
-    pub(crate) async fn rows_locked<T>(&mut self, sql: Dialects, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
-    where
-        C::Row: Reads<T>,
-    {
-        self.rows(sql.on::<C>(), values).await
-    }
-
     pub(crate) async fn scalar<T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<T, CatalogError>
     where
         C::Row: Reads<(T,)>,

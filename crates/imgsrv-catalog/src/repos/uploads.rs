@@ -1,11 +1,7 @@
 //! Upload sessions and their parts.
 
 use crate::{
-    core::{
-        connection::Connection,
-        tx::SqlTx,
-        value::values,
-    },
+    core::{connection::Connection, tx::SqlTx, value::values},
     rows::{PartRow, UploadRow, UploadStateColumns, hash_columns},
 };
 use async_trait::async_trait;

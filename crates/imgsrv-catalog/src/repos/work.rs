@@ -88,7 +88,7 @@ macro_rules! acquire_on {
         }
     };
 }
-const ACQUIRE: Dialects = acquire_on!("$2 IS NULL");
+const ACQUIRE: Dialects = acquire_on!("CAST($2 AS uuid) IS NULL");
 const ACQUIRE_ONE: Dialects = acquire_on!("subject = $2");
 
 macro_rules! renew {

@@ -24,8 +24,7 @@ impl TryFrom<LeasedRow> for LeasedWork {
     fn try_from(row: LeasedRow) -> Result<Self, Corrupt> {
         const WHAT: &str = "work item";
         let work = WorkName { kind: parse(WHAT, &row.kind)?, subject: row.subject };
-        let lease =
-            Lease { work, item: row.id, owner: WorkerId::new(row.owner), attempt: convert(WHAT, row.attempt)? };
+        let lease = Lease { work, item: row.id, owner: WorkerId::new(row.owner), attempt: convert(WHAT, row.attempt)? };
         Ok(Self {
             lease,
             failures: convert(WHAT, row.failures - 1)?,

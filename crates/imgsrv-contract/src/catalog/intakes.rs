@@ -116,17 +116,6 @@ pub(super) async fn intakes_are_stored_and_updated_by_revision(fresh: Fresh) {
     assert!(matches!(stale, Err(CatalogError::Conflict(Conflict::StaleRevision))));
 }
 
-pub(super) async fn stranded_intakes_are_listed(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let (_waiting, _) = intake(&mut *tx, 10).await;
-    let (given_up, opened) = intake(&mut *tx, 10).await;
-    let now = tx.now();
-    tx.update_upload(&given_up.clone().abort(now).unwrap().0).await.unwrap();
-    assert_eq!(tx.list_stranded_intakes(10).await.unwrap(), [given_up.id]);
-    tx.update_intake(&opened.fail("aborted".to_owned(), now).unwrap()).await.unwrap();
-    assert_eq!(tx.list_stranded_intakes(10).await.unwrap(), []);
-}
-
 pub(super) async fn staged_bytes_are_the_sum_of_expected_sizes(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), 0);

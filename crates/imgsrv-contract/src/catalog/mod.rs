@@ -11,6 +11,7 @@ mod samples;
 mod streams;
 mod transactions;
 mod uploads;
+mod work;
 
 use crate::{Case, Open, Opening, cases};
 use imgsrv_domain::ports::Catalog;
@@ -65,7 +66,6 @@ const CASES: &[Case<Fresh>] = cases![
     blobs::untrusted_digests_of_a_manifest_are_listed,
     blobs::a_quarantined_blob_is_not_located_and_changes_the_revision,
     publishing::a_version_has_one_live_job,
-    publishing::jobs_are_acquired_once_and_reclaimed_after_expiry,
     publishing::publish_results_change_only_while_a_version_is_publishing,
     streams::artifacts_conflict_by_product_key,
     streams::a_known_fingerprint_never_changes,
@@ -73,15 +73,22 @@ const CASES: &[Case<Fresh>] = cases![
     intakes::the_digest_of_an_append_upload_is_computed,
     intakes::only_the_latest_attempt_at_an_append_is_recorded,
     intakes::intakes_are_stored_and_updated_by_revision,
-    intakes::stranded_intakes_are_listed,
     intakes::staged_bytes_are_the_sum_of_expected_sizes,
     uploads::sessions_and_parts_are_stored,
     uploads::a_principals_open_sessions_are_listed_newest_first,
     uploads::a_replaced_part_keeps_its_number,
-    uploads::ingests_are_acquired_when_due_and_reclaimed_after_expiry,
-    uploads::an_expired_lease_cannot_finish,
-    uploads::unfinished_sessions_expire,
-    uploads::ended_sessions_are_listed_until_cleared,
+    uploads::an_ingest_is_stored_and_fenced_by_revision,
+    uploads::expired_sessions_are_listed_by_id,
+    uploads::the_parts_of_an_ended_session_are_deleted,
+    work::items_are_acquired_once_longest_due_first_and_by_kind,
+    work::an_expired_lease_is_reclaimed_and_then_void,
+    work::an_item_that_is_enqueued_again_after_its_end_is_another_one,
+    work::failures_are_counted_until_the_work_advances,
+    work::work_that_recurs_is_due_after_its_interval,
+    work::a_parked_item_waits_until_it_is_enqueued_again,
+    work::an_item_that_cannot_be_decoded_is_parked_and_delays_no_other,
+    work::an_upload_that_cannot_be_decoded_fails,
+    work::work_that_is_due_beyond_every_delay_is_due,
     auth::principals_are_stored_with_their_roles,
     auth::roles_are_granted_and_revoked_once,
     auth::credentials_are_found_by_key,

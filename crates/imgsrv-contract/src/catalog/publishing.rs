@@ -7,13 +7,9 @@ use super::{
 use imgsrv_domain::{
     ids::JobId,
     inspection::IncusRow,
-    lease::WorkerId,
     ports::{Conflict, Visibility},
     publish::{PublishJob, StepName},
 };
-use std::time::Duration;
-
-const TERM: Duration = Duration::from_secs(30);
 
 pub(super) async fn a_version_has_one_live_job(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
@@ -32,10 +28,10 @@ pub(super) async fn a_version_has_one_live_job(fresh: Fresh) {
     drop(tx);
     let mut tx = fresh.catalog.begin().await.unwrap();
     assert_eq!(tx.get_live_job(version.id).await.unwrap(), Some(job.clone()));
-    let (claimed, key) = job.acquire(&WorkerId::new("w".to_owned()), now, TERM).unwrap();
-    tx.update_job(&claimed).await.unwrap();
-    let stored = tx.lock_job(claimed.id).await.unwrap().unwrap();
-    let (failed, _) = stored.step_failed(&key, "because".to_owned(), now).unwrap();
+    let started = job.start(now).unwrap();
+    tx.update_job(&started).await.unwrap();
+    let stored = tx.lock_job(started.id).await.unwrap().unwrap();
+    let (failed, _) = stored.step_failed("because".to_owned(), now).unwrap();
     tx.update_job(&failed).await.unwrap();
     let stored = tx.lock_job(failed.id).await.unwrap().unwrap();
     assert_eq!(stored.failed_step().unwrap().state.reason(), Some("because"));
@@ -43,29 +39,6 @@ pub(super) async fn a_version_has_one_live_job(fresh: Fresh) {
     assert_eq!(tx.get_live_job(version.id).await.unwrap(), None);
     tx.insert_job(&second).await.unwrap();
     tx.commit().await.unwrap();
-}
-
-pub(super) async fn jobs_are_acquired_once_and_reclaimed_after_expiry(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
-    tx.insert_job(&PublishJob::enqueue(JobId::new(uuid()), &version, tx.now())).await.unwrap();
-    tx.commit().await.unwrap();
-    let claim = async |owner: &str| {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        let job = tx.lock_due_job().await.unwrap()?;
-        let (job, key) = job.acquire(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
-        tx.update_job(&job).await.unwrap();
-        tx.commit().await.unwrap();
-        Some(key)
-    };
-    let first = claim("first").await.unwrap();
-    assert_eq!(claim("second").await, None);
-    (fresh.advance)(TERM);
-    let second = claim("second").await.unwrap();
-    assert_eq!((first.attempt, second.attempt), (1, 2));
 }
 
 pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fresh: Fresh) {
@@ -125,8 +98,8 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
     tx.delete_stream_rows(version.id).await.unwrap();
     tx.delete_warnings(version.id, None).await.unwrap();
     let job = tx.lock_job(job.id).await.unwrap().unwrap();
-    let (job, key) = job.acquire(&WorkerId::new("w".to_owned()), now, Duration::from_secs(1)).unwrap();
-    let (job, _) = job.step_failed(&key, "no".to_owned(), now).unwrap();
+    let job = job.start(now).unwrap();
+    let (job, _) = job.step_failed("no".to_owned(), now).unwrap();
     tx.update_job(&job.abandon(now).unwrap().0).await.unwrap();
     let version = tx.lock_version_by_id(version.id).await.unwrap().unwrap();
     tx.update_version(&version.clone().reopen(now).unwrap().0).await.unwrap();

@@ -7,7 +7,6 @@ use super::{
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, UploadId},
-    lease::{LeaseLost, WorkerId},
     names::PartNumber,
     page::PageRequest,
     parts::{ListedPart, Part, PartLocation},
@@ -15,8 +14,8 @@ use imgsrv_domain::{
     upload::{NewUpload, UploadSession},
 };
 use std::time::Duration;
+use uuid::Uuid;
 
-const TERM: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_hours(24);
 
 fn part(number: i64, size: i64, hashed: u64) -> Part {
@@ -131,77 +130,45 @@ pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
     assert_eq!(stored(&mut *tx, &session).await.offset().get(), 50);
 }
 
-pub(super) async fn ingests_are_acquired_when_due_and_reclaimed_after_expiry(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    completed(&mut *tx).await;
-    tx.commit().await.unwrap();
-    let claim = async |owner: &str| {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        let session = tx.lock_due_upload().await.unwrap()?;
-        let (session, _, key) = session.acquire_ingest(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
-        tx.update_upload(&session).await.unwrap();
-        let session = stored(&mut *tx, &session).await;
-        tx.commit().await.unwrap();
-        Some((session, key))
-    };
-    let (session, key) = claim("first").await.unwrap();
-    assert_eq!(claim("second").await, None);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let (postponed, _) = session.postpone_ingest(&key, TERM, tx.now()).unwrap();
-    tx.update_upload(&postponed).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(claim("second").await, None, "it is not due yet");
-    (fresh.advance)(TERM);
-    let (_, second) = claim("second").await.unwrap();
-    (fresh.advance)(TERM);
-    let (_, third) = claim("third").await.unwrap();
-    assert_eq!((key.attempt, second.attempt, third.attempt), (1, 2, 3));
-}
-
-pub(super) async fn an_expired_lease_cannot_finish(fresh: Fresh) {
+pub(super) async fn an_ingest_is_stored_and_fenced_by_revision(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = completed(&mut *tx).await;
     let now = tx.now();
-    let (held, _, lost) = session.acquire_ingest(&WorkerId::new("first".to_owned()), now, TERM).unwrap();
-    tx.update_upload(&held).await.unwrap();
-    tx.commit().await.unwrap();
-    (fresh.advance)(TERM);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let taken = tx.lock_due_upload().await.unwrap().unwrap();
-    let (taken, _, key) = taken.acquire_ingest(&WorkerId::new("first".to_owned()), tx.now(), TERM).unwrap();
-    tx.update_upload(&taken).await.unwrap();
-    let read = stored(&mut *tx, &taken).await;
-    assert_eq!(read.clone().finish_ingest(&lost, now).unwrap_err(), LeaseLost);
-    let (ready, _) = read.finish_ingest(&key, now).unwrap();
+    let (ingesting, _) = session.start_ingest(now).unwrap();
+    tx.update_upload(&ingesting).await.unwrap();
+    let read = stored(&mut *tx, &ingesting).await;
+    let (ready, _) = read.finish_ingest(now).unwrap();
     tx.update_upload(&ready).await.unwrap();
     assert_eq!(stored(&mut *tx, &ready).await.state, ready.state);
-    // The write of a holder that read before the other claimed is refused as well.
-    assert_eq!(conflict!(tx.update_upload(&held).await), Conflict::StaleRevision);
+    // The write of a worker that read before the other wrote is refused.
+    assert_eq!(conflict!(tx.update_upload(&ingesting).await), Conflict::StaleRevision);
 }
 
-pub(super) async fn unfinished_sessions_expire(fresh: Fresh) {
+pub(super) async fn expired_sessions_are_listed_by_id(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let session = session(&mut *tx, claim(1), TTL).await;
+    let first = session(&mut *tx, claim(1), TTL).await.id;
+    let second = session(&mut *tx, claim(2), TTL).await.id;
     completed(&mut *tx).await;
-    assert!(tx.lock_expired_uploads(10).await.unwrap().is_empty());
+    let nil = UploadId::new(Uuid::nil());
+    assert_eq!(tx.list_expired_uploads(nil, 10).await.unwrap(), []);
     tx.commit().await.unwrap();
     (fresh.advance)(TTL);
     let mut tx = fresh.catalog.begin().await.unwrap();
-    let expired = tx.lock_expired_uploads(10).await.unwrap();
-    assert_eq!(expired.iter().map(|session| session.id).collect::<Vec<_>>(), [session.id]);
+    let mut ids = [first, second];
+    ids.sort_by_key(|id| id.uuid());
+    assert_eq!(tx.list_expired_uploads(nil, 10).await.unwrap(), ids);
+    assert_eq!(tx.list_expired_uploads(nil, 1).await.unwrap(), ids[..1]);
+    assert_eq!(tx.list_expired_uploads(ids[0], 10).await.unwrap(), ids[1..]);
 }
 
-pub(super) async fn ended_sessions_are_listed_until_cleared(fresh: Fresh) {
+pub(super) async fn the_parts_of_an_ended_session_are_deleted(fresh: Fresh) {
     let mut tx = fresh.catalog.begin().await.unwrap();
     let session = session(&mut *tx, claim(1), TTL).await;
     send(&mut *tx, &session, &part(1, 100, 100)).await;
-    assert!(tx.lock_uncleared_uploads(10).await.unwrap().is_empty());
     let now = tx.now();
     let (aborted, _) = stored(&mut *tx, &session).await.abort(now).unwrap();
     tx.update_upload(&aborted).await.unwrap();
-    assert_eq!(tx.lock_uncleared_uploads(10).await.unwrap().len(), 1);
-    tx.mark_upload_cleared(session.id).await.unwrap();
-    assert!(tx.lock_uncleared_uploads(10).await.unwrap().is_empty());
+    tx.delete_parts(session.id).await.unwrap();
     assert!(tx.list_parts(session.id).await.unwrap().is_empty());
     assert_eq!(stored(&mut *tx, &session).await.state, aborted.state);
 }

@@ -29,14 +29,14 @@ impl UploadSession {
     /// Notes how far the bytes were hashed.
     #[must_use = "a transition counts once stored"]
     pub fn save_hash(self, hashed: HashState) -> Result<Self, IllegalTransition> {
-        let PendingIngest { claim, .. } = self.pending("hash")?;
+        let PendingIngest { claim, .. } = self.ingesting("hash")?;
         Ok(self.with_state(UploadState::Ingesting(PendingIngest { claim, hashed: Some(hashed) })))
     }
 
     /// Ends the ingest of bytes that are what was claimed and that a trusted blob has.
     #[must_use = "a transition counts once stored"]
     pub fn finish_ingest(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        let PendingIngest { claim, .. } = self.pending("finish")?;
+        let PendingIngest { claim, .. } = self.ingesting("finish")?;
         let session = self.into_state(UploadState::Ready(claim), now);
         let event = session.event(AuditAction::UploadReady);
         Ok((session, event))
@@ -54,8 +54,12 @@ impl UploadSession {
     /// Makes the ingest wait again, after an attempt that has ended early.
     #[must_use = "a transition counts once stored"]
     pub fn requeue_ingest(self, now: Timestamp) -> Result<Self, IllegalTransition> {
-        let ingest = self.pending("requeue")?;
+        let ingest = self.ingesting("requeue")?;
         Ok(self.into_state(UploadState::Completed(ingest), now))
+    }
+
+    fn ingesting(&self, action: &'static str) -> Result<PendingIngest, IllegalTransition> {
+        if matches!(self.state, UploadState::Ingesting(_)) { self.pending(action) } else { Err(self.illegal(action)) }
     }
 
     fn pending(&self, action: &'static str) -> Result<PendingIngest, IllegalTransition> {

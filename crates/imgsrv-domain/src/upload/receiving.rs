@@ -7,7 +7,6 @@ use crate::{
     ids::AttemptId,
     names::PartNumber,
     parts::{Frontier, HashBase, Part, PartLocation},
-    time::Timestamp,
 };
 
 /// The data of a session that accepts parts.

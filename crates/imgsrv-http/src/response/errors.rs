@@ -37,7 +37,9 @@ impl From<CatalogError> for Problem {
                 Self::new(Code::StorageFull).detail("the catalog is full; nothing was kept of this request")
             }
             CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
-            CatalogError::Conflict(_) | CatalogError::Backend(_) => internal("catalog", &error),
+            CatalogError::Conflict(_) | CatalogError::Corrupt(_) | CatalogError::Backend(_) => {
+                internal("catalog", &error)
+            }
         }
     }
 }

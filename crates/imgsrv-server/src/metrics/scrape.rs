@@ -15,6 +15,7 @@ use imgsrv_domain::{
     publish::{JobState, StepName},
     time::Timestamp,
     upload::UploadState,
+    work::WorkKind,
 };
 use prometheus_client::{
     collector::Collector,
