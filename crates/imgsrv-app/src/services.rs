@@ -21,6 +21,7 @@ use crate::{
     publishing::{Publishing, RunJob},
     streams::Streams,
     work::{
+        crash_point::arm_crash_points,
         endings::Endings,
         retry::retrying,
         revision::LatestRevision,
@@ -47,6 +48,7 @@ pub struct Services {
 impl Services {
     /// The use cases over `adapters`. `stop` makes workers release their leases.
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
+        arm_crash_points();
         let (wakeups, endings, revision) = (Wakeups::default(), Endings::default(), LatestRevision::default());
         let context = Arc::new(Context { adapters, settings, wakeups, endings, revision, stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));

@@ -4,6 +4,7 @@ use crate::{
     context::Context,
     intakes::follow,
     work::{
+        crash_point::crash_point,
         retry::retrying,
         runtime::{Handler, WorkError},
     },
@@ -47,10 +48,12 @@ impl Handler for Clear {
             };
             // Staging first: without it, a worker that lost the lease can no longer place the blob.
             self.0.blobs.clear_staging(id, Some(&name)).await?;
+            crash_point("clear.unstaged");
             if !is_stored {
                 self.0.blobs.remove(&name).await?;
             }
         }
+        crash_point("clear.removed");
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             if tx.finish_work(lease).await? {

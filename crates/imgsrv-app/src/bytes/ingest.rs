@@ -5,6 +5,7 @@ use crate::{
     bytes::clearing::upload_ended,
     context::Context,
     work::{
+        crash_point::crash_point,
         retry::retrying,
         runtime::{Handler, WorkError},
     },
@@ -41,9 +42,13 @@ impl Handler for Ingest {
 
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
         let Some(request) = retrying(|| self.start(lease)).await? else { return Ok(()) };
+        crash_point("ingest.started");
         let (id, claim) = (request.session, request.claim);
         let is_recorded = match self.ingest(request, lease).await? {
-            Verdict::Placed => self.finish(id, claim, lease).await?,
+            Verdict::Placed => {
+                crash_point("ingest.placed");
+                self.finish(id, claim, lease).await?
+            }
             Verdict::Rejected(reason) => {
                 tracing::warn!(upload.id = %id, reason, "upload failed");
                 retrying(|| self.reject(id, lease, &reason)).await?
@@ -51,6 +56,7 @@ impl Handler for Ingest {
             Verdict::Lost => false,
         };
         if is_recorded {
+            crash_point("ingest.recorded");
             self.0.wakeups.wake(WorkKind::Clear);
             self.0.endings.announce(id);
         } else {
@@ -100,6 +106,7 @@ impl Ingest {
             match self.0.blobs.ingest(&request).await {
                 Ok(Ingested::Placed) => return Ok(Verdict::Placed),
                 Ok(Ingested::Hashed(state)) => {
+                    crash_point("ingest.hashed");
                     request.hashed = Some(state.clone());
                     if !retrying(|| self.save_hash(request.session, lease, state.clone())).await? {
                         return Ok(Verdict::Lost);
@@ -148,6 +155,7 @@ impl Ingest {
             tx.update_upload(&session).await?;
             audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
             upload_ended(&self.0, &mut *tx, &session).await?;
+            crash_point("ingest.committing");
             // Replacing a quarantined blob changes the revision.
             self.0.revision.commit(tx).await?;
             Ok(true)

@@ -10,7 +10,7 @@ use crate::{
     },
     context::Context,
     error::{Missing, UseCaseError},
-    work::{detach::detached, retry::retrying},
+    work::{crash_point::crash_point, detach::detached, retry::retrying},
 };
 use imgsrv_domain::{
     digest::Digest,
@@ -213,7 +213,9 @@ impl Uploads {
         let now = tx.now();
         let (session, event) = session.complete(listed, &recorded, now)?;
         store_completed(&mut *tx, who, &session, event).await?;
+        crash_point("complete.committing");
         tx.commit().await?;
+        crash_point("complete.committed");
         Ok(session)
     }
 

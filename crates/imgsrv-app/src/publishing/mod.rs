@@ -19,7 +19,7 @@ use crate::{
     context::Context,
     error::{Missing, UseCaseError},
     intakes::follow,
-    work::retry::retrying,
+    work::{crash_point::crash_point, retry::retrying},
 };
 use imgsrv_domain::{
     ids::JobId,
@@ -93,7 +93,9 @@ impl Publishing {
         tx.update_version(&version).await?;
         queue::enqueue(&mut *tx, &job).await?;
         audit::record(&mut *tx, who.actor(), event.with(job.id)).await?;
+        crash_point("freeze.committing");
         tx.commit().await?;
+        crash_point("freeze.committed");
         Ok(Requested { version, job: job.id, started: true })
     }
 

@@ -9,6 +9,7 @@ use crate::{
         steps::{self, Outcome},
     },
     work::{
+        crash_point::crash_point,
         retry::retrying,
         runtime::{Handler, WorkError},
     },
@@ -36,6 +37,7 @@ impl Handler for RunJob {
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
         let mut publication = None;
         let mut running = retrying(|| self.start(lease)).await?;
+        crash_point("publish.started");
         while let Some((job, step)) = running.as_ref().and_then(|job| Some((job, job.current_step()?.name))) {
             running = self.run_step(job, lease, step, &mut publication).await?;
         }
@@ -88,10 +90,12 @@ impl RunJob {
             Err(StepError::Permanent(reason)) => Outcome::Failed(reason),
             Err(StepError::Transient(error)) => return Err(error),
         };
+        crash_point("publish.computed");
         let Some(stored) = retrying(|| self.record(job.id, lease, step, &outcome)).await? else {
             tracing::warn!(publish_job.id = %job.id, "lease lost: result of a publish step discarded");
             return Ok(None);
         };
+        crash_point("publish.recorded");
         if let (Outcome::Validated(validated), Some(publication)) = (&outcome, publication) {
             publication.inspected(&validated.inspections);
         }
@@ -129,6 +133,7 @@ impl RunJob {
         if job.state != JobState::Running {
             tx.finish_work(lease).await?;
         }
+        crash_point("publish.committing");
         match outcome {
             Outcome::Ready => self.0.revision.commit(tx).await?,
             Outcome::Validated(_) | Outcome::Indexed(_) | Outcome::Failed(_) => tx.commit().await?,

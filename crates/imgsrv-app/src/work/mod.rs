@@ -1,5 +1,6 @@
 //! Background work: leases, the work trait, wake-ups, retries, tasks that outlive their caller, and the catalog revision.
 
+pub(crate) mod crash_point;
 pub(crate) mod detach;
 pub(crate) mod dispatcher;
 pub(crate) mod endings;

@@ -1,0 +1,35 @@
+//! Named points between the writes of a transition. Tests make the process crash or panic there, which must lose nothing.
+//! They exist only with the feature `failpoints`.
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::sync::Once;
+
+    static ARM: Once = Once::new();
+
+    /// Arms the points that the environment variable `FAILPOINTS` names, as `name=action;...`.
+    pub(crate) fn arm_crash_points() {
+        ARM.call_once(|| {
+            if std::env::var_os("FAILPOINTS").is_some() {
+                // Dropping it would disarm them.
+                std::mem::forget(fail::FailScenario::setup());
+            }
+        });
+    }
+
+    /// Does what the action of the point `name` says: `return` aborts the process, `panic` panics.
+    pub(crate) fn crash_point(name: &str) {
+        fail::eval(name, |_| std::process::abort());
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+mod armed {
+    /// Does nothing: there are no points.
+    pub(crate) const fn arm_crash_points() {}
+
+    /// Does nothing: there are no points.
+    pub(crate) const fn crash_point(_name: &str) {}
+}
+
+pub(crate) use armed::{arm_crash_points, crash_point};
