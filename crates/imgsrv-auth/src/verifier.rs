@@ -22,7 +22,7 @@ const MAX_ISSUERS: u64 = 256;
 /// minute and issuer. Issuers are reached over HTTPS, without redirects and proxies, and never at addresses of this host
 /// or of a cloud's metadata service.
 pub struct OidcVerifier {
-    fetcher: Arc<Fetcher>,
+    fetcher: Fetcher,
     issuers: Cache<IssuerUrl, Arc<IssuerKeys>>,
 }
 
@@ -31,7 +31,7 @@ impl OidcVerifier {
     pub fn new(allow_loopback: bool) -> Self {
         // Least recently used: a new issuer is always cached, so that its fetches are limited.
         let issuers = Cache::builder().max_capacity(MAX_ISSUERS).eviction_policy(EvictionPolicy::lru()).build();
-        Self { fetcher: Arc::new(Fetcher::new(allow_loopback)), issuers }
+        Self { fetcher: Fetcher::new(allow_loopback), issuers }
     }
 }
 
@@ -52,9 +52,9 @@ impl TokenVerifier for OidcVerifier {
         let (message, signature) = (token.message, token.signature);
         // Local checks come first, so that an expired token causes no request to the issuer.
         let validated = token.validated(issuer, now).map_err(refused)?;
-        let keys = self.issuers.get_with_by_ref(issuer, || Arc::new(IssuerKeys::new(issuer.clone())));
-        let verifying =
-            keys.verify(&self.fetcher, |keys| keys.verify(algorithm, key_id.as_deref(), message, signature));
+        let new = || Arc::new(IssuerKeys::new(issuer.clone(), self.fetcher));
+        let keys = self.issuers.get_with_by_ref(issuer, new);
+        let verifying = keys.verify(|keys| keys.verify(algorithm, key_id.as_deref(), message, signature));
         let verification = tokio::time::timeout(ISSUER_TIMEOUT, verifying)
             .await
             .map_err(|_| TokenError::Unavailable("the issuer did not respond in time".into()))?;

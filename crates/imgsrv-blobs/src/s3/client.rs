@@ -176,14 +176,6 @@ impl Client {
         Ok(keys)
     }
 
-    /// Deletes everything below a folder.
-    pub(super) async fn delete_all(&self, folder: &Path) -> Result<(), Error> {
-        for key in self.list(folder).await? {
-            self.delete(&key).await?;
-        }
-        Ok(())
-    }
-
     /// The folders directly below a folder.
     pub(super) async fn list_folders(&self, folder: &Path) -> Result<Vec<Path>, Error> {
         let listed = self.store.list_with_delimiter(Some(folder));

@@ -172,7 +172,7 @@ impl<'a> Ingest<'a> {
     }
 
     fn numbered(&self) -> Vec<(u32, String)> {
-        self.parts().flat_map(S3Parts::numbered).map(|(number, etag)| (number, etag.to_owned())).collect()
+        self.parts().flat_map(S3Parts::numbered).collect()
     }
 
     /// Makes the blob durable under its key.

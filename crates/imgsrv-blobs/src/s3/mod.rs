@@ -133,7 +133,9 @@ impl BlobStore for S3BlobStore {
             self.abort_uploads(session, &format!("{folder}/")).await?;
         }
         self.abort_uploads(session, &own).await?;
-        self.client.delete_all(&folder).await.map_err(failed)?;
+        for key in self.client.list(&folder).await.map_err(failed)? {
+            self.client.delete(&key).await.map_err(failed)?;
+        }
         self.abort_uploads(session, &own).await
     }
 

@@ -102,6 +102,13 @@ struct Failure {
     is_transient: bool,
 }
 
+impl From<Error> for Failure {
+    /// No response was received.
+    fn from(error: Error) -> Self {
+        Self { error, is_transient: true }
+    }
+}
+
 /// Sends multipart requests to a bucket.
 pub(super) struct Multipart {
     signer: AmazonS3,
@@ -117,8 +124,15 @@ impl Multipart {
     /// Sends a signed request, and again after transient errors.
     async fn send(&self, method: Method, path: &Path, options: SignedUrlOptions, body: Bytes) -> Result<String, Error> {
         let attempt = || async {
-            let exchanged = self.exchange(&method, path, &options, body.clone()).await;
-            let (status, body) = exchanged.map_err(|error| Failure { error, is_transient: true })?;
+            let url = self.signer.signed_url_opts(method.clone(), path, SIGNATURE_LIFETIME, &options).await?;
+            let mut request = HttpRequest::new(body.clone().into());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = url.as_str().parse().map_err(generic)?;
+            request.headers_mut().clone_from(&options.signed_headers);
+            let response = self.http.execute(request).await.map_err(generic)?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await.map_err(generic)?.to_bytes();
+            let body = String::from_utf8_lossy(&body).into_owned();
             // Some operations respond with 200 early, and report an error only in the body.
             if (200..300).contains(&status) && !body.contains("<Error>") {
                 return Ok(body);
@@ -127,24 +141,6 @@ impl Multipart {
         };
         let sent = attempt.retry(retry::backoff()).sleep(tokio::time::sleep).when(|failure| failure.is_transient);
         sent.await.map_err(|failure| failure.error)
-    }
-
-    async fn exchange(
-        &self,
-        method: &Method,
-        path: &Path,
-        options: &SignedUrlOptions,
-        body: Bytes,
-    ) -> Result<(u16, String), Error> {
-        let url = self.signer.signed_url_opts(method.clone(), path, SIGNATURE_LIFETIME, options).await?;
-        let mut request = HttpRequest::new(body.into());
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = url.as_str().parse().map_err(generic)?;
-        request.headers_mut().clone_from(&options.signed_headers);
-        let response = self.http.execute(request).await.map_err(generic)?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await.map_err(generic)?.to_bytes();
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
     /// Every open multipart upload whose key starts with `prefix`.
