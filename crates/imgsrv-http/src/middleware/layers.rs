@@ -5,9 +5,9 @@ use crate::{
         client_address::client_address,
         draining, entity_tag,
         failed_bearers::FailedBearers,
-        observation::{Observation, ObservedBody, RequestObserver},
+        observation::{Observation, RequestObserver, observed},
         plaintext_guard, request_id,
-        throughput::{ThrottledRequestBody, ThrottledResponseBody, ThroughputLimit},
+        throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
     redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Transport},
@@ -16,8 +16,7 @@ use crate::{
 };
 use axum::{
     Router,
-    body::Body,
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -48,9 +47,9 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 
 /// The outer layer: identifies, traces, observes and logs the request, and limits the throughput of both bodies.
 async fn identify_and_limit(
-    State(settings): State<Arc<HttpSettings>>,
-    State(observer): State<Arc<dyn RequestObserver>>,
-    State(ids): State<Arc<dyn Ids>>,
+    settings: Arc<HttpSettings>,
+    observer: Arc<dyn RequestObserver>,
+    ids: Arc<dyn Ids>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -76,7 +75,7 @@ async fn identify_and_limit(
     let receiving = ThroughputLimit { idle_timeout: settings.body_timeout, min_rate: settings.min_body_rate };
     let sending = ThroughputLimit { idle_timeout: settings.body_timeout, min_rate: settings.min_send_rate };
     request.extensions_mut().insert(receiving);
-    let request = request.map(|body| Body::new(ThrottledRequestBody::new(body, receiving)));
+    let request = request.map(|body| throttled_request(body, receiving));
     let (request, unread) = draining::recoverable(request, transport);
     let mut response = next.run(request).instrument(span.clone()).await;
     unread.drain_if_refused(&mut response).await;
@@ -92,18 +91,15 @@ async fn identify_and_limit(
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request"
     );
-    response.map(|body| {
-        let observed = Body::new(ObservedBody::new(body, span, observation));
-        Body::new(ThrottledResponseBody::new(observed, sending))
-    })
+    response.map(|body| throttled_response(observed(body, span, observation), sending))
 }
 
 /// The inner layer: refuses oversized headers and plaintext where TLS is needed, renders problems, and adds entity tags
 /// and the headers that every response has.
 async fn check_and_render(
-    State(settings): State<Arc<HttpSettings>>,
-    State(auth): State<Arc<Authenticator>>,
-    State(failed): State<Arc<FailedBearers>>,
+    settings: Arc<HttpSettings>,
+    auth: Arc<Authenticator>,
+    failed: Arc<FailedBearers>,
     request: Request,
     next: Next,
 ) -> Response {
