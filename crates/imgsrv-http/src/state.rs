@@ -9,14 +9,14 @@ use crate::{
     receive_slots::ReceiveSlots,
     streams::StreamDocuments,
 };
-use axum::extract::FromRef;
+use axum::{extract::FromRequestParts, http::request::Parts};
 use imgsrv_app::{
     Aliases, AuditLogReader, Authenticator, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing,
     Rules, Services, Uploads, Versions,
 };
 use imgsrv_domain::ports::Ids;
 use ipnet::IpNet;
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// Limits of the API that operators set.
 #[derive(Debug, Clone)]
@@ -61,10 +61,10 @@ pub(crate) struct MaxUploadBytes(pub(crate) Option<u64>);
 /// The state of the API.
 #[derive(Clone)]
 pub struct AppState {
-    services: Services,
+    pub(crate) services: Services,
     settings: Arc<HttpSettings>,
     observer: Arc<dyn RequestObserver>,
-    failed_bearers: Arc<FailedBearers>,
+    pub(crate) failed_bearers: Arc<FailedBearers>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
     streams: Arc<StreamDocuments>,
@@ -93,12 +93,14 @@ impl AppState {
     }
 }
 
-/// What handlers, extractors and layers can take from the state.
+/// What handlers and layers can take from the state.
 macro_rules! provides {
     ($($type:ty: |$state:ident| $value:expr;)*) => {$(
-        impl FromRef<AppState> for $type {
-            fn from_ref($state: &AppState) -> Self {
-                $value
+        impl FromRequestParts<AppState> for $type {
+            type Rejection = Infallible;
+
+            async fn from_request_parts(_: &mut Parts, $state: &AppState) -> Result<Self, Infallible> {
+                Ok($value)
             }
         }
     )*};

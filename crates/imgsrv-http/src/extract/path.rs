@@ -113,10 +113,7 @@ impl Segments {
         Ok(Self(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
     }
 
-    fn parse<T: FromStr>(&self, name: &str) -> Result<T, Problem>
-    where
-        T::Err: Display,
-    {
+    fn parse<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
         let value = self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
         value.parse().map_err(|why| Problem::new(Code::InvalidRequest).field(name, why))
     }
@@ -154,12 +151,7 @@ paths! {
     /// An artifact of a version.
     ArtifactPath { name: ImageName, version: VersionName, artifact_id: ArtifactId }
     /// An attachment of an artifact.
-    AttachmentPath {
-        name: ImageName,
-        version: VersionName,
-        artifact_id: ArtifactId,
-        attachment_id: AttachmentId,
-    }
+    AttachmentPath { name: ImageName, version: VersionName, artifact_id: ArtifactId, attachment_id: AttachmentId }
     /// An alias of an image.
     AliasPath { name: ImageName, alias: AliasName }
     /// A version or an alias of an image.

@@ -10,9 +10,12 @@ pub(crate) use imgsrv_api::ProblemCode as Code;
 use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
 use std::time::Duration;
 
+/// The result of a handler, an extractor or a part of them.
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
+
 /// The problem that a response reports. A layer around all routes adds the request's id and renders the document.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(crate) code: Code,
     detail: Option<String>,
     errors: Vec<FieldError>,

@@ -1,16 +1,16 @@
 //! Blobs.
 
 use crate::{
-    extract::{BlobPath, CasPath, MaybeCaller},
+    extract::{BlobPath, CasPath},
     response::{
         download::{DownloadRequest, NamedBy},
-        problem::{Code, Problem},
+        problem::{Code, Problem, Result},
     },
     routes::problems::{ByteProblems, ReadProblems},
     state::AppState,
 };
-use axum::{extract::State, response::Response};
-use imgsrv_app::Delivery;
+use axum::response::Response;
+use imgsrv_app::{Caller, Delivery};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -25,12 +25,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
-async fn get(
-    State(delivery): State<Delivery>,
-    MaybeCaller(caller): MaybeCaller,
-    path: BlobPath,
-    request: DownloadRequest,
-) -> Result<Response, Problem> {
+async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: DownloadRequest) -> Result<Response> {
     let download = delivery.blob(&caller, &path.digest).await?;
     request.respond(&delivery, &download, NamedBy::Digest).await
 }
@@ -42,12 +37,7 @@ async fn get(
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
-async fn get_sharded(
-    State(delivery): State<Delivery>,
-    MaybeCaller(caller): MaybeCaller,
-    path: CasPath,
-    request: DownloadRequest,
-) -> Result<Response, Problem> {
+async fn get_sharded(delivery: Delivery, caller: Caller, path: CasPath, request: DownloadRequest) -> Result<Response> {
     let digest = path.hex.0;
     if !digest.hex().starts_with(&path.shard.0) {
         return Err(Problem::new(Code::NotFound).detail("the first two digits are not those of the digest"));

@@ -1,10 +1,10 @@
 //! Published versions as folders of files with descriptive names, and their checksums.
 
 use crate::{
-    extract::{FilePath, MaybeCaller, RefPath},
+    extract::{FilePath, RefPath},
     response::{
         download::{DownloadRequest, NamedBy},
-        problem::Problem,
+        problem::Result,
         wire,
     },
     routes::problems::{ByteProblems, ReadProblems},
@@ -12,12 +12,11 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Delivery, FileContent, NamedFile};
+use imgsrv_app::{Caller, Delivery, FileContent, NamedFile};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -27,7 +26,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// List the files of a published version
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
+async fn list(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Response> {
     listing(delivery, caller, path).await
 }
 
@@ -36,11 +35,11 @@ async fn list(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> 
 /// The same, as the folder that they are in.
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list_folder(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
+async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Response> {
     listing(delivery, caller, path).await
 }
 
-async fn listing(State(delivery): State<Delivery>, _caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
+async fn listing(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
     let release = delivery.files(&path.name, &path.r#ref).await?;
     let version = &release.manifest.version.name;
     let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
@@ -59,12 +58,7 @@ async fn listing(State(delivery): State<Delivery>, _caller: MaybeCaller, path: R
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
         (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
-async fn get(
-    State(delivery): State<Delivery>,
-    _caller: MaybeCaller,
-    path: FilePath,
-    request: DownloadRequest,
-) -> Result<Response, Problem> {
+async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
     let FilePath { name, r#ref, file } = path;
     let NamedFile { content, versioned } = delivery.named_file(&name, &r#ref, &file).await?;
     let named_by = if versioned.is_some() { NamedBy::Alias } else { NamedBy::Version };
