@@ -17,17 +17,14 @@ impl FromRequestParts<AppState> for Caller {
         let Some(header) = headers.next() else { return Ok(Self::anonymous(context)) };
         let is_single = headers.next().is_none();
         let bearer = header.to_str().ok().filter(|_| is_single).and_then(bearer);
-        let error = match bearer {
-            Some(bearer) => match state.services.auth().authenticate(bearer, context).await {
-                Ok(caller) => return Ok(caller),
-                Err(error) => error,
-            },
-            None => AuthenticateError::Invalid,
+        let authenticated = match bearer {
+            Some(bearer) => state.services.auth().authenticate(bearer, context).await,
+            None => Err(AuthenticateError::Invalid),
         };
-        if counts_as_failed(&error) {
+        if authenticated.as_ref().is_err_and(counts_as_failed) {
             state.failed_bearers.count(&parts.extensions)?;
         }
-        Err(error.into())
+        Ok(authenticated?)
     }
 }
 

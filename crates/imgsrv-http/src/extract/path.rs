@@ -27,13 +27,13 @@ trait Segment {
 }
 
 macro_rules! segments {
-    ($($type:ty => $schema:expr),* $(,)?) => {$(
+    ($($($type:ty),+ => $schema:expr;)*) => {$($(
         impl Segment for $type {
             fn schema() -> ObjectBuilder {
                 $schema
             }
         }
-    )*};
+    )+)*};
 }
 
 fn pattern(pattern: &str) -> ObjectBuilder {
@@ -50,23 +50,18 @@ fn part_number() -> ObjectBuilder {
 }
 
 segments! {
-    ImageName => pattern(ImageName::PATTERN),
-    VersionName => pattern(VersionName::PATTERN),
-    AliasName => pattern(AliasName::PATTERN),
-    RefName => pattern(RefName::PATTERN),
-    FileName => pattern(FileName::PATTERN),
-    Digest => pattern("^sha256:[0-9a-f]{64}$"),
-    Shard => pattern("^[0-9a-f]{2}$"),
-    Hex => pattern("^[0-9a-f]{64}$"),
-    PartNumber => part_number(),
-    RuleId => pattern(RuleId::PATTERN),
-    Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$"),
-    ArtifactId => uuid(),
-    AttachmentId => uuid(),
-    JobId => uuid(),
-    PrincipalId => uuid(),
-    TokenId => uuid(),
-    UploadId => uuid(),
+    ImageName => pattern(ImageName::PATTERN);
+    VersionName => pattern(VersionName::PATTERN);
+    AliasName => pattern(AliasName::PATTERN);
+    RefName => pattern(RefName::PATTERN);
+    FileName => pattern(FileName::PATTERN);
+    Digest => pattern("^sha256:[0-9a-f]{64}$");
+    Shard => pattern("^[0-9a-f]{2}$");
+    Hex => pattern("^[0-9a-f]{64}$");
+    PartNumber => part_number();
+    RuleId => pattern(RuleId::PATTERN);
+    Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$");
+    ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId => uuid();
 }
 
 /// The first two digits of a digest.

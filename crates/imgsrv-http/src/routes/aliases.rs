@@ -24,13 +24,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, set, delete))
 }
 
-/// The entity tag of an alias: its id and its revision.
-fn etag(alias: &Alias) -> String {
-    format!("\"{}.{}\"", alias.id, alias.revision.get())
-}
-
+/// The response with an alias, whose entity tag is its id and its revision.
 fn respond(alias: &Alias) -> Response {
-    ([(header::ETAG, etag(alias))], Json(wire::alias(alias))).into_response()
+    let etag = format!("\"{}.{}\"", alias.id, alias.revision.get());
+    ([(header::ETAG, etag)], Json(wire::alias(alias))).into_response()
 }
 
 /// The precondition in `If-Match` and `If-None-Match` (RFC 9110, section 13.1). A tag that is not one of ours matches

@@ -111,7 +111,6 @@ async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<St
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/download",
     operation_id = "downloadArtifact", tag = "versions", params(ArtifactPath),
     responses((status = OK, description = "The bytes, as `primary_media_type`.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn download(
     delivery: Delivery,
@@ -207,7 +206,6 @@ async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath)
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}/download",
     operation_id = "downloadAttachment", tag = "versions", params(AttachmentPath),
     responses((status = OK, description = "The bytes, as `media_type`.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn download_attachment(
     delivery: Delivery,

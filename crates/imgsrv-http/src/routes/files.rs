@@ -26,8 +26,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// List the files of a published version
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Response> {
-    listing(delivery, caller, path).await
+async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
+    let release = delivery.files(&path.name, &path.r#ref).await?;
+    let version = &release.manifest.version.name;
+    let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
+    let mut response = body.into_response();
+    locate(&mut response, release.is_alias.then(|| format!("/images/{}/{version}/", path.name)));
+    Ok(response)
 }
 
 /// List the files of a published version
@@ -36,16 +41,7 @@ async fn list(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Respo
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
 async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Response> {
-    listing(delivery, caller, path).await
-}
-
-async fn listing(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
-    let release = delivery.files(&path.name, &path.r#ref).await?;
-    let version = &release.manifest.version.name;
-    let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
-    let mut response = body.into_response();
-    locate(&mut response, release.is_alias.then(|| format!("/images/{}/{version}/", path.name)));
-    Ok(response)
+    list(delivery, caller, path).await
 }
 
 /// Download a file of a published version
@@ -56,7 +52,6 @@ async fn listing(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<R
 /// `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
     let FilePath { name, r#ref, file } = path;

@@ -129,12 +129,9 @@ async fn list_parts(
     uri: Uri,
 ) -> Result<Response> {
     let request = query.page()?;
-    let after = match request.after {
-        Some(Cursor(cursor)) => Some(parse_cursor(&path, &cursor).ok_or_else(Problem::invalid_cursor)?),
-        None => None,
-    };
+    let after = request.after.map(|cursor| parse_cursor(&path, &cursor).ok_or_else(Problem::invalid_cursor));
     let limit = request.limit.get();
-    let mut items = uploads.parts(&writer, path.upload_id, after, limit + 1).await?;
+    let mut items = uploads.parts(&writer, path.upload_id, after.transpose()?, limit + 1).await?;
     let has_more = items.len() > usize::from(limit);
     items.truncate(limit.into());
     let next = items.last().filter(|_| has_more).map(|last| cursor(&path, last.number));
@@ -147,7 +144,7 @@ fn cursor(path: &UploadPath, number: PartNumber) -> Cursor {
     Cursor(URL_SAFE_NO_PAD.encode(format!("{}:{number}", path.upload_id)))
 }
 
-fn parse_cursor(path: &UploadPath, cursor: &str) -> Option<PartNumber> {
+fn parse_cursor(path: &UploadPath, Cursor(cursor): &Cursor) -> Option<PartNumber> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (session, number) = text.split_once(':')?;
     (session == path.upload_id.to_string()).then(|| number.parse().ok())?

@@ -91,8 +91,7 @@ async fn create(
     check_version(&headers)?;
     let length = byte_count(&headers, &UPLOAD_LENGTH)?;
     let id = intake_of(&headers)?;
-    let status = intakes.get(&writer, id).await?;
-    check_alive(&status)?;
+    let status = alive(intakes.get(&writer, id).await?)?;
     let size = status.session.size();
     if length != size.get() {
         let reason = format!("must be the size that the intake has, {size}");
@@ -128,13 +127,10 @@ async fn create(
     responses((status = OK, description = "`Upload-Offset` and `Upload-Length`, in headers."), GuardedProblems, WrongState))]
 async fn offset(intakes: Intakes, writer: Writer, path: UploadPath, headers: HeaderMap) -> Result<Response> {
     check_version(&headers)?;
-    let status = intakes.offset(&writer, path.upload_id).await?;
-    check_alive(&status)?;
-    let mut response = HeaderMap::new();
-    response.insert(UPLOAD_OFFSET, status.session.offset().get().into());
+    let status = alive(intakes.offset(&writer, path.upload_id).await?)?;
+    let mut response = progress(status.session.offset().get(), status.session.expires_at);
     response.insert(UPLOAD_LENGTH, status.session.size().get().into());
     response.insert(UPLOAD_METADATA, text(metadata(path.upload_id)));
-    response.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
     response.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok((StatusCode::OK, response).into_response())
 }
@@ -166,8 +162,7 @@ async fn append(
         return Err(Problem::new(Code::UnsupportedMediaType).detail(format!("send {MEDIA_TYPE}")));
     }
     let offset = byte_count(&headers, &UPLOAD_OFFSET)?;
-    let status = intakes.get(&writer, path.upload_id).await?;
-    check_alive(&status)?;
+    alive(intakes.get(&writer, path.upload_id).await?)?;
     let progress = receive(&intakes, &slots, &writer, path.upload_id, offset, &headers, body).await?;
     Ok((StatusCode::NO_CONTENT, progress).into_response())
 }
@@ -243,12 +238,11 @@ async fn receive(
     }
 }
 
-/// An aborted or failed upload is not found.
-fn check_alive(status: &IntakeStatus) -> Result<()> {
-    let is_dead = status.state == "aborted" || matches!(status.session.state, UploadState::Failed { .. });
-    if !is_dead {
-        return Ok(());
+/// `status`, unless it is that of an aborted or failed upload, which is not found.
+fn alive(status: IntakeStatus) -> Result<IntakeStatus> {
+    if status.state != "aborted" && !matches!(status.session.state, UploadState::Failed { .. }) {
+        return Ok(status);
     }
-    let why = status.reason.clone().unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
+    let why = status.reason.unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
     Err(Problem::new(Code::NotFound).detail(why))
 }
