@@ -11,10 +11,9 @@ use crate::{
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use imgsrv_app::{
-    Aliases, AuditLogReader, Authenticator, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing,
-    Rules, Services, Uploads, Versions,
+    Aliases, AuditLogReader, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing, Rules, Services,
+    Uploads, Versions,
 };
-use imgsrv_domain::ports::Ids;
 use ipnet::IpNet;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -62,8 +61,8 @@ pub(crate) struct MaxUploadBytes(pub(crate) Option<u64>);
 #[derive(Clone)]
 pub struct AppState {
     pub(crate) services: Services,
-    settings: Arc<HttpSettings>,
-    observer: Arc<dyn RequestObserver>,
+    pub(crate) settings: Arc<HttpSettings>,
+    pub(crate) observer: Arc<dyn RequestObserver>,
     pub(crate) failed_bearers: Arc<FailedBearers>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
@@ -93,7 +92,7 @@ impl AppState {
     }
 }
 
-/// What handlers and layers can take from the state.
+/// What handlers can take from the state.
 macro_rules! provides {
     ($($type:ty: |$state:ident| $value:expr;)*) => {$(
         impl FromRequestParts<AppState> for $type {
@@ -109,7 +108,6 @@ macro_rules! provides {
 provides! {
     Aliases: |state| state.services.aliases();
     AuditLogReader: |state| state.services.audit_log();
-    Arc<Authenticator>: |state| state.services.auth();
     Delivery: |state| state.services.delivery();
     Drafts: |state| state.services.drafts();
     Images: |state| state.services.images();
@@ -121,10 +119,6 @@ provides! {
     Uploads: |state| state.services.uploads();
     Versions: |state| state.services.versions();
     MaxUploadBytes: |state| MaxUploadBytes(state.services.max_upload_bytes());
-    Arc<dyn Ids>: |state| Arc::clone(&state.services.adapters().ids);
-    Arc<HttpSettings>: |state| Arc::clone(&state.settings);
-    Arc<dyn RequestObserver>: |state| Arc::clone(&state.observer);
-    Arc<FailedBearers>: |state| Arc::clone(&state.failed_bearers);
     ReceiveSlots: |state| state.receive_slots.clone();
     Arc<Readiness>: |state| Arc::clone(&state.readiness);
     Arc<StreamDocuments>: |state| Arc::clone(&state.streams);

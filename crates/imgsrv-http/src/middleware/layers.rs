@@ -4,26 +4,23 @@ use crate::{
     middleware::{
         client_address::client_address,
         draining, entity_tag,
-        failed_bearers::FailedBearers,
-        observation::{Observation, RequestObserver, observed},
+        observation::{Observation, observed},
         plaintext_guard, request_id,
         throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
     redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Transport},
     response::problem::{Code, Problem},
-    state::{AppState, HttpSettings},
+    state::AppState,
 };
 use axum::{
     Router,
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use headers::{HeaderMapExt, IfNoneMatch};
-use imgsrv_app::Authenticator;
-use imgsrv_domain::ports::Ids;
 use std::{any::Any, sync::Arc, time::Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, field};
@@ -46,20 +43,15 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// The outer layer: identifies, traces, observes and logs the request, and limits the throughput of both bodies.
-async fn identify_and_limit(
-    settings: Arc<HttpSettings>,
-    observer: Arc<dyn RequestObserver>,
-    ids: Arc<dyn Ids>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn identify_and_limit(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let settings = &state.settings;
     let started = Instant::now();
     let method = request.method().clone();
     let path = redacted(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let transport = request.extensions().get::<Transport>().copied().unwrap_or(Transport::Plaintext);
-    let mut observation = Observation::begin(observer, &method, route.clone(), transport);
-    let id = request_id::assign(&mut request, &*ids);
+    let mut observation = Observation::begin(Arc::clone(&state.observer), &method, route.clone(), transport);
+    let id = request_id::assign(&mut request, &*state.services.adapters().ids);
     let peer = request.extensions().get::<PeerAddress>();
     let client = peer.map(|peer| client_address(peer.0, request.headers(), &settings.trusted_proxies));
     if let Some(client) = client {
@@ -96,13 +88,7 @@ async fn identify_and_limit(
 
 /// The inner layer: refuses oversized headers and plaintext where TLS is needed, renders problems, and adds entity tags
 /// and the headers that every response has.
-async fn check_and_render(
-    settings: Arc<HttpSettings>,
-    auth: Arc<Authenticator>,
-    failed: Arc<FailedBearers>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn check_and_render(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
     let is_anonymous = !parts.headers.contains_key(header::AUTHORIZATION);
@@ -114,10 +100,10 @@ async fn check_and_render(
         path.starts_with("/v1/") || path.starts_with("/images/")
     });
 
-    let mut response = if exceeds_header_limits(&parts.headers, settings.max_header_bytes) {
+    let mut response = if exceeds_header_limits(&parts.headers, state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
     } else {
-        match plaintext_guard::check(&parts, &auth, &failed).await {
+        match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers).await {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(problem) => problem.into_response(),
         }
