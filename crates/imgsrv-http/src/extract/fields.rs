@@ -2,6 +2,7 @@
 
 use crate::response::problem::{Code, Problem};
 use imgsrv_api::FieldError;
+use imgsrv_domain::digest::BlobClaim;
 use std::{fmt::Display, str::FromStr};
 
 /// The most fields that one problem reports.
@@ -25,6 +26,13 @@ impl Fields {
     /// Converts a number.
     pub(crate) fn convert<T: TryFrom<i64, Error: Display>>(&mut self, field: impl Into<String>, raw: i64) -> Option<T> {
         self.check(field, T::try_from(raw))
+    }
+
+    /// Parses the digest and the size of a blob, in the fields `{name}_digest` and `{name}_size_bytes`.
+    pub(crate) fn claim(&mut self, name: &str, digest: &str, size: i64) -> Option<BlobClaim> {
+        let digest = self.parse(format!("{name}_digest"), digest);
+        let size = self.convert(format!("{name}_size_bytes"), size);
+        Some(BlobClaim { digest: digest?, size: size? })
     }
 
     /// The value of a field, or a record of why it is invalid.

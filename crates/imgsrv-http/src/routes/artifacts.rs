@@ -21,7 +21,7 @@ use imgsrv_app::{
     Caller, Delivery, Drafts, IncusMetadata, Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError,
     Versions, Writer,
 };
-use imgsrv_domain::{digest::BlobClaim, manifest::ManifestEntry};
+use imgsrv_domain::manifest::ManifestEntry;
 use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -65,8 +65,7 @@ async fn create(
     let operating_system = fields.parse("operating_system", &body.operating_system);
     let architecture = fields.parse("architecture", &body.architecture);
     let format = fields.parse("format", &body.format);
-    let digest = fields.parse("primary_blob_digest", &body.primary_blob_digest);
-    let size = fields.convert("primary_blob_size_bytes", body.primary_blob_size_bytes);
+    let primary = fields.claim("primary_blob", &body.primary_blob_digest, body.primary_blob_size_bytes);
     let media_type = fields.parse("primary_media_type", &body.primary_media_type);
     let new = fields.finish(|| {
         Some(NewArtifact {
@@ -74,7 +73,7 @@ async fn create(
             operating_system: operating_system?,
             architecture: architecture?,
             format: format?,
-            primary: BlobClaim { digest: digest?, size: size? },
+            primary: primary?,
             media_type: media_type?,
         })
     })?;
@@ -139,12 +138,8 @@ async fn create_attachment(
     let mut fields = Fields::default();
     let name = fields.parse("name", &body.name);
     let media_type = fields.parse("media_type", &body.media_type);
-    let digest = fields.parse("blob_digest", &body.blob_digest);
-    let size = fields.convert("blob_size_bytes", body.blob_size_bytes);
-    let new = fields.finish(|| {
-        let blob = BlobClaim { digest: digest?, size: size? };
-        Some(NewAttachment { name: name?, media_type: media_type?, blob })
-    })?;
+    let blob = fields.claim("blob", &body.blob_digest, body.blob_size_bytes);
+    let new = fields.finish(|| Some(NewAttachment { name: name?, media_type: media_type?, blob: blob? }))?;
     let attachment = drafts.add_attachment(&writer, &path.name, &path.version, path.artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }

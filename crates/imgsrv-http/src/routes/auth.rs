@@ -80,8 +80,8 @@ async fn create_principal(
         }
     }
     let attributes = fields.check("attributes", Attributes::new(entries));
-    let new =
-        fields.finish(|| Some(NewPrincipal { kind: kind?, display_name: display_name?, attributes: attributes? }))?;
+    let new = || Some(NewPrincipal { kind: kind?, display_name: display_name?, attributes: attributes? });
+    let new = fields.finish(new)?;
     let principal = principals.create_principal(&manager, new).await?;
     let location = [(header::LOCATION, format!("/v1/auth/principals/{}", principal.id))];
     Ok((StatusCode::CREATED, location, Json(wire::principal(&principal))).into_response())

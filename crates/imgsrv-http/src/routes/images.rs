@@ -43,8 +43,8 @@ async fn create(images: Images, writer: Writer, JsonBody(body): JsonBody<api::Cr
     let name = fields.parse("name", &body.name);
     let display_name = fields.optional("display_name", body.display_name.as_deref());
     let description = fields.optional("description", body.description.as_deref());
-    let new =
-        fields.finish(|| Some(NewImage { name: name?, display_name: display_name?, description: description? }))?;
+    let new = || Some(NewImage { name: name?, display_name: display_name?, description: description? });
+    let new = fields.finish(new)?;
     let image = images.create(&writer, new).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}", image.name))];
     Ok((StatusCode::CREATED, location, Json(wire::image(&image))).into_response())

@@ -21,7 +21,6 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use imgsrv_api as api;
 use imgsrv_app::{Uploads, Writer};
 use imgsrv_domain::{
-    digest::BlobClaim,
     names::PartNumber,
     page::{Cursor, Page},
     parts::ListedPart,
@@ -49,14 +48,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         GuardedProblems, BodyProblems, Taken))]
 async fn create(uploads: Uploads, writer: Writer, JsonBody(body): JsonBody<api::CreateUpload>) -> Result<Response> {
     let mut fields = Fields::default();
-    let digest = fields.parse("expected_digest", &body.expected_digest);
-    let size = fields.convert("expected_size_bytes", body.expected_size_bytes);
+    let claim = fields.claim("expected", &body.expected_digest, body.expected_size_bytes);
     let media_type = fields.optional("media_type_hint", body.media_type_hint.as_deref());
     let filename = fields.optional("filename_hint", body.filename_hint.as_deref());
-    let new = fields.finish(|| {
-        let claim = BlobClaim { digest: digest?, size: size? };
-        Some(NewUpload { claim, media_type_hint: media_type?, filename_hint: filename? })
-    })?;
+    let new = || Some(NewUpload { claim: claim?, media_type_hint: media_type?, filename_hint: filename? });
+    let new = fields.finish(new)?;
     let session = uploads.create(&writer, new).await?;
     let status = if matches!(session.state, UploadState::Ready(_)) { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
