@@ -10,3 +10,9 @@ pub(crate) async fn record(tx: &mut dyn CatalogTx, actor: &Actor, event: Event) 
     let entry = AuditEntry { at: tx.now(), actor: actor.clone(), event };
     tx.append_audit(&entry).await
 }
+
+/// Records `event` and commits the change.
+pub(crate) async fn commit(mut tx: Box<dyn CatalogTx>, actor: &Actor, event: Event) -> Result<(), CatalogError> {
+    record(&mut *tx, actor, event).await?;
+    tx.commit().await
+}

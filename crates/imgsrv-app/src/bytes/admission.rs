@@ -1,10 +1,13 @@
 //! Admission control: size limits, quotas and free disk space, checked before bytes are accepted.
 
-use crate::{context::Context, error::UseCaseError};
+use crate::{
+    context::Context,
+    error::{Result, UseCaseError},
+};
 use imgsrv_domain::{digest::ByteSize, ports::CatalogTx};
 
 /// Refuses an upload that exceeds the maximum size of one upload.
-pub(crate) fn check_size(context: &Context, size: ByteSize) -> Result<(), UseCaseError> {
+pub(crate) fn check_size(context: &Context, size: ByteSize) -> Result<()> {
     match context.settings.max_upload_bytes {
         Some(limit) if size.get() > limit => Err(UseCaseError::UploadTooLarge { limit }),
         _ => Ok(()),
@@ -13,7 +16,7 @@ pub(crate) fn check_size(context: &Context, size: ByteSize) -> Result<(), UseCas
 
 /// Refuses an upload of `size` that would exceed the number of open uploads or their total size. Uploads that are opened
 /// concurrently do not see each other, so they may exceed these limits a little.
-pub(crate) async fn check_quota(context: &Context, tx: &mut dyn CatalogTx, size: ByteSize) -> Result<(), UseCaseError> {
+pub(crate) async fn check_quota(context: &Context, tx: &mut dyn CatalogTx, size: ByteSize) -> Result<()> {
     if let Some(limit) = context.settings.max_open_uploads
         && tx.count_open_uploads().await? >= u64::from(limit)
     {
@@ -31,7 +34,7 @@ pub(crate) async fn check_quota(context: &Context, tx: &mut dyn CatalogTx, size:
 
 /// Refuses `bytes` that would leave less free disk space than the settings require. Where the free space is unknown, as
 /// in a bucket, nothing is refused.
-pub(crate) async fn check_free_space(context: &Context, bytes: u64) -> Result<(), UseCaseError> {
+pub(crate) async fn check_free_space(context: &Context, bytes: u64) -> Result<()> {
     let Some(least) = context.settings.min_free_bytes else { return Ok(()) };
     let full = |what: &str, free: u64| {
         UseCaseError::InsufficientSpace(format!(

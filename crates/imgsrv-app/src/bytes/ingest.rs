@@ -73,9 +73,8 @@ impl Ingest {
         }
     }
 
-    #[tracing::instrument(
-        name = "ingest", level = "debug", skip_all, fields(upload.id = %session.id, lease.attempt = key.attempt), err(level = "debug")
-    )]
+    #[tracing::instrument(name = "ingest", level = "debug", skip_all, err(level = "debug"),
+        fields(upload.id = %session.id, lease.attempt = key.attempt))]
     async fn ingest(&self, Leased { session, request, key }: Leased) -> Result<Ran, WorkError> {
         let term = self.0.settings.lease_term;
         let (id, claim) = (session.id, request.claim);

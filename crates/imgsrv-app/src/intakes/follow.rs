@@ -5,6 +5,7 @@ use crate::{
     content::{
         aliases,
         drafts::{self, NewArtifact},
+        images::{self, NewImage},
     },
     context::Context,
     work::{retry::retrying, runtime::WorkError},
@@ -12,12 +13,10 @@ use crate::{
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
-    ids::{ImageId, JobId, UploadId, VersionId},
-    image::Image,
+    ids::{JobId, UploadId, VersionId},
     intake::{Intake, IntakeState, NewIntake},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
-    transition::Revision,
     upload::{UploadKind, UploadSession, UploadState},
     version::Version,
 };
@@ -73,25 +72,14 @@ async fn freeze(
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
-            let image = Image {
-                id: ImageId::new(context.ids.next()),
-                name: wanted.image.clone(),
-                display_name: None,
-                description: None,
-                created_at: now,
-                updated_at: now,
-                revision: Revision::FIRST,
-            };
-            retry_if_taken(tx.insert_image(&image).await)?;
-            audit::record(tx, &actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
-            image
+            let new = NewImage { name: wanted.image.clone(), display_name: None, description: None };
+            retry_if_taken(images::insert_image(context, tx, &actor, new).await)?
         }
     };
     let is_taken = tx.lock_version(&image.name, &wanted.version).await?.is_some();
-    let alias = wanted.version.as_str().parse().ok();
-    let is_alias = match alias {
-        Some(alias) => tx.lock_alias(image.id, &alias).await?.is_some(),
-        None => false,
+    let is_alias = match wanted.version.as_str().parse() {
+        Ok(alias) => tx.lock_alias(image.id, &alias).await?.is_some(),
+        Err(_) => false,
     };
     if is_taken || is_alias {
         let what = if is_alias { "an alias" } else { "a version" };

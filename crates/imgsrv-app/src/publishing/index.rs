@@ -11,8 +11,7 @@ use crate::{
     },
 };
 use imgsrv_domain::{
-    digest::Digest,
-    hash::RunningHash,
+    digest::{BlobClaim, Digest},
     ids::VersionId,
     inspection::{DetectedFormat, IncusRow, Warning},
     manifest::{Artifact, ManifestEntry},
@@ -112,9 +111,7 @@ async fn read_metadata(
     }
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = BlobReader { context, blob }.read(0, length).await.map_err(|error| StepError::reading(blob, error))?;
-    let mut hash = RunningHash::new();
-    hash.update(&bytes);
-    verify(context, blob, hash).await?;
+    verify(context, blob, BlobClaim::of(&bytes).digest).await?;
     // Unpacking may take long.
     let read = tokio::task::spawn_blocking(move || IncusMetadata::read(&bytes)).await;
     Ok(read.unwrap_or_else(|panicked| {

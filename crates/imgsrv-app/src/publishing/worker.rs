@@ -60,14 +60,9 @@ impl PublishWorker {
         Ok(Some((job, key)))
     }
 
-    #[tracing::instrument(
-        name = "publish_job", level = "debug",
-        skip_all,
-        fields(
-            publish_job.id = %job.id, image.name = %job.image, version.name = %job.version, lease.attempt = key.attempt
-        ),
-        err(level = "debug")
-    )]
+    #[tracing::instrument(name = "publish_job", level = "debug", skip_all, err(level = "debug"),
+        fields(publish_job.id = %job.id, image.name = %job.image, version.name = %job.version,
+            lease.attempt = key.attempt))]
     async fn publish(&self, job: PublishJob, key: &LeaseKey) -> Result<Ran, WorkError> {
         let (id, term) = (job.id, self.0.settings.lease_term);
         match run_with_lease(term, &self.0.stop, self.run_steps(job, key), || self.renew(id, key)).await {
