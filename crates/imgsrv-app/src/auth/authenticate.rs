@@ -238,8 +238,8 @@ impl Authenticator {
             let now = tx.now();
             if tx.grant_by_rule(&rule.id, id, ProvisioningRule::ROLE, now).await? {
                 let detail = format!("{} by rule {}", ProvisioningRule::ROLE, rule.id);
-                audit::record(&mut *tx, &context.actor(id), Event::new(AuditAction::RoleGranted, id).with(detail))
-                    .await?;
+                let event = Event::new(AuditAction::RoleGranted, id).with(detail);
+                audit::record(&mut *tx, &context.actor(id), event).await?;
             }
             let principal = tx.get_principal(id).await?;
             tx.commit().await?;
@@ -254,11 +254,22 @@ impl Authenticator {
         identity: &OidcIdentity,
         context: &RequestContext,
     ) -> Result<PrincipalId, CatalogError> {
-        let principal = principal_of(PrincipalId::new(self.context.ids.next()), identity, tx.now())?;
+        // The display name and the attributes are informative: the identity is stored separately.
+        let (issuer, subject) = (identity.issuer.as_str(), identity.subject.as_str());
+        let attributes = BTreeMap::from([
+            ("issuer".to_owned(), issuer.parse().map_err(CatalogError::backend)?),
+            ("subject".to_owned(), subject.parse().map_err(CatalogError::backend)?),
+        ]);
+        let short: String = subject.chars().take(256).collect();
+        let new = NewPrincipal {
+            kind: PrincipalKind::Service,
+            display_name: short.parse().map_err(CatalogError::backend)?,
+            attributes: Attributes::new(attributes).map_err(CatalogError::backend)?,
+        };
+        let principal = new.principal(PrincipalId::new(self.context.ids.next()), tx.now());
         tx.insert_principal(&principal).await?;
         tx.insert_identity(principal.id, identity).await?;
-        let event = Event::new(AuditAction::PrincipalCreated, principal.id);
-        let event = event.with(format!("{} of {}", identity.subject, identity.issuer));
+        let event = Event::new(AuditAction::PrincipalCreated, principal.id).with(format!("{subject} of {issuer}"));
         audit::record(tx, &context.actor(principal.id), event).await?;
         Ok(principal.id)
     }
@@ -277,17 +288,4 @@ impl Authenticator {
         })
         .await
     }
-}
-
-/// A new principal for an identity. The display name and the attributes are informative: the identity is stored
-/// separately.
-fn principal_of(id: PrincipalId, identity: &OidcIdentity, now: Timestamp) -> Result<Principal, CatalogError> {
-    let short: String = identity.subject.as_str().chars().take(256).collect();
-    let display_name = short.parse().map_err(CatalogError::backend)?;
-    let attributes = BTreeMap::from([
-        ("issuer".to_owned(), identity.issuer.as_str().parse().map_err(CatalogError::backend)?),
-        ("subject".to_owned(), identity.subject.as_str().parse().map_err(CatalogError::backend)?),
-    ]);
-    let attributes = Attributes::new(attributes).map_err(CatalogError::backend)?;
-    Ok(NewPrincipal { kind: PrincipalKind::Service, display_name, attributes }.principal(id, now))
 }

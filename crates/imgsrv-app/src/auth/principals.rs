@@ -179,15 +179,10 @@ impl Principals {
     }
 
     /// The tokens of a principal, in order of creation.
-    #[tracing::instrument(name = "token.list", level = "debug", skip_all, fields(principal.id = %principal), err(level = "debug"))]
-    pub async fn list_tokens(
-        &self,
-        who: &Manager,
-        principal: PrincipalId,
-        page: &PageRequest,
-    ) -> Result<Page<ApiToken>> {
-        self.get_principal(who, principal).await?;
-        Ok(self.catalog.list_tokens(principal, page).await?)
+    #[tracing::instrument(name = "token.list", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
+    pub async fn list_tokens(&self, who: &Manager, id: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>> {
+        self.get_principal(who, id).await?;
+        Ok(self.catalog.list_tokens(id, page).await?)
     }
 
     /// Issues a token. Only its SHA-256 is stored.

@@ -59,14 +59,8 @@ impl Rules {
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             check_count(&mut *tx, &terms).await?;
-            let now = tx.now();
-            let rule = ProvisioningRule {
-                id: id.clone(),
-                terms: terms.clone(),
-                created_at: now,
-                updated_at: now,
-                revision: Revision::FIRST,
-            };
+            let (id, terms, now, revision) = (id.clone(), terms.clone(), tx.now(), Revision::FIRST);
+            let rule = ProvisioningRule { id, terms, created_at: now, updated_at: now, revision };
             tx.insert_rule(&rule).await?;
             audit::commit(tx, who.actor(), event(AuditAction::RuleCreated, &rule)).await?;
             Ok(rule)

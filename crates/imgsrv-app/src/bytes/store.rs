@@ -51,7 +51,7 @@ pub(crate) async fn store_blob(
     uploads.complete_quietly(who, session.id, &listed).await?;
     let ingest = Ingest(Arc::clone(context));
     loop {
-        match ingest.run_for(session.id).await? {
+        match ingest.run(Some(session.id)).await? {
             Ran::Worked | Ran::Finished => return Ok(claim),
             // A worker has acquired it first.
             Ran::Idle => tokio::time::sleep(POLL_INTERVAL).await,

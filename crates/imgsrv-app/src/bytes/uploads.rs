@@ -101,7 +101,7 @@ impl Uploads {
     async fn receive(&self, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
         let PartBody { declared, checksum, bytes, slot: _slot } = body;
         check_free_space(&self.0, declared.unwrap_or(0)).await?;
-        let (name, attempt) = retrying(|| self.begin_attempt(id, number, declared)).await?;
+        let (name, attempt) = retrying(|| self.begin(id, number, declared)).await?;
         let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, body: bytes };
         let part = stage(&self.0, request).await?;
         let replaced = retrying(|| self.record(id, &attempt, &part)).await;
@@ -111,19 +111,13 @@ impl Uploads {
         Ok(part)
     }
 
-    async fn begin_attempt(
-        &self,
-        id: UploadId,
-        number: PartNumber,
-        declared: Option<u64>,
-    ) -> Result<(BlobName, Attempt)> {
-        let attempt_id = AttemptId::new(self.0.ids.next());
+    async fn begin(&self, id: UploadId, number: PartNumber, declared: Option<u64>) -> Result<(BlobName, Attempt)> {
+        let attempt = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
         let session = lock_multipart(&mut *tx, id).await?;
         let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
-        let now = tx.now();
-        let (session, attempt) =
-            session.begin_attempt(attempt_id, number, declared, current.as_ref(), previous.as_ref(), now)?;
+        let (current, previous) = (current.as_ref(), previous.as_ref());
+        let (session, attempt) = session.begin_attempt(attempt, number, declared, current, previous, tx.now())?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
         Ok((session.blob_name(), attempt))

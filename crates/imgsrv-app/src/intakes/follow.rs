@@ -14,7 +14,7 @@ use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
     ids::{JobId, UploadId, VersionId},
-    intake::{Intake, IntakeState, NewIntake},
+    intake::{IntakeState, NewIntake},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
     upload::{UploadKind, UploadSession, UploadState},
@@ -165,23 +165,18 @@ async fn follow_one(context: &Context, id: UploadId) -> Result<bool, CatalogErro
     let mut is_queued = false;
     match intake.state {
         IntakeState::Receiving => is_queued = upload_ended(context, &mut *tx, &session).await?,
-        IntakeState::Publishing(job) => follow_job(&mut *tx, intake, job).await?,
+        IntakeState::Publishing(job) => {
+            // A job that succeeds finishes its intake in the same transaction.
+            if let Some(job) = tx.lock_job(job).await?.filter(|job| job.state == JobState::Abandoned)
+                && let Ok(failed) = intake.fail(why_unpublished(&job), tx.now())
+            {
+                tx.update_intake(&failed).await?;
+            }
+        }
         IntakeState::Published(_) | IntakeState::Failed { .. } => {}
     }
     tx.commit().await?;
     Ok(is_queued)
-}
-
-async fn follow_job(tx: &mut dyn CatalogTx, intake: Intake, job: JobId) -> Result<(), CatalogError> {
-    let Some(job) = tx.lock_job(job).await? else { return Ok(()) };
-    match job.state {
-        JobState::Abandoned => match intake.fail(why_unpublished(&job), tx.now()) {
-            Ok(failed) => tx.update_intake(&failed).await,
-            Err(_) => Ok(()),
-        },
-        // A job that succeeds finishes its intake in the same transaction.
-        JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => Ok(()),
-    }
 }
 
 /// Why a job that has failed, or was abandoned after that, has not published.

@@ -3,7 +3,7 @@
 use crate::{
     bytes::reader::{open_blob, quarantine},
     context::Context,
-    publishing::error::StepError,
+    publishing::error::{Result, StepError},
     work::retry::retrying,
 };
 use futures::TryStreamExt;
@@ -24,11 +24,7 @@ struct Hashes {
 
 /// Computes the fingerprint once for each pair, resuming where an earlier attempt stopped. Every client sees it, so both
 /// blobs are verified meanwhile; a blob that does not have its digest is quarantined.
-pub(super) async fn fingerprint(
-    context: &Context,
-    metadata: &TrustedBlob,
-    root: &TrustedBlob,
-) -> Result<Digest, StepError> {
+pub(super) async fn fingerprint(context: &Context, metadata: &TrustedBlob, root: &TrustedBlob) -> Result<Digest> {
     let pair = FingerprintKey { metadata: metadata.claim.digest, root: root.claim.digest };
     let known = context.catalog.begin().await?.get_fingerprint(&pair).await?;
     let begun = match known {
@@ -59,21 +55,16 @@ pub(super) async fn fingerprint(
 }
 
 /// Verifies that the hashed bytes are those of `blob`; quarantines it if not.
-pub(super) async fn verify(context: &Context, blob: &TrustedBlob, actual: Digest) -> Result<(), StepError> {
+pub(super) async fn verify(context: &Context, blob: &TrustedBlob, actual: Digest) -> Result<()> {
     if actual == blob.claim.digest {
         return Ok(());
     }
-    quarantine(context, &blob.claim, &blob.name).await?;
+    quarantine(context, blob).await?;
     Err(StepError::reading(blob, BlobError::Damaged))
 }
 
 /// Hashes the rest of the root, saving the progress regularly.
-async fn hash_rest(
-    context: &Context,
-    pair: &FingerprintKey,
-    root: &TrustedBlob,
-    mut hashes: Hashes,
-) -> Result<Hashes, StepError> {
+async fn hash_rest(context: &Context, pair: &FingerprintKey, root: &TrustedBlob, mut hashes: Hashes) -> Result<Hashes> {
     while hashes.own.bytes() < root.claim.size.get() {
         hash_some(context, root, &mut hashes).await?;
         if hashes.own.bytes() < root.claim.size.get() {
@@ -85,11 +76,11 @@ async fn hash_rest(
 }
 
 /// Hashes a bounded part of a blob, starting where its own hash has stopped.
-async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: &mut Hashes) -> Result<(), StepError> {
+async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: &mut Hashes) -> Result<()> {
     let failed = |error| StepError::reading(blob, error);
     let from = hashes.own.bytes();
     let to = blob.claim.size.get().min(from + SAVE_EVERY);
-    let mut bytes = open_blob(context, &blob.claim, &blob.name, from..to).await.map_err(failed)?;
+    let mut bytes = open_blob(context, blob, from..to).await.map_err(failed)?;
     while let Some(chunk) = bytes.try_next().await.map_err(failed)? {
         hashes.both.update(&chunk);
         hashes.own.update(&chunk);
@@ -98,18 +89,14 @@ async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: &mut Hashes) -
     if hashes.own.bytes() == to { Ok(()) } else { Err(failed(BlobError::Damaged)) }
 }
 
-async fn done(context: &Context, pair: &FingerprintKey, both: RunningHash) -> Result<Digest, StepError> {
+async fn done(context: &Context, pair: &FingerprintKey, both: RunningHash) -> Result<Digest> {
     let digest = both.finish();
     save(context, pair, Some(&FingerprintProgress::Done(digest))).await?;
     Ok(digest)
 }
 
 /// Saves the progress; without any, the computation starts again.
-async fn save(
-    context: &Context,
-    pair: &FingerprintKey,
-    progress: Option<&FingerprintProgress>,
-) -> Result<(), StepError> {
+async fn save(context: &Context, pair: &FingerprintKey, progress: Option<&FingerprintProgress>) -> Result<()> {
     let saved: Result<(), CatalogError> = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
         match progress {

@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context, publication: &Publication) -> Result<
             }
         };
         if !inspection.matches(artifact.format) {
-            let is = inspection.detected.map_or("not recognised".to_owned(), |detected| detected.to_string());
+            let is = inspection.detected.map_or("not recognised".to_owned(), |detected| format!("{detected}"));
             let reason = format!("{file}: declared as {}, but the bytes are {is}", artifact.format);
             match context.settings.format_check {
                 FormatCheck::Warn => {
