@@ -11,8 +11,14 @@ pub(crate) async fn record(tx: &mut dyn CatalogTx, actor: &Actor, event: Event) 
     tx.append_audit(&entry).await
 }
 
-/// Records `event` and commits the change.
-pub(crate) async fn commit(mut tx: Box<dyn CatalogTx>, actor: &Actor, event: Event) -> Result<(), CatalogError> {
-    record(&mut *tx, actor, event).await?;
+/// Commits the change with `event`, if it has one.
+pub(crate) async fn commit(
+    mut tx: Box<dyn CatalogTx>,
+    actor: &Actor,
+    event: impl Into<Option<Event>>,
+) -> Result<(), CatalogError> {
+    if let Some(event) = event.into() {
+        record(&mut *tx, actor, event).await?;
+    }
     tx.commit().await
 }

@@ -125,10 +125,9 @@ impl Authenticator {
             return Ok(());
         }
         retrying(|| async {
-            let mut tx = self.context.catalog.begin().await?;
+            let tx = self.context.catalog.begin().await?;
             let event = Event::new(AuditAction::TokenExposed, stored.token.id).with("sent without TLS");
-            audit::record(&mut *tx, &context.actor(stored.principal.id), event).await?;
-            tx.commit().await
+            audit::commit(tx, &context.actor(stored.principal.id), event).await
         })
         .await
     }

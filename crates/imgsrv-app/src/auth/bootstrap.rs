@@ -3,7 +3,7 @@
 use crate::{
     audit,
     auth::{
-        principals::{self, NewPrincipal, NewToken},
+        principals::{NewPrincipal, NewToken},
         token,
     },
     error::Result,
@@ -80,7 +80,7 @@ impl Bootstrap {
         }
         let name = "bootstrap".parse().ok();
         let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE) };
-        let issued = principals::mint(&*self.ids, PRINCIPAL, new, now)?;
+        let issued = new.issue(&*self.ids, PRINCIPAL, now)?;
         tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
         events.push(Event::new(AuditAction::TokenIssued, issued.token.id).with("bootstrap"));
         for event in events {

@@ -63,6 +63,30 @@ pub struct NewToken {
     pub expires_at: Timestamp,
 }
 
+impl NewToken {
+    /// The token, to be stored by the caller.
+    pub(crate) fn issue(
+        self,
+        ids: &dyn Ids,
+        principal: PrincipalId,
+        now: Timestamp,
+    ) -> Result<IssuedToken, CatalogError> {
+        let (key, plaintext) = token::mint()?;
+        let name = self.name.map_or_else(|| key.as_str().parse().map_err(CatalogError::backend), Ok)?;
+        let token = ApiToken {
+            id: TokenId::new(ids.next()),
+            principal,
+            key,
+            name,
+            created_at: now,
+            expires_at: self.expires_at,
+            last_used_at: None,
+            revoked_at: None,
+        };
+        Ok(IssuedToken { token, plaintext })
+    }
+}
+
 /// A token that was just issued. It is not `Debug`, so that its plaintext is never logged.
 #[derive(Clone)]
 pub struct IssuedToken {
@@ -147,7 +171,11 @@ impl Principals {
             if changed {
                 managers.must_remain(&mut *tx).await?;
             }
-            Self::commit_change(tx, who, id, changed.then_some(AuditAction::PrincipalDeactivated)).await
+            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
+            if changed {
+                audit::commit(tx, who.actor(), Event::new(AuditAction::PrincipalDeactivated, id)).await?;
+            }
+            Ok(principal)
         })
         .await
     }
@@ -159,23 +187,13 @@ impl Principals {
             let mut tx = self.catalog.begin().await?;
             tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
             let changed = tx.set_deactivated(id, None).await?;
-            Self::commit_change(tx, who, id, changed.then_some(AuditAction::PrincipalActivated)).await
+            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
+            if changed {
+                audit::commit(tx, who.actor(), Event::new(AuditAction::PrincipalActivated, id)).await?;
+            }
+            Ok(principal)
         })
         .await
-    }
-
-    /// Commits a change of a principal, if there was one, and returns the principal as it is now.
-    async fn commit_change(
-        mut tx: Box<dyn CatalogTx>,
-        who: &Manager,
-        id: PrincipalId,
-        done: Option<AuditAction>,
-    ) -> Result<Principal> {
-        let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
-        if let Some(action) = done {
-            audit::commit(tx, who.actor(), Event::new(action, id)).await?;
-        }
-        Ok(principal)
     }
 
     /// The tokens of a principal, in order of creation.
@@ -194,7 +212,7 @@ impl Principals {
                 return Err(UseCaseError::ExpiryInPast);
             }
             tx.get_principal(principal).await?.ok_or(Missing::Principal)?;
-            let issued = mint(&*self.ids, principal, new.clone(), tx.now())?;
+            let issued = new.clone().issue(&*self.ids, principal, tx.now())?;
             tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
             let event = Event::new(AuditAction::TokenIssued, issued.token.id).with(principal);
             audit::commit(tx, who.actor(), event).await?;
@@ -244,26 +262,4 @@ impl Managers {
         let can = tx.has_live_auth_manager().await?;
         if self.could && !can { Err(UseCaseError::LastAuthManager) } else { Ok(()) }
     }
-}
-
-/// Creates a token for `principal`, to be stored by the caller.
-pub(crate) fn mint(
-    ids: &dyn Ids,
-    principal: PrincipalId,
-    new: NewToken,
-    now: Timestamp,
-) -> Result<IssuedToken, CatalogError> {
-    let (key, plaintext) = token::mint()?;
-    let name = new.name.map_or_else(|| key.as_str().parse().map_err(CatalogError::backend), Ok)?;
-    let token = ApiToken {
-        id: TokenId::new(ids.next()),
-        principal,
-        key,
-        name,
-        created_at: now,
-        expires_at: new.expires_at,
-        last_used_at: None,
-        revoked_at: None,
-    };
-    Ok(IssuedToken { token, plaintext })
 }

@@ -157,10 +157,7 @@ impl Ingest {
             let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
             let Ok((session, event)) = transition(session, tx.now()) else { return Ok(false) };
             tx.update_upload(&session).await?;
-            if let Some(event) = event {
-                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            }
-            tx.commit().await?;
+            audit::commit(tx, &self.0.worker_actor(), event).await?;
             Ok::<_, CatalogError>(true)
         })
         .await?;

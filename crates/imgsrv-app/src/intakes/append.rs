@@ -151,10 +151,7 @@ impl Intakes {
         tx.put_part(id, part).await?;
         tx.update_upload(&session).await?;
         let is_complete = completed.is_some();
-        if let Some(event) = completed {
-            audit::record(&mut *tx, who.actor(), event).await?;
-        }
-        tx.commit().await?;
+        audit::commit(tx, who.actor(), completed).await?;
         Ok(is_complete)
     }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
-    ids::{JobId, UploadId},
+    ids::UploadId,
     intake::{Intake, IntakeState, MAX_ALIASES, NewIntake},
     ports::{Conflict, Visibility},
     publish::JobState,
@@ -45,13 +45,6 @@ pub struct IntakeStatus {
     pub state: &'static str,
     /// Why it failed.
     pub reason: Option<String>,
-}
-
-impl IntakeStatus {
-    /// The job that publishes its version, if there is one already.
-    pub fn job(&self) -> Option<JobId> {
-        self.intake.state.job()
-    }
 }
 
 impl Intakes {

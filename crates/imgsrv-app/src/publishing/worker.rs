@@ -130,14 +130,13 @@ impl PublishWorker {
         outcome: &Outcome,
     ) -> Result<Option<PublishJob>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        let actor = self.0.worker_actor();
         let Some(job) = tx.lock_job(id).await? else { return Ok(None) };
         let now = tx.now();
         let is_leased = job.clone().renew(key, now, self.0.settings.lease_term).is_ok();
         if !is_leased || job.current_step().map(|step| step.name) != Some(step) {
             return Ok(None);
         }
-        let ended = match steps::record(&self.0, &mut *tx, &job, outcome, &actor).await? {
+        let ended = match steps::record(&self.0, &mut *tx, &job, outcome).await? {
             Ok(()) => job.step_succeeded(key, now).map(|job| (job, None::<Event>)),
             Err(reason) => job.step_failed(key, reason, now).map(|(job, event)| (job, Some(event))),
         };
@@ -145,7 +144,7 @@ impl PublishWorker {
         tx.update_job(&job).await?;
         if let Some(event) = event {
             tracing::warn!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
-            audit::record(&mut *tx, &actor, event).await?;
+            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
         }
         match outcome {
             Outcome::Ready => self.0.revision.commit(tx).await?,
@@ -165,10 +164,7 @@ impl PublishWorker {
             let Some(job) = tx.lock_job(id).await? else { return Ok(false) };
             let Ok((job, event)) = transition(job, tx.now()) else { return Ok(false) };
             tx.update_job(&job).await?;
-            if let Some(event) = event {
-                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            }
-            tx.commit().await?;
+            audit::commit(tx, &self.0.worker_actor(), event).await?;
             Ok::<_, CatalogError>(true)
         })
         .await?;
