@@ -166,11 +166,8 @@ impl Rules {
 async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<()> {
     let limit = ProvisioningRule::MAX_OF_ISSUER;
     tx.lock_authentication().await?;
-    if tx.count_rules_of_issuer(&terms.issuer).await? >= limit {
-        Err(UseCaseError::TooManyRules { limit })
-    } else {
-        Ok(())
-    }
+    let is_full = tx.count_rules_of_issuer(&terms.issuer).await? >= limit;
+    if is_full { Err(UseCaseError::TooManyRules { limit }) } else { Ok(()) }
 }
 
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {

@@ -123,9 +123,8 @@ impl Drafts {
         version: &VersionName,
         new: &NewArtifact,
     ) -> Result<Option<Existing>> {
-        let Some(manifest) = self.0.catalog.get_manifest(image, version, Visibility::All).await? else {
-            return Ok(None);
-        };
+        let found = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let Some(manifest) = found else { return Ok(None) };
         let artifact = |is_same: &dyn Fn(&Artifact) -> bool| {
             let found = manifest.entries.iter().find(|entry| is_same(&entry.artifact))?;
             Some(Existing::Artifact(found.artifact.id, image.clone(), version.clone()))

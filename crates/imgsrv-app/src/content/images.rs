@@ -50,15 +50,9 @@ pub(crate) async fn insert_image(
     actor: &Actor,
     new: NewImage,
 ) -> Result<Image, CatalogError> {
-    let image = Image {
-        id: ImageId::new(context.ids.next()),
-        name: new.name,
-        display_name: new.display_name,
-        description: new.description,
-        created_at: tx.now(),
-        updated_at: tx.now(),
-        revision: Revision::FIRST,
-    };
+    let NewImage { name, display_name, description } = new;
+    let (id, now, revision) = (ImageId::new(context.ids.next()), tx.now(), Revision::FIRST);
+    let image = Image { id, name, display_name, description, created_at: now, updated_at: now, revision };
     tx.insert_image(&image).await?;
     audit::record(tx, actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
     Ok(image)

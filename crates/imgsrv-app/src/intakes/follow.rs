@@ -89,14 +89,8 @@ async fn freeze(
     let (version, event) = Version::draft(id, image.id, image.name, wanted.version.clone(), now);
     retry_if_taken(tx.insert_version(&version).await)?;
     audit::record(tx, &actor, event).await?;
-    let artifact = NewArtifact {
-        variant: wanted.variant.clone(),
-        operating_system: wanted.operating_system.clone(),
-        architecture: wanted.architecture.clone(),
-        format: wanted.format,
-        primary,
-        media_type: wanted.media_type.clone(),
-    };
+    let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
+    let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("it is no draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);

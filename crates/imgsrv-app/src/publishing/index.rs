@@ -20,7 +20,7 @@ use imgsrv_domain::{
     publish::StepName,
 };
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
-use imgsrv_simplestreams::{IncusArchitecture, UnknownArchitecture, is_ambiguous};
+use imgsrv_simplestreams::{IncusArchitecture, is_ambiguous};
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 /// The artifacts to list, and warnings for those that are not listed.
@@ -98,8 +98,8 @@ impl<'a> Indexing<'a> {
     /// The name of an artifact in streams, or why it is not listed.
     fn check(&self, entry: &ManifestEntry, metadata: Content) -> Result<Slot, String> {
         let artifact = &entry.artifact;
-        let architecture: IncusArchitecture =
-            artifact.architecture.as_str().parse().map_err(|unknown: UnknownArchitecture| unknown.to_string())?;
+        let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
+        let architecture = architecture.map_err(|unknown| unknown.to_string())?;
         if is_ambiguous(&artifact.variant) {
             return Err(format!("clients would take its variant, {}, for an architecture", artifact.variant));
         }

@@ -19,7 +19,7 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use imgsrv_inspect::NewMetadata;
-use imgsrv_simplestreams::{IncusArchitecture, UnknownArchitecture};
+use imgsrv_simplestreams::IncusArchitecture;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Maximum number of additional properties.
@@ -86,11 +86,8 @@ fn metadata(artifact: &Artifact, version: &VersionName, new: NewIncusMetadata) -
         let reason = format!("Incus boots qcow2, squashfs and root.tar.xz, not {}", artifact.format);
         return Err(UseCaseError::invalid("artifact_id", reason));
     }
-    let architecture: IncusArchitecture = artifact
-        .architecture
-        .as_str()
-        .parse()
-        .map_err(|unknown: UnknownArchitecture| UseCaseError::invalid("artifact_id", unknown))?;
+    let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
+    let architecture = architecture.map_err(|unknown| UseCaseError::invalid("artifact_id", unknown))?;
     if new.properties.len() > MAX_PROPERTIES {
         return Err(UseCaseError::invalid("properties", format!("must be at most {MAX_PROPERTIES}")));
     }
