@@ -1,5 +1,6 @@
 //! Content addresses: SHA-256 digests, sizes and the state of a running hash.
 
+use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
 
 /// A SHA-256 digest, written `sha256:` and 64 lowercase hexadecimal digits.
@@ -118,6 +119,15 @@ pub struct BlobClaim {
     pub digest: Digest,
     /// The size.
     pub size: ByteSize,
+}
+
+impl BlobClaim {
+    /// The digest and size of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        // A slice has at most `isize::MAX` bytes.
+        let size = ByteSize(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+        Self { digest: Digest(Sha256::digest(bytes).into()), size }
+    }
 }
 
 /// A saved SHA-256 computation over the first `bytes` bytes of some content.

@@ -16,8 +16,9 @@ use imgsrv_domain::{
     audit::{AuditAction, Event},
     digest::{BlobClaim, HashState},
     ids::UploadId,
-    lease::LeaseKey,
+    lease::{LeaseKey, LeaseLost},
     ports::{CatalogError, IngestError, IngestRequest, Ingested, LeasedWork, TrustedBlob},
+    time::Timestamp,
     upload::UploadSession,
 };
 use std::{sync::Arc, time::Duration};
@@ -49,10 +50,7 @@ impl Work for Ingest {
     }
 
     async fn run_once(&self) -> Result<Ran, WorkError> {
-        match retrying(|| self.acquire(None)).await? {
-            Some(leased) => self.ingest(leased).await,
-            None => Ok(Ran::Idle),
-        }
+        self.run(None).await
     }
 
     async fn wait(&self) {
@@ -65,17 +63,16 @@ impl Work for Ingest {
 }
 
 impl Ingest {
-    /// Ingests one upload at once, unless another worker has leased it already.
-    pub(crate) async fn run_for(&self, id: UploadId) -> Result<Ran, WorkError> {
-        match retrying(|| self.acquire(Some(id))).await? {
+    /// Ingests the upload with that id at once, unless another worker has leased it already, or one that is due.
+    pub(crate) async fn run(&self, id: Option<UploadId>) -> Result<Ran, WorkError> {
+        match retrying(|| self.acquire(id)).await? {
             Some(leased) => self.ingest(leased).await,
             None => Ok(Ran::Idle),
         }
     }
 
-    #[tracing::instrument(
-        name = "ingest", level = "debug", skip_all, fields(upload.id = %session.id, lease.attempt = key.attempt), err(level = "debug")
-    )]
+    #[tracing::instrument(name = "ingest", level = "debug", skip_all, err(level = "debug"),
+        fields(upload.id = %session.id, lease.attempt = key.attempt))]
     async fn ingest(&self, Leased { session, request, key }: Leased) -> Result<Ran, WorkError> {
         let term = self.0.settings.lease_term;
         let (id, claim) = (session.id, request.claim);
@@ -85,14 +82,16 @@ impl Ingest {
             LeaseOutcome::Done(Ok(Verdict::Placed)) => self.finish(&session, claim, &key).await?,
             LeaseOutcome::Done(Ok(Verdict::Rejected(reason))) => self.reject(&session, &key, &reason).await?,
             LeaseOutcome::Done(Err(error)) => {
-                self.postpone(id, &key, self.0.settings.backoff.delay(key.attempt)).await?;
+                let delay = self.0.settings.backoff.delay(key.attempt);
+                self.change(id, |session, now| session.postpone_ingest(&key, delay, now)).await?;
                 return Err(error);
             }
             LeaseOutcome::Done(Ok(Verdict::Lost)) | LeaseOutcome::Lost => {
                 tracing::warn!(upload.id = %id, "lease lost: another worker has reclaimed the ingest");
             }
             LeaseOutcome::Stopped => {
-                self.release(id, &key).await?;
+                // Another process may continue at once.
+                self.change(id, |session, now| Ok((session.release_ingest(&key, now)?, None))).await?;
                 return Ok(Ran::Idle);
             }
         }
@@ -143,18 +142,26 @@ impl Ingest {
 
     /// Renews the lease, and saves how far the bytes were hashed. Returns whether the lease was still this worker's.
     async fn renew(&self, id: UploadId, key: &LeaseKey, hashed: Option<HashState>) -> Result<bool, WorkError> {
-        let renewed = retrying(|| async {
+        let term = self.0.settings.lease_term;
+        self.change(id, |session, now| Ok((session.renew_ingest(key, hashed.clone(), now, term)?, None))).await
+    }
+
+    /// Stores what `transition` makes of the upload. Returns whether the lease was still this worker's.
+    async fn change(
+        &self,
+        id: UploadId,
+        transition: impl Fn(UploadSession, Timestamp) -> Result<(UploadSession, Option<Event>), LeaseLost> + Send + Sync,
+    ) -> Result<bool, WorkError> {
+        let changed = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
-            let Ok(session) = session.renew_ingest(key, hashed.clone(), tx.now(), self.0.settings.lease_term) else {
-                return Ok(false);
-            };
+            let Ok((session, event)) = transition(session, tx.now()) else { return Ok(false) };
             tx.update_upload(&session).await?;
-            tx.commit().await?;
+            audit::commit(tx, &self.0.worker_actor(), event).await?;
             Ok::<_, CatalogError>(true)
         })
         .await?;
-        Ok(renewed)
+        Ok(changed)
     }
 
     /// Records the trusted blob and the end of the upload in one transaction. When another upload has stored the same
@@ -208,36 +215,5 @@ impl Ingest {
         } else {
             tracing::warn!(upload.id = %session.id, "lease lost: result of the ingest discarded");
         }
-    }
-
-    /// Queues the ingest again after `delay`, unless the lease was lost.
-    async fn postpone(&self, id: UploadId, key: &LeaseKey, delay: Duration) -> Result<(), WorkError> {
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(session) = tx.lock_upload(id).await? else { return Ok(()) };
-            let now = tx.now();
-            let Ok((session, event)) = session.postpone_ingest(key, delay, now) else { return Ok(()) };
-            tx.update_upload(&session).await?;
-            if let Some(event) = event {
-                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            }
-            tx.commit().await
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Queues the ingest for another process at once, unless the lease was lost.
-    async fn release(&self, id: UploadId, key: &LeaseKey) -> Result<(), WorkError> {
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(session) = tx.lock_upload(id).await? else { return Ok(()) };
-            let now = tx.now();
-            let Ok(session) = session.release_ingest(key, now) else { return Ok(()) };
-            tx.update_upload(&session).await?;
-            tx.commit().await
-        })
-        .await?;
-        Ok(())
     }
 }

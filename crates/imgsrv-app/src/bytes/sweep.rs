@@ -32,19 +32,17 @@ impl Work for Sweeper {
             let mut tx = self.0.catalog.begin().await?;
             tx.lock_uncleared_uploads(BATCH).await?
         };
-        let (mut followed, mut failure) = (0, None);
-        match follow::follow_stranded(&self.0).await {
-            Ok(count) => followed = count,
-            Err(error) => failure = Some(error),
-        }
+        let (followed, mut failure) = match follow::follow_stranded(&self.0).await {
+            Ok(count) => (count, None),
+            Err(error) => (0, Some(error)),
+        };
         for session in &uncleared {
             if let Err(error) = clear_upload(&self.0, session).await {
                 tracing::warn!(upload.id = %session.id, %error, "ended upload not cleared");
                 failure = Some(error);
             }
         }
-        let batch = usize::from(BATCH);
-        let has_more = expired == batch || uncleared.len() == batch || followed == batch;
+        let has_more = [expired, uncleared.len(), followed].contains(&usize::from(BATCH));
         if has_more && failure.is_none() {
             return Ok(Ran::Worked);
         }

@@ -5,6 +5,7 @@ use crate::{
     content::{
         aliases,
         drafts::{self, NewArtifact},
+        images::{self, NewImage},
     },
     context::Context,
     work::{retry::retrying, runtime::WorkError},
@@ -12,12 +13,10 @@ use crate::{
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
-    ids::{ImageId, JobId, UploadId, VersionId},
-    image::Image,
-    intake::{Intake, IntakeState, NewIntake},
+    ids::{JobId, UploadId, VersionId},
+    intake::{IntakeState, NewIntake},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
-    transition::Revision,
     upload::{UploadKind, UploadSession, UploadState},
     version::Version,
 };
@@ -73,25 +72,14 @@ async fn freeze(
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
-            let image = Image {
-                id: ImageId::new(context.ids.next()),
-                name: wanted.image.clone(),
-                display_name: None,
-                description: None,
-                created_at: now,
-                updated_at: now,
-                revision: Revision::FIRST,
-            };
-            retry_if_taken(tx.insert_image(&image).await)?;
-            audit::record(tx, &actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
-            image
+            let new = NewImage { name: wanted.image.clone(), display_name: None, description: None };
+            retry_if_taken(images::insert_image(context, tx, &actor, new).await)?
         }
     };
     let is_taken = tx.lock_version(&image.name, &wanted.version).await?.is_some();
-    let alias = wanted.version.as_str().parse().ok();
-    let is_alias = match alias {
-        Some(alias) => tx.lock_alias(image.id, &alias).await?.is_some(),
-        None => false,
+    let is_alias = match wanted.version.as_str().parse() {
+        Ok(alias) => tx.lock_alias(image.id, &alias).await?.is_some(),
+        Err(_) => false,
     };
     if is_taken || is_alias {
         let what = if is_alias { "an alias" } else { "a version" };
@@ -101,14 +89,8 @@ async fn freeze(
     let (version, event) = Version::draft(id, image.id, image.name, wanted.version.clone(), now);
     retry_if_taken(tx.insert_version(&version).await)?;
     audit::record(tx, &actor, event).await?;
-    let artifact = NewArtifact {
-        variant: wanted.variant.clone(),
-        operating_system: wanted.operating_system.clone(),
-        architecture: wanted.architecture.clone(),
-        format: wanted.format,
-        primary,
-        media_type: wanted.media_type.clone(),
-    };
+    let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
+    let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("it is no draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
@@ -177,23 +159,18 @@ async fn follow_one(context: &Context, id: UploadId) -> Result<bool, CatalogErro
     let mut is_queued = false;
     match intake.state {
         IntakeState::Receiving => is_queued = upload_ended(context, &mut *tx, &session).await?,
-        IntakeState::Publishing(job) => follow_job(&mut *tx, intake, job).await?,
+        IntakeState::Publishing(job) => {
+            // A job that succeeds finishes its intake in the same transaction.
+            if let Some(job) = tx.lock_job(job).await?.filter(|job| job.state == JobState::Abandoned)
+                && let Ok(failed) = intake.fail(why_unpublished(&job), tx.now())
+            {
+                tx.update_intake(&failed).await?;
+            }
+        }
         IntakeState::Published(_) | IntakeState::Failed { .. } => {}
     }
     tx.commit().await?;
     Ok(is_queued)
-}
-
-async fn follow_job(tx: &mut dyn CatalogTx, intake: Intake, job: JobId) -> Result<(), CatalogError> {
-    let Some(job) = tx.lock_job(job).await? else { return Ok(()) };
-    match job.state {
-        JobState::Abandoned => match intake.fail(why_unpublished(&job), tx.now()) {
-            Ok(failed) => tx.update_intake(&failed).await,
-            Err(_) => Ok(()),
-        },
-        // A job that succeeds finishes its intake in the same transaction.
-        JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Failed => Ok(()),
-    }
 }
 
 /// Why a job that has failed, or was abandoned after that, has not published.

@@ -18,9 +18,10 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     audit::Event,
     ids::JobId,
-    lease::LeaseKey,
+    lease::{LeaseKey, LeaseLost},
     ports::{CatalogError, LeasedWork},
     publish::{JobState, PublishJob, StepName},
+    time::Timestamp,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -60,27 +61,25 @@ impl PublishWorker {
         Ok(Some((job, key)))
     }
 
-    #[tracing::instrument(
-        name = "publish_job", level = "debug",
-        skip_all,
-        fields(
-            publish_job.id = %job.id, image.name = %job.image, version.name = %job.version, lease.attempt = key.attempt
-        ),
-        err(level = "debug")
-    )]
+    #[tracing::instrument(name = "publish_job", level = "debug", skip_all, err(level = "debug"),
+        fields(publish_job.id = %job.id, image.name = %job.image, version.name = %job.version,
+            lease.attempt = key.attempt))]
     async fn publish(&self, job: PublishJob, key: &LeaseKey) -> Result<Ran, WorkError> {
         let (id, term) = (job.id, self.0.settings.lease_term);
-        match run_with_lease(term, &self.0.stop, self.run_steps(job, key), || self.renew(id, key)).await {
+        let renew = || self.change(id, |job, now| Ok((job.renew(key, now, term)?, None)));
+        match run_with_lease(term, &self.0.stop, self.run_steps(job, key), renew).await {
             LeaseOutcome::Done(Ok(())) => {}
             LeaseOutcome::Done(Err(error)) => {
-                self.postpone(id, key, self.0.settings.backoff.delay(key.attempt)).await?;
+                let delay = self.0.settings.backoff.delay(key.attempt);
+                self.change(id, |job, now| job.postpone(key, delay, now)).await?;
                 return Err(error);
             }
             LeaseOutcome::Lost => {
                 tracing::warn!(publish_job.id = %id, "lease lost: another worker has reclaimed the publish job");
             }
             LeaseOutcome::Stopped => {
-                self.release(id, key).await?;
+                // Another process may continue at once.
+                self.change(id, |job, now| Ok((job.release(key, now)?, None))).await?;
                 return Ok(Ran::Idle);
             }
         }
@@ -131,14 +130,13 @@ impl PublishWorker {
         outcome: &Outcome,
     ) -> Result<Option<PublishJob>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        let actor = self.0.worker_actor();
         let Some(job) = tx.lock_job(id).await? else { return Ok(None) };
         let now = tx.now();
         let is_leased = job.clone().renew(key, now, self.0.settings.lease_term).is_ok();
         if !is_leased || job.current_step().map(|step| step.name) != Some(step) {
             return Ok(None);
         }
-        let ended = match steps::record(&self.0, &mut *tx, &job, outcome, &actor).await? {
+        let ended = match steps::record(&self.0, &mut *tx, &job, outcome).await? {
             Ok(()) => job.step_succeeded(key, now).map(|job| (job, None::<Event>)),
             Err(reason) => job.step_failed(key, reason, now).map(|(job, event)| (job, Some(event))),
         };
@@ -146,7 +144,7 @@ impl PublishWorker {
         tx.update_job(&job).await?;
         if let Some(event) = event {
             tracing::warn!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
-            audit::record(&mut *tx, &actor, event).await?;
+            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
         }
         match outcome {
             Outcome::Ready => self.0.revision.commit(tx).await?,
@@ -155,46 +153,21 @@ impl PublishWorker {
         Ok(Some(job))
     }
 
-    async fn renew(&self, id: JobId, key: &LeaseKey) -> Result<bool, WorkError> {
-        let renewed = retrying(|| async {
+    /// Stores what `transition` makes of the job. Returns whether the lease was still this worker's.
+    async fn change(
+        &self,
+        id: JobId,
+        transition: impl Fn(PublishJob, Timestamp) -> Result<(PublishJob, Option<Event>), LeaseLost> + Send + Sync,
+    ) -> Result<bool, WorkError> {
+        let changed = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let Some(job) = tx.lock_job(id).await? else { return Ok(false) };
-            let Ok(job) = job.renew(key, tx.now(), self.0.settings.lease_term) else { return Ok(false) };
+            let Ok((job, event)) = transition(job, tx.now()) else { return Ok(false) };
             tx.update_job(&job).await?;
-            tx.commit().await?;
+            audit::commit(tx, &self.0.worker_actor(), event).await?;
             Ok::<_, CatalogError>(true)
         })
         .await?;
-        Ok(renewed)
-    }
-
-    /// Queues the job again after `delay`, unless the lease was lost.
-    async fn postpone(&self, id: JobId, key: &LeaseKey, delay: Duration) -> Result<(), WorkError> {
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(job) = tx.lock_job(id).await? else { return Ok(()) };
-            let Ok((job, event)) = job.postpone(key, delay, tx.now()) else { return Ok(()) };
-            tx.update_job(&job).await?;
-            if let Some(event) = event {
-                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            }
-            tx.commit().await
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Queues the job for another process at once, unless the lease was lost.
-    async fn release(&self, id: JobId, key: &LeaseKey) -> Result<(), WorkError> {
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            let Some(job) = tx.lock_job(id).await? else { return Ok(()) };
-            let now = tx.now();
-            let Ok(job) = job.release(key, now) else { return Ok(()) };
-            tx.update_job(&job).await?;
-            tx.commit().await
-        })
-        .await?;
-        Ok(())
+        Ok(changed)
     }
 }

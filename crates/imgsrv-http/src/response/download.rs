@@ -57,7 +57,7 @@ impl DownloadRequest {
     ) -> Result<Response> {
         let media_type = download.media_type.as_ref();
         let representation = Representation {
-            claim: download.claim,
+            claim: download.blob.claim,
             modified: system_time(download.modified_at),
             media_type: media_type.map_or("application/octet-stream", |media_type| media_type.as_str()),
             file_name: &download.file_name,

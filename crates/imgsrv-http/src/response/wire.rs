@@ -55,8 +55,8 @@ pub(crate) fn intake(status: &IntakeStatus) -> api::IntakeStatus {
         state: status.state.to_owned(),
         offset: status.session.offset().signed(),
         size_bytes: status.session.size().signed(),
-        job_url: status.job().map(|job| format!("/v1/publish-jobs/{job}")),
-        version_url: status.job().map(|_| version()),
+        job_url: status.intake.state.job().map(|job| format!("/v1/publish-jobs/{job}")),
+        version_url: status.intake.state.job().map(|_| version()),
         failure_reason: status.reason.clone(),
     }
 }
