@@ -2,11 +2,11 @@
 
 use crate::{
     failure::Failure,
-    options::CommonOptions,
+    options::Session,
     report::{Report, size},
 };
 use clap::Args;
-use imgsrv_client::api::{Manifest, ManifestEntry, ReleaseFile};
+use imgsrv_client::api::{Artifact, Manifest, ManifestEntry, ReleaseFile};
 use imgsrv_domain::files::{artifact_file, attachment_file};
 use serde_json::json;
 use std::{
@@ -38,13 +38,11 @@ pub struct DownloadOptions {
     /// This attachment of the artifact, not the artifact itself
     #[arg(long, value_name = "NAME")]
     attachment: Option<String>,
-    #[command(flatten)]
-    common: CommonOptions,
 }
 
 /// `IMAGE` or `IMAGE:REF`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reference {
+pub struct Reference {
     pub(crate) image: String,
     pub(crate) name: Option<String>,
 }
@@ -78,41 +76,37 @@ impl DownloadOptions {
         let matching: Vec<&ManifestEntry> = manifest
             .artifacts
             .iter()
-            .filter(|entry| {
-                let artifact = &entry.artifact;
+            .filter(|ManifestEntry { artifact, .. }| {
                 matches(&self.os, &artifact.operating_system)
                     && matches(&self.arch, &artifact.architecture)
                     && matches(&self.variant, &artifact.variant)
                     && matches(&self.format, &artifact.format)
             })
             .collect();
-        let list = |entries: &[&ManifestEntry]| {
-            let line = |entry: &&ManifestEntry| {
-                let artifact = &entry.artifact;
-                format!(
-                    "--os {} --arch {} --variant {} --format {}",
-                    artifact.operating_system, artifact.architecture, artifact.variant, artifact.format
-                )
-            };
-            entries.iter().map(line).collect::<Vec<_>>().join("\n  ")
-        };
         match matching.as_slice() {
             [only] => Ok(only),
             [] => {
-                let all: Vec<&ManifestEntry> = manifest.artifacts.iter().collect();
                 let what = format!("{} {} has nothing like that", manifest.image.name, manifest.version.version);
-                Err(Failure::not_found(what).with_advice(format!("it has:\n  {}", list(&all))))
+                Err(Failure::not_found(what).with_advice(format!("it has:\n  {}", list(&manifest.artifacts))))
             }
             several => {
                 let what = format!("which one of {} {}?", manifest.image.name, manifest.version.version);
-                Err(Failure::usage(what).with_advice(format!("say one of:\n  {}", list(several))))
+                Err(Failure::usage(what).with_advice(format!("say one of:\n  {}", list(several.iter().copied()))))
             }
         }
     }
 }
 
-pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
-    let (report, client) = options.common.start()?;
+/// The options that choose each of several artifacts.
+fn list<'a>(entries: impl IntoIterator<Item = &'a ManifestEntry>) -> String {
+    let line = |entry: &ManifestEntry| {
+        let Artifact { operating_system, architecture, variant, format, .. } = &entry.artifact;
+        format!("--os {operating_system} --arch {architecture} --variant {variant} --format {format}")
+    };
+    entries.into_iter().map(line).collect::<Vec<_>>().join("\n  ")
+}
+
+pub(crate) async fn download(options: DownloadOptions, Session { report, client }: &Session) -> Result<(), Failure> {
     let image = options.reference.image.as_str();
     let manifest = client.resolve(image, options.reference.name()).await?;
     if manifest.image.name != image {
@@ -129,7 +123,7 @@ pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
     let to = options.output.as_deref();
     if to == Some(Path::new("-")) {
         download.to_writer(&mut tokio::io::stdout()).await?;
-        received(&report, file, started);
+        received(report, file, started);
         return Ok(());
     }
     let path = target_path(to, &file.name)?;
@@ -142,7 +136,7 @@ pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
         }
         _ => download.to_file(&path).await?,
     }
-    received(&report, file, started);
+    received(report, file, started);
     let result = json!({
         "image": image, "version": version, "file": file.name, "path": path.display().to_string(), "digest": file.digest,
         "size_bytes": file.size_bytes,

@@ -30,13 +30,12 @@ pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
     let mut files = BTreeSet::new();
     for artifact in artifacts {
         for file in file_names(&image, &version, artifact)? {
-            if files.contains(&file) {
+            if let Some(file) = files.replace(file) {
                 let short = file.strip_prefix(&prefix).unwrap_or(&file);
                 return invalid(format!(
                     "two files would be called {short}: they need different names, architectures or variants"
                 ));
             }
-            files.insert(file);
         }
     }
     Ok(())

@@ -1,11 +1,15 @@
 //! Images, versions, manifests, aliases and publish jobs.
 
-use super::Rows;
+use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
-use imgsrv_api as api;
+use imgsrv_api::{
+    Alias, AliasList, Artifact, ArtifactList, Attachment, CreateArtifact, CreateAttachment, CreateImage,
+    CreateIncusMetadata, CreateVersion, Image, ImageList, Manifest, PublishJob, PublishRequested, ReleaseListing,
+    SetAlias, UpdateImage, Version, VersionList,
+};
 use reqwest::{
     Method,
-    header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
+    header::{HeaderValue, IF_MATCH, IF_NONE_MATCH},
 };
 use url::Url;
 
@@ -53,26 +57,23 @@ impl Client {
     }
 
     /// Images with a published version, by name; with `unpublished` all images, which needs `content.write`.
-    pub fn images(&self, unpublished: bool) -> Rows<api::Image> {
-        let mut url = self.endpoint(["v1", "images"]);
-        if unpublished {
-            url.query_pairs_mut().append_pair("include_unpublished", "true");
-        }
-        self.rows::<api::ImageList>(url)
+    pub fn images(&self, unpublished: bool) -> Rows<Image> {
+        let url = with_query(self.endpoint(["v1", "images"]), [("include_unpublished", unpublished.then_some("true"))]);
+        self.rows(url, |page: ImageList| (page.images, page.next_cursor))
     }
 
     /// An image.
-    pub async fn image(&self, image: &str) -> Result<api::Image, Error> {
+    pub async fn image(&self, image: &str) -> Result<Image, Error> {
         self.get(self.image_url(image)).await
     }
 
     /// Creates an image.
-    pub async fn create_image(&self, image: &api::CreateImage) -> Result<api::Image, Error> {
+    pub async fn create_image(&self, image: &CreateImage) -> Result<Image, Error> {
         self.create(self.endpoint(["v1", "images"]), image).await
     }
 
     /// Changes an image's display name and description.
-    pub async fn update_image(&self, image: &str, metadata: &api::UpdateImage) -> Result<api::Image, Error> {
+    pub async fn update_image(&self, image: &str, metadata: &UpdateImage) -> Result<Image, Error> {
         self.change(Method::PATCH, self.image_url(image), metadata).await
     }
 
@@ -82,30 +83,29 @@ impl Client {
     }
 
     /// Versions of an image, newest first.
-    pub fn versions(&self, image: &str, filter: VersionFilter) -> Rows<api::Version> {
-        let mut url = self.endpoint(["v1", "images", image, "versions"]);
-        url.query_pairs_mut().append_pair("state", filter.as_str());
-        self.rows::<api::VersionList>(url)
+    pub fn versions(&self, image: &str, filter: VersionFilter) -> Rows<Version> {
+        let url = with_query(self.endpoint(["v1", "images", image, "versions"]), [("state", Some(filter.as_str()))]);
+        self.rows(url, |page: VersionList| (page.versions, page.next_cursor))
     }
 
     /// Creates a draft.
-    pub async fn create_version(&self, image: &str, version: &str) -> Result<api::Version, Error> {
-        let body = api::CreateVersion { version: version.to_owned() };
+    pub async fn create_version(&self, image: &str, version: &str) -> Result<Version, Error> {
+        let body = CreateVersion { version: version.to_owned() };
         self.create(self.endpoint(["v1", "images", image, "versions"]), &body).await
     }
 
     /// The manifest of a version; if the version is not published, this needs `content.write`.
-    pub async fn manifest(&self, image: &str, version: &str) -> Result<api::Manifest, Error> {
+    pub async fn manifest(&self, image: &str, version: &str) -> Result<Manifest, Error> {
         self.get(self.version_url(image, version)).await
     }
 
     /// The manifest of the published version with this name or alias.
-    pub async fn resolve(&self, image: &str, reference: &str) -> Result<api::Manifest, Error> {
+    pub async fn resolve(&self, image: &str, reference: &str) -> Result<Manifest, Error> {
         self.get(self.endpoint(["v1", "images", image, "refs", reference])).await
     }
 
     /// The files of the published version with this name or alias.
-    pub async fn files(&self, image: &str, reference: &str) -> Result<api::ReleaseListing, Error> {
+    pub async fn files(&self, image: &str, reference: &str) -> Result<ReleaseListing, Error> {
         self.get(self.endpoint(["images", image, reference, ""])).await
     }
 
@@ -115,12 +115,13 @@ impl Client {
     }
 
     /// The artifacts of a version.
-    pub fn artifacts(&self, image: &str, version: &str) -> Rows<api::Artifact> {
-        self.rows::<api::ArtifactList>(self.endpoint(["v1", "images", image, "versions", version, "artifacts"]))
+    pub fn artifacts(&self, image: &str, version: &str) -> Rows<Artifact> {
+        let url = self.endpoint(["v1", "images", image, "versions", version, "artifacts"]);
+        self.rows(url, |page: ArtifactList| (page.artifacts, page.next_cursor))
     }
 
     /// An artifact of a version.
-    pub async fn artifact(&self, image: &str, version: &str, artifact: &str) -> Result<api::Artifact, Error> {
+    pub async fn artifact(&self, image: &str, version: &str, artifact: &str) -> Result<Artifact, Error> {
         self.get(self.artifact_url(image, version, artifact)).await
     }
 
@@ -129,8 +130,8 @@ impl Client {
         &self,
         image: &str,
         version: &str,
-        artifact: &api::CreateArtifact,
-    ) -> Result<api::Artifact, Error> {
+        artifact: &CreateArtifact,
+    ) -> Result<Artifact, Error> {
         self.create(self.endpoint(["v1", "images", image, "versions", version, "artifacts"]), artifact).await
     }
 
@@ -145,8 +146,8 @@ impl Client {
         image: &str,
         version: &str,
         artifact: &str,
-        attachment: &api::CreateAttachment,
-    ) -> Result<api::Attachment, Error> {
+        attachment: &CreateAttachment,
+    ) -> Result<Attachment, Error> {
         let path = ["v1", "images", image, "versions", version, "artifacts", artifact, "attachments"];
         self.create(self.endpoint(path), attachment).await
     }
@@ -169,72 +170,64 @@ impl Client {
         image: &str,
         version: &str,
         artifact: &str,
-        metadata: &api::CreateIncusMetadata,
-    ) -> Result<api::Attachment, Error> {
+        metadata: &CreateIncusMetadata,
+    ) -> Result<Attachment, Error> {
         let path = ["v1", "images", image, "versions", version, "artifacts", artifact, "incus-metadata"];
         self.create(self.endpoint(path), metadata).await
     }
 
     /// Requests that a draft is published. Repeated requests share one job.
-    pub async fn publish_version(&self, image: &str, version: &str) -> Result<api::PublishRequested, Error> {
+    pub async fn publish_version(&self, image: &str, version: &str) -> Result<PublishRequested, Error> {
         self.post(self.endpoint(["v1", "images", image, "versions", version, "publish"])).await
     }
 
     /// A publish job.
-    pub async fn job(&self, job: &str) -> Result<api::PublishJob, Error> {
+    pub async fn job(&self, job: &str) -> Result<PublishJob, Error> {
         self.get(self.endpoint(["v1", "publish-jobs", job])).await
     }
 
     /// Queues a failed publish job again.
-    pub async fn retry_job(&self, job: &str) -> Result<api::PublishJob, Error> {
+    pub async fn retry_job(&self, job: &str) -> Result<PublishJob, Error> {
         self.post(self.endpoint(["v1", "publish-jobs", job, "retry"])).await
     }
 
     /// Abandons a failed publish job: its version is a draft again.
-    pub async fn abandon_job(&self, job: &str) -> Result<api::PublishJob, Error> {
+    pub async fn abandon_job(&self, job: &str) -> Result<PublishJob, Error> {
         self.post(self.endpoint(["v1", "publish-jobs", job, "abandon"])).await
     }
 
     /// The aliases of an image, by name.
-    pub fn aliases(&self, image: &str) -> Rows<api::Alias> {
-        self.rows::<api::AliasList>(self.endpoint(["v1", "images", image, "aliases"]))
+    pub fn aliases(&self, image: &str) -> Rows<Alias> {
+        let url = self.endpoint(["v1", "images", image, "aliases"]);
+        self.rows(url, |page: AliasList| (page.aliases, page.next_cursor))
     }
 
     /// An alias.
-    pub async fn alias(&self, image: &str, alias: &str) -> Result<api::Alias, Error> {
+    pub async fn alias(&self, image: &str, alias: &str) -> Result<Alias, Error> {
         self.get(self.alias_url(image, alias)).await
     }
 
     /// Creates an alias of a published version, or moves it there.
-    pub async fn set_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
-        let body = api::SetAlias { version: version.to_owned() };
+    pub async fn set_alias(&self, image: &str, alias: &str, version: &str) -> Result<Alias, Error> {
+        let body = SetAlias { version: version.to_owned() };
         self.change(Method::PUT, self.alias_url(image, alias), &body).await
     }
 
     /// Creates an alias of a published version. An existing alias is refused as
-    /// [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed).
-    pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
-        self.set_alias_if(image, alias, version, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
+    /// [`ProblemCode::PreconditionFailed`](imgsrv_api::ProblemCode::PreconditionFailed).
+    pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<Alias, Error> {
+        let (url, body) = (self.alias_url(image, alias), SetAlias { version: version.to_owned() });
+        self.put_if(url, &body, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
     }
 
     /// Moves an alias from one version to another. It is refused as
-    /// [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed) if the alias points elsewhere, or moves
+    /// [`ProblemCode::PreconditionFailed`](imgsrv_api::ProblemCode::PreconditionFailed) if the alias points elsewhere, or moves
     /// meanwhile.
-    pub async fn move_alias(&self, image: &str, alias: &str, from: &str, to: &str) -> Result<api::Alias, Error> {
-        let (current, etag) = self.get_tagged::<api::Alias>(self.alias_url(image, alias)).await?;
+    pub async fn move_alias(&self, image: &str, alias: &str, from: &str, to: &str) -> Result<Alias, Error> {
+        let (url, body) = (self.alias_url(image, alias), SetAlias { version: to.to_owned() });
+        let (current, etag) = self.get_tagged::<Alias>(url.clone()).await?;
         let etag = etag.filter(|_| current.version == from).unwrap_or(HeaderValue::from_static("\"\""));
-        self.set_alias_if(image, alias, to, (IF_MATCH, etag)).await
-    }
-
-    async fn set_alias_if(
-        &self,
-        image: &str,
-        alias: &str,
-        version: &str,
-        condition: (HeaderName, HeaderValue),
-    ) -> Result<api::Alias, Error> {
-        let body = api::SetAlias { version: version.to_owned() };
-        self.put_if(self.alias_url(image, alias), &body, condition).await
+        self.put_if(url, &body, (IF_MATCH, etag)).await
     }
 
     /// Deletes an alias; its version stays.

@@ -10,6 +10,7 @@ use crate::{client::Client, error::Error, retry::PollDelays};
 use futures::TryStreamExt;
 use imgsrv_api::{CompleteUpload, CreateUpload, ListedPart, PartSummary, ProblemCode, UploadSession};
 use imgsrv_domain::text::ShortText;
+use std::iter;
 
 /// Parts that are sent in parallel by default, at most.
 const DEFAULT_PARALLEL: usize = 4;
@@ -125,12 +126,12 @@ impl Upload {
                 continue;
             }
             let stored = self.stored_parts(&session.id).await?;
-            let own = PartPlan::new(snapshot.size.get(), self.part_bytes);
             // The first part has the size that all but the last one have.
-            let part_bytes = stored.first().filter(|part| part.part_number == 1).map(|part| part.size_bytes);
-            let theirs = part_bytes.and_then(|bytes| u64::try_from(bytes).ok());
-            let theirs = theirs.map(|bytes| PartPlan::new(snapshot.size.get(), Some(bytes)));
-            if let Some(plan) = [Some(own), theirs].into_iter().flatten().find(|plan| plan.matches(&stored)) {
+            let first = stored.first().filter(|part| part.part_number == 1);
+            let theirs = first.and_then(|part| u64::try_from(part.size_bytes).ok());
+            let part_sizes = iter::once(self.part_bytes).chain(theirs.map(Some));
+            let mut plans = part_sizes.map(|part_bytes| PartPlan::new(snapshot.size.get(), part_bytes));
+            if let Some(plan) = plans.find(|plan| plan.matches(&stored)) {
                 return Ok(Some(Session { id: session.id, plan, stored }));
             }
         }
