@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use imgsrv_client::{
     Client, Error, VersionFilter,
-    api::{Alias, Image, Manifest, ProblemCode, PublishJob, Version, Warning},
+    api::{Alias, Artifact, Image, Manifest, ProblemCode, PublishJob, Version, Warning},
 };
 use serde_json::json;
 
@@ -100,9 +100,9 @@ pub(crate) async fn versions(
 
 /// The manifest of the version with this name or alias; a draft, if the caller may see it.
 async fn find(client: &Client, reference: &Reference) -> Result<Manifest, Error> {
-    match client.resolve(&reference.image, reference.name()).await {
+    match client.resolve(&reference.image, &reference.name).await {
         Err(error) if error.code() == Some(ProblemCode::NotFound) => {
-            client.manifest(&reference.image, reference.name()).await.map_err(|_| error)
+            client.manifest(&reference.image, &reference.name).await.map_err(|_| error)
         }
         resolved => resolved,
     }
@@ -119,17 +119,10 @@ fn describe(manifest: &Manifest) -> String {
     let since = version.published_at.as_ref().map(|at| format!(" {at}")).unwrap_or_default();
     let mut text = format!("{}{name} {}: {}{since}\n", image.name, version.version, version.state);
     for entry in artifacts {
-        let artifact = &entry.artifact;
-        text += &format!(
-            "{} {} {} {}: {}, {}\n",
-            artifact.operating_system,
-            artifact.architecture,
-            artifact.variant,
-            artifact.format,
-            size(artifact.primary_blob_size_bytes),
-            artifact.primary_blob_digest
-        );
-        if let Some(virtual_size) = artifact.inspection.as_ref().and_then(|inspection| inspection.virtual_size_bytes) {
+        let Artifact { operating_system, architecture, variant, format, inspection, .. } = &entry.artifact;
+        let (bytes, digest) = (size(entry.artifact.primary_blob_size_bytes), &entry.artifact.primary_blob_digest);
+        text += &format!("{operating_system} {architecture} {variant} {format}: {bytes}, {digest}\n");
+        if let Some(virtual_size) = inspection.as_ref().and_then(|inspection| inspection.virtual_size_bytes) {
             text += &format!("  a disk of {}\n", size(virtual_size));
         }
         for attachment in &entry.attachments {

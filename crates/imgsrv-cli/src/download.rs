@@ -1,10 +1,6 @@
 //! `imgsrv download`.
 
-use crate::{
-    failure::Failure,
-    options::Session,
-    report::{Report, size},
-};
+use crate::{failure::Failure, options::Session, report::size};
 use clap::Args;
 use imgsrv_client::api::{Artifact, Manifest, ManifestEntry, ReleaseFile};
 use imgsrv_domain::files::{artifact_file, attachment_file};
@@ -44,7 +40,7 @@ pub struct DownloadOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     pub(crate) image: String,
-    pub(crate) name: Option<String>,
+    pub(crate) name: String,
 }
 
 impl FromStr for Reference {
@@ -52,20 +48,11 @@ impl FromStr for Reference {
 
     fn from_str(raw: &str) -> Result<Self, String> {
         // The name of a version may contain colons, that of an image does not.
-        let (image, name) = match raw.split_once(':') {
-            Some((image, name)) => (image, Some(name.to_owned())),
-            None => (raw, None),
-        };
-        if image.is_empty() || name.as_deref() == Some("") {
+        let (image, name) = raw.split_once(':').unwrap_or((raw, "latest"));
+        if image.is_empty() || name.is_empty() {
             return Err("must be IMAGE or IMAGE:REF".to_owned());
         }
-        Ok(Self { image: image.to_owned(), name })
-    }
-}
-
-impl Reference {
-    pub(crate) fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or("latest")
+        Ok(Self { image: image.to_owned(), name: name.to_owned() })
     }
 }
 
@@ -108,7 +95,7 @@ fn list<'a>(entries: impl IntoIterator<Item = &'a ManifestEntry>) -> String {
 
 pub(crate) async fn download(options: DownloadOptions, Session { report, client }: &Session) -> Result<(), Failure> {
     let image = options.reference.image.as_str();
-    let manifest = client.resolve(image, options.reference.name()).await?;
+    let manifest = client.resolve(image, &options.reference.name).await?;
     if manifest.image.name != image {
         return Err(Failure::refused(format!("the server answered with another image: {:?}", manifest.image.name)));
     }
@@ -120,33 +107,28 @@ pub(crate) async fn download(options: DownloadOptions, Session { report, client 
     let (observer, name) = (report.clone(), file.name.clone());
     let download =
         client.download_file(image, version, file).on_progress(move |progress| observer.progress(&name, progress));
-    let to = options.output.as_deref();
-    if to == Some(Path::new("-")) {
-        download.to_writer(&mut tokio::io::stdout()).await?;
-        received(report, file, started);
-        return Ok(());
-    }
-    let path = target_path(to, &file.name)?;
-    match std::fs::metadata(&path) {
+    let path = match options.output.as_deref() {
+        Some(to) if to == Path::new("-") => None,
+        to => Some(target_path(to, &file.name)?),
+    };
+    match &path {
+        None => download.to_writer(&mut tokio::io::stdout()).await?,
         // A device or a pipe must not be replaced by a file.
-        Ok(existing) if !existing.is_file() => {
+        Some(path) if path.exists() && !path.is_file() => {
             let unwritable = |error| Failure::other(format!("{} could not be written: {error}", path.display()));
-            let mut device = tokio::fs::File::options().write(true).open(&path).await.map_err(unwritable)?;
+            let mut device = tokio::fs::File::options().write(true).open(path).await.map_err(unwritable)?;
             download.to_writer(&mut device).await?;
         }
-        _ => download.to_file(&path).await?,
+        Some(path) => download.to_file(path).await?,
     }
-    received(report, file, started);
+    let (name, size, seconds) = (&file.name, size(file.size_bytes), started.elapsed().as_secs_f64());
+    report.transferred(name, &format!("{name}: {size} received and verified in {seconds:.1} s"));
+    let Some(path) = path else { return Ok(()) };
     let result = json!({
         "image": image, "version": version, "file": file.name, "path": path.display().to_string(), "digest": file.digest,
         "size_bytes": file.size_bytes,
     });
     report.result(&path.display().to_string(), &result)
-}
-
-fn received(report: &Report, file: &ReleaseFile, started: Instant) {
-    let (name, size, seconds) = (&file.name, size(file.size_bytes), started.elapsed().as_secs_f64());
-    report.transferred(name, &format!("{name}: {size} received and verified in {seconds:.1} s"));
 }
 
 /// The file to download to: `to` itself, or a file called `name` in it if it is a folder. A folder whose name ends in a

@@ -130,11 +130,10 @@ impl FileSpec {
         };
         let mut description = format.to_string();
         if detected == Some(DetectedFormat::Qcow2) {
-            description = format!("{format} of {}", bytes(self.virtual_size(&bytes_of).await?));
+            description += &format!(" of {}", bytes(self.virtual_size(&bytes_of).await?));
         }
-        description += &format!(", {} to send", bytes(metadata.len()));
         let (architecture, reason) = self.architecture()?;
-        description += &format!(", {architecture}{reason}");
+        description += &format!(", {} to send, {architecture}{reason}", bytes(metadata.len()));
         let mut artifact = NewArtifact::new(self.path.clone(), format, architecture);
         if let Some(os) = &self.os {
             artifact.operating_system.clone_from(os);

@@ -8,9 +8,11 @@ use indicatif::{
 };
 use serde::Serialize;
 use std::{
+    array,
     collections::HashMap,
     fmt,
     io::{self, IsTerminal, Write},
+    iter,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -110,7 +112,7 @@ impl Report {
         if self.0.is_json {
             return rows.iter().try_for_each(|row| self.result("", row));
         }
-        self.result(&table(head, &rows.into_iter().map(cells).collect::<Vec<_>>()), &())
+        self.result(&table(head, rows.into_iter().map(cells)), &())
     }
 
     /// Prints a step that is done, unless quiet.
@@ -246,16 +248,15 @@ fn seconds(time: Duration) -> String {
 }
 
 /// A table whose columns are as wide as their widest cell.
-fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let lines: Vec<[String; N]> = iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = array::from_fn(width);
+    let line = |cells: &[String; N]| {
+        let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
-    std::iter::once(line(head.to_vec()))
-        .chain(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())))
-        .collect()
+    lines.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -265,6 +266,6 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["debian".to_owned(), "1".to_owned()], ["x".to_owned(), String::new()]];
-        assert_eq!(table(["NAME", "V"], &rows), "NAME    V\ndebian  1\nx\n");
+        assert_eq!(table(["NAME", "V"], rows), "NAME    V\ndebian  1\nx\n");
     }
 }

@@ -80,9 +80,7 @@ impl ClientBuilder {
             if certificates.is_empty() {
                 return Err(BuildError::Authority(None));
             }
-            for certificate in certificates {
-                http = http.add_root_certificate(certificate);
-            }
+            http = http.tls_certs_merge(certificates);
         }
         let http = http.build().map_err(BuildError::Http)?;
         let tokens = self.tokens.map_err(|_| BuildError::Token)?;

@@ -137,12 +137,12 @@ impl Publish {
         self.client.open_uploads(None).try_next().await?;
         for alias in aliases {
             if unless(ProblemCode::NotFound, self.client.manifest(image, alias).await)?.is_some() {
-                return Err(self.name_taken(format!("the alias {alias} is the name of a version")));
+                return Err(self.conflict("taken", vec![format!("the alias {alias} is the name of a version")]));
             }
         }
         let manifest = unless(ProblemCode::NotFound, self.client.manifest(image, version).await)?;
         if manifest.is_none() && unless(ProblemCode::NotFound, self.client.alias(image, version).await)?.is_some() {
-            return Err(self.name_taken(format!("{version} is the name of an alias")));
+            return Err(self.conflict("taken", vec![format!("{version} is the name of an alias")]));
         }
         Ok(manifest)
     }
@@ -198,10 +198,6 @@ impl Publish {
         let manifest = self.client.manifest(image, version).await?;
         self.compare(&manifest, artifacts)?;
         Ok((manifest.version, Some(job)))
-    }
-
-    fn name_taken(&self, difference: String) -> Error {
-        self.conflict("taken", vec![difference])
     }
 
     fn conflict(&self, state: &str, differences: Vec<String>) -> Error {

@@ -14,6 +14,7 @@ use imgsrv_domain::{
 use std::{
     io::{self, Read, SeekFrom},
     path::PathBuf,
+    sync::Arc,
     time::SystemTime,
 };
 use tokio::{
@@ -58,7 +59,7 @@ impl Source {
         &self,
         on_progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Blob, Error> {
-        let BlobClaim { digest, size } = self.hash(self.snapshot().await?, Observer::new(on_progress)).await?;
+        let BlobClaim { digest, size } = self.hash(self.snapshot().await?, Arc::new(on_progress)).await?;
         Ok(Blob { digest, size, already_stored: true })
     }
 
@@ -105,7 +106,7 @@ impl Source {
                     break;
                 }
                 hash.update(&buffer[..read]);
-                observer.report(Stage::Hashing, hash.bytes(), size.get());
+                observer(Progress { stage: Stage::Hashing, done: hash.bytes(), total: size.get() });
             }
             let is_whole = hash.bytes() == size.get();
             if is_whole { Ok(BlobClaim { digest: hash.finish(), size }) } else { Err(Error::FileChanged(path)) }

@@ -3,14 +3,14 @@
 use super::{
     Blob,
     part_plan::PartPlan,
-    progress::{Observer, Progress, Stage},
+    progress::{Observer, Progress, Stage, no_observer},
     source::{Snapshot, Source},
 };
 use crate::{client::Client, error::Error, retry::PollDelays};
 use futures::TryStreamExt;
 use imgsrv_api::{CompleteUpload, CreateUpload, ListedPart, PartSummary, ProblemCode, UploadSession};
 use imgsrv_domain::text::ShortText;
-use std::iter;
+use std::{iter, sync::Arc};
 
 /// Parts that are sent in parallel by default, at most.
 const DEFAULT_PARALLEL: usize = 4;
@@ -39,7 +39,7 @@ impl Client {
             client: self.clone(),
             source: source.into(),
             max_parallel: DEFAULT_PARALLEL,
-            observer: Observer::default(),
+            observer: no_observer(),
             part_bytes: None,
             media_type: None,
             file_name: None,
@@ -56,10 +56,10 @@ enum Outcome {
 }
 
 /// A session that can be filled.
-struct Session {
-    id: String,
-    plan: PartPlan,
-    stored: Vec<PartSummary>,
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) plan: PartPlan,
+    pub(super) stored: Vec<PartSummary>,
 }
 
 impl Upload {
@@ -75,7 +75,7 @@ impl Upload {
 
     /// Calls `observer` with the progress; often, so it should be quick.
     pub fn on_progress(self, observer: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self { observer: Observer::new(observer), ..self }
+        Self { observer: Arc::new(observer), ..self }
     }
 
     /// The media type, for people who look at upload sessions.
@@ -125,7 +125,7 @@ impl Upload {
             if session.expected_size_bytes != new.expected_size_bytes {
                 continue;
             }
-            let stored = self.stored_parts(&session.id).await?;
+            let stored: Vec<PartSummary> = self.client.upload_parts(&session.id).try_collect().await?;
             // The first part has the size that all but the last one have.
             let first = stored.first().filter(|part| part.part_number == 1);
             let theirs = first.and_then(|part| u64::try_from(part.size_bytes).ok());
@@ -136,10 +136,6 @@ impl Upload {
             }
         }
         Ok(None)
-    }
-
-    async fn stored_parts(&self, session: &str) -> Result<Vec<PartSummary>, Error> {
-        self.client.upload_parts(session).try_collect().await
     }
 
     async fn fill_new(&self, new: &CreateUpload, snapshot: Snapshot) -> Result<Outcome, Error> {
@@ -154,13 +150,13 @@ impl Upload {
     /// Sends the missing parts of a session, completes it and waits until it is ingested.
     async fn fill(&self, mut session: Session, snapshot: Snapshot) -> Result<Outcome, Error> {
         loop {
-            let Session { id, plan, stored } = &session;
-            if let Err(error) = self.send_parts(id, *plan, stored, snapshot).await {
+            let Session { id, plan, .. } = &session;
+            if let Err(error) = self.send_parts(&session, snapshot).await {
                 return self.after_refusal(id, error, snapshot).await;
             }
             self.source.check_unchanged(snapshot).await?;
             // The server's list, since another client may have sent some of the same parts.
-            let stored = self.stored_parts(id).await?;
+            let stored: Vec<PartSummary> = self.client.upload_parts(id).try_collect().await?;
             let listed = |part: &PartSummary| ListedPart {
                 number: part.part_number.into(),
                 etag: part.etag.clone(),
@@ -202,7 +198,7 @@ impl Upload {
         let mut delays = PollDelays::new();
         let size = snapshot.size.get();
         loop {
-            self.observer.report(Stage::Verifying, size, size);
+            (self.observer)(Progress { stage: Stage::Verifying, done: size, total: size });
             let UploadSession { state, failure_reason, .. } = self.client.upload_session(session).await?;
             match state.as_str() {
                 "ready" => return Ok(Outcome::Stored { already: false }),
