@@ -124,10 +124,7 @@ impl FileSpec {
         }
         let bytes_of = Bytes(file, metadata.len());
         let detected = detect(&bytes_of).await.map_err(unreadable)?;
-        let format = match self.format {
-            Some(format) => format,
-            None => self.format_of(detected)?,
-        };
+        let format = self.format.map_or_else(|| self.format_of(detected), Ok)?;
         let mut description = format.to_string();
         if detected == Some(DetectedFormat::Qcow2) {
             description += &format!(" of {}", bytes(self.virtual_size(&bytes_of).await?));
@@ -135,12 +132,8 @@ impl FileSpec {
         let (architecture, reason) = self.architecture()?;
         description += &format!(", {} to send, {architecture}{reason}", bytes(metadata.len()));
         let mut artifact = NewArtifact::new(self.path.clone(), format, architecture);
-        if let Some(os) = &self.os {
-            artifact.operating_system.clone_from(os);
-        }
-        if let Some(variant) = &self.variant {
-            artifact.variant.clone_from(variant);
-        }
+        artifact.operating_system = self.os.clone().unwrap_or(artifact.operating_system);
+        artifact.variant = self.variant.clone().unwrap_or(artifact.variant);
         let attachment = |AttachmentSpec { name, path }: &AttachmentSpec| {
             let media_type = look_up(&MEDIA_TYPES, |end| name.ends_with(end));
             NewAttachment::new(name, media_type.unwrap_or("application/octet-stream"), path)

@@ -14,7 +14,8 @@ use std::io::{self, IsTerminal, Read};
 /// Asks for a token, authenticates with it, and stores it.
 pub(crate) async fn login(options: &CommonOptions) -> Result<(), Failure> {
     let report = Report::new(&options.output);
-    let mut credentials = Credentials::load_or_default();
+    // A damaged file is replaced.
+    let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_with(&credentials)?;
     let token = options.server.given_token()?.map_or_else(|| ask(&url), Ok)?;
     let who = options.server.builder(&report, &url)?.token(token.clone()).build()?.whoami().await?;
@@ -43,7 +44,8 @@ fn ask(url: &str) -> Result<SecretString, Failure> {
 /// Removes the token of the server.
 pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
     let report = Report::new(&options.output);
-    let mut credentials = Credentials::load_or_default();
+    // A damaged file is replaced.
+    let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_with(&credentials)?;
     let existed = credentials.log_out(&url);
     credentials.save()?;

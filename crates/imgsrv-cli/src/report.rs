@@ -128,14 +128,10 @@ impl Report {
     }
 
     fn line(&self, line: &str) {
-        match &self.0.bars {
-            Some(bars) => {
-                let _ = bars.println(line);
-            }
-            None => {
-                let _ = writeln!(io::stderr().lock(), "{line}");
-            }
-        }
+        let _ = match &self.0.bars {
+            Some(bars) => bars.println(line),
+            None => writeln!(io::stderr().lock(), "{line}"),
+        };
     }
 
     /// Prints an error that is retried.
@@ -144,13 +140,11 @@ impl Report {
             return;
         }
         let mut last = self.0.last_retry.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if last.is_some_and(|last| now.duration_since(last) < RETRY_INTERVAL) {
-            return;
+        if last.is_none_or(|last| last.elapsed() >= RETRY_INTERVAL) {
+            *last = Some(Instant::now());
+            let why = with_causes(error.to_string(), error);
+            self.note(&format!("{why}; trying again in {}", seconds(delay)));
         }
-        *last = Some(now);
-        let why = with_causes(error.to_string(), error);
-        self.note(&format!("{why}; trying again in {}", seconds(delay)));
     }
 
     /// Shows the progress of the transfer of `name`.

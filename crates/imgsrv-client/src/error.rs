@@ -164,3 +164,11 @@ impl Error {
         Self::Internal(source.into())
     }
 }
+
+/// The result of a call; `None` if it is refused with `code`.
+pub(crate) fn unless<T>(code: ProblemCode, result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if error.code() == Some(code) => Ok(None),
+        result => result.map(Some),
+    }
+}

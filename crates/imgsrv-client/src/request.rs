@@ -171,12 +171,9 @@ async fn check(response: Result<Response, reqwest::Error>) -> Result<Response, E
         return Ok(response);
     }
     let retry_after = retry_after(response.headers());
-    let is_problem = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
+    let media_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let unexpected = Error::UnexpectedResponse { status: status.as_u16(), retry_after };
-    if !is_problem {
+    if !media_type.starts_with(b"application/problem+json") {
         return Err(unexpected);
     }
     let body = body::read(response, MAX_PROBLEM).await.map_err(Error::Unreachable)?;

@@ -3,9 +3,8 @@
 use super::{
     Event, Publication, Publish,
     prepared::{PreparedArtifact, unwanted},
-    unless,
 };
-use crate::error::Error;
+use crate::error::{Error, unless};
 use imgsrv_api::{
     Attachment, CreateArtifact, CreateAttachment, CreateImage, Manifest, ManifestEntry, ProblemCode, Version,
 };
@@ -149,10 +148,7 @@ impl Publish {
         }
         let is_wanted = |entry: &&ManifestEntry| artifacts.iter().any(|artifact| artifact.has_key_of(entry));
         differences.extend(manifest.artifacts.iter().filter(|entry| !is_wanted(entry)).map(unwanted));
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(self.conflict(&manifest.version.state, differences))
+        if differences.is_empty() { Ok(()) } else { Err(self.conflict(&manifest.version.state, differences)) }
     }
 }
 

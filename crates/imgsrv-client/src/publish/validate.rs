@@ -49,8 +49,7 @@ fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) 
     if incus.is_some() && !INCUS_FORMATS.contains(format) {
         return invalid(format!("Incus boots {}, not {format}", INCUS_FORMATS.map(Format::as_str).join(", ")));
     }
-    let file = artifact_file(image, version, &architecture, &variant, *format);
-    let mut files = vec![file];
+    let mut files = vec![artifact_file(image, version, &architecture, &variant, *format)];
     let attached = attachments.iter().map(|attachment| attachment.name.as_str());
     for name in attached.chain(incus.as_ref().map(|_| INCUS_METADATA)) {
         files.push(attachment_file(&files[0], &parse_word::<AttachmentName>(name)?));

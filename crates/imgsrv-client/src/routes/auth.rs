@@ -8,7 +8,6 @@ use imgsrv_api::{
     Whoami,
 };
 use reqwest::Method;
-use url::Url;
 
 /// Which entries of the audit log are listed; an absent field matches every entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,10 +92,6 @@ impl Client {
         self.execute(Method::DELETE, self.endpoint(["v1", "auth", "api-tokens", token])).await
     }
 
-    fn rule_url(&self, rule: &str) -> Url {
-        self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule])
-    }
-
     /// Provisioning rules, by id.
     pub fn provisioning_rules(&self) -> Rows<ProvisioningRule> {
         let url = self.endpoint(["v1", "auth", "oidc-provisioning-rules"]);
@@ -105,7 +100,7 @@ impl Client {
 
     /// A provisioning rule.
     pub async fn provisioning_rule(&self, rule: &str) -> Result<ProvisioningRule, Error> {
-        self.get(self.rule_url(rule)).await
+        self.get(self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule])).await
     }
 
     /// Creates a provisioning rule.
@@ -119,12 +114,12 @@ impl Client {
         id: &str,
         rule: &SaveProvisioningRule,
     ) -> Result<ProvisioningRule, Error> {
-        self.change(Method::PUT, self.rule_url(id), rule).await
+        self.change(Method::PUT, self.endpoint(["v1", "auth", "oidc-provisioning-rules", id]), rule).await
     }
 
     /// Deletes a provisioning rule. Roles that it granted stay until they are reconciled.
     pub async fn delete_provisioning_rule(&self, rule: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.rule_url(rule)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule])).await
     }
 
     /// The roles that reconciling a rule would revoke, by principal: the first page, or the one after `cursor`.
@@ -141,15 +136,14 @@ impl Client {
     /// The audit log, newest first.
     pub fn audit_log(&self, filter: &AuditFilter) -> Rows<AuditEntry> {
         let filters = [
-            ("action", &filter.action),
-            ("actor", &filter.actor),
-            ("actor_kind", &filter.actor_kind),
-            ("subject", &filter.subject),
-            ("request_id", &filter.request_id),
-            ("since", &filter.since),
-            ("until", &filter.until),
+            ("action", filter.action.as_deref()),
+            ("actor", filter.actor.as_deref()),
+            ("actor_kind", filter.actor_kind.as_deref()),
+            ("subject", filter.subject.as_deref()),
+            ("request_id", filter.request_id.as_deref()),
+            ("since", filter.since.as_deref()),
+            ("until", filter.until.as_deref()),
         ];
-        let filters = filters.map(|(name, value)| (name, value.as_deref()));
         let url = with_query(self.endpoint(["v1", "audit"]), filters);
         self.rows(url, |page: AuditPage| (page.entries, page.next_cursor))
     }

@@ -2,11 +2,7 @@
 
 use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
-use imgsrv_api::{
-    Alias, AliasList, Artifact, ArtifactList, Attachment, CreateArtifact, CreateAttachment, CreateImage,
-    CreateIncusMetadata, CreateVersion, Image, ImageList, Manifest, PublishJob, PublishRequested, ReleaseListing,
-    SetAlias, UpdateImage, Version, VersionList,
-};
+use imgsrv_api as api;
 use reqwest::{
     Method,
     header::{HeaderValue, IF_MATCH, IF_NONE_MATCH},
@@ -40,89 +36,77 @@ impl VersionFilter {
 
 /// Images and their content.
 impl Client {
-    fn image_url(&self, image: &str) -> Url {
-        self.endpoint(["v1", "images", image])
-    }
-
-    fn version_url(&self, image: &str, version: &str) -> Url {
-        self.endpoint(["v1", "images", image, "versions", version])
-    }
-
-    pub(crate) fn artifact_url(&self, image: &str, version: &str, artifact: &str) -> Url {
-        self.endpoint(["v1", "images", image, "versions", version, "artifacts", artifact])
-    }
-
     fn alias_url(&self, image: &str, alias: &str) -> Url {
         self.endpoint(["v1", "images", image, "aliases", alias])
     }
 
     /// Images with a published version, by name; with `unpublished` all images, which needs `content.write`.
-    pub fn images(&self, unpublished: bool) -> Rows<Image> {
+    pub fn images(&self, unpublished: bool) -> Rows<api::Image> {
         let url = with_query(self.endpoint(["v1", "images"]), [("include_unpublished", unpublished.then_some("true"))]);
-        self.rows(url, |page: ImageList| (page.images, page.next_cursor))
+        self.rows(url, |page: api::ImageList| (page.images, page.next_cursor))
     }
 
     /// An image.
-    pub async fn image(&self, image: &str) -> Result<Image, Error> {
-        self.get(self.image_url(image)).await
+    pub async fn image(&self, image: &str) -> Result<api::Image, Error> {
+        self.get(self.endpoint(["v1", "images", image])).await
     }
 
     /// Creates an image.
-    pub async fn create_image(&self, image: &CreateImage) -> Result<Image, Error> {
+    pub async fn create_image(&self, image: &api::CreateImage) -> Result<api::Image, Error> {
         self.create(self.endpoint(["v1", "images"]), image).await
     }
 
     /// Changes an image's display name and description.
-    pub async fn update_image(&self, image: &str, metadata: &UpdateImage) -> Result<Image, Error> {
-        self.change(Method::PATCH, self.image_url(image), metadata).await
+    pub async fn update_image(&self, image: &str, metadata: &api::UpdateImage) -> Result<api::Image, Error> {
+        self.change(Method::PATCH, self.endpoint(["v1", "images", image]), metadata).await
     }
 
     /// Deletes an image without versions.
     pub async fn delete_image(&self, image: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.image_url(image)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "images", image])).await
     }
 
     /// Versions of an image, newest first.
-    pub fn versions(&self, image: &str, filter: VersionFilter) -> Rows<Version> {
+    pub fn versions(&self, image: &str, filter: VersionFilter) -> Rows<api::Version> {
         let url = with_query(self.endpoint(["v1", "images", image, "versions"]), [("state", Some(filter.as_str()))]);
-        self.rows(url, |page: VersionList| (page.versions, page.next_cursor))
+        self.rows(url, |page: api::VersionList| (page.versions, page.next_cursor))
     }
 
     /// Creates a draft.
-    pub async fn create_version(&self, image: &str, version: &str) -> Result<Version, Error> {
-        let body = CreateVersion { version: version.to_owned() };
+    pub async fn create_version(&self, image: &str, version: &str) -> Result<api::Version, Error> {
+        let body = api::CreateVersion { version: version.to_owned() };
         self.create(self.endpoint(["v1", "images", image, "versions"]), &body).await
     }
 
     /// The manifest of a version; if the version is not published, this needs `content.write`.
-    pub async fn manifest(&self, image: &str, version: &str) -> Result<Manifest, Error> {
-        self.get(self.version_url(image, version)).await
+    pub async fn manifest(&self, image: &str, version: &str) -> Result<api::Manifest, Error> {
+        self.get(self.endpoint(["v1", "images", image, "versions", version])).await
     }
 
     /// The manifest of the published version with this name or alias.
-    pub async fn resolve(&self, image: &str, reference: &str) -> Result<Manifest, Error> {
+    pub async fn resolve(&self, image: &str, reference: &str) -> Result<api::Manifest, Error> {
         self.get(self.endpoint(["v1", "images", image, "refs", reference])).await
     }
 
     /// The files of the published version with this name or alias.
-    pub async fn files(&self, image: &str, reference: &str) -> Result<ReleaseListing, Error> {
+    pub async fn files(&self, image: &str, reference: &str) -> Result<api::ReleaseListing, Error> {
         self.get(self.endpoint(["images", image, reference, ""])).await
     }
 
     /// Deletes a draft.
     pub async fn delete_version(&self, image: &str, version: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.version_url(image, version)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "images", image, "versions", version])).await
     }
 
     /// The artifacts of a version.
-    pub fn artifacts(&self, image: &str, version: &str) -> Rows<Artifact> {
+    pub fn artifacts(&self, image: &str, version: &str) -> Rows<api::Artifact> {
         let url = self.endpoint(["v1", "images", image, "versions", version, "artifacts"]);
-        self.rows(url, |page: ArtifactList| (page.artifacts, page.next_cursor))
+        self.rows(url, |page: api::ArtifactList| (page.artifacts, page.next_cursor))
     }
 
     /// An artifact of a version.
-    pub async fn artifact(&self, image: &str, version: &str, artifact: &str) -> Result<Artifact, Error> {
-        self.get(self.artifact_url(image, version, artifact)).await
+    pub async fn artifact(&self, image: &str, version: &str, artifact: &str) -> Result<api::Artifact, Error> {
+        self.get(self.endpoint(["v1", "images", image, "versions", version, "artifacts", artifact])).await
     }
 
     /// Adds an artifact to a draft. Its bytes may be uploaded later.
@@ -130,14 +114,15 @@ impl Client {
         &self,
         image: &str,
         version: &str,
-        artifact: &CreateArtifact,
-    ) -> Result<Artifact, Error> {
+        artifact: &api::CreateArtifact,
+    ) -> Result<api::Artifact, Error> {
         self.create(self.endpoint(["v1", "images", image, "versions", version, "artifacts"]), artifact).await
     }
 
     /// Removes an artifact with its attachments from a draft.
     pub async fn delete_artifact(&self, image: &str, version: &str, artifact: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.artifact_url(image, version, artifact)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "images", image, "versions", version, "artifacts", artifact]))
+            .await
     }
 
     /// Adds an attachment to an artifact of a draft. Its bytes may be uploaded later.
@@ -146,8 +131,8 @@ impl Client {
         image: &str,
         version: &str,
         artifact: &str,
-        attachment: &CreateAttachment,
-    ) -> Result<Attachment, Error> {
+        attachment: &api::CreateAttachment,
+    ) -> Result<api::Attachment, Error> {
         let path = ["v1", "images", image, "versions", version, "artifacts", artifact, "attachments"];
         self.create(self.endpoint(path), attachment).await
     }
@@ -170,62 +155,62 @@ impl Client {
         image: &str,
         version: &str,
         artifact: &str,
-        metadata: &CreateIncusMetadata,
-    ) -> Result<Attachment, Error> {
+        metadata: &api::CreateIncusMetadata,
+    ) -> Result<api::Attachment, Error> {
         let path = ["v1", "images", image, "versions", version, "artifacts", artifact, "incus-metadata"];
         self.create(self.endpoint(path), metadata).await
     }
 
     /// Requests that a draft is published. Repeated requests share one job.
-    pub async fn publish_version(&self, image: &str, version: &str) -> Result<PublishRequested, Error> {
+    pub async fn publish_version(&self, image: &str, version: &str) -> Result<api::PublishRequested, Error> {
         self.post(self.endpoint(["v1", "images", image, "versions", version, "publish"])).await
     }
 
     /// A publish job.
-    pub async fn job(&self, job: &str) -> Result<PublishJob, Error> {
+    pub async fn job(&self, job: &str) -> Result<api::PublishJob, Error> {
         self.get(self.endpoint(["v1", "publish-jobs", job])).await
     }
 
     /// Queues a failed publish job again.
-    pub async fn retry_job(&self, job: &str) -> Result<PublishJob, Error> {
+    pub async fn retry_job(&self, job: &str) -> Result<api::PublishJob, Error> {
         self.post(self.endpoint(["v1", "publish-jobs", job, "retry"])).await
     }
 
     /// Abandons a failed publish job: its version is a draft again.
-    pub async fn abandon_job(&self, job: &str) -> Result<PublishJob, Error> {
+    pub async fn abandon_job(&self, job: &str) -> Result<api::PublishJob, Error> {
         self.post(self.endpoint(["v1", "publish-jobs", job, "abandon"])).await
     }
 
     /// The aliases of an image, by name.
-    pub fn aliases(&self, image: &str) -> Rows<Alias> {
+    pub fn aliases(&self, image: &str) -> Rows<api::Alias> {
         let url = self.endpoint(["v1", "images", image, "aliases"]);
-        self.rows(url, |page: AliasList| (page.aliases, page.next_cursor))
+        self.rows(url, |page: api::AliasList| (page.aliases, page.next_cursor))
     }
 
     /// An alias.
-    pub async fn alias(&self, image: &str, alias: &str) -> Result<Alias, Error> {
+    pub async fn alias(&self, image: &str, alias: &str) -> Result<api::Alias, Error> {
         self.get(self.alias_url(image, alias)).await
     }
 
     /// Creates an alias of a published version, or moves it there.
-    pub async fn set_alias(&self, image: &str, alias: &str, version: &str) -> Result<Alias, Error> {
-        let body = SetAlias { version: version.to_owned() };
+    pub async fn set_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
+        let body = api::SetAlias { version: version.to_owned() };
         self.change(Method::PUT, self.alias_url(image, alias), &body).await
     }
 
     /// Creates an alias of a published version. An existing alias is refused as
     /// [`ProblemCode::PreconditionFailed`](imgsrv_api::ProblemCode::PreconditionFailed).
-    pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<Alias, Error> {
-        let (url, body) = (self.alias_url(image, alias), SetAlias { version: version.to_owned() });
+    pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
+        let (url, body) = (self.alias_url(image, alias), api::SetAlias { version: version.to_owned() });
         self.put_if(url, &body, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
     }
 
     /// Moves an alias from one version to another. It is refused as
     /// [`ProblemCode::PreconditionFailed`](imgsrv_api::ProblemCode::PreconditionFailed) if the alias points elsewhere, or moves
     /// meanwhile.
-    pub async fn move_alias(&self, image: &str, alias: &str, from: &str, to: &str) -> Result<Alias, Error> {
-        let (url, body) = (self.alias_url(image, alias), SetAlias { version: to.to_owned() });
-        let (current, etag) = self.get_tagged::<Alias>(url.clone()).await?;
+    pub async fn move_alias(&self, image: &str, alias: &str, from: &str, to: &str) -> Result<api::Alias, Error> {
+        let (url, body) = (self.alias_url(image, alias), api::SetAlias { version: to.to_owned() });
+        let (current, etag) = self.get_tagged::<api::Alias>(url.clone()).await?;
         let etag = etag.filter(|_| current.version == from).unwrap_or(HeaderValue::from_static("\"\""));
         self.put_if(url, &body, (IF_MATCH, etag)).await
     }

@@ -6,7 +6,7 @@ use super::{
     source::Snapshot,
     upload::{Session, Upload},
 };
-use crate::error::Error;
+use crate::error::{Error, unless};
 use futures::{TryStreamExt, stream::FuturesUnordered};
 use imgsrv_api::ProblemCode;
 use reqwest::{Body, Method, header::CONTENT_LENGTH};
@@ -69,12 +69,9 @@ impl Upload {
                 let request = self.client.request(Method::PUT, url.clone(), token);
                 request.header(CONTENT_LENGTH, size).body(Body::wrap_stream(body))
             };
-            let error = match progress.watch(self.client.authenticated(request)).await {
-                Ok(_) => return Ok(()),
-                // Another client has sent this part.
-                Err(error) if error.code() == Some(ProblemCode::PartSuperseded) => return Ok(()),
-                Err(error) => error,
-            };
+            let sent = progress.watch(self.client.authenticated(request)).await;
+            // Another client may have sent this part.
+            let Err(error) = unless(ProblemCode::PartSuperseded, sent) else { return Ok(()) };
             progress.restart();
             if error.is_transient() {
                 self.source.check_unchanged(snapshot).await?;

@@ -41,7 +41,7 @@ pub struct Progress {
 }
 
 /// Is called with each progress; often, so it should be quick.
-pub(super) type Observer = Arc<dyn Fn(Progress) + Send + Sync>;
+pub(crate) type Observer = Arc<dyn Fn(Progress) + Send + Sync>;
 
 pub(super) fn no_observer() -> Observer {
     Arc::new(|_| {})

@@ -14,7 +14,6 @@ use imgsrv_domain::{
 use std::{
     io::{self, Read, SeekFrom},
     path::PathBuf,
-    sync::Arc,
     time::SystemTime,
 };
 use tokio::{
@@ -55,11 +54,8 @@ impl Source {
     }
 
     /// The blob of its bytes on a server that is known to have it.
-    pub(crate) async fn stored_blob(
-        &self,
-        on_progress: impl Fn(Progress) + Send + Sync + 'static,
-    ) -> Result<Blob, Error> {
-        let BlobClaim { digest, size } = self.hash(self.snapshot().await?, Arc::new(on_progress)).await?;
+    pub(crate) async fn stored_blob(&self, observer: Observer) -> Result<Blob, Error> {
+        let BlobClaim { digest, size } = self.hash(self.snapshot().await?, observer).await?;
         Ok(Blob { digest, size, already_stored: true })
     }
 

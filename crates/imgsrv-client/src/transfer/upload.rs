@@ -6,14 +6,18 @@ use super::{
     progress::{Observer, Progress, Stage, no_observer},
     source::{Snapshot, Source},
 };
-use crate::{client::Client, error::Error, retry::PollDelays};
+use crate::{
+    client::Client,
+    error::{Error, unless},
+    retry::PollDelays,
+};
 use futures::TryStreamExt;
 use imgsrv_api::{CompleteUpload, CreateUpload, ListedPart, PartSummary, ProblemCode, UploadSession};
 use imgsrv_domain::text::ShortText;
 use std::{iter, sync::Arc};
 
 /// Parts that are sent in parallel by default, at most.
-const DEFAULT_PARALLEL: usize = 4;
+pub(crate) const DEFAULT_PARALLEL: usize = 4;
 /// Sessions that are tried: another client may abort one, or break one that it shares with this one.
 const MAX_SESSIONS: usize = 3;
 
@@ -183,13 +187,11 @@ impl Upload {
         if !is_about_state {
             return Err(error);
         }
-        match self.client.upload_session(session).await {
-            Ok(session) if matches!(session.state.as_str(), "completed" | "ingesting" | "ready") => {
+        match unless(ProblemCode::NotFound, self.client.upload_session(session).await)? {
+            Some(session) if matches!(session.state.as_str(), "completed" | "ingesting" | "ready") => {
                 self.wait_for_ingest(&session.id, snapshot).await
             }
-            Ok(_) => Ok(Outcome::Unusable(error)),
-            Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(Outcome::Unusable(error)),
-            Err(error) => Err(error),
+            _ => Ok(Outcome::Unusable(error)),
         }
     }
 
