@@ -84,11 +84,8 @@ pub(crate) async fn images(all: bool, Session { report, client }: &Session) -> R
     })
 }
 
-pub(crate) async fn versions(
-    image: &str,
-    filter: VersionFilter,
-    Session { report, client }: &Session,
-) -> Result<(), Failure> {
+pub(crate) async fn versions(image: &str, all: bool, Session { report, client }: &Session) -> Result<(), Failure> {
+    let filter = if all { VersionFilter::All } else { VersionFilter::Published };
     let versions: Vec<Version> = client.versions(image, filter).try_collect().await?;
     let aliases: Vec<Alias> = client.aliases(image).try_collect().await?;
     report.rows(["VERSION", "STATE", "PUBLISHED", "ALIASES"], versions, |version| {

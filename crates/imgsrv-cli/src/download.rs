@@ -70,16 +70,13 @@ impl DownloadOptions {
                     && matches(&self.format, &artifact.format)
             })
             .collect();
+        let name = format!("{} {}", manifest.image.name, manifest.version.version);
         match matching.as_slice() {
             [only] => Ok(only),
-            [] => {
-                let what = format!("{} {} has nothing like that", manifest.image.name, manifest.version.version);
-                Err(Failure::not_found(what).with_advice(format!("it has:\n  {}", list(&manifest.artifacts))))
-            }
-            several => {
-                let what = format!("which one of {} {}?", manifest.image.name, manifest.version.version);
-                Err(Failure::usage(what).with_advice(format!("say one of:\n  {}", list(several.iter().copied()))))
-            }
+            [] => Err(Failure::not_found(format!("{name} has nothing like that"))
+                .with_advice(format!("it has:\n  {}", list(&manifest.artifacts)))),
+            several => Err(Failure::usage(format!("which one of {name}?"))
+                .with_advice(format!("say one of:\n  {}", list(several.iter().copied())))),
         }
     }
 }

@@ -20,7 +20,6 @@ pub use options::Remote;
 use clap::Subcommand;
 use clap_complete::Shell;
 use failure::Failure;
-use imgsrv_client::VersionFilter;
 use options::CommonOptions;
 use std::{
     io::{self, Write},
@@ -100,10 +99,7 @@ pub async fn run(Remote { command, common }: Remote<ClientCommand>) -> ExitCode 
             ClientCommand::Upload(options) => publish::upload(options, &common.start()?).await,
             ClientCommand::Download(options) => download::download(options, &common.start()?).await,
             ClientCommand::Images { all } => content::images(all, &common.start()?).await,
-            ClientCommand::Versions { image, all } => {
-                let filter = if all { VersionFilter::All } else { VersionFilter::Published };
-                content::versions(&image, filter, &common.start()?).await
-            }
+            ClientCommand::Versions { image, all } => content::versions(&image, all, &common.start()?).await,
             ClientCommand::Show { reference } => content::show(&reference, &common.start()?).await,
             ClientCommand::Drafts(options) => content::drafts(options, &common.start()?).await,
             ClientCommand::Alias(command) => content::alias(command, &common.start()?).await,

@@ -129,8 +129,7 @@ fn given<T: AsRef<OsStr>>(value: Option<&T>) -> Option<&T> {
 impl CommonOptions {
     pub(crate) fn start(&self) -> Result<Session, Failure> {
         let report = Report::new(&self.output);
-        let client = self.server.client(&report)?;
-        Ok(Session { report, client })
+        Ok(Session { client: self.server.client(&report)?, report })
     }
 }
 

@@ -84,8 +84,7 @@ impl ClientBuilder {
         }
         let http = http.build().map_err(BuildError::Http)?;
         let tokens = self.tokens.map_err(|_| BuildError::Token)?;
-        let inner = Inner { http, base, tokens, retry: self.retry };
-        Ok(Client { inner: Arc::new(inner), retries_creation: false })
+        Ok(Client { http, base, tokens, retry: self.retry, retries_creation: false })
     }
 }
 
@@ -104,17 +103,12 @@ fn parse_url(raw: &str) -> Option<Url> {
 /// A client of one server. Cheap to clone; clones share connections and tokens.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(crate) inner: Arc<Inner>,
-    /// Whether a request that creates something is repeated although the server may have processed it.
-    pub(crate) retries_creation: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Inner {
     pub(crate) http: reqwest::Client,
     pub(crate) base: Url,
     pub(crate) tokens: Tokens,
     pub(crate) retry: RetryPolicy,
+    /// Whether a request that creates something is repeated although the server may have processed it.
+    pub(crate) retries_creation: bool,
 }
 
 impl Client {
@@ -132,26 +126,21 @@ impl Client {
 
     /// The server's URL.
     pub fn url(&self) -> &Url {
-        &self.inner.base
+        &self.base
     }
 
     /// How transient errors are retried.
     pub fn retry(&self) -> &RetryPolicy {
-        &self.inner.retry
+        &self.retry
     }
 
     /// The URL of a path on the server; each segment is escaped.
     pub(crate) fn endpoint<S: AsRef<str>>(&self, segments: impl IntoIterator<Item = S>) -> Url {
-        let mut url = self.inner.base.clone();
+        let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
         url
-    }
-
-    /// The same client for a caller to which [`NameTaken`](imgsrv_api::ProblemCode::NameTaken) means success.
-    pub(crate) fn retrying_creation(&self) -> Self {
-        Self { retries_creation: true, ..self.clone() }
     }
 }
 

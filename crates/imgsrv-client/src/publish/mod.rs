@@ -72,7 +72,7 @@ impl Client {
     /// is a success, one with other content an [`Error::Conflict`].
     pub fn publish(&self, publication: Publication) -> Publish {
         // A name that is taken may be by an earlier request of this publication: the content is compared later.
-        let client = self.retrying_creation();
+        let client = Client { retries_creation: true, ..self.clone() };
         Publish { client, publication, waits: true, max_parallel: DEFAULT_PARALLEL, observer: Arc::new(|_| {}) }
     }
 

@@ -12,7 +12,7 @@ impl Client {
     /// Every row of the list at `url`; `split` takes a page apart: its rows, and the cursor of the next page.
     pub(crate) fn rows<P, T>(&self, url: Url, split: fn(P) -> (Vec<T>, Option<String>)) -> Rows<T>
     where
-        P: DeserializeOwned + 'static,
+        P: DeserializeOwned + Send + 'static,
         T: Send + 'static,
     {
         let client = self.clone();

@@ -125,14 +125,11 @@ fn expires_soon(token: &str) -> bool {
     struct Claims {
         exp: u64,
     }
-    let claims = || {
-        let payload = token.split('.').nth(1)?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-        serde_json::from_slice::<Claims>(&payload).ok()
-    };
+    let payload = token.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    let claims = payload.and_then(|payload| serde_json::from_slice::<Claims>(&payload).ok());
     #[expect(clippy::disallowed_methods, reason = "a client has no clock but this machine's")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    claims().is_some_and(|Claims { exp }| Duration::from_secs(exp) < now + MIN_VALIDITY)
+    claims.is_some_and(|Claims { exp }| Duration::from_secs(exp) < now + MIN_VALIDITY)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
 };
 use futures::TryStreamExt;
 use imgsrv_api::{CompleteUpload, CreateUpload, ListedPart, PartSummary, ProblemCode, UploadSession};
-use imgsrv_domain::text::ShortText;
+use imgsrv_domain::{digest::BlobClaim, text::ShortText};
 use std::{iter, sync::Arc};
 
 /// Parts that are sent in parallel by default, at most.
@@ -54,7 +54,7 @@ impl Client {
 /// How the use of one session ended.
 enum Outcome {
     /// The digest is a trusted blob.
-    Stored { already: bool },
+    Stored,
     /// The session cannot become a blob; another one may.
     Unusable(Error),
 }
@@ -95,10 +95,11 @@ impl Upload {
     /// Computes the digest, sends what the server lacks, and returns once the bytes are a trusted blob.
     pub async fn send(self) -> Result<Blob, Error> {
         let snapshot = self.source.snapshot().await?;
-        let claim = self.source.hash(snapshot, self.observer.clone()).await?;
+        let BlobClaim { digest, size } = self.source.hash(snapshot, self.observer.clone()).await?;
+        let blob = |already_stored| Blob { digest, size, already_stored };
         let new = CreateUpload {
-            expected_digest: claim.digest.to_string(),
-            expected_size_bytes: claim.size.signed(),
+            expected_digest: digest.to_string(),
+            expected_size_bytes: size.signed(),
             media_type_hint: self.media_type.clone(),
             // The server refuses a hint that is not a short text.
             filename_hint: self.file_name.clone().filter(|name| name.parse::<ShortText>().is_ok()),
@@ -107,15 +108,20 @@ impl Upload {
         loop {
             // A resumed session may be shared with a client that breaks it: then a new one is opened.
             let resumed = if tries == 0 { self.resumable(&new, snapshot).await? } else { None };
-            let outcome = match resumed {
-                Some(session) => self.fill(session, snapshot).await?,
-                None => self.fill_new(&new, snapshot).await?,
+            let session = match resumed {
+                Some(session) => session,
+                None => {
+                    let UploadSession { id, state, .. } = self.client.create_upload(&new).await?;
+                    if state == "ready" {
+                        return Ok(blob(true));
+                    }
+                    let plan = PartPlan::new(snapshot.size.get(), self.part_bytes);
+                    Session { id, plan, stored: Vec::new() }
+                }
             };
             tries += 1;
-            match outcome {
-                Outcome::Stored { already } => {
-                    return Ok(Blob { digest: claim.digest, size: claim.size, already_stored: already });
-                }
+            match self.fill(session, snapshot).await? {
+                Outcome::Stored => return Ok(blob(false)),
                 Outcome::Unusable(error) if tries >= MAX_SESSIONS => return Err(error),
                 Outcome::Unusable(_) => self.source.check_unchanged(snapshot).await?,
             }
@@ -140,15 +146,6 @@ impl Upload {
             }
         }
         Ok(None)
-    }
-
-    async fn fill_new(&self, new: &CreateUpload, snapshot: Snapshot) -> Result<Outcome, Error> {
-        let UploadSession { id, state, .. } = self.client.create_upload(new).await?;
-        if state == "ready" {
-            return Ok(Outcome::Stored { already: true });
-        }
-        let plan = PartPlan::new(snapshot.size.get(), self.part_bytes);
-        self.fill(Session { id, plan, stored: Vec::new() }, snapshot).await
     }
 
     /// Sends the missing parts of a session, completes it and waits until it is ingested.
@@ -203,7 +200,7 @@ impl Upload {
             (self.observer)(Progress { stage: Stage::Verifying, done: size, total: size });
             let UploadSession { state, failure_reason, .. } = self.client.upload_session(session).await?;
             match state.as_str() {
-                "ready" => return Ok(Outcome::Stored { already: false }),
+                "ready" => return Ok(Outcome::Stored),
                 "completed" | "ingesting" => {}
                 _ => {
                     let reason = failure_reason.unwrap_or_else(|| format!("the upload is {state}"));
