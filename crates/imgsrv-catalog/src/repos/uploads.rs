@@ -2,11 +2,12 @@
 
 use crate::{
     core::{
-        connection::{Connection, Dialects},
+        connection::{Connection, Dialects, locking},
+        stored::values,
         tx::SqlTx,
-        value::{Value, values},
+        value::Value,
     },
-    rows::{PartRow, UploadRow, UploadStateColumns, hash_columns},
+    rows::{uploads::UploadStateColumns, work::WorkColumns},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -14,10 +15,8 @@ use imgsrv_domain::{
     names::PartNumber,
     parts::Part,
     ports::{CatalogError, NeighbouringParts, UploadRepo},
-    text::{MediaType, ShortText},
-    upload::UploadSession,
+    upload::{UploadRecord, UploadSession},
 };
-use uuid::Uuid;
 
 /// Sessions that `rest` selects, each with the part at its frontier.
 macro_rules! select {
@@ -41,23 +40,18 @@ pub(crate) const LIST_OPEN: &str = select!(
     AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
 );
 
-macro_rules! lockable {
-    ($plain:literal, $lock:literal) => {
-        Dialects { sqlite: $plain, postgres: concat!($plain, $lock) }
-    };
-}
 // Locked first and read afterwards: a statement that waits for the lock would join the part of an older session.
 const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
-const LOCK_DUE: Dialects = lockable!(
+const LOCK_DUE: Dialects = locking!(
     "SELECT id FROM upload_sessions WHERE state IN ('completed', 'ingesting') AND due_at <= $1 ORDER BY due_at LIMIT 1",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const LOCK_EXPIRED: Dialects = lockable!(
+const LOCK_EXPIRED: Dialects = locking!(
     "SELECT id FROM upload_sessions WHERE state IN ('created', 'uploading') AND expires_at <= $1
     ORDER BY expires_at LIMIT $2",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const LOCK_UNCLEARED: Dialects = lockable!(
+const LOCK_UNCLEARED: Dialects = locking!(
     "SELECT id FROM upload_sessions WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared
     ORDER BY updated_at LIMIT $1",
     " FOR NO KEY UPDATE SKIP LOCKED"
@@ -112,10 +106,9 @@ pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres, LOCK_EXPIRED.pos
 impl<C: Connection> SqlTx<C> {
     /// The sessions whose ids `ids` finds, in its order.
     async fn uploads(&mut self, ids: Dialects, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
-        let ids: Vec<(Uuid,)> = self.rows_locked(ids, values).await?;
-        let mut sessions = Vec::with_capacity(ids.len());
-        for (id,) in ids {
-            sessions.extend(self.find::<UploadRow, _>(GET, values![id]).await?);
+        let mut sessions = Vec::new();
+        for id in self.list::<UploadId>(ids, values).await? {
+            sessions.extend(self.find::<UploadSession>(GET, values![id]).await?);
         }
         Ok(sessions)
     }
@@ -124,70 +117,42 @@ impl<C: Connection> SqlTx<C> {
 #[async_trait]
 impl<C: Connection> UploadRepo for SqlTx<C> {
     async fn lock_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
-        self.lock(LOCK, values![id.uuid()]).await?;
-        self.find::<UploadRow, _>(GET, values![id.uuid()]).await
+        self.lock(LOCK, values![id]).await?;
+        self.find(GET, values![id]).await
     }
 
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError> {
-        let open: i64 = self.scalar(COUNT_OPEN, values![]).await?;
+        let open: i64 = self.get(COUNT_OPEN, values![]).await?;
         Ok(u64::try_from(open).unwrap_or(0))
     }
 
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError> {
-        let staged: i64 = self.scalar(SUM_STAGED_BYTES, values![]).await?;
-        Ok(u64::try_from(staged).unwrap_or(0))
+        self.get(SUM_STAGED_BYTES, values![]).await
     }
 
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
-        let columns = UploadStateColumns::from(session);
-        let values = values![
-            session.id.uuid(),
-            session.created_by.uuid(),
-            columns.expected_digest,
-            session.size().signed(),
-            session.media_type_hint.as_ref().map(MediaType::as_str),
-            session.filename_hint.as_ref().map(ShortText::as_str),
-            columns.state,
-            session.expires_at,
-            session.state.has_ended(),
-            session.created_at,
-            session.updated_at,
-            columns.kind,
-            columns.digest_computed,
-            columns.received_bytes,
-        ];
+        let UploadRecord { id, created_by, media_type_hint, filename_hint, expires_at, created_at, .. } = &**session;
+        let UploadStateColumns { expected_digest, state, kind, digest_computed, received_bytes, .. } = session.into();
+        let mut values = values![id, created_by, expected_digest, session.size(), media_type_hint, filename_hint];
+        values.extend(values![state, expires_at, session.state.has_ended(), created_at, session.updated_at, kind]);
+        values.extend(values![digest_computed, received_bytes]);
         self.execute(INSERT, values).await.map(drop)
     }
 
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
         let columns = UploadStateColumns::from(session);
-        let values = values![
-            session.id.uuid(),
-            session.revision.get(),
-            columns.state,
-            columns.failure_reason,
-            session.expires_at,
-            columns.received_bytes,
-            columns.attempts,
-            columns.frontier_writer_attempt,
-            columns.frontier_writer_number,
-            columns.frontier_number,
-            columns.hashed_bytes,
-            columns.hashed_state.as_deref(),
-            columns.work.wanted_since,
-            columns.work.due_at,
-            columns.work.attempts,
-            columns.work.owner,
-            session.updated_at,
-            columns.work.failing_since,
-            columns.expected_digest,
-            columns.digest_computed,
-        ];
+        let WorkColumns { wanted_since, failing_since, due_at, attempts, owner } = columns.work;
+        let mut values = values![session.id, session.revision, columns.state, columns.failure_reason];
+        values.extend(values![session.expires_at, columns.received_bytes, columns.attempts]);
+        values.extend(values![columns.frontier_writer_attempt, columns.frontier_writer_number]);
+        values.extend(values![columns.frontier_number, columns.hashed_bytes, columns.hashed_state, wanted_since]);
+        values.extend(values![due_at, attempts, owner, session.updated_at, failing_since]);
+        values.extend(values![columns.expected_digest, columns.digest_computed]);
         self.execute_fenced(UPDATE, values).await
     }
 
     async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError> {
-        self.find::<PartRow, _>(GET_PART, values![session.uuid(), number.get()]).await
+        self.find(GET_PART, values![session, number]).await
     }
 
     async fn get_neighbouring_parts(
@@ -196,8 +161,8 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
         number: PartNumber,
     ) -> Result<NeighbouringParts, CatalogError> {
         let mut found = NeighbouringParts::default();
-        let values = values![session.uuid(), number.get() - 1, number.get()];
-        for part in self.list::<PartRow, Part>(GET_NEIGHBOURING_PARTS, values).await? {
+        let values = values![session, number.get() - 1, number];
+        for part in self.list::<Part>(GET_NEIGHBOURING_PARTS, values).await? {
             let slot = if part.number == number { &mut found.current } else { &mut found.previous };
             *slot = Some(part);
         }
@@ -205,21 +170,13 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError> {
-        self.list::<PartRow, _>(LIST_PARTS, values![session.uuid(), 0_i64, PartNumber::MAX]).await
+        self.list(LIST_PARTS, values![session, 0_i64, PartNumber::MAX]).await
     }
 
     async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError> {
-        let (hash_bytes, hash_state) = hash_columns(part.hash.as_ref());
-        let values = values![
-            session.uuid(),
-            part.number.get(),
-            part.attempt.uuid(),
-            part.sequence,
-            part.size.signed(),
-            &part.location.0,
-            hash_bytes,
-            hash_state.as_deref(),
-        ];
+        let Part { number, attempt, sequence, size, location, hash } = part;
+        let mut values = values![session, number, attempt, sequence, size, location];
+        values.extend(values![hash.as_ref().map(|hash| hash.bytes), hash.as_ref().map(|hash| hash.state)]);
         self.execute(PUT_PART, values).await.map(drop)
     }
 
@@ -236,7 +193,7 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError> {
-        self.execute(MARK_CLEARED, values![id.uuid(), true]).await?;
-        self.execute(DELETE_PARTS, values![id.uuid()]).await.map(drop)
+        self.execute(MARK_CLEARED, values![id, true]).await?;
+        self.execute(DELETE_PARTS, values![id]).await.map(drop)
     }
 }
