@@ -53,12 +53,12 @@ const LOCK_DUE: Dialects = locking!(
     "SELECT id FROM publish_jobs WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const INSERT: &str = "INSERT INTO publish_jobs (id, version_id, image_name, version_name, state, wanted_since, due_at,
-    lease_attempts, lease_owner, created_at, updated_at, started_at, finished_at, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
-const UPDATE: &str = "UPDATE publish_jobs SET state = $3, wanted_since = $4, due_at = $5, lease_attempts = $6,
-    lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, failing_since = $11, revision = revision + 1
-    WHERE id = $1 AND revision = $2";
+const INSERT: &str = "INSERT INTO publish_jobs (id, state, wanted_since, failing_since, due_at, lease_attempts,
+    lease_owner, updated_at, started_at, finished_at, version_id, image_name, version_name, created_at, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1)";
+const UPDATE: &str = "UPDATE publish_jobs SET state = $2, wanted_since = $3, failing_since = $4, due_at = $5,
+    lease_attempts = $6, lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, revision = revision + 1
+    WHERE id = $1 AND revision = $11";
 
 const _: () = assert!(StepName::ALL.len() == 3, "the statements below have three steps");
 /// Three steps: sequence, name, state, reason, attempts, start and end of each.
@@ -83,12 +83,15 @@ const UPDATE_STEPS: &str = concat!(
 pub(crate) const STATEMENTS: &[&str] = &[GET, GET_LIVE, LOCK_DUE.sqlite, INSERT, INSERT_STEPS, UPDATE, UPDATE_STEPS];
 pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres];
 
-fn work(job: &PublishJob) -> WorkColumns {
-    match &job.state {
+/// What `INSERT` and `UPDATE` store alike, and `own`.
+fn job_values(job: &PublishJob, own: Vec<Value>) -> Vec<Value> {
+    let WorkColumns { wanted_since, failing_since, due_at, attempts, owner } = match &job.state {
         JobState::Queued(queued) => queued.into(),
         JobState::Running(running) => running.into(),
         JobState::Succeeded | JobState::Failed | JobState::Abandoned => WorkColumns::default(),
-    }
+    };
+    let state = values![job.id, job.state.name(), wanted_since, failing_since, due_at, attempts, owner];
+    [state, values![job.updated_at, job.started_at, job.finished_at()], own].concat()
 }
 
 fn step_values(job: &PublishJob) -> Vec<Value> {
@@ -120,19 +123,13 @@ impl<C: Connection> JobRepo for SqlTx<C> {
     }
 
     async fn insert_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let WorkColumns { wanted_since, due_at, attempts, owner, .. } = work(job);
-        let mut values = values![job.id, job.version_id, job.image, job.version, job.state.name(), wanted_since];
-        values.extend(values![due_at, attempts, owner, job.created_at, job.updated_at, job.started_at]);
-        values.extend(values![job.finished_at()]);
-        self.execute(INSERT, values).await?;
+        let own = values![job.version_id, job.image, job.version, job.created_at];
+        self.execute(INSERT, job_values(job, own)).await?;
         self.execute(INSERT_STEPS, step_values(job)).await.map(drop)
     }
 
     async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let WorkColumns { wanted_since, failing_since, due_at, attempts, owner } = work(job);
-        let mut values = values![job.id, job.revision, job.state.name(), wanted_since, due_at, attempts, owner];
-        values.extend(values![job.updated_at, job.started_at, job.finished_at(), failing_since]);
-        self.execute_fenced(UPDATE, values).await?;
+        self.execute_fenced(UPDATE, job_values(job, values![job.revision])).await?;
         self.execute_fenced(UPDATE_STEPS, step_values(job)).await
     }
 

@@ -51,19 +51,19 @@ const GET_ATTACHMENT: &str = "SELECT id AS attachment_id, artifact_id, name, med
 const COUNT_ATTACHMENTS: &str = "SELECT count(*) FROM attachments WHERE artifact_id = $1";
 const INSERT_ATTACHMENT: &str = "INSERT INTO attachments (id, version_id, artifact_id, name, media_type,
     blob_digest, blob_size_bytes, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const DELETE_ARTIFACT: [&str; 4] = [
+pub(crate) const DELETE_ARTIFACT: &[&str] = &[
     "DELETE FROM version_products WHERE artifact_id = $1",
     "DELETE FROM version_files WHERE artifact_id = $1",
     "DELETE FROM attachments WHERE artifact_id = $1",
     "DELETE FROM artifacts WHERE id = $1",
 ];
-const DELETE_ATTACHMENT: [&str; 2] = [
+pub(crate) const DELETE_ATTACHMENT: &[&str] = &[
     "DELETE FROM version_files WHERE attachment_id = $1 AND artifact_id =
         (SELECT artifact_id FROM attachments WHERE id = $1)",
     "DELETE FROM attachments WHERE id = $1",
 ];
 /// Delete the manifest of a version.
-pub(crate) const DELETE_OF_VERSION: [&str; 4] = [
+pub(crate) const DELETE_OF_VERSION: &[&str] = &[
     "DELETE FROM version_products WHERE version_id = $1",
     "DELETE FROM version_files WHERE version_id = $1",
     "DELETE FROM attachments WHERE version_id = $1",
@@ -80,16 +80,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     GET_ATTACHMENT,
     COUNT_ATTACHMENTS,
     INSERT_ATTACHMENT,
-    DELETE_ARTIFACT[0],
-    DELETE_ARTIFACT[1],
-    DELETE_ARTIFACT[2],
-    DELETE_ARTIFACT[3],
-    DELETE_ATTACHMENT[0],
-    DELETE_ATTACHMENT[1],
-    DELETE_OF_VERSION[0],
-    DELETE_OF_VERSION[1],
-    DELETE_OF_VERSION[2],
-    DELETE_OF_VERSION[3],
 ];
 
 /// The entries and warnings of a version.

@@ -88,12 +88,11 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
-/// What `INSERT` and `UPDATE` store alike.
-fn rule_values(rule: &ProvisioningRule) -> Vec<Value> {
+/// What `INSERT` and `UPDATE` store alike, and `own`.
+fn rule_values(rule: &ProvisioningRule, own: Vec<Value>) -> Vec<Value> {
     let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, enabled } = &rule.terms;
-    let mut values = values![rule.id, rule.updated_at, display_name, issuer, audience];
-    values.extend(values![forwarded_claims, condition, enabled]);
-    values
+    let terms = values![display_name, issuer, audience, forwarded_claims, condition, enabled];
+    [values![rule.id, rule.updated_at], terms, own].concat()
 }
 
 #[async_trait]
@@ -107,11 +106,11 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
     }
 
     async fn insert_rule(&mut self, rule: &ProvisioningRule) -> Result<(), CatalogError> {
-        self.execute(INSERT, [rule_values(rule), values![rule.created_at]].concat()).await.map(drop)
+        self.execute(INSERT, rule_values(rule, values![rule.created_at])).await.map(drop)
     }
 
     async fn update_rule(&mut self, rule: &ProvisioningRule) -> Result<(), CatalogError> {
-        self.execute_fenced(UPDATE, [rule_values(rule), values![rule.revision]].concat()).await
+        self.execute_fenced(UPDATE, rule_values(rule, values![rule.revision])).await
     }
 
     async fn delete_rule(&mut self, id: &RuleId) -> Result<(), CatalogError> {

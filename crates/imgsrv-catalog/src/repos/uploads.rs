@@ -62,14 +62,16 @@ const SUM_STAGED_BYTES: &str = "SELECT CAST(
     (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('created', 'uploading'))
     + (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('completed', 'ingesting'))
     AS BIGINT)";
-const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
-    media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
-    kind, digest_computed, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $14, 0, $9, $10, $11, $12, $13, 1)";
-const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
-    attempts = $7, frontier_writer_attempt = $8, frontier_writer_number = $9, frontier_number = $10, hashed_bytes = $11,
-    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
-    failing_since = $18, expected_digest = $19, digest_computed = $20, revision = revision + 1
-    WHERE id = $1 AND revision = $2";
+const INSERT: &str = "INSERT INTO upload_sessions (id, expires_at, updated_at, state, expected_digest, digest_computed,
+    received_bytes, attempts, frontier_writer_attempt, frontier_writer_number, frontier_number, hashed_bytes,
+    hashed_state, failure_reason, wanted_since, failing_since, due_at, lease_attempts, lease_owner, created_by,
+    expected_size_bytes, kind, media_type_hint, filename_hint, cleared, created_at, revision) VALUES ($1, $2, $3, $4,
+    $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, 1)";
+const UPDATE: &str = "UPDATE upload_sessions SET expires_at = $2, updated_at = $3, state = $4, expected_digest = $5,
+    digest_computed = $6, received_bytes = $7, attempts = $8, frontier_writer_attempt = $9, frontier_writer_number = $10,
+    frontier_number = $11, hashed_bytes = $12, hashed_state = $13, failure_reason = $14, wanted_since = $15,
+    failing_since = $16, due_at = $17, lease_attempts = $18, lease_owner = $19, revision = revision + 1
+    WHERE id = $1 AND revision = $20";
 const MARK_CLEARED: &str =
     "UPDATE upload_sessions SET cleared = $2 WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
 const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
@@ -103,6 +105,19 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres, LOCK_EXPIRED.postgres, LOCK_UNCLEARED.postgres];
 
+/// What `INSERT` and `UPDATE` store alike, and `own`.
+fn upload_values(session: &UploadSession, own: Vec<Value>) -> Vec<Value> {
+    let columns = UploadStateColumns::from(session);
+    let WorkColumns { wanted_since, failing_since, due_at, attempts, owner } = columns.work;
+    let times = values![session.id, session.expires_at, session.updated_at];
+    let digest = values![columns.state, columns.expected_digest, columns.digest_computed];
+    let received = values![columns.received_bytes, columns.attempts];
+    let writer = values![columns.frontier_writer_attempt, columns.frontier_writer_number, columns.frontier_number];
+    let ingest = values![columns.hashed_bytes, columns.hashed_state, columns.failure_reason];
+    let work = values![wanted_since, failing_since, due_at, attempts, owner];
+    [times, digest, received, writer, ingest, work, own].concat()
+}
+
 impl<C: Connection> SqlTx<C> {
     /// The sessions whose ids `ids` finds, in its order.
     async fn uploads(&mut self, ids: Dialects, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
@@ -131,24 +146,14 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
-        let UploadRecord { id, created_by, media_type_hint, filename_hint, expires_at, created_at, .. } = &**session;
-        let UploadStateColumns { expected_digest, state, kind, digest_computed, received_bytes, .. } = session.into();
-        let mut values = values![id, created_by, expected_digest, session.size(), media_type_hint, filename_hint];
-        values.extend(values![state, expires_at, session.state.has_ended(), created_at, session.updated_at, kind]);
-        values.extend(values![digest_computed, received_bytes]);
-        self.execute(INSERT, values).await.map(drop)
+        let UploadRecord { created_by, media_type_hint, filename_hint, state, created_at, .. } = &**session;
+        let (size, kind) = (session.size(), session.declared().kind().as_str());
+        let own = values![created_by, size, kind, media_type_hint, filename_hint, state.has_ended(), created_at];
+        self.execute(INSERT, upload_values(session, own)).await.map(drop)
     }
 
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
-        let columns = UploadStateColumns::from(session);
-        let WorkColumns { wanted_since, failing_since, due_at, attempts, owner } = columns.work;
-        let mut values = values![session.id, session.revision, columns.state, columns.failure_reason];
-        values.extend(values![session.expires_at, columns.received_bytes, columns.attempts]);
-        values.extend(values![columns.frontier_writer_attempt, columns.frontier_writer_number]);
-        values.extend(values![columns.frontier_number, columns.hashed_bytes, columns.hashed_state, wanted_since]);
-        values.extend(values![due_at, attempts, owner, session.updated_at, failing_since]);
-        values.extend(values![columns.expected_digest, columns.digest_computed]);
-        self.execute_fenced(UPDATE, values).await
+        self.execute_fenced(UPDATE, upload_values(session, values![session.revision])).await
     }
 
     async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError> {

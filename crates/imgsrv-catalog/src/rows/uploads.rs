@@ -58,13 +58,9 @@ impl Record for UploadStateColumns {
 impl From<&UploadSession> for UploadStateColumns {
     fn from(session: &UploadSession) -> Self {
         let (declared, digest) = (session.declared(), session.digest());
-        let kind = match declared.kind() {
-            UploadKind::Multipart => "multipart",
-            UploadKind::Append => "append",
-        };
         let columns = Self {
             state: session.state.name().to_owned(),
-            kind: kind.to_owned(),
+            kind: declared.kind().to_string(),
             digest_computed: digest.is_some() && !declared.is_declared(),
             expected_digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             received_bytes: session.offset().signed(),
@@ -97,7 +93,7 @@ impl UploadStateColumns {
 
     /// The state of a session of `size` bytes.
     fn decode(&self, size: ByteSize, frontier: Option<Frontier>) -> Result<UploadState, Corrupt> {
-        let kind = if self.kind == "multipart" { UploadKind::Multipart } else { UploadKind::Append };
+        let kind = self.kind.parse::<UploadKind>().map_err(|why| Corrupt::new(Self::WHAT, why))?;
         let blob = || {
             let digest = self.expected_digest.parse::<Digest>();
             digest.map(|digest| BlobClaim { digest, size }).map_err(|why| Corrupt::new(Self::WHAT, why))
