@@ -31,7 +31,7 @@ impl Statement for Dialects {
 /// A statement that locks the rows that it finds.
 macro_rules! locking {
     ($sql:expr, $lock:literal) => {
-        $crate::core::connection::Dialects { sqlite: $sql, postgres: concat!($sql, $lock) }
+        $crate::core::Dialects { sqlite: $sql, postgres: concat!($sql, $lock) }
     };
 }
 pub(crate) use locking;
@@ -39,7 +39,7 @@ pub(crate) use locking;
 /// A statement that returns the time on the database's clock, or NULL where that has none, between two texts.
 macro_rules! timed {
     ($before:expr, $after:expr) => {
-        $crate::core::connection::Dialects {
+        $crate::core::Dialects {
             sqlite: concat!($before, "NULL AS now", $after),
             postgres: concat!($before, "catalog_now() AS now", $after),
         }

@@ -46,7 +46,7 @@ pub(crate) trait Bind {
 macro_rules! values {
     () => { Vec::new() };
     ($($value:expr),+ $(,)?) => {{
-        use $crate::core::stored::Bind as _;
+        use $crate::core::Bind as _;
         vec![$($value.bind()),+]
     }};
 }

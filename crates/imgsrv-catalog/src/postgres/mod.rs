@@ -10,7 +10,7 @@ mod session;
 
 pub use pool::{OpenError, PgDatabase, PgSettings, PoolStatus};
 
-use crate::core::catalog::SqlCatalog;
+use crate::core::SqlCatalog;
 
 /// The catalog in a PostgreSQL database.
 pub type PgCatalog = SqlCatalog<PgDatabase>;

@@ -1,11 +1,7 @@
 //! The connection pool, and the migration of the schema.
 
 use crate::{
-    core::{
-        catalog::SqlDatabase,
-        connection::Connection as _,
-        statement::{query_span, transaction_span},
-    },
+    core::{Connection as _, SqlDatabase, query_span, transaction_span},
     postgres::{listen, session::PgSession},
 };
 use async_trait::async_trait;

@@ -4,12 +4,7 @@
 //! pending, and it waits without limit for a server that does not respond.
 
 use crate::{
-    core::{
-        connection::{Connection, Statement},
-        record::{Record, records},
-        statement::{Kind, Traced},
-        value::{Value, arguments},
-    },
+    core::{Connection, Kind, Record, Statement, Traced, Value, arguments, records},
     postgres::error::map,
 };
 use imgsrv_domain::{ports::CatalogError, time::Timestamp};

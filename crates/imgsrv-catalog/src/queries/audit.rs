@@ -1,11 +1,6 @@
 //! Reads of the audit log.
 
-use crate::core::{
-    catalog::{SqlCatalog, SqlDatabase},
-    list::List,
-    record::{Corrupt, Record, Row},
-    stored::values,
-};
+use crate::core::{Corrupt, List, Record, Row, SqlCatalog, SqlDatabase, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     audit::{Actor, ActorKind, AuditEntry, AuditFilter, AuditRecord, Event},

@@ -1,11 +1,7 @@
 //! Reads of trusted blobs.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::Connection,
-        stored::values,
-    },
+    core::{Connection, SqlCatalog, SqlDatabase, values},
     repos::blobs,
 };
 use async_trait::async_trait;

@@ -1,12 +1,7 @@
 //! Reads of images and aliases.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::Connection,
-        list::List,
-        stored::values,
-    },
+    core::{Connection, List, SqlCatalog, SqlDatabase, values},
     repos::{
         aliases::select as aliases,
         images::{self, select as images},

@@ -1,11 +1,7 @@
 //! Reads of publish jobs.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::Connection,
-        stored::values,
-    },
+    core::{Connection, SqlCatalog, SqlDatabase, values},
     repos::jobs::{columns, report},
 };
 use async_trait::async_trait;

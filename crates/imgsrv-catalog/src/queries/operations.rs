@@ -1,12 +1,7 @@
 //! Reads for the operation of the catalog: health, identity, statistics and time.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Connection, Dialects, timed},
-        record::{Corrupt, Record, Row},
-        stored::values,
-    },
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlCatalog, SqlDatabase, timed, values},
     queries::streams::revision,
 };
 use async_trait::async_trait;

@@ -1,13 +1,7 @@
 //! Reads of principals and their credentials.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Connection, Dialects, timed},
-        list::List,
-        record::{Corrupt, Record, Row},
-        stored::values,
-    },
+    core::{Connection, Corrupt, Dialects, List, Record, Row, SqlCatalog, SqlDatabase, timed, values},
     repos::principals,
 };
 use async_trait::async_trait;

@@ -1,12 +1,7 @@
 //! Reads of provisioning rules and their grants.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Connection, Dialects, timed},
-        list::List,
-        stored::values,
-    },
+    core::{Connection, Dialects, List, SqlCatalog, SqlDatabase, timed, values},
     repos::{
         principals,
         rules::{GET, columns, select as rules, unsupported},

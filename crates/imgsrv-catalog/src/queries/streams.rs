@@ -1,11 +1,6 @@
 //! Reads of the catalog revision and of the stream index.
 
-use crate::core::{
-    catalog::{SqlCatalog, SqlDatabase},
-    connection::Connection,
-    record::{Corrupt, Record, Row},
-    stored::values,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlCatalog, SqlDatabase, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ports::{CatalogError, StreamChanges, StreamImage, StreamQueries, StreamRow},

@@ -1,12 +1,7 @@
 //! Reads of upload sessions, their parts and intakes.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::Connection,
-        list::List,
-        stored::values,
-    },
+    core::{Connection, List, SqlCatalog, SqlDatabase, values},
     repos::{intakes, uploads},
 };
 use async_trait::async_trait;

@@ -1,13 +1,7 @@
 //! Reads of versions and their manifests.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::Connection,
-        list::List,
-        record::{Corrupt, Record, Row},
-        stored::values,
-    },
+    core::{Connection, Corrupt, List, Record, Row, SqlCatalog, SqlDatabase, values},
     queries::images::image,
     repos::{
         images, manifests,

@@ -1,6 +1,6 @@
 //! The audit log.
 
-use crate::core::{connection::Connection, stored::values, tx::SqlTx};
+use crate::core::{Connection, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     audit::{AuditEntry, Event},

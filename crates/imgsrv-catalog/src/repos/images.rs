@@ -1,11 +1,6 @@
 //! Images, and the catalog revision.
 
-use crate::core::{
-    connection::{Connection, Dialects, locking},
-    record::{Corrupt, Record, Row},
-    stored::values,
-    tx::SqlTx,
-};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::ImageId,

@@ -1,6 +1,6 @@
 //! Inspection results and warnings of publish steps.
 
-use crate::core::{connection::Connection, stored::values, tx::SqlTx};
+use crate::core::{Connection, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{ArtifactId, VersionId},

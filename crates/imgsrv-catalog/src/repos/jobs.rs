@@ -1,13 +1,7 @@
 //! Publish jobs and their steps.
 
 use crate::{
-    core::{
-        connection::{Connection, Dialects, locking},
-        record::{Corrupt, Record, Row},
-        stored::values,
-        tx::SqlTx,
-        value::Value,
-    },
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, locking, values},
     rows::work::WorkColumns,
 };
 use async_trait::async_trait;

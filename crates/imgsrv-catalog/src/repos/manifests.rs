@@ -1,11 +1,6 @@
 //! Manifests: the artifacts of a version, their attachments, and the names of their files.
 
-use crate::core::{
-    connection::Connection,
-    record::{Corrupt, Record, Row},
-    stored::values,
-    tx::SqlTx,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, VersionId},

@@ -1,12 +1,7 @@
 //! Principals, their identities and roles.
 
 use crate::{
-    core::{
-        connection::Connection,
-        record::{Corrupt, Record, Row},
-        stored::values,
-        tx::SqlTx,
-    },
+    core::{Connection, Corrupt, Record, Row, SqlTx, values},
     repos::rules,
 };
 use async_trait::async_trait;

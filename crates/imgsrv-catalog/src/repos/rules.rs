@@ -1,12 +1,6 @@
 //! Provisioning rules, and what they granted.
 
-use crate::core::{
-    connection::{Connection, Dialects, locking},
-    record::{Corrupt, Record, Row},
-    stored::values,
-    tx::SqlTx,
-    value::Value,
-};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     auth::Role,

@@ -1,11 +1,6 @@
 //! The stream index: its rows and fingerprints.
 
-use crate::core::{
-    connection::Connection,
-    record::{Corrupt, Record, Row},
-    stored::values,
-    tx::SqlTx,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,

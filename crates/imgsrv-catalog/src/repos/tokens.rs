@@ -1,11 +1,6 @@
 //! API tokens.
 
-use crate::core::{
-    connection::Connection,
-    record::{Corrupt, Record, Row},
-    stored::values,
-    tx::SqlTx,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     auth::ApiToken,

@@ -1,12 +1,7 @@
 //! Upload sessions and their parts.
 
 use crate::{
-    core::{
-        connection::{Connection, Dialects, locking},
-        stored::values,
-        tx::SqlTx,
-        value::Value,
-    },
+    core::{Connection, Dialects, SqlTx, Value, locking, values},
     rows::{uploads::UploadStateColumns, work::WorkColumns},
 };
 use async_trait::async_trait;

@@ -1,12 +1,7 @@
 //! Versions; their manifests are in [`super::manifests`].
 
 use crate::{
-    core::{
-        connection::{Connection, Dialects, locking},
-        record::{Corrupt, Record, Row},
-        stored::values,
-        tx::SqlTx,
-    },
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values},
     repos::manifests,
 };
 use async_trait::async_trait;

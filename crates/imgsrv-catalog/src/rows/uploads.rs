@@ -1,7 +1,7 @@
 //! Rows of upload sessions and their parts.
 
 use crate::{
-    core::record::{Corrupt, Record, Row},
+    core::{Corrupt, Record, Row},
     rows::work::WorkColumns,
 };
 use imgsrv_domain::{

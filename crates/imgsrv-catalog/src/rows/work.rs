@@ -1,6 +1,6 @@
 //! The columns of waiting and running work.
 
-use crate::core::record::{Corrupt, Record, Row};
+use crate::core::{Corrupt, Record, Row};
 use imgsrv_domain::{
     lease::{LeaseKey, Queued, Running, WorkerId},
     time::Timestamp,

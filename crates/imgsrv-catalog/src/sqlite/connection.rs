@@ -1,12 +1,7 @@
 //! A connection to the file, for the shared statements.
 
 use crate::{
-    core::{
-        connection::{Connection, Statement},
-        record::{Record, records},
-        statement::{Kind, Traced},
-        value::{Value, arguments},
-    },
+    core::{Connection, Kind, Record, Statement, Traced, Value, arguments, records},
     sqlite::error::map,
 };
 use imgsrv_domain::ports::CatalogError;

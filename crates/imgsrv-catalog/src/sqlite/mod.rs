@@ -7,10 +7,7 @@ mod connection;
 mod error;
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        statement::{query_span, transaction_span},
-    },
+    core::{SqlCatalog, SqlDatabase, query_span, transaction_span},
     sqlite::connection::SqliteSession,
 };
 use async_trait::async_trait;
