@@ -82,29 +82,21 @@ impl Queued {
         if self.not_before > now {
             return Err(NotAcquirable);
         }
-        Ok(Running::leased(self.since, self.failing_since, owner, self.attempts, now, term))
+        let key = LeaseKey { owner: owner.clone(), attempt: self.attempts.saturating_add(1) };
+        Ok(Running { since: self.since, failing_since: self.failing_since, key, expires_at: now.plus(term) })
     }
 }
 
 impl Running {
-    fn leased(
-        since: Timestamp,
-        failing_since: Option<Timestamp>,
-        owner: &WorkerId,
-        attempts: u32,
-        now: Timestamp,
-        term: Duration,
-    ) -> Self {
-        let key = LeaseKey { owner: owner.clone(), attempt: attempts.saturating_add(1) };
-        Self { since, failing_since, key, expires_at: now.plus(term) }
+    /// The work without its lease, due at `not_before`.
+    fn queued(self, not_before: Timestamp) -> Queued {
+        Queued { since: self.since, failing_since: self.failing_since, not_before, attempts: self.key.attempt }
     }
 
     /// Leases the work to `owner` for `term`, if the present lease has expired.
     pub fn reacquire(self, owner: &WorkerId, now: Timestamp, term: Duration) -> Result<Self, NotAcquirable> {
-        if self.expires_at > now {
-            return Err(NotAcquirable);
-        }
-        Ok(Self::leased(self.since, self.failing_since, owner, self.key.attempt, now, term))
+        let expires_at = self.expires_at;
+        self.queued(expires_at).acquire(owner, now, term)
     }
 
     /// Checks that `key` is that of the present lease. An expired lease is valid until another worker acquires it.
@@ -121,8 +113,7 @@ impl Running {
     /// Releases the lease of a worker that is stopping; the work is due at once.
     pub fn release(self, key: &LeaseKey, now: Timestamp) -> Result<Queued, LeaseLost> {
         self.check(key)?;
-        let Self { since, failing_since, key, .. } = self;
-        Ok(Queued { since, failing_since, not_before: now, attempts: key.attempt })
+        Ok(self.queued(now))
     }
 
     /// Releases the lease after a transient error; the work is due after `delay`. Returns also how long ago the first
@@ -130,9 +121,7 @@ impl Running {
     pub fn postpone(self, key: &LeaseKey, delay: Duration, now: Timestamp) -> Result<(Queued, Duration), LeaseLost> {
         self.check(key)?;
         let failing_since = self.failing_since.unwrap_or(now);
-        let not_before = now.plus(delay);
-        let queued =
-            Queued { since: self.since, failing_since: Some(failing_since), not_before, attempts: self.key.attempt };
+        let queued = Queued { failing_since: Some(failing_since), ..self.queued(now.plus(delay)) };
         Ok((queued, now.since(failing_since)))
     }
 }

@@ -86,6 +86,10 @@ impl StepState {
         }
     }
 
+    const fn has_succeeded(&self) -> bool {
+        matches!(self, Self::Succeeded { .. })
+    }
+
     /// Why the step failed.
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -202,7 +206,7 @@ impl PublishJob {
     pub fn restore(record: JobRecord) -> Result<Self, InconsistentJob> {
         let job = Self(record);
         let is_complete = job.steps.iter().map(|step| &step.name).eq(StepName::ALL);
-        let mut unfinished = job.steps.iter().skip_while(|step| matches!(step.state, StepState::Succeeded { .. }));
+        let mut unfinished = job.steps.iter().skip_while(|step| step.state.has_succeeded());
         let current = unfinished.next().map(|step| &step.state);
         let agrees = match (&job.state, job.started_at) {
             (JobState::Queued(_), _) => matches!(current, Some(StepState::Queued { .. })),
@@ -217,7 +221,7 @@ impl PublishJob {
 
     /// The step that runs or runs next; absent when all have succeeded.
     pub fn current_step(&self) -> Option<&Step> {
-        self.current().map(|at| &self.steps[at])
+        self.steps.iter().find(|step| !step.state.has_succeeded())
     }
 
     /// The step that failed.
@@ -267,7 +271,7 @@ impl PublishJob {
     pub fn step_succeeded(mut self, key: &LeaseKey, now: Timestamp) -> Result<Self, LeaseLost> {
         let running = self.leased(key)?;
         self.end_current(now, |started_at| StepState::Succeeded { started_at, finished_at: now });
-        if self.current().is_none() {
+        if self.current_step().is_none() {
             return Ok(self.into_state(JobState::Succeeded, now));
         }
         self.start_current(now);
@@ -305,56 +309,49 @@ impl PublishJob {
     /// Queues a failed job again, from the step that failed.
     #[must_use = "a transition counts once stored"]
     pub fn retry(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match self.state {
-            JobState::Failed => {
-                let event = Event::new(AuditAction::JobRetried, self.id);
-                let attempts = self.steps.iter().map(|step| step.attempts).sum();
-                let queued = Queued { attempts, ..Queued::fresh(now) };
-                Ok((self.requeue(queued, now), event))
-            }
-            JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Abandoned => {
-                Err(self.illegal("retry"))
-            }
-        }
+        self.require_failed("retry")?;
+        let event = Event::new(AuditAction::JobRetried, self.id);
+        let attempts = self.steps.iter().map(|step| step.attempts).sum();
+        let queued = Queued { attempts, ..Queued::fresh(now) };
+        Ok((self.requeue(queued, now), event))
     }
 
     /// Gives a failed job up, so that its version can become a draft again.
     #[must_use = "a transition counts once stored"]
     pub fn abandon(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+        self.require_failed("abandon")?;
+        let event = Event::new(AuditAction::JobAbandoned, self.id);
+        Ok((self.into_state(JobState::Abandoned, now), event))
+    }
+
+    fn require_failed(&self, action: &'static str) -> Result<(), IllegalTransition> {
         match self.state {
-            JobState::Failed => {
-                let event = Event::new(AuditAction::JobAbandoned, self.id);
-                Ok((self.into_state(JobState::Abandoned, now), event))
-            }
+            JobState::Failed => Ok(()),
             JobState::Queued(_) | JobState::Running(_) | JobState::Succeeded | JobState::Abandoned => {
-                Err(self.illegal("abandon"))
+                Err(IllegalTransition { action, subject: Machine::PublishJob, state: self.state.name() })
             }
         }
     }
 
-    /// The position of the first step that has not succeeded.
-    fn current(&self) -> Option<usize> {
-        self.steps.iter().position(|step| !matches!(step.state, StepState::Succeeded { .. }))
+    fn current_mut(&mut self) -> Option<&mut Step> {
+        self.0.steps.iter_mut().find(|step| !step.state.has_succeeded())
     }
 
     fn start_current(&mut self, now: Timestamp) {
-        if let Some(at) = self.current() {
-            let step = &mut self.0.steps[at];
+        if let Some(step) = self.current_mut() {
             step.state = StepState::Running { started_at: now };
             step.attempts = step.attempts.saturating_add(1);
         }
     }
 
     fn end_current(&mut self, now: Timestamp, ended: impl FnOnce(Timestamp) -> StepState) {
-        if let Some(at) = self.current() {
-            let step = &mut self.0.steps[at];
+        if let Some(step) = self.current_mut() {
             step.state = ended(step.state.started_at().unwrap_or(now));
         }
     }
 
     fn requeue(mut self, queued: Queued, now: Timestamp) -> Self {
-        if let Some(at) = self.current() {
-            let step = &mut self.0.steps[at];
+        if let Some(step) = self.current_mut() {
             step.state = StepState::Queued { started_at: step.state.started_at() };
         }
         self.into_state(JobState::Queued(queued), now)
@@ -372,9 +369,5 @@ impl PublishJob {
         self.0.state = state;
         self.0.updated_at = now;
         self
-    }
-
-    fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: Machine::PublishJob, state: self.state.name() }
     }
 }

@@ -1,9 +1,8 @@
 //! The connection pool, and the migration of the schema.
 
 use crate::{
-    core::{catalog::SqlDatabase, connection::scalar},
+    core::{Connection as _, SqlDatabase, query_span, transaction_span},
     postgres::{listen, session::PgSession},
-    rows::SqlTime,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -21,7 +20,6 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
-use tracing::Span;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -182,25 +180,24 @@ const NOW: &str = "SELECT catalog_now()";
 impl SqlDatabase for PgDatabase {
     type Connection = PgSession;
 
-    async fn reader(&self, span: Span) -> Result<PgSession, CatalogError> {
-        Ok(PgSession::single(self.acquire().await?, span))
+    async fn reader(&self) -> Result<PgSession, CatalogError> {
+        Ok(PgSession::single(self.acquire().await?, query_span()))
     }
 
-    async fn snapshot(&self, span: Span) -> Result<(PgSession, Timestamp), CatalogError> {
-        PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, span).await
+    async fn snapshot(&self) -> Result<(PgSession, Timestamp), CatalogError> {
+        PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, query_span()).await
     }
 
-    async fn begin(&self, span: Span) -> Result<(PgSession, Timestamp), CatalogError> {
-        PgSession::transaction(self.acquire().await?, BEGIN, span).await
+    async fn begin(&self) -> Result<(PgSession, Timestamp), CatalogError> {
+        PgSession::transaction(self.acquire().await?, BEGIN, transaction_span()).await
     }
 
-    async fn now(&self, span: Span) -> Result<Timestamp, CatalogError> {
-        let now: SqlTime = scalar(&mut self.reader(span).await?, NOW, Vec::new()).await?;
-        Ok(now.into())
+    async fn now(&self) -> Result<Timestamp, CatalogError> {
+        self.reader().await?.get(NOW, Vec::new()).await
     }
 
-    fn clock(&self, read: Option<SqlTime>) -> Result<Timestamp, CatalogError> {
-        read.map(Into::into).ok_or_else(|| CatalogError::Backend("the statement did not read the clock".into()))
+    fn clock(&self, read: Option<Timestamp>) -> Result<Timestamp, CatalogError> {
+        read.ok_or_else(|| CatalogError::Backend("the statement did not read the clock".into()))
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {

@@ -1,39 +1,21 @@
 //! Reads for the operation of the catalog: health, identity, statistics and time.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Dialects, row, rows},
-        value::values,
-    },
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlCatalog, SqlDatabase, timed, values},
     queries::streams::revision,
-    rows::{Corrupt, SqlTime, WaitRow, statistics},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    ports::{CatalogError, CatalogIdentity, LeasedWork, OperationsQueries, Statistics},
+    ports::{CatalogError, CatalogIdentity, LeasedWork, Oldest, OperationsQueries, Statistics},
     time::Timestamp,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 const IDENTITY: &str = "SELECT id, store FROM catalog_identity";
-macro_rules! next {
-    ($now:literal, $rest:literal) => {
-        concat!("SELECT min(due_at), ", $now, " FROM ", $rest)
-    };
-}
-macro_rules! next_ingest {
-    ($now:literal) => {
-        next!($now, "upload_sessions WHERE state IN ('completed', 'ingesting')")
-    };
-}
-macro_rules! next_publish {
-    ($now:literal) => {
-        next!($now, "publish_jobs WHERE state IN ('queued', 'running')")
-    };
-}
-const NEXT_INGEST: Dialects = Dialects { sqlite: next_ingest!("NULL"), postgres: next_ingest!("catalog_now()") };
-const NEXT_PUBLISH: Dialects = Dialects { sqlite: next_publish!("NULL"), postgres: next_publish!("catalog_now()") };
+const NEXT_INGEST: Dialects =
+    timed!("SELECT min(due_at) AS due, ", " FROM upload_sessions WHERE state IN ('completed', 'ingesting')");
+const NEXT_PUBLISH: Dialects =
+    timed!("SELECT min(due_at) AS due, ", " FROM publish_jobs WHERE state IN ('queued', 'running')");
 const COUNTERS: &str = "SELECT name, CAST(sum(value) AS BIGINT) AS value FROM counters GROUP BY name";
 const WAITS: &str = "SELECT 'ingest' AS work, state,
         min(CASE state WHEN 'completed' THEN wanted_since ELSE updated_at END) AS since
@@ -51,15 +33,13 @@ impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
     }
 
     async fn identity(&self) -> Result<CatalogIdentity, CatalogError> {
-        let found = row(&mut self.reader().await?, IDENTITY, values![]).await?;
-        let (catalog, store) = found.ok_or_else(|| Corrupt::new("catalog identity", "it is missing"))?;
-        Ok(CatalogIdentity { catalog, store })
+        self.reader().await?.get(IDENTITY, values![]).await
     }
 
     async fn statistics(&self) -> Result<Statistics, CatalogError> {
-        let (mut snapshot, now) = self.snapshot().await?;
-        let counters: Vec<(String, i64)> = rows(&mut snapshot, COUNTERS, values![]).await?;
-        let waits: Vec<WaitRow> = rows(&mut snapshot, WAITS, values![]).await?;
+        let (mut snapshot, now) = self.database.snapshot().await?;
+        let counters = snapshot.list(COUNTERS, values![]).await?;
+        let waits = snapshot.list(WAITS, values![]).await?;
         Ok(statistics(counters, waits, now))
     }
 
@@ -72,13 +52,101 @@ impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
             LeasedWork::Ingest => NEXT_INGEST,
             LeasedWork::Publish => NEXT_PUBLISH,
         };
-        let found: Option<(Option<SqlTime>, Option<SqlTime>)> =
-            row(&mut self.reader().await?, sql.on::<D::Connection>(), values![]).await?;
-        let Some((Some(due), now)) = found else { return Ok(None) };
-        Ok(Some(Timestamp::from(due).since(self.database.clock(now)?)))
+        let (Due(due), now) = self.reader().await?.get(sql, values![]).await?;
+        due.map(|due| Ok(due.since(self.database.clock(now)?))).transpose()
     }
 
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError> {
-        self.now().await
+        self.database.now().await
     }
+}
+
+impl Record for CatalogIdentity {
+    const WHAT: &'static str = "catalog identity";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { catalog: row.get("id")?, store: row.optional("store")? })
+    }
+}
+
+/// When the next piece of work is due, if there is one.
+struct Due(Option<Timestamp>);
+
+impl Record for Due {
+    const WHAT: &'static str = "work";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        row.optional("due").map(Self)
+    }
+}
+
+struct Counter {
+    name: String,
+    value: i64,
+}
+
+impl Record for Counter {
+    const WHAT: &'static str = "counter";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { name: row.get("name")?, value: row.get("value")? })
+    }
+}
+
+/// The oldest of the work of one kind in one state.
+struct Wait {
+    work: String,
+    state: String,
+    since: Option<Timestamp>,
+}
+
+impl Record for Wait {
+    const WHAT: &'static str = "work";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { work: row.get("work")?, state: row.get("state")?, since: row.optional("since")? })
+    }
+}
+
+/// Counters are named `kind` or `kind:value:...`, as the triggers write them.
+fn statistics(counters: Vec<Counter>, waits: Vec<Wait>, now: Timestamp) -> Statistics {
+    let mut statistics = Statistics {
+        uploads: BTreeMap::new(),
+        jobs: BTreeMap::new(),
+        steps: BTreeMap::new(),
+        versions: BTreeMap::new(),
+        blobs: 0,
+        blob_bytes: 0,
+        incus_rows: 0,
+        ingest: Oldest::default(),
+        oldest_steps: BTreeMap::new(),
+        now,
+    };
+    for Counter { name, value } in counters {
+        let value = u64::try_from(value).unwrap_or(0);
+        let kind: Vec<&str> = name.split(':').collect();
+        let counter = match *kind.as_slice() {
+            ["uploads", state] => statistics.uploads.entry(state.to_owned()).or_default(),
+            ["jobs", state] => statistics.jobs.entry(state.to_owned()).or_default(),
+            ["steps", step, state] => statistics.steps.entry((step.to_owned(), state.to_owned())).or_default(),
+            ["versions", state] => statistics.versions.entry(state.to_owned()).or_default(),
+            ["blobs"] => &mut statistics.blobs,
+            ["blob_bytes"] => &mut statistics.blob_bytes,
+            ["incus_rows"] => &mut statistics.incus_rows,
+            // A newer program counts more.
+            _ => continue,
+        };
+        *counter = value;
+    }
+    for Wait { work, state, since } in waits {
+        let oldest = match work.as_str() {
+            "ingest" => &mut statistics.ingest,
+            _ => statistics.oldest_steps.entry(work).or_default(),
+        };
+        match state.as_str() {
+            "completed" | "queued" => oldest.queued = since,
+            _ => oldest.running = since,
+        }
+    }
+    statistics
 }

@@ -1,38 +1,28 @@
 //! Publish jobs and their steps.
 
 use crate::{
-    core::{
-        connection::{Connection, Dialects},
-        tx::SqlTx,
-        value::{Value, values},
-    },
-    rows::{JobStepRow, WorkColumns, job},
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, locking, values},
+    rows::work::WorkColumns,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{JobId, VersionId},
-    ports::{CatalogError, JobRepo},
-    publish::{JobState, PublishJob, StepName},
+    inspection::Warning,
+    ports::{CatalogError, JobRepo, JobReport},
+    publish::{JobRecord, JobState, PublishJob, Step, StepName, StepState},
+    time::Timestamp,
 };
-use uuid::Uuid;
 
-/// The columns of a job, from `publish_jobs j`.
+/// The columns of a job and its step, from `publish_jobs j JOIN publish_steps s`.
 macro_rules! columns {
     () => {
         "j.id, j.version_id, j.image_name, j.version_name, j.state, j.wanted_since, j.failing_since, j.due_at,
-        j.lease_attempts, j.lease_owner, j.created_at, j.updated_at, j.started_at, j.finished_at, j.revision"
-    };
-}
-pub(crate) use columns;
-
-/// The columns of a step, from `publish_steps s`.
-macro_rules! step_columns {
-    () => {
-        "s.name AS step_name, s.state AS step_state, s.reason AS step_reason, s.attempts AS step_attempts,
+        j.lease_attempts, j.lease_owner, j.created_at, j.updated_at, j.started_at, j.finished_at, j.revision,
+        s.name AS step_name, s.state AS step_state, s.reason AS step_reason, s.attempts AS step_attempts,
         s.started_at AS step_started_at, s.finished_at AS step_finished_at"
     };
 }
-pub(crate) use step_columns;
+pub(crate) use columns;
 
 /// Jobs that `rest` selects, each with its steps.
 macro_rules! select {
@@ -40,9 +30,8 @@ macro_rules! select {
         concat!(
             "SELECT ",
             columns!(),
-            ", ",
-            step_columns!(),
-            " FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id ",
+            ", CAST(NULL AS uuid) AS warning_artifact_id, NULL AS warning_reason
+            FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id ",
             $rest,
             " ORDER BY s.sequence"
         )
@@ -54,21 +43,16 @@ const GET: &str = select!("WHERE j.id = $1");
 const GET_LIVE: &str = select!("WHERE j.version_id = $1 AND j.state <> 'abandoned'");
 // Locked first and read afterwards: a statement that waits for the lock would join older steps.
 const LOCK: &str = "SELECT id FROM publish_jobs WHERE id = $1 FOR NO KEY UPDATE";
-macro_rules! due {
-    ($lock:literal) => {
-        concat!(
-            "SELECT id FROM publish_jobs WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1",
-            $lock
-        )
-    };
-}
-const LOCK_DUE: Dialects = Dialects { sqlite: due!(""), postgres: due!(" FOR NO KEY UPDATE SKIP LOCKED") };
-const INSERT: &str = "INSERT INTO publish_jobs (id, version_id, image_name, version_name, state, wanted_since, due_at,
-    lease_attempts, lease_owner, created_at, updated_at, started_at, finished_at, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
-const UPDATE: &str = "UPDATE publish_jobs SET state = $3, wanted_since = $4, due_at = $5, lease_attempts = $6,
-    lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, failing_since = $11, revision = revision + 1
-    WHERE id = $1 AND revision = $2";
+const LOCK_DUE: Dialects = locking!(
+    "SELECT id FROM publish_jobs WHERE state IN ('queued', 'running') AND due_at <= $1 ORDER BY due_at LIMIT 1",
+    " FOR NO KEY UPDATE SKIP LOCKED"
+);
+const INSERT: &str = "INSERT INTO publish_jobs (id, state, wanted_since, failing_since, due_at, lease_attempts,
+    lease_owner, updated_at, started_at, finished_at, version_id, image_name, version_name, created_at, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1)";
+const UPDATE: &str = "UPDATE publish_jobs SET state = $2, wanted_since = $3, failing_since = $4, due_at = $5,
+    lease_attempts = $6, lease_owner = $7, updated_at = $8, started_at = $9, finished_at = $10, revision = revision + 1
+    WHERE id = $1 AND revision = $11";
 
 const _: () = assert!(StepName::ALL.len() == 3, "the statements below have three steps");
 /// Three steps: sequence, name, state, reason, attempts, start and end of each.
@@ -93,93 +77,144 @@ const UPDATE_STEPS: &str = concat!(
 pub(crate) const STATEMENTS: &[&str] = &[GET, GET_LIVE, LOCK_DUE.sqlite, INSERT, INSERT_STEPS, UPDATE, UPDATE_STEPS];
 pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres];
 
-fn work(job: &PublishJob) -> WorkColumns {
-    match &job.state {
+/// What `INSERT` and `UPDATE` store alike, and `own`.
+fn job_values(job: &PublishJob, own: Vec<Value>) -> Vec<Value> {
+    let WorkColumns { wanted_since, failing_since, due_at, attempts, owner } = match &job.state {
         JobState::Queued(queued) => queued.into(),
         JobState::Running(running) => running.into(),
         JobState::Succeeded | JobState::Failed | JobState::Abandoned => WorkColumns::default(),
-    }
+    };
+    let state = values![job.id, job.state.name(), wanted_since, failing_since, due_at, attempts, owner];
+    [state, values![job.updated_at, job.started_at, job.finished_at()], own].concat()
 }
 
 fn step_values(job: &PublishJob) -> Vec<Value> {
-    let mut values = values![job.id.uuid()];
-    for (sequence, step) in (1_i64..).zip(&job.steps) {
-        values.extend(values![
-            sequence,
-            step.name.as_str(),
-            step.state.name(),
-            step.state.reason(),
-            step.attempts,
-            step.state.started_at(),
-            step.state.finished_at(),
-        ]);
+    let mut values = values![job.id];
+    for (sequence, Step { name, state, attempts }) in (1_i64..).zip(&job.steps) {
+        values.extend(values![sequence, name, state.name(), state.reason(), attempts]);
+        values.extend(values![state.started_at(), state.finished_at()]);
     }
     values
 }
 
 impl<C: Connection> SqlTx<C> {
     async fn job(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<PublishJob>, CatalogError> {
-        let rows: Vec<JobStepRow> = self.rows(sql, values).await?;
-        self.doom(job(rows).map_err(Into::into))
+        let steps = self.list(sql, values).await?;
+        let report = report(steps).map_err(Into::into);
+        Ok(self.doom(report)?.map(|report| report.job))
     }
 }
 
 #[async_trait]
 impl<C: Connection> JobRepo for SqlTx<C> {
     async fn lock_job(&mut self, id: JobId) -> Result<Option<PublishJob>, CatalogError> {
-        self.lock(LOCK, values![id.uuid()]).await?;
-        self.job(GET, values![id.uuid()]).await
+        self.lock(LOCK, values![id]).await?;
+        self.job(GET, values![id]).await
     }
 
     async fn get_live_job(&mut self, version: VersionId) -> Result<Option<PublishJob>, CatalogError> {
-        self.job(GET_LIVE, values![version.uuid()]).await
+        self.job(GET_LIVE, values![version]).await
     }
 
     async fn insert_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let work = work(job);
-        let values = values![
-            job.id.uuid(),
-            job.version_id.uuid(),
-            job.image.as_str(),
-            job.version.as_str(),
-            job.state.name(),
-            work.wanted_since,
-            work.due_at,
-            work.attempts,
-            work.owner,
-            job.created_at,
-            job.updated_at,
-            job.started_at,
-            job.finished_at(),
-        ];
-        self.execute(INSERT, values).await?;
+        let own = values![job.version_id, job.image, job.version, job.created_at];
+        self.execute(INSERT, job_values(job, own)).await?;
         self.execute(INSERT_STEPS, step_values(job)).await.map(drop)
     }
 
     async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let work = work(job);
-        let values = values![
-            job.id.uuid(),
-            job.revision.get(),
-            job.state.name(),
-            work.wanted_since,
-            work.due_at,
-            work.attempts,
-            work.owner,
-            job.updated_at,
-            job.started_at,
-            job.finished_at(),
-            work.failing_since,
-        ];
-        self.execute_fenced(UPDATE, values).await?;
+        self.execute_fenced(UPDATE, job_values(job, values![job.revision])).await?;
         self.execute_fenced(UPDATE_STEPS, step_values(job)).await
     }
 
     async fn lock_due_job(&mut self) -> Result<Option<PublishJob>, CatalogError> {
-        let due: Option<(Uuid,)> = self.row(LOCK_DUE.on::<C>(), values![self.time()]).await?;
-        match due {
-            Some((id,)) => self.job(GET, values![id]).await,
+        match self.find::<JobId>(LOCK_DUE, values![self.time()]).await? {
+            Some(id) => self.job(GET, values![id]).await,
             None => Ok(None),
         }
     }
+}
+
+/// A job with one of its steps, and one of that step's warnings if it has any.
+pub(crate) struct JobStep {
+    /// The job, without steps.
+    job: JobRecord,
+    finished_at: Option<Timestamp>,
+    step: Step,
+    warning: Option<Warning>,
+}
+
+impl Record for JobStep {
+    const WHAT: &'static str = "publish job";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let work: WorkColumns = row.record()?;
+        let state = match row.get::<String>("state")?.as_str() {
+            "queued" => JobState::Queued(work.queued()?),
+            "running" => JobState::Running(work.running()?),
+            "succeeded" => JobState::Succeeded,
+            "failed" => JobState::Failed,
+            "abandoned" => JobState::Abandoned,
+            _ => return Err(row.corrupt("unknown state")),
+        };
+        let step: Step = row.record()?;
+        let warning = row.optional("warning_artifact_id")?.zip(row.optional("warning_reason")?);
+        Ok(Self {
+            job: JobRecord {
+                id: row.get("id")?,
+                version_id: row.get("version_id")?,
+                image: row.get("image_name")?,
+                version: row.get("version_name")?,
+                state,
+                steps: Vec::new(),
+                created_at: row.get("created_at")?,
+                updated_at: row.get("updated_at")?,
+                started_at: row.optional("started_at")?,
+                revision: row.get("revision")?,
+            },
+            finished_at: row.optional("finished_at")?,
+            warning: warning.map(|(artifact, reason)| Warning { step: step.name, artifact, reason }),
+            step,
+        })
+    }
+}
+
+impl Record for Step {
+    const WHAT: &'static str = "publish step";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let (started_at, finished_at) = (row.optional("step_started_at")?, row.optional("step_finished_at")?);
+        let state: String = row.get("step_state")?;
+        let state = match (state.as_str(), started_at, finished_at, row.optional("step_reason")?) {
+            ("queued", started_at, None, None) => StepState::Queued { started_at },
+            ("running", Some(started_at), None, None) => StepState::Running { started_at },
+            ("succeeded", Some(started_at), Some(finished_at), None) => {
+                StepState::Succeeded { started_at, finished_at }
+            }
+            ("failed", Some(started_at), Some(finished_at), Some(reason)) => {
+                StepState::Failed { started_at, finished_at, reason }
+            }
+            _ => return Err(row.corrupt("its state, times and reason disagree")),
+        };
+        Ok(Self { name: row.get("step_name")?, state, attempts: row.get("step_attempts")? })
+    }
+}
+
+/// The job and the warnings of rows that have its steps and their warnings in order.
+pub(crate) fn report(rows: Vec<JobStep>) -> Result<Option<JobReport>, Corrupt> {
+    let (mut job, mut steps, mut warnings) = (None, Vec::<Step>::new(), Vec::new());
+    for row in rows {
+        warnings.extend(row.warning);
+        if steps.last().is_none_or(|last| last.name != row.step.name) {
+            steps.push(row.step);
+        }
+        job = Some((row.job, row.finished_at));
+    }
+    let Some((record, finished_at)) = job else { return Ok(None) };
+    let job = PublishJob::restore(JobRecord { steps, ..record });
+    let job = job.map_err(|why| Corrupt::new(JobStep::WHAT, why))?;
+    if job.finished_at() != finished_at {
+        return Err(Corrupt::new(JobStep::WHAT, "it did not finish with its last step"));
+    }
+    Ok(Some(JobReport { job, warnings }))
 }

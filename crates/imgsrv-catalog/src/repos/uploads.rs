@@ -1,12 +1,8 @@
 //! Upload sessions and their parts.
 
 use crate::{
-    core::{
-        connection::{Connection, Dialects},
-        tx::SqlTx,
-        value::{Value, values},
-    },
-    rows::{PartRow, UploadRow, UploadStateColumns, hash_columns},
+    core::{Connection, Dialects, SqlTx, Value, locking, values},
+    rows::{uploads::UploadStateColumns, work::WorkColumns},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -14,10 +10,8 @@ use imgsrv_domain::{
     names::PartNumber,
     parts::Part,
     ports::{CatalogError, NeighbouringParts, UploadRepo},
-    text::{MediaType, ShortText},
-    upload::UploadSession,
+    upload::{UploadRecord, UploadSession},
 };
-use uuid::Uuid;
 
 /// Sessions that `rest` selects, each with the part at its frontier.
 macro_rules! select {
@@ -41,23 +35,18 @@ pub(crate) const LIST_OPEN: &str = select!(
     AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
 );
 
-macro_rules! lockable {
-    ($plain:literal, $lock:literal) => {
-        Dialects { sqlite: $plain, postgres: concat!($plain, $lock) }
-    };
-}
 // Locked first and read afterwards: a statement that waits for the lock would join the part of an older session.
 const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
-const LOCK_DUE: Dialects = lockable!(
+const LOCK_DUE: Dialects = locking!(
     "SELECT id FROM upload_sessions WHERE state IN ('completed', 'ingesting') AND due_at <= $1 ORDER BY due_at LIMIT 1",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const LOCK_EXPIRED: Dialects = lockable!(
+const LOCK_EXPIRED: Dialects = locking!(
     "SELECT id FROM upload_sessions WHERE state IN ('created', 'uploading') AND expires_at <= $1
     ORDER BY expires_at LIMIT $2",
     " FOR NO KEY UPDATE SKIP LOCKED"
 );
-const LOCK_UNCLEARED: Dialects = lockable!(
+const LOCK_UNCLEARED: Dialects = locking!(
     "SELECT id FROM upload_sessions WHERE state IN ('ready', 'failed', 'aborted') AND NOT cleared
     ORDER BY updated_at LIMIT $1",
     " FOR NO KEY UPDATE SKIP LOCKED"
@@ -68,14 +57,16 @@ const SUM_STAGED_BYTES: &str = "SELECT CAST(
     (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('created', 'uploading'))
     + (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('completed', 'ingesting'))
     AS BIGINT)";
-const INSERT: &str = "INSERT INTO upload_sessions (id, created_by, expected_digest, expected_size_bytes,
-    media_type_hint, filename_hint, state, expires_at, received_bytes, attempts, cleared, created_at, updated_at,
-    kind, digest_computed, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $14, 0, $9, $10, $11, $12, $13, 1)";
-const UPDATE: &str = "UPDATE upload_sessions SET state = $3, failure_reason = $4, expires_at = $5, received_bytes = $6,
-    attempts = $7, frontier_writer_attempt = $8, frontier_writer_number = $9, frontier_number = $10, hashed_bytes = $11,
-    hashed_state = $12, wanted_since = $13, due_at = $14, lease_attempts = $15, lease_owner = $16, updated_at = $17,
-    failing_since = $18, expected_digest = $19, digest_computed = $20, revision = revision + 1
-    WHERE id = $1 AND revision = $2";
+const INSERT: &str = "INSERT INTO upload_sessions (id, expires_at, updated_at, state, expected_digest, digest_computed,
+    received_bytes, attempts, frontier_writer_attempt, frontier_writer_number, frontier_number, hashed_bytes,
+    hashed_state, failure_reason, wanted_since, failing_since, due_at, lease_attempts, lease_owner, created_by,
+    expected_size_bytes, kind, media_type_hint, filename_hint, cleared, created_at, revision) VALUES ($1, $2, $3, $4,
+    $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, 1)";
+const UPDATE: &str = "UPDATE upload_sessions SET expires_at = $2, updated_at = $3, state = $4, expected_digest = $5,
+    digest_computed = $6, received_bytes = $7, attempts = $8, frontier_writer_attempt = $9, frontier_writer_number = $10,
+    frontier_number = $11, hashed_bytes = $12, hashed_state = $13, failure_reason = $14, wanted_since = $15,
+    failing_since = $16, due_at = $17, lease_attempts = $18, lease_owner = $19, revision = revision + 1
+    WHERE id = $1 AND revision = $20";
 const MARK_CLEARED: &str =
     "UPDATE upload_sessions SET cleared = $2 WHERE id = $1 AND state IN ('ready', 'failed', 'aborted')";
 const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
@@ -109,13 +100,25 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_DUE.postgres, LOCK_EXPIRED.postgres, LOCK_UNCLEARED.postgres];
 
+/// What `INSERT` and `UPDATE` store alike, and `own`.
+fn upload_values(session: &UploadSession, own: Vec<Value>) -> Vec<Value> {
+    let columns = UploadStateColumns::from(session);
+    let WorkColumns { wanted_since, failing_since, due_at, attempts, owner } = columns.work;
+    let times = values![session.id, session.expires_at, session.updated_at];
+    let digest = values![columns.state, columns.expected_digest, columns.digest_computed];
+    let received = values![columns.received_bytes, columns.attempts];
+    let writer = values![columns.frontier_writer_attempt, columns.frontier_writer_number, columns.frontier_number];
+    let ingest = values![columns.hashed_bytes, columns.hashed_state, columns.failure_reason];
+    let work = values![wanted_since, failing_since, due_at, attempts, owner];
+    [times, digest, received, writer, ingest, work, own].concat()
+}
+
 impl<C: Connection> SqlTx<C> {
     /// The sessions whose ids `ids` finds, in its order.
     async fn uploads(&mut self, ids: Dialects, values: Vec<Value>) -> Result<Vec<UploadSession>, CatalogError> {
-        let ids: Vec<(Uuid,)> = self.rows_locked(ids, values).await?;
-        let mut sessions = Vec::with_capacity(ids.len());
-        for (id,) in ids {
-            sessions.extend(self.find::<UploadRow, _>(GET, values![id]).await?);
+        let mut sessions = Vec::new();
+        for id in self.list::<UploadId>(ids, values).await? {
+            sessions.extend(self.find::<UploadSession>(GET, values![id]).await?);
         }
         Ok(sessions)
     }
@@ -124,70 +127,32 @@ impl<C: Connection> SqlTx<C> {
 #[async_trait]
 impl<C: Connection> UploadRepo for SqlTx<C> {
     async fn lock_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
-        self.lock(LOCK, values![id.uuid()]).await?;
-        self.find::<UploadRow, _>(GET, values![id.uuid()]).await
+        self.lock(LOCK, values![id]).await?;
+        self.find(GET, values![id]).await
     }
 
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError> {
-        let open: i64 = self.scalar(COUNT_OPEN, values![]).await?;
+        let open: i64 = self.get(COUNT_OPEN, values![]).await?;
         Ok(u64::try_from(open).unwrap_or(0))
     }
 
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError> {
-        let staged: i64 = self.scalar(SUM_STAGED_BYTES, values![]).await?;
-        Ok(u64::try_from(staged).unwrap_or(0))
+        self.get(SUM_STAGED_BYTES, values![]).await
     }
 
     async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
-        let columns = UploadStateColumns::from(session);
-        let values = values![
-            session.id.uuid(),
-            session.created_by.uuid(),
-            columns.expected_digest,
-            session.size().signed(),
-            session.media_type_hint.as_ref().map(MediaType::as_str),
-            session.filename_hint.as_ref().map(ShortText::as_str),
-            columns.state,
-            session.expires_at,
-            session.state.has_ended(),
-            session.created_at,
-            session.updated_at,
-            columns.kind,
-            columns.digest_computed,
-            columns.received_bytes,
-        ];
-        self.execute(INSERT, values).await.map(drop)
+        let UploadRecord { created_by, media_type_hint, filename_hint, state, created_at, .. } = &**session;
+        let (size, kind) = (session.size(), session.declared().kind().as_str());
+        let own = values![created_by, size, kind, media_type_hint, filename_hint, state.has_ended(), created_at];
+        self.execute(INSERT, upload_values(session, own)).await.map(drop)
     }
 
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
-        let columns = UploadStateColumns::from(session);
-        let values = values![
-            session.id.uuid(),
-            session.revision.get(),
-            columns.state,
-            columns.failure_reason,
-            session.expires_at,
-            columns.received_bytes,
-            columns.attempts,
-            columns.frontier_writer_attempt,
-            columns.frontier_writer_number,
-            columns.frontier_number,
-            columns.hashed_bytes,
-            columns.hashed_state.as_deref(),
-            columns.work.wanted_since,
-            columns.work.due_at,
-            columns.work.attempts,
-            columns.work.owner,
-            session.updated_at,
-            columns.work.failing_since,
-            columns.expected_digest,
-            columns.digest_computed,
-        ];
-        self.execute_fenced(UPDATE, values).await
+        self.execute_fenced(UPDATE, upload_values(session, values![session.revision])).await
     }
 
     async fn get_part(&mut self, session: UploadId, number: PartNumber) -> Result<Option<Part>, CatalogError> {
-        self.find::<PartRow, _>(GET_PART, values![session.uuid(), number.get()]).await
+        self.find(GET_PART, values![session, number]).await
     }
 
     async fn get_neighbouring_parts(
@@ -196,8 +161,8 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
         number: PartNumber,
     ) -> Result<NeighbouringParts, CatalogError> {
         let mut found = NeighbouringParts::default();
-        let values = values![session.uuid(), number.get() - 1, number.get()];
-        for part in self.list::<PartRow, Part>(GET_NEIGHBOURING_PARTS, values).await? {
+        let values = values![session, number.get() - 1, number];
+        for part in self.list::<Part>(GET_NEIGHBOURING_PARTS, values).await? {
             let slot = if part.number == number { &mut found.current } else { &mut found.previous };
             *slot = Some(part);
         }
@@ -205,21 +170,13 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError> {
-        self.list::<PartRow, _>(LIST_PARTS, values![session.uuid(), 0_i64, PartNumber::MAX]).await
+        self.list(LIST_PARTS, values![session, 0_i64, PartNumber::MAX]).await
     }
 
     async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError> {
-        let (hash_bytes, hash_state) = hash_columns(part.hash.as_ref());
-        let values = values![
-            session.uuid(),
-            part.number.get(),
-            part.attempt.uuid(),
-            part.sequence,
-            part.size.signed(),
-            &part.location.0,
-            hash_bytes,
-            hash_state.as_deref(),
-        ];
+        let Part { number, attempt, sequence, size, location, hash } = part;
+        let mut values = values![session, number, attempt, sequence, size, location];
+        values.extend(values![hash.as_ref().map(|hash| hash.bytes), hash.as_ref().map(|hash| hash.state)]);
         self.execute(PUT_PART, values).await.map(drop)
     }
 
@@ -236,7 +193,7 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn mark_upload_cleared(&mut self, id: UploadId) -> Result<(), CatalogError> {
-        self.execute(MARK_CLEARED, values![id.uuid(), true]).await?;
-        self.execute(DELETE_PARTS, values![id.uuid()]).await.map(drop)
+        self.execute(MARK_CLEARED, values![id, true]).await?;
+        self.execute(DELETE_PARTS, values![id]).await.map(drop)
     }
 }
