@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-#[cfg(feature = "openapi")]
-use utoipa::ToSchema;
 
 /// A named set of actions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Role {
     /// Its id.
     pub id: String,
@@ -19,20 +17,9 @@ pub struct Role {
     pub actions: Vec<String>,
 }
 
-/// Every role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct RoleList {
-    /// By id.
-    pub roles: Vec<Role>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// A principal to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreatePrincipal {
     /// `user` or `service`.
@@ -47,7 +34,7 @@ pub struct CreatePrincipal {
 
 /// Somebody who can authenticate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Principal {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -67,20 +54,9 @@ pub struct Principal {
     pub deactivated_at: Option<String>,
 }
 
-/// A page of principals.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct PrincipalList {
-    /// In the order of their making.
-    pub principals: Vec<Principal>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// A token to be issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateApiToken {
     /// What people call it.
@@ -94,7 +70,7 @@ pub struct CreateApiToken {
 
 /// A token with its text, shown this once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IssuedApiToken {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -113,7 +89,7 @@ pub struct IssuedApiToken {
 
 /// A token, without its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApiToken {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -134,15 +110,4 @@ pub struct ApiToken {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub revoked_at: Option<String>,
-}
-
-/// A page of tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct ApiTokenList {
-    /// In the order of their making.
-    pub api_tokens: Vec<ApiToken>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
 }

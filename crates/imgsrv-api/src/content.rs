@@ -2,12 +2,10 @@
 
 use crate::{Inspection, Warning, present};
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "openapi")]
-use utoipa::ToSchema;
 
 /// An image to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateImage {
     /// Its unique name.
@@ -25,7 +23,7 @@ pub struct CreateImage {
 
 /// Texts of an image to change: one that is absent stays, `null` removes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateImage {
     /// A name for people.
@@ -40,7 +38,7 @@ pub struct UpdateImage {
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Image {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -61,20 +59,9 @@ pub struct Image {
     pub updated_at: String,
 }
 
-/// A page of images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct ImageList {
-    /// By name.
-    pub images: Vec<Image>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// A version to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateVersion {
     /// Its name, unique in the image together with the aliases.
@@ -84,7 +71,7 @@ pub struct CreateVersion {
 
 /// A version of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Version {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -108,20 +95,9 @@ pub struct Version {
     pub updated_at: String,
 }
 
-/// A page of versions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct VersionList {
-    /// Newest first.
-    pub versions: Vec<Version>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// A version and the job that publishes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublishRequested {
     /// The version.
     #[serde(flatten)]
@@ -133,7 +109,7 @@ pub struct PublishRequested {
 
 /// An artifact to be added to a draft.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateArtifact {
     /// Which of several alike; `default` when absent.
@@ -161,7 +137,7 @@ pub struct CreateArtifact {
 
 /// An artifact of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Artifact {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -194,20 +170,9 @@ pub struct Artifact {
     pub inspection: Option<Inspection>,
 }
 
-/// The artifacts of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct ArtifactList {
-    /// By operating system, architecture, variant and format.
-    pub artifacts: Vec<Artifact>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// An attachment to be added to an artifact of a draft.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateAttachment {
     /// Its name, unique in the artifact.
@@ -226,7 +191,7 @@ pub struct CreateAttachment {
 
 /// An attachment of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attachment {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -252,7 +217,7 @@ pub struct Attachment {
 
 /// A version with everything it is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Manifest {
     /// The image.
     pub image: Image,
@@ -267,7 +232,7 @@ pub struct Manifest {
 
 /// An artifact with its attachments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ManifestEntry {
     /// The artifact's id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -280,7 +245,7 @@ pub struct ManifestEntry {
 
 /// Where an alias is to point.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetAlias {
     /// A published version of the image.
@@ -290,7 +255,7 @@ pub struct SetAlias {
 
 /// A name that points to a published version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Alias {
     /// Its id, kept when it moves.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -313,20 +278,9 @@ pub struct Alias {
     pub updated_at: String,
 }
 
-/// A page of aliases.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct AliasList {
-    /// By name.
-    pub aliases: Vec<Alias>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// A publish job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublishJob {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -369,7 +323,7 @@ pub struct PublishJob {
 
 /// A step of a publish job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublishStep {
     /// Its name.
     pub name: String,

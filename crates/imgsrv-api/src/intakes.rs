@@ -1,12 +1,10 @@
 //! Intakes: a version in one request, followed by one upload of its bytes.
 
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "openapi")]
-use utoipa::ToSchema;
 
 /// What is to be published once its bytes have come.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateIntake {
     /// The image; it is made if it is not there.
@@ -47,7 +45,7 @@ pub struct CreateIntake {
 
 /// An intake that waits for its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IntakeCreated {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -58,7 +56,7 @@ pub struct IntakeCreated {
 
 /// How the bytes of an intake are sent by tus (tus 1.0.0).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TusUpload {
     /// Where a tus client makes its upload, relative to the server.
     pub creation_url: String,
@@ -68,7 +66,7 @@ pub struct TusUpload {
 
 /// How far an intake has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IntakeStatus {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]

@@ -2,12 +2,10 @@
 
 use crate::Principal;
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "openapi")]
-use utoipa::ToSchema;
 
 /// A provisioning rule to be saved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SaveProvisioningRule {
     /// Its id, when it is made; one is made up when absent. In an update it may repeat the path's.
@@ -38,7 +36,7 @@ pub struct SaveProvisioningRule {
 
 /// A rule by which holders of an issuer's tokens may write content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProvisioningRule {
     /// Its id.
     pub id: String,
@@ -58,20 +56,9 @@ pub struct ProvisioningRule {
     pub enabled: bool,
 }
 
-/// A page of provisioning rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct ProvisioningRuleList {
-    /// By id.
-    pub rules: Vec<ProvisioningRule>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// What reconciling a rule takes away, or took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reconciliation {
     /// The rule.
     pub rule_id: String,
@@ -90,8 +77,8 @@ pub struct Reconciliation {
 }
 
 /// How a bearer is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Authentication {
     /// `api_token` or `oidc`.
     pub method: String,
@@ -118,7 +105,7 @@ pub struct Authentication {
 
 /// Who a bearer is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Whoami {
     /// The principal, with its roles.
     pub principal: Principal,
@@ -130,7 +117,7 @@ pub struct Whoami {
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditActor {
     /// `principal`, `worker` or `operator` (somebody with direct access to the catalog).
     pub kind: String,
@@ -141,7 +128,7 @@ pub struct AuditActor {
 
 /// What was done, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditEntry {
     /// Its number.
     pub id: i64,
@@ -163,15 +150,4 @@ pub struct AuditEntry {
     /// What else there is to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-}
-
-/// A page of the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct AuditPage {
-    /// Newest first.
-    pub entries: Vec<AuditEntry>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
 }

@@ -1,12 +1,10 @@
 //! Problem details (RFC 9457), and the table of all problem codes.
 
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "openapi")]
-use utoipa::ToSchema;
 
 /// What went wrong, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A stable URN that names the kind of problem.
     #[cfg_attr(feature = "openapi", schema(example = "urn:imgsrv:problem:version-not-draft"))]
@@ -31,7 +29,7 @@ pub struct Problem {
 
 /// A field that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// The field, with dots and indexes, such as `parts[3].etag`.
     pub field: String,
@@ -41,7 +39,7 @@ pub struct FieldError {
 
 /// What stands where something new was to be put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExistingResource {
     /// Its id.
     pub id: String,

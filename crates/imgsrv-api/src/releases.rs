@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-#[cfg(feature = "openapi")]
-use utoipa::ToSchema;
 
 /// What the bytes of an artifact say of themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Inspection {
     /// What they were recognised as by their magic numbers: `qcow2`, `vmdk`, `vhdx`, `squashfs`, `iso`, `raw`, `gzip`,
     /// `xz` or `zstd`.
@@ -28,7 +26,7 @@ pub struct Inspection {
 
 /// Something that a publish step found wrong without failing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Warning {
     /// The step.
     pub step: String,
@@ -42,7 +40,7 @@ pub struct Warning {
 // The escape keeps the published text of the contract as it is; its rewording comes with the next revision of the document.
 #[doc = "Metadata of an Incus image to be made. What is not t\u{6f}ld is taken from the artifact."]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateIncusMetadata {
     /// What people see in lists; operating system, release and architecture when absent.
@@ -68,7 +66,7 @@ pub struct CreateIncusMetadata {
 
 /// A file of a published version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReleaseFile {
     /// Its name.
     pub name: String,
@@ -85,7 +83,7 @@ pub struct ReleaseFile {
 
 /// The files of a published version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReleaseListing {
     /// The image.
     pub image: String,

@@ -1,12 +1,10 @@
 //! Uploads.
 
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "openapi")]
-use utoipa::ToSchema;
 
 /// What is going to be uploaded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateUpload {
     /// The digest that the bytes must have.
@@ -27,7 +25,7 @@ pub struct CreateUpload {
 
 /// An upload session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UploadSession {
     /// Its id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -58,20 +56,9 @@ pub struct UploadSession {
     pub failure_reason: Option<String>,
 }
 
-/// A page of uploads that wait for parts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct UploadList {
-    /// Newest first.
-    pub uploads: Vec<UploadSession>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// A part that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AcceptedPart {
     /// Its session.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -85,20 +72,9 @@ pub struct AcceptedPart {
     pub size_bytes: i64,
 }
 
-/// The parts that a session holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct PartList {
-    /// By number.
-    pub parts: Vec<PartSummary>,
-    /// Where the next page starts, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
 /// A part that a session holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartSummary {
     /// Its number.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
@@ -111,7 +87,7 @@ pub struct PartSummary {
 
 /// The parts that make up the upload, ascending.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CompleteUpload {
     /// Every part, by ascending number.
@@ -121,7 +97,7 @@ pub struct CompleteUpload {
 
 /// A part of the upload, as it was accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListedPart {
     /// Its number.

@@ -10,3 +10,15 @@ pub(crate) async fn record(tx: &mut dyn CatalogTx, actor: &Actor, event: Event) 
     let entry = AuditEntry { at: tx.now(), actor: actor.clone(), event };
     tx.append_audit(&entry).await
 }
+
+/// Commits the change with `event`, if it has one.
+pub(crate) async fn commit(
+    mut tx: Box<dyn CatalogTx>,
+    actor: &Actor,
+    event: impl Into<Option<Event>>,
+) -> Result<(), CatalogError> {
+    if let Some(event) = event.into() {
+        record(&mut *tx, actor, event).await?;
+    }
+    tx.commit().await
+}

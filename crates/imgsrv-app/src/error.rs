@@ -15,40 +15,40 @@ use imgsrv_domain::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// No such image.
-    #[error("image")]
+    #[error("there is no such image")]
     Image,
     /// No such version.
-    #[error("version")]
+    #[error("there is no such version")]
     Version,
     /// No such artifact in the version.
-    #[error("artifact")]
+    #[error("there is no such artifact")]
     Artifact,
     /// No such attachment of the artifact.
-    #[error("attachment")]
+    #[error("there is no such attachment")]
     Attachment,
     /// No such file in the version.
-    #[error("file")]
+    #[error("there is no such file")]
     File,
     /// No such alias.
-    #[error("alias")]
+    #[error("there is no such alias")]
     Alias,
     /// No such upload session.
-    #[error("upload session")]
+    #[error("there is no such upload session")]
     Upload,
     /// No such blob.
-    #[error("blob")]
+    #[error("there is no such blob")]
     Blob,
     /// No such publish job.
-    #[error("publish job")]
+    #[error("there is no such publish job")]
     Job,
     /// No such principal.
-    #[error("principal")]
+    #[error("there is no such principal")]
     Principal,
     /// No such token.
-    #[error("token")]
+    #[error("there is no such token")]
     Token,
     /// No such provisioning rule.
-    #[error("provisioning rule")]
+    #[error("there is no such provisioning rule")]
     Rule,
 }
 
@@ -86,12 +86,15 @@ impl InvalidField {
     }
 }
 
+/// The result of a use case.
+pub(crate) type Result<T, E = UseCaseError> = std::result::Result<T, E>;
+
 /// Why a use case failed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UseCaseError {
     /// It does not exist.
-    #[error("there is no such {0}")]
-    NotFound(Missing),
+    #[error(transparent)]
+    NotFound(#[from] Missing),
     /// A name or key is taken.
     #[error("{conflict}")]
     Taken {
@@ -190,7 +193,7 @@ impl From<CatalogError> for UseCaseError {
                 | Conflict::ProductKey
                 | Conflict::AttachmentName
                 | Conflict::RuleId),
-            ) => Self::Taken { conflict, existing: None },
+            ) => Self::taken(conflict, None),
             CatalogError::Conflict(Conflict::ImageInUse) => Self::ImageInUse,
             error => Self::Catalog(error),
         }
@@ -208,20 +211,22 @@ impl From<WorkError> for UseCaseError {
 }
 
 impl UseCaseError {
-    /// A name that versions and aliases of an image share is taken.
-    pub(crate) fn ref_name_taken(existing: Option<Existing>) -> Self {
-        Self::Taken { conflict: Conflict::RefName, existing: existing.map(Box::new) }
+    pub(crate) fn taken(conflict: Conflict, existing: Option<Existing>) -> Self {
+        Self::Taken { conflict, existing: existing.map(Box::new) }
     }
 
     pub(crate) fn invalid(field: &'static str, reason: impl ToString) -> Self {
         Self::Invalid(vec![InvalidField::new(field, reason)])
     }
+}
 
-    /// Adds what already exists to a conflict that does not name it yet.
-    pub(crate) fn with_existing(self, found: Option<Existing>) -> Self {
-        match self {
-            Self::Taken { conflict, existing: None } => Self::Taken { conflict, existing: found.map(Box::new) },
-            other => other,
-        }
+/// Adds to a conflict in `done` what has the name or key, which `find` looks up.
+pub(crate) async fn with_existing<T>(
+    done: Result<T>,
+    find: impl Future<Output = Result<Option<Existing>>>,
+) -> Result<T> {
+    match done {
+        Err(UseCaseError::Taken { conflict, existing: None }) => Err(UseCaseError::taken(conflict, find.await?)),
+        done => done,
     }
 }

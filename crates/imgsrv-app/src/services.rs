@@ -101,7 +101,7 @@ impl Services {
 
     /// Reading versions.
     pub fn versions(&self) -> Versions {
-        Versions { context: Arc::clone(&self.context), published: Arc::clone(&self.published) }
+        Versions(Arc::clone(&self.published))
     }
 
     /// Editing drafts.
@@ -126,7 +126,7 @@ impl Services {
 
     /// Downloads.
     pub fn delivery(&self) -> Delivery {
-        Delivery { context: Arc::clone(&self.context), published: Arc::clone(&self.published) }
+        Delivery(Arc::clone(&self.published))
     }
 
     /// Authentication.

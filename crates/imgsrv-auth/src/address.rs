@@ -92,11 +92,6 @@ pub(crate) fn check(url: &Url, allow_loopback: bool) -> Result<Reach, &'static s
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resolver(pub(crate) Reach);
 
-/// The name has no allowed address.
-#[derive(Debug, thiserror::Error)]
-#[error("the name does not resolve to an allowed address")]
-struct OutOfReach;
-
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let reach = self.0;
@@ -104,7 +99,7 @@ impl Resolve for Resolver {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let within: Vec<SocketAddr> = found.filter(|address| reach.includes(address.ip())).collect();
             if within.is_empty() {
-                return Err(OutOfReach.into());
+                return Err("the name does not resolve to an allowed address".into());
             }
             Ok(Box::new(within.into_iter()) as Addrs)
         })

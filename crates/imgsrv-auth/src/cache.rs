@@ -47,20 +47,21 @@ struct Cached {
 struct Fetching {
     fetches: VecDeque<Instant>,
     keys_url: Option<(Url, Instant)>,
-    /// When the last fetch ended, and its error.
-    last: Option<(Instant, Option<KeysUnavailable>)>,
+    /// When the last fetch ended, and how.
+    last: Option<(Instant, Result<(), KeysUnavailable>)>,
 }
 
 /// The keys of one issuer.
 pub(crate) struct IssuerKeys {
     issuer: IssuerUrl,
+    fetcher: Fetcher,
     cached: Mutex<Option<Cached>>,
     fetching: AsyncMutex<Fetching>,
 }
 
 impl IssuerKeys {
-    pub(crate) fn new(issuer: IssuerUrl) -> Self {
-        Self { issuer, cached: Mutex::default(), fetching: AsyncMutex::default() }
+    pub(crate) fn new(issuer: IssuerUrl, fetcher: Fetcher) -> Self {
+        Self { issuer, fetcher, cached: Mutex::default(), fetching: AsyncMutex::default() }
     }
 
     fn cached(&self) -> Option<Cached> {
@@ -71,7 +72,6 @@ impl IssuerKeys {
     /// Runs `verify` on the issuer's keys, and once more on freshly fetched ones if the key is unknown.
     pub(crate) async fn verify(
         self: &Arc<Self>,
-        fetcher: &Arc<Fetcher>,
         verify: impl Fn(&KeySet) -> Verification,
     ) -> Result<Verification, KeysUnavailable> {
         let arrived = Instant::now();
@@ -80,33 +80,33 @@ impl IssuerKeys {
             if verification != Verification::UnknownKey {
                 // Refreshed in the background; one task at a time.
                 if cached.fetched_at.elapsed() >= FRESH && self.fetching.try_lock().is_ok() {
-                    self.refresh(fetcher, arrived);
+                    self.refresh(arrived);
                 }
                 return Ok(verification);
             }
         }
-        let failure = self.refresh(fetcher, arrived).await.unwrap_or(Err(KeysUnavailable::RateLimited)).err();
-        match (self.cached(), failure) {
-            (Some(cached), None | Some(KeysUnavailable::RateLimited)) => Ok(verify(&cached.keys)),
-            (_, Some(failure)) => Err(failure),
-            (None, None) => Err(KeysUnavailable::RateLimited),
+        let refreshed = self.refresh(arrived).await.unwrap_or(Err(KeysUnavailable::RateLimited));
+        match (self.cached(), refreshed) {
+            (Some(cached), Ok(()) | Err(KeysUnavailable::RateLimited)) => Ok(verify(&cached.keys)),
+            (_, Err(failure)) => Err(failure),
+            (None, Ok(())) => Err(KeysUnavailable::RateLimited),
         }
     }
 
     /// Fetches in a spawned task: a request that times out or is cancelled neither wastes the fetch nor withholds its
     /// result from the others.
-    fn refresh(self: &Arc<Self>, fetcher: &Arc<Fetcher>, arrived: Instant) -> JoinHandle<Result<(), KeysUnavailable>> {
-        let (keys, fetcher) = (Arc::clone(self), Arc::clone(fetcher));
-        tokio::spawn(async move { keys.refresh_once(&fetcher, arrived).await })
+    fn refresh(self: &Arc<Self>, arrived: Instant) -> JoinHandle<Result<(), KeysUnavailable>> {
+        let keys = Arc::clone(self);
+        tokio::spawn(async move { keys.refresh_once(arrived).await })
     }
 
     /// Fetches the issuer's keys unless a fetch has ended since `arrived`, so that concurrent requests share one fetch.
-    async fn refresh_once(&self, fetcher: &Fetcher, arrived: Instant) -> Result<(), KeysUnavailable> {
+    async fn refresh_once(&self, arrived: Instant) -> Result<(), KeysUnavailable> {
         let mut fetching = self.fetching.lock().await;
-        if let Some((ended, failure)) = &fetching.last
+        if let Some((ended, outcome)) = &fetching.last
             && *ended >= arrived
         {
-            return failure.clone().map_or(Ok(()), Err);
+            return outcome.clone();
         }
         let now = Instant::now();
         while fetching.fetches.front().is_some_and(|fetch| now.duration_since(*fetch) >= WINDOW) {
@@ -117,30 +117,30 @@ impl IssuerKeys {
             return Err(KeysUnavailable::RateLimited);
         }
         fetching.fetches.push_back(now);
-        let failure = match self.fetch(fetcher, &mut fetching).await {
+        let outcome = match self.fetch(&mut fetching).await {
             Ok(keys) => {
                 let cached = Cached { keys: Arc::new(keys), fetched_at: Instant::now() };
                 *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
-                None
+                Ok(())
             }
             Err(error) => {
                 let reason = error_chain::text(&error);
                 tracing::warn!(issuer = %self.issuer, reason, "keys of an issuer could not be fetched");
-                Some(KeysUnavailable::Failed(reason.into()))
+                Err(KeysUnavailable::Failed(reason.into()))
             }
         };
-        fetching.last = Some((Instant::now(), failure.clone()));
-        failure.map_or(Ok(()), Err)
+        fetching.last = Some((Instant::now(), outcome.clone()));
+        outcome
     }
 
     /// Fetches the keys from the URL in the discovery document, which is fetched again after a failure.
-    async fn fetch(&self, fetcher: &Fetcher, fetching: &mut Fetching) -> Result<KeySet, FetchError> {
+    async fn fetch(&self, fetching: &mut Fetching) -> Result<KeySet, FetchError> {
         let known = fetching.keys_url.take().filter(|(_, read_at)| read_at.elapsed() < DISCOVERY_AGE);
         let (url, read_at) = match known {
             Some(known) => known,
-            None => (fetcher.keys_url(&self.issuer).await?, Instant::now()),
+            None => (self.fetcher.keys_url(&self.issuer).await?, Instant::now()),
         };
-        let keys = fetcher.keys(&url).await?;
+        let keys = self.fetcher.keys(&url).await?;
         fetching.keys_url = Some((url, read_at));
         Ok(keys)
     }

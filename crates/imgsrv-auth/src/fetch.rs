@@ -44,6 +44,7 @@ struct Discovery {
 }
 
 /// Fetches documents, from allowed addresses only.
+#[derive(Clone, Copy)]
 pub(crate) struct Fetcher {
     allow_loopback: bool,
 }
@@ -55,7 +56,7 @@ impl Fetcher {
 
     /// The URL of the issuer's discovery document: the well-known path appended to the issuer's URL (OpenID Connect
     /// Discovery 1.0, section 4).
-    pub(crate) fn discovery_url(&self, issuer: &IssuerUrl) -> Result<Url, FetchError> {
+    pub(crate) fn discovery_url(self, issuer: &IssuerUrl) -> Result<Url, FetchError> {
         let wrong = |why| FetchError::Url(issuer.to_string(), why);
         let url: Url = issuer.as_str().parse().map_err(|_| wrong("is not a URL"))?;
         if url.query().is_some() || url.fragment().is_some() {
@@ -67,7 +68,7 @@ impl Fetcher {
     }
 
     /// The URL of the issuer's keys, from its discovery document.
-    pub(crate) async fn keys_url(&self, issuer: &IssuerUrl) -> Result<Url, FetchError> {
+    pub(crate) async fn keys_url(self, issuer: &IssuerUrl) -> Result<Url, FetchError> {
         let url = self.discovery_url(issuer)?;
         let document = self.get(url.clone()).await?;
         let Ok(discovery) = serde_json::from_slice::<Discovery>(&document) else {
@@ -82,13 +83,13 @@ impl Fetcher {
     }
 
     /// The keys at `url`.
-    pub(crate) async fn keys(&self, url: &Url) -> Result<KeySet, FetchError> {
+    pub(crate) async fn keys(self, url: &Url) -> Result<KeySet, FetchError> {
         let document = self.get(url.clone()).await?;
         KeySet::parse(&document).ok_or_else(|| FetchError::Malformed(url.to_string()))
     }
 
     /// Fetches a document on a new connection: a pooled one could lead to an address that was checked long ago.
-    async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
+    async fn get(self, url: Url) -> Result<Vec<u8>, FetchError> {
         let reach = address::check(&url, self.allow_loopback).map_err(|why| FetchError::Url(url.to_string(), why))?;
         let failed = |source: reqwest::Error| FetchError::Http { url: url.to_string(), source: source.without_url() };
         let client = Client::builder()

@@ -7,16 +7,13 @@ use imgsrv_domain::{
     ports::{InvalidIssuer, TokenError, TokenVerifier},
     time::Timestamp,
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use moka::{policy::EvictionPolicy, sync::Cache};
+use std::{sync::Arc, time::Duration};
 
 /// Longest wait of a verification for the issuer.
 const ISSUER_TIMEOUT: Duration = Duration::from_secs(9);
-/// Most issuers whose keys are cached; one more empties the cache.
-const MAX_ISSUERS: usize = 256;
+/// Most issuers whose keys are cached.
+const MAX_ISSUERS: u64 = 256;
 
 /// Verifies tokens against the keys that their issuers publish.
 ///
@@ -25,22 +22,16 @@ const MAX_ISSUERS: usize = 256;
 /// minute and issuer. Issuers are reached over HTTPS, without redirects and proxies, and never at addresses of this host
 /// or of a cloud's metadata service.
 pub struct OidcVerifier {
-    fetcher: Arc<Fetcher>,
-    issuers: Mutex<HashMap<IssuerUrl, Arc<IssuerKeys>>>,
+    fetcher: Fetcher,
+    issuers: Cache<IssuerUrl, Arc<IssuerKeys>>,
 }
 
 impl OidcVerifier {
     /// A verifier; `allow_loopback` admits issuers on the loopback interface, there over plain HTTP as well.
     pub fn new(allow_loopback: bool) -> Self {
-        Self { fetcher: Arc::new(Fetcher::new(allow_loopback)), issuers: Mutex::default() }
-    }
-
-    fn keys_of(&self, issuer: &IssuerUrl) -> Arc<IssuerKeys> {
-        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
-        if issuers.len() >= MAX_ISSUERS && !issuers.contains_key(issuer) {
-            issuers.clear();
-        }
-        Arc::clone(issuers.entry(issuer.clone()).or_insert_with(|| Arc::new(IssuerKeys::new(issuer.clone()))))
+        // Least recently used: a new issuer is always cached, so that its fetches are limited.
+        let issuers = Cache::builder().max_capacity(MAX_ISSUERS).eviction_policy(EvictionPolicy::lru()).build();
+        Self { fetcher: Fetcher::new(allow_loopback), issuers }
     }
 }
 
@@ -61,9 +52,9 @@ impl TokenVerifier for OidcVerifier {
         let (message, signature) = (token.message, token.signature);
         // Local checks come first, so that an expired token causes no request to the issuer.
         let validated = token.validated(issuer, now).map_err(refused)?;
-        let keys = self.keys_of(issuer);
-        let verifying =
-            keys.verify(&self.fetcher, |keys| keys.verify(algorithm, key_id.as_deref(), message, signature));
+        let new = || Arc::new(IssuerKeys::new(issuer.clone(), self.fetcher));
+        let keys = self.issuers.get_with_by_ref(issuer, new);
+        let verifying = keys.verify(|keys| keys.verify(algorithm, key_id.as_deref(), message, signature));
         let verification = tokio::time::timeout(ISSUER_TIMEOUT, verifying)
             .await
             .map_err(|_| TokenError::Unavailable("the issuer did not respond in time".into()))?;

@@ -67,6 +67,7 @@ async fn conditions_are_true_or_false_and_anything_else_is_an_error() {
         "hasAny(claims.access.roles, ['release'])",
         "claims.verified",
         "claims.n > 2 && claims.n == 3",
+        "claims.n >= 3 && claims.n <= 3 && claims.n != 4 && -claims.n < 7 % 4 * 6 / 2 - 1",
         "claims['repository'].size() == 11",
         "claims.absent == 'a' || true",
         "claims.repository == 'other' ? false : true",

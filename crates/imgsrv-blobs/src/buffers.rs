@@ -18,7 +18,7 @@ impl BufferPool {
     /// A buffer of [`BUFFER_BYTES`] with unspecified content.
     pub(crate) fn take(&self) -> Buffer {
         let recycled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Buffer { bytes: recycled.unwrap_or_else(|| vec![0; BUFFER_BYTES]), filled: 0, pool: self.clone() }
+        Buffer { bytes: recycled.unwrap_or_else(|| vec![0; BUFFER_BYTES]), pool: self.clone() }
     }
 
     fn give(&self, bytes: Vec<u8>) {
@@ -32,7 +32,6 @@ impl BufferPool {
 /// A buffer that returns to its pool when the last reference to its bytes is dropped.
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    filled: usize,
     pool: BufferPool,
 }
 
@@ -44,15 +43,14 @@ impl Buffer {
     }
 
     /// The first `filled` bytes, without a copy.
-    pub(crate) fn freeze(mut self, filled: usize) -> Bytes {
-        self.filled = filled;
-        Bytes::from_owner(self)
+    pub(crate) fn freeze(self, filled: usize) -> Bytes {
+        Bytes::from_owner(self).slice(..filled)
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.filled]
+        &self.bytes
     }
 }
 

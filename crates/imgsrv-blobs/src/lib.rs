@@ -11,5 +11,5 @@ mod observe;
 mod s3;
 
 pub use fs::FsBlobStore;
-pub use observe::{Direction, Observer, Operation, Outcome, Unobserved};
+pub use observe::{Observer, Operation, Outcome, Unobserved};
 pub use s3::{S3BlobStore, S3Settings};

@@ -73,13 +73,13 @@ labels! {
     }
 }
 
-labels! {
-    /// Direction of a transfer.
-    Direction {
-        /// From the store.
-        Read = "read",
-        /// To the store.
-        Write = "write",
+impl Operation {
+    /// The label in metrics of the direction in which it transfers bytes.
+    pub const fn direction(self) -> &'static str {
+        match self {
+            Self::Get | Self::Head | Self::List => "read",
+            _ => "write",
+        }
     }
 }
 
@@ -88,7 +88,7 @@ pub trait Observer: Send + Sync {
     /// An operation ended.
     fn operation(&self, operation: Operation, outcome: Outcome, took: Duration);
     /// An operation transferred `bytes`.
-    fn bytes(&self, operation: Operation, direction: Direction, bytes: u64);
+    fn bytes(&self, operation: Operation, bytes: u64);
 }
 
 /// Ignores every report.
@@ -97,7 +97,7 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn operation(&self, _: Operation, _: Outcome, _: Duration) {}
-    fn bytes(&self, _: Operation, _: Direction, _: u64) {}
+    fn bytes(&self, _: Operation, _: u64) {}
 }
 
 /// Runs an operation and reports how it ended; dropped before its end, it is reported as canceled.

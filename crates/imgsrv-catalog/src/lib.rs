@@ -3,9 +3,9 @@
 //! [`sqlite::open`] and [`postgres::open`], each behind a feature, open a catalog: an implementation of
 //! [`imgsrv_domain::ports::Catalog`]. Everything else is private.
 //!
-//! `core` has connections, transactions, pages and the conflicts of broken constraints; `repos` the statements of units
-//! of work, `queries` those of single reads, `rows` what they return. `sqlite` and `postgres` add connections, errors and
-//! migrations.
+//! `core` has connections, transactions, pages, how values and records are stored, and the conflicts of broken
+//! constraints; `repos` the statements of units of work, `queries` those of single reads, `rows` the columns that depend
+//! on the state of a record. `sqlite` and `postgres` add connections, errors and migrations.
 //!
 //! Every round trip to the database is an event of target `imgsrv_catalog::statement` at level DEBUG, within a span
 //! `catalog.transaction` or `catalog.query`.
@@ -40,6 +40,9 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::intakes::STATEMENTS,
     repos::jobs::STATEMENTS,
     repos::manifests::STATEMENTS,
+    repos::manifests::DELETE_ARTIFACT,
+    repos::manifests::DELETE_ATTACHMENT,
+    repos::manifests::DELETE_OF_VERSION,
     repos::principals::STATEMENTS,
     repos::rules::STATEMENTS,
     repos::streams::STATEMENTS,

@@ -1,14 +1,17 @@
 //! `imgsrv auth`: principals, roles, tokens, provisioning rules and the audit log.
 
-use crate::{failure::Failure, options::CommonOptions};
+use crate::{failure::Failure, options::Session};
 use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_client::{
     AuditFilter,
-    api::{CreateApiToken, CreatePrincipal, Principal, ProvisioningRule, Reconciliation, SaveProvisioningRule},
+    api::{
+        ApiToken, AuditEntry, CreateApiToken, CreatePrincipal, Principal, ProvisioningRule, Reconciliation,
+        SaveProvisioningRule,
+    },
 };
 use serde_json::json;
-use std::path::PathBuf;
+use std::{error::Error, path::PathBuf};
 
 /// Managing authentication.
 #[derive(Debug, Subcommand)]
@@ -32,10 +35,7 @@ pub enum AuthCommand {
 #[derive(Debug, Subcommand)]
 pub enum PrincipalsCommand {
     /// List them
-    List {
-        #[command(flatten)]
-        common: CommonOptions,
-    },
+    List,
     /// Make one
     Create {
         /// What people call it
@@ -46,40 +46,29 @@ pub enum PrincipalsCommand {
         /// Grant this role at once
         #[arg(long, value_name = "ROLE")]
         role: Vec<String>,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Bar one, with whatever credential it comes
     Deactivate {
         /// Its id
         principal: String,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Let one in again
     Activate {
         /// Its id
         principal: String,
-        #[command(flatten)]
-        common: CommonOptions,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum RolesCommand {
     /// List them
-    List {
-        #[command(flatten)]
-        common: CommonOptions,
-    },
+    List,
     /// Give one to a principal
     Grant {
         /// The principal's id
         principal: String,
         /// The role: `content-writer` or `auth-manager`
         role: String,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Take one from a principal
     Revoke {
@@ -87,8 +76,6 @@ pub enum RolesCommand {
         principal: String,
         /// The role
         role: String,
-        #[command(flatten)]
-        common: CommonOptions,
     },
 }
 
@@ -98,8 +85,6 @@ pub enum TokensCommand {
     List {
         /// The principal's id
         principal: String,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Issue one; it is printed this once
     Create {
@@ -111,32 +96,23 @@ pub enum TokensCommand {
         /// For how long it is good, such as `90d` or `8h`
         #[arg(long, default_value = "90d", value_name = "DURATION", value_parser = lifetime)]
         expires_in: jiff::Span,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Revoke some, at once
     Revoke {
         /// Their ids
         #[arg(required = true)]
         tokens: Vec<String>,
-        #[command(flatten)]
-        common: CommonOptions,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
     /// List them
-    List {
-        #[command(flatten)]
-        common: CommonOptions,
-    },
+    List,
     /// Show one
     Show {
         /// Its id
         rule: String,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Make or change one, as a JSON file says
     Save {
@@ -144,15 +120,11 @@ pub enum RulesCommand {
         rule: String,
         /// The file: `display_name`, `issuer_url`, `audience`, `forwarded_claims`, `condition`
         file: PathBuf,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Delete one; what it granted stays until it is reconciled
     Delete {
         /// Its id
         rule: String,
-        #[command(flatten)]
-        common: CommonOptions,
     },
     /// Show what it granted and does not grant any more, or take that away
     Reconcile {
@@ -161,8 +133,6 @@ pub enum RulesCommand {
         /// Take it away
         #[arg(long)]
         apply: bool,
-        #[command(flatten)]
-        common: CommonOptions,
     },
 }
 
@@ -186,8 +156,6 @@ pub struct AuditOptions {
     /// So many rows at most
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     limit: usize,
-    #[command(flatten)]
-    common: CommonOptions,
 }
 
 fn lifetime(raw: &str) -> Result<jiff::Span, String> {
@@ -195,29 +163,27 @@ fn lifetime(raw: &str) -> Result<jiff::Span, String> {
     span.ok_or_else(|| "must be a time such as 8h, 90d or 1y".to_owned())
 }
 
-pub(crate) async fn run(command: AuthCommand) -> Result<(), Failure> {
+pub(crate) async fn run(command: AuthCommand, session: &Session) -> Result<(), Failure> {
     match command {
-        AuthCommand::Principals(command) => principals(command).await,
-        AuthCommand::Roles(command) => roles(command).await,
-        AuthCommand::Tokens(command) => tokens(command).await,
-        AuthCommand::Rules(command) => rules(command).await,
-        AuthCommand::Audit(options) => audit(options).await,
+        AuthCommand::Principals(command) => principals(command, session).await,
+        AuthCommand::Roles(command) => roles(command, session).await,
+        AuthCommand::Tokens(command) => tokens(command, session).await,
+        AuthCommand::Rules(command) => rules(command, session).await,
+        AuthCommand::Audit(options) => audit(options, session).await,
     }
 }
 
-async fn principals(command: PrincipalsCommand) -> Result<(), Failure> {
+async fn principals(command: PrincipalsCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
-        PrincipalsCommand::List { common } => {
-            let (report, client) = common.start()?;
+        PrincipalsCommand::List => {
             let all: Vec<Principal> = client.principals().try_collect().await?;
-            report.rows(["ID", "KIND", "NAME", "ROLES", "STATE"], &all, |principal| {
-                let state = principal.deactivated_at.as_ref().map(|at| format!("deactivated {at}")).unwrap_or_default();
-                let Principal { id, kind, display_name, role_ids, .. } = principal;
-                [id.clone(), kind.clone(), display_name.clone(), role_ids.join(", "), state]
+            report.rows(["ID", "KIND", "NAME", "ROLES", "STATE"], all, |principal| {
+                let Principal { id, kind, display_name, role_ids, deactivated_at, .. } = principal;
+                let state = deactivated_at.map(|at| format!("deactivated {at}")).unwrap_or_default();
+                [id, kind, display_name, role_ids.join(", "), state]
             })
         }
-        PrincipalsCommand::Create { name, kind, role, common } => {
-            let (report, client) = common.start()?;
+        PrincipalsCommand::Create { name, kind, role } => {
             let roles = client.roles().await?;
             if let Some(unknown) = role.iter().find(|role| !roles.iter().any(|known| known.id == **role)) {
                 let known = roles.iter().map(|role| role.id.as_str()).collect::<Vec<_>>().join(", ");
@@ -231,35 +197,28 @@ async fn principals(command: PrincipalsCommand) -> Result<(), Failure> {
             }
             report.result(&created.id, &created)
         }
-        PrincipalsCommand::Deactivate { principal, common } => {
-            let (report, client) = common.start()?;
+        PrincipalsCommand::Deactivate { principal } => {
             let changed = client.deactivate_principal(&principal).await?;
             report.result(&format!("{} is barred", changed.display_name), &changed)
         }
-        PrincipalsCommand::Activate { principal, common } => {
-            let (report, client) = common.start()?;
+        PrincipalsCommand::Activate { principal } => {
             let changed = client.activate_principal(&principal).await?;
             report.result(&format!("{} is let in again", changed.display_name), &changed)
         }
     }
 }
 
-async fn roles(command: RolesCommand) -> Result<(), Failure> {
+async fn roles(command: RolesCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
-        RolesCommand::List { common } => {
-            let (report, client) = common.start()?;
-            report.rows(["ID", "ALLOWS", "DESCRIPTION"], &client.roles().await?, |role| {
-                [role.id.clone(), role.actions.join(", "), role.description.clone()]
-            })
-        }
-        RolesCommand::Grant { principal, role, common } => {
-            let (report, client) = common.start()?;
+        RolesCommand::List => report.rows(["ID", "ALLOWS", "DESCRIPTION"], client.roles().await?, |role| {
+            [role.id, role.actions.join(", "), role.description]
+        }),
+        RolesCommand::Grant { principal, role } => {
             client.grant_role(&principal, &role).await?;
             let json = json!({"principal": principal, "role": role, "granted": true});
             report.result(&format!("{principal} is {role}"), &json)
         }
-        RolesCommand::Revoke { principal, role, common } => {
-            let (report, client) = common.start()?;
+        RolesCommand::Revoke { principal, role } => {
             client.revoke_role(&principal, &role).await?;
             let json = json!({"principal": principal, "role": role, "granted": false});
             report.result(&format!("{principal} is {role} no more"), &json)
@@ -267,19 +226,16 @@ async fn roles(command: RolesCommand) -> Result<(), Failure> {
     }
 }
 
-async fn tokens(command: TokensCommand) -> Result<(), Failure> {
+async fn tokens(command: TokensCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
-        TokensCommand::List { principal, common } => {
-            let (report, client) = common.start()?;
-            let all: Vec<_> = client.api_tokens(&principal).try_collect().await?;
-            report.rows(["ID", "NAME", "EXPIRES", "LAST USED", "REVOKED"], &all, |token| {
-                let time = |time: &Option<String>| time.clone().unwrap_or_default();
-                let (used, revoked) = (time(&token.last_used_at), time(&token.revoked_at));
-                [token.id.clone(), token.name.clone(), token.expires_at.clone(), used, revoked]
+        TokensCommand::List { principal } => {
+            let all: Vec<ApiToken> = client.api_tokens(&principal).try_collect().await?;
+            report.rows(["ID", "NAME", "EXPIRES", "LAST USED", "REVOKED"], all, |token| {
+                let (used, revoked) = (token.last_used_at.unwrap_or_default(), token.revoked_at.unwrap_or_default());
+                [token.id, token.name, token.expires_at, used, revoked]
             })
         }
-        TokensCommand::Create { principal, name, expires_in, common } => {
-            let (report, client) = common.start()?;
+        TokensCommand::Create { principal, name, expires_in } => {
             let expires_at =
                 jiff::Zoned::now().checked_add(expires_in).and_then(|at| at.timestamp().round(jiff::Unit::Second));
             let expires_at = expires_at.map_err(|error| Failure::usage(format!("--expires-in: {error}")))?.to_string();
@@ -287,8 +243,7 @@ async fn tokens(command: TokensCommand) -> Result<(), Failure> {
             report.note(&format!("good until {}; it is not shown again", issued.expires_at));
             report.result(&issued.plaintext, &issued)
         }
-        TokensCommand::Revoke { tokens, common } => {
-            let (report, client) = common.start()?;
+        TokensCommand::Revoke { tokens } => {
             for token in tokens {
                 client.revoke_api_token(&token).await?;
                 report.result(&format!("{token} is revoked"), &json!({"id": token, "revoked": true}))?;
@@ -298,44 +253,36 @@ async fn tokens(command: TokensCommand) -> Result<(), Failure> {
     }
 }
 
-async fn rules(command: RulesCommand) -> Result<(), Failure> {
+async fn rules(command: RulesCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
-        RulesCommand::List { common } => {
-            let (report, client) = common.start()?;
+        RulesCommand::List => {
             let all: Vec<ProvisioningRule> = client.provisioning_rules().try_collect().await?;
-            report.rows(["ID", "ISSUER", "AUDIENCE", "CONDITION", "STATE"], &all, |rule| {
+            report.rows(["ID", "ISSUER", "AUDIENCE", "CONDITION", "STATE"], all, |rule| {
                 let state = if rule.enabled { "enabled" } else { "disabled" };
-                let ProvisioningRule { id, issuer_url, audience, condition, .. } = rule.clone();
-                [id, issuer_url, audience, condition, state.to_owned()]
+                [rule.id, rule.issuer_url, rule.audience, rule.condition, state.to_owned()]
             })
         }
-        RulesCommand::Show { rule, common } => {
-            let (report, client) = common.start()?;
+        RulesCommand::Show { rule } => {
             let rule = client.provisioning_rule(&rule).await?;
-            let text = serde_json::to_string_pretty(&rule).unwrap_or_default();
-            report.result(&text, &rule)
+            report.result(&serde_json::to_string_pretty(&rule).unwrap_or_default(), &rule)
         }
-        RulesCommand::Save { rule, file, common } => {
-            let invalid = |why: String| Failure::usage(format!("{}: {why}", file.display()));
-            let text = std::fs::read(&file).map_err(|error| invalid(error.to_string()))?;
-            let mut save: SaveProvisioningRule =
-                serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+        RulesCommand::Save { rule, file } => {
+            let invalid = |error: &dyn Error| Failure::usage(format!("{}: {error}", file.display()));
+            let text = std::fs::read(&file).map_err(|error| invalid(&error))?;
+            let mut save: SaveProvisioningRule = serde_json::from_slice(&text).map_err(|error| invalid(&error))?;
             save.id = Some(rule.clone());
-            let (report, client) = common.start()?;
             let saved = match client.update_provisioning_rule(&rule, &save).await {
                 Err(error) if error.status() == Some(404) => client.create_provisioning_rule(&save).await?,
                 saved => saved?,
             };
             report.result(&format!("{} is saved", saved.id), &saved)
         }
-        RulesCommand::Delete { rule, common } => {
-            let (report, client) = common.start()?;
+        RulesCommand::Delete { rule } => {
             client.delete_provisioning_rule(&rule).await?;
             let text = format!("{rule} is gone; imgsrv auth rules reconcile {rule} shows what it had granted");
             report.result(&text, &json!({"id": rule, "deleted": true}))
         }
-        RulesCommand::Reconcile { rule, apply, common } => {
-            let (report, client) = common.start()?;
+        RulesCommand::Reconcile { rule, apply } => {
             let found = if apply {
                 client.apply_reconciliation(&rule).await?
             } else {
@@ -357,18 +304,12 @@ fn describe(found: &Reconciliation) -> String {
     format!("{what} {done}{}{more}", whom.collect::<String>())
 }
 
-async fn audit(options: AuditOptions) -> Result<(), Failure> {
-    let (report, client) = options.common.start()?;
-    let mut filter = AuditFilter::default();
-    filter.action = options.action;
-    filter.actor = options.actor;
-    filter.subject = options.subject;
-    filter.since = options.since;
-    filter.until = options.until;
-    let entries: Vec<_> = client.audit_log(&filter).take(options.limit).try_collect().await?;
-    report.rows(["TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"], &entries, |entry| {
-        let actor = entry.actor.id.clone().unwrap_or_else(|| entry.actor.kind.clone());
-        let detail = entry.detail.clone().unwrap_or_default();
-        [entry.at.clone(), actor, entry.action.clone(), entry.subject.clone(), detail]
+async fn audit(options: AuditOptions, Session { report, client }: &Session) -> Result<(), Failure> {
+    let AuditOptions { action, actor, subject, since, until, limit } = options;
+    let filter = AuditFilter { action, actor, subject, since, until, ..AuditFilter::default() };
+    let entries: Vec<AuditEntry> = client.audit_log(&filter).take(limit).try_collect().await?;
+    report.rows(["TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"], entries, |entry| {
+        let actor = entry.actor.id.unwrap_or(entry.actor.kind);
+        [entry.at, actor, entry.action, entry.subject, entry.detail.unwrap_or_default()]
     })
 }

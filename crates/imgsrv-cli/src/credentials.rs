@@ -35,11 +35,6 @@ impl Credentials {
         Self::load_from(&path()?)
     }
 
-    /// The stored credentials, or none if the file is damaged.
-    pub(crate) fn load_or_default() -> Self {
-        Self::load().unwrap_or_default()
-    }
-
     fn load_from(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::other(format!("{} {why}; run imgsrv login again", path.display()));
         match fs::read(path) {

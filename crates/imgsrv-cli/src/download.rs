@@ -1,12 +1,8 @@
 //! `imgsrv download`.
 
-use crate::{
-    failure::Failure,
-    options::CommonOptions,
-    report::{Report, size},
-};
+use crate::{failure::Failure, options::Session, report::size};
 use clap::Args;
-use imgsrv_client::api::{Manifest, ManifestEntry, ReleaseFile};
+use imgsrv_client::api::{Artifact, Manifest, ManifestEntry, ReleaseFile};
 use imgsrv_domain::files::{artifact_file, attachment_file};
 use serde_json::json;
 use std::{
@@ -38,15 +34,13 @@ pub struct DownloadOptions {
     /// This attachment of the artifact, not the artifact itself
     #[arg(long, value_name = "NAME")]
     attachment: Option<String>,
-    #[command(flatten)]
-    common: CommonOptions,
 }
 
 /// `IMAGE` or `IMAGE:REF`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reference {
+pub struct Reference {
     pub(crate) image: String,
-    pub(crate) name: Option<String>,
+    pub(crate) name: String,
 }
 
 impl FromStr for Reference {
@@ -54,20 +48,11 @@ impl FromStr for Reference {
 
     fn from_str(raw: &str) -> Result<Self, String> {
         // The name of a version may contain colons, that of an image does not.
-        let (image, name) = match raw.split_once(':') {
-            Some((image, name)) => (image, Some(name.to_owned())),
-            None => (raw, None),
-        };
-        if image.is_empty() || name.as_deref() == Some("") {
+        let (image, name) = raw.split_once(':').unwrap_or((raw, "latest"));
+        if image.is_empty() || name.is_empty() {
             return Err("must be IMAGE or IMAGE:REF".to_owned());
         }
-        Ok(Self { image: image.to_owned(), name })
-    }
-}
-
-impl Reference {
-    pub(crate) fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or("latest")
+        Ok(Self { image: image.to_owned(), name: name.to_owned() })
     }
 }
 
@@ -78,43 +63,36 @@ impl DownloadOptions {
         let matching: Vec<&ManifestEntry> = manifest
             .artifacts
             .iter()
-            .filter(|entry| {
-                let artifact = &entry.artifact;
+            .filter(|ManifestEntry { artifact, .. }| {
                 matches(&self.os, &artifact.operating_system)
                     && matches(&self.arch, &artifact.architecture)
                     && matches(&self.variant, &artifact.variant)
                     && matches(&self.format, &artifact.format)
             })
             .collect();
-        let list = |entries: &[&ManifestEntry]| {
-            let line = |entry: &&ManifestEntry| {
-                let artifact = &entry.artifact;
-                format!(
-                    "--os {} --arch {} --variant {} --format {}",
-                    artifact.operating_system, artifact.architecture, artifact.variant, artifact.format
-                )
-            };
-            entries.iter().map(line).collect::<Vec<_>>().join("\n  ")
-        };
+        let name = format!("{} {}", manifest.image.name, manifest.version.version);
         match matching.as_slice() {
             [only] => Ok(only),
-            [] => {
-                let all: Vec<&ManifestEntry> = manifest.artifacts.iter().collect();
-                let what = format!("{} {} has nothing like that", manifest.image.name, manifest.version.version);
-                Err(Failure::not_found(what).with_advice(format!("it has:\n  {}", list(&all))))
-            }
-            several => {
-                let what = format!("which one of {} {}?", manifest.image.name, manifest.version.version);
-                Err(Failure::usage(what).with_advice(format!("say one of:\n  {}", list(several))))
-            }
+            [] => Err(Failure::not_found(format!("{name} has nothing like that"))
+                .with_advice(format!("it has:\n  {}", list(&manifest.artifacts)))),
+            several => Err(Failure::usage(format!("which one of {name}?"))
+                .with_advice(format!("say one of:\n  {}", list(several.iter().copied())))),
         }
     }
 }
 
-pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
-    let (report, client) = options.common.start()?;
+/// The options that choose each of several artifacts.
+fn list<'a>(entries: impl IntoIterator<Item = &'a ManifestEntry>) -> String {
+    let line = |entry: &ManifestEntry| {
+        let Artifact { operating_system, architecture, variant, format, .. } = &entry.artifact;
+        format!("--os {operating_system} --arch {architecture} --variant {variant} --format {format}")
+    };
+    entries.into_iter().map(line).collect::<Vec<_>>().join("\n  ")
+}
+
+pub(crate) async fn download(options: DownloadOptions, Session { report, client }: &Session) -> Result<(), Failure> {
     let image = options.reference.image.as_str();
-    let manifest = client.resolve(image, options.reference.name()).await?;
+    let manifest = client.resolve(image, &options.reference.name).await?;
     if manifest.image.name != image {
         return Err(Failure::refused(format!("the server answered with another image: {:?}", manifest.image.name)));
     }
@@ -126,33 +104,28 @@ pub(crate) async fn download(options: DownloadOptions) -> Result<(), Failure> {
     let (observer, name) = (report.clone(), file.name.clone());
     let download =
         client.download_file(image, version, file).on_progress(move |progress| observer.progress(&name, progress));
-    let to = options.output.as_deref();
-    if to == Some(Path::new("-")) {
-        download.to_writer(&mut tokio::io::stdout()).await?;
-        received(&report, file, started);
-        return Ok(());
-    }
-    let path = target_path(to, &file.name)?;
-    match std::fs::metadata(&path) {
+    let path = match options.output.as_deref() {
+        Some(to) if to == Path::new("-") => None,
+        to => Some(target_path(to, &file.name)?),
+    };
+    match &path {
+        None => download.to_writer(&mut tokio::io::stdout()).await?,
         // A device or a pipe must not be replaced by a file.
-        Ok(existing) if !existing.is_file() => {
+        Some(path) if path.exists() && !path.is_file() => {
             let unwritable = |error| Failure::other(format!("{} could not be written: {error}", path.display()));
-            let mut device = tokio::fs::File::options().write(true).open(&path).await.map_err(unwritable)?;
+            let mut device = tokio::fs::File::options().write(true).open(path).await.map_err(unwritable)?;
             download.to_writer(&mut device).await?;
         }
-        _ => download.to_file(&path).await?,
+        Some(path) => download.to_file(path).await?,
     }
-    received(&report, file, started);
+    let (name, size, seconds) = (&file.name, size(file.size_bytes), started.elapsed().as_secs_f64());
+    report.transferred(name, &format!("{name}: {size} received and verified in {seconds:.1} s"));
+    let Some(path) = path else { return Ok(()) };
     let result = json!({
         "image": image, "version": version, "file": file.name, "path": path.display().to_string(), "digest": file.digest,
         "size_bytes": file.size_bytes,
     });
     report.result(&path.display().to_string(), &result)
-}
-
-fn received(report: &Report, file: &ReleaseFile, started: Instant) {
-    let (name, size, seconds) = (&file.name, size(file.size_bytes), started.elapsed().as_secs_f64());
-    report.transferred(name, &format!("{name}: {size} received and verified in {seconds:.1} s"));
 }
 
 /// The file to download to: `to` itself, or a file called `name` in it if it is a folder. A folder whose name ends in a

@@ -1,8 +1,8 @@
 //! Failures of commands: their message, advice and exit code.
 
-use imgsrv_client::{Error, TokenError, api::ProblemCode};
+use imgsrv_client::{BuildError, Error, TokenError, api::ProblemCode};
 use serde_json::{Value, json};
-use std::{error::Error as _, iter};
+use std::{error::Error as _, io, iter, path::Path};
 
 /// The kinds of failures; their values are the exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,11 @@ impl Failure {
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
+    }
+
+    /// A file that is named on the command line could not be read.
+    pub(crate) fn unreadable(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |error| Self::usage(format!("{} could not be read: {error}", path.display()))
     }
 
     pub(crate) fn other(message: impl Into<String>) -> Self {
@@ -73,17 +78,19 @@ impl Failure {
     }
 }
 
-/// The causes to show, unless `message` contains them: a token error, and the deepest cause. The others are internals of
-/// the HTTP client.
-fn causes(error: &Error, message: &str) -> String {
-    let Some(first) = error.source() else { return String::new() };
+/// The message of an error with the causes to show, unless it contains them: a token error, and the deepest cause. The
+/// others are internals of the HTTP client.
+pub(crate) fn with_causes(message: String, error: &Error) -> String {
+    let Some(first) = error.source() else { return message };
     let deepest = iter::successors(Some(first), |&cause| cause.source()).last().unwrap_or(first);
     let mut shown = vec![deepest.to_string()];
     if first.is::<TokenError>() {
         shown.insert(0, first.to_string());
     }
     shown.dedup();
-    shown.into_iter().filter(|cause| !message.contains(cause.as_str())).map(|cause| format!(": {cause}")).collect()
+    shown.retain(|cause| !message.contains(cause));
+    shown.insert(0, message);
+    shown.join(": ")
 }
 
 fn kind(error: &Error) -> Kind {
@@ -172,7 +179,7 @@ impl From<Error> for Failure {
                 message += &format!(" (there is {})", existing.url);
             }
         }
-        message += &causes(&error, &message);
+        let message = with_causes(message, &error);
         let problem = match &error {
             Error::NotPublished(job) => serde_json::to_value(job).ok(),
             error => error.problem().and_then(|problem| serde_json::to_value(problem).ok()),
@@ -181,17 +188,8 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<TokenError> for Failure {
-    fn from(error: TokenError) -> Self {
-        Error::from(error).into()
-    }
-}
-
-impl Failure {
-    /// The message of an error with its causes, without advice.
-    pub(crate) fn brief(error: &Error) -> String {
-        let message = error.to_string();
-        let causes = causes(error, &message);
-        message + &causes
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self::usage(error.to_string())
     }
 }

@@ -5,23 +5,31 @@ use imgsrv_client::{Format, NewArtifact, NewAttachment, UnknownValue};
 use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, str::FromStr};
 
-/// Architectures as file names spell them, and their declared names.
-const ARCHITECTURES: [(&str, &str); 14] = [
-    ("amd64", "amd64"),
-    ("x86_64", "amd64"),
-    ("x64", "amd64"),
-    ("arm64", "arm64"),
-    ("aarch64", "arm64"),
-    ("armhf", "armhf"),
-    ("armv7l", "armhf"),
-    ("i386", "i386"),
-    ("i686", "i386"),
-    ("ppc64el", "ppc64el"),
-    ("ppc64le", "ppc64el"),
-    ("riscv64", "riscv64"),
-    ("s390x", "s390x"),
-    ("loong64", "loong64"),
+/// Architectures, and how file names and machines spell them.
+const ARCHITECTURES: [(&str, &[&str]); 8] = [
+    ("amd64", &["amd64", "x86_64", "x64"]),
+    ("arm64", &["arm64", "aarch64"]),
+    ("armhf", &["armhf", "armv7l"]),
+    ("i386", &["i386", "i686"]),
+    ("ppc64el", &["ppc64el", "ppc64le"]),
+    ("riscv64", &["riscv64"]),
+    ("s390x", &["s390x"]),
+    ("loong64", &["loong64"]),
 ];
+/// Media types of attachments, by the ends of their names.
+const MEDIA_TYPES: [(&str, &[&str]); 6] = [
+    ("application/spdx+json", &[".spdx.json"]),
+    ("application/vnd.cyclonedx+json", &[".cdx.json"]),
+    ("application/json", &[".json", ".sigstore"]),
+    ("application/pgp-signature", &[".asc", ".gpg"]),
+    ("application/x-xz", &[".xz"]),
+    ("text/plain", &[".txt", ".log", ".sha256", ".manifest"]),
+];
+
+/// The value of the first row with a key that matches.
+fn look_up(table: &[(&'static str, &[&str])], matches: impl Fn(&str) -> bool) -> Option<&'static str> {
+    table.iter().find(|(_, keys)| keys.iter().any(|key| matches(key))).map(|(value, _)| *value)
+}
 
 /// A file with its options: `disk.qcow2,arch=arm64,variant=cloud,attach=sbom.json=./sbom.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -108,34 +116,29 @@ impl imgsrv_inspect::Source for Bytes {
 impl FileSpec {
     /// Reads the file, and determines what the options leave open.
     pub(crate) async fn recognise(&self) -> Result<Recognised, Failure> {
-        let unreadable =
-            |error: io::Error| Failure::usage(format!("{} could not be read: {error}", self.path.display()));
-        let file = File::open(&self.path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
+        let unreadable = Failure::unreadable(&self.path);
+        let file = File::open(&self.path).map_err(&unreadable)?;
+        let metadata = file.metadata().map_err(&unreadable)?;
         if !metadata.is_file() {
             return Err(Failure::usage(format!("{} is not a file", self.path.display())));
         }
         let bytes_of = Bytes(file, metadata.len());
         let detected = detect(&bytes_of).await.map_err(unreadable)?;
-        let format = match self.format {
-            Some(format) => format,
-            None => self.format_of(detected)?,
-        };
+        let format = self.format.map_or_else(|| self.format_of(detected), Ok)?;
         let mut description = format.to_string();
         if detected == Some(DetectedFormat::Qcow2) {
-            description = format!("{format} of {}", bytes(self.virtual_size(&bytes_of).await?));
+            description += &format!(" of {}", bytes(self.virtual_size(&bytes_of).await?));
         }
-        description += &format!(", {} to send", bytes(metadata.len()));
         let (architecture, reason) = self.architecture()?;
-        description += &format!(", {architecture}{reason}");
+        description += &format!(", {} to send, {architecture}{reason}", bytes(metadata.len()));
         let mut artifact = NewArtifact::new(self.path.clone(), format, architecture);
-        if let Some(os) = &self.os {
-            artifact.operating_system.clone_from(os);
-        }
-        if let Some(variant) = &self.variant {
-            artifact.variant.clone_from(variant);
-        }
-        artifact.attachments = self.attachments.iter().map(AttachmentSpec::attachment).collect();
+        artifact.operating_system = self.os.clone().unwrap_or(artifact.operating_system);
+        artifact.variant = self.variant.clone().unwrap_or(artifact.variant);
+        let attachment = |AttachmentSpec { name, path }: &AttachmentSpec| {
+            let media_type = look_up(&MEDIA_TYPES, |end| name.ends_with(end));
+            NewAttachment::new(name, media_type.unwrap_or("application/octet-stream"), path)
+        };
+        artifact.attachments = self.attachments.iter().map(attachment).collect();
         Ok(Recognised { artifact, description })
     }
 
@@ -165,9 +168,7 @@ impl FileSpec {
     async fn virtual_size(&self, source: &Bytes) -> Result<u64, Failure> {
         match Qcow2::inspect(source).await {
             Ok(qcow2) => Ok(qcow2.virtual_size),
-            Err(Qcow2Error::Source(error)) => {
-                Err(Failure::usage(format!("{} could not be read: {error}", self.path.display())))
-            }
+            Err(Qcow2Error::Source(error)) => Err(Failure::unreadable(&self.path)(error)),
             Err(Qcow2Error::Unsafe(problem)) => {
                 Err(Failure::refused(format!("{} cannot be published: {problem}", self.path.display()))
                     .with_advice("qemu-img convert -O qcow2 makes a disk that stands alone"))
@@ -183,41 +184,15 @@ impl FileSpec {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let words: Vec<&str> = name.split(['-', '.', ' ', ',', '+', '~', '(', ')']).collect();
         let has = |known: &str| words.contains(&known) || words.iter().any(|word| word.ends_with(&format!("_{known}")));
-        if let Some((_, declared)) = ARCHITECTURES.iter().find(|(known, _)| has(known)) {
-            return Ok(((*declared).to_owned(), " by its name"));
+        if let Some(architecture) = look_up(&ARCHITECTURES, has) {
+            return Ok((architecture.to_owned(), " by its name"));
         }
-        let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
-        let own = ARCHITECTURES.iter().find(|(known, _)| *known == machine);
-        match own {
-            Some((_, declared)) => Ok(((*declared).to_owned(), " as this machine")),
+        let uname = rustix::system::uname();
+        let machine = uname.machine().to_string_lossy();
+        match look_up(&ARCHITECTURES, |known| known == machine) {
+            Some(architecture) => Ok((architecture.to_owned(), " as this machine")),
             None => Err(Failure::usage(format!("what {} boots on? Say --arch", self.path.display()))),
         }
-    }
-}
-
-impl AttachmentSpec {
-    fn attachment(&self) -> NewAttachment {
-        NewAttachment::new(&self.name, media_type(&self.name), &self.path)
-    }
-}
-
-/// The media type of an attachment, by the end of its name.
-fn media_type(name: &str) -> &'static str {
-    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-    if ends(&[".spdx.json"]) {
-        "application/spdx+json"
-    } else if ends(&[".cdx.json"]) {
-        "application/vnd.cyclonedx+json"
-    } else if ends(&[".json", ".sigstore"]) {
-        "application/json"
-    } else if ends(&[".asc", ".gpg"]) {
-        "application/pgp-signature"
-    } else if ends(&[".xz"]) {
-        "application/x-xz"
-    } else if ends(&[".txt", ".log", ".sha256", ".manifest"]) {
-        "text/plain"
-    } else {
-        "application/octet-stream"
     }
 }
 

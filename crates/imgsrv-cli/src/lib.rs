@@ -15,9 +15,12 @@ mod publish;
 mod report;
 
 pub use auth::AuthCommand;
+pub use options::Remote;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
+use clap_complete::Shell;
 use failure::Failure;
+use options::CommonOptions;
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -38,11 +41,25 @@ pub enum ClientCommand {
     /// Download a published image, verified
     Download(download::DownloadOptions),
     /// List images
-    Images(content::ImagesOptions),
+    Images {
+        /// Also those with nothing published
+        #[arg(long)]
+        all: bool,
+    },
     /// List the versions of an image
-    Versions(content::VersionsOptions),
+    Versions {
+        /// The image
+        image: String,
+        /// Also those that are not published
+        #[arg(long)]
+        all: bool,
+    },
     /// Show what a version is made of
-    Show(content::ShowOptions),
+    Show {
+        /// The image and, behind a colon, the version or alias [default: latest]
+        #[arg(value_name = "IMAGE[:REF]")]
+        reference: download::Reference,
+    },
     /// List or delete what is not published yet
     Drafts(content::DraftsOptions),
     /// Move names such as `latest` between published versions
@@ -52,11 +69,11 @@ pub enum ClientCommand {
     #[command(subcommand)]
     Jobs(content::JobsCommand),
     /// Remember a server and a token for it
-    Login(options::CommonOptions),
+    Login,
     /// Forget the token of a server
-    Logout(options::CommonOptions),
+    Logout,
     /// Tell who the token authenticates, and what it may do
-    Whoami(options::CommonOptions),
+    Whoami,
 }
 
 /// Commands that print documents about the command line.
@@ -74,46 +91,33 @@ pub enum HelpCommand {
     },
 }
 
-/// A shell for which completions can be generated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "they are their own names")]
-pub enum Shell {
-    Bash,
-    Elvish,
-    Fish,
-    Powershell,
-    Zsh,
-}
-
 /// Runs a command until it ends or is interrupted.
-pub async fn run(command: ClientCommand) -> ExitCode {
-    let is_json = std::env::args_os().any(|argument| argument == "--json");
+pub async fn run(Remote { command, common }: Remote<ClientCommand>) -> ExitCode {
     let running = async {
         match command {
-            ClientCommand::Publish(options) => publish::publish(options).await,
-            ClientCommand::Upload(options) => publish::upload(options).await,
-            ClientCommand::Download(options) => download::download(options).await,
-            ClientCommand::Images(options) => content::images(options).await,
-            ClientCommand::Versions(options) => content::versions(options).await,
-            ClientCommand::Show(options) => content::show(options).await,
-            ClientCommand::Drafts(options) => content::drafts(options).await,
-            ClientCommand::Alias(command) => content::alias(command).await,
-            ClientCommand::Jobs(command) => content::jobs(command).await,
-            ClientCommand::Login(options) => login::login(options).await,
-            ClientCommand::Logout(options) => login::logout(&options),
-            ClientCommand::Whoami(options) => login::whoami(options).await,
+            ClientCommand::Publish(options) => publish::publish(options, &common.start()?).await,
+            ClientCommand::Upload(options) => publish::upload(options, &common.start()?).await,
+            ClientCommand::Download(options) => download::download(options, &common.start()?).await,
+            ClientCommand::Images { all } => content::images(all, &common.start()?).await,
+            ClientCommand::Versions { image, all } => content::versions(&image, all, &common.start()?).await,
+            ClientCommand::Show { reference } => content::show(&reference, &common.start()?).await,
+            ClientCommand::Drafts(options) => content::drafts(options, &common.start()?).await,
+            ClientCommand::Alias(command) => content::alias(command, &common.start()?).await,
+            ClientCommand::Jobs(command) => content::jobs(command, &common.start()?).await,
+            ClientCommand::Login => login::login(&common).await,
+            ClientCommand::Logout => login::logout(&common),
+            ClientCommand::Whoami => login::whoami(&common.start()?).await,
         }
     };
-    finish(running, is_json).await
+    finish(running, &common).await
 }
 
 /// Runs a management command until it ends or is interrupted.
-pub async fn manage(command: AuthCommand) -> ExitCode {
-    let is_json = std::env::args_os().any(|argument| argument == "--json");
-    finish(auth::run(command), is_json).await
+pub async fn manage(Remote { command, common }: Remote<AuthCommand>) -> ExitCode {
+    finish(async { auth::run(command, &common.start()?).await }, &common).await
 }
 
-async fn finish(running: impl Future<Output = Result<(), Failure>>, is_json: bool) -> ExitCode {
+async fn finish(running: impl Future<Output = Result<(), Failure>>, common: &CommonOptions) -> ExitCode {
     let done = tokio::select! {
         done = running => done,
         _ = tokio::signal::ctrl_c() => {
@@ -126,7 +130,7 @@ async fn finish(running: impl Future<Output = Result<(), Failure>>, is_json: boo
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let text = if is_json { failure.json().to_string() } else { failure.text() };
+            let text = if common.output.json { failure.json().to_string() } else { failure.text() };
             let _ = writeln!(io::stderr().lock(), "{text}");
             ExitCode::from(failure.kind as u8)
         }
@@ -138,13 +142,6 @@ pub fn help(command: HelpCommand, mut cli: clap::Command) -> ExitCode {
     let printed = match command {
         HelpCommand::Completions { shell } => {
             let mut text = Vec::new();
-            let shell = match shell {
-                Shell::Bash => clap_complete::Shell::Bash,
-                Shell::Elvish => clap_complete::Shell::Elvish,
-                Shell::Fish => clap_complete::Shell::Fish,
-                Shell::Powershell => clap_complete::Shell::PowerShell,
-                Shell::Zsh => clap_complete::Shell::Zsh,
-            };
             clap_complete::generate(shell, &mut cli, "imgsrv", &mut text);
             io::stdout().lock().write_all(&text)
         }

@@ -3,7 +3,8 @@
 use crate::{
     credentials::Credentials,
     failure::Failure,
-    options::{Bearer, CommonOptions},
+    options::{CommonOptions, Session},
+    report::Report,
 };
 use imgsrv_client::api::Whoami;
 use secrecy::SecretString;
@@ -11,16 +12,13 @@ use serde_json::json;
 use std::io::{self, IsTerminal, Read};
 
 /// Asks for a token, authenticates with it, and stores it.
-pub(crate) async fn login(options: CommonOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let mut credentials = Credentials::load_or_default();
+pub(crate) async fn login(options: &CommonOptions) -> Result<(), Failure> {
+    let report = Report::new(&options.output);
+    // A damaged file is replaced.
+    let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_with(&credentials)?;
-    let token = match options.server.given_token()? {
-        Some(token) => token,
-        None => ask(&url)?,
-    };
-    let client = options.server.client_with(&report, &url, Bearer::Fixed(token.clone()))?;
-    let who = client.whoami().await?;
+    let token = options.server.given_token()?.map_or_else(|| ask(&url), Ok)?;
+    let who = options.server.builder(&report, &url)?.token(token.clone()).build()?.whoami().await?;
     credentials.log_in(&url, &token);
     let path = credentials.save()?;
     let text = format!("{}\nkept in {}", describe(&who), path.display());
@@ -45,19 +43,21 @@ fn ask(url: &str) -> Result<SecretString, Failure> {
 
 /// Removes the token of the server.
 pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
-    let report = options.output.report();
-    let mut credentials = Credentials::load_or_default();
+    let report = Report::new(&options.output);
+    // A damaged file is replaced.
+    let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_with(&credentials)?;
     let existed = credentials.log_out(&url);
     credentials.save()?;
-    let text = if existed { format!("the token of {url} is forgotten") } else { format!("no token of {url} was kept") };
-    let advice = "; to revoke it, see imgsrv auth tokens revoke";
-    report
-        .result(&format!("{text}{}", if existed { advice } else { "" }), &json!({"server": url, "was_there": existed}))
+    let text = if existed {
+        format!("the token of {url} is forgotten; to revoke it, see imgsrv auth tokens revoke")
+    } else {
+        format!("no token of {url} was kept")
+    };
+    report.result(&text, &json!({"server": url, "was_there": existed}))
 }
 
-pub(crate) async fn whoami(options: CommonOptions) -> Result<(), Failure> {
-    let (report, client) = options.start()?;
+pub(crate) async fn whoami(Session { report, client }: &Session) -> Result<(), Failure> {
     let who = client.whoami().await?;
     report.result(&format!("{}\nserver: {}", describe(&who), client.url()), &who)
 }

@@ -1,14 +1,14 @@
-//! The options of every command: how the server is reached, and how the result is printed.
+//! The options of every command, and what they make: a client of the server that reports its retries.
 
 use crate::{
     credentials::Credentials,
     failure::Failure,
-    report::{Report, Style},
+    report::{OutputOptions, Report},
 };
-use clap::Args;
-use imgsrv_client::{Client, GitHubActions, RetryPolicy, TokenCommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, builder::Resettable};
+use imgsrv_client::{Client, ClientBuilder, GitHubActions, RetryPolicy, TokenCommand};
 use secrecy::{ExposeSecret, SecretString};
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsStr, fs, iter, path::PathBuf, time::Duration};
 
 /// How the server is reached. An empty value counts as not given.
 #[derive(Debug, Args)]
@@ -42,37 +42,66 @@ pub(crate) struct ServerOptions {
     github_token: Option<SecretString>,
 }
 
-/// How the result is printed.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Output")]
-pub(crate) struct OutputOptions {
-    /// Print JSON: an object, or one a line
-    #[arg(long)]
-    json: bool,
-    /// Tell nothing of progress
-    #[arg(long, short)]
-    quiet: bool,
-}
-
 /// The options of every command.
 #[derive(Debug, Args)]
-pub struct CommonOptions {
+pub(crate) struct CommonOptions {
     #[command(flatten)]
     pub(crate) server: ServerOptions,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
 }
 
-/// How a client authenticates.
-pub(crate) enum Bearer {
-    /// It is anonymous.
-    None,
-    /// With this token.
-    Fixed(SecretString),
-    /// With the token that a command prints.
-    Command(String),
-    /// As a GitHub Actions job, with tokens for this audience.
-    GitHub(String),
+/// Commands that are run at a server, each with the common options after its own.
+#[derive(Debug)]
+pub struct Remote<C> {
+    pub(crate) command: C,
+    pub(crate) common: CommonOptions,
+}
+
+/// Adds the common options to a command, or to those below if it only groups them.
+fn with_common_options(command: Command) -> Command {
+    let command = command.mut_subcommands(with_common_options);
+    if command.is_subcommand_required_set() {
+        return command;
+    }
+    // The description of the options would replace that of the command.
+    let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
+    CommonOptions::augment_args(command).about(Resettable::from(about)).long_about(Resettable::from(long_about))
+}
+
+impl<C: Subcommand> Subcommand for Remote<C> {
+    fn augment_subcommands(parent: Command) -> Command {
+        C::augment_subcommands(parent).mut_subcommands(|command| {
+            if C::has_subcommand(command.get_name()) { with_common_options(command) } else { command }
+        })
+    }
+
+    fn augment_subcommands_for_update(parent: Command) -> Command {
+        Self::augment_subcommands(parent)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        C::has_subcommand(name)
+    }
+}
+
+impl<C: FromArgMatches> FromArgMatches for Remote<C> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let levels = iter::successors(Some(matches), |matches| matches.subcommand().map(|(_, below)| below));
+        let common = CommonOptions::from_arg_matches(levels.last().unwrap_or(matches))?;
+        Ok(Self { command: C::from_arg_matches(matches)?, common })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// A client, and where the results of its calls go.
+pub(crate) struct Session {
+    pub(crate) report: Report,
+    pub(crate) client: Client,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as clap wants it")]
@@ -92,36 +121,25 @@ fn duration(raw: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "must be a duration such as 30s, 5m or 1h".to_owned())
 }
 
+/// A value, unless it is empty.
+fn given<T: AsRef<OsStr>>(value: Option<&T>) -> Option<&T> {
+    value.filter(|value| !value.as_ref().is_empty())
+}
+
 impl CommonOptions {
-    pub(crate) fn start(&self) -> Result<(Report, Client), Failure> {
-        let report = self.output.report();
-        let client = self.server.client(&report)?;
-        Ok((report, client))
+    pub(crate) fn start(&self) -> Result<Session, Failure> {
+        let report = Report::new(&self.output);
+        Ok(Session { client: self.server.client(&report)?, report })
     }
-}
-
-impl OutputOptions {
-    pub(crate) fn report(&self) -> Report {
-        Report::new(if self.json { Style::Json } else { Style::Text }, self.quiet || self.json)
-    }
-}
-
-fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::usage(format!("{} could not be read: {error}", path.display())))
 }
 
 impl ServerOptions {
     /// The given URL of the server, else that of the last login.
     pub(crate) fn url_with(&self, credentials: &Credentials) -> Result<String, Failure> {
-        let given = self.server_url().or_else(|| credentials.server.clone());
-        let url = given.ok_or_else(|| {
+        let url = given(self.server.as_ref()).or(credentials.server.as_ref()).ok_or_else(|| {
             Failure::usage("which server? Say --server URL, set IMGSRV_URL, or run imgsrv login once")
         })?;
         Ok(url.trim_end_matches('/').to_owned())
-    }
-
-    fn server_url(&self) -> Option<String> {
-        self.server.clone().filter(|url| !url.is_empty())
     }
 
     /// The token that is given as an option, or in a file.
@@ -129,55 +147,46 @@ impl ServerOptions {
         if let Some(token) = self.token.clone().filter(|token| !token.expose_secret().is_empty()) {
             return Ok(Some(token));
         }
-        match self.token_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
-            Some(path) => Ok(Some(String::from_utf8_lossy(&read(path)?).trim().into())),
-            None => Ok(None),
-        }
+        let Some(path) = given(self.token_file.as_ref()) else { return Ok(None) };
+        let text = fs::read(path).map_err(Failure::unreadable(path))?;
+        Ok(Some(String::from_utf8_lossy(&text).trim().into()))
     }
 
     /// A client that reports its retries. Stored credentials are read only if URL or token are not given.
     fn client(&self, report: &Report) -> Result<Client, Failure> {
-        let credentials = if self.server_url().is_none() { Credentials::load()? } else { Credentials::default() };
-        let url = self.url_with(&credentials)?;
-        let bearer = self.bearer(&url)?;
-        self.client_with(report, &url, bearer)
+        let is_given = given(self.server.as_ref()).is_some();
+        let url = self.url_with(&if is_given { Credentials::default() } else { Credentials::load()? })?;
+        Ok(self.authenticated(self.builder(report, &url)?, &url)?.build()?)
     }
 
-    /// The given credential, the most explicit first; else the login at this very server.
-    fn bearer(&self, url: &str) -> Result<Bearer, Failure> {
+    /// Sets the given credential, the most explicit first; else the login at this very server.
+    fn authenticated(&self, builder: ClientBuilder, url: &str) -> Result<ClientBuilder, Failure> {
         if let Some(audience) = &self.oidc_github {
-            return Ok(Bearer::GitHub(if audience.is_empty() { url.to_owned() } else { audience.clone() }));
+            let (Some(github_url), Some(github_token)) = (&self.github_url, &self.github_token) else {
+                return Err(Failure::usage(
+                    "--oidc-github works in GitHub Actions only, in a job with `permissions: id-token: write`",
+                ));
+            };
+            let audience = given(Some(audience)).map_or(url, String::as_str);
+            return Ok(builder.token_source(GitHubActions::new(github_url, github_token.clone(), audience)));
         }
         if let Some(token) = self.given_token()? {
-            return Ok(Bearer::Fixed(token));
+            return Ok(builder.token(token));
         }
-        if let Some(command) = self.token_command.clone().filter(|command| !command.is_empty()) {
-            return Ok(Bearer::Command(command));
+        if let Some(command) = given(self.token_command.as_ref()) {
+            return Ok(builder.token_source(TokenCommand::new(command)));
         }
-        Ok(Credentials::load()?.token(url).map_or(Bearer::None, Bearer::Fixed))
+        let stored = Credentials::load()?.token(url);
+        Ok(if let Some(token) = stored { builder.token(token) } else { builder })
     }
 
-    pub(crate) fn client_with(&self, report: &Report, url: &str, bearer: Bearer) -> Result<Client, Failure> {
+    /// Builds a client that reports its retries, and is anonymous so far.
+    pub(crate) fn builder(&self, report: &Report, url: &str) -> Result<ClientBuilder, Failure> {
         let report = report.clone();
         let retry = RetryPolicy::for_up_to(self.retry_for).on_retry(move |error, delay| report.retrying(error, delay));
         let user_agent = concat!("imgsrv/", env!("CARGO_PKG_VERSION"));
-        let mut builder = Client::builder(url).retry(retry).user_agent(user_agent);
-        if let Some(path) = self.ca_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
-            builder = builder.authority(read(path)?);
-        }
-        builder = match bearer {
-            Bearer::None => builder,
-            Bearer::Fixed(token) => builder.token(token),
-            Bearer::Command(command) => builder.token_source(TokenCommand::new(command)),
-            Bearer::GitHub(audience) => {
-                let (Some(url), Some(token)) = (&self.github_url, &self.github_token) else {
-                    return Err(Failure::usage(
-                        "--oidc-github works in GitHub Actions only, in a job with `permissions: id-token: write`",
-                    ));
-                };
-                builder.token_source(GitHubActions::new(url, token.clone(), audience))
-            }
-        };
-        builder.build().map_err(|error| Failure::usage(error.to_string()))
+        let builder = Client::builder(url).retry(retry).user_agent(user_agent);
+        let Some(path) = given(self.ca_file.as_ref()) else { return Ok(builder) };
+        Ok(builder.authority(fs::read(path).map_err(Failure::unreadable(path))?))
     }
 }

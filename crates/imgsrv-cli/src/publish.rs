@@ -3,14 +3,13 @@
 use crate::{
     failure::Failure,
     file_spec::{AttachmentSpec, FileSpec},
-    options::CommonOptions,
+    options::Session,
     report::{Report, bytes},
 };
 use clap::Args;
-use imgsrv_client::{Blob, Event, Format, Progress, Publication, Source, Stage, api};
+use imgsrv_client::{Blob, Event, Format, Publication, Source, Stage, api};
 use serde_json::json;
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Instant,
@@ -78,54 +77,36 @@ struct TransferOptions {
     /// Parts of a file that are sent at once, at most; more than one where a single connection is slow
     #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
-    #[command(flatten)]
-    common: CommonOptions,
 }
 
-/// Shows uploads by the names of their files.
-struct Transfers {
-    report: Report,
-    started: Mutex<HashMap<String, Instant>>,
+/// The name under which a source is shown.
+fn shown(source: &Source) -> &str {
+    source.file_name().unwrap_or("data")
 }
 
-impl Transfers {
-    fn new(report: &Report) -> Self {
-        Self { report: report.clone(), started: Mutex::default() }
-    }
-
-    fn progress(&self, source: &Source, progress: Progress) {
-        let name = source.file_name().unwrap_or("data");
-        if progress.stage == Stage::Sending {
-            let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-            started.entry(name.to_owned()).or_insert_with(Instant::now);
-        }
-        self.report.progress(name, progress);
-    }
-
-    fn done(&self, source: &Source, blob: &Blob) {
-        let name = source.file_name().unwrap_or("data");
-        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        let how = match started {
-            _ if blob.already_stored => "was there already".to_owned(),
-            Some(started) => format!("sent in {:.1} s", started.elapsed().as_secs_f64()),
-            None => "sent".to_owned(),
-        };
-        self.report.transferred(name, &format!("{name}: {}, {how}, {}", bytes(blob.size.get()), blob.digest));
-    }
-}
-
-pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
-    let (report, client) = options.transfer.common.start()?;
-    let publication = publication(&options, &report).await?;
+pub(crate) async fn publish(options: PublishOptions, Session { report, client }: &Session) -> Result<(), Failure> {
+    let publication = publication(&options, report).await?;
     let (image, version) = (publication.image.clone(), publication.version.clone());
-    let transfers = Transfers::new(&report);
-    let steps = report.clone();
+    let (observer, sending_since) = (report.clone(), Mutex::new(None));
     let publishing =
         client.publish(publication).parallel(options.transfer.parallel.into()).on_event(move |event| match event {
-            Event::Transfer(source, progress) => transfers.progress(source, progress),
-            Event::Uploaded(source, blob) => transfers.done(source, blob),
-            Event::Drafted => steps.step("drafted"),
-            Event::Publishing(job) => steps.step(&format!("publishing, by job {job}")),
+            Event::Transfer(source, progress) => {
+                if progress.stage == Stage::Sending {
+                    sending_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+                }
+                observer.progress(shown(source), progress);
+            }
+            Event::Uploaded(source, blob) => {
+                let (name, size, digest) = (shown(source), bytes(blob.size.get()), blob.digest);
+                let how = match sending_since.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    _ if blob.already_stored => "was there already".to_owned(),
+                    Some(started) => format!("sent in {:.1} s", started.elapsed().as_secs_f64()),
+                    None => "sent".to_owned(),
+                };
+                observer.transferred(name, &format!("{name}: {size}, {how}, {digest}"));
+            }
+            Event::Drafted => observer.step("drafted"),
+            Event::Publishing(job) => observer.step(&format!("publishing, by job {job}")),
             _ => {}
         });
     let publishing = if options.no_wait { publishing.without_waiting() } else { publishing };
@@ -187,24 +168,22 @@ async fn publication(options: &PublishOptions, report: &Report) -> Result<Public
     Ok(publication)
 }
 
-pub(crate) async fn upload(options: UploadOptions) -> Result<(), Failure> {
-    let (report, client) = options.transfer.common.start()?;
+pub(crate) async fn upload(options: UploadOptions, Session { report, client }: &Session) -> Result<(), Failure> {
     for path in &options.files {
-        let source = Source::File(path.clone());
-        let transfers = Transfers::new(&report);
-        let (observed, started) = (source.clone(), Instant::now());
+        let (source, started) = (Source::File(path.clone()), Instant::now());
+        let (observer, observed) = (report.clone(), source.clone());
         let mut upload = client.upload(source.clone()).parallel(options.transfer.parallel.into());
         if let Some(name) = source.file_name() {
             upload = upload.file_name(name);
         }
-        let blob = upload.on_progress(move |progress| transfers.progress(&observed, progress)).send().await?;
-        let name = source.file_name().unwrap_or("data");
-        let how = if blob.already_stored { "was there already" } else { "uploaded" };
-        let line = format!("{name}: {} {how} after {:.1} s", bytes(blob.size.get()), started.elapsed().as_secs_f64());
+        let upload = upload.on_progress(move |progress| observer.progress(shown(&observed), progress));
+        let Blob { digest, size, already_stored, .. } = upload.send().await?;
+        let (name, file) = (shown(&source), path.display().to_string());
+        let how = if already_stored { "was there already" } else { "uploaded" };
+        let line = format!("{name}: {} {how} after {:.1} s", bytes(size.get()), started.elapsed().as_secs_f64());
         report.transferred(name, &line);
-        let (digest, file) = (blob.digest.to_string(), path.display().to_string());
-        let json =
-            json!({"file": file, "digest": digest, "size_bytes": blob.size.get(), "was_there": blob.already_stored});
+        let (digest, size) = (digest.to_string(), size.get());
+        let json = json!({"file": file, "digest": digest, "size_bytes": size, "was_there": already_stored});
         report.result(&format!("{digest}  {file}"), &json)?;
     }
     Ok(())

@@ -1,15 +1,18 @@
 //! Output for people and machines: the result on standard output, progress and errors on standard error.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
+use clap::Args;
 use imgsrv_client::{Error, Progress, Stage};
 use indicatif::{
     BinaryBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 use serde::Serialize;
 use std::{
+    array,
     collections::HashMap,
     fmt,
     io::{self, IsTerminal, Write},
+    iter,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -33,13 +36,16 @@ pub(crate) fn clear_bars() {
 /// Columns of a terminal below which a bar is drawn without its name.
 const NARROW: u16 = 96;
 
-/// The form of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
+/// How the result is printed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputOptions {
+    /// Print JSON: an object, or one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Tell nothing of progress
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 /// Prints results and progress. Clones share their state.
@@ -47,7 +53,7 @@ pub(crate) enum Style {
 pub(crate) struct Report(Arc<Shared>);
 
 struct Shared {
-    style: Style,
+    is_json: bool,
     is_quiet: bool,
     bars: Option<MultiProgress>,
     transfers: Mutex<HashMap<String, Transfer>>,
@@ -63,19 +69,31 @@ struct Transfer {
     last_line: Instant,
 }
 
+impl Transfer {
+    /// Progress, speed and time left.
+    fn line(&self, name: &str, progress: Progress, now: Instant) -> String {
+        let Progress { stage, done, total, .. } = progress;
+        let micros = u64::try_from(now.duration_since(self.started).as_micros()).unwrap_or(u64::MAX).max(1);
+        let rate = done.saturating_sub(self.started_at).saturating_mul(1_000_000) / micros;
+        let left = seconds(Duration::from_secs(total.saturating_sub(done) / rate.max(1)));
+        format!("{name}: {} {} of {}, {}/s, {left} left", verb(stage), bytes(done), bytes(total), bytes(rate))
+    }
+}
+
 impl Report {
-    pub(crate) fn new(style: Style, is_quiet: bool) -> Self {
+    pub(crate) fn new(output: &OutputOptions) -> Self {
+        let (is_json, is_quiet) = (output.json, output.quiet || output.json);
         let bars = (!is_quiet && io::stderr().is_terminal()).then(|| DRAWN.get_or_init(MultiProgress::new).clone());
         let (transfers, last_retry) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Shared { style, is_quiet, bars, transfers, last_retry }))
+        Self(Arc::new(Shared { is_json, is_quiet, bars, transfers, last_retry }))
     }
 
     /// Prints a result: `text` for people, `json` for machines.
     pub(crate) fn result(&self, text: &str, json: &impl Serialize) -> Result<(), Failure> {
-        let line = match self.0.style {
-            Style::Text if text.is_empty() => return Ok(()),
-            Style::Text => text.trim_end().to_owned(),
-            Style::Json => serde_json::to_string(json).map_err(|error| Failure::other(error.to_string()))?,
+        let line = if self.0.is_json {
+            serde_json::to_string(json).map_err(|error| Failure::other(error.to_string()))?
+        } else {
+            text.trim_end().to_owned()
         };
         match writeln!(io::stdout().lock(), "{line}") {
             // The reader has closed the pipe.
@@ -88,13 +106,13 @@ impl Report {
     pub(crate) fn rows<T: Serialize, const N: usize>(
         &self,
         head: [&str; N],
-        rows: &[T],
-        cells: impl Fn(&T) -> [String; N],
+        rows: Vec<T>,
+        cells: impl Fn(T) -> [String; N],
     ) -> Result<(), Failure> {
-        match self.0.style {
-            Style::Json => rows.iter().try_for_each(|row| self.result("", row)),
-            Style::Text => self.result(&table(head, &rows.iter().map(cells).collect::<Vec<_>>()), &()),
+        if self.0.is_json {
+            return rows.iter().try_for_each(|row| self.result("", row));
         }
+        self.result(&table(head, rows.into_iter().map(cells)), &())
     }
 
     /// Prints a step that is done, unless quiet.
@@ -110,29 +128,23 @@ impl Report {
     }
 
     fn line(&self, line: &str) {
-        match &self.0.bars {
-            Some(bars) => {
-                let _ = bars.println(line);
-            }
-            None => {
-                let _ = writeln!(io::stderr().lock(), "{line}");
-            }
-        }
+        let _ = match &self.0.bars {
+            Some(bars) => bars.println(line),
+            None => writeln!(io::stderr().lock(), "{line}"),
+        };
     }
 
     /// Prints an error that is retried.
     pub(crate) fn retrying(&self, error: &Error, delay: Duration) {
-        if self.0.style == Style::Json {
+        if self.0.is_json {
             return;
         }
         let mut last = self.0.last_retry.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if last.is_some_and(|last| now.duration_since(last) < RETRY_INTERVAL) {
-            return;
+        if last.is_none_or(|last| last.elapsed() >= RETRY_INTERVAL) {
+            *last = Some(Instant::now());
+            let why = with_causes(error.to_string(), error);
+            self.note(&format!("{why}; trying again in {}", seconds(delay)));
         }
-        *last = Some(now);
-        let why = Failure::brief(error);
-        self.note(&format!("{why}; trying again in {}", seconds(delay)));
     }
 
     /// Shows the progress of the transfer of `name`.
@@ -142,43 +154,30 @@ impl Report {
         }
         let mut transfers = self.0.transfers.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let is_new = transfers.get(name).is_none_or(|transfer| transfer.stage != progress.stage);
-        if is_new {
-            let bar = transfers.remove(name).and_then(|transfer| transfer.bar);
-            let bar = bar.or_else(|| self.0.bars.as_ref().map(|bars| bars.add(bar_for(name, progress.total))));
-            if let Some(bar) = &bar {
-                bar.set_message(verb(progress.stage));
-                bar.set_length(progress.total);
-                bar.set_position(progress.done);
-                bar.reset_elapsed();
-                bar.reset_eta();
-            } else if progress.total > 0 {
-                self.line(&format!("{name}: {} {}", verb(progress.stage), bytes(progress.total)));
+        if let Some(transfer) = transfers.get_mut(name).filter(|transfer| transfer.stage == progress.stage) {
+            match &transfer.bar {
+                Some(bar) => bar.set_position(progress.done),
+                None if now.duration_since(transfer.last_line) >= LINE_INTERVAL => {
+                    transfer.last_line = now;
+                    self.line(&transfer.line(name, progress, now));
+                }
+                None => {}
             }
-            let (stage, started_at) = (progress.stage, progress.done);
-            let transfer = Transfer { bar, stage, started: now, started_at, last_line: now };
-            transfers.insert(name.to_owned(), transfer);
             return;
         }
-        let Some(transfer) = transfers.get_mut(name) else { return };
-        match &transfer.bar {
-            Some(bar) => bar.set_position(progress.done),
-            None if now.duration_since(transfer.last_line) >= LINE_INTERVAL => {
-                transfer.last_line = now;
-                let rate =
-                    rate(progress.done.saturating_sub(transfer.started_at), now.duration_since(transfer.started));
-                let left = (progress.total - progress.done.min(progress.total)) / rate.max(1);
-                self.line(&format!(
-                    "{name}: {} {} of {}, {}/s, {} left",
-                    verb(progress.stage),
-                    bytes(progress.done),
-                    bytes(progress.total),
-                    bytes(rate),
-                    seconds(Duration::from_secs(left))
-                ));
-            }
-            None => {}
+        let bar = transfers.remove(name).and_then(|transfer| transfer.bar);
+        let bar = bar.or_else(|| self.0.bars.as_ref().map(|bars| bars.add(bar_for(name, progress.total))));
+        let Progress { stage, done, total, .. } = progress;
+        if let Some(bar) = &bar {
+            bar.set_message(verb(stage));
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.reset_elapsed();
+            bar.reset_eta();
+        } else if total > 0 {
+            self.line(&format!("{name}: {} {}", verb(stage), bytes(total)));
         }
+        transfers.insert(name.to_owned(), Transfer { bar, stage, started: now, started_at: done, last_line: now });
     }
 
     /// Ends the transfer of `name` with `line`.
@@ -223,14 +222,9 @@ const fn verb(stage: Stage) -> &'static str {
     }
 }
 
-fn rate(bytes: u64, time: Duration) -> u64 {
-    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-    bytes.saturating_mul(1_000_000) / micros
-}
-
 /// `2.0 GiB`.
 pub(crate) fn bytes(count: u64) -> String {
-    indicatif::BinaryBytes(count).to_string()
+    BinaryBytes(count).to_string()
 }
 
 /// `2.0 GiB`, for a size on the wire.
@@ -248,16 +242,15 @@ fn seconds(time: Duration) -> String {
 }
 
 /// A table whose columns are as wide as their widest cell.
-fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let lines: Vec<[String; N]> = iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = array::from_fn(width);
+    let line = |cells: &[String; N]| {
+        let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
-    std::iter::once(line(head.to_vec()))
-        .chain(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())))
-        .collect()
+    lines.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -267,6 +260,6 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["debian".to_owned(), "1".to_owned()], ["x".to_owned(), String::new()]];
-        assert_eq!(table(["NAME", "V"], &rows), "NAME    V\ndebian  1\nx\n");
+        assert_eq!(table(["NAME", "V"], rows), "NAME    V\ndebian  1\nx\n");
     }
 }

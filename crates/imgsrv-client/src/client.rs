@@ -2,9 +2,9 @@
 
 use crate::{
     retry::RetryPolicy,
-    token::{self, TokenSource, Tokens},
+    token::{TokenError, TokenSource, Tokens},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::{sync::Arc, time::Duration};
 use url::Url;
 
@@ -30,9 +30,10 @@ pub enum BuildError {
 }
 
 /// Builds a [`Client`].
+#[must_use]
 pub struct ClientBuilder {
     url: String,
-    tokens: Tokens,
+    tokens: Result<Tokens, TokenError>,
     retry: RetryPolicy,
     authority: Option<Vec<u8>>,
     user_agent: String,
@@ -40,31 +41,26 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// Authenticates with `token`: an API token, or one of an issuer that the server trusts.
-    #[must_use]
     pub fn token(self, token: impl Into<SecretString>) -> Self {
-        Self { tokens: Tokens::Fixed(token.into()), ..self }
+        Self { tokens: Tokens::fixed(&token.into()), ..self }
     }
 
     /// Authenticates with tokens of `source`, which is asked again when one expires or is refused.
-    #[must_use]
     pub fn token_source(self, source: impl TokenSource + 'static) -> Self {
-        Self { tokens: Tokens::fetched(Arc::new(source)), ..self }
+        Self { tokens: Ok(Tokens::fetched(Arc::new(source))), ..self }
     }
 
     /// Retries transient errors by this policy.
-    #[must_use]
     pub fn retry(self, retry: RetryPolicy) -> Self {
         Self { retry, ..self }
     }
 
     /// Trusts this certificate authority (PEM) in addition to those of the system.
-    #[must_use]
     pub fn authority(self, pem: impl Into<Vec<u8>>) -> Self {
         Self { authority: Some(pem.into()), ..self }
     }
 
     /// Sends this `User-Agent`.
-    #[must_use]
     pub fn user_agent(self, user_agent: impl Into<String>) -> Self {
         Self { user_agent: user_agent.into(), ..self }
     }
@@ -84,19 +80,11 @@ impl ClientBuilder {
             if certificates.is_empty() {
                 return Err(BuildError::Authority(None));
             }
-            for certificate in certificates {
-                http = http.add_root_certificate(certificate);
-            }
+            http = http.tls_certs_merge(certificates);
         }
         let http = http.build().map_err(BuildError::Http)?;
-        let tokens = match self.tokens {
-            Tokens::Fixed(token) => {
-                Tokens::Fixed(token::parse_bearer(token.expose_secret()).map_err(|_| BuildError::Token)?)
-            }
-            other => other,
-        };
-        let inner = Inner { http, base, tokens, retry: self.retry };
-        Ok(Client { inner: Arc::new(inner), retries_creation: false })
+        let tokens = self.tokens.map_err(|_| BuildError::Token)?;
+        Ok(Client { http, base, tokens, retry: self.retry, retries_creation: false })
     }
 }
 
@@ -115,17 +103,12 @@ fn parse_url(raw: &str) -> Option<Url> {
 /// A client of one server. Cheap to clone; clones share connections and tokens.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(crate) inner: Arc<Inner>,
-    /// Whether a request that creates something is repeated although the server may have processed it.
-    pub(crate) retries_creation: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Inner {
     pub(crate) http: reqwest::Client,
     pub(crate) base: Url,
     pub(crate) tokens: Tokens,
     pub(crate) retry: RetryPolicy,
+    /// Whether a request that creates something is repeated although the server may have processed it.
+    pub(crate) retries_creation: bool,
 }
 
 impl Client {
@@ -134,7 +117,7 @@ impl Client {
         let user_agent = concat!("imgsrv-client/", env!("CARGO_PKG_VERSION")).to_owned();
         ClientBuilder {
             url: url.into(),
-            tokens: Tokens::None,
+            tokens: Ok(Tokens::default()),
             retry: RetryPolicy::default(),
             authority: None,
             user_agent,
@@ -143,26 +126,21 @@ impl Client {
 
     /// The server's URL.
     pub fn url(&self) -> &Url {
-        &self.inner.base
+        &self.base
     }
 
     /// How transient errors are retried.
     pub fn retry(&self) -> &RetryPolicy {
-        &self.inner.retry
+        &self.retry
     }
 
     /// The URL of a path on the server; each segment is escaped.
     pub(crate) fn endpoint<S: AsRef<str>>(&self, segments: impl IntoIterator<Item = S>) -> Url {
-        let mut url = self.inner.base.clone();
+        let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
         url
-    }
-
-    /// The same client for a caller to which [`NameTaken`](imgsrv_api::ProblemCode::NameTaken) means success.
-    pub(crate) fn retrying_creation(&self) -> Self {
-        Self { retries_creation: true, ..self.clone() }
     }
 }
 

@@ -12,7 +12,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// The server refused the request with a problem.
-    #[error("{}", .0.detail)]
+    #[error("{}", .0.problem.detail)]
     Refused(Box<Refusal>),
     /// An error response that is not a problem of imgsrv, such as that of a proxy in front of the server.
     #[error("the server answered with status {status}, but not as imgsrv does")]
@@ -88,14 +88,6 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-impl std::ops::Deref for Refusal {
-    type Target = Problem;
-
-    fn deref(&self) -> &Problem {
-        &self.problem
-    }
-}
-
 /// Whether a retry cannot help: the request is invalid, the server's certificate is not trusted, or it does not speak
 /// TLS at all.
 fn is_permanent(error: &reqwest::Error) -> bool {
@@ -138,7 +130,7 @@ impl Error {
             Self::Unreachable(error) => !is_permanent(error),
             Self::Stalled(_) | Self::Incomplete(_) => true,
             // A request body that ended early or came too slowly was cut by something between client and server.
-            Self::Refused(refusal) if refusal.code() == Some(ProblemCode::BodyIncomplete) => true,
+            Self::Refused(refusal) if refusal.problem.code() == Some(ProblemCode::BodyIncomplete) => true,
             Self::Refused(_) | Self::UnexpectedResponse { .. } => {
                 matches!(self.status(), Some(408 | 429 | 502..=504))
             }
@@ -170,5 +162,13 @@ impl Error {
 
     pub(crate) fn internal(source: impl Into<Source>) -> Self {
         Self::Internal(source.into())
+    }
+}
+
+/// The result of a call; `None` if it is refused with `code`.
+pub(crate) fn unless<T>(code: ProblemCode, result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if error.code() == Some(code) => Ok(None),
+        result => result.map(Some),
     }
 }

@@ -109,14 +109,12 @@ impl Client {
         let mut retries = self.retry().retries_from_now();
         loop {
             let attempt = async { read(self.authenticated(|token| self.request_for(&call, token)).await?).await };
-            let error = match attempt.await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
-            if !(call.is_idempotent || error.is_unsent() || error.status() == Some(429)) {
-                return Err(error);
+            match attempt.await {
+                Err(error) if call.is_idempotent || error.is_unsent() || error.status() == Some(429) => {
+                    retries.wait_after(error).await?;
+                }
+                result => return result,
             }
-            retries.wait_after(error).await?;
         }
     }
 
@@ -130,7 +128,7 @@ impl Client {
 
     /// A request without a body.
     pub(crate) fn request(&self, method: Method, url: Url, token: Option<&SecretString>) -> RequestBuilder {
-        let request = self.inner.http.request(method, url);
+        let request = self.http.request(method, url);
         match token {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
@@ -143,16 +141,16 @@ impl Client {
         &self,
         build: impl Fn(Option<&SecretString>) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let token = self.inner.tokens.current().await?;
+        let token = self.tokens.current().await?;
         let refused = match check(build(token.as_ref()).send().await).await {
             Err(error) if error.status() == Some(401) => error,
             checked => return checked,
         };
         let Some(token) = token else { return Err(Error::NoToken) };
-        if !self.inner.tokens.discard(&token).await {
+        if !self.tokens.discard(&token).await {
             return Err(refused);
         }
-        let token = self.inner.tokens.current().await?;
+        let token = self.tokens.current().await?;
         check(build(token.as_ref()).send().await).await
     }
 }
@@ -171,12 +169,9 @@ async fn check(response: Result<Response, reqwest::Error>) -> Result<Response, E
         return Ok(response);
     }
     let retry_after = retry_after(response.headers());
-    let is_problem = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
+    let media_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let unexpected = Error::UnexpectedResponse { status: status.as_u16(), retry_after };
-    if !is_problem {
+    if !media_type.starts_with(b"application/problem+json") {
         return Err(unexpected);
     }
     let body = body::read(response, MAX_PROBLEM).await.map_err(Error::Unreachable)?;

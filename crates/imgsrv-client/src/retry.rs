@@ -17,6 +17,7 @@ type OnRetry = dyn Fn(&Error, Duration) + Send + Sync;
 
 /// How long, and with which delays, a call is retried.
 #[derive(Clone)]
+#[must_use]
 pub struct RetryPolicy {
     limit: Duration,
     delays: ExponentialBuilder,
@@ -51,13 +52,11 @@ impl RetryPolicy {
 
     /// The same with other delays: the first is `min`, each further one twice the last up to `max`, and each is extended
     /// by up to its own length at random. A server may ask for longer ones.
-    #[must_use]
     pub fn with_delays(self, min: Duration, max: Duration) -> Self {
         Self { delays: self.delays.with_min_delay(min).with_max_delay(max), ..self }
     }
 
     /// The same, calling `observer` with each error that is retried and the delay before the retry.
-    #[must_use]
     pub fn on_retry(self, observer: impl Fn(&Error, Duration) + Send + Sync + 'static) -> Self {
         Self { on_retry: Some(Arc::new(observer)), ..self }
     }

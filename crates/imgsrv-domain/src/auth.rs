@@ -3,7 +3,7 @@
 use crate::{
     ids::{PrincipalId, TokenId},
     names::string_enum,
-    text::{LongText, ShortText},
+    text::{LongText, ShortText, checked_texts},
     time::Timestamp,
     transition::Revision,
 };
@@ -108,33 +108,23 @@ impl Principal {
     }
 }
 
-/// The part of an API token that identifies it: 12 characters of `a-z0-9`. Not a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TokenKey(String);
+checked_texts! {
+    /// The part of an API token that identifies it: 12 characters of `a-z0-9`. Not a secret.
+    TokenKey: InvalidTokenKey = |raw| {
+        let fits = raw.len() == TokenKey::LENGTH && raw.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        fits.then_some(()).ok_or(InvalidTokenKey)
+    };
+}
+
+impl TokenKey {
+    /// Characters in a key.
+    pub const LENGTH: usize = 12;
+}
 
 /// The text is not the key of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 12 characters of a-z and 0-9")]
 pub struct InvalidTokenKey;
-
-impl TokenKey {
-    /// Characters in a key.
-    pub const LENGTH: usize = 12;
-
-    /// The key.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::str::FromStr for TokenKey {
-    type Err = InvalidTokenKey;
-
-    fn from_str(raw: &str) -> Result<Self, InvalidTokenKey> {
-        let fits = raw.len() == Self::LENGTH && raw.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if fits { Ok(Self(raw.to_owned())) } else { Err(InvalidTokenKey) }
-    }
-}
 
 /// An API token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Content addresses: SHA-256 digests, sizes and the state of a running hash.
 
+use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
 
 /// A SHA-256 digest, written `sha256:` and 64 lowercase hexadecimal digits.
@@ -45,23 +46,14 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(raw: &str) -> Result<Self, InvalidDigest> {
-        let hex = raw.strip_prefix("sha256:").ok_or(InvalidDigest)?.as_bytes();
+        let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        let hex = raw.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.bytes().all(is_digit));
+        let hex = hex.ok_or(InvalidDigest)?;
         let mut bytes = [0; 32];
-        if hex.len() != 64 {
-            return Err(InvalidDigest);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).map_err(|_| InvalidDigest)?;
         }
         Ok(Self(bytes))
-    }
-}
-
-fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(InvalidDigest),
     }
 }
 
@@ -118,6 +110,15 @@ pub struct BlobClaim {
     pub digest: Digest,
     /// The size.
     pub size: ByteSize,
+}
+
+impl BlobClaim {
+    /// The digest and size of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        // A slice has at most `isize::MAX` bytes.
+        let size = ByteSize(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+        Self { digest: Digest(Sha256::digest(bytes).into()), size }
+    }
 }
 
 /// A saved SHA-256 computation over the first `bytes` bytes of some content.

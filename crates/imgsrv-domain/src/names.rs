@@ -1,5 +1,6 @@
 //! Names in URLs and manifests, and part numbers.
 
+use crate::text::checked_texts;
 use std::{fmt, str::FromStr};
 
 /// The text does not match the pattern of its kind of name.
@@ -10,54 +11,28 @@ pub struct InvalidName {
     pub pattern: &'static str,
 }
 
-/// Which characters a name may have.
-struct Shape {
-    upper: bool,
-    inner: &'static [u8],
-    max: usize,
-}
-
-impl Shape {
-    fn admits(&self, raw: &str) -> bool {
-        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || (self.upper && b.is_ascii_uppercase());
-        let bytes = raw.as_bytes();
-        bytes.len() <= self.max
-            && bytes.first().is_some_and(|&b| letter(b))
-            && bytes.iter().all(|&b| letter(b) || self.inner.contains(&b))
-    }
+/// Checks that a name starts with a letter or digit, of either case if `upper`, that only `inner` are other characters,
+/// and that there are at most `max`.
+fn check(raw: &str, upper: bool, inner: &[u8], max: usize) -> bool {
+    let letter = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || (upper && b.is_ascii_uppercase());
+    let bytes = raw.as_bytes();
+    bytes.len() <= max && bytes.first().is_some_and(letter) && bytes.iter().all(|b| letter(b) || inner.contains(b))
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident: $pattern:literal, $upper:literal, $inner:literal, $max:literal);* $(;)?) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+    ($($(#[$doc:meta])* $name:ident: $pattern:literal, $upper:literal, $inner:literal, $max:literal);* $(;)?) => {
+        checked_texts! {$(
+            $(#[$doc])*
+            $name: InvalidName = |raw| {
+                check(raw, $upper, $inner, $max).then_some(()).ok_or(InvalidName { pattern: $pattern })
+            };
+        )*}
 
-        impl $name {
+        $(impl $name {
             /// The regular expression that these names match.
             pub const PATTERN: &'static str = $pattern;
-            const SHAPE: Shape = Shape { upper: $upper, inner: $inner, max: $max };
-
-            /// The name.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidName;
-
-            fn from_str(raw: &str) -> Result<Self, InvalidName> {
-                if Self::SHAPE.admits(raw) { Ok(Self(raw.to_owned())) } else { Err(InvalidName { pattern: $pattern }) }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
+        })*
+    };
 }
 
 names! {

@@ -3,15 +3,11 @@
 use crate::{
     auth::Role,
     names::RuleId,
-    text::{self, InvalidText, ShortText},
+    text::{self, InvalidText, ShortText, checked_texts},
     time::Timestamp,
     transition::Revision,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    str::FromStr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The text is empty, too long, or has a character that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,88 +23,33 @@ pub enum InvalidExactText {
     Text(#[from] InvalidText),
 }
 
-macro_rules! exact_texts {
-    ($($(#[$doc:meta])* $name:ident = $max:literal $unit:ident),* $(,)?) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
-
-        impl $name {
-            /// The text, exactly as it was parsed.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidExactText;
-
-            fn from_str(raw: &str) -> Result<Self, InvalidExactText> {
-                if raw.is_empty() {
-                    return Err(InvalidExactText::Empty);
-                }
-                text::check(raw, $max)?;
-                exact_texts!(@ $unit raw, $max);
-                Ok(Self(raw.to_owned()))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-    (@ characters $raw:ident, $max:literal) => {};
-    (@ bytes $raw:ident, $max:literal) => {
-        if $raw.len() > $max {
-            return Err(InvalidExactText::TooManyBytes($max));
-        }
-    };
+/// Checks a text that is not empty and has at most `max` characters.
+fn check(raw: &str, max: usize) -> Result<(), InvalidExactText> {
+    if raw.is_empty() {
+        return Err(InvalidExactText::Empty);
+    }
+    Ok(text::check(raw, max)?)
 }
 
-exact_texts! {
+checked_texts! {
     /// The subject of a token: `sub` (RFC 7519, section 4.1.2), compared character by character; at most 1024 bytes in
     /// UTF-8, because databases index it.
-    Subject = 1024 bytes,
+    Subject: InvalidExactText = |raw| {
+        check(raw, 1024)?;
+        if raw.len() > 1024 { Err(InvalidExactText::TooManyBytes(1024)) } else { Ok(()) }
+    };
     /// The issuer of a token: `iss` (RFC 7519, section 4.1.1), compared character by character; at most 256 characters.
-    IssuerUrl = 256 characters,
+    IssuerUrl: InvalidExactText = |raw| check(raw, 256);
     /// An audience of a token: one of `aud` (RFC 7519, section 4.1.3); at most 256 characters.
-    Audience = 256 characters,
+    Audience: InvalidExactText = |raw| check(raw, 256);
     /// The name of a claim; at most 256 characters.
-    ClaimName = 256 characters,
-}
-
-/// The source of a condition in CEL, at most 4096 characters. A
-/// [`ConditionEngine`](crate::ports::ConditionEngine) checks whether it is valid.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Condition(String);
-
-impl Condition {
-    /// The most characters that a condition may have.
-    pub const MAX: usize = 4096;
-
-    /// The source.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Condition {
-    type Err = InvalidExactText;
-
-    /// Allows line breaks and tabs as well as what any text may have.
-    fn from_str(raw: &str) -> Result<Self, InvalidExactText> {
-        if raw.trim().is_empty() {
-            return Err(InvalidExactText::Empty);
-        }
-        if raw.chars().count() > Self::MAX {
-            return Err(InvalidText::TooLong(Self::MAX).into());
-        }
-        let flat: String = raw.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c }).collect();
-        text::check(&flat, Self::MAX)?;
-        Ok(Self(raw.to_owned()))
-    }
+    ClaimName: InvalidExactText = |raw| check(raw, 256);
+    /// The source of a condition in CEL, at most 4096 characters, among which line breaks and tabs are allowed. A
+    /// [`ConditionEngine`](crate::ports::ConditionEngine) checks whether it is valid.
+    Condition: InvalidExactText = |raw| {
+        let flat = raw.replace(['\n', '\r', '\t'], " ");
+        if flat.trim().is_empty() { Err(InvalidExactText::Empty) } else { check(&flat, 4096) }
+    };
 }
 
 /// The names of the claims that the condition of a rule can read, each once.

@@ -82,6 +82,10 @@ impl StepState {
         }
     }
 
+    const fn has_succeeded(&self) -> bool {
+        matches!(self, Self::Succeeded { .. })
+    }
+
     /// Why the step failed.
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -198,7 +202,7 @@ impl PublishJob {
     pub fn restore(record: JobRecord) -> Result<Self, InconsistentJob> {
         let job = Self(record);
         let is_complete = job.steps.iter().map(|step| &step.name).eq(StepName::ALL);
-        let mut unfinished = job.steps.iter().skip_while(|step| matches!(step.state, StepState::Succeeded { .. }));
+        let mut unfinished = job.steps.iter().skip_while(|step| step.state.has_succeeded());
         let current = unfinished.next().map(|step| &step.state);
         let agrees = match (&job.state, job.started_at) {
             (JobState::Queued, _) => matches!(current, Some(StepState::Queued { .. })),
@@ -213,7 +217,7 @@ impl PublishJob {
 
     /// The step that runs or runs next; absent when all have succeeded.
     pub fn current_step(&self) -> Option<&Step> {
-        self.current().map(|at| &self.steps[at])
+        self.steps.iter().find(|step| !step.state.has_succeeded())
     }
 
     /// The step that failed.
@@ -234,7 +238,7 @@ impl PublishJob {
     /// Starts an attempt at the current step; an earlier one has ended without a word if the job is running.
     #[must_use = "a transition counts once stored"]
     pub fn start(mut self, now: Timestamp) -> Result<Self, IllegalTransition> {
-        self.check_unfinished("run")?;
+        self.require_unfinished("run")?;
         self.0.started_at = self.0.started_at.or(Some(now));
         self.start_current(now);
         Ok(self.into_state(JobState::Running, now))
@@ -247,7 +251,7 @@ impl PublishJob {
             return Err(self.illegal("end a step of"));
         }
         self.end_current(now, |started_at| StepState::Succeeded { started_at, finished_at: now });
-        if self.current().is_none() {
+        if self.current_step().is_none() {
             return Ok(self.into_state(JobState::Succeeded, now));
         }
         self.start_current(now);
@@ -257,7 +261,7 @@ impl PublishJob {
     /// Fails the current step for good, and the job with it.
     #[must_use = "a transition counts once stored"]
     pub fn step_failed(mut self, reason: String, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        self.check_unfinished("fail")?;
+        self.require_unfinished("fail")?;
         let event = Event::new(AuditAction::JobFailed, self.id).with(&reason);
         self.0.started_at = self.0.started_at.or(Some(now));
         self.end_current(now, |started_at| StepState::Failed { started_at, finished_at: now, reason });
@@ -267,80 +271,73 @@ impl PublishJob {
     /// Makes the current step wait again, after an attempt that has ended early.
     #[must_use = "a transition counts once stored"]
     pub fn requeue(self, now: Timestamp) -> Result<Self, IllegalTransition> {
-        self.check_unfinished("requeue")?;
+        self.require_unfinished("requeue")?;
         Ok(self.queued(now))
     }
 
     /// Queues a failed job again, from the step that failed.
     #[must_use = "a transition counts once stored"]
     pub fn retry(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match self.state {
-            JobState::Failed => {
-                let event = Event::new(AuditAction::JobRetried, self.id);
-                Ok((self.queued(now), event))
-            }
-            JobState::Queued | JobState::Running | JobState::Succeeded | JobState::Abandoned => {
-                Err(self.illegal("retry"))
-            }
-        }
+        self.require_failed("retry")?;
+        let event = Event::new(AuditAction::JobRetried, self.id);
+        Ok((self.queued(now), event))
     }
 
     /// Gives a failed job up, so that its version can become a draft again.
     #[must_use = "a transition counts once stored"]
     pub fn abandon(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match self.state {
-            JobState::Failed => {
-                let event = Event::new(AuditAction::JobAbandoned, self.id);
-                Ok((self.into_state(JobState::Abandoned, now), event))
-            }
-            JobState::Queued | JobState::Running | JobState::Succeeded | JobState::Abandoned => {
-                Err(self.illegal("abandon"))
-            }
-        }
+        self.require_failed("abandon")?;
+        let event = Event::new(AuditAction::JobAbandoned, self.id);
+        Ok((self.into_state(JobState::Abandoned, now), event))
     }
 
-    /// The position of the first step that has not succeeded.
-    fn current(&self) -> Option<usize> {
-        self.steps.iter().position(|step| !matches!(step.state, StepState::Succeeded { .. }))
-    }
-
-    fn start_current(&mut self, now: Timestamp) {
-        if let Some(at) = self.current() {
-            let step = &mut self.0.steps[at];
-            step.state = StepState::Running { started_at: now };
-            step.attempts = step.attempts.saturating_add(1);
-        }
-    }
-
-    fn end_current(&mut self, now: Timestamp, ended: impl FnOnce(Timestamp) -> StepState) {
-        if let Some(at) = self.current() {
-            let step = &mut self.0.steps[at];
-            step.state = ended(step.state.started_at().unwrap_or(now));
-        }
-    }
-
-    fn queued(mut self, now: Timestamp) -> Self {
-        if let Some(at) = self.current() {
-            let step = &mut self.0.steps[at];
-            step.state = StepState::Queued { started_at: step.state.started_at() };
-        }
-        self.into_state(JobState::Queued, now)
-    }
-
-    fn check_unfinished(&self, action: &'static str) -> Result<(), IllegalTransition> {
+    fn require_unfinished(&self, action: &'static str) -> Result<(), IllegalTransition> {
         match self.state {
             JobState::Queued | JobState::Running => Ok(()),
             JobState::Succeeded | JobState::Failed | JobState::Abandoned => Err(self.illegal(action)),
         }
     }
 
-    fn into_state(mut self, state: JobState, now: Timestamp) -> Self {
-        self.0.state = state;
-        self.0.updated_at = now;
-        self
+    fn require_failed(&self, action: &'static str) -> Result<(), IllegalTransition> {
+        match self.state {
+            JobState::Failed => Ok(()),
+            JobState::Queued | JobState::Running | JobState::Succeeded | JobState::Abandoned => {
+                Err(self.illegal(action))
+            }
+        }
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
         IllegalTransition { action, subject: Machine::PublishJob, state: self.state.name() }
+    }
+
+    fn current_mut(&mut self) -> Option<&mut Step> {
+        self.0.steps.iter_mut().find(|step| !step.state.has_succeeded())
+    }
+
+    fn start_current(&mut self, now: Timestamp) {
+        if let Some(step) = self.current_mut() {
+            step.state = StepState::Running { started_at: now };
+            step.attempts = step.attempts.saturating_add(1);
+        }
+    }
+
+    fn end_current(&mut self, now: Timestamp, ended: impl FnOnce(Timestamp) -> StepState) {
+        if let Some(step) = self.current_mut() {
+            step.state = ended(step.state.started_at().unwrap_or(now));
+        }
+    }
+
+    fn queued(mut self, now: Timestamp) -> Self {
+        if let Some(step) = self.current_mut() {
+            step.state = StepState::Queued { started_at: step.state.started_at() };
+        }
+        self.into_state(JobState::Queued, now)
+    }
+
+    fn into_state(mut self, state: JobState, now: Timestamp) -> Self {
+        self.0.state = state;
+        self.0.updated_at = now;
+        self
     }
 }

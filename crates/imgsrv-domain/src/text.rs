@@ -1,7 +1,5 @@
 //! Free text without characters that mislead a reader, and media types; both of bounded length.
 
-use std::{fmt, str::FromStr};
-
 /// The text is too long or has a character that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
@@ -28,72 +26,51 @@ const fn is_bidi(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident = $max:literal),* $(,)?) => {$(
+/// Declares types of text that are valid by construction, each with the error and the check of its parser.
+macro_rules! checked_texts {
+    ($($(#[$doc:meta])* $name:ident: $error:ty = $check:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
-            /// The text.
+            /// The text, exactly as it was parsed.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        impl FromStr for $name {
-            type Err = InvalidText;
+        impl std::str::FromStr for $name {
+            type Err = $error;
 
-            fn from_str(raw: &str) -> Result<Self, InvalidText> {
-                check(raw, $max).map(|()| Self(raw.to_owned()))
+            fn from_str(raw: &str) -> Result<Self, $error> {
+                let check: fn(&str) -> Result<(), $error> = $check;
+                check(raw).map(|()| Self(raw.to_owned()))
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     )*};
 }
+pub(crate) use checked_texts;
 
-texts! {
+checked_texts! {
     /// A short text for people: at most 256 characters, without control and bidirectional formatting characters.
-    ShortText = 256,
+    ShortText: InvalidText = |raw| check(raw, 256);
     /// A longer text for people: at most 4096 characters, without control and bidirectional formatting characters.
-    LongText = 4096,
+    LongText: InvalidText = |raw| check(raw, 4096);
+    /// A media type in the grammar of RFC 9110, section 8.3.1, of at most 127 characters; with its parameters.
+    MediaType: InvalidMediaType = |raw| media_type(raw.as_bytes()).filter(|()| raw.len() <= 127).ok_or(InvalidMediaType);
 }
-
-/// A media type in the grammar of RFC 9110, section 8.3.1, of at most 127 characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct MediaType(String);
 
 /// The text is not a media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a media type such as application/x-qemu-disk, at most 127 characters")]
 pub struct InvalidMediaType;
-
-impl MediaType {
-    /// The media type as it was parsed, with its parameters.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for MediaType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for MediaType {
-    type Err = InvalidMediaType;
-
-    fn from_str(raw: &str) -> Result<Self, InvalidMediaType> {
-        let valid = raw.len() <= 127 && media_type(raw.as_bytes()).is_some();
-        if valid { Ok(Self(raw.to_owned())) } else { Err(InvalidMediaType) }
-    }
-}
 
 /// `type "/" subtype *( OWS ";" OWS [ token "=" ( token / quoted-string ) ] )`
 fn media_type(raw: &[u8]) -> Option<()> {

@@ -111,47 +111,43 @@ impl Version {
     /// Notes a change of the manifest of a draft.
     #[must_use = "a transition counts once stored"]
     pub fn edit(self, now: Timestamp) -> Result<Self, IllegalTransition> {
-        match self.0.state {
-            VersionState::Draft => Ok(Self(VersionRecord { updated_at: now, ..self.0 })),
-            VersionState::Publishing | VersionState::Published { .. } => Err(self.illegal("edit")),
-        }
+        self.require(VersionState::Draft, "edit")?;
+        Ok(Self(VersionRecord { updated_at: now, ..self.0 }))
     }
 
     /// Checks that the version may be deleted: only a draft may.
     pub fn delete(&self) -> Result<Event, IllegalTransition> {
-        match self.0.state {
-            VersionState::Draft => Ok(self.event(AuditAction::VersionDeleted)),
-            VersionState::Publishing | VersionState::Published { .. } => Err(self.illegal("delete")),
-        }
+        self.require(VersionState::Draft, "delete")?;
+        Ok(self.event(AuditAction::VersionDeleted))
     }
 
     /// Freezes the manifest of a draft for its publish job.
     #[must_use = "a transition counts once stored"]
     pub fn freeze(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match self.0.state {
-            VersionState::Draft => Ok(self.into_state(VersionState::Publishing, now, AuditAction::PublishRequested)),
-            VersionState::Publishing | VersionState::Published { .. } => Err(self.illegal("publish")),
-        }
+        self.require(VersionState::Draft, "publish")?;
+        Ok(self.into_state(VersionState::Publishing, now, AuditAction::PublishRequested))
     }
 
     /// Publishes a frozen version. `published` is final.
     #[must_use = "a transition counts once stored"]
     pub fn publish(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match self.0.state {
-            VersionState::Publishing => {
-                Ok(self.into_state(VersionState::Published { at: now }, now, AuditAction::VersionPublished))
-            }
-            VersionState::Draft | VersionState::Published { .. } => Err(self.illegal("finish publishing")),
-        }
+        self.require(VersionState::Publishing, "finish publishing")?;
+        Ok(self.into_state(VersionState::Published { at: now }, now, AuditAction::VersionPublished))
     }
 
     /// Makes a frozen version a draft again after its job was abandoned.
     #[must_use = "a transition counts once stored"]
     pub fn reopen(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match self.0.state {
-            VersionState::Publishing => Ok(self.into_state(VersionState::Draft, now, AuditAction::VersionReopened)),
-            VersionState::Draft | VersionState::Published { .. } => Err(self.illegal("reopen")),
+        self.require(VersionState::Publishing, "reopen")?;
+        Ok(self.into_state(VersionState::Draft, now, AuditAction::VersionReopened))
+    }
+
+    /// Refuses `action` in any other state than `state`.
+    fn require(&self, state: VersionState, action: &'static str) -> Result<(), IllegalTransition> {
+        if self.0.state == state {
+            return Ok(());
         }
+        Err(IllegalTransition { action, subject: Machine::Version, state: self.0.state.name() })
     }
 
     fn into_state(self, state: VersionState, now: Timestamp, action: AuditAction) -> (Self, Event) {
@@ -162,9 +158,5 @@ impl Version {
 
     fn event(&self, action: AuditAction) -> Event {
         Event::new(action, self.path())
-    }
-
-    fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: Machine::Version, state: self.0.state.name() }
     }
 }

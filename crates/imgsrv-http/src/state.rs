@@ -9,14 +9,13 @@ use crate::{
     receive_slots::ReceiveSlots,
     streams::StreamDocuments,
 };
-use axum::extract::FromRef;
+use axum::{extract::FromRequestParts, http::request::Parts};
 use imgsrv_app::{
-    Aliases, AuditLogReader, Authenticator, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing,
-    Rules, Services, Uploads, Versions,
+    Aliases, AuditLogReader, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing, Rules, Services,
+    Uploads, Versions,
 };
-use imgsrv_domain::ports::Ids;
 use ipnet::IpNet;
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// Limits of the API that operators set.
 #[derive(Debug, Clone)]
@@ -61,10 +60,10 @@ pub(crate) struct MaxUploadBytes(pub(crate) Option<u64>);
 /// The state of the API.
 #[derive(Clone)]
 pub struct AppState {
-    services: Services,
-    settings: Arc<HttpSettings>,
-    observer: Arc<dyn RequestObserver>,
-    failed_bearers: Arc<FailedBearers>,
+    pub(crate) services: Services,
+    pub(crate) settings: Arc<HttpSettings>,
+    pub(crate) observer: Arc<dyn RequestObserver>,
+    pub(crate) failed_bearers: Arc<FailedBearers>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
     streams: Arc<StreamDocuments>,
@@ -93,12 +92,14 @@ impl AppState {
     }
 }
 
-/// What handlers, extractors and layers can take from the state.
+/// What handlers can take from the state.
 macro_rules! provides {
     ($($type:ty: |$state:ident| $value:expr;)*) => {$(
-        impl FromRef<AppState> for $type {
-            fn from_ref($state: &AppState) -> Self {
-                $value
+        impl FromRequestParts<AppState> for $type {
+            type Rejection = Infallible;
+
+            async fn from_request_parts(_: &mut Parts, $state: &AppState) -> Result<Self, Infallible> {
+                Ok($value)
             }
         }
     )*};
@@ -107,7 +108,6 @@ macro_rules! provides {
 provides! {
     Aliases: |state| state.services.aliases();
     AuditLogReader: |state| state.services.audit_log();
-    Arc<Authenticator>: |state| state.services.auth();
     Delivery: |state| state.services.delivery();
     Drafts: |state| state.services.drafts();
     Images: |state| state.services.images();
@@ -119,10 +119,6 @@ provides! {
     Uploads: |state| state.services.uploads();
     Versions: |state| state.services.versions();
     MaxUploadBytes: |state| MaxUploadBytes(state.services.max_upload_bytes());
-    Arc<dyn Ids>: |state| Arc::clone(&state.services.adapters().ids);
-    Arc<HttpSettings>: |state| Arc::clone(&state.settings);
-    Arc<dyn RequestObserver>: |state| Arc::clone(&state.observer);
-    Arc<FailedBearers>: |state| Arc::clone(&state.failed_bearers);
     ReceiveSlots: |state| state.receive_slots.clone();
     Arc<Readiness>: |state| Arc::clone(&state.readiness);
     Arc<StreamDocuments>: |state| Arc::clone(&state.streams);

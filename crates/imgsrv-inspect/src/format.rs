@@ -1,7 +1,6 @@
 //! Detects formats by their magic numbers.
 
-use crate::source::{Source, head};
-use std::fmt;
+use crate::source::{Source, read_up_to};
 
 /// A format that was detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,30 +27,6 @@ pub enum DetectedFormat {
     Zstd,
 }
 
-impl DetectedFormat {
-    /// The name of the format.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Qcow2 => "qcow2",
-            Self::Vmdk => "vmdk",
-            Self::VmdkDescriptor => "vmdk-descriptor",
-            Self::Vhdx => "vhdx",
-            Self::Squashfs => "squashfs",
-            Self::Iso => "iso",
-            Self::Raw => "raw",
-            Self::Gzip => "gzip",
-            Self::Xz => "xz",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-impl fmt::Display for DetectedFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Offset of the magic in the volume descriptor of ISO 9660 (ECMA-119, 7.1.1): 16 sectors and the type byte.
 const ISO_MAGIC_AT: u64 = 16 * 2048 + 1;
 
@@ -70,7 +45,7 @@ const START: &[(&[u8], DetectedFormat)] = &[
 
 /// Detects the format by magic number; `None` if there is none. Reads less than 2 KiB.
 pub async fn detect<S: Source>(source: &S) -> Result<Option<DetectedFormat>, S::Error> {
-    let first = head(source, 1024).await?;
+    let first = read_up_to(source, 0, 1024).await?;
     if let Some((_, format)) = START.iter().find(|(magic, _)| first.starts_with(magic)) {
         return Ok(Some(*format));
     }

@@ -10,5 +10,5 @@ mod source;
 
 pub use format::{DetectedFormat, detect};
 pub use metadata::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, NewMetadata};
-pub use qcow2::{Compression, Field, Qcow2, Qcow2Error, Qcow2Problem, Table};
+pub use qcow2::{Compression, Qcow2, Qcow2Error, Qcow2Problem};
 pub use source::Source;

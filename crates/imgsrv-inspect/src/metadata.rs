@@ -6,13 +6,9 @@ use liblzma::{
     stream::{CONCATENATED, Stream},
     write::XzEncoder,
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, Visitor},
-};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fmt,
     io::{self, Read, Write},
 };
 use tar::{Archive, Builder, EntryType, Header};
@@ -81,29 +77,11 @@ struct Yaml {
     creation_date: Option<Integer>,
 }
 
-/// A YAML integer. Incus does not accept a number in quotes.
-struct Integer(i64);
-
-impl<'de> Deserialize<'de> for Integer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Number;
-        impl Visitor<'_> for Number {
-            type Value = Integer;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Integer, E> {
-                Ok(Integer(number))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Integer, E> {
-                number.try_into().map(Integer).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Number)
-    }
+/// A YAML integer. Incus does not accept a number in quotes; neither does an untagged enum.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Integer {
+    Number(i64),
 }
 
 impl IncusMetadata {
@@ -117,7 +95,7 @@ impl IncusMetadata {
         let yaml = String::from_utf8(yaml).map_err(|_| MetadataProblem::NotYaml)?;
         let yaml: Yaml = serde_saphyr::from_str(&yaml).map_err(|_| MetadataProblem::NotYaml)?;
         let architecture = yaml.architecture.filter(|name| !name.is_empty());
-        let creation_date = yaml.creation_date.map(|date| date.0).filter(|date| *date > 0);
+        let creation_date = yaml.creation_date.map(|Integer::Number(date)| date).filter(|date| *date > 0);
         Ok(Self {
             architecture: architecture.ok_or(MetadataProblem::Field("architecture"))?,
             creation_date: creation_date.ok_or(MetadataProblem::Field("creation_date"))?,
@@ -130,10 +108,7 @@ fn find_yaml(tarball: &[u8]) -> Result<Option<Vec<u8>>, MetadataProblem> {
     let decoder = Stream::new_stream_decoder(MAX_DECODER_MEMORY, CONCATENATED);
     let decoder = decoder.map_err(|_| MetadataProblem::NeedsMemory)?;
     let mut unpacked = XzDecoder::new_stream(tarball, decoder).take(MAX_UNPACKED + 1);
-    let found = {
-        let mut archive = Archive::new(&mut unpacked);
-        search(&mut archive)
-    };
+    let found = search(Archive::new(&mut unpacked));
     // Reads past the end of the archive to the end of the stream, which must be complete as well.
     let drained = io::copy(&mut unpacked, &mut io::sink());
     if unpacked.limit() == 0 {
@@ -143,7 +118,7 @@ fn find_yaml(tarball: &[u8]) -> Result<Option<Vec<u8>>, MetadataProblem> {
     found
 }
 
-fn search(archive: &mut Archive<impl Read>) -> Result<Option<Vec<u8>>, MetadataProblem> {
+fn search(mut archive: Archive<impl Read>) -> Result<Option<Vec<u8>>, MetadataProblem> {
     let mut found = None;
     for (seen, entry) in archive.entries().map_err(|error| problem(&error))?.enumerate() {
         if seen >= MAX_ENTRIES {
@@ -151,10 +126,8 @@ fn search(archive: &mut Archive<impl Read>) -> Result<Option<Vec<u8>>, MetadataP
         }
         let mut entry = entry.map_err(|error| problem(&error))?;
         // Incus accepts exactly these two names.
-        let is_yaml = {
-            let path = entry.path_bytes();
-            path.strip_prefix(b"./").unwrap_or(&path) == NAME.as_bytes()
-        };
+        let path = entry.path_bytes();
+        let is_yaml = path.strip_prefix(b"./").unwrap_or(&path) == NAME.as_bytes();
         if !is_yaml || !entry.header().entry_type().is_file() {
             continue;
         }
@@ -199,15 +172,13 @@ impl NewMetadata {
         let yaml = serde_saphyr::to_string(self).map_err(io::Error::other)?;
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
-        header.set_path(NAME)?;
         header.set_mode(0o644);
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(u64::try_from(self.creation_date).unwrap_or(0));
         header.set_size(yaml.len() as u64);
-        header.set_cksum();
         let mut tarball = Builder::new(XzEncoder::new(Vec::new(), PRESET));
-        tarball.append(&header, yaml.as_bytes())?;
+        tarball.append_data(&mut header, NAME, yaml.as_bytes())?;
         let mut packed = tarball.into_inner()?;
         packed.flush()?;
         packed.finish()

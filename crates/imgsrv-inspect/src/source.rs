@@ -15,8 +15,8 @@ pub trait Source: Send + Sync {
 /// Maximum number of bytes read at once.
 pub(crate) const MAX_READ: usize = 256 << 10;
 
-/// Reads the first bytes of a source, at most `length`.
-pub(crate) async fn head<S: Source>(source: &S, length: usize) -> Result<Vec<u8>, S::Error> {
-    let length = usize::try_from(source.size()).unwrap_or(usize::MAX).min(length);
-    source.read(0, length).await
+/// Reads `wanted` bytes at `offset`, or fewer: at most [`MAX_READ`], and none beyond the end.
+pub(crate) async fn read_up_to<S: Source>(source: &S, offset: u64, wanted: u64) -> Result<Vec<u8>, S::Error> {
+    let length = source.size().saturating_sub(offset).min(wanted).min(MAX_READ as u64);
+    source.read(offset, usize::try_from(length).unwrap_or(MAX_READ)).await
 }

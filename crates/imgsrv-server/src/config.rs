@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use imgsrv_app::{Backoff, FormatCheck};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
-use imgsrv_cli::{ClientCommand, HelpCommand};
+use imgsrv_cli::{ClientCommand, HelpCommand, Remote};
 use imgsrv_domain::ids::PrincipalId;
 use std::{path::PathBuf, time::Duration};
 
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     #[command(alias = "start")]
     Serve(ServeOptions),
     #[command(flatten)]
-    Client(ClientCommand),
+    Client(Remote<ClientCommand>),
     /// Manage authentication
     #[command(subcommand)]
     Auth(AuthCommand),
@@ -41,7 +41,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuthCommand {
     #[command(flatten)]
-    Remote(imgsrv_cli::AuthCommand),
+    Remote(Remote<imgsrv_cli::AuthCommand>),
     #[command(flatten)]
     Operator(OperatorCommand),
 }

@@ -8,9 +8,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(index), Some(products)) = (args().nth(1), args().nth(2)) else {
         return Err("usage: list INDEX.JSON IMAGES.JSON".into());
     };
-    let index = Index::parse(&fs::read(index)?)?;
+    let index: Index = serde_json::from_slice(&fs::read(index)?)?;
     println!("documents: {}", index.image_documents().collect::<Vec<_>>().join(", "));
-    for image in Images::of([&Products::parse(&fs::read(products)?)?]).iter() {
+    let products: Products = serde_json::from_slice(&fs::read(products)?)?;
+    for image in Images::of([&products]).iter() {
         println!("{} {} {} {}", &image.fingerprint[..12], image.architecture, image.os, image.root.path);
     }
     Ok(())

@@ -15,23 +15,6 @@ pub enum ImageKind {
     VirtualMachine,
 }
 
-/// A file of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// Its path, relative to the server's base URL.
-    pub path: String,
-    /// Its size in bytes.
-    pub size: i64,
-    /// Its SHA-256, in hexadecimal digits.
-    pub sha256: String,
-}
-
-impl From<&Item> for RemoteFile {
-    fn from(item: &Item) -> Self {
-        Self { path: item.path.clone(), size: item.size, sha256: item.sha256.clone() }
-    }
-}
-
 /// An image that a client can fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteImage {
@@ -50,9 +33,9 @@ pub struct RemoteImage {
     /// The key of its version.
     pub serial: String,
     /// The metadata.
-    pub metadata: RemoteFile,
+    pub metadata: Item,
     /// The root file system or disk.
-    pub root: RemoteFile,
+    pub root: Item,
 }
 
 /// The images of a server, and their names.
@@ -87,12 +70,9 @@ impl Images {
         for product in documents.into_iter().flat_map(|document| document.products.values()) {
             images_of(product, &mut found);
         }
-        found.sort_by(|(one, rank, _), (other, other_rank, _)| {
-            let key = |image: &RemoteImage, rank: usize| {
-                let RemoteImage { os, release, variant, serial, architecture, .. } = image.clone();
-                (os, release, variant, Reverse(serial), architecture.kernel_name(), rank)
-            };
-            key(one, *rank).cmp(&key(other, *other_rank))
+        found.sort_by_cached_key(|(image, rank, _)| {
+            let RemoteImage { os, release, variant, serial, architecture, .. } = image.clone();
+            (os, release, variant, Reverse(serial), architecture.kernel_name(), *rank)
         });
         let mut images = Self::default();
         for (image, _, names) in found {
@@ -135,8 +115,8 @@ fn images_of(product: &Product, found: &mut Vec<(RemoteImage, usize, Vec<String>
                     release: product.release.clone(),
                     variant: product.variant.clone(),
                     serial: serial.clone(),
-                    metadata: metadata.into(),
-                    root: root.into(),
+                    metadata: metadata.clone(),
+                    root: root.clone(),
                 };
                 found.push((image, rank, names.clone()));
             }

@@ -1,8 +1,7 @@
 //! Simple Streams as Incus and LXD read it: the documents, how a client interprets them, and the projection of a catalog to
 //! them.
 //!
-//! Pure: this crate does no I/O. [`Products::parse`] and [`Images::of`] read the documents of any server; [`project`]
-//! creates those of a catalog.
+//! Pure: this crate does no I/O. [`Images::of`] reads the documents of any server; [`project`] creates those of a catalog.
 
 mod arch;
 mod images;
@@ -10,6 +9,6 @@ mod model;
 mod projection;
 
 pub use arch::{IncusArchitecture, UnknownArchitecture};
-pub use images::{ImageKind, Images, RemoteFile, RemoteImage};
-pub use model::{Index, IndexEntry, InvalidDocument, Item, Product, ProductVersion, Products};
+pub use images::{ImageKind, Images, RemoteImage};
+pub use model::{Index, IndexEntry, Item, Product, ProductVersion, Products};
 pub use projection::{Aliases, File, Listed, Root, index, is_ambiguous, products, project};

@@ -1,12 +1,7 @@
-//! The two documents: `streams/v1/index.json` and the products documents that it lists.
+//! The two documents: `streams/v1/index.json` and the products documents that it lists. Readers ignore unknown fields.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// The bytes are not a document of the expected kind.
-#[derive(Debug, thiserror::Error)]
-#[error("not a Simple Streams document: {0}")]
-pub struct InvalidDocument(#[from] serde_json::Error);
 
 /// The index of a server: its products documents.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -103,21 +98,9 @@ pub struct Item {
 }
 
 impl Index {
-    /// Parses `streams/v1/index.json`. Unknown fields are ignored.
-    pub fn parse(document: &[u8]) -> Result<Self, InvalidDocument> {
-        Ok(serde_json::from_slice(document)?)
-    }
-
     /// The paths of the documents that list images.
     pub fn image_documents(&self) -> impl Iterator<Item = &str> {
         let lists_images = |entry: &&IndexEntry| entry.datatype == "image-downloads" && !entry.products.is_empty();
         self.index.values().filter(lists_images).map(|entry| entry.path.as_str())
-    }
-}
-
-impl Products {
-    /// Parses a products document. Unknown fields are ignored.
-    pub fn parse(document: &[u8]) -> Result<Self, InvalidDocument> {
-        Ok(serde_json::from_slice(document)?)
     }
 }

@@ -117,28 +117,26 @@ struct Merged<'a> {
 pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product> {
     let mut sorted: Vec<&Listed> = listed.iter().filter(|one| !is_ambiguous(&one.variant)).collect();
     sorted.sort_by_key(|one| (one.published_at, slot(one), one.root, &one.operating_system, one.fingerprint));
-    let merged = merge(&sorted, aliases);
-    let mut products = BTreeMap::new();
-    let mut joined: HashMap<Slot<'_>, (String, &Merged<'_>)> = HashMap::new();
+    let mut merged = merge(&sorted, aliases);
+    merged.sort_by_key(|image| image.first.root != Root::Disk);
     let with_disk: HashSet<Slot<'_>> =
         sorted.iter().filter(|one| one.root == Root::Disk).map(|one| slot(one)).collect();
-    let (disks, containers): (Vec<_>, Vec<_>) = merged.iter().partition(|image| image.first.root == Root::Disk);
-    for disk in disks {
-        let key = free_key(&products, key(disk.first));
-        products.insert(key.clone(), product(disk));
-        joined.insert(slot(disk.first), (key, disk));
-    }
-    for container in containers {
-        let slot = slot(container.first);
-        let beside = joined.get(&slot).filter(|(_, disk)| belong_together(disk, container));
-        if let Some(product) = beside.and_then(|(key, _)| products.get_mut(key)) {
-            add(product, container.first);
+    let mut products = BTreeMap::new();
+    let mut by_slot: HashMap<Slot<'_>, (String, &Merged<'_>)> = HashMap::new();
+    for image in &merged {
+        let slot = slot(image.first);
+        let disk = by_slot.get(&slot).filter(|(_, disk)| belong_together(disk, image));
+        if let Some(product) = disk.and_then(|(key, _)| products.get_mut(key)) {
+            add(product, image.first);
             continue;
         }
-        let own = key(container.first);
-        let own = if with_disk.contains(&slot) { format!("{own}:container") } else { own };
-        let own = free_key(&products, own);
-        products.insert(own, product(container));
+        let mut key = key(image.first);
+        if image.first.root != Root::Disk && with_disk.contains(&slot) {
+            key.push_str(":container");
+        }
+        let key = free_key(&products, key);
+        products.insert(key.clone(), product(image));
+        by_slot.insert(slot, (key, image));
     }
     products
 }

@@ -4,22 +4,22 @@ use crate::{
     audit,
     auth::{
         caller::{Authentication, Caller, Credential, Denied, RequestContext},
+        principals::NewPrincipal,
         token,
     },
     context::Context,
     work::retry::{Transient, retrying},
 };
 use imgsrv_domain::{
-    audit::{Actor, AuditAction, Event},
+    audit::{AuditAction, Event},
     auth::{Attributes, Principal, PrincipalKind, StoredToken, TokenKey},
     ids::{PrincipalId, TokenId},
     oidc::{OidcIdentity, ProvisioningRule, VerifiedToken},
     ports::{Admission, CatalogError, CatalogTx, Grant, Source, Timed, TokenError},
     time::Timestamp,
-    transition::Revision,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     mem,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -125,10 +125,9 @@ impl Authenticator {
             return Ok(());
         }
         retrying(|| async {
-            let mut tx = self.context.catalog.begin().await?;
+            let tx = self.context.catalog.begin().await?;
             let event = Event::new(AuditAction::TokenExposed, stored.token.id).with("sent without TLS");
-            audit::record(&mut *tx, &actor(stored.principal.id, context), event).await?;
-            tx.commit().await
+            audit::commit(tx, &context.actor(stored.principal.id), event).await
         })
         .await
     }
@@ -238,8 +237,8 @@ impl Authenticator {
             let now = tx.now();
             if tx.grant_by_rule(&rule.id, id, ProvisioningRule::ROLE, now).await? {
                 let detail = format!("{} by rule {}", ProvisioningRule::ROLE, rule.id);
-                audit::record(&mut *tx, &actor(id, context), Event::new(AuditAction::RoleGranted, id).with(detail))
-                    .await?;
+                let event = Event::new(AuditAction::RoleGranted, id).with(detail);
+                audit::record(&mut *tx, &context.actor(id), event).await?;
             }
             let principal = tx.get_principal(id).await?;
             tx.commit().await?;
@@ -254,12 +253,23 @@ impl Authenticator {
         identity: &OidcIdentity,
         context: &RequestContext,
     ) -> Result<PrincipalId, CatalogError> {
-        let principal = principal_of(PrincipalId::new(self.context.ids.next()), identity, tx.now())?;
+        // The display name and the attributes are informative: the identity is stored separately.
+        let (issuer, subject) = (identity.issuer.as_str(), identity.subject.as_str());
+        let attributes = BTreeMap::from([
+            ("issuer".to_owned(), issuer.parse().map_err(CatalogError::backend)?),
+            ("subject".to_owned(), subject.parse().map_err(CatalogError::backend)?),
+        ]);
+        let short: String = subject.chars().take(256).collect();
+        let new = NewPrincipal {
+            kind: PrincipalKind::Service,
+            display_name: short.parse().map_err(CatalogError::backend)?,
+            attributes: Attributes::new(attributes).map_err(CatalogError::backend)?,
+        };
+        let principal = new.principal(PrincipalId::new(self.context.ids.next()), tx.now());
         tx.insert_principal(&principal).await?;
         tx.insert_identity(principal.id, identity).await?;
-        let event = Event::new(AuditAction::PrincipalCreated, principal.id);
-        let event = event.with(format!("{} of {}", identity.subject, identity.issuer));
-        audit::record(tx, &actor(principal.id, context), event).await?;
+        let event = Event::new(AuditAction::PrincipalCreated, principal.id).with(format!("{subject} of {issuer}"));
+        audit::record(tx, &context.actor(principal.id), event).await?;
         Ok(principal.id)
     }
 
@@ -277,32 +287,4 @@ impl Authenticator {
         })
         .await
     }
-}
-
-fn actor(id: PrincipalId, context: &RequestContext) -> Actor {
-    Actor::Principal { id, request_id: context.request_id.clone(), address: context.address.clone() }
-}
-
-/// A new principal for an identity. The display name and the attributes are informative: the identity is stored
-/// separately.
-fn principal_of(id: PrincipalId, identity: &OidcIdentity, now: Timestamp) -> Result<Principal, CatalogError> {
-    fn valid<T, E: std::error::Error + Send + Sync + 'static>(parsed: Result<T, E>) -> Result<T, CatalogError> {
-        parsed.map_err(|error| CatalogError::Backend(Box::new(error)))
-    }
-    let short: String = identity.subject.as_str().chars().take(256).collect();
-    let attributes = BTreeMap::from([
-        ("issuer".to_owned(), valid(identity.issuer.as_str().parse())?),
-        ("subject".to_owned(), valid(identity.subject.as_str().parse())?),
-    ]);
-    Ok(Principal {
-        id,
-        kind: PrincipalKind::Service,
-        display_name: valid(short.parse())?,
-        attributes: valid(Attributes::new(attributes))?,
-        roles: BTreeSet::new(),
-        deactivated_at: None,
-        created_at: now,
-        updated_at: now,
-        revision: Revision::FIRST,
-    })
 }

@@ -3,18 +3,17 @@
 use crate::{
     audit,
     auth::{
-        principals::{self, NewToken},
+        principals::{NewPrincipal, NewToken},
         token,
     },
-    error::UseCaseError,
+    error::Result,
     work::retry::retrying,
 };
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     auth::{Attributes, Principal, PrincipalKind, Role},
     ids::PrincipalId,
-    ports::{Catalog, CatalogTx, Ids},
-    transition::Revision,
+    ports::{Catalog, CatalogError, CatalogTx, Ids},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -40,7 +39,7 @@ impl Bootstrap {
 
     /// Issues a token if nobody can manage authentication: no active principal with the role has a live token.
     #[tracing::instrument(name = "bootstrap.ensure", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn ensure(&self) -> Result<Option<String>, UseCaseError> {
+    pub async fn ensure(&self) -> Result<Option<String>> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             if tx.has_live_auth_manager().await? {
@@ -53,62 +52,41 @@ impl Bootstrap {
 
     /// Issues a token in any case, for operators who have access to the catalog but no token.
     #[tracing::instrument(name = "bootstrap.force", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn force(&self) -> Result<String, UseCaseError> {
+    pub async fn force(&self) -> Result<String> {
         retrying(|| async { self.mint(self.catalog.begin().await?).await }).await
     }
 
-    async fn mint(&self, mut tx: Box<dyn CatalogTx>) -> Result<String, UseCaseError> {
+    async fn mint(&self, mut tx: Box<dyn CatalogTx>) -> Result<String> {
         let now = tx.now();
-        match tx.get_principal(PRINCIPAL).await? {
-            Some(_) => {
-                if tx.set_deactivated(PRINCIPAL, None).await? {
-                    audit::record(&mut *tx, &Actor::Operator, Event::new(AuditAction::PrincipalActivated, PRINCIPAL))
-                        .await?;
-                    // It was deactivated for a reason: none of its tokens is valid again.
-                    for token in tx.revoke_tokens_of(PRINCIPAL, now).await? {
-                        let event = Event::new(AuditAction::TokenRevoked, token).with("bootstrap");
-                        audit::record(&mut *tx, &Actor::Operator, event).await?;
-                    }
-                }
-                if tx.grant_role(PRINCIPAL, Role::AuthManager).await? {
-                    let event = Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager);
-                    audit::record(&mut *tx, &Actor::Operator, event).await?;
-                }
+        let mut events = Vec::new();
+        if tx.get_principal(PRINCIPAL).await?.is_none() {
+            let display_name = "bootstrap".parse().map_err(CatalogError::backend)?;
+            let new = NewPrincipal { kind: PrincipalKind::Service, display_name, attributes: Attributes::default() };
+            let roles = BTreeSet::from([Role::AuthManager]);
+            tx.insert_principal(&Principal { roles, ..new.principal(PRINCIPAL, now) }).await?;
+            events.push(Event::new(AuditAction::PrincipalCreated, PRINCIPAL).with("bootstrap"));
+            events.push(Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager));
+        } else {
+            if tx.set_deactivated(PRINCIPAL, None).await? {
+                events.push(Event::new(AuditAction::PrincipalActivated, PRINCIPAL));
+                // It was deactivated for a reason: none of its tokens is valid again.
+                let revoked = tx.revoke_tokens_of(PRINCIPAL, now).await?;
+                let event = |token| Event::new(AuditAction::TokenRevoked, token).with("bootstrap");
+                events.extend(revoked.into_iter().map(event));
             }
-            None => {
-                tx.insert_principal(&principal(now)?).await?;
-                for (action, detail) in [
-                    (AuditAction::PrincipalCreated, "bootstrap"),
-                    (AuditAction::RoleGranted, Role::AuthManager.as_str()),
-                ] {
-                    audit::record(&mut *tx, &Actor::Operator, Event::new(action, PRINCIPAL).with(detail)).await?;
-                }
+            if tx.grant_role(PRINCIPAL, Role::AuthManager).await? {
+                events.push(Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager));
             }
         }
         let name = "bootstrap".parse().ok();
         let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE) };
-        let issued = principals::mint(&*self.ids, PRINCIPAL, new, now)?;
+        let issued = new.issue(&*self.ids, PRINCIPAL, now)?;
         tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
-        let event = Event::new(AuditAction::TokenIssued, issued.token.id).with("bootstrap");
-        audit::record(&mut *tx, &Actor::Operator, event).await?;
+        events.push(Event::new(AuditAction::TokenIssued, issued.token.id).with("bootstrap"));
+        for event in events {
+            audit::record(&mut *tx, &Actor::Operator, event).await?;
+        }
         tx.commit().await?;
         Ok(issued.plaintext)
     }
-}
-
-fn principal(now: imgsrv_domain::time::Timestamp) -> Result<Principal, UseCaseError> {
-    let display_name = "bootstrap"
-        .parse()
-        .map_err(|error| UseCaseError::Catalog(imgsrv_domain::ports::CatalogError::Backend(Box::new(error))))?;
-    Ok(Principal {
-        id: PRINCIPAL,
-        kind: PrincipalKind::Service,
-        display_name,
-        attributes: Attributes::default(),
-        roles: BTreeSet::from([Role::AuthManager]),
-        deactivated_at: None,
-        created_at: now,
-        updated_at: now,
-        revision: Revision::FIRST,
-    })
 }

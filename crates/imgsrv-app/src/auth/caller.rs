@@ -20,6 +20,14 @@ pub struct RequestContext {
     pub address: Option<String>,
 }
 
+impl RequestContext {
+    /// The principal that sends the request, as the audit log names it.
+    pub(crate) fn actor(&self, id: PrincipalId) -> Actor {
+        let Self { request_id, address } = self.clone();
+        Actor::Principal { id, request_id, address }
+    }
+}
+
 /// The credential that authenticated a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
@@ -97,9 +105,8 @@ impl Caller {
     }
 
     /// The principal and its authentication, unless the caller is anonymous.
-    pub fn who(&self) -> Result<(&Principal, &Authentication), Denied> {
-        let (principal, authentication) = self.authenticated.as_ref().ok_or(Denied::Unauthenticated)?;
-        Ok((principal, authentication))
+    pub fn who(&self) -> Result<&(Principal, Authentication), Denied> {
+        self.authenticated.as_ref().ok_or(Denied::Unauthenticated)
     }
 
     /// What the caller can see of the catalog.
@@ -125,8 +132,7 @@ impl Caller {
         if !principal.may(action) {
             return Err(Denied::Forbidden(action));
         }
-        let RequestContext { request_id, address } = self.context.clone();
-        Ok((Actor::Principal { id: principal.id, request_id, address }, principal.id))
+        Ok((self.context.actor(principal.id), principal.id))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     audit,
     auth::{caller::Manager, token},
-    error::{Missing, UseCaseError},
+    error::{Missing, Result, UseCaseError},
     work::retry::retrying,
 };
 use imgsrv_domain::{
@@ -36,6 +36,24 @@ pub struct NewPrincipal {
     pub attributes: Attributes,
 }
 
+impl NewPrincipal {
+    /// The principal, active and without roles.
+    pub(crate) fn principal(self, id: PrincipalId, now: Timestamp) -> Principal {
+        let Self { kind, display_name, attributes } = self;
+        Principal {
+            id,
+            kind,
+            display_name,
+            attributes,
+            roles: BTreeSet::new(),
+            deactivated_at: None,
+            created_at: now,
+            updated_at: now,
+            revision: Revision::FIRST,
+        }
+    }
+}
+
 /// A token to be issued.
 #[derive(Debug, Clone)]
 pub struct NewToken {
@@ -43,6 +61,30 @@ pub struct NewToken {
     pub name: Option<ShortText>,
     /// When it expires.
     pub expires_at: Timestamp,
+}
+
+impl NewToken {
+    /// The token, to be stored by the caller.
+    pub(crate) fn issue(
+        self,
+        ids: &dyn Ids,
+        principal: PrincipalId,
+        now: Timestamp,
+    ) -> Result<IssuedToken, CatalogError> {
+        let (key, plaintext) = token::mint()?;
+        let name = self.name.map_or_else(|| key.as_str().parse().map_err(CatalogError::backend), Ok)?;
+        let token = ApiToken {
+            id: TokenId::new(ids.next()),
+            principal,
+            key,
+            name,
+            created_at: now,
+            expires_at: self.expires_at,
+            last_used_at: None,
+            revoked_at: None,
+        };
+        Ok(IssuedToken { token, plaintext })
+    }
 }
 
 /// A token that was just issued. It is not `Debug`, so that its plaintext is never logged.
@@ -62,37 +104,25 @@ impl Principals {
 
     /// Principals in order of creation.
     #[tracing::instrument(name = "principal.list", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn list_principals(&self, _who: &Manager, page: &PageRequest) -> Result<Page<Principal>, UseCaseError> {
+    pub async fn list_principals(&self, _who: &Manager, page: &PageRequest) -> Result<Page<Principal>> {
         Ok(self.catalog.list_principals(page).await?)
     }
 
     /// The principal with that id.
     #[tracing::instrument(name = "principal.get", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
-    pub async fn get_principal(&self, _who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
-        self.catalog.get_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))
+    pub async fn get_principal(&self, _who: &Manager, id: PrincipalId) -> Result<Principal> {
+        self.catalog.get_principal(id).await?.ok_or(Missing::Principal.into())
     }
 
     /// Creates a principal without roles.
     #[tracing::instrument(name = "principal.create", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn create_principal(&self, who: &Manager, new: NewPrincipal) -> Result<Principal, UseCaseError> {
+    pub async fn create_principal(&self, who: &Manager, new: NewPrincipal) -> Result<Principal> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let NewPrincipal { kind, display_name, attributes } = new.clone();
-            let principal = Principal {
-                id: PrincipalId::new(self.ids.next()),
-                kind,
-                display_name,
-                attributes,
-                roles: BTreeSet::new(),
-                deactivated_at: None,
-                created_at: tx.now(),
-                updated_at: tx.now(),
-                revision: Revision::FIRST,
-            };
+            let principal = new.clone().principal(PrincipalId::new(self.ids.next()), tx.now());
             tx.insert_principal(&principal).await?;
             let event = Event::new(AuditAction::PrincipalCreated, principal.id).with(&principal.display_name);
-            audit::record(&mut *tx, who.actor(), event).await?;
-            tx.commit().await?;
+            audit::commit(tx, who.actor(), event).await?;
             Ok(principal)
         })
         .await
@@ -100,13 +130,12 @@ impl Principals {
 
     /// Grants a role; granting it again changes nothing.
     #[tracing::instrument(name = "principal.grant_role", level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
-    pub async fn grant_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
+    pub async fn grant_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
             if tx.grant_role(id, role).await? {
-                audit::record(&mut *tx, who.actor(), Event::new(AuditAction::RoleGranted, id).with(role)).await?;
-                tx.commit().await?;
+                audit::commit(tx, who.actor(), Event::new(AuditAction::RoleGranted, id).with(role)).await?;
             }
             Ok(())
         })
@@ -115,15 +144,14 @@ impl Principals {
 
     /// Revokes a role, regardless of how it was granted. Refused when nobody could manage authentication any more.
     #[tracing::instrument(name = "principal.revoke_role", level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
-    pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<(), UseCaseError> {
+    pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             let managers = Managers::lock(&mut *tx, who).await?;
-            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
             if tx.revoke_role(id, role).await? {
                 managers.must_remain(&mut *tx).await?;
-                audit::record(&mut *tx, who.actor(), Event::new(AuditAction::RoleRevoked, id).with(role)).await?;
-                tx.commit().await?;
+                audit::commit(tx, who.actor(), Event::new(AuditAction::RoleRevoked, id).with(role)).await?;
             }
             Ok(())
         })
@@ -133,79 +161,61 @@ impl Principals {
     /// Deactivates a principal: from the next request on, its credentials are refused. Refused when nobody could manage
     /// authentication any more.
     #[tracing::instrument(name = "principal.deactivate", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
-    pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
+    pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             let managers = Managers::lock(&mut *tx, who).await?;
-            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
             let now = tx.now();
             let changed = tx.set_deactivated(id, Some(now)).await?;
             if changed {
                 managers.must_remain(&mut *tx).await?;
             }
-            Self::commit_change(tx, who, id, changed.then_some(AuditAction::PrincipalDeactivated)).await
+            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
+            if changed {
+                audit::commit(tx, who.actor(), Event::new(AuditAction::PrincipalDeactivated, id)).await?;
+            }
+            Ok(principal)
         })
         .await
     }
 
     /// Activates a principal, with the roles that it has and the tokens that are live.
     #[tracing::instrument(name = "principal.activate", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
-    pub async fn activate(&self, who: &Manager, id: PrincipalId) -> Result<Principal, UseCaseError> {
+    pub async fn activate(&self, who: &Manager, id: PrincipalId) -> Result<Principal> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            tx.lock_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
             let changed = tx.set_deactivated(id, None).await?;
-            Self::commit_change(tx, who, id, changed.then_some(AuditAction::PrincipalActivated)).await
+            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
+            if changed {
+                audit::commit(tx, who.actor(), Event::new(AuditAction::PrincipalActivated, id)).await?;
+            }
+            Ok(principal)
         })
         .await
     }
 
-    /// Commits a change of a principal, if there was one, and returns the principal as it is now.
-    async fn commit_change(
-        mut tx: Box<dyn CatalogTx>,
-        who: &Manager,
-        id: PrincipalId,
-        done: Option<AuditAction>,
-    ) -> Result<Principal, UseCaseError> {
-        let principal = tx.get_principal(id).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
-        if let Some(action) = done {
-            audit::record(&mut *tx, who.actor(), Event::new(action, id)).await?;
-            tx.commit().await?;
-        }
-        Ok(principal)
-    }
-
     /// The tokens of a principal, in order of creation.
-    #[tracing::instrument(name = "token.list", level = "debug", skip_all, fields(principal.id = %principal), err(level = "debug"))]
-    pub async fn list_tokens(
-        &self,
-        who: &Manager,
-        principal: PrincipalId,
-        page: &PageRequest,
-    ) -> Result<Page<ApiToken>, UseCaseError> {
-        self.get_principal(who, principal).await?;
-        Ok(self.catalog.list_tokens(principal, page).await?)
+    #[tracing::instrument(name = "token.list", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
+    pub async fn list_tokens(&self, who: &Manager, id: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>> {
+        self.get_principal(who, id).await?;
+        Ok(self.catalog.list_tokens(id, page).await?)
     }
 
     /// Issues a token. Only its SHA-256 is stored.
     #[tracing::instrument(name = "token.issue", level = "debug", skip_all, fields(principal.id = %principal), err(level = "debug"))]
-    pub async fn issue_token(
-        &self,
-        who: &Manager,
-        principal: PrincipalId,
-        new: NewToken,
-    ) -> Result<IssuedToken, UseCaseError> {
+    pub async fn issue_token(&self, who: &Manager, principal: PrincipalId, new: NewToken) -> Result<IssuedToken> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             if new.expires_at <= tx.now() {
                 return Err(UseCaseError::ExpiryInPast);
             }
-            tx.get_principal(principal).await?.ok_or(UseCaseError::NotFound(Missing::Principal))?;
-            let issued = mint(&*self.ids, principal, new.clone(), tx.now())?;
+            tx.get_principal(principal).await?.ok_or(Missing::Principal)?;
+            let issued = new.clone().issue(&*self.ids, principal, tx.now())?;
             tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
             let event = Event::new(AuditAction::TokenIssued, issued.token.id).with(principal);
-            audit::record(&mut *tx, who.actor(), event).await?;
-            tx.commit().await?;
+            audit::commit(tx, who.actor(), event).await?;
             Ok(issued)
         })
         .await
@@ -213,22 +223,21 @@ impl Principals {
 
     /// The token with that look-up key, which is the readable part of its text.
     #[tracing::instrument(name = "token.get", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn get_token(&self, _who: &Manager, key: &TokenKey) -> Result<ApiToken, UseCaseError> {
+    pub async fn get_token(&self, _who: &Manager, key: &TokenKey) -> Result<ApiToken> {
         let found = self.catalog.get_token_by_key(key).await?;
-        found.map(|found| found.value.token).ok_or(UseCaseError::NotFound(Missing::Token))
+        found.map(|found| found.value.token).ok_or(Missing::Token.into())
     }
 
     /// Revokes a token, effective from the next request.
     #[tracing::instrument(name = "token.revoke", level = "debug", skip_all, fields(token.id = %id), err(level = "debug"))]
-    pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<(), UseCaseError> {
+    pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let token = tx.get_token(id).await?.ok_or(UseCaseError::NotFound(Missing::Token))?;
+            let token = tx.get_token(id).await?.ok_or(Missing::Token)?;
             if token.revoked_at.is_none() {
                 let now = tx.now();
                 tx.revoke_token(id, now).await?;
-                audit::record(&mut *tx, who.actor(), Event::new(AuditAction::TokenRevoked, id)).await?;
-                tx.commit().await?;
+                audit::commit(tx, who.actor(), Event::new(AuditAction::TokenRevoked, id)).await?;
             }
             Ok(())
         })
@@ -249,33 +258,8 @@ impl Managers {
     }
 
     /// Refuses a change after which nobody can manage authentication, if somebody could before.
-    async fn must_remain(self, tx: &mut dyn CatalogTx) -> Result<(), UseCaseError> {
+    async fn must_remain(self, tx: &mut dyn CatalogTx) -> Result<()> {
         let can = tx.has_live_auth_manager().await?;
         if self.could && !can { Err(UseCaseError::LastAuthManager) } else { Ok(()) }
     }
-}
-
-/// Creates a token for `principal`, to be stored by the caller.
-pub(crate) fn mint(
-    ids: &dyn Ids,
-    principal: PrincipalId,
-    new: NewToken,
-    now: Timestamp,
-) -> Result<IssuedToken, CatalogError> {
-    let minted = token::mint().map_err(|error| CatalogError::Backend(Box::new(error)))?;
-    let name = match new.name {
-        Some(name) => name,
-        None => minted.key.as_str().parse().map_err(|error| CatalogError::Backend(Box::new(error)))?,
-    };
-    let token = ApiToken {
-        id: TokenId::new(ids.next()),
-        principal,
-        key: minted.key,
-        name,
-        created_at: now,
-        expires_at: new.expires_at,
-        last_used_at: None,
-        revoked_at: None,
-    };
-    Ok(IssuedToken { token, plaintext: minted.plaintext })
 }

@@ -4,7 +4,7 @@ use crate::{
     audit,
     auth::caller::Manager,
     context::Context,
-    error::{Existing, InvalidField, Missing, UseCaseError},
+    error::{Existing, InvalidField, Missing, Result, UseCaseError, with_existing},
     work::retry::retrying,
 };
 use imgsrv_domain::{
@@ -39,24 +39,19 @@ pub struct Reconciled {
 impl Rules {
     /// Rules by id.
     #[tracing::instrument(name = "rule.list", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn list(&self, _who: &Manager, page: &PageRequest) -> Result<Page<ProvisioningRule>, UseCaseError> {
+    pub async fn list(&self, _who: &Manager, page: &PageRequest) -> Result<Page<ProvisioningRule>> {
         Ok(self.0.catalog.list_rules(page).await?)
     }
 
     /// The rule with that id.
     #[tracing::instrument(name = "rule.get", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
-    pub async fn get(&self, _who: &Manager, id: &RuleId) -> Result<ProvisioningRule, UseCaseError> {
-        self.0.catalog.get_rule(id).await?.ok_or(UseCaseError::NotFound(Missing::Rule))
+    pub async fn get(&self, _who: &Manager, id: &RuleId) -> Result<ProvisioningRule> {
+        self.0.catalog.get_rule(id).await?.ok_or(Missing::Rule.into())
     }
 
     /// Creates a rule, with a new id when none is given.
     #[tracing::instrument(name = "rule.create", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn create(
-        &self,
-        who: &Manager,
-        id: Option<RuleId>,
-        terms: RuleTerms,
-    ) -> Result<ProvisioningRule, UseCaseError> {
+    pub async fn create(&self, who: &Manager, id: Option<RuleId>, terms: RuleTerms) -> Result<ProvisioningRule> {
         self.check(&terms).await?;
         let new = self.0.ids.next().hyphenated().to_string().parse();
         let new = new.map_err(|_| UseCaseError::invalid("id", "no id could be made"))?;
@@ -64,30 +59,23 @@ impl Rules {
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             check_count(&mut *tx, &terms).await?;
-            let now = tx.now();
-            let rule = ProvisioningRule {
-                id: id.clone(),
-                terms: terms.clone(),
-                created_at: now,
-                updated_at: now,
-                revision: Revision::FIRST,
-            };
+            let (id, terms, now, revision) = (id.clone(), terms.clone(), tx.now(), Revision::FIRST);
+            let rule = ProvisioningRule { id, terms, created_at: now, updated_at: now, revision };
             tx.insert_rule(&rule).await?;
-            audit::record(&mut *tx, who.actor(), event(AuditAction::RuleCreated, &rule)).await?;
-            tx.commit().await?;
+            audit::commit(tx, who.actor(), event(AuditAction::RuleCreated, &rule)).await?;
             Ok(rule)
         })
         .await;
-        created.map_err(|error: UseCaseError| error.with_existing(Some(Existing::Rule(id))))
+        with_existing(created, async { Ok(Some(Existing::Rule(id))) }).await
     }
 
     /// Updates a rule, effective from the next request.
     #[tracing::instrument(name = "rule.update", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
-    pub async fn update(&self, who: &Manager, id: &RuleId, terms: RuleTerms) -> Result<ProvisioningRule, UseCaseError> {
+    pub async fn update(&self, who: &Manager, id: &RuleId, terms: RuleTerms) -> Result<ProvisioningRule> {
         self.check(&terms).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let mut rule = tx.lock_rule(id).await?.ok_or(UseCaseError::NotFound(Missing::Rule))?;
+            let mut rule = tx.lock_rule(id).await?.ok_or(Missing::Rule)?;
             if rule.terms == terms {
                 return Ok(rule);
             }
@@ -97,8 +85,7 @@ impl Rules {
             rule.terms = terms.clone();
             rule.updated_at = tx.now();
             tx.update_rule(&rule).await?;
-            audit::record(&mut *tx, who.actor(), event(AuditAction::RuleUpdated, &rule)).await?;
-            tx.commit().await?;
+            audit::commit(tx, who.actor(), event(AuditAction::RuleUpdated, &rule)).await?;
             Ok(rule)
         })
         .await
@@ -106,14 +93,12 @@ impl Rules {
 
     /// Deletes a rule. It admits nobody from the next request on; its grants stay until it is reconciled.
     #[tracing::instrument(name = "rule.delete", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
-    pub async fn delete(&self, who: &Manager, id: &RuleId) -> Result<(), UseCaseError> {
+    pub async fn delete(&self, who: &Manager, id: &RuleId) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let rule = tx.lock_rule(id).await?.ok_or(UseCaseError::NotFound(Missing::Rule))?;
+            let rule = tx.lock_rule(id).await?.ok_or(Missing::Rule)?;
             tx.delete_rule(id).await?;
-            audit::record(&mut *tx, who.actor(), event(AuditAction::RuleDeleted, &rule)).await?;
-            tx.commit().await?;
-            Ok(())
+            Ok(audit::commit(tx, who.actor(), event(AuditAction::RuleDeleted, &rule)).await?)
         })
         .await
     }
@@ -121,20 +106,14 @@ impl Rules {
     /// The principals that would lose the role if a rule was reconciled: they have it through this rule, and neither by
     /// hand nor through another enabled rule. The rule may be deleted.
     #[tracing::instrument(name = "rule.preview", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
-    pub async fn preview(
-        &self,
-        _who: &Manager,
-        id: &RuleId,
-        page: &PageRequest,
-    ) -> Result<Page<Principal>, UseCaseError> {
-        let found = self.0.catalog.list_reconcilable(id, page).await?;
-        found.ok_or(UseCaseError::NotFound(Missing::Rule))
+    pub async fn preview(&self, _who: &Manager, id: &RuleId, page: &PageRequest) -> Result<Page<Principal>> {
+        self.0.catalog.list_reconcilable(id, page).await?.ok_or(Missing::Rule.into())
     }
 
     /// Revokes what a rule granted, and nothing else. The rule may be deleted; one that is still enabled does not grant the
     /// role to the same principals again. May be repeated after an interruption.
     #[tracing::instrument(name = "rule.reconcile", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
-    pub async fn reconcile(&self, who: &Manager, id: &RuleId) -> Result<Reconciled, UseCaseError> {
+    pub async fn reconcile(&self, who: &Manager, id: &RuleId) -> Result<Reconciled> {
         self.preview(who, id, &PageRequest::FIRST).await?;
         let mut reconciled = Reconciled { principals: Vec::new(), count: 0 };
         loop {
@@ -149,7 +128,7 @@ impl Rules {
     }
 
     /// Ends some of a rule's live grants; returns how many, and the principals that lost the role.
-    async fn reconcile_batch(&self, who: &Manager, id: &RuleId) -> Result<(usize, Vec<Principal>), UseCaseError> {
+    async fn reconcile_batch(&self, who: &Manager, id: &RuleId) -> Result<(usize, Vec<Principal>)> {
         let mut tx = self.0.catalog.begin().await?;
         let now = tx.now();
         let granted = tx.list_granted_principals(id, BATCH).await?;
@@ -164,16 +143,14 @@ impl Rules {
             }
         }
         if !granted.is_empty() {
-            let event = Event::new(AuditAction::RuleReconciled, id);
-            let event = event.with(format!("{} grants ended, {} roles taken", granted.len(), revoked.len()));
-            audit::record(&mut *tx, who.actor(), event).await?;
-            tx.commit().await?;
+            let detail = format!("{} grants ended, {} roles taken", granted.len(), revoked.len());
+            audit::commit(tx, who.actor(), Event::new(AuditAction::RuleReconciled, id).with(detail)).await?;
         }
         Ok((granted.len(), revoked))
     }
 
     /// Refuses terms that could never admit a token, with a reason for each invalid field.
-    async fn check(&self, terms: &RuleTerms) -> Result<(), UseCaseError> {
+    async fn check(&self, terms: &RuleTerms) -> Result<()> {
         let mut wrong = Vec::new();
         if let Err(why) = self.0.verifier.check_issuer(&terms.issuer) {
             wrong.push(InvalidField::new("issuer_url", why));
@@ -186,14 +163,11 @@ impl Rules {
 }
 
 /// Refuses a further rule of an issuer that has the maximum number.
-async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<(), UseCaseError> {
+async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<()> {
     let limit = ProvisioningRule::MAX_OF_ISSUER;
     tx.lock_authentication().await?;
-    if tx.count_rules_of_issuer(&terms.issuer).await? >= limit {
-        Err(UseCaseError::TooManyRules { limit })
-    } else {
-        Ok(())
-    }
+    let is_full = tx.count_rules_of_issuer(&terms.issuer).await? >= limit;
+    if is_full { Err(UseCaseError::TooManyRules { limit }) } else { Ok(()) }
 }
 
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {

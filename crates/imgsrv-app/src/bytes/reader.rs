@@ -4,8 +4,7 @@ use crate::{audit, context::Context};
 use futures::TryStreamExt;
 use imgsrv_domain::{
     audit::{AuditAction, Event},
-    digest::BlobClaim,
-    ports::{BlobError, BlobName, BlobStream, CatalogError, TrustedBlob},
+    ports::{BlobError, BlobStream, CatalogError, TrustedBlob},
 };
 use imgsrv_inspect::Source;
 use std::ops::Range;
@@ -13,20 +12,20 @@ use std::ops::Range;
 /// Opens `range` of a blob. A blob that is missing or has another size is quarantined, so that it is not served again.
 pub(crate) async fn open_blob(
     context: &Context,
-    claim: &BlobClaim,
-    name: &BlobName,
+    blob: &TrustedBlob,
     range: Range<u64>,
 ) -> Result<BlobStream, BlobError> {
-    let opened = context.blobs.open(name, claim.size, range).await;
+    let opened = context.blobs.open(&blob.name, blob.claim.size, range).await;
     if let Err(BlobError::Damaged) = opened {
-        tracing::error!(blob.digest = %claim.digest, blob.name = %name, "blob found damaged");
-        quarantine(context, claim, name).await.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
+        tracing::error!(blob.digest = %blob.claim.digest, blob.name = %blob.name, "blob found damaged");
+        quarantine(context, blob).await.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
     }
     opened
 }
 
-/// Stops serving the blob that is stored as `name`.
-pub(crate) async fn quarantine(context: &Context, claim: &BlobClaim, name: &BlobName) -> Result<(), CatalogError> {
+/// Stops serving the blob.
+pub(crate) async fn quarantine(context: &Context, blob: &TrustedBlob) -> Result<(), CatalogError> {
+    let TrustedBlob { claim, name, .. } = blob;
     let mut tx = context.catalog.begin().await?;
     if tx.quarantine_blob(&claim.digest, name).await? {
         let event = Event::new(AuditAction::BlobQuarantined, claim.digest).with(name);
@@ -56,7 +55,7 @@ impl Source for BlobReader<'_> {
         let mut read = Vec::with_capacity(length);
         if length > 0 {
             let range = offset..offset + length as u64;
-            let mut chunks = open_blob(self.context, &self.blob.claim, &self.blob.name, range).await?;
+            let mut chunks = open_blob(self.context, self.blob, range).await?;
             while let Some(chunk) = chunks.try_next().await? {
                 read.extend_from_slice(&chunk);
             }

@@ -4,8 +4,8 @@ use crate::{
     audit,
     auth::caller::Writer,
     context::Context,
-    error::{Missing, UseCaseError},
-    work::retry::retrying,
+    error::{Missing, Result, UseCaseError},
+    work::{crash_point::crash_point, retry::retrying},
 };
 use imgsrv_domain::{
     audit::Event,
@@ -17,7 +17,7 @@ use imgsrv_domain::{
 };
 
 /// Receives the bytes of an attempt and makes them durable. On failure nothing of them is left, and the attempt has ended.
-pub(crate) async fn stage(context: &Context, request: StageRequest) -> Result<Part, UseCaseError> {
+pub(crate) async fn stage(context: &Context, request: StageRequest) -> Result<Part> {
     let (session, attempt) = (request.session, request.attempt.clone());
     match context.blobs.stage(request).await {
         Ok(staged) => Ok(staged.into_part(&attempt)),
@@ -28,25 +28,38 @@ pub(crate) async fn stage(context: &Context, request: StageRequest) -> Result<Pa
     }
 }
 
-/// Stores an upload whose last byte is recorded, and queues its ingest.
-pub(crate) async fn store_completed(
-    tx: &mut dyn CatalogTx,
+/// Commits the end of receiving an upload: its last byte is recorded, and its ingest is queued.
+pub(crate) async fn commit_completed(
+    mut tx: Box<dyn CatalogTx>,
     who: &Writer,
     session: &UploadSession,
     event: Event,
 ) -> Result<(), CatalogError> {
     tx.update_upload(session).await?;
     tx.enqueue_work(WorkName::ingest(session.id)).await?;
-    audit::record(tx, who.actor(), event).await
+    audit::record(&mut *tx, who.actor(), event).await?;
+    crash_point("complete.committing");
+    tx.commit().await?;
+    crash_point("complete.committed");
+    Ok(())
 }
 
-/// Discards a staged part that was not recorded because of `refused`, and ends its attempt.
-pub(crate) async fn undo(context: &Context, session: UploadId, attempt: &Attempt, part: &Part, refused: &UseCaseError) {
-    // When the outcome of the commit is unknown, the part may be recorded: its bytes stay.
-    if !matches!(refused, UseCaseError::Catalog(_)) {
-        discard(context, session, part).await;
+/// What recording a staged part returned. If it was refused, its bytes are discarded and its attempt ends.
+pub(crate) async fn recorded<T>(
+    context: &Context,
+    session: UploadId,
+    attempt: &Attempt,
+    part: &Part,
+    recorded: Result<T>,
+) -> Result<T> {
+    if let Err(refused) = &recorded {
+        // When the outcome of the commit is unknown, the part may be recorded: its bytes stay.
+        if !matches!(refused, UseCaseError::Catalog(_)) {
+            discard(context, session, part).await;
+        }
+        end_attempt(context, session, attempt).await;
     }
-    end_attempt(context, session, attempt).await;
+    recorded
 }
 
 /// Discards the bytes of a part that the catalog does not refer to; what fails is left to the end of the upload.
@@ -58,7 +71,7 @@ pub(crate) async fn discard(context: &Context, session: UploadId, part: &Part) {
 
 /// Records that an attempt has ended without a part. If that fails, the next attempt supersedes it.
 pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attempt) {
-    let ended: Result<(), UseCaseError> = retrying(|| async {
+    let ended: Result<()> = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
         let (session, is_changed) = lock_upload(&mut *tx, id).await?.end_attempt(attempt);
         if is_changed {
@@ -74,6 +87,6 @@ pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attem
 }
 
 /// The upload with that id, locked.
-pub(crate) async fn lock_upload(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession, UseCaseError> {
-    tx.lock_upload(id).await?.ok_or(UseCaseError::NotFound(Missing::Upload))
+pub(crate) async fn lock_upload(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession> {
+    tx.lock_upload(id).await?.ok_or(Missing::Upload.into())
 }

@@ -7,17 +7,16 @@ use crate::{
         uploads::{PartBody, Uploads},
     },
     context::Context,
-    error::UseCaseError,
+    error::Result,
     work::{detach::detached, worker::Worker},
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use imgsrv_domain::{
-    digest::{BlobClaim, ByteSize},
-    hash::RunningHash,
+    digest::BlobClaim,
     names::PartNumber,
     parts::ListedPart,
-    ports::{BlobError, CatalogError},
+    ports::BlobError,
     text::MediaType,
     upload::{NewUpload, UploadState},
 };
@@ -35,11 +34,8 @@ pub(crate) async fn store_blob(
     who: &Writer,
     bytes: Vec<u8>,
     media_type: &MediaType,
-) -> Result<BlobClaim, UseCaseError> {
-    let mut hash = RunningHash::new();
-    hash.update(&bytes);
-    let size = ByteSize::try_from(bytes.len() as u64).map_err(|error| CatalogError::Backend(Box::new(error)))?;
-    let claim = BlobClaim { digest: hash.finish(), size };
+) -> Result<BlobClaim> {
+    let claim = BlobClaim::of(&bytes);
     let uploads = Uploads(Arc::clone(context));
     let new = NewUpload { claim, media_type_hint: Some(media_type.clone()), filename_hint: None };
     let session = uploads.create(who, new).await?;

@@ -48,9 +48,6 @@ pub(crate) async fn bind_blob_store(context: &Context) -> Result<(), BindError> 
     .await?;
     // A node that claimed the store after this one had read its owners may have bound it first.
     let is_bound = |owner: &StoreOwner| owner.store == bound;
-    if owners.iter().any(is_bound) || context.blobs.owners().await?.iter().any(is_bound) {
-        Ok(())
-    } else {
-        Err(BindError::OtherStore)
-    }
+    let is_ours = owners.iter().any(is_bound) || context.blobs.owners().await?.iter().any(is_bound);
+    if is_ours { Ok(()) } else { Err(BindError::OtherStore) }
 }

@@ -6,11 +6,11 @@ use crate::{
     bytes::{
         admission::{check_free_space, check_quota, check_size},
         clearing::upload_ended,
-        receipt::{discard, lock_upload, stage, store_completed, undo},
+        receipt::{commit_completed, discard, lock_upload, recorded, stage},
     },
     context::Context,
-    error::{Missing, UseCaseError},
-    work::{crash_point::crash_point, detach::detached, retry::retrying},
+    error::{Missing, Result, UseCaseError},
+    work::{detach::detached, retry::retrying},
 };
 use imgsrv_domain::{
     digest::Digest,
@@ -43,63 +43,48 @@ pub struct PartBody {
 
 impl Uploads {
     /// Opens an upload. It is `ready` at once if its digest is a trusted blob already.
-    #[tracing::instrument(
-        name = "upload.create", level = "debug", skip_all, fields(blob.digest = %new.claim.digest, blob.size = %new.claim.size), err(level = "debug")
-    )]
-    pub async fn create(&self, who: &Writer, new: NewUpload) -> Result<UploadSession, UseCaseError> {
+    #[tracing::instrument(name = "upload.create", level = "debug", skip_all, err(level = "debug"),
+        fields(blob.digest = %new.claim.digest, blob.size = %new.claim.size))]
+    pub async fn create(&self, who: &Writer, new: NewUpload) -> Result<UploadSession> {
         check_size(&self.0, new.claim.size)?;
-        retrying(|| self.create_once(who, new.clone())).await
-    }
-
-    async fn create_once(&self, who: &Writer, new: NewUpload) -> Result<UploadSession, UseCaseError> {
-        let id = UploadId::new(self.0.ids.next());
-        let free = check_free_space(&self.0, new.claim.size.get()).await;
-        let mut tx = self.0.catalog.begin().await?;
-        let trusted = tx.get_blob(&new.claim.digest).await?;
-        let (session, event) = match trusted.map(|blob| blob.claim) {
-            Some(claim) if claim.size != new.claim.size => {
-                return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
-            }
-            Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
-            None => {
-                free?;
-                check_quota(&self.0, &mut *tx, new.claim.size).await?;
-                UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)
-            }
-        };
-        tx.insert_upload(&session).await?;
-        audit::record(&mut *tx, who.actor(), event).await?;
-        tx.commit().await?;
-        Ok(session)
+        retrying(|| async {
+            let (id, new) = (UploadId::new(self.0.ids.next()), new.clone());
+            let free = check_free_space(&self.0, new.claim.size.get()).await;
+            let mut tx = self.0.catalog.begin().await?;
+            let trusted = tx.get_blob(&new.claim.digest).await?;
+            let (session, event) = match trusted.map(|blob| blob.claim) {
+                Some(claim) if claim.size != new.claim.size => {
+                    return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
+                }
+                Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
+                None => {
+                    free?;
+                    check_quota(&self.0, &mut *tx, new.claim.size).await?;
+                    UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)
+                }
+            };
+            tx.insert_upload(&session).await?;
+            audit::commit(tx, who.actor(), event).await?;
+            Ok(session)
+        })
+        .await
     }
 
     /// The upload with that id.
     #[tracing::instrument(name = "upload.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
-        let found = self.0.catalog.get_upload(id).await?.filter(is_multipart);
-        found.ok_or(UseCaseError::NotFound(Missing::Upload))
+    pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession> {
+        self.0.catalog.get_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload.into())
     }
 
     /// The caller's uploads that wait for parts, newest first; only those of `digest` if one is given.
     #[tracing::instrument(name = "upload.open", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn open(
-        &self,
-        who: &Writer,
-        digest: Option<&Digest>,
-        page: &PageRequest,
-    ) -> Result<Page<UploadSession>, UseCaseError> {
+    pub async fn open(&self, who: &Writer, digest: Option<&Digest>, page: &PageRequest) -> Result<Page<UploadSession>> {
         Ok(self.0.catalog.list_open_uploads(who.id(), digest, page).await?)
     }
 
     /// Up to `limit` recorded parts after `after`, ascending.
     #[tracing::instrument(name = "upload.parts", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn parts(
-        &self,
-        who: &Writer,
-        id: UploadId,
-        after: Option<PartNumber>,
-        limit: u16,
-    ) -> Result<Vec<Part>, UseCaseError> {
+    pub async fn parts(&self, who: &Writer, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>> {
         self.get(who, id).await?;
         Ok(self.0.catalog.list_parts(id, after, limit).await?)
     }
@@ -107,65 +92,44 @@ impl Uploads {
     /// Receives a part. Returns when it is durable and recorded; on failure nothing of it is left.
     ///
     /// Cancel-safe: when the caller is dropped, the part is still recorded or undone.
-    #[tracing::instrument(
-        name = "upload.put_part", level = "debug", skip_all, fields(upload.id = %id, part.number = %number), err(level = "debug")
-    )]
-    pub async fn put_part(
-        &self,
-        _who: &Writer,
-        id: UploadId,
-        number: PartNumber,
-        body: PartBody,
-    ) -> Result<Part, UseCaseError> {
+    #[tracing::instrument(name = "upload.put_part", level = "debug", skip_all, err(level = "debug"),
+        fields(upload.id = %id, part.number = %number))]
+    pub async fn put_part(&self, _who: &Writer, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
         let uploads = self.clone();
         detached(async move { uploads.receive(id, number, body).await }).await
     }
 
-    async fn receive(&self, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part, UseCaseError> {
+    async fn receive(&self, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
         let PartBody { declared, checksum, bytes, slot: _slot } = body;
         check_free_space(&self.0, declared.unwrap_or(0)).await?;
-        let (name, attempt) = retrying(|| self.begin_attempt(id, number, declared)).await?;
+        let (name, attempt) = retrying(|| self.begin(id, number, declared)).await?;
         let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, body: bytes };
         let part = stage(&self.0, request).await?;
-        match retrying(|| self.record(id, &attempt, &part)).await {
-            Ok(replaced) => {
-                if let Some(replaced) = replaced {
-                    discard(&self.0, id, &replaced).await;
-                }
-                Ok(part)
-            }
-            Err(refused) => {
-                undo(&self.0, id, &attempt, &part, &refused).await;
-                Err(refused)
-            }
+        let replaced = retrying(|| self.record(id, &attempt, &part)).await;
+        if let Some(replaced) = recorded(&self.0, id, &attempt, &part, replaced).await? {
+            discard(&self.0, id, &replaced).await;
         }
+        Ok(part)
     }
 
-    async fn begin_attempt(
-        &self,
-        id: UploadId,
-        number: PartNumber,
-        declared: Option<u64>,
-    ) -> Result<(BlobName, Attempt), UseCaseError> {
-        let attempt_id = AttemptId::new(self.0.ids.next());
+    async fn begin(&self, id: UploadId, number: PartNumber, declared: Option<u64>) -> Result<(BlobName, Attempt)> {
+        let attempt = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
         let session = lock_multipart(&mut *tx, id).await?;
         let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
-        let now = tx.now();
-        let (session, attempt) =
-            session.begin_attempt(attempt_id, number, declared, current.as_ref(), previous.as_ref(), now)?;
+        let (current, previous) = (current.as_ref(), previous.as_ref());
+        let (session, attempt) = session.begin_attempt(attempt, number, declared, current, previous, tx.now())?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
         Ok((session.blob_name(), attempt))
     }
 
     /// Records a received part. Returns the part that it replaced, if the bytes of that one can be discarded.
-    async fn record(&self, id: UploadId, attempt: &Attempt, part: &Part) -> Result<Option<Part>, UseCaseError> {
+    async fn record(&self, id: UploadId, attempt: &Attempt, part: &Part) -> Result<Option<Part>> {
         let mut tx = self.0.catalog.begin().await?;
         let session = lock_upload(&mut *tx, id).await?;
         let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, part.number).await?;
-        let now = tx.now();
-        let ttl = self.0.settings.upload_ttl;
+        let (now, ttl) = (tx.now(), self.0.settings.upload_ttl);
         let session = session.record_part(attempt, part, current.as_ref(), previous.as_ref(), now, ttl)?;
         tx.put_part(id, part).await?;
         tx.update_upload(&session).await?;
@@ -176,12 +140,7 @@ impl Uploads {
 
     /// Fixes the part list and queues the ingest. Does nothing for an upload that is completed already.
     #[tracing::instrument(name = "upload.complete", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn complete(
-        &self,
-        who: &Writer,
-        id: UploadId,
-        listed: &[ListedPart],
-    ) -> Result<UploadSession, UseCaseError> {
+    pub async fn complete(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
         let session = self.complete_quietly(who, id, listed).await?;
         self.0.wakeups.wake(WorkKind::Ingest);
         Ok(session)
@@ -193,65 +152,50 @@ impl Uploads {
         who: &Writer,
         id: UploadId,
         listed: &[ListedPart],
-    ) -> Result<UploadSession, UseCaseError> {
-        retrying(|| self.complete_once(who, id, listed)).await
-    }
-
-    async fn complete_once(
-        &self,
-        who: &Writer,
-        id: UploadId,
-        listed: &[ListedPart],
-    ) -> Result<UploadSession, UseCaseError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let session = lock_multipart(&mut *tx, id).await?;
-        match session.state {
-            UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready(_) => return Ok(session),
-            UploadState::Receiving(_) | UploadState::Failed { .. } | UploadState::Aborted { .. } => {}
-        }
-        let recorded = tx.list_parts(id).await?;
-        let now = tx.now();
-        let (session, event) = session.complete(listed, &recorded, now)?;
-        store_completed(&mut *tx, who, &session, event).await?;
-        crash_point("complete.committing");
-        tx.commit().await?;
-        crash_point("complete.committed");
-        Ok(session)
+    ) -> Result<UploadSession> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let session = lock_multipart(&mut *tx, id).await?;
+            match session.state {
+                UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready(_) => return Ok(session),
+                UploadState::Receiving(_) | UploadState::Failed { .. } | UploadState::Aborted { .. } => {}
+            }
+            let parts = tx.list_parts(id).await?;
+            let (session, event) = session.complete(listed, &parts, tx.now())?;
+            commit_completed(tx, who, &session, event).await?;
+            Ok(session)
+        })
+        .await
     }
 
     /// Aborts an upload; its bytes are removed.
     #[tracing::instrument(name = "upload.abort", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn abort(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
+    pub async fn abort(&self, who: &Writer, id: UploadId) -> Result<UploadSession> {
         self.get(who, id).await?;
         self.end(who, id).await
     }
 
     /// The same for uploads of either kind.
-    pub(crate) async fn end(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
-        let session = retrying(|| self.abort_once(who, id)).await?;
+    pub(crate) async fn end(&self, who: &Writer, id: UploadId) -> Result<UploadSession> {
+        let session = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let (session, event) = lock_upload(&mut *tx, id).await?.abort(tx.now())?;
+            if let Some(event) = event {
+                tx.update_upload(&session).await?;
+                upload_ended(&self.0, &mut *tx, &session).await?;
+                audit::commit(tx, who.actor(), event).await?;
+            }
+            Ok::<_, UseCaseError>(session)
+        })
+        .await?;
         self.0.wakeups.wake(WorkKind::Clear);
-        Ok(session)
-    }
-
-    async fn abort_once(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let session = lock_upload(&mut *tx, id).await?;
-        let now = tx.now();
-        let (session, event) = session.abort(now)?;
-        if let Some(event) = event {
-            tx.update_upload(&session).await?;
-            upload_ended(&self.0, &mut *tx, &session).await?;
-            audit::record(&mut *tx, who.actor(), event).await?;
-            tx.commit().await?;
-        }
         Ok(session)
     }
 }
 
 /// The upload with that id, locked; those of intakes take no numbered parts and are not found.
-async fn lock_multipart(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession, UseCaseError> {
-    let found = lock_upload(tx, id).await?;
-    if is_multipart(&found) { Ok(found) } else { Err(UseCaseError::NotFound(Missing::Upload)) }
+async fn lock_multipart(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession> {
+    tx.lock_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload.into())
 }
 
 fn is_multipart(session: &UploadSession) -> bool {

@@ -5,14 +5,13 @@ use crate::{
     auth::caller::{Caller, Writer},
     content::drafts,
     context::Context,
-    error::{Existing, Missing, UseCaseError},
+    error::{Existing, Missing, Result, UseCaseError},
     work::retry::retrying,
 };
 use imgsrv_domain::{
     audit::{AuditAction, Event},
     ids::AliasId,
     image::Alias,
-    manifest::Manifest,
     names::{AliasName, ImageName, VersionName},
     page::{Page, PageRequest},
     ports::{CatalogError, CatalogTx, Conflict, Visibility},
@@ -39,7 +38,7 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    fn check(&self, alias: Option<&Alias>) -> Result<(), UseCaseError> {
+    fn check(&self, alias: Option<&Alias>) -> Result<()> {
         let holds = match self {
             Self::None => true,
             Self::Exists => alias.is_some(),
@@ -57,54 +56,43 @@ pub(crate) async fn point(
     name: &AliasName,
     version: &Version,
 ) -> Result<Alias, CatalogError> {
-    let now = tx.now();
-    let alias = match tx.lock_alias(version.image_id, name).await? {
-        Some(alias) if alias.version_id == version.id => alias,
-        Some(alias) => {
-            tx.update_alias(&Alias { version_id: version.id, updated_at: now, ..alias.clone() }).await?;
-            tx.lock_alias(version.image_id, name).await?.unwrap_or(alias)
-        }
-        None => {
-            let alias = Alias {
-                id: AliasId::new(context.ids.next()),
-                image_id: version.image_id,
-                name: name.clone(),
-                version_id: version.id,
-                version: version.name.clone(),
-                created_at: now,
-                updated_at: now,
-                revision: Revision::FIRST,
-            };
-            tx.insert_alias(&alias).await?;
-            alias
-        }
+    let Some(current) = tx.lock_alias(version.image_id, name).await? else {
+        let alias = Alias {
+            id: AliasId::new(context.ids.next()),
+            image_id: version.image_id,
+            name: name.clone(),
+            version_id: version.id,
+            version: version.name.clone(),
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            revision: Revision::FIRST,
+        };
+        tx.insert_alias(&alias).await?;
+        return Ok(alias);
     };
-    Ok(alias)
+    if current.version_id == version.id {
+        return Ok(current);
+    }
+    tx.update_alias(&Alias { version_id: version.id, updated_at: tx.now(), ..current.clone() }).await?;
+    Ok(tx.lock_alias(version.image_id, name).await?.unwrap_or(current))
 }
 
 impl Aliases {
     /// Aliases of an image that is visible to the caller, by name.
     #[tracing::instrument(name = "alias.list", level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
-    pub async fn list(
-        &self,
-        caller: &Caller,
-        image: &ImageName,
-        page: &PageRequest,
-    ) -> Result<Page<Alias>, UseCaseError> {
-        let found = self.0.catalog.list_aliases(image, caller.visibility(), page).await?;
-        found.ok_or(UseCaseError::NotFound(Missing::Image))
+    pub async fn list(&self, caller: &Caller, image: &ImageName, page: &PageRequest) -> Result<Page<Alias>> {
+        self.0.catalog.list_aliases(image, caller.visibility(), page).await?.ok_or(Missing::Image.into())
     }
 
     /// The alias of that name.
     #[tracing::instrument(name = "alias.get", level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
-    pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias, UseCaseError> {
-        self.0.catalog.get_alias(image, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))
+    pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias> {
+        self.0.catalog.get_alias(image, name).await?.ok_or(Missing::Alias.into())
     }
 
     /// Creates an alias, or moves it to another published version.
-    #[tracing::instrument(
-        name = "alias.set", level = "debug", skip_all, fields(image.name = %image, alias.name = %name, version.name = %version), err(level = "debug")
-    )]
+    #[tracing::instrument(name = "alias.set", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, alias.name = %name, version.name = %version))]
     pub async fn set(
         &self,
         who: &Writer,
@@ -112,50 +100,43 @@ impl Aliases {
         name: &AliasName,
         version: &VersionName,
         precondition: &Precondition,
-    ) -> Result<Alias, UseCaseError> {
-        retrying(|| self.set_once(who, image, name, version, precondition)).await
-    }
-
-    async fn set_once(
-        &self,
-        who: &Writer,
-        image: &ImageName,
-        name: &AliasName,
-        version: &VersionName,
-        precondition: &Precondition,
-    ) -> Result<Alias, UseCaseError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let version = drafts::lock_version(&mut *tx, image, version).await?;
-        // Before the alias is locked, as in publishing, so that concurrent changes of an alias cannot deadlock.
-        tx.bump_catalog_revision(version.image_id).await?;
-        let current = tx.lock_alias(version.image_id, name).await?;
-        precondition.check(current.as_ref())?;
-        if version.state.published_at().is_none() {
-            return Err(UseCaseError::NotPublished);
-        }
-        if let Some(alias) = current.filter(|alias| alias.version_id == version.id) {
-            return Ok(alias);
-        }
-        let pointed = point(&self.0, &mut *tx, name, &version).await;
-        if let Err(CatalogError::Conflict(Conflict::RefName)) = pointed {
-            drop(tx);
-            return Err(self.taken(image, name).await?);
-        }
-        let alias = pointed?;
-        let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
-        audit::record(&mut *tx, who.actor(), event).await?;
-        self.0.revision.commit(tx).await?;
-        Ok(alias)
+    ) -> Result<Alias> {
+        retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let version = drafts::lock_version(&mut *tx, image, version).await?;
+            // Before the alias is locked, as in publishing, so that concurrent changes of an alias cannot deadlock.
+            tx.bump_catalog_revision(version.image_id).await?;
+            let current = tx.lock_alias(version.image_id, name).await?;
+            precondition.check(current.as_ref())?;
+            if version.state.published_at().is_none() {
+                return Err(UseCaseError::NotPublished);
+            }
+            if let Some(alias) = current.filter(|alias| alias.version_id == version.id) {
+                return Ok(alias);
+            }
+            let pointed = point(&self.0, &mut *tx, name, &version).await;
+            if let Err(CatalogError::Conflict(Conflict::RefName)) = pointed {
+                drop(tx);
+                return Err(self.taken(image, name).await?);
+            }
+            let alias = pointed?;
+            let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
+            audit::record(&mut *tx, who.actor(), event).await?;
+            self.0.revision.commit(tx).await?;
+            Ok(alias)
+        })
+        .await
     }
 
     /// Why the name of an alias is taken: by a version of the image, or by the same alias, which a concurrent request has
     /// just created.
-    async fn taken(&self, image: &ImageName, name: &AliasName) -> Result<UseCaseError, UseCaseError> {
-        let Ok(version) = name.as_str().parse() else { return Ok(CatalogError::Conflict(Conflict::RefName).into()) };
-        let manifest = self.0.catalog.get_manifest(image, &version, Visibility::All).await?;
-        Ok(match manifest {
-            Some(Manifest { version, .. }) => UseCaseError::from(CatalogError::Conflict(Conflict::RefName))
-                .with_existing(Some(Existing::Version(version.id, image.clone(), version.name.clone()))),
+    async fn taken(&self, image: &ImageName, name: &AliasName) -> Result<UseCaseError> {
+        let Ok(version) = name.as_str().parse() else { return Ok(UseCaseError::taken(Conflict::RefName, None)) };
+        Ok(match self.0.catalog.get_manifest(image, &version, Visibility::All).await? {
+            Some(found) => {
+                let existing = Existing::Version(found.version.id, image.clone(), version);
+                UseCaseError::taken(Conflict::RefName, Some(existing))
+            }
             None => UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)),
         })
     }
@@ -168,18 +149,17 @@ impl Aliases {
         image: &ImageName,
         name: &AliasName,
         precondition: &Precondition,
-    ) -> Result<(), UseCaseError> {
+    ) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image_row = tx.get_image(image).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            let image_row = tx.get_image(image).await?.ok_or(Missing::Image)?;
             tx.bump_catalog_revision(image_row.id).await?;
-            let alias = tx.lock_alias(image_row.id, name).await?.ok_or(UseCaseError::NotFound(Missing::Alias))?;
+            let alias = tx.lock_alias(image_row.id, name).await?.ok_or(Missing::Alias)?;
             precondition.check(Some(&alias))?;
             tx.delete_alias(alias.id).await?;
-            audit::record(&mut *tx, who.actor(), Event::new(AuditAction::AliasDeleted, format!("{image}/{name}")))
-                .await?;
-            self.0.revision.commit(tx).await?;
-            Ok(())
+            let event = Event::new(AuditAction::AliasDeleted, format!("{image}/{name}"));
+            audit::record(&mut *tx, who.actor(), event).await?;
+            Ok(self.0.revision.commit(tx).await?)
         })
         .await
     }

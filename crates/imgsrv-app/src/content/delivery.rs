@@ -4,17 +4,15 @@ use crate::{
     auth::caller::Caller,
     bytes::reader::open_blob,
     content::published::{PublishedVersion, PublishedVersions},
-    context::Context,
-    error::{Missing, UseCaseError},
+    error::{Missing, Result},
 };
 use imgsrv_domain::{
-    digest::{BlobClaim, ByteSize, Digest},
+    digest::{BlobClaim, Digest},
     files,
-    hash::RunningHash,
     ids::{ArtifactId, AttachmentId},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, VersionName},
-    ports::{BlobName, BlobStream, Visibility},
+    ports::{BlobStream, TrustedBlob, Visibility},
     text::MediaType,
     time::Timestamp,
 };
@@ -22,16 +20,13 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The use cases of downloads.
 #[derive(Clone)]
-pub struct Delivery {
-    pub(crate) context: Arc<Context>,
-    pub(crate) published: Arc<PublishedVersions>,
-}
+pub struct Delivery(pub(crate) Arc<PublishedVersions>);
 
 /// Stored bytes that the caller may download.
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// Their digest and size.
-    pub claim: BlobClaim,
+    /// The blob that has them.
+    pub blob: TrustedBlob,
     /// Their media type; absent when only their digest is known.
     pub media_type: Option<MediaType>,
     /// The suggested file name.
@@ -40,7 +35,6 @@ pub struct Download {
     pub modified_at: Timestamp,
     /// Whether anonymous callers may download them.
     pub public: bool,
-    name: BlobName,
 }
 
 /// A file of a published version, found by its name.
@@ -75,9 +69,7 @@ pub struct GeneratedText {
 impl GeneratedText {
     /// Its digest and size.
     pub fn claim(&self) -> BlobClaim {
-        let mut hash = RunningHash::new();
-        hash.update(self.text.as_bytes());
-        BlobClaim { digest: hash.finish(), size: ByteSize::try_from(self.text.len() as u64).unwrap_or(ByteSize::ZERO) }
+        BlobClaim::of(self.text.as_bytes())
     }
 }
 
@@ -117,62 +109,45 @@ fn checksum_line(digest: &Digest, name: &str) -> String {
 impl Delivery {
     /// The blob with that digest, if the caller may download it.
     #[tracing::instrument(name = "delivery.blob", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
-    pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download, UseCaseError> {
-        let catalog = &self.context.catalog;
-        let public = catalog.get_blob(digest, Visibility::Published).await?;
-        let found = match (public, caller.visibility()) {
-            (Some(blob), _) => Some((blob, true)),
-            (None, Visibility::All) => catalog.get_blob(digest, Visibility::All).await?.map(|blob| (blob, false)),
-            (None, Visibility::Published) => None,
+    pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download> {
+        let catalog = &self.0.context.catalog;
+        let (blob, public) = match catalog.get_blob(digest, Visibility::Published).await? {
+            None if caller.visibility() == Visibility::All => (catalog.get_blob(digest, Visibility::All).await?, false),
+            published => (published, true),
         };
-        let (blob, public) = found.ok_or(UseCaseError::NotFound(Missing::Blob))?;
-        Ok(Download {
-            claim: blob.claim,
-            media_type: None,
-            file_name: blob.claim.digest.hex(),
-            modified_at: blob.created_at,
-            public,
-            name: blob.name,
-        })
+        let blob = blob.ok_or(Missing::Blob)?;
+        let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
+        Ok(Download { blob, media_type: None, file_name, modified_at, public })
     }
 
     /// The bytes of an artifact of a published version, or of one of its attachments.
-    #[tracing::instrument(
-        name = "delivery.file", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
-        err(level = "debug")
-    )]
+    #[tracing::instrument(name = "delivery.file", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version, artifact.id = %artifact))]
     pub async fn file(
         &self,
         image: &ImageName,
         version: &VersionName,
         artifact: ArtifactId,
         attachment: Option<AttachmentId>,
-    ) -> Result<Download, UseCaseError> {
-        let missing = || UseCaseError::NotFound(attachment.map_or(Missing::Artifact, |_| Missing::Attachment));
-        let found = self.published.by_version(image, version).await?.ok_or_else(missing)?;
-        let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or_else(missing)?;
+    ) -> Result<Download> {
+        let missing = attachment.map_or(Missing::Artifact, |_| Missing::Attachment);
+        let found = self.0.by_version(image, version).await?.ok_or(missing)?;
+        let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or(missing)?;
         let (file_name, claim, media_type) = match attachment {
             Some(id) => {
-                let found = entry.attachments.iter().find(|attachment| attachment.id == id).ok_or_else(missing)?;
+                let found = entry.attachments.iter().find(|attachment| attachment.id == id).ok_or(missing)?;
                 (found.name.to_string(), found.blob, &found.media_type)
             }
             None => (entry.artifact.file_name(image, version), entry.artifact.primary, &entry.artifact.media_type),
         };
-        self.download(&found, &claim, media_type, file_name).await?.ok_or_else(missing)
+        self.download(&found, &claim.digest, media_type, file_name).await?.ok_or(missing.into())
     }
 
     /// The file of that name, or its checksums, of the published version that is named or aliased so. Through an alias
     /// the version may be left out of the file's name.
-    #[tracing::instrument(
-        name = "delivery.named_file", level = "debug", skip_all, fields(image.name = %image, version.reference = %reference, file.name = %name),
-        err(level = "debug")
-    )]
-    pub async fn named_file(
-        &self,
-        image: &ImageName,
-        reference: &RefName,
-        name: &FileName,
-    ) -> Result<NamedFile, UseCaseError> {
+    #[tracing::instrument(name = "delivery.named_file", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.reference = %reference, file.name = %name))]
+    pub async fn named_file(&self, image: &ImageName, reference: &RefName, name: &FileName) -> Result<NamedFile> {
         if name.as_str() == files::CHECKSUMS {
             let files = self.files(image, reference).await?;
             let version = &files.manifest.version;
@@ -180,37 +155,32 @@ impl Delivery {
             let text = generated(files.checksums(), name, &files.manifest);
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
-        let missing = || UseCaseError::NotFound(Missing::File);
-        let found = self.published.by_ref(image, reference).await?.ok_or_else(missing)?;
+        let found = self.0.by_ref(image, reference).await?.ok_or(Missing::File)?;
         let version = &found.manifest.version.name;
         let is_alias = reference.as_str() != version.as_str();
         let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
         let full = rest.filter(|_| is_alias).map(|rest| format!("{image}-{version}-{rest}"));
-        let mut found_by = [Some(name.as_str()), full.as_deref()].into_iter().flatten();
-        let located = found_by.find_map(|name| locate(&found, name).map(|located| (name, located)));
-        let (found_by, located) = located.ok_or_else(missing)?;
+        let mut names = [Some(name.as_str()), full.as_deref()].into_iter().flatten();
+        let located = names.find_map(|name| locate(&found, name).map(|file| (name, file)));
+        let (found_by, file) = located.ok_or(Missing::File)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{version}/{found_by}"));
-        let (Located::File(file) | Located::Checksum(file)) = located;
-        let download = self.download(&found, &file.claim, &file.media_type, name.to_string()).await?;
-        let download = download.ok_or_else(missing)?;
-        let content = match located {
-            Located::File(_) => FileContent::Stored(download),
-            Located::Checksum(_) => {
-                let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
-                let text = checksum_line(&file.claim.digest, of);
-                FileContent::Generated(generated(text, name, &found.manifest))
-            }
+        let download = self.download(&found, &file.claim.digest, &file.media_type, name.to_string()).await?;
+        let download = download.ok_or(Missing::File)?;
+        let content = if file.name == found_by {
+            FileContent::Stored(download)
+        } else {
+            let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
+            let text = checksum_line(&file.claim.digest, of);
+            FileContent::Generated(generated(text, name, &found.manifest))
         };
         Ok(NamedFile { content, versioned })
     }
 
     /// The files of the published version that is named or aliased so.
-    #[tracing::instrument(
-        name = "delivery.files", level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
-    )]
-    pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles, UseCaseError> {
-        let found = self.published.by_ref(image, reference).await?;
-        let found = found.ok_or(UseCaseError::NotFound(Missing::Version))?;
+    #[tracing::instrument(name = "delivery.files", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.reference = %reference))]
+    pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles> {
+        let found = self.0.by_ref(image, reference).await?.ok_or(Missing::Version)?;
         let is_alias = reference.as_str() != found.manifest.version.name.as_str();
         Ok(VersionFiles { manifest: Arc::clone(&found.manifest), files: Arc::clone(&found.files), is_alias })
     }
@@ -219,41 +189,26 @@ impl Delivery {
     async fn download(
         &self,
         version: &PublishedVersion,
-        claim: &BlobClaim,
+        digest: &Digest,
         media_type: &MediaType,
         file_name: String,
-    ) -> Result<Option<Download>, UseCaseError> {
-        let blob = self.published.blob(version, &claim.digest).await?;
-        Ok(blob.map(|blob| Download {
-            claim: *claim,
-            media_type: Some(media_type.clone()),
-            file_name,
-            modified_at: published_at(&version.manifest),
-            public: true,
-            name: blob.name,
-        }))
+    ) -> Result<Option<Download>> {
+        let (media_type, modified_at) = (Some(media_type.clone()), published_at(&version.manifest));
+        let blob = self.0.blob(version, digest).await?;
+        Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true }))
     }
 
     /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
     /// again.
-    #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.claim.digest), err(level = "debug"))]
-    pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream, UseCaseError> {
-        Ok(open_blob(&self.context, &download.claim, &download.name, range).await?)
+    #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
+    pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
+        Ok(open_blob(&self.0.context, &download.blob, range).await?)
     }
 }
 
-/// What a file name of a version refers to.
-#[derive(Clone, Copy)]
-enum Located<'a> {
-    /// An artifact or attachment.
-    File(&'a ManifestFile),
-    /// The checksum of one.
-    Checksum(&'a ManifestFile),
-}
-
-fn locate<'a>(version: &'a PublishedVersion, name: &str) -> Option<Located<'a>> {
-    let file = version.file(name).map(Located::File);
-    file.or_else(|| version.file(files::checksummed_file(name)?).map(Located::Checksum))
+/// The file that has that name, or whose checksum has it.
+fn locate<'a>(version: &'a PublishedVersion, name: &str) -> Option<&'a ManifestFile> {
+    version.file(name).or_else(|| version.file(files::checksummed_file(name)?))
 }
 
 fn generated(text: String, name: &FileName, manifest: &Manifest) -> GeneratedText {

@@ -5,7 +5,7 @@ use crate::{
     auth::caller::Writer,
     content::incus::product,
     context::Context,
-    error::{Existing, Missing, UseCaseError},
+    error::{Existing, Missing, Result, UseCaseError, with_existing},
     work::retry::retrying,
 };
 use imgsrv_domain::{
@@ -48,32 +48,24 @@ pub struct NewAttachment {
 
 impl Drafts {
     /// Creates a draft.
-    #[tracing::instrument(
-        name = "draft.create", level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
-    )]
-    pub async fn create(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<Version, UseCaseError> {
+    #[tracing::instrument(name = "draft.create", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %name))]
+    pub async fn create(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<Version> {
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = tx.get_image(image).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            let image = tx.get_image(image).await?.ok_or(Missing::Image)?;
             let id = VersionId::new(self.0.ids.next());
             let (version, event) = Version::draft(id, image.id, image.name, name.clone(), tx.now());
             tx.insert_version(&version).await?;
-            audit::record(&mut *tx, who.actor(), event).await?;
-            tx.commit().await?;
+            audit::commit(tx, who.actor(), event).await?;
             Ok(version)
         })
         .await;
-        match created {
-            Err(error @ UseCaseError::Taken { .. }) => {
-                let existing = self.find_ref(image, name).await?;
-                Err(error.with_existing(existing))
-            }
-            done => done,
-        }
+        with_existing(created, self.find_ref(image, name)).await
     }
 
     /// The version or alias of that name.
-    async fn find_ref(&self, image: &ImageName, name: &VersionName) -> Result<Option<Existing>, UseCaseError> {
+    async fn find_ref(&self, image: &ImageName, name: &VersionName) -> Result<Option<Existing>> {
         let mut tx = self.0.catalog.begin().await?;
         if let Some(version) = tx.lock_version(image, name).await? {
             return Ok(Some(Existing::Version(version.id, image.clone(), name.clone())));
@@ -85,58 +77,42 @@ impl Drafts {
     }
 
     /// Deletes a draft with its manifest.
-    #[tracing::instrument(
-        name = "draft.delete", level = "debug", skip_all, fields(image.name = %image, version.name = %name), err(level = "debug")
-    )]
-    pub async fn delete(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<(), UseCaseError> {
+    #[tracing::instrument(name = "draft.delete", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %name))]
+    pub async fn delete(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = lock_version(&mut *tx, image, name).await?;
             let event = version.delete()?;
             tx.delete_version(&version).await?;
-            audit::record(&mut *tx, who.actor(), event).await?;
-            tx.commit().await?;
-            Ok(())
+            Ok(audit::commit(tx, who.actor(), event).await?)
         })
         .await
     }
 
     /// Adds an artifact to a draft. Its digest need not be a blob yet.
-    #[tracing::instrument(
-        name = "draft.add_artifact", level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
-    )]
+    #[tracing::instrument(name = "draft.add_artifact", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version))]
     pub async fn add_artifact(
         &self,
         who: &Writer,
         image: &ImageName,
         version: &VersionName,
         new: NewArtifact,
-    ) -> Result<Artifact, UseCaseError> {
-        let added = retrying(|| self.add_artifact_once(who, image, version, new.clone())).await;
-        match added {
-            Err(error @ UseCaseError::Taken { .. }) => {
-                let existing = self.conflicting(image, version, &new).await?;
-                Err(error.with_existing(existing))
+    ) -> Result<Artifact> {
+        let added = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let version = lock_version(&mut *tx, image, version).await?;
+            let version = edit(&mut *tx, version).await?;
+            if tx.count_artifacts(version.id).await? >= MAX_ARTIFACTS {
+                return Err(UseCaseError::ManifestFull { what: "artifacts", limit: MAX_ARTIFACTS });
             }
-            done => done,
-        }
-    }
-
-    async fn add_artifact_once(
-        &self,
-        who: &Writer,
-        image: &ImageName,
-        version: &VersionName,
-        new: NewArtifact,
-    ) -> Result<Artifact, UseCaseError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let version = edit(&mut *tx, image, version).await?;
-        if tx.count_artifacts(version.id).await? >= MAX_ARTIFACTS {
-            return Err(UseCaseError::ManifestFull { what: "artifacts", limit: MAX_ARTIFACTS });
-        }
-        let artifact = insert_artifact(&self.0, &mut *tx, who.actor(), &version, new).await?;
-        tx.commit().await?;
-        Ok(artifact)
+            let artifact = insert_artifact(&self.0, &mut *tx, who.actor(), &version, new.clone()).await?;
+            tx.commit().await?;
+            Ok(artifact)
+        })
+        .await;
+        with_existing(added, self.conflicting(image, version, &new)).await
     }
 
     /// What `new` conflicts with: an artifact of the same key, a file of the same name, or an artifact of the same Incus
@@ -146,58 +122,50 @@ impl Drafts {
         image: &ImageName,
         version: &VersionName,
         new: &NewArtifact,
-    ) -> Result<Option<Existing>, UseCaseError> {
-        let Some(manifest) = self.0.catalog.get_manifest(image, version, Visibility::All).await? else {
-            return Ok(None);
+    ) -> Result<Option<Existing>> {
+        let found = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let Some(manifest) = found else { return Ok(None) };
+        let artifact = |is_same: &dyn Fn(&Artifact) -> bool| {
+            let found = manifest.entries.iter().find(|entry| is_same(&entry.artifact))?;
+            Some(Existing::Artifact(found.artifact.id, image.clone(), version.clone()))
         };
-        let same_key = |artifact: &Artifact| {
+        let same_key = artifact(&|artifact| {
             artifact.operating_system == new.operating_system
                 && artifact.architecture == new.architecture
                 && artifact.variant == new.variant
                 && artifact.format == new.format
-        };
-        if let Some(entry) = manifest.entries.iter().find(|entry| same_key(&entry.artifact)) {
-            return Ok(Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone())));
-        }
+        });
         let file = files::artifact_file(image, version, &new.architecture, &new.variant, new.format);
-        if let Some(owner) = owner_of(&manifest, &file) {
-            return Ok(Some(owner));
-        }
         let called = product(new.format, &new.architecture, &new.variant);
-        let same_product = |artifact: &Artifact| {
+        let same_product = artifact(&|artifact| {
             called.is_some() && product(artifact.format, &artifact.architecture, &artifact.variant) == called
-        };
-        let found = manifest.entries.iter().find(|entry| same_product(&entry.artifact));
-        Ok(found.map(|entry| Existing::Artifact(entry.artifact.id, image.clone(), version.clone())))
+        });
+        Ok(same_key.or_else(|| owner_of(&manifest, &file)).or(same_product))
     }
 
     /// Removes an artifact with its attachments from a draft.
-    #[tracing::instrument(
-        name = "draft.remove_artifact", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %id), err(level = "debug")
-    )]
+    #[tracing::instrument(name = "draft.remove_artifact", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version, artifact.id = %id))]
     pub async fn remove_artifact(
         &self,
         who: &Writer,
         image: &ImageName,
         version: &VersionName,
         id: ArtifactId,
-    ) -> Result<(), UseCaseError> {
+    ) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let (version, artifact) = lock_artifact(&mut *tx, image, version, id).await?;
-            save_edit(&mut *tx, version).await?;
+            edit(&mut *tx, version).await?;
             tx.delete_artifact(artifact.id).await?;
-            audit::record(&mut *tx, who.actor(), Event::new(AuditAction::ArtifactRemoved, id)).await?;
-            tx.commit().await?;
-            Ok(())
+            Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::ArtifactRemoved, id)).await?)
         })
         .await
     }
 
     /// Adds an attachment to an artifact of a draft. Its digest need not be a blob yet.
-    #[tracing::instrument(
-        name = "draft.add_attachment", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
-    )]
+    #[tracing::instrument(name = "draft.add_attachment", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version, artifact.id = %artifact))]
     pub async fn add_attachment(
         &self,
         who: &Writer,
@@ -205,14 +173,25 @@ impl Drafts {
         version: &VersionName,
         artifact: ArtifactId,
         new: NewAttachment,
-    ) -> Result<Attachment, UseCaseError> {
-        let added = retrying(|| self.add_attachment_once(who, image, version, artifact, new.clone())).await;
-        match added {
-            Err(error @ UseCaseError::Taken { .. }) => {
-                Err(error.with_existing(self.attached(image, version, artifact, &new.name).await?))
+    ) -> Result<Attachment> {
+        let added = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
+            let version = edit(&mut *tx, version).await?;
+            if tx.count_attachments(artifact.id).await? >= MAX_ATTACHMENTS {
+                return Err(UseCaseError::ManifestFull { what: "attachments an artifact", limit: MAX_ATTACHMENTS });
             }
-            done => done,
-        }
+            let NewAttachment { name, media_type, blob } = new.clone();
+            let (id, created_at) = (AttachmentId::new(self.0.ids.next()), tx.now());
+            let attachment = Attachment { id, artifact_id: artifact.id, name, media_type, blob, created_at };
+            let file = files::attachment_file(&artifact.file_name(image, &version.name), &attachment.name);
+            tx.insert_attachment(version.id, &attachment, &[files::checksum_file(&file), file.clone()]).await?;
+            let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
+            audit::commit(tx, who.actor(), event.with(blob.digest)).await?;
+            Ok(attachment)
+        })
+        .await;
+        with_existing(added, self.attached(image, version, artifact, &new.name)).await
     }
 
     /// What an attachment of that name conflicts with.
@@ -222,7 +201,7 @@ impl Drafts {
         version: &VersionName,
         artifact: ArtifactId,
         name: &AttachmentName,
-    ) -> Result<Option<Existing>, UseCaseError> {
+    ) -> Result<Option<Existing>> {
         let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
         Ok(manifest.and_then(|manifest| {
             let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
@@ -230,40 +209,9 @@ impl Drafts {
         }))
     }
 
-    async fn add_attachment_once(
-        &self,
-        who: &Writer,
-        image: &ImageName,
-        version: &VersionName,
-        artifact: ArtifactId,
-        new: NewAttachment,
-    ) -> Result<Attachment, UseCaseError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
-        let version = save_edit(&mut *tx, version).await?;
-        if tx.count_attachments(artifact.id).await? >= MAX_ATTACHMENTS {
-            return Err(UseCaseError::ManifestFull { what: "attachments an artifact", limit: MAX_ATTACHMENTS });
-        }
-        let attachment = Attachment {
-            id: AttachmentId::new(self.0.ids.next()),
-            artifact_id: artifact.id,
-            name: new.name,
-            media_type: new.media_type,
-            blob: new.blob,
-            created_at: tx.now(),
-        };
-        let file = files::attachment_file(&artifact.file_name(image, &version.name), &attachment.name);
-        tx.insert_attachment(version.id, &attachment, &[files::checksum_file(&file), file.clone()]).await?;
-        let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
-        audit::record(&mut *tx, who.actor(), event.with(attachment.blob.digest)).await?;
-        tx.commit().await?;
-        Ok(attachment)
-    }
-
     /// Removes an attachment from an artifact of a draft.
-    #[tracing::instrument(
-        name = "draft.remove_attachment", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact), err(level = "debug")
-    )]
+    #[tracing::instrument(name = "draft.remove_attachment", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version, artifact.id = %artifact))]
     pub async fn remove_attachment(
         &self,
         who: &Writer,
@@ -271,17 +219,15 @@ impl Drafts {
         version: &VersionName,
         artifact: ArtifactId,
         id: AttachmentId,
-    ) -> Result<(), UseCaseError> {
+    ) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
-            let attachment = tx.get_attachment(id).await?.filter(|found| found.artifact_id == artifact.id);
-            let attachment = attachment.ok_or(UseCaseError::NotFound(Missing::Attachment))?;
-            save_edit(&mut *tx, version).await?;
+            let found = tx.get_attachment(id).await?.filter(|found| found.artifact_id == artifact.id);
+            let attachment = found.ok_or(Missing::Attachment)?;
+            edit(&mut *tx, version).await?;
             tx.delete_attachment(attachment.id).await?;
-            audit::record(&mut *tx, who.actor(), Event::new(AuditAction::AttachmentRemoved, id)).await?;
-            tx.commit().await?;
-            Ok(())
+            Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::AttachmentRemoved, id)).await?)
         })
         .await
     }
@@ -331,24 +277,15 @@ pub(crate) async fn insert_artifact(
     Ok(artifact)
 }
 
-pub(crate) async fn lock_version(
-    tx: &mut dyn CatalogTx,
-    image: &ImageName,
-    version: &VersionName,
-) -> Result<Version, UseCaseError> {
-    tx.lock_version(image, version).await?.ok_or(UseCaseError::NotFound(Missing::Version))
+pub(crate) async fn lock_version(tx: &mut dyn CatalogTx, image: &ImageName, version: &VersionName) -> Result<Version> {
+    tx.lock_version(image, version).await?.ok_or(Missing::Version.into())
 }
 
 /// The draft, with its revision raised, so that concurrent edits and publishes of it fail.
-async fn edit(tx: &mut dyn CatalogTx, image: &ImageName, version: &VersionName) -> Result<Version, UseCaseError> {
-    let version = lock_version(tx, image, version).await?;
-    save_edit(tx, version).await
-}
-
-async fn save_edit(tx: &mut dyn CatalogTx, version: Version) -> Result<Version, UseCaseError> {
-    let version = version.edit(tx.now())?;
-    tx.update_version(&version).await?;
-    Ok(version)
+async fn edit(tx: &mut dyn CatalogTx, draft: Version) -> Result<Version> {
+    let draft = draft.edit(tx.now())?;
+    tx.update_version(&draft).await?;
+    Ok(draft)
 }
 
 /// The version, locked, and its artifact with that id.
@@ -357,8 +294,8 @@ pub(crate) async fn lock_artifact(
     image: &ImageName,
     version: &VersionName,
     id: ArtifactId,
-) -> Result<(Version, Artifact), UseCaseError> {
+) -> Result<(Version, Artifact)> {
     let version = lock_version(tx, image, version).await?;
     let artifact = tx.get_artifact(id).await?.filter(|artifact| artifact.version_id == version.id);
-    Ok((version, artifact.ok_or(UseCaseError::NotFound(Missing::Artifact))?))
+    Ok((version, artifact.ok_or(Missing::Artifact)?))
 }

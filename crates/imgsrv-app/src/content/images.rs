@@ -4,16 +4,16 @@ use crate::{
     audit,
     auth::caller::{Caller, Writer},
     context::Context,
-    error::{Existing, Missing, UseCaseError},
+    error::{Existing, Missing, Result, with_existing},
     work::retry::retrying,
 };
 use imgsrv_domain::{
-    audit::{AuditAction, Event},
+    audit::{Actor, AuditAction, Event},
     ids::ImageId,
     image::Image,
     names::ImageName,
     page::{Page, PageRequest},
-    ports::Visibility,
+    ports::{CatalogError, CatalogTx, Visibility},
     text::{LongText, ShortText},
     transition::Revision,
 };
@@ -43,56 +43,57 @@ pub struct ImageMetadata {
     pub description: Option<Option<LongText>>,
 }
 
+/// Creates an image in the transaction of a use case.
+pub(crate) async fn insert_image(
+    context: &Context,
+    tx: &mut dyn CatalogTx,
+    actor: &Actor,
+    new: NewImage,
+) -> Result<Image, CatalogError> {
+    let NewImage { name, display_name, description } = new;
+    let (id, now, revision) = (ImageId::new(context.ids.next()), tx.now(), Revision::FIRST);
+    let image = Image { id, name, display_name, description, created_at: now, updated_at: now, revision };
+    tx.insert_image(&image).await?;
+    audit::record(tx, actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
+    Ok(image)
+}
+
 impl Images {
     /// The image of that name, if it is visible to the caller.
     #[tracing::instrument(name = "image.get", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
-    pub async fn get(&self, caller: &Caller, name: &ImageName) -> Result<Image, UseCaseError> {
-        let found = self.0.catalog.get_image(name, caller.visibility()).await?;
-        found.ok_or(UseCaseError::NotFound(Missing::Image))
+    pub async fn get(&self, caller: &Caller, name: &ImageName) -> Result<Image> {
+        self.0.catalog.get_image(name, caller.visibility()).await?.ok_or(Missing::Image.into())
     }
 
     /// Images by name; those without a published version only for writers.
     #[tracing::instrument(name = "image.list", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn list(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, UseCaseError> {
+    pub async fn list(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>> {
         Ok(self.0.catalog.list_images(see, page).await?)
     }
 
     /// Creates an image.
     #[tracing::instrument(name = "image.create", level = "debug", skip_all, fields(image.name = %new.name), err(level = "debug"))]
-    pub async fn create(&self, who: &Writer, new: NewImage) -> Result<Image, UseCaseError> {
-        let created = retrying(|| self.create_once(who, new.clone())).await;
-        match created {
-            Err(error @ UseCaseError::Taken { .. }) => {
-                let found = self.0.catalog.get_image(&new.name, Visibility::All).await?;
-                Err(error.with_existing(found.map(|image| Existing::Image(image.id, image.name))))
-            }
-            done => done,
-        }
-    }
-
-    async fn create_once(&self, who: &Writer, new: NewImage) -> Result<Image, UseCaseError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let image = Image {
-            id: ImageId::new(self.0.ids.next()),
-            name: new.name,
-            display_name: new.display_name,
-            description: new.description,
-            created_at: tx.now(),
-            updated_at: tx.now(),
-            revision: Revision::FIRST,
-        };
-        tx.insert_image(&image).await?;
-        audit::record(&mut *tx, who.actor(), Event::new(AuditAction::ImageCreated, &image.name)).await?;
-        tx.commit().await?;
-        Ok(image)
+    pub async fn create(&self, who: &Writer, new: NewImage) -> Result<Image> {
+        let created = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let image = insert_image(&self.0, &mut *tx, who.actor(), new.clone()).await?;
+            tx.commit().await?;
+            Ok(image)
+        })
+        .await;
+        with_existing(created, async {
+            let found = self.0.catalog.get_image(&new.name, Visibility::All).await?;
+            Ok(found.map(|image| Existing::Image(image.id, image.name)))
+        })
+        .await
     }
 
     /// Changes an image's metadata.
     #[tracing::instrument(name = "image.update", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
-    pub async fn update(&self, who: &Writer, name: &ImageName, metadata: ImageMetadata) -> Result<Image, UseCaseError> {
+    pub async fn update(&self, who: &Writer, name: &ImageName, metadata: ImageMetadata) -> Result<Image> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = tx.lock_image(name).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            let image = tx.lock_image(name).await?.ok_or(Missing::Image)?;
             let ImageMetadata { display_name, description } = metadata.clone();
             let image = Image {
                 display_name: display_name.unwrap_or(image.display_name),
@@ -111,14 +112,12 @@ impl Images {
 
     /// Deletes an image without versions.
     #[tracing::instrument(name = "image.delete", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
-    pub async fn delete(&self, who: &Writer, name: &ImageName) -> Result<(), UseCaseError> {
+    pub async fn delete(&self, who: &Writer, name: &ImageName) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = tx.get_image(name).await?.ok_or(UseCaseError::NotFound(Missing::Image))?;
+            let image = tx.get_image(name).await?.ok_or(Missing::Image)?;
             tx.delete_image(image.id).await?;
-            audit::record(&mut *tx, who.actor(), Event::new(AuditAction::ImageDeleted, name)).await?;
-            tx.commit().await?;
-            Ok(())
+            Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::ImageDeleted, name)).await?)
         })
         .await
     }

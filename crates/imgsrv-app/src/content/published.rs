@@ -24,6 +24,8 @@ const CAPACITY_BYTES: u64 = 64 << 20;
 const BYTES_PER_FILE: usize = 1 << 10;
 
 type Key = (ImageName, VersionName);
+/// What a look-up finds.
+type Found = Option<Arc<PublishedVersion>>;
 
 /// A published version, as it was at one revision of the catalog.
 pub(crate) struct PublishedVersion {
@@ -54,7 +56,7 @@ impl PublishedVersion {
 
 /// Published versions, cached up to a bounded size.
 pub(crate) struct PublishedVersions {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     cache: Cache<Key, Arc<PublishedVersion>>,
 }
 
@@ -66,11 +68,7 @@ impl PublishedVersions {
     }
 
     /// The published version of that name, as it was less than a second ago or later. Changes of this node count at once.
-    pub(crate) async fn by_version(
-        &self,
-        image: &ImageName,
-        version: &VersionName,
-    ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
+    pub(crate) async fn by_version(&self, image: &ImageName, version: &VersionName) -> Result<Found, CatalogError> {
         let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
         let cached = self.cache.get(&(image.clone(), version.clone()));
         if let Some(cached) = cached
@@ -84,11 +82,7 @@ impl PublishedVersions {
     }
 
     /// The published version of that name, or the one that the alias of that name points to now.
-    pub(crate) async fn by_ref(
-        &self,
-        image: &ImageName,
-        reference: &RefName,
-    ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
+    pub(crate) async fn by_ref(&self, image: &ImageName, reference: &RefName) -> Result<Found, CatalogError> {
         // The name of a published version is never an alias of its image.
         if let Ok(version) = reference.as_str().parse::<VersionName>()
             && self.cache.contains_key(&(image.clone(), version.clone()))
@@ -101,11 +95,7 @@ impl PublishedVersions {
     }
 
     /// Reads what is not cached of a version that was resolved by `reading`, and caches it.
-    async fn load(
-        &self,
-        reading: Reading,
-        found: Option<ResolvedVersion>,
-    ) -> Result<Option<Arc<PublishedVersion>>, CatalogError> {
+    async fn load(&self, reading: Reading, found: Option<ResolvedVersion>) -> Result<Found, CatalogError> {
         let Some(ResolvedVersion { revision, image, version }) = found else { return Ok(None) };
         self.context.revision.remember(reading, revision);
         let key = (image.name.clone(), version.name.clone());

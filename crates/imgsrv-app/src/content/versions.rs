@@ -3,8 +3,7 @@
 use crate::{
     auth::caller::Caller,
     content::published::PublishedVersions,
-    context::Context,
-    error::{Missing, UseCaseError},
+    error::{Missing, Result},
 };
 use imgsrv_domain::{
     manifest::Manifest,
@@ -17,10 +16,7 @@ use std::sync::Arc;
 
 /// The use cases of readers of versions.
 #[derive(Clone)]
-pub struct Versions {
-    pub(crate) context: Arc<Context>,
-    pub(crate) published: Arc<PublishedVersions>,
-}
+pub struct Versions(pub(crate) Arc<PublishedVersions>);
 
 impl Versions {
     /// Versions of an image that are visible with `see`, newest first.
@@ -31,37 +27,29 @@ impl Versions {
         image: &ImageName,
         filter: VersionFilter,
         page: &PageRequest,
-    ) -> Result<Page<Version>, UseCaseError> {
-        let found = self.context.catalog.list_versions(image, see, filter, page).await?;
-        found.ok_or(UseCaseError::NotFound(Missing::Image))
+    ) -> Result<Page<Version>> {
+        self.0.context.catalog.list_versions(image, see, filter, page).await?.ok_or(Missing::Image.into())
     }
 
     /// The manifest of a version that is visible to the caller.
-    #[tracing::instrument(
-        name = "version.manifest", level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
-    )]
-    pub async fn manifest(
-        &self,
-        caller: &Caller,
-        image: &ImageName,
-        version: &VersionName,
-    ) -> Result<Arc<Manifest>, UseCaseError> {
-        if let Some(published) = self.published.by_version(image, version).await? {
+    #[tracing::instrument(name = "version.manifest", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version))]
+    pub async fn manifest(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Arc<Manifest>> {
+        if let Some(published) = self.0.by_version(image, version).await? {
             return Ok(Arc::clone(&published.manifest));
         }
         let draft = match caller.visibility() {
-            Visibility::All => self.context.catalog.get_manifest(image, version, Visibility::All).await?,
+            Visibility::All => self.0.context.catalog.get_manifest(image, version, Visibility::All).await?,
             Visibility::Published => None,
         };
-        draft.map(Arc::new).ok_or(UseCaseError::NotFound(Missing::Version))
+        draft.map(Arc::new).ok_or(Missing::Version.into())
     }
 
     /// The manifest of the published version of that name, or of the one that the alias of that name points to.
-    #[tracing::instrument(
-        name = "version.resolve", level = "debug", skip_all, fields(image.name = %image, version.reference = %reference), err(level = "debug")
-    )]
-    pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>, UseCaseError> {
-        let found = self.published.by_ref(image, reference).await?;
-        found.map(|found| Arc::clone(&found.manifest)).ok_or(UseCaseError::NotFound(Missing::Version))
+    #[tracing::instrument(name = "version.resolve", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.reference = %reference))]
+    pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>> {
+        let found = self.0.by_ref(image, reference).await?;
+        found.map(|found| Arc::clone(&found.manifest)).ok_or(Missing::Version.into())
     }
 }

@@ -56,8 +56,10 @@ pub(crate) struct ActiveAppends(Mutex<HashMap<UploadId, ActiveAppend>>);
 pub(super) struct Registration {
     registry: Arc<ActiveAppends>,
     id: UploadId,
-    cancel: CancellationToken,
-    waiting: WaitTime,
+    /// Cancelled when the request must end.
+    pub(super) cancel: CancellationToken,
+    /// Where the request records that the server waits for bytes.
+    pub(super) waiting: WaitTime,
     _ended: watch::Sender<()>,
 }
 
@@ -105,18 +107,6 @@ async fn end(active: Option<ActiveAppend>) {
     }
 }
 
-impl Registration {
-    /// Cancelled when the request must end.
-    pub(super) fn cancelled(&self) -> CancellationToken {
-        self.cancel.clone()
-    }
-
-    /// Where the request records that the server waits for bytes.
-    pub(super) fn waiting(&self) -> WaitTime {
-        self.waiting.clone()
-    }
-}
-
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut map = self.registry.map();
@@ -136,11 +126,11 @@ mod tests {
         let registry = Arc::new(ActiveAppends::default());
         let id = UploadId::new(Uuid::nil());
         let older = registry.register(id).await;
-        let older_waiting = older.waiting();
+        let older_waiting = older.waiting.clone();
         let recorded = Arc::new(Mutex::new(false));
         let done = Arc::clone(&recorded);
         tokio::spawn(async move {
-            older.cancelled().cancelled().await;
+            older.cancel.cancelled().await;
             tokio::time::sleep(Duration::from_secs(3)).await;
             *done.lock().unwrap() = true;
             drop(older);
@@ -154,7 +144,7 @@ mod tests {
         assert!(!*recorded.lock().unwrap(), "the server is processing bytes");
         let newer = registry.register(id).await;
         assert!(*recorded.lock().unwrap());
-        assert!(!newer.cancelled().is_cancelled());
+        assert!(!newer.cancel.is_cancelled());
         drop(newer);
         assert!(registry.map().is_empty());
     }

@@ -5,10 +5,10 @@ use crate::{
     auth::caller::Writer,
     bytes::{
         admission::check_free_space,
-        receipt::{discard, end_attempt, lock_upload, stage, store_completed, undo},
+        receipt::{commit_completed, discard, end_attempt, lock_upload, recorded, stage},
         uploads::Uploads,
     },
-    error::{Missing, UseCaseError},
+    error::{Missing, Result, UseCaseError},
     intakes::{IntakeStatus, Intakes, pieces::PiecedBody},
     work::{detach::detached, retry::retrying},
 };
@@ -58,7 +58,7 @@ pub struct Appended {
 impl Intakes {
     /// The offset of the next byte. Ends a stalled request first, so that its bytes are recorded.
     #[tracing::instrument(name = "intake.offset", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn offset(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus, UseCaseError> {
+    pub async fn offset(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus> {
         self.get(who, id).await?;
         self.active.end_stalled(id).await;
         self.get(who, id).await
@@ -66,7 +66,7 @@ impl Intakes {
 
     /// Ends the append request of the caller's intake, if there is one; its bytes are recorded.
     #[tracing::instrument(name = "intake.end_append", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn end_append(&self, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
+    pub async fn end_append(&self, who: &Writer, id: UploadId) -> Result<()> {
         self.get(who, id).await?;
         self.active.end(id).await;
         Ok(())
@@ -76,30 +76,18 @@ impl Intakes {
     ///
     /// Cancel-safe: when the caller is dropped, what has arrived is still recorded.
     #[tracing::instrument(name = "intake.append", level = "debug", skip_all, fields(upload.id = %id, upload.offset = offset), err(level = "debug"))]
-    pub async fn append(
-        &self,
-        who: &Writer,
-        id: UploadId,
-        offset: u64,
-        body: AppendBody,
-    ) -> Result<Appended, UseCaseError> {
+    pub async fn append(&self, who: &Writer, id: UploadId, offset: u64, body: AppendBody) -> Result<Appended> {
         let (intakes, who) = (self.clone(), who.clone());
         detached(async move { intakes.receive(&who, id, offset, body).await }).await
     }
 
-    async fn receive(
-        &self,
-        who: &Writer,
-        id: UploadId,
-        offset: u64,
-        body: AppendBody,
-    ) -> Result<Appended, UseCaseError> {
+    async fn receive(&self, who: &Writer, id: UploadId, offset: u64, body: AppendBody) -> Result<Appended> {
         let status = self.get(who, id).await?;
         let registration = self.active.register(id).await;
         check(&status.session, offset, &body)?;
         let AppendBody { declared, is_atomic, bytes, slot: _slot } = body;
         let size = status.session.size().get();
-        let body = PiecedBody::new(bytes, is_atomic, registration.waiting(), registration.cancelled());
+        let body = PiecedBody::new(bytes, is_atomic, registration.waiting.clone(), registration.cancel.clone());
         let limit = size.div_ceil(PIECES).max(PIECE);
         // Slow requests are recorded regularly as well: that postpones the expiry.
         let time = (self.context.settings.upload_ttl / 4).min(PIECE_TIME);
@@ -124,13 +112,7 @@ impl Intakes {
     }
 
     /// Receives one piece, and returns its size.
-    async fn receive_piece(
-        &self,
-        who: &Writer,
-        id: UploadId,
-        offset: u64,
-        body: BodyStream,
-    ) -> Result<u64, UseCaseError> {
+    async fn receive_piece(&self, who: &Writer, id: UploadId, offset: u64, body: BodyStream) -> Result<u64> {
         let context = &self.context;
         let (name, attempt) = retrying(|| self.begin(id, offset)).await?;
         let request =
@@ -141,51 +123,43 @@ impl Intakes {
             end_attempt(context, id, &attempt).await;
             return Ok(0);
         }
-        match retrying(|| self.record(who, id, &attempt, &part)).await {
-            Ok(is_complete) => {
-                if is_complete {
-                    context.wakeups.wake(WorkKind::Ingest);
-                }
-                Ok(part.size.get())
-            }
-            Err(refused) => {
-                undo(context, id, &attempt, &part, &refused).await;
-                Err(refused)
-            }
+        let is_complete = retrying(|| self.record(who, id, &attempt, &part)).await;
+        if recorded(context, id, &attempt, &part, is_complete).await? {
+            context.wakeups.wake(WorkKind::Ingest);
         }
+        Ok(part.size.get())
     }
 
-    async fn begin(&self, id: UploadId, offset: u64) -> Result<(BlobName, Attempt), UseCaseError> {
+    async fn begin(&self, id: UploadId, offset: u64) -> Result<(BlobName, Attempt)> {
         let attempt = AttemptId::new(self.context.ids.next());
         let mut tx = self.context.catalog.begin().await?;
         let session = lock_upload(&mut *tx, id).await?;
         let last = last_part(&mut *tx, &session).await?;
-        let now = tx.now();
-        let (session, attempt) = session.begin_append(attempt, offset, last.as_ref(), now)?;
+        let (session, attempt) = session.begin_append(attempt, offset, last.as_ref(), tx.now())?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
         Ok((session.blob_name(), attempt))
     }
 
     /// Records a piece. The last one completes the upload in the same transaction, because no request does so later.
-    async fn record(&self, who: &Writer, id: UploadId, attempt: &Attempt, part: &Part) -> Result<bool, UseCaseError> {
+    async fn record(&self, who: &Writer, id: UploadId, attempt: &Attempt, part: &Part) -> Result<bool> {
         let mut tx = self.context.catalog.begin().await?;
         let session = lock_upload(&mut *tx, id).await?;
         let last = last_part(&mut *tx, &session).await?;
         let (now, ttl) = (tx.now(), self.context.settings.upload_ttl);
         let (session, completed) = session.record_append(attempt, part, last.as_ref(), now, ttl)?;
         tx.put_part(id, part).await?;
-        let is_complete = completed.is_some();
-        match completed {
-            Some(event) => store_completed(&mut *tx, who, &session, event).await?,
-            None => tx.update_upload(&session).await?,
-        }
-        tx.commit().await?;
-        Ok(is_complete)
+        let Some(event) = completed else {
+            tx.update_upload(&session).await?;
+            tx.commit().await?;
+            return Ok(false);
+        };
+        commit_completed(tx, who, &session, event).await?;
+        Ok(true)
     }
 
     /// Completes the upload of an intake of zero bytes.
-    async fn complete_empty(&self, who: &Writer, id: UploadId) -> Result<UploadSession, UseCaseError> {
+    async fn complete_empty(&self, who: &Writer, id: UploadId) -> Result<UploadSession> {
         let session = retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             let session = lock_upload(&mut *tx, id).await?;
@@ -193,8 +167,7 @@ impl Intakes {
                 return Ok(session);
             }
             let (session, event) = session.complete_empty(tx.now())?;
-            store_completed(&mut *tx, who, &session, event).await?;
-            tx.commit().await?;
+            commit_completed(tx, who, &session, event).await?;
             Ok::<_, UseCaseError>(session)
         })
         .await?;
@@ -204,7 +177,7 @@ impl Intakes {
 
     /// Aborts an intake; its bytes are removed.
     #[tracing::instrument(name = "intake.terminate", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn terminate(&self, who: &Writer, id: UploadId) -> Result<(), UseCaseError> {
+    pub async fn terminate(&self, who: &Writer, id: UploadId) -> Result<()> {
         self.get(who, id).await?;
         let _registration = self.active.register(id).await;
         Uploads(Arc::clone(&self.context)).end(who, id).await.map(drop)
@@ -212,7 +185,7 @@ impl Intakes {
 }
 
 /// Refuses what cannot be appended, before any byte is received.
-fn check(session: &UploadSession, offset: u64, body: &AppendBody) -> Result<(), UseCaseError> {
+fn check(session: &UploadSession, offset: u64, body: &AppendBody) -> Result<()> {
     let size = session.size();
     if session.offset().get() != offset {
         return Err(UploadRefusal::Offset { expected: session.offset() }.into());
@@ -233,12 +206,7 @@ fn check(session: &UploadSession, offset: u64, body: &AppendBody) -> Result<(), 
     }
 }
 
-async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>, UseCaseError> {
-    match session.receiving().and_then(Receiving::frontier) {
-        Some(frontier) => {
-            let last = tx.get_part(session.id, frontier.number).await?;
-            Ok(Some(last.ok_or(UseCaseError::NotFound(Missing::Upload))?))
-        }
-        None => Ok(None),
-    }
+async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>> {
+    let Some(frontier) = session.receiving().and_then(Receiving::frontier) else { return Ok(None) };
+    Ok(Some(tx.get_part(session.id, frontier.number).await?.ok_or(Missing::Upload)?))
 }

@@ -5,6 +5,7 @@ use crate::{
     content::{
         aliases,
         drafts::{self, NewArtifact},
+        images::{self, NewImage},
     },
     context::Context,
     publishing::queue::enqueue,
@@ -12,12 +13,10 @@ use crate::{
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
-    ids::{ImageId, JobId, VersionId},
-    image::Image,
+    ids::{JobId, VersionId},
     intake::{IntakeState, NewIntake},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
-    transition::Revision,
     upload::{UploadKind, UploadSession, UploadState},
     version::Version,
 };
@@ -66,25 +65,14 @@ async fn freeze(
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
-            let image = Image {
-                id: ImageId::new(context.ids.next()),
-                name: wanted.image.clone(),
-                display_name: None,
-                description: None,
-                created_at: now,
-                updated_at: now,
-                revision: Revision::FIRST,
-            };
-            retry_if_taken(tx.insert_image(&image).await)?;
-            audit::record(tx, &actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
-            image
+            let new = NewImage { name: wanted.image.clone(), display_name: None, description: None };
+            retry_if_taken(images::insert_image(context, tx, &actor, new).await)?
         }
     };
     let is_taken = tx.lock_version(&image.name, &wanted.version).await?.is_some();
-    let alias = wanted.version.as_str().parse().ok();
-    let is_alias = match alias {
-        Some(alias) => tx.lock_alias(image.id, &alias).await?.is_some(),
-        None => false,
+    let is_alias = match wanted.version.as_str().parse() {
+        Ok(alias) => tx.lock_alias(image.id, &alias).await?.is_some(),
+        Err(_) => false,
     };
     if is_taken || is_alias {
         let what = if is_alias { "an alias" } else { "a version" };
@@ -94,14 +82,8 @@ async fn freeze(
     let (version, event) = Version::draft(id, image.id, image.name, wanted.version.clone(), now);
     retry_if_taken(tx.insert_version(&version).await)?;
     audit::record(tx, &actor, event).await?;
-    let artifact = NewArtifact {
-        variant: wanted.variant.clone(),
-        operating_system: wanted.operating_system.clone(),
-        architecture: wanted.architecture.clone(),
-        format: wanted.format,
-        primary,
-        media_type: wanted.media_type.clone(),
-    };
+    let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
+    let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("it is no draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);

@@ -14,14 +14,14 @@ use crate::{
     auth::caller::Writer,
     bytes::admission::{check_free_space, check_quota, check_size},
     context::Context,
-    error::{Existing, Missing, UseCaseError},
+    error::{Existing, Missing, Result, UseCaseError},
     work::retry::retrying,
 };
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
-    ids::{JobId, UploadId},
+    ids::UploadId,
     intake::{Intake, IntakeState, MAX_ALIASES, NewIntake},
-    ports::Visibility,
+    ports::{Conflict, Visibility},
     publish::JobState,
     upload::{NewAppendUpload, UploadSession, UploadState},
 };
@@ -47,25 +47,11 @@ pub struct IntakeStatus {
     pub reason: Option<String>,
 }
 
-impl IntakeStatus {
-    /// The job that publishes its version, if there is one already.
-    pub fn job(&self) -> Option<JobId> {
-        self.intake.state.job()
-    }
-}
-
 impl Intakes {
     /// Creates an intake that waits for `size` bytes, which must have `digest` if one is given.
-    #[tracing::instrument(
-        name = "intake.create", level = "debug", skip_all, fields(image.name = %new.image, version.name = %new.version), err(level = "debug")
-    )]
-    pub async fn create(
-        &self,
-        who: &Writer,
-        new: NewIntake,
-        size: ByteSize,
-        digest: Option<Digest>,
-    ) -> Result<Intake, UseCaseError> {
+    #[tracing::instrument(name = "intake.create", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %new.image, version.name = %new.version))]
+    pub async fn create(&self, who: &Writer, new: NewIntake, size: ByteSize, digest: Option<Digest>) -> Result<Intake> {
         if new.aliases.len() > MAX_ALIASES {
             return Err(UseCaseError::invalid("aliases", format!("must be at most {MAX_ALIASES}")));
         }
@@ -75,13 +61,32 @@ impl Intakes {
         check_size(&self.context, size)?;
         check_free_space(&self.context, size.get()).await?;
         self.check_names(&new).await?;
-        retrying(|| self.create_once(who, &new, size, digest)).await
+        let context = &self.context;
+        retrying(|| async {
+            let id = UploadId::new(context.ids.next());
+            let mut tx = context.catalog.begin().await?;
+            if let Some(digest) = digest
+                && let Some(blob) = tx.get_blob(&digest).await?.filter(|blob| blob.claim.size != size)
+            {
+                return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
+            }
+            check_quota(context, &mut *tx, size).await?;
+            let now = tx.now();
+            let upload = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
+            let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
+            let intake = Intake::open(id, who.id(), new.clone(), now);
+            tx.insert_upload(&session).await?;
+            tx.insert_intake(&intake).await?;
+            audit::commit(tx, who.actor(), event).await?;
+            Ok(intake)
+        })
+        .await
     }
 
     /// Refuses names that are taken now; a name that is taken later fails the intake.
-    async fn check_names(&self, new: &NewIntake) -> Result<(), UseCaseError> {
+    async fn check_names(&self, new: &NewIntake) -> Result<()> {
         let catalog = &self.context.catalog;
-        let taken = |existing| UseCaseError::ref_name_taken(Some(existing));
+        let taken = |existing| UseCaseError::taken(Conflict::RefName, Some(existing));
         if let Some(found) = catalog.get_manifest(&new.image, &new.version, Visibility::All).await? {
             return Err(taken(Existing::Version(found.version.id, new.image.clone(), new.version.clone())));
         }
@@ -99,42 +104,14 @@ impl Intakes {
         Ok(())
     }
 
-    async fn create_once(
-        &self,
-        who: &Writer,
-        new: &NewIntake,
-        size: ByteSize,
-        digest: Option<Digest>,
-    ) -> Result<Intake, UseCaseError> {
-        let context = &self.context;
-        let id = UploadId::new(context.ids.next());
-        let mut tx = context.catalog.begin().await?;
-        if let Some(digest) = digest
-            && let Some(blob) = tx.get_blob(&digest).await?.filter(|blob| blob.claim.size != size)
-        {
-            return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
-        }
-        check_quota(context, &mut *tx, size).await?;
-        let now = tx.now();
-        let upload = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
-        let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
-        let intake = Intake::open(id, who.id(), new.clone(), now);
-        tx.insert_upload(&session).await?;
-        tx.insert_intake(&intake).await?;
-        audit::record(&mut *tx, who.actor(), event).await?;
-        tx.commit().await?;
-        Ok(intake)
-    }
-
     /// The status of an intake of the caller.
     #[tracing::instrument(name = "intake.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn get(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus, UseCaseError> {
+    pub async fn get(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus> {
         let catalog = &self.context.catalog;
-        let missing = || UseCaseError::NotFound(Missing::Upload);
         let session = catalog.get_upload(id).await?.filter(|session| session.created_by == who.id());
-        let session = session.ok_or_else(missing)?;
+        let session = session.ok_or(Missing::Upload)?;
         // After its upload, so that it includes what the end of the upload has changed.
-        let intake = catalog.get_intake(id).await?.ok_or_else(missing)?;
+        let intake = catalog.get_intake(id).await?.ok_or(Missing::Upload)?;
         let (state, reason) = match &intake.state {
             IntakeState::Published(_) => ("published", None),
             IntakeState::Failed { .. } if matches!(session.state, UploadState::Aborted { .. }) => ("aborted", None),

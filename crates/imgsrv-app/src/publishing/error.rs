@@ -3,6 +3,9 @@
 use crate::work::runtime::WorkError;
 use imgsrv_domain::ports::{BlobError, CatalogError, TrustedBlob};
 
+/// The result of a step, or of a part of one.
+pub(super) type Result<T, E = StepError> = std::result::Result<T, E>;
+
 /// Why a step did not produce a result.
 pub(super) enum StepError {
     /// Retrying would not help: the step fails for this reason.

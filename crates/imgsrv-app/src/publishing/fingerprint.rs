@@ -3,8 +3,8 @@
 use crate::{
     bytes::reader::{open_blob, quarantine},
     context::Context,
-    publishing::error::StepError,
-    work::{retry::retrying, runtime::WorkError},
+    publishing::error::{Result, StepError},
+    work::retry::retrying,
 };
 use futures::TryStreamExt;
 use imgsrv_domain::{
@@ -16,13 +16,15 @@ use imgsrv_domain::{
 /// Bytes that are hashed between two saves of the progress.
 const SAVE_EVERY: u64 = 1 << 30;
 
+/// The hash of metadata and root together, and that of the blob that is being read.
+struct Hashes {
+    both: RunningHash,
+    own: RunningHash,
+}
+
 /// Computes the fingerprint once for each pair, resuming where an earlier attempt stopped. Every client sees it, so both
 /// blobs are verified meanwhile; a blob that does not have its digest is quarantined.
-pub(super) async fn fingerprint(
-    context: &Context,
-    metadata: &TrustedBlob,
-    root: &TrustedBlob,
-) -> Result<Digest, StepError> {
+pub(super) async fn fingerprint(context: &Context, metadata: &TrustedBlob, root: &TrustedBlob) -> Result<Digest> {
     let pair = FingerprintKey { metadata: metadata.claim.digest, root: root.claim.digest };
     let known = context.catalog.begin().await?.get_fingerprint(&pair).await?;
     let begun = match known {
@@ -32,93 +34,77 @@ pub(super) async fn fingerprint(
         }
         None => None,
     };
-    if let Some((mut both, mut own)) = begun {
-        hash_rest(context, &pair, root, &mut both, &mut own).await?;
-        if own.finish() == root.claim.digest {
-            return done(context, &pair, both).await;
+    if let Some((both, own)) = begun {
+        let hashes = hash_rest(context, &pair, root, Hashes { both, own }).await?;
+        if hashes.own.finish() == root.claim.digest {
+            return done(context, &pair, hashes.both).await;
         }
         // The earlier attempt may have hashed bytes that were damaged and have been replaced since.
-        forget(context, &pair).await?;
+        save(context, &pair, None).await?;
     }
-    let (mut both, mut own) = (RunningHash::new(), RunningHash::new());
-    hash_some(context, metadata, &mut both, &mut own).await?;
-    verify(context, metadata, own).await?;
-    let mut own = RunningHash::new();
-    hash_rest(context, &pair, root, &mut both, &mut own).await?;
-    if let Err(error) = verify(context, root, own).await {
-        forget(context, &pair).await?;
+    let mut hashes = Hashes { both: RunningHash::new(), own: RunningHash::new() };
+    hash_some(context, metadata, &mut hashes).await?;
+    verify(context, metadata, hashes.own.finish()).await?;
+    let hashes = Hashes { own: RunningHash::new(), ..hashes };
+    let hashes = hash_rest(context, &pair, root, hashes).await?;
+    if let Err(error) = verify(context, root, hashes.own.finish()).await {
+        save(context, &pair, None).await?;
         return Err(error);
     }
-    done(context, &pair, both).await
+    done(context, &pair, hashes.both).await
 }
 
 /// Verifies that the hashed bytes are those of `blob`; quarantines it if not.
-pub(super) async fn verify(context: &Context, blob: &TrustedBlob, hash: RunningHash) -> Result<(), StepError> {
-    if hash.finish() == blob.claim.digest {
+pub(super) async fn verify(context: &Context, blob: &TrustedBlob, actual: Digest) -> Result<()> {
+    if actual == blob.claim.digest {
         return Ok(());
     }
-    quarantine(context, &blob.claim, &blob.name).await?;
+    quarantine(context, blob).await?;
     Err(StepError::reading(blob, BlobError::Damaged))
 }
 
 /// Hashes the rest of the root, saving the progress regularly.
-async fn hash_rest(
-    context: &Context,
-    pair: &FingerprintKey,
-    root: &TrustedBlob,
-    both: &mut RunningHash,
-    own: &mut RunningHash,
-) -> Result<(), StepError> {
-    while own.bytes() < root.claim.size.get() {
-        hash_some(context, root, both, own).await?;
-        if own.bytes() < root.claim.size.get() {
-            save(context, pair, &FingerprintProgress::Begun { combined: both.save(), root: own.save() }).await?;
+async fn hash_rest(context: &Context, pair: &FingerprintKey, root: &TrustedBlob, mut hashes: Hashes) -> Result<Hashes> {
+    while hashes.own.bytes() < root.claim.size.get() {
+        hash_some(context, root, &mut hashes).await?;
+        if hashes.own.bytes() < root.claim.size.get() {
+            let begun = FingerprintProgress::Begun { combined: hashes.both.save(), root: hashes.own.save() };
+            save(context, pair, Some(&begun)).await?;
         }
     }
-    Ok(())
+    Ok(hashes)
 }
 
-/// Hashes a bounded part of a blob, starting where `own` has stopped.
-async fn hash_some(
-    context: &Context,
-    blob: &TrustedBlob,
-    both: &mut RunningHash,
-    own: &mut RunningHash,
-) -> Result<(), StepError> {
-    let from = own.bytes();
+/// Hashes a bounded part of a blob, starting where its own hash has stopped.
+async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: &mut Hashes) -> Result<()> {
+    let failed = |error| StepError::reading(blob, error);
+    let from = hashes.own.bytes();
     let to = blob.claim.size.get().min(from + SAVE_EVERY);
-    let opened = open_blob(context, &blob.claim, &blob.name, from..to).await;
-    let mut bytes = opened.map_err(|error| StepError::reading(blob, error))?;
-    while let Some(chunk) = bytes.try_next().await.map_err(|error| StepError::reading(blob, error))? {
-        both.update(&chunk);
-        own.update(&chunk);
+    let mut bytes = open_blob(context, blob, from..to).await.map_err(failed)?;
+    while let Some(chunk) = bytes.try_next().await.map_err(failed)? {
+        hashes.both.update(&chunk);
+        hashes.own.update(&chunk);
     }
     // A store that returns fewer bytes than requested must not cause an endless loop.
-    if own.bytes() == to { Ok(()) } else { Err(StepError::reading(blob, BlobError::Damaged)) }
+    if hashes.own.bytes() == to { Ok(()) } else { Err(failed(BlobError::Damaged)) }
 }
 
-async fn done(context: &Context, pair: &FingerprintKey, both: RunningHash) -> Result<Digest, StepError> {
+async fn done(context: &Context, pair: &FingerprintKey, both: RunningHash) -> Result<Digest> {
     let digest = both.finish();
-    save(context, pair, &FingerprintProgress::Done(digest)).await?;
+    save(context, pair, Some(&FingerprintProgress::Done(digest))).await?;
     Ok(digest)
 }
 
-async fn save(context: &Context, pair: &FingerprintKey, hash: &FingerprintProgress) -> Result<(), StepError> {
-    let saved = retrying(|| async {
+/// Saves the progress; without any, the computation starts again.
+async fn save(context: &Context, pair: &FingerprintKey, progress: Option<&FingerprintProgress>) -> Result<()> {
+    let saved: Result<(), CatalogError> = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
-        tx.save_fingerprint(pair, hash).await?;
+        match progress {
+            Some(progress) => tx.save_fingerprint(pair, progress).await?,
+            None => tx.delete_fingerprint(pair).await?,
+        }
         tx.commit().await
     })
     .await;
-    saved.map_err(|error: CatalogError| StepError::Transient(WorkError::from(error)))
-}
-
-async fn forget(context: &Context, pair: &FingerprintKey) -> Result<(), StepError> {
-    let forgotten = retrying(|| async {
-        let mut tx = context.catalog.begin().await?;
-        tx.delete_fingerprint(pair).await?;
-        tx.commit().await
-    })
-    .await;
-    forgotten.map_err(|error: CatalogError| StepError::Transient(WorkError::from(error)))
+    Ok(saved?)
 }

@@ -5,24 +5,23 @@ use crate::{
     content::incus::{METADATA_NAME, root},
     context::Context,
     publishing::{
-        error::StepError,
+        error::{Result, StepError},
         fingerprint::{fingerprint, verify},
         publication::Publication,
     },
 };
 use imgsrv_domain::{
-    digest::Digest,
-    hash::RunningHash,
+    digest::{BlobClaim, Digest},
     ids::VersionId,
-    inspection::{DetectedFormat, IncusRow, Warning},
+    inspection::{IncusRow, Warning},
     manifest::{Artifact, ManifestEntry},
     names::{Format, Variant},
     ports::{CatalogError, CatalogTx, TrustedBlob},
     publish::StepName,
 };
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
-use imgsrv_simplestreams::{IncusArchitecture, UnknownArchitecture, is_ambiguous};
-use std::collections::{HashMap, HashSet};
+use imgsrv_simplestreams::{IncusArchitecture, is_ambiguous};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 /// The artifacts to list, and warnings for those that are not listed.
 #[derive(Default)]
@@ -31,12 +30,12 @@ pub(super) struct Indexed {
     warnings: Vec<Warning>,
 }
 
-/// The content of metadata by digest: artifacts of a version often share it.
-type KnownMetadata = HashMap<Digest, Result<IncusMetadata, MetadataProblem>>;
+/// The content of metadata, or why it has none.
+type Content = Result<IncusMetadata, MetadataProblem>;
 /// The name of an artifact in streams, without its format.
 type Slot = (IncusArchitecture, Variant);
 
-pub(super) async fn run(context: &Context, publication: &Publication) -> Result<Indexed, StepError> {
+pub(super) async fn run(context: &Context, publication: &Publication) -> Result<Indexed> {
     let (known, taken) = (HashMap::new(), HashSet::new());
     let mut indexing = Indexing { context, publication, known, taken, indexed: Indexed::default() };
     // Tarballs last: one is listed only if no squashfs is.
@@ -52,7 +51,8 @@ pub(super) async fn run(context: &Context, publication: &Publication) -> Result<
 struct Indexing<'a> {
     context: &'a Context,
     publication: &'a Publication,
-    known: KnownMetadata,
+    /// The content of metadata by digest: artifacts of a version often share it.
+    known: HashMap<Digest, Content>,
     taken: HashSet<(Slot, Format)>,
     indexed: Indexed,
 }
@@ -66,29 +66,23 @@ impl<'a> Indexing<'a> {
         self.indexed.warnings.push(Warning { step: StepName::IncusIndex, artifact: artifact.id, reason });
     }
 
-    fn blob(&self, digest: &Digest) -> Result<&'a TrustedBlob, StepError> {
+    fn blob(&self, digest: &Digest) -> Result<&'a TrustedBlob> {
         let found = self.publication.blob(digest);
         found.ok_or_else(|| StepError::Permanent(format!("{digest} is not a trusted blob")))
     }
 
     /// Determines how an artifact is listed, if it has metadata for Incus.
-    async fn index(&mut self, entry: &ManifestEntry) -> Result<(), StepError> {
+    async fn index(&mut self, entry: &ManifestEntry) -> Result<()> {
         let artifact = &entry.artifact;
         let attached = entry.attachments.iter().find(|attachment| attachment.name.as_str() == METADATA_NAME);
         let Some(attachment) = attached.filter(|_| root(artifact.format).is_some()) else { return Ok(()) };
         let metadata = self.blob(&attachment.blob.digest)?;
-        let content = match self.known.get(&attachment.blob.digest) {
-            Some(content) => content.clone(),
-            None => {
-                let content = read_metadata(self.context, metadata).await?;
-                self.known.insert(attachment.blob.digest, content.clone());
-                content
-            }
+        let content = match self.known.entry(attachment.blob.digest) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(unknown) => unknown.insert(read_metadata(self.context, metadata).await?).clone(),
         };
         let root = self.blob(&artifact.primary.digest)?;
-        let mismatch = entry.inspection.filter(|inspection| !inspection.matches(artifact.format));
-        let other_format = mismatch.and_then(|inspection| inspection.detected);
-        let slot = match check(artifact, content, other_format, &self.taken) {
+        let slot = match self.check(entry, content) {
             Ok(slot) => slot,
             Err(why) => {
                 self.warn(artifact, &why);
@@ -100,58 +94,49 @@ impl<'a> Indexing<'a> {
         self.indexed.rows.push(IncusRow { artifact: artifact.id, attachment: attachment.id, fingerprint });
         Ok(())
     }
+
+    /// The name of an artifact in streams, or why it is not listed.
+    fn check(&self, entry: &ManifestEntry, metadata: Content) -> Result<Slot, String> {
+        let artifact = &entry.artifact;
+        let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
+        let architecture = architecture.map_err(|unknown| unknown.to_string())?;
+        if is_ambiguous(&artifact.variant) {
+            return Err(format!("clients would take its variant, {}, for an architecture", artifact.variant));
+        }
+        let metadata = metadata.map_err(|why| format!("{METADATA_NAME}: {why}"))?;
+        if metadata.architecture.parse() != Ok(architecture) {
+            // The content of a hostile file is not repeated.
+            return Err(format!("{METADATA_NAME}: its metadata.yaml is not for {}", artifact.architecture));
+        }
+        let mismatch = entry.inspection.filter(|inspection| !inspection.matches(artifact.format));
+        if let Some(detected) = mismatch.and_then(|inspection| inspection.detected) {
+            return Err(format!("its bytes are {detected}, not {}", artifact.format));
+        }
+        let slot = (architecture, artifact.variant.clone());
+        if artifact.format == Format::RootTarXz && self.taken.contains(&(slot.clone(), Format::Squashfs)) {
+            return Err("the squashfs beside it is".to_owned());
+        }
+        if self.taken.contains(&(slot.clone(), artifact.format)) {
+            return Err("clients could not tell it from another artifact, which is".to_owned());
+        }
+        Ok(slot)
+    }
 }
 
-async fn read_metadata(
-    context: &Context,
-    blob: &TrustedBlob,
-) -> Result<Result<IncusMetadata, MetadataProblem>, StepError> {
+async fn read_metadata(context: &Context, blob: &TrustedBlob) -> Result<Content> {
     let size = blob.claim.size.get();
     if size > MAX_METADATA_BYTES {
         return Ok(Err(MetadataProblem::TooLarge));
     }
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = BlobReader { context, blob }.read(0, length).await.map_err(|error| StepError::reading(blob, error))?;
-    let mut hash = RunningHash::new();
-    hash.update(&bytes);
-    verify(context, blob, hash).await?;
+    verify(context, blob, BlobClaim::of(&bytes).digest).await?;
     // Unpacking may take long.
     let read = tokio::task::spawn_blocking(move || IncusMetadata::read(&bytes)).await;
     Ok(read.unwrap_or_else(|panicked| {
         tracing::error!(%panicked, blob.digest = %blob.claim.digest, "metadata reader panicked");
         Err(MetadataProblem::NotATarball)
     }))
-}
-
-/// The name of an artifact in streams, or why it is not listed. `other_format` is the format of its bytes if they are not
-/// in the declared one, `taken` are the names that are listed already.
-fn check(
-    artifact: &Artifact,
-    metadata: Result<IncusMetadata, MetadataProblem>,
-    other_format: Option<DetectedFormat>,
-    taken: &HashSet<(Slot, Format)>,
-) -> Result<Slot, String> {
-    let architecture: IncusArchitecture =
-        artifact.architecture.as_str().parse().map_err(|unknown: UnknownArchitecture| unknown.to_string())?;
-    if is_ambiguous(&artifact.variant) {
-        return Err(format!("clients would take its variant, {}, for an architecture", artifact.variant));
-    }
-    let metadata = metadata.map_err(|why| format!("{METADATA_NAME}: {why}"))?;
-    if metadata.architecture.parse() != Ok(architecture) {
-        // The content of a hostile file is not repeated.
-        return Err(format!("{METADATA_NAME}: its metadata.yaml is not for {}", artifact.architecture));
-    }
-    if let Some(detected) = other_format {
-        return Err(format!("its bytes are {detected}, not {}", artifact.format));
-    }
-    let slot = (architecture, artifact.variant.clone());
-    if artifact.format == Format::RootTarXz && taken.contains(&(slot.clone(), Format::Squashfs)) {
-        return Err("the squashfs beside it is".to_owned());
-    }
-    if taken.contains(&(slot.clone(), artifact.format)) {
-        return Err("clients could not tell it from another artifact, which is".to_owned());
-    }
-    Ok(slot)
 }
 
 pub(super) async fn record(tx: &mut dyn CatalogTx, version: VersionId, indexed: &Indexed) -> Result<(), CatalogError> {

@@ -17,7 +17,7 @@ use crate::{
     auth::caller::Writer,
     content::drafts,
     context::Context,
-    error::{Missing, UseCaseError},
+    error::{Missing, Result, UseCaseError},
     intakes::follow,
     work::{crash_point::crash_point, retry::retrying},
 };
@@ -31,6 +31,7 @@ use imgsrv_domain::{
     work::{WorkKind, WorkName},
 };
 use std::sync::Arc;
+use queue::enqueue;
 use steps::untrusted;
 
 /// The use cases of publishing.
@@ -50,72 +51,58 @@ pub struct Requested {
 
 impl Publishing {
     /// Freezes a draft and queues its job. If the version is frozen or published already, returns its job.
-    #[tracing::instrument(
-        name = "version.publish", level = "debug", skip_all, fields(image.name = %image, version.name = %version), err(level = "debug")
-    )]
-    pub async fn publish(
-        &self,
-        who: &Writer,
-        image: &ImageName,
-        version: &VersionName,
-    ) -> Result<Requested, UseCaseError> {
-        let requested = retrying(|| self.publish_once(who, image, version)).await?;
+    #[tracing::instrument(name = "version.publish", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version))]
+    pub async fn publish(&self, who: &Writer, image: &ImageName, version: &VersionName) -> Result<Requested> {
+        let requested = retrying(|| async {
+            let mut tx = self.0.catalog.begin().await?;
+            let version = drafts::lock_version(&mut *tx, image, version).await?;
+            match version.state {
+                VersionState::Publishing | VersionState::Published { .. } => {
+                    let job = tx.get_live_job(version.id).await?.ok_or(Missing::Job)?;
+                    return Ok(Requested { version, job: job.id, started: false });
+                }
+                VersionState::Draft => {}
+            }
+            if tx.count_artifacts(version.id).await? == 0 {
+                return Err(Unpublishable::Empty.into());
+            }
+            if let Some(why) = untrusted(&mut *tx, version.id).await? {
+                return Err(why.into());
+            }
+            let (version, event) = version.freeze(tx.now())?;
+            let job = PublishJob::enqueue(JobId::new(self.0.ids.next()), &version, tx.now());
+            tx.update_version(&version).await?;
+            enqueue(&mut *tx, &job).await?;
+            audit::record(&mut *tx, who.actor(), event.with(job.id)).await?;
+            crash_point("freeze.committing");
+            tx.commit().await?;
+            crash_point("freeze.committed");
+            Ok::<_, UseCaseError>(Requested { version, job: job.id, started: true })
+        })
+        .await?;
         if requested.started {
             self.0.wakeups.wake(WorkKind::Publish);
         }
         Ok(requested)
     }
 
-    async fn publish_once(
-        &self,
-        who: &Writer,
-        image: &ImageName,
-        version: &VersionName,
-    ) -> Result<Requested, UseCaseError> {
-        let mut tx = self.0.catalog.begin().await?;
-        let version = drafts::lock_version(&mut *tx, image, version).await?;
-        match version.state {
-            VersionState::Publishing | VersionState::Published { .. } => {
-                let job = tx.get_live_job(version.id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
-                return Ok(Requested { version, job: job.id, started: false });
-            }
-            VersionState::Draft => {}
-        }
-        if tx.count_artifacts(version.id).await? == 0 {
-            return Err(Unpublishable::Empty.into());
-        }
-        if let Some(why) = untrusted(&mut *tx, version.id).await? {
-            return Err(why.into());
-        }
-        let now = tx.now();
-        let (version, event) = version.freeze(now)?;
-        let job = PublishJob::enqueue(JobId::new(self.0.ids.next()), &version, now);
-        tx.update_version(&version).await?;
-        queue::enqueue(&mut *tx, &job).await?;
-        audit::record(&mut *tx, who.actor(), event.with(job.id)).await?;
-        crash_point("freeze.committing");
-        tx.commit().await?;
-        crash_point("freeze.committed");
-        Ok(Requested { version, job: job.id, started: true })
-    }
-
     /// The job with that id, and the warnings of its steps.
     #[tracing::instrument(name = "publish_job.get", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
-    pub async fn job(&self, _who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
-        self.0.catalog.get_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))
+    pub async fn job(&self, _who: &Writer, id: JobId) -> Result<JobReport> {
+        self.0.catalog.get_job(id).await?.ok_or(Missing::Job.into())
     }
 
     /// Queues a failed job again, starting at the step that failed.
     #[tracing::instrument(name = "publish_job.retry", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
-    pub async fn retry(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
+    pub async fn retry(&self, who: &Writer, id: JobId) -> Result<JobReport> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let job = tx.lock_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
+            let job = tx.lock_job(id).await?.ok_or(Missing::Job)?;
             let (job, event) = job.retry(tx.now())?;
             tx.update_job(&job).await?;
             tx.enqueue_work(WorkName::publish(id)).await?;
-            audit::record(&mut *tx, who.actor(), event).await?;
-            tx.commit().await?;
+            audit::commit(tx, who.actor(), event).await?;
             Ok::<_, UseCaseError>(())
         })
         .await?;
@@ -125,14 +112,14 @@ impl Publishing {
 
     /// Abandons a failed job; its version becomes a draft again.
     #[tracing::instrument(name = "publish_job.abandon", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
-    pub async fn abandon(&self, who: &Writer, id: JobId) -> Result<JobReport, UseCaseError> {
+    pub async fn abandon(&self, who: &Writer, id: JobId) -> Result<JobReport> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let job = tx.lock_job(id).await?.ok_or(UseCaseError::NotFound(Missing::Job))?;
+            let job = tx.lock_job(id).await?.ok_or(Missing::Job)?;
             let now = tx.now();
             let (job, event) = job.abandon(now)?;
             let version = tx.lock_version_by_id(job.version_id).await?;
-            let (version, reopened) = version.ok_or(UseCaseError::NotFound(Missing::Version))?.reopen(now)?;
+            let (version, reopened) = version.ok_or(Missing::Version)?.reopen(now)?;
             tx.update_job(&job).await?;
             tx.delete_inspections(version.id).await?;
             tx.delete_stream_rows(version.id).await?;
@@ -140,8 +127,7 @@ impl Publishing {
             tx.update_version(&version).await?;
             follow::job_abandoned(&mut *tx, &job).await?;
             audit::record(&mut *tx, who.actor(), event).await?;
-            audit::record(&mut *tx, who.actor(), reopened).await?;
-            tx.commit().await?;
+            audit::commit(tx, who.actor(), reopened).await?;
             Ok::<_, UseCaseError>(())
         })
         .await?;

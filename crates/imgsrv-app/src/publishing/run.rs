@@ -120,7 +120,7 @@ impl RunJob {
             return Ok(None);
         }
         let now = tx.now();
-        let ended = match steps::record(&self.0, &mut *tx, &job, outcome, &actor).await? {
+        let ended = match steps::record(&self.0, &mut *tx, &job, outcome).await? {
             Ok(()) => job.step_succeeded(now).map(|job| (job, None::<Event>)),
             Err(reason) => job.step_failed(reason, now).map(|(job, event)| (job, Some(event))),
         };

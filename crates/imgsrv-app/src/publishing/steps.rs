@@ -13,7 +13,6 @@ use crate::{
     },
 };
 use imgsrv_domain::{
-    audit::Actor,
     ids::VersionId,
     manifest::Unpublishable,
     ports::{CatalogError, CatalogTx},
@@ -65,7 +64,6 @@ pub(super) async fn record(
     tx: &mut dyn CatalogTx,
     job: &PublishJob,
     outcome: &Outcome,
-    actor: &Actor,
 ) -> Result<Result<(), String>, CatalogError> {
     match outcome {
         Outcome::Failed(reason) => Ok(Err(reason.clone())),
@@ -76,7 +74,7 @@ pub(super) async fn record(
             }
             validate::record(tx, job.version_id, validated).await.map(Ok)
         }
-        Outcome::Ready => finalize(context, tx, job, actor).await,
+        Outcome::Ready => finalize(context, tx, job).await,
     }
 }
 
@@ -84,7 +82,6 @@ async fn finalize(
     context: &Context,
     tx: &mut dyn CatalogTx,
     job: &PublishJob,
-    actor: &Actor,
 ) -> Result<Result<(), String>, CatalogError> {
     if let Some(why) = untrusted(tx, job.version_id).await? {
         return Ok(Err(why.to_string()));
@@ -99,7 +96,7 @@ async fn finalize(
     tx.bump_catalog_revision(version.image_id).await?;
     tx.publish_stream_rows(version.id).await?;
     tx.update_version(&version).await?;
-    audit::record(tx, actor, event).await?;
+    audit::record(tx, &context.worker_actor(), event).await?;
     follow::version_published(context, tx, job.id, &version).await?;
     Ok(Ok(()))
 }

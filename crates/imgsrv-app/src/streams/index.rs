@@ -59,46 +59,38 @@ impl StreamIndex {
         for row in changes.rows {
             let first = *self.fingerprints.entry(row.fingerprint).or_insert(row.image);
             self.join(first, row.image);
-            changed.insert(row.image.uuid());
+            changed.insert(row.image);
             self.rows.entry(row.image).or_default().push(row);
         }
         for image in changes.images {
-            changed.insert(image.id.uuid());
+            changed.insert(image.id);
             self.images.insert(image.id, image);
         }
-        let groups: BTreeSet<_> = changed
-            .into_iter()
-            .filter_map(|image| self.group_of.get(&ImageId::new(image)))
-            .map(|id| id.uuid())
-            .collect();
+        let groups: BTreeSet<_> = changed.iter().filter_map(|image| self.group_of.get(image).copied()).collect();
         for group in groups {
-            self.project(ImageId::new(group))?;
+            self.project(group)?;
         }
         self.revision = Some(changes.revision);
         Ok(())
     }
 
+    /// The group of an image, which is a new one for a new image.
+    fn group(&mut self, image: ImageId) -> ImageId {
+        *self.group_of.entry(image).or_insert_with(|| {
+            self.groups.insert(image, Group { images: vec![image], keys: Vec::new() });
+            image
+        })
+    }
+
     /// Joins two images into one group.
     fn join(&mut self, one: ImageId, other: ImageId) {
-        let group = *self.group_of.entry(one).or_insert(one);
-        self.groups.entry(group).or_insert_with(|| Group { images: vec![one], keys: Vec::new() });
-        let joining = self.group_of.insert(other, group);
-        match joining {
-            Some(same) if same == group => {}
-            Some(old) => {
-                let Group { images, keys } = self.groups.remove(&old).unwrap_or_default();
-                self.group_of.extend(images.iter().map(|image| (*image, group)));
-                if let Some(joined) = self.groups.get_mut(&group) {
-                    joined.images.extend(images);
-                    joined.keys.extend(keys);
-                }
-            }
-            None if one == other => {}
-            None => {
-                if let Some(joined) = self.groups.get_mut(&group) {
-                    joined.images.push(other);
-                }
-            }
+        let (group, old) = (self.group(one), self.group(other));
+        if group != old {
+            let Group { images, keys } = self.groups.remove(&old).unwrap_or_default();
+            self.group_of.extend(images.iter().map(|image| (*image, group)));
+            let joined = self.groups.entry(group).or_default();
+            joined.images.extend(images);
+            joined.keys.extend(keys);
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod index;
 
-use crate::{context::Context, error::UseCaseError};
+use crate::{context::Context, error::Result};
 use imgsrv_domain::{ports::CatalogError, transition::Revision};
 use index::StreamIndex;
 use std::{
@@ -36,7 +36,7 @@ impl Streams {
     /// The products of the catalog as it is now, including changes of other nodes. Costs one small query, unless something
     /// has changed since the last call; then it reads what has changed.
     #[tracing::instrument(name = "streams.current", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn current(&self) -> Result<Arc<Projection>, UseCaseError> {
+    pub async fn current(&self) -> Result<Arc<Projection>> {
         let catalog = &self.context.catalog;
         let revision = self.context.revision.current(&**catalog).await?;
         if let Some(current) = self.cached_at(revision) {
@@ -59,9 +59,8 @@ impl Streams {
             index.apply(changes)?;
             Ok::<_, serde_json::Error>((Projection { revision, products: index.products().clone() }, index))
         });
-        let broken = |error| CatalogError::Backend(error);
-        let projected = projected.await.map_err(|panicked| broken(Box::new(panicked)))?;
-        let (projection, _index) = projected.map_err(|error| broken(Box::new(error)))?;
+        let projected = projected.await.map_err(CatalogError::backend)?;
+        let (projection, _index) = projected.map_err(CatalogError::backend)?;
         let current = Arc::new(projection);
         *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&current));
         Ok(current)

@@ -7,40 +7,15 @@ use cel::{
 
 /// Operators, which the parser represents as calls of functions with reserved names.
 const OPERATORS: &[&str] = &[
-    operators::CONDITIONAL,
-    operators::LOGICAL_AND,
-    operators::LOGICAL_OR,
-    operators::LOGICAL_NOT,
-    operators::EQUALS,
-    operators::NOT_EQUALS,
-    operators::LESS,
-    operators::LESS_EQUALS,
-    operators::GREATER,
-    operators::GREATER_EQUALS,
-    operators::ADD,
-    operators::SUBSTRACT,
-    operators::MULTIPLY,
-    operators::DIVIDE,
-    operators::MODULO,
-    operators::NEGATE,
-    operators::INDEX,
-    operators::IN,
+    "_?_:_", "_&&_", "_||_", "!_", "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_+_", "_-_", "_*_", "_/_", "_%_",
+    "-_", "_[_]", "@in",
 ];
 /// Most additions: each addition of strings copies the result so far.
 const MAX_ADDITIONS: usize = 32;
 
-/// Functions beside the operators, and their number of arguments, the receiver included.
-const FUNCTIONS: &[(&str, usize)] = &[
-    ("size", 1),
-    ("contains", 2),
-    ("startsWith", 2),
-    ("endsWith", 2),
-    ("string", 1),
-    ("int", 1),
-    ("double", 1),
-    ("hasToken", 2),
-    ("hasAny", 2),
-];
+/// Functions beside the operators, by their number of arguments, the receiver included.
+const UNARY: &[&str] = &["size", "string", "int", "double"];
+const BINARY: &[&str] = &["contains", "startsWith", "endsWith", "hasToken", "hasAny"];
 /// Functions that are called as methods of a string.
 const METHODS: &[&str] = &["size", "contains", "startsWith", "endsWith"];
 const IDENTITY: &[&str] = &["issuer", "subject"];
@@ -86,14 +61,17 @@ fn check_call(call: &CallExpr, additions: &mut usize) -> Result<(), String> {
     *additions += usize::from(name == operators::ADD);
     // An operator has no receiver; a call with one uses a function whose name looks like an operator's.
     if !OPERATORS.contains(&name) || call.target.is_some() {
-        let known = FUNCTIONS.iter().find(|(known, _)| *known == name);
-        let (_, takes) = known.ok_or_else(|| format!("the function {name} does not exist"))?;
+        let takes = match name {
+            _ if UNARY.contains(&name) => 1,
+            _ if BINARY.contains(&name) => 2,
+            _ => return Err(format!("the function {name} does not exist")),
+        };
         if call.target.is_some() != METHODS.contains(&name) && name != "size" {
             let how = if call.target.is_some() { "is not called on a value" } else { "is called on a value" };
             return Err(format!("the function {name} {how}"));
         }
         let given = call.args.len() + usize::from(call.target.is_some());
-        if given != *takes {
+        if given != takes {
             return Err(format!("the function {name} takes {takes} values, not {given}"));
         }
     }

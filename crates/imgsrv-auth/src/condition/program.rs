@@ -3,59 +3,63 @@
 use super::{names, shape, values};
 use cel::{Context, Env, ExecutionError, Program, Value};
 use imgsrv_domain::{
-    oidc::{ClaimValue, Claims, ForwardedClaims, OidcIdentity},
+    oidc::{ClaimValue, Claims, Condition, ForwardedClaims, OidcIdentity},
     ports::ConditionError,
 };
+use moka::sync::Cache;
 use std::sync::Arc;
 
 /// Value of every forwarded claim when a condition is checked before it is saved.
 const SAMPLE: &str = "sample";
 
-/// The environment in which conditions are compiled and evaluated.
-pub(super) struct Language(Arc<Env>);
+/// Most compiled conditions that are cached.
+const MAX_CACHED: u64 = 256;
+
+/// The environment in which conditions are compiled and evaluated, and the compiled ones.
+pub(super) struct Language {
+    environment: Arc<Env>,
+    compiled: Cache<Condition, Arc<Program>>,
+}
 
 impl Language {
     /// The standard library, without macros, optional values, times and regular expressions.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Env::default().with_optional_support(false).with_stdlib()))
+        let environment = Arc::new(Env::default().with_optional_support(false).with_stdlib());
+        Self { environment, compiled: Cache::new(MAX_CACHED) }
     }
 
     /// Compiles a condition that is within bounds and uses known names only.
-    pub(super) fn compile(&self, source: &str) -> Result<Program, ConditionError> {
-        shape::check(source).map_err(ConditionError)?;
-        let program = self.0.compile(source).map_err(|errors| ConditionError(first_line(&errors)))?;
-        names::check(program.expression()).map_err(ConditionError)?;
-        Ok(program)
+    fn compile(&self, condition: &Condition) -> Result<Arc<Program>, ConditionError> {
+        let compile = || {
+            shape::check(condition.as_str())?;
+            let program = self.environment.compile(condition.as_str()).map_err(|errors| first_line(&errors))?;
+            names::check(program.expression())?;
+            Ok(Arc::new(program))
+        };
+        self.compiled.try_get_with_by_ref(condition, compile).map_err(|why| ConditionError(Arc::unwrap_or_clone(why)))
     }
 
     /// Evaluates a condition; a result other than true or false is an error.
     pub(super) fn evaluate(
         &self,
-        source: &str,
-        program: &Program,
+        condition: &Condition,
         identity: &OidcIdentity,
         claims: Claims,
     ) -> Result<bool, ConditionError> {
-        boolean(self.execute(program, values::identity(identity), claims), source)
+        let program = self.compile(condition)?;
+        let identity = values::identity(identity.issuer.as_str(), identity.subject.as_str());
+        boolean(self.execute(&program, identity, claims), condition)
     }
 
     /// Checks that a condition is true or false for sample claims. One that uses a claim that is not forwarded is
     /// accepted: it admits nobody.
-    pub(super) fn check_with_samples(
-        &self,
-        source: &str,
-        program: &Program,
-        forwarded: &ForwardedClaims,
-    ) -> Result<(), ConditionError> {
+    pub(super) fn check(&self, condition: &Condition, forwarded: &ForwardedClaims) -> Result<(), ConditionError> {
+        let program = self.compile(condition)?;
         let claims = forwarded.names().map(|name| (name.as_str().to_owned(), ClaimValue::Text(SAMPLE.to_owned())));
-        let (issuer, subject) = ("https://issuer.example".parse(), SAMPLE.parse());
-        let (Ok(issuer), Ok(subject)) = (issuer, subject) else {
-            return Err(ConditionError("no sample identity could be made".to_owned()));
-        };
-        let identity = values::identity(&OidcIdentity { issuer, subject });
-        match self.execute(program, identity, claims.collect()) {
+        let identity = values::identity("https://issuer.example", SAMPLE);
+        match self.execute(&program, identity, claims.collect()) {
             Err(ExecutionError::NoSuchKey(_)) => Ok(()),
-            result => boolean(result, source).map(drop).map_err(|ConditionError(why)| {
+            result => boolean(result, condition).map(drop).map_err(|ConditionError(why)| {
                 ConditionError(format!(
                     "{why} for sample claims, of which every forwarded one is the text \"{SAMPLE}\""
                 ))
@@ -64,7 +68,7 @@ impl Language {
     }
 
     fn execute(&self, program: &Program, identity: Value, claims: Claims) -> Result<Value, ExecutionError> {
-        let mut context = Context::with_env(Arc::clone(&self.0));
+        let mut context = Context::with_env(Arc::clone(&self.environment));
         context.add_variable_from_value("claims", values::claims(claims));
         context.add_variable_from_value("identity", identity);
         let declared = context
@@ -75,11 +79,11 @@ impl Language {
     }
 }
 
-fn boolean(result: Result<Value, ExecutionError>, source: &str) -> Result<bool, ConditionError> {
+fn boolean(result: Result<Value, ExecutionError>, condition: &Condition) -> Result<bool, ConditionError> {
     match result {
         Ok(Value::Bool(holds)) => Ok(holds),
         Ok(other) => Err(ConditionError(format!("it is a {}, not true or false,", other.type_of()))),
-        Err(error) => Err(ConditionError(format!("it fails ({})", redacted(&error, source)))),
+        Err(error) => Err(ConditionError(format!("it fails ({})", redacted(&error, condition.as_str())))),
     }
 }
 
@@ -141,9 +145,8 @@ mod tests {
                 OidcIdentity { issuer: "https://i".parse().expect("valid"), subject: "s".parse().expect("valid") };
             for source in worst() {
                 shape::check(&source).unwrap_or_else(|why| panic!("it {why}: {source}"));
-                if let Ok(program) = language.compile(&source) {
-                    let _ = language.evaluate(&source, &program, &identity, Claims::new());
-                }
+                let condition = source.parse().expect("a condition");
+                let _ = language.evaluate(&condition, &identity, Claims::new());
             }
         });
         thread.expect("a thread").join().expect("nothing overflows");

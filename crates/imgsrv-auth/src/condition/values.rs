@@ -1,31 +1,17 @@
 //! Claims and identity as CEL values, and the functions `hasToken` and `hasAny`.
 
-use cel::{
-    ExecutionError, Value,
-    objects::{Key, Map},
-};
-use imgsrv_domain::oidc::{ClaimValue, Claims, OidcIdentity};
+use cel::{ExecutionError, Value};
+use imgsrv_domain::oidc::{ClaimValue, Claims};
 use std::{collections::HashMap, sync::Arc};
-
-fn text(raw: &str) -> Value {
-    Value::String(Arc::new(raw.to_owned()))
-}
-
-fn map(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
-    let entries: HashMap<Key, Value> =
-        entries.into_iter().map(|(name, value)| (Key::String(Arc::new(name)), value)).collect();
-    Value::Map(Map { map: Arc::new(entries) })
-}
 
 /// `claims`.
 pub(super) fn claims(claims: Claims) -> Value {
-    map(claims.into_iter().map(|(name, value)| (name, claim(value))))
+    claims.into_iter().map(|(name, value)| (name, claim(value))).collect::<HashMap<_, _>>().into()
 }
 
 /// `identity`.
-pub(super) fn identity(identity: &OidcIdentity) -> Value {
-    let entries = [("issuer", identity.issuer.as_str()), ("subject", identity.subject.as_str())];
-    map(entries.map(|(name, value)| (name.to_owned(), text(value))))
+pub(super) fn identity(issuer: &str, subject: &str) -> Value {
+    HashMap::from([("issuer", issuer), ("subject", subject)]).into()
 }
 
 fn claim(value: ClaimValue) -> Value {

@@ -2,7 +2,7 @@
 
 use super::{
     error::failed,
-    layout::{FileLocation, Layout, ensure_folder, sync_parent},
+    layout::{FileLocation, Layout, accept, ensure_folder, sync_parent},
 };
 use crate::buffers::BUFFER_BYTES;
 use imgsrv_domain::{
@@ -23,7 +23,7 @@ const STEP_BYTES: u64 = 512 << 20;
 /// Does the next step of an ingest.
 pub(super) fn ingest(layout: &Layout, request: &IngestRequest) -> Result<Ingested, IngestError> {
     match request.next_step()? {
-        IngestStep::Hash(mut hash) => extend(layout, request, &mut hash).map(Ingested::Hashed),
+        IngestStep::Hash(hash) => extend(layout, request, hash).map(Ingested::Hashed),
         IngestStep::Place => place(layout, request).map(|()| Ingested::Placed),
     }
 }
@@ -52,7 +52,7 @@ fn extents(layout: &Layout, request: &IngestRequest) -> Result<Vec<Extent>, Inge
 }
 
 /// Hashes the next bytes, at most [`STEP_BYTES`].
-fn extend(layout: &Layout, request: &IngestRequest, hash: &mut RunningHash) -> Result<HashState, IngestError> {
+fn extend(layout: &Layout, request: &IngestRequest, mut hash: RunningHash) -> Result<HashState, IngestError> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let (mut skip, mut left) = (hash.bytes(), STEP_BYTES);
     for extent in extents(layout, request)? {
@@ -95,17 +95,10 @@ fn place(layout: &Layout, request: &IngestRequest) -> Result<(), IngestError> {
         };
         let source = if is_whole_file { extents[0].path.clone() } else { assemble(layout, request, &extents)? };
         fs::set_permissions(&source, Permissions::from_mode(0o444)).map_err(|error| gone(layout, error))?;
-        link(layout, &source, &blob)?;
+        // If the name exists, another worker has just placed the same blob.
+        accept(io::ErrorKind::AlreadyExists, fs::hard_link(&source, &blob)).map_err(|error| gone(layout, error))?;
     }
     Ok(sync_parent(&blob).map_err(failed)?)
-}
-
-/// Links the file to the blob's name. If the name exists, another worker has just placed the same blob.
-fn link(layout: &Layout, source: &Path, blob: &Path) -> Result<(), IngestError> {
-    match fs::hard_link(source, blob) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(gone(layout, error)),
-        _ => Ok(()),
-    }
 }
 
 /// Copies the parts into one durable file, with shared extents if the file system supports them (`copy_file_range`).

@@ -19,7 +19,7 @@ pub(super) struct Layout {
     marker: PathBuf,
     owner: PathBuf,
     staging: PathBuf,
-    cas: PathBuf,
+    pub(super) cas: PathBuf,
     /// Folders whose names are durable.
     durable: Mutex<HashSet<PathBuf>>,
 }
@@ -65,10 +65,8 @@ impl Layout {
         file.sync_all()?;
         let linked = fs::hard_link(&temporary, &self.owner);
         fs::remove_file(&temporary)?;
-        match linked {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => sync_parent(&self.owner),
-        }
+        accept(io::ErrorKind::AlreadyExists, linked)?;
+        sync_parent(&self.owner)
     }
 
     /// Creates the folder of a blob and its ancestors, with durable names. Each is synced once per process.
@@ -81,10 +79,6 @@ impl Layout {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn cas(&self) -> &Path {
-        &self.cas
     }
 
     pub(super) fn session(&self, session: UploadId) -> PathBuf {
@@ -121,10 +115,8 @@ impl FileLocation {
 /// Creates a folder with a durable name. Syncs an existing folder too: another process may have created it and not yet
 /// synced it.
 pub(super) fn ensure_folder(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_parent(path),
-    }
+    accept(io::ErrorKind::AlreadyExists, fs::create_dir(path))?;
+    sync_parent(path)
 }
 
 /// Makes the name of `path` in its folder durable.
@@ -135,8 +127,10 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 
 /// Removes a file, if it exists.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
+    accept(io::ErrorKind::NotFound, fs::remove_file(path))
+}
+
+/// A result in which an error of `kind` is a success.
+pub(super) fn accept(kind: io::ErrorKind, done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == kind { Ok(()) } else { Err(error) })
 }

@@ -11,7 +11,7 @@ mod stage;
 
 use crate::{
     buffers::BufferPool,
-    observe::{Direction, Observer, Operation, Outcome, observed},
+    observe::{Observer, Operation, observed},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use imgsrv_domain::{
         Staged, StoreOwner,
     },
 };
-use layout::{FileLocation, Layout};
+use layout::{FileLocation, Layout, accept};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use std::{io, ops::Range, path::Path, sync::Arc};
 use tracing::instrument;
@@ -45,30 +45,19 @@ impl FsBlobStore {
         let objects = LocalFileSystem::new_with_prefix(root).map_err(BlobError::unavailable)?.with_fsync(true);
         Ok(Self { layout: Arc::new(layout), objects, buffers: BufferPool::default(), observer })
     }
-
-    async fn observed<T, E>(&self, operation: Operation, work: impl Future<Output = Result<T, E>>) -> Result<T, E>
-    where
-        for<'a> Outcome: From<&'a E>,
-    {
-        observed(&*self.observer, operation, work).await
-    }
 }
 
 #[async_trait]
 impl BlobStore for FsBlobStore {
-    #[instrument(
-        name = "blobs.stage", level = "debug", skip_all, fields(upload.id = %request.session, part.number = request.attempt.number.get())
-    )]
+    #[instrument(name = "blobs.stage", level = "debug", skip_all, fields(upload.id = %request.session))]
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError> {
         let staging = stage::stage(Arc::clone(&self.layout), request);
-        let staged = self.observed(Operation::Put, staging).await?;
-        self.observer.bytes(Operation::Put, Direction::Write, staged.size.get());
+        let staged = observed(&*self.observer, Operation::Put, staging).await?;
+        self.observer.bytes(Operation::Put, staged.size.get());
         Ok(staged)
     }
 
-    #[instrument(
-        name = "blobs.discard", level = "debug", skip_all, fields(upload.id = %session, part.number = part.number.get())
-    )]
+    #[instrument(name = "blobs.discard", level = "debug", skip_all, fields(upload.id = %session, %part.number))]
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
         let Some(location) = FileLocation::parse(&part.location) else { return Ok(()) };
         let path = self.layout.staged(session, &location.file);
@@ -77,23 +66,21 @@ impl BlobStore for FsBlobStore {
             let is_whole_file = location.offset == 0 && std::fs::metadata(&path).is_ok_and(|file| file.len() == size);
             if is_whole_file { layout::remove(&path).map_err(failed) } else { Ok(()) }
         });
-        self.observed(Operation::Delete, discarding).await
+        observed(&*self.observer, Operation::Delete, discarding).await
     }
 
-    #[instrument(
-        name = "blobs.ingest", level = "debug", skip_all, fields(upload.id = %request.session, blob.name = %request.name)
-    )]
+    #[instrument(name = "blobs.ingest", level = "debug", skip_all, fields(upload.id = %request.session))]
     async fn ingest(&self, request: &IngestRequest) -> Result<Ingested, IngestError> {
         let (layout, request) = (Arc::clone(&self.layout), request.clone());
         let ingesting = blocking(move || ingest::ingest(&layout, &request));
-        self.observed(Operation::Copy, ingesting).await
+        observed(&*self.observer, Operation::Copy, ingesting).await
     }
 
     #[instrument(name = "blobs.open", level = "debug", skip_all, fields(blob.name = %name))]
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
         let (layout, name) = (Arc::clone(&self.layout), name.clone());
         let opening = blocking(move || read::open(&layout, &name, size));
-        let file = self.observed(Operation::Get, opening).await?;
+        let file = observed(&*self.observer, Operation::Get, opening).await?;
         Ok(read::stream(file, range, self.buffers.clone(), Arc::clone(&self.observer)))
     }
 
@@ -106,31 +93,29 @@ impl BlobStore for FsBlobStore {
                 Err(error) => Err(BlobError::unavailable(error)),
             }
         };
-        self.observed(Operation::Delete, removing).await
+        observed(&*self.observer, Operation::Delete, removing).await
     }
 
     #[instrument(name = "blobs.clear_staging", level = "debug", skip_all, fields(upload.id = %session))]
     async fn clear_staging(&self, session: UploadId, _: Option<&BlobName>) -> Result<(), BlobError> {
         let path = self.layout.session(session);
-        let clearing = blocking(move || match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            _ => Ok(()),
-        });
-        self.observed(Operation::Delete, clearing).await
+        let clearing =
+            blocking(move || accept(io::ErrorKind::NotFound, std::fs::remove_dir_all(&path)).map_err(failed));
+        observed(&*self.observer, Operation::Delete, clearing).await
     }
 
     #[instrument(name = "blobs.staged_sessions", level = "debug", skip_all)]
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError> {
         let folder = ObjectPath::from("staging");
         let listing = async { self.objects.list_with_delimiter(Some(&folder)).await.map_err(BlobError::unavailable) };
-        let listed = self.observed(Operation::List, listing).await?;
+        let listed = observed(&*self.observer, Operation::List, listing).await?;
         let id = |path: &ObjectPath| path.filename().and_then(|name| name.parse().ok());
         Ok(listed.common_prefixes.iter().filter_map(id).collect())
     }
 
     #[instrument(name = "blobs.free_bytes", level = "debug", skip_all)]
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError> {
-        let path = self.layout.cas().to_owned();
+        let path = self.layout.cas.clone();
         let disk = blocking(move || rustix::fs::statvfs(&path).map_err(|error| failed(error.into()))).await?;
         Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
@@ -163,8 +148,8 @@ impl BlobStore for FsBlobStore {
 
     #[instrument(name = "blobs.check", level = "debug", skip_all)]
     async fn check(&self) -> Result<(), BlobError> {
-        let path = self.layout.cas().to_owned();
+        let path = self.layout.cas.clone();
         let checking = blocking(move || std::fs::read_dir(path).map(drop).map_err(failed));
-        self.observed(Operation::Head, checking).await
+        observed(&*self.observer, Operation::Head, checking).await
     }
 }

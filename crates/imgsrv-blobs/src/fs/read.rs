@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     buffers::{Buffer, BufferPool},
-    observe::{Direction, Observer, Operation},
+    observe::{Observer, Operation},
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -36,7 +36,7 @@ pub(super) fn stream(file: File, range: Range<u64>, buffers: BufferPool, observe
                 return Ok(None);
             }
             let chunk = chunk(&file, &range, buffers.take()).await?;
-            observer.bytes(Operation::Get, Direction::Read, chunk.len() as u64);
+            observer.bytes(Operation::Get, chunk.len() as u64);
             let rest = range.start + chunk.len() as u64..range.end;
             Ok(Some((chunk, (file, rest))))
         }

@@ -13,7 +13,7 @@ use imgsrv_domain::{
     upload::{Attempt, Placement},
 };
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc, thread::JoinHandle};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendError};
 
 /// Bytes sent to the writer at once; one wake-up for each frame would cost more.
 const BATCH_BYTES: usize = 256 << 10;
@@ -39,38 +39,29 @@ pub(super) async fn stage(layout: Arc<Layout>, request: StageRequest) -> Result<
         }
         staged
     });
-    send(body, sender).await;
+    // If the writer stopped, its result says why.
+    let _ = send(body, sender).await;
     writing.await
 }
 
 /// Sends the body to the writer in batches, until the body ends or the writer stops.
-async fn send(mut body: BodyStream, batches: mpsc::Sender<Batch>) {
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    loop {
-        match body.next().await {
-            Some(Ok(frame)) => {
+async fn send(mut body: BodyStream, batches: mpsc::Sender<Batch>) -> Result<(), SendError<Batch>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while let Some(frame) = body.next().await {
+        match frame {
+            Ok(frame) => {
                 bytes += frame.len();
                 batch.push(frame);
-                if bytes < BATCH_BYTES {
-                    continue;
-                }
-                bytes = 0;
-                if batches.send(Ok(std::mem::take(&mut batch))).await.is_err() {
-                    return;
-                }
             }
-            Some(Err(error)) => {
-                let _ = batches.send(Err(error)).await;
-                return;
-            }
-            None => {
-                let _ = batches.send(Ok(batch)).await;
-                let _ = batches.send(Ok(Vec::new())).await;
-                return;
-            }
+            Err(error) => return batches.send(Err(error)).await,
+        }
+        if bytes >= BATCH_BYTES {
+            bytes = 0;
+            batches.send(Ok(std::mem::take(&mut batch))).await?;
         }
     }
+    batches.send(Ok(batch)).await?;
+    batches.send(Ok(Vec::new())).await
 }
 
 /// The file that a part is written to, from `location.offset` on.
@@ -83,19 +74,7 @@ struct PartFile {
 
 impl PartFile {
     fn open(layout: &Layout, session: UploadId, attempt: &Attempt, declared: Option<u64>) -> Result<Self, StageError> {
-        let next = match &attempt.placement {
-            Placement::Frontier(Some((location, size))) => FileLocation::parse(location)
-                .map(|location| FileLocation { offset: location.offset + size.get(), ..location }),
-            Placement::Frontier(None) | Placement::Standalone => None,
-        };
-        let continued = next.and_then(|location| {
-            let path = layout.staged(session, &location.file);
-            let file = File::options().write(true).open(&path).ok()?;
-            // Bytes after the contiguous prefix are those of a crashed attempt: write a new file then.
-            let is_clean = file.metadata().ok()?.len() == location.offset;
-            is_clean.then_some((file, path, location))
-        });
-        let (file, path, location) = match continued {
+        let (file, path, location) = match Self::continued(layout, session, attempt) {
             Some(continued) => continued,
             None => Self::create(layout, session, attempt).map_err(failed)?,
         };
@@ -107,6 +86,18 @@ impl PartFile {
             return Err(failed(error).into());
         }
         Ok(part)
+    }
+
+    /// The file of the part before, if it ends there.
+    fn continued(layout: &Layout, session: UploadId, attempt: &Attempt) -> Option<(File, PathBuf, FileLocation)> {
+        let Placement::Frontier(Some((location, size))) = &attempt.placement else { return None };
+        let mut location = FileLocation::parse(location)?;
+        location.offset += size.get();
+        let path = layout.staged(session, &location.file);
+        let file = File::options().write(true).open(&path).ok()?;
+        // Bytes after the contiguous prefix are those of a crashed attempt: write a new file then.
+        let is_clean = file.metadata().ok()?.len() == location.offset;
+        is_clean.then_some((file, path, location))
     }
 
     fn create(layout: &Layout, session: UploadId, attempt: &Attempt) -> io::Result<(File, PathBuf, FileLocation)> {

@@ -4,6 +4,7 @@ use crate::meter::BodyMeter;
 use bytes::Bytes;
 use futures::StreamExt;
 use imgsrv_domain::ports::{BodyStream, StageError};
+use std::collections::VecDeque;
 
 /// Minimum size of an S3 part that is not the last one (S3, "Amazon S3 multipart upload limits").
 pub(super) const MIN_PART: u64 = 5 << 20;
@@ -34,29 +35,28 @@ pub(super) struct Chunk {
 /// A body that is being received.
 pub(super) struct ChunkedBody {
     body: BodyStream,
-    meter: BodyMeter,
+    pub(super) meter: BodyMeter,
+    /// Size of the chunks.
+    size: u64,
     /// Frames that are received and not yet in a chunk.
-    frames: Vec<Bytes>,
+    frames: VecDeque<Bytes>,
     buffered: u64,
     ended: bool,
 }
 
 impl ChunkedBody {
-    pub(super) const fn new(body: BodyStream, meter: BodyMeter) -> Self {
-        Self { body, meter, frames: Vec::new(), buffered: 0, ended: false }
+    pub(super) const fn new(body: BodyStream, meter: BodyMeter, size: u64) -> Self {
+        Self { body, meter, size, frames: VecDeque::new(), buffered: 0, ended: false }
     }
 
-    /// The next chunk, of `size` bytes unless it is the last one. The last chunk is large enough for an S3 part unless
-    /// it is the only one: [`MIN_PART`] further bytes are buffered before a chunk is returned.
-    pub(super) async fn next(&mut self, size: u64) -> Result<Chunk, StageError> {
-        while !self.ended && self.buffered < size + MIN_PART {
+    /// The next chunk, of the usual size unless it is the last one. The last chunk is large enough for an S3 part
+    /// unless it is the only one: [`MIN_PART`] further bytes are buffered before a chunk is returned.
+    pub(super) async fn next(&mut self) -> Result<Chunk, StageError> {
+        while !self.ended && self.buffered < self.size + MIN_PART {
             self.receive().await?;
         }
-        if self.ended {
-            let size = std::mem::take(&mut self.buffered);
-            return Ok(Chunk { frames: std::mem::take(&mut self.frames), size, is_last: true });
-        }
-        Ok(Chunk { frames: self.split(size), size, is_last: false })
+        let size = if self.ended { self.buffered } else { self.size };
+        Ok(Chunk { frames: self.split(size), size, is_last: self.ended })
     }
 
     async fn receive(&mut self) -> Result<(), StageError> {
@@ -67,32 +67,25 @@ impl ChunkedBody {
         let frame = frame?;
         self.meter.update(&frame)?;
         self.buffered += frame.len() as u64;
-        self.frames.push(frame);
+        self.frames.push_back(frame);
         Ok(())
     }
 
     /// Removes the first `size` buffered bytes.
     fn split(&mut self, size: u64) -> Vec<Bytes> {
-        let mut first = std::mem::take(&mut self.frames);
-        let mut left = usize::try_from(size).unwrap_or(usize::MAX);
-        let mut whole = 0;
-        while let Some(frame) = first.get(whole).filter(|frame| frame.len() <= left) {
-            left -= frame.len();
-            whole += 1;
-        }
-        let mut rest = first.split_off(whole);
-        if left > 0
-            && let Some(frame) = rest.first_mut()
-        {
-            first.push(frame.split_to(left));
-        }
-        self.frames = rest;
         self.buffered -= size;
+        let mut first = Vec::new();
+        let mut left = usize::try_from(size).unwrap_or(usize::MAX);
+        while left > 0
+            && let Some(mut frame) = self.frames.pop_front()
+        {
+            if frame.len() > left {
+                self.frames.push_front(frame.split_off(left));
+            }
+            left -= frame.len();
+            first.push(frame);
+        }
         first
-    }
-
-    pub(super) const fn meter(&self) -> &BodyMeter {
-        &self.meter
     }
 }
 
@@ -108,6 +101,7 @@ mod tests {
         ChunkedBody::new(
             stream::iter(frames.into_iter().map(Ok)).boxed(),
             BodyMeter::new(&attempt(HashBase::Start, 1 << 30), None, None),
+            PART,
         )
     }
 
@@ -129,7 +123,7 @@ mod tests {
                 let mut body = chunked(frames);
                 let mut chunks = Vec::new();
                 loop {
-                    let chunk = body.next(PART).await.expect("a chunk");
+                    let chunk = body.next().await.expect("a chunk");
                     let is_last = chunk.is_last;
                     prop_assert_eq!(chunk.size, chunk.frames.iter().map(|frame| frame.len() as u64).sum::<u64>());
                     chunks.push(chunk);

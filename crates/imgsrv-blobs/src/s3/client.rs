@@ -7,7 +7,7 @@ use super::{
     plan::Source,
     settings::{DEADLINE, S3Settings},
 };
-use crate::observe::{Direction, Observer, Operation, observed};
+use crate::observe::{Observer, Operation, observed};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use imgsrv_domain::ports::BlobError;
@@ -46,8 +46,8 @@ impl Client {
     pub(super) fn new(settings: &S3Settings, observer: Arc<dyn Observer>) -> Result<Self, Error> {
         let (store, http) = settings.connect()?;
         let multipart = Multipart::new(store.clone(), http, settings.bucket.clone());
-        let memory = |mib: u32| Semaphore::new(usize::try_from(mib).unwrap_or(Semaphore::MAX_PERMITS));
-        let (receiving, sending) = (memory(RECEIVING_MIB), Arc::new(memory(SENDING_MIB)));
+        let receiving = Semaphore::new(RECEIVING_MIB as usize);
+        let sending = Arc::new(Semaphore::new(SENDING_MIB as usize));
         Ok(Self { store, multipart, observer, receiving, sending })
     }
 
@@ -73,8 +73,8 @@ impl Client {
     }
 
     /// Reports bytes that an operation transferred.
-    pub(super) fn count(&self, operation: Operation, direction: Direction, bytes: u64) {
-        self.observer.bytes(operation, direction, bytes);
+    pub(super) fn count(&self, operation: Operation, bytes: u64) {
+        self.observer.bytes(operation, bytes);
     }
 
     pub(super) async fn head(&self, key: &Path) -> Result<ObjectMeta, Error> {
@@ -96,7 +96,7 @@ impl Client {
     pub(super) async fn read(&self, key: &Path) -> Result<Bytes, Error> {
         let reading = async { self.store.get(key).await?.bytes().await };
         let bytes = self.call(Operation::Get, DEADLINE, reading).await?;
-        self.count(Operation::Get, Direction::Read, bytes.len() as u64);
+        self.count(Operation::Get, bytes.len() as u64);
         Ok(bytes)
     }
 
@@ -104,58 +104,53 @@ impl Client {
         let payload = PutPayload::from_iter(frames);
         let bytes = payload.content_length() as u64;
         self.call(Operation::Put, sending_deadline(bytes), self.store.put(key, payload)).await?;
-        self.count(Operation::Put, Direction::Write, bytes);
+        self.count(Operation::Put, bytes);
         Ok(())
     }
 
-    pub(super) async fn create_multipart(&self, key: &Path) -> Result<String, Error> {
-        self.call(Operation::CreateMultipart, DEADLINE, self.store.create_multipart(key)).await
+    pub(super) async fn create_multipart(&self, key: &Path) -> Result<OpenUpload, Error> {
+        let id = self.call(Operation::CreateMultipart, DEADLINE, self.store.create_multipart(key)).await?;
+        Ok(OpenUpload { key: key.clone(), id })
     }
 
-    /// Sends part `number`, from 1, of a multipart upload; returns its etag.
-    pub(super) async fn put_part(
-        &self,
-        key: &Path,
-        upload: &String,
-        number: u32,
-        frames: Vec<Bytes>,
-    ) -> Result<String, Error> {
+    /// Sends part `number`, from 1, of an upload; returns its etag.
+    pub(super) async fn put_part(&self, to: &OpenUpload, number: u32, frames: Vec<Bytes>) -> Result<String, Error> {
         let payload = PutPayload::from_iter(frames);
         let bytes = payload.content_length() as u64;
         let index = usize::try_from(number).unwrap_or(usize::MAX) - 1;
-        let part = self.store.put_part(key, upload, index, payload);
+        let part = self.store.put_part(&to.key, &to.id, index, payload);
         let part = self.call(Operation::PutPart, sending_deadline(bytes), part).await?;
-        self.count(Operation::PutPart, Direction::Write, bytes);
+        self.count(Operation::PutPart, bytes);
         Ok(part.content_id)
     }
 
-    /// Copies part `number` of a multipart upload from another object, inside the store; returns its etag.
-    pub(super) async fn copy_part(
-        &self,
-        key: &Path,
-        upload: &str,
-        number: u32,
-        from: &Source,
-    ) -> Result<String, Error> {
-        let copying = self.multipart.copy_part(key, upload, number, from);
-        self.call(Operation::CopyPart, COPY_DEADLINE, copying).await
+    /// Copies part `number` of an upload from another object, inside the store; returns its etag.
+    pub(super) async fn copy_part(&self, to: &OpenUpload, number: u32, from: &Source) -> Result<String, Error> {
+        self.call(Operation::CopyPart, COPY_DEADLINE, self.multipart.copy_part(to, number, from)).await
     }
 
     pub(super) async fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
         self.call(Operation::Copy, COPY_DEADLINE, self.store.copy_opts(from, to, CopyOptions::default())).await
     }
 
-    /// Completes a multipart upload with exactly these parts, ascending.
-    pub(super) async fn complete(&self, key: &Path, upload: &str, parts: &[(u32, String)]) -> Result<(), Error> {
-        let completing = self.multipart.complete(key, upload, parts);
-        self.call(Operation::CompleteMultipart, COPY_DEADLINE, completing).await
+    /// Completes an upload with exactly these parts, ascending.
+    pub(super) async fn complete(&self, upload: &OpenUpload, parts: &[(u32, String)]) -> Result<(), Error> {
+        self.call(Operation::CompleteMultipart, COPY_DEADLINE, self.multipart.complete(upload, parts)).await
     }
 
-    /// Aborts a multipart upload, if it exists.
-    pub(super) async fn abort(&self, key: &Path, upload: &String) -> Result<(), Error> {
-        match self.call(Operation::AbortMultipart, DEADLINE, self.store.abort_multipart(key, upload)).await {
+    /// Aborts an upload, if it exists.
+    pub(super) async fn abort(&self, upload: &OpenUpload) -> Result<(), Error> {
+        let aborting = self.store.abort_multipart(&upload.key, &upload.id);
+        match self.call(Operation::AbortMultipart, DEADLINE, aborting).await {
             Err(error) if is_missing(&error) => Ok(()),
             done => done,
+        }
+    }
+
+    /// Aborts an upload that failed. If that fails too, it is left until the session ends.
+    pub(super) async fn give_up(&self, upload: &OpenUpload) {
+        if let Err(error) = self.abort(upload).await {
+            tracing::warn!(%error, key = %upload.key, "failed multipart upload left until its session ends");
         }
     }
 
@@ -179,14 +174,6 @@ impl Client {
         let mut keys = self.call(Operation::List, DEADLINE, listed).await?;
         keys.sort_unstable();
         Ok(keys)
-    }
-
-    /// Deletes everything below a folder.
-    pub(super) async fn delete_all(&self, folder: &Path) -> Result<(), Error> {
-        for key in self.list(folder).await? {
-            self.delete(&key).await?;
-        }
-        Ok(())
     }
 
     /// The folders directly below a folder.

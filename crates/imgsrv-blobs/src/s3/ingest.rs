@@ -6,12 +6,14 @@ use super::{
     error::{failed, is_missing},
     keys,
     location::{S3Location, S3Parts},
+    multipart::OpenUpload,
     plan::{Source, Step, plan},
     read,
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_domain::{
+    digest::HashState,
     hash::RunningHash,
     ports::{BlobError, IngestError, IngestRequest, IngestStep, Ingested},
 };
@@ -41,19 +43,16 @@ pub(super) async fn ingest(client: &Arc<Client>, request: &IngestRequest) -> Res
 async fn step(client: &Arc<Client>, request: &IngestRequest, next: &IngestStep) -> Result<Ingested, IngestError> {
     let ingest = Ingest::new(client, request)?;
     match next {
-        IngestStep::Hash(hash) => {
-            let mut hash = hash.clone();
-            ingest.extend(&mut hash).await?;
-            Ok(Ingested::Hashed(hash.save()))
-        }
+        IngestStep::Hash(hash) => ingest.extend(hash.clone()).await.map(Ingested::Hashed),
         IngestStep::Place => ingest.place().await.map(|()| Ingested::Placed),
     }
 }
 
 /// A part that is not empty, and its position in the blob.
 struct Segment {
-    location: S3Location,
-    /// Key of the separate object, if it is one.
+    /// Its parts of the multipart upload to the blob's key; `None` if it is a separate object.
+    parts: Option<S3Parts>,
+    /// Key of the separate object.
     object: Path,
     start: u64,
     size: u64,
@@ -80,9 +79,12 @@ impl<'a> Ingest<'a> {
         let mut start = 0;
         let mut segments = Vec::new();
         for part in request.parts.iter().filter(|part| part.size.get() > 0) {
-            let location = S3Location::parse(&part.location).ok_or(IngestError::StagedGone)?;
+            let parts = match S3Location::parse(&part.location).ok_or(IngestError::StagedGone)? {
+                S3Location::Object => None,
+                S3Location::Multipart(parts) => Some(parts),
+            };
             let (object, size) = (keys::staged(request.session, part.attempt), part.size.get());
-            segments.push(Segment { location, object, start, size });
+            segments.push(Segment { parts, object, start, size });
             start += size;
         }
         Ok(Self { client, request, key: keys::blob(&request.name), segments })
@@ -94,18 +96,15 @@ impl<'a> Ingest<'a> {
 
     /// The parts of the multipart upload to the blob's key, in order.
     fn parts(&self) -> impl Iterator<Item = &S3Parts> {
-        self.segments.iter().filter_map(|segment| match &segment.location {
-            S3Location::Multipart(parts) => Some(parts),
-            S3Location::Object => None,
-        })
+        self.segments.iter().filter_map(|segment| segment.parts.as_ref())
     }
 
     /// Hashes the next bytes, at most [`STEP_BYTES`].
-    async fn extend(&self, hash: &mut RunningHash) -> Result<(), IngestError> {
+    async fn extend(&self, mut hash: RunningHash) -> Result<HashState, IngestError> {
         let from = hash.bytes();
         let until = self.size().min(from + STEP_BYTES);
-        let is_unread = |segment: &&Segment| segment.start + segment.size > from;
-        let unreadable = self.segments.iter().filter(is_unread).any(|segment| segment.location != S3Location::Object);
+        let is_unreadable = |segment: &Segment| segment.parts.is_some() && segment.start + segment.size > from;
+        let unreadable = self.segments.iter().any(is_unreadable);
         let sealed = if unreadable { Some(self.seal().await?) } else { None };
         let (mut start, mut sources) = (0, self.sources(sealed.as_ref()).into_iter());
         while hash.bytes() < until {
@@ -127,42 +126,38 @@ impl<'a> Ingest<'a> {
                 hash.update(&chunk);
             }
         }
-        if hash.bytes() == until { Ok(()) } else { Err(IngestError::StagedGone) }
+        if hash.bytes() == until { Ok(hash.save()) } else { Err(IngestError::StagedGone) }
     }
 
     /// Where the segments can be read, in order.
     fn sources(&self, sealed: Option<&Sealed>) -> Vec<Source> {
-        let mut offset = 0;
-        let mut source = |segment: &Segment| match &segment.location {
-            S3Location::Object => {
-                Source { key: segment.object.clone(), range: 0..segment.size, whole: true, if_match: None }
-            }
-            S3Location::Multipart(_) => {
-                let range = offset..offset + segment.size;
-                offset = range.end;
-                let whole = sealed.is_some_and(|sealed| sealed.size == segment.size);
-                let if_match = sealed.and_then(|sealed| sealed.etag.clone());
-                Source { key: self.key.clone(), range, whole, if_match }
-            }
-        };
-        if let Some(Sealed { is_blob: true, size, etag }) = sealed {
-            let (key, if_match) = (self.key.clone(), etag.clone());
-            return vec![Source { key, range: 0..*size, whole: true, if_match }];
+        let if_match = sealed.and_then(|sealed| sealed.etag.clone());
+        if let Some(Sealed { is_blob: true, size, .. }) = sealed {
+            return vec![Source { key: self.key.clone(), range: 0..*size, whole: true, if_match }];
         }
-        self.segments.iter().map(&mut source).collect()
+        let mut offset = 0;
+        let source = |segment: &Segment| {
+            if segment.parts.is_none() {
+                return Source { key: segment.object.clone(), range: 0..segment.size, whole: true, if_match: None };
+            }
+            let range = offset..offset + segment.size;
+            offset = range.end;
+            let whole = sealed.is_some_and(|sealed| sealed.size == segment.size);
+            Source { key: self.key.clone(), range, whole, if_match: if_match.clone() }
+        };
+        self.segments.iter().map(source).collect()
     }
 
     /// Makes the parts of the open multipart upload readable by completing it to an object under the blob's key.
     /// Nobody is served that object before the catalog refers to it.
     async fn seal(&self) -> Result<Sealed, IngestError> {
-        let upload = self.parts().next().ok_or(IngestError::StagedGone)?.upload.clone();
-        match self.client.complete(&self.key, &upload, &self.numbered()).await {
+        let upload = self.upload(self.parts().next().ok_or(IngestError::StagedGone)?);
+        match self.client.complete(&upload, &self.numbered()).await {
             Err(error) if !is_missing(&error) => return Err(failed(error).into()),
             // Sealed earlier, or gone.
             Ok(()) | Err(_) => {}
         }
-        let sealed =
-            self.segments.iter().filter(|segment| segment.location != S3Location::Object).map(|segment| segment.size);
+        let sealed = self.segments.iter().filter(|segment| segment.parts.is_some()).map(|segment| segment.size);
         let (sealed, meta) = (sealed.sum::<u64>(), self.client.head(&self.key).await.map_err(gone)?);
         let is_blob = meta.size == self.size();
         if meta.size != sealed && !is_blob {
@@ -171,8 +166,13 @@ impl<'a> Ingest<'a> {
         Ok(Sealed { etag: meta.e_tag, size: meta.size, is_blob })
     }
 
+    /// The multipart upload to the blob's key that `parts` belong to.
+    fn upload(&self, parts: &S3Parts) -> OpenUpload {
+        OpenUpload { key: self.key.clone(), id: parts.upload.clone() }
+    }
+
     fn numbered(&self) -> Vec<(u32, String)> {
-        self.parts().flat_map(S3Parts::numbered).map(|(number, etag)| (number, etag.to_owned())).collect()
+        self.parts().flat_map(S3Parts::numbered).collect()
     }
 
     /// Makes the blob durable under its key.
@@ -180,13 +180,10 @@ impl<'a> Ingest<'a> {
         if self.segments.is_empty() {
             return Ok(self.client.put(&self.key, vec![Bytes::new()]).await.map_err(failed)?);
         }
-        let placed = match self.prefix() {
-            Some(prefix) => match self.complete(prefix).await {
-                // The upload may have been sealed, or other workers may have added parts to it.
-                Err(IngestError::StagedGone) => self.assemble().await,
-                done => done,
-            },
-            None => self.assemble().await,
+        let placed = match self.complete().await {
+            // The upload may have been sealed, or other workers may have added parts to it.
+            Err(IngestError::StagedGone) => self.assemble().await,
+            done => done,
         };
         match placed {
             // Another worker may have placed the blob, or this one before a crash or a lost response.
@@ -203,24 +200,18 @@ impl<'a> Ingest<'a> {
         }
     }
 
-    /// Number of segments at the start that are in the open multipart upload, if all others are separate objects that
-    /// can be added to it.
-    fn prefix(&self) -> Option<usize> {
-        let length = self.segments.iter().take_while(|segment| segment.location != S3Location::Object).count();
-        let rest_is_objects = self.segments[length..].iter().all(|segment| segment.location == S3Location::Object);
-        (length > 0 && rest_is_objects).then_some(length)
-    }
-
-    /// Adds the separate objects to the open multipart upload, and completes it to the blob.
-    async fn complete(&self, prefix: usize) -> Result<(), IngestError> {
-        let last = self.parts().last().ok_or(IngestError::StagedGone)?;
+    /// Completes the open multipart upload to the blob, after adding the separate objects. [`IngestError::StagedGone`] if
+    /// that is not possible: if there is none, if a separate object precedes one of its parts, or if there are too many.
+    async fn complete(&self) -> Result<(), IngestError> {
+        let prefix = self.segments.iter().take_while(|segment| segment.parts.is_some()).count();
+        let last = self.parts().last().filter(|_| self.parts().count() == prefix).ok_or(IngestError::StagedGone)?;
         let steps = plan(self.sources(None).into_iter().skip(prefix));
         if usize::try_from(last.next()).unwrap_or(usize::MAX) + steps.len() > MAX_PARTS as usize + 1 {
-            return self.assemble().await;
+            return Err(IngestError::StagedGone);
         }
-        let mut parts = self.numbered();
-        parts.extend(self.make(&last.upload, last.next(), steps).await?);
-        self.client.complete(&self.key, &last.upload, &parts).await.map_err(gone)
+        let (upload, mut parts) = (self.upload(last), self.numbered());
+        parts.extend(self.make(&upload, last.next(), steps).await?);
+        self.client.complete(&upload, &parts).await.map_err(gone)
     }
 
     /// Makes the blob of objects in a new multipart upload; the sealed upload is one of them.
@@ -251,32 +242,23 @@ impl<'a> Ingest<'a> {
                     return Err(IngestError::StagedGone);
                 }
             }
-            self.client.complete(&self.key, &upload, &parts).await.map_err(gone)
+            self.client.complete(&upload, &parts).await.map_err(gone)
         };
         let made = made.await;
-        if made.is_err()
-            && let Err(error) = self.client.abort(&self.key, &upload).await
-        {
-            tracing::warn!(%error, key = %self.key, "failed multipart upload left until its session ends");
+        if made.is_err() {
+            self.client.give_up(&upload).await;
         }
         made
     }
 
     /// Makes S3 parts of an upload, numbered from `first`; returns their numbers and etags.
-    async fn make(&self, upload: &str, first: u32, steps: Vec<Step>) -> Result<Vec<(u32, String)>, IngestError> {
-        let upload = upload.to_owned();
-        let making = (first..).zip(steps).map(|(number, step)| {
-            let upload = &upload;
-            async move {
-                let etag = match step {
-                    Step::Copy(source) => self.client.copy_part(&self.key, upload, number, &source).await,
-                    Step::Send(sources) => {
-                        let frames = self.read(sources).await?;
-                        self.client.put_part(&self.key, upload, number, frames).await
-                    }
-                };
-                Ok::<_, IngestError>((number, etag.map_err(gone)?))
-            }
+    async fn make(&self, to: &OpenUpload, first: u32, steps: Vec<Step>) -> Result<Vec<(u32, String)>, IngestError> {
+        let making = (first..).zip(steps).map(|(number, step)| async move {
+            let etag = match step {
+                Step::Copy(source) => self.client.copy_part(to, number, &source).await,
+                Step::Send(sources) => self.client.put_part(to, number, self.read(sources).await?).await,
+            };
+            Ok::<_, IngestError>((number, etag.map_err(gone)?))
         });
         stream::iter(making).buffered(IN_FLIGHT).try_collect().await
     }

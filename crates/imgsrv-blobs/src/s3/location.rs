@@ -30,8 +30,8 @@ impl S3Parts {
     }
 
     /// Number and etag of every part.
-    pub(super) fn numbered(&self) -> impl Iterator<Item = (u32, &str)> {
-        (self.first..).zip(self.etags.iter().map(String::as_str))
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u32, String)> {
+        (self.first..).zip(self.etags.iter().cloned())
     }
 }
 
@@ -43,10 +43,7 @@ impl S3Location {
         if location.0 == OBJECT {
             return Some(Self::Object);
         }
-        let mut words = location.0.splitn(4, ' ');
-        if words.next()? != "multipart" {
-            return None;
-        }
+        let mut words = location.0.strip_prefix("multipart ")?.splitn(3, ' ');
         let (upload, first, etags) = (words.next()?.to_owned(), words.next()?.parse().ok()?, words.next()?);
         Some(Self::Multipart(S3Parts { upload, first, etags: etags.split(' ').map(str::to_owned).collect() }))
     }

@@ -58,57 +58,38 @@ impl S3BlobStore {
     async fn abort_uploads(&self, session: UploadId, prefix: &str) -> Result<(), BlobError> {
         for upload in self.client.list_uploads(prefix).await.map_err(failed)? {
             if keys::session_of(&upload.key) == Some(session) {
-                self.client.abort(&upload.key, &upload.id).await.map_err(failed)?;
+                self.client.abort(&upload).await.map_err(failed)?;
             }
         }
         Ok(())
     }
 
-    async fn open_once(&self, key: &Path, size: u64, range: &Range<u64>) -> Result<BlobStream, OpenError> {
-        let check = |found: u64| if found == size { Ok(()) } else { Err(OpenError::Damaged) };
+    /// `None` if the size of the blob is wrong.
+    async fn open_once(&self, key: &Path, size: u64, range: &Range<u64>) -> Result<Option<BlobStream>, Error> {
         if range.is_empty() {
-            check(self.client.head(key).await?.size)?;
-            return Ok(futures::stream::empty().boxed());
+            let is_whole = self.client.head(key).await?.size == size;
+            return Ok(is_whole.then(|| futures::stream::empty().boxed()));
         }
         let part = (*range != (0..size)).then(|| range.clone());
         match read::open(&self.client, key, part.clone(), None).await {
-            Ok(opened) => check(opened.size).map(|()| opened.stream),
+            Ok(opened) => Ok((opened.size == size).then_some(opened.stream)),
             // The range may lie outside of a truncated blob.
-            Err(error) if part.is_some() && !is_missing(&error) => {
-                check(self.client.head(key).await?.size)?;
-                Err(error.into())
+            Err(error) if part.is_some() && !is_missing(&error) && self.client.head(key).await?.size != size => {
+                Ok(None)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
-    }
-}
-
-/// Why a blob was not opened.
-enum OpenError {
-    /// Its size is wrong.
-    Damaged,
-    /// The request failed.
-    Store(Error),
-}
-
-impl From<Error> for OpenError {
-    fn from(error: Error) -> Self {
-        Self::Store(error)
     }
 }
 
 #[async_trait]
 impl BlobStore for S3BlobStore {
-    #[instrument(
-        name = "blobs.stage", level = "debug", skip_all, fields(upload.id = %request.session, part.number = request.attempt.number.get())
-    )]
+    #[instrument(name = "blobs.stage", level = "debug", skip_all, fields(upload.id = %request.session))]
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError> {
         stage::stage(&self.client, request).await
     }
 
-    #[instrument(
-        name = "blobs.discard", level = "debug", skip_all, fields(upload.id = %session, part.number = part.number.get())
-    )]
+    #[instrument(name = "blobs.discard", level = "debug", skip_all, fields(upload.id = %session, %part.number))]
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {
         match S3Location::parse(&part.location) {
             Some(S3Location::Object) => self.client.delete(&keys::staged(session, part.attempt)).await.map_err(failed),
@@ -117,9 +98,7 @@ impl BlobStore for S3BlobStore {
         }
     }
 
-    #[instrument(
-        name = "blobs.ingest", level = "debug", skip_all, fields(upload.id = %request.session, blob.name = %request.name)
-    )]
+    #[instrument(name = "blobs.ingest", level = "debug", skip_all, fields(upload.id = %request.session))]
     async fn ingest(&self, request: &IngestRequest) -> Result<Ingested, IngestError> {
         ingest::ingest(&self.client, request).await
     }
@@ -128,20 +107,14 @@ impl BlobStore for S3BlobStore {
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
         let (key, size) = (keys::blob(name), size.get());
         let mut opened = self.open_once(&key, size, &range).await;
-        if let Err(OpenError::Store(error)) = &opened
-            && is_missing(error)
-            && self.client.is_present().await
-        {
+        if opened.as_ref().is_err_and(is_missing) && self.client.is_present().await {
             // The bucket is there now; it may not have been at the first attempt.
             opened = self.open_once(&key, size, &range).await;
         }
         match opened {
-            Ok(stream) => Ok(stream),
-            Err(OpenError::Damaged) => Err(BlobError::Damaged),
-            Err(OpenError::Store(error)) if is_missing(&error) && self.client.is_present().await => {
-                Err(BlobError::Damaged)
-            }
-            Err(OpenError::Store(error)) => Err(failed(error)),
+            Ok(stream) => stream.ok_or(BlobError::Damaged),
+            Err(error) if is_missing(&error) && self.client.is_present().await => Err(BlobError::Damaged),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -160,7 +133,9 @@ impl BlobStore for S3BlobStore {
             self.abort_uploads(session, &format!("{folder}/")).await?;
         }
         self.abort_uploads(session, &own).await?;
-        self.client.delete_all(&folder).await.map_err(failed)?;
+        for key in self.client.list(&folder).await.map_err(failed)? {
+            self.client.delete(&key).await.map_err(failed)?;
+        }
         self.abort_uploads(session, &own).await
     }
 

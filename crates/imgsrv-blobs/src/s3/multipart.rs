@@ -4,13 +4,13 @@
 use super::{error::generic, plan::Source, retry};
 use backon::Retryable;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use http_body_util::{BodyExt, Limited};
 use object_store::{
     Error,
     aws::AmazonS3,
     client::{HttpClient, HttpRequest},
     path::Path,
-    signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer},
+    signer::{HeaderName, Method, SignedUrlOptions, Signer},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -102,6 +102,13 @@ struct Failure {
     is_transient: bool,
 }
 
+impl From<Error> for Failure {
+    /// No response was received.
+    fn from(error: Error) -> Self {
+        Self { error, is_transient: true }
+    }
+}
+
 /// Sends multipart requests to a bucket.
 pub(super) struct Multipart {
     signer: AmazonS3,
@@ -117,8 +124,15 @@ impl Multipart {
     /// Sends a signed request, and again after transient errors.
     async fn send(&self, method: Method, path: &Path, options: SignedUrlOptions, body: Bytes) -> Result<String, Error> {
         let attempt = || async {
-            let exchanged = self.exchange(&method, path, &options, body.clone()).await;
-            let (status, body) = exchanged.map_err(|error| Failure { error, is_transient: true })?;
+            let url = self.signer.signed_url_opts(method.clone(), path, SIGNATURE_LIFETIME, &options).await?;
+            let mut request = HttpRequest::new(body.clone().into());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = url.as_str().parse().map_err(generic)?;
+            request.headers_mut().clone_from(&options.signed_headers);
+            let response = self.http.execute(request).await.map_err(generic)?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await.map_err(generic)?.to_bytes();
+            let body = String::from_utf8_lossy(&body).into_owned();
             // Some operations respond with 200 early, and report an error only in the body.
             if (200..300).contains(&status) && !body.contains("<Error>") {
                 return Ok(body);
@@ -129,44 +143,12 @@ impl Multipart {
         sent.await.map_err(|failure| failure.error)
     }
 
-    async fn exchange(
-        &self,
-        method: &Method,
-        path: &Path,
-        options: &SignedUrlOptions,
-        body: Bytes,
-    ) -> Result<(u16, String), Error> {
-        let url = self.signer.signed_url_opts(method.clone(), path, SIGNATURE_LIFETIME, options).await?;
-        let mut request = HttpRequest::new(body.into());
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = url.as_str().parse().map_err(generic)?;
-        for (name, value) in &options.signed_headers {
-            request.headers_mut().insert(name.clone(), value.clone());
-        }
-        let response = self.http.execute(request).await.map_err(generic)?;
-        let status = response.status().as_u16();
-        let (mut body, mut chunks) = (Vec::new(), response.into_body().bytes_stream());
-        while let Some(chunk) = chunks.try_next().await.map_err(generic)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_RESPONSE {
-                return Err(generic("the response is too large"));
-            }
-        }
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
-    }
-
     /// Every open multipart upload whose key starts with `prefix`.
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
         let mut found = Vec::new();
-        let mut marker: Option<(String, String)> = None;
+        let mut markers: Vec<(&str, String)> = Vec::new();
         loop {
-            let mut options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]);
-            if let Some((key, id)) = &marker {
-                options = options.with_query([("key-marker", key.as_str())]);
-                if !id.is_empty() {
-                    options = options.with_query([("upload-id-marker", id.as_str())]);
-                }
-            }
+            let options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]).with_query(markers);
             let body = self.send(Method::GET, &Path::default(), options, Bytes::new()).await?;
             let page: ListMultipartUploadsResult = quick_xml::de::from_str(&body).map_err(generic)?;
             for Upload { key, upload_id } in page.upload {
@@ -175,58 +157,43 @@ impl Multipart {
                     found.push(OpenUpload { key, id: upload_id });
                 }
             }
-            let next = page.next_key_marker.filter(|_| page.is_truncated);
-            marker = next.map(|key| (key, page.next_upload_id_marker.unwrap_or_default()));
-            if marker.is_none() {
-                return Ok(found);
-            }
+            let Some(key) = page.next_key_marker.filter(|_| page.is_truncated) else { return Ok(found) };
+            markers = vec![("key-marker", key)];
+            let id = page.next_upload_id_marker.filter(|id| !id.is_empty());
+            markers.extend(id.map(|id| ("upload-id-marker", id)));
         }
     }
 
     /// Copies part `number` of an upload from another object, inside the store; returns its etag.
-    pub(super) async fn copy_part(
-        &self,
-        key: &Path,
-        upload: &str,
-        number: u32,
-        from: &Source,
-    ) -> Result<String, Error> {
-        let source = format!("{}/{}", self.bucket, from.key);
-        let mut options = SignedUrlOptions::new()
-            .with_query([("partNumber", number.to_string()), ("uploadId", upload.to_owned())])
-            .with_signed_header(name("x-amz-copy-source"), value(&source)?);
+    pub(super) async fn copy_part(&self, to: &OpenUpload, number: u32, from: &Source) -> Result<String, Error> {
+        let query = [("partNumber", number.to_string()), ("uploadId", to.id.clone())];
+        let mut headers = vec![("x-amz-copy-source", format!("{}/{}", self.bucket, from.key))];
         if !from.whole {
             let range = format!("bytes={}-{}", from.range.start, from.range.end.saturating_sub(1));
-            options = options.with_signed_header(name("x-amz-copy-source-range"), value(&range)?);
+            headers.push(("x-amz-copy-source-range", range));
         }
-        if let Some(etag) = &from.if_match {
-            options = options.with_signed_header(name("x-amz-copy-source-if-match"), value(etag)?);
+        headers.extend(from.if_match.clone().map(|etag| ("x-amz-copy-source-if-match", etag)));
+        let mut options = SignedUrlOptions::new().with_query(query);
+        for (name, value) in headers {
+            options = options.with_signed_header(HeaderName::from_static(name), value.parse().map_err(generic)?);
         }
-        let body = self.send(Method::PUT, key, options, Bytes::new()).await?;
+        let body = self.send(Method::PUT, &to.key, options, Bytes::new()).await?;
         let result: CopyPartResult = quick_xml::de::from_str(&body).map_err(generic)?;
         Ok(result.etag)
     }
 
     /// Completes an upload with exactly these parts, ascending.
-    pub(super) async fn complete(&self, key: &Path, upload: &str, parts: &[(u32, String)]) -> Result<(), Error> {
+    pub(super) async fn complete(&self, upload: &OpenUpload, parts: &[(u32, String)]) -> Result<(), Error> {
         let parts = parts.iter().map(|(part_number, etag)| CompletedPart { part_number: *part_number, etag }).collect();
         let body = quick_xml::se::to_string(&CompleteMultipartUpload { parts }).map_err(generic)?;
-        let options = SignedUrlOptions::new().with_query([("uploadId", upload)]);
-        let response = self.send(Method::POST, key, options, body.into()).await?;
+        let options = SignedUrlOptions::new().with_query([("uploadId", upload.id.as_str())]);
+        let response = self.send(Method::POST, &upload.key, options, body.into()).await?;
         if response.contains("CompleteMultipartUploadResult") {
             Ok(())
         } else {
             Err(generic("the completion was not confirmed"))
         }
     }
-}
-
-const fn name(header: &'static str) -> HeaderName {
-    HeaderName::from_static(header)
-}
-
-fn value(raw: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(raw).map_err(generic)
 }
 
 #[cfg(test)]

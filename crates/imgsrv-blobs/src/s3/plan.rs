@@ -58,19 +58,18 @@ pub(super) fn plan(sources: impl IntoIterator<Item = Source>) -> Vec<Step> {
             small.add(source, &mut steps);
             continue;
         }
-        if small.size > 0 {
+        let lacking = MIN_PART.saturating_sub(small.size);
+        if small.size > 0 && lacking > 0 {
             // Sources that are too small are filled up from this one, if it may be divided and enough of it remains.
-            let lacking = MIN_PART.saturating_sub(small.size);
-            let rest = source.size() - lacking.min(source.size());
+            let rest = source.size() - lacking;
             let divisible = !source.whole || source.size() > MIN_PART;
-            if lacking > 0 && divisible && (rest >= MIN_PART || (is_last && rest > 0)) {
-                small.push(source.take(lacking));
-            } else if lacking > 0 {
+            if !divisible || (rest < MIN_PART && !(is_last && rest > 0)) {
                 small.add(source, &mut steps);
                 continue;
             }
-            small.flush(&mut steps);
+            small.push(source.take(lacking));
         }
+        small.flush(&mut steps);
         while source.size() > MAX_COPY {
             let spare = source.size() - MAX_COPY;
             let bytes = if spare < MIN_PART && !is_last { MAX_COPY - MIN_PART } else { MAX_COPY };

@@ -5,7 +5,7 @@ use super::{
     error::{failed, generic},
     retry,
 };
-use crate::observe::{Direction, Operation};
+use crate::observe::Operation;
 use backon::{BackoffBuilder, ExponentialBackoff};
 use bytes::Bytes;
 use futures::{
@@ -83,7 +83,7 @@ impl Reading {
                 Ok(Some(Ok(chunk))) => {
                     self.delays = None;
                     self.rest.start += chunk.len() as u64;
-                    self.client.count(Operation::Get, Direction::Read, chunk.len() as u64);
+                    self.client.count(Operation::Get, chunk.len() as u64);
                     return Ok(Some(chunk));
                 }
                 Ok(Some(Err(error))) => error,

@@ -6,13 +6,14 @@ use super::{
     error::{failed, is_missing},
     keys,
     location::{S3Location, S3Parts},
+    multipart::OpenUpload,
 };
 use crate::meter::BodyMeter;
 use imgsrv_domain::{
     ports::{BlobError, StageError, StageRequest, Staged},
     upload::{Attempt, Placement},
 };
-use object_store::{Error, path::Path};
+use object_store::path::Path;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -26,25 +27,24 @@ pub(super) async fn stage(client: &Arc<Client>, request: StageRequest) -> Result
     let StageRequest { session, name, attempt, declared, checksum, body } = request;
     let limit = attempt.limit.get();
     let max_size = declared.unwrap_or(limit).min(limit);
-    let mut body = ChunkedBody::new(body, BodyMeter::new(&attempt, declared, checksum));
     let continuation = Continuation::of(&attempt, max_size);
     let size = continuation.as_ref().map_or_else(|| part_size(max_size, MAX_PARTS), |upload| upload.part_size);
     let _admitted = client.admit_receiving(size + MIN_PART).await?;
-    let first = body.next(size).await?;
+    let body = ChunkedBody::new(body, BodyMeter::new(&attempt, declared, checksum), size);
+    let mut staging = Staging { client, body };
+    let first = staging.body.next().await?;
     let appended = match continuation {
-        Some(continuation) if first.size >= MIN_PART => {
-            append(client, &keys::blob(&name), continuation, &mut body, first).await?
-        }
+        Some(continuation) if first.size >= MIN_PART => staging.append(&keys::blob(&name), continuation, first).await?,
         Some(_) | None => Err(first),
     };
     let location = match appended {
         Ok(parts) => S3Location::Multipart(parts),
         Err(first) => {
-            stage_object(client, &keys::staged(session, attempt.id), size, &mut body, first).await?;
+            staging.object(&keys::staged(session, attempt.id), first).await?;
             S3Location::Object
         }
     };
-    body.meter().staged(location.encode())
+    staging.body.meter.staged(location.encode())
 }
 
 /// The multipart upload to the blob's key that a part continues.
@@ -76,156 +76,119 @@ impl Continuation {
     }
 }
 
-/// Sends the part into the multipart upload to the blob's key. Returns the first chunk if that upload no longer exists,
-/// because another program aborted it; nothing else of the part has been received then.
-async fn append(
-    client: &Arc<Client>,
-    key: &Path,
-    Continuation { upload, first: number, part_size }: Continuation,
-    body: &mut ChunkedBody,
-    first: Chunk,
-) -> Result<Result<S3Parts, Chunk>, StageError> {
-    let is_new = upload.is_none();
-    let id = match upload {
-        Some(id) => id,
-        None => client.create_multipart(key).await.map_err(failed)?,
-    };
-    let upload = Upload { client, key, id, part_size };
-    let appended = async {
-        // The first chunk is sent alone, so that a missing upload is noticed before more is received.
-        let permit = client.admit_sending(first.size).await?;
-        let put = client.put_part(key, &upload.id, number, first.frames.clone()).await;
-        drop(permit);
-        let mut etags = match put {
-            Err(error) if is_missing(&error) => return Ok(Err(first)),
-            put => vec![put.map_err(failed)?],
-        };
-        let is_last = first.is_last;
-        drop(first);
-        if !is_last {
-            let next = body.next(part_size).await?;
-            etags.extend(upload.send(number + 1, body, next).await?);
-        }
-        Ok(Ok(S3Parts { upload: upload.id.clone(), first: number, etags }))
-    };
-    let appended = appended.await;
-    if appended.is_err() && is_new {
-        upload.abort().await;
-    }
-    appended
-}
-
-/// Sends the part into a separate object; after a failure it is deleted.
-async fn stage_object(
-    client: &Arc<Client>,
-    key: &Path,
-    part_size: u64,
-    body: &mut ChunkedBody,
-    first: Chunk,
-) -> Result<(), StageError> {
-    let sent = if first.is_last {
-        client.put(key, first.frames).await.map_err(|error| failed(error).into())
-    } else {
-        stage_multipart(client, key, part_size, body, first).await
-    };
-    // The store may have carried out a request that failed here.
-    if sent.is_err()
-        && let Err(error) = client.delete(key).await
-    {
-        tracing::warn!(%error, %key, "failed part left until its session ends");
-    }
-    sent
-}
-
-async fn stage_multipart(
-    client: &Arc<Client>,
-    key: &Path,
-    part_size: u64,
-    body: &mut ChunkedBody,
-    first: Chunk,
-) -> Result<(), StageError> {
-    let id = client.create_multipart(key).await.map_err(failed)?;
-    let upload = Upload { client, key, id, part_size };
-    let sent = async {
-        let etags = upload.send(1, body, first).await?;
-        let parts: Vec<(u32, String)> = (1..).zip(etags).collect();
-        match client.complete(key, &upload.id, &parts).await {
-            // The response to an earlier attempt may have been lost.
-            Err(error) if is_missing(&error) => match client.head(key).await {
-                Ok(meta) if meta.size == body.meter().received() => Ok(()),
-                _ => Err(failed(error).into()),
-            },
-            done => Ok(done.map_err(failed)?),
-        }
-    };
-    let sent = sent.await;
-    if sent.is_err() {
-        upload.abort().await;
-    }
-    sent
-}
-
-/// An open multipart upload.
-struct Upload<'a> {
+/// A part that is being received and sent.
+struct Staging<'a> {
     client: &'a Arc<Client>,
-    key: &'a Path,
-    id: String,
-    part_size: u64,
+    body: ChunkedBody,
 }
 
-impl Upload<'_> {
+impl Staging<'_> {
+    /// Sends the part into the multipart upload to the blob's key. Returns the first chunk if that upload no longer
+    /// exists, because another program aborted it; nothing else of the part has been received then.
+    async fn append(
+        &mut self,
+        key: &Path,
+        Continuation { upload, first: number, part_size: _ }: Continuation,
+        first: Chunk,
+    ) -> Result<Result<S3Parts, Chunk>, StageError> {
+        let is_new = upload.is_none();
+        let upload = match upload {
+            Some(id) => OpenUpload { key: key.clone(), id },
+            None => self.client.create_multipart(key).await.map_err(failed)?,
+        };
+        let appended = async {
+            // The first chunk is sent alone, so that a missing upload is noticed before more is received.
+            let permit = self.client.admit_sending(first.size).await?;
+            let put = self.client.put_part(&upload, number, first.frames.clone()).await;
+            drop(permit);
+            let mut etags = match put {
+                Err(error) if is_missing(&error) => return Ok(Err(first)),
+                put => vec![put.map_err(failed)?],
+            };
+            let is_last = first.is_last;
+            drop(first);
+            if !is_last {
+                let next = self.body.next().await?;
+                etags.extend(self.send(&upload, number + 1, next).await?);
+            }
+            Ok(Ok(S3Parts { upload: upload.id.clone(), first: number, etags }))
+        };
+        let appended = appended.await;
+        if appended.is_err() && is_new {
+            self.client.give_up(&upload).await;
+        }
+        appended
+    }
+
+    /// Sends the part into a separate object; after a failure it is deleted.
+    async fn object(&mut self, key: &Path, first: Chunk) -> Result<(), StageError> {
+        let sent = if first.is_last {
+            self.client.put(key, first.frames).await.map_err(|error| failed(error).into())
+        } else {
+            self.multipart(key, first).await
+        };
+        // The store may have carried out a request that failed here.
+        if sent.is_err()
+            && let Err(error) = self.client.delete(key).await
+        {
+            tracing::warn!(%error, %key, "failed part left until its session ends");
+        }
+        sent
+    }
+
+    async fn multipart(&mut self, key: &Path, first: Chunk) -> Result<(), StageError> {
+        let upload = self.client.create_multipart(key).await.map_err(failed)?;
+        let sent = async {
+            let etags = self.send(&upload, 1, first).await?;
+            let parts: Vec<(u32, String)> = (1..).zip(etags).collect();
+            match self.client.complete(&upload, &parts).await {
+                // The response to an earlier attempt may have been lost.
+                Err(error) if is_missing(&error) => match self.client.head(key).await {
+                    Ok(meta) if meta.size == self.body.meter.received() => Ok(()),
+                    _ => Err(failed(error).into()),
+                },
+                done => Ok(done.map_err(failed)?),
+            }
+        };
+        let sent = sent.await;
+        if sent.is_err() {
+            self.client.give_up(&upload).await;
+        }
+        sent
+    }
+
     /// Sends `chunk` and the rest of the body as S3 parts from `number` on; returns their etags.
-    async fn send(&self, number: u32, body: &mut ChunkedBody, chunk: Chunk) -> Result<Vec<String>, StageError> {
+    async fn send(&mut self, upload: &OpenUpload, number: u32, chunk: Chunk) -> Result<Vec<String>, StageError> {
         let mut sending = JoinSet::new();
         let mut etags = BTreeMap::new();
         let sent = async {
-            let (mut number, mut chunk) = (number, chunk);
+            let (mut number, mut next) = (number, Some(chunk));
             loop {
-                while sending.len() >= IN_FLIGHT {
-                    collect(&mut sending, &mut etags).await?;
+                if let Some(chunk) = next.take_if(|_| sending.len() < IN_FLIGHT) {
+                    // Admitted before the next chunk is received, so that no upload accumulates chunks.
+                    let permit = self.client.admit_sending(chunk.size).await?;
+                    let (client, upload) = (Arc::clone(self.client), upload.clone());
+                    let put = async move {
+                        let put = client.put_part(&upload, number, chunk.frames).await;
+                        drop(permit);
+                        put.map(|etag| (number, etag))
+                    };
+                    sending.spawn(put.in_current_span());
+                    number += 1;
+                    if !chunk.is_last {
+                        next = Some(self.body.next().await?);
+                    }
+                } else if let Some(sent) = sending.join_next().await {
+                    let (number, etag) = sent.map_err(BlobError::unavailable)?.map_err(failed)?;
+                    etags.insert(number, etag);
+                } else {
+                    return Ok::<_, StageError>(());
                 }
-                // Admitted before the next chunk is received, so that no upload accumulates chunks.
-                let permit = self.client.admit_sending(chunk.size).await?;
-                let (client, key, id) = (Arc::clone(self.client), self.key.clone(), self.id.clone());
-                let put = async move {
-                    let put = client.put_part(&key, &id, number, chunk.frames).await;
-                    drop(permit);
-                    put.map(|etag| (number, etag))
-                };
-                sending.spawn(put.in_current_span());
-                number += 1;
-                if chunk.is_last {
-                    break;
-                }
-                chunk = body.next(self.part_size).await?;
             }
-            while !sending.is_empty() {
-                collect(&mut sending, &mut etags).await?;
-            }
-            Ok::<_, StageError>(())
         };
         let sent = sent.await;
         // Another attempt may use the same numbers: requests in flight must not arrive after its parts.
         while sending.join_next().await.is_some() {}
         sent.map(|()| etags.into_values().collect())
     }
-
-    /// Aborts the upload. If that fails, it is left until the session ends.
-    async fn abort(&self) {
-        if let Err(error) = self.client.abort(self.key, &self.id).await {
-            tracing::warn!(%error, key = %self.key, "failed multipart upload left until its session ends");
-        }
-    }
-}
-
-/// Waits for one of the chunks that are being sent.
-async fn collect(
-    sending: &mut JoinSet<Result<(u32, String), Error>>,
-    etags: &mut BTreeMap<u32, String>,
-) -> Result<(), BlobError> {
-    if let Some(sent) = sending.join_next().await {
-        let (number, etag) = sent.map_err(BlobError::unavailable)?.map_err(failed)?;
-        etags.insert(number, etag);
-    }
-    Ok(())
 }

@@ -1,11 +1,11 @@
 //! Lists that are read page by page.
 
 use crate::core::{
-    connection::{Connection, Reads, list},
+    connection::Connection,
     cursor::{CursorKey, ListName},
+    record::Record,
     value::Value,
 };
-use crate::rows::Corrupt;
 use imgsrv_domain::{
     page::{Page, PageRequest},
     ports::CatalogError,
@@ -32,19 +32,14 @@ impl<K: CursorKey> List<K> {
     }
 
     /// Reads the page with `sql`; `key` is the key of a record.
-    pub(crate) async fn read<R, T, C>(
+    pub(crate) async fn read<T: Record>(
         &self,
-        connection: &mut C,
+        connection: &mut impl Connection,
         sql: &'static str,
         values: Vec<Value>,
         key: fn(&T) -> K,
-    ) -> Result<Page<T>, CatalogError>
-    where
-        C: Connection,
-        C::Row: Reads<R>,
-        T: TryFrom<R, Error = Corrupt>,
-    {
-        let mut items: Vec<T> = list::<R, T, C>(connection, sql, values).await?;
+    ) -> Result<Page<T>, CatalogError> {
+        let mut items: Vec<T> = connection.list(sql, values).await?;
         let has_next = items.len() > self.limit;
         items.truncate(self.limit);
         let next = items.last().filter(|_| has_next).map(|last| self.name.cursor(&key(last)));

@@ -1,11 +1,24 @@
-//! The catalog over any database: connections, transactions, values, pages and conflicts.
+//! The catalog over any database: connections, transactions, values, records, pages and conflicts.
 
-pub(crate) mod audit;
-pub(crate) mod catalog;
-pub(crate) mod conflicts;
-pub(crate) mod connection;
-pub(crate) mod cursor;
-pub(crate) mod list;
-pub(crate) mod statement;
+mod audit;
+mod catalog;
+mod conflicts;
+mod connection;
+mod cursor;
+mod list;
+mod record;
+mod statement;
+mod stored;
+mod time;
 pub(crate) mod tx;
-pub(crate) mod value;
+mod value;
+
+pub(crate) use catalog::{SqlCatalog, SqlDatabase};
+pub(crate) use conflicts::conflict;
+pub(crate) use connection::{Connection, Dialects, Statement, locking, timed};
+pub(crate) use list::List;
+pub(crate) use record::{Corrupt, Record, Row, records};
+pub(crate) use statement::{Kind, Traced, query_span, transaction_span};
+pub(crate) use stored::{Bind, values};
+pub(crate) use tx::SqlTx;
+pub(crate) use value::{Value, arguments};

@@ -3,6 +3,16 @@
 use std::time::Instant;
 use tracing::{Level, Span};
 
+/// The span of the statements of one query.
+pub(crate) fn query_span() -> Span {
+    tracing::debug_span!("catalog.query")
+}
+
+/// The span of the statements of one transaction.
+pub(crate) fn transaction_span() -> Span {
+    tracing::debug_span!("catalog.transaction")
+}
+
 /// The kind of a round trip.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {

@@ -1,12 +1,11 @@
 //! Units of work; any error dooms one.
 
-use crate::{
-    core::{
-        audit,
-        connection::{self, Connection, Dialects, Reads},
-        value::{Value, values},
-    },
-    rows::Corrupt,
+use crate::core::{
+    audit,
+    connection::{Connection, Statement},
+    record::Record,
+    stored::values,
+    value::Value,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -34,10 +33,6 @@ impl<C: Connection> SqlTx<C> {
         Self { connection, now, doomed: false, audited: Vec::new() }
     }
 
-    pub(crate) const fn connection(&mut self) -> &mut C {
-        &mut self.connection
-    }
-
     /// Returns `result`; an error dooms the transaction. SQLite would commit the statements before the error, and
     /// PostgreSQL responds to a commit after an error with a rollback that looks like success.
     pub(crate) fn doom<T>(&mut self, result: Result<T, CatalogError>) -> Result<T, CatalogError> {
@@ -53,72 +48,32 @@ impl<C: Connection> SqlTx<C> {
         self.now
     }
 
-    /// The record that `sql` finds.
-    pub(crate) async fn find<R, T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<T>, CatalogError>
-    where
-        C::Row: Reads<R>,
-        T: TryFrom<R, Error = Corrupt>,
-    {
-        let found = connection::find::<R, T, C>(&mut self.connection, sql, values).await;
-        self.doom(found)
-    }
-
-    /// The record that `sql` finds, locked.
-    pub(crate) async fn find_locked<R, T>(
-        &mut self,
-        sql: Dialects,
-        values: Vec<Value>,
-    ) -> Result<Option<T>, CatalogError>
-    where
-        C::Row: Reads<R>,
-        T: TryFrom<R, Error = Corrupt>,
-    {
-        self.find(sql.on::<C>(), values).await
-    }
-
     /// Locks the row that `sql` finds until the end of the transaction, where rows are locked.
     pub(crate) async fn lock(&mut self, sql: &'static str, values: Vec<Value>) -> Result<(), CatalogError> {
-        if !C::LOCKS_ROWS {
-            return Ok(());
-        }
-        let locked = self.connection.rows(sql, values).await.map(drop);
-        self.doom(locked)
+        if C::LOCKS_ROWS { self.list::<Uuid>(sql, values).await.map(drop) } else { Ok(()) }
     }
 
-    /// The records that `sql` finds.
-    pub(crate) async fn list<R, T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
-    where
-        C::Row: Reads<R>,
-        T: TryFrom<R, Error = Corrupt>,
-    {
-        let listed = connection::list::<R, T, C>(&mut self.connection, sql, values).await;
+    pub(crate) async fn list<T: Record>(
+        &mut self,
+        sql: impl Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<T>, CatalogError> {
+        let listed = self.connection.list(sql, values).await;
         self.doom(listed)
     }
 
-    /// The first bare row.
-    pub(crate) async fn row<T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<T>, CatalogError>
-    where
-        C::Row: Reads<T>,
-    {
-        let row = connection::row(&mut self.connection, sql, values).await;
-        self.doom(row)
+    pub(crate) async fn find<T: Record>(
+        &mut self,
+        sql: impl Statement,
+        values: Vec<Value>,
+    ) -> Result<Option<T>, CatalogError> {
+        let found = self.connection.find(sql, values).await;
+        self.doom(found)
     }
 
-    /// Bare rows.
-    pub(crate) async fn rows<T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<T>, CatalogError>
-    where
-        C::Row: Reads<T>,
-    {
-        let rows = connection::rows(&mut self.connection, sql, values).await;
-        self.doom(rows)
-    }
-
-    pub(crate) async fn scalar<T>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<T, CatalogError>
-    where
-        C::Row: Reads<(T,)>,
-    {
-        let value = connection::scalar(&mut self.connection, sql, values).await;
-        self.doom(value)
+    pub(crate) async fn get<T: Record>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<T, CatalogError> {
+        let found = self.connection.get(sql, values).await;
+        self.doom(found)
     }
 
     pub(crate) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
@@ -127,8 +82,8 @@ impl<C: Connection> SqlTx<C> {
     }
 
     pub(crate) async fn execute_fenced(&mut self, sql: &'static str, values: Vec<Value>) -> Result<(), CatalogError> {
-        let current = connection::execute_fenced(&mut self.connection, sql, values).await;
-        self.doom(current)
+        let changed = self.connection.execute_fenced(sql, values).await;
+        self.doom(changed)
     }
 }
 
@@ -136,7 +91,7 @@ impl<C: Connection> SqlTx<C> {
 impl<C: Connection> CatalogTx for SqlTx<C> {
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError> {
         self.execute(BIND, values![store]).await?;
-        self.scalar(BOUND, values![]).await
+        self.get(BOUND, values![]).await
     }
 
     fn now(&self) -> Timestamp {

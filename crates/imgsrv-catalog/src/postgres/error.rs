@@ -1,6 +1,6 @@
 //! The errors of PostgreSQL as errors of the catalog (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 
-use crate::core::conflicts::conflict;
+use crate::core::conflict;
 use imgsrv_domain::ports::{CatalogError, Conflict};
 
 pub(crate) fn map(error: sqlx::Error) -> CatalogError {

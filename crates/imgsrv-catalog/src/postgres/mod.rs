@@ -10,7 +10,7 @@ mod session;
 
 pub use pool::{OpenError, PgDatabase, PgSettings, PoolStatus};
 
-use crate::core::catalog::{SqlCatalog, SqlDatabase};
+use crate::core::SqlCatalog;
 
 /// The catalog in a PostgreSQL database.
 pub type PgCatalog = SqlCatalog<PgDatabase>;
@@ -25,10 +25,5 @@ impl PgCatalog {
     /// The state of the connection pool.
     pub fn pool_status(&self) -> PoolStatus {
         self.database.pool_status()
-    }
-
-    /// Closes every connection.
-    pub async fn close(&self) {
-        self.database.close().await;
     }
 }

@@ -1,13 +1,16 @@
 //! The connection pool, and the migration of the schema.
 
 use crate::{
-    core::{catalog::SqlDatabase, connection::scalar},
+    core::{Connection as _, SqlDatabase, query_span, transaction_span},
     postgres::{listen, session::PgSession},
-    rows::SqlTime,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use imgsrv_domain::{ports::CatalogError, time::Timestamp, work::WorkKind};
+use imgsrv_domain::{
+    ports::CatalogError,
+    time::Timestamp,
+    work::WorkKind,
+};
 use sqlx::{
     Connection as _, Executor, PgConnection, PgPool, Postgres,
     migrate::{MigrateError, Migrator},
@@ -18,7 +21,6 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
-use tracing::Span;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -179,29 +181,28 @@ const NOW: &str = "SELECT catalog_now()";
 impl SqlDatabase for PgDatabase {
     type Connection = PgSession;
 
-    async fn reader(&self, span: Span) -> Result<PgSession, CatalogError> {
-        Ok(PgSession::single(self.acquire().await?, span))
+    async fn reader(&self) -> Result<PgSession, CatalogError> {
+        Ok(PgSession::single(self.acquire().await?, query_span()))
     }
 
-    async fn writer(&self, span: Span) -> Result<PgSession, CatalogError> {
-        self.reader(span).await
+    async fn writer(&self) -> Result<PgSession, CatalogError> {
+        self.reader().await
     }
 
-    async fn snapshot(&self, span: Span) -> Result<(PgSession, Timestamp), CatalogError> {
-        PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, span).await
+    async fn snapshot(&self) -> Result<(PgSession, Timestamp), CatalogError> {
+        PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, query_span()).await
     }
 
-    async fn begin(&self, span: Span) -> Result<(PgSession, Timestamp), CatalogError> {
-        PgSession::transaction(self.acquire().await?, BEGIN, span).await
+    async fn begin(&self) -> Result<(PgSession, Timestamp), CatalogError> {
+        PgSession::transaction(self.acquire().await?, BEGIN, transaction_span()).await
     }
 
-    async fn now(&self, span: Span) -> Result<Timestamp, CatalogError> {
-        let now: SqlTime = scalar(&mut self.reader(span).await?, NOW, Vec::new()).await?;
-        Ok(now.into())
+    async fn now(&self) -> Result<Timestamp, CatalogError> {
+        self.reader().await?.get(NOW, Vec::new()).await
     }
 
-    fn clock(&self, read: Option<SqlTime>) -> Result<Timestamp, CatalogError> {
-        read.map(Into::into).ok_or_else(|| CatalogError::Backend("the statement did not read the clock".into()))
+    fn clock(&self, read: Option<Timestamp>) -> Result<Timestamp, CatalogError> {
+        read.ok_or_else(|| CatalogError::Backend("the statement did not read the clock".into()))
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {

@@ -4,20 +4,11 @@
 //! pending, and it waits without limit for a server that does not respond.
 
 use crate::{
-    core::{
-        connection::Connection,
-        statement::{Kind, Traced},
-        value::{Value, arguments},
-    },
+    core::{Connection, Kind, Record, Statement, Traced, Value, arguments, records},
     postgres::error::map,
 };
 use imgsrv_domain::{ports::CatalogError, time::Timestamp};
-use sqlx::{
-    Executor, Postgres, Row,
-    pool::PoolConnection,
-    postgres::{PgArguments, PgRow},
-    query_with, raw_sql,
-};
+use sqlx::{Executor, Postgres, Row, pool::PoolConnection, postgres::PgArguments, query_with, raw_sql};
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::Span;
@@ -86,12 +77,13 @@ impl PgSession {
 }
 
 impl Connection for PgSession {
-    type Row = PgRow;
     const LOCKS_ROWS: bool = true;
 
-    async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<PgRow>, CatalogError> {
+    async fn list<T: Record>(&mut self, sql: impl Statement, values: Vec<Value>) -> Result<Vec<T>, CatalogError> {
+        let sql = sql.text(Self::LOCKS_ROWS);
         let arguments = arguments::<PgArguments>(values)?;
-        send!(self, Kind::Query, sql, |connection| query_with(sql, arguments).fetch_all(connection))
+        let rows = send!(self, Kind::Query, sql, |connection| query_with(sql, arguments).fetch_all(connection))?;
+        records(&rows)
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {

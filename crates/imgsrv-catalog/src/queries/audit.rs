@@ -1,16 +1,9 @@
 //! Reads of the audit log.
 
-use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        list::List,
-        value::values,
-    },
-    rows::AuditRow,
-};
+use crate::core::{Corrupt, List, Record, Row, SqlCatalog, SqlDatabase, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
-    audit::{ActorKind, AuditAction, AuditFilter, AuditRecord},
+    audit::{Actor, ActorKind, AuditEntry, AuditFilter, AuditRecord, Event},
     page::{Page, PageRequest},
     ports::{AuditQueries, CatalogError},
     time::Timestamp,
@@ -52,18 +45,26 @@ impl<D: SqlDatabase> AuditQueries for SqlCatalog<D> {
             (None, None, None, None) => LIST,
         };
         let (before, id) = list.after;
-        let values = values![
-            since.unwrap_or(Timestamp::from_micros(0)),
-            Timestamp::from_micros(before),
-            id,
-            list.fetch,
-            action.map(AuditAction::as_str),
-            actor.as_deref(),
-            subject.as_deref(),
-            request_id.as_deref(),
-            actor_kind.map(ActorKind::as_str),
-        ];
+        let (since, before) = (since.unwrap_or(Timestamp::from_micros(0)), Timestamp::from_micros(before));
+        let values = values![since, before, id, list.fetch, action, actor, subject, request_id, actor_kind];
         let key = |record: &AuditRecord| (record.entry.at.micros(), record.id);
-        list.read::<AuditRow, _, _>(&mut self.reader().await?, sql, values, key).await
+        list.read(&mut self.reader().await?, sql, values, key).await
+    }
+}
+
+impl Record for AuditRecord {
+    const WHAT: &'static str = "audit row";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let actor = match row.get("actor_kind")? {
+            ActorKind::Principal => {
+                let id = row.get::<String>("actor")?.parse().map_err(|why| row.corrupt(why))?;
+                Actor::Principal { id, request_id: row.optional("request_id")?, address: row.optional("address")? }
+            }
+            ActorKind::Worker => Actor::Worker(row.get("actor")?),
+            ActorKind::Operator => Actor::Operator,
+        };
+        let event = Event { action: row.get("action")?, subject: row.get("subject")?, detail: row.optional("detail")? };
+        Ok(Self { id: row.get("id")?, entry: AuditEntry { at: row.get("at")?, actor, event } })
     }
 }

@@ -1,12 +1,8 @@
 //! Reads of trusted blobs.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        value::values,
-    },
+    core::{Connection, SqlCatalog, SqlDatabase, values},
     repos::blobs,
-    rows::BlobRow,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -30,6 +26,6 @@ impl<D: SqlDatabase> BlobQueries for SqlCatalog<D> {
             Visibility::Published => PUBLISHED_BLOB,
             Visibility::All => blobs::GET,
         };
-        self.find::<BlobRow, _>(sql, values![digest.to_string()]).await
+        self.reader().await?.find(sql, values![digest]).await
     }
 }

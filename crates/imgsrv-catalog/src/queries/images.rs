@@ -1,14 +1,11 @@
 //! Reads of images and aliases.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Connection, find},
-        list::List,
-        value::values,
+    core::{Connection, List, SqlCatalog, SqlDatabase, values},
+    repos::{
+        aliases::select as aliases,
+        images::{self, select as images},
     },
-    repos::{aliases::select as aliases, images::select as images},
-    rows::{AliasRow, ImageRow},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -18,13 +15,12 @@ use imgsrv_domain::{
     ports::{CatalogError, ImageQueries, Visibility},
 };
 
-const IMAGE: &str = images!("WHERE name = $1");
-const PUBLISHED_IMAGE: &str = images!("WHERE name = $1 AND has_published");
-const IMAGES: &str = images!("WHERE name > $1 ORDER BY name LIMIT $2");
-const PUBLISHED_IMAGES: &str = images!("WHERE has_published AND name > $1 ORDER BY name LIMIT $2");
+const PUBLISHED_IMAGE: &str = images!("WHERE i.name = $1 AND i.has_published");
+const IMAGES: &str = images!("WHERE i.name > $1 ORDER BY i.name LIMIT $2");
+const PUBLISHED_IMAGES: &str = images!("WHERE i.has_published AND i.name > $1 ORDER BY i.name LIMIT $2");
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
 const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
-pub(crate) const STATEMENTS: &[&str] = &[IMAGE, PUBLISHED_IMAGE, IMAGES, PUBLISHED_IMAGES, ALIAS, ALIASES];
+pub(crate) const STATEMENTS: &[&str] = &[PUBLISHED_IMAGE, IMAGES, PUBLISHED_IMAGES, ALIAS, ALIASES];
 
 /// The image of that name, if visible.
 pub(crate) async fn image<C: Connection>(
@@ -34,9 +30,9 @@ pub(crate) async fn image<C: Connection>(
 ) -> Result<Option<Image>, CatalogError> {
     let sql = match see {
         Visibility::Published => PUBLISHED_IMAGE,
-        Visibility::All => IMAGE,
+        Visibility::All => images::GET,
     };
-    find::<ImageRow, _, _>(connection, sql, values![name.as_str()]).await
+    connection.find(sql, values![name]).await
 }
 
 #[async_trait]
@@ -51,13 +47,12 @@ impl<D: SqlDatabase> ImageQueries for SqlCatalog<D> {
             Visibility::All => (IMAGES, "images:all"),
         };
         let list = List::open(name, page, String::new())?;
-        let values = values![&list.after, list.fetch];
-        let key = |image: &Image| image.name.to_string();
-        list.read::<ImageRow, _, _>(&mut self.reader().await?, sql, values, key).await
+        let values = values![list.after, list.fetch];
+        list.read(&mut self.reader().await?, sql, values, |image: &Image| image.name.to_string()).await
     }
 
     async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError> {
-        self.find::<AliasRow, _>(ALIAS, values![image.as_str(), name.as_str()]).await
+        self.reader().await?.find(ALIAS, values![image, name]).await
     }
 
     async fn list_aliases(
@@ -70,8 +65,7 @@ impl<D: SqlDatabase> ImageQueries for SqlCatalog<D> {
         let mut reader = self.reader().await?;
         // The list is read after the image, so that it is one of an image that existed.
         let Some(image) = image(&mut reader, name, see).await? else { return Ok(None) };
-        let values = values![image.id.uuid(), &list.after, list.fetch];
-        let key = |alias: &Alias| alias.name.to_string();
-        list.read::<AliasRow, _, _>(&mut reader, ALIASES, values, key).await.map(Some)
+        let values = values![image.id, list.after, list.fetch];
+        list.read(&mut reader, ALIASES, values, |alias: &Alias| alias.name.to_string()).await.map(Some)
     }
 }

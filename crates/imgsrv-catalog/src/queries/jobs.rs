@@ -1,13 +1,8 @@
 //! Reads of publish jobs.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::rows,
-        value::values,
-    },
-    repos::jobs::{columns, step_columns},
-    rows::{JobReportRow, job_report},
+    core::{Connection, SqlCatalog, SqlDatabase, values},
+    repos::jobs::{columns, report},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -19,8 +14,6 @@ use imgsrv_domain::{
 const REPORT: &str = concat!(
     "SELECT ",
     columns!(),
-    ", ",
-    step_columns!(),
     ", w.artifact_id AS warning_artifact_id, w.reason AS warning_reason
     FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id
     LEFT JOIN publish_warnings w ON w.version_id = j.version_id AND w.step = s.name AND j.state <> 'abandoned'
@@ -31,7 +24,6 @@ pub(crate) const STATEMENTS: &[&str] = &[REPORT];
 #[async_trait]
 impl<D: SqlDatabase> JobQueries for SqlCatalog<D> {
     async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError> {
-        let found: Vec<JobReportRow> = rows(&mut self.reader().await?, REPORT, values![id.uuid()]).await?;
-        Ok(job_report(found)?)
+        Ok(report(self.reader().await?.list(REPORT, values![id]).await?)?)
     }
 }

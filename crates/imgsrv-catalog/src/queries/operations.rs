@@ -1,19 +1,15 @@
 //! Reads for the operation of the catalog: health, identity, statistics and time.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{row, rows},
-        value::values,
-    },
+    core::{Connection, Corrupt, Record, Row, SqlCatalog, SqlDatabase, values},
     queries::streams::revision,
-    rows::{Corrupt, WaitRow, statistics},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    ports::{CatalogError, CatalogIdentity, OperationsQueries, Statistics},
+    ports::{CatalogError, CatalogIdentity, Oldest, OperationsQueries, Statistics},
     time::Timestamp,
 };
+use std::collections::BTreeMap;
 
 const IDENTITY: &str = "SELECT id, store FROM catalog_identity";
 const COUNTERS: &str = "SELECT name, CAST(sum(value) AS BIGINT) AS value FROM counters GROUP BY name";
@@ -24,7 +20,7 @@ const WAITS: &str = "SELECT 'ingest' AS work, u.state,
     UNION ALL SELECT s.name, s.state, min(CASE s.state WHEN 'queued' THEN w.wanted_since ELSE s.started_at END)
     FROM work_items w JOIN publish_jobs j ON j.id = w.subject JOIN publish_steps s ON s.job_id = j.id
     WHERE w.kind = 'publish' AND w.parked_at IS NULL AND s.state IN ('queued', 'running') GROUP BY s.name, s.state";
-const PARKED: &str = "SELECT kind, count(*) FROM work_items WHERE parked_at IS NOT NULL GROUP BY kind";
+const PARKED: &str = "SELECT kind AS name, count(*) AS value FROM work_items WHERE parked_at IS NOT NULL GROUP BY kind";
 pub(crate) const STATEMENTS: &[&str] = &[IDENTITY, COUNTERS, WAITS, PARKED];
 
 #[async_trait]
@@ -34,16 +30,14 @@ impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
     }
 
     async fn identity(&self) -> Result<CatalogIdentity, CatalogError> {
-        let found = row(&mut self.reader().await?, IDENTITY, values![]).await?;
-        let (catalog, store) = found.ok_or_else(|| Corrupt::new("catalog identity", "it is missing"))?;
-        Ok(CatalogIdentity { catalog, store })
+        self.reader().await?.get(IDENTITY, values![]).await
     }
 
     async fn statistics(&self) -> Result<Statistics, CatalogError> {
-        let (mut snapshot, now) = self.snapshot().await?;
-        let counters: Vec<(String, i64)> = rows(&mut snapshot, COUNTERS, values![]).await?;
-        let waits: Vec<WaitRow> = rows(&mut snapshot, WAITS, values![]).await?;
-        let parked: Vec<(String, i64)> = rows(&mut snapshot, PARKED, values![]).await?;
+        let (mut snapshot, now) = self.database.snapshot().await?;
+        let counters = snapshot.list(COUNTERS, values![]).await?;
+        let waits = snapshot.list(WAITS, values![]).await?;
+        let parked = snapshot.list(PARKED, values![]).await?;
         Ok(statistics(counters, waits, parked, now))
     }
 
@@ -52,6 +46,86 @@ impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
     }
 
     async fn catalog_time(&self) -> Result<Timestamp, CatalogError> {
-        self.now().await
+        self.database.now().await
     }
+}
+
+impl Record for CatalogIdentity {
+    const WHAT: &'static str = "catalog identity";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { catalog: row.get("id")?, store: row.optional("store")? })
+    }
+}
+
+struct Counter {
+    name: String,
+    value: i64,
+}
+
+impl Record for Counter {
+    const WHAT: &'static str = "counter";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { name: row.get("name")?, value: row.get("value")? })
+    }
+}
+
+/// The oldest of the work of one kind in one state.
+struct Wait {
+    work: String,
+    state: String,
+    since: Option<Timestamp>,
+}
+
+impl Record for Wait {
+    const WHAT: &'static str = "work";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { work: row.get("work")?, state: row.get("state")?, since: row.optional("since")? })
+    }
+}
+
+/// Counters are named `kind` or `kind:value:...`, as the triggers write them.
+fn statistics(counters: Vec<Counter>, waits: Vec<Wait>, parked: Vec<Counter>, now: Timestamp) -> Statistics {
+    let mut statistics = Statistics {
+        uploads: BTreeMap::new(),
+        jobs: BTreeMap::new(),
+        steps: BTreeMap::new(),
+        versions: BTreeMap::new(),
+        blobs: 0,
+        blob_bytes: 0,
+        incus_rows: 0,
+        ingest: Oldest::default(),
+        oldest_steps: BTreeMap::new(),
+        parked: parked.into_iter().map(|kind| (kind.name, u64::try_from(kind.value).unwrap_or(0))).collect(),
+        now,
+    };
+    for Counter { name, value } in counters {
+        let value = u64::try_from(value).unwrap_or(0);
+        let kind: Vec<&str> = name.split(':').collect();
+        let counter = match *kind.as_slice() {
+            ["uploads", state] => statistics.uploads.entry(state.to_owned()).or_default(),
+            ["jobs", state] => statistics.jobs.entry(state.to_owned()).or_default(),
+            ["steps", step, state] => statistics.steps.entry((step.to_owned(), state.to_owned())).or_default(),
+            ["versions", state] => statistics.versions.entry(state.to_owned()).or_default(),
+            ["blobs"] => &mut statistics.blobs,
+            ["blob_bytes"] => &mut statistics.blob_bytes,
+            ["incus_rows"] => &mut statistics.incus_rows,
+            // A newer program counts more.
+            _ => continue,
+        };
+        *counter = value;
+    }
+    for Wait { work, state, since } in waits {
+        let oldest = match work.as_str() {
+            "ingest" => &mut statistics.ingest,
+            _ => statistics.oldest_steps.entry(work).or_default(),
+        };
+        match state.as_str() {
+            "completed" | "queued" => oldest.queued = since,
+            _ => oldest.running = since,
+        }
+    }
+    statistics
 }

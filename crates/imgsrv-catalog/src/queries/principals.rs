@@ -1,14 +1,8 @@
 //! Reads of principals and their credentials.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Dialects, row},
-        list::List,
-        value::values,
-    },
+    core::{Connection, Corrupt, Dialects, List, Record, Row, SqlCatalog, SqlDatabase, timed, values},
     repos::principals,
-    rows::{AdmissionRow, PrincipalRow, StoredTokenRow, TimedRow, TokenRow},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -17,23 +11,20 @@ use imgsrv_domain::{
     names::RuleId,
     oidc::{OidcIdentity, ProvisioningRule},
     page::{Page, PageRequest},
-    ports::{Admission, CatalogError, PrincipalQueries, Timed},
+    ports::{Admission, CatalogError, Grant, PrincipalQueries, Timed},
+    time::Timestamp,
 };
 use uuid::Uuid;
 
-macro_rules! stored_token {
-    ($now:literal) => {
-        concat!(
-            "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
-            t.secret_hash, ",
-            $now,
-            " AS now, ",
-            principals::columns!(),
-            " FROM api_tokens t JOIN principals p ON p.id = t.principal_id WHERE t.lookup_key = $1"
-        )
-    };
-}
-const STORED_TOKEN: Dialects = Dialects { sqlite: stored_token!("NULL"), postgres: stored_token!("catalog_now()") };
+const STORED_TOKEN: Dialects = timed!(
+    concat!(
+        "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
+        t.secret_hash, ",
+        principals::columns!(),
+        ", "
+    ),
+    " FROM api_tokens t JOIN principals p ON p.id = t.principal_id WHERE t.lookup_key = $1"
+);
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
@@ -50,33 +41,47 @@ pub(crate) const POSTGRES: &[&str] = &[STORED_TOKEN.postgres];
 #[async_trait]
 impl<D: SqlDatabase> PrincipalQueries for SqlCatalog<D> {
     async fn get_token_by_key(&self, key: &TokenKey) -> Result<Option<Timed<StoredToken>>, CatalogError> {
-        let sql = STORED_TOKEN.on::<D::Connection>();
-        let found = row::<TimedRow<StoredTokenRow>, _>(&mut self.reader().await?, sql, values![key.as_str()]).await?;
-        let Some(TimedRow { row, now }) = found else { return Ok(None) };
-        Ok(Some(Timed { value: row.try_into()?, now: self.database.clock(now)? }))
+        let found = self.reader().await?.find(STORED_TOKEN, values![key]).await?;
+        found.map(|(value, now)| Ok(Timed { value, now: self.database.clock(now)? })).transpose()
     }
 
     async fn get_principal(&self, id: PrincipalId) -> Result<Option<Principal>, CatalogError> {
-        self.find::<PrincipalRow, _>(principals::GET, values![id.uuid()]).await
+        self.reader().await?.find(principals::GET, values![id]).await
     }
 
     async fn list_principals(&self, page: &PageRequest) -> Result<Page<Principal>, CatalogError> {
         let list = List::open("principals", page, Uuid::nil())?;
         let values = values![list.after, list.fetch];
-        let key = |principal: &Principal| principal.id.uuid();
-        list.read::<PrincipalRow, _, _>(&mut self.reader().await?, PRINCIPALS, values, key).await
+        list.read(&mut self.reader().await?, PRINCIPALS, values, |principal: &Principal| principal.id.uuid()).await
     }
 
     async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError> {
         let list = List::open(format!("tokens:{principal}"), page, Uuid::nil())?;
-        let values = values![principal.uuid(), list.after, list.fetch];
-        let key = |token: &ApiToken| token.id.uuid();
-        list.read::<TokenRow, _, _>(&mut self.reader().await?, TOKENS, values, key).await
+        let values = values![principal, list.after, list.fetch];
+        list.read(&mut self.reader().await?, TOKENS, values, |token: &ApiToken| token.id.uuid()).await
     }
 
     async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError> {
-        let role = ProvisioningRule::ROLE.as_str();
-        let values = values![identity.issuer.as_str(), identity.subject.as_str(), rule.as_str(), role];
-        self.find::<AdmissionRow, _>(ADMISSION, values).await
+        let values = values![identity.issuer, identity.subject, rule, ProvisioningRule::ROLE];
+        self.reader().await?.find(ADMISSION, values).await
+    }
+}
+
+impl Record for StoredToken {
+    const WHAT: &'static str = "token";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { token: row.record()?, secret_hash: row.get("secret_hash")?, principal: row.record()? })
+    }
+}
+
+impl Record for Admission {
+    const WHAT: &'static str = "grant";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let (granted_at, ended_at): (Option<Timestamp>, Option<Timestamp>) =
+            (row.optional("granted_at")?, row.optional("ended_at")?);
+        let grant = granted_at.map(|_| if ended_at.is_some() { Grant::Ended } else { Grant::Live });
+        Ok(Self { principal: row.record()?, grant })
     }
 }

@@ -1,16 +1,9 @@
 //! Reads of the catalog revision and of the stream index.
 
-use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Connection, list, rows, scalar},
-        value::values,
-    },
-    rows::{StreamImageRow, StreamIndexRow, stream_images},
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlCatalog, SqlDatabase, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
-    ports::{CatalogError, StreamChanges, StreamQueries},
+    ports::{CatalogError, StreamChanges, StreamImage, StreamQueries, StreamRow},
     transition::Revision,
 };
 
@@ -27,7 +20,7 @@ pub(crate) const STATEMENTS: &[&str] = &[REVISION, ROWS, IMAGES];
 
 /// The revision of the catalog.
 pub(crate) async fn revision<C: Connection>(connection: &mut C) -> Result<Revision, CatalogError> {
-    Ok(Revision::new(scalar(connection, REVISION, values![]).await?))
+    connection.get(REVISION, values![]).await
 }
 
 #[async_trait]
@@ -37,11 +30,52 @@ impl<D: SqlDatabase> StreamQueries for SqlCatalog<D> {
     }
 
     async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError> {
-        let (mut snapshot, _) = self.snapshot().await?;
+        let (mut snapshot, _) = self.database.snapshot().await?;
         let revision = revision(&mut snapshot).await?;
         let after = since.map_or(0, Revision::get);
-        let index = list::<StreamIndexRow, _, _>(&mut snapshot, ROWS, values![after]).await?;
-        let images: Vec<StreamImageRow> = rows(&mut snapshot, IMAGES, values![after]).await?;
-        Ok(StreamChanges { revision, rows: index, images: stream_images(images)? })
+        let rows = snapshot.list(ROWS, values![after]).await?;
+        let mut images: Vec<StreamImage> = snapshot.list(IMAGES, values![after]).await?;
+        images.dedup_by(|next, image| {
+            let is_same = next.id == image.id;
+            if is_same {
+                image.aliases.append(&mut next.aliases);
+            }
+            is_same
+        });
+        Ok(StreamChanges { revision, rows, images })
+    }
+}
+
+impl Record for StreamRow {
+    const WHAT: &'static str = "stream index row";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            image: row.get("image_id")?,
+            version: row.get("version_name")?,
+            published_at: row.get("published_at")?,
+            operating_system: row.get("operating_system")?,
+            architecture: row.get("architecture")?,
+            variant: row.get("variant")?,
+            format: row.get("format")?,
+            root: row.claim("primary_blob_digest", "primary_blob_size_bytes")?,
+            metadata_name: row.get("attachment_name")?,
+            metadata: row.claim("blob_digest", "blob_size_bytes")?,
+            fingerprint: row.get("fingerprint")?,
+        })
+    }
+}
+
+/// An image that changed, with one of its aliases if it has any.
+impl Record for StreamImage {
+    const WHAT: &'static str = "image";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            display_name: row.optional("display_name")?,
+            aliases: row.optional("alias")?.zip(row.optional("version_name")?).into_iter().collect(),
+        })
     }
 }

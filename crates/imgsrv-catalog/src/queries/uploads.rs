@@ -1,13 +1,8 @@
 //! Reads of upload sessions, their parts and intakes.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        list::List,
-        value::values,
-    },
+    core::{Connection, List, SqlCatalog, SqlDatabase, values},
     repos::{intakes, uploads},
-    rows::{IntakeRow, PartRow, UploadRow},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -25,7 +20,7 @@ use uuid::Uuid;
 #[async_trait]
 impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError> {
-        self.find::<UploadRow, _>(uploads::GET, values![id.uuid()]).await
+        self.reader().await?.find(uploads::GET, values![id]).await
     }
 
     async fn list_open_uploads(
@@ -37,17 +32,17 @@ impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
         let digest = digest.map(ToString::to_string);
         let name = format!("uploads:{by}:{}", digest.as_deref().unwrap_or("all"));
         let list = List::open(name, page, Uuid::max())?;
-        let values = values![by.uuid(), list.after, digest, list.fetch];
+        let values = values![by, list.after, digest, list.fetch];
         let key = |session: &UploadSession| session.id.uuid();
-        list.read::<UploadRow, _, _>(&mut self.reader().await?, uploads::LIST_OPEN, values, key).await
+        list.read(&mut self.reader().await?, uploads::LIST_OPEN, values, key).await
     }
 
     async fn list_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError> {
-        let values = values![id.uuid(), after.map_or(0, PartNumber::get), limit];
-        self.list::<PartRow, _>(uploads::LIST_PARTS, values).await
+        let values = values![id, after.map_or(0, PartNumber::get), limit];
+        self.reader().await?.list(uploads::LIST_PARTS, values).await
     }
 
     async fn get_intake(&self, id: UploadId) -> Result<Option<Intake>, CatalogError> {
-        self.find::<IntakeRow, _>(intakes::GET, values![id.uuid()]).await
+        self.reader().await?.find(intakes::GET, values![id]).await
     }
 }

@@ -1,15 +1,12 @@
 //! Reads of versions and their manifests.
 
 use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Connection, find},
-        list::List,
-        value::values,
-    },
+    core::{Connection, Corrupt, List, Record, Row, SqlCatalog, SqlDatabase, values},
     queries::images::image,
-    repos::{manifests, versions::select as versions},
-    rows::{BlobRow, ResolvedRow, VersionRow},
+    repos::{
+        images, manifests,
+        versions::{self, select as versions},
+    },
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -33,10 +30,11 @@ const VERSIONS_BY_STATE: &str = versions!(
 macro_rules! resolve {
     ($rest:literal) => {
         concat!(
-            "SELECT v.id, v.image_id, i.name AS image_name, v.name, v.state, v.published_at, v.created_at,
-            v.updated_at, v.revision, i.display_name, i.description, i.created_at AS image_created_at,
-            i.updated_at AS image_updated_at, i.revision AS image_revision,
-            (SELECT revision FROM catalog_revision) AS catalog_revision FROM images i JOIN versions v ON ",
+            "SELECT ",
+            versions::columns!(),
+            ", ",
+            images::columns!(),
+            ", (SELECT revision FROM catalog_revision) AS catalog_revision FROM images i JOIN versions v ON ",
             $rest
         )
     };
@@ -66,7 +64,7 @@ async fn resolve<C: Connection>(
         Visibility::Published => PUBLISHED_VERSION,
         Visibility::All => VERSION,
     };
-    find::<ResolvedRow, _, _>(connection, sql, values![image.as_str(), name.as_str()]).await
+    connection.find(sql, values![image, name]).await
 }
 
 #[async_trait]
@@ -90,10 +88,10 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         // The list is read after the image, so that it is one of an image that existed.
         let Some(image) = image(&mut reader, name, see).await? else { return Ok(None) };
         let (before, id) = list.after;
-        let mut values = values![image.id.uuid(), Timestamp::from_micros(before), id, list.fetch];
+        let mut values = values![image.id, Timestamp::from_micros(before), id, list.fetch];
         let sql = match state {
             Some(state) => {
-                values.push(state.into());
+                values.extend(values![state]);
                 VERSIONS_BY_STATE
             }
             None => VERSIONS,
@@ -102,7 +100,7 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
             let listed_at = version.state.published_at().unwrap_or(version.created_at);
             (listed_at.micros(), version.id.uuid())
         };
-        list.read::<VersionRow, _, _>(&mut reader, sql, values, key).await.map(Some)
+        list.read(&mut reader, sql, values, key).await.map(Some)
     }
 
     async fn resolve_version(
@@ -115,7 +113,7 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
     }
 
     async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError> {
-        self.find::<ResolvedRow, _>(REF, values![image.as_str(), name.as_str()]).await
+        self.reader().await?.find(REF, values![image, name]).await
     }
 
     async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError> {
@@ -123,7 +121,7 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
     }
 
     async fn get_manifest_blobs(&self, version: VersionId) -> Result<Vec<TrustedBlob>, CatalogError> {
-        self.list::<BlobRow, _>(BLOBS, values![version.uuid()]).await
+        self.reader().await?.list(BLOBS, values![version]).await
     }
 
     async fn get_manifest(
@@ -135,11 +133,19 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         // A published version does not change between two statements.
         let mut connection = match see {
             Visibility::Published => self.reader().await?,
-            Visibility::All => self.snapshot().await?.0,
+            Visibility::All => self.database.snapshot().await?.0,
         };
         let Some(found) = resolve(&mut connection, image, name, see).await? else { return Ok(None) };
         let ResolvedVersion { image, version, .. } = found;
         let ManifestEntries { entries, warnings } = manifests::entries(&mut connection, version.id).await?;
         Ok(Some(Manifest { image, version, entries, warnings }))
+    }
+}
+
+impl Record for ResolvedVersion {
+    const WHAT: &'static str = "version";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { revision: row.get("catalog_revision")?, image: row.record()?, version: row.record()? })
     }
 }

@@ -1,9 +1,6 @@
 //! Aliases.
 
-use crate::{
-    core::{connection::Connection, tx::SqlTx, value::values},
-    rows::AliasRow,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{AliasId, ImageId},
@@ -37,28 +34,37 @@ pub(crate) const POSTGRES: &[&str] = &[LOCK];
 #[async_trait]
 impl<C: Connection> AliasRepo for SqlTx<C> {
     async fn lock_alias(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Alias>, CatalogError> {
-        self.lock(LOCK, values![image.uuid(), name.as_str()]).await?;
-        self.find::<AliasRow, _>(GET, values![image.uuid(), name.as_str()]).await
+        self.lock(LOCK, values![image, name]).await?;
+        self.find(GET, values![image, name]).await
     }
 
     async fn insert_alias(&mut self, alias: &Alias) -> Result<(), CatalogError> {
-        let values = values![
-            alias.id.uuid(),
-            alias.image_id.uuid(),
-            alias.name.as_str(),
-            alias.version_id.uuid(),
-            alias.created_at,
-            alias.updated_at,
-        ];
-        self.execute(INSERT, values).await.map(drop)
+        let Alias { id, image_id, name, version_id, created_at, updated_at, .. } = alias;
+        self.execute(INSERT, values![id, image_id, name, version_id, created_at, updated_at]).await.map(drop)
     }
 
     async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError> {
-        let values = values![alias.id.uuid(), alias.revision.get(), alias.version_id.uuid(), alias.updated_at];
-        self.execute_fenced(UPDATE, values).await
+        self.execute_fenced(UPDATE, values![alias.id, alias.revision, alias.version_id, alias.updated_at]).await
     }
 
     async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError> {
-        self.execute(DELETE, values![id.uuid()]).await.map(drop)
+        self.execute(DELETE, values![id]).await.map(drop)
+    }
+}
+
+impl Record for Alias {
+    const WHAT: &'static str = "alias";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            id: row.get("id")?,
+            image_id: row.get("image_id")?,
+            name: row.get("name")?,
+            version_id: row.get("version_id")?,
+            version: row.get("version_name")?,
+            created_at: row.get("created_at")?,
+            updated_at: row.get("updated_at")?,
+            revision: row.get("revision")?,
+        })
     }
 }

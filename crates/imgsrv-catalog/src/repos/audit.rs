@@ -1,9 +1,9 @@
 //! The audit log.
 
-use crate::core::{connection::Connection, tx::SqlTx, value::values};
+use crate::core::{Connection, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
-    audit::AuditEntry,
+    audit::{AuditEntry, Event},
     ports::{AuditLog, CatalogError},
 };
 
@@ -15,16 +15,9 @@ pub(crate) const STATEMENTS: &[&str] = &[INSERT];
 impl<C: Connection> AuditLog for SqlTx<C> {
     async fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), CatalogError> {
         let actor = &entry.actor;
-        let values = values![
-            entry.at,
-            actor.kind().as_str(),
-            actor.id(),
-            actor.request_id(),
-            actor.address(),
-            entry.event.action.as_str(),
-            &entry.event.subject,
-            entry.event.detail.as_deref(),
-        ];
+        let (request_id, address) = (actor.request_id(), actor.address());
+        let Event { action, subject, detail } = &entry.event;
+        let values = values![entry.at, actor.kind(), actor.id(), request_id, address, action, subject, detail];
         self.execute(INSERT, values).await?;
         self.note_audited(entry);
         Ok(())

@@ -1,9 +1,6 @@
 //! Trusted blobs.
 
-use crate::{
-    core::{connection::Connection, tx::SqlTx, value::values},
-    rows::BlobRow,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     digest::Digest,
@@ -24,16 +21,15 @@ pub(crate) const STATEMENTS: &[&str] = &[GET, IS_STORED, REPLACE, INSERT, QUARAN
 #[async_trait]
 impl<C: Connection> BlobLedger for SqlTx<C> {
     async fn get_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError> {
-        self.find::<BlobRow, _>(GET, values![digest.to_string()]).await
+        self.find(GET, values![digest]).await
     }
 
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError> {
-        self.scalar(IS_STORED, values![name.as_str()]).await
+        self.get(IS_STORED, values![name]).await
     }
 
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError> {
-        let values =
-            values![blob.claim.digest.to_string(), blob.claim.size.signed(), blob.name.as_str(), blob.created_at,];
+        let values = values![blob.claim.digest, blob.claim.size, blob.name, blob.created_at];
         if self.execute(REPLACE, values.clone()).await? == 0 {
             self.execute(INSERT, values).await?;
         }
@@ -41,6 +37,18 @@ impl<C: Connection> BlobLedger for SqlTx<C> {
     }
 
     async fn quarantine_blob(&mut self, digest: &Digest, name: &BlobName) -> Result<bool, CatalogError> {
-        Ok(self.execute(QUARANTINE, values![digest.to_string(), name.as_str()]).await? > 0)
+        Ok(self.execute(QUARANTINE, values![digest, name]).await? > 0)
+    }
+}
+
+impl Record for TrustedBlob {
+    const WHAT: &'static str = "blob";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            claim: row.claim("digest", "size_bytes")?,
+            name: row.get("storage_name")?,
+            created_at: row.get("created_at")?,
+        })
     }
 }

@@ -1,32 +1,33 @@
 //! Images, and the catalog revision.
 
-use crate::{
-    core::{
-        connection::{Connection, Dialects},
-        tx::SqlTx,
-        value::values,
-    },
-    rows::ImageRow,
-};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::ImageId,
     image::Image,
     names::ImageName,
     ports::{CatalogError, ImageRepo},
-    text::{LongText, ShortText},
 };
+
+/// The columns of an image, from `images i`.
+macro_rules! columns {
+    () => {
+        "i.id AS image_id, i.name AS image_name, i.display_name, i.description, i.created_at AS image_created_at,
+        i.updated_at AS image_updated_at, i.revision AS image_revision"
+    };
+}
+pub(crate) use columns;
 
 /// Images that `rest` selects.
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, name, display_name, description, created_at, updated_at, revision FROM images ", $rest)
+        concat!("SELECT ", $crate::repos::images::columns!(), " FROM images i ", $rest)
     };
 }
 pub(crate) use select;
 
-const GET: &str = select!("WHERE name = $1");
-const LOCK: Dialects = Dialects { sqlite: GET, postgres: select!("WHERE name = $1 FOR NO KEY UPDATE") };
+pub(crate) const GET: &str = select!("WHERE i.name = $1");
+const LOCK: Dialects = locking!(select!("WHERE i.name = $1"), " FOR NO KEY UPDATE");
 const INSERT: &str = "INSERT INTO images (id, name, display_name, description, created_at, updated_at, revision)
     VALUES ($1, $2, $3, $4, $5, $6, 1)";
 const UPDATE: &str = "UPDATE images SET display_name = $3, description = $4, updated_at = $5, revision = revision + 1
@@ -44,43 +45,46 @@ pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 #[async_trait]
 impl<C: Connection> ImageRepo for SqlTx<C> {
     async fn get_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError> {
-        self.find::<ImageRow, _>(GET, values![name.as_str()]).await
+        self.find(GET, values![name]).await
     }
 
     async fn lock_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError> {
-        self.find_locked::<ImageRow, _>(LOCK, values![name.as_str()]).await
+        self.find(LOCK, values![name]).await
     }
 
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError> {
-        let values = values![
-            image.id.uuid(),
-            image.name.as_str(),
-            image.display_name.as_ref().map(ShortText::as_str),
-            image.description.as_ref().map(LongText::as_str),
-            image.created_at,
-            image.updated_at,
-        ];
-        self.execute(INSERT, values).await.map(drop)
+        let Image { id, name, display_name, description, created_at, updated_at, .. } = image;
+        self.execute(INSERT, values![id, name, display_name, description, created_at, updated_at]).await.map(drop)
     }
 
     async fn update_image(&mut self, image: &Image) -> Result<(), CatalogError> {
-        let values = values![
-            image.id.uuid(),
-            image.revision.get(),
-            image.display_name.as_ref().map(ShortText::as_str),
-            image.description.as_ref().map(LongText::as_str),
-            image.updated_at,
-        ];
-        self.execute_fenced(UPDATE, values).await
+        let Image { id, revision, display_name, description, updated_at, .. } = image;
+        self.execute_fenced(UPDATE, values![id, revision, display_name, description, updated_at]).await
     }
 
     async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError> {
-        self.execute(DELETE, values![id.uuid()]).await?;
-        self.execute(DELETE_CHANGE, values![id.uuid()]).await.map(drop)
+        self.execute(DELETE, values![id]).await?;
+        self.execute(DELETE_CHANGE, values![id]).await.map(drop)
     }
 
     async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError> {
         self.execute(BUMP, values![]).await?;
-        self.execute(RECORD_CHANGE, values![image.uuid()]).await.map(drop)
+        self.execute(RECORD_CHANGE, values![image]).await.map(drop)
+    }
+}
+
+impl Record for Image {
+    const WHAT: &'static str = "image";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            id: row.get("image_id")?,
+            name: row.get("image_name")?,
+            display_name: row.optional("display_name")?,
+            description: row.optional("description")?,
+            created_at: row.get("image_created_at")?,
+            updated_at: row.get("image_updated_at")?,
+            revision: row.get("image_revision")?,
+        })
     }
 }

@@ -1,11 +1,10 @@
 //! Inspection results and warnings of publish steps.
 
-use crate::core::{connection::Connection, tx::SqlTx, value::values};
+use crate::core::{Connection, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
-    digest::ByteSize,
     ids::{ArtifactId, VersionId},
-    inspection::{ClusterCompression, DetectedFormat, Inspection, Warning},
+    inspection::{Inspection, Warning},
     ports::{CatalogError, InspectionRepo},
     publish::StepName,
 };
@@ -26,32 +25,24 @@ impl<C: Connection> InspectionRepo for SqlTx<C> {
         artifact: ArtifactId,
         inspection: &Inspection,
     ) -> Result<(), CatalogError> {
-        let values = values![
-            artifact.uuid(),
-            version.uuid(),
-            inspection.detected.map(DetectedFormat::as_str),
-            inspection.virtual_size.map(ByteSize::signed),
-            inspection.cluster_size.map(ByteSize::signed),
-            inspection.compression.map(ClusterCompression::as_str),
-        ];
+        let Inspection { detected, virtual_size, cluster_size, compression } = inspection;
+        let values = values![artifact, version, detected, virtual_size, cluster_size, compression];
         self.execute(INSERT_INSPECTION, values).await.map(drop)
     }
 
     async fn delete_inspections(&mut self, version: VersionId) -> Result<(), CatalogError> {
-        self.execute(DELETE_INSPECTIONS, values![version.uuid()]).await.map(drop)
+        self.execute(DELETE_INSPECTIONS, values![version]).await.map(drop)
     }
 
     async fn insert_warnings(&mut self, version: VersionId, warnings: &[Warning]) -> Result<(), CatalogError> {
         for (sequence, warning) in (1_i64..).zip(warnings) {
-            let values =
-                values![version.uuid(), warning.step.as_str(), sequence, warning.artifact.uuid(), &warning.reason];
-            self.execute(INSERT_WARNING, values).await?;
+            let Warning { step, artifact, reason } = warning;
+            self.execute(INSERT_WARNING, values![version, step, sequence, artifact, reason]).await?;
         }
         Ok(())
     }
 
     async fn delete_warnings(&mut self, version: VersionId, step: Option<StepName>) -> Result<(), CatalogError> {
-        let values = values![version.uuid(), step.map(StepName::as_str)];
-        self.execute(DELETE_WARNINGS, values).await.map(drop)
+        self.execute(DELETE_WARNINGS, values![version, step]).await.map(drop)
     }
 }

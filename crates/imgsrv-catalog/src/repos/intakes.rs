@@ -1,17 +1,10 @@
 //! Intakes.
 
-use crate::{
-    core::{
-        connection::{Connection, Dialects},
-        tx::SqlTx,
-        value::values,
-    },
-    rows::IntakeRow,
-};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{JobId, UploadId},
-    intake::{Intake, IntakeState},
+    intake::{Intake, IntakeRecord, IntakeState, NewIntake},
     ports::{CatalogError, IntakeRepo},
 };
 
@@ -25,9 +18,8 @@ macro_rules! select {
     };
 }
 pub(crate) const GET: &str = select!("WHERE id = $1");
-const LOCK: Dialects = Dialects { sqlite: GET, postgres: select!("WHERE id = $1 FOR NO KEY UPDATE") };
-const LOCK_OF_JOB: Dialects =
-    Dialects { sqlite: select!("WHERE job_id = $1"), postgres: select!("WHERE job_id = $1 FOR NO KEY UPDATE") };
+const LOCK: Dialects = locking!(select!("WHERE id = $1"), " FOR NO KEY UPDATE");
+const LOCK_OF_JOB: Dialects = locking!(select!("WHERE job_id = $1"), " FOR NO KEY UPDATE");
 const INSERT: &str =
     "INSERT INTO intakes (id, created_by, image_name, version_name, operating_system, architecture, variant, format,
     media_type, aliases, state, created_at, updated_at, revision)
@@ -40,31 +32,20 @@ pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres, LOCK_OF_JOB.postgres];
 #[async_trait]
 impl<C: Connection> IntakeRepo for SqlTx<C> {
     async fn lock_intake(&mut self, id: UploadId) -> Result<Option<Intake>, CatalogError> {
-        self.find_locked::<IntakeRow, _>(LOCK, values![id.uuid()]).await
+        self.find(LOCK, values![id]).await
     }
 
     async fn lock_intake_of_job(&mut self, job: JobId) -> Result<Option<Intake>, CatalogError> {
-        self.find_locked::<IntakeRow, _>(LOCK_OF_JOB, values![job.uuid()]).await
+        self.find(LOCK_OF_JOB, values![job]).await
     }
 
     async fn insert_intake(&mut self, intake: &Intake) -> Result<(), CatalogError> {
-        let wanted = &intake.wanted;
-        let aliases = wanted.aliases.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let values = values![
-            intake.id.uuid(),
-            intake.created_by.uuid(),
-            wanted.image.as_str(),
-            wanted.version.as_str(),
-            wanted.operating_system.as_str(),
-            wanted.architecture.as_str(),
-            wanted.variant.as_str(),
-            wanted.format.as_str(),
-            wanted.media_type.as_str(),
-            aliases,
-            intake.state.name(),
-            intake.created_at,
-            intake.updated_at,
-        ];
+        let NewIntake { image, version, operating_system, architecture, variant, format, media_type, aliases } =
+            &intake.wanted;
+        let aliases = aliases.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let mut values = values![intake.id, intake.created_by, image, version, operating_system, architecture];
+        values.extend(values![variant, format, media_type, aliases, intake.state.name()]);
+        values.extend(values![intake.created_at, intake.updated_at]);
         self.execute(INSERT, values).await.map(drop)
     }
 
@@ -73,14 +54,41 @@ impl<C: Connection> IntakeRepo for SqlTx<C> {
             IntakeState::Failed { reason, .. } => Some(reason.as_str()),
             IntakeState::Receiving | IntakeState::Publishing(_) | IntakeState::Published(_) => None,
         };
-        let values = values![
-            intake.id.uuid(),
-            intake.revision.get(),
-            intake.state.name(),
-            reason,
-            intake.state.job().map(JobId::uuid),
-            intake.updated_at,
-        ];
-        self.execute_fenced(UPDATE, values).await
+        let IntakeRecord { id, revision, state, updated_at, .. } = &**intake;
+        self.execute_fenced(UPDATE, values![id, revision, state.name(), reason, state.job(), updated_at]).await
+    }
+}
+
+impl Record for Intake {
+    const WHAT: &'static str = "intake";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let (state, aliases): (String, String) = (row.get("state")?, row.get("aliases")?);
+        let state = match (state.as_str(), row.optional("job_id")?, row.optional("reason")?) {
+            ("receiving", None, None) => IntakeState::Receiving,
+            ("publishing", Some(job), None) => IntakeState::Publishing(job),
+            ("published", Some(job), None) => IntakeState::Published(job),
+            ("failed", job, Some(reason)) => IntakeState::Failed { reason, job },
+            _ => return Err(row.corrupt("its state, job and reason disagree")),
+        };
+        let aliases = aliases.split(',').filter(|alias| !alias.is_empty()).map(str::parse).collect::<Result<_, _>>();
+        Ok(Self::restore(IntakeRecord {
+            id: row.get("id")?,
+            created_by: row.get("created_by")?,
+            wanted: NewIntake {
+                image: row.get("image_name")?,
+                version: row.get("version_name")?,
+                operating_system: row.get("operating_system")?,
+                architecture: row.get("architecture")?,
+                variant: row.get("variant")?,
+                format: row.get("format")?,
+                media_type: row.get("media_type")?,
+                aliases: aliases.map_err(|why| row.corrupt(why))?,
+            },
+            state,
+            created_at: row.get("created_at")?,
+            updated_at: row.get("updated_at")?,
+            revision: row.get("revision")?,
+        }))
     }
 }

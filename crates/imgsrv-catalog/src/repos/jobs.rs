@@ -1,37 +1,25 @@
 //! Publish jobs and their steps.
 
-use crate::{
-    core::{
-        connection::Connection,
-        tx::SqlTx,
-        value::{Value, values},
-    },
-    rows::{JobStepRow, job},
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, Value, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{JobId, VersionId},
-    ports::{CatalogError, JobRepo},
-    publish::{PublishJob, StepName},
+    inspection::Warning,
+    ports::{CatalogError, JobRepo, JobReport},
+    publish::{JobRecord, JobState, PublishJob, Step, StepName, StepState},
+    time::Timestamp,
 };
 
-/// The columns of a job, from `publish_jobs j`.
+/// The columns of a job and its step, from `publish_jobs j JOIN publish_steps s`.
 macro_rules! columns {
     () => {
         "j.id, j.version_id, j.image_name, j.version_name, j.state, j.created_at, j.updated_at, j.started_at,
-        j.finished_at, j.revision"
-    };
-}
-pub(crate) use columns;
-
-/// The columns of a step, from `publish_steps s`.
-macro_rules! step_columns {
-    () => {
-        "s.name AS step_name, s.state AS step_state, s.reason AS step_reason, s.attempts AS step_attempts,
+        j.finished_at, j.revision,
+        s.name AS step_name, s.state AS step_state, s.reason AS step_reason, s.attempts AS step_attempts,
         s.started_at AS step_started_at, s.finished_at AS step_finished_at"
     };
 }
-pub(crate) use step_columns;
+pub(crate) use columns;
 
 /// Jobs that `rest` selects, each with its steps.
 macro_rules! select {
@@ -39,9 +27,8 @@ macro_rules! select {
         concat!(
             "SELECT ",
             columns!(),
-            ", ",
-            step_columns!(),
-            " FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id ",
+            ", CAST(NULL AS uuid) AS warning_artifact_id, NULL AS warning_reason
+            FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id ",
             $rest,
             " ORDER BY s.sequence"
         )
@@ -53,10 +40,10 @@ const GET: &str = select!("WHERE j.id = $1");
 const GET_LIVE: &str = select!("WHERE j.version_id = $1 AND j.state <> 'abandoned'");
 // Locked first and read afterwards: a statement that waits for the lock would join older steps.
 const LOCK: &str = "SELECT id FROM publish_jobs WHERE id = $1 FOR NO KEY UPDATE";
-const INSERT: &str = "INSERT INTO publish_jobs (id, version_id, image_name, version_name, state, created_at,
-    updated_at, started_at, finished_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
-const UPDATE: &str = "UPDATE publish_jobs SET state = $3, updated_at = $4, started_at = $5, finished_at = $6,
-    revision = revision + 1 WHERE id = $1 AND revision = $2";
+const INSERT: &str = "INSERT INTO publish_jobs (id, state, updated_at, started_at, finished_at, version_id, image_name,
+    version_name, created_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+const UPDATE: &str = "UPDATE publish_jobs SET state = $2, updated_at = $3, started_at = $4, finished_at = $5,
+    revision = revision + 1 WHERE id = $1 AND revision = $6";
 
 const _: () = assert!(StepName::ALL.len() == 3, "the statements below have three steps");
 /// Three steps: sequence, name, state, reason, attempts, start and end of each.
@@ -81,66 +68,131 @@ const UPDATE_STEPS: &str = concat!(
 pub(crate) const STATEMENTS: &[&str] = &[GET, GET_LIVE, INSERT, INSERT_STEPS, UPDATE, UPDATE_STEPS];
 pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
+/// What `INSERT` and `UPDATE` store alike, and `own`.
+fn job_values(job: &PublishJob, own: Vec<Value>) -> Vec<Value> {
+    let state = values![job.id, job.state.name(), job.updated_at, job.started_at, job.finished_at()];
+    [state, own].concat()
+}
+
 fn step_values(job: &PublishJob) -> Vec<Value> {
-    let mut values = values![job.id.uuid()];
-    for (sequence, step) in (1_i64..).zip(&job.steps) {
-        values.extend(values![
-            sequence,
-            step.name.as_str(),
-            step.state.name(),
-            step.state.reason(),
-            step.attempts,
-            step.state.started_at(),
-            step.state.finished_at(),
-        ]);
+    let mut values = values![job.id];
+    for (sequence, Step { name, state, attempts }) in (1_i64..).zip(&job.steps) {
+        values.extend(values![sequence, name, state.name(), state.reason(), attempts]);
+        values.extend(values![state.started_at(), state.finished_at()]);
     }
     values
 }
 
 impl<C: Connection> SqlTx<C> {
     async fn job(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<PublishJob>, CatalogError> {
-        let rows: Vec<JobStepRow> = self.rows(sql, values).await?;
-        self.doom(job(rows).map_err(Into::into))
+        let steps = self.list(sql, values).await?;
+        let report = report(steps).map_err(Into::into);
+        Ok(self.doom(report)?.map(|report| report.job))
     }
 }
 
 #[async_trait]
 impl<C: Connection> JobRepo for SqlTx<C> {
     async fn lock_job(&mut self, id: JobId) -> Result<Option<PublishJob>, CatalogError> {
-        self.lock(LOCK, values![id.uuid()]).await?;
-        self.job(GET, values![id.uuid()]).await
+        self.lock(LOCK, values![id]).await?;
+        self.job(GET, values![id]).await
     }
 
     async fn get_live_job(&mut self, version: VersionId) -> Result<Option<PublishJob>, CatalogError> {
-        self.job(GET_LIVE, values![version.uuid()]).await
+        self.job(GET_LIVE, values![version]).await
     }
 
     async fn insert_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let values = values![
-            job.id.uuid(),
-            job.version_id.uuid(),
-            job.image.as_str(),
-            job.version.as_str(),
-            job.state.name(),
-            job.created_at,
-            job.updated_at,
-            job.started_at,
-            job.finished_at(),
-        ];
-        self.execute(INSERT, values).await?;
+        let own = values![job.version_id, job.image, job.version, job.created_at];
+        self.execute(INSERT, job_values(job, own)).await?;
         self.execute(INSERT_STEPS, step_values(job)).await.map(drop)
     }
 
     async fn update_job(&mut self, job: &PublishJob) -> Result<(), CatalogError> {
-        let values = values![
-            job.id.uuid(),
-            job.revision.get(),
-            job.state.name(),
-            job.updated_at,
-            job.started_at,
-            job.finished_at(),
-        ];
-        self.execute_fenced(UPDATE, values).await?;
+        self.execute_fenced(UPDATE, job_values(job, values![job.revision])).await?;
         self.execute_fenced(UPDATE_STEPS, step_values(job)).await
     }
+}
+
+/// A job with one of its steps, and one of that step's warnings if it has any.
+pub(crate) struct JobStep {
+    /// The job, without steps.
+    job: JobRecord,
+    finished_at: Option<Timestamp>,
+    step: Step,
+    warning: Option<Warning>,
+}
+
+impl Record for JobStep {
+    const WHAT: &'static str = "publish job";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let state = match row.get::<String>("state")?.as_str() {
+            "queued" => JobState::Queued,
+            "running" => JobState::Running,
+            "succeeded" => JobState::Succeeded,
+            "failed" => JobState::Failed,
+            "abandoned" => JobState::Abandoned,
+            _ => return Err(row.corrupt("unknown state")),
+        };
+        let step: Step = row.record()?;
+        let warning = row.optional("warning_artifact_id")?.zip(row.optional("warning_reason")?);
+        Ok(Self {
+            job: JobRecord {
+                id: row.get("id")?,
+                version_id: row.get("version_id")?,
+                image: row.get("image_name")?,
+                version: row.get("version_name")?,
+                state,
+                steps: Vec::new(),
+                created_at: row.get("created_at")?,
+                updated_at: row.get("updated_at")?,
+                started_at: row.optional("started_at")?,
+                revision: row.get("revision")?,
+            },
+            finished_at: row.optional("finished_at")?,
+            warning: warning.map(|(artifact, reason)| Warning { step: step.name, artifact, reason }),
+            step,
+        })
+    }
+}
+
+impl Record for Step {
+    const WHAT: &'static str = "publish step";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let (started_at, finished_at) = (row.optional("step_started_at")?, row.optional("step_finished_at")?);
+        let state: String = row.get("step_state")?;
+        let state = match (state.as_str(), started_at, finished_at, row.optional("step_reason")?) {
+            ("queued", started_at, None, None) => StepState::Queued { started_at },
+            ("running", Some(started_at), None, None) => StepState::Running { started_at },
+            ("succeeded", Some(started_at), Some(finished_at), None) => {
+                StepState::Succeeded { started_at, finished_at }
+            }
+            ("failed", Some(started_at), Some(finished_at), Some(reason)) => {
+                StepState::Failed { started_at, finished_at, reason }
+            }
+            _ => return Err(row.corrupt("its state, times and reason disagree")),
+        };
+        Ok(Self { name: row.get("step_name")?, state, attempts: row.get("step_attempts")? })
+    }
+}
+
+/// The job and the warnings of rows that have its steps and their warnings in order.
+pub(crate) fn report(rows: Vec<JobStep>) -> Result<Option<JobReport>, Corrupt> {
+    let (mut job, mut steps, mut warnings) = (None, Vec::<Step>::new(), Vec::new());
+    for row in rows {
+        warnings.extend(row.warning);
+        if steps.last().is_none_or(|last| last.name != row.step.name) {
+            steps.push(row.step);
+        }
+        job = Some((row.job, row.finished_at));
+    }
+    let Some((record, finished_at)) = job else { return Ok(None) };
+    let job = PublishJob::restore(JobRecord { steps, ..record });
+    let job = job.map_err(|why| Corrupt::new(JobStep::WHAT, why))?;
+    if job.finished_at() != finished_at {
+        return Err(Corrupt::new(JobStep::WHAT, "it did not finish with its last step"));
+    }
+    Ok(Some(JobReport { job, warnings }))
 }

@@ -1,31 +1,27 @@
 //! Manifests: the artifacts of a version, their attachments, and the names of their files.
 
-use crate::{
-    core::{
-        connection::{Connection, rows},
-        tx::SqlTx,
-        value::{Value, values},
-    },
-    rows::{ArtifactRow, AttachmentRow, EntryRow, UntrustedRow, manifest_entries},
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, VersionId},
+    inspection::{Inspection, Warning},
     manifest::{Artifact, Attachment, ManifestEntry, Untrusted},
     ports::{CatalogError, ManifestEntries, ManifestRepo},
 };
+use std::collections::HashMap;
 
 // The kinds sort in the order in which they are wanted.
-const ENTRIES: &str = "SELECT 'artifact' AS kind, a.id AS artifact_id, a.operating_system, a.architecture, a.variant,
-        a.format, a.primary_blob_digest AS digest, a.primary_blob_size_bytes AS size_bytes,
+const ENTRIES: &str = "SELECT 'artifact' AS kind, a.id AS artifact_id, a.version_id, a.operating_system,
+        a.architecture, a.variant, a.format, a.primary_blob_digest AS digest, a.primary_blob_size_bytes AS size_bytes,
         a.primary_media_type AS media_type, a.created_at, n.artifact_id AS inspected, n.detected_format,
         n.virtual_size_bytes, n.cluster_size_bytes, n.compression, CAST(NULL AS uuid) AS attachment_id, NULL AS name,
         NULL AS step, NULL AS reason, CAST(NULL AS bigint) AS sequence
     FROM artifacts a LEFT JOIN inspections n ON n.artifact_id = a.id WHERE a.version_id = $1
-    UNION ALL SELECT 'attachment', artifact_id, NULL, NULL, NULL, NULL, blob_digest, blob_size_bytes, media_type,
-        created_at, NULL, NULL, NULL, NULL, NULL, id, name, NULL, NULL, NULL FROM attachments WHERE version_id = $1
-    UNION ALL SELECT 'warning', artifact_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, NULL, NULL, step, reason, sequence FROM publish_warnings WHERE version_id = $1
+    UNION ALL SELECT 'attachment', artifact_id, version_id, NULL, NULL, NULL, NULL, blob_digest, blob_size_bytes,
+        media_type, created_at, NULL, NULL, NULL, NULL, NULL, id, name, NULL, NULL, NULL
+    FROM attachments WHERE version_id = $1
+    UNION ALL SELECT 'warning', artifact_id, version_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, step, reason, sequence FROM publish_warnings WHERE version_id = $1
     ORDER BY kind, operating_system, architecture, variant, format, name, step, sequence";
 const LIST_UNTRUSTED: &str = "SELECT named.digest, named.size_bytes AS declared, blobs.size_bytes AS trusted FROM (
         SELECT primary_blob_digest AS digest, primary_blob_size_bytes AS size_bytes FROM artifacts WHERE version_id = $1
@@ -33,8 +29,9 @@ const LIST_UNTRUSTED: &str = "SELECT named.digest, named.size_bytes AS declared,
     ) named LEFT JOIN blobs ON blobs.digest = named.digest AND blobs.state = 'trusted'
     WHERE blobs.digest IS NULL OR blobs.size_bytes <> named.size_bytes
     ORDER BY named.digest, named.size_bytes LIMIT 100";
-const GET_ARTIFACT: &str = "SELECT id, version_id, operating_system, architecture, variant, format,
-    primary_blob_digest, primary_blob_size_bytes, primary_media_type, created_at FROM artifacts WHERE id = $1";
+const GET_ARTIFACT: &str = "SELECT id AS artifact_id, version_id, operating_system, architecture, variant, format,
+    primary_blob_digest AS digest, primary_blob_size_bytes AS size_bytes, primary_media_type AS media_type, created_at
+    FROM artifacts WHERE id = $1";
 const COUNT_ARTIFACTS: &str = "SELECT count(*) FROM artifacts WHERE version_id = $1";
 const INSERT_ARTIFACT: &str = "INSERT INTO artifacts (id, version_id, operating_system, architecture,
     variant, format, primary_blob_digest, primary_blob_size_bytes, primary_media_type, created_at)
@@ -44,24 +41,24 @@ const INSERT_PRODUCT: &str = "INSERT INTO version_products (version_id, product,
 /// Two names; an absent one is skipped.
 const INSERT_FILES: &str = "INSERT INTO version_files (version_id, name, artifact_id, attachment_id)
     SELECT $1, column1, $2, $3 FROM (VALUES (CAST($4 AS text)), ($5)) AS file WHERE column1 IS NOT NULL";
-const GET_ATTACHMENT: &str = "SELECT id, artifact_id, name, media_type, blob_digest, blob_size_bytes,
-    created_at FROM attachments WHERE id = $1";
+const GET_ATTACHMENT: &str = "SELECT id AS attachment_id, artifact_id, name, media_type, blob_digest AS digest,
+    blob_size_bytes AS size_bytes, created_at FROM attachments WHERE id = $1";
 const COUNT_ATTACHMENTS: &str = "SELECT count(*) FROM attachments WHERE artifact_id = $1";
 const INSERT_ATTACHMENT: &str = "INSERT INTO attachments (id, version_id, artifact_id, name, media_type,
     blob_digest, blob_size_bytes, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const DELETE_ARTIFACT: [&str; 4] = [
+pub(crate) const DELETE_ARTIFACT: &[&str] = &[
     "DELETE FROM version_products WHERE artifact_id = $1",
     "DELETE FROM version_files WHERE artifact_id = $1",
     "DELETE FROM attachments WHERE artifact_id = $1",
     "DELETE FROM artifacts WHERE id = $1",
 ];
-const DELETE_ATTACHMENT: [&str; 2] = [
+pub(crate) const DELETE_ATTACHMENT: &[&str] = &[
     "DELETE FROM version_files WHERE attachment_id = $1 AND artifact_id =
         (SELECT artifact_id FROM attachments WHERE id = $1)",
     "DELETE FROM attachments WHERE id = $1",
 ];
 /// Delete the manifest of a version.
-pub(crate) const DELETE_OF_VERSION: [&str; 4] = [
+pub(crate) const DELETE_OF_VERSION: &[&str] = &[
     "DELETE FROM version_products WHERE version_id = $1",
     "DELETE FROM version_files WHERE version_id = $1",
     "DELETE FROM attachments WHERE version_id = $1",
@@ -78,16 +75,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     GET_ATTACHMENT,
     COUNT_ATTACHMENTS,
     INSERT_ATTACHMENT,
-    DELETE_ARTIFACT[0],
-    DELETE_ARTIFACT[1],
-    DELETE_ARTIFACT[2],
-    DELETE_ARTIFACT[3],
-    DELETE_ATTACHMENT[0],
-    DELETE_ATTACHMENT[1],
-    DELETE_OF_VERSION[0],
-    DELETE_OF_VERSION[1],
-    DELETE_OF_VERSION[2],
-    DELETE_OF_VERSION[3],
 ];
 
 /// The entries and warnings of a version.
@@ -95,8 +82,7 @@ pub(crate) async fn entries<C: Connection>(
     connection: &mut C,
     version: VersionId,
 ) -> Result<ManifestEntries, CatalogError> {
-    let found: Vec<EntryRow> = rows(connection, ENTRIES, values![version.uuid()]).await?;
-    Ok(manifest_entries(version, found)?)
+    Ok(manifest_entries(connection.list(ENTRIES, values![version]).await?)?)
 }
 
 impl<C: Connection> SqlTx<C> {
@@ -108,9 +94,8 @@ impl<C: Connection> SqlTx<C> {
         files: &[String],
     ) -> Result<(), CatalogError> {
         for names in files.chunks(2) {
-            let mut values = values![version.uuid(), artifact.uuid(), attachment.map(AttachmentId::uuid)];
-            values.extend([0, 1].map(|at| Value::from(names.get(at).map(String::as_str))));
-            self.execute(INSERT_FILES, values).await?;
+            let name = |at| names.get(at).map(String::as_str);
+            self.execute(INSERT_FILES, values![version, artifact, attachment, name(0), name(1)]).await?;
         }
         Ok(())
     }
@@ -119,21 +104,21 @@ impl<C: Connection> SqlTx<C> {
 #[async_trait]
 impl<C: Connection> ManifestRepo for SqlTx<C> {
     async fn list_manifest_entries(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError> {
-        let read = entries(self.connection(), version).await;
+        let rows = self.list(ENTRIES, values![version]).await?;
+        let read = manifest_entries(rows).map_err(Into::into);
         self.doom(read).map(|read| read.entries)
     }
 
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError> {
-        self.list::<UntrustedRow, _>(LIST_UNTRUSTED, values![version.uuid()]).await
+        self.list(LIST_UNTRUSTED, values![version]).await
     }
 
     async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError> {
-        self.find::<ArtifactRow, _>(GET_ARTIFACT, values![id.uuid()]).await
+        self.find(GET_ARTIFACT, values![id]).await
     }
 
     async fn count_artifacts(&mut self, version: VersionId) -> Result<u32, CatalogError> {
-        let count: i64 = self.scalar(COUNT_ARTIFACTS, values![version.uuid()]).await?;
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        self.get(COUNT_ARTIFACTS, values![version]).await
     }
 
     async fn insert_artifact(
@@ -142,41 +127,30 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
         files: &[String],
         product: Option<&str>,
     ) -> Result<(), CatalogError> {
-        let values = values![
-            artifact.id.uuid(),
-            artifact.version_id.uuid(),
-            artifact.operating_system.as_str(),
-            artifact.architecture.as_str(),
-            artifact.variant.as_str(),
-            artifact.format.as_str(),
-            artifact.primary.digest.to_string(),
-            artifact.primary.size.signed(),
-            artifact.media_type.as_str(),
-            artifact.created_at,
-        ];
+        let Artifact { id, version_id, variant, operating_system, architecture, format, primary, .. } = artifact;
+        let mut values = values![id, version_id, operating_system, architecture, variant, format];
+        values.extend(values![primary.digest, primary.size, artifact.media_type, artifact.created_at]);
         self.execute(INSERT_ARTIFACT, values).await?;
-        self.insert_files(artifact.version_id, artifact.id, None, files).await?;
+        self.insert_files(*version_id, *id, None, files).await?;
         if let Some(product) = product {
-            let values = values![artifact.version_id.uuid(), product, artifact.id.uuid()];
-            self.execute(INSERT_PRODUCT, values).await?;
+            self.execute(INSERT_PRODUCT, values![version_id, product, id]).await?;
         }
         Ok(())
     }
 
     async fn delete_artifact(&mut self, id: ArtifactId) -> Result<(), CatalogError> {
         for statement in DELETE_ARTIFACT {
-            self.execute(statement, values![id.uuid()]).await?;
+            self.execute(statement, values![id]).await?;
         }
         Ok(())
     }
 
     async fn get_attachment(&mut self, id: AttachmentId) -> Result<Option<Attachment>, CatalogError> {
-        self.find::<AttachmentRow, _>(GET_ATTACHMENT, values![id.uuid()]).await
+        self.find(GET_ATTACHMENT, values![id]).await
     }
 
     async fn count_attachments(&mut self, artifact: ArtifactId) -> Result<u32, CatalogError> {
-        let count: i64 = self.scalar(COUNT_ATTACHMENTS, values![artifact.uuid()]).await?;
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        self.get(COUNT_ATTACHMENTS, values![artifact]).await
     }
 
     async fn insert_attachment(
@@ -185,24 +159,124 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
         attachment: &Attachment,
         files: &[String],
     ) -> Result<(), CatalogError> {
-        let values = values![
-            attachment.id.uuid(),
-            version.uuid(),
-            attachment.artifact_id.uuid(),
-            attachment.name.as_str(),
-            attachment.media_type.as_str(),
-            attachment.blob.digest.to_string(),
-            attachment.blob.size.signed(),
-            attachment.created_at,
-        ];
+        let Attachment { id, artifact_id, name, media_type, blob, created_at } = attachment;
+        let values = values![id, version, artifact_id, name, media_type, blob.digest, blob.size, created_at];
         self.execute(INSERT_ATTACHMENT, values).await?;
-        self.insert_files(version, attachment.artifact_id, Some(attachment.id), files).await
+        self.insert_files(version, *artifact_id, Some(*id), files).await
     }
 
     async fn delete_attachment(&mut self, id: AttachmentId) -> Result<(), CatalogError> {
         for statement in DELETE_ATTACHMENT {
-            self.execute(statement, values![id.uuid()]).await?;
+            self.execute(statement, values![id]).await?;
         }
         Ok(())
     }
+}
+
+impl Record for Artifact {
+    const WHAT: &'static str = "artifact";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            id: row.get("artifact_id")?,
+            version_id: row.get("version_id")?,
+            variant: row.get("variant")?,
+            operating_system: row.get("operating_system")?,
+            architecture: row.get("architecture")?,
+            format: row.get("format")?,
+            primary: row.claim("digest", "size_bytes")?,
+            media_type: row.get("media_type")?,
+            created_at: row.get("created_at")?,
+        })
+    }
+}
+
+impl Record for Attachment {
+    const WHAT: &'static str = "attachment";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            id: row.get("attachment_id")?,
+            artifact_id: row.get("artifact_id")?,
+            name: row.get("name")?,
+            media_type: row.get("media_type")?,
+            blob: row.claim("digest", "size_bytes")?,
+            created_at: row.get("created_at")?,
+        })
+    }
+}
+
+impl Record for Inspection {
+    const WHAT: &'static str = "inspection";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            detected: row.optional("detected_format")?,
+            virtual_size: row.optional("virtual_size_bytes")?,
+            cluster_size: row.optional("cluster_size_bytes")?,
+            compression: row.optional("compression")?,
+        })
+    }
+}
+
+impl Record for Warning {
+    const WHAT: &'static str = "warning";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { step: row.get("step")?, artifact: row.get("artifact_id")?, reason: row.get("reason")? })
+    }
+}
+
+/// A digest of a manifest, with the size of the trusted blob if there is one.
+impl Record for Untrusted {
+    const WHAT: &'static str = "manifest";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { digest: row.get("digest")?, declared: row.get("declared")?, trusted: row.optional("trusted")? })
+    }
+}
+
+/// A row of a manifest.
+enum EntryRow {
+    Artifact(Artifact, Option<Inspection>),
+    Attachment(Attachment),
+    Warning(Warning),
+}
+
+impl Record for EntryRow {
+    const WHAT: &'static str = "manifest entry";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(match row.get::<String>("kind")?.as_str() {
+            "artifact" => {
+                let inspected: Option<ArtifactId> = row.optional("inspected")?;
+                Self::Artifact(row.record()?, inspected.map(|_| row.record()).transpose()?)
+            }
+            "attachment" => Self::Attachment(row.record()?),
+            _ => Self::Warning(row.record()?),
+        })
+    }
+}
+
+/// The entries and warnings of a version, from rows in which artifacts come before their attachments.
+fn manifest_entries(rows: Vec<EntryRow>) -> Result<ManifestEntries, Corrupt> {
+    let mut entries: Vec<ManifestEntry> = Vec::new();
+    let mut positions: HashMap<ArtifactId, usize> = HashMap::new();
+    let mut warnings = Vec::new();
+    for row in rows {
+        match row {
+            EntryRow::Artifact(artifact, inspection) => {
+                positions.insert(artifact.id, entries.len());
+                entries.push(ManifestEntry { artifact, attachments: Vec::new(), inspection });
+            }
+            EntryRow::Attachment(attachment) => {
+                let entry = positions.get(&attachment.artifact_id).and_then(|at| entries.get_mut(*at));
+                let entry = entry.ok_or_else(|| Corrupt::new(Attachment::WHAT, "its artifact is missing"))?;
+                entry.attachments.push(attachment);
+            }
+            EntryRow::Warning(warning) => warnings.push(warning),
+        }
+    }
+    warnings.sort_by_key(|warning| warning.step);
+    Ok(ManifestEntries { entries, warnings })
 }

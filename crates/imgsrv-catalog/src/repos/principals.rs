@@ -1,9 +1,8 @@
 //! Principals, their identities and roles.
 
 use crate::{
-    core::{connection::Connection, tx::SqlTx, value::values},
+    core::{Connection, Corrupt, Record, Row, SqlTx, values},
     repos::rules,
-    rows::{PrincipalRow, attributes_json},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -13,7 +12,6 @@ use imgsrv_domain::{
     ports::{CatalogError, PrincipalRepo},
     time::Timestamp,
 };
-use uuid::Uuid;
 
 /// The columns of a principal, from `principals p`.
 macro_rules! columns {
@@ -58,27 +56,20 @@ pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_AUTHENTICATION];
 #[async_trait]
 impl<C: Connection> PrincipalRepo for SqlTx<C> {
     async fn get_principal(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError> {
-        self.find::<PrincipalRow, _>(GET, values![id.uuid()]).await
+        self.find(GET, values![id]).await
     }
 
     async fn lock_principal(&mut self, id: PrincipalId) -> Result<Option<Principal>, CatalogError> {
         // Its roles are other rows: a statement that waits for the lock would read them as they were before.
-        self.lock(LOCK, values![id.uuid()]).await?;
+        self.lock(LOCK, values![id]).await?;
         self.get_principal(id).await
     }
 
     async fn insert_principal(&mut self, principal: &Principal) -> Result<(), CatalogError> {
-        let values = values![
-            principal.id.uuid(),
-            principal.kind.as_str(),
-            principal.display_name.as_str(),
-            attributes_json(&principal.attributes),
-            principal.created_at,
-            principal.updated_at,
-        ];
-        self.execute(INSERT, values).await?;
+        let Principal { id, kind, display_name, attributes, created_at, updated_at, .. } = principal;
+        self.execute(INSERT, values![id, kind, display_name, attributes, created_at, updated_at]).await?;
         for role in &principal.roles {
-            self.execute(GRANT, values![principal.id.uuid(), role.as_str()]).await?;
+            self.execute(GRANT, values![id, role]).await?;
         }
         Ok(())
     }
@@ -90,20 +81,20 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
     ) -> Result<bool, CatalogError> {
         let now = self.time();
         let changed = match deactivated_at {
-            Some(at) => self.execute(DEACTIVATE, values![id.uuid(), at, now]).await?,
-            None => self.execute(ACTIVATE, values![id.uuid(), now]).await?,
+            Some(at) => self.execute(DEACTIVATE, values![id, at, now]).await?,
+            None => self.execute(ACTIVATE, values![id, now]).await?,
         };
         Ok(changed > 0)
     }
 
     async fn grant_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError> {
-        Ok(self.execute(GRANT, values![principal.uuid(), role.as_str()]).await? > 0)
+        Ok(self.execute(GRANT, values![principal, role]).await? > 0)
     }
 
     async fn revoke_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError> {
         let now = self.time();
-        let had_role = self.execute(REVOKE, values![principal.uuid(), role.as_str()]).await? > 0;
-        self.execute(rules::END_GRANTS, values![principal.uuid(), role.as_str(), now]).await?;
+        let had_role = self.execute(REVOKE, values![principal, role]).await? > 0;
+        self.execute(rules::END_GRANTS, values![principal, role, now]).await?;
         Ok(had_role)
     }
 
@@ -112,17 +103,35 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
     }
 
     async fn has_live_auth_manager(&mut self) -> Result<bool, CatalogError> {
-        self.scalar(HAS_LIVE_AUTH_MANAGER, values![self.time()]).await
+        self.get(HAS_LIVE_AUTH_MANAGER, values![self.time()]).await
     }
 
     async fn get_principal_id(&mut self, identity: &OidcIdentity) -> Result<Option<PrincipalId>, CatalogError> {
-        let values = values![identity.issuer.as_str(), identity.subject.as_str()];
-        let found: Option<(Uuid,)> = self.row(GET_PRINCIPAL_ID, values).await?;
-        Ok(found.map(|(id,)| PrincipalId::new(id)))
+        self.find(GET_PRINCIPAL_ID, values![identity.issuer, identity.subject]).await
     }
 
     async fn insert_identity(&mut self, principal: PrincipalId, identity: &OidcIdentity) -> Result<(), CatalogError> {
-        let values = values![identity.issuer.as_str(), identity.subject.as_str(), principal.uuid(), self.time()];
+        let values = values![identity.issuer, identity.subject, principal, self.time()];
         self.execute(INSERT_IDENTITY, values).await.map(drop)
+    }
+}
+
+impl Record for Principal {
+    const WHAT: &'static str = "principal";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let roles: Option<String> = row.optional("roles")?;
+        let roles = roles.iter().flat_map(|roles| roles.split(',')).map(str::parse).collect::<Result<_, _>>();
+        Ok(Self {
+            id: row.get("principal_id")?,
+            kind: row.get("kind")?,
+            display_name: row.get("display_name")?,
+            attributes: row.get("attributes")?,
+            roles: roles.map_err(|why| row.corrupt(why))?,
+            deactivated_at: row.optional("deactivated_at")?,
+            created_at: row.get("principal_created_at")?,
+            updated_at: row.get("updated_at")?,
+            revision: row.get("revision")?,
+        })
     }
 }

@@ -1,23 +1,15 @@
 //! Provisioning rules, and what they granted.
 
-use crate::{
-    core::{
-        connection::{Connection, Dialects},
-        tx::SqlTx,
-        value::values,
-    },
-    rows::{RuleRow, forwarded_json},
-};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     auth::Role,
     ids::PrincipalId,
     names::RuleId,
-    oidc::{IssuerUrl, ProvisioningRule},
+    oidc::{IssuerUrl, ProvisioningRule, RuleTerms},
     ports::{CatalogError, RuleRepo},
     time::Timestamp,
 };
-use uuid::Uuid;
 
 /// The columns of a rule.
 macro_rules! columns {
@@ -51,13 +43,12 @@ macro_rules! unsupported {
 pub(crate) use unsupported;
 
 pub(crate) const GET: &str = select!("WHERE id = $1");
-const LOCK: Dialects = Dialects { sqlite: GET, postgres: select!("WHERE id = $1 FOR UPDATE") };
+const LOCK: Dialects = locking!(select!("WHERE id = $1"), " FOR UPDATE");
 const COUNT_OF_ISSUER: &str = "SELECT count(*) FROM provisioning_rules WHERE issuer = $1";
-const INSERT: &str = "INSERT INTO provisioning_rules (id, display_name, issuer, audience, forwarded_claims, condition,
-    enabled, created_at, updated_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
-const UPDATE: &str = "UPDATE provisioning_rules SET display_name = $3, issuer = $4, audience = $5,
-    forwarded_claims = $6, condition = $7, enabled = $8, updated_at = $9, revision = revision + 1
-    WHERE id = $1 AND revision = $2";
+const INSERT: &str = "INSERT INTO provisioning_rules (id, updated_at, display_name, issuer, audience,
+    forwarded_claims, condition, enabled, created_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+const UPDATE: &str = "UPDATE provisioning_rules SET updated_at = $2, display_name = $3, issuer = $4, audience = $5,
+    forwarded_claims = $6, condition = $7, enabled = $8, revision = revision + 1 WHERE id = $1 AND revision = $9";
 const DELETE: &str = "DELETE FROM provisioning_rules WHERE id = $1";
 const INSERT_GRANT: &str = "INSERT INTO provisioning_grants (rule_id, principal_id, role, granted_at)
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
@@ -91,51 +82,33 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
+/// What `INSERT` and `UPDATE` store alike, and `own`.
+fn rule_values(rule: &ProvisioningRule, own: Vec<Value>) -> Vec<Value> {
+    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, enabled } = &rule.terms;
+    let terms = values![display_name, issuer, audience, forwarded_claims, condition, enabled];
+    [values![rule.id, rule.updated_at], terms, own].concat()
+}
+
 #[async_trait]
 impl<C: Connection> RuleRepo for SqlTx<C> {
     async fn lock_rule(&mut self, id: &RuleId) -> Result<Option<ProvisioningRule>, CatalogError> {
-        self.find_locked::<RuleRow, _>(LOCK, values![id.as_str()]).await
+        self.find(LOCK, values![id]).await
     }
 
     async fn count_rules_of_issuer(&mut self, issuer: &IssuerUrl) -> Result<u32, CatalogError> {
-        let count: i64 = self.scalar(COUNT_OF_ISSUER, values![issuer.as_str()]).await?;
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        self.get(COUNT_OF_ISSUER, values![issuer]).await
     }
 
     async fn insert_rule(&mut self, rule: &ProvisioningRule) -> Result<(), CatalogError> {
-        let terms = &rule.terms;
-        let values = values![
-            rule.id.as_str(),
-            terms.display_name.as_str(),
-            terms.issuer.as_str(),
-            terms.audience.as_str(),
-            forwarded_json(&terms.forwarded_claims),
-            terms.condition.as_str(),
-            terms.enabled,
-            rule.created_at,
-            rule.updated_at,
-        ];
-        self.execute(INSERT, values).await.map(drop)
+        self.execute(INSERT, rule_values(rule, values![rule.created_at])).await.map(drop)
     }
 
     async fn update_rule(&mut self, rule: &ProvisioningRule) -> Result<(), CatalogError> {
-        let terms = &rule.terms;
-        let values = values![
-            rule.id.as_str(),
-            rule.revision.get(),
-            terms.display_name.as_str(),
-            terms.issuer.as_str(),
-            terms.audience.as_str(),
-            forwarded_json(&terms.forwarded_claims),
-            terms.condition.as_str(),
-            terms.enabled,
-            rule.updated_at,
-        ];
-        self.execute_fenced(UPDATE, values).await
+        self.execute_fenced(UPDATE, rule_values(rule, values![rule.revision])).await
     }
 
     async fn delete_rule(&mut self, id: &RuleId) -> Result<(), CatalogError> {
-        self.execute(DELETE, values![id.as_str()]).await.map(drop)
+        self.execute(DELETE, values![id]).await.map(drop)
     }
 
     async fn grant_by_rule(
@@ -145,9 +118,8 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
         role: Role,
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
-        let is_first =
-            self.execute(INSERT_GRANT, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await? > 0;
-        let is_new = self.execute(GRANT_ROLE, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
+        let is_first = self.execute(INSERT_GRANT, values![rule, principal, role, at]).await? > 0;
+        let is_new = self.execute(GRANT_ROLE, values![rule, principal, role]).await? > 0;
         Ok(is_first || is_new)
     }
 
@@ -158,13 +130,33 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
         role: Role,
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
-        let is_revoked = self.execute(REVOKE_ROLE, values![rule.as_str(), principal.uuid(), role.as_str()]).await? > 0;
-        self.execute(END_GRANT, values![rule.as_str(), principal.uuid(), role.as_str(), at]).await?;
+        let is_revoked = self.execute(REVOKE_ROLE, values![rule, principal, role]).await? > 0;
+        self.execute(END_GRANT, values![rule, principal, role, at]).await?;
         Ok(is_revoked)
     }
 
     async fn list_granted_principals(&mut self, rule: &RuleId, limit: u16) -> Result<Vec<PrincipalId>, CatalogError> {
-        let rows: Vec<(Uuid,)> = self.rows(LIST_GRANTED, values![rule.as_str(), limit]).await?;
-        Ok(rows.into_iter().map(|(id,)| PrincipalId::new(id)).collect())
+        self.list(LIST_GRANTED, values![rule, limit]).await
+    }
+}
+
+impl Record for ProvisioningRule {
+    const WHAT: &'static str = "provisioning rule";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            id: row.get("id")?,
+            terms: RuleTerms {
+                display_name: row.get("display_name")?,
+                issuer: row.get("issuer")?,
+                audience: row.get("audience")?,
+                forwarded_claims: row.get("forwarded_claims")?,
+                condition: row.get("condition")?,
+                enabled: row.get("enabled")?,
+            },
+            created_at: row.get("created_at")?,
+            updated_at: row.get("updated_at")?,
+            revision: row.get("revision")?,
+        })
     }
 }

@@ -1,13 +1,6 @@
 //! The stream index: its rows and fingerprints.
 
-use crate::{
-    core::{
-        connection::Connection,
-        tx::SqlTx,
-        value::{Value, values},
-    },
-    rows::FingerprintRow,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,
@@ -32,27 +25,23 @@ const DELETE_FINGERPRINT: &str =
 pub(crate) const STATEMENTS: &[&str] =
     &[INSERT_ROW, DELETE_ROWS, PUBLISH_ROWS, GET_FINGERPRINT, SAVE_FINGERPRINT, DELETE_FINGERPRINT];
 
-fn key_values(key: &FingerprintKey) -> Vec<Value> {
-    values![key.metadata.to_string(), key.root.to_string()]
-}
-
 #[async_trait]
 impl<C: Connection> StreamIndexRepo for SqlTx<C> {
     async fn insert_stream_row(&mut self, version: VersionId, row: &IncusRow) -> Result<(), CatalogError> {
-        let values = values![row.artifact.uuid(), version.uuid(), row.attachment.uuid(), row.fingerprint.to_string()];
-        self.execute(INSERT_ROW, values).await.map(drop)
+        let IncusRow { artifact, attachment, fingerprint } = row;
+        self.execute(INSERT_ROW, values![artifact, version, attachment, fingerprint]).await.map(drop)
     }
 
     async fn delete_stream_rows(&mut self, version: VersionId) -> Result<(), CatalogError> {
-        self.execute(DELETE_ROWS, values![version.uuid()]).await.map(drop)
+        self.execute(DELETE_ROWS, values![version]).await.map(drop)
     }
 
     async fn publish_stream_rows(&mut self, version: VersionId) -> Result<(), CatalogError> {
-        self.execute(PUBLISH_ROWS, values![version.uuid()]).await.map(drop)
+        self.execute(PUBLISH_ROWS, values![version]).await.map(drop)
     }
 
     async fn get_fingerprint(&mut self, key: &FingerprintKey) -> Result<Option<FingerprintProgress>, CatalogError> {
-        self.find::<FingerprintRow, _>(GET_FINGERPRINT, key_values(key)).await
+        self.find(GET_FINGERPRINT, values![key.metadata, key.root]).await
     }
 
     async fn save_fingerprint(
@@ -60,20 +49,33 @@ impl<C: Connection> StreamIndexRepo for SqlTx<C> {
         key: &FingerprintKey,
         progress: &FingerprintProgress,
     ) -> Result<(), CatalogError> {
-        let mut values = key_values(key);
-        let (begun, done) = match progress {
-            FingerprintProgress::Begun { combined, root } => ([Some(combined), Some(root)], None),
-            FingerprintProgress::Done(digest) => ([None, None], Some(digest.to_string())),
+        let (combined, root, done) = match progress {
+            FingerprintProgress::Begun { combined, root } => (Some(combined), Some(root), None),
+            FingerprintProgress::Done(digest) => (None, None, Some(*digest)),
         };
-        for hash in begun {
-            values.push(hash.map(|hash| i64::try_from(hash.bytes).unwrap_or(i64::MAX)).into());
-            values.push(hash.map(|hash| hash.state.as_slice()).into());
+        let mut values = values![key.metadata, key.root];
+        for hash in [combined, root] {
+            values.extend(values![hash.map(|hash| hash.bytes), hash.map(|hash| hash.state)]);
         }
-        values.push(done.into());
+        values.extend(values![done]);
         self.execute(SAVE_FINGERPRINT, values).await.map(drop)
     }
 
     async fn delete_fingerprint(&mut self, key: &FingerprintKey) -> Result<(), CatalogError> {
-        self.execute(DELETE_FINGERPRINT, key_values(key)).await.map(drop)
+        self.execute(DELETE_FINGERPRINT, values![key.metadata, key.root]).await.map(drop)
+    }
+}
+
+impl Record for FingerprintProgress {
+    const WHAT: &'static str = "fingerprint";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let combined = row.hash("combined_bytes", "combined_state")?;
+        let root = row.hash("root_bytes", "root_state")?;
+        match (row.optional("fingerprint")?, combined, root) {
+            (Some(digest), None, None) => Ok(Self::Done(digest)),
+            (None, Some(combined), Some(root)) => Ok(Self::Begun { combined, root }),
+            _ => Err(row.corrupt("it is neither begun nor done")),
+        }
     }
 }

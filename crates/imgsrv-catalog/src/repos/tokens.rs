@@ -1,9 +1,6 @@
 //! API tokens.
 
-use crate::{
-    core::{connection::Connection, tx::SqlTx, value::values},
-    rows::TokenRow,
-};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     auth::ApiToken,
@@ -11,7 +8,6 @@ use imgsrv_domain::{
     ports::{CatalogError, TokenRepo},
     time::Timestamp,
 };
-use uuid::Uuid;
 
 const GET: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE id = $1";
@@ -27,29 +23,21 @@ pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, REVOKE, REVOKE_LIVE, TOUCH
 #[async_trait]
 impl<C: Connection> TokenRepo for SqlTx<C> {
     async fn get_token(&mut self, id: TokenId) -> Result<Option<ApiToken>, CatalogError> {
-        self.find::<TokenRow, _>(GET, values![id.uuid()]).await
+        self.find(GET, values![id]).await
     }
 
     async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError> {
-        let values = values![
-            token.id.uuid(),
-            token.principal.uuid(),
-            token.key.as_str(),
-            secret_hash.as_slice(),
-            token.name.as_str(),
-            token.created_at,
-            token.expires_at,
-        ];
+        let ApiToken { id, principal, key, name, created_at, expires_at, .. } = token;
+        let values = values![id, principal, key, secret_hash, name, created_at, expires_at];
         self.execute(INSERT, values).await.map(drop)
     }
 
     async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError> {
-        self.execute(REVOKE, values![id.uuid(), at]).await.map(drop)
+        self.execute(REVOKE, values![id, at]).await.map(drop)
     }
 
     async fn revoke_tokens_of(&mut self, principal: PrincipalId, at: Timestamp) -> Result<Vec<TokenId>, CatalogError> {
-        let revoked: Vec<(Uuid,)> = self.rows(REVOKE_LIVE, values![principal.uuid(), at]).await?;
-        let mut revoked: Vec<TokenId> = revoked.into_iter().map(|(id,)| TokenId::new(id)).collect();
+        let mut revoked: Vec<TokenId> = self.list(REVOKE_LIVE, values![principal, at]).await?;
         revoked.sort_unstable();
         Ok(revoked)
     }
@@ -59,8 +47,25 @@ impl<C: Connection> TokenRepo for SqlTx<C> {
         let mut used = used.to_vec();
         used.sort_unstable_by_key(|(id, _)| *id);
         for (id, at) in used {
-            self.execute(TOUCH, values![id.uuid(), at]).await?;
+            self.execute(TOUCH, values![id, at]).await?;
         }
         Ok(())
+    }
+}
+
+impl Record for ApiToken {
+    const WHAT: &'static str = "token";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            id: row.get("id")?,
+            principal: row.get("principal_id")?,
+            key: row.get("lookup_key")?,
+            name: row.get("name")?,
+            created_at: row.get("created_at")?,
+            expires_at: row.get("expires_at")?,
+            last_used_at: row.optional("last_used_at")?,
+            revoked_at: row.optional("revoked_at")?,
+        })
     }
 }

@@ -1,14 +1,6 @@
 //! The queue of background work.
 
-use crate::{
-    core::{
-        catalog::{SqlCatalog, SqlDatabase},
-        connection::{Connection, Dialects, read, row},
-        tx::SqlTx,
-        value::{Value, values},
-    },
-    rows::{LeasedRow, SqlTime},
-};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlCatalog, SqlDatabase, SqlTx, Statement, Value, timed, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ports::{CatalogError, Setback, WorkQueue, WorkRepo},
@@ -98,12 +90,8 @@ macro_rules! renew {
 }
 const RENEW: Dialects =
     Dialects { sqlite: renew!("$5 + $4"), postgres: renew!("catalog_now() + $4 * interval '1 microsecond'") };
-macro_rules! next_due {
-    ($now:literal) => {
-        concat!("SELECT min(due_at), ", $now, " FROM work_items WHERE kind = $1 AND parked_at IS NULL")
-    };
-}
-const NEXT_DUE: Dialects = Dialects { sqlite: next_due!("NULL"), postgres: next_due!("catalog_now()") };
+const NEXT_DUE: Dialects =
+    timed!("SELECT min(due_at) AS due, ", " FROM work_items WHERE kind = $1 AND parked_at IS NULL");
 
 // The row is failed as it would be if it could be decoded.
 const FAIL_UPLOAD: &str = "UPDATE upload_sessions SET state = 'failed', failure_reason = $2, updated_at = $3,
@@ -136,54 +124,46 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn with_lease<const N: usize>(lease: &Lease, further: [Value; N]) -> Vec<Value> {
-    let mut values = values![lease.item, lease.owner.as_str(), lease.attempt];
-    values.extend(further);
-    values
+fn with_lease(lease: &Lease, own: Vec<Value>) -> Vec<Value> {
+    [values![lease.item, lease.owner, lease.attempt], own].concat()
 }
 
 impl<C: Connection> SqlTx<C> {
-    /// Runs a statement that changes one row at most, and returns whether it did.
-    async fn changes(&mut self, sql: &'static str, values: Vec<Value>) -> Result<bool, CatalogError> {
-        Ok(self.execute(sql, values).await? > 0)
+    /// Changes the item of a lease, and returns whether the lease was valid.
+    async fn change(&mut self, sql: &'static str, lease: &Lease, own: Vec<Value>) -> Result<bool, CatalogError> {
+        Ok(self.execute(sql, with_lease(lease, own)).await? > 0)
     }
 }
 
 #[async_trait]
 impl<C: Connection> WorkRepo for SqlTx<C> {
     async fn enqueue_work(&mut self, work: WorkName) -> Result<(), CatalogError> {
-        let values = values![work.kind.as_str(), work.subject, self.time()];
-        self.execute(ENQUEUE, values).await.map(drop)
+        self.execute(ENQUEUE, values![work.kind, work.subject, self.time()]).await.map(drop)
     }
 
     async fn advance_work(&mut self, lease: &Lease, term: Duration) -> Result<bool, CatalogError> {
-        let until = self.time().plus(term);
-        self.changes(ADVANCE, with_lease(lease, [until.into()])).await
+        self.change(ADVANCE, lease, values![self.time().plus(term)]).await
     }
 
     async fn finish_work(&mut self, lease: &Lease) -> Result<bool, CatalogError> {
-        self.changes(FINISH, with_lease(lease, [])).await
+        self.change(FINISH, lease, values![]).await
     }
 
     async fn postpone_work(&mut self, lease: &Lease, setback: &Setback) -> Result<bool, CatalogError> {
         let (now, due) = (self.time(), self.time().plus(setback.delay));
-        let further = [due.into(), now.into(), setback.error.as_str().into(), setback.silent.into()];
-        self.changes(POSTPONE, with_lease(lease, further)).await
+        self.change(POSTPONE, lease, values![due, now, setback.error, setback.silent]).await
     }
 
     async fn release_work(&mut self, lease: &Lease) -> Result<bool, CatalogError> {
-        let now = self.time();
-        self.changes(RELEASE, with_lease(lease, [now.into()])).await
+        self.change(RELEASE, lease, values![self.time()]).await
     }
 
     async fn repeat_work(&mut self, lease: &Lease, delay: Duration) -> Result<bool, CatalogError> {
-        let due = self.time().plus(delay);
-        self.changes(REPEAT, with_lease(lease, [due.into()])).await
+        self.change(REPEAT, lease, values![self.time().plus(delay)]).await
     }
 
     async fn park_work(&mut self, lease: &Lease, reason: &str) -> Result<bool, CatalogError> {
-        let now = self.time();
-        self.changes(PARK, with_lease(lease, [now.into(), reason.into()])).await
+        self.change(PARK, lease, values![self.time(), reason]).await
     }
 
     async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError> {
@@ -210,44 +190,76 @@ impl<D: SqlDatabase> WorkQueue for SqlCatalog<D> {
         horizon: Duration,
     ) -> Result<Option<LeasedWork>, CatalogError> {
         let sql = if subject.is_some() { ACQUIRE_ONE } else { ACQUIRE };
-        let values = values![kind.as_str(), subject, owner.as_str(), micros(term), micros(horizon)];
+        let values = values![kind, subject, owner, micros(term), micros(horizon)];
         loop {
             let (mut writer, values) = self.timed_write(values.clone()).await?;
-            let Some(found) = writer.rows(sql.on::<D::Connection>(), values).await?.pop() else { return Ok(None) };
-            let decoded = read::<_, LeasedRow>(&found).and_then(|row| Ok(LeasedWork::try_from(row)?));
-            match decoded {
-                Ok(leased) => return Ok(Some(leased)),
-                Err(error) => {
-                    let (item,) = read::<_, (i64,)>(&found)?;
-                    tracing::error!(work.kind = %kind, work.item = item, %error, "work item parked: it cannot be decoded");
+            match writer.find(sql, values).await? {
+                Some(Acquired { leased: Err(error), item }) => {
+                    tracing::error!(work.kind = %kind, work.item = item, %error, "work item parked");
                     writer.execute(PARK_UNDECODABLE, values![item]).await?;
                 }
+                Some(Acquired { leased: Ok(leased), .. }) => return Ok(Some(leased)),
+                None => return Ok(None),
             }
         }
     }
 
     async fn renew_work(&self, lease: &Lease, term: Duration) -> Result<bool, CatalogError> {
-        let (mut writer, values) = self.timed_write(with_lease(lease, [micros(term).into()])).await?;
-        Ok(writer.execute(RENEW.on::<D::Connection>(), values).await? > 0)
+        let (mut writer, values) = self.timed_write(with_lease(lease, values![micros(term)])).await?;
+        Ok(writer.execute(RENEW.text(<D::Connection as Connection>::LOCKS_ROWS), values).await? > 0)
     }
 
     async fn next_due(&self, kind: WorkKind) -> Result<Option<Duration>, CatalogError> {
-        let values = values![kind.as_str()];
-        let found: Option<(Option<SqlTime>, Option<SqlTime>)> =
-            row(&mut self.reader().await?, NEXT_DUE.on::<D::Connection>(), values).await?;
-        let Some((Some(due), now)) = found else { return Ok(None) };
-        Ok(Some(Timestamp::from(due).since(self.database.clock(now)?)))
+        let (Due(due), now) = self.reader().await?.get(NEXT_DUE, values![kind]).await?;
+        due.map(|due| Ok(due.since(self.database.clock(now)?))).transpose()
     }
 }
 
-#[expect(private_bounds, reason = "its methods are private, too")]
+#[expect(private_bounds, reason = "the databases have public names of their own")]
 impl<D: SqlDatabase> SqlCatalog<D> {
     /// A connection for single writes, and `values` with the time on the clock after them, if statements cannot read it.
     async fn timed_write(&self, mut values: Vec<Value>) -> Result<(D::Connection, Vec<Value>), CatalogError> {
-        let writer = self.writer().await?;
         if !<D::Connection as Connection>::LOCKS_ROWS {
-            values.push(self.database.clock(None)?.into());
+            values.extend(values![self.database.clock(None)?]);
         }
-        Ok((writer, values))
+        Ok((self.database.writer().await?, values))
+    }
+}
+
+/// When the next item is due, if there is one.
+struct Due(Option<Timestamp>);
+
+impl Record for Due {
+    const WHAT: &'static str = "work item";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        row.optional("due").map(Self)
+    }
+}
+
+/// An item that was just leased, as far as it can be decoded.
+struct Acquired {
+    item: i64,
+    leased: Result<LeasedWork, Corrupt>,
+}
+
+impl Record for Acquired {
+    const WHAT: &'static str = LeasedWork::WHAT;
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { item: row.get("id")?, leased: row.record() })
+    }
+}
+
+/// The counts of the row include the attempt that begins.
+impl Record for LeasedWork {
+    const WHAT: &'static str = "work item";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let work = WorkName { kind: row.get("kind")?, subject: row.get("subject")? };
+        let lease = Lease { work, item: row.get("id")?, owner: row.get("owner")?, attempt: row.get("attempt")? };
+        let earlier = |count: u32| count.saturating_sub(1);
+        let (failures, silent) = (earlier(row.get("failures")?), earlier(row.get("silent")?));
+        Ok(Self { lease, failures, silent, failing_since: row.optional("failing_since")? })
     }
 }

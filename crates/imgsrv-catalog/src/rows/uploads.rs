@@ -1,57 +1,53 @@
 //! Rows of upload sessions and their parts.
 
-use crate::rows::decode::{Corrupt, claim, convert, hash_state, parse_optional};
-use crate::rows::time::SqlTime;
+use crate::core::{Corrupt, Record, Row};
 use imgsrv_domain::{
-    digest::HashState,
-    ids::{AttemptId, PrincipalId, UploadId},
+    digest::{BlobClaim, ByteSize, Digest, HashState},
+    ids::AttemptId,
     names::PartNumber,
-    parts::{Frontier, Part, PartLocation},
-    transition::Revision,
+    parts::{Frontier, Part},
     upload::{
         Claim, FrontierWriter, PendingIngest, Receiving, Recorded, UploadKind, UploadRecord, UploadSession, UploadState,
     },
 };
-use uuid::Uuid;
-
-const WHAT: &str = "upload session";
 
 /// The columns of `upload_sessions` that depend on its state. Those that the state does not use are empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct UploadStateColumns {
     pub(crate) state: String,
     pub(crate) kind: String,
+    /// Empty if the digest is not known.
     pub(crate) expected_digest: String,
     pub(crate) digest_computed: bool,
     pub(crate) received_bytes: i64,
     pub(crate) attempts: i64,
-    pub(crate) frontier_writer_attempt: Option<Uuid>,
-    pub(crate) frontier_writer_number: Option<i64>,
-    pub(crate) frontier_number: Option<i64>,
-    pub(crate) hashed_bytes: Option<i64>,
-    pub(crate) hashed_state: Option<Vec<u8>>,
+    pub(crate) frontier_writer_attempt: Option<AttemptId>,
+    pub(crate) frontier_writer_number: Option<PartNumber>,
+    pub(crate) frontier_number: Option<PartNumber>,
+    pub(crate) hashed_bytes: Option<u64>,
+    pub(crate) hashed_state: Option<[u8; HashState::LENGTH]>,
     pub(crate) failure_reason: Option<String>,
 }
 
-/// A row of `upload_sessions` with the part at its frontier.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct UploadRow {
-    pub(crate) id: Uuid,
-    pub(crate) created_by: Uuid,
-    pub(crate) expected_size_bytes: i64,
-    pub(crate) media_type_hint: Option<String>,
-    pub(crate) filename_hint: Option<String>,
-    pub(crate) expires_at: SqlTime,
-    pub(crate) created_at: SqlTime,
-    pub(crate) updated_at: SqlTime,
-    pub(crate) revision: i64,
-    #[sqlx(flatten)]
-    pub(crate) columns: UploadStateColumns,
-    pub(crate) frontier_attempt: Option<Uuid>,
-    pub(crate) frontier_size: Option<i64>,
-    pub(crate) frontier_location: Option<String>,
-    pub(crate) frontier_hash_bytes: Option<i64>,
-    pub(crate) frontier_hash_state: Option<Vec<u8>>,
+impl Record for UploadStateColumns {
+    const WHAT: &'static str = "upload session";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            state: row.get("state")?,
+            kind: row.get("kind")?,
+            expected_digest: row.get("expected_digest")?,
+            digest_computed: row.get("digest_computed")?,
+            received_bytes: row.get("received_bytes")?,
+            attempts: row.get("attempts")?,
+            frontier_writer_attempt: row.optional("frontier_writer_attempt")?,
+            frontier_writer_number: row.optional("frontier_writer_number")?,
+            frontier_number: row.optional("frontier_number")?,
+            hashed_bytes: row.optional("hashed_bytes")?,
+            hashed_state: row.optional("hashed_state")?,
+            failure_reason: row.optional("failure_reason")?,
+        })
+    }
 }
 
 impl From<&UploadSession> for UploadStateColumns {
@@ -59,10 +55,7 @@ impl From<&UploadSession> for UploadStateColumns {
         let (declared, digest) = (session.declared(), session.digest());
         let columns = Self {
             state: session.state.name().to_owned(),
-            kind: match declared.kind() {
-                UploadKind::Multipart => "multipart".to_owned(),
-                UploadKind::Append => "append".to_owned(),
-            },
+            kind: declared.kind().to_string(),
             digest_computed: digest.is_some() && !declared.is_declared(),
             expected_digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             received_bytes: session.offset().signed(),
@@ -73,9 +66,9 @@ impl From<&UploadSession> for UploadStateColumns {
                 let writer = receiving.frontier_writer.as_ref();
                 Self {
                     attempts: receiving.attempts,
-                    frontier_writer_attempt: writer.map(|writer| writer.attempt.uuid()),
-                    frontier_writer_number: writer.map(|writer| writer.number.get().into()),
-                    frontier_number: receiving.frontier().map(|frontier| frontier.number.get().into()),
+                    frontier_writer_attempt: writer.map(|writer| writer.attempt),
+                    frontier_writer_number: writer.map(|writer| writer.number),
+                    frontier_number: receiving.frontier().map(|frontier| frontier.number),
                     ..columns
                 }
             }
@@ -88,33 +81,33 @@ impl From<&UploadSession> for UploadStateColumns {
 
 impl UploadStateColumns {
     fn hashed(self, ingest: &PendingIngest) -> Self {
-        let (hashed_bytes, hashed_state) = hash_columns(ingest.hashed.as_ref());
-        Self { hashed_bytes, hashed_state, ..self }
+        let hashed = ingest.hashed.as_ref();
+        Self { hashed_bytes: hashed.map(|hash| hash.bytes), hashed_state: hashed.map(|hash| hash.state), ..self }
     }
 
-    fn decode(&self, size: i64, frontier: Option<Frontier>) -> Result<UploadState, Corrupt> {
-        let kind = if self.kind == "multipart" { UploadKind::Multipart } else { UploadKind::Append };
-        let blob = || claim(WHAT, &self.expected_digest, size);
+    /// The state of a session of `size` bytes.
+    fn decode(&self, size: ByteSize, frontier: Option<Frontier>) -> Result<UploadState, Corrupt> {
+        let kind = self.kind.parse::<UploadKind>().map_err(|why| Corrupt::new(Self::WHAT, why))?;
+        let blob = || {
+            let digest = self.expected_digest.parse::<Digest>();
+            digest.map(|digest| BlobClaim { digest, size }).map_err(|why| Corrupt::new(Self::WHAT, why))
+        };
         let declared = || match self.expected_digest.as_str() {
-            "" => Ok(Claim::Undeclared(convert(WHAT, size)?)),
+            "" => Ok(Claim::Undeclared(size)),
             _ => Ok(Claim::Declared(kind, blob()?)),
         };
         let complete =
             || Ok(if self.digest_computed { Claim::Undeclared(blob()?) } else { Claim::Declared(kind, blob()?) });
         let ingest = || {
-            let hashed = hash_state(self.hashed_bytes, self.hashed_state.as_deref())?;
+            let hashed = self.hashed_bytes.zip(self.hashed_state).map(|(bytes, state)| HashState { bytes, state });
             Ok(PendingIngest { claim: complete()?, hashed })
         };
         let receiving = |recorded| {
-            let frontier_writer = match self.frontier_writer_attempt.zip(self.frontier_writer_number) {
-                Some((attempt, number)) => {
-                    Some(FrontierWriter { attempt: AttemptId::new(attempt), number: convert(WHAT, number)? })
-                }
-                None => None,
-            };
+            let writer = self.frontier_writer_attempt.zip(self.frontier_writer_number);
+            let frontier_writer = writer.map(|(attempt, number)| FrontierWriter { attempt, number });
             Ok(Receiving { claim: declared()?, attempts: self.attempts, frontier_writer, recorded })
         };
-        let received = convert(WHAT, self.received_bytes)?;
+        let received = self.received_bytes.try_into().map_err(|why| Corrupt::new(Self::WHAT, why))?;
         match self.state.as_str() {
             "created" => receiving(None).map(UploadState::Receiving),
             "uploading" => receiving(Some(Recorded { received, frontier })).map(UploadState::Receiving),
@@ -125,75 +118,65 @@ impl UploadStateColumns {
                 Ok(UploadState::Failed { claim: complete()?, reason: self.failure_reason.clone().unwrap_or_default() })
             }
             "aborted" => Ok(UploadState::Aborted { claim: declared()?, received }),
-            other => Err(Corrupt::new(WHAT, format!("unknown state {other}"))),
+            other => Err(Corrupt::new(Self::WHAT, format!("unknown state {other}"))),
         }
     }
 }
 
-impl TryFrom<UploadRow> for UploadSession {
-    type Error = Corrupt;
-
-    fn try_from(row: UploadRow) -> Result<Self, Corrupt> {
-        let hash = hash_state(row.frontier_hash_bytes, row.frontier_hash_state.as_deref())?;
-        let frontier =
-            match (row.columns.frontier_number, row.frontier_attempt, row.frontier_size, row.frontier_location) {
-                (Some(number), Some(attempt), Some(size), Some(location)) => Some(Frontier {
-                    number: convert(WHAT, number)?,
-                    attempt: AttemptId::new(attempt),
-                    hash: hash.ok_or_else(|| Corrupt::new(WHAT, "its frontier has no hash"))?,
-                    location: PartLocation(location),
-                    size: convert(WHAT, size)?,
-                }),
-                _ => None,
-            };
-        let session = Self::restore(UploadRecord {
-            id: UploadId::new(row.id),
-            created_by: PrincipalId::new(row.created_by),
-            media_type_hint: parse_optional(WHAT, row.media_type_hint.as_deref())?,
-            filename_hint: parse_optional(WHAT, row.filename_hint.as_deref())?,
-            state: row.columns.decode(row.expected_size_bytes, frontier)?,
-            expires_at: row.expires_at.into(),
-            created_at: row.created_at.into(),
-            updated_at: row.updated_at.into(),
-            revision: Revision::new(row.revision),
-        });
-        // A session is stored in exactly one way: any other columns were not written by this catalog.
-        if UploadStateColumns::from(&session) == row.columns {
-            Ok(session)
-        } else {
-            Err(Corrupt::new(WHAT, "its columns disagree with its state"))
-        }
+/// The session of `record`, if its state is stored as `columns`. A session is stored in exactly one way: any other
+/// columns were not written by this catalog.
+fn restore(record: UploadRecord, columns: &UploadStateColumns) -> Result<UploadSession, Corrupt> {
+    let session = UploadSession::restore(record);
+    if UploadStateColumns::from(&session) == *columns {
+        Ok(session)
+    } else {
+        Err(Corrupt::new(UploadStateColumns::WHAT, "its columns disagree with its state"))
     }
 }
 
-/// The columns in which a hash is stored.
-pub(crate) fn hash_columns(hash: Option<&HashState>) -> (Option<i64>, Option<Vec<u8>>) {
-    (hash.map(|hash| i64::try_from(hash.bytes).unwrap_or(i64::MAX)), hash.map(|hash| hash.state.to_vec()))
+/// A row of `upload_sessions` with the part at its frontier.
+impl Record for UploadSession {
+    const WHAT: &'static str = UploadStateColumns::WHAT;
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let columns: UploadStateColumns = row.record()?;
+        let hash = row.hash("frontier_hash_bytes", "frontier_hash_state")?;
+        let frontier = match columns.frontier_number.zip(row.optional("frontier_attempt")?) {
+            Some((number, attempt)) => Some(Frontier {
+                number,
+                attempt,
+                hash: hash.ok_or_else(|| row.corrupt("its frontier has no hash"))?,
+                location: row.get("frontier_location")?,
+                size: row.get("frontier_size")?,
+            }),
+            None => None,
+        };
+        let record = UploadRecord {
+            id: row.get("id")?,
+            created_by: row.get("created_by")?,
+            media_type_hint: row.optional("media_type_hint")?,
+            filename_hint: row.optional("filename_hint")?,
+            state: columns.decode(row.get("expected_size_bytes")?, frontier)?,
+            expires_at: row.get("expires_at")?,
+            created_at: row.get("created_at")?,
+            updated_at: row.get("updated_at")?,
+            revision: row.get("revision")?,
+        };
+        restore(record, &columns)
+    }
 }
 
-/// A row of `upload_parts`.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct PartRow {
-    pub(crate) number: i64,
-    pub(crate) attempt: Uuid,
-    pub(crate) sequence: i64,
-    pub(crate) size_bytes: i64,
-    pub(crate) location: String,
-    pub(crate) hash_bytes: Option<i64>,
-    pub(crate) hash_state: Option<Vec<u8>>,
-}
+impl Record for Part {
+    const WHAT: &'static str = "upload part";
 
-impl TryFrom<PartRow> for Part {
-    type Error = Corrupt;
-
-    fn try_from(row: PartRow) -> Result<Self, Corrupt> {
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {
-            number: convert::<_, PartNumber>("upload part", row.number)?,
-            attempt: AttemptId::new(row.attempt),
-            sequence: row.sequence,
-            size: convert("upload part", row.size_bytes)?,
-            location: PartLocation(row.location),
-            hash: hash_state(row.hash_bytes, row.hash_state.as_deref())?,
+            number: row.get("number")?,
+            attempt: row.get("attempt")?,
+            sequence: row.get("sequence")?,
+            size: row.get("size_bytes")?,
+            location: row.get("location")?,
+            hash: row.hash("hash_bytes", "hash_state")?,
         })
     }
 }
@@ -202,33 +185,20 @@ impl TryFrom<PartRow> for Part {
 mod tests {
     use super::*;
     use imgsrv_domain::{
-        digest::{BlobClaim, ByteSize, Digest},
+        ids::{PrincipalId, UploadId},
         time::Timestamp,
         upload::{NewAppendUpload, NewUpload},
     };
     use std::time::Duration;
+    use uuid::Uuid;
 
     const NOW: Timestamp = Timestamp::from_micros(7);
     const TERM: Duration = Duration::from_secs(30);
 
-    fn row(session: &UploadSession) -> UploadRow {
-        UploadRow {
-            id: session.id.uuid(),
-            created_by: session.created_by.uuid(),
-            expected_size_bytes: session.size().signed(),
-            media_type_hint: None,
-            filename_hint: None,
-            expires_at: session.expires_at.into(),
-            created_at: session.created_at.into(),
-            updated_at: session.updated_at.into(),
-            revision: session.revision.get(),
-            columns: session.into(),
-            frontier_attempt: None,
-            frontier_size: None,
-            frontier_location: None,
-            frontier_hash_bytes: None,
-            frontier_hash_state: None,
-        }
+    /// The session as it is restored with these columns of its state.
+    fn restored(session: &UploadSession, columns: &UploadStateColumns) -> Result<UploadSession, Corrupt> {
+        let state = columns.decode(session.size(), None)?;
+        restore(UploadRecord { state, ..(**session).clone() }, columns)
     }
 
     /// An append upload of no bytes and of undeclared digest, in each of its states.
@@ -247,7 +217,7 @@ mod tests {
     #[test]
     fn sessions_are_restored_as_they_were_stored() {
         for session in sessions() {
-            assert_eq!(UploadSession::try_from(row(&session)).unwrap(), session);
+            assert_eq!(restored(&session, &(&session).into()).unwrap(), session);
         }
     }
 
@@ -257,16 +227,16 @@ mod tests {
             |columns| columns.kind = "multipart".to_owned(),
             |columns| (columns.digest_computed, columns.expected_digest) = (true, String::new()),
             |columns| columns.received_bytes = -1,
-            |columns| columns.frontier_writer_number = Some(1),
-            |columns| columns.frontier_number = Some(1),
+            |columns| columns.frontier_writer_number = Some(PartNumber::FIRST),
+            |columns| columns.frontier_number = Some(PartNumber::FIRST),
             |columns| columns.hashed_bytes = Some(1),
             |columns| columns.failure_reason = columns.failure_reason.is_none().then(|| "why".to_owned()),
         ];
         for session in sessions() {
             for (at, alter) in alter.iter().enumerate() {
-                let mut altered = row(&session);
-                alter(&mut altered.columns);
-                assert!(UploadSession::try_from(altered).is_err(), "alteration {at} of {}", session.state.name());
+                let mut altered = (&session).into();
+                alter(&mut altered);
+                assert!(restored(&session, &altered).is_err(), "alteration {at} of {}", session.state.name());
             }
         }
     }
@@ -277,8 +247,7 @@ mod tests {
         let new = NewUpload { claim, media_type_hint: None, filename_hint: None };
         let (id, by) = (UploadId::new(Uuid::nil()), PrincipalId::new(Uuid::nil()));
         let ready = UploadSession::already_ready(id, by, new, NOW).0;
-        let mut altered = row(&ready);
-        altered.columns.attempts = 1;
-        assert!(UploadSession::try_from(altered).is_err());
+        let altered = UploadStateColumns { attempts: 1, ..(&ready).into() };
+        assert!(restored(&ready, &altered).is_err());
     }
 }

@@ -1,20 +1,11 @@
 //! A connection to the file, for the shared statements.
 
 use crate::{
-    core::{
-        connection::Connection,
-        statement::{Kind, Traced},
-        value::{Value, arguments},
-    },
+    core::{Connection, Kind, Record, Statement, Traced, Value, arguments, records},
     sqlite::error::map,
 };
 use imgsrv_domain::ports::CatalogError;
-use sqlx::{
-    Pool, Sqlite, SqliteConnection, Transaction,
-    pool::PoolConnection,
-    query_with,
-    sqlite::{SqliteArguments, SqliteRow},
-};
+use sqlx::{Pool, Sqlite, SqliteConnection, Transaction, pool::PoolConnection, query_with, sqlite::SqliteArguments};
 use tracing::Span;
 
 /// A connection, inside or outside of a transaction. Dropping it rolls back.
@@ -62,15 +53,17 @@ impl Open {
 }
 
 impl Connection for SqliteSession {
-    type Row = SqliteRow;
     /// One writer at a time: `BEGIN IMMEDIATE`.
     const LOCKS_ROWS: bool = false;
 
-    async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, CatalogError> {
+    async fn list<T: Record>(&mut self, sql: impl Statement, values: Vec<Value>) -> Result<Vec<T>, CatalogError> {
+        let sql = sql.text(Self::LOCKS_ROWS);
         let arguments = arguments::<SqliteArguments>(values)?;
         let connection = self.open.connection()?;
-        let _traced = Traced::start(&self.span, Kind::Query, sql);
-        query_with(sql, arguments).fetch_all(connection).await.map_err(map)
+        let traced = Traced::start(&self.span, Kind::Query, sql);
+        let rows = query_with(sql, arguments).fetch_all(connection).await.map_err(map)?;
+        drop(traced);
+        records(&rows)
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {

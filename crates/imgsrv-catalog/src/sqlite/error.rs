@@ -3,7 +3,7 @@
 //! SQLite does not name constraints: a broken UNIQUE lists `table.column`s, a trigger's message has code 1811, and a
 //! broken foreign key names nothing (result codes: <https://www.sqlite.org/rescode.html>).
 
-use crate::core::conflicts::conflict;
+use crate::core::conflict;
 use imgsrv_domain::ports::{CatalogError, Conflict};
 
 pub(crate) fn map(error: sqlx::Error) -> CatalogError {

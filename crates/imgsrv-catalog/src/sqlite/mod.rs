@@ -7,8 +7,7 @@ mod connection;
 mod error;
 
 use crate::{
-    core::catalog::{SqlCatalog, SqlDatabase},
-    rows::SqlTime,
+    core::{SqlCatalog, SqlDatabase, query_span, transaction_span},
     sqlite::connection::SqliteSession,
 };
 use async_trait::async_trait;
@@ -28,7 +27,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tracing::Span;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -113,13 +111,6 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, O
     Ok(SqlCatalog { database: SqliteDatabase { writer, readers, clock, folder } })
 }
 
-impl SqliteCatalog {
-    /// Closes every connection; the write-ahead log is merged into the file.
-    pub async fn close(&self) {
-        self.database.close().await;
-    }
-}
-
 async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
     let mut connection = writer.acquire().await?;
     MIGRATOR.run_direct(None, &mut *connection, false).await
@@ -129,29 +120,29 @@ async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
 impl SqlDatabase for SqliteDatabase {
     type Connection = SqliteSession;
 
-    async fn reader(&self, span: Span) -> Result<SqliteSession, CatalogError> {
-        SqliteSession::single(&self.readers, span).await
+    async fn reader(&self) -> Result<SqliteSession, CatalogError> {
+        SqliteSession::single(&self.readers, query_span()).await
     }
 
-    async fn writer(&self, span: Span) -> Result<SqliteSession, CatalogError> {
-        SqliteSession::single(&self.writer, span).await
+    async fn writer(&self) -> Result<SqliteSession, CatalogError> {
+        SqliteSession::single(&self.writer, query_span()).await
     }
 
-    async fn snapshot(&self, span: Span) -> Result<(SqliteSession, Timestamp), CatalogError> {
-        let session = SqliteSession::transaction(&self.readers, "BEGIN", span).await?;
+    async fn snapshot(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
+        let session = SqliteSession::transaction(&self.readers, "BEGIN", query_span()).await?;
         Ok((session, self.clock.now()))
     }
 
-    async fn begin(&self, span: Span) -> Result<(SqliteSession, Timestamp), CatalogError> {
-        let session = SqliteSession::transaction(&self.writer, "BEGIN IMMEDIATE", span).await?;
+    async fn begin(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
+        let session = SqliteSession::transaction(&self.writer, "BEGIN IMMEDIATE", transaction_span()).await?;
         Ok((session, self.clock.now()))
     }
 
-    async fn now(&self, _span: Span) -> Result<Timestamp, CatalogError> {
+    async fn now(&self) -> Result<Timestamp, CatalogError> {
         Ok(self.clock.now())
     }
 
-    fn clock(&self, _read: Option<SqlTime>) -> Result<Timestamp, CatalogError> {
+    fn clock(&self, _read: Option<Timestamp>) -> Result<Timestamp, CatalogError> {
         Ok(self.clock.now())
     }
 
@@ -169,6 +160,7 @@ impl SqlDatabase for SqliteDatabase {
         Box::pin(stream::empty())
     }
 
+    /// The last connection merges the write-ahead log into the file.
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;

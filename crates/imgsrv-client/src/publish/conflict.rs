@@ -1,9 +1,8 @@
 //! Conflicts between a publication and what the server has.
 
-use std::fmt;
-
 /// How what the server has differs from a publication.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {}: {}", predicate(.state), .differences.join("; "))]
 #[non_exhaustive]
 pub struct PublishConflict {
     /// What was to be published, as `image version`.
@@ -14,15 +13,11 @@ pub struct PublishConflict {
     pub differences: Vec<String>,
 }
 
-impl fmt::Display for PublishConflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let differences = self.differences.join("; ");
-        match self.state.as_str() {
-            "taken" => write!(f, "{} cannot be: {differences}", self.what),
-            "draft" => write!(f, "{} is a draft with other content: {differences}", self.what),
-            state => write!(f, "{} is {state} with other content: {differences}", self.what),
-        }
+/// What a publication meets instead of what it wants.
+fn predicate(state: &str) -> String {
+    match state {
+        "taken" => "cannot be".to_owned(),
+        "draft" => "is a draft with other content".to_owned(),
+        state => format!("is {state} with other content"),
     }
 }
-
-impl std::error::Error for PublishConflict {}

@@ -11,9 +11,9 @@ pub use publication::{NewArtifact, NewAttachment, Publication};
 
 use crate::{
     client::Client,
-    error::Error,
+    error::{Error, unless},
     retry::PollDelays,
-    transfer::{Blob, Progress, Source},
+    transfer::{Blob, DEFAULT_PARALLEL, Progress, Source},
 };
 use futures::TryStreamExt;
 use imgsrv_api::{Manifest, ProblemCode, PublishJob, Version};
@@ -60,7 +60,7 @@ pub struct Publish {
     client: Client,
     publication: Publication,
     waits: bool,
-    max_parallel: Option<usize>,
+    max_parallel: usize,
     observer: Observer,
 }
 
@@ -72,8 +72,8 @@ impl Client {
     /// is a success, one with other content an [`Error::Conflict`].
     pub fn publish(&self, publication: Publication) -> Publish {
         // A name that is taken may be by an earlier request of this publication: the content is compared later.
-        let client = self.retrying_creation();
-        Publish { client, publication, waits: true, max_parallel: None, observer: Arc::new(|_| {}) }
+        let client = Client { retries_creation: true, ..self.clone() };
+        Publish { client, publication, waits: true, max_parallel: DEFAULT_PARALLEL, observer: Arc::new(|_| {}) }
     }
 
     /// Waits until a publish job has ended; if it has not succeeded, the result is [`Error::NotPublished`].
@@ -99,7 +99,7 @@ impl Publish {
 
     /// Sends at most so many parts of a file in parallel.
     pub fn parallel(self, parts: usize) -> Self {
-        Self { max_parallel: Some(parts), ..self }
+        Self { max_parallel: parts, ..self }
     }
 
     /// Calls `observer` with each event.
@@ -137,12 +137,12 @@ impl Publish {
         self.client.open_uploads(None).try_next().await?;
         for alias in aliases {
             if unless(ProblemCode::NotFound, self.client.manifest(image, alias).await)?.is_some() {
-                return Err(self.name_taken(format!("the alias {alias} is the name of a version")));
+                return Err(self.conflict("taken", vec![format!("the alias {alias} is the name of a version")]));
             }
         }
         let manifest = unless(ProblemCode::NotFound, self.client.manifest(image, version).await)?;
         if manifest.is_none() && unless(ProblemCode::NotFound, self.client.alias(image, version).await)?.is_some() {
-            return Err(self.name_taken(format!("{version} is the name of an alias")));
+            return Err(self.conflict("taken", vec![format!("{version} is the name of an alias")]));
         }
         Ok(manifest)
     }
@@ -163,14 +163,12 @@ impl Publish {
         let (observer, observed) = (Arc::clone(&self.observer), source.clone());
         let on_progress = move |progress| observer(Event::Transfer(&observed, progress));
         if is_published {
-            return source.stored_blob(on_progress).await;
+            return source.stored_blob(Arc::new(on_progress)).await;
         }
-        let mut upload = self.client.upload(source.clone()).media_type(media_type).on_progress(on_progress);
+        let upload = self.client.upload(source.clone()).media_type(media_type).parallel(self.max_parallel);
+        let mut upload = upload.on_progress(on_progress);
         if let Some(name) = source.file_name() {
             upload = upload.file_name(name);
-        }
-        if let Some(parts) = self.max_parallel {
-            upload = upload.parallel(parts);
         }
         let blob = upload.send().await?;
         (self.observer)(Event::Uploaded(source, &blob));
@@ -200,20 +198,8 @@ impl Publish {
         Ok((manifest.version, Some(job)))
     }
 
-    fn name_taken(&self, difference: String) -> Error {
-        self.conflict("taken", vec![difference])
-    }
-
     fn conflict(&self, state: &str, differences: Vec<String>) -> Error {
         let what = format!("{} {}", self.publication.image, self.publication.version);
         PublishConflict { what, state: state.to_owned(), differences }.into()
-    }
-}
-
-/// The result of a call; `None` if it is refused with `code`.
-fn unless<T>(code: ProblemCode, result: Result<T, Error>) -> Result<Option<T>, Error> {
-    match result {
-        Err(error) if error.code() == Some(code) => Ok(None),
-        result => result.map(Some),
     }
 }

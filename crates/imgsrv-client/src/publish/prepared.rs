@@ -30,25 +30,22 @@ impl PreparedArtifact<'_> {
 
     /// How the artifact with the same key differs.
     pub(super) fn differences(&self, entry: &ManifestEntry) -> Vec<String> {
-        let (name, existing) = (self.key().join("/"), &entry.artifact);
-        let mut found = Vec::new();
-        let compare = |found: &mut Vec<String>, what: &str, existing: &str, new: &str| {
-            if existing != new {
-                found.push(format!("{name} has {what} {existing}, not {new}"));
-            }
+        let (key, existing) = (self.key().join("/"), &entry.artifact);
+        let compare = |what: &str, existing: &str, new: &str| {
+            (existing != new).then(|| format!("{key} has {what} {existing}, not {new}"))
         };
-        compare(&mut found, "digest", &existing.primary_blob_digest, &self.blob.digest.to_string());
-        compare(&mut found, "media type", &existing.primary_media_type, &self.new.media_type);
+        let mut found = Vec::new();
+        found.extend(compare("digest", &existing.primary_blob_digest, &self.blob.digest.to_string()));
+        found.extend(compare("media type", &existing.primary_media_type, &self.new.media_type));
         for attachment in &entry.attachments {
             match self.attachments.iter().find(|(new, _)| new.name == attachment.name) {
-                Some((new, blob)) => {
-                    let (digest, media_type) =
-                        (format!("{} with digest", new.name), format!("{} with media type", new.name));
-                    compare(&mut found, &digest, &attachment.blob_digest, &blob.digest.to_string());
-                    compare(&mut found, &media_type, &attachment.media_type, &new.media_type);
+                Some((NewAttachment { name, media_type, .. }, blob)) => {
+                    let digest = blob.digest.to_string();
+                    found.extend(compare(&format!("{name} with digest"), &attachment.blob_digest, &digest));
+                    found.extend(compare(&format!("{name} with media type"), &attachment.media_type, media_type));
                 }
                 None if attachment.name == INCUS_METADATA && self.new.incus.is_some() => {}
-                None => found.push(format!("{name} has the attachment {}", attachment.name)),
+                None => found.push(format!("{key} has the attachment {}", attachment.name)),
             }
         }
         found

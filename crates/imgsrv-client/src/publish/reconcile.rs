@@ -3,10 +3,11 @@
 use super::{
     Event, Publication, Publish,
     prepared::{PreparedArtifact, unwanted},
-    unless,
 };
-use crate::error::Error;
-use imgsrv_api::{CreateArtifact, CreateAttachment, CreateImage, Manifest, ManifestEntry, ProblemCode, Version};
+use crate::error::{Error, unless};
+use imgsrv_api::{
+    Attachment, CreateArtifact, CreateAttachment, CreateImage, Manifest, ManifestEntry, ProblemCode, Version,
+};
 use imgsrv_domain::files::INCUS_METADATA;
 
 /// How often the reconciliation is repeated if others change the draft meanwhile.
@@ -45,7 +46,7 @@ impl Publish {
         let created = unless_exists(self.client.create_version(image, version).await)?;
         let manifest = match self.client.manifest(image, version).await {
             Err(error) if error.code() == Some(ProblemCode::NotFound) && created.is_none() => {
-                return Err(self.name_taken(format!("{version} is the name of an alias")));
+                return Err(self.conflict("taken", vec![format!("{version} is the name of an alias")]));
             }
             manifest => manifest?,
         };
@@ -104,10 +105,7 @@ impl Publish {
         };
         let manifest = self.client.manifest(image, version).await?;
         match manifest.artifacts.iter().find(|entry| artifact.has_key_of(entry)) {
-            Some(entry) => {
-                let names: Vec<&str> = entry.attachments.iter().map(|attachment| attachment.name.as_str()).collect();
-                self.add_attachments(artifact, &entry.artifact_id, &names).await
-            }
+            Some(entry) => self.add_attachments(artifact, &entry.artifact_id, &entry.attachments).await,
             // Its file name, or its Incus product, is that of another artifact.
             None => Err(refused),
         }
@@ -117,10 +115,11 @@ impl Publish {
         &self,
         artifact: &PreparedArtifact<'_>,
         artifact_id: &str,
-        existing: &[&str],
+        existing: &[Attachment],
     ) -> Result<(), Error> {
+        let exists = |name: &str| existing.iter().any(|attachment| attachment.name == name);
         let Publication { image, version, .. } = &self.publication;
-        for (new, blob) in artifact.attachments.iter().filter(|(new, _)| !existing.contains(&new.name.as_str())) {
+        for (new, blob) in artifact.attachments.iter().filter(|(new, _)| !exists(&new.name)) {
             let attachment = CreateAttachment {
                 name: new.name.clone(),
                 media_type: new.media_type.clone(),
@@ -129,7 +128,7 @@ impl Publish {
             };
             unless_exists(self.client.create_attachment(image, version, artifact_id, &attachment).await)?;
         }
-        if let Some(metadata) = artifact.new.incus.as_ref().filter(|_| !existing.contains(&INCUS_METADATA)) {
+        if let Some(metadata) = artifact.new.incus.as_ref().filter(|_| !exists(INCUS_METADATA)) {
             unless_exists(self.client.create_incus_metadata(image, version, artifact_id, metadata).await)?;
         }
         Ok(())
@@ -149,10 +148,7 @@ impl Publish {
         }
         let is_wanted = |entry: &&ManifestEntry| artifacts.iter().any(|artifact| artifact.has_key_of(entry));
         differences.extend(manifest.artifacts.iter().filter(|entry| !is_wanted(entry)).map(unwanted));
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(self.conflict(&manifest.version.state, differences))
+        if differences.is_empty() { Ok(()) } else { Err(self.conflict(&manifest.version.state, differences)) }
     }
 }
 

@@ -30,13 +30,12 @@ pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
     let mut files = BTreeSet::new();
     for artifact in artifacts {
         for file in file_names(&image, &version, artifact)? {
-            if files.contains(&file) {
+            if let Some(file) = files.replace(file) {
                 let short = file.strip_prefix(&prefix).unwrap_or(&file);
                 return invalid(format!(
                     "two files would be called {short}: they need different names, architectures or variants"
                 ));
             }
-            files.insert(file);
         }
     }
     Ok(())
@@ -50,8 +49,7 @@ fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) 
     if incus.is_some() && !INCUS_FORMATS.contains(format) {
         return invalid(format!("Incus boots {}, not {format}", INCUS_FORMATS.map(Format::as_str).join(", ")));
     }
-    let file = artifact_file(image, version, &architecture, &variant, *format);
-    let mut files = vec![file];
+    let mut files = vec![artifact_file(image, version, &architecture, &variant, *format)];
     let attached = attachments.iter().map(|attachment| attachment.name.as_str());
     for name in attached.chain(incus.as_ref().map(|_| INCUS_METADATA)) {
         files.push(attachment_file(&files[0], &parse_word::<AttachmentName>(name)?));

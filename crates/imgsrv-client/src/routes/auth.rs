@@ -1,14 +1,16 @@
 //! Principals, roles, API tokens, provisioning rules and the audit log.
 
-use super::Rows;
+use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
-use imgsrv_api as api;
+use imgsrv_api::{
+    ApiToken, ApiTokenList, AuditEntry, AuditPage, CreateApiToken, CreatePrincipal, IssuedApiToken, Principal,
+    PrincipalList, ProvisioningRule, ProvisioningRuleList, Reconciliation, Role, RoleList, SaveProvisioningRule,
+    Whoami,
+};
 use reqwest::Method;
-use url::Url;
 
 /// Which entries of the audit log are listed; an absent field matches every entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct AuditFilter {
     /// The action, such as `role.granted`.
     pub action: Option<String>,
@@ -29,37 +31,38 @@ pub struct AuditFilter {
 /// Authentication. All but [`Client::whoami`] needs `auth.manage`.
 impl Client {
     /// The principal that the token authenticates, and what it may do.
-    pub async fn whoami(&self) -> Result<api::Whoami, Error> {
+    pub async fn whoami(&self) -> Result<Whoami, Error> {
         self.get(self.endpoint(["v1", "auth", "whoami"])).await
     }
 
     /// Every role.
-    pub async fn roles(&self) -> Result<Vec<api::Role>, Error> {
-        Ok(self.get::<api::RoleList>(self.endpoint(["v1", "auth", "roles"])).await?.roles)
+    pub async fn roles(&self) -> Result<Vec<Role>, Error> {
+        Ok(self.get::<RoleList>(self.endpoint(["v1", "auth", "roles"])).await?.roles)
     }
 
     /// Principals, oldest first.
-    pub fn principals(&self) -> Rows<api::Principal> {
-        self.rows::<api::PrincipalList>(self.endpoint(["v1", "auth", "principals"]))
+    pub fn principals(&self) -> Rows<Principal> {
+        let url = self.endpoint(["v1", "auth", "principals"]);
+        self.rows(url, |page: PrincipalList| (page.principals, page.next_cursor))
     }
 
     /// A principal.
-    pub async fn principal(&self, principal: &str) -> Result<api::Principal, Error> {
+    pub async fn principal(&self, principal: &str) -> Result<Principal, Error> {
         self.get(self.endpoint(["v1", "auth", "principals", principal])).await
     }
 
     /// Creates a principal without roles.
-    pub async fn create_principal(&self, principal: &api::CreatePrincipal) -> Result<api::Principal, Error> {
+    pub async fn create_principal(&self, principal: &CreatePrincipal) -> Result<Principal, Error> {
         self.create(self.endpoint(["v1", "auth", "principals"]), principal).await
     }
 
     /// Activates a principal again.
-    pub async fn activate_principal(&self, principal: &str) -> Result<api::Principal, Error> {
+    pub async fn activate_principal(&self, principal: &str) -> Result<Principal, Error> {
         self.post(self.endpoint(["v1", "auth", "principals", principal, "activate"])).await
     }
 
     /// Deactivates a principal: every credential of it is refused.
-    pub async fn deactivate_principal(&self, principal: &str) -> Result<api::Principal, Error> {
+    pub async fn deactivate_principal(&self, principal: &str) -> Result<Principal, Error> {
         self.post(self.endpoint(["v1", "auth", "principals", principal, "deactivate"])).await
     }
 
@@ -74,16 +77,13 @@ impl Client {
     }
 
     /// The API tokens of a principal, oldest first.
-    pub fn api_tokens(&self, principal: &str) -> Rows<api::ApiToken> {
-        self.rows::<api::ApiTokenList>(self.endpoint(["v1", "auth", "principals", principal, "api-tokens"]))
+    pub fn api_tokens(&self, principal: &str) -> Rows<ApiToken> {
+        let url = self.endpoint(["v1", "auth", "principals", principal, "api-tokens"]);
+        self.rows(url, |page: ApiTokenList| (page.api_tokens, page.next_cursor))
     }
 
     /// Issues an API token. Only this response contains its plaintext.
-    pub async fn create_api_token(
-        &self,
-        principal: &str,
-        token: &api::CreateApiToken,
-    ) -> Result<api::IssuedApiToken, Error> {
+    pub async fn create_api_token(&self, principal: &str, token: &CreateApiToken) -> Result<IssuedApiToken, Error> {
         self.create(self.endpoint(["v1", "auth", "principals", principal, "api-tokens"]), token).await
     }
 
@@ -92,25 +92,19 @@ impl Client {
         self.execute(Method::DELETE, self.endpoint(["v1", "auth", "api-tokens", token])).await
     }
 
-    fn rule_url(&self, rule: &str) -> Url {
-        self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule])
-    }
-
     /// Provisioning rules, by id.
-    pub fn provisioning_rules(&self) -> Rows<api::ProvisioningRule> {
-        self.rows::<api::ProvisioningRuleList>(self.endpoint(["v1", "auth", "oidc-provisioning-rules"]))
+    pub fn provisioning_rules(&self) -> Rows<ProvisioningRule> {
+        let url = self.endpoint(["v1", "auth", "oidc-provisioning-rules"]);
+        self.rows(url, |page: ProvisioningRuleList| (page.rules, page.next_cursor))
     }
 
     /// A provisioning rule.
-    pub async fn provisioning_rule(&self, rule: &str) -> Result<api::ProvisioningRule, Error> {
-        self.get(self.rule_url(rule)).await
+    pub async fn provisioning_rule(&self, rule: &str) -> Result<ProvisioningRule, Error> {
+        self.get(self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule])).await
     }
 
     /// Creates a provisioning rule.
-    pub async fn create_provisioning_rule(
-        &self,
-        rule: &api::SaveProvisioningRule,
-    ) -> Result<api::ProvisioningRule, Error> {
+    pub async fn create_provisioning_rule(&self, rule: &SaveProvisioningRule) -> Result<ProvisioningRule, Error> {
         self.create(self.endpoint(["v1", "auth", "oidc-provisioning-rules"]), rule).await
     }
 
@@ -118,47 +112,39 @@ impl Client {
     pub async fn update_provisioning_rule(
         &self,
         id: &str,
-        rule: &api::SaveProvisioningRule,
-    ) -> Result<api::ProvisioningRule, Error> {
-        self.change(Method::PUT, self.rule_url(id), rule).await
+        rule: &SaveProvisioningRule,
+    ) -> Result<ProvisioningRule, Error> {
+        self.change(Method::PUT, self.endpoint(["v1", "auth", "oidc-provisioning-rules", id]), rule).await
     }
 
     /// Deletes a provisioning rule. Roles that it granted stay until they are reconciled.
     pub async fn delete_provisioning_rule(&self, rule: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.rule_url(rule)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule])).await
     }
 
     /// The roles that reconciling a rule would revoke, by principal: the first page, or the one after `cursor`.
-    pub async fn preview_reconciliation(&self, rule: &str, cursor: Option<&str>) -> Result<api::Reconciliation, Error> {
-        let mut url = self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule, "reconciliation"]);
-        if let Some(cursor) = cursor {
-            url.query_pairs_mut().append_pair("cursor", cursor);
-        }
-        self.get(url).await
+    pub async fn preview_reconciliation(&self, rule: &str, cursor: Option<&str>) -> Result<Reconciliation, Error> {
+        let url = self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule, "reconciliation"]);
+        self.get(with_query(url, [("cursor", cursor)])).await
     }
 
     /// Revokes roles that a rule granted and no longer grants.
-    pub async fn apply_reconciliation(&self, rule: &str) -> Result<api::Reconciliation, Error> {
+    pub async fn apply_reconciliation(&self, rule: &str) -> Result<Reconciliation, Error> {
         self.post(self.endpoint(["v1", "auth", "oidc-provisioning-rules", rule, "reconciliation"])).await
     }
 
     /// The audit log, newest first.
-    pub fn audit_log(&self, filter: &AuditFilter) -> Rows<api::AuditEntry> {
-        let mut url = self.endpoint(["v1", "audit"]);
+    pub fn audit_log(&self, filter: &AuditFilter) -> Rows<AuditEntry> {
         let filters = [
-            ("action", &filter.action),
-            ("actor", &filter.actor),
-            ("actor_kind", &filter.actor_kind),
-            ("subject", &filter.subject),
-            ("request_id", &filter.request_id),
-            ("since", &filter.since),
-            ("until", &filter.until),
+            ("action", filter.action.as_deref()),
+            ("actor", filter.actor.as_deref()),
+            ("actor_kind", filter.actor_kind.as_deref()),
+            ("subject", filter.subject.as_deref()),
+            ("request_id", filter.request_id.as_deref()),
+            ("since", filter.since.as_deref()),
+            ("until", filter.until.as_deref()),
         ];
-        for (name, value) in filters {
-            if let Some(value) = value {
-                url.query_pairs_mut().append_pair(name, value);
-            }
-        }
-        self.rows::<api::AuditPage>(url)
+        let url = with_query(self.endpoint(["v1", "audit"]), filters);
+        self.rows(url, |page: AuditPage| (page.entries, page.next_cursor))
     }
 }

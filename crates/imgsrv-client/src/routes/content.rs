@@ -1,11 +1,11 @@
 //! Images, versions, manifests, aliases and publish jobs.
 
-use super::Rows;
+use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
 use imgsrv_api as api;
 use reqwest::{
     Method,
-    header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
+    header::{HeaderValue, IF_MATCH, IF_NONE_MATCH},
 };
 use url::Url;
 
@@ -36,34 +36,19 @@ impl VersionFilter {
 
 /// Images and their content.
 impl Client {
-    fn image_url(&self, image: &str) -> Url {
-        self.endpoint(["v1", "images", image])
-    }
-
-    fn version_url(&self, image: &str, version: &str) -> Url {
-        self.endpoint(["v1", "images", image, "versions", version])
-    }
-
-    pub(crate) fn artifact_url(&self, image: &str, version: &str, artifact: &str) -> Url {
-        self.endpoint(["v1", "images", image, "versions", version, "artifacts", artifact])
-    }
-
     fn alias_url(&self, image: &str, alias: &str) -> Url {
         self.endpoint(["v1", "images", image, "aliases", alias])
     }
 
     /// Images with a published version, by name; with `unpublished` all images, which needs `content.write`.
     pub fn images(&self, unpublished: bool) -> Rows<api::Image> {
-        let mut url = self.endpoint(["v1", "images"]);
-        if unpublished {
-            url.query_pairs_mut().append_pair("include_unpublished", "true");
-        }
-        self.rows::<api::ImageList>(url)
+        let url = with_query(self.endpoint(["v1", "images"]), [("include_unpublished", unpublished.then_some("true"))]);
+        self.rows(url, |page: api::ImageList| (page.images, page.next_cursor))
     }
 
     /// An image.
     pub async fn image(&self, image: &str) -> Result<api::Image, Error> {
-        self.get(self.image_url(image)).await
+        self.get(self.endpoint(["v1", "images", image])).await
     }
 
     /// Creates an image.
@@ -73,19 +58,18 @@ impl Client {
 
     /// Changes an image's display name and description.
     pub async fn update_image(&self, image: &str, metadata: &api::UpdateImage) -> Result<api::Image, Error> {
-        self.change(Method::PATCH, self.image_url(image), metadata).await
+        self.change(Method::PATCH, self.endpoint(["v1", "images", image]), metadata).await
     }
 
     /// Deletes an image without versions.
     pub async fn delete_image(&self, image: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.image_url(image)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "images", image])).await
     }
 
     /// Versions of an image, newest first.
     pub fn versions(&self, image: &str, filter: VersionFilter) -> Rows<api::Version> {
-        let mut url = self.endpoint(["v1", "images", image, "versions"]);
-        url.query_pairs_mut().append_pair("state", filter.as_str());
-        self.rows::<api::VersionList>(url)
+        let url = with_query(self.endpoint(["v1", "images", image, "versions"]), [("state", Some(filter.as_str()))]);
+        self.rows(url, |page: api::VersionList| (page.versions, page.next_cursor))
     }
 
     /// Creates a draft.
@@ -96,7 +80,7 @@ impl Client {
 
     /// The manifest of a version; if the version is not published, this needs `content.write`.
     pub async fn manifest(&self, image: &str, version: &str) -> Result<api::Manifest, Error> {
-        self.get(self.version_url(image, version)).await
+        self.get(self.endpoint(["v1", "images", image, "versions", version])).await
     }
 
     /// The manifest of the published version with this name or alias.
@@ -111,17 +95,18 @@ impl Client {
 
     /// Deletes a draft.
     pub async fn delete_version(&self, image: &str, version: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.version_url(image, version)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "images", image, "versions", version])).await
     }
 
     /// The artifacts of a version.
     pub fn artifacts(&self, image: &str, version: &str) -> Rows<api::Artifact> {
-        self.rows::<api::ArtifactList>(self.endpoint(["v1", "images", image, "versions", version, "artifacts"]))
+        let url = self.endpoint(["v1", "images", image, "versions", version, "artifacts"]);
+        self.rows(url, |page: api::ArtifactList| (page.artifacts, page.next_cursor))
     }
 
     /// An artifact of a version.
     pub async fn artifact(&self, image: &str, version: &str, artifact: &str) -> Result<api::Artifact, Error> {
-        self.get(self.artifact_url(image, version, artifact)).await
+        self.get(self.endpoint(["v1", "images", image, "versions", version, "artifacts", artifact])).await
     }
 
     /// Adds an artifact to a draft. Its bytes may be uploaded later.
@@ -136,7 +121,8 @@ impl Client {
 
     /// Removes an artifact with its attachments from a draft.
     pub async fn delete_artifact(&self, image: &str, version: &str, artifact: &str) -> Result<(), Error> {
-        self.execute(Method::DELETE, self.artifact_url(image, version, artifact)).await
+        self.execute(Method::DELETE, self.endpoint(["v1", "images", image, "versions", version, "artifacts", artifact]))
+            .await
     }
 
     /// Adds an attachment to an artifact of a draft. Its bytes may be uploaded later.
@@ -197,7 +183,8 @@ impl Client {
 
     /// The aliases of an image, by name.
     pub fn aliases(&self, image: &str) -> Rows<api::Alias> {
-        self.rows::<api::AliasList>(self.endpoint(["v1", "images", image, "aliases"]))
+        let url = self.endpoint(["v1", "images", image, "aliases"]);
+        self.rows(url, |page: api::AliasList| (page.aliases, page.next_cursor))
     }
 
     /// An alias.
@@ -212,29 +199,20 @@ impl Client {
     }
 
     /// Creates an alias of a published version. An existing alias is refused as
-    /// [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed).
+    /// [`ProblemCode::PreconditionFailed`](imgsrv_api::ProblemCode::PreconditionFailed).
     pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
-        self.set_alias_if(image, alias, version, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
+        let (url, body) = (self.alias_url(image, alias), api::SetAlias { version: version.to_owned() });
+        self.put_if(url, &body, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
     }
 
     /// Moves an alias from one version to another. It is refused as
-    /// [`ProblemCode::PreconditionFailed`](api::ProblemCode::PreconditionFailed) if the alias points elsewhere, or moves
+    /// [`ProblemCode::PreconditionFailed`](imgsrv_api::ProblemCode::PreconditionFailed) if the alias points elsewhere, or moves
     /// meanwhile.
     pub async fn move_alias(&self, image: &str, alias: &str, from: &str, to: &str) -> Result<api::Alias, Error> {
-        let (current, etag) = self.get_tagged::<api::Alias>(self.alias_url(image, alias)).await?;
+        let (url, body) = (self.alias_url(image, alias), api::SetAlias { version: to.to_owned() });
+        let (current, etag) = self.get_tagged::<api::Alias>(url.clone()).await?;
         let etag = etag.filter(|_| current.version == from).unwrap_or(HeaderValue::from_static("\"\""));
-        self.set_alias_if(image, alias, to, (IF_MATCH, etag)).await
-    }
-
-    async fn set_alias_if(
-        &self,
-        image: &str,
-        alias: &str,
-        version: &str,
-        condition: (HeaderName, HeaderValue),
-    ) -> Result<api::Alias, Error> {
-        let body = api::SetAlias { version: version.to_owned() };
-        self.put_if(self.alias_url(image, alias), &body, condition).await
+        self.put_if(url, &body, (IF_MATCH, etag)).await
     }
 
     /// Deletes an alias; its version stays.

@@ -21,6 +21,10 @@ impl Client {
         self.endpoint(["api", "uploads", "tus", intake])
     }
 
+    async fn tus_headers(&self, method: Method, intake: &str) -> Result<HeaderMap, Error> {
+        self.headers(method, self.tus_url(intake), HeaderMap::from_iter([(TUS_RESUMABLE, VERSION)])).await
+    }
+
     /// Declares what is to be published, before its bytes are sent.
     pub async fn create_intake(&self, intake: &api::CreateIntake) -> Result<api::IntakeCreated, Error> {
         self.create(self.endpoint(["api", "images"]), intake).await
@@ -33,8 +37,7 @@ impl Client {
 
     /// The offset of the next byte of an intake.
     pub async fn intake_offset(&self, intake: &str) -> Result<u64, Error> {
-        let headers = HeaderMap::from_iter([(TUS_RESUMABLE, VERSION)]);
-        offset(&self.headers(Method::HEAD, self.tus_url(intake), headers).await?)
+        offset(&self.tus_headers(Method::HEAD, intake).await?)
     }
 
     /// Appends bytes at the offset `at`, which must be that of the next byte; returns the offset after them. If this
@@ -51,8 +54,7 @@ impl Client {
 
     /// Terminates an intake; its bytes are deleted.
     pub async fn terminate_intake(&self, intake: &str) -> Result<(), Error> {
-        let headers = HeaderMap::from_iter([(TUS_RESUMABLE, VERSION)]);
-        self.headers(Method::DELETE, self.tus_url(intake), headers).await.map(drop)
+        self.tus_headers(Method::DELETE, intake).await.map(drop)
     }
 }
 

@@ -8,64 +8,33 @@ use url::Url;
 /// The rows of a list, in its order. Pages are fetched on demand.
 pub type Rows<T> = BoxStream<'static, Result<T, Error>>;
 
-/// A page of a list.
-pub(crate) trait Page: DeserializeOwned + Send {
-    type Item: Send + 'static;
-
-    /// Its rows, and the cursor of the next page.
-    fn split(self) -> (Vec<Self::Item>, Option<String>);
-}
-
-macro_rules! pages {
-    ($($page:ident { $rows:ident: $item:ident })*) => {$(
-        impl Page for imgsrv_api::$page {
-            type Item = imgsrv_api::$item;
-
-            fn split(self) -> (Vec<Self::Item>, Option<String>) {
-                (self.$rows, self.next_cursor)
-            }
-        }
-    )*};
-}
-
-pages! {
-    AliasList { aliases: Alias }
-    ApiTokenList { api_tokens: ApiToken }
-    ArtifactList { artifacts: Artifact }
-    AuditPage { entries: AuditEntry }
-    ImageList { images: Image }
-    PartList { parts: PartSummary }
-    PrincipalList { principals: Principal }
-    ProvisioningRuleList { rules: ProvisioningRule }
-    UploadList { uploads: UploadSession }
-    VersionList { versions: Version }
-}
-
-enum Next {
-    First,
-    After(String),
-    End,
-}
-
 impl Client {
-    /// Every row of the list at `url`.
-    pub(crate) fn rows<P: Page + 'static>(&self, url: Url) -> Rows<P::Item> {
+    /// Every row of the list at `url`; `split` takes a page apart: its rows, and the cursor of the next page.
+    pub(crate) fn rows<P, T>(&self, url: Url, split: fn(P) -> (Vec<T>, Option<String>)) -> Rows<T>
+    where
+        P: DeserializeOwned + Send + 'static,
+        T: Send + 'static,
+    {
         let client = self.clone();
-        let pages = stream::try_unfold(Next::First, move |next| {
-            let (client, mut url) = (client.clone(), url.clone());
+        let pages = stream::try_unfold(Some(url.clone()), move |next| {
+            let (client, first) = (client.clone(), url.clone());
             async move {
-                match next {
-                    Next::First => {}
-                    Next::After(cursor) => {
-                        url.query_pairs_mut().append_pair("cursor", &cursor);
-                    }
-                    Next::End => return Ok(None),
-                }
-                let (rows, cursor) = client.get::<P>(url).await?.split();
-                let next = cursor.map_or(Next::End, Next::After);
+                let Some(url) = next else { return Ok(None) };
+                let (rows, cursor) = split(client.get(url).await?);
+                let next = cursor.map(|cursor| with_query(first, [("cursor", Some(&*cursor))]));
                 Ok::<_, Error>(Some((stream::iter(rows).map(Ok), next)))
             }
         });
         pages.try_flatten().boxed()
     }
+}
+
+/// The URL with those parameters that have a value.
+pub(super) fn with_query<'a>(mut url: Url, parameters: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Url {
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    url
 }

@@ -56,56 +56,49 @@ pub trait TokenSource: Send + Sync {
 }
 
 /// The bearer tokens of a client.
-#[derive(Clone)]
-pub(crate) enum Tokens {
-    /// The client is anonymous.
-    None,
-    /// Always the same token.
-    Fixed(SecretString),
-    /// The token of a source, fetched again once it expires.
-    Fetched(Arc<dyn TokenSource>, Arc<Mutex<Option<SecretString>>>),
+#[derive(Clone, Default)]
+pub(crate) struct Tokens {
+    /// Where new ones are from; without it there is only the first, or none: then the client is anonymous.
+    source: Option<Arc<dyn TokenSource>>,
+    current: Arc<Mutex<Option<SecretString>>>,
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Fixed(_) => "Fixed",
-            Self::Fetched(..) => "Fetched",
-        })
+        f.debug_struct("Tokens").finish_non_exhaustive()
     }
 }
 
 impl Tokens {
+    /// Always the same token.
+    pub(crate) fn fixed(token: &SecretString) -> Result<Self, TokenError> {
+        let token = parse_bearer(token.expose_secret())?;
+        Ok(Self { source: None, current: Arc::new(Mutex::new(Some(token))) })
+    }
+
+    /// The token of a source, fetched again once it expires.
     pub(crate) fn fetched(source: Arc<dyn TokenSource>) -> Self {
-        Self::Fetched(source, Arc::default())
+        Self { source: Some(source), ..Self::default() }
     }
 
     /// The token to use now; `None` if the client is anonymous.
     pub(crate) async fn current(&self) -> Result<Option<SecretString>, TokenError> {
-        match self {
-            Self::None => Ok(None),
-            Self::Fixed(token) => Ok(Some(token.clone())),
-            Self::Fetched(source, cached) => {
-                let mut cached = cached.lock().await;
-                if let Some(token) = cached.as_ref().filter(|token| !expires_soon(token.expose_secret())) {
-                    return Ok(Some(token.clone()));
-                }
-                Ok(Some(cached.insert(fetch(&**source).await?).clone()))
-            }
+        let mut current = self.current.lock().await;
+        if let Some(source) = &self.source
+            && current.as_ref().is_none_or(|token| expires_soon(token.expose_secret()))
+        {
+            *current = Some(fetch(&**source).await?);
         }
+        Ok(current.clone())
     }
 
     /// Discards a token that the server refused; whether there may be a valid one.
     pub(crate) async fn discard(&self, refused: &SecretString) -> bool {
-        match self {
-            Self::None | Self::Fixed(_) => false,
-            Self::Fetched(_, cached) => {
-                // Another call may have fetched a new one already.
-                cached.lock().await.take_if(|token| token.expose_secret() == refused.expose_secret());
-                true
-            }
+        if self.source.is_some() {
+            // Another call may have fetched a new one already.
+            self.current.lock().await.take_if(|token| token.expose_secret() == refused.expose_secret());
         }
+        self.source.is_some()
     }
 }
 
@@ -120,7 +113,7 @@ async fn fetch(source: &dyn TokenSource) -> Result<SecretString, TokenError> {
 }
 
 /// The token without the white space around it; inside a token there is none (RFC 6750, section 2.1).
-pub(crate) fn parse_bearer(raw: &str) -> Result<SecretString, TokenError> {
+fn parse_bearer(raw: &str) -> Result<SecretString, TokenError> {
     let token = raw.trim();
     let is_valid = !token.is_empty() && token.len() <= MAX_TOKEN && token.bytes().all(|b| b.is_ascii_graphic());
     if is_valid { Ok(token.into()) } else { Err(TokenError::Malformed) }
@@ -132,14 +125,11 @@ fn expires_soon(token: &str) -> bool {
     struct Claims {
         exp: u64,
     }
-    let claims = || {
-        let payload = token.split('.').nth(1)?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-        serde_json::from_slice::<Claims>(&payload).ok()
-    };
+    let payload = token.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    let claims = payload.and_then(|payload| serde_json::from_slice::<Claims>(&payload).ok());
     #[expect(clippy::disallowed_methods, reason = "a client has no clock but this machine's")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    claims().is_some_and(|Claims { exp }| Duration::from_secs(exp) < now + MIN_VALIDITY)
+    claims.is_some_and(|Claims { exp }| Duration::from_secs(exp) < now + MIN_VALIDITY)
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::{
     CHUNK, STALL_TIMEOUT,
-    progress::{Observer, Progress, Stage},
+    progress::{Observer, Progress, Stage, no_observer},
 };
 use crate::{client::Client, error::Error};
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
     hash::RunningHash,
@@ -18,6 +18,7 @@ use std::{
     fs::TryLockError,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::{
     fs::File,
@@ -30,13 +31,7 @@ const PARTIAL_DIGITS: usize = 16;
 
 /// A download that has not started; made by [`Client::download_blob`] and [`Client::download_artifact`].
 #[must_use = "nothing is received before `to_file` or `to_writer`"]
-pub struct Download {
-    client: Client,
-    url: Url,
-    digest: String,
-    size_bytes: i64,
-    observer: Observer,
-}
+pub struct Download(Result<Receiver, Error>);
 
 impl Client {
     /// Downloads a blob.
@@ -47,19 +42,14 @@ impl Client {
 
     /// Downloads an artifact of a published version.
     pub fn download_artifact(&self, image: &str, version: &str, artifact: &imgsrv_api::Artifact) -> Download {
-        let mut url = self.artifact_url(image, version, &artifact.id);
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.push("download");
-        }
+        let url = self.endpoint(["v1", "images", image, "versions", version, "artifacts", &artifact.id, "download"]);
         self.download(url, &artifact.primary_blob_digest, artifact.primary_blob_size_bytes)
     }
 
     /// Downloads an attachment of a published version.
     pub fn download_attachment(&self, image: &str, version: &str, attachment: &imgsrv_api::Attachment) -> Download {
-        let mut url = self.artifact_url(image, version, &attachment.artifact_id);
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.extend(["attachments", &attachment.id, "download"]);
-        }
+        let path = ["v1", "images", image, "versions", version, "artifacts", &attachment.artifact_id, "attachments"];
+        let url = self.endpoint(path.into_iter().chain([&*attachment.id, "download"]));
         self.download(url, &attachment.blob_digest, attachment.blob_size_bytes)
     }
 
@@ -70,39 +60,36 @@ impl Client {
     }
 
     fn download(&self, url: Url, digest: &str, size_bytes: i64) -> Download {
-        let (client, digest) = (self.clone(), digest.to_owned());
-        Download { client, url, digest, size_bytes, observer: Observer::default() }
+        let declared = || {
+            let digest = digest.parse().map_err(Error::invalid_response)?;
+            Ok(BlobClaim { digest, size: ByteSize::try_from(size_bytes).map_err(Error::invalid_response)? })
+        };
+        let (client, observer) = (self.clone(), no_observer());
+        Download(declared().map(|declared| Receiver { client, url, declared, observer }))
     }
 }
 
 impl Download {
     /// Calls `observer` with the progress; often, so it should be quick.
     pub fn on_progress(self, observer: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self { observer: Observer::new(observer), ..self }
+        Self(self.0.map(|receiver| Receiver { observer: Arc::new(observer), ..receiver }))
     }
 
     /// Downloads into a file, which appears under its name once its bytes are verified and durable.
     ///
     /// Until then they are in `.{name}.{start of the digest}.part` in the same folder; a later call resumes from it.
     pub async fn to_file(self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.receiver()?.to_file(path.as_ref()).await
+        self.0?.to_file(path.as_ref()).await
     }
 
     /// Writes the bytes to `writer` as they arrive. They are verified only once this has returned.
     pub async fn to_writer(self, writer: &mut (impl AsyncWrite + Unpin + Send)) -> Result<(), Error> {
-        let receiver = self.receiver()?;
+        let receiver = self.0?;
         let mut hash = RunningHash::new();
         let path = Path::new("the output");
         receiver.receive(&mut hash, writer, path).await?;
         writer.flush().await.map_err(Error::file("written", path))?;
         receiver.verify(hash)
-    }
-
-    fn receiver(self) -> Result<Receiver, Error> {
-        let digest = self.digest.parse().map_err(Error::invalid_response)?;
-        let size = ByteSize::try_from(self.size_bytes).map_err(Error::invalid_response)?;
-        let declared = BlobClaim { digest, size };
-        Ok(Receiver { client: self.client, url: self.url, declared, observer: self.observer })
     }
 }
 
@@ -204,7 +191,7 @@ impl Receiver {
     ) -> Result<(), Error> {
         let size = self.declared.size.get();
         let (mut response, mut skip) = self.open(hash.bytes()).await?;
-        while let Some(mut bytes) = next_chunk(&mut response).await? {
+        while let Some(mut bytes) = until_stalled(response.chunk()).await?.map_err(Error::Unreachable)? {
             let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
             bytes.advance(skipped);
             skip -= skipped as u64;
@@ -247,7 +234,7 @@ impl Receiver {
     }
 
     fn report(&self, stage: Stage, hash: &RunningHash) {
-        self.observer.report(stage, hash.bytes(), self.declared.size.get());
+        (self.observer)(Progress { stage, done: hash.bytes(), total: self.declared.size.get() });
     }
 }
 
@@ -265,10 +252,6 @@ fn open_partial(path: &Path) -> io::Result<File> {
 async fn truncate(file: &mut File, path: &Path) -> Result<RunningHash, Error> {
     file.set_len(0).await.map_err(Error::file("written", path))?;
     Ok(RunningHash::new())
-}
-
-async fn next_chunk(response: &mut Response) -> Result<Option<Bytes>, Error> {
-    until_stalled(response.chunk()).await?.map_err(Error::Unreachable)
 }
 
 async fn until_stalled<T>(work: impl Future<Output = T>) -> Result<T, Error> {

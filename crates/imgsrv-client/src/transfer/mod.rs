@@ -10,6 +10,7 @@ mod upload;
 pub use download::Download;
 pub use progress::{Progress, Stage};
 pub use source::Source;
+pub(crate) use upload::DEFAULT_PARALLEL;
 pub use upload::Upload;
 
 use imgsrv_domain::digest::{ByteSize, Digest};

@@ -13,7 +13,7 @@ const DEFAULT_MAX_PARTS: u64 = 1000;
 /// The division of an upload into parts of one size; the last part may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartPlan {
-    size: u64,
+    pub(super) size: u64,
     part_size: u64,
 }
 
@@ -31,10 +31,6 @@ impl PartPlan {
         let min = size.div_ceil(PartNumber::MAX.into()).max(1);
         let default = || size.div_ceil(DEFAULT_MAX_PARTS).next_multiple_of(MIB).max(DEFAULT_PART_SIZE);
         Self { size, part_size: part_size.unwrap_or_else(default).max(min) }
-    }
-
-    pub(super) const fn size(self) -> u64 {
-        self.size
     }
 
     /// Every part, in order.

@@ -1,14 +1,14 @@
 //! Sending the missing parts of an upload session, in parallel where that is faster.
 
 use super::{
-    part_plan::{PartPlan, PartRange},
+    part_plan::PartRange,
     progress::{PartProgress, SendProgress},
     source::Snapshot,
-    upload::Upload,
+    upload::{Session, Upload},
 };
-use crate::error::Error;
+use crate::error::{Error, unless};
 use futures::{TryStreamExt, stream::FuturesUnordered};
-use imgsrv_api::{PartSummary, ProblemCode};
+use imgsrv_api::ProblemCode;
 use reqwest::{Body, Method, header::CONTENT_LENGTH};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -25,18 +25,13 @@ fn next_parallelism(bytes: u64, time: Duration, parallel: usize, max: usize) -> 
 }
 
 impl Upload {
-    /// Sends the parts of `plan` that are not among `stored`.
-    pub(super) async fn send_parts(
-        &self,
-        session: &str,
-        plan: PartPlan,
-        stored: &[PartSummary],
-        snapshot: Snapshot,
-    ) -> Result<(), Error> {
+    /// Sends the parts of the session's plan that the server does not have.
+    pub(super) async fn send_parts(&self, session: &Session, snapshot: Snapshot) -> Result<(), Error> {
+        let Session { id, plan, stored } = session;
         let stored: BTreeSet<u16> = stored.iter().map(|part| part.part_number).collect();
         let missing: Vec<PartRange> = plan.parts().filter(|part| !stored.contains(&part.number.get())).collect();
-        let already_sent = plan.size() - missing.iter().map(|part| part.size).sum::<u64>();
-        let progress = SendProgress::new(plan.size(), already_sent, self.observer.clone());
+        let already_sent = plan.size - missing.iter().map(|part| part.size).sum::<u64>();
+        let progress = SendProgress::new(plan.size, already_sent, self.observer.clone());
         let mut missing = missing.into_iter();
         let mut sending = FuturesUnordered::new();
         let mut parallelism = 1;
@@ -46,7 +41,7 @@ impl Upload {
             {
                 let (progress, started) = (&progress, Instant::now());
                 sending.push(async move {
-                    self.send_part(session, part, snapshot, progress).await.map(|()| (part.size, started.elapsed()))
+                    self.send_part(id, part, snapshot, progress).await.map(|()| (part.size, started.elapsed()))
                 });
             }
             let parallel = sending.len();
@@ -74,12 +69,9 @@ impl Upload {
                 let request = self.client.request(Method::PUT, url.clone(), token);
                 request.header(CONTENT_LENGTH, size).body(Body::wrap_stream(body))
             };
-            let error = match progress.watch(self.client.authenticated(request)).await {
-                Ok(_) => return Ok(()),
-                // Another client has sent this part.
-                Err(error) if error.code() == Some(ProblemCode::PartSuperseded) => return Ok(()),
-                Err(error) => error,
-            };
+            let sent = progress.watch(self.client.authenticated(request)).await;
+            // Another client may have sent this part.
+            let Err(error) = unless(ProblemCode::PartSuperseded, sent) else { return Ok(()) };
             progress.restart();
             if error.is_transient() {
                 self.source.check_unchanged(snapshot).await?;

@@ -41,19 +41,10 @@ pub struct Progress {
 }
 
 /// Is called with each progress; often, so it should be quick.
-#[derive(Clone, Default)]
-pub(super) struct Observer(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
+pub(crate) type Observer = Arc<dyn Fn(Progress) + Send + Sync>;
 
-impl Observer {
-    pub(super) fn new(observer: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(observer)))
-    }
-
-    pub(super) fn report(&self, stage: Stage, done: u64, total: u64) {
-        if let Some(observer) = &self.0 {
-            observer(Progress { stage, done, total });
-        }
-    }
+pub(super) fn no_observer() -> Observer {
+    Arc::new(|_| {})
 }
 
 /// What the parts of an upload have sent together.
@@ -65,18 +56,21 @@ pub(super) struct SendProgress {
 
 impl SendProgress {
     pub(super) fn new(total: u64, already_sent: u64, observer: Observer) -> Arc<Self> {
-        observer.report(Stage::Sending, already_sent, total);
-        Arc::new(Self { total, sent: AtomicU64::new(already_sent), observer })
+        let progress = Self { total, sent: AtomicU64::new(already_sent), observer };
+        progress.report(already_sent);
+        Arc::new(progress)
+    }
+
+    fn report(&self, done: u64) {
+        (self.observer)(Progress { stage: Stage::Sending, done, total: self.total });
     }
 
     fn add(&self, bytes: u64) {
-        let before = self.sent.fetch_add(bytes, Ordering::Relaxed);
-        self.observer.report(Stage::Sending, before + bytes, self.total);
+        self.report(self.sent.fetch_add(bytes, Ordering::Relaxed) + bytes);
     }
 
     fn subtract(&self, bytes: u64) {
-        let before = self.sent.fetch_sub(bytes, Ordering::Relaxed);
-        self.observer.report(Stage::Sending, before - bytes, self.total);
+        self.report(self.sent.fetch_sub(bytes, Ordering::Relaxed) - bytes);
     }
 }
 

@@ -54,11 +54,8 @@ impl Source {
     }
 
     /// The blob of its bytes on a server that is known to have it.
-    pub(crate) async fn stored_blob(
-        &self,
-        on_progress: impl Fn(Progress) + Send + Sync + 'static,
-    ) -> Result<Blob, Error> {
-        let BlobClaim { digest, size } = self.hash(self.snapshot().await?, Observer::new(on_progress)).await?;
+    pub(crate) async fn stored_blob(&self, observer: Observer) -> Result<Blob, Error> {
+        let BlobClaim { digest, size } = self.hash(self.snapshot().await?, observer).await?;
         Ok(Blob { digest, size, already_stored: true })
     }
 
@@ -105,7 +102,7 @@ impl Source {
                     break;
                 }
                 hash.update(&buffer[..read]);
-                observer.report(Stage::Hashing, hash.bytes(), size.get());
+                observer(Progress { stage: Stage::Hashing, done: hash.bytes(), total: size.get() });
             }
             let is_whole = hash.bytes() == size.get();
             if is_whole { Ok(BlobClaim { digest: hash.finish(), size }) } else { Err(Error::FileChanged(path)) }

@@ -3,16 +3,21 @@
 use super::{
     Blob,
     part_plan::PartPlan,
-    progress::{Observer, Progress, Stage},
+    progress::{Observer, Progress, Stage, no_observer},
     source::{Snapshot, Source},
 };
-use crate::{client::Client, error::Error, retry::PollDelays};
+use crate::{
+    client::Client,
+    error::{Error, unless},
+    retry::PollDelays,
+};
 use futures::TryStreamExt;
 use imgsrv_api::{CompleteUpload, CreateUpload, ListedPart, PartSummary, ProblemCode, UploadSession};
-use imgsrv_domain::text::ShortText;
+use imgsrv_domain::{digest::BlobClaim, text::ShortText};
+use std::{iter, sync::Arc};
 
 /// Parts that are sent in parallel by default, at most.
-const DEFAULT_PARALLEL: usize = 4;
+pub(crate) const DEFAULT_PARALLEL: usize = 4;
 /// Sessions that are tried: another client may abort one, or break one that it shares with this one.
 const MAX_SESSIONS: usize = 3;
 
@@ -38,7 +43,7 @@ impl Client {
             client: self.clone(),
             source: source.into(),
             max_parallel: DEFAULT_PARALLEL,
-            observer: Observer::default(),
+            observer: no_observer(),
             part_bytes: None,
             media_type: None,
             file_name: None,
@@ -49,16 +54,16 @@ impl Client {
 /// How the use of one session ended.
 enum Outcome {
     /// The digest is a trusted blob.
-    Stored { already: bool },
+    Stored,
     /// The session cannot become a blob; another one may.
     Unusable(Error),
 }
 
 /// A session that can be filled.
-struct Session {
-    id: String,
-    plan: PartPlan,
-    stored: Vec<PartSummary>,
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) plan: PartPlan,
+    pub(super) stored: Vec<PartSummary>,
 }
 
 impl Upload {
@@ -74,7 +79,7 @@ impl Upload {
 
     /// Calls `observer` with the progress; often, so it should be quick.
     pub fn on_progress(self, observer: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self { observer: Observer::new(observer), ..self }
+        Self { observer: Arc::new(observer), ..self }
     }
 
     /// The media type, for people who look at upload sessions.
@@ -90,10 +95,11 @@ impl Upload {
     /// Computes the digest, sends what the server lacks, and returns once the bytes are a trusted blob.
     pub async fn send(self) -> Result<Blob, Error> {
         let snapshot = self.source.snapshot().await?;
-        let claim = self.source.hash(snapshot, self.observer.clone()).await?;
+        let BlobClaim { digest, size } = self.source.hash(snapshot, self.observer.clone()).await?;
+        let blob = |already_stored| Blob { digest, size, already_stored };
         let new = CreateUpload {
-            expected_digest: claim.digest.to_string(),
-            expected_size_bytes: claim.size.signed(),
+            expected_digest: digest.to_string(),
+            expected_size_bytes: size.signed(),
             media_type_hint: self.media_type.clone(),
             // The server refuses a hint that is not a short text.
             filename_hint: self.file_name.clone().filter(|name| name.parse::<ShortText>().is_ok()),
@@ -102,15 +108,20 @@ impl Upload {
         loop {
             // A resumed session may be shared with a client that breaks it: then a new one is opened.
             let resumed = if tries == 0 { self.resumable(&new, snapshot).await? } else { None };
-            let outcome = match resumed {
-                Some(session) => self.fill(session, snapshot).await?,
-                None => self.fill_new(&new, snapshot).await?,
+            let session = match resumed {
+                Some(session) => session,
+                None => {
+                    let UploadSession { id, state, .. } = self.client.create_upload(&new).await?;
+                    if state == "ready" {
+                        return Ok(blob(true));
+                    }
+                    let plan = PartPlan::new(snapshot.size.get(), self.part_bytes);
+                    Session { id, plan, stored: Vec::new() }
+                }
             };
             tries += 1;
-            match outcome {
-                Outcome::Stored { already } => {
-                    return Ok(Blob { digest: claim.digest, size: claim.size, already_stored: already });
-                }
+            match self.fill(session, snapshot).await? {
+                Outcome::Stored => return Ok(blob(false)),
                 Outcome::Unusable(error) if tries >= MAX_SESSIONS => return Err(error),
                 Outcome::Unusable(_) => self.source.check_unchanged(snapshot).await?,
             }
@@ -124,42 +135,29 @@ impl Upload {
             if session.expected_size_bytes != new.expected_size_bytes {
                 continue;
             }
-            let stored = self.stored_parts(&session.id).await?;
-            let own = PartPlan::new(snapshot.size.get(), self.part_bytes);
+            let stored: Vec<PartSummary> = self.client.upload_parts(&session.id).try_collect().await?;
             // The first part has the size that all but the last one have.
-            let part_bytes = stored.first().filter(|part| part.part_number == 1).map(|part| part.size_bytes);
-            let theirs = part_bytes.and_then(|bytes| u64::try_from(bytes).ok());
-            let theirs = theirs.map(|bytes| PartPlan::new(snapshot.size.get(), Some(bytes)));
-            if let Some(plan) = [Some(own), theirs].into_iter().flatten().find(|plan| plan.matches(&stored)) {
+            let first = stored.first().filter(|part| part.part_number == 1);
+            let theirs = first.and_then(|part| u64::try_from(part.size_bytes).ok());
+            let part_sizes = iter::once(self.part_bytes).chain(theirs.map(Some));
+            let mut plans = part_sizes.map(|part_bytes| PartPlan::new(snapshot.size.get(), part_bytes));
+            if let Some(plan) = plans.find(|plan| plan.matches(&stored)) {
                 return Ok(Some(Session { id: session.id, plan, stored }));
             }
         }
         Ok(None)
     }
 
-    async fn stored_parts(&self, session: &str) -> Result<Vec<PartSummary>, Error> {
-        self.client.upload_parts(session).try_collect().await
-    }
-
-    async fn fill_new(&self, new: &CreateUpload, snapshot: Snapshot) -> Result<Outcome, Error> {
-        let UploadSession { id, state, .. } = self.client.create_upload(new).await?;
-        if state == "ready" {
-            return Ok(Outcome::Stored { already: true });
-        }
-        let plan = PartPlan::new(snapshot.size.get(), self.part_bytes);
-        self.fill(Session { id, plan, stored: Vec::new() }, snapshot).await
-    }
-
     /// Sends the missing parts of a session, completes it and waits until it is ingested.
     async fn fill(&self, mut session: Session, snapshot: Snapshot) -> Result<Outcome, Error> {
         loop {
-            let Session { id, plan, stored } = &session;
-            if let Err(error) = self.send_parts(id, *plan, stored, snapshot).await {
+            let Session { id, plan, .. } = &session;
+            if let Err(error) = self.send_parts(&session, snapshot).await {
                 return self.after_refusal(id, error, snapshot).await;
             }
             self.source.check_unchanged(snapshot).await?;
             // The server's list, since another client may have sent some of the same parts.
-            let stored = self.stored_parts(id).await?;
+            let stored: Vec<PartSummary> = self.client.upload_parts(id).try_collect().await?;
             let listed = |part: &PartSummary| ListedPart {
                 number: part.part_number.into(),
                 etag: part.etag.clone(),
@@ -186,13 +184,11 @@ impl Upload {
         if !is_about_state {
             return Err(error);
         }
-        match self.client.upload_session(session).await {
-            Ok(session) if matches!(session.state.as_str(), "completed" | "ingesting" | "ready") => {
+        match unless(ProblemCode::NotFound, self.client.upload_session(session).await)? {
+            Some(session) if matches!(session.state.as_str(), "completed" | "ingesting" | "ready") => {
                 self.wait_for_ingest(&session.id, snapshot).await
             }
-            Ok(_) => Ok(Outcome::Unusable(error)),
-            Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(Outcome::Unusable(error)),
-            Err(error) => Err(error),
+            _ => Ok(Outcome::Unusable(error)),
         }
     }
 
@@ -201,10 +197,10 @@ impl Upload {
         let mut delays = PollDelays::new();
         let size = snapshot.size.get();
         loop {
-            self.observer.report(Stage::Verifying, size, size);
+            (self.observer)(Progress { stage: Stage::Verifying, done: size, total: size });
             let UploadSession { state, failure_reason, .. } = self.client.upload_session(session).await?;
             match state.as_str() {
-                "ready" => return Ok(Outcome::Stored { already: false }),
+                "ready" => return Ok(Outcome::Stored),
                 "completed" | "ingesting" => {}
                 _ => {
                     let reason = failure_reason.unwrap_or_else(|| format!("the upload is {state}"));

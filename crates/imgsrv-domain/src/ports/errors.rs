@@ -77,3 +77,10 @@ pub enum CatalogError {
     #[error("catalog failure")]
     Backend(#[source] Source),
 }
+
+impl CatalogError {
+    /// A fault of the catalog or of this program.
+    pub fn backend(error: impl Into<Source>) -> Self {
+        Self::Backend(error.into())
+    }
+}

@@ -3,16 +3,18 @@
 use crate::{
     digest::{BlobClaim, ByteSize, Digest},
     ids::UploadId,
+    names::string_enum,
     ports::BlobName,
 };
 
-/// How the bytes of an upload are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UploadKind {
-    /// In parts that the client numbers, sends in any order and lists to complete the upload.
-    Multipart,
-    /// In order, each request at the offset where the recorded bytes end; the last byte completes the upload.
-    Append,
+string_enum! {
+    /// How the bytes of an upload are sent.
+    UploadKind: "multipart or append" {
+        /// In parts that the client numbers, sends in any order and lists to complete the upload.
+        Multipart = "multipart",
+        /// In order, each request at the offset where the recorded bytes end; the last byte completes the upload.
+        Append = "append",
+    }
 }
 
 /// What a client claims its bytes to be.

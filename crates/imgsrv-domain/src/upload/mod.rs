@@ -244,19 +244,10 @@ impl UploadSession {
     /// Aborts the session if it has expired at `now`.
     #[must_use = "a transition counts once stored"]
     pub fn expire(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
-        match &self.state {
-            UploadState::Receiving(receiving) if self.expires_at <= now => {
-                let aborted = receiving.aborted();
-                let event = Event::new(AuditAction::UploadExpired, self.id);
-                Ok((self.into_state(aborted, now), event))
-            }
-            UploadState::Receiving(_)
-            | UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready(_)
-            | UploadState::Failed { .. }
-            | UploadState::Aborted { .. } => Err(self.illegal("expire")),
-        }
+        let receiving = self.receiving().filter(|_| self.expires_at <= now);
+        let aborted = receiving.ok_or_else(|| self.illegal("expire"))?.aborted();
+        let event = Event::new(AuditAction::UploadExpired, self.id);
+        Ok((self.into_state(aborted, now), event))
     }
 
     /// What the client declared, and the digest as far as it is known.
@@ -274,15 +265,11 @@ impl UploadSession {
 
     /// The data of a session that accepts parts at `now`.
     fn accepting(&self, action: &'static str, now: Timestamp) -> Result<Receiving, UploadRefusal> {
-        match &self.state {
-            UploadState::Receiving(_) if self.expires_at <= now => Err(UploadRefusal::Expired),
-            UploadState::Receiving(receiving) => Ok(receiving.clone()),
-            UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready(_)
-            | UploadState::Failed { .. }
-            | UploadState::Aborted { .. } => Err(self.illegal(action).into()),
+        let receiving = self.receiving().ok_or_else(|| self.illegal(action))?;
+        if self.expires_at <= now {
+            return Err(UploadRefusal::Expired);
         }
+        Ok(receiving.clone())
     }
 
     /// Ends receiving: the bytes wait to be ingested.

@@ -78,21 +78,12 @@ impl UploadSession {
     /// frontier writer stays recorded as the writer: the stalled one may still have the file open.
     #[must_use = "a transition counts once stored"]
     pub fn end_attempt(self, attempt: &Attempt) -> (Self, bool) {
-        let may_free = match attempt.placement {
-            Placement::Frontier(_) => true,
-            Placement::Standalone => false,
-        };
-        match &self.state {
-            UploadState::Receiving(receiving) if may_free && receiving.is_writer(attempt.id) => {
+        match (self.receiving(), &attempt.placement) {
+            (Some(receiving), Placement::Frontier(_)) if receiving.is_writer(attempt.id) => {
                 let receiving = receiving.clone().without_writer(attempt.id);
                 (self.with_state(UploadState::Receiving(receiving)), true)
             }
-            UploadState::Receiving(_)
-            | UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready(_)
-            | UploadState::Failed { .. }
-            | UploadState::Aborted { .. } => (self, false),
+            (Some(_) | None, Placement::Frontier(_) | Placement::Standalone) => (self, false),
         }
     }
 

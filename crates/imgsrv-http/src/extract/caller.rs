@@ -1,47 +1,30 @@
 //! The caller: anonymous or authenticated by a bearer token, and proofs of their permissions.
 
-use crate::{middleware::failed_bearers::FailedBearers, request, response::problem::Problem};
+use crate::{request, response::problem::Problem, state::AppState};
 use axum::{
-    extract::{FromRef, FromRequestParts},
+    extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use imgsrv_app::{AuthenticateError, Authenticator, Caller, Denied, Manager, Writer};
-use std::sync::Arc;
+use imgsrv_app::{AuthenticateError, Caller, Denied, Manager, Writer};
 
-/// Any caller. An invalid bearer is refused even where none is needed.
-pub(crate) struct MaybeCaller(pub(crate) Caller);
-
-/// A caller who may change content.
-pub(crate) struct WriterOnly(pub(crate) Writer);
-
-/// A caller who may manage authentication.
-pub(crate) struct ManagerOnly(pub(crate) Manager);
-
-impl<S> FromRequestParts<S> for MaybeCaller
-where
-    S: Send + Sync,
-    Arc<Authenticator>: FromRef<S>,
-    Arc<FailedBearers>: FromRef<S>,
-{
+/// An invalid bearer is refused even where none is needed.
+impl FromRequestParts<AppState> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let context = request::context(&parts.extensions);
         let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let Some(header) = headers.next() else { return Ok(Self(Caller::anonymous(context))) };
+        let Some(header) = headers.next() else { return Ok(Self::anonymous(context)) };
         let is_single = headers.next().is_none();
         let bearer = header.to_str().ok().filter(|_| is_single).and_then(bearer);
-        let error = match bearer {
-            Some(bearer) => match Arc::<Authenticator>::from_ref(state).authenticate(bearer, context).await {
-                Ok(caller) => return Ok(Self(caller)),
-                Err(error) => error,
-            },
-            None => AuthenticateError::Invalid,
+        let authenticated = match bearer {
+            Some(bearer) => state.services.auth().authenticate(bearer, context).await,
+            None => Err(AuthenticateError::Invalid),
         };
-        if counts_as_failed(&error) {
-            Arc::<FailedBearers>::from_ref(state).count(&parts.extensions)?;
+        if authenticated.as_ref().is_err_and(counts_as_failed) {
+            state.failed_bearers.count(&parts.extensions)?;
         }
-        Err(error.into())
+        Ok(authenticated?)
     }
 }
 
@@ -61,26 +44,18 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for WriterOnly
-where
-    MaybeCaller: FromRequestParts<S, Rejection = Problem>,
-{
+impl FromRequestParts<AppState> for Writer {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let MaybeCaller(caller) = MaybeCaller::from_request_parts(parts, state).await?;
-        Ok(Self(caller.writer()?))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Caller::from_request_parts(parts, state).await?.writer()?)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ManagerOnly
-where
-    MaybeCaller: FromRequestParts<S, Rejection = Problem>,
-{
+impl FromRequestParts<AppState> for Manager {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let MaybeCaller(caller) = MaybeCaller::from_request_parts(parts, state).await?;
-        Ok(Self(caller.manager()?))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Caller::from_request_parts(parts, state).await?.manager()?)
     }
 }

@@ -6,37 +6,17 @@ use crate::{
 };
 use axum::{body::Body, http::HeaderMap};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_app::AppendBody;
-use imgsrv_domain::{hash::RunningHash, ports::BodyError};
-use sha1::{Digest as _, Sha1};
+use imgsrv_domain::ports::BodyError;
+use sha1::{Digest as _, Sha1, digest::DynDigest};
+use sha2::Sha256;
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// A running checksum.
-enum RunningChecksum {
-    Sha1(Sha1),
-    Sha256(RunningHash),
-}
-
-impl RunningChecksum {
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha1(hash) => hash.update(bytes),
-            Self::Sha256(hash) => hash.update(bytes),
-        }
-    }
-
-    fn finish(&self) -> Vec<u8> {
-        match self {
-            Self::Sha1(hash) => hash.clone().finalize().to_vec(),
-            Self::Sha256(hash) => hash.clone().finish().bytes().to_vec(),
-        }
-    }
-}
+type RunningChecksum = Box<dyn DynDigest + Send>;
 
 /// Whether a body that was not accepted failed the verification of its checksum.
 pub(crate) struct Verification {
@@ -56,7 +36,7 @@ impl Verification {
 pub(crate) fn tus_body(headers: &HeaderMap, body: Body) -> Result<(AppendBody, Verification), Problem> {
     let part = part_body(headers, body)?;
     let mismatch = Arc::new(AtomicBool::new(false));
-    let digest = part.checksum.map(|digest| (RunningChecksum::Sha256(RunningHash::new()), digest.bytes().to_vec()));
+    let digest = part.checksum.map(|digest| (Box::new(Sha256::new()) as RunningChecksum, digest.bytes().to_vec()));
     let checksum = checksum(headers)?;
     let code = if checksum.is_some() { Code::ChecksumMismatch } else { Code::DigestMismatch };
     let expected = checksum.or(digest);
@@ -64,20 +44,19 @@ pub(crate) fn tus_body(headers: &HeaderMap, body: Body) -> Result<(AppendBody, V
     let bytes = match expected {
         None => part.bytes,
         Some((running, expected)) => {
-            let running = Arc::new(Mutex::new(running));
-            let (updated, mismatched) = (Arc::clone(&running), Arc::clone(&mismatch));
-            let hashed = part.bytes.inspect_ok(move |bytes| {
-                updated.lock().unwrap_or_else(PoisonError::into_inner).update(bytes);
-            });
-            let verification = stream::once(async move {
-                let actual = running.lock().unwrap_or_else(PoisonError::into_inner).finish();
-                if actual == expected {
-                    return Ok(Bytes::new());
+            let state = (part.bytes, running, expected, Arc::clone(&mismatch));
+            let verified = stream::try_unfold(state, |(mut bytes, mut running, expected, mismatch)| async move {
+                if let Some(chunk) = bytes.try_next().await? {
+                    running.update(&chunk);
+                    return Ok(Some((chunk, (bytes, running, expected, mismatch))));
                 }
-                mismatched.store(true, Ordering::Release);
+                if *running.finalize() == *expected {
+                    return Ok(None);
+                }
+                mismatch.store(true, Ordering::Release);
                 Err(BodyError::Cut)
             });
-            hashed.chain(verification).boxed()
+            verified.boxed()
         }
     };
     Ok((AppendBody { declared: part.declared, is_atomic, bytes, slot: None }, Verification { mismatch, code }))
@@ -92,15 +71,14 @@ fn checksum(headers: &HeaderMap) -> Result<Option<(RunningChecksum, Vec<u8>)>, P
         .ok()
         .and_then(|value| value.split_once(' '))
         .ok_or_else(|| invalid("must be sha1 or sha256, and base64"))?;
-    let running = match algorithm {
-        "sha1" => RunningChecksum::Sha1(Sha1::new()),
-        "sha256" => RunningChecksum::Sha256(RunningHash::new()),
+    let running: RunningChecksum = match algorithm {
+        "sha1" => Box::new(Sha1::new()),
+        "sha256" => Box::new(Sha256::new()),
         _ => return Err(invalid("the algorithm must be sha1 or sha256")),
     };
     let expected = STANDARD.decode(encoded.trim()).map_err(|_| invalid("the checksum must be base64"))?;
-    if expected.len() == running.finish().len() {
-        Ok(Some((running, expected)))
-    } else {
-        Err(invalid("the checksum has the wrong length"))
+    if expected.len() != running.output_size() {
+        return Err(invalid("the checksum has the wrong length"));
     }
+    Ok(Some((running, expected)))
 }

@@ -2,6 +2,7 @@
 
 use crate::response::problem::{Code, Problem};
 use imgsrv_api::FieldError;
+use imgsrv_domain::digest::BlobClaim;
 use std::{fmt::Display, str::FromStr};
 
 /// The most fields that one problem reports.
@@ -13,43 +14,30 @@ pub(crate) struct Fields(Vec<FieldError>);
 
 impl Fields {
     /// Parses a field.
-    pub(crate) fn parse<T: FromStr>(&mut self, field: impl Into<String>, raw: &str) -> Option<T>
-    where
-        T::Err: Display,
-    {
-        let parsed = raw.parse();
-        self.check(field, parsed)
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, field: impl Into<String>, raw: &str) -> Option<T> {
+        self.check(field, raw.parse())
     }
 
     /// Parses a field that may be absent; the outer `None` means that it is invalid.
-    pub(crate) fn optional<T: FromStr>(&mut self, field: &str, raw: Option<&str>) -> Option<Option<T>>
-    where
-        T::Err: Display,
-    {
-        match raw {
-            Some(raw) => self.parse(field, raw).map(Some),
-            None => Some(None),
-        }
+    pub(crate) fn optional<T: FromStr<Err: Display>>(&mut self, field: &str, raw: Option<&str>) -> Option<Option<T>> {
+        raw.map_or(Some(None), |raw| self.parse(field, raw).map(Some))
     }
 
     /// Converts a number.
-    pub(crate) fn convert<T: TryFrom<i64>>(&mut self, field: impl Into<String>, raw: i64) -> Option<T>
-    where
-        T::Error: Display,
-    {
-        let converted = T::try_from(raw);
-        self.check(field, converted)
+    pub(crate) fn convert<T: TryFrom<i64, Error: Display>>(&mut self, field: impl Into<String>, raw: i64) -> Option<T> {
+        self.check(field, T::try_from(raw))
+    }
+
+    /// Parses the digest and the size of a blob, in the fields `{name}_digest` and `{name}_size_bytes`.
+    pub(crate) fn claim(&mut self, name: &str, digest: &str, size: i64) -> Option<BlobClaim> {
+        let digest = self.parse(format!("{name}_digest"), digest);
+        let size = self.convert(format!("{name}_size_bytes"), size);
+        Some(BlobClaim { digest: digest?, size: size? })
     }
 
     /// The value of a field, or a record of why it is invalid.
     pub(crate) fn check<T, E: Display>(&mut self, field: impl Into<String>, value: Result<T, E>) -> Option<T> {
-        match value {
-            Ok(value) => Some(value),
-            Err(reason) => {
-                self.reject(field, reason);
-                None
-            }
-        }
+        value.map_err(|reason| self.reject(field, reason)).ok()
     }
 
     /// Records that a field is invalid.
@@ -59,9 +47,9 @@ impl Fields {
         }
     }
 
-    /// `built`, or a problem that names every invalid field.
-    pub(crate) fn finish<T>(self, built: Option<T>) -> Result<T, Problem> {
-        match built {
+    /// What `build` makes of the parsed fields, or a problem that names every invalid one.
+    pub(crate) fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Problem> {
+        match build() {
             Some(built) if self.0.is_empty() => Ok(built),
             _ => Err(Problem::new(Code::InvalidRequest).fields(self.0)),
         }

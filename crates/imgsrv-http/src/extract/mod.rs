@@ -10,7 +10,6 @@ mod query;
 mod time;
 
 pub(crate) use body::{JsonBody, part_body};
-pub(crate) use caller::{ManagerOnly, MaybeCaller, WriterOnly};
 pub(crate) use checksum::tus_body;
 pub(crate) use fields::Fields;
 pub(crate) use path::{

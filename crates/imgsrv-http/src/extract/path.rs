@@ -27,13 +27,13 @@ trait Segment {
 }
 
 macro_rules! segments {
-    ($($type:ty => $schema:expr),* $(,)?) => {$(
+    ($($($type:ty),+ => $schema:expr;)*) => {$($(
         impl Segment for $type {
             fn schema() -> ObjectBuilder {
                 $schema
             }
         }
-    )*};
+    )+)*};
 }
 
 fn pattern(pattern: &str) -> ObjectBuilder {
@@ -50,23 +50,18 @@ fn part_number() -> ObjectBuilder {
 }
 
 segments! {
-    ImageName => pattern(ImageName::PATTERN),
-    VersionName => pattern(VersionName::PATTERN),
-    AliasName => pattern(AliasName::PATTERN),
-    RefName => pattern(RefName::PATTERN),
-    FileName => pattern(FileName::PATTERN),
-    Digest => pattern("^sha256:[0-9a-f]{64}$"),
-    Shard => pattern("^[0-9a-f]{2}$"),
-    Hex => pattern("^[0-9a-f]{64}$"),
-    PartNumber => part_number(),
-    RuleId => pattern(RuleId::PATTERN),
-    Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$"),
-    ArtifactId => uuid(),
-    AttachmentId => uuid(),
-    JobId => uuid(),
-    PrincipalId => uuid(),
-    TokenId => uuid(),
-    UploadId => uuid(),
+    ImageName => pattern(ImageName::PATTERN);
+    VersionName => pattern(VersionName::PATTERN);
+    AliasName => pattern(AliasName::PATTERN);
+    RefName => pattern(RefName::PATTERN);
+    FileName => pattern(FileName::PATTERN);
+    Digest => pattern("^sha256:[0-9a-f]{64}$");
+    Shard => pattern("^[0-9a-f]{2}$");
+    Hex => pattern("^[0-9a-f]{64}$");
+    PartNumber => part_number();
+    RuleId => pattern(RuleId::PATTERN);
+    Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$");
+    ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId => uuid();
 }
 
 /// The first two digits of a digest.
@@ -113,10 +108,7 @@ impl Segments {
         Ok(Self(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
     }
 
-    fn parse<T: FromStr>(&self, name: &str) -> Result<T, Problem>
-    where
-        T::Err: Display,
-    {
+    fn parse<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
         let value = self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
         value.parse().map_err(|why| Problem::new(Code::InvalidRequest).field(name, why))
     }
@@ -154,12 +146,7 @@ paths! {
     /// An artifact of a version.
     ArtifactPath { name: ImageName, version: VersionName, artifact_id: ArtifactId }
     /// An attachment of an artifact.
-    AttachmentPath {
-        name: ImageName,
-        version: VersionName,
-        artifact_id: ArtifactId,
-        attachment_id: AttachmentId,
-    }
+    AttachmentPath { name: ImageName, version: VersionName, artifact_id: ArtifactId, attachment_id: AttachmentId }
     /// An alias of an image.
     AliasPath { name: ImageName, alias: AliasName }
     /// A version or an alias of an image.

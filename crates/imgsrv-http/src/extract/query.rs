@@ -12,7 +12,7 @@ use imgsrv_domain::{
     audit::AuditFilter,
     digest::Digest,
     page::{Cursor, PageLimit, PageRequest},
-    ports::VersionFilter,
+    ports::{VersionFilter, Visibility},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
@@ -111,7 +111,7 @@ impl AuditQuery {
                 fields.reject(name, "must not contain control characters");
             }
         }
-        let filter = || {
+        fields.finish(|| {
             Some(AuditFilter {
                 action: action?,
                 actor_kind: actor_kind?,
@@ -121,20 +121,16 @@ impl AuditQuery {
                 since: since?.map(|time| time.0),
                 until: until?.map(|time| time.0),
             })
-        };
-        fields.finish(filter())
+        })
     }
 }
 
 impl ImagesQuery {
-    /// Whether images that only content writers may see are requested.
-    pub(crate) fn wants_unpublished(&self) -> bool {
-        self.include_unpublished.as_deref() == Some("true")
-    }
-
-    pub(crate) fn check(&self) -> Result<(), Problem> {
+    /// The requested images; all of them only for content writers.
+    pub(crate) fn visibility(&self) -> Result<Visibility, Problem> {
         match self.include_unpublished.as_deref() {
-            None | Some("false" | "true") => Ok(()),
+            None | Some("false") => Ok(Visibility::Published),
+            Some("true") => Ok(Visibility::All),
             Some(_) => Err(Problem::new(Code::InvalidRequest).field("include_unpublished", "must be true or false")),
         }
     }
@@ -145,7 +141,7 @@ impl UploadsQuery {
     pub(crate) fn digest(&self) -> Result<Option<Digest>, Problem> {
         let mut fields = Fields::default();
         let digest = fields.optional("expected_digest", self.expected_digest.as_deref());
-        fields.finish(digest)
+        fields.finish(|| digest)
     }
 }
 
@@ -157,8 +153,7 @@ impl VersionsQuery {
             Some("publishing") => Ok(VersionFilter::Publishing),
             Some("all") => Ok(VersionFilter::All),
             Some(_) => {
-                let reason = "must be draft, publishing, published or all";
-                Err(Problem::new(Code::InvalidRequest).field("state", reason))
+                Err(Problem::new(Code::InvalidRequest).field("state", "must be draft, publishing, published or all"))
             }
         }
     }

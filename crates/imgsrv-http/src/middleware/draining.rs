@@ -3,19 +3,19 @@
 //! A connection that is closed with unread bytes is reset, and the client may never see the response that says what was
 //! wrong (RFC 9112, section 9.6). So the rest of a refused request's body is read and dropped, within limits.
 
-use crate::request::Transport;
+use crate::{middleware::frames::PolledFrame, request::Transport};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{HeaderValue, header},
     response::Response,
 };
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 use http_body_util::BodyExt;
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::Context,
     time::Duration,
 };
 
@@ -49,10 +49,7 @@ impl HttpBody for RecoverableBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> PolledFrame {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

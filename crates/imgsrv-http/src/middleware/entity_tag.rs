@@ -2,7 +2,7 @@
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use headers::{ETag, HeaderMapExt, IfNoneMatch};
@@ -15,11 +15,9 @@ const MAX_TAGGED_BYTES: u64 = 8 << 20;
 
 /// Whether `response` is a JSON document whose handler did not decide on its caching.
 pub(crate) fn applies(response: &Response) -> bool {
-    is_json(response.headers()) && !response.headers().contains_key(header::CACHE_CONTROL)
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+    let headers = response.headers();
+    let media_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    media_type.starts_with(b"application/json") && !headers.contains_key(header::CACHE_CONTROL)
 }
 
 /// Adds an entity tag to a JSON document that has none; a client whose copy is current gets 304 instead.

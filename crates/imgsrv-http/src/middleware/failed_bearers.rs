@@ -40,10 +40,8 @@ impl FailedBearers {
     /// Counts a failure of the request's client; a problem once it has failed too often.
     pub(crate) fn count(&self, request: &Extensions) -> Result<(), Problem> {
         let address = request.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0);
-        match self.count_at(limit_key(address), self.clock.now()) {
-            Some(wait) => Err(Problem::new(Code::TooManyFailures).retry_after(wait)),
-            None => Ok(()),
-        }
+        let wait = self.count_at(limit_key(address), self.clock.now());
+        wait.map_or(Ok(()), |wait| Err(Problem::new(Code::TooManyFailures).retry_after(wait)))
     }
 
     /// Counts a failure of `address`. `Some` is how long it must wait, once it has failed too often.

@@ -4,27 +4,23 @@ use crate::{
     middleware::{
         client_address::client_address,
         draining, entity_tag,
-        failed_bearers::FailedBearers,
-        observation::{Observation, ObservedBody, RequestObserver},
+        observation::{Observation, observed},
         plaintext_guard, request_id,
-        throughput::{ThrottledRequestBody, ThrottledResponseBody, ThroughputLimit},
+        throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
     redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Transport},
     response::problem::{Code, Problem},
-    state::{AppState, HttpSettings},
+    state::AppState,
 };
 use axum::{
     Router,
-    body::Body,
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use headers::{HeaderMapExt, IfNoneMatch};
-use imgsrv_app::Authenticator;
-use imgsrv_domain::ports::Ids;
 use std::{any::Any, sync::Arc, time::Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, field};
@@ -47,20 +43,15 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// The outer layer: identifies, traces, observes and logs the request, and limits the throughput of both bodies.
-async fn identify_and_limit(
-    State(settings): State<Arc<HttpSettings>>,
-    State(observer): State<Arc<dyn RequestObserver>>,
-    State(ids): State<Arc<dyn Ids>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn identify_and_limit(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let settings = &state.settings;
     let started = Instant::now();
     let method = request.method().clone();
     let path = redacted(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let transport = request.extensions().get::<Transport>().copied().unwrap_or(Transport::Plaintext);
-    let mut observation = Observation::begin(observer, &method, route.clone(), transport);
-    let id = request_id::assign(&mut request, &*ids);
+    let mut observation = Observation::begin(Arc::clone(&state.observer), &method, route.clone(), transport);
+    let id = request_id::assign(&mut request, &*state.services.adapters().ids);
     let peer = request.extensions().get::<PeerAddress>();
     let client = peer.map(|peer| client_address(peer.0, request.headers(), &settings.trusted_proxies));
     if let Some(client) = client {
@@ -76,7 +67,7 @@ async fn identify_and_limit(
     let receiving = ThroughputLimit { idle_timeout: settings.body_timeout, min_rate: settings.min_body_rate };
     let sending = ThroughputLimit { idle_timeout: settings.body_timeout, min_rate: settings.min_send_rate };
     request.extensions_mut().insert(receiving);
-    let request = request.map(|body| Body::new(ThrottledRequestBody::new(body, receiving)));
+    let request = request.map(|body| throttled_request(body, receiving));
     let (request, unread) = draining::recoverable(request, transport);
     let mut response = next.run(request).instrument(span.clone()).await;
     unread.drain_if_refused(&mut response).await;
@@ -92,21 +83,12 @@ async fn identify_and_limit(
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request"
     );
-    response.map(|body| {
-        let observed = Body::new(ObservedBody::new(body, span, observation));
-        Body::new(ThrottledResponseBody::new(observed, sending))
-    })
+    response.map(|body| throttled_response(observed(body, span, observation), sending))
 }
 
 /// The inner layer: refuses oversized headers and plaintext where TLS is needed, renders problems, and adds entity tags
 /// and the headers that every response has.
-async fn check_and_render(
-    State(settings): State<Arc<HttpSettings>>,
-    State(auth): State<Arc<Authenticator>>,
-    State(failed): State<Arc<FailedBearers>>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn check_and_render(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
     let is_anonymous = !parts.headers.contains_key(header::AUTHORIZATION);
@@ -118,10 +100,10 @@ async fn check_and_render(
         path.starts_with("/v1/") || path.starts_with("/images/")
     });
 
-    let mut response = if exceeds_header_limits(&parts.headers, settings.max_header_bytes) {
+    let mut response = if exceeds_header_limits(&parts.headers, state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
     } else {
-        match plaintext_guard::check(&parts, &auth, &failed).await {
+        match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers).await {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(problem) => problem.into_response(),
         }

@@ -4,6 +4,7 @@ pub(crate) mod client_address;
 mod draining;
 mod entity_tag;
 pub(crate) mod failed_bearers;
+mod frames;
 pub(crate) mod layers;
 pub(crate) mod observation;
 mod plaintext_guard;

@@ -1,16 +1,13 @@
 //! Observation of requests, for metrics.
 
-use crate::request::Transport;
+use crate::{middleware::frames, request::Transport};
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::{Body, HttpBody},
     extract::MatchedPath,
     http::{Method, StatusCode},
 };
-use http_body::{Frame, SizeHint};
 use std::{
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 use tracing::Span;
@@ -94,37 +91,11 @@ impl Drop for Observation {
     }
 }
 
-/// A response body that is produced in the request's span, and ends the request's observation when it is dropped.
-pub(crate) struct ObservedBody {
-    body: Body,
-    span: Span,
-    _observation: Observation,
-}
-
-impl ObservedBody {
-    pub(crate) const fn new(body: Body, span: Span, observation: Observation) -> Self {
-        Self { body, span, _observation: observation }
-    }
-}
-
-impl HttpBody for ObservedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        let _entered = this.span.enter();
-        Pin::new(&mut this.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// The body of a response: it is produced in the request's span, and ends the request's observation when it is dropped.
+pub(super) fn observed(body: Body, span: Span, observation: Observation) -> Body {
+    frames::through(body, move |body, context| {
+        let _observation = &observation;
+        let _entered = span.enter();
+        body.poll_frame(context)
+    })
 }

@@ -1,14 +1,13 @@
 //! The minimum throughput of bodies: a client that transfers a byte now and then occupies a connection and its buffers as
 //! long as one that transfers nothing.
 
+use crate::middleware::frames::{self, PolledFrame};
 use axum::body::{Body, Bytes, HttpBody};
-use http_body::{Frame, SizeHint};
 use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, sleep};
 
 /// How slow a body may be.
 #[derive(Debug, Clone, Copy)]
@@ -51,100 +50,51 @@ impl Meter {
     }
 }
 
-/// A response body that fails once the client receives it too slowly.
-pub(crate) struct ThrottledResponseBody {
-    body: Body,
-    meter: Meter,
-    /// When the last frame was passed on, and its size.
-    sent: Option<(Instant, usize)>,
-}
-
-impl ThrottledResponseBody {
-    pub(crate) const fn new(body: Body, limit: ThroughputLimit) -> Self {
-        Self { body, meter: Meter::new(limit), sent: None }
-    }
-}
-
-impl HttpBody for ThrottledResponseBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
+/// The body of a response, which fails once the client receives it too slowly.
+pub(super) fn throttled_response(body: Body, limit: ThroughputLimit) -> Body {
+    let mut meter = Meter::new(limit);
+    // When the last frame was passed on, and its size.
+    let mut sent: Option<(Instant, usize)> = None;
+    frames::through(body, move |body, context| {
         // The connection asks for the next frame once the client has received enough of the last one.
-        if let Some((since, bytes)) = this.sent.take()
-            && !this.meter.keeps_up(bytes, since.elapsed())
+        if let Some((since, bytes)) = sent.take()
+            && !meter.keeps_up(bytes, since.elapsed())
         {
-            return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
+            return too_slow();
         }
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        let frame = ready!(body.poll_frame(context));
         if let Some(Ok(frame)) = &frame {
-            this.sent = Some((Instant::now(), frame.data_ref().map_or(0, Bytes::len)));
+            sent = Some((Instant::now(), frame.data_ref().map_or(0, Bytes::len)));
         }
         Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    })
 }
 
-/// A request body that fails once the client sends it too slowly.
-pub(crate) struct ThrottledRequestBody {
-    body: Body,
-    meter: Meter,
-    idle: Pin<Box<Sleep>>,
-    /// Since when the next frame is awaited.
-    waiting_since: Option<Instant>,
-}
-
-impl ThrottledRequestBody {
-    pub(crate) fn new(body: Body, limit: ThroughputLimit) -> Self {
-        Self { body, meter: Meter::new(limit), idle: Box::pin(sleep(limit.idle_timeout)), waiting_since: None }
-    }
-}
-
-impl HttpBody for ThrottledRequestBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        let too_slow = || Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
-            if this.waiting_since.is_none() {
+/// The body of a request, which fails once the client sends it too slowly.
+pub(super) fn throttled_request(body: Body, limit: ThroughputLimit) -> Body {
+    let mut meter = Meter::new(limit);
+    let mut idle = Box::pin(sleep(limit.idle_timeout));
+    // Since when the next frame is awaited.
+    let mut waiting_since = None;
+    frames::through(body, move |body, context| {
+        let Poll::Ready(frame) = body.poll_frame(context) else {
+            if waiting_since.is_none() {
                 let now = Instant::now();
-                this.waiting_since = Some(now);
-                this.idle.as_mut().reset(now + this.meter.limit.idle_timeout);
+                waiting_since = Some(now);
+                idle.as_mut().reset(now + limit.idle_timeout);
             }
-            ready!(this.idle.as_mut().poll(context));
+            ready!(idle.as_mut().poll(context));
             return too_slow();
         };
-        let waited = this.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        let received = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            _ => return Poll::Ready(frame),
-        };
-        if this.meter.keeps_up(received, waited) { Poll::Ready(frame) } else { too_slow() }
-    }
+        let waited = waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let Some(Ok(received)) = &frame else { return Poll::Ready(frame) };
+        let is_fast = meter.keeps_up(received.data_ref().map_or(0, Bytes::len), waited);
+        if is_fast { Poll::Ready(frame) } else { too_slow() }
+    })
+}
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+fn too_slow() -> PolledFrame {
+    Poll::Ready(Some(Err(axum::Error::new(TooSlow))))
 }
 
 #[cfg(test)]
@@ -162,7 +112,7 @@ mod tests {
             sleep(Duration::from_secs(seconds)).await;
             Ok::<_, axum::Error>(Bytes::from(vec![0; bytes]))
         });
-        ThrottledRequestBody::new(Body::from_stream(frames), LIMIT).collect().await.is_ok()
+        throttled_request(Body::from_stream(frames), LIMIT).collect().await.is_ok()
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,7 +130,7 @@ mod tests {
     async fn sent(frames: &[(u64, usize)]) -> bool {
         let chunks: Vec<_> =
             frames.iter().map(|(_, bytes)| Ok::<_, axum::Error>(Bytes::from(vec![0; *bytes]))).collect();
-        let mut response = ThrottledResponseBody::new(Body::from_stream(stream::iter(chunks)), LIMIT);
+        let mut response = throttled_response(Body::from_stream(stream::iter(chunks)), LIMIT);
         for (seconds, _) in frames {
             match response.frame().await {
                 Some(Ok(_)) => sleep(Duration::from_secs(*seconds)).await,

@@ -2,7 +2,7 @@
 
 use crate::response::{
     conditional::{Selection, Validators},
-    problem::{Code, Problem},
+    problem::{Code, Problem, Result},
 };
 use axum::{
     body::Body,
@@ -54,10 +54,10 @@ impl DownloadRequest {
         delivery: &Delivery,
         download: &Download,
         named_by: NamedBy,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response> {
         let media_type = download.media_type.as_ref();
         let representation = Representation {
-            claim: download.claim,
+            claim: download.blob.claim,
             modified: system_time(download.modified_at),
             media_type: media_type.map_or("application/octet-stream", |media_type| media_type.as_str()),
             file_name: &download.file_name,
@@ -71,7 +71,7 @@ impl DownloadRequest {
     }
 
     /// The response with a generated text, which is public.
-    pub(crate) fn respond_with_text(&self, text: &GeneratedText, named_by: NamedBy) -> Result<Response, Problem> {
+    pub(crate) fn respond_with_text(&self, text: &GeneratedText, named_by: NamedBy) -> Result<Response> {
         let representation = Representation {
             claim: text.claim(),
             modified: system_time(text.modified_at),
@@ -104,7 +104,7 @@ struct Representation<'a> {
 
 impl Representation<'_> {
     /// The response without its body, and the range of bytes that the body consists of.
-    fn head(&self, request: &DownloadRequest, named_by: NamedBy) -> Result<(Response, Option<Range<u64>>), Problem> {
+    fn head(&self, request: &DownloadRequest, named_by: NamedBy) -> Result<(Response, Option<Range<u64>>)> {
         let size = self.claim.size.get();
         let etag: ETag = format!("\"{}\"", self.claim.digest).parse().map_err(|_| Problem::new(Code::Internal))?;
         // An alias may be moved back to an older version, so the time is no validator there.

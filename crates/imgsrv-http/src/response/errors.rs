@@ -9,13 +9,18 @@ use imgsrv_domain::{
     transition::Machine,
     upload::UploadRefusal,
 };
-use std::{error::Error, time::Duration};
+use std::{error::Error, fmt::Display, time::Duration};
 
 /// The problem of a backing service that cannot be reached; the cause is logged.
 fn unavailable(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
     log(service, error);
     let detail = format!("the {service} cannot be reached");
     Problem::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(5))
+}
+
+fn full(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
+    log(service, error);
+    Problem::new(Code::StorageFull).detail(format!("the {service} is full; nothing was kept of this request"))
 }
 
 fn internal(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
@@ -32,10 +37,7 @@ impl From<CatalogError> for Problem {
     fn from(error: CatalogError) -> Self {
         match &error {
             CatalogError::InvalidCursor => Self::invalid_cursor(),
-            CatalogError::Full(_) => {
-                log("catalog", &error);
-                Self::new(Code::StorageFull).detail("the catalog is full; nothing was kept of this request")
-            }
+            CatalogError::Full(_) => full("catalog", &error),
             CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
             CatalogError::Conflict(_) | CatalogError::Corrupt(_) | CatalogError::Backend(_) => {
                 internal("catalog", &error)
@@ -48,10 +50,7 @@ impl From<BlobError> for Problem {
     fn from(error: BlobError) -> Self {
         match &error {
             BlobError::Damaged => Self::new(Code::BlobDamaged),
-            BlobError::Full(_) => {
-                log("blob store", &error);
-                Self::new(Code::StorageFull).detail("the blob store is full; nothing was kept of this request")
-            }
+            BlobError::Full(_) => full("blob store", &error),
             BlobError::Unavailable(_) => unavailable("blob store", &error),
         }
     }
@@ -115,14 +114,10 @@ impl From<UseCaseError> for Problem {
         match error {
             UseCaseError::NotFound(_) => Self::new(Code::NotFound).detail(error),
             UseCaseError::Taken { conflict, existing } => {
-                let problem = Self::new(Code::NameTaken).detail(conflict);
-                match existing {
-                    Some(existing) => problem.existing(locate(&existing)),
-                    None => problem,
-                }
+                Self::new(Code::NameTaken).detail(conflict).existing(existing.map(|existing| locate(&existing)))
             }
             UseCaseError::OtherSize { digest, .. } => {
-                Self::new(Code::DigestSizeConflict).detail(&error).existing(locate(&Existing::Blob(digest)))
+                Self::new(Code::DigestSizeConflict).detail(&error).existing(Some(locate(&Existing::Blob(digest))))
             }
             UseCaseError::Illegal(illegal) => {
                 let code = match illegal.subject {
@@ -142,10 +137,8 @@ impl From<UseCaseError> for Problem {
             UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
             UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
             UseCaseError::Invalid(wrong) => {
-                let wrong = wrong
-                    .into_iter()
-                    .map(|InvalidField { field, reason }| FieldError { field: field.to_owned(), reason });
-                Self::new(Code::InvalidRequest).fields(wrong.collect())
+                let error = |InvalidField { field, reason }| FieldError { field: field.to_owned(), reason };
+                Self::new(Code::InvalidRequest).fields(wrong.into_iter().map(error).collect())
             }
             UseCaseError::TooManyRules { .. } => Self::new(Code::TooManyRules).detail(error),
             UseCaseError::TooManyUploads { .. } => {
@@ -165,19 +158,16 @@ impl From<UseCaseError> for Problem {
 
 /// The id and the URL of an existing resource.
 fn locate(existing: &Existing) -> ExistingResource {
-    let (id, url) = match existing {
-        Existing::Image(id, name) => (id.to_string(), format!("/v1/images/{name}")),
-        Existing::Version(id, image, version) => (id.to_string(), format!("/v1/images/{image}/versions/{version}")),
-        Existing::Alias(id, image, alias) => (id.to_string(), format!("/v1/images/{image}/aliases/{alias}")),
-        Existing::Artifact(id, image, version) => {
-            (id.to_string(), format!("/v1/images/{image}/versions/{version}/artifacts/{id}"))
-        }
+    let (id, url): (&dyn Display, _) = match existing {
+        Existing::Image(id, name) => (id, format!("/v1/images/{name}")),
+        Existing::Version(id, image, version) => (id, format!("/v1/images/{image}/versions/{version}")),
+        Existing::Alias(id, image, alias) => (id, format!("/v1/images/{image}/aliases/{alias}")),
+        Existing::Artifact(id, image, version) => (id, format!("/v1/images/{image}/versions/{version}/artifacts/{id}")),
         Existing::Attachment(id, artifact, image, version) => {
-            let url = format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}");
-            (id.to_string(), url)
+            (id, format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}"))
         }
-        Existing::Rule(id) => (id.to_string(), format!("/v1/auth/oidc-provisioning-rules/{id}")),
-        Existing::Blob(digest) => (digest.to_string(), format!("/v1/blobs/{digest}")),
+        Existing::Rule(id) => (id, format!("/v1/auth/oidc-provisioning-rules/{id}")),
+        Existing::Blob(digest) => (digest, format!("/v1/blobs/{digest}")),
     };
-    ExistingResource { id, url }
+    ExistingResource { id: id.to_string(), url }
 }

@@ -1,6 +1,6 @@
 //! Pages of lists.
 
-use crate::response::problem::Problem;
+use crate::response::problem::{Problem, Result};
 use axum::{
     Json,
     http::{HeaderValue, Uri, header},
@@ -32,11 +32,7 @@ pub(crate) fn page_response<T, W, B: Serialize>(
 }
 
 /// A page of a small list that is in memory. Its cursor is the id of the last item of the page before.
-pub(crate) fn slice<'a, T>(
-    items: &'a [T],
-    request: &PageRequest,
-    id: impl Fn(&T) -> String,
-) -> Result<Page<&'a T>, Problem> {
+pub(crate) fn slice<'a, T>(items: &'a [T], request: &PageRequest, id: impl Fn(&T) -> String) -> Result<Page<&'a T>> {
     let start = match &request.after {
         Some(Cursor(after)) => {
             items.iter().position(|item| id(item) == *after).ok_or_else(Problem::invalid_cursor)? + 1

@@ -10,24 +10,34 @@ pub(crate) use imgsrv_api::ProblemCode as Code;
 use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
 use std::time::Duration;
 
+/// The result of a handler, an extractor or a part of them.
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
+
 /// The problem that a response reports. A layer around all routes adds the request's id and renders the document.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(crate) code: Code,
-    detail: Option<String>,
-    errors: Vec<FieldError>,
-    existing: Option<ExistingResource>,
+    body: ProblemBody,
     retry_after: Option<Duration>,
     complete_length: Option<u64>,
 }
 
 impl Problem {
-    pub(crate) const fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new(), existing: None, retry_after: None, complete_length: None }
+    pub(crate) fn new(code: Code) -> Self {
+        let body = ProblemBody {
+            r#type: code.urn(),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail: code.title().to_owned(),
+            instance: None,
+            errors: Vec::new(),
+            existing: None,
+        };
+        Self { code, body, retry_after: None, complete_length: None }
     }
 
     pub(crate) fn detail(mut self, detail: impl ToString) -> Self {
-        self.detail = Some(detail.to_string());
+        self.body.detail = detail.to_string();
         self
     }
 
@@ -36,25 +46,24 @@ impl Problem {
     }
 
     pub(crate) fn fields(mut self, errors: Vec<FieldError>) -> Self {
-        let shown: Vec<String> =
-            errors.iter().take(3).map(|FieldError { field, reason }| format!("{field}: {reason}")).collect();
-        self.detail = Some(shown.join("; "));
-        self.errors = errors;
+        let shown = errors.iter().take(3).map(|FieldError { field, reason }| format!("{field}: {reason}"));
+        self.body.detail = shown.collect::<Vec<_>>().join("; ");
+        self.body.errors = errors;
         self
     }
 
-    /// Refers to the resource that the request collides with.
-    pub(crate) fn existing(self, existing: ExistingResource) -> Self {
-        Self { existing: Some(existing), ..self }
+    /// Refers to the resource that the request collides with, if it is known.
+    pub(crate) fn existing(mut self, existing: Option<ExistingResource>) -> Self {
+        self.body.existing = existing;
+        self
     }
 
     pub(crate) fn invalid_cursor() -> Self {
         Self::new(Code::InvalidCursor).field("cursor", "does not belong to this list")
     }
 
-    pub(crate) const fn retry_after(mut self, delay: Duration) -> Self {
-        self.retry_after = Some(delay);
-        self
+    pub(crate) fn retry_after(self, delay: Duration) -> Self {
+        Self { retry_after: Some(delay), ..self }
     }
 
     /// The requested range cannot be served from a representation of `size` bytes.
@@ -85,24 +94,12 @@ impl Problem {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The problem document.
-    fn body(&self, request_id: Option<&str>) -> ProblemBody {
-        ProblemBody {
-            r#type: self.code.urn(),
-            title: self.code.title().to_owned(),
-            status: self.code.status(),
-            detail: self.detail.clone().unwrap_or_else(|| self.code.title().to_owned()),
-            instance: request_id.map(str::to_owned),
-            errors: self.errors.clone(),
-            existing: self.existing.clone(),
-        }
-    }
-
     /// Turns an error response into a problem document; headers such as `Allow` stay.
     pub(crate) fn render(response: Response, request_id: Option<&str>, is_head: bool) -> Response {
         let problem = response.extensions().get::<Self>().cloned();
-        let problem = problem.unwrap_or_else(|| Self::of_status(response.status()));
-        let body = serde_json::to_vec(&problem.body(request_id)).unwrap_or_default();
+        let mut problem = problem.unwrap_or_else(|| Self::of_status(response.status()));
+        problem.body.instance = request_id.map(str::to_owned);
+        let body = serde_json::to_vec(&problem.body).unwrap_or_default();
         let (mut parts, _) = response.into_parts();
         parts.status = problem.status();
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -117,10 +114,8 @@ impl IntoResponse for Problem {
         let mut response = self.status().into_response();
         let headers = response.headers_mut();
         if self.status() == StatusCode::UNAUTHORIZED {
-            let challenge = match self.code {
-                Code::InvalidBearer => "Bearer error=\"invalid_token\"",
-                _ => "Bearer",
-            };
+            let is_invalid = self.code == Code::InvalidBearer;
+            let challenge = if is_invalid { "Bearer error=\"invalid_token\"" } else { "Bearer" };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(delay) = self.retry_after {
@@ -144,7 +139,7 @@ mod tests {
         let table: String = Code::ALL
             .iter()
             .map(|code| {
-                let body = Problem::new(*code).body(None);
+                let body = Problem::new(*code).body;
                 format!("{} {} {}\n", body.status, body.r#type, body.title)
             })
             .collect();

@@ -55,8 +55,8 @@ pub(crate) fn intake(status: &IntakeStatus) -> api::IntakeStatus {
         state: status.state.to_owned(),
         offset: status.session.offset().signed(),
         size_bytes: status.session.size().signed(),
-        job_url: status.job().map(|job| format!("/v1/publish-jobs/{job}")),
-        version_url: status.job().map(|_| version()),
+        job_url: status.intake.state.job().map(|job| format!("/v1/publish-jobs/{job}")),
+        version_url: status.intake.state.job().map(|_| version()),
         failure_reason: status.reason.clone(),
     }
 }
@@ -269,29 +269,26 @@ pub(crate) fn rule(rule: &ProvisioningRule) -> api::ProvisioningRule {
 }
 
 pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::Whoami {
-    let mut shown = api::Authentication {
-        method: "api_token".to_owned(),
-        api_token_id: None,
-        api_token_name: None,
-        issuer: None,
-        subject: None,
-        rule_id: None,
-        expires_at: time(authentication.expires_at),
+    let expires_at = time(authentication.expires_at);
+    let authentication = match &authentication.credential {
+        Credential::ApiToken { id, name } => api::Authentication {
+            method: "api_token".to_owned(),
+            api_token_id: Some(id.to_string()),
+            api_token_name: Some(name.to_string()),
+            expires_at,
+            ..api::Authentication::default()
+        },
+        Credential::Oidc { identity, rule } => api::Authentication {
+            method: "oidc".to_owned(),
+            issuer: Some(identity.issuer.to_string()),
+            subject: Some(identity.subject.to_string()),
+            rule_id: Some(rule.to_string()),
+            expires_at,
+            ..api::Authentication::default()
+        },
     };
-    match &authentication.credential {
-        Credential::ApiToken { id, name } => {
-            shown.api_token_id = Some(id.to_string());
-            shown.api_token_name = Some(name.to_string());
-        }
-        Credential::Oidc { identity, rule } => {
-            "oidc".clone_into(&mut shown.method);
-            shown.issuer = Some(identity.issuer.to_string());
-            shown.subject = Some(identity.subject.to_string());
-            shown.rule_id = Some(rule.to_string());
-        }
-    }
     let actions = who.roles.iter().flat_map(|role| role.actions()).map(ToString::to_string).collect();
-    api::Whoami { principal: principal(who), actions, authentication: shown }
+    api::Whoami { principal: principal(who), actions, authentication }
 }
 
 pub(crate) fn audit(record: &AuditRecord) -> api::AuditEntry {

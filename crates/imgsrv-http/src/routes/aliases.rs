@@ -1,10 +1,10 @@
 //! Aliases.
 
 use crate::{
-    extract::{AliasPath, Fields, ImagePath, JsonBody, MaybeCaller, PageQuery, WriterOnly},
+    extract::{AliasPath, Fields, ImagePath, JsonBody, PageQuery},
     response::{
         page::page_response,
-        problem::{Code, Problem},
+        problem::{Code, Problem, Result},
         wire,
     },
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
@@ -12,12 +12,11 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
     http::{HeaderMap, HeaderName, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Aliases, Precondition};
+use imgsrv_app::{Aliases, Caller, Precondition, Writer};
 use imgsrv_domain::{ids::AliasId, image::Alias, transition::Revision};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -25,13 +24,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, set, delete))
 }
 
-/// The entity tag of an alias: its id and its revision.
-fn etag(alias: &Alias) -> String {
-    format!("\"{}.{}\"", alias.id, alias.revision.get())
-}
-
+/// The response with an alias, whose entity tag is its id and its revision.
 fn respond(alias: &Alias) -> Response {
-    ([(header::ETAG, etag(alias))], Json(wire::alias(alias))).into_response()
+    let etag = format!("\"{}.{}\"", alias.id, alias.revision.get());
+    ([(header::ETAG, etag)], Json(wire::alias(alias))).into_response()
 }
 
 /// The precondition in `If-Match` and `If-None-Match` (RFC 9110, section 13.1). A tag that is not one of ours matches
@@ -39,7 +35,7 @@ fn respond(alias: &Alias) -> Response {
 ///
 /// `headers::IfMatch` only compares with one known tag. Here the tags are parsed, because the use case compares them with
 /// the alias that it has locked.
-fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
+fn precondition(headers: &HeaderMap) -> Result<Precondition> {
     let tags = |name: HeaderName| -> Option<Vec<String>> {
         headers.contains_key(&name).then(|| {
             let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -65,13 +61,7 @@ fn parse_etag(tag: &str) -> Option<(AliasId, Revision)> {
 #[utoipa::path(get, path = "/v1/images/{name}/aliases", operation_id = "listAliases", tag = "aliases",
     params(ImagePath, PageQuery),
     responses((status = OK, description = "A page of aliases, by name.", body = api::AliasList), ReadProblems))]
-async fn list(
-    State(aliases): State<Aliases>,
-    MaybeCaller(caller): MaybeCaller,
-    path: ImagePath,
-    query: PageQuery,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn list(aliases: Aliases, caller: Caller, path: ImagePath, query: PageQuery, uri: Uri) -> Result<Response> {
     let page = aliases.list(&caller, &path.name, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::alias, |aliases, next_cursor| api::AliasList { aliases, next_cursor }))
 }
@@ -80,7 +70,7 @@ async fn list(
 #[utoipa::path(get, path = "/v1/images/{name}/aliases/{alias}", operation_id = "getAlias", tag = "aliases",
     params(AliasPath),
     responses((status = OK, description = "The alias; its `ETag` changes when it moves.", body = api::Alias), ReadProblems))]
-async fn get(State(aliases): State<Aliases>, _caller: MaybeCaller, path: AliasPath) -> Result<Response, Problem> {
+async fn get(aliases: Aliases, _caller: Caller, path: AliasPath) -> Result<Response> {
     Ok(respond(&aliases.get(&path.name, &path.alias).await?))
 }
 
@@ -93,16 +83,16 @@ async fn get(State(aliases): State<Aliases>, _caller: MaybeCaller, path: AliasPa
     request_body = api::SetAlias,
     responses((status = OK, description = "The alias.", body = api::Alias), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn set(
-    State(aliases): State<Aliases>,
-    WriterOnly(writer): WriterOnly,
+    aliases: Aliases,
+    writer: Writer,
     path: AliasPath,
     headers: HeaderMap,
     JsonBody(body): JsonBody<api::SetAlias>,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let precondition = precondition(&headers)?;
     let mut fields = Fields::default();
     let version = fields.parse("version", &body.version);
-    let version = fields.finish(version)?;
+    let version = fields.finish(|| version)?;
     let alias = aliases.set(&writer, &path.name, &path.alias, &version, &precondition).await?;
     Ok(respond(&alias))
 }
@@ -113,12 +103,7 @@ async fn set(
 #[utoipa::path(delete, path = "/v1/images/{name}/aliases/{alias}", operation_id = "deleteAlias", tag = "aliases",
     security(("bearer" = [])), params(AliasPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
-async fn delete(
-    State(aliases): State<Aliases>,
-    WriterOnly(writer): WriterOnly,
-    path: AliasPath,
-    headers: HeaderMap,
-) -> Result<StatusCode, Problem> {
+async fn delete(aliases: Aliases, writer: Writer, path: AliasPath, headers: HeaderMap) -> Result<StatusCode> {
     let precondition = precondition(&headers)?;
     aliases.delete(&writer, &path.name, &path.alias, &precondition).await?;
     Ok(StatusCode::NO_CONTENT)

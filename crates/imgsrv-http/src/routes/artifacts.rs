@@ -1,13 +1,11 @@
 //! Artifacts and attachments.
 
 use crate::{
-    extract::{
-        ArtifactPath, AttachmentPath, Fields, JsonBody, MaybeCaller, PageQuery, Rfc3339, VersionPath, WriterOnly,
-    },
+    extract::{ArtifactPath, AttachmentPath, Fields, JsonBody, PageQuery, Rfc3339, VersionPath},
     response::{
         download::{DownloadRequest, NamedBy},
         page::{page_response, slice},
-        problem::Problem,
+        problem::Result,
         wire,
     },
     routes::problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState},
@@ -15,15 +13,15 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
 use imgsrv_app::{
-    Delivery, Drafts, IncusMetadata, Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError, Versions,
+    Caller, Delivery, Drafts, IncusMetadata, Missing, NewArtifact, NewAttachment, NewIncusMetadata, UseCaseError,
+    Versions, Writer,
 };
-use imgsrv_domain::{digest::BlobClaim, manifest::ManifestEntry};
+use imgsrv_domain::manifest::ManifestEntry;
 use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -42,13 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts", operation_id = "listArtifacts",
     tag = "versions", params(VersionPath, PageQuery),
     responses((status = OK, description = "A page of artifacts.", body = api::ArtifactList), ReadProblems))]
-async fn list(
-    State(versions): State<Versions>,
-    MaybeCaller(caller): MaybeCaller,
-    path: VersionPath,
-    query: PageQuery,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn list(versions: Versions, caller: Caller, path: VersionPath, query: PageQuery, uri: Uri) -> Result<Response> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let page = slice(&manifest.entries, &query.page()?, |entry| entry.artifact.id.to_string())?;
     let artifact = |entry: &&ManifestEntry| wire::artifact(&entry.artifact, entry.inspection.as_ref());
@@ -63,30 +55,28 @@ async fn list(
     responses((status = CREATED, description = "The artifact.", body = api::Artifact),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
-    State(drafts): State<Drafts>,
-    WriterOnly(writer): WriterOnly,
+    drafts: Drafts,
+    writer: Writer,
     path: VersionPath,
     JsonBody(body): JsonBody<api::CreateArtifact>,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let mut fields = Fields::default();
     let variant = fields.optional("variant", body.variant.as_deref());
     let operating_system = fields.parse("operating_system", &body.operating_system);
     let architecture = fields.parse("architecture", &body.architecture);
     let format = fields.parse("format", &body.format);
-    let digest = fields.parse("primary_blob_digest", &body.primary_blob_digest);
-    let size = fields.convert("primary_blob_size_bytes", body.primary_blob_size_bytes);
+    let primary = fields.claim("primary_blob", &body.primary_blob_digest, body.primary_blob_size_bytes);
     let media_type = fields.parse("primary_media_type", &body.primary_media_type);
-    let new = || {
+    let new = fields.finish(|| {
         Some(NewArtifact {
             variant: variant?.unwrap_or_default(),
             operating_system: operating_system?,
             architecture: architecture?,
             format: format?,
-            primary: BlobClaim { digest: digest?, size: size? },
+            primary: primary?,
             media_type: media_type?,
         })
-    };
-    let new = fields.finish(new())?;
+    })?;
     let artifact = drafts.add_artifact(&writer, &path.name, &path.version, new).await?;
     let url = format!("/v1/images/{}/versions/{}/artifacts/{}", path.name, path.version, artifact.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(wire::artifact(&artifact, None))).into_response())
@@ -96,11 +86,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}", operation_id = "getArtifact",
     tag = "versions", params(ArtifactPath),
     responses((status = OK, description = "The artifact.", body = api::Artifact), ReadProblems))]
-async fn get(
-    State(versions): State<Versions>,
-    MaybeCaller(caller): MaybeCaller,
-    path: ArtifactPath,
-) -> Result<Json<api::Artifact>, Problem> {
+async fn get(versions: Versions, caller: Caller, path: ArtifactPath) -> Result<Json<api::Artifact>> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
     let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
@@ -113,11 +99,7 @@ async fn get(
 #[utoipa::path(delete, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}",
     operation_id = "deleteArtifact", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
-async fn delete(
-    State(drafts): State<Drafts>,
-    WriterOnly(writer): WriterOnly,
-    path: ArtifactPath,
-) -> Result<StatusCode, Problem> {
+async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<StatusCode> {
     drafts.remove_artifact(&writer, &path.name, &path.version, path.artifact_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -128,14 +110,13 @@ async fn delete(
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/download",
     operation_id = "downloadArtifact", tag = "versions", params(ArtifactPath),
     responses((status = OK, description = "The bytes, as `primary_media_type`.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn download(
-    State(delivery): State<Delivery>,
-    _caller: MaybeCaller,
+    delivery: Delivery,
+    _caller: Caller,
     path: ArtifactPath,
     request: DownloadRequest,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let download = delivery.file(&path.name, &path.version, path.artifact_id, None).await?;
     request.respond(&delivery, &download, NamedBy::Version).await
 }
@@ -149,21 +130,16 @@ async fn download(
     responses((status = CREATED, description = "The attachment.", body = api::Attachment),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create_attachment(
-    State(drafts): State<Drafts>,
-    WriterOnly(writer): WriterOnly,
+    drafts: Drafts,
+    writer: Writer,
     path: ArtifactPath,
     JsonBody(body): JsonBody<api::CreateAttachment>,
-) -> Result<(StatusCode, Json<api::Attachment>), Problem> {
+) -> Result<(StatusCode, Json<api::Attachment>)> {
     let mut fields = Fields::default();
     let name = fields.parse("name", &body.name);
     let media_type = fields.parse("media_type", &body.media_type);
-    let digest = fields.parse("blob_digest", &body.blob_digest);
-    let size = fields.convert("blob_size_bytes", body.blob_size_bytes);
-    let new = || {
-        let blob = BlobClaim { digest: digest?, size: size? };
-        Some(NewAttachment { name: name?, media_type: media_type?, blob })
-    };
-    let new = fields.finish(new())?;
+    let blob = fields.claim("blob", &body.blob_digest, body.blob_size_bytes);
+    let new = fields.finish(|| Some(NewAttachment { name: name?, media_type: media_type?, blob: blob? }))?;
     let attachment = drafts.add_attachment(&writer, &path.name, &path.version, path.artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
@@ -178,11 +154,11 @@ async fn create_attachment(
     responses((status = CREATED, description = "The attachment.", body = api::Attachment),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create_incus_metadata(
-    State(metadata): State<IncusMetadata>,
-    WriterOnly(writer): WriterOnly,
+    metadata: IncusMetadata,
+    writer: Writer,
     path: ArtifactPath,
     JsonBody(body): JsonBody<api::CreateIncusMetadata>,
-) -> Result<(StatusCode, Json<api::Attachment>), Problem> {
+) -> Result<(StatusCode, Json<api::Attachment>)> {
     let mut fields = Fields::default();
     let description = fields.optional("description", body.description.as_deref());
     let os = fields.optional("os", body.os.as_deref());
@@ -193,7 +169,7 @@ async fn create_incus_metadata(
         .iter()
         .map(|(name, value)| Some((fields.parse("properties", name)?, fields.parse("properties", value)?)))
         .collect();
-    let new = || {
+    let new = fields.finish(|| {
         Some(NewIncusMetadata {
             description: description?,
             os: os?,
@@ -201,8 +177,7 @@ async fn create_incus_metadata(
             expires_at: expires_at?.map(|time| time.0),
             properties: properties?,
         })
-    };
-    let new = fields.finish(new())?;
+    })?;
     let ArtifactPath { name, version, artifact_id } = path;
     let attachment = metadata.attach(&writer, &name, &version, artifact_id, new).await?;
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
@@ -213,11 +188,7 @@ async fn create_incus_metadata(
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}",
     operation_id = "deleteAttachment", tag = "versions", security(("bearer" = [])), params(AttachmentPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
-async fn delete_attachment(
-    State(drafts): State<Drafts>,
-    WriterOnly(writer): WriterOnly,
-    path: AttachmentPath,
-) -> Result<StatusCode, Problem> {
+async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath) -> Result<StatusCode> {
     let AttachmentPath { name, version, artifact_id, attachment_id } = path;
     drafts.remove_attachment(&writer, &name, &version, artifact_id, attachment_id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -230,14 +201,13 @@ async fn delete_attachment(
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}/download",
     operation_id = "downloadAttachment", tag = "versions", params(AttachmentPath),
     responses((status = OK, description = "The bytes, as `media_type`.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
 async fn download_attachment(
-    State(delivery): State<Delivery>,
-    _caller: MaybeCaller,
+    delivery: Delivery,
+    _caller: Caller,
     path: AttachmentPath,
     request: DownloadRequest,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let AttachmentPath { name, version, artifact_id, attachment_id } = path;
     let download = delivery.file(&name, &version, artifact_id, Some(attachment_id)).await?;
     request.respond(&delivery, &download, NamedBy::Version).await

@@ -1,14 +1,14 @@
 //! The audit log.
 
 use crate::{
-    extract::{AuditQuery, ManagerOnly},
-    response::{page::page_response, problem::Problem, wire},
+    extract::AuditQuery,
+    response::{page::page_response, problem::Result, wire},
     routes::problems::GuardedProblems,
     state::AppState,
 };
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{http::Uri, response::Response};
 use imgsrv_api as api;
-use imgsrv_app::AuditLogReader;
+use imgsrv_app::{AuditLogReader, Manager};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -22,12 +22,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/v1/audit", operation_id = "listAuditTrail", tag = "audit", security(("bearer" = [])),
     params(AuditQuery),
     responses((status = OK, description = "A page of the trail.", body = api::AuditPage), GuardedProblems))]
-async fn list(
-    State(audit_log): State<AuditLogReader>,
-    ManagerOnly(manager): ManagerOnly,
-    query: AuditQuery,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn list(audit_log: AuditLogReader, manager: Manager, query: AuditQuery, uri: Uri) -> Result<Response> {
     let request = query.page()?;
     let page = audit_log.list(&manager, &query.filter()?, &request).await?;
     Ok(page_response(&uri, &page, wire::audit, |entries, next_cursor| api::AuditPage { entries, next_cursor }))

@@ -1,10 +1,10 @@
 //! Principals, roles and API tokens.
 
 use crate::{
-    extract::{Fields, JsonBody, ManagerOnly, MaybeCaller, PageQuery, PrincipalPath, Rfc3339, RolePath, TokenPath},
+    extract::{Fields, JsonBody, PageQuery, PrincipalPath, Rfc3339, RolePath, TokenPath},
     response::{
         page::{page_response, slice},
-        problem::Problem,
+        problem::Result,
         wire,
     },
     routes::problems::{BodyProblems, GuardedProblems, WrongState},
@@ -12,12 +12,11 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{NewPrincipal, NewToken, Principals};
+use imgsrv_app::{Caller, Manager, NewPrincipal, NewToken, Principals};
 use imgsrv_domain::{
     auth::{Attributes, Role},
     text::ShortText,
@@ -42,7 +41,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/v1/auth/roles", operation_id = "listRoles", tag = "auth", security(("bearer" = [])),
     params(PageQuery),
     responses((status = OK, description = "A page of roles.", body = api::RoleList), GuardedProblems))]
-async fn list_roles(_manager: ManagerOnly, query: PageQuery, uri: Uri) -> Result<Response, Problem> {
+async fn list_roles(_manager: Manager, query: PageQuery, uri: Uri) -> Result<Response> {
     let page = slice(Role::ALL, &query.page()?, Role::to_string)?;
     Ok(page_response(&uri, &page, |role| wire::role(**role), |roles, next_cursor| api::RoleList { roles, next_cursor }))
 }
@@ -51,12 +50,7 @@ async fn list_roles(_manager: ManagerOnly, query: PageQuery, uri: Uri) -> Result
 #[utoipa::path(get, path = "/v1/auth/principals", operation_id = "listPrincipals", tag = "auth",
     security(("bearer" = [])), params(PageQuery),
     responses((status = OK, description = "A page of principals.", body = api::PrincipalList), GuardedProblems))]
-async fn list_principals(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
-    query: PageQuery,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn list_principals(principals: Principals, manager: Manager, query: PageQuery, uri: Uri) -> Result<Response> {
     let page = principals.list_principals(&manager, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::principal, |principals, next_cursor| api::PrincipalList {
         principals,
@@ -71,10 +65,10 @@ async fn list_principals(
     security(("bearer" = [])), request_body = api::CreatePrincipal,
     responses((status = CREATED, description = "The principal.", body = api::Principal), GuardedProblems, BodyProblems))]
 async fn create_principal(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
+    principals: Principals,
+    manager: Manager,
     JsonBody(body): JsonBody<api::CreatePrincipal>,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let mut fields = Fields::default();
     let kind = fields.parse("kind", &body.kind);
     let display_name = fields.parse("display_name", &body.display_name);
@@ -87,7 +81,7 @@ async fn create_principal(
     }
     let attributes = fields.check("attributes", Attributes::new(entries));
     let new = || Some(NewPrincipal { kind: kind?, display_name: display_name?, attributes: attributes? });
-    let new = fields.finish(new())?;
+    let new = fields.finish(new)?;
     let principal = principals.create_principal(&manager, new).await?;
     let location = [(header::LOCATION, format!("/v1/auth/principals/{}", principal.id))];
     Ok((StatusCode::CREATED, location, Json(wire::principal(&principal))).into_response())
@@ -97,11 +91,7 @@ async fn create_principal(
 #[utoipa::path(get, path = "/v1/auth/principals/{principal_id}", operation_id = "getPrincipal", tag = "auth",
     security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems))]
-async fn get_principal(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
-    path: PrincipalPath,
-) -> Result<Json<api::Principal>, Problem> {
+async fn get_principal(principals: Principals, manager: Manager, path: PrincipalPath) -> Result<Json<api::Principal>> {
     let principal = principals.get_principal(&manager, path.principal_id).await?;
     Ok(Json(wire::principal(&principal)))
 }
@@ -114,10 +104,10 @@ async fn get_principal(
     tag = "auth", security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems, WrongState))]
 async fn deactivate_principal(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
+    principals: Principals,
+    manager: Manager,
     path: PrincipalPath,
-) -> Result<Json<api::Principal>, Problem> {
+) -> Result<Json<api::Principal>> {
     let principal = principals.deactivate(&manager, path.principal_id).await?;
     Ok(Json(wire::principal(&principal)))
 }
@@ -129,10 +119,10 @@ async fn deactivate_principal(
     tag = "auth", security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems))]
 async fn activate_principal(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
+    principals: Principals,
+    manager: Manager,
     path: PrincipalPath,
-) -> Result<Json<api::Principal>, Problem> {
+) -> Result<Json<api::Principal>> {
     let principal = principals.activate(&manager, path.principal_id).await?;
     Ok(Json(wire::principal(&principal)))
 }
@@ -142,7 +132,7 @@ async fn activate_principal(
 /// Its principal and roles, how it is known, and until when. Any bearer that is let in may ask.
 #[utoipa::path(get, path = "/v1/auth/whoami", operation_id = "whoami", tag = "auth", security(("bearer" = [])),
     responses((status = OK, description = "Who the bearer is.", body = api::Whoami), GuardedProblems))]
-async fn whoami(MaybeCaller(caller): MaybeCaller) -> Result<Json<api::Whoami>, Problem> {
+async fn whoami(caller: Caller) -> Result<Json<api::Whoami>> {
     let (principal, authentication) = caller.who()?;
     Ok(Json(wire::whoami(principal, authentication)))
 }
@@ -153,11 +143,7 @@ async fn whoami(MaybeCaller(caller): MaybeCaller) -> Result<Json<api::Whoami>, P
 #[utoipa::path(put, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "grantRole", tag = "auth",
     security(("bearer" = [])), params(RolePath),
     responses((status = NO_CONTENT, description = "The principal holds it."), GuardedProblems))]
-async fn grant_role(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
-    path: RolePath,
-) -> Result<StatusCode, Problem> {
+async fn grant_role(principals: Principals, manager: Manager, path: RolePath) -> Result<StatusCode> {
     principals.grant_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -169,11 +155,7 @@ async fn grant_role(
 #[utoipa::path(delete, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "revokeRole", tag = "auth",
     security(("bearer" = [])), params(RolePath),
     responses((status = NO_CONTENT, description = "The principal does not hold it."), GuardedProblems, WrongState))]
-async fn revoke_role(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
-    path: RolePath,
-) -> Result<StatusCode, Problem> {
+async fn revoke_role(principals: Principals, manager: Manager, path: RolePath) -> Result<StatusCode> {
     principals.revoke_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -183,12 +165,12 @@ async fn revoke_role(
     security(("bearer" = [])), params(PrincipalPath, PageQuery),
     responses((status = OK, description = "A page of tokens.", body = api::ApiTokenList), GuardedProblems))]
 async fn list_tokens(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
+    principals: Principals,
+    manager: Manager,
     path: PrincipalPath,
     query: PageQuery,
     uri: Uri,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let page = principals.list_tokens(&manager, path.principal_id, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::token, |api_tokens, next_cursor| api::ApiTokenList { api_tokens, next_cursor }))
 }
@@ -200,16 +182,15 @@ async fn list_tokens(
     security(("bearer" = [])), params(PrincipalPath), request_body = api::CreateApiToken,
     responses((status = CREATED, description = "The token.", body = api::IssuedApiToken), GuardedProblems, BodyProblems))]
 async fn create_token(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
+    principals: Principals,
+    manager: Manager,
     path: PrincipalPath,
     JsonBody(body): JsonBody<api::CreateApiToken>,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let mut fields = Fields::default();
     let name = fields.optional("name", body.name.as_deref());
     let expires_at = fields.parse::<Rfc3339>("expires_at", &body.expires_at);
-    let new = || Some(NewToken { name: name?, expires_at: expires_at?.0 });
-    let new = fields.finish(new())?;
+    let new = fields.finish(|| Some(NewToken { name: name?, expires_at: expires_at?.0 }))?;
     let issued = principals.issue_token(&manager, path.principal_id, new).await?;
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, Json(wire::issued(issued))).into_response())
@@ -221,11 +202,7 @@ async fn create_token(
 #[utoipa::path(delete, path = "/v1/auth/api-tokens/{token_id}", operation_id = "revokeApiToken", tag = "auth",
     security(("bearer" = [])), params(TokenPath),
     responses((status = NO_CONTENT, description = "It is revoked."), GuardedProblems))]
-async fn revoke_token(
-    State(principals): State<Principals>,
-    ManagerOnly(manager): ManagerOnly,
-    path: TokenPath,
-) -> Result<StatusCode, Problem> {
+async fn revoke_token(principals: Principals, manager: Manager, path: TokenPath) -> Result<StatusCode> {
     principals.revoke_token(&manager, path.token_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

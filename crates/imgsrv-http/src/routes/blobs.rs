@@ -1,16 +1,16 @@
 //! Blobs.
 
 use crate::{
-    extract::{BlobPath, CasPath, MaybeCaller},
+    extract::{BlobPath, CasPath},
     response::{
         download::{DownloadRequest, NamedBy},
-        problem::{Code, Problem},
+        problem::{Code, Problem, Result},
     },
     routes::problems::{ByteProblems, ReadProblems},
     state::AppState,
 };
-use axum::{extract::State, response::Response};
-use imgsrv_app::Delivery;
+use axum::response::Response;
+use imgsrv_app::{Caller, Delivery};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -23,14 +23,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", operation_id = "getBlob", tag = "blobs", params(BlobPath),
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
-async fn get(
-    State(delivery): State<Delivery>,
-    MaybeCaller(caller): MaybeCaller,
-    path: BlobPath,
-    request: DownloadRequest,
-) -> Result<Response, Problem> {
+async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: DownloadRequest) -> Result<Response> {
     let download = delivery.blob(&caller, &path.digest).await?;
     request.respond(&delivery, &download, NamedBy::Digest).await
 }
@@ -40,18 +34,11 @@ async fn get(
 /// The same as by its digest. 404 when the first two digits are not those of the digest.
 #[utoipa::path(get, path = "/cas/sha256/{shard}/{hex}", operation_id = "getCasBlob", tag = "blobs", params(CasPath),
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
-async fn get_sharded(
-    State(delivery): State<Delivery>,
-    MaybeCaller(caller): MaybeCaller,
-    path: CasPath,
-    request: DownloadRequest,
-) -> Result<Response, Problem> {
+async fn get_sharded(delivery: Delivery, caller: Caller, path: CasPath, request: DownloadRequest) -> Result<Response> {
     let digest = path.hex.0;
     if !digest.hex().starts_with(&path.shard.0) {
         return Err(Problem::new(Code::NotFound).detail("the first two digits are not those of the digest"));
     }
-    let download = delivery.blob(&caller, &digest).await?;
-    request.respond(&delivery, &download, NamedBy::Digest).await
+    get(delivery, caller, BlobPath { digest }, request).await
 }

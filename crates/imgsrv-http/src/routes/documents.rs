@@ -1,6 +1,6 @@
 //! The OpenAPI document and its browser.
 
-use crate::{extract::MaybeCaller, routes::problems::ReadProblems, state::AppState};
+use crate::{routes::problems::ReadProblems, state::AppState};
 use axum::{
     Extension, Router,
     http::header,
@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use imgsrv_app::Caller;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -34,19 +35,19 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// The API browser at `/docs`; its assets are in the binary.
 pub(crate) fn browser(state: &AppState) -> Router {
     let pages: Router = SwaggerUi::new("/docs").config(Config::from("/openapi/v1.json")).into();
-    pages.route_layer(from_extractor_with_state::<MaybeCaller, _>(state.clone()))
+    pages.route_layer(from_extractor_with_state::<Caller, _>(state.clone()))
 }
 
 /// The contract as YAML
 #[utoipa::path(get, path = "/openapi/v1.yaml", operation_id = "getOpenApiYaml", tag = "documents",
     responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/yaml", body = String), ReadProblems))]
-async fn yaml(_caller: MaybeCaller, Extension(documents): Extension<Documents>) -> Response {
+async fn yaml(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], documents.yaml).into_response()
 }
 
 /// The contract as JSON
 #[utoipa::path(get, path = "/openapi/v1.json", operation_id = "getOpenApiJson", tag = "documents",
     responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/json", body = String), ReadProblems))]
-async fn json(_caller: MaybeCaller, Extension(documents): Extension<Documents>) -> Response {
+async fn json(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], documents.json).into_response()
 }

@@ -1,10 +1,10 @@
 //! Published versions as folders of files with descriptive names, and their checksums.
 
 use crate::{
-    extract::{FilePath, MaybeCaller, RefPath},
+    extract::{FilePath, RefPath},
     response::{
         download::{DownloadRequest, NamedBy},
-        problem::Problem,
+        problem::Result,
         wire,
     },
     routes::problems::{ByteProblems, ReadProblems},
@@ -12,12 +12,11 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Delivery, FileContent, NamedFile};
+use imgsrv_app::{Caller, Delivery, FileContent, NamedFile};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -27,8 +26,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// List the files of a published version
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    listing(delivery, caller, path).await
+async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
+    let release = delivery.files(&path.name, &path.r#ref).await?;
+    let version = &release.manifest.version.name;
+    let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
+    let mut response = body.into_response();
+    locate(&mut response, release.is_alias.then(|| format!("/images/{}/{version}/", path.name)));
+    Ok(response)
 }
 
 /// List the files of a published version
@@ -36,17 +40,8 @@ async fn list(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> 
 /// The same, as the folder that they are in.
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list_folder(delivery: State<Delivery>, caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    listing(delivery, caller, path).await
-}
-
-async fn listing(State(delivery): State<Delivery>, _caller: MaybeCaller, path: RefPath) -> Result<Response, Problem> {
-    let release = delivery.files(&path.name, &path.r#ref).await?;
-    let version = &release.manifest.version.name;
-    let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
-    let mut response = body.into_response();
-    locate(&mut response, release.is_alias.then(|| format!("/images/{}/{version}/", path.name)));
-    Ok(response)
+async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Response> {
+    list(delivery, caller, path).await
 }
 
 /// Download a file of a published version
@@ -57,14 +52,8 @@ async fn listing(State(delivery): State<Delivery>, _caller: MaybeCaller, path: R
 /// `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
-        (status = 206, description = "A range of the bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]
-async fn get(
-    State(delivery): State<Delivery>,
-    _caller: MaybeCaller,
-    path: FilePath,
-    request: DownloadRequest,
-) -> Result<Response, Problem> {
+async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
     let FilePath { name, r#ref, file } = path;
     let NamedFile { content, versioned } = delivery.named_file(&name, &r#ref, &file).await?;
     let named_by = if versioned.is_some() { NamedBy::Alias } else { NamedBy::Version };

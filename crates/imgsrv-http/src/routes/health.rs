@@ -1,13 +1,13 @@
 //! Health and readiness.
 
 use crate::{
-    extract::MaybeCaller,
     readiness::Readiness,
-    response::problem::{Code, Problem},
+    response::problem::{Code, Problem, Result},
     routes::problems::ReadProblems,
     state::AppState,
 };
-use axum::{extract::State, http::StatusCode};
+use axum::http::StatusCode;
+use imgsrv_app::Caller;
 use std::{sync::Arc, time::Duration};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -18,7 +18,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Whether the process serves
 #[utoipa::path(get, path = "/healthz", operation_id = "getHealth", tag = "health",
     responses((status = NO_CONTENT, description = "It does."), ReadProblems))]
-async fn healthz(_caller: MaybeCaller) -> StatusCode {
+async fn healthz(_caller: Caller) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
@@ -28,7 +28,7 @@ async fn healthz(_caller: MaybeCaller) -> StatusCode {
 /// on. The answer may be a second old.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses((status = NO_CONTENT, description = "They can."), ReadProblems))]
-async fn readyz(State(readiness): State<Arc<Readiness>>, _caller: MaybeCaller) -> Result<StatusCode, Problem> {
+async fn readyz(readiness: Arc<Readiness>, _caller: Caller) -> Result<StatusCode> {
     let failures = readiness.failures().await;
     if failures.is_empty() {
         return Ok(StatusCode::NO_CONTENT);

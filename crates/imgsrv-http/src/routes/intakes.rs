@@ -1,8 +1,8 @@
 //! Intakes: publishing a version with one request and one tus upload.
 
 use crate::{
-    extract::{Fields, IntakePath, JsonBody, WriterOnly},
-    response::{problem::Problem, wire},
+    extract::{Fields, IntakePath, JsonBody},
+    response::{problem::Result, wire},
     routes::{
         problems::{BodyProblems, GuardedProblems, Taken},
         tus::protocol::{CREATION_PATH, metadata},
@@ -11,12 +11,11 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::Intakes;
+use imgsrv_app::{Intakes, Writer};
 use imgsrv_domain::{intake::NewIntake, names::Variant};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -32,11 +31,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     responses((status = CREATED, description = "It waits for its bytes.", body = api::IntakeCreated),
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
-async fn create(
-    State(intakes): State<Intakes>,
-    WriterOnly(writer): WriterOnly,
-    JsonBody(body): JsonBody<api::CreateIntake>,
-) -> Result<Response, Problem> {
+async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::CreateIntake>) -> Result<Response> {
     let mut fields = Fields::default();
     let image = fields.parse("image", &body.image);
     let version = fields.parse("version", &body.version);
@@ -54,7 +49,7 @@ async fn create(
         let alias = fields.parse(format!("aliases[{at}]"), alias);
         aliases.extend(alias.filter(|alias| !aliases.contains(alias)));
     }
-    let new = || {
+    let (new, size, digest) = fields.finish(|| {
         let new = NewIntake {
             image: image?,
             version: version?,
@@ -66,8 +61,7 @@ async fn create(
             aliases,
         };
         Some((new, size?, digest?))
-    };
-    let (new, size, digest) = fields.finish(new())?;
+    })?;
     let intake = intakes.create(&writer, new, size, digest).await?;
     let id = intake.id.to_string();
     let location = [(header::LOCATION, format!("/api/uploads/{id}"))];
@@ -81,11 +75,7 @@ async fn create(
 #[utoipa::path(get, path = "/api/uploads/{upload_session_id}", operation_id = "getIntake", tag = "intake",
     security(("bearer" = [])), params(IntakePath),
     responses((status = OK, description = "How far it has come.", body = api::IntakeStatus), GuardedProblems))]
-async fn get(
-    State(intakes): State<Intakes>,
-    WriterOnly(writer): WriterOnly,
-    path: IntakePath,
-) -> Result<Json<api::IntakeStatus>, Problem> {
+async fn get(intakes: Intakes, writer: Writer, path: IntakePath) -> Result<Json<api::IntakeStatus>> {
     let status = intakes.get(&writer, path.upload_session_id).await?;
     Ok(Json(wire::intake(&status)))
 }

@@ -23,64 +23,58 @@ use crate::{middleware::layers, response::problem, state::AppState};
 use axum::Router;
 use problem::{Code, Problem};
 use utoipa::{
-    OpenApi,
-    openapi::{
-        ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, ServerBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-        tag::TagBuilder,
-    },
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_axum::router::OpenApiRouter;
 
+/// The document without its paths.
 #[derive(OpenApi)]
-#[openapi(components(schemas(imgsrv_api::Problem)))]
-struct SharedSchemas;
+#[openapi(
+    info(
+        title = "imgsrv",
+        version = "1.0.0",
+        description = "Publishes disk and VM images, and hands them to the machines that boot them.\n\n\
+            Every error is `application/problem+json` (RFC 9457). Lists are paged: pass `next_cursor` of one page \
+            as `cursor` to get the next.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "/")),
+    tags(
+        (name = "uploads", description = "Bytes on their way in: claimed, received in parts, verified."),
+        (name = "blobs", description = "Verified bytes by digest."),
+        (name = "images", description = "Named lines of versions."),
+        (name = "versions", description = "Drafts and published versions, and what they are made of."),
+        (name = "publishing", description = "The durable jobs that publish."),
+        (name = "aliases", description = "Names that move between published versions."),
+        (name = "files", description = "Published versions as folders of files, for tools that fetch by URL."),
+        (name = "streams", description = "Published versions as Incus and LXD list them."),
+        (name = "intake", description = "A version in one request: what it is first, then its bytes by tus."),
+        (name = "auth", description = "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
+        (name = "audit", description = "Who changed what."),
+        (name = "health", description = "Whether the server serves."),
+        (name = "documents", description = "This contract."),
+    ),
+    components(schemas(imgsrv_api::Problem)),
+    modifiers(&Bearer),
+)]
+struct Base;
 
-fn base() -> utoipa::openapi::OpenApi {
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API token (`imgsrv_at_...`), or a JWT of an issuer that a provisioning rule names."))
-        .build();
-    let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build();
-    let info = InfoBuilder::new()
-        .title("imgsrv")
-        .version("1.0.0")
-        .description(Some(
-            "Publishes disk and VM images, and hands them to the machines that boot them.\n\n\
-             Every error is `application/problem+json` (RFC 9457). Lists are paged: pass `next_cursor` of one page \
-             as `cursor` to get the next.",
-        ))
-        .contact(None::<utoipa::openapi::Contact>)
-        .license(Some(license))
-        .build();
-    let tag = |(name, what)| TagBuilder::new().name(name).description(Some(what)).build();
-    let tags = [
-        ("uploads", "Bytes on their way in: claimed, received in parts, verified."),
-        ("blobs", "Verified bytes by digest."),
-        ("images", "Named lines of versions."),
-        ("versions", "Drafts and published versions, and what they are made of."),
-        ("publishing", "The durable jobs that publish."),
-        ("aliases", "Names that move between published versions."),
-        ("files", "Published versions as folders of files, for tools that fetch by URL."),
-        ("streams", "Published versions as Incus and LXD list them."),
-        ("intake", "A version in one request: what it is first, then its bytes by tus."),
-        ("auth", "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
-        ("audit", "Who changed what."),
-        ("health", "Whether the server serves."),
-        ("documents", "This contract."),
-    ];
-    let mut document = OpenApiBuilder::new()
-        .info(info)
-        .servers(Some([ServerBuilder::new().url("/").build()]))
-        .tags(Some(tags.map(tag)))
-        .components(Some(ComponentsBuilder::new().security_scheme("bearer", SecurityScheme::Http(bearer)).build()))
-        .build();
-    document.merge(SharedSchemas::openapi());
-    document
+/// The security scheme of all operations that need a permission.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API token (`imgsrv_at_...`), or a JWT of an issuer that a provisioning rule names."));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    }
 }
 
 fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(base())
+    OpenApiRouter::with_openapi(Base::openapi())
         .merge(health::router())
         .merge(documents::router())
         .merge(uploads::router())

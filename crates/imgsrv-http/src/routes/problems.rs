@@ -78,10 +78,13 @@ pub(crate) struct Taken(Problem);
 #[expect(dead_code, reason = "description only")]
 pub(crate) struct WrongState(Problem);
 
-/// The responses of every download besides the bytes.
+/// The responses of every download besides all of the bytes.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum ByteProblems {
+    /// A range of the bytes.
+    #[response(status = 206, content_type = "application/octet-stream")]
+    Partial(String),
     /// The client holds these bytes already.
     #[response(status = 304)]
     NotModified,

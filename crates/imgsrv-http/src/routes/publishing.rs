@@ -1,14 +1,14 @@
 //! Publishing.
 
 use crate::{
-    extract::{JobPath, VersionPath, WriterOnly},
-    response::{problem::Problem, wire},
+    extract::{JobPath, VersionPath},
+    response::{problem::Result, wire},
     routes::problems::{GuardedProblems, WrongState},
     state::AppState,
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, http::StatusCode};
 use imgsrv_api as api;
-use imgsrv_app::Publishing;
+use imgsrv_app::{Publishing, Writer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -26,10 +26,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = OK, description = "It was asked for before.", body = api::PublishRequested),
         GuardedProblems, WrongState))]
 async fn publish(
-    State(publishing): State<Publishing>,
-    WriterOnly(writer): WriterOnly,
+    publishing: Publishing,
+    writer: Writer,
     path: VersionPath,
-) -> Result<(StatusCode, Json<api::PublishRequested>), Problem> {
+) -> Result<(StatusCode, Json<api::PublishRequested>)> {
     let requested = publishing.publish(&writer, &path.name, &path.version).await?;
     let status = if requested.started { StatusCode::ACCEPTED } else { StatusCode::OK };
     let body = api::PublishRequested { version: wire::version(&requested.version), job_id: requested.job.to_string() };
@@ -40,11 +40,7 @@ async fn publish(
 #[utoipa::path(get, path = "/v1/publish-jobs/{job_id}", operation_id = "getPublishJob", tag = "publishing",
     security(("bearer" = [])), params(JobPath),
     responses((status = OK, description = "The job.", body = api::PublishJob), GuardedProblems))]
-async fn get(
-    State(publishing): State<Publishing>,
-    WriterOnly(writer): WriterOnly,
-    path: JobPath,
-) -> Result<Json<api::PublishJob>, Problem> {
+async fn get(publishing: Publishing, writer: Writer, path: JobPath) -> Result<Json<api::PublishJob>> {
     let job = publishing.job(&writer, path.job_id).await?;
     Ok(Json(wire::job(&job)))
 }
@@ -55,11 +51,7 @@ async fn get(
 #[utoipa::path(post, path = "/v1/publish-jobs/{job_id}/retry", operation_id = "retryPublishJob", tag = "publishing",
     security(("bearer" = [])), params(JobPath),
     responses((status = ACCEPTED, description = "The job is queued again.", body = api::PublishJob), GuardedProblems, WrongState))]
-async fn retry(
-    State(publishing): State<Publishing>,
-    WriterOnly(writer): WriterOnly,
-    path: JobPath,
-) -> Result<(StatusCode, Json<api::PublishJob>), Problem> {
+async fn retry(publishing: Publishing, writer: Writer, path: JobPath) -> Result<(StatusCode, Json<api::PublishJob>)> {
     let job = publishing.retry(&writer, path.job_id).await?;
     Ok((StatusCode::ACCEPTED, Json(wire::job(&job))))
 }
@@ -70,11 +62,7 @@ async fn retry(
 #[utoipa::path(post, path = "/v1/publish-jobs/{job_id}/abandon", operation_id = "abandonPublishJob", tag = "publishing",
     security(("bearer" = [])), params(JobPath),
     responses((status = OK, description = "The job, `abandoned`.", body = api::PublishJob), GuardedProblems, WrongState))]
-async fn abandon(
-    State(publishing): State<Publishing>,
-    WriterOnly(writer): WriterOnly,
-    path: JobPath,
-) -> Result<Json<api::PublishJob>, Problem> {
+async fn abandon(publishing: Publishing, writer: Writer, path: JobPath) -> Result<Json<api::PublishJob>> {
     let job = publishing.abandon(&writer, path.job_id).await?;
     Ok(Json(wire::job(&job)))
 }

@@ -1,14 +1,14 @@
 //! Versions by version name or alias.
 
 use crate::{
-    extract::{MaybeCaller, RefPath},
-    response::{problem::Problem, wire},
+    extract::RefPath,
+    response::{problem::Result, wire},
     routes::problems::ReadProblems,
     state::AppState,
 };
-use axum::{Json, extract::State};
+use axum::Json;
 use imgsrv_api as api;
-use imgsrv_app::Versions;
+use imgsrv_app::{Caller, Versions};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -18,11 +18,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Read the manifest of the published version or alias of that name
 #[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", params(RefPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
-async fn get(
-    State(versions): State<Versions>,
-    _caller: MaybeCaller,
-    path: RefPath,
-) -> Result<Json<api::Manifest>, Problem> {
+async fn get(versions: Versions, _caller: Caller, path: RefPath) -> Result<Json<api::Manifest>> {
     let manifest = versions.resolve(&path.name, &path.r#ref).await?;
     Ok(Json(wire::manifest(&manifest)))
 }

@@ -1,19 +1,18 @@
 //! Provisioning rules.
 
 use crate::{
-    extract::{Fields, JsonBody, ManagerOnly, PageQuery, RulePath},
-    response::{page::page_response, problem::Problem, wire},
+    extract::{Fields, JsonBody, PageQuery, RulePath},
+    response::{page::page_response, problem::Result, wire},
     routes::problems::{BodyProblems, GuardedProblems, Taken},
     state::AppState,
 };
 use axum::{
     Json,
-    extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::Rules;
+use imgsrv_app::{Manager, Rules};
 use imgsrv_domain::{
     names::RuleId,
     oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
@@ -28,7 +27,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// The id and the terms in the body; `path` is the id of a rule that exists.
-fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Option<RuleId>, RuleTerms), Problem> {
+fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Option<RuleId>, RuleTerms)> {
     let mut fields = Fields::default();
     let id = fields.optional::<RuleId>("id", body.id.as_deref());
     if let (Some(Some(id)), Some(path)) = (&id, path)
@@ -44,35 +43,27 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     let issuer = fields.parse("issuer_url", &body.issuer_url);
     let audience = fields.parse("audience", &body.audience);
     let condition = fields.parse("condition", &body.condition);
-    let mut names = Vec::new();
-    for (at, name) in body.forwarded_claims.iter().enumerate() {
-        names.extend(fields.parse(format!("forwarded_claims[{at}]"), name));
-    }
+    let names = body.forwarded_claims.iter().enumerate();
+    let names: Vec<_> = names.filter_map(|(at, name)| fields.parse(format!("forwarded_claims[{at}]"), name)).collect();
     let forwarded_claims = fields.check("forwarded_claims", ForwardedClaims::new(names));
-    let terms = || {
-        Some(RuleTerms {
+    fields.finish(|| {
+        let terms = RuleTerms {
             display_name: display_name?,
             issuer: issuer?,
             audience: audience?,
             forwarded_claims: forwarded_claims?,
             condition: condition?,
             enabled: body.enabled.unwrap_or(true),
-        })
-    };
-    let built = id.zip(terms());
-    fields.finish(built)
+        };
+        Some((id?, terms))
+    })
 }
 
 /// List the provisioning rules
 #[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules", operation_id = "listProvisioningRules", tag = "auth",
     security(("bearer" = [])), params(PageQuery),
     responses((status = OK, description = "A page of rules.", body = api::ProvisioningRuleList), GuardedProblems))]
-async fn list(
-    State(rules): State<Rules>,
-    ManagerOnly(manager): ManagerOnly,
-    query: PageQuery,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn list(rules: Rules, manager: Manager, query: PageQuery, uri: Uri) -> Result<Response> {
     let page = rules.list(&manager, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::rule, |rules, next_cursor| api::ProvisioningRuleList { rules, next_cursor }))
 }
@@ -86,10 +77,10 @@ async fn list(
     security(("bearer" = [])), request_body = api::SaveProvisioningRule,
     responses((status = CREATED, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems, Taken))]
 async fn create(
-    State(rules): State<Rules>,
-    ManagerOnly(manager): ManagerOnly,
+    rules: Rules,
+    manager: Manager,
     JsonBody(body): JsonBody<api::SaveProvisioningRule>,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let (id, terms) = terms(body, None)?;
     let rule = rules.create(&manager, id, terms).await?;
     let location = [(header::LOCATION, format!("/v1/auth/oidc-provisioning-rules/{}", rule.id))];
@@ -100,11 +91,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules/{rule_id}", operation_id = "getProvisioningRule", tag = "auth",
     security(("bearer" = [])), params(RulePath),
     responses((status = OK, description = "The rule.", body = api::ProvisioningRule), GuardedProblems))]
-async fn get(
-    State(rules): State<Rules>,
-    ManagerOnly(manager): ManagerOnly,
-    path: RulePath,
-) -> Result<Json<api::ProvisioningRule>, Problem> {
+async fn get(rules: Rules, manager: Manager, path: RulePath) -> Result<Json<api::ProvisioningRule>> {
     let rule = rules.get(&manager, &path.rule_id).await?;
     Ok(Json(wire::rule(&rule)))
 }
@@ -116,11 +103,11 @@ async fn get(
     security(("bearer" = [])), params(RulePath), request_body = api::SaveProvisioningRule,
     responses((status = OK, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems))]
 async fn update(
-    State(rules): State<Rules>,
-    ManagerOnly(manager): ManagerOnly,
+    rules: Rules,
+    manager: Manager,
     path: RulePath,
     JsonBody(body): JsonBody<api::SaveProvisioningRule>,
-) -> Result<Json<api::ProvisioningRule>, Problem> {
+) -> Result<Json<api::ProvisioningRule>> {
     let (_, terms) = terms(body, Some(&path.rule_id))?;
     let rule = rules.update(&manager, &path.rule_id, terms).await?;
     Ok(Json(wire::rule(&rule)))
@@ -132,11 +119,7 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/auth/oidc-provisioning-rules/{rule_id}", operation_id = "deleteProvisioningRule", tag = "auth",
     security(("bearer" = [])), params(RulePath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems))]
-async fn delete(
-    State(rules): State<Rules>,
-    ManagerOnly(manager): ManagerOnly,
-    path: RulePath,
-) -> Result<StatusCode, Problem> {
+async fn delete(rules: Rules, manager: Manager, path: RulePath) -> Result<StatusCode> {
     rules.delete(&manager, &path.rule_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -160,13 +143,7 @@ fn reconciliation(rule: &RuleId, principals: Vec<api::Principal>, applied: bool)
 #[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules/{rule_id}/reconciliation",
     operation_id = "previewReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath, PageQuery),
     responses((status = OK, description = "What would be taken.", body = api::Reconciliation), GuardedProblems))]
-async fn preview(
-    State(rules): State<Rules>,
-    ManagerOnly(manager): ManagerOnly,
-    path: RulePath,
-    query: PageQuery,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn preview(rules: Rules, manager: Manager, path: RulePath, query: PageQuery, uri: Uri) -> Result<Response> {
     let page = rules.preview(&manager, &path.rule_id, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::principal, |principals, next_cursor| api::Reconciliation {
         next_cursor,
@@ -181,11 +158,7 @@ async fn preview(
 #[utoipa::path(post, path = "/v1/auth/oidc-provisioning-rules/{rule_id}/reconciliation",
     operation_id = "applyReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath),
     responses((status = OK, description = "What was taken.", body = api::Reconciliation), GuardedProblems))]
-async fn reconcile(
-    State(rules): State<Rules>,
-    ManagerOnly(manager): ManagerOnly,
-    path: RulePath,
-) -> Result<Json<api::Reconciliation>, Problem> {
+async fn reconcile(rules: Rules, manager: Manager, path: RulePath) -> Result<Json<api::Reconciliation>> {
     let reconciled = rules.reconcile(&manager, &path.rule_id).await?;
     let principals = reconciled.principals.iter().map(wire::principal).collect();
     let principal_count = Some(reconciled.count);

@@ -1,17 +1,15 @@
 //! The Simple Streams documents, for Incus and LXD.
 
 use crate::{
-    extract::MaybeCaller,
-    response::problem::Problem,
+    response::problem::Result,
     routes::problems::ReadProblems,
     state::AppState,
     streams::{Document, StreamDocuments},
 };
-use axum::{extract::State, http::HeaderMap, response::Response};
+use axum::{http::HeaderMap, response::Response};
+use imgsrv_app::Caller;
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
-
-type Documents = State<Arc<StreamDocuments>>;
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(index)).routes(routes!(images))
@@ -23,7 +21,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/streams/v1/index.json", operation_id = "getStreamsIndex", tag = "streams",
     responses((status = OK, description = "The index.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client holds it already."), ReadProblems))]
-async fn index(documents: Documents, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
+async fn index(documents: Arc<StreamDocuments>, _caller: Caller, headers: HeaderMap) -> Result<Response> {
     documents.respond(Document::Index, &headers).await
 }
 
@@ -34,6 +32,6 @@ async fn index(documents: Documents, _caller: MaybeCaller, headers: HeaderMap) -
 #[utoipa::path(get, path = "/streams/v1/images.json", operation_id = "getStreamsImages", tag = "streams",
     responses((status = OK, description = "The products.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client holds it already."), ReadProblems))]
-async fn images(documents: Documents, _caller: MaybeCaller, headers: HeaderMap) -> Result<Response, Problem> {
+async fn images(documents: Arc<StreamDocuments>, _caller: Caller, headers: HeaderMap) -> Result<Response> {
     documents.respond(Document::Images, &headers).await
 }

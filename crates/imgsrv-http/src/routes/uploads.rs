@@ -1,24 +1,26 @@
 //! Uploads.
 
 use crate::{
-    extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, WriterOnly, part_body},
+    extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, part_body},
     receive_slots::ReceiveSlots,
-    response::{page::page_response, problem::Problem, wire},
+    response::{
+        page::page_response,
+        problem::{Problem, Result},
+        wire,
+    },
     routes::problems::{BodyProblems, GuardedProblems, Taken, WrongState},
     state::AppState,
 };
 use axum::{
     Json,
     body::Body,
-    extract::State,
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use imgsrv_api as api;
-use imgsrv_app::Uploads;
+use imgsrv_app::{Uploads, Writer};
 use imgsrv_domain::{
-    digest::BlobClaim,
     names::PartNumber,
     page::{Cursor, Page},
     parts::ListedPart,
@@ -44,21 +46,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     responses((status = CREATED, description = "A session that waits for parts.", body = api::UploadSession),
         (status = OK, description = "The digest is trusted already.", body = api::UploadSession),
         GuardedProblems, BodyProblems, Taken))]
-async fn create(
-    State(uploads): State<Uploads>,
-    WriterOnly(writer): WriterOnly,
-    JsonBody(body): JsonBody<api::CreateUpload>,
-) -> Result<Response, Problem> {
+async fn create(uploads: Uploads, writer: Writer, JsonBody(body): JsonBody<api::CreateUpload>) -> Result<Response> {
     let mut fields = Fields::default();
-    let digest = fields.parse("expected_digest", &body.expected_digest);
-    let size = fields.convert("expected_size_bytes", body.expected_size_bytes);
+    let claim = fields.claim("expected", &body.expected_digest, body.expected_size_bytes);
     let media_type = fields.optional("media_type_hint", body.media_type_hint.as_deref());
     let filename = fields.optional("filename_hint", body.filename_hint.as_deref());
-    let new = || {
-        let claim = BlobClaim { digest: digest?, size: size? };
-        Some(NewUpload { claim, media_type_hint: media_type?, filename_hint: filename? })
-    };
-    let new = fields.finish(new())?;
+    let new = || Some(NewUpload { claim: claim?, media_type_hint: media_type?, filename_hint: filename? });
+    let new = fields.finish(new)?;
     let session = uploads.create(&writer, new).await?;
     let status = if matches!(session.state, UploadState::Ready(_)) { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
@@ -71,12 +65,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/uploads", operation_id = "listUploads", tag = "uploads",
     security(("bearer" = [])), params(UploadsQuery),
     responses((status = OK, description = "A page of sessions.", body = api::UploadList), GuardedProblems))]
-async fn list(
-    State(uploads): State<Uploads>,
-    WriterOnly(writer): WriterOnly,
-    query: UploadsQuery,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn list(uploads: Uploads, writer: Writer, query: UploadsQuery, uri: Uri) -> Result<Response> {
     let digest = query.digest()?;
     let page = uploads.open(&writer, digest.as_ref(), &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::upload, |uploads, next_cursor| api::UploadList { uploads, next_cursor }))
@@ -86,11 +75,7 @@ async fn list(
 #[utoipa::path(get, path = "/v1/uploads/{upload_id}", operation_id = "getUpload", tag = "uploads",
     security(("bearer" = [])), params(UploadPath),
     responses((status = OK, description = "The session.", body = api::UploadSession), GuardedProblems))]
-async fn get(
-    State(uploads): State<Uploads>,
-    WriterOnly(writer): WriterOnly,
-    path: UploadPath,
-) -> Result<Json<api::UploadSession>, Problem> {
+async fn get(uploads: Uploads, writer: Writer, path: UploadPath) -> Result<Json<api::UploadSession>> {
     let session = uploads.get(&writer, path.upload_id).await?;
     Ok(Json(wire::upload(&session)))
 }
@@ -107,13 +92,13 @@ async fn get(
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, WrongState))]
 async fn put_part(
-    State(uploads): State<Uploads>,
-    State(slots): State<ReceiveSlots>,
-    WriterOnly(writer): WriterOnly,
+    uploads: Uploads,
+    slots: ReceiveSlots,
+    writer: Writer,
     path: PartPath,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<api::AcceptedPart>, Problem> {
+) -> Result<Json<api::AcceptedPart>> {
     let mut body = part_body(&headers, body)?;
     body.slot = Some(slots.acquire()?);
     let PartPath { upload_id, part_number } = path;
@@ -133,19 +118,16 @@ async fn put_part(
     security(("bearer" = [])), params(UploadPath, PageQuery),
     responses((status = OK, description = "The parts.", body = api::PartList), GuardedProblems))]
 async fn list_parts(
-    State(uploads): State<Uploads>,
-    WriterOnly(writer): WriterOnly,
+    uploads: Uploads,
+    writer: Writer,
     path: UploadPath,
     query: PageQuery,
     uri: Uri,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let request = query.page()?;
-    let after = match request.after {
-        Some(Cursor(cursor)) => Some(parse_cursor(&path, &cursor).ok_or_else(Problem::invalid_cursor)?),
-        None => None,
-    };
+    let after = request.after.map(|cursor| parse_cursor(&path, &cursor).ok_or_else(Problem::invalid_cursor));
     let limit = request.limit.get();
-    let mut items = uploads.parts(&writer, path.upload_id, after, limit + 1).await?;
+    let mut items = uploads.parts(&writer, path.upload_id, after.transpose()?, limit + 1).await?;
     let has_more = items.len() > usize::from(limit);
     items.truncate(limit.into());
     let next = items.last().filter(|_| has_more).map(|last| cursor(&path, last.number));
@@ -158,7 +140,7 @@ fn cursor(path: &UploadPath, number: PartNumber) -> Cursor {
     Cursor(URL_SAFE_NO_PAD.encode(format!("{}:{number}", path.upload_id)))
 }
 
-fn parse_cursor(path: &UploadPath, cursor: &str) -> Option<PartNumber> {
+fn parse_cursor(path: &UploadPath, Cursor(cursor): &Cursor) -> Option<PartNumber> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (session, number) = text.split_once(':')?;
     (session == path.upload_id.to_string()).then(|| number.parse().ok())?
@@ -173,11 +155,11 @@ fn parse_cursor(path: &UploadPath, cursor: &str) -> Option<PartNumber> {
     responses((status = OK, description = "The session, `completed` or further.", body = api::UploadSession),
         GuardedProblems, BodyProblems, WrongState))]
 async fn complete(
-    State(uploads): State<Uploads>,
-    WriterOnly(writer): WriterOnly,
+    uploads: Uploads,
+    writer: Writer,
     path: UploadPath,
     JsonBody(body): JsonBody<api::CompleteUpload>,
-) -> Result<Json<api::UploadSession>, Problem> {
+) -> Result<Json<api::UploadSession>> {
     let mut fields = Fields::default();
     let mut listed = Vec::with_capacity(body.parts.len());
     for (at, part) in body.parts.iter().enumerate() {
@@ -188,7 +170,7 @@ async fn complete(
             listed.push(ListedPart { number, attempt, size });
         }
     }
-    let listed = fields.finish(Some(listed))?;
+    let listed = fields.finish(|| Some(listed))?;
     let session = uploads.complete(&writer, path.upload_id, &listed).await?;
     Ok(Json(wire::upload(&session)))
 }
@@ -199,11 +181,7 @@ async fn complete(
 #[utoipa::path(post, path = "/v1/uploads/{upload_id}/abort", operation_id = "abortUpload", tag = "uploads",
     security(("bearer" = [])), params(UploadPath),
     responses((status = OK, description = "The session, `aborted`.", body = api::UploadSession), GuardedProblems, WrongState))]
-async fn abort(
-    State(uploads): State<Uploads>,
-    WriterOnly(writer): WriterOnly,
-    path: UploadPath,
-) -> Result<Json<api::UploadSession>, Problem> {
+async fn abort(uploads: Uploads, writer: Writer, path: UploadPath) -> Result<Json<api::UploadSession>> {
     let session = uploads.abort(&writer, path.upload_id).await?;
     Ok(Json(wire::upload(&session)))
 }

@@ -1,19 +1,18 @@
 //! Versions.
 
 use crate::{
-    extract::{Fields, ImagePath, JsonBody, MaybeCaller, VersionPath, VersionsQuery, WriterOnly},
-    response::{page::page_response, problem::Problem, wire},
+    extract::{Fields, ImagePath, JsonBody, VersionPath, VersionsQuery},
+    response::{page::page_response, problem::Result, wire},
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
     state::AppState,
 };
 use axum::{
     Json,
-    extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Drafts, Versions};
+use imgsrv_app::{Caller, Drafts, Versions, Writer};
 use imgsrv_domain::ports::VersionFilter;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -28,12 +27,12 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     params(ImagePath, VersionsQuery),
     responses((status = OK, description = "A page of versions.", body = api::VersionList), GuardedProblems))]
 async fn list(
-    State(versions): State<Versions>,
-    MaybeCaller(caller): MaybeCaller,
-    path: Result<ImagePath, Problem>,
+    versions: Versions,
+    caller: Caller,
+    path: Result<ImagePath>,
     query: VersionsQuery,
     uri: Uri,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let filter = query.filter();
     if filter.as_ref().is_ok_and(|filter| *filter != VersionFilter::Published) {
         caller.writer()?;
@@ -48,14 +47,14 @@ async fn list(
     security(("bearer" = [])), params(ImagePath), request_body = api::CreateVersion,
     responses((status = CREATED, description = "The draft.", body = api::Version), GuardedProblems, BodyProblems, Taken))]
 async fn create(
-    State(drafts): State<Drafts>,
-    WriterOnly(writer): WriterOnly,
+    drafts: Drafts,
+    writer: Writer,
     path: ImagePath,
     JsonBody(body): JsonBody<api::CreateVersion>,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let mut fields = Fields::default();
     let name = fields.parse("version", &body.version);
-    let name = fields.finish(name)?;
+    let name = fields.finish(|| name)?;
     let version = drafts.create(&writer, &path.name, &name).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}/versions/{}", path.name, version.name))];
     Ok((StatusCode::CREATED, location, Json(wire::version(&version))).into_response())
@@ -65,11 +64,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions",
     params(VersionPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
-async fn get(
-    State(versions): State<Versions>,
-    MaybeCaller(caller): MaybeCaller,
-    path: VersionPath,
-) -> Result<Json<api::Manifest>, Problem> {
+async fn get(versions: Versions, caller: Caller, path: VersionPath) -> Result<Json<api::Manifest>> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     Ok(Json(wire::manifest(&manifest)))
 }
@@ -78,11 +73,7 @@ async fn get(
 #[utoipa::path(delete, path = "/v1/images/{name}/versions/{version}", operation_id = "deleteVersion", tag = "versions",
     security(("bearer" = [])), params(VersionPath),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
-async fn delete(
-    State(drafts): State<Drafts>,
-    WriterOnly(writer): WriterOnly,
-    path: VersionPath,
-) -> Result<StatusCode, Problem> {
+async fn delete(drafts: Drafts, writer: Writer, path: VersionPath) -> Result<StatusCode> {
     drafts.delete(&writer, &path.name, &path.version).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -59,10 +59,7 @@ impl Encoders {
         let empty = imgsrv_simplestreams::products(BTreeMap::new());
         let (head, tail) = split(&serde_json::to_string(&empty)?, "\"products\":{");
         let entries = projection.products.iter().map(|(key, product)| {
-            let mut entry = serde_json::to_string(key)?;
-            entry.reserve(product.len() + 1);
-            entry.push(':');
-            entry.push_str(product);
+            let entry = [&serde_json::to_string(key)?, ":", product].concat();
             Ok((entry, key.as_str()))
         });
         let images = self.images.encode(&head, entries, &tail)?;
@@ -94,7 +91,9 @@ impl StreamDocuments {
             Document::Images => &documents.images,
         };
         let encoding = Encoding::preferred(request);
-        let etag = format!("\"{}-{:08x}{}\"", documents.revision.get(), encoded.crc, encoding.suffix());
+        // Each encoding has its own entity tag.
+        let suffix = encoding.name().map(|name| format!("-{name}")).unwrap_or_default();
+        let etag = format!("\"{}-{:08x}{suffix}\"", documents.revision.get(), encoded.crc);
         let etag: ETag = etag.parse().map_err(|_| Problem::new(Code::Internal))?;
         let condition = request.typed_get::<IfNoneMatch>();
         let is_current = condition.is_some_and(|condition| !condition.precondition_passes(&etag));
@@ -183,15 +182,6 @@ impl Encoding {
             Self::Zstd => Some("zstd"),
             Self::Gzip => Some("gzip"),
             Self::Identity => None,
-        }
-    }
-
-    /// Distinguishes the entity tags of the encodings.
-    const fn suffix(self) -> &'static str {
-        match self {
-            Self::Zstd => "-zstd",
-            Self::Gzip => "-gzip",
-            Self::Identity => "",
         }
     }
 

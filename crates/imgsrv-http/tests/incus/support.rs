@@ -98,10 +98,12 @@ pub(crate) async fn get(server: &TestServer, method: &str, path: &str, headers: 
 
 /// The images that a client finds in the documents.
 pub(crate) async fn images(server: &TestServer) -> Images {
-    let index = Index::parse(&server.get("/streams/v1/index.json").await.body).expect("an index");
-    let mut documents = Vec::new();
+    let index = server.get("/streams/v1/index.json").await.body;
+    let index: Index = serde_json::from_slice(&index).expect("an index");
+    let mut documents: Vec<Products> = Vec::new();
     for path in index.image_documents() {
-        documents.push(Products::parse(&server.get(&format!("/{path}")).await.body).expect("products"));
+        let document = server.get(&format!("/{path}")).await.body;
+        documents.push(serde_json::from_slice(&document).expect("products"));
     }
     Images::of(&documents)
 }

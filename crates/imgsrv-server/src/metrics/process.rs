@@ -1,7 +1,7 @@
 //! Metrics of this process.
 
 use imgsrv_app::{Ran, WorkObserver};
-use imgsrv_blobs::{Direction, Observer, Operation, Outcome};
+use imgsrv_blobs::{Observer, Operation, Outcome};
 use imgsrv_domain::{time::Timestamp, work::WorkKind};
 use imgsrv_http::{CompletedRequest, METHODS, RequestObserver};
 use prometheus_client::{
@@ -128,12 +128,8 @@ impl ProcessMetrics {
                 drop(self.operation_durations.get_or_create(&labels));
             }
         }
-        for (operation, direction) in [
-            (Operation::Get, Direction::Read),
-            (Operation::Put, Direction::Write),
-            (Operation::PutPart, Direction::Write),
-        ] {
-            drop(self.operation_bytes.get_or_create(&bytes_labels(operation, direction)));
+        for operation in [Operation::Get, Operation::Put, Operation::PutPart] {
+            drop(self.operation_bytes.get_or_create(&bytes_labels(operation)));
         }
         for job in WorkKind::ALL.iter().map(|kind| job_name(*kind)) {
             for outcome in ["worked", "idle", "error"] {
@@ -166,8 +162,8 @@ const fn operation_labels(operation: Operation, outcome: Outcome) -> Labels<2> {
     [("operation", operation.as_str()), ("outcome", outcome.as_str())]
 }
 
-const fn bytes_labels(operation: Operation, direction: Direction) -> Labels<2> {
-    [("direction", direction.as_str()), ("operation", operation.as_str())]
+const fn bytes_labels(operation: Operation) -> Labels<2> {
+    [("direction", operation.direction()), ("operation", operation.as_str())]
 }
 
 const fn attempt_labels(job: &'static str, outcome: &'static str) -> Labels<2> {
@@ -224,8 +220,8 @@ impl Observer for ProcessMetrics {
         self.operation_durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    fn bytes(&self, operation: Operation, direction: Direction, bytes: u64) {
-        self.operation_bytes.get_or_create(&bytes_labels(operation, direction)).inc_by(bytes);
+    fn bytes(&self, operation: Operation, bytes: u64) {
+        self.operation_bytes.get_or_create(&bytes_labels(operation)).inc_by(bytes);
     }
 }
 

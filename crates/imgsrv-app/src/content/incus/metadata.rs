@@ -8,7 +8,7 @@ use crate::{
         incus::{METADATA_NAME, root},
     },
     context::Context,
-    error::UseCaseError,
+    error::{Result, UseCaseError},
 };
 use imgsrv_domain::{
     ids::ArtifactId,
@@ -19,7 +19,7 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use imgsrv_inspect::NewMetadata;
-use imgsrv_simplestreams::{IncusArchitecture, UnknownArchitecture};
+use imgsrv_simplestreams::IncusArchitecture;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Maximum number of additional properties.
@@ -46,10 +46,8 @@ pub struct IncusMetadata(pub(crate) Arc<Context>);
 
 impl IncusMetadata {
     /// Creates the metadata of an artifact of a draft, stores it as a blob and attaches it.
-    #[tracing::instrument(
-        name = "incus_metadata.attach", level = "debug", skip_all, fields(image.name = %image, version.name = %version, artifact.id = %artifact),
-        err(level = "debug")
-    )]
+    #[tracing::instrument(name = "incus_metadata.attach", level = "debug", skip_all, err(level = "debug"),
+        fields(image.name = %image, version.name = %version, artifact.id = %artifact))]
     pub async fn attach(
         &self,
         who: &Writer,
@@ -57,11 +55,9 @@ impl IncusMetadata {
         version: &VersionName,
         artifact: ArtifactId,
         new: NewIncusMetadata,
-    ) -> Result<Attachment, UseCaseError> {
-        let broken =
-            |error: Box<dyn std::error::Error + Send + Sync>| UseCaseError::Catalog(CatalogError::Backend(error));
-        let name: AttachmentName = METADATA_NAME.parse().map_err(|error| broken(Box::new(error)))?;
-        let media_type: MediaType = "application/x-xz".parse().map_err(|error| broken(Box::new(error)))?;
+    ) -> Result<Attachment> {
+        let name: AttachmentName = METADATA_NAME.parse().map_err(CatalogError::backend)?;
+        let media_type: MediaType = "application/x-xz".parse().map_err(CatalogError::backend)?;
         let drafts = Drafts(Arc::clone(&self.0));
         let found = {
             let mut tx = self.0.catalog.begin().await?;
@@ -73,28 +69,25 @@ impl IncusMetadata {
             let entries = tx.list_manifest_entries(draft.edit(tx.now())?.id).await?;
             let own = entries.iter().find(|entry| entry.artifact.id == found.id);
             if own.is_some_and(|entry| entry.attachments.iter().any(|attachment| attachment.name == name)) {
-                let taken = UseCaseError::from(CatalogError::Conflict(Conflict::AttachmentName));
                 drop(tx);
-                return Err(taken.with_existing(drafts.attached(image, version, artifact, &name).await?));
+                let existing = drafts.attached(image, version, artifact, &name).await?;
+                return Err(UseCaseError::taken(Conflict::AttachmentName, existing));
             }
             found
         };
-        let tarball = metadata(&found, version, new)?.tarball().map_err(|error| broken(Box::new(error)))?;
+        let tarball = metadata(&found, version, new)?.tarball().map_err(CatalogError::backend)?;
         let blob = store_blob(&self.0, who, tarball, &media_type).await?;
         drafts.add_attachment(who, image, version, artifact, NewAttachment { name, media_type, blob }).await
     }
 }
 
-fn metadata(artifact: &Artifact, version: &VersionName, new: NewIncusMetadata) -> Result<NewMetadata, UseCaseError> {
+fn metadata(artifact: &Artifact, version: &VersionName, new: NewIncusMetadata) -> Result<NewMetadata> {
     if root(artifact.format).is_none() {
         let reason = format!("Incus boots qcow2, squashfs and root.tar.xz, not {}", artifact.format);
         return Err(UseCaseError::invalid("artifact_id", reason));
     }
-    let architecture: IncusArchitecture = artifact
-        .architecture
-        .as_str()
-        .parse()
-        .map_err(|unknown: UnknownArchitecture| UseCaseError::invalid("artifact_id", unknown))?;
+    let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
+    let architecture = architecture.map_err(|unknown| UseCaseError::invalid("artifact_id", unknown))?;
     if new.properties.len() > MAX_PROPERTIES {
         return Err(UseCaseError::invalid("properties", format!("must be at most {MAX_PROPERTIES}")));
     }

@@ -4,21 +4,20 @@
 pub(super) mod protocol;
 
 use crate::{
-    extract::{MaybeCaller, UploadPath, WriterOnly, tus_body},
+    extract::{UploadPath, tus_body},
     receive_slots::ReceiveSlots,
-    response::problem::{Code, Problem},
+    response::problem::{Code, Problem, Result},
     routes::problems::{BodyProblems, GuardedProblems, Taken, WrongState},
     state::{AppState, MaxUploadBytes},
 };
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{IntakeStatus, Intakes, UseCaseError, Writer};
+use imgsrv_app::{Caller, IntakeStatus, Intakes, UseCaseError, Writer};
 use imgsrv_domain::{
     ids::UploadId,
     ports::StageError,
@@ -50,7 +49,7 @@ async fn versioned(mut response: Response) -> Response {
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/", operation_id = "tusOptions", tag = "intake",
     responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
-async fn capabilities(State(MaxUploadBytes(limit)): State<MaxUploadBytes>, _caller: MaybeCaller) -> Response {
+async fn capabilities(MaxUploadBytes(limit): MaxUploadBytes, _caller: Caller) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
     headers.insert(TUS_EXTENSION, HeaderValue::from_static(EXTENSIONS));
@@ -64,7 +63,7 @@ async fn capabilities(State(MaxUploadBytes(limit)): State<MaxUploadBytes>, _call
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/{upload_id}", operation_id = "tusUploadOptions", tag = "intake",
     params(UploadPath), responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
-async fn upload_capabilities(limit: State<MaxUploadBytes>, caller: MaybeCaller) -> Response {
+async fn upload_capabilities(limit: MaxUploadBytes, caller: Caller) -> Response {
     capabilities(limit, caller).await
 }
 
@@ -83,17 +82,16 @@ async fn upload_capabilities(limit: State<MaxUploadBytes>, caller: MaybeCaller) 
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
-    State(intakes): State<Intakes>,
-    State(slots): State<ReceiveSlots>,
-    WriterOnly(writer): WriterOnly,
+    intakes: Intakes,
+    slots: ReceiveSlots,
+    writer: Writer,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     check_version(&headers)?;
     let length = byte_count(&headers, &UPLOAD_LENGTH)?;
     let id = intake_of(&headers)?;
-    let status = intakes.get(&writer, id).await?;
-    check_alive(&status)?;
+    let status = alive(intakes.get(&writer, id).await?)?;
     let size = status.session.size();
     if length != size.get() {
         let reason = format!("must be the size that the intake has, {size}");
@@ -127,20 +125,12 @@ async fn create(
 #[utoipa::path(head, path = "/api/uploads/tus/{upload_id}", operation_id = "getTusOffset", tag = "intake",
     security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, description = "`1.0.0`.")),
     responses((status = OK, description = "`Upload-Offset` and `Upload-Length`, in headers."), GuardedProblems, WrongState))]
-async fn offset(
-    State(intakes): State<Intakes>,
-    WriterOnly(writer): WriterOnly,
-    path: UploadPath,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn offset(intakes: Intakes, writer: Writer, path: UploadPath, headers: HeaderMap) -> Result<Response> {
     check_version(&headers)?;
-    let status = intakes.offset(&writer, path.upload_id).await?;
-    check_alive(&status)?;
-    let mut response = HeaderMap::new();
-    response.insert(UPLOAD_OFFSET, status.session.offset().get().into());
+    let status = alive(intakes.offset(&writer, path.upload_id).await?)?;
+    let mut response = progress(status.session.offset().get(), status.session.expires_at);
     response.insert(UPLOAD_LENGTH, status.session.size().get().into());
     response.insert(UPLOAD_METADATA, text(metadata(path.upload_id)));
-    response.insert(UPLOAD_EXPIRES, expires(status.session.expires_at));
     response.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok((StatusCode::OK, response).into_response())
 }
@@ -160,20 +150,19 @@ async fn offset(
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn append(
-    State(intakes): State<Intakes>,
-    State(slots): State<ReceiveSlots>,
-    WriterOnly(writer): WriterOnly,
+    intakes: Intakes,
+    slots: ReceiveSlots,
+    writer: Writer,
     path: UploadPath,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     check_version(&headers)?;
     if !is_offset_stream(&headers) {
         return Err(Problem::new(Code::UnsupportedMediaType).detail(format!("send {MEDIA_TYPE}")));
     }
     let offset = byte_count(&headers, &UPLOAD_OFFSET)?;
-    let status = intakes.get(&writer, path.upload_id).await?;
-    check_alive(&status)?;
+    alive(intakes.get(&writer, path.upload_id).await?)?;
     let progress = receive(&intakes, &slots, &writer, path.upload_id, offset, &headers, body).await?;
     Ok((StatusCode::NO_CONTENT, progress).into_response())
 }
@@ -184,12 +173,7 @@ async fn append(
 #[utoipa::path(delete, path = "/api/uploads/tus/{upload_id}", operation_id = "terminateTusUpload", tag = "intake",
     security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, description = "`1.0.0`.")),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
-async fn terminate(
-    State(intakes): State<Intakes>,
-    WriterOnly(writer): WriterOnly,
-    path: UploadPath,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn terminate(intakes: Intakes, writer: Writer, path: UploadPath, headers: HeaderMap) -> Result<Response> {
     check_version(&headers)?;
     intakes.terminate(&writer, path.upload_id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -204,13 +188,13 @@ async fn terminate(
     request_body(content = String, content_type = "application/offset+octet-stream", description = "As the method has it."),
     responses((status = NO_CONTENT, description = "As the method answers."), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn overridden(
-    intakes: State<Intakes>,
-    slots: State<ReceiveSlots>,
-    writer: WriterOnly,
+    intakes: Intakes,
+    slots: ReceiveSlots,
+    writer: Writer,
     path: UploadPath,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response> {
     let method = headers.get(METHOD_OVERRIDE).and_then(|value| Method::from_bytes(value.as_bytes()).ok());
     match method {
         Some(Method::PATCH) => append(intakes, slots, writer, path, headers, body).await,
@@ -229,7 +213,7 @@ async fn receive(
     offset: u64,
     headers: &HeaderMap,
     body: Body,
-) -> Result<HeaderMap, Problem> {
+) -> Result<HeaderMap> {
     let (mut body, verification) = tus_body(headers, body)?;
     body.slot = Some(match slots.acquire() {
         Ok(slot) => slot,
@@ -254,12 +238,11 @@ async fn receive(
     }
 }
 
-/// An aborted or failed upload is not found.
-fn check_alive(status: &IntakeStatus) -> Result<(), Problem> {
-    let is_dead = status.state == "aborted" || matches!(status.session.state, UploadState::Failed { .. });
-    if !is_dead {
-        return Ok(());
+/// `status`, unless it is that of an aborted or failed upload, which is not found.
+fn alive(status: IntakeStatus) -> Result<IntakeStatus> {
+    if status.state != "aborted" && !matches!(status.session.state, UploadState::Failed { .. }) {
+        return Ok(status);
     }
-    let why = status.reason.clone().unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
+    let why = status.reason.unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
     Err(Problem::new(Code::NotFound).detail(why))
 }

@@ -1,7 +1,7 @@
 //! Headers and metadata of tus 1.0.0.
 
 use crate::response::{
-    problem::{Code, Problem},
+    problem::{Code, Problem, Result},
     wire,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -36,7 +36,7 @@ pub(crate) fn metadata(intake: UploadId) -> String {
 }
 
 /// The intake that `Upload-Metadata` names: comma-separated pairs of a key and a value in base64.
-pub(super) fn intake_of(headers: &HeaderMap) -> Result<UploadId, Problem> {
+pub(super) fn intake_of(headers: &HeaderMap) -> Result<UploadId> {
     let invalid = |reason: &str| Problem::new(Code::InvalidRequest).field("Upload-Metadata", reason);
     let pairs = headers.get(UPLOAD_METADATA).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let value = pairs.split(',').map(str::trim).find_map(|pair| pair.strip_prefix(METADATA_KEY)?.strip_prefix(' '));
@@ -45,7 +45,7 @@ pub(super) fn intake_of(headers: &HeaderMap) -> Result<UploadId, Problem> {
     decoded.and_then(|id| id.parse().ok()).ok_or_else(|| invalid("upload_session_id must be an id in base64"))
 }
 
-pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_version(headers: &HeaderMap) -> Result<()> {
     match headers.get(TUS_RESUMABLE) {
         Some(version) if version.as_bytes() == VERSION.as_bytes() => Ok(()),
         _ => Err(Problem::new(Code::TusVersion).detail("send Tus-Resumable: 1.0.0")),
@@ -57,7 +57,7 @@ pub(super) fn is_offset_stream(headers: &HeaderMap) -> bool {
 }
 
 /// A header that is a number of bytes.
-pub(super) fn byte_count(headers: &HeaderMap, name: &HeaderName) -> Result<u64, Problem> {
+pub(super) fn byte_count(headers: &HeaderMap, name: &HeaderName) -> Result<u64> {
     let value = headers.get(name).and_then(|value| value.to_str().ok());
     let digits = value.filter(|value| value.bytes().all(|b| b.is_ascii_digit()));
     let number = digits.and_then(|value| value.parse::<u64>().ok()).filter(|number| i64::try_from(*number).is_ok());

@@ -1,0 +1,109 @@
+//! Records, and how they are read from the columns of a row.
+
+use crate::core::{
+    stored::Stored,
+    value::{ColumnType, Columns},
+};
+use imgsrv_domain::{
+    digest::{BlobClaim, HashState},
+    ports::CatalogError,
+    time::Timestamp,
+};
+use std::fmt::Display;
+
+/// A stored row that breaks a rule of the domain: the catalog was changed by another program, or is damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored {what} is corrupt: {why}")]
+pub(crate) struct Corrupt {
+    what: &'static str,
+    why: String,
+}
+
+impl Corrupt {
+    /// `what` breaks a rule; `why` says which.
+    pub(crate) fn new(what: &'static str, why: impl Display) -> Self {
+        Self { what, why: why.to_string() }
+    }
+}
+
+impl From<Corrupt> for CatalogError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(Box::new(corrupt))
+    }
+}
+
+/// A record, or a part of one, that is read from one row.
+pub(crate) trait Record: Sized + Send {
+    /// What it is, for errors.
+    const WHAT: &'static str;
+    /// Reads it.
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt>;
+}
+
+/// The value of a row with a single column.
+impl<T: Stored + Send> Record for T {
+    const WHAT: &'static str = "value";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        row.get(row.columns.first())
+    }
+}
+
+/// A record, and the time on the database's clock; absent where the database has no clock.
+impl<T: Record> Record for (T, Option<Timestamp>) {
+    const WHAT: &'static str = T::WHAT;
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok((T::read(row)?, row.optional("now")?))
+    }
+}
+
+/// The records of rows.
+pub(crate) fn records<T: Record>(rows: &[impl Columns]) -> Result<Vec<T>, CatalogError> {
+    let record = |columns| T::read(&Row { columns, what: T::WHAT });
+    Ok(rows.iter().map(|row| record(row)).collect::<Result<_, _>>()?)
+}
+
+/// A row that a record is read from.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'r> {
+    columns: &'r dyn Columns,
+    what: &'static str,
+}
+
+impl Row<'_> {
+    /// The row breaks a rule; `why` says which.
+    pub(crate) fn corrupt(&self, why: impl Display) -> Corrupt {
+        Corrupt::new(self.what, why)
+    }
+
+    /// The value of a column; `None` if that is empty.
+    pub(crate) fn optional<T: Stored>(&self, column: &str) -> Result<Option<T>, Corrupt> {
+        let raw = T::Raw::get(self.columns, column).map_err(|error| self.corrupt(error))?;
+        raw.map(T::decode).transpose().map_err(|why| self.corrupt(format_args!("{column} {why}")))
+    }
+
+    /// The value of a column that is never empty.
+    pub(crate) fn get<T: Stored>(&self, column: &str) -> Result<T, Corrupt> {
+        self.optional(column)?.ok_or_else(|| self.corrupt(format_args!("{column} is empty")))
+    }
+
+    /// Another record of the same row.
+    pub(crate) fn record<T: Record>(&self) -> Result<T, Corrupt> {
+        T::read(&Row { what: T::WHAT, ..*self })
+    }
+
+    /// Digest and size of a blob.
+    pub(crate) fn claim(&self, digest: &str, size: &str) -> Result<BlobClaim, Corrupt> {
+        Ok(BlobClaim { digest: self.get(digest)?, size: self.get(size)? })
+    }
+
+    /// A saved hash; `None` if there is none.
+    pub(crate) fn hash(&self, bytes: &str, state: &str) -> Result<Option<HashState>, Corrupt> {
+        match (self.optional(bytes)?, self.optional(state)?) {
+            (Some(bytes), Some(state)) => Ok(Some(HashState { bytes, state })),
+            (None, None) => Ok(None),
+            (Some(_), None) | (None, Some(_)) => Err(self.corrupt(format_args!("{bytes} and {state} disagree"))),
+        }
+    }
+}
