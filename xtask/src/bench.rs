@@ -4,11 +4,11 @@ mod scale_out;
 mod streams;
 
 use crate::{
-    server::{Server, build, text},
-    shell::{Result, output, run as run_command},
+    demo::digest,
+    server::{Server, build},
+    shell::{Result, run as run_command},
     tools,
 };
-use serde_json::json;
 use std::{
     fs::{self, File},
     io::{self, Read},
@@ -49,13 +49,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
     let file = scratch.path().join("file");
     io::copy(&mut File::open("/dev/urandom")?.take(options.mib << 20), &mut File::create(&file)?)?;
-    let mut server = Server::start(scratch.path(), LISTEN)?;
-    server.become_writer()?;
+    let server = Server::start(scratch.path(), LISTEN, &[])?;
 
-    let (digest, hashing) = timed(|| output(Command::new("openssl").args(["dgst", "-sha256", "-r"]).arg(&file)))?;
-    let digest = format!("sha256:{}", digest.split(' ').next().unwrap_or_default());
-    let ((), writing) = timed(|| write_and_sync(&file, &scratch.path().join("written")))?;
-    let ((), uploading) = timed(|| upload(&server, &file, &digest, options.mib << 20))?;
+    let (digest, size) = digest(File::open(&file)?)?;
+    let ((), hashing) = timed(|| run_command(Command::new("openssl").args(["dgst", "-sha256"]).arg(&file)))?;
+    let mut write = Command::new("dd");
+    write.args(["if=file", "of=written", "bs=1M", "conv=fsync", "status=none"]).current_dir(scratch.path());
+    let ((), writing) = timed(|| run_command(&mut write))?;
+    fs::remove_file(scratch.path().join("written"))?;
+    let ((), uploading) = timed(|| server.upload(&digest, size, File::open(&file)?))?;
     let slower = hashing.max(writing);
     println!("\nUpload of {} MiB", options.mib);
     println!("  openssl dgst -sha256   {}", rate(options.mib, hashing));
@@ -101,40 +103,6 @@ fn memory(server: &Server) -> Result<String> {
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     let started = Instant::now();
     work().map(|done| (done, started.elapsed()))
-}
-
-fn write_and_sync(from: &Path, to: &Path) -> Result<()> {
-    let (mut source, mut target, mut buffer) = (File::open(from)?, File::create(to)?, vec![0; 1 << 20]);
-    loop {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        io::Write::write_all(&mut target, &buffer[..read])?;
-    }
-    target.sync_all()?;
-    Ok(fs::remove_file(to)?)
-}
-
-fn upload(server: &Server, file: &Path, digest: &str, size: u64) -> Result<()> {
-    let claim = json!({"expected_digest": digest, "expected_size_bytes": size});
-    let session = server.send("POST", "/v1/uploads", Some(&claim))?;
-    let session = format!("/v1/uploads/{}", text(&session, "id")?);
-    let response = output(
-        Command::new("curl")
-            .args(["-sf", "-H", "Expect:", "-H"])
-            .arg(format!("Authorization: Bearer {}", server.token))
-            .arg("-T")
-            .arg(file)
-            .arg(format!("{}{session}/parts/1", server.url)),
-    )?;
-    let part: serde_json::Value = serde_json::from_str(&response)?;
-    let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
-    server.send("POST", &format!("{session}/complete"), Some(&parts))?;
-    match server.wait(&session, &["ready", "failed"])?.as_str() {
-        "ready" => Ok(()),
-        state => Err(format!("the upload is {state}").into()),
-    }
 }
 
 /// An nginx that ends when this is dropped.
