@@ -3,12 +3,12 @@
 use super::{
     free_port,
     guard::{Guard, scratch},
+    wait_until_ready,
 };
 use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 /// An nginx that terminates TLS. It ends when this is dropped or the process ends.
@@ -53,22 +53,16 @@ impl TlsFront {
             .args(["-e".as_ref(), log.as_os_str(), "-c".as_ref(), self.folder.join("nginx.conf").as_os_str()])
             .stderr(Stdio::null())
             .status();
-        assert!(started.expect("nginx starts").success(), "{}", std::fs::read_to_string(log).unwrap_or_default());
-        for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("nginx does not respond: {}", std::fs::read_to_string(log).unwrap_or_default());
+        assert!(started.expect("nginx starts").success(), "{}", std::fs::read_to_string(&log).unwrap_or_default());
+        wait_until_ready("nginx", &log, || TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 }
 
 /// Creates a private authority and a certificate for the loopback interface in `folder`.
 fn certify(folder: &Path) {
     let openssl = |arguments: &str| {
-        let output =
-            Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().expect("openssl runs");
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
+        let output = output.expect("openssl runs");
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
     };
     let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
