@@ -2,7 +2,7 @@
 //! setup.
 
 use super::{CertFiles, TlsError, read};
-use crate::system::SystemClock;
+use crate::system::{SystemClock, write_file};
 use imgsrv_domain::ports::Clock;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -15,9 +15,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -139,18 +138,6 @@ fn name(common: &str) -> DistinguishedName {
     name
 }
 
-/// Writes a file atomically.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
-    let written = || -> io::Result<()> {
-        let part = path.with_extension("part");
-        match fs::remove_file(&part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(part, path)
-    };
-    written().map_err(|source| TlsError::Write { path: path.display().to_string(), source })
+    write_file(path, text, mode).map_err(|source| TlsError::Write { path: path.display().to_string(), source })
 }
