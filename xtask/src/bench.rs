@@ -9,16 +9,18 @@ use crate::{
     shell::{Result, run as run_command},
     tools,
 };
+use imgsrv_testkit::services::Nginx;
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
 const LISTEN: &str = "127.0.0.1:8093";
-const NGINX: &str = "127.0.0.1:8094";
+const NGINX: u16 = 8094;
 const METRICS: &str = "127.0.0.1:9493";
 const ROUNDS: usize = 5;
 const SLOW_READERS: usize = 16;
@@ -71,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (mut imgsrv, mut peer) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             imgsrv.push(download(&ours, Some(&server.token), connections)?);
-            peer.push(download(&format!("http://{NGINX}/file"), None, connections)?);
+            peer.push(download(&format!("http://127.0.0.1:{NGINX}/file"), None, connections)?);
         }
         let (imgsrv, peer) = (median(imgsrv), median(peer));
         let mib = options.mib * connections as u64;
@@ -105,39 +107,12 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     work().map(|done| (done, started.elapsed()))
 }
 
-/// An nginx that ends when this is dropped.
-struct Nginx(Child);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
+/// An nginx that serves the files of `folder`.
 fn nginx(folder: &Path) -> Result<Nginx> {
-    let config = folder.join("nginx.conf");
-    let root = folder.display();
-    let workers = std::thread::available_parallelism()?;
-    fs::write(
-        &config,
-        format!(
-            "worker_processes {workers}; daemon off; pid {root}/nginx.pid; error_log {root}/nginx.log;\n\
-             events {{ worker_connections 256; }}\n\
-             http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen {NGINX}; root {root}; }} }}\n"
-        ),
-    )?;
-    // The workers run as another user, who must be able to read the file.
-    run_command(Command::new("chmod").arg("755").arg(folder))?;
-    let child = Command::new("nginx").arg("-c").arg(&config).stderr(Stdio::null()).spawn()?;
-    let nginx = Nginx(child);
-    for _ in 0..200 {
-        if std::net::TcpStream::connect(NGINX).is_ok() {
-            return Ok(nginx);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err("nginx does not respond".into())
+    // The workers run as another user, who must be able to read the files.
+    fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    let server = format!("sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{NGINX}; root {}; }}", folder.display());
+    Ok(Nginx::start(NGINX, |_| server))
 }
 
 fn curl(url: &str, bearer: Option<&str>) -> Command {

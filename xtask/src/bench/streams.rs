@@ -1,7 +1,7 @@
 //! Simple Streams documents of a large catalog: the cost of one change compared with a rebuild, and throughput compared
 //! with nginx serving the same bytes from a file.
 
-use super::{Instant, median, memory, nginx, timed};
+use super::{Instant, NGINX, median, memory, nginx, timed};
 use crate::{
     demo::digest,
     server::{Server, build, text},
@@ -66,7 +66,7 @@ pub(super) fn run(products: usize) -> Result<()> {
     fs::write(scratch.path().join("file"), &gzip)?;
     let _nginx = nginx(scratch.path())?;
     let ours = repeatedly(&url, "gzip")?;
-    let peer = repeatedly(&format!("http://{}/file", super::NGINX), "identity")?;
+    let peer = repeatedly(&format!("http://127.0.0.1:{NGINX}/file"), "identity")?;
     println!("Serving it in gzip, one connection");
     println!("  nginx, the same bytes in a file      {:.0} a second", 1.0 / peer.as_secs_f64());
     println!("  imgsrv                               {:.0} a second", 1.0 / ours.as_secs_f64());

@@ -94,7 +94,7 @@ pub(super) async fn dropped_receipt_spares_the_parts_before_it(fresh: Fresh) {
             waiting.send(()).unwrap();
             std::future::pending().await
         });
-        let request = session.stage_request(session.next(), None, frames.chain(silence).boxed());
+        let request = session.stage_request(session.next(), frames.chain(silence).boxed());
         tokio::select! {
             _ = fresh.store.stage(request) => unreachable!("the body does not end"),
             received = waits => received.unwrap(),
@@ -116,23 +116,22 @@ pub(super) async fn part_over_its_limit_is_rejected(fresh: Fresh) {
 
 pub(super) async fn wrong_checksum_is_rejected(fresh: Fresh) {
     let session = Session::claiming(&fresh, b"bytes");
-    let frames = vec![Ok(Bytes::from("one"))];
-    let refused = session.stage_checked(session.next(), Some(digest(b"two")), frames).await.unwrap_err();
+    let request = StageRequest { checksum: Some(digest(b"two")), ..session.stage_next(b"one") };
+    let refused = fresh.store.stage(request).await.unwrap_err();
     assert!(matches!(refused, StageError::Checksum { actual } if actual == digest(b"one")));
 }
 
 pub(super) async fn checksum_of_a_later_part_is_accepted(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"one").await;
-    let frames = vec![Ok(Bytes::from("two"))];
-    session.stage_checked(session.next(), Some(digest(b"two")), frames).await.unwrap();
+    let request = StageRequest { checksum: Some(digest(b"two")), ..session.stage_next(b"two") };
+    fresh.store.stage(request).await.unwrap();
 }
 
 pub(super) async fn body_of_another_size_than_declared_is_rejected(fresh: Fresh) {
     let session = Session::claiming(&fresh, b"bytes");
     for declared in [4, 6] {
-        let body = futures::stream::iter([Ok(Bytes::from("bytes"))]).boxed();
-        let request = StageRequest { declared: Some(declared), ..session.stage_request(session.next(), None, body) };
+        let request = StageRequest { declared: Some(declared), ..session.stage_next(b"bytes") };
         let refused = fresh.store.stage(request).await.unwrap_err();
         assert!(matches!(refused, StageError::Body(BodyError::Cut)), "{refused:?}");
     }

@@ -81,22 +81,18 @@ impl<'a> Session<'a> {
     }
 
     pub(super) async fn stage(&self, attempt: Attempt, frames: Frames) -> Result<Part, StageError> {
-        self.stage_checked(attempt, None, frames).await
-    }
-
-    pub(super) async fn stage_checked(
-        &self,
-        attempt: Attempt,
-        checksum: Option<Digest>,
-        frames: Frames,
-    ) -> Result<Part, StageError> {
         let body = futures::stream::iter(frames).boxed();
-        let staged = self.store.stage(self.stage_request(attempt.clone(), checksum, body)).await?;
+        let staged = self.store.stage(self.stage_request(attempt.clone(), body)).await?;
         Ok(staged.into_part(&attempt))
     }
 
-    pub(super) fn stage_request(&self, attempt: Attempt, checksum: Option<Digest>, body: BodyStream) -> StageRequest {
-        StageRequest { session: self.id, name: self.name(), attempt, declared: None, checksum, body }
+    pub(super) fn stage_request(&self, attempt: Attempt, body: BodyStream) -> StageRequest {
+        StageRequest { session: self.id, name: self.name(), attempt, declared: None, checksum: None, body }
+    }
+
+    /// A request to stage `bytes` as the next part.
+    pub(super) fn stage_next(&self, bytes: &'static [u8]) -> StageRequest {
+        self.stage_request(self.next(), futures::stream::iter([Ok(Bytes::from_static(bytes))]).boxed())
     }
 
     pub(super) async fn append(&mut self, bytes: &[u8]) {

@@ -5,8 +5,8 @@ use super::{CertFiles, TlsError, read};
 use crate::system::{SystemClock, write_file};
 use imgsrv_domain::ports::Clock;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::{
     RootCertStore,
@@ -99,11 +99,9 @@ impl SelfSigned {
 
 /// Parameters of the authority. They name no host: Incus would use it as the server's name.
 fn authority_params() -> Result<CertificateParams, TlsError> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name = name("imgsrv authority");
+    let mut params = params(&[], "imgsrv authority", jiff::Span::new().years(AUTHORITY_YEARS))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
     Ok(params)
 }
 
@@ -111,17 +109,17 @@ fn certificate_params(names: &[String]) -> Result<CertificateParams, TlsError> {
     if let Some(bad) = names.iter().find(|name| ServerName::try_from(name.as_str()).is_err()) {
         return Err(TlsError::Name(bad.clone()));
     }
-    let mut params = CertificateParams::new(names.to_vec())?;
-    params.distinguished_name = name("imgsrv");
+    let mut params = params(names, "imgsrv", jiff::Span::new().days(CERTIFICATE_DAYS))?;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    set_validity(&mut params, jiff::Span::new().days(CERTIFICATE_DAYS));
     Ok(params)
 }
 
 /// Valid from yesterday, for clients whose clocks are slow, for `span`.
-fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
+fn params(names: &[String], common_name: &str, span: jiff::Span) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params.distinguished_name.push(DnType::CommonName, common_name);
     let today = SystemClock.now();
     let today = jiff::Timestamp::from_microsecond(today.micros()).unwrap_or_default();
     let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -130,12 +128,7 @@ fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
     };
     params.not_before = day(today.yesterday().unwrap_or(today));
     params.not_after = day(today.saturating_add(span));
-}
-
-fn name(common: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common);
-    name
+    Ok(params)
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {

@@ -13,6 +13,7 @@
 mod containers;
 mod garage;
 mod guard;
+mod nginx;
 mod oidc_provider;
 mod postgres;
 mod proxy;
@@ -21,6 +22,7 @@ mod tls;
 mod tus_clients;
 
 pub use garage::{GARAGE_VERSION, Garage};
+pub use nginx::Nginx;
 pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};
 pub use postgres::LocalPostgres;
 pub use tls::TlsFront;
