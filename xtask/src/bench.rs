@@ -111,7 +111,8 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
 fn nginx(folder: &Path) -> Result<Nginx> {
     // The workers run as another user, who must be able to read the files.
     fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-    let server = format!("sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{NGINX}; root {}; }}", folder.display());
+    let server =
+        format!("sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{NGINX}; root {}; }}", folder.display());
     Ok(Nginx::start(NGINX, |_| server))
 }
 

@@ -140,8 +140,8 @@ impl Imports {
         self.uses.extend(absolute.clone());
         if is_public {
             // Without a keyword, the path begins at a module inside this one.
-            self.exports
-                .insert([module, &[name.clone()]].concat(), absolute.unwrap_or_else(|| [module, path].concat()));
+            let target = absolute.unwrap_or_else(|| [module, path].concat());
+            self.exports.insert([module, std::slice::from_ref(name)].concat(), target);
         }
     }
 }
