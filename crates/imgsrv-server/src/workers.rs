@@ -36,13 +36,14 @@ pub(crate) struct Environment {
 /// Starts `count` workers, which run until they are stopped.
 pub(crate) fn start(
     tasks: &TaskTracker,
-    work: &Arc<dyn Work>,
+    work: impl Work + 'static,
     count: usize,
     schedule: &Schedule,
     environment: &Environment,
 ) {
+    let work = Arc::new(work);
     for _ in 0..count {
-        let (work, schedule, environment) = (Arc::clone(work), schedule.clone(), environment.clone());
+        let (work, schedule, environment) = (Arc::clone(&work), schedule.clone(), environment.clone());
         tasks.spawn(async move { run(&*work, schedule, &environment).await });
     }
 }
@@ -78,11 +79,8 @@ async fn run(work: &dyn Work, schedule: Schedule, environment: &Environment) {
                     breaker.succeeded();
                 }
                 let due = work.next_due().await.map_or(poll, |due| due.clamp(MIN_PAUSE, poll.max(MIN_PAUSE)));
-                tokio::select! {
-                    () = work.wait() => continue,
-                    () = tokio::time::sleep(due) => continue,
-                    () = stop.cancelled() => return,
-                }
+                let _ = stop.run_until_cancelled(tokio::time::timeout(due, work.wait())).await;
+                continue;
             }
             Err(error) => {
                 let now = clock.now();
@@ -97,9 +95,6 @@ async fn run(work: &dyn Work, schedule: Schedule, environment: &Environment) {
                 breaker.open_until(now).map_or(delay, |until| until.since(now))
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => return,
-        }
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }

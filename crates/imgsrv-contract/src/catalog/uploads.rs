@@ -1,9 +1,10 @@
 //! Upload sessions and blobs.
 
 use super::{
-    Fresh,
-    samples::{claim, conflict, session, uuid},
+    Fresh, conflict,
+    samples::{claim, session},
 };
+use crate::uuid;
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, UploadId},
@@ -42,14 +43,12 @@ async fn send(tx: &mut dyn CatalogTx, session: &UploadSession, part: &Part) {
         None => None,
     };
     let current = tx.get_part(session.id, part.number).await.unwrap();
-    let (begun, attempt) = stored(tx, session)
-        .await
-        .begin_attempt(part.attempt, part.number, None, current.as_ref(), before.as_ref(), now)
-        .unwrap();
+    let (before, current) = (before.as_ref(), current.as_ref());
+    let begun = stored(tx, session).await.begin_attempt(part.attempt, part.number, None, current, before, now);
+    let (begun, attempt) = begun.unwrap();
     tx.update_upload(&begun).await.unwrap();
     let part = Part { sequence: attempt.sequence, ..part.clone() };
-    let recorded =
-        stored(tx, session).await.record_part(&attempt, &part, current.as_ref(), before.as_ref(), now, TTL).unwrap();
+    let recorded = stored(tx, session).await.record_part(&attempt, &part, current, before, now, TTL).unwrap();
     tx.put_part(session.id, &part).await.unwrap();
     tx.update_upload(&recorded).await.unwrap();
 }
@@ -68,7 +67,7 @@ async fn completed(tx: &mut dyn CatalogTx) -> UploadSession {
 }
 
 pub(super) async fn sessions_and_parts_are_stored(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let opened = session(&mut *tx, claim(1), TTL).await;
     assert_eq!(stored(&mut *tx, &opened).await, opened);
     let (first, second) = (part(1, 40, 40), part(2, 60, 100));
@@ -82,16 +81,13 @@ pub(super) async fn sessions_and_parts_are_stored(fresh: Fresh) {
     let frontier = receiving.frontier().unwrap();
     assert_eq!((frontier.number, &frontier.hash), (second.number, second.hash.as_ref().unwrap()));
     let listed = fresh.catalog.list_parts(opened.id, Some(first.number), 10).await.unwrap();
-    assert_eq!(
-        listed.iter().map(|part| (part.number, part.attempt)).collect::<Vec<_>>(),
-        [(second.number, second.attempt)]
-    );
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.get_part(opened.id, first.number).await.unwrap(), Some(first));
+    let listed: Vec<_> = listed.iter().map(|part| (part.number, part.attempt)).collect();
+    assert_eq!(listed, [(second.number, second.attempt)]);
+    assert_eq!(fresh.begin().await.get_part(opened.id, first.number).await.unwrap(), Some(first));
 }
 
 pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let first = session(&mut *tx, claim(1), TTL).await;
     let _of_another = session(&mut *tx, claim(1), TTL).await;
     let now = tx.now();
@@ -121,7 +117,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
 }
 
 pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = session(&mut *tx, claim(1), TTL).await;
     send(&mut *tx, &session, &part(1, 40, 40)).await;
     let again = part(1, 50, 50);
@@ -132,11 +128,9 @@ pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
 }
 
 pub(super) async fn ingests_are_acquired_when_due_and_reclaimed_after_expiry(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    completed(&mut *tx).await;
-    tx.commit().await.unwrap();
+    fresh.write(completed).await;
     let claim = async |owner: &str| {
-        let mut tx = fresh.catalog.begin().await.unwrap();
+        let mut tx = fresh.begin().await;
         let session = tx.lock_due_upload().await.unwrap()?;
         let (session, _, key) = session.acquire_ingest(&WorkerId::new(owner.to_owned()), tx.now(), TERM).unwrap();
         tx.update_upload(&session).await.unwrap();
@@ -146,10 +140,8 @@ pub(super) async fn ingests_are_acquired_when_due_and_reclaimed_after_expiry(fre
     };
     let (session, key) = claim("first").await.unwrap();
     assert_eq!(claim("second").await, None);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let (postponed, _) = session.postpone_ingest(&key, TERM, tx.now()).unwrap();
-    tx.update_upload(&postponed).await.unwrap();
-    tx.commit().await.unwrap();
+    let (postponed, _) = session.postpone_ingest(&key, TERM, fresh.catalog.catalog_time().await.unwrap()).unwrap();
+    fresh.write(async |tx| tx.update_upload(&postponed).await.unwrap()).await;
     assert_eq!(claim("second").await, None, "it is not due yet");
     (fresh.advance)(TERM);
     let (_, second) = claim("second").await.unwrap();
@@ -159,14 +151,14 @@ pub(super) async fn ingests_are_acquired_when_due_and_reclaimed_after_expiry(fre
 }
 
 pub(super) async fn an_expired_lease_cannot_finish(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = completed(&mut *tx).await;
     let now = tx.now();
     let (held, _, lost) = session.acquire_ingest(&WorkerId::new("first".to_owned()), now, TERM).unwrap();
     tx.update_upload(&held).await.unwrap();
     tx.commit().await.unwrap();
     (fresh.advance)(TERM);
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let taken = tx.lock_due_upload().await.unwrap().unwrap();
     let (taken, _, key) = taken.acquire_ingest(&WorkerId::new("first".to_owned()), tx.now(), TERM).unwrap();
     tx.update_upload(&taken).await.unwrap();
@@ -176,23 +168,22 @@ pub(super) async fn an_expired_lease_cannot_finish(fresh: Fresh) {
     tx.update_upload(&ready).await.unwrap();
     assert_eq!(stored(&mut *tx, &ready).await.state, ready.state);
     // The write of a holder that read before the other claimed is refused as well.
-    assert_eq!(conflict!(tx.update_upload(&held).await), Conflict::StaleRevision);
+    assert_eq!(conflict(tx.update_upload(&held).await), Conflict::StaleRevision);
 }
 
 pub(super) async fn unfinished_sessions_expire(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = session(&mut *tx, claim(1), TTL).await;
     completed(&mut *tx).await;
     assert!(tx.lock_expired_uploads(10).await.unwrap().is_empty());
     tx.commit().await.unwrap();
     (fresh.advance)(TTL);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let expired = tx.lock_expired_uploads(10).await.unwrap();
+    let expired = fresh.begin().await.lock_expired_uploads(10).await.unwrap();
     assert_eq!(expired.iter().map(|session| session.id).collect::<Vec<_>>(), [session.id]);
 }
 
 pub(super) async fn ended_sessions_are_listed_until_cleared(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = session(&mut *tx, claim(1), TTL).await;
     send(&mut *tx, &session, &part(1, 100, 100)).await;
     assert!(tx.lock_uncleared_uploads(10).await.unwrap().is_empty());
