@@ -4,21 +4,23 @@ mod scale_out;
 mod streams;
 
 use crate::{
-    server::{Server, build, text},
-    shell::{Result, output, run as run_command},
+    demo::digest,
+    server::{Server, build},
+    shell::{Result, run as run_command},
     tools,
 };
-use serde_json::json;
+use imgsrv_testkit::services::Nginx;
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
 const LISTEN: &str = "127.0.0.1:8093";
-const NGINX: &str = "127.0.0.1:8094";
+const NGINX: u16 = 8094;
 const METRICS: &str = "127.0.0.1:9493";
 const ROUNDS: usize = 5;
 const SLOW_READERS: usize = 16;
@@ -49,13 +51,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
     let file = scratch.path().join("file");
     io::copy(&mut File::open("/dev/urandom")?.take(options.mib << 20), &mut File::create(&file)?)?;
-    let mut server = Server::start(scratch.path(), LISTEN)?;
-    server.become_writer()?;
+    let server = Server::start(scratch.path(), LISTEN, &[])?;
 
-    let (digest, hashing) = timed(|| output(Command::new("openssl").args(["dgst", "-sha256", "-r"]).arg(&file)))?;
-    let digest = format!("sha256:{}", digest.split(' ').next().unwrap_or_default());
-    let ((), writing) = timed(|| write_and_sync(&file, &scratch.path().join("written")))?;
-    let ((), uploading) = timed(|| upload(&server, &file, &digest, options.mib << 20))?;
+    let (digest, size) = digest(File::open(&file)?)?;
+    let ((), hashing) = timed(|| run_command(Command::new("openssl").args(["dgst", "-sha256"]).arg(&file)))?;
+    let mut write = Command::new("dd");
+    write.args(["if=file", "of=written", "bs=1M", "conv=fsync", "status=none"]).current_dir(scratch.path());
+    let ((), writing) = timed(|| run_command(&mut write))?;
+    fs::remove_file(scratch.path().join("written"))?;
+    let ((), uploading) = timed(|| server.upload(&digest, size, File::open(&file)?))?;
     let slower = hashing.max(writing);
     println!("\nUpload of {} MiB", options.mib);
     println!("  openssl dgst -sha256   {}", rate(options.mib, hashing));
@@ -69,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (mut imgsrv, mut peer) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             imgsrv.push(download(&ours, Some(&server.token), connections)?);
-            peer.push(download(&format!("http://{NGINX}/file"), None, connections)?);
+            peer.push(download(&format!("http://127.0.0.1:{NGINX}/file"), None, connections)?);
         }
         let (imgsrv, peer) = (median(imgsrv), median(peer));
         let mib = options.mib * connections as u64;
@@ -103,73 +107,13 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     work().map(|done| (done, started.elapsed()))
 }
 
-fn write_and_sync(from: &Path, to: &Path) -> Result<()> {
-    let (mut source, mut target, mut buffer) = (File::open(from)?, File::create(to)?, vec![0; 1 << 20]);
-    loop {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        io::Write::write_all(&mut target, &buffer[..read])?;
-    }
-    target.sync_all()?;
-    Ok(fs::remove_file(to)?)
-}
-
-fn upload(server: &Server, file: &Path, digest: &str, size: u64) -> Result<()> {
-    let claim = json!({"expected_digest": digest, "expected_size_bytes": size});
-    let session = server.send("POST", "/v1/uploads", Some(&claim))?;
-    let session = format!("/v1/uploads/{}", text(&session, "id")?);
-    let response = output(
-        Command::new("curl")
-            .args(["-sf", "-H", "Expect:", "-H"])
-            .arg(format!("Authorization: Bearer {}", server.token))
-            .arg("-T")
-            .arg(file)
-            .arg(format!("{}{session}/parts/1", server.url)),
-    )?;
-    let part: serde_json::Value = serde_json::from_str(&response)?;
-    let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
-    server.send("POST", &format!("{session}/complete"), Some(&parts))?;
-    match server.wait(&session, &["ready", "failed"])?.as_str() {
-        "ready" => Ok(()),
-        state => Err(format!("the upload is {state}").into()),
-    }
-}
-
-/// An nginx that ends when this is dropped.
-struct Nginx(Child);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
+/// An nginx that serves the files of `folder`.
 fn nginx(folder: &Path) -> Result<Nginx> {
-    let config = folder.join("nginx.conf");
-    let root = folder.display();
-    let workers = std::thread::available_parallelism()?;
-    fs::write(
-        &config,
-        format!(
-            "worker_processes {workers}; daemon off; pid {root}/nginx.pid; error_log {root}/nginx.log;\n\
-             events {{ worker_connections 256; }}\n\
-             http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen {NGINX}; root {root}; }} }}\n"
-        ),
-    )?;
-    // The workers run as another user, who must be able to read the file.
-    run_command(Command::new("chmod").arg("755").arg(folder))?;
-    let child = Command::new("nginx").arg("-c").arg(&config).stderr(Stdio::null()).spawn()?;
-    let nginx = Nginx(child);
-    for _ in 0..200 {
-        if std::net::TcpStream::connect(NGINX).is_ok() {
-            return Ok(nginx);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err("nginx does not respond".into())
+    // The workers run as another user, who must be able to read the files.
+    fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    let server =
+        format!("sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{NGINX}; root {}; }}", folder.display());
+    Ok(Nginx::start(NGINX, |_| server))
 }
 
 fn curl(url: &str, bearer: Option<&str>) -> Command {

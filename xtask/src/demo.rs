@@ -5,7 +5,7 @@ use crate::{
     shell::{Result, has, run as run_command, target_dir},
 };
 use imgsrv_testkit::qcow2;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -47,8 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(image) => image.clone(),
         None => make_image(&scratch, options.mib)?,
     };
-    let mut server = Server::start(&scratch, &options.listen)?;
-    let artifact = publish(&mut server, &image, &scratch)?;
+    let mut server = Server::start(&scratch, &options.listen, &[])?;
+    let artifact = publish(&server, &image, &scratch)?;
     print_commands(&server, &artifact);
     if options.exit {
         drop(server);
@@ -94,32 +94,15 @@ fn rate(size: u64, took: Duration) -> String {
 }
 
 /// Uploads, publishes and downloads an image; returns the path of the artifact.
-fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> {
-    println!("\n1. Create a principal that may write content, and a token for it");
-    server.become_writer()?;
-
-    println!("\n2. Upload {} with its declared digest", image.display());
+fn publish(server: &Server, image: &Path, scratch: &Path) -> Result<String> {
+    println!("\n1. Upload {} with its declared digest", image.display());
     let (digest_of_image, size) = digest(File::open(image)?)?;
     println!("  {digest_of_image}, {size} bytes");
-    let claim = json!({"expected_digest": digest_of_image, "expected_size_bytes": size});
-    let upload = server.send("POST", "/v1/uploads", Some(&claim))?;
-    let upload = format!("/v1/uploads/{}", text(&upload, "id")?);
     let started = Instant::now();
-    let mut response = ureq::put(format!("{}{upload}/parts/1", server.url))
-        .header("authorization", format!("Bearer {}", server.token))
-        .header("content-length", size.to_string())
-        .send(ureq::SendBody::from_reader(&mut File::open(image)?))?;
-    let part: Value = response.body_mut().read_json()?;
-    println!("  PUT  {upload}/parts/1 -> {} ({})", response.status(), rate(size, started.elapsed()));
-    let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
-    server.send("POST", &format!("{upload}/complete"), Some(&parts))?;
-    let state = server.wait(&upload, &["ready", "failed"])?;
-    println!("  the upload is {state}, {:?} after the first byte", started.elapsed());
-    if state != "ready" {
-        return Err("the upload failed".into());
-    }
+    server.upload(&digest_of_image, size, File::open(image)?)?;
+    println!("  the blob is trusted after {:?} ({})", started.elapsed(), rate(size, started.elapsed()));
 
-    println!("\n3. Create an image and a draft version, and add the artifact");
+    println!("\n2. Create an image and a draft version, and add the artifact");
     server.send("POST", "/v1/images", Some(&json!({"name": "demo", "display_name": "Demo image"})))?;
     server.send("POST", "/v1/images/demo/versions", Some(&json!({"version": "1.0.0"})))?;
     let artifact = json!({
@@ -129,15 +112,13 @@ fn publish(server: &mut Server, image: &Path, scratch: &Path) -> Result<String> 
     let artifact = server.send("POST", "/v1/images/demo/versions/1.0.0/artifacts", Some(&artifact))?;
     let artifact = format!("/v1/images/demo/versions/1.0.0/artifacts/{}", text(&artifact, "id")?);
 
-    println!("\n4. Publish the version, which cannot be changed afterwards");
+    println!("\n3. Publish the version, which cannot be changed afterwards");
     let started = Instant::now();
-    let requested = server.send("POST", "/v1/images/demo/versions/1.0.0/publish", None)?;
-    let job = format!("/v1/publish-jobs/{}", text(&requested, "job_id")?);
-    let state = server.wait(&job, &["succeeded", "failed"])?;
-    println!("  the publish job {state} after {:?}", started.elapsed());
+    server.publish("demo", "1.0.0")?;
+    println!("  it is published after {:?}", started.elapsed());
     server.send("PUT", "/v1/images/demo/aliases/latest", Some(&json!({"version": "1.0.0"})))?;
 
-    println!("\n5. Download the artifact, without a token");
+    println!("\n4. Download the artifact, without a token");
     let started = Instant::now();
     let download = scratch.join("downloaded.qcow2");
     let mut response = ureq::get(format!("{}{artifact}/download", server.url)).call()?;

@@ -1,13 +1,15 @@
 //! A release build of the server for a task, and requests to it.
 
 use crate::shell::{Result, cargo, run, target_dir};
+use imgsrv_testkit::writer_token;
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
+use ureq::{Agent, SendBody, http::StatusCode};
 
 /// Builds the release server.
 pub(crate) fn build() -> Result<()> {
@@ -17,6 +19,7 @@ pub(crate) fn build() -> Result<()> {
 /// A server that ends with the task.
 pub(crate) struct Server {
     child: Child,
+    agent: Agent,
     pub(crate) url: String,
     pub(crate) token: String,
 }
@@ -29,41 +32,31 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts the server on a data folder below `scratch`; requests use the bootstrap token.
-    pub(crate) fn start(scratch: &Path, listen: &str) -> Result<Self> {
-        Self::start_with(scratch, listen, "", &[])
-    }
-
-    /// The same, with a metrics address and environment variables.
-    pub(crate) fn start_with(
-        scratch: &Path,
-        listen: &str,
-        metrics: &str,
-        environment: &[(&str, String)],
-    ) -> Result<Self> {
+    /// Starts the server on a data folder below `scratch`, with more variables in its environment. Requests use a token
+    /// that may write content.
+    pub(crate) fn start(scratch: &Path, listen: &str, environment: &[(&str, String)]) -> Result<Self> {
         let binary = target_dir().join("release/imgsrv");
         let data = scratch.join("data");
         println!("\n$ {} --data-dir {} --listen {listen}", binary.display(), data.display());
         let mut child = Command::new(binary)
             .arg("--data-dir")
             .arg(&data)
-            .args(["--listen", listen, "--metrics-listen", metrics, "--verbosity", "warn"])
+            .args(["--listen", listen, "--verbosity", "warn"])
+            .env("IMGSRV_METRICS_LISTEN", "")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
-        if line.is_empty() {
-            return Err(format!("the server did not start: {}", child.wait()?).into());
-        }
         print!("{line}");
         let token = line.rsplit(' ').next().unwrap_or_default().trim().to_owned();
-        let mut server = Self { child, url: format!("http://{listen}"), token };
+        let mut server = Self { child, agent: ureq::agent(), url: format!("http://{listen}"), token };
         for _ in 0..500 {
             if let Some(status) = server.child.try_wait()? {
                 return Err(format!("the server did not start: {status}").into());
             }
             if ureq::get(format!("{}/healthz", server.url)).call().is_ok() {
+                server.token = writer_token(&server.url, &server.token);
                 return Ok(server);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -73,31 +66,45 @@ impl Server {
 
     /// Sends a request with JSON and shows it.
     pub(crate) fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, response) = self.request(method, path, body)?;
+        println!("  {method:4} {path} -> {status}");
+        Ok(response)
+    }
+
+    /// Sends a request with JSON.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
             .header("authorization", format!("Bearer {}", self.token));
-        let agent = ureq::agent();
         let sent = match body {
-            Some(body) => agent.run(request.header("content-type", "application/json").body(body.to_string())?),
-            None => agent.run(request.body(())?),
+            Some(body) => self.agent.run(request.header("content-type", "application/json").body(body.to_string())?),
+            None => self.agent.run(request.body(())?),
         };
         let mut response = sent.map_err(|error| format!("{method} {path}: {error}"))?;
-        println!("  {method:4} {path} -> {}", response.status());
         let text = response.body_mut().read_to_string()?;
-        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+        Ok((response.status(), if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? }))
     }
 
-    /// Creates a principal that may write content; further requests use its token.
-    pub(crate) fn become_writer(&mut self) -> Result<()> {
-        let new = json!({"kind": "service", "display_name": "xtask"});
-        let principal = self.send("POST", "/v1/auth/principals", Some(&new))?;
-        let principal = format!("/v1/auth/principals/{}", text(&principal, "id")?);
-        self.send("PUT", &format!("{principal}/roles/content-writer"), None)?;
-        let expiry = json!({"name": "xtask", "expires_at": "2099-01-01T00:00:00Z"});
-        let issued = self.send("POST", &format!("{principal}/api-tokens"), Some(&expiry))?;
-        text(&issued, "plaintext")?.clone_into(&mut self.token);
-        Ok(())
+    /// Uploads bytes in one part, shows it, and waits until the blob is trusted.
+    pub(crate) fn upload(&self, digest: &str, size: u64, mut bytes: impl Read) -> Result<()> {
+        let claim = json!({"expected_digest": digest, "expected_size_bytes": size});
+        let upload = format!("/v1/uploads/{}", text(&self.send("POST", "/v1/uploads", Some(&claim))?, "id")?);
+        let mut response = ureq::put(format!("{}{upload}/parts/1", self.url))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-length", size.to_string())
+            .send(SendBody::from_reader(&mut bytes))?;
+        println!("  PUT  {upload}/parts/1 -> {}", response.status());
+        let part: Value = response.body_mut().read_json()?;
+        let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
+        self.send("POST", &format!("{upload}/complete"), Some(&parts))?;
+        self.wait(&upload, "ready")
+    }
+
+    /// Publishes version `version` of `image`, and waits until it is published.
+    pub(crate) fn publish(&self, image: &str, version: &str) -> Result<()> {
+        let requested = self.send("POST", &format!("/v1/images/{image}/versions/{version}/publish"), None)?;
+        self.wait(&format!("/v1/publish-jobs/{}", text(&requested, "job_id")?), "succeeded")
     }
 
     /// Its process id.
@@ -111,18 +118,15 @@ impl Server {
         Ok(())
     }
 
-    /// Waits until the state of the resource at `path` is one of `ends`.
-    pub(crate) fn wait(&self, path: &str, ends: &[&str]) -> Result<String> {
+    /// Waits until the state of the resource at `path` is `end`; fails if that is `failed`.
+    fn wait(&self, path: &str, end: &str) -> Result<()> {
         loop {
-            let mut response = ureq::get(format!("{}{path}", self.url))
-                .header("authorization", format!("Bearer {}", self.token))
-                .call()?;
-            let body: Value = response.body_mut().read_json()?;
-            let state = text(&body, "state")?.to_owned();
-            if ends.contains(&state.as_str()) {
-                return Ok(state);
+            let (_, body) = self.request("GET", path, None)?;
+            match text(&body, "state")? {
+                state if state == end => return Ok(()),
+                "failed" => return Err(format!("{path} failed: {body}").into()),
+                _ => std::thread::sleep(Duration::from_millis(5)),
             }
-            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

@@ -30,55 +30,34 @@ pub(crate) fn install() -> Result<PathBuf> {
         ("qemu-img", "qemu-utils"),
         ("xz", "xz-utils"),
     ])?;
-    oidc_provider()?;
-    tus_clients()?;
+    pinned("oidc-provider", OIDC_PROVIDER_VERSION, NPM)?;
+    pinned("tus-clients", TUS_CLIENTS_VERSION, &format!("{NPM} && {PIP}"))?;
     // One database engine suffices, and without link-time optimisation the build takes a third less time.
-    tools::from_crates_io_with(
-        "garage",
-        GARAGE_VERSION,
-        &["--no-default-features", "--features", "bundled-libs,sqlite"],
-        &[("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "2")],
-    )
+    let features = ["--no-default-features", "--features", "bundled-libs,sqlite"];
+    let profile = ["--config", "profile.release.lto='off'", "--config", "profile.release.opt-level=2"];
+    tools::from_crates_io("garage", GARAGE_VERSION, &[&features[..], &profile].concat())
 }
 
-/// Installs the OpenID provider into the cache.
-fn oidc_provider() -> Result<()> {
-    let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
-    let folder = format!("oidc-provider-{OIDC_PROVIDER_VERSION}");
-    pinned("oidc-provider", &folder, &["package.json", "provider.mjs"], "package-lock.json", "npm", &npm)
-}
+const NPM: &str = "npm ci --no-audit --no-fund --ignore-scripts";
+const PIP: &str = "python3 -m pip install --quiet --upgrade --target python --requirement requirements.txt";
 
-/// Installs the tus clients into the cache.
-fn tus_clients() -> Result<()> {
-    let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
-    let folder = format!("tus-clients-{TUS_CLIENTS_VERSION}");
-    let files = ["package.json", "upload.mjs", "upload.py"];
-    pinned("tus-clients", &folder, &files, "package-lock.json", "npm", &npm)?;
-    let pip =
-        ["-m", "pip", "install", "--quiet", "--upgrade", "--target", "python", "--requirement", "requirements.txt"];
-    pinned("tus-clients", &folder, &[], "requirements.txt", "python3", &pip)
-}
-
-/// Copies `files` from a folder of the test kit to a folder of the cache, and installs the packages that the file `lock`
-/// pins. The lock is copied as well, and removed if the installation fails, so that the next run repeats it.
-fn pinned(from: &str, folder: &str, files: &[&str], lock: &str, installer: &str, arguments: &[&str]) -> Result<()> {
-    let source = root().join("crates/imgsrv-testkit").join(from);
-    let folder = cache_dir().join("tools").join(folder);
+/// Copies a folder of the test kit to the cache and runs `install` there, unless that was done with the same files.
+fn pinned(name: &str, version: &str, install: &str) -> Result<()> {
+    let folder = cache_dir().join("tools").join(format!("{name}-{version}"));
     fs::create_dir_all(&folder)?;
-    for name in files {
-        fs::copy(source.join(name), folder.join(name))?;
+    let mut is_current = true;
+    for entry in fs::read_dir(root().join("crates/imgsrv-testkit").join(name))? {
+        let entry = entry?;
+        let (wanted, path) = (fs::read(entry.path())?, folder.join(entry.file_name()));
+        is_current &= fs::read(&path).is_ok_and(|installed| installed == wanted);
+        fs::write(path, wanted)?;
     }
-    let wanted = fs::read(source.join(lock))?;
-    let lock = folder.join(lock);
-    if fs::read(&lock).is_ok_and(|installed| installed == wanted) {
+    if is_current {
         return Ok(());
     }
-    fs::write(&lock, wanted)?;
-    let installed = command(Command::new(installer).current_dir(&folder).args(arguments));
-    if installed.is_err() {
-        fs::remove_file(lock)?;
-    }
-    installed
+    // After a failure nothing is current, so that the next run repeats it.
+    let installed = command(Command::new("sh").args(["-c", install]).current_dir(&folder));
+    installed.or_else(|error| fs::remove_dir_all(folder).map_err(Into::into).and(Err(error)))
 }
 
 /// Tests the server with the real clients of Incus and LXD, over TLS.

@@ -18,12 +18,12 @@ pub(crate) fn run() -> Result<()> {
     command(cargo().args(["run", "--quiet", "--locked", "--package", "imgsrv-domain", "--example", "embed"]))?;
     openapi::run(true)?;
     command(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    let deny = tools::from_crates_io("cargo-deny", "0.20.2")?;
+    let deny = tools::from_crates_io("cargo-deny", "0.20.2", &[])?;
     command(Command::new(&deny).current_dir(root()).args(["--locked", "check", "licenses", "bans", "sources"]))?;
     let advised = advisories(&deny)?;
-    let machete = tools::from_crates_io("cargo-machete", "0.9.2")?;
+    let machete = tools::from_crates_io("cargo-machete", "0.9.2", &[])?;
     command(Command::new(machete).current_dir(root()))?;
-    let mdbook = tools::from_crates_io("mdbook", "0.5.4")?;
+    let mdbook = tools::from_crates_io("mdbook", "0.5.4", &[])?;
     command(Command::new(mdbook).current_dir(root()).args(["build", "docs"]))?;
     println!("\nall checks passed{}", if advised { "" } else { ", but advisories were NOT checked" });
     Ok(())

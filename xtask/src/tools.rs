@@ -4,18 +4,8 @@ use crate::shell::{Result, cargo, has, run};
 use imgsrv_testkit::services::cache_dir;
 use std::{path::PathBuf, process::Command};
 
-/// Installs a version of a program from crates.io into the cache, once, and returns its path.
-pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
-    from_crates_io_with(name, version, &[], &[])
-}
-
-/// The same, with more arguments and environment variables for its build.
-pub(crate) fn from_crates_io_with(
-    name: &str,
-    version: &str,
-    arguments: &[&str],
-    environment: &[(&str, &str)],
-) -> Result<PathBuf> {
+/// Installs a version of a program from crates.io into the cache, once, with these arguments; returns its path.
+pub(crate) fn from_crates_io(name: &str, version: &str, arguments: &[&str]) -> Result<PathBuf> {
     let root = cache_dir().join("tools").join(format!("{name}-{version}"));
     let binary = root.join("bin").join(name);
     if !binary.exists() {
@@ -27,7 +17,6 @@ pub(crate) fn from_crates_io_with(
             .arg(&root)
             .arg(&package)
             .args(arguments)
-            .envs(environment.iter().copied())
             .env("CARGO_TARGET_DIR", target)
             .env_remove("RUSTFLAGS"))?;
     }

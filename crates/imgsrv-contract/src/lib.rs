@@ -5,12 +5,12 @@
 pub mod blobs;
 pub mod catalog;
 
-use std::pin::Pin;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+use futures::future::LocalBoxFuture;
+use std::sync::atomic::{AtomicU64, Ordering};
+use uuid::Uuid;
 
 /// Opens an instance.
-pub type Opening<T> = BoxFuture<T>;
+pub type Opening<T> = LocalBoxFuture<'static, T>;
 
 /// A list of named cases. A case that is not listed is dead code, and fails the build.
 macro_rules! cases {
@@ -18,13 +18,20 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-type Case<T> = (&'static str, fn(T) -> BoxFuture<()>);
+type Case<T> = (&'static str, fn(T) -> LocalBoxFuture<'static, ()>);
 
 /// Opens a fresh instance of an adapter.
 pub type Open<T> = fn() -> Opening<T>;
 
+/// A UUID that sorts after all before it.
+fn uuid() -> Uuid {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 | u128::from(count))
+}
+
 /// Runs every case on a fresh instance of each adapter, as `cargo test` expects, and exits.
-fn run<T: Send + 'static>(adapters: &[(&str, Open<T>)], cases: &'static [Case<T>]) -> ! {
+fn run<T: 'static>(adapters: &[(&str, Open<T>)], cases: &'static [Case<T>]) -> ! {
     let arguments = libtest_mimic::Arguments::from_args();
     let mut trials = Vec::new();
     for (adapter, open) in adapters {

@@ -6,11 +6,12 @@ use crate::options::{
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use imgsrv_app::{Backoff, FormatCheck};
+use imgsrv_app::Backoff;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
 use imgsrv_cli::{ClientCommand, HelpCommand, Remote};
 use imgsrv_domain::ids::PrincipalId;
+use secrecy::ExposeSecret;
 use std::{path::PathBuf, time::Duration};
 
 /// Publishes disk and VM images, and hands them to the machines that boot them.
@@ -161,7 +162,7 @@ impl TlsOptions {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
     /// Connections held at once; further ones wait to be accepted
@@ -267,7 +268,7 @@ pub(crate) struct StorageOptions {
 
 /// A secret that is configured directly or in a file.
 fn either(secret: Option<&Secret>, file: Option<&Secret>) -> Option<String> {
-    secret.and_then(Secret::expose).or_else(|| file.and_then(Secret::expose))
+    value(secret).or_else(|| value(file)).map(|secret| secret.expose_secret().to_owned())
 }
 
 impl StorageOptions {
@@ -337,15 +338,6 @@ pub(crate) enum FormatCheckOption {
     Warn,
     /// It fails
     Enforce,
-}
-
-impl From<FormatCheckOption> for FormatCheck {
-    fn from(option: FormatCheckOption) -> Self {
-        match option {
-            FormatCheckOption::Warn => Self::Warn,
-            FormatCheckOption::Enforce => Self::Enforce,
-        }
-    }
 }
 
 #[derive(Debug, Args)]

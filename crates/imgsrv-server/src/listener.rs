@@ -1,6 +1,6 @@
 //! Accepting connections, and letting requests in flight finish when the server stops.
 
-use crate::{in_flight::InFlight, options::ListenAddress};
+use crate::{config::LimitOptions, in_flight::InFlight, options::ListenAddress};
 use axum::Router;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -51,18 +51,10 @@ pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
 /// Limits on connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// Most open connections; further ones wait to be accepted.
-    pub(crate) connections: usize,
-    /// Most open connections of one address; further ones are closed.
-    pub(crate) per_address: Option<u32>,
+    /// Those that are configured.
+    pub(crate) configured: LimitOptions,
     /// Networks without a limit per address.
     pub(crate) unlimited: Vec<IpNet>,
-    /// Timeout of a request's headers.
-    pub(crate) header_timeout: Duration,
-    /// Timeout of a write to a client that reads nothing.
-    pub(crate) send_timeout: Duration,
-    /// An idle connection is closed after this time, and before twice this time.
-    pub(crate) idle_timeout: Duration,
     /// Timeout of requests in flight once the server stops.
     pub(crate) grace: Duration,
 }
@@ -75,25 +67,25 @@ pub(crate) async fn serve(
     stop: &CancellationToken,
     limits: &Limits,
 ) {
+    let LimitOptions { max_connections, max_connections_per_address, header_timeout, .. } = limits.configured;
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_headers(MAX_HEADERS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(256)
         .max_header_list_size(MAX_HEADER_LIST)
-        .keep_alive_interval(limits.header_timeout);
+        .keep_alive_interval(header_timeout);
     let connections = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let permits = Arc::new(Semaphore::new(usize::try_from(max_connections).unwrap_or(Semaphore::MAX_PERMITS)));
     let addresses = Addresses::default();
     loop {
-        let (stream, peer, permit) = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
-        };
+        let accepted = stop.run_until_cancelled(accept(&listener, &permits)).await;
+        let Some((stream, peer, permit)) = accepted else { break };
         let address = peer.ip().to_canonical();
-        let limit = limits.per_address.filter(|_| !limits.unlimited.iter().any(|net| net.contains(&address)));
+        let is_unlimited =
+            max_connections_per_address == 0 || limits.unlimited.iter().any(|net| net.contains(&address));
+        let limit = (!is_unlimited).then_some(max_connections_per_address);
         let Some(address_permit) = addresses.acquire(limit_key(address), limit) else {
             tracing::debug!(client.address = %address, "connection closed: too many from one address");
             continue;
@@ -125,30 +117,26 @@ const HANDSHAKE: u8 = 22;
 impl Connection {
     /// Serves requests until the client closes the connection or is too slow, or the server stops.
     async fn serve(self, stream: TcpStream, builder: &auto::Builder<TokioExecutor>, stop: &CancellationToken) {
-        let timeout = self.limits.header_timeout;
+        let timeout = self.limits.configured.header_timeout;
         // hyper's header timeout starts with the first byte, so a client that sends none is disconnected here.
         let mut first = [0];
-        let peeked = tokio::select! {
-            peeked = tokio::time::timeout(timeout, stream.peek(&mut first)) => peeked,
-            () = stop.cancelled() => return,
-        };
-        if !matches!(peeked, Ok(Ok(1))) {
+        let peeked = stop.run_until_cancelled(tokio::time::timeout(timeout, stream.peek(&mut first))).await;
+        if !matches!(peeked, Some(Ok(Ok(1)))) {
             return;
         }
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.limits.send_timeout));
+        stream.set_write_timeout(Some(self.limits.configured.send_timeout));
         let stream = Box::pin(stream);
         match self.tls.clone() {
             None => self.serve_http(stream, Transport::Plaintext, builder, stop).await,
             Some(tls) if first == [HANDSHAKE] => {
-                let accepted = tokio::select! {
-                    accepted = tokio::time::timeout(timeout, tls.accept(stream)) => accepted,
-                    () = stop.cancelled() => return,
-                };
-                match accepted {
-                    Ok(Ok(stream)) => self.serve_http(stream, Transport::Tls, builder, stop).await,
-                    Ok(Err(error)) => tracing::debug!(%error, client.address = %self.address, "TLS handshake failed"),
-                    Err(_) => tracing::debug!(client.address = %self.address, "TLS handshake timed out"),
+                match stop.run_until_cancelled(tokio::time::timeout(timeout, tls.accept(stream))).await {
+                    None => {}
+                    Some(Ok(Ok(stream))) => self.serve_http(stream, Transport::Tls, builder, stop).await,
+                    Some(Ok(Err(error))) => {
+                        tracing::debug!(%error, client.address = %self.address, "TLS handshake failed");
+                    }
+                    Some(Err(_)) => tracing::debug!(client.address = %self.address, "TLS handshake timed out"),
                 }
             }
             // Incus requests every file over plain HTTP on this port first, and hangs without a response.
@@ -188,7 +176,7 @@ impl Connection {
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
             () = stop.cancelled() => None,
-            () = in_flight.idle(limits.idle_timeout) => None,
+            () = in_flight.idle(limits.configured.idle_timeout) => None,
         };
         let ended = match ended {
             Some(ended) => ended,
@@ -197,7 +185,7 @@ impl Connection {
                 tokio::select! {
                     ended = connection.as_mut() => ended,
                     // An incomplete request head is not waited for.
-                    () = in_flight.idle(limits.header_timeout) => return,
+                    () = in_flight.idle(limits.configured.header_timeout) => return,
                 }
             }
         };

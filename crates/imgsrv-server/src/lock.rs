@@ -29,21 +29,12 @@ pub(crate) enum LockError {
 }
 
 impl FolderLock {
-    /// Locks `<dir>/lock` exclusively, without waiting.
-    pub(crate) fn exclusive(dir: &Path) -> Result<Self, LockError> {
-        Self::acquire(dir, File::try_lock)
-    }
-
-    /// Locks `<dir>/lock` for sharing with other servers, without waiting.
-    pub(crate) fn shared(dir: &Path) -> Result<Self, LockError> {
-        Self::acquire(dir, File::try_lock_shared)
-    }
-
-    fn acquire(dir: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
+    /// Locks `<dir>/lock` without waiting: exclusively, or shared with other servers.
+    pub(crate) fn acquire(dir: &Path, is_shared: bool) -> Result<Self, LockError> {
         let path = dir.join("lock");
         let io = |source| LockError::Io { path: path.display().to_string(), source };
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
-        match lock(&file) {
+        match if is_shared { file.try_lock_shared() } else { file.try_lock() } {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Locked(dir.display().to_string())),
             Err(TryLockError::Error(source)) => Err(io(source)),

@@ -38,11 +38,8 @@ fn main() -> ExitCode {
         runtime.shutdown_background();
         done
     });
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            telemetry::fatal(&error);
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        telemetry::fatal(&error);
+        ExitCode::FAILURE
+    })
 }

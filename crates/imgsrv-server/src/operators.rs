@@ -11,7 +11,7 @@ use crate::{
 use imgsrv_app::{Manager, Principals, UseCaseError};
 use imgsrv_domain::{
     auth::{ApiToken, Principal},
-    page::{Cursor, Page, PageRequest},
+    page::{Page, PageRequest},
     time::Timestamp,
 };
 use serde_json::json;
@@ -41,18 +41,17 @@ fn time(time: Timestamp) -> String {
 }
 
 /// The items of all pages of a list.
-async fn all<T, Fut>(mut page: impl FnMut(PageRequest) -> Fut) -> Result<Vec<T>, UseCaseError>
-where
-    Fut: Future<Output = Result<Page<T>, UseCaseError>>,
-{
+async fn all<T>(
+    mut list: impl AsyncFnMut(&PageRequest) -> Result<Page<T>, UseCaseError>,
+) -> Result<Vec<T>, UseCaseError> {
     let mut items = Vec::new();
-    let mut after: Option<Cursor> = None;
+    let mut page = PageRequest::FIRST;
     loop {
-        let found = page(PageRequest { after: after.take(), ..PageRequest::FIRST }).await?;
+        let found = list(&page).await?;
         items.extend(found.items);
-        match found.next {
-            Some(next) => after = Some(next),
-            None => return Ok(items),
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(items);
         }
     }
 }
@@ -62,25 +61,13 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
     let catalog = OpenCatalog::open(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
     let now = catalog.port().catalog_time().await.map_err(UseCaseError::from)?;
-    let mut after: Option<Cursor> = None;
-    loop {
-        let found = principals.list_principals(&who, &PageRequest { after, ..PageRequest::FIRST }).await?;
-        for principal in &found.items {
-            let tokens = all(|page| {
-                let (principals, who) = (&principals, &who);
-                async move { principals.list_tokens(who, principal.id, &page).await }
-            })
-            .await?;
-            let shown = if options.json { as_json(principal, &tokens) } else { as_text(principal, &tokens, now) };
-            match io::stdout().lock().write_all(shown.as_bytes()) {
-                // The reader closed the pipe, as `head` does.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written.map_err(StartError::Output)?,
-            }
-        }
-        after = found.next;
-        if after.is_none() {
-            break;
+    for principal in &all(async |page| principals.list_principals(&who, page).await).await? {
+        let tokens = all(async |page| principals.list_tokens(&who, principal.id, page).await).await?;
+        let shown = if options.json { as_json(principal, &tokens) } else { as_text(principal, &tokens, now) };
+        match io::stdout().lock().write_all(shown.as_bytes()) {
+            // The reader closed the pipe, as `head` does.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(StartError::Output)?,
         }
     }
     catalog.close().await;

@@ -4,7 +4,7 @@ use axum::http::Uri;
 use clap::ValueEnum;
 use imgsrv_domain::{auth::TokenKey, ids::TokenId};
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 /// Parses `500ms`, `5s`, `1m`, `24h` and sums of them such as `1h30m`.
@@ -160,22 +160,8 @@ pub(crate) fn path(raw: &str) -> Result<String, String> {
     if fits { Ok(raw.to_owned()) } else { Err("must start with / and be a plain path".to_owned()) }
 }
 
-/// A value that is never printed. An empty one counts as absent.
-#[derive(Debug, Clone)]
-pub(crate) struct Secret(SecretString);
-
-impl Secret {
-    pub(crate) fn expose(&self) -> Option<String> {
-        let secret = self.0.expose_secret();
-        (!secret.is_empty()).then(|| secret.to_owned())
-    }
-}
-
-impl From<String> for Secret {
-    fn from(raw: String) -> Self {
-        Self(raw.into())
-    }
-}
+/// A value that is never printed.
+pub(crate) type Secret = Given<SecretString>;
 
 /// Reads a secret from a file, without trailing newlines.
 pub(crate) fn secret_file(raw: &str) -> Result<Secret, String> {

@@ -1,16 +1,16 @@
 //! Starting the server in order, running it, and stopping it without losing anything.
 
 use crate::{
-    config::{LimitOptions, ServeOptions, StorageOptions},
+    config::{FormatCheckOption, ServeOptions, StorageOptions},
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
     options::{ListenAddress, PublicUrl, node_name},
     storage::{self, Locks, OpenCatalog, StorageError},
-    system::{UuidIds, worker_id},
+    system::{UuidIds, worker_id, write_file},
     telemetry,
     tls::{SelfSigned, Tls, TlsError},
 };
-use imgsrv_app::{Bootstrap, Schedule, Services, Settings, UseCaseError, WorkError};
+use imgsrv_app::{Bootstrap, FormatCheck, Schedule, Services, Settings, UseCaseError, WorkError};
 use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
 use imgsrv_domain::{
@@ -20,7 +20,7 @@ use imgsrv_domain::{
 use imgsrv_http::{AppState, HttpSettings, router};
 use std::{
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -80,23 +80,11 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         work_attempts: options.workers.work_attempts,
         sweep_interval: SWEEP_INTERVAL.min(options.uploads.upload_ttl),
         backoff: options.workers.backoff(),
-        format_check: options.uploads.format_check.into(),
+        format_check: match options.uploads.format_check {
+            FormatCheckOption::Warn => FormatCheck::Warn,
+            FormatCheckOption::Enforce => FormatCheck::Enforce,
+        },
         worker,
-    }
-}
-
-fn limits(options: &ServeOptions) -> Limits {
-    let LimitOptions {
-        max_connections, max_connections_per_address, header_timeout, send_timeout, idle_timeout, ..
-    } = options.limits;
-    Limits {
-        connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
-        per_address: Some(max_connections_per_address).filter(|limit| *limit > 0),
-        unlimited: options.api.trusted_proxies.0.clone(),
-        header_timeout,
-        send_timeout,
-        idle_timeout,
-        grace: options.api.shutdown_timeout,
     }
 }
 
@@ -136,23 +124,20 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let token_file = options.api.bootstrap_token_file.as_deref();
     if let Some(path) = token_file {
         // Checked before a token exists: one that cannot be written would be lost.
-        write_secret(path, "").map_err(StartError::BootstrapOutput)?;
+        write_file(path, "\n", 0o600).map_err(StartError::BootstrapOutput)?;
     }
     match services.bootstrap().ensure().await? {
         Some(token) => deliver_token(&token, token_file)?,
         None => token_file.map_or(Ok(()), std::fs::remove_file).map_err(StartError::BootstrapOutput)?,
     }
     services.enqueue_recurring().await?;
-    let listener = listen(&options.api.listen).await?;
+    let (listener, address) = listen(&options.api.listen).await?;
     let metrics_listener = match &options.metrics.metrics_listen.0 {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "server started");
-    }
-
-    if let (Some(own), Ok(address)) = (&self_signed, listener.local_addr()) {
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "server started");
+    if let Some(own) = &self_signed {
         print_incus_command(own, &incus_url(&options, address.port()));
     }
 
@@ -168,12 +153,14 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         trusted_proxies: options.api.trusted_proxies.0.clone(),
         ..HttpSettings::default()
     };
-    let limits = limits(&options);
+    let limits = Limits {
+        unlimited: options.api.trusted_proxies.0.clone(),
+        grace: options.api.shutdown_timeout,
+        configured: options.limits.clone(),
+    };
     let app = router(&AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _));
-    if let Some(listener) = metrics_listener {
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics listener started");
-        }
+    if let Some((listener, address)) = metrics_listener {
+        tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics listener started");
         let scrape = metrics::router(&options.metrics.metrics_path, Scrape::new(metrics, catalog.clone()));
         let workers_stop = workers_stop.clone();
         // Served until the workers stop, so that the shutdown can be observed.
@@ -274,9 +261,12 @@ fn stop_on_signals() -> Result<CancellationToken, StartError> {
     Ok(stop)
 }
 
-async fn listen(address: &ListenAddress) -> Result<TcpListener, StartError> {
-    let shown = format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
-    listener::bind(address).await.map_err(|source| StartError::Listen { address: shown, source })
+/// Listens on `address`; returns the one that it became as well.
+async fn listen(address: &ListenAddress) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = listener::bind(address).await;
+    let bound = bound.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    let shown = || format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
+    bound.map_err(|source| StartError::Listen { address: shown(), source })
 }
 
 fn start_workers(
@@ -304,19 +294,10 @@ fn start_workers(
     }
 
     let (relayed, stopping) = (services.clone(), stop.clone());
-    tasks.spawn(async move {
-        tokio::select! {
-            () = relayed.relay_wakeups() => {}
-            () = stopping.cancelled() => {}
-        }
-    });
+    tasks.spawn(async move { stopping.run_until_cancelled(relayed.relay_wakeups()).await });
     let (auth, stop) = (services.auth(), stop.clone());
     tasks.spawn(async move {
-        while !stop.is_cancelled() {
-            tokio::select! {
-                () = tokio::time::sleep(USAGE_INTERVAL) => {}
-                () = stop.cancelled() => return,
-            }
+        while stop.run_until_cancelled(tokio::time::sleep(USAGE_INTERVAL)).await.is_some() {
             if let Err(error) = auth.flush_usage().await {
                 tracing::warn!(%error, "token usage was not stored");
             }
@@ -327,18 +308,8 @@ fn start_workers(
 /// Gives the bootstrap token to the operator: in a file that only its owner can read, or on standard output.
 fn deliver_token(token: &str, file: Option<&Path>) -> Result<(), StartError> {
     let written = match file {
-        Some(path) => write_secret(path, token),
+        Some(path) => write_file(path, &format!("{token}\n"), 0o600),
         None => writeln!(io::stdout().lock(), "imgsrv bootstrap token (one-time): {token}"),
     };
     written.map_err(StartError::BootstrapOutput)
-}
-
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{secret}")?;
-    file.sync_all()
 }

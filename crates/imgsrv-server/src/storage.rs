@@ -117,15 +117,13 @@ impl Locks {
         let is_shared = options.postgres().is_some();
         if !is_shared {
             make_folder(&options.data_dir)?;
-            locks.push(FolderLock::exclusive(&options.data_dir)?);
+            locks.push(FolderLock::acquire(&options.data_dir, false)?);
         }
         if options.s3().is_none() {
             let folder = options.storage_dir();
             make_folder(&folder)?;
-            if is_shared {
-                locks.push(FolderLock::shared(&folder)?);
-            } else if !is_same(&folder, &options.data_dir) {
-                locks.push(FolderLock::exclusive(&folder)?);
+            if is_shared || !is_same(&folder, &options.data_dir) {
+                locks.push(FolderLock::acquire(&folder, is_shared)?);
             }
         }
         Ok(Self(locks))

@@ -1,11 +1,17 @@
-//! The clock, identifiers and randomness of this machine.
+//! The clock, identifiers, randomness and private files of this machine.
 
 use imgsrv_domain::{
     ports::{Clock, Ids},
     time::Timestamp,
     work::WorkerId,
 };
-use std::time::SystemTime;
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    time::SystemTime,
+};
 use uuid::Uuid;
 
 /// The clock of the operating system.
@@ -32,4 +38,17 @@ impl Ids for UuidIds {
 /// A unique name of this run of the process: the node's name and 64 random bits.
 pub(crate) fn worker_id(node: &str) -> Result<WorkerId, getrandom::Error> {
     Ok(WorkerId::new(format!("{node}-{:016x}", getrandom::u64()?)))
+}
+
+/// Writes a file atomically.
+pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let part = path.with_added_extension("part");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(part, path)
 }

@@ -1,10 +1,10 @@
 //! The real binary in a process that tests can stop, kill and restart.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ pub struct Process {
     pub metrics: String,
     /// The bootstrap token, if it printed one.
     pub bootstrap: Option<String>,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
     launch: Launch,
 }
 
@@ -43,10 +43,8 @@ impl Process {
 
     /// The same, with variables in its environment.
     pub fn start_with(binary: &str, data_dir: &Path, arguments: &[&str], environment: &[(String, String)]) -> Self {
-        match Self::try_start(binary, data_dir, arguments, environment) {
-            Ok(process) => process,
-            Err(log) => panic!("the server does not start:\n{log}"),
-        }
+        let started = Self::try_start(binary, data_dir, arguments, environment);
+        started.unwrap_or_else(|log| panic!("the server does not start:\n{log}"))
     }
 
     /// The same; the error is its log.
@@ -83,13 +81,14 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let addresses = follow_log(&mut child, &log);
-        record_output(&mut child, &log);
+        let log = Log::default();
+        let (listening, addresses) = mpsc::channel();
+        record(child.stdout.take().expect("its standard output"), &log, |_| {});
+        record(child.stderr.take().expect("its standard error"), &log, announce(listening));
         let Ok((address, metrics)) = addresses.recv_timeout(TIMEOUT) else {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
+            return Err(log.text());
         };
         let bootstrap = std::fs::read_to_string(&token_file).ok().map(|token| token.trim().to_owned());
         let (url, metrics) = (format!("http://{address}"), format!("http://{metrics}/metrics"));
@@ -100,10 +99,8 @@ impl Process {
     pub fn restart(&mut self) {
         self.kill();
         let listen = self.url.trim_start_matches("http://").to_owned();
-        match Self::launch(self.launch.clone(), &listen) {
-            Ok(again) => *self = again,
-            Err(log) => panic!("the server does not start again:\n{log}"),
-        }
+        let started = Self::launch(self.launch.clone(), &listen);
+        *self = started.unwrap_or_else(|log| panic!("the server does not start again:\n{log}"));
     }
 
     /// Its process id.
@@ -113,7 +110,7 @@ impl Process {
 
     /// The end of its log and standard output.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+        self.log.text()
     }
 
     /// Its log, once it contains `text`. Lines may be written, and are read, after the response that they belong to.
@@ -154,41 +151,47 @@ impl Drop for Process {
     }
 }
 
-/// Adds the process's standard output to the log.
-fn record_output(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
-    let stdout = child.stdout.take().expect("its standard output");
-    let log = Arc::clone(log);
+/// The last lines that a process wrote.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+}
+
+/// Records lines until `stream` ends, each after `seen` was called with it.
+fn record(stream: impl Read + Send + 'static, log: &Log, mut seen: impl FnMut(&str) + Send + 'static) {
+    let log = log.clone();
     std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            seen(&line);
+            let mut lines = log.lines();
+            if lines.len() == MAX_LINES {
+                lines.remove(0);
+            }
+            lines.push(line);
         }
     });
 }
 
-/// Records the log until the process ends, and sends the addresses of the API and of the metrics.
-fn follow_log(child: &mut Child, log: &Arc<Mutex<Vec<String>>>) -> mpsc::Receiver<(String, String)> {
-    let stderr = child.stderr.take().expect("its standard error");
-    let log = Arc::clone(log);
-    let (listening, addresses) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut api = None;
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let word = |name: &str| {
-                line.split_once(name).map(|(_, rest)| rest.split(' ').next().unwrap_or_default().to_owned())
-            };
-            if line.contains("server started") {
-                api = word(" address=");
-            } else if line.contains("metrics listener started")
-                && let (Some(api), Some(metrics)) = (api.take(), word("metrics.address="))
-            {
-                let _ = listening.send((api, metrics));
-            }
-            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            if log.len() == MAX_LINES {
-                log.remove(0);
-            }
-            log.push(line);
+/// Sends the addresses of the API and of the metrics once lines have named both.
+fn announce(listening: mpsc::Sender<(String, String)>) -> impl FnMut(&str) {
+    let mut api = None;
+    move |line| {
+        let word =
+            |name: &str| line.split_once(name).map(|(_, rest)| rest.split(' ').next().unwrap_or_default().to_owned());
+        if line.contains("server started") {
+            api = word(" address=");
+        } else if line.contains("metrics listener started")
+            && let (Some(api), Some(metrics)) = (api.take(), word("metrics.address="))
+        {
+            let _ = listening.send((api, metrics));
         }
-    });
-    addresses
+    }
 }

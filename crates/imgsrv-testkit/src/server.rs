@@ -135,11 +135,10 @@ impl TestServer {
             ..HttpSettings::default()
         };
         change(&mut settings, &mut http);
+        let blobs = FsBlobStore::open(&dir.path().join("storage"), Arc::new(Unobserved));
         let adapters = Adapters {
             catalog,
-            blobs: Arc::new(
-                FsBlobStore::open(&dir.path().join("storage"), Arc::new(Unobserved)).expect("a blob store"),
-            ),
+            blobs: Arc::new(blobs.expect("a blob store")),
             clock: clock.clone(),
             ids: Arc::new(TestIds),
             verifier: Arc::new(OidcVerifier::new(true)),

@@ -26,10 +26,9 @@ impl Statements {
     /// The statements since the last call, without those that begin or end transactions or set a new connection up. A
     /// transaction that was dropped is rolled back in the background, at no certain time.
     pub fn take(&self) -> Vec<String> {
-        let is_set_up = |sql: &str| ["PRAGMA", "SET ", "DO $$"].iter().any(|word| sql.starts_with(word));
-        let is_boundary = |sql: &str| ["BEGIN", "COMMIT", "ROLLBACK"].iter().any(|word| sql.starts_with(word));
+        let left_out = ["PRAGMA", "SET ", "DO $$", "BEGIN", "COMMIT", "ROLLBACK"];
         let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        taken.into_iter().filter(|sql| !is_set_up(sql) && !is_boundary(sql)).collect()
+        taken.into_iter().filter(|sql| !left_out.iter().any(|word| sql.starts_with(word))).collect()
     }
 }
 

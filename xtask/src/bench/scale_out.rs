@@ -1,16 +1,17 @@
 //! An upload with PostgreSQL and Garage, compared with another S3 client's upload to the same Garage.
 
-use super::{LISTEN, METRICS, ROUNDS, median, memory, rate, timed, upload};
+use super::{LISTEN, METRICS, ROUNDS, median, memory, rate, timed};
 use crate::{
+    demo::digest,
     server::{Server, build},
     services,
-    shell::{Result, output, run as run_command},
+    shell::{Result, run as run_command},
     tools,
 };
 use imgsrv_testkit::services::{Garage, LocalPostgres};
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
     path::Path,
     process::Command,
 };
@@ -25,6 +26,7 @@ pub(super) fn run(mib: u64) -> Result<()> {
     let (postgres, garage) = (LocalPostgres::start(), Garage::start());
     let (key, secret) = garage.keys();
     let environment = [
+        ("IMGSRV_METRICS_LISTEN", METRICS.to_owned()),
         ("IMGSRV_POSTGRES_URL", postgres.url()),
         ("IMGSRV_S3_ENDPOINT", garage.endpoint()),
         ("IMGSRV_S3_BUCKET", "imgsrv".to_owned()),
@@ -33,13 +35,13 @@ pub(super) fn run(mib: u64) -> Result<()> {
         ("IMGSRV_S3_REGION", "garage".to_owned()),
         ("IMGSRV_S3_PATH_STYLE", "true".to_owned()),
     ];
-    let mut server = Server::start_with(scratch.path(), LISTEN, METRICS, &environment)?;
-    server.become_writer()?;
+    let server = Server::start(scratch.path(), LISTEN, &environment)?;
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         // Different bytes in each round: a trusted blob is not uploaded again.
-        let digest = change(&path, round)?;
-        ours.push(timed(|| upload(&server, &path, &digest, mib << 20))?.1);
+        File::options().write(true).open(&path)?.write_all(&round.to_le_bytes())?;
+        let (digest, size) = digest(File::open(&path)?)?;
+        ours.push(timed(|| server.upload(&digest, size, File::open(&path)?))?.1);
         peer.push(timed(|| copy(&path, &garage))?.1);
     }
     let (ours, peer) = (median(ours), median(peer));
@@ -56,15 +58,6 @@ pub(super) fn run(mib: u64) -> Result<()> {
         println!("  {line}");
     }
     Ok(())
-}
-
-/// Changes the file; returns its digest.
-fn change(path: &Path, round: usize) -> Result<String> {
-    let mut file = File::options().write(true).open(path)?;
-    file.rewind()?;
-    file.write_all(&round.to_le_bytes())?;
-    let digest = output(Command::new("openssl").args(["dgst", "-sha256", "-r"]).arg(path))?;
-    Ok(format!("sha256:{}", digest.split(' ').next().unwrap_or_default()))
 }
 
 fn copy(path: &Path, garage: &Garage) -> Result<()> {

@@ -1,8 +1,9 @@
 //! Simple Streams documents of a large catalog: the cost of one change compared with a rebuild, and throughput compared
 //! with nginx serving the same bytes from a file.
 
-use super::{Instant, median, memory, nginx, timed};
+use super::{Instant, NGINX, median, memory, nginx, timed};
 use crate::{
+    demo::digest,
     server::{Server, build, text},
     shell::Result,
     tools,
@@ -23,26 +24,22 @@ pub(super) fn run(products: usize) -> Result<()> {
     tools::from_debian(&[("nginx", "nginx-light")])?;
     build()?;
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
-    let mut server = Server::start(scratch.path(), LISTEN)?;
-    server.become_writer()?;
+    let server = Server::start(scratch.path(), LISTEN, &[])?;
     let images = products.div_ceil(PER_VERSION);
     println!("\npublishing {} products as {images} images", images * PER_VERSION);
-    let publisher =
-        Publisher { url: server.url.clone(), token: server.token.clone(), agent: Agent::new_with_defaults() };
-    let disk = publisher.upload(&qcow2(1))?;
+    let image = qcow2(1);
+    let (digest, size) = digest(image.as_slice())?;
+    server.upload(&digest, size, image.as_slice())?;
+    let disk = json!({"operating_system": "debian", "architecture": "amd64", "format": "qcow2",
+        "primary_blob_digest": digest, "primary_blob_size_bytes": size, "primary_media_type": "application/x-qemu-disk"});
     thread::scope(|scope| {
-        let work: Vec<_> = (0..PUBLISHERS)
-            .map(|first| {
-                let (publisher, disk) = (&publisher, &disk);
-                let publish = move || {
-                    (first..images)
-                        .step_by(PUBLISHERS)
-                        .try_for_each(|at| publisher.publish(at, disk).map_err(|error| error.to_string()))
-                };
-                scope.spawn(publish)
-            })
-            .collect();
-        work.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a publisher failed".to_owned())?)
+        let publishers = (0..PUBLISHERS).map(|first| {
+            let mut work = (first..images).step_by(PUBLISHERS);
+            let (server, disk) = (&server, &disk);
+            scope.spawn(move || work.try_for_each(|at| publish(server, at, disk).map_err(|error| error.to_string())))
+        });
+        let publishers: Vec<_> = publishers.collect();
+        publishers.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a publisher failed".to_owned())?)
     })?;
 
     // The documents were not requested before.
@@ -57,7 +54,7 @@ pub(super) fn run(products: usize) -> Result<()> {
     let mut changes = Vec::new();
     for at in 0..CHANGES {
         let alias = format!("/v1/images/image-{}/aliases/other-{at}", at % images);
-        publisher.send("PUT", &alias, Some(&json!({"version": "1"})))?;
+        server.request("PUT", &alias, Some(&json!({"version": "1"})))?;
         changes.push(timed(|| fetch(&url, "gzip"))?.1);
     }
     let change = median(changes);
@@ -69,7 +66,7 @@ pub(super) fn run(products: usize) -> Result<()> {
     fs::write(scratch.path().join("file"), &gzip)?;
     let _nginx = nginx(scratch.path())?;
     let ours = repeatedly(&url, "gzip")?;
-    let peer = repeatedly(&format!("http://{}/file", super::NGINX), "identity")?;
+    let peer = repeatedly(&format!("http://127.0.0.1:{NGINX}/file"), "identity")?;
     println!("Serving it in gzip, one connection");
     println!("  nginx, the same bytes in a file      {:.0} a second", 1.0 / peer.as_secs_f64());
     println!("  imgsrv                               {:.0} a second", 1.0 / ours.as_secs_f64());
@@ -98,62 +95,19 @@ fn repeatedly(url: &str, encoding: &str) -> Result<Duration> {
     Ok(began.elapsed() / REQUESTS)
 }
 
-struct Publisher {
-    url: String,
-    token: String,
-    agent: Agent,
-}
-
-impl Publisher {
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url))
-            .header("authorization", format!("Bearer {}", self.token))
-            .header("content-type", "application/json");
-        let body = body.map(ToString::to_string).unwrap_or_default();
-        let mut response = self.agent.run(request.body(body)?).map_err(|error| format!("{method} {path}: {error}"))?;
-        let text = response.body_mut().read_to_string()?;
-        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+/// Publishes a version with many artifacts, each with its own metadata.
+fn publish(server: &Server, at: usize, disk: &Value) -> Result<()> {
+    let (name, versions) = (format!("image-{at}"), format!("/v1/images/image-{at}/versions"));
+    server.request("POST", "/v1/images", Some(&json!({"name": name})))?;
+    server.request("POST", &versions, Some(&json!({"version": "1"})))?;
+    for variant in 0..PER_VERSION {
+        let mut artifact = disk.clone();
+        artifact["variant"] = json!(format!("v{variant}"));
+        let (_, added) = server.request("POST", &format!("{versions}/1/artifacts"), Some(&artifact))?;
+        let url = format!("{versions}/1/artifacts/{}/incus-metadata", text(&added, "id")?);
+        server.request("POST", &url, Some(&json!({"release": format!("{at}")})))?;
     }
-
-    /// Uploads bytes and waits until the blob is trusted; returns an artifact of it.
-    fn upload(&self, bytes: &[u8]) -> Result<Value> {
-        let digest = crate::demo::digest(bytes)?.0;
-        let claim = json!({"expected_digest": digest, "expected_size_bytes": bytes.len()});
-        let session = self.send("POST", "/v1/uploads", Some(&claim))?;
-        let url = format!("/v1/uploads/{}", text(&session, "id")?);
-        let put = self.agent.put(format!("{}{url}/parts/1", self.url));
-        let part: Value =
-            put.header("authorization", format!("Bearer {}", self.token)).send(bytes)?.body_mut().read_json()?;
-        let listed = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
-        self.send("POST", &format!("{url}/complete"), Some(&listed))?;
-        while self.send("GET", &url, None)?["state"] != "ready" {
-            thread::sleep(Duration::from_millis(5));
-        }
-        Ok(json!({"operating_system": "debian", "architecture": "amd64", "format": "qcow2",
-            "primary_blob_digest": digest, "primary_blob_size_bytes": bytes.len(),
-            "primary_media_type": "application/x-qemu-disk"}))
-    }
-
-    /// Publishes a version with many artifacts, each with its own metadata.
-    fn publish(&self, at: usize, disk: &Value) -> Result<()> {
-        let image = format!("/v1/images/image-{at}");
-        self.send("POST", "/v1/images", Some(&json!({"name": format!("image-{at}")})))?;
-        self.send("POST", &format!("{image}/versions"), Some(&json!({"version": "1"})))?;
-        for variant in 0..PER_VERSION {
-            let mut artifact = disk.clone();
-            artifact["variant"] = json!(format!("v{variant}"));
-            let added = self.send("POST", &format!("{image}/versions/1/artifacts"), Some(&artifact))?;
-            let url = format!("{image}/versions/1/artifacts/{}/incus-metadata", text(&added, "id")?);
-            self.send("POST", &url, Some(&json!({"release": format!("{at}")})))?;
-        }
-        let job = self.send("POST", &format!("{image}/versions/1/publish"), None)?;
-        let job = format!("/v1/publish-jobs/{}", text(&job, "job_id")?);
-        while self.send("GET", &job, None)?["state"] != "succeeded" {
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.send("PUT", &format!("{image}/aliases/latest"), Some(&json!({"version": "1"})))?;
-        Ok(())
-    }
+    server.publish(&name, "1")?;
+    server.request("PUT", &format!("/v1/images/{name}/aliases/latest"), Some(&json!({"version": "1"})))?;
+    Ok(())
 }

@@ -23,8 +23,10 @@ pub(super) fn check(sources: &[Source]) -> Result<Vec<String>> {
     for source in sources {
         if let Some((name, module)) = module_of(&source.path) {
             let tokens = source.text.parse().map_err(|error| format!("{}: {error}", source.path.display()))?;
+            let mut words = Vec::new();
+            flatten(tokens, &mut words);
             let mut imports = Imports::default();
-            imports.scan(tokens, &module);
+            imports.scan(&words.iter().map(String::as_str).collect::<Vec<_>>(), &module);
             crates.entry(name).or_default().insert(module, imports);
         }
     }
@@ -52,6 +54,24 @@ fn module_of(path: &Path) -> Option<(String, Module)> {
     Some((name, module))
 }
 
+/// The tokens of a file in their order, delimiters included.
+fn flatten(tokens: TokenStream, words: &mut Vec<String>) {
+    for token in tokens {
+        let TokenTree::Group(group) = token else {
+            words.push(token.to_string());
+            continue;
+        };
+        let (open, close) = match group.delimiter() {
+            Delimiter::Parenthesis => ("(", ")"),
+            Delimiter::Brace => ("{", "}"),
+            Delimiter::Bracket | Delimiter::None => ("[", "]"),
+        };
+        words.push(open.to_owned());
+        flatten(group.stream(), words);
+        words.push(close.to_owned());
+    }
+}
+
 /// The imports of a file.
 #[derive(Default)]
 struct Imports {
@@ -62,131 +82,93 @@ struct Imports {
 }
 
 impl Imports {
-    /// Adds the imports in the tokens of `module`.
-    fn scan(&mut self, tokens: TokenStream, module: &[String]) {
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        let mut at = 0;
-        while let Some(token) = tokens.get(at) {
-            match token {
-                _ if is_cfg_test(&tokens[at..]) => at = end_of_item(&tokens, at + 2),
-                TokenTree::Ident(ident) if ident == "use" && !is_punct(tokens.get(at + 1), '<') => {
-                    let end = end_of_statement(&tokens, at);
-                    self.add_use(&tokens[at + 1..end], is_public(&tokens[..at]), module);
-                    at = end;
+    /// Adds the imports in the words of `module`.
+    fn scan<'a>(&mut self, mut words: &'a [&'a str], module: &[String]) {
+        while let [_, rest @ ..] = words {
+            words = match words {
+                ["#", "[", "cfg", "(", "test", ")", "]", item @ ..] => &item[item_length(item)..],
+                ["use", "<", rest @ ..] => rest,
+                ["pub", "use", tree @ ..] | ["pub", "(", _, ")", "use", tree @ ..] => self.add_use(tree, true, module),
+                ["use", tree @ ..] => self.add_use(tree, false, module),
+                // The body of an inline module; other modules are other files.
+                ["mod", name, "{", ..] => {
+                    let (item, rest) = words.split_at(item_length(words));
+                    self.scan(&item[3..], &[module, &[(*name).to_owned()]].concat());
+                    rest
                 }
-                TokenTree::Ident(ident) if ident == "crate" || ident == "super" => {
-                    let (path, end) = path_at(&tokens, at);
-                    // Alone, it is a visibility such as `pub(super)`.
-                    if path.len() > 1 {
-                        self.uses.extend(absolute(module, &path));
+                ["crate" | "super", ":", ":", ..] => {
+                    let path = path(words);
+                    self.uses.extend(absolute(module, &path));
+                    &words[3 * path.len() - 2..]
+                }
+                _ => rest,
+            };
+        }
+    }
+
+    /// Adds the paths of a use tree, such as `a::b` and `a::c` of `a::{b, c as d};`; returns what follows it.
+    fn add_use<'a>(&mut self, tree: &'a [&str], is_public: bool, module: &[String]) -> &'a [&'a str] {
+        let (mut path, mut prefixes) = (Module::new(), vec![Module::new()]);
+        for (at, word) in tree.iter().enumerate() {
+            match *word {
+                ":" => {}
+                "{" => prefixes.push(path.clone()),
+                "," | "}" | ";" => {
+                    if prefixes.last().is_some_and(|prefix| path.len() > prefix.len()) {
+                        self.add_path(&path, is_public, module);
                     }
-                    at = end;
-                }
-                TokenTree::Ident(ident) if ident == "mod" => {
-                    // The body of an inline module; other modules are other files.
-                    if let (Some(TokenTree::Ident(name)), Some(TokenTree::Group(body))) =
-                        (tokens.get(at + 1), tokens.get(at + 2))
-                    {
-                        self.scan(body.stream(), &[module, &[name.to_string()]].concat());
-                        at += 2;
+                    match *word {
+                        ";" => return &tree[at..],
+                        "}" => drop(prefixes.pop()),
+                        _ => {}
                     }
-                    at += 1;
+                    path = prefixes.last().cloned().unwrap_or_default();
                 }
-                TokenTree::Group(group) => {
-                    self.scan(group.stream(), module);
-                    at += 1;
-                }
-                _ => at += 1,
+                word => path.push(word.to_owned()),
             }
         }
+        &[]
     }
 
-    fn add_use(&mut self, tree: &[TokenTree], is_public: bool, module: &[String]) {
-        for (path, name) in use_paths(tree) {
-            let absolute = absolute(module, &path);
-            self.uses.extend(absolute.clone());
-            if is_public {
-                // Without a keyword, the path begins at a module inside this one.
-                let target = absolute.unwrap_or_else(|| [module, &path].concat());
-                self.exports.insert([module, &[name]].concat(), target);
-            }
+    fn add_path(&mut self, path: &[String], is_public: bool, module: &[String]) {
+        let (path, name) = match path {
+            [path @ .., renamed, name] if renamed == "as" => (path, name),
+            [.., name] => (path, name),
+            [] => return,
+        };
+        let absolute = absolute(module, path);
+        self.uses.extend(absolute.clone());
+        if is_public {
+            // Without a keyword, the path begins at a module inside this one.
+            let target = absolute.unwrap_or_else(|| [module, path].concat());
+            self.exports.insert([module, std::slice::from_ref(name)].concat(), target);
         }
     }
 }
 
-fn is_punct(token: Option<&TokenTree>, expected: char) -> bool {
-    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == expected)
-}
-
-/// Whether the tokens begin with `#[cfg(test)]`.
-fn is_cfg_test(tokens: &[TokenTree]) -> bool {
-    let is_test = |token: Option<&TokenTree>| {
-        matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Bracket
-            && group.stream().to_string().replace(' ', "") == "cfg(test)")
+/// The length of an item: it ends with a semicolon or with braces.
+fn item_length(words: &[&str]) -> usize {
+    let mut depth = 0;
+    let is_end = |word: &&str| {
+        match *word {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && matches!(*word, ";" | "}")
     };
-    is_punct(tokens.first(), '#') && is_test(tokens.get(1))
+    words.iter().position(is_end).map_or(words.len(), |end| end + 1)
 }
 
-/// The index after the item whose tokens begin at `from`: it ends with a semicolon or with braces.
-fn end_of_item(tokens: &[TokenTree], from: usize) -> usize {
-    let is_end = |token: &TokenTree| match token {
-        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-        token => is_punct(Some(token), ';'),
-    };
-    tokens.iter().skip(from).position(is_end).map_or(tokens.len(), |end| from + end + 1)
-}
-
-/// The index of the semicolon that ends the statement at `from`.
-fn end_of_statement(tokens: &[TokenTree], from: usize) -> usize {
-    tokens.iter().skip(from).position(|token| is_punct(Some(token), ';')).map_or(tokens.len(), |end| from + end)
-}
-
-/// Whether the tokens before an item end with `pub` or, for example, `pub(crate)`.
-fn is_public(before: &[TokenTree]) -> bool {
-    let is_pub = |token: &TokenTree| matches!(token, TokenTree::Ident(ident) if ident == "pub");
-    match before {
-        [.., visibility, TokenTree::Group(group)] if group.delimiter() == Delimiter::Parenthesis => is_pub(visibility),
-        [.., last] => is_pub(last),
-        [] => false,
-    }
-}
-
-/// The path of identifiers at an index, and the index after it.
-fn path_at(tokens: &[TokenTree], mut at: usize) -> (Module, usize) {
-    let mut path = Module::new();
-    while let Some(TokenTree::Ident(ident)) = tokens.get(at) {
-        path.push(ident.to_string());
-        at += 1;
-        if !(is_punct(tokens.get(at), ':') && is_punct(tokens.get(at + 1), ':')) {
-            break;
-        }
-        at += 2;
-    }
-    (path, at)
-}
-
-/// The paths of a use tree, each with the name that it introduces: `a::{b, c as d}` has `a::b` and `a::c`.
-fn use_paths(tree: &[TokenTree]) -> Vec<(Module, String)> {
-    let mut paths = Vec::new();
-    for branch in tree.split(|token| is_punct(Some(token), ',')) {
-        let (prefix, end) = path_at(branch, 0);
-        match branch.get(end) {
-            Some(TokenTree::Group(group)) => {
-                let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-                paths.extend(use_paths(&inner).into_iter().map(|(path, name)| ([&prefix[..], &path].concat(), name)));
-            }
-            Some(TokenTree::Ident(_)) => {
-                // `as` and the new name.
-                let name = branch.get(end + 1).map(ToString::to_string).unwrap_or_default();
-                paths.push((prefix, name));
-            }
-            _ => {
-                let name = prefix.last().cloned().unwrap_or_default();
-                paths.push((prefix, name));
-            }
-        }
-    }
-    paths
+/// The path of identifiers at the beginning of `words`.
+fn path(words: &[&str]) -> Module {
+    let is_name = |word: &str| word.starts_with(|first: char| first.is_alphabetic() || first == '_');
+    let segments = words.chunks(3).scan(true, |continues, segment| {
+        let is_segment = *continues && is_name(segment[0]);
+        *continues = segment[1..] == [":", ":"];
+        is_segment.then(|| segment[0].to_owned())
+    });
+    segments.collect()
 }
 
 /// The absolute form of a path that begins with `crate`, `self` or `super`.
@@ -229,23 +211,20 @@ fn defining_file(
             let target = exports.get(&prefix).filter(|target| ***target != prefix)?;
             Some([target, &path[end..]].concat())
         });
-        match exported {
-            Some(target) => path = target,
-            None => break,
-        }
+        let Some(target) = exported else { break };
+        path = target;
     }
     (0..=path.len()).rev().map(|end| path[..end].to_vec()).find(|module| files.contains_key(module))
 }
 
 /// The sets of files that import each other.
-fn circles(graph: &Graph) -> Vec<BTreeSet<&Module>> {
+fn circles(graph: &Graph) -> BTreeSet<BTreeSet<&Module>> {
     let reachable: BTreeMap<&Module, BTreeSet<&Module>> =
         graph.keys().map(|module| (module, reachable_from(graph, module))).collect();
     let circle_of = |module: &Module| -> BTreeSet<&Module> {
         reachable[module].iter().copied().filter(|other| reachable[other].contains(module)).collect()
     };
-    let circles: BTreeSet<_> = graph.keys().map(circle_of).filter(|circle| !circle.is_empty()).collect();
-    circles.into_iter().collect()
+    graph.keys().map(circle_of).filter(|circle| !circle.is_empty()).collect()
 }
 
 fn reachable_from<'a>(graph: &'a Graph, from: &[String]) -> BTreeSet<&'a Module> {

@@ -2,7 +2,7 @@
 
 use super::{
     Fresh,
-    session::{Session, digest, owner, read, words},
+    session::{Session, digest, owner, words},
 };
 use bytes::Bytes;
 use imgsrv_domain::{
@@ -13,14 +13,11 @@ use imgsrv_domain::{
 
 pub(super) async fn large_parts_in_order_are_not_read_again(fresh: Fresh) {
     let bytes = words(1, 34);
-    let mut session = Session::claiming(&fresh, &bytes);
-    for part in bytes.chunks(11 << 20) {
-        session.append(part).await;
-    }
+    let session = Session::in_parts(&fresh, &bytes, 11 << 20).await;
     let (steps, read) = session.ingest_and_read(session.parts.len()).await;
     assert_eq!(steps, 0, "nothing is read again");
     assert!(read == bytes);
-    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+    session.clear().await;
     assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
 }
 
@@ -78,28 +75,22 @@ pub(super) async fn small_and_large_parts_make_one_blob(fresh: Fresh) {
 
 pub(super) async fn many_small_parts_make_one_blob(fresh: Fresh) {
     let bytes = words(6, 14);
-    let mut session = Session::claiming(&fresh, &bytes);
-    for part in bytes.chunks(700_001) {
-        session.append(part).await;
-    }
+    let session = Session::in_parts(&fresh, &bytes, 700_001).await;
     let (_, read) = session.ingest_and_read(session.parts.len()).await;
     assert!(read == bytes);
 }
 
 pub(super) async fn wrong_digest_of_large_bytes_is_a_mismatch(fresh: Fresh) {
-    for hashed in [true, false] {
+    for hashed in [1, 0] {
         let mut session = Session::claiming(&fresh, &words(7, 10));
         let other = words(70, 10);
         session.append(&other).await;
-        let mut request = session.request();
-        request.hashed = session.parts[0].hash.clone().filter(|_| hashed);
-        let refused = session.ingest(request.clone()).await.unwrap_err();
+        let refused = session.ingest(session.request(hashed)).await.unwrap_err();
         assert!(matches!(refused, IngestError::Mismatch { actual } if actual == digest(&other)));
-        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        session.clear().await;
         fresh.store.remove(&session.name()).await.unwrap();
         fresh.store.claim(owner()).await.unwrap();
-        let opened = fresh.store.open(&request.name, session.claim.size, 0..session.claim.size.get()).await;
-        assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
+        assert!(session.is_damaged(session.claim.size).await);
     }
 }
 
@@ -110,7 +101,7 @@ pub(super) async fn truncated_large_body_leaves_nothing_staged(fresh: Fresh) {
         let attempt = session.attempt(1, HashBase::Start, placement);
         let frames = vec![Ok(Bytes::copy_from_slice(&bytes[..20 << 20])), Err(BodyError::Cut)];
         assert!(matches!(session.stage(attempt, frames).await.unwrap_err(), StageError::Body(BodyError::Cut)));
-        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        session.clear().await;
         assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
     }
 }
@@ -118,10 +109,7 @@ pub(super) async fn truncated_large_body_leaves_nothing_staged(fresh: Fresh) {
 pub(super) async fn tiny_last_part_makes_one_blob_with_large_ones(fresh: Fresh) {
     let mut bytes = words(13, 19);
     bytes.truncate((18 << 20) + 1000);
-    let mut session = Session::claiming(&fresh, &bytes);
-    for part in bytes.chunks(9 << 20) {
-        session.append(part).await;
-    }
+    let session = Session::in_parts(&fresh, &bytes, 9 << 20).await;
     let (_, read) = session.ingest_and_read(session.parts.len()).await;
     assert!(read == bytes);
 }
@@ -147,20 +135,18 @@ pub(super) async fn concurrent_workers_add_to_one_upload(fresh: Fresh) {
     session.stage_standalone(2, &bytes[10 << 20..19 << 20]).await;
     session.stage_standalone(3, &bytes[19 << 20..33 << 20]).await;
     session.stage_standalone(4, &bytes[33 << 20..]).await;
-    let mut request = session.request();
-    request.hashed.clone_from(&session.parts[0].hash);
-    ingest_concurrently(&fresh, &session, request, &bytes).await;
+    ingest_concurrently(&session, &bytes).await;
 }
 
 /// Three workers ingest the same session. Those without the lease must not make the one with the lease fail.
-async fn ingest_concurrently(fresh: &Fresh, session: &Session<'_>, request: IngestRequest, bytes: &[u8]) {
-    let worker = || session.ingest(request.clone());
+async fn ingest_concurrently(session: &Session<'_>, bytes: &[u8]) {
+    let worker = || session.ingest(session.request(1));
     let done = tokio::join!(worker(), worker(), worker());
     for done in [done.0, done.1, done.2] {
         assert!(matches!(done, Ok(_) | Err(IngestError::Blob(BlobError::Unavailable(_)))), "{done:?}");
     }
-    session.ingest(request).await.unwrap();
-    assert!(read(&*fresh.store, &session.name(), bytes.len()).await == bytes);
+    worker().await.unwrap();
+    assert!(session.read().await == bytes);
 }
 
 pub(super) async fn concurrent_workers_make_one_blob(fresh: Fresh) {
@@ -173,22 +159,17 @@ pub(super) async fn concurrent_workers_make_one_blob(fresh: Fresh) {
     session.append(&bytes[20 << 20..]).await;
     session.parts.remove(1);
     session.stage_standalone(2, &bytes[10 << 20..20 << 20]).await;
-    let mut request = session.request();
-    request.hashed.clone_from(&session.parts[0].hash);
-    ingest_concurrently(&fresh, &session, request, &bytes).await;
+    ingest_concurrently(&session, &bytes).await;
 }
 
 pub(super) async fn late_worker_without_parts_does_not_harm_the_blob(fresh: Fresh) {
     for size in [1, 9 << 20] {
         let bytes = &words(16, 9)[..size];
-        let mut session = Session::claiming(&fresh, bytes);
-        session.append(bytes).await;
-        let mut request = session.request();
-        request.hashed = session.parts[0].hash.clone();
-        session.ingest(request.clone()).await.unwrap();
-        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
-        let late = IngestRequest { parts: Vec::new(), ..request };
+        let session = Session::complete(&fresh, bytes).await;
+        session.ingest(session.request(1)).await.unwrap();
+        session.clear().await;
+        let late = IngestRequest { parts: Vec::new(), ..session.request(1) };
         assert!(matches!(session.ingest(late).await.unwrap_err(), IngestError::StagedGone));
-        assert!(read(&*fresh.store, &session.name(), size).await == bytes);
+        assert!(session.read().await == bytes);
     }
 }

@@ -2,26 +2,21 @@
 
 use super::{
     Fresh,
-    session::{Session, digest, long, owner, read, size, words},
+    session::{Session, digest, long, owner, size, words},
 };
 use bytes::Bytes;
 use futures::StreamExt;
 use imgsrv_domain::{
-    ports::{BlobError, BodyError, IngestError, IngestRequest, Ingested, StageError, StageRequest},
+    ports::{BodyError, IngestError, IngestRequest, Ingested, StageError, StageRequest},
     upload::Attempt,
 };
 
 pub(super) async fn parts_in_order_are_hashed_on_arrival(fresh: Fresh) {
     let bytes = long();
-    let mut session = Session::claiming(&fresh, &bytes);
-    for part in bytes.chunks(700_001) {
-        session.append(part).await;
-    }
-    let mut request = session.request();
-    request.hashed = session.parts.last().unwrap().hash.clone();
-    assert_eq!(session.ingest(request.clone()).await.unwrap(), 0, "nothing is read again");
-    assert_eq!(read(&*fresh.store, &request.name, bytes.len()).await, bytes);
-    drop(fresh.guard);
+    let session = Session::in_parts(&fresh, &bytes, 700_001).await;
+    let (steps, read) = session.ingest_and_read(session.parts.len()).await;
+    assert_eq!(steps, 0, "nothing is read again");
+    assert!(read == bytes);
 }
 
 pub(super) async fn parts_out_of_order_are_hashed_at_ingest(fresh: Fresh) {
@@ -30,17 +25,15 @@ pub(super) async fn parts_out_of_order_are_hashed_at_ingest(fresh: Fresh) {
     session.stage_standalone(3, &bytes[1_000_000..]).await;
     session.append_first(&bytes[..500_000]).await;
     session.stage_standalone(2, &bytes[500_000..1_000_000]).await;
-    let mut request = session.request();
-    request.hashed = session.parts[0].hash.clone();
-    assert!(session.ingest(request.clone()).await.unwrap() > 0);
-    assert_eq!(read(&*fresh.store, &request.name, bytes.len()).await, bytes);
+    let (steps, read) = session.ingest_and_read(1).await;
+    assert!(steps > 0);
+    assert!(read == bytes);
 }
 
 pub(super) async fn ingest_resumes_from_a_saved_hash(fresh: Fresh) {
     let bytes = long();
-    let mut session = Session::claiming(&fresh, &bytes);
-    session.append(&bytes).await;
-    let request = session.request();
+    let session = Session::complete(&fresh, &bytes).await;
+    let request = session.request(0);
     let Ingested::Hashed(state) = session.store.ingest(&request).await.unwrap() else { panic!("nothing was hashed") };
     assert_eq!(state.bytes, bytes.len() as u64);
     let resumed = IngestRequest { hashed: Some(state), ..request };
@@ -48,35 +41,25 @@ pub(super) async fn ingest_resumes_from_a_saved_hash(fresh: Fresh) {
 }
 
 pub(super) async fn ingest_is_idempotent(fresh: Fresh) {
-    let mut session = Session::claiming(&fresh, b"bytes");
-    session.append(b"bytes").await;
-    for _ in 0..2 {
-        session.ingest(session.request()).await.unwrap();
-    }
-    let name = session.request().name;
-    assert_eq!(read(&*fresh.store, &name, 5).await, b"bytes");
+    let session = Session::complete(&fresh, b"bytes").await;
+    assert_eq!(session.ingest_and_read(0).await.1, b"bytes");
 }
 
 pub(super) async fn wrong_digest_is_a_mismatch(fresh: Fresh) {
     fresh.store.claim(owner()).await.unwrap();
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"other").await;
-    let request = session.request();
-    let refused = session.ingest(request.clone()).await.unwrap_err();
+    let refused = session.ingest(session.request(0)).await.unwrap_err();
     assert!(matches!(refused, IngestError::Mismatch { actual } if actual == digest(b"other")));
-    let opened = fresh.store.open(&request.name, size(5), 0..5).await;
-    assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
+    assert!(session.is_damaged(size(5)).await);
 }
 
 pub(super) async fn missing_staged_bytes_are_reported(fresh: Fresh) {
     fresh.store.claim(owner()).await.unwrap();
-    let mut session = Session::claiming(&fresh, b"bytes");
-    session.append(b"bytes").await;
-    let mut hashed = session.request();
-    hashed.hashed = session.parts[0].hash.clone();
-    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
-    for request in [session.request(), hashed] {
-        assert!(matches!(session.ingest(request).await.unwrap_err(), IngestError::StagedGone));
+    let session = Session::complete(&fresh, b"bytes").await;
+    session.clear().await;
+    for hashed in [0, 1] {
+        assert!(matches!(session.ingest(session.request(hashed)).await.unwrap_err(), IngestError::StagedGone));
     }
 }
 
@@ -87,9 +70,7 @@ pub(super) async fn replaced_part_is_ingested_with_its_new_bytes(fresh: Fresh) {
     let replaced = session.parts.pop().unwrap();
     session.stage_standalone(2, b"two").await;
     fresh.store.discard(session.id, &replaced).await.unwrap();
-    let request = session.request();
-    session.ingest(request.clone()).await.unwrap();
-    assert_eq!(read(&*fresh.store, &request.name, 6).await, b"onetwo");
+    assert_eq!(session.ingest_and_read(0).await.1, b"onetwo");
 }
 
 pub(super) async fn truncated_body_leaves_nothing_and_spares_other_parts(fresh: Fresh) {
@@ -99,10 +80,7 @@ pub(super) async fn truncated_body_leaves_nothing_and_spares_other_parts(fresh: 
     let cut = session.stage(session.next(), frames).await.unwrap_err();
     assert!(matches!(cut, StageError::Body(BodyError::Cut)));
     session.append(b"two").await;
-    let mut request = session.request();
-    request.hashed = session.parts[1].hash.clone();
-    assert_eq!(session.ingest(request.clone()).await.unwrap(), 0);
-    assert_eq!(read(&*fresh.store, &request.name, 6).await, b"onetwo");
+    assert_eq!(session.ingest_and_read(2).await, (0, b"onetwo".to_vec()));
 }
 
 pub(super) async fn dropped_receipt_spares_the_parts_before_it(fresh: Fresh) {
@@ -116,7 +94,7 @@ pub(super) async fn dropped_receipt_spares_the_parts_before_it(fresh: Fresh) {
             waiting.send(()).unwrap();
             std::future::pending().await
         });
-        let request = session.stage_request(session.next(), None, frames.chain(silence).boxed());
+        let request = session.stage_request(session.next(), frames.chain(silence).boxed());
         tokio::select! {
             _ = fresh.store.stage(request) => unreachable!("the body does not end"),
             received = waits => received.unwrap(),
@@ -138,23 +116,22 @@ pub(super) async fn part_over_its_limit_is_rejected(fresh: Fresh) {
 
 pub(super) async fn wrong_checksum_is_rejected(fresh: Fresh) {
     let session = Session::claiming(&fresh, b"bytes");
-    let frames = vec![Ok(Bytes::from("one"))];
-    let refused = session.stage_checked(session.next(), Some(digest(b"two")), frames).await.unwrap_err();
+    let request = StageRequest { checksum: Some(digest(b"two")), ..session.stage_next(b"one") };
+    let refused = fresh.store.stage(request).await.unwrap_err();
     assert!(matches!(refused, StageError::Checksum { actual } if actual == digest(b"one")));
 }
 
 pub(super) async fn checksum_of_a_later_part_is_accepted(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, b"bytes");
     session.append(b"one").await;
-    let frames = vec![Ok(Bytes::from("two"))];
-    session.stage_checked(session.next(), Some(digest(b"two")), frames).await.unwrap();
+    let request = StageRequest { checksum: Some(digest(b"two")), ..session.stage_next(b"two") };
+    fresh.store.stage(request).await.unwrap();
 }
 
 pub(super) async fn body_of_another_size_than_declared_is_rejected(fresh: Fresh) {
     let session = Session::claiming(&fresh, b"bytes");
     for declared in [4, 6] {
-        let body = futures::stream::iter([Ok(Bytes::from("bytes"))]).boxed();
-        let request = StageRequest { declared: Some(declared), ..session.stage_request(session.next(), None, body) };
+        let request = StageRequest { declared: Some(declared), ..session.stage_next(b"bytes") };
         let refused = fresh.store.stage(request).await.unwrap_err();
         assert!(matches!(refused, StageError::Body(BodyError::Cut)), "{refused:?}");
     }
@@ -162,7 +139,5 @@ pub(super) async fn body_of_another_size_than_declared_is_rejected(fresh: Fresh)
 
 pub(super) async fn empty_blob_is_ingested(fresh: Fresh) {
     let session = Session::claiming(&fresh, b"");
-    let request = session.request();
-    session.ingest(request.clone()).await.unwrap();
-    assert!(read(&*fresh.store, &request.name, 0).await.is_empty());
+    assert_eq!(session.ingest_and_read(0).await.1, b"");
 }

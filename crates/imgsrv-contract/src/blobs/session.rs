@@ -1,6 +1,7 @@
 //! An upload session as the use cases run it, and bytes to send.
 
 use super::Fresh;
+use crate::uuid;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_domain::{
@@ -9,21 +10,13 @@ use imgsrv_domain::{
     names::PartNumber,
     parts::{HashBase, Part},
     ports::{
-        BlobName, BlobStore, BodyError, BodyStream, IngestError, IngestRequest, Ingested, StageError, StageRequest,
-        StoreOwner,
+        BlobError, BlobName, BlobStore, BodyError, BodyStream, IngestError, IngestRequest, Ingested, StageError,
+        StageRequest, StoreOwner,
     },
     upload::{Attempt, Placement},
 };
 use sha2::Digest as _;
-use uuid::Uuid;
-
-pub(super) fn uuid() -> Uuid {
-    let mut bytes = [0; 16];
-    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    bytes[..8].copy_from_slice(&count.to_be_bytes());
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
-}
-static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+use std::ops::Range;
 
 pub(super) fn digest(bytes: &[u8]) -> Digest {
     Digest::new(sha2::Sha256::digest(bytes).into())
@@ -32,6 +25,9 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
 pub(super) fn size(bytes: usize) -> ByteSize {
     ByteSize::try_from(bytes as u64).unwrap()
 }
+
+/// What arrives of a body.
+type Frames = Vec<Result<Bytes, BodyError>>;
 
 /// An upload session.
 pub(super) struct Session<'a> {
@@ -46,6 +42,24 @@ impl<'a> Session<'a> {
     pub(super) fn claiming(fresh: &'a Fresh, bytes: &[u8]) -> Self {
         let claim = BlobClaim { digest: digest(bytes), size: size(bytes.len()) };
         Self { store: &*fresh.store, id: UploadId::new(uuid()), claim, parts: Vec::new() }
+    }
+
+    /// A session with all of its bytes, sent in order in parts of `size`.
+    pub(super) async fn in_parts(fresh: &'a Fresh, bytes: &[u8], size: usize) -> Self {
+        let mut session = Self::claiming(fresh, bytes);
+        for part in bytes.chunks(size) {
+            session.append(part).await;
+        }
+        session
+    }
+
+    /// A session with all of its bytes in one part.
+    pub(super) async fn complete(fresh: &'a Fresh, bytes: &[u8]) -> Self {
+        Self::in_parts(fresh, bytes, bytes.len()).await
+    }
+
+    pub(super) async fn clear(&self) {
+        self.store.clear_staging(self.id, Some(&self.name())).await.unwrap();
     }
 
     pub(super) fn name(&self) -> BlobName {
@@ -66,27 +80,19 @@ impl<'a> Session<'a> {
         self.attempt(i64::try_from(self.parts.len()).unwrap() + 1, base, Placement::Frontier(end))
     }
 
-    pub(super) async fn stage(
-        &self,
-        attempt: Attempt,
-        frames: Vec<Result<Bytes, BodyError>>,
-    ) -> Result<Part, StageError> {
-        self.stage_checked(attempt, None, frames).await
-    }
-
-    pub(super) async fn stage_checked(
-        &self,
-        attempt: Attempt,
-        checksum: Option<Digest>,
-        frames: Vec<Result<Bytes, BodyError>>,
-    ) -> Result<Part, StageError> {
+    pub(super) async fn stage(&self, attempt: Attempt, frames: Frames) -> Result<Part, StageError> {
         let body = futures::stream::iter(frames).boxed();
-        let staged = self.store.stage(self.stage_request(attempt.clone(), checksum, body)).await?;
+        let staged = self.store.stage(self.stage_request(attempt.clone(), body)).await?;
         Ok(staged.into_part(&attempt))
     }
 
-    pub(super) fn stage_request(&self, attempt: Attempt, checksum: Option<Digest>, body: BodyStream) -> StageRequest {
-        StageRequest { session: self.id, name: self.name(), attempt, declared: None, checksum, body }
+    pub(super) fn stage_request(&self, attempt: Attempt, body: BodyStream) -> StageRequest {
+        StageRequest { session: self.id, name: self.name(), attempt, declared: None, checksum: None, body }
+    }
+
+    /// A request to stage `bytes` as the next part.
+    pub(super) fn stage_next(&self, bytes: &'static [u8]) -> StageRequest {
+        self.stage_request(self.next(), futures::stream::iter([Ok(Bytes::from_static(bytes))]).boxed())
     }
 
     pub(super) async fn append(&mut self, bytes: &[u8]) {
@@ -97,9 +103,10 @@ impl<'a> Session<'a> {
         self.insert(self.attempt(number, HashBase::Unknown, Placement::Standalone), bytes).await;
     }
 
-    pub(super) fn request(&self) -> IngestRequest {
-        let (session, name, claim) = (self.id, self.name(), self.claim);
-        IngestRequest { session, name, claim, parts: self.parts.clone(), hashed: None }
+    /// A request to ingest from the hash of the first `hashed` parts.
+    pub(super) fn request(&self, hashed: usize) -> IngestRequest {
+        let hashed = hashed.checked_sub(1).and_then(|last| self.parts[last].hash.clone());
+        IngestRequest { session: self.id, name: self.name(), claim: self.claim, parts: self.parts.clone(), hashed }
     }
 
     /// Ingests to the end; returns the number of steps that hashed something.
@@ -123,20 +130,30 @@ impl<'a> Session<'a> {
         self.parts.sort_by_key(|part| part.number);
     }
 
-    /// Ingests twice from the hash of the first `hashed` parts, and reads the blob.
+    /// Ingests from the hash of the first `hashed` parts, twice with the same result, and reads the blob.
     pub(super) async fn ingest_and_read(&self, hashed: usize) -> (u32, Vec<u8>) {
-        let mut request = self.request();
-        request.hashed = hashed.checked_sub(1).and_then(|last| self.parts[last].hash.clone());
-        let steps = self.ingest(request.clone()).await.unwrap();
-        self.ingest(request).await.unwrap();
-        let length = usize::try_from(self.claim.size.get()).unwrap();
-        (steps, read(self.store, &self.name(), length).await)
+        let steps = self.ingest(self.request(hashed)).await.unwrap();
+        let blob = self.read().await;
+        self.ingest(self.request(hashed)).await.unwrap();
+        assert!(self.read().await == blob);
+        (steps, blob)
     }
-}
 
-pub(super) async fn read(store: &dyn BlobStore, name: &BlobName, length: usize) -> Vec<u8> {
-    let stream = store.open(name, size(length), 0..length as u64).await.unwrap();
-    stream.try_collect::<Vec<Bytes>>().await.unwrap().concat()
+    /// The bytes of the blob.
+    pub(super) async fn read(&self) -> Vec<u8> {
+        self.read_range(0..self.claim.size.get()).await
+    }
+
+    pub(super) async fn read_range(&self, range: Range<u64>) -> Vec<u8> {
+        let stream = self.store.open(&self.name(), self.claim.size, range).await.unwrap();
+        stream.try_collect::<Vec<Bytes>>().await.unwrap().concat()
+    }
+
+    /// Whether a blob of `size` cannot be read because it is absent or different.
+    pub(super) async fn is_damaged(&self, size: ByteSize) -> bool {
+        let opened = self.store.open(&self.name(), size, 0..size.get()).await;
+        matches!(opened.err().unwrap(), BlobError::Damaged)
+    }
 }
 
 /// Bytes over several read buffers, in which every 8 differ.

@@ -2,79 +2,61 @@
 
 use super::{
     Fresh,
-    session::{Session, long, owner, read, size, words},
+    session::{Session, long, owner, size, words},
 };
-use bytes::Bytes;
-use futures::TryStreamExt;
-use imgsrv_domain::ports::{BlobError, IngestError};
+use imgsrv_domain::ports::IngestError;
 
 pub(super) async fn two_sessions_ingest_one_digest_under_two_names(fresh: Fresh) {
-    let mut names = Vec::new();
-    for _ in 0..2 {
-        let mut session = Session::claiming(&fresh, b"bytes");
-        session.append(b"bytes").await;
-        let request = session.request();
-        session.ingest(request.clone()).await.unwrap();
-        names.push(request.name);
+    let (one, other) = (Session::complete(&fresh, b"bytes").await, Session::complete(&fresh, b"bytes").await);
+    for session in [&one, &other] {
+        session.ingest(session.request(0)).await.unwrap();
     }
-    assert_ne!(names[0], names[1]);
-    fresh.store.remove(&names[1]).await.unwrap();
-    assert_eq!(read(&*fresh.store, &names[0], 5).await, b"bytes");
+    assert_ne!(one.name(), other.name());
+    fresh.store.remove(&other.name()).await.unwrap();
+    assert_eq!(one.read().await, b"bytes");
 }
 
 pub(super) async fn ranges_are_read_exactly(fresh: Fresh) {
     let bytes = long();
-    let mut session = Session::claiming(&fresh, &bytes);
-    session.append(&bytes).await;
-    let request = session.request();
-    session.ingest(request.clone()).await.unwrap();
+    let session = Session::complete(&fresh, &bytes).await;
+    session.ingest(session.request(0)).await.unwrap();
     let length = bytes.len();
     for (start, end) in
         [(0, 1), (0, 0), (length - 1, length), (262_143, 262_145), (1, length - 1), (300_000, 1_200_000)]
     {
-        let range = start as u64..end as u64;
-        let stream = fresh.store.open(&request.name, size(length), range).await.unwrap();
-        let read = stream.try_collect::<Vec<Bytes>>().await.unwrap().concat();
+        let read = session.read_range(start as u64..end as u64).await;
         assert!(read == bytes[start..end], "{start}..{end}");
     }
 }
 
 pub(super) async fn blob_of_another_size_is_damaged(fresh: Fresh) {
-    let mut session = Session::claiming(&fresh, b"bytes");
-    session.append(b"bytes").await;
-    let request = session.request();
-    session.ingest(request.clone()).await.unwrap();
-    let opened = fresh.store.open(&request.name, size(6), 0..6).await;
-    assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
+    let session = Session::complete(&fresh, b"bytes").await;
+    session.ingest(session.request(0)).await.unwrap();
+    assert!(session.is_damaged(size(6)).await);
 }
 
 pub(super) async fn remove_discard_and_clear_are_idempotent(fresh: Fresh) {
-    let mut session = Session::claiming(&fresh, b"bytes");
-    session.append(b"bytes").await;
-    let name = session.request().name;
+    let session = Session::complete(&fresh, b"bytes").await;
     for _ in 0..2 {
-        fresh.store.remove(&name).await.unwrap();
+        fresh.store.remove(&session.name()).await.unwrap();
         fresh.store.discard(session.id, &session.parts[0]).await.unwrap();
-        fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+        session.clear().await;
     }
 }
 
 pub(super) async fn staged_sessions_are_listed(fresh: Fresh) {
     assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
-    let mut session = Session::claiming(&fresh, b"bytes");
-    session.append(b"bytes").await;
+    let session = Session::complete(&fresh, b"bytes").await;
     assert_eq!(fresh.store.staged_sessions().await.unwrap(), [session.id]);
-    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
+    session.clear().await;
     assert_eq!(fresh.store.staged_sessions().await.unwrap(), []);
 }
 
 pub(super) async fn blob_survives_the_clearing_of_its_staging(fresh: Fresh) {
-    let mut session = Session::claiming(&fresh, b"bytes");
-    session.append(b"bytes").await;
-    let request = session.request();
-    session.ingest(request.clone()).await.unwrap();
-    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
-    assert_eq!(read(&*fresh.store, &request.name, 5).await, b"bytes");
+    let session = Session::complete(&fresh, b"bytes").await;
+    session.ingest(session.request(0)).await.unwrap();
+    session.clear().await;
+    assert_eq!(session.read().await, b"bytes");
 }
 
 pub(super) async fn probe_succeeds(fresh: Fresh) {
@@ -85,16 +67,10 @@ pub(super) async fn probe_succeeds(fresh: Fresh) {
 
 pub(super) async fn cleared_session_cannot_place_its_blob(fresh: Fresh) {
     fresh.store.claim(owner()).await.unwrap();
-    let bytes = words(9, 12);
-    let mut session = Session::claiming(&fresh, &bytes);
-    session.append(&bytes[..10 << 20]).await;
-    session.append(&bytes[10 << 20..]).await;
-    let mut request = session.request();
-    request.hashed = session.parts[1].hash.clone();
-    fresh.store.clear_staging(session.id, Some(&session.name())).await.unwrap();
-    assert!(matches!(session.ingest(request.clone()).await.unwrap_err(), IngestError::StagedGone));
-    let opened = fresh.store.open(&request.name, session.claim.size, 0..1).await;
-    assert!(matches!(opened.err().unwrap(), BlobError::Damaged));
+    let session = Session::in_parts(&fresh, &words(9, 12), 10 << 20).await;
+    session.clear().await;
+    assert!(matches!(session.ingest(session.request(2)).await.unwrap_err(), IngestError::StagedGone));
+    assert!(session.is_damaged(session.claim.size).await);
 }
 
 pub(super) async fn unknown_session_is_cleared_without_its_name(fresh: Fresh) {
@@ -102,11 +78,10 @@ pub(super) async fn unknown_session_is_cleared_without_its_name(fresh: Fresh) {
     let mut session = Session::claiming(&fresh, &bytes);
     session.append(&bytes[..10 << 20]).await;
     session.stage_standalone(3, &bytes[11 << 20..]).await;
-    let mut other = Session::claiming(&fresh, b"other");
-    other.append(b"other").await;
+    let other = Session::complete(&fresh, b"other").await;
     fresh.store.clear_staging(session.id, None).await.unwrap();
     assert_eq!(fresh.store.staged_sessions().await.unwrap(), [other.id]);
-    other.ingest(other.request()).await.unwrap();
+    other.ingest(other.request(0)).await.unwrap();
 }
 
 pub(super) async fn owner_of_a_store_never_changes(fresh: Fresh) {

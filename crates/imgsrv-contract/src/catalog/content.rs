@@ -1,82 +1,70 @@
 //! Images, versions, manifests and aliases.
 
 use super::{
-    Fresh,
-    samples::{alias, artifact, attachment, claim, conflict, draft, files_of, image, publish, published},
+    Fresh, all_pages, conflict,
+    samples::{
+        alias, artifact, attachment, claim, debian, draft, files_of, image, new_artifact, new_blob, new_draft,
+        new_image, publish, published,
+    },
 };
 use imgsrv_domain::{
     image::Alias,
     manifest::Artifact,
-    page::{PageLimit, PageRequest},
+    page::PageRequest,
     ports::{CatalogError, Conflict, VersionFilter, Visibility},
 };
 
 pub(super) async fn an_image_name_is_taken_once(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    tx.insert_image(&image("debian", tx.now())).await.unwrap();
-    assert_eq!(conflict!(tx.insert_image(&image("debian", tx.now())).await), Conflict::ImageName);
+    let mut tx = fresh.begin().await;
+    new_image(&mut *tx, "debian").await;
+    assert_eq!(conflict(tx.insert_image(&image("debian", tx.now())).await), Conflict::ImageName);
 }
 
 pub(super) async fn an_image_with_versions_is_not_deleted(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    tx.insert_version(&draft(&image, "1", tx.now())).await.unwrap();
-    assert_eq!(conflict!(tx.delete_image(image.id).await), Conflict::ImageInUse);
+    let mut tx = fresh.begin().await;
+    let (image, _) = debian(&mut *tx).await;
+    assert_eq!(conflict(tx.delete_image(image.id).await), Conflict::ImageInUse);
 }
 
 pub(super) async fn versions_and_aliases_share_a_namespace(fresh: Fresh) {
     let version = published(&fresh, "debian").await;
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_alias(&alias(&version, "1", tx.now())).await), Conflict::RefName);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = tx.get_image(&version.image).await.unwrap().unwrap();
-    assert_eq!(conflict!(tx.insert_version(&draft(&image, "latest", tx.now())).await), Conflict::RefName);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_version(&draft(&image, "1", tx.now())).await), Conflict::RefName);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let image = fresh.begin().await.get_image(&version.image).await.unwrap().unwrap();
+    let as_version = alias(&version, "1", version.created_at);
+    assert_eq!(fresh.refused(async |tx| tx.insert_alias(&as_version).await).await, Conflict::RefName);
+    for taken in ["latest", "1"] {
+        let version = draft(&image, taken, version.created_at);
+        assert_eq!(fresh.refused(async |tx| tx.insert_version(&version).await).await, Conflict::RefName);
+    }
+    let mut tx = fresh.begin().await;
     let held = tx.lock_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
     tx.delete_alias(held.id).await.unwrap();
-    tx.insert_version(&draft(&image, "latest", tx.now())).await.unwrap();
+    new_draft(&mut *tx, &image, "latest").await;
     tx.commit().await.unwrap();
 }
 
 pub(super) async fn artifacts_conflict_by_key_and_by_file_name(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let (_, version) = debian(&mut *tx).await;
     let first = artifact(&version, "amd64", claim(1));
     tx.insert_artifact(&first, &files_of(&version, &first), None).await.unwrap();
     assert_eq!(tx.count_artifacts(version.id).await.unwrap(), 1);
     tx.commit().await.unwrap();
 
     let same = artifact(&version, "amd64", claim(1));
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_artifact(&same, &[], None).await), Conflict::ArtifactKey);
+    assert_eq!(fresh.refused(async |tx| tx.insert_artifact(&same, &[], None).await).await, Conflict::ArtifactKey);
     let other = Artifact { operating_system: "ubuntu".parse().unwrap(), ..same };
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_artifact(&other, &files_of(&version, &other), None).await), Conflict::FileName);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let files = files_of(&version, &other);
+    assert_eq!(fresh.refused(async |tx| tx.insert_artifact(&other, &files, None).await).await, Conflict::FileName);
+    let mut tx = fresh.begin().await;
     tx.delete_artifact(first.id).await.unwrap();
-    tx.insert_artifact(&other, &files_of(&version, &other), None).await.unwrap();
+    tx.insert_artifact(&other, &files, None).await.unwrap();
     tx.commit().await.unwrap();
 }
 
 pub(super) async fn attachments_conflict_by_name(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
-    let artifact = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&artifact, &[], None).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let (_, version) = debian(&mut *tx).await;
+    let artifact = new_artifact(&mut *tx, &version).await;
     let first = attachment(&artifact, "sbom", claim(2));
     tx.insert_attachment(version.id, &first, &["sbom".to_owned()]).await.unwrap();
     assert_eq!(tx.get_attachment(first.id).await.unwrap(), Some(first.clone()));
@@ -84,15 +72,12 @@ pub(super) async fn attachments_conflict_by_name(fresh: Fresh) {
     assert_eq!(tx.count_attachments(artifact.id).await.unwrap(), 0);
     tx.insert_attachment(version.id, &first, &["sbom".to_owned()]).await.unwrap();
     let again = attachment(&artifact, "sbom", claim(2));
-    assert_eq!(conflict!(tx.insert_attachment(version.id, &again, &[]).await), Conflict::AttachmentName);
+    assert_eq!(conflict(tx.insert_attachment(version.id, &again, &[]).await), Conflict::AttachmentName);
 }
 
 pub(super) async fn manifest_entries_are_read_in_order(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let (image, version) = debian(&mut *tx).await;
     // Upper case sorts before lower case on every catalog.
     for architecture in ["b", "a", "Z"] {
         let artifact = artifact(&version, architecture, claim(1));
@@ -112,67 +97,50 @@ pub(super) async fn manifest_entries_are_read_in_order(fresh: Fresh) {
 }
 
 pub(super) async fn a_draft_is_deleted_with_its_manifest(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let (image, version) = debian(&mut *tx).await;
     let artifact = artifact(&version, "amd64", claim(1));
     tx.insert_artifact(&artifact, &files_of(&version, &artifact), None).await.unwrap();
     tx.insert_attachment(version.id, &attachment(&artifact, "sbom", claim(2)), &[]).await.unwrap();
     tx.delete_version(&version).await.unwrap();
     assert_eq!(tx.get_artifact(artifact.id).await.unwrap(), None);
     assert_eq!(tx.lock_version_by_id(version.id).await.unwrap(), None);
-    tx.insert_version(&draft(&image, "1", tx.now())).await.unwrap();
+    new_draft(&mut *tx, &image, "1").await;
     tx.commit().await.unwrap();
 }
 
 pub(super) async fn an_alias_points_only_to_published_versions_of_its_image(fresh: Fresh) {
     let debian = published(&fresh, "debian").await;
     let ubuntu = published(&fresh, "ubuntu").await;
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let image = tx.get_image(&debian.image).await.unwrap().unwrap();
-    let unpublished = draft(&image, "2", tx.now());
-    tx.insert_version(&unpublished).await.unwrap();
+    let unpublished = new_draft(&mut *tx, &image, "2").await;
     tx.commit().await.unwrap();
-
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_alias(&alias(&unpublished, "next", tx.now())).await), Conflict::Forbidden);
+    let early = alias(&unpublished, "next", debian.created_at);
     let foreign = Alias { image_id: debian.image_id, ..alias(&ubuntu, "foreign", debian.created_at) };
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_alias(&foreign).await), Conflict::Forbidden);
-    drop(tx);
+    for refused in [early, foreign] {
+        assert_eq!(fresh.refused(async |tx| tx.insert_alias(&refused).await).await, Conflict::Forbidden);
+    }
     for target in [unpublished.id, ubuntu.id] {
-        let mut tx = fresh.catalog.begin().await.unwrap();
+        let mut tx = fresh.begin().await;
         let held = tx.lock_alias(debian.image_id, &"latest".parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!(conflict!(tx.update_alias(&Alias { version_id: target, ..held }).await), Conflict::Forbidden);
+        assert_eq!(conflict(tx.update_alias(&Alias { version_id: target, ..held }).await), Conflict::Forbidden);
     }
 }
 
 pub(super) async fn a_published_version_cannot_be_changed(fresh: Fresh) {
     let version = published(&fresh, "debian").await;
     let held = fresh.catalog.get_manifest(&version.image, &version.name, Visibility::Published).await.unwrap().unwrap();
-    let (artifact_id, attachment_id) = (held.entries[0].artifact.id, held.entries[0].attachments[0].id);
+    let first = &held.entries[0];
     let another = artifact(&version, "arm64", claim(1));
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_artifact(&another, &[], None).await), Conflict::Forbidden);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let another = attachment(&held.entries[0].artifact, "more", claim(2));
-    assert_eq!(conflict!(tx.insert_attachment(version.id, &another, &[]).await), Conflict::Forbidden);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.delete_artifact(artifact_id).await), Conflict::Forbidden);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.delete_attachment(attachment_id).await), Conflict::Forbidden);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.update_version(&version).await), Conflict::Forbidden);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.delete_version(&version).await), Conflict::Forbidden);
+    let more = attachment(&first.artifact, "more", claim(2));
+    let (artifact, attachment) = (first.artifact.id, first.attachments[0].id);
+    assert_eq!(fresh.refused(async |tx| tx.insert_artifact(&another, &[], None).await).await, Conflict::Forbidden);
+    assert_eq!(fresh.refused(async |tx| tx.insert_attachment(version.id, &more, &[]).await).await, Conflict::Forbidden);
+    assert_eq!(fresh.refused(async |tx| tx.delete_artifact(artifact).await).await, Conflict::Forbidden);
+    assert_eq!(fresh.refused(async |tx| tx.delete_attachment(attachment).await).await, Conflict::Forbidden);
+    assert_eq!(fresh.refused(async |tx| tx.update_version(&version).await).await, Conflict::Forbidden);
+    assert_eq!(fresh.refused(async |tx| tx.delete_version(&version).await).await, Conflict::Forbidden);
     let after = fresh.catalog.get_manifest(&version.image, &version.name, Visibility::Published).await.unwrap();
     assert_eq!(after, Some(held));
 }
@@ -222,14 +190,13 @@ const FORBIDDEN: &[&str] = &[
 
 pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
     let version = published(&fresh, "debian").await;
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let debian = tx.get_image(&version.image).await.unwrap().unwrap();
-    tx.insert_version(&draft(&debian, "2", tx.now())).await.unwrap();
-    tx.insert_image(&image("other", tx.now())).await.unwrap();
+    new_draft(&mut *tx, &debian, "2").await;
+    new_image(&mut *tx, "other").await;
     tx.commit().await.unwrap();
     let seen = async || {
-        let found = fresh.catalog.resolve_ref(&version.image, &"latest".parse().unwrap()).await.unwrap();
-        let found = found.unwrap();
+        let found = fresh.catalog.resolve_ref(&version.image, &"latest".parse().unwrap()).await.unwrap().unwrap();
         let entries = fresh.catalog.get_manifest_entries(found.version.id).await.unwrap();
         let blob = fresh.catalog.get_blob(&claim(1).digest, Visibility::Published).await.unwrap();
         (found, entries, blob.unwrap())
@@ -243,14 +210,11 @@ pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
 
 pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
     published(&fresh, "debian").await;
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let hidden = image("hidden", tx.now());
-    tx.insert_image(&hidden).await.unwrap();
-    let unpublished = draft(&hidden, "1", tx.now());
-    tx.insert_version(&unpublished).await.unwrap();
-    let artifact = artifact(&unpublished, "amd64", claim(3));
-    tx.insert_artifact(&artifact, &[], None).await.unwrap();
-    tx.insert_blob(&super::samples::blob(claim(3), tx.now())).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let hidden = new_image(&mut *tx, "hidden").await;
+    let unpublished = new_draft(&mut *tx, &hidden, "1").await;
+    tx.insert_artifact(&artifact(&unpublished, "amd64", claim(3)), &[], None).await.unwrap();
+    new_blob(&mut *tx, claim(3)).await;
     tx.commit().await.unwrap();
     let catalog = &fresh.catalog;
     let names = async |see| {
@@ -262,10 +226,9 @@ pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
     assert_eq!(catalog.get_image(&hidden.name, Visibility::Published).await.unwrap(), None);
     let manifest = catalog.get_manifest(&hidden.name, &unpublished.name, Visibility::Published).await.unwrap();
     assert_eq!(manifest, None);
-    let listed =
-        catalog.list_versions(&hidden.name, Visibility::Published, VersionFilter::All, &PageRequest::FIRST).await;
-    assert_eq!(listed.unwrap(), None);
-    assert_eq!(catalog.list_aliases(&hidden.name, Visibility::Published, &PageRequest::FIRST).await.unwrap(), None);
+    let (all, first) = (VersionFilter::All, PageRequest::FIRST);
+    assert_eq!(catalog.list_versions(&hidden.name, Visibility::Published, all, &first).await.unwrap(), None);
+    assert_eq!(catalog.list_aliases(&hidden.name, Visibility::Published, &first).await.unwrap(), None);
     assert_eq!(catalog.resolve_ref(&hidden.name, &"1".parse().unwrap()).await.unwrap(), None);
     assert_eq!(catalog.get_blob(&claim(3).digest, Visibility::Published).await.unwrap(), None);
     assert!(catalog.get_blob(&claim(3).digest, Visibility::All).await.unwrap().is_some());
@@ -275,51 +238,34 @@ pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
 }
 
 pub(super) async fn lists_page_through_everything_once(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let debian = image("debian", tx.now());
-    tx.insert_image(&debian).await.unwrap();
-    let names = ["a", "B", "c", "D", "e"];
-    for name in names {
+    let mut tx = fresh.begin().await;
+    let debian = new_image(&mut *tx, "debian").await;
+    for name in ["a", "B", "c", "D", "e"] {
         publish(&mut *tx, &debian, name).await;
-        tx.insert_image(&image(&format!("x-{}", name.to_lowercase()), tx.now())).await.unwrap();
+        new_image(&mut *tx, &format!("x-{}", name.to_lowercase())).await;
     }
     tx.commit().await.unwrap();
-    let limit = PageLimit::try_from(2).unwrap();
-    let mut page = PageRequest { limit, after: None };
-    let (mut images, mut versions) = (Vec::new(), Vec::new());
-    loop {
-        let found = fresh.catalog.list_images(Visibility::All, &page).await.unwrap();
-        assert!(found.items.len() <= 2);
-        images.extend(found.items.iter().map(|image| image.name.to_string()));
-        page.after = found.next;
-        if page.after.is_none() {
-            break;
-        }
-    }
-    assert_eq!(images, ["debian", "x-a", "x-b", "x-c", "x-d", "x-e"]);
-    loop {
-        let filter = VersionFilter::Published;
-        let found = fresh.catalog.list_versions(&debian.name, Visibility::All, filter, &page).await.unwrap().unwrap();
-        versions.extend(found.items.iter().map(|version| version.name.to_string()));
-        page.after = found.next;
-        if page.after.is_none() {
-            break;
-        }
-    }
+    let catalog = &fresh.catalog;
+    let images = all_pages(2, async |page| catalog.list_images(Visibility::All, page).await.map(Some)).await.unwrap();
+    let names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
+    assert_eq!(names, ["debian", "x-a", "x-b", "x-c", "x-d", "x-e"]);
+    let (all, published) = (Visibility::All, VersionFilter::Published);
+    let versions = all_pages(2, async |page| catalog.list_versions(&debian.name, all, published, page).await).await;
+    let versions = versions.unwrap();
     // Published in one instant: the later id comes first.
-    assert_eq!(versions, ["e", "D", "c", "B", "a"]);
+    assert_eq!(versions.iter().map(|version| version.name.as_str()).collect::<Vec<_>>(), ["e", "D", "c", "B", "a"]);
 }
 
 pub(super) async fn cursors_belong_to_their_list(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     for name in ["a", "b"] {
-        tx.insert_image(&image(name, tx.now())).await.unwrap();
+        new_image(&mut *tx, name).await;
     }
     tx.commit().await.unwrap();
-    let limit = PageLimit::try_from(1).unwrap();
-    let after = fresh.catalog.list_images(Visibility::All, &PageRequest { limit, after: None }).await.unwrap().next;
+    let one = PageRequest { limit: 1.try_into().unwrap(), after: None };
+    let after = fresh.catalog.list_images(Visibility::All, &one).await.unwrap().next;
     assert!(after.is_some());
-    let page = PageRequest { limit, after };
+    let page = PageRequest { after, ..one };
     assert!(matches!(fresh.catalog.list_images(Visibility::Published, &page).await, Err(CatalogError::InvalidCursor)));
     assert!(matches!(fresh.catalog.list_principals(&page).await, Err(CatalogError::InvalidCursor)));
 }

@@ -2,17 +2,18 @@
 
 use super::{
     Fresh,
-    samples::{claim, draft, image, principal, uuid},
+    samples::{claim, new_draft, new_image, new_job, new_principal, session},
 };
+use crate::uuid;
 use imgsrv_domain::{
     digest::ByteSize,
-    ids::{AttemptId, JobId, UploadId},
+    ids::{AttemptId, UploadId},
     intake::{Intake, IntakeState, NewIntake},
     names::Format,
+    page::PageRequest,
     parts::{Part, PartLocation},
-    ports::{CatalogError, CatalogTx, Conflict},
-    publish::PublishJob,
-    upload::{Claim, NewAppendUpload, UploadSession},
+    ports::{CatalogTx, Conflict},
+    upload::{Attempt, Claim, NewAppendUpload, UploadSession},
 };
 use std::time::Duration;
 
@@ -34,19 +35,17 @@ fn wanted() -> NewIntake {
 /// An append upload of `size` bytes without a declared digest, opened by a new principal, and its intake.
 async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     let now = tx.now();
-    let by = principal(now, &[]);
-    tx.insert_principal(&by).await.unwrap();
-    let size = ByteSize::try_from(size).unwrap();
-    let new = NewAppendUpload { size, digest: None, media_type_hint: None };
-    let (session, _) = UploadSession::open_append(UploadId::new(uuid()), by.id, new, now, TTL);
-    let intake = Intake::open(session.id, by.id, wanted(), now);
+    let by = new_principal(tx, &[]).await.id;
+    let new = NewAppendUpload { size: size.try_into().unwrap(), digest: None, media_type_hint: None };
+    let (session, _) = UploadSession::open_append(UploadId::new(uuid()), by, new, now, TTL);
+    let intake = Intake::open(session.id, by, wanted(), now);
     tx.insert_upload(&session).await.unwrap();
     tx.insert_intake(&intake).await.unwrap();
     (session, intake)
 }
 
 pub(super) async fn the_digest_of_an_append_upload_is_computed(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let (session, _) = intake(&mut *tx, 0).await;
     let stored = tx.lock_upload(session.id).await.unwrap().unwrap();
     assert_eq!(stored, session);
@@ -61,21 +60,24 @@ pub(super) async fn the_digest_of_an_append_upload_is_computed(fresh: Fresh) {
     assert_eq!(read.declared(), Claim::Undeclared(ByteSize::ZERO));
     assert_eq!(read.digest().unwrap().to_string(), digest);
     assert_eq!(read.blob_name(), name, "its bytes are stored under it already");
-    let listed = fresh.catalog.list_open_uploads(session.created_by, None, &imgsrv_domain::page::PageRequest::FIRST);
-    assert_eq!(listed.await.unwrap().items, []);
+    let open = fresh.catalog.list_open_uploads(session.created_by, None, &PageRequest::FIRST).await.unwrap();
+    assert_eq!(open.items, []);
 }
 
 pub(super) async fn only_the_latest_attempt_at_an_append_is_recorded(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let (session, _) = intake(&mut *tx, 10).await;
     let now = tx.now();
-    let (session, older) = session.begin_append(AttemptId::new(uuid()), 0, None, now).unwrap();
-    tx.update_upload(&session).await.unwrap();
+    let mut attempts = Vec::new();
+    for _ in 0..2 {
+        let session = tx.lock_upload(session.id).await.unwrap().unwrap();
+        let (session, attempt) = session.begin_append(AttemptId::new(uuid()), 0, None, now).unwrap();
+        tx.update_upload(&session).await.unwrap();
+        attempts.push(attempt);
+    }
+    let (older, newer) = (&attempts[0], &attempts[1]);
     let session = tx.lock_upload(session.id).await.unwrap().unwrap();
-    let (session, newer) = session.begin_append(AttemptId::new(uuid()), 0, None, now).unwrap();
-    tx.update_upload(&session).await.unwrap();
-    let session = tx.lock_upload(session.id).await.unwrap().unwrap();
-    let part = |attempt: &imgsrv_domain::upload::Attempt| Part {
+    let part = |attempt: &Attempt| Part {
         number: attempt.number,
         attempt: attempt.id,
         sequence: attempt.sequence,
@@ -83,9 +85,9 @@ pub(super) async fn only_the_latest_attempt_at_an_append_is_recorded(fresh: Fres
         location: PartLocation("file@0".to_owned()),
         hash: None,
     };
-    assert!(session.clone().record_append(&older, &part(&older), None, now, TTL).is_err());
-    let (recorded, _) = session.record_append(&newer, &part(&newer), None, now, TTL).unwrap();
-    tx.put_part(recorded.id, &part(&newer)).await.unwrap();
+    assert!(session.clone().record_append(older, &part(older), None, now, TTL).is_err());
+    let (recorded, _) = session.record_append(newer, &part(newer), None, now, TTL).unwrap();
+    tx.put_part(recorded.id, &part(newer)).await.unwrap();
     tx.update_upload(&recorded).await.unwrap();
     let stored = tx.lock_upload(recorded.id).await.unwrap().unwrap();
     assert_eq!(stored.offset().get(), 4);
@@ -93,15 +95,12 @@ pub(super) async fn only_the_latest_attempt_at_an_append_is_recorded(fresh: Fres
 }
 
 pub(super) async fn intakes_are_stored_and_updated_by_revision(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let (session, opened) = intake(&mut *tx, 10).await;
     assert_eq!(tx.lock_intake(session.id).await.unwrap().as_ref(), Some(&opened));
-    let image = image("debian", tx.now());
-    let version = draft(&image, "12.5.0", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    tx.insert_version(&version).await.unwrap();
-    let job = PublishJob::enqueue(JobId::new(uuid()), &version, tx.now());
-    tx.insert_job(&job).await.unwrap();
+    let image = new_image(&mut *tx, "debian").await;
+    let version = new_draft(&mut *tx, &image, "12.5.0").await;
+    let job = new_job(&mut *tx, &version).await;
     let publishing = opened.clone().publish(job.id, tx.now()).unwrap();
     tx.update_intake(&publishing).await.unwrap();
     let found = tx.lock_intake_of_job(job.id).await.unwrap().unwrap();
@@ -111,15 +110,13 @@ pub(super) async fn intakes_are_stored_and_updated_by_revision(fresh: Fresh) {
     tx.commit().await.unwrap();
     let read = fresh.catalog.get_intake(session.id).await.unwrap().unwrap();
     assert_eq!(read.state, IntakeState::Failed { reason: "why".to_owned(), job: Some(job.id) });
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let stale = tx.update_intake(&publishing).await;
-    assert!(matches!(stale, Err(CatalogError::Conflict(Conflict::StaleRevision))));
+    assert_eq!(fresh.refused(async |tx| tx.update_intake(&publishing).await).await, Conflict::StaleRevision);
 }
 
 pub(super) async fn staged_bytes_are_the_sum_of_expected_sizes(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), 0);
-    let first = super::samples::session(&mut *tx, claim(1), TTL).await;
+    let first = session(&mut *tx, claim(1), TTL).await;
     let (second, _) = intake(&mut *tx, 1000).await;
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.size().get() + 1000);
     let now = tx.now();

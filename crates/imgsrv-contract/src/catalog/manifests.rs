@@ -2,8 +2,11 @@
 
 use super::{
     Fresh,
-    samples::{alias, artifact, attachment, claim, draft, image, inspection, publish, published, warning},
+    samples::{
+        alias, artifact, attachment, claim, debian, inspection, new_draft, new_image, publish, published, warning,
+    },
 };
+use crate::uuid;
 use imgsrv_domain::{
     ids::VersionId,
     ports::{ManifestEntries, ResolvedVersion, Visibility},
@@ -12,12 +15,10 @@ use imgsrv_domain::{
 
 pub(super) async fn a_version_is_resolved_by_name_and_by_alias(fresh: Fresh) {
     let version = published(&fresh, "debian").await;
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let debian = tx.get_image(&version.image).await.unwrap().unwrap();
-    let unpublished = draft(&debian, "2", tx.now());
-    tx.insert_version(&unpublished).await.unwrap();
-    let other = image("other", tx.now());
-    tx.insert_image(&other).await.unwrap();
+    let unpublished = new_draft(&mut *tx, &debian, "2").await;
+    let other = new_image(&mut *tx, "other").await;
     let elsewhere = publish(&mut *tx, &other, "3").await;
     tx.insert_alias(&alias(&elsewhere, "stable", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
@@ -41,12 +42,8 @@ pub(super) async fn a_version_is_resolved_by_name_and_by_alias(fresh: Fresh) {
 }
 
 pub(super) async fn entries_are_read_with_attachments_inspections_and_warnings(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let now = tx.now();
-    let image = image("debian", now);
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", now);
-    tx.insert_version(&version).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let (image, version) = debian(&mut *tx).await;
     let (first, second) = (artifact(&version, "Amd64", claim(1)), artifact(&version, "amd64", claim(2)));
     let attached = [attachment(&second, "SBOM", claim(3)), attachment(&second, "sbom", claim(3))];
     for artifact in [&second, &first] {
@@ -55,7 +52,7 @@ pub(super) async fn entries_are_read_with_attachments_inspections_and_warnings(f
     for attachment in attached.iter().rev() {
         tx.insert_attachment(version.id, attachment, &[]).await.unwrap();
     }
-    tx.update_version(&version.clone().freeze(now).unwrap().0).await.unwrap();
+    tx.update_version(&version.clone().freeze(tx.now()).unwrap().0).await.unwrap();
     tx.insert_inspection(version.id, second.id, &inspection()).await.unwrap();
     let warnings = [warning(&second, StepName::ValidateCatalog), warning(&first, StepName::IncusIndex)];
     for warning in warnings.iter().rev() {
@@ -70,6 +67,6 @@ pub(super) async fn entries_are_read_with_attachments_inspections_and_warnings(f
     assert_eq!(read.warnings, warnings);
     let whole = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
     assert_eq!(ManifestEntries { entries: whole.entries, warnings: whole.warnings }, read);
-    let nothing = fresh.catalog.get_manifest_entries(VersionId::new(super::samples::uuid())).await.unwrap();
+    let nothing = fresh.catalog.get_manifest_entries(VersionId::new(uuid())).await.unwrap();
     assert_eq!(nothing, ManifestEntries { entries: Vec::new(), warnings: Vec::new() });
 }

@@ -14,8 +14,11 @@ mod uploads;
 mod work;
 
 use crate::{Case, Open, Opening, cases};
-use imgsrv_domain::ports::Catalog;
-use std::{any::Any, sync::Arc, time::Duration};
+use imgsrv_domain::{
+    page::{Page, PageRequest},
+    ports::{Catalog, CatalogError, CatalogTx, Conflict},
+};
+use std::{any::Any, fmt::Debug, sync::Arc, time::Duration};
 
 /// Runs hand-written SQL, as an operator with a shell on the database would; returns whether it was refused.
 pub type HandWritten = Box<dyn Fn(&str) -> Opening<bool> + Send + Sync>;
@@ -32,6 +35,55 @@ pub struct Fresh {
     pub forbidden: &'static [&'static str],
     /// Resources that must outlive the catalog.
     pub guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Fresh {
+    async fn begin(&self) -> Box<dyn CatalogTx> {
+        self.catalog.begin().await.unwrap()
+    }
+
+    /// Commits what `write` does.
+    async fn write<T>(&self, write: impl AsyncFnOnce(&mut dyn CatalogTx) -> T) -> T {
+        let mut tx = self.begin().await;
+        let written = write(&mut *tx).await;
+        tx.commit().await.unwrap();
+        written
+    }
+
+    /// The conflict that `write` breaks in a transaction of its own.
+    async fn refused<T: Debug>(
+        &self,
+        write: impl AsyncFnOnce(&mut dyn CatalogTx) -> Result<T, CatalogError>,
+    ) -> Conflict {
+        conflict(write(&mut *self.begin().await).await)
+    }
+}
+
+/// The conflict that a refused write broke.
+#[track_caller]
+fn conflict<T: Debug>(written: Result<T, CatalogError>) -> Conflict {
+    match written {
+        Err(CatalogError::Conflict(conflict)) => conflict,
+        other => panic!("no conflict: {other:?}"),
+    }
+}
+
+/// The items of all pages of a list, each of which has at most `limit`.
+async fn all_pages<T>(
+    limit: i64,
+    mut list: impl AsyncFnMut(&PageRequest) -> Result<Option<Page<T>>, CatalogError>,
+) -> Option<Vec<T>> {
+    let mut page = PageRequest { limit: limit.try_into().unwrap(), after: None };
+    let mut items = Vec::new();
+    loop {
+        let found = list(&page).await.unwrap()?;
+        assert!(found.items.len() <= page.limit.get().into());
+        items.extend(found.items);
+        page.after = found.next;
+        if page.after.is_none() {
+            return Some(items);
+        }
+    }
 }
 
 /// Runs every case on fresh catalogs of each adapter.

@@ -1,16 +1,14 @@
 //! Provisioning rules, what they grant, and how it is undone.
 
-use super::{
-    Fresh,
-    samples::{conflict, principal, uuid},
-};
+use super::{Fresh, all_pages, conflict, samples::new_principal};
+use crate::uuid;
 use imgsrv_domain::{
     auth::{Principal, Role},
     ids::PrincipalId,
     names::RuleId,
     oidc::{ForwardedClaims, OidcIdentity, ProvisioningRule, RuleTerms},
-    page::{PageLimit, PageRequest},
-    ports::{Catalog, CatalogTx, Conflict, Grant},
+    page::PageRequest,
+    ports::{Catalog, Conflict, Grant},
     time::Timestamp,
     transition::Revision,
 };
@@ -38,7 +36,7 @@ fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
 }
 
 pub(super) async fn rules_are_stored_and_updated_by_revision(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let (first, second) = (rule("a", tx.now()), rule("b", tx.now()));
     for written in [&second, &first] {
         tx.insert_rule(written).await.unwrap();
@@ -56,15 +54,13 @@ pub(super) async fn rules_are_stored_and_updated_by_revision(fresh: Fresh) {
     let mut changed = first.clone();
     changed.terms.enabled = false;
     changed.terms.issuer = other;
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     tx.update_rule(&changed).await.unwrap();
     assert_eq!(tx.lock_rule(&first.id).await.unwrap().unwrap().terms, changed.terms);
-    assert_eq!(conflict!(tx.update_rule(&changed).await), Conflict::StaleRevision);
+    assert_eq!(conflict(tx.update_rule(&changed).await), Conflict::StaleRevision);
     drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(conflict!(tx.insert_rule(&first).await), Conflict::RuleId);
-    drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    assert_eq!(fresh.refused(async |tx| tx.insert_rule(&first).await).await, Conflict::RuleId);
+    let mut tx = fresh.begin().await;
     tx.delete_rule(&first.id).await.unwrap();
     assert_eq!(tx.lock_rule(&first.id).await.unwrap(), None);
 }
@@ -74,11 +70,9 @@ pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
         issuer: "https://issuer.example".parse().unwrap(),
         subject: subject.parse().unwrap(),
     };
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let (first, second) = (principal(tx.now(), &[]), principal(tx.now(), &[]));
-    for written in [&first, &second] {
-        tx.insert_principal(written).await.unwrap();
-    }
+    let mut tx = fresh.begin().await;
+    let first = new_principal(&mut *tx, &[]).await;
+    let second = new_principal(&mut *tx, &[]).await;
     tx.insert_identity(first.id, &identity("a")).await.unwrap();
     tx.insert_identity(second.id, &identity("A")).await.unwrap();
     assert_eq!(tx.get_principal_id(&identity("a")).await.unwrap(), Some(first.id));
@@ -94,25 +88,16 @@ pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
     let admission = fresh.catalog.get_admission(&identity("A"), &id).await.unwrap().unwrap();
     assert_eq!((admission.grant, admission.principal), (None, second.clone()));
     assert_eq!(fresh.catalog.get_admission(&identity("b"), &id).await.unwrap(), None);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert!(tx.reconcile_grant(&id, first.id, ROLE, now).await.unwrap());
-    tx.commit().await.unwrap();
+    assert!(fresh.write(async |tx| tx.reconcile_grant(&id, first.id, ROLE, now).await.unwrap()).await);
     let admission = fresh.catalog.get_admission(&identity("a"), &id).await.unwrap().unwrap();
     assert_eq!(admission.grant, Some(Grant::Ended));
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     // As long as they get, in letters that nothing makes shorter.
     let long: String =
         (0_u32..512).map(|at| char::from_u32(0x80 + at * 3 % 0x700).unwrap()).filter(|c| !c.is_control()).collect();
-    let third = principal_of(&mut *tx).await;
-    tx.insert_identity(third, &identity(&long)).await.unwrap();
-    assert_eq!(conflict!(tx.insert_identity(second.id, &identity("a")).await), Conflict::Identity);
-}
-
-/// One more principal.
-async fn principal_of(tx: &mut dyn CatalogTx) -> PrincipalId {
-    let written = principal(tx.now(), &[]);
-    tx.insert_principal(&written).await.unwrap();
-    written.id
+    let third = new_principal(&mut *tx, &[]).await;
+    tx.insert_identity(third.id, &identity(&long)).await.unwrap();
+    assert_eq!(conflict(tx.insert_identity(second.id, &identity("a")).await), Conflict::Identity);
 }
 
 /// What operators and publishers do to three rules and four principals.
@@ -203,12 +188,10 @@ impl Real {
     async fn new(fresh: &Fresh) -> Self {
         // Names of their own, so that one catalog serves many sequences.
         let rules = (0..3).map(|_| uuid().to_string().parse().unwrap()).collect();
-        let mut tx = fresh.catalog.begin().await.unwrap();
+        let mut tx = fresh.begin().await;
         let mut principals = Vec::new();
         for _ in 0..4 {
-            let written: Principal = principal(tx.now(), &[]);
-            tx.insert_principal(&written).await.unwrap();
-            principals.push(written.id);
+            principals.push(new_principal(&mut *tx, &[]).await.id);
         }
         tx.commit().await.unwrap();
         Self { catalog: fresh.catalog.clone(), rules, principals }
@@ -265,16 +248,9 @@ impl Real {
     }
 
     async fn reconcilable(&self, rule: usize) -> Option<BTreeSet<usize>> {
-        let mut page = PageRequest { limit: PageLimit::try_from(3).unwrap(), after: None };
-        let mut found = BTreeSet::new();
-        loop {
-            let listed = self.catalog.list_reconcilable(&self.rules[rule], &page).await.unwrap()?;
-            found.extend(self.index(listed.items));
-            page.after = listed.next;
-            if page.after.is_none() {
-                return Some(found);
-            }
-        }
+        let rule = &self.rules[rule];
+        let found = all_pages(3, async |page| self.catalog.list_reconcilable(rule, page).await).await?;
+        Some(self.index(found))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Things to store.
 
 use super::Fresh;
+use crate::uuid;
 use imgsrv_domain::{
     audit::{Actor, AuditAction, AuditEntry, Event},
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role},
@@ -18,18 +19,8 @@ use imgsrv_domain::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use uuid::Uuid;
-
-static COUNT: AtomicU64 = AtomicU64::new(1);
-
-/// A UUID that sorts after all before it.
-pub(super) fn uuid() -> Uuid {
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 | u128::from(count))
-}
 
 pub(super) fn claim(byte: u8) -> BlobClaim {
     BlobClaim { digest: Digest::new([byte; 32]), size: ByteSize::try_from(100_i64).unwrap() }
@@ -129,29 +120,78 @@ pub(super) fn audit(now: Timestamp) -> AuditEntry {
     AuditEntry { at: now, actor: Actor::Operator, event: Event::new(AuditAction::TokenIssued, "x").with("y") }
 }
 
+/// Inserts an image.
+pub(super) async fn new_image(tx: &mut dyn CatalogTx, name: &str) -> Image {
+    let image = image(name, tx.now());
+    tx.insert_image(&image).await.unwrap();
+    image
+}
+
+/// Inserts a draft of `image`.
+pub(super) async fn new_draft(tx: &mut dyn CatalogTx, image: &Image, name: &str) -> Version {
+    let version = draft(image, name, tx.now());
+    tx.insert_version(&version).await.unwrap();
+    version
+}
+
+/// Inserts the image `debian` with the draft `1`.
+pub(super) async fn debian(tx: &mut dyn CatalogTx) -> (Image, Version) {
+    let image = new_image(tx, "debian").await;
+    let version = new_draft(tx, &image, "1").await;
+    (image, version)
+}
+
+/// Inserts an artifact of `claim(1)`, without files.
+pub(super) async fn new_artifact(tx: &mut dyn CatalogTx, version: &Version) -> Artifact {
+    let artifact = artifact(version, "amd64", claim(1));
+    tx.insert_artifact(&artifact, &[], None).await.unwrap();
+    artifact
+}
+
+/// Inserts a principal.
+pub(super) async fn new_principal(tx: &mut dyn CatalogTx, roles: &[Role]) -> Principal {
+    let principal = principal(tx.now(), roles);
+    tx.insert_principal(&principal).await.unwrap();
+    principal
+}
+
+/// Inserts a token whose hashed secret is `[7; 32]`.
+pub(super) async fn new_token(tx: &mut dyn CatalogTx, owner: &Principal, key: &str, ttl: Duration) -> ApiToken {
+    let token = token(owner, key, tx.now().plus(ttl));
+    tx.insert_token(&token, &[7; 32]).await.unwrap();
+    token
+}
+
+/// Inserts a trusted blob.
+pub(super) async fn new_blob(tx: &mut dyn CatalogTx, claim: BlobClaim) -> TrustedBlob {
+    let blob = blob(claim, tx.now());
+    tx.insert_blob(&blob).await.unwrap();
+    blob
+}
+
+/// Inserts a publish job.
+pub(super) async fn new_job(tx: &mut dyn CatalogTx, version: &Version) -> PublishJob {
+    let job = PublishJob::enqueue(JobId::new(uuid()), version, tx.now());
+    tx.insert_job(&job).await.unwrap();
+    job
+}
+
 /// Opens a session for `claim` by a principal of its own.
 pub(super) async fn session(tx: &mut dyn CatalogTx, claim: BlobClaim, ttl: Duration) -> UploadSession {
-    let now = tx.now();
-    let by = principal(now, &[]);
-    tx.insert_principal(&by).await.unwrap();
-    let new = NewUpload {
-        claim,
-        media_type_hint: Some("a/b".parse().unwrap()),
-        filename_hint: Some("disk.qcow2".parse().unwrap()),
-    };
-    let (session, _) = UploadSession::open(UploadId::new(uuid()), by.id, new, now, ttl);
+    let by = new_principal(tx, &[]).await.id;
+    let (media_type, filename) = ("a/b".parse().unwrap(), "disk.qcow2".parse().unwrap());
+    let new = NewUpload { claim, media_type_hint: Some(media_type), filename_hint: Some(filename) };
+    let (session, _) = UploadSession::open(UploadId::new(uuid()), by, new, tx.now(), ttl);
     tx.insert_upload(&session).await.unwrap();
     session
 }
 
 /// A published version `1` of `name` with one artifact, an attachment and the alias `latest`.
 pub(super) async fn published(fresh: &Fresh, name: &str) -> Version {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let now = tx.now();
-    let image = image(name, now);
-    tx.insert_image(&image).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let image = new_image(&mut *tx, name).await;
     let version = publish(&mut *tx, &image, "1").await;
-    tx.insert_alias(&alias(&version, "latest", now)).await.unwrap();
+    tx.insert_alias(&alias(&version, "latest", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
     version
 }
@@ -159,18 +199,17 @@ pub(super) async fn published(fresh: &Fresh, name: &str) -> Version {
 /// Publishes a new version of `image` in `tx`.
 pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -> Version {
     let now = tx.now();
-    let version = draft(image, name, now);
-    tx.insert_version(&version).await.unwrap();
+    let version = new_draft(tx, image, name).await;
     let artifact = artifact(&version, "amd64", claim(1));
     tx.insert_artifact(&artifact, &files_of(&version, &artifact), Some("amd64:default:qcow2")).await.unwrap();
     let sbom = attachment(&artifact, "sbom", claim(2));
     tx.insert_attachment(version.id, &sbom, &["sbom".to_owned()]).await.unwrap();
     for claim in [claim(1), claim(2)] {
         if tx.get_blob(&claim.digest).await.unwrap().is_none() {
-            tx.insert_blob(&blob(claim, now)).await.unwrap();
+            new_blob(tx, claim).await;
         }
     }
-    tx.insert_job(&PublishJob::enqueue(JobId::new(uuid()), &version, now)).await.unwrap();
+    new_job(tx, &version).await;
     tx.update_version(&version.freeze(now).unwrap().0).await.unwrap();
     let frozen = tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap();
     tx.insert_inspection(frozen.id, artifact.id, &inspection()).await.unwrap();
@@ -195,14 +234,3 @@ pub(super) fn inspection() -> Inspection {
 pub(super) fn warning(artifact: &Artifact, step: StepName) -> Warning {
     Warning { step, artifact: artifact.id, reason: "it is \"odd\"".to_owned() }
 }
-
-/// The conflict that a refused write broke.
-macro_rules! conflict {
-    ($result:expr) => {
-        match $result {
-            Err(imgsrv_domain::ports::CatalogError::Conflict(conflict)) => conflict,
-            other => panic!("no conflict: {other:?}"),
-        }
-    };
-}
-pub(super) use conflict;

@@ -2,48 +2,32 @@
 
 use super::{
     Fresh,
-    samples::{alias, artifact, claim, conflict, draft, files_of, image, publish, published},
+    samples::{alias, artifact, claim, debian, files_of, publish, published},
 };
 use imgsrv_domain::{
     hash::RunningHash,
     image::{Alias, Image},
     manifest::Artifact,
-    ports::{Conflict, FingerprintKey, FingerprintProgress, StreamImage},
+    ports::{CatalogTx, Conflict, FingerprintKey, FingerprintProgress, StreamImage},
 };
 
 pub(super) async fn artifacts_conflict_by_product_key(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
-    let version = draft(&image, "1", tx.now());
-    tx.insert_version(&version).await.unwrap();
-    let first = artifact(&version, "amd64", claim(1));
-    tx.insert_artifact(&first, &files_of(&version, &first), Some("amd64:default:qcow2")).await.unwrap();
-    tx.commit().await.unwrap();
-    let second = artifact(&version, "x86_64", claim(1));
-    let add = async |artifact: &Artifact| {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        let added = tx.insert_artifact(artifact, &files_of(&version, artifact), Some("amd64:default:qcow2")).await;
-        if added.is_ok() {
-            tx.commit().await.unwrap();
-        }
-        added
+    let (_, version) = fresh.write(debian).await;
+    let (first, second) = (artifact(&version, "amd64", claim(1)), artifact(&version, "x86_64", claim(1)));
+    let add = async |tx: &mut dyn CatalogTx, artifact: &Artifact| {
+        tx.insert_artifact(artifact, &files_of(&version, artifact), Some("amd64:default:qcow2")).await
     };
-    assert_eq!(conflict!(add(&second).await), Conflict::ProductKey);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    tx.delete_artifact(first.id).await.unwrap();
-    tx.commit().await.unwrap();
-    add(&second).await.unwrap();
+    fresh.write(async |tx| add(tx, &first).await.unwrap()).await;
+    assert_eq!(fresh.refused(async |tx| add(tx, &second).await).await, Conflict::ProductKey);
+    fresh.write(async |tx| tx.delete_artifact(first.id).await.unwrap()).await;
+    fresh.write(async |tx| add(tx, &second).await.unwrap()).await;
 }
 
 pub(super) async fn a_known_fingerprint_never_changes(fresh: Fresh) {
     let key = FingerprintKey { metadata: claim(1).digest, root: claim(2).digest };
-    let find = async || fresh.catalog.begin().await.unwrap().get_fingerprint(&key).await.unwrap();
-    let save = async |hash: FingerprintProgress| {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        tx.save_fingerprint(&key, &hash).await.unwrap();
-        tx.commit().await.unwrap();
-    };
+    let find = async || fresh.begin().await.get_fingerprint(&key).await.unwrap();
+    let save = async |hash| fresh.write(async |tx| tx.save_fingerprint(&key, &hash).await.unwrap()).await;
+    let delete = async || fresh.write(async |tx| tx.delete_fingerprint(&key).await.unwrap()).await;
     assert_eq!(find().await, None);
     let mut hash = RunningHash::new();
     for bytes in [&b"some"[..], b"more"] {
@@ -52,11 +36,6 @@ pub(super) async fn a_known_fingerprint_never_changes(fresh: Fresh) {
         save(begun.clone()).await;
         assert_eq!(find().await, Some(begun));
     }
-    let delete = async || {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        tx.delete_fingerprint(&key).await.unwrap();
-        tx.commit().await.unwrap();
-    };
     delete().await;
     assert_eq!(find().await, None);
     let digest = hash.clone().finish();
@@ -79,16 +58,11 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     assert!(all.revision > start.revision);
     assert_eq!(changes(Some(start.revision)).await, all);
     let [row] = all.rows.as_slice() else { panic!("{all:?}") };
-    assert_eq!(
-        (&row.version, row.fingerprint, row.root, row.metadata),
-        (&version.name, claim(9).digest, claim(1), claim(2))
-    );
+    assert_eq!((&row.version, row.fingerprint), (&version.name, claim(9).digest));
+    assert_eq!((row.root, row.metadata), (claim(1), claim(2)));
     assert_eq!((row.metadata_name.as_str(), Some(row.published_at)), ("sbom", version.state.published_at()));
     let [debian] = all.images.as_slice() else { panic!("{all:?}") };
-    assert_eq!(
-        (debian.id, debian.display_name.as_ref().map(ToString::to_string)),
-        (row.image, Some("An image".to_owned()))
-    );
+    assert_eq!((debian.id, &debian.display_name), (row.image, &Some("An image".parse().unwrap())));
     assert_eq!(debian.aliases, [("latest".parse().unwrap(), version.name.clone())]);
 
     let unchanged = changes(Some(all.revision)).await;
@@ -102,7 +76,7 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
         since = found.revision;
         found
     };
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let image = tx.lock_image(&version.image).await.unwrap().unwrap();
     tx.update_image(&Image { display_name: None, ..image.clone() }).await.unwrap();
     tx.bump_catalog_revision(image.id).await.unwrap();
@@ -111,7 +85,7 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     assert_eq!((found.rows.len(), names(&found.images)), (0, vec!["debian".to_owned()]));
     assert_eq!(found.images[0].display_name, None);
 
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let image = tx.get_image(&version.image).await.unwrap().unwrap();
     let second = publish(&mut *tx, &image, "2").await;
     let latest = tx.lock_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
@@ -124,7 +98,7 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     on.sort();
     assert_eq!(on, ["latest 2", "old 1"]);
 
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     tx.delete_alias(latest.id).await.unwrap();
     tx.bump_catalog_revision(image.id).await.unwrap();
     tx.commit().await.unwrap();

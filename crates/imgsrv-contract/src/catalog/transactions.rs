@@ -1,44 +1,37 @@
 //! Units of work.
 
 use super::{
-    Fresh,
-    samples::{conflict, image, principal, session, uuid},
+    Fresh, conflict,
+    samples::{claim, image, new_image, new_principal, session},
 };
+use crate::uuid;
 use imgsrv_domain::ports::{CatalogError, Conflict};
 use std::time::Duration;
 
 pub(super) async fn dropping_a_transaction_rolls_back(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let image = image("debian", tx.now());
-    tx.insert_image(&image).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let image = new_image(&mut *tx, "debian").await;
     drop(tx);
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.get_image(&image.name).await.unwrap(), None);
-    drop(fresh.guard);
+    assert_eq!(fresh.begin().await.get_image(&image.name).await.unwrap(), None);
 }
 
 pub(super) async fn commit_after_an_error_is_refused(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let first = image("debian", tx.now());
-    tx.insert_image(&first).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let first = new_image(&mut *tx, "debian").await;
     tx.insert_image(&image("debian", tx.now())).await.unwrap_err();
     assert!(matches!(tx.commit().await, Err(CatalogError::Backend(_))));
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.get_image(&first.name).await.unwrap(), None);
+    assert_eq!(fresh.begin().await.get_image(&first.name).await.unwrap(), None);
 }
 
 pub(super) async fn a_stale_revision_is_refused(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let read = image("debian", tx.now());
-    tx.insert_image(&read).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let read = new_image(&mut *tx, "debian").await;
     tx.update_image(&read).await.unwrap();
-    assert_eq!(conflict!(tx.update_image(&read).await), Conflict::StaleRevision);
+    assert_eq!(conflict(tx.update_image(&read).await), Conflict::StaleRevision);
 }
 
 pub(super) async fn of_two_racing_writers_one_wins(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let id = session(&mut *tx, super::samples::claim(1), Duration::from_hours(1)).await.id;
-    tx.commit().await.unwrap();
+    let id = fresh.write(async |tx| session(tx, claim(1), Duration::from_hours(1)).await.id).await;
     let abort = async || {
         let mut tx = fresh.catalog.begin().await?;
         let session = tx.lock_upload(id).await?.unwrap();
@@ -63,9 +56,7 @@ pub(super) async fn a_catalog_is_bound_to_one_store(fresh: Fresh) {
     assert_eq!(before.store, None);
     let (first, second) = (uuid(), uuid());
     for store in [first, second] {
-        let mut tx = fresh.catalog.begin().await.unwrap();
-        assert_eq!(tx.bind_store(store).await.unwrap(), first);
-        tx.commit().await.unwrap();
+        assert_eq!(fresh.write(async |tx| tx.bind_store(store).await.unwrap()).await, first);
     }
     let after = fresh.catalog.identity().await.unwrap();
     assert_eq!((after.catalog, after.store), (before.catalog, Some(first)));
@@ -73,8 +64,7 @@ pub(super) async fn a_catalog_is_bound_to_one_store(fresh: Fresh) {
 
 pub(super) async fn times_are_stored_to_the_microsecond(fresh: Fresh) {
     (fresh.advance)(Duration::from_micros(1_234_567));
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    let written = principal(tx.now(), &[]);
-    tx.insert_principal(&written).await.unwrap();
+    let mut tx = fresh.begin().await;
+    let written = new_principal(&mut *tx, &[]).await;
     assert_eq!(tx.get_principal(written.id).await.unwrap(), Some(written));
 }

@@ -1,9 +1,10 @@
 //! Upload sessions and blobs.
 
 use super::{
-    Fresh,
-    samples::{claim, conflict, session, uuid},
+    Fresh, conflict,
+    samples::{claim, session},
 };
+use crate::uuid;
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, UploadId},
@@ -41,14 +42,12 @@ async fn send(tx: &mut dyn CatalogTx, session: &UploadSession, part: &Part) {
         None => None,
     };
     let current = tx.get_part(session.id, part.number).await.unwrap();
-    let (begun, attempt) = stored(tx, session)
-        .await
-        .begin_attempt(part.attempt, part.number, None, current.as_ref(), before.as_ref(), now)
-        .unwrap();
+    let (before, current) = (before.as_ref(), current.as_ref());
+    let begun = stored(tx, session).await.begin_attempt(part.attempt, part.number, None, current, before, now);
+    let (begun, attempt) = begun.unwrap();
     tx.update_upload(&begun).await.unwrap();
     let part = Part { sequence: attempt.sequence, ..part.clone() };
-    let recorded =
-        stored(tx, session).await.record_part(&attempt, &part, current.as_ref(), before.as_ref(), now, TTL).unwrap();
+    let recorded = stored(tx, session).await.record_part(&attempt, &part, current, before, now, TTL).unwrap();
     tx.put_part(session.id, &part).await.unwrap();
     tx.update_upload(&recorded).await.unwrap();
 }
@@ -67,7 +66,7 @@ async fn completed(tx: &mut dyn CatalogTx) -> UploadSession {
 }
 
 pub(super) async fn sessions_and_parts_are_stored(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let opened = session(&mut *tx, claim(1), TTL).await;
     assert_eq!(stored(&mut *tx, &opened).await, opened);
     let (first, second) = (part(1, 40, 40), part(2, 60, 100));
@@ -81,16 +80,13 @@ pub(super) async fn sessions_and_parts_are_stored(fresh: Fresh) {
     let frontier = receiving.frontier().unwrap();
     assert_eq!((frontier.number, &frontier.hash), (second.number, second.hash.as_ref().unwrap()));
     let listed = fresh.catalog.list_parts(opened.id, Some(first.number), 10).await.unwrap();
-    assert_eq!(
-        listed.iter().map(|part| (part.number, part.attempt)).collect::<Vec<_>>(),
-        [(second.number, second.attempt)]
-    );
-    let mut tx = fresh.catalog.begin().await.unwrap();
-    assert_eq!(tx.get_part(opened.id, first.number).await.unwrap(), Some(first));
+    let listed: Vec<_> = listed.iter().map(|part| (part.number, part.attempt)).collect();
+    assert_eq!(listed, [(second.number, second.attempt)]);
+    assert_eq!(fresh.begin().await.get_part(opened.id, first.number).await.unwrap(), Some(first));
 }
 
 pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let first = session(&mut *tx, claim(1), TTL).await;
     let _of_another = session(&mut *tx, claim(1), TTL).await;
     let now = tx.now();
@@ -120,7 +116,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
 }
 
 pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = session(&mut *tx, claim(1), TTL).await;
     send(&mut *tx, &session, &part(1, 40, 40)).await;
     let again = part(1, 50, 50);
@@ -131,7 +127,7 @@ pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {
 }
 
 pub(super) async fn an_ingest_is_stored_and_fenced_by_revision(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = completed(&mut *tx).await;
     let now = tx.now();
     let (ingesting, _) = session.start_ingest(now).unwrap();
@@ -141,11 +137,11 @@ pub(super) async fn an_ingest_is_stored_and_fenced_by_revision(fresh: Fresh) {
     tx.update_upload(&ready).await.unwrap();
     assert_eq!(stored(&mut *tx, &ready).await.state, ready.state);
     // The write of a worker that read before the other wrote is refused.
-    assert_eq!(conflict!(tx.update_upload(&ingesting).await), Conflict::StaleRevision);
+    assert_eq!(conflict(tx.update_upload(&ingesting).await), Conflict::StaleRevision);
 }
 
 pub(super) async fn expired_sessions_are_listed_by_id(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let first = session(&mut *tx, claim(1), TTL).await.id;
     let second = session(&mut *tx, claim(2), TTL).await.id;
     completed(&mut *tx).await;
@@ -153,7 +149,7 @@ pub(super) async fn expired_sessions_are_listed_by_id(fresh: Fresh) {
     assert_eq!(tx.list_expired_uploads(nil, 10).await.unwrap(), []);
     tx.commit().await.unwrap();
     (fresh.advance)(TTL);
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let mut ids = [first, second];
     ids.sort_by_key(|id| id.uuid());
     assert_eq!(tx.list_expired_uploads(nil, 10).await.unwrap(), ids);
@@ -162,7 +158,7 @@ pub(super) async fn expired_sessions_are_listed_by_id(fresh: Fresh) {
 }
 
 pub(super) async fn the_parts_of_an_ended_session_are_deleted(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = session(&mut *tx, claim(1), TTL).await;
     send(&mut *tx, &session, &part(1, 100, 100)).await;
     let now = tx.now();

@@ -2,8 +2,9 @@
 
 use super::{
     Fresh,
-    samples::{claim, session, uuid},
+    samples::{claim, session},
 };
+use crate::uuid;
 use imgsrv_domain::{
     ids::{JobId, UploadId},
     ports::Setback,
@@ -16,7 +17,7 @@ const HORIZON: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn enqueue(fresh: &Fresh, work: WorkName) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     tx.enqueue_work(work).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -32,7 +33,7 @@ async fn ingest(fresh: &Fresh, owner: &str) -> Option<LeasedWork> {
 /// Whether a change of the queue found its lease valid.
 macro_rules! change {
     ($fresh:expr, $method:ident($($argument:expr),*)) => {{
-        let mut tx = $fresh.catalog.begin().await.unwrap();
+        let mut tx = $fresh.begin().await;
         let is_changed = tx.$method($($argument),*).await.unwrap();
         tx.commit().await.unwrap();
         is_changed
@@ -166,12 +167,12 @@ pub(super) async fn an_item_that_cannot_be_decoded_is_parked_and_delays_no_other
 }
 
 pub(super) async fn an_upload_that_cannot_be_decoded_fails(fresh: Fresh) {
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     let session = session(&mut *tx, claim(1), HORIZON).await;
     tx.commit().await.unwrap();
     assert!(!(fresh.sql)("UPDATE upload_sessions SET state = 'ingesting', filename_hint = ''").await);
     assert!(fresh.catalog.get_upload(session.id).await.is_err());
-    let mut tx = fresh.catalog.begin().await.unwrap();
+    let mut tx = fresh.begin().await;
     tx.fail_undecodable(WorkName::ingest(session.id), "it cannot be decoded").await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(fresh.catalog.statistics().await.unwrap().uploads.get("failed"), Some(&1));

@@ -51,65 +51,32 @@ impl ProcessMetrics {
                 "From the head of a request to the end of its answer",
                 Histograms::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
             ),
-            active_requests: register(
-                into,
-                "http_server_active_requests",
-                "Requests that are being answered",
-                Family::default(),
-            ),
-            operations: register(
-                into,
-                "imgsrv_objectstore_operations",
-                "Operations of the blob store",
-                Family::default(),
-            ),
+            active_requests: new(into, "http_server_active_requests", "Requests that are being answered"),
+            operations: new(into, "imgsrv_objectstore_operations", "Operations of the blob store"),
             operation_durations: register(
                 into,
                 "imgsrv_objectstore_operation_duration_seconds",
                 "How long operations of the blob store took, retries included",
                 Histograms::new_with_constructor(|| Histogram::new(OPERATION_BUCKETS)),
             ),
-            operation_bytes: register(
+            operation_bytes: new(into, "imgsrv_objectstore_bytes", "Bytes read from and written to the blob store"),
+            attempts: job(into, "attempts", "Attempts of background workers at a piece of work"),
+            errors: job(into, "errors", "Attempts of background workers that failed"),
+            circuit_open: job(into, "circuit_open", "How often background workers paused because every attempt failed"),
+            consecutive_failures: job(
                 into,
-                "imgsrv_objectstore_bytes",
-                "Bytes read from and written to the blob store",
-                Family::default(),
-            ),
-            attempts: register(
-                into,
-                "imgsrv_background_job_attempts",
-                "Attempts of background workers at a piece of work",
-                Family::default(),
-            ),
-            errors: register(
-                into,
-                "imgsrv_background_job_errors",
-                "Attempts of background workers that failed",
-                Family::default(),
-            ),
-            circuit_open: register(
-                into,
-                "imgsrv_background_job_circuit_open",
-                "How often background workers paused because every attempt failed",
-                Family::default(),
-            ),
-            consecutive_failures: register(
-                into,
-                "imgsrv_background_job_consecutive_failures",
+                "consecutive_failures",
                 "Failures in a row of the background worker that last made an attempt",
-                Family::default(),
             ),
-            last_success: register(
+            last_success: job(
                 into,
-                "imgsrv_background_job_last_success_timestamp_seconds",
+                "last_success_timestamp_seconds",
                 "When a background worker last made an attempt that did not fail; 0 is never",
-                Family::default(),
             ),
-            last_error: register(
+            last_error: job(
                 into,
-                "imgsrv_background_job_last_error_timestamp_seconds",
+                "last_error_timestamp_seconds",
                 "When an attempt of a background worker last failed; 0 is never",
-                Family::default(),
             ),
             registry,
         };
@@ -152,6 +119,15 @@ impl ProcessMetrics {
 fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
+}
+
+fn new<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    register(registry, name, help, M::default())
+}
+
+/// A metric of background jobs.
+fn job<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    new(registry, &format!("imgsrv_background_job_{name}"), help)
 }
 
 const fn method_label(method: &'static str) -> Labels<1> {

@@ -112,16 +112,12 @@ impl Tls {
     pub(crate) async fn reload(&self, self_signed: Option<SelfSigned>, stop: &CancellationToken) {
         let mut seen = self.files.read().ok();
         let mut renewed = tokio::time::Instant::now();
-        loop {
+        while stop.run_until_cancelled(tokio::time::sleep(RELOAD_INTERVAL)).await.is_some() {
             if let Some(self_signed) = self_signed.as_ref().filter(|_| renewed.elapsed() >= RENEWAL_INTERVAL) {
                 renewed = tokio::time::Instant::now();
                 if let Err(error) = self_signed.renew() {
                     tracing::warn!(%error, "certificate could not be renewed");
                 }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(RELOAD_INTERVAL) => {}
-                () = stop.cancelled() => return,
             }
             let found = match self.files.read() {
                 Ok(found) if seen.as_ref() == Some(&found) => continue,

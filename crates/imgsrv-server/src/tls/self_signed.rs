@@ -2,11 +2,11 @@
 //! setup.
 
 use super::{CertFiles, TlsError, read};
-use crate::system::SystemClock;
+use crate::system::{SystemClock, write_file};
 use imgsrv_domain::ports::Clock;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::{
     RootCertStore,
@@ -15,9 +15,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -100,11 +99,9 @@ impl SelfSigned {
 
 /// Parameters of the authority. They name no host: Incus would use it as the server's name.
 fn authority_params() -> Result<CertificateParams, TlsError> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name = name("imgsrv authority");
+    let mut params = params(&[], "imgsrv authority", jiff::Span::new().years(AUTHORITY_YEARS))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
     Ok(params)
 }
 
@@ -112,17 +109,17 @@ fn certificate_params(names: &[String]) -> Result<CertificateParams, TlsError> {
     if let Some(bad) = names.iter().find(|name| ServerName::try_from(name.as_str()).is_err()) {
         return Err(TlsError::Name(bad.clone()));
     }
-    let mut params = CertificateParams::new(names.to_vec())?;
-    params.distinguished_name = name("imgsrv");
+    let mut params = params(names, "imgsrv", jiff::Span::new().days(CERTIFICATE_DAYS))?;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    set_validity(&mut params, jiff::Span::new().days(CERTIFICATE_DAYS));
     Ok(params)
 }
 
 /// Valid from yesterday, for clients whose clocks are slow, for `span`.
-fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
+fn params(names: &[String], common_name: &str, span: jiff::Span) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params.distinguished_name.push(DnType::CommonName, common_name);
     let today = SystemClock.now();
     let today = jiff::Timestamp::from_microsecond(today.micros()).unwrap_or_default();
     let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -131,26 +128,9 @@ fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
     };
     params.not_before = day(today.yesterday().unwrap_or(today));
     params.not_after = day(today.saturating_add(span));
+    Ok(params)
 }
 
-fn name(common: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common);
-    name
-}
-
-/// Writes a file atomically.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
-    let written = || -> io::Result<()> {
-        let part = path.with_extension("part");
-        match fs::remove_file(&part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(part, path)
-    };
-    written().map_err(|source| TlsError::Write { path: path.display().to_string(), source })
+    write_file(path, text, mode).map_err(|source| TlsError::Write { path: path.display().to_string(), source })
 }

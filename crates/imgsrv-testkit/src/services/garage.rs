@@ -3,10 +3,11 @@
 use super::{
     cache_dir, free_port,
     guard::{Guard, scratch},
-    program, variable,
+    program, variable, wait_until_ready,
 };
 use std::{
     fs,
+    net::TcpStream,
     path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
@@ -14,8 +15,8 @@ use std::{
 
 /// The version that tests run against.
 pub const GARAGE_VERSION: &str = "2.5.0";
-const ACCESS_KEY: &str = "GK31c2f218a2e44f485b94239e";
-const SECRET_KEY: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
+pub(super) const ACCESS_KEY: &str = "GK31c2f218a2e44f485b94239e";
+pub(super) const SECRET_KEY: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
 const ADMIN_TOKEN: &str = "admin";
 
 /// A dedicated server, which can be stopped and restarted.
@@ -32,29 +33,19 @@ impl Garage {
     pub fn start() -> Self {
         let folder = scratch("garage");
         let (s3, rpc, admin) = (free_port(), free_port(), free_port());
-        let shown = folder.display();
-        // Used on the loopback interface only.
-        let secret = "0123456789abcdef".repeat(4);
-        let config = format!(
-            "metadata_dir = \"{shown}/meta\"\ndata_dir = \"{shown}/data\"\ndb_engine = \"sqlite\"\n\
-             metadata_fsync = false\ndata_fsync = false\nreplication_factor = 1\ncompression_level = \"none\"\n\
-             rpc_bind_addr = \"127.0.0.1:{rpc}\"\nrpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = \"{secret}\"\n\
-             [s3_api]\ns3_region = \"garage\"\napi_bind_addr = \"127.0.0.1:{s3}\"\nroot_domain = \".localhost\"\n\
-             [admin]\napi_bind_addr = \"127.0.0.1:{admin}\"\nadmin_token = \"{ADMIN_TOKEN}\"\n"
-        );
-        fs::write(folder.join("garage.toml"), config).expect("written");
-        let guard = Guard::new("kill -KILL $(cat \"$1/pid\"); rm -rf \"$1\"", &[folder.to_str().expect("UTF-8")]);
-        let server = Self { folder, program: binary(), s3, admin, _guard: guard };
+        let path = folder.to_str().expect("a path in UTF-8");
+        fs::write(folder.join("garage.toml"), config(path, "127.0.0.1", [s3, rpc, admin])).expect("written");
+        let guard = Guard::new("kill -KILL $(cat \"$1/pid\"); rm -rf \"$1\"", &[path]);
+        let server = Self { program: binary(), s3, admin, _guard: guard, folder };
         server.run();
-        let key = format!("/v2/UpdateKey?id={ACCESS_KEY}");
-        server.administrate(&key, r#"{"allow": {"createBucket": true}}"#);
+        allow_buckets(&format!("127.0.0.1:{admin}"));
         server
     }
 
     /// Starts it, after [`Garage::stop`] on the same port.
     pub fn run(&self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
-        let child = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .arg("-c")
             .arg(self.folder.join("garage.toml"))
             .args(["server", "--single-node", "--default-bucket"])
@@ -69,19 +60,12 @@ impl Garage {
             .expect("garage starts");
         fs::write(self.folder.join("pid"), child.id().to_string()).expect("written");
         // Reaps the process when it ends.
-        std::thread::spawn(move || {
-            let mut child = child;
-            child.wait()
-        });
-        for _ in 0..600 {
+        std::thread::spawn(move || child.wait());
+        wait_until_ready("garage", &self.folder.join("log"), || {
             // Two listeners, which start independently.
             let is_healthy = ureq::get(format!("http://127.0.0.1:{}/health", self.admin)).call().is_ok();
-            if is_healthy && std::net::TcpStream::connect(("127.0.0.1", self.s3)).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("garage does not respond: {}", fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+            is_healthy && TcpStream::connect(("127.0.0.1", self.s3)).is_ok()
+        });
     }
 
     /// Kills it.
@@ -89,7 +73,7 @@ impl Garage {
         let pid = fs::read_to_string(self.folder.join("pid")).expect("its process id");
         let killed = Command::new("kill").args(["-KILL", pid.trim()]).status().expect("kill runs");
         assert!(killed.success());
-        while std::net::TcpStream::connect(("127.0.0.1", self.s3)).is_ok() {
+        while TcpStream::connect(("127.0.0.1", self.s3)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -108,14 +92,28 @@ impl Garage {
     pub const fn keys(&self) -> (&'static str, &'static str) {
         (ACCESS_KEY, SECRET_KEY)
     }
+}
 
-    fn administrate(&self, path: &str, body: &str) {
-        ureq::post(format!("http://127.0.0.1:{}{path}", self.admin))
-            .header("authorization", format!("Bearer {ADMIN_TOKEN}"))
-            .header("content-type", "application/json")
-            .send(body)
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
-    }
+/// The configuration of a node with its data in `folder`, and with ports of the S3 API, of the nodes and of administration.
+pub(super) fn config(folder: &str, host: &str, [s3, rpc, admin]: [u16; 3]) -> String {
+    // Protects nothing: there are no other nodes.
+    let secret = "0123456789abcdef".repeat(4);
+    format!(
+        "metadata_dir = \"{folder}/meta\"\ndata_dir = \"{folder}/data\"\ndb_engine = \"sqlite\"\n\
+         metadata_fsync = false\ndata_fsync = false\nreplication_factor = 1\ncompression_level = \"none\"\n\
+         rpc_bind_addr = \"{host}:{rpc}\"\nrpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = \"{secret}\"\n\
+         [s3_api]\ns3_region = \"garage\"\napi_bind_addr = \"{host}:{s3}\"\nroot_domain = \".localhost\"\n\
+         [admin]\napi_bind_addr = \"{host}:{admin}\"\nadmin_token = \"{ADMIN_TOKEN}\"\n"
+    )
+}
+
+/// Lets the key make buckets, through the administration at `address`.
+pub(super) fn allow_buckets(address: &str) {
+    let allowed = ureq::post(format!("http://{address}/v2/UpdateKey?id={ACCESS_KEY}"))
+        .header("authorization", format!("Bearer {ADMIN_TOKEN}"))
+        .header("content-type", "application/json")
+        .send(r#"{"allow": {"createBucket": true}}"#);
+    allowed.unwrap_or_else(|error| panic!("the key may not make buckets: {error}"));
 }
 
 fn binary() -> PathBuf {

@@ -13,6 +13,7 @@
 mod containers;
 mod garage;
 mod guard;
+mod nginx;
 mod oidc_provider;
 mod postgres;
 mod proxy;
@@ -21,6 +22,7 @@ mod tls;
 mod tus_clients;
 
 pub use garage::{GARAGE_VERSION, Garage};
+pub use nginx::Nginx;
 pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};
 pub use postgres::LocalPostgres;
 pub use tls::TlsFront;
@@ -31,7 +33,31 @@ pub use {postgres::Postgres, proxy::Proxy, s3::S3};
 use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// What must live as long as a service is used.
+#[cfg(feature = "fresh")]
+type Keep = Box<dyn std::any::Any + Send + Sync>;
+
+/// Waits until a started service is ready; without that it fails with its log.
+fn wait_until_ready(name: &str, log: &Path, is_ready: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if is_ready() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{name} does not respond: {}", std::fs::read_to_string(log).unwrap_or_default());
+}
+
+/// A folder that `cargo xtask` installs packages in, unless the variable names another.
+fn installed(name: &str, version: &str, override_by: &str) -> PathBuf {
+    let cached = || cache_dir().join("tools").join(format!("{name}-{version}"));
+    let folder = variable(override_by).map_or_else(cached, PathBuf::from);
+    assert!(folder.join("node_modules").is_dir(), "no {name}: run cargo xtask test, which installs it");
+    folder
+}
 
 /// A free port on the loopback interface; another process may take it meanwhile.
 pub fn free_port() -> u16 {

@@ -1,10 +1,9 @@
 //! `oidc-provider`, a certified OpenID provider, with one client that gets JWT access tokens.
 
-use super::{cache_dir, variable};
+use super::installed;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -23,10 +22,7 @@ pub struct OidcProvider {
 impl OidcProvider {
     /// Starts a provider that signs with `algorithm`.
     pub fn start(algorithm: &str) -> Self {
-        let folder = variable("IMGSRV_TEST_OIDC_PROVIDER").map(PathBuf::from);
-        let folder =
-            folder.unwrap_or_else(|| cache_dir().join("tools").join(format!("oidc-provider-{OIDC_PROVIDER_VERSION}")));
-        assert!(folder.join("node_modules").is_dir(), "no oidc-provider: run cargo xtask test, which installs it");
+        let folder = installed("oidc-provider", OIDC_PROVIDER_VERSION, "IMGSRV_TEST_OIDC_PROVIDER");
         let mut child = Command::new("node")
             .arg(folder.join("provider.mjs"))
             .env("ALG", algorithm)
@@ -59,18 +55,10 @@ impl OidcProvider {
     /// An access token for `audience`, an absolute URI. Its claims are `repository: acme/images`,
     /// `groups: [release, ci]`, `verified: true` and `scope: publish read`; its subject is `ci`.
     pub fn token(&self, audience: &str) -> String {
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", "ci"),
-            ("resource", audience),
-            ("scope", "publish read"),
-        ];
-        let response = ureq::post(format!("{}/token", self.issuer))
-            .header("authorization", "Basic Y2k6c2VjcmV0")
-            .send_form(form)
-            .expect("a token");
-        let text = response.into_body().read_to_string().expect("a body");
-        let tokens: Value = serde_json::from_str(&text).expect("JSON");
+        let client = [("grant_type", "client_credentials"), ("client_id", "ci")];
+        let form = client.into_iter().chain([("resource", audience), ("scope", "publish read")]);
+        let request = ureq::post(format!("{}/token", self.issuer)).header("authorization", "Basic Y2k6c2VjcmV0");
+        let tokens: Value = request.send_form(form).expect("a token").body_mut().read_json().expect("JSON");
         tokens["access_token"].as_str().expect("a token").to_owned()
     }
 }

@@ -15,14 +15,13 @@ pub struct LocalPostgres {
     folder: PathBuf,
     programs: PathBuf,
     port: u16,
-    _guard: Option<Guard>,
+    guard: Option<Guard>,
 }
 
 impl LocalPostgres {
     /// Starts an empty server.
     pub fn start() -> Self {
-        let programs = programs();
-        let server = Self { folder: scratch("postgres"), programs, port: free_port(), _guard: None };
+        let mut server = Self { folder: scratch("postgres"), programs: programs(), port: free_port(), guard: None };
         let folder = server.folder.to_str().expect("a path in UTF-8");
         if rustix::process::getuid().is_root() {
             succeed(Command::new("chown").args(["postgres", folder]));
@@ -30,14 +29,12 @@ impl LocalPostgres {
         let initdb = server.programs.join("initdb");
         let options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
         succeed(unprivileged(&initdb).arg("-D").arg(server.data()).args(options));
-        let stop = unprivileged(&server.programs.join("pg_ctl"));
-        let words: Vec<&str> = std::iter::once(stop.get_program())
-            .chain(stop.get_args())
-            .map(|word| word.to_str().expect("words in UTF-8"))
-            .collect();
-        let script = "folder=$1; shift; \"$@\" -D \"$folder/data\" -m immediate stop; rm -rf \"$folder\"";
-        let guard = Guard::new(script, &[&[folder], words.as_slice()].concat());
-        let server = Self { _guard: Some(guard), ..server };
+        let control = server.control();
+        let words = std::iter::once(control.get_program()).chain(control.get_args());
+        let words = words.map(|word| word.to_str().expect("words in UTF-8"));
+        let script = "folder=$1; shift; \"$@\" -m immediate stop; rm -rf \"$folder\"";
+        let guard = Guard::new(script, &std::iter::once(folder).chain(words).collect::<Vec<_>>());
+        server.guard = Some(guard);
         server.run();
         server
     }
@@ -127,7 +124,7 @@ pub use fresh::Postgres;
 #[cfg(feature = "fresh")]
 mod fresh {
     use super::LocalPostgres;
-    use crate::services::variable;
+    use crate::services::{Keep, variable};
     use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
     use std::sync::atomic::{AtomicU32, Ordering};
     use tokio::sync::OnceCell;
@@ -135,7 +132,7 @@ mod fresh {
     /// The server that the tests of this process share.
     pub struct Postgres {
         url: String,
-        _keep: Box<dyn std::any::Any + Send + Sync>,
+        _keep: Keep,
     }
 
     impl Postgres {

@@ -1,7 +1,11 @@
 //! An S3-compatible store with fresh buckets.
 #![cfg(feature = "fresh")]
 
-use super::{Garage, variable};
+use super::{
+    Garage, Keep,
+    garage::{ACCESS_KEY, SECRET_KEY},
+    variable,
+};
 use futures::TryStreamExt;
 use object_store::{
     ObjectStore,
@@ -25,7 +29,7 @@ pub struct S3 {
     pub secret_access_key: String,
     /// Its region.
     pub region: String,
-    _keep: Box<dyn std::any::Any + Send + Sync>,
+    _keep: Keep,
 }
 
 impl S3 {
@@ -49,26 +53,21 @@ impl S3 {
             };
         }
         #[cfg(feature = "containers")]
-        if let Some((endpoint, keys, keep)) = super::containers::garage().await {
-            return Self::with(endpoint, keys, keep);
+        if let Some((endpoint, keep)) = super::containers::garage().await {
+            return Self::garage(endpoint, keep);
         }
         let server = tokio::task::spawn_blocking(Garage::start).await.expect("it starts");
-        Self::with(server.endpoint(), server.keys(), Box::new(server))
+        Self::garage(server.endpoint(), Box::new(server))
     }
 
     /// The store of a dedicated server.
     pub fn of(server: &Garage) -> Self {
-        Self::with(server.endpoint(), server.keys(), Box::new(()))
+        Self::garage(server.endpoint(), Box::new(()))
     }
 
-    fn with(endpoint: String, keys: (&str, &str), keep: Box<dyn std::any::Any + Send + Sync>) -> Self {
-        Self {
-            endpoint,
-            access_key_id: keys.0.to_owned(),
-            secret_access_key: keys.1.to_owned(),
-            region: "garage".to_owned(),
-            _keep: keep,
-        }
+    fn garage(endpoint: String, keep: Keep) -> Self {
+        let (access_key_id, secret_access_key) = (ACCESS_KEY.to_owned(), SECRET_KEY.to_owned());
+        Self { endpoint, access_key_id, secret_access_key, region: "garage".to_owned(), _keep: keep }
     }
 
     fn client(&self, bucket: &str) -> AmazonS3 {

@@ -1,74 +1,45 @@
 //! A TLS proxy in front of a loopback server, with a private authority.
 
-use super::{
-    free_port,
-    guard::{Guard, scratch},
-};
-use std::{
-    net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use super::{Nginx, free_port};
+use std::{path::Path, process::Command};
 
 /// An nginx that terminates TLS. It ends when this is dropped or the process ends.
 pub struct TlsFront {
     /// Its port on the loopback interface.
     pub port: u16,
-    folder: PathBuf,
-    _guard: Guard,
+    nginx: Nginx,
 }
 
 impl TlsFront {
     /// Starts it on a free port in front of the port `upstream`.
     pub fn new(upstream: u16) -> Self {
-        let (folder, port) = (scratch("tls"), free_port());
-        let stop = "kill $(cat \"$1/nginx.pid\"); rm -rf \"$1\"";
-        let front = Self { port, _guard: Guard::new(stop, &[folder.to_str().expect("UTF-8")]), folder };
-        certify(&front.folder);
-        front.serve(upstream);
-        front
+        let port = free_port();
+        let nginx = Nginx::start(port, |folder| {
+            certify(folder);
+            let root = folder.display();
+            format!(
+                "client_max_body_size 0; client_body_temp_path {root}/body;
+                proxy_temp_path {root}/temp; fastcgi_temp_path {root}/temp; uwsgi_temp_path {root}/temp;
+                scgi_temp_path {root}/temp; server {{ listen 127.0.0.1:{port} ssl;
+                ssl_certificate {root}/tls.pem; ssl_certificate_key {root}/tls.key;
+                location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_set_header Host $http_host;
+                proxy_request_buffering off; proxy_http_version 1.1; }} }}"
+            )
+        });
+        Self { port, nginx }
     }
 
     /// The path of the authority's certificate.
     pub fn authority(&self) -> String {
-        self.folder.join("ca.pem").display().to_string()
-    }
-
-    fn serve(&self, upstream: u16) {
-        let (root, port) = (self.folder.display(), self.port);
-        let config = format!(
-            "pid {root}/nginx.pid; error_log {root}/nginx.log; events {{}}
-            http {{ access_log off; client_max_body_size 0; client_body_temp_path {root}/body;
-            proxy_temp_path {root}/temp; fastcgi_temp_path {root}/temp; uwsgi_temp_path {root}/temp;
-            scgi_temp_path {root}/temp;
-            server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {root}/tls.pem; ssl_certificate_key {root}/tls.key;
-            location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_set_header Host $http_host;
-            proxy_request_buffering off; proxy_http_version 1.1; }} }} }}"
-        );
-        std::fs::write(self.folder.join("nginx.conf"), config).expect("written");
-        let nginx = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
-        let log = self.folder.join("nginx.log");
-        let started = Command::new(nginx)
-            .args(["-e".as_ref(), log.as_os_str(), "-c".as_ref(), self.folder.join("nginx.conf").as_os_str()])
-            .stderr(Stdio::null())
-            .status();
-        assert!(started.expect("nginx starts").success(), "{}", std::fs::read_to_string(log).unwrap_or_default());
-        for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("nginx does not respond: {}", std::fs::read_to_string(log).unwrap_or_default());
+        self.nginx.folder.join("ca.pem").display().to_string()
     }
 }
 
 /// Creates a private authority and a certificate for the loopback interface in `folder`.
 fn certify(folder: &Path) {
     let openssl = |arguments: &str| {
-        let output =
-            Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().expect("openssl runs");
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
+        let output = output.expect("openssl runs");
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
     };
     let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";

@@ -1,16 +1,13 @@
 //! Third-party tus clients: `tuspy` and `tus-js-client`.
 
-use super::{cache_dir, variable};
+use super::installed;
 use std::{path::PathBuf, process::Command};
 
 /// The suffix of the clients' folder in the cache; changed when its content changes.
 pub const TUS_CLIENTS_VERSION: &str = "1.1.0-4.3.1";
 
 fn folder() -> PathBuf {
-    let folder = variable("IMGSRV_TEST_TUS_CLIENTS").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| cache_dir().join("tools").join(format!("tus-clients-{TUS_CLIENTS_VERSION}")));
-    assert!(folder.join("node_modules").is_dir(), "no tus clients: run cargo xtask test, which installs them");
-    folder
+    installed("tus-clients", TUS_CLIENTS_VERSION, "IMGSRV_TEST_TUS_CLIENTS")
 }
 
 /// `tuspy`, the reference client in Python. Its argument is a job as JSON.
