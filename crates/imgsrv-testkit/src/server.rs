@@ -285,6 +285,15 @@ impl TestServer {
         }
     }
 
+    /// Runs hand-written SQL on the SQLite catalog, as an operator with a shell would.
+    pub async fn sql(&self, statement: &str) {
+        use sqlx::{AssertSqlSafe, ConnectOptions, Executor, sqlite::SqliteConnectOptions};
+        let options = SqliteConnectOptions::new().filename(self.catalog_file()).foreign_keys(false);
+        let mut connection = options.connect().await.expect("a connection");
+        let done = connection.execute(AssertSqlSafe(statement.to_owned())).await.expect("it is executed");
+        assert!(done.rows_affected() > 0, "{statement} changes nothing");
+    }
+
     /// The paths of all staged files and blobs, relative to the blob store.
     pub fn stored_files(&self) -> Vec<String> {
         let mut files = Vec::new();
