@@ -30,8 +30,8 @@ use imgsrv_domain::{
     version::{Version, VersionState},
     work::{WorkKind, WorkName},
 };
-use std::sync::Arc;
 use queue::enqueue;
+use std::sync::Arc;
 use steps::untrusted;
 
 /// The use cases of publishing.

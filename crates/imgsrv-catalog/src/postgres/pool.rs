@@ -6,11 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use imgsrv_domain::{
-    ports::CatalogError,
-    time::Timestamp,
-    work::WorkKind,
-};
+use imgsrv_domain::{ports::CatalogError, time::Timestamp, work::WorkKind};
 use sqlx::{
     Connection as _, Executor, PgConnection, PgPool, Postgres,
     migrate::{MigrateError, Migrator},

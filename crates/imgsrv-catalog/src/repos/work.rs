@@ -1,6 +1,8 @@
 //! The queue of background work.
 
-use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlCatalog, SqlDatabase, SqlTx, Statement, Value, timed, values};
+use crate::core::{
+    Connection, Corrupt, Dialects, Record, Row, SqlCatalog, SqlDatabase, SqlTx, Statement, Value, timed, values,
+};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ports::{CatalogError, Setback, WorkQueue, WorkRepo},

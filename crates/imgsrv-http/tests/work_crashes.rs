@@ -1,0 +1,66 @@
+//! Background work that crashes its worker: it is parked after some attempts, and delays nothing else. Crash points are
+//! those of the whole process, so no other tests run in this one.
+
+use fail::FailScenario;
+use imgsrv_app::{Ran, WorkError};
+use imgsrv_domain::work::WorkKind;
+use imgsrv_testkit::{TestServer, qcow2};
+use std::time::Duration;
+
+/// Longer than any delay between two attempts.
+const LATER: Duration = Duration::from_mins(2);
+
+#[tokio::test]
+async fn a_job_that_crashes_its_worker_is_parked_after_the_limit_and_a_retry_runs_it() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    server.draft("debian", "1", &qcow2(1)).await;
+    let requested = server.write("POST", "/v1/images/debian/versions/1/publish", None).await.json();
+    let id = requested["job_id"].as_str().expect("a job").to_owned();
+    let job = async || server.write("GET", &format!("/v1/publish-jobs/{id}"), None).await.json();
+    let parked = async || {
+        let statistics = server.services.adapters().catalog.statistics().await.expect("statistics");
+        statistics.parked.get("publish").copied()
+    };
+    fail::cfg("publish.started", "panic").expect("configured");
+    let worker = server.services.worker(WorkKind::Publish);
+    for attempt in 1..=5 {
+        assert!(matches!(worker.run_once().await, Err(WorkError::Panic)), "attempt {attempt}");
+        assert_eq!(worker.run_once().await.expect("looked"), Ran::Idle, "it is not due at once");
+        server.clock.advance(LATER);
+    }
+    assert_eq!(worker.run_once().await.expect("it is parked"), Ran::Worked);
+    assert_eq!(parked().await, Some(1));
+    let failed = job().await;
+    assert_eq!(failed["state"], "failed");
+    assert!(failed["reason"].as_str().expect("a reason").contains("5 attempts in a row"), "{failed}");
+
+    fail::cfg("publish.started", "off").expect("configured");
+    server.write("POST", &format!("/v1/publish-jobs/{id}/retry"), None).await;
+    server.settle().await;
+    assert_eq!(job().await["state"], "succeeded");
+    assert_eq!(parked().await, None);
+    scenario.teardown();
+}
+
+#[tokio::test]
+async fn work_waits_for_no_other_that_crashes() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    let mut uploads = Vec::new();
+    for bytes in [&b"poison"[..], b"healthy"] {
+        let upload = server.open_upload(bytes).await;
+        server.put_part(&upload, 1, bytes).await;
+        server.complete(&upload).await;
+        uploads.push(upload);
+    }
+    fail::cfg("ingest.started", "1*panic->off").expect("configured");
+    let worker = server.services.worker(WorkKind::Ingest);
+    assert!(matches!(worker.run_once().await, Err(WorkError::Panic)));
+    assert_eq!(worker.run_once().await.expect("the other one"), Ran::Worked);
+    assert_eq!(server.upload_state(&uploads[1]).await, "ready");
+    server.clock.advance(LATER);
+    assert_eq!(worker.run_once().await.expect("the first one again"), Ran::Worked);
+    assert_eq!(server.upload_state(&uploads[0]).await, "ready");
+    scenario.teardown();
+}
