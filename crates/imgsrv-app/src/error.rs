@@ -1,6 +1,6 @@
 //! Errors of use cases.
 
-use crate::work::runtime::WorkError;
+use crate::work::{retry::Transient, runtime::WorkError};
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
@@ -207,6 +207,12 @@ impl From<WorkError> for UseCaseError {
             WorkError::Blob(error) => error.into(),
             error @ WorkError::Panic => BlobError::unavailable(error).into(),
         }
+    }
+}
+
+impl Transient for UseCaseError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Catalog(error) if error.is_transient())
     }
 }
 

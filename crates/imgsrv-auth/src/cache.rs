@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle, time::Instant};
+use tracing::Instrument;
 use url::Url;
 
 /// Keys older than this are refreshed in the background, and used meanwhile.
@@ -97,7 +98,7 @@ impl IssuerKeys {
     /// result from the others.
     fn refresh(self: &Arc<Self>, arrived: Instant) -> JoinHandle<Result<(), KeysUnavailable>> {
         let keys = Arc::clone(self);
-        tokio::spawn(async move { keys.refresh_once(arrived).await })
+        tokio::spawn(async move { keys.refresh_once(arrived).await }.in_current_span())
     }
 
     /// Fetches the issuer's keys unless a fetch has ended since `arrived`, so that concurrent requests share one fetch.

@@ -45,6 +45,7 @@ impl TokenVerifier for OidcVerifier {
         Unverified::parse(token)?.issuer()
     }
 
+    #[tracing::instrument(name = "oidc.verify", level = "debug", skip_all, fields(issuer.url = %issuer), err(level = "debug"))]
     async fn verify(&self, token: &str, issuer: &IssuerUrl, now: Timestamp) -> Result<VerifiedToken, TokenError> {
         let refused = |why: &str| TokenError::NotAuthentic(why.to_owned());
         let token = Unverified::parse(token).ok_or_else(|| refused("it is malformed"))?;

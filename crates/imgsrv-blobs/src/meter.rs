@@ -26,7 +26,7 @@ impl BodyMeter {
             declared,
             received: 0,
             upload: RunningHash::of(&attempt.base),
-            checksum: checksum.map(|expected| (expected, RunningHash::new())),
+            checksum: checksum.map(|expected| (expected, RunningHash::default())),
         }
     }
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     fn hash(bytes: &[u8]) -> RunningHash {
-        let mut hash = RunningHash::new();
+        let mut hash = RunningHash::default();
         hash.update(bytes);
         hash
     }

@@ -109,7 +109,7 @@ async fn statements_are_traced_once(catalog: &dyn Catalog, trace: &Trace) {
 
 #[tokio::test]
 async fn statements_are_traced_once_on_sqlite() {
-    let dir = tempfile::tempdir().expect("the catalog answers");
+    let dir = tempfile::tempdir().expect("a scratch folder");
     let clock = Arc::new(ManualClock::default());
     let catalog = sqlite::open(&dir.path().join("catalog.db"), clock).await.expect("the catalog answers");
     let trace = Trace::default();

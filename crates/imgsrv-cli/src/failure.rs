@@ -1,8 +1,9 @@
 //! Failures of commands: their message, advice and exit code.
 
 use imgsrv_client::{BuildError, Error, TokenError, api::ProblemCode};
+use imgsrv_domain::error_chain;
 use serde_json::{Value, json};
-use std::{error::Error as _, io, iter, path::Path};
+use std::{error::Error as _, io, path::Path};
 
 /// The kinds of failures; their values are the exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Failure {
 /// others are internals of the HTTP client.
 pub(crate) fn with_causes(message: String, error: &Error) -> String {
     let Some(first) = error.source() else { return message };
-    let deepest = iter::successors(Some(first), |&cause| cause.source()).last().unwrap_or(first);
+    let deepest = error_chain::chain(first).last().unwrap_or(first);
     let mut shown = vec![deepest.to_string()];
     if first.is::<TokenError>() {
         shown.insert(0, first.to_string());

@@ -19,13 +19,13 @@ pub enum BuildError {
     #[error("the URL of a server is like https://images.example.org, without user, query or fragment")]
     Url,
     /// The certificate authority is not a certificate.
-    #[error("there is no certificate in PEM in what is to be the authority")]
+    #[error("the certificate authority has no valid certificate in PEM format")]
     Authority(#[source] Option<reqwest::Error>),
     /// The token is not a bearer token.
-    #[error("the token is not one: it is empty, too long, or has blanks in it")]
+    #[error("the token is malformed: it is empty, too long, or contains blanks")]
     Token,
     /// The HTTP client could not be initialised.
-    #[error("no HTTP client can be made")]
+    #[error("the HTTP client could not be initialised")]
     Http(#[source] reqwest::Error),
 }
 

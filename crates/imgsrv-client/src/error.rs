@@ -2,8 +2,8 @@
 
 use crate::{publish::conflict::PublishConflict, token::TokenError};
 use imgsrv_api::{Problem, ProblemCode, PublishJob};
-use imgsrv_domain::digest::Digest;
-use std::{io, iter, path::PathBuf, time::Duration};
+use imgsrv_domain::{digest::Digest, error_chain};
+use std::{io, path::PathBuf, time::Duration};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -15,7 +15,7 @@ pub enum Error {
     #[error("{}", .0.problem.detail)]
     Refused(Box<Refusal>),
     /// An error response that is not a problem of imgsrv, such as that of a proxy in front of the server.
-    #[error("the server answered with status {status}, but not as imgsrv does")]
+    #[error("the server sent an unexpected response with status {status}")]
     UnexpectedResponse {
         /// The HTTP status.
         status: u16,
@@ -23,7 +23,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The response does not have the form that the route promises.
-    #[error("the server's answer could not be read")]
+    #[error("the server's response could not be read")]
     InvalidResponse(#[source] Source),
     /// The server could not be reached, or the connection broke.
     #[error("the server could not be reached")]
@@ -62,7 +62,7 @@ pub enum Error {
         actual: Digest,
     },
     /// The response ended this many bytes early.
-    #[error("the answer ended {0} bytes before its end")]
+    #[error("the response ended {0} bytes early")]
     Incomplete(u64),
     /// The publication is invalid in itself.
     #[error("{0}")]
@@ -92,12 +92,11 @@ pub struct Refusal {
 /// TLS at all.
 fn is_permanent(error: &reqwest::Error) -> bool {
     // The HTTP client does not expose the types of its TLS library, only their messages.
-    let is_tls_failure = |cause: &dyn std::error::Error| {
+    let is_tls_failure = |cause: &(dyn std::error::Error + 'static)| {
         let message = cause.to_string();
         message.contains("invalid peer certificate") || message.contains("received corrupt message")
     };
-    error.is_builder()
-        || iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source()).any(is_tls_failure)
+    error.is_builder() || error_chain::chain(error).any(is_tls_failure)
 }
 
 impl Error {

@@ -51,9 +51,10 @@ pub use imgsrv_api as api;
 pub use imgsrv_domain::{
     digest::{ByteSize, Digest, InvalidDigest, InvalidSize},
     names::{Format, UnknownValue},
+    version::VersionFilter,
 };
 pub use publish::{Event, NewArtifact, NewAttachment, Publication, Publish, PublishConflict, Published};
 pub use retry::RetryPolicy;
-pub use routes::{AuditFilter, Rows, VersionFilter};
+pub use routes::{AuditFilter, Rows};
 pub use token::{GitHubActions, TokenCommand, TokenError, TokenSource};
 pub use transfer::{Blob, Download, Progress, Source, Stage, Upload};

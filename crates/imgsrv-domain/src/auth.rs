@@ -117,6 +117,8 @@ checked_texts! {
 }
 
 impl TokenKey {
+    /// What precedes the key in the text of an API token.
+    pub const PREFIX: &str = "imgsrv_at_";
     /// Characters in a key.
     pub const LENGTH: usize = 12;
 }

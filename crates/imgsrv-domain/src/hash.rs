@@ -9,7 +9,7 @@ use sha2::{
     digest::{array::Array, common::hazmat::SerializableState},
 };
 
-/// A SHA-256 computation and the number of bytes hashed so far.
+/// A SHA-256 computation and the number of bytes hashed so far; by default of no bytes.
 #[derive(Clone, Default)]
 pub struct RunningHash {
     hasher: Sha256,
@@ -17,11 +17,6 @@ pub struct RunningHash {
 }
 
 impl RunningHash {
-    /// Starts a computation.
-    pub fn new() -> Self {
-        Self { hasher: Sha256::new(), bytes: 0 }
-    }
-
     /// Resumes a saved computation; `None` if the saved state is invalid.
     pub fn resume(saved: &HashState) -> Option<Self> {
         let state = Array::try_from(saved.state.as_slice()).ok()?;
@@ -31,7 +26,7 @@ impl RunningHash {
     /// The computation that an attempt continues; `None` if the hash before its first byte is unknown.
     pub fn of(base: &HashBase) -> Option<Self> {
         match base {
-            HashBase::Start => Some(Self::new()),
+            HashBase::Start => Some(Self::default()),
             HashBase::After(_, state) => Self::resume(state),
             HashBase::Unknown => None,
         }
@@ -69,7 +64,7 @@ mod tests {
     fn saved_hash_resumes_at_its_position() {
         let data: Vec<u8> = (0..10_019_u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
         for cut in [0, 1, 63, 64, 65, 5000, data.len()] {
-            let mut first = RunningHash::new();
+            let mut first = RunningHash::default();
             first.update(&data[..cut]);
             let mut second = RunningHash::resume(&first.save()).expect("a saved hash");
             second.update(&data[cut..]);

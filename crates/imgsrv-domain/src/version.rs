@@ -3,7 +3,7 @@
 use crate::{
     audit::{AuditAction, Event},
     ids::{ImageId, VersionId},
-    names::{ImageName, VersionName},
+    names::{ImageName, VersionName, string_enum},
     time::Timestamp,
     transition::{IllegalTransition, Machine, Revision},
 };
@@ -21,6 +21,20 @@ pub enum VersionState {
         /// When it was published.
         at: Timestamp,
     },
+}
+
+string_enum! {
+    /// The versions that a list contains.
+    VersionFilter: "draft, publishing, published or all" {
+        /// Drafts. Needs `content.write`.
+        Draft = "draft",
+        /// Frozen versions that are not yet published. Needs `content.write`.
+        Publishing = "publishing",
+        /// Published versions.
+        Published = "published",
+        /// All versions. Needs `content.write`.
+        All = "all",
+    }
 }
 
 impl VersionState {

@@ -330,7 +330,7 @@ fn the_last_appended_byte_completes_an_upload_and_computes_an_undeclared_digest(
         (session, completed) = begun.record_append(&attempt, &part, last.as_ref(), now, TTL).expect("it is recorded");
         last = Some(part);
     }
-    let mut whole = RunningHash::new();
+    let mut whole = RunningHash::default();
     whole.update(b"abcdef");
     let digest = whole.finish();
     assert_eq!(session.digest(), Some(digest));
@@ -362,7 +362,7 @@ fn only_an_upload_of_no_bytes_is_completed_without_a_part() {
     assert!(append(1, None).complete_empty(now).is_err());
     assert!(append(1, Some(Digest::new([7; 32]))).complete_empty(now).is_err());
     let (completed, _) = append(0, None).complete_empty(now).expect("it is complete");
-    assert_eq!(completed.digest(), Some(RunningHash::new().finish()));
+    assert_eq!(completed.digest(), Some(RunningHash::default().finish()));
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn each_state_of_a_session_allows_only_its_own_actions() {
     let (ingesting, _) = completed.clone().start_ingest(now).expect("started");
     let (ready, _) = ingesting.clone().finish_ingest(now).expect("ready");
     let (failed, _) = ingesting.clone().reject("wrong".to_owned(), now).expect("failed");
-    let hash = RunningHash::new().save();
+    let hash = RunningHash::default().save();
     let (aborted, _) = created.clone().abort(now).expect("aborted");
     let id = AttemptId::new(Uuid::from_u128(3));
     let allowed = |session: &UploadSession| {

@@ -1,24 +1,23 @@
 //! Redaction of tokens in text from clients, before it is logged.
 
+use imgsrv_domain::auth::TokenKey;
 use std::borrow::Cow;
 
-/// The prefix of an API token. The [`KEY_LENGTH`] characters after it identify the token and are not secret.
-pub(crate) const API_TOKEN_PREFIX: &str = "imgsrv_at_";
-const KEY_LENGTH: usize = 12;
 /// The prefix of a JWT: `{"` in base64url.
 const JWT_PREFIX: &str = "eyJ";
 
 /// The text with every token truncated to its identifying prefix.
 pub(crate) fn redacted(text: &str) -> Cow<'_, str> {
-    if !text.contains(API_TOKEN_PREFIX) && !text.contains(JWT_PREFIX) {
+    if !text.contains(TokenKey::PREFIX) && !text.contains(JWT_PREFIX) {
         return Cow::Borrowed(text);
     }
     let (mut shown, mut rest) = (String::new(), text);
-    while let Some(start) = [API_TOKEN_PREFIX, JWT_PREFIX].iter().filter_map(|prefix| rest.find(prefix)).min() {
+    while let Some(start) = [TokenKey::PREFIX, JWT_PREFIX].iter().filter_map(|prefix| rest.find(prefix)).min() {
         let (before, token) = rest.split_at(start);
         let end = token.find(|c: char| !(c.is_ascii_alphanumeric() || "_-.%".contains(c))).unwrap_or(token.len());
-        let is_api_token = token.starts_with(API_TOKEN_PREFIX);
-        let public = if is_api_token { API_TOKEN_PREFIX.len() + KEY_LENGTH } else { JWT_PREFIX.len() };
+        // The key of an API token identifies it and is not secret.
+        let is_api_token = token.starts_with(TokenKey::PREFIX);
+        let public = if is_api_token { TokenKey::PREFIX.len() + TokenKey::LENGTH } else { JWT_PREFIX.len() };
         shown.push_str(before);
         shown.push_str(&token[..public.min(end)]);
         if end > public {

@@ -4,6 +4,8 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
+use futures::TryStreamExt;
+use imgsrv_app::FileContent;
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::json;
 
@@ -134,4 +136,23 @@ async fn a_damaged_blob_is_quarantined_and_replaced_by_another_upload() {
     assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
     server.blob(&bytes).await;
     assert_eq!(server.get(&path).await.body, bytes);
+}
+
+#[tokio::test]
+async fn a_file_that_was_found_before_its_blob_was_replaced_is_served() {
+    let server = TestServer::start().await;
+    let bytes = qcow2(1);
+    server.published("debian", "1", &bytes).await;
+    let (image, version) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
+    let delivery = server.services.delivery();
+    let found = delivery.named_file(&image, &version, &"debian-1-amd64.qcow2".parse().expect("a name")).await;
+    let FileContent::Stored(found) = found.expect("a file").content else { panic!("it is stored") };
+    let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
+    std::fs::remove_file(server.storage().join(file)).expect("removed");
+    let path = format!("/v1/blobs/{}", digest(&bytes));
+    assert_eq!(server.get(&path).await.problem(), "blob-damaged");
+    server.blob(&bytes).await;
+    let opened = delivery.open(&found, 0..bytes.len() as u64).await.expect("the replacement");
+    let served: Vec<_> = opened.try_collect().await.expect("its bytes");
+    assert_eq!(served.concat(), bytes);
 }

@@ -1,12 +1,13 @@
 //! The tracing span of a request.
 
 use axum::{body::Body, http::Request};
-use imgsrv_testkit::TestServer;
+use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
+use tracing::Level;
 
 /// The log that tests read, one JSON object per line.
 #[derive(Clone, Default)]
@@ -23,16 +24,42 @@ impl Write for Log {
 }
 
 impl Log {
-    /// The only event with `message`.
-    fn event(&self, message: &str) -> Value {
+    fn events(&self) -> Vec<Value> {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let events = lines.map(|line| serde_json::from_slice::<Value>(line).expect("JSON"));
-        let mut events = events.filter(|event| event["fields"]["message"] == message);
+        lines.map(|line| serde_json::from_slice(line).expect("JSON")).collect()
+    }
+
+    /// The only event with `message`.
+    fn event(&self, message: &str) -> Value {
+        let mut events = self.events().into_iter().filter(|event| event["fields"]["message"] == message);
         let event = events.next().expect("an event");
         assert!(events.next().is_none(), "{event}");
         event
     }
+
+    /// The names of the spans of the events with `message`, outermost first.
+    fn spans(&self, message: &str) -> Vec<Vec<String>> {
+        let events = self.events().into_iter().filter(|event| event["fields"]["message"] == message);
+        let name = |span: &Value| span["name"].as_str().expect("a name").to_owned();
+        events.map(|event| event["spans"].as_array().into_iter().flatten().map(name).collect()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_followed_to_the_statements_that_it_costs() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", &qcow2(1)).await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_max_level(Level::DEBUG).with_writer(move || writer.clone());
+    let guard = tracing::subscriber::set_default(subscriber.finish());
+    let manifest = server.get("/v1/images/debian/versions/1").await;
+    drop(guard);
+
+    assert!(manifest.status.is_success(), "{manifest:?}");
+    let statements = log.spans("statement executed");
+    assert_eq!(statements, [["request", "version.manifest", "catalog.query"]; 2]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const VERSION: &str = "/v1/images/debian/versions/1";
+const FILE: &str = "/images/debian/1/debian-1-amd64.qcow2";
 const ALIASED: [&str; 2] = ["/v1/images/debian/refs/latest", "/images/debian/latest/debian-amd64.qcow2"];
 
 /// The databases, in the order of the table's columns.
@@ -34,7 +35,7 @@ async fn published(database: Database) -> (TestServer, [String; 6]) {
         VERSION.to_owned(),
         format!("{VERSION}/artifacts"),
         format!("{VERSION}/artifacts/{artifact}/download"),
-        "/images/debian/1/debian-1-amd64.qcow2".to_owned(),
+        FILE.to_owned(),
         "/images/debian/1/SHA256SUMS".to_owned(),
         "/images/debian/1/".to_owned(),
     ];
@@ -144,10 +145,20 @@ async fn measure(database: Database, statements: &Statements) -> Vec<(&'static s
         let answer = count(&mut table, statements, name, asking).await;
         assert!(answer.status.is_success(), "{answer:?}");
     }
-    let (server, paths) = published(database).await;
     for (name, path) in [
-        ("manifest by version, uncached", paths[0].as_str()),
-        ("manifest by version, cached", &paths[0]),
+        ("manifest by version, uncached", VERSION),
+        ("file by version, uncached", FILE),
+        ("manifest by alias, uncached", ALIASED[0]),
+        ("file by alias, uncached", ALIASED[1]),
+    ] {
+        let (server, _paths) = published(database).await;
+        let answer = count(&mut table, statements, name, server.get(path)).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+    let (server, paths) = published(database).await;
+    server.get(VERSION).await;
+    for (name, path) in [
+        ("manifest by version, cached", paths[0].as_str()),
         ("file by version, first", &paths[3]),
         ("file by version, again", &paths[3]),
         ("manifest by alias", ALIASED[0]),

@@ -1,11 +1,16 @@
 //! Background work that crashes its worker: it is parked after some attempts, and delays nothing else. Crash points are
-//! those of the whole process, so no other tests run in this one.
+//! those of the whole process, so only tests with crash points run in this one.
 
 use fail::FailScenario;
 use imgsrv_app::{Ran, WorkError};
 use imgsrv_domain::work::WorkKind;
-use imgsrv_testkit::{TestServer, qcow2};
-use std::time::Duration;
+use imgsrv_testkit::{TestServer, digest, qcow2};
+use serde_json::json;
+use std::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
+use tokio::sync::mpsc as channel;
 
 /// Longer than any delay between two attempts.
 const LATER: Duration = Duration::from_mins(2);
@@ -62,5 +67,42 @@ async fn work_waits_for_no_other_that_crashes() {
     server.clock.advance(LATER);
     assert_eq!(worker.run_once().await.expect("the first one again"), Ran::Worked);
     assert_eq!(server.upload_state(&uploads[0]).await, "ready");
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_reads_the_replacement_of_a_blob_that_was_quarantined_meanwhile() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    let bytes = qcow2(1);
+    let artifact = server.draft("debian", "1", &bytes).await;
+    let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
+    let described = format!("/v1/images/debian/versions/1/artifacts/{artifact}/incus-metadata");
+    assert!(server.write("POST", &described, Some(json!({}))).await.status.is_success());
+    let requested = server.write("POST", "/v1/images/debian/versions/1/publish", None).await.json();
+
+    // The job stops after its first step, which has read the names of the blobs.
+    let (reach, mut reached) = channel::unbounded_channel();
+    let (resume, resumed) = mpsc::channel::<()>();
+    let resumed = Mutex::new(resumed);
+    let stop = move || {
+        // The test may no longer listen.
+        let _ = reach.send(());
+        let _ = resumed.lock().expect("not poisoned").recv();
+    };
+    fail::cfg_callback("publish.recorded", stop).expect("configured");
+    let worker = server.services.worker(WorkKind::Publish);
+    let running = tokio::spawn(async move { worker.run_once().await });
+    reached.recv().await.expect("the first step has ended");
+    std::fs::remove_file(server.storage().join(file)).expect("removed");
+    let damaged = server.write("GET", &format!("/v1/blobs/{}", digest(&bytes)), None).await;
+    assert_eq!(damaged.problem(), "blob-damaged");
+    server.blob(&bytes).await;
+    drop(resume);
+    assert_eq!(running.await.expect("it ends").expect("it succeeds"), Ran::Worked);
+
+    let job = requested["job_id"].as_str().expect("a job");
+    let job = server.write("GET", &format!("/v1/publish-jobs/{job}"), None).await.json();
+    assert_eq!(job["state"], "succeeded", "{job}");
     scenario.teardown();
 }

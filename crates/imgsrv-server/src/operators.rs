@@ -10,7 +10,7 @@ use crate::{
 };
 use imgsrv_app::{Manager, Principals, UseCaseError};
 use imgsrv_domain::{
-    auth::{ApiToken, Principal},
+    auth::{ApiToken, Principal, TokenKey},
     page::{Page, PageRequest},
     time::Timestamp,
 };
@@ -38,6 +38,11 @@ fn time(time: Timestamp) -> String {
         .map(|time| time.round(jiff::Unit::Second).unwrap_or(time))
         .unwrap_or_default()
         .to_string()
+}
+
+/// The readable part of a token's text.
+fn key(token: &ApiToken) -> String {
+    format!("{}{}", TokenKey::PREFIX, token.key)
 }
 
 /// The items of all pages of a list.
@@ -86,7 +91,7 @@ fn as_text(principal: &Principal, tokens: &[ApiToken], now: Timestamp) -> String
             None => format!("expired {}", time(token.expires_at)),
         };
         let used = token.last_used_at.map_or("never used".to_owned(), |at| format!("last used {}", time(at)));
-        text += &format!("  {} imgsrv_at_{} \"{}\": {state}, {used}\n", token.id, token.key.as_str(), token.name);
+        text += &format!("  {} {} \"{}\": {state}, {used}\n", token.id, key(token), token.name);
     }
     text
 }
@@ -94,7 +99,7 @@ fn as_text(principal: &Principal, tokens: &[ApiToken], now: Timestamp) -> String
 fn as_json(principal: &Principal, tokens: &[ApiToken]) -> String {
     let token = |token: &ApiToken| {
         json!({
-            "id": token.id.to_string(), "key": format!("imgsrv_at_{}", token.key.as_str()), "name": token.name.as_str(),
+            "id": token.id.to_string(), "key": key(token), "name": token.name.as_str(),
             "expires_at": time(token.expires_at), "last_used_at": token.last_used_at.map(time),
             "revoked_at": token.revoked_at.map(time),
         })

@@ -86,9 +86,10 @@ impl FromStr for TokenRef {
             Some(secret) if secret.starts_with('_') => rest[..TokenKey::LENGTH].parse().ok(),
             _ => None,
         };
-        let key = raw.strip_prefix("imgsrv_at_").and_then(named).map(Self::Key);
+        let key = raw.strip_prefix(TokenKey::PREFIX).and_then(named).map(Self::Key);
         let id = || raw.parse().ok().map(Self::Id);
-        key.or_else(id).ok_or_else(|| "must be a token's id, or imgsrv_at_ and the 12 characters behind it".to_owned())
+        let (prefix, length) = (TokenKey::PREFIX, TokenKey::LENGTH);
+        key.or_else(id).ok_or_else(|| format!("must be a token's id, or {prefix} and the {length} characters after it"))
     }
 }
 

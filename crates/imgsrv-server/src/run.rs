@@ -51,7 +51,7 @@ pub(crate) enum StartError {
     Runtime(io::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("cannot change who may do what")]
+    #[error("cannot manage authentication")]
     Auth(#[from] UseCaseError),
     #[error("cannot queue the work that recurs")]
     Work(#[from] WorkError),

@@ -30,8 +30,9 @@ pub(crate) fn start_for_operator() {
 }
 
 fn filter(level: LevelFilter) -> EnvFilter {
-    // PostgreSQL sends notices on every start, such as that a table exists. Audited changes are logged at any verbosity.
-    let directives = ["sqlx::postgres::notice=warn", "imgsrv::audit=info"].map(str::parse);
+    // PostgreSQL sends notices on every start, such as that a table exists. The catalog logs its statements itself, within
+    // their spans. Audited changes are logged at any verbosity.
+    let directives = ["sqlx::postgres::notice=warn", "sqlx::query=warn", "imgsrv::audit=info"].map(str::parse);
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     directives.into_iter().flatten().fold(filter, EnvFilter::add_directive)
 }

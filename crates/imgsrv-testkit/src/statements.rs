@@ -23,18 +23,15 @@ impl Statements {
         recorded
     }
 
-    /// The statements since the last call, without those that begin or end transactions or set a new connection up. A
-    /// transaction that was dropped is rolled back in the background, at no certain time.
+    /// The statements since the last call, without those that begin or end transactions.
     pub fn take(&self) -> Vec<String> {
-        let left_out = ["PRAGMA", "SET ", "DO $$", "BEGIN", "COMMIT", "ROLLBACK"];
-        let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        taken.into_iter().filter(|sql| !left_out.iter().any(|word| sql.starts_with(word))).collect()
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Subscriber for Statements {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "sqlx::query"
+        metadata.target() == "imgsrv_catalog::statement"
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -42,11 +39,11 @@ impl Subscriber for Statements {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut sql = Sql::default();
-        event.record(&mut sql);
-        let text = if sql.whole.trim().is_empty() { sql.summary } else { sql.whole };
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        let mut statement = Statement::default();
+        event.record(&mut statement);
+        if statement.is_counted {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(statement.sql);
+        }
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -59,18 +56,18 @@ impl Subscriber for Statements {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// The statement of an event of sqlx: the beginning, and all of it if that is longer.
+/// The statement of an event of the catalog.
 #[derive(Default)]
-struct Sql {
-    summary: String,
-    whole: String,
+struct Statement {
+    is_counted: bool,
+    sql: String,
 }
 
-impl Visit for Sql {
+impl Visit for Statement {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "summary" => value.clone_into(&mut self.summary),
-            "db.statement" => value.clone_into(&mut self.whole),
+            "kind" => self.is_counted = matches!(value, "query" | "execute"),
+            "sql" => self.sql = value.split_whitespace().collect::<Vec<_>>().join(" "),
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
 //! Circles of files: files of one crate that import each other, directly or through others.
 //!
 //! A path counts for the file that defines its item, also when another file re-exports it. Tests do not count, and
-//! neither do paths between a module and the modules inside it: a folder and its `mod.rs` belong together.
+//! neither do paths from a module to the modules inside it: a folder and its `mod.rs` belong together.
 
 use super::Source;
 use crate::shell::Result;
@@ -192,7 +192,7 @@ fn graph(files: &BTreeMap<Module, Imports>) -> Graph {
     let mut graph = Graph::new();
     for (module, imports) in files {
         let targets = imports.uses.iter().filter_map(|path| defining_file(path, files, &exports));
-        let targets = targets.filter(|target| !target.starts_with(module) && !module.starts_with(target));
+        let targets = targets.filter(|target| !target.starts_with(module));
         graph.insert(module.clone(), targets.collect());
     }
     graph
@@ -291,5 +291,7 @@ mod tests {
         assert_eq!(breaches(&[("a", "use crate::b::B;"), ("b", tests)]), [""; 0]);
         assert_eq!(breaches(&[("a", "use crate::b::B;"), ("b/tests", "use crate::a::A;"), ("b/mod", "")]), [""; 0]);
         assert_eq!(breaches(&[("a/mod", "use self::b::B;"), ("a/b", "use super::A;")]), [""; 0]);
+        let through = [("a/mod", "use crate::x::X;"), ("x", "use crate::a::b::B;"), ("a/b", "use super::A;")];
+        assert_eq!(breaches(&through), ["x: files import each other in a circle: a, a/b, x"]);
     }
 }

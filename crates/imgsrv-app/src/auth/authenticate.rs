@@ -108,8 +108,8 @@ impl Authenticator {
         Ok(found.filter(is_live))
     }
 
-    /// Whether the exposure of the token was not recorded within the last minute.
-    fn is_news(&self, token: TokenId, now: Timestamp) -> bool {
+    /// Remembers that the token was exposed at `now`; whether that is the first time within a minute.
+    fn remember_exposure(&self, token: TokenId, now: Timestamp) -> bool {
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
         exposed.retain(|_, last| now.since(*last) < USAGE_GRAIN);
         exposed.insert(token, now).is_none()
@@ -121,7 +121,7 @@ impl Authenticator {
     pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
         let Some(key) = token::parse(bearer) else { return Ok(()) };
         let Some(Timed { value: stored, now }) = self.live_token(bearer, &key).await? else { return Ok(()) };
-        if !self.is_news(stored.token.id, now) {
+        if !self.remember_exposure(stored.token.id, now) {
             return Ok(());
         }
         retrying(|| async {
@@ -230,19 +230,19 @@ impl Authenticator {
                 Some(id) => id,
                 None => self.create_principal(&mut *tx, identity, context).await?,
             };
-            let locked = tx.lock_principal(id).await?;
-            if locked.is_some_and(|principal| !principal.is_active()) {
-                return Ok(tx.get_principal(id).await?);
+            let Some(mut principal) = tx.lock_principal(id).await? else { return Ok(None) };
+            if !principal.is_active() {
+                return Ok(Some(principal));
             }
             let now = tx.now();
             if tx.grant_by_rule(&rule.id, id, ProvisioningRule::ROLE, now).await? {
                 let detail = format!("{} by rule {}", ProvisioningRule::ROLE, rule.id);
                 let event = Event::new(AuditAction::RoleGranted, id).with(detail);
                 audit::record(&mut *tx, &context.actor(id), event).await?;
+                principal.roles.insert(ProvisioningRule::ROLE);
             }
-            let principal = tx.get_principal(id).await?;
             tx.commit().await?;
-            Ok(principal)
+            Ok(Some(principal))
         })
         .await
     }

@@ -147,10 +147,12 @@ impl Principals {
     pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let managers = Managers::lock(&mut *tx, who).await?;
+            let must_keep_manager = must_keep_manager(&mut *tx, who).await?;
             tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
             if tx.revoke_role(id, role).await? {
-                managers.must_remain(&mut *tx).await?;
+                if must_keep_manager && !tx.has_live_auth_manager().await? {
+                    return Err(UseCaseError::LastAuthManager);
+                }
                 audit::commit(tx, who.actor(), Event::new(AuditAction::RoleRevoked, id).with(role)).await?;
             }
             Ok(())
@@ -164,12 +166,12 @@ impl Principals {
     pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let managers = Managers::lock(&mut *tx, who).await?;
+            let must_keep_manager = must_keep_manager(&mut *tx, who).await?;
             tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
             let now = tx.now();
             let changed = tx.set_deactivated(id, Some(now)).await?;
-            if changed {
-                managers.must_remain(&mut *tx).await?;
+            if changed && must_keep_manager && !tx.has_live_auth_manager().await? {
+                return Err(UseCaseError::LastAuthManager);
             }
             let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
             if changed {
@@ -245,21 +247,9 @@ impl Principals {
     }
 }
 
-/// Whether anybody could manage authentication before a change. Such changes are serialized.
-struct Managers {
-    could: bool,
-}
-
-impl Managers {
-    /// Operators with direct access to the catalog can bootstrap, so nothing is refused to them.
-    async fn lock(tx: &mut dyn CatalogTx, who: &Manager) -> Result<Self, CatalogError> {
-        tx.lock_authentication().await?;
-        Ok(Self { could: *who.actor() != Actor::Operator && tx.has_live_auth_manager().await? })
-    }
-
-    /// Refuses a change after which nobody can manage authentication, if somebody could before.
-    async fn must_remain(self, tx: &mut dyn CatalogTx) -> Result<()> {
-        let can = tx.has_live_auth_manager().await?;
-        if self.could && !can { Err(UseCaseError::LastAuthManager) } else { Ok(()) }
-    }
+/// Serializes changes that may take access away. Returns whether somebody must still be able to manage authentication after
+/// this one, because somebody can now. Nothing is refused to operators: with direct access to the catalog they can bootstrap.
+async fn must_keep_manager(tx: &mut dyn CatalogTx, who: &Manager) -> Result<bool, CatalogError> {
+    tx.lock_authentication().await?;
+    Ok(*who.actor() != Actor::Operator && tx.has_live_auth_manager().await?)
 }

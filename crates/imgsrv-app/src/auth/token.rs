@@ -9,7 +9,6 @@ use imgsrv_domain::{auth::TokenKey, ports::CatalogError};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-const PREFIX: &str = "imgsrv_at_";
 const SECRET: usize = 43;
 const CHECKSUM: usize = 6;
 
@@ -28,14 +27,14 @@ pub(crate) fn mint() -> Result<(TokenKey, String), CatalogError> {
         .take(TokenKey::LENGTH)
         .collect();
     let Ok(parsed) = key.parse() else { return mint() };
-    let body = format!("{PREFIX}{key}_{}", URL_SAFE_NO_PAD.encode(secret));
+    let body = format!("{}{key}_{}", TokenKey::PREFIX, URL_SAFE_NO_PAD.encode(secret));
     let plaintext = format!("{body}{}", checksum(&body));
     Ok((parsed, plaintext))
 }
 
 /// The look-up key of a token whose format and checksum are valid.
 pub(crate) fn parse(raw: &str) -> Option<TokenKey> {
-    let rest = raw.strip_prefix(PREFIX)?;
+    let rest = raw.strip_prefix(TokenKey::PREFIX)?;
     let (key, secret) = rest.split_at_checked(TokenKey::LENGTH)?;
     if !rest.is_ascii() || secret.len() != 1 + SECRET + CHECKSUM || !secret.starts_with('_') {
         return None;

@@ -24,6 +24,7 @@ pub enum BindError {
 }
 
 /// Binds the catalog to the blob store, or verifies that it is bound to it.
+#[tracing::instrument(name = "store.bind", level = "debug", skip_all, err(level = "debug"))]
 pub(crate) async fn bind_blob_store(context: &Context) -> Result<(), BindError> {
     let CatalogIdentity { catalog, store: bound } = context.catalog.identity().await?;
     let mut owners = context.blobs.owners().await?;

@@ -132,7 +132,7 @@ impl Aliases {
     /// just created.
     async fn taken(&self, image: &ImageName, name: &AliasName) -> Result<UseCaseError> {
         let Ok(version) = name.as_str().parse() else { return Ok(UseCaseError::taken(Conflict::RefName, None)) };
-        Ok(match self.0.catalog.get_manifest(image, &version, Visibility::All).await? {
+        Ok(match self.0.catalog.resolve_version(image, &version, Visibility::All).await? {
             Some(found) => {
                 let existing = Existing::Version(found.version.id, image.clone(), version);
                 UseCaseError::taken(Conflict::RefName, Some(existing))

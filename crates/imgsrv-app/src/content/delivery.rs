@@ -131,7 +131,7 @@ impl Delivery {
         attachment: Option<AttachmentId>,
     ) -> Result<Download> {
         let missing = attachment.map_or(Missing::Artifact, |_| Missing::Attachment);
-        let found = self.0.by_version(image, version).await?.ok_or(missing)?;
+        let found = self.0.by_version(image, version, Visibility::Published).await?.ok_or(missing)?;
         let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or(missing)?;
         let (file_name, claim, media_type) = match attachment {
             Some(id) => {

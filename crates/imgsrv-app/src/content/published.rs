@@ -27,7 +27,7 @@ type Key = (ImageName, VersionName);
 /// What a look-up finds.
 type Found = Option<Arc<PublishedVersion>>;
 
-/// A published version, as it was at one revision of the catalog.
+/// A version, as it was at one revision of the catalog. It is published, unless drafts were asked for.
 pub(crate) struct PublishedVersion {
     revision: Revision,
     pub(crate) manifest: Arc<Manifest>,
@@ -67,8 +67,14 @@ impl PublishedVersions {
         Self { context, cache }
     }
 
-    /// The published version of that name, as it was less than a second ago or later. Changes of this node count at once.
-    pub(crate) async fn by_version(&self, image: &ImageName, version: &VersionName) -> Result<Found, CatalogError> {
+    /// The version of that name that is visible with `see`. If it is published, it is as it was less than a second ago or
+    /// later; changes of this node count at once.
+    pub(crate) async fn by_version(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+        see: Visibility,
+    ) -> Result<Found, CatalogError> {
         let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
         let cached = self.cache.get(&(image.clone(), version.clone()));
         if let Some(cached) = cached
@@ -77,7 +83,7 @@ impl PublishedVersions {
             return Ok(Some(cached));
         }
         let reading = revision.begin_reading();
-        let found = catalog.resolve_version(image, version, Visibility::Published).await?;
+        let found = catalog.resolve_version(image, version, see).await?;
         self.load(reading, found).await
     }
 
@@ -87,14 +93,14 @@ impl PublishedVersions {
         if let Ok(version) = reference.as_str().parse::<VersionName>()
             && self.cache.contains_key(&(image.clone(), version.clone()))
         {
-            return self.by_version(image, &version).await;
+            return self.by_version(image, &version, Visibility::Published).await;
         }
         let reading = self.context.revision.begin_reading();
         let found = self.context.catalog.resolve_ref(image, reference).await?;
         self.load(reading, found).await
     }
 
-    /// Reads what is not cached of a version that was resolved by `reading`, and caches it.
+    /// Reads what is not cached of a version that was resolved by `reading`, and caches it if it is published.
     async fn load(&self, reading: Reading, found: Option<ResolvedVersion>) -> Result<Found, CatalogError> {
         let Some(ResolvedVersion { revision, image, version }) = found else { return Ok(None) };
         self.context.revision.remember(reading, revision);
@@ -113,7 +119,9 @@ impl PublishedVersions {
         };
         let manifest = Arc::new(manifest);
         let loaded = Arc::new(PublishedVersion { revision, manifest, files, blobs: OnceCell::new() });
-        self.cache.insert(key, Arc::clone(&loaded));
+        if loaded.manifest.version.state.published_at().is_some() {
+            self.cache.insert(key, Arc::clone(&loaded));
+        }
         Ok(Some(loaded))
     }
 

@@ -9,8 +9,8 @@ use imgsrv_domain::{
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::{VersionFilter, Visibility},
-    version::Version,
+    ports::Visibility,
+    version::{Version, VersionFilter},
 };
 use std::sync::Arc;
 
@@ -35,14 +35,8 @@ impl Versions {
     #[tracing::instrument(name = "version.manifest", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version))]
     pub async fn manifest(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Arc<Manifest>> {
-        if let Some(published) = self.0.by_version(image, version).await? {
-            return Ok(Arc::clone(&published.manifest));
-        }
-        let draft = match caller.visibility() {
-            Visibility::All => self.0.context.catalog.get_manifest(image, version, Visibility::All).await?,
-            Visibility::Published => None,
-        };
-        draft.map(Arc::new).ok_or(Missing::Version.into())
+        let found = self.0.by_version(image, version, caller.visibility()).await?;
+        found.map(|found| Arc::clone(&found.manifest)).ok_or(Missing::Version.into())
     }
 
     /// The manifest of the published version of that name, or of the one that the alias of that name points to.

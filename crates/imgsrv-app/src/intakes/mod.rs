@@ -87,7 +87,7 @@ impl Intakes {
     async fn check_names(&self, new: &NewIntake) -> Result<()> {
         let catalog = &self.context.catalog;
         let taken = |existing| UseCaseError::taken(Conflict::RefName, Some(existing));
-        if let Some(found) = catalog.get_manifest(&new.image, &new.version, Visibility::All).await? {
+        if let Some(found) = catalog.resolve_version(&new.image, &new.version, Visibility::All).await? {
             return Err(taken(Existing::Version(found.version.id, new.image.clone(), new.version.clone())));
         }
         if let Ok(alias) = new.version.as_str().parse()
@@ -97,7 +97,7 @@ impl Intakes {
         }
         for alias in &new.aliases {
             let Ok(version) = alias.as_str().parse() else { continue };
-            if let Some(found) = catalog.get_manifest(&new.image, &version, Visibility::All).await? {
+            if let Some(found) = catalog.resolve_version(&new.image, &version, Visibility::All).await? {
                 return Err(taken(Existing::Version(found.version.id, new.image.clone(), version)));
             }
         }

@@ -42,10 +42,10 @@ pub(super) async fn fingerprint(context: &Context, metadata: &TrustedBlob, root:
         // The earlier attempt may have hashed bytes that were damaged and have been replaced since.
         save(context, &pair, None).await?;
     }
-    let mut hashes = Hashes { both: RunningHash::new(), own: RunningHash::new() };
+    let mut hashes = Hashes { both: RunningHash::default(), own: RunningHash::default() };
     hash_some(context, metadata, &mut hashes).await?;
     verify(context, metadata, hashes.own.finish()).await?;
-    let hashes = Hashes { own: RunningHash::new(), ..hashes };
+    let hashes = Hashes { own: RunningHash::default(), ..hashes };
     let hashes = hash_rest(context, &pair, root, hashes).await?;
     if let Err(error) = verify(context, root, hashes.own.finish()).await {
         save(context, &pair, None).await?;

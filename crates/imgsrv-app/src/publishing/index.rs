@@ -22,6 +22,7 @@ use imgsrv_domain::{
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
 use imgsrv_simplestreams::{IncusArchitecture, is_ambiguous};
 use std::collections::{HashMap, HashSet, hash_map::Entry};
+use tracing::Span;
 
 /// The artifacts to list, and warnings for those that are not listed.
 #[derive(Default)]
@@ -132,7 +133,8 @@ async fn read_metadata(context: &Context, blob: &TrustedBlob) -> Result<Content>
     let bytes = BlobReader { context, blob }.read(0, length).await.map_err(|error| StepError::reading(blob, error))?;
     verify(context, blob, BlobClaim::of(&bytes).digest).await?;
     // Unpacking may take long.
-    let read = tokio::task::spawn_blocking(move || IncusMetadata::read(&bytes)).await;
+    let span = Span::current();
+    let read = tokio::task::spawn_blocking(move || span.in_scope(|| IncusMetadata::read(&bytes))).await;
     Ok(read.unwrap_or_else(|panicked| {
         tracing::error!(%panicked, blob.digest = %blob.claim.digest, "metadata reader panicked");
         Err(MetadataProblem::NotATarball)

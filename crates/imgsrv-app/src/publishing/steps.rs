@@ -36,26 +36,15 @@ pub(super) async fn run(
     step: StepName,
     publication: &mut Option<Publication>,
 ) -> Result<Outcome, StepError> {
-    match step {
-        StepName::ValidateCatalog => {
-            validate::run(context, read_once(context, job, publication).await?).await.map(Outcome::Validated)
-        }
-        StepName::IncusIndex => {
-            index::run(context, read_once(context, job, publication).await?).await.map(Outcome::Indexed)
-        }
-        StepName::FinalizePublish => Ok(Outcome::Ready),
-    }
-}
-
-async fn read_once<'a>(
-    context: &Context,
-    job: &PublishJob,
-    publication: &'a mut Option<Publication>,
-) -> Result<&'a Publication, StepError> {
-    Ok(match publication {
+    let publication = match publication {
         Some(read) => read,
         unread => unread.insert(Publication::read(context, job).await?),
-    })
+    };
+    match step {
+        StepName::ValidateCatalog => validate::run(context, publication).await.map(Outcome::Validated),
+        StepName::IncusIndex => index::run(context, publication).await.map(Outcome::Indexed),
+        StepName::FinalizePublish => Ok(Outcome::Ready),
+    }
 }
 
 /// Records the result of the current step of `job`; `Err` of the inner result fails the step permanently.

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 use tokio::sync::Mutex;
+use tracing::Span;
 
 /// The products of one revision of the catalog.
 #[derive(Debug)]
@@ -54,9 +55,10 @@ impl Streams {
             changes = catalog.get_stream_changes(None).await?;
         }
         // Cancel-safe: the lock moves into the task.
+        let span = Span::current();
         let projected = tokio::task::spawn_blocking(move || {
             let revision = changes.revision;
-            index.apply(changes)?;
+            span.in_scope(|| index.apply(changes))?;
             Ok::<_, serde_json::Error>((Projection { revision, products: index.products().clone() }, index))
         });
         let projected = projected.await.map_err(CatalogError::backend)?;

@@ -1,6 +1,5 @@
 //! The delays between retries: of one decision in a fresh transaction, and of leased work.
 
-use crate::error::UseCaseError;
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use imgsrv_domain::ports::{CatalogError, Conflict};
 use std::time::Duration;
@@ -32,12 +31,6 @@ impl Transient for CatalogError {
             ),
             Self::InvalidCursor | Self::Unavailable(_) | Self::Full(_) | Self::Corrupt(_) | Self::Backend(_) => false,
         }
-    }
-}
-
-impl Transient for UseCaseError {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Catalog(error) if error.is_transient())
     }
 }
 

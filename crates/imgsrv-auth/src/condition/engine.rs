@@ -61,11 +61,13 @@ impl CelEngine {
 
 #[async_trait]
 impl ConditionEngine for CelEngine {
+    #[tracing::instrument(name = "condition.check", level = "debug", skip_all, err(level = "debug"))]
     async fn check(&self, condition: &Condition, forwarded: &ForwardedClaims) -> Result<(), ConditionError> {
         let (condition, forwarded) = (condition.clone(), forwarded.clone());
         self.run(move |language| language.check(&condition, &forwarded)).await
     }
 
+    #[tracing::instrument(name = "condition.evaluate", level = "debug", skip_all, err(level = "debug"))]
     async fn holds(
         &self,
         condition: &Condition,

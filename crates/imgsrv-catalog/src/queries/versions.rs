@@ -14,9 +14,9 @@ use imgsrv_domain::{
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, VersionFilter, VersionQueries, Visibility},
+    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, VersionQueries, Visibility},
     time::Timestamp,
-    version::Version,
+    version::{Version, VersionFilter},
 };
 use uuid::Uuid;
 
@@ -77,10 +77,9 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         page: &PageRequest,
     ) -> Result<Option<Page<Version>>, CatalogError> {
         let state = match (see, filter) {
-            (Visibility::Published, _) | (Visibility::All, VersionFilter::Published) => Some("published"),
-            (Visibility::All, VersionFilter::Draft) => Some("draft"),
-            (Visibility::All, VersionFilter::Publishing) => Some("publishing"),
+            (Visibility::Published, _) => Some(VersionFilter::Published.as_str()),
             (Visibility::All, VersionFilter::All) => None,
+            (Visibility::All, filter) => Some(filter.as_str()),
         };
         let list_name = format!("versions:{name}:{}", state.unwrap_or("all"));
         let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;

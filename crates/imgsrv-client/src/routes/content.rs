@@ -3,36 +3,12 @@
 use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
 use imgsrv_api as api;
+use imgsrv_domain::version::VersionFilter;
 use reqwest::{
     Method,
     header::{HeaderValue, IF_MATCH, IF_NONE_MATCH},
 };
 use url::Url;
-
-/// Which versions of an image are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VersionFilter {
-    /// Drafts. Needs `content.write`.
-    Draft,
-    /// Frozen versions whose publish job has not finished. Needs `content.write`.
-    Publishing,
-    /// Published versions.
-    Published,
-    /// All versions. Needs `content.write`.
-    All,
-}
-
-impl VersionFilter {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Publishing => "publishing",
-            Self::Published => "published",
-            Self::All => "all",
-        }
-    }
-}
 
 /// Images and their content.
 impl Client {

@@ -7,5 +7,4 @@ mod pages;
 mod uploads;
 
 pub use auth::AuditFilter;
-pub use content::VersionFilter;
 pub use pages::Rows;

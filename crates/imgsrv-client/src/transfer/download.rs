@@ -85,7 +85,7 @@ impl Download {
     /// Writes the bytes to `writer` as they arrive. They are verified only once this has returned.
     pub async fn to_writer(self, writer: &mut (impl AsyncWrite + Unpin + Send)) -> Result<(), Error> {
         let receiver = self.0?;
-        let mut hash = RunningHash::new();
+        let mut hash = RunningHash::default();
         let path = Path::new("the output");
         receiver.receive(&mut hash, writer, path).await?;
         writer.flush().await.map_err(Error::file("written", path))?;
@@ -147,7 +147,7 @@ impl Receiver {
 
     /// Hashes what a file has; one that is too long is truncated.
     async fn hash_existing(&self, file: &mut File, path: &Path) -> Result<RunningHash, Error> {
-        let mut hash = RunningHash::new();
+        let mut hash = RunningHash::default();
         let mut buffer = vec![0; CHUNK];
         loop {
             let read = file.read(&mut buffer).await.map_err(Error::file("read", path))?;
@@ -251,7 +251,7 @@ fn open_partial(path: &Path) -> io::Result<File> {
 /// Empties a file that is open for appending; the hash of nothing.
 async fn truncate(file: &mut File, path: &Path) -> Result<RunningHash, Error> {
     file.set_len(0).await.map_err(Error::file("written", path))?;
-    Ok(RunningHash::new())
+    Ok(RunningHash::default())
 }
 
 async fn until_stalled<T>(work: impl Future<Output = T>) -> Result<T, Error> {

@@ -85,7 +85,7 @@ impl Source {
     /// Its digest and size. Reads it once from beginning to end.
     pub(super) async fn hash(&self, snapshot: Snapshot, observer: Observer) -> Result<BlobClaim, Error> {
         let size = snapshot.size;
-        let mut hash = RunningHash::new();
+        let mut hash = RunningHash::default();
         let path = match self {
             Self::Bytes(bytes) => {
                 hash.update(bytes);

@@ -11,7 +11,8 @@ use imgsrv_domain::{
     image::Alias,
     manifest::Artifact,
     page::PageRequest,
-    ports::{CatalogError, Conflict, VersionFilter, Visibility},
+    ports::{CatalogError, Conflict, Visibility},
+    version::VersionFilter,
 };
 
 pub(super) async fn an_image_name_is_taken_once(fresh: Fresh) {

@@ -29,10 +29,10 @@ pub(super) async fn a_known_fingerprint_never_changes(fresh: Fresh) {
     let save = async |hash| fresh.write(async |tx| tx.save_fingerprint(&key, &hash).await.unwrap()).await;
     let delete = async || fresh.write(async |tx| tx.delete_fingerprint(&key).await.unwrap()).await;
     assert_eq!(find().await, None);
-    let mut hash = RunningHash::new();
+    let mut hash = RunningHash::default();
     for bytes in [&b"some"[..], b"more"] {
         hash.update(bytes);
-        let begun = FingerprintProgress::Begun { combined: hash.save(), root: RunningHash::new().save() };
+        let begun = FingerprintProgress::Begun { combined: hash.save(), root: RunningHash::default().save() };
         save(begun.clone()).await;
         assert_eq!(find().await, Some(begun));
     }

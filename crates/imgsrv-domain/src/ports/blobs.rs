@@ -184,7 +184,7 @@ impl IngestRequest {
         }
         let hash = match &self.hashed {
             Some(saved) => RunningHash::resume(saved).ok_or(IngestError::StagedGone)?,
-            None => RunningHash::new(),
+            None => RunningHash::default(),
         };
         if hash.bytes() < claimed {
             return Ok(IngestStep::Hash(hash));

@@ -9,7 +9,7 @@ use crate::{
     names::{AliasName, ImageName, RefName, VersionName},
     page::{Page, PageRequest},
     transition::Revision,
-    version::Version,
+    version::{Version, VersionFilter},
 };
 use async_trait::async_trait;
 
@@ -99,19 +99,6 @@ pub trait AliasRepo: Send {
     async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
     /// Deletes an alias.
     async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError>;
-}
-
-/// The versions that a list contains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VersionFilter {
-    /// Drafts.
-    Draft,
-    /// Frozen versions that are not yet published.
-    Publishing,
-    /// Published ones.
-    Published,
-    /// All of them.
-    All,
 }
 
 /// A version and its image, as of one revision of the catalog.

@@ -166,7 +166,7 @@ impl Receiving {
 fn digest(hashed: Option<&HashState>, size: ByteSize) -> Result<Digest, UploadRefusal> {
     let hash = match hashed {
         Some(saved) => RunningHash::resume(saved),
-        None => Some(RunningHash::new()),
+        None => Some(RunningHash::default()),
     };
     let whole = hash.filter(|hash| hash.bytes() == size.get()).map(RunningHash::finish);
     whole.ok_or_else(|| UploadRefusal::PartList("the bytes were not hashed whole".to_owned()))

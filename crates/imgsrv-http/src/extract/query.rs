@@ -12,7 +12,8 @@ use imgsrv_domain::{
     audit::AuditFilter,
     digest::Digest,
     page::{Cursor, PageLimit, PageRequest},
-    ports::{VersionFilter, Visibility},
+    ports::Visibility,
+    version::VersionFilter,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
@@ -147,14 +148,8 @@ impl UploadsQuery {
 
 impl VersionsQuery {
     pub(crate) fn filter(&self) -> Result<VersionFilter, Problem> {
-        match self.state.as_deref() {
-            None | Some("published") => Ok(VersionFilter::Published),
-            Some("draft") => Ok(VersionFilter::Draft),
-            Some("publishing") => Ok(VersionFilter::Publishing),
-            Some("all") => Ok(VersionFilter::All),
-            Some(_) => {
-                Err(Problem::new(Code::InvalidRequest).field("state", "must be draft, publishing, published or all"))
-            }
-        }
+        let mut fields = Fields::default();
+        let state = fields.optional("state", self.state.as_deref());
+        fields.finish(|| Some(state?.unwrap_or(VersionFilter::Published)))
     }
 }

@@ -6,14 +6,13 @@
 
 use crate::{
     middleware::failed_bearers::FailedBearers,
-    redact::API_TOKEN_PREFIX,
     request::{self, Transport},
     response::problem::{Code, Problem},
 };
 use axum::http::{HeaderValue, Method, header, request::Parts};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use imgsrv_app::Authenticator;
-use imgsrv_domain::files::CHECKSUMS;
+use imgsrv_domain::{auth::TokenKey, files::CHECKSUMS};
 
 /// Refuses a request on plaintext that needs TLS, and records an API token that it exposed.
 pub(crate) async fn check(request: &Parts, auth: &Authenticator, failed: &FailedBearers) -> Result<(), Problem> {
@@ -50,5 +49,5 @@ fn api_token(credential: &HeaderValue) -> Option<String> {
     let decoded = basic.and_then(|(_, encoded)| STANDARD.decode(encoded.trim()).ok());
     let text = decoded.map_or_else(|| credential.to_owned(), |decoded| String::from_utf8_lossy(&decoded).into_owned());
     let mut words = text.split([' ', ':']);
-    words.find(|word| word.starts_with(API_TOKEN_PREFIX)).map(str::to_owned)
+    words.find(|word| word.starts_with(TokenKey::PREFIX)).map(str::to_owned)
 }

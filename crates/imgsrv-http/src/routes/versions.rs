@@ -13,7 +13,7 @@ use axum::{
 };
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Drafts, Versions, Writer};
-use imgsrv_domain::ports::VersionFilter;
+use imgsrv_domain::version::VersionFilter;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {

@@ -19,6 +19,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 use tokio::sync::Mutex;
+use tracing::Span;
 
 /// One of the two documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,8 +128,9 @@ impl StreamDocuments {
             return Ok(documents);
         }
         let projection = Arc::clone(projection);
+        let span = Span::current();
         let encoding = tokio::task::spawn_blocking(move || {
-            let documents = encoders.encode(&projection);
+            let documents = span.in_scope(|| encoders.encode(&projection));
             (documents, encoders)
         });
         let (documents, _encoders) = encoding.await.map_err(|error| internal(&error))?;

@@ -143,7 +143,7 @@ async fn a_fingerprint_continues_from_its_saved_progress() {
     let made = describe(&server, &artifact).await;
     let digest = made["blob_digest"].as_str().expect("a digest");
     let metadata = server.write("GET", &format!("/v1/blobs/{digest}"), None).await.body;
-    let (mut pair, mut root) = (RunningHash::new(), RunningHash::new());
+    let (mut pair, mut root) = (RunningHash::default(), RunningHash::default());
     pair.update(&metadata);
     pair.update(&qcow2(1)[..1000]);
     root.update(&qcow2(1)[..1000]);
@@ -163,7 +163,7 @@ async fn saved_progress_of_other_bytes_is_discarded() {
     draft(&server, "debian", "1").await;
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
     let made = describe(&server, &artifact).await;
-    let mut other = RunningHash::new();
+    let mut other = RunningHash::default();
     other.update(b"what the disk gave before it was mended");
     save(&server, made["blob_digest"].as_str().expect("a digest"), &other, &other).await;
     assert_eq!(publish(&server, "debian", "1").await["state"], "succeeded");
