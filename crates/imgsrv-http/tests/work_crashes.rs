@@ -88,7 +88,7 @@ async fn a_job_reads_the_replacement_of_a_blob_that_was_quarantined_meanwhile() 
     let stop = move || {
         // The test may no longer listen.
         let _ = reach.send(());
-        let _ = resumed.lock().expect("not poisoned").recv();
+        tokio::task::block_in_place(|| drop(resumed.lock().expect("not poisoned").recv()));
     };
     fail::cfg_callback("publish.recorded", stop).expect("configured");
     let worker = server.services.worker(WorkKind::Publish);

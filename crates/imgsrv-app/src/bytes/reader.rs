@@ -4,7 +4,7 @@ use crate::{audit, context::Context};
 use futures::TryStreamExt;
 use imgsrv_domain::{
     audit::{AuditAction, Event},
-    ports::{BlobError, BlobStream, CatalogError, TrustedBlob},
+    ports::{BlobError, BlobStream, CatalogError, TrustedBlob, Visibility},
 };
 use imgsrv_inspect::Source;
 use std::ops::Range;
@@ -21,6 +21,12 @@ pub(crate) async fn open_blob(
         quarantine(context, blob).await.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
     }
     opened
+}
+
+/// The blob that has replaced `blob`, if one has: names that were read earlier may be outdated.
+pub(crate) async fn replacement(context: &Context, blob: &TrustedBlob) -> Result<Option<TrustedBlob>, CatalogError> {
+    let current = context.catalog.get_blob(&blob.claim.digest, Visibility::All).await?;
+    Ok(current.filter(|current| current.name != blob.name))
 }
 
 /// Stops serving the blob.

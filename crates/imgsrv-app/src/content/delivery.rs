@@ -2,7 +2,7 @@
 
 use crate::{
     auth::caller::Caller,
-    bytes::reader::open_blob,
+    bytes::reader::{open_blob, replacement},
     content::published::{PublishedVersion, PublishedVersions},
     error::{Missing, Result},
 };
@@ -12,7 +12,7 @@ use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, VersionName},
-    ports::{BlobStream, TrustedBlob, Visibility},
+    ports::{BlobError, BlobStream, TrustedBlob, Visibility},
     text::MediaType,
     time::Timestamp,
 };
@@ -199,10 +199,17 @@ impl Delivery {
     }
 
     /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
-    /// again.
+    /// again; if it has been replaced since the download was found, the replacement is opened.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
-        Ok(open_blob(&self.0.context, &download.blob, range).await?)
+        let (context, blob) = (&self.0.context, &download.blob);
+        let opened = open_blob(context, blob, range.clone()).await;
+        if let Err(BlobError::Damaged) = opened
+            && let Some(current) = replacement(context, blob).await?
+        {
+            return Ok(open_blob(context, &current, range).await?);
+        }
+        Ok(opened?)
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) type Result<T, E = StepError> = std::result::Result<T, E>;
 pub(super) enum StepError {
     /// Retrying would not help: the step fails for this reason.
     Permanent(String),
+    /// The bytes of this blob are missing or damaged.
+    Damaged(TrustedBlob),
     /// The infrastructure failed: the step is retried.
     Transient(WorkError),
 }
@@ -24,9 +26,7 @@ impl StepError {
     /// The bytes of `blob` could not be read.
     pub(super) fn reading(blob: &TrustedBlob, error: BlobError) -> Self {
         match error {
-            BlobError::Damaged => {
-                Self::Permanent(format!("the bytes of {} are missing or damaged; upload them again", blob.claim.digest))
-            }
+            BlobError::Damaged => Self::Damaged(blob.clone()),
             error @ (BlobError::Full(_) | BlobError::Unavailable(_)) => Self::Transient(error.into()),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     audit,
+    bytes::reader::replacement,
     context::Context,
     publishing::{
         error::StepError,
@@ -18,7 +19,7 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     audit::Event,
     ids::JobId,
-    ports::{CatalogError, CatalogTx},
+    ports::{CatalogError, CatalogTx, TrustedBlob},
     publish::{JobState, PublishJob, StepName},
     work::{Lease, WorkKind},
 };
@@ -85,10 +86,18 @@ impl RunJob {
         step: StepName,
         publication: &mut Option<Publication>,
     ) -> Result<Option<PublishJob>, WorkError> {
-        let outcome = match steps::run(&self.0, job, step, publication).await {
-            Ok(outcome) => outcome,
-            Err(StepError::Permanent(reason)) => Outcome::Failed(reason),
-            Err(StepError::Transient(error)) => return Err(error),
+        let outcome = loop {
+            match steps::run(&self.0, job, step, publication).await {
+                Ok(outcome) => break outcome,
+                Err(StepError::Permanent(reason)) => break Outcome::Failed(reason),
+                Err(StepError::Transient(error)) => return Err(error),
+                // The names of the blobs were read once, and this one was quarantined and replaced since then.
+                Err(StepError::Damaged(blob)) if replacement(&self.0, &blob).await?.is_some() => *publication = None,
+                Err(StepError::Damaged(TrustedBlob { claim, .. })) => {
+                    let reason = format!("the bytes of {} are missing or damaged; upload them again", claim.digest);
+                    break Outcome::Failed(reason);
+                }
+            }
         };
         crash_point("publish.computed");
         let Some(stored) = retrying(|| self.record(job.id, lease, step, &outcome)).await? else {
