@@ -7,6 +7,7 @@ use imgsrv_domain::work::WorkKind;
 use imgsrv_testkit::{TestServer, digest, qcow2};
 use serde_json::json;
 use std::{
+    path::{Path, PathBuf},
     sync::{Mutex, mpsc},
     time::Duration,
 };
@@ -70,19 +71,10 @@ async fn work_waits_for_no_other_that_crashes() {
     scenario.teardown();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_reads_the_replacement_of_a_blob_that_was_quarantined_meanwhile() {
-    let scenario = FailScenario::setup();
-    let server = TestServer::start().await;
-    let bytes = qcow2(1);
-    let artifact = server.draft("debian", "1", &bytes).await;
-    let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
-    let described = format!("/v1/images/debian/versions/1/artifacts/{artifact}/incus-metadata");
-    assert!(server.write("POST", &described, Some(json!({}))).await.status.is_success());
-    let requested = server.write("POST", "/v1/images/debian/versions/1/publish", None).await.json();
-
-    // The job stops after its first step, which has read the names of the blobs.
-    let (reach, mut reached) = channel::unbounded_channel();
+/// Stops the workers of this process whenever they reach `point`, until the sender is dropped. The receiver gets a message
+/// each time.
+fn stop_at(point: &str) -> (mpsc::Sender<()>, channel::UnboundedReceiver<()>) {
+    let (reach, reached) = channel::unbounded_channel();
     let (resume, resumed) = mpsc::channel::<()>();
     let resumed = Mutex::new(resumed);
     let stop = move || {
@@ -90,19 +82,65 @@ async fn a_job_reads_the_replacement_of_a_blob_that_was_quarantined_meanwhile() 
         let _ = reach.send(());
         tokio::task::block_in_place(|| drop(resumed.lock().expect("not poisoned").recv()));
     };
-    fail::cfg_callback("publish.recorded", stop).expect("configured");
+    fail::cfg_callback(point, stop).expect("configured");
+    (resume, reached)
+}
+
+/// A server with a draft of `bytes` whose publication was requested, the URL of the job, and the file of the blob.
+async fn requested(bytes: &[u8]) -> (TestServer, String, PathBuf) {
+    let server = TestServer::start().await;
+    let artifact = server.draft("debian", "1", bytes).await;
+    let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
+    let file = server.storage().join(file);
+    let metadata = format!("/v1/images/debian/versions/1/artifacts/{artifact}/incus-metadata");
+    assert!(server.write("POST", &metadata, Some(json!({}))).await.status.is_success());
+    let requested = server.write("POST", "/v1/images/debian/versions/1/publish", None).await.json();
+    let job = format!("/v1/publish-jobs/{}", requested["job_id"].as_str().expect("a job"));
+    (server, job, file)
+}
+
+/// Removes the file of a blob, so that reading it finds it damaged.
+async fn quarantine(server: &TestServer, bytes: &[u8], file: &Path) {
+    std::fs::remove_file(file).expect("removed");
+    let damaged = server.write("GET", &format!("/v1/blobs/{}", digest(bytes)), None).await;
+    assert_eq!(damaged.problem(), "blob-damaged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_reads_the_replacement_of_a_blob_that_was_quarantined_meanwhile() {
+    let scenario = FailScenario::setup();
+    let bytes = qcow2(1);
+    let (server, job, file) = requested(&bytes).await;
+    // The first step has read the names of the blobs.
+    let (resume, mut reached) = stop_at("publish.recorded");
     let worker = server.services.worker(WorkKind::Publish);
     let running = tokio::spawn(async move { worker.run_once().await });
     reached.recv().await.expect("the first step has ended");
-    std::fs::remove_file(server.storage().join(file)).expect("removed");
-    let damaged = server.write("GET", &format!("/v1/blobs/{}", digest(&bytes)), None).await;
-    assert_eq!(damaged.problem(), "blob-damaged");
+    quarantine(&server, &bytes, &file).await;
     server.blob(&bytes).await;
     drop(resume);
     assert_eq!(running.await.expect("it ends").expect("it succeeds"), Ran::Worked);
-
-    let job = requested["job_id"].as_str().expect("a job");
-    let job = server.write("GET", &format!("/v1/publish-jobs/{job}"), None).await.json();
+    let job = server.write("GET", &job, None).await.json();
     assert_eq!(job["state"], "succeeded", "{job}");
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_was_not_trusted_when_its_job_read_it_is_not_published_uninspected() {
+    let scenario = FailScenario::setup();
+    // It has a backing file.
+    let mut bytes = qcow2(1);
+    bytes[15] = 16;
+    let (server, job, file) = requested(&bytes).await;
+    quarantine(&server, &bytes, &file).await;
+    let (resume, mut reached) = stop_at("publish.computed");
+    let worker = server.services.worker(WorkKind::Publish);
+    let running = tokio::spawn(async move { worker.run_once().await });
+    reached.recv().await.expect("the first step has computed its result");
+    server.blob(&bytes).await;
+    drop(resume);
+    assert_eq!(running.await.expect("it ends").expect("it is recorded"), Ran::Worked);
+    let job = server.write("GET", &job, None).await.json();
+    assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("validate_catalog")), "{job}");
     scenario.teardown();
 }

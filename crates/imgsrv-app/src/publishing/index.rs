@@ -58,7 +58,7 @@ struct Indexing<'a> {
     indexed: Indexed,
 }
 
-impl<'a> Indexing<'a> {
+impl Indexing<'_> {
     /// Warns that an artifact is not listed.
     fn warn(&mut self, artifact: &Artifact, why: &str) {
         let manifest = &self.publication.manifest;
@@ -67,22 +67,17 @@ impl<'a> Indexing<'a> {
         self.indexed.warnings.push(Warning { step: StepName::IncusIndex, artifact: artifact.id, reason });
     }
 
-    fn blob(&self, digest: &Digest) -> Result<&'a TrustedBlob> {
-        let found = self.publication.blob(digest);
-        found.ok_or_else(|| StepError::Permanent(format!("{digest} is not a trusted blob")))
-    }
-
     /// Determines how an artifact is listed, if it has metadata for Incus.
     async fn index(&mut self, entry: &ManifestEntry) -> Result<()> {
         let artifact = &entry.artifact;
         let attached = entry.attachments.iter().find(|attachment| attachment.name.as_str() == METADATA_NAME);
         let Some(attachment) = attached.filter(|_| root(artifact.format).is_some()) else { return Ok(()) };
-        let metadata = self.blob(&attachment.blob.digest)?;
+        let metadata = self.publication.blob(&attachment.blob.digest)?;
         let content = match self.known.entry(attachment.blob.digest) {
             Entry::Occupied(known) => known.get().clone(),
             Entry::Vacant(unknown) => unknown.insert(read_metadata(self.context, metadata).await?).clone(),
         };
-        let root = self.blob(&artifact.primary.digest)?;
+        let root = self.publication.blob(&artifact.primary.digest)?;
         let slot = match self.check(entry, content) {
             Ok(slot) => slot,
             Err(why) => {

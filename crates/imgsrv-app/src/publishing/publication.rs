@@ -2,16 +2,16 @@
 
 use crate::{context::Context, publishing::error::StepError};
 use imgsrv_domain::{
-    digest::Digest,
+    digest::{BlobClaim, ByteSize, Digest},
     ids::ArtifactId,
     inspection::Inspection,
-    manifest::Manifest,
+    manifest::{Manifest, Unpublishable, Untrusted},
     ports::{TrustedBlob, Visibility},
     publish::PublishJob,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// The frozen version that a job publishes.
+/// The frozen version that a job publishes. All of its blobs were trusted when it was read.
 pub(super) struct Publication {
     pub(super) manifest: Manifest,
     blobs: HashMap<Digest, TrustedBlob>,
@@ -24,13 +24,24 @@ impl Publication {
         let found = found.filter(|manifest| manifest.version.id == job.version_id);
         let manifest = found.ok_or_else(|| StepError::Permanent("the version is gone".to_owned()))?;
         let blobs = context.catalog.get_manifest_blobs(job.version_id).await?;
-        let blobs = blobs.into_iter().map(|blob| (blob.claim.digest, blob)).collect();
+        let blobs: HashMap<_, _> = blobs.into_iter().map(|blob| (blob.claim.digest, blob)).collect();
+        let untrusted = |BlobClaim { digest, size }| {
+            let trusted = blobs.get(&digest).map(|blob| blob.claim.size);
+            let untrusted = Untrusted { digest, declared: size.get(), trusted: trusted.map(ByteSize::get) };
+            (trusted != Some(size)).then_some((digest, untrusted))
+        };
+        // Now, and not when the step is recorded: until then they may be trusted again, but were not inspected.
+        let untrusted: BTreeMap<_, _> = manifest.files().into_iter().filter_map(|file| untrusted(file.claim)).collect();
+        if !untrusted.is_empty() {
+            let reason = Unpublishable::Untrusted(untrusted.into_values().collect());
+            return Err(StepError::Permanent(reason.to_string()));
+        }
         Ok(Self { manifest, blobs })
     }
 
-    /// The trusted blob with that digest.
-    pub(super) fn blob(&self, digest: &Digest) -> Option<&TrustedBlob> {
-        self.blobs.get(digest)
+    /// The blob with that digest.
+    pub(super) fn blob(&self, digest: &Digest) -> Result<&TrustedBlob, StepError> {
+        self.blobs.get(digest).ok_or_else(|| StepError::Permanent(format!("{digest} is not a trusted blob")))
     }
 
     /// Adds the recorded inspection results to the manifest.

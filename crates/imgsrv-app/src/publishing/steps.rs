@@ -57,12 +57,7 @@ pub(super) async fn record(
     match outcome {
         Outcome::Failed(reason) => Ok(Err(reason.clone())),
         Outcome::Indexed(indexed) => index::record(tx, job.version_id, indexed).await.map(Ok),
-        Outcome::Validated(validated) => {
-            if let Some(why) = untrusted(tx, job.version_id).await? {
-                return Ok(Err(why.to_string()));
-            }
-            validate::record(tx, job.version_id, validated).await.map(Ok)
-        }
+        Outcome::Validated(validated) => validate::record(tx, job.version_id, validated).await.map(Ok),
         Outcome::Ready => finalize(context, tx, job).await,
     }
 }

@@ -26,8 +26,7 @@ pub(super) async fn run(context: &Context, publication: &Publication) -> Result<
     }
     let (mut validated, mut refusals) = (Validated::default(), Vec::new());
     for artifact in manifest.entries.iter().map(|entry| &entry.artifact) {
-        // Artifacts without a trusted blob fail the step when it is recorded, all of them at once.
-        let Some(blob) = publication.blob(&artifact.primary.digest) else { continue };
+        let blob = publication.blob(&artifact.primary.digest)?;
         let file = artifact.file_name(&manifest.image.name, &manifest.version.name);
         let inspection = match inspect(context, blob).await? {
             Ok(inspection) => inspection,
