@@ -5,6 +5,7 @@ use crate::{
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
     options::{ListenAddress, PublicUrl, node_name},
+    runtimes::{Connections, handled_here},
     storage::{self, Locks, OpenCatalog, StorageError},
     system::{UuidIds, worker_id, write_file},
     telemetry,
@@ -101,6 +102,7 @@ pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError>
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     telemetry::start(&options.logging);
     let stop = stop_on_signals()?;
+    let connections = Connections::start().map_err(StartError::Runtime)?;
     let given = options.tls.files()?;
     let _locks = Locks::acquire(&options.storage)?;
     let self_signed = self_signed(&options)?;
@@ -176,7 +178,11 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         let (tls, stop) = (Arc::clone(tls), stop.clone());
         tasks.spawn(async move { tls.reload(self_signed, &stop).await });
     }
-    listener::serve(listener, app, tls.as_ref().map(|tls| &tls.acceptor), &stop, &limits).await;
+    let (app, stopping) = (handled_here(app), stop.clone());
+    let serving = async move {
+        listener::serve(listener, app, tls.as_ref().map(|tls| &tls.acceptor), &stopping, &limits).await;
+    };
+    connections.run(serving).await;
 
     workers_stop.cancel();
     tasks.close();

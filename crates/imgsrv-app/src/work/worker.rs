@@ -205,7 +205,9 @@ impl Worker {
 }
 
 fn out_of_retries(limit: Duration) -> String {
-    format!("the catalog or the storage could not be reached for {} minutes", limit.as_secs() / 60)
+    let minutes = limit.as_secs() / 60;
+    let time = if minutes % 60 == 0 { format!("{} hours", minutes / 60) } else { format!("{minutes} minutes") };
+    format!("the catalog or the storage could not be reached for {time}")
 }
 
 fn undecodable(cause: &Source) -> String {

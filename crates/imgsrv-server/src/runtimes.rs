@@ -1,0 +1,59 @@
+//! Two runtimes: one moves bytes on connections, the other runs handlers, transactions and background work. Their threads
+//! share the processors fairly, so a transaction never waits behind the writes of a hundred downloads.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use std::{io, panic};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The runtime of connections. Dropping it does not wait for what still runs on it.
+pub(crate) struct Connections(Option<Runtime>);
+
+impl Connections {
+    /// Starts its threads, one for each processor.
+    pub(crate) fn start() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread().thread_name("connections").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Runs `serving` to its end on this runtime.
+    pub(crate) async fn run(&self, serving: impl Future<Output = ()> + Send + 'static) {
+        let Some(runtime) = &self.0 else { return };
+        if let Err(error) = runtime.spawn(serving).await
+            && let Ok(panicked) = error.try_into_panic()
+        {
+            panic::resume_unwind(panicked);
+        }
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Makes `app` run its handlers on the runtime that calls this, whichever one serves their connections. A handler still
+/// ends when its client is gone.
+pub(crate) fn handled_here(app: Router) -> Router {
+    app.layer(middleware::from_fn_with_state(Handle::current(), hand_over))
+}
+
+async fn hand_over(State(runtime): State<Handle>, request: Request, next: Next) -> Response {
+    match AbortOnDropHandle::new(runtime.spawn(next.run(request))).await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panicked) => panic::resume_unwind(panicked),
+            // The process is stopping.
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        },
+    }
+}
