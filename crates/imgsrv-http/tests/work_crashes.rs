@@ -80,7 +80,7 @@ fn stop_at(point: &str) -> (mpsc::Sender<()>, channel::UnboundedReceiver<()>) {
     let stop = move || {
         // The test may no longer listen.
         let _ = reach.send(());
-        tokio::task::block_in_place(|| drop(resumed.lock().expect("not poisoned").recv()));
+        let _ = tokio::task::block_in_place(|| resumed.lock().expect("not poisoned").recv());
     };
     fail::cfg_callback(point, stop).expect("configured");
     (resume, reached)
