@@ -428,18 +428,18 @@ async fn the_end_of_an_upload_ends_its_intake_at_once() {
     run(&server, WorkKind::Ingest).await;
     assert!(has_failed(&stored(&server, &rejected).await, "have digest"));
 
-    let unreadable = open(&server, wanted(4)).await;
-    patch(&server, &unreadable, 0, "efgh").await;
-    server.sql("UPDATE upload_sessions SET filename_hint = 'a' || char(7) WHERE state = 'completed'").await;
-    assert!(server.services.worker(WorkKind::Ingest).run_once().await.is_err());
-    assert!(has_failed(&stored(&server, &unreadable).await, "cannot be decoded"));
-
     // Only what noticed the expiry is needed to end the intake.
     let expired = open(&server, wanted(4)).await;
     server.clock.advance(std::time::Duration::from_hours(25));
     server.services.enqueue_recurring().await.expect("enqueued");
     run(&server, WorkKind::Sweep).await;
     assert!(has_failed(&stored(&server, &expired).await, "aborted"));
+
+    let unreadable = open(&server, wanted(4)).await;
+    patch(&server, &unreadable, 0, "efgh").await;
+    server.sql("UPDATE upload_sessions SET filename_hint = 'a' || char(7) WHERE state = 'completed'").await;
+    assert!(server.services.worker(WorkKind::Ingest).run_once().await.is_err());
+    assert!(has_failed(&stored(&server, &unreadable).await, "cannot be decoded"));
 }
 
 #[tokio::test]

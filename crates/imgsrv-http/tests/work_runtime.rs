@@ -63,7 +63,12 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 struct Meeting(Mutex<(usize, usize)>, Condvar);
 
 impl Meeting {
+    /// Without keeping the runtime from running other tasks.
     fn join(&self) {
+        tokio::task::block_in_place(|| self.wait());
+    }
+
+    fn wait(&self) {
         let mut present = self.0.lock().expect("not poisoned");
         present.0 += 1;
         present.1 = present.1.max(present.0);
@@ -94,7 +99,7 @@ async fn burst(server: &TestServer, kind: WorkKind, point: &str, idle: usize, bu
     running.await.expect("it stops");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 12)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_burst_takes_every_slot_at_once_on_sqlite() {
     let scenario = FailScenario::setup();
     let server = TestServer::start().await;
@@ -116,7 +121,7 @@ async fn a_burst_takes_every_slot_at_once_on_sqlite() {
 }
 
 /// Another node enqueues the work: only the notifications of the database wake the workers.
-#[tokio::test(flavor = "multi_thread", worker_threads = 12)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_burst_takes_every_slot_at_once_on_postgres() {
     let scenario = FailScenario::setup();
     let server = TestServer::start_on_postgres().await;
@@ -183,7 +188,8 @@ impl Freezer {
         let freeze = move || {
             if is_first.swap(false, Ordering::SeqCst) {
                 entered.send(()).expect("the test waits");
-                let _ = thawed.lock().expect("not poisoned").recv_timeout(DEADLINE);
+                // Without keeping the runtime from running other tasks.
+                let _ = tokio::task::block_in_place(|| thawed.lock().expect("not poisoned").recv_timeout(DEADLINE));
             }
         };
         fail::cfg_callback(point, freeze).expect("configured");
