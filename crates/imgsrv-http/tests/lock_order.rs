@@ -41,7 +41,7 @@ async fn move_aliases(server: &TestServer, image: &str, aliases: [&str; 2]) {
     for number in 0..15 {
         for (at, alias) in aliases.iter().enumerate() {
             let path = format!("/v1/images/{image}/aliases/{alias}");
-            let version = if (number + at) % 2 == 0 { "1" } else { "b" };
+            let version = if (number + at).is_multiple_of(2) { "1" } else { "b" };
             send(server, "PUT", &path, Some(json!({"version": version}))).await;
             if number % 5 == 4 {
                 send(server, "DELETE", &path, None).await;

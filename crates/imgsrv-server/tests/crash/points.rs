@@ -44,7 +44,7 @@ async fn crash_everywhere(mut victim: Victim, first: Way) {
         let (point, only) = POINTS[kill % POINTS.len()];
         let pass = kill / POINTS.len();
         let other = if first == Way::Upload { Way::Intake } else { Way::Upload };
-        let way = only.unwrap_or(if (kill + pass) % 2 == 0 { first } else { other });
+        let way = only.unwrap_or(if (kill + pass).is_multiple_of(2) { first } else { other });
         let mut publication = Publication::new(way, u64::try_from(kill).expect("a small number"));
         // Work of the version before may crash it before it listens.
         if victim.restart_with(point).is_ok() {

@@ -13,7 +13,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
 /// A short lease, so that the work of a killed process is soon reclaimed.
 const QUICK: [&str; 4] = ["--lease-term", "1s", "--cas-promotion-poll-interval", "100ms"];
 /// The deadline of everything that a test waits for.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A server that is killed and restarted on the same catalog and folder.
 pub(crate) struct Victim {
