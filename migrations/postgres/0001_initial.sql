@@ -42,7 +42,7 @@ END $$;
 
 -- Counters, so that statistics cost the same however large the catalog is. The count of a name is the sum over its
 -- slots. Each transaction counts in a slot that no other transaction uses, so that transactions do not wait for each
--- other, as long as there are free slots.
+-- other: one of the first 64, or if none is free, the slot of its connection.
 CREATE TABLE counters (
     name text COLLATE "C" NOT NULL,
     slot bigint NOT NULL,
@@ -53,12 +53,18 @@ CREATE TABLE counters (
 CREATE FUNCTION count_change(counted text, change bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     mine integer := pg_backend_pid() % 64;
+    is_locked boolean := false;
 BEGIN
     -- 0x696d67 is "img". The lock lasts until the end of the transaction.
     FOR tries IN 1..64 LOOP
-        EXIT WHEN pg_try_advisory_xact_lock(x'696d67'::integer, mine);
+        is_locked := pg_try_advisory_xact_lock(x'696d67'::integer, mine);
+        EXIT WHEN is_locked;
         mine := (mine + 1) % 64;
     END LOOP;
+    IF NOT is_locked THEN
+        -- The slot of this connection.
+        mine := 64 + pg_backend_pid();
+    END IF;
     INSERT INTO counters AS c (name, slot, value) VALUES (counted, mine, change)
         ON CONFLICT (name, slot) DO UPDATE SET value = c.value + excluded.value;
 END $$;

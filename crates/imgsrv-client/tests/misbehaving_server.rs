@@ -181,6 +181,31 @@ async fn a_publication_survives_lost_responses_to_creations() {
     assert_eq!((&*published.version.state, published.blobs[0].already_stored), ("published", true));
 }
 
+/// Another client replaces a part between each listing and the completion with what was listed.
+#[tokio::test]
+async fn part_lists_that_never_match_are_given_up() {
+    let session = format!(
+        r#"{{"id": "u", "expected_digest": "{}", "expected_size_bytes": 4, "state": "created", "expires_at": "",
+        "created_at": "", "updated_at": ""}}"#,
+        digest(b"abcd")
+    );
+    let part = |etag: usize| format!(r#"{{"part_number": 1, "etag": "{etag}", "size_bytes": 4}}"#);
+    let mut responses = vec![response(200, "", r#"{"uploads": []}"#)];
+    for _ in 0..3 {
+        responses.push(response(201, "", &session));
+        responses.push(response(200, "", &part(0)));
+        for try_number in 0..3 {
+            responses.push(response(200, "", &format!(r#"{{"parts": [{}]}}"#, part(try_number))));
+            responses.push(problem(ProblemCode::PartListMismatch, ""));
+        }
+    }
+    let expected = responses.len();
+    let script = Script::start(responses).await;
+    let refused = script.client().upload(Source::Bytes(b"abcd".to_vec().into())).send().await;
+    let refused = refused.expect_err("it is given up");
+    assert_eq!((refused.code(), script.heads().len()), (Some(ProblemCode::PartListMismatch), expected));
+}
+
 #[tokio::test]
 async fn without_retries_the_first_error_is_returned() {
     let refused = Client::builder("http://127.0.0.1:1").retry(RetryPolicy::none()).build().expect("a client");

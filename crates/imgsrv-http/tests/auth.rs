@@ -173,7 +173,11 @@ async fn the_last_live_manager_cannot_be_removed() {
     let other = principal(&server).await;
     assert_eq!(server.manage("PUT", &format!("{other}/roles/auth-manager"), None).await.status, StatusCode::NO_CONTENT);
     // The other manager has no token, so no manager would be left.
-    for (method, path) in [("DELETE", own_role.clone()), ("POST", format!("{own}/deactivate"))] {
+    let tokens = server.manage("GET", &format!("{own}/api-tokens"), None).await.json();
+    let own_token = format!("/v1/auth/api-tokens/{}", tokens["api_tokens"][0]["id"].as_str().expect("an id"));
+    for (method, path) in
+        [("DELETE", own_role.clone()), ("POST", format!("{own}/deactivate")), ("DELETE", own_token.clone())]
+    {
         let refused = server.manage(method, &path, None).await;
         assert_eq!(
             (refused.status, refused.problem().as_str()),
@@ -192,6 +196,8 @@ async fn the_last_live_manager_cannot_be_removed() {
     let bearer = issued["plaintext"].as_str().expect("a token");
     let refused = server.call(Some(bearer), "POST", &format!("{other}/deactivate"), None).await;
     assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
+    // The token of a former manager is not needed.
+    assert_eq!(server.call(Some(bearer), "DELETE", &own_token, None).await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{StreamExt, stream};
+use imgsrv_app::Ran;
+use imgsrv_domain::{ids::UploadId, intake::IntakeState, work::WorkKind};
 use imgsrv_testkit::{TestResponse, TestServer, digest};
 use serde_json::{Value, json};
 use sha2::Digest as _;
@@ -394,4 +396,72 @@ async fn a_declared_digest_is_enforced() {
     declared["version"] = json!("2");
     declared["size_bytes"] = json!(5);
     assert_eq!(server.write("POST", "/api/images", Some(declared)).await.problem(), "digest-size-conflict");
+}
+
+/// The state of an intake as it is stored, not as it is derived from its upload and job.
+async fn stored(server: &TestServer, id: &str) -> IntakeState {
+    let id = UploadId::new(id.parse().expect("an id"));
+    let found = server.services.adapters().catalog.get_intake(id).await.expect("it is read");
+    found.expect("an intake").state.clone()
+}
+
+fn has_failed(state: &IntakeState, why: &str) -> bool {
+    matches!(state, IntakeState::Failed { reason, .. } if reason.contains(why))
+}
+
+async fn run(server: &TestServer, kind: WorkKind) {
+    assert_eq!(server.services.worker(kind).run_once().await.expect("work"), Ran::Worked);
+}
+
+#[tokio::test]
+async fn the_end_of_an_upload_ends_its_intake_at_once() {
+    let server = TestServer::start().await;
+    let aborted = open(&server, wanted(4)).await;
+    let path = format!("{TUS}{aborted}");
+    assert_eq!(tus(&server, "DELETE", &path, &[], Body::empty()).await.status, StatusCode::NO_CONTENT);
+    assert!(has_failed(&stored(&server, &aborted).await, "aborted"));
+
+    let mut declared = wanted(4);
+    declared["expected_digest"] = json!(digest(b"abcd"));
+    let rejected = open(&server, declared).await;
+    patch(&server, &rejected, 0, "abcX").await;
+    run(&server, WorkKind::Ingest).await;
+    assert!(has_failed(&stored(&server, &rejected).await, "have digest"));
+
+    // Only what noticed the expiry is needed to end the intake.
+    let expired = open(&server, wanted(4)).await;
+    server.clock.advance(std::time::Duration::from_hours(25));
+    server.services.enqueue_recurring().await.expect("enqueued");
+    run(&server, WorkKind::Sweep).await;
+    assert!(has_failed(&stored(&server, &expired).await, "aborted"));
+
+    let unreadable = open(&server, wanted(4)).await;
+    patch(&server, &unreadable, 0, "efgh").await;
+    server.sql("UPDATE upload_sessions SET filename_hint = 'a' || char(7) WHERE state = 'completed'").await;
+    assert!(server.services.worker(WorkKind::Ingest).run_once().await.is_err());
+    assert!(has_failed(&stored(&server, &unreadable).await, "cannot be decoded"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_job_ends_its_intake_at_once() {
+    let server = TestServer::start().await;
+    let id = open(&server, wanted(4)).await;
+    patch(&server, &id, 0, "abcd").await;
+    run(&server, WorkKind::Ingest).await;
+    // Publishing starts with the end of the upload, and fails because its blob is damaged.
+    let damaged = digest(b"abcd").parse().expect("a digest");
+    let mut tx = server.services.adapters().catalog.begin().await.expect("a transaction");
+    let blob = tx.get_blob(&damaged).await.expect("read").expect("a blob");
+    assert!(tx.quarantine_blob(&damaged, &blob.name).await.expect("quarantined"));
+    tx.commit().await.expect("committed");
+    run(&server, WorkKind::Publish).await;
+    let failed = status(&server, &id).await;
+    assert_eq!(failed["state"], "failed");
+    assert!(failed["failure_reason"].as_str().expect("a reason").contains(&digest(b"abcd")), "{failed}");
+    assert!(matches!(stored(&server, &id).await, IntakeState::Publishing(_)), "the job may be retried");
+
+    let job = failed["job_url"].as_str().expect("a URL").to_owned();
+    assert_eq!(server.write("POST", &format!("{job}/abandon"), None).await.status, StatusCode::OK);
+    assert!(has_failed(&stored(&server, &id).await, "abandoned"));
+    assert_eq!(status(&server, &id).await["state"], "failed");
 }

@@ -132,6 +132,11 @@ impl Process {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Kills it with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

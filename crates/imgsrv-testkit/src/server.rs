@@ -102,10 +102,16 @@ impl TestServer {
     #[cfg(feature = "fresh")]
     pub async fn start_on_postgres() -> Self {
         let url = crate::services::Postgres::shared().await.database().await;
-        let settings = imgsrv_catalog::postgres::PgSettings { url, max_connections: 4 };
+        Self::start_on_database(&url, 4, |_| {}).await
+    }
+
+    /// A server on the PostgreSQL database at `url`, with up to so many connections to it and with changed settings.
+    #[cfg(feature = "fresh")]
+    pub async fn start_on_database(url: &str, max_connections: u32, change: impl FnOnce(&mut Settings)) -> Self {
+        let settings = imgsrv_catalog::postgres::PgSettings { url: url.to_owned(), max_connections };
         let catalog = imgsrv_catalog::postgres::open(&settings).await.expect("a catalog");
         let (dir, clock) = (TempDir::new().expect("a scratch folder"), Arc::new(ManualClock::default()));
-        Self::start_on(Arc::new(catalog), dir, clock, |_, _| {}).await
+        Self::start_on(Arc::new(catalog), dir, clock, |settings, _| change(settings)).await
     }
 
     async fn start_on(

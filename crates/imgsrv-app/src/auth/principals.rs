@@ -230,15 +230,17 @@ impl Principals {
         found.map(|found| found.value.token).ok_or(Missing::Token.into())
     }
 
-    /// Revokes a token, effective from the next request.
+    /// Revokes a token, effective from the next request. Refused when nobody could manage authentication any more.
     #[tracing::instrument(name = "token.revoke", level = "debug", skip_all, fields(token.id = %id), err(level = "debug"))]
     pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
+            let managers = Managers::lock(&mut *tx, who).await?;
             let token = tx.get_token(id).await?.ok_or(Missing::Token)?;
             if token.revoked_at.is_none() {
                 let now = tx.now();
                 tx.revoke_token(id, now).await?;
+                managers.must_remain(&mut *tx).await?;
                 audit::commit(tx, who.actor(), Event::new(AuditAction::TokenRevoked, id)).await?;
             }
             Ok(())

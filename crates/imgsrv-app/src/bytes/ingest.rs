@@ -83,9 +83,13 @@ impl Handler for Ingest {
 }
 
 impl Ingest {
-    /// Starts the attempt; absent when the session no longer waits for one, and then the item is done.
+    /// Starts the attempt; absent when the lease is void, or when the session no longer waits for an attempt, and then the
+    /// item is done.
     async fn start(&self, lease: &Lease) -> Result<Option<IngestRequest>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
+        if !tx.lock_work(lease).await? {
+            return Ok(None);
+        }
         let found = tx.lock_upload(UploadId::new(lease.work.subject)).await?;
         let now = tx.now();
         let Some((session, ingest)) = found.and_then(|session| session.start_ingest(now).ok()) else {
@@ -147,23 +151,23 @@ impl Ingest {
             let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
             let now = tx.now();
             let Ok((session, event)) = session.finish_ingest(now) else { return Ok(false) };
+            tx.update_upload(&session).await?;
+            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
+            upload_ended(&self.0, &mut *tx, &session).await?;
+            // Blobs are locked after versions, and the catalog revision, which replacing a quarantined blob changes, last.
             if tx.get_blob(&claim.digest).await?.is_none() {
                 tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
                 let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
                 audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;
             }
-            tx.update_upload(&session).await?;
-            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            upload_ended(&self.0, &mut *tx, &session).await?;
             crash_point("ingest.committing");
-            // Replacing a quarantined blob changes the revision.
             self.0.revision.commit(tx).await?;
             Ok(true)
         })
         .await
         .inspect(|is_recorded| {
             if *is_recorded {
-                self.0.wakeups.wake(WorkKind::Publish)
+                self.0.wakeups.wake(WorkKind::Publish);
             }
         })
     }

@@ -139,11 +139,17 @@ impl Uploads {
     }
 
     /// Fixes the part list and queues the ingest. Does nothing for an upload that is completed already.
+    ///
+    /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.
     #[tracing::instrument(name = "upload.complete", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn complete(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
-        let session = self.complete_quietly(who, id, listed).await?;
-        self.0.wakeups.wake(WorkKind::Ingest);
-        Ok(session)
+        let (uploads, who, listed) = (self.clone(), who.clone(), listed.to_vec());
+        detached(async move {
+            let session = uploads.complete_quietly(&who, id, &listed).await?;
+            uploads.0.wakeups.wake(WorkKind::Ingest);
+            Ok(session)
+        })
+        .await
     }
 
     /// The same without waking a worker of this process.
@@ -176,7 +182,14 @@ impl Uploads {
     }
 
     /// The same for uploads of either kind.
+    ///
+    /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.
     pub(crate) async fn end(&self, who: &Writer, id: UploadId) -> Result<UploadSession> {
+        let (uploads, who) = (self.clone(), who.clone());
+        detached(async move { uploads.end_and_wake(&who, id).await }).await
+    }
+
+    async fn end_and_wake(&self, who: &Writer, id: UploadId) -> Result<UploadSession> {
         let session = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let (session, event) = lock_upload(&mut *tx, id).await?.abort(tx.now())?;

@@ -104,8 +104,6 @@ impl Aliases {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = drafts::lock_version(&mut *tx, image, version).await?;
-            // Before the alias is locked, as in publishing, so that concurrent changes of an alias cannot deadlock.
-            tx.bump_catalog_revision(version.image_id).await?;
             let current = tx.lock_alias(version.image_id, name).await?;
             precondition.check(current.as_ref())?;
             if version.state.published_at().is_none() {
@@ -122,6 +120,7 @@ impl Aliases {
             let alias = pointed?;
             let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
             audit::record(&mut *tx, who.actor(), event).await?;
+            tx.bump_catalog_revision(version.image_id).await?;
             self.0.revision.commit(tx).await?;
             Ok(alias)
         })
@@ -153,12 +152,12 @@ impl Aliases {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image_row = tx.get_image(image).await?.ok_or(Missing::Image)?;
-            tx.bump_catalog_revision(image_row.id).await?;
             let alias = tx.lock_alias(image_row.id, name).await?.ok_or(Missing::Alias)?;
             precondition.check(Some(&alias))?;
             tx.delete_alias(alias.id).await?;
             let event = Event::new(AuditAction::AliasDeleted, format!("{image}/{name}"));
             audit::record(&mut *tx, who.actor(), event).await?;
+            tx.bump_catalog_revision(image_row.id).await?;
             Ok(self.0.revision.commit(tx).await?)
         })
         .await

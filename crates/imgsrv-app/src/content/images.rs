@@ -102,8 +102,8 @@ impl Images {
                 ..image
             };
             tx.update_image(&image).await?;
-            tx.bump_catalog_revision(image.id).await?;
             audit::record(&mut *tx, who.actor(), Event::new(AuditAction::ImageUpdated, name)).await?;
+            tx.bump_catalog_revision(image.id).await?;
             self.0.revision.commit(tx).await?;
             Ok(image)
         })

@@ -14,7 +14,7 @@ use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
     ids::{JobId, VersionId},
-    intake::{IntakeState, NewIntake},
+    intake::{Intake, IntakeState, NewIntake},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
     upload::{UploadKind, UploadSession, UploadState},
@@ -93,17 +93,17 @@ async fn freeze(
     Ok(Ok(job.id))
 }
 
-/// Sets the aliases of the intake that `job` publishes, if there is one, in the transaction in which `version` is
-/// published.
+/// Sets the aliases of the intake that publishes `version`, in the transaction in which that is published. The intake, the
+/// image and the version are locked.
 pub(crate) async fn version_published(
     context: &Context,
     tx: &mut dyn CatalogTx,
-    job: JobId,
+    intake: Intake,
     version: &Version,
 ) -> Result<(), CatalogError> {
-    let Some(intake) = tx.lock_intake_of_job(job).await? else { return Ok(()) };
     let actor = Actor::Principal { id: intake.created_by, request_id: None, address: None };
-    let mut missed = Vec::new();
+    let (mut free, mut missed) = (Vec::new(), Vec::new());
+    // Versions are locked before aliases.
     for alias in &intake.wanted.aliases {
         let is_taken = match alias.as_str().parse() {
             Ok(name) => tx.lock_version(&version.image, &name).await?.is_some(),
@@ -111,8 +111,11 @@ pub(crate) async fn version_published(
         };
         if is_taken {
             missed.push(alias.as_str());
-            continue;
+        } else {
+            free.push(alias);
         }
+    }
+    for alias in free {
         retry_if_taken(aliases::point(context, tx, alias, version).await)?;
         let event = Event::new(AuditAction::AliasSet, format!("{}/{alias}", version.image)).with(&version.name);
         audit::record(tx, &actor, event).await?;

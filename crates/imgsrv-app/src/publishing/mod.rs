@@ -19,7 +19,7 @@ use crate::{
     context::Context,
     error::{Missing, Result, UseCaseError},
     intakes::follow,
-    work::{crash_point::crash_point, retry::retrying},
+    work::{crash_point::crash_point, detach::detached, retry::retrying},
 };
 use imgsrv_domain::{
     ids::JobId,
@@ -51,9 +51,16 @@ pub struct Requested {
 
 impl Publishing {
     /// Freezes a draft and queues its job. If the version is frozen or published already, returns its job.
+    ///
+    /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.
     #[tracing::instrument(name = "version.publish", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version))]
     pub async fn publish(&self, who: &Writer, image: &ImageName, version: &VersionName) -> Result<Requested> {
+        let (publishing, who, image, version) = (self.clone(), who.clone(), image.clone(), version.clone());
+        detached(async move { publishing.freeze(&who, &image, &version).await }).await
+    }
+
+    async fn freeze(&self, who: &Writer, image: &ImageName, version: &VersionName) -> Result<Requested> {
         let requested = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = drafts::lock_version(&mut *tx, image, version).await?;
@@ -94,14 +101,22 @@ impl Publishing {
     }
 
     /// Queues a failed job again, starting at the step that failed.
+    ///
+    /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.
     #[tracing::instrument(name = "publish_job.retry", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn retry(&self, who: &Writer, id: JobId) -> Result<JobReport> {
+        let (publishing, who) = (self.clone(), who.clone());
+        detached(async move { publishing.requeue(&who, id).await }).await
+    }
+
+    async fn requeue(&self, who: &Writer, id: JobId) -> Result<JobReport> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
+            // Its item may be parked; items are locked before jobs.
+            tx.enqueue_work(WorkName::publish(id)).await?;
             let job = tx.lock_job(id).await?.ok_or(Missing::Job)?;
             let (job, event) = job.retry(tx.now())?;
             tx.update_job(&job).await?;
-            tx.enqueue_work(WorkName::publish(id)).await?;
             audit::commit(tx, who.actor(), event).await?;
             Ok::<_, UseCaseError>(())
         })
@@ -115,9 +130,11 @@ impl Publishing {
     pub async fn abandon(&self, who: &Writer, id: JobId) -> Result<JobReport> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
+            tx.discard_parked_work(WorkName::publish(id)).await?;
             let job = tx.lock_job(id).await?.ok_or(Missing::Job)?;
             let now = tx.now();
             let (job, event) = job.abandon(now)?;
+            follow::job_abandoned(&mut *tx, &job).await?;
             let version = tx.lock_version_by_id(job.version_id).await?;
             let (version, reopened) = version.ok_or(Missing::Version)?.reopen(now)?;
             tx.update_job(&job).await?;
@@ -125,7 +142,6 @@ impl Publishing {
             tx.delete_stream_rows(version.id).await?;
             tx.delete_warnings(version.id, None).await?;
             tx.update_version(&version).await?;
-            follow::job_abandoned(&mut *tx, &job).await?;
             audit::record(&mut *tx, who.actor(), event).await?;
             audit::commit(tx, who.actor(), reopened).await?;
             Ok::<_, UseCaseError>(())

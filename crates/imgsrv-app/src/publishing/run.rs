@@ -65,6 +65,9 @@ impl RunJob {
     /// Starts the current step; absent when the job has ended, and then the item is done.
     async fn start(&self, lease: &Lease) -> Result<Option<PublishJob>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
+        if !tx.lock_work(lease).await? {
+            return Ok(None);
+        }
         let found = tx.lock_job(JobId::new(lease.work.subject)).await?;
         let now = tx.now();
         let job = found.and_then(|job| job.start(now).ok());

@@ -70,6 +70,9 @@ async fn finalize(
     if let Some(why) = untrusted(tx, job.version_id).await? {
         return Ok(Err(why.to_string()));
     }
+    // In the order of locks, with the catalog revision last.
+    let intake = tx.lock_intake_of_job(job.id).await?;
+    tx.lock_image(&job.image).await?;
     let Some(version) = tx.lock_version_by_id(job.version_id).await? else {
         return Ok(Err("the version is gone".to_owned()));
     };
@@ -77,11 +80,13 @@ async fn finalize(
         Ok(published) => published,
         Err(illegal) => return Ok(Err(illegal.to_string())),
     };
-    tx.bump_catalog_revision(version.image_id).await?;
-    tx.publish_stream_rows(version.id).await?;
     tx.update_version(&version).await?;
     audit::record(tx, &context.worker_actor(), event).await?;
-    follow::version_published(context, tx, job.id, &version).await?;
+    if let Some(intake) = intake {
+        follow::version_published(context, tx, intake, &version).await?;
+    }
+    tx.bump_catalog_revision(version.image_id).await?;
+    tx.publish_stream_rows(version.id).await?;
     Ok(Ok(()))
 }
 

@@ -1,11 +1,12 @@
 //! The catalog's revision as this node last read it, so that what is cached under it can be served without a query.
 
+use crate::work::detach::detached;
 use imgsrv_domain::{
     ports::{Catalog, CatalogError, CatalogTx},
     transition::Revision,
 };
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -15,8 +16,8 @@ use tokio::time::Instant;
 const CURRENT_FOR: Duration = Duration::from_secs(1);
 
 /// The revision that was read last.
-#[derive(Debug, Default)]
-pub(crate) struct LatestRevision(Mutex<State>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LatestRevision(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -34,9 +35,9 @@ pub(crate) struct Reading {
 }
 
 /// Forgets the revision when dropped.
-struct Change<'a>(&'a LatestRevision);
+struct Change(LatestRevision);
 
-impl Drop for Change<'_> {
+impl Drop for Change {
     fn drop(&mut self) {
         self.0.forget();
     }
@@ -85,11 +86,16 @@ impl LatestRevision {
         state.read = None;
     }
 
-    /// Commits a transaction that changes the revision. It counts as changed also when the caller is dropped meanwhile,
-    /// and when the outcome of the commit is unknown.
+    /// Commits a transaction that changes the revision. It counts as changed also when the outcome of the commit is unknown.
+    ///
+    /// Cancel-safe: when the caller is dropped, the commit still ends before the change counts.
     pub(crate) async fn commit(&self, tx: Box<dyn CatalogTx>) -> Result<(), CatalogError> {
-        let _change = Change(self);
-        tx.commit().await
+        let change = Change(self.clone());
+        detached(async move {
+            let _change = change;
+            tx.commit().await
+        })
+        .await
     }
 }
 
@@ -117,7 +123,7 @@ mod tests {
         let latest = LatestRevision::default();
         let before = latest.begin_reading();
         latest.remember(before, Revision::new(7));
-        drop(Change(&latest));
+        drop(Change(latest.clone()));
         assert_eq!(remembered(&latest), None, "the change is known at once");
         latest.remember(before, Revision::new(7));
         assert_eq!(remembered(&latest), None, "it may have missed the change");

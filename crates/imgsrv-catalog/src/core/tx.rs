@@ -13,6 +13,7 @@ use imgsrv_domain::{
     ports::{CatalogError, CatalogTx},
     time::Timestamp,
 };
+use tracing::{Instrument, instrument::WithSubscriber};
 use uuid::Uuid;
 
 const BIND: &str = "UPDATE catalog_identity SET store = $1 WHERE store IS NULL";
@@ -88,7 +89,7 @@ impl<C: Connection> SqlTx<C> {
 }
 
 #[async_trait]
-impl<C: Connection> CatalogTx for SqlTx<C> {
+impl<C: Connection + 'static> CatalogTx for SqlTx<C> {
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError> {
         self.execute(BIND, values![store]).await?;
         self.get(BOUND, values![]).await
@@ -102,8 +103,19 @@ impl<C: Connection> CatalogTx for SqlTx<C> {
         if self.doomed {
             return Err(CatalogError::Backend("commit of a failed transaction".into()));
         }
-        self.connection.commit().await?;
-        self.audited.iter().for_each(audit::log);
-        Ok(())
+        let Self { connection, audited, .. } = *self;
+        if audited.is_empty() {
+            return connection.commit().await;
+        }
+        // In a task, so that the rows are also logged when the caller is dropped meanwhile.
+        let committing = async move {
+            connection.commit().await?;
+            audited.iter().for_each(audit::log);
+            Ok(())
+        };
+        match tokio::spawn(committing.in_current_span().with_current_subscriber()).await {
+            Ok(committed) => committed,
+            Err(ended) => Err(CatalogError::Unavailable(Box::new(ended))),
+        }
     }
 }

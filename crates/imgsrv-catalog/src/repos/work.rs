@@ -1,7 +1,8 @@
 //! The queue of background work.
 
 use crate::core::{
-    Connection, Corrupt, Dialects, Record, Row, SqlCatalog, SqlDatabase, SqlTx, Statement, Value, timed, values,
+    Connection, Corrupt, Dialects, Record, Row, SqlCatalog, SqlDatabase, SqlTx, Statement, Value, locking, timed,
+    values,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -23,6 +24,7 @@ macro_rules! leased {
         concat!($change, " WHERE id = $1 AND owner = $2 AND attempt = $3 AND parked_at IS NULL")
     };
 }
+const LOCK: Dialects = locking!(leased!("SELECT id FROM work_items"), " FOR NO KEY UPDATE");
 const ADVANCE: &str =
     leased!("UPDATE work_items SET due_at = $4, failures = 1, silent = 1, failing_since = NULL, error = NULL");
 const FINISH: &str = leased!("DELETE FROM work_items");
@@ -37,6 +39,7 @@ const REPEAT: &str = leased!(
     failing_since = NULL, error = NULL"
 );
 const PARK: &str = leased!("UPDATE work_items SET owner = NULL, parked_at = $4, error = $5");
+const DISCARD_PARKED: &str = "DELETE FROM work_items WHERE kind = $1 AND subject = $2 AND parked_at IS NOT NULL";
 const PARK_UNDECODABLE: &str =
     "UPDATE work_items SET owner = NULL, parked_at = due_at, error = 'the item cannot be decoded' WHERE id = $1";
 
@@ -98,6 +101,8 @@ const NEXT_DUE: Dialects =
 // The row is failed as it would be if it could be decoded.
 const FAIL_UPLOAD: &str = "UPDATE upload_sessions SET state = 'failed', failure_reason = $2, updated_at = $3,
     hashed_bytes = NULL, hashed_state = NULL, revision = revision + 1 WHERE id = $1 AND state IN ('completed', 'ingesting')";
+const FAIL_INTAKE: &str = "UPDATE intakes SET state = 'failed', reason = $2, updated_at = $3, revision = revision + 1
+    WHERE id = $1 AND state = 'receiving'";
 const FAIL_STEP: &str = "UPDATE publish_steps SET state = 'failed', reason = $2,
     started_at = coalesce(started_at, $3), finished_at = $3 WHERE job_id = $1 AND sequence =
     (SELECT min(sequence) FROM publish_steps WHERE job_id = $1 AND state IN ('queued', 'running'))";
@@ -107,6 +112,8 @@ const FAIL_JOB: &str = "UPDATE publish_jobs SET state = 'failed', updated_at = $
 
 pub(crate) const STATEMENTS: &[&str] = &[
     ENQUEUE,
+    LOCK.sqlite,
+    DISCARD_PARKED,
     ADVANCE,
     FINISH,
     POSTPONE,
@@ -116,11 +123,13 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PARK_UNDECODABLE,
     NEXT_DUE.sqlite,
     FAIL_UPLOAD,
+    FAIL_INTAKE,
     FAIL_STEP,
     FAIL_JOB,
 ];
 pub(crate) const SQLITE: &[&str] = &[ACQUIRE.sqlite, ACQUIRE_ONE.sqlite, RENEW.sqlite];
-pub(crate) const POSTGRES: &[&str] = &[ACQUIRE.postgres, ACQUIRE_ONE.postgres, RENEW.postgres, NEXT_DUE.postgres];
+pub(crate) const POSTGRES: &[&str] =
+    &[ACQUIRE.postgres, ACQUIRE_ONE.postgres, RENEW.postgres, NEXT_DUE.postgres, LOCK.postgres];
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
@@ -141,6 +150,15 @@ impl<C: Connection> SqlTx<C> {
 impl<C: Connection> WorkRepo for SqlTx<C> {
     async fn enqueue_work(&mut self, work: WorkName) -> Result<(), CatalogError> {
         self.execute(ENQUEUE, values![work.kind, work.subject, self.time()]).await.map(drop)
+    }
+
+    async fn lock_work(&mut self, lease: &Lease) -> Result<bool, CatalogError> {
+        let found: Option<i64> = self.find(LOCK, with_lease(lease, values![])).await?;
+        Ok(found.is_some())
+    }
+
+    async fn discard_parked_work(&mut self, work: WorkName) -> Result<(), CatalogError> {
+        self.execute(DISCARD_PARKED, values![work.kind, work.subject]).await.map(drop)
     }
 
     async fn advance_work(&mut self, lease: &Lease, term: Duration) -> Result<bool, CatalogError> {
@@ -171,7 +189,10 @@ impl<C: Connection> WorkRepo for SqlTx<C> {
     async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError> {
         let now = self.time();
         match work.kind {
-            WorkKind::Ingest => self.execute(FAIL_UPLOAD, values![work.subject, reason, now]).await.map(drop),
+            WorkKind::Ingest => {
+                self.execute(FAIL_UPLOAD, values![work.subject, reason, now]).await?;
+                self.execute(FAIL_INTAKE, values![work.subject, reason, now]).await.map(drop)
+            }
             WorkKind::Publish => {
                 self.execute(FAIL_STEP, values![work.subject, reason, now]).await?;
                 self.execute(FAIL_JOB, values![work.subject, now]).await.map(drop)

@@ -20,6 +20,8 @@ use std::{iter, sync::Arc};
 pub(crate) const DEFAULT_PARALLEL: usize = 4;
 /// Sessions that are tried: another client may abort one, or break one that it shares with this one.
 const MAX_SESSIONS: usize = 3;
+/// Completions of one session that are tried: another client may replace parts between the listing and the completion.
+const MAX_COMPLETIONS: usize = 3;
 
 /// An upload that has not started; made by [`Client::upload`].
 #[must_use = "nothing is sent before `send`"]
@@ -150,6 +152,7 @@ impl Upload {
 
     /// Sends the missing parts of a session, completes it and waits until it is ingested.
     async fn fill(&self, mut session: Session, snapshot: Snapshot) -> Result<Outcome, Error> {
+        let mut tries = 0;
         loop {
             let Session { id, plan, .. } = &session;
             if let Err(error) = self.send_parts(&session, snapshot).await {
@@ -170,7 +173,8 @@ impl Upload {
             if error.code() != Some(ProblemCode::PartListMismatch) {
                 return self.after_refusal(id, error, snapshot).await;
             }
-            if !plan.matches(&stored) {
+            tries += 1;
+            if tries >= MAX_COMPLETIONS || !plan.matches(&stored) {
                 return Ok(Outcome::Unusable(error));
             }
             session.stored = stored;

@@ -141,6 +141,8 @@ const CASES: &[Case<Fresh>] = cases![
     work::an_item_that_cannot_be_decoded_is_parked_and_delays_no_other,
     work::an_upload_that_cannot_be_decoded_fails,
     work::work_that_is_due_beyond_every_delay_is_due,
+    work::ten_thousand_items_are_each_done_once_by_eight_workers,
+    work::a_discarded_item_is_gone_only_if_it_is_parked,
     auth::principals_are_stored_with_their_roles,
     auth::roles_are_granted_and_revoked_once,
     auth::credentials_are_found_by_key,

@@ -72,10 +72,10 @@ pub(super) async fn items_are_acquired_once_longest_due_first_and_by_kind(fresh:
 pub(super) async fn an_expired_lease_is_reclaimed_and_then_void(fresh: Fresh) {
     enqueue(&fresh, name()).await;
     let first = ingest(&fresh, "same").await.unwrap();
-    (fresh.advance)(TERM - SECOND);
+    (fresh.advance)(TERM.saturating_sub(SECOND));
     assert_eq!(ingest(&fresh, "same").await, None);
     assert!(fresh.catalog.renew_work(&first.lease, TERM).await.unwrap());
-    (fresh.advance)(TERM - SECOND);
+    (fresh.advance)(TERM.saturating_sub(SECOND));
     assert_eq!(ingest(&fresh, "same").await, None, "it was renewed");
     (fresh.advance)(SECOND);
     assert_eq!(fresh.catalog.next_due(WorkKind::Ingest).await.unwrap(), Some(Duration::ZERO));
@@ -184,4 +184,50 @@ pub(super) async fn work_that_is_due_beyond_every_delay_is_due(fresh: Fresh) {
     let setback = Setback { delay: HORIZON + SECOND, error: String::new(), silent: false };
     assert!(change!(fresh, postpone_work(&leased.lease, &setback)));
     assert!(ingest(&fresh, "a").await.is_some(), "the clock was set back");
+}
+
+pub(super) async fn ten_thousand_items_are_each_done_once_by_eight_workers(fresh: Fresh) {
+    const ITEMS: usize = 10_000;
+    let mut wanted = Vec::new();
+    let mut tx = fresh.begin().await;
+    for _ in 0..ITEMS {
+        let work = name();
+        tx.enqueue_work(work).await.unwrap();
+        wanted.push(work.subject);
+    }
+    tx.commit().await.unwrap();
+    let workers = (0..8).map(|worker| {
+        let fresh = &fresh;
+        async move {
+            let mut done = Vec::new();
+            while let Some(leased) = ingest(fresh, &format!("worker-{worker}")).await {
+                assert!(change!(fresh, finish_work(&leased.lease)));
+                done.push(leased.lease.work.subject);
+            }
+            done
+        }
+    });
+    let done = futures::future::join_all(workers).await;
+    assert!(done.iter().all(|done| !done.is_empty()), "every worker gets some");
+    let mut done = done.concat();
+    done.sort_unstable();
+    wanted.sort_unstable();
+    assert!(done == wanted, "each once: {} of {ITEMS}", done.len());
+}
+
+pub(super) async fn a_discarded_item_is_gone_only_if_it_is_parked(fresh: Fresh) {
+    let (parked, waiting) = (name(), name());
+    enqueue(&fresh, parked).await;
+    let leased = ingest(&fresh, "a").await.unwrap();
+    assert!(change!(fresh, lock_work(&leased.lease)));
+    assert!(change!(fresh, park_work(&leased.lease, "poison")));
+    assert!(!change!(fresh, lock_work(&leased.lease)));
+    enqueue(&fresh, waiting).await;
+    let mut tx = fresh.begin().await;
+    for work in [parked, waiting] {
+        tx.discard_parked_work(work).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(fresh.catalog.statistics().await.unwrap().parked.get("ingest"), None);
+    assert_eq!(ingest(&fresh, "a").await.unwrap().lease.work, waiting);
 }

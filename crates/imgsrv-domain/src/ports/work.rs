@@ -23,6 +23,11 @@ pub struct Setback {
 pub trait WorkRepo: Send {
     /// Adds an item that is due at once; one of that name that is parked or waits becomes due.
     async fn enqueue_work(&mut self, work: WorkName) -> Result<(), CatalogError>;
+    /// Locks the item of a lease until the end of the transaction, where rows are locked. Items are locked before what
+    /// they are about.
+    async fn lock_work(&mut self, lease: &Lease) -> Result<bool, CatalogError>;
+    /// Removes the item of that name if it is parked: its subject will not be worked on again.
+    async fn discard_parked_work(&mut self, work: WorkName) -> Result<(), CatalogError>;
     /// Records progress: the lease lasts for `term` from now, and earlier failures no longer count.
     async fn advance_work(&mut self, lease: &Lease, term: Duration) -> Result<bool, CatalogError>;
     /// Removes an item that is done.
@@ -36,7 +41,8 @@ pub trait WorkRepo: Send {
     async fn repeat_work(&mut self, lease: &Lease, delay: Duration) -> Result<bool, CatalogError>;
     /// Parks an item: nobody acquires it until it is enqueued again.
     async fn park_work(&mut self, lease: &Lease, reason: &str) -> Result<bool, CatalogError>;
-    /// Fails the upload or job of an item with `reason` although its row cannot be decoded.
+    /// Fails the upload or job of an item with `reason` although its row cannot be decoded; an intake of the upload fails
+    /// with it.
     async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError>;
 }
 

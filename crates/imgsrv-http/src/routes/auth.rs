@@ -198,10 +198,11 @@ async fn create_token(
 
 /// Revoke an API token
 ///
-/// It is refused from the next request on.
+/// It is refused from the next request on. The last live token of an auth-manager stays valid (412). Repeating this
+/// changes nothing.
 #[utoipa::path(delete, path = "/v1/auth/api-tokens/{token_id}", operation_id = "revokeApiToken", tag = "auth",
     security(("bearer" = [])), params(TokenPath),
-    responses((status = NO_CONTENT, description = "It is revoked."), GuardedProblems))]
+    responses((status = NO_CONTENT, description = "It is revoked."), GuardedProblems, WrongState))]
 async fn revoke_token(principals: Principals, manager: Manager, path: TokenPath) -> Result<StatusCode> {
     principals.revoke_token(&manager, path.token_id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -125,8 +125,11 @@ pub use fresh::Postgres;
 mod fresh {
     use super::LocalPostgres;
     use crate::services::{Keep, variable};
-    use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions, query_scalar};
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::{Duration, Instant},
+    };
     use tokio::sync::OnceCell;
 
     /// The server that the tests of this process share.
@@ -165,6 +168,25 @@ mod fresh {
                 connection.execute(AssertSqlSafe(statement)).await.expect("a database");
             }
             options.database(&name).to_url_lossy().to_string()
+        }
+
+        /// How many deadlocks there were in the database at `url`. It waits until all connections to it are closed: their
+        /// numbers are complete then.
+        pub async fn deadlocks(url: &str) -> i64 {
+            const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            const DEADLOCKS: &str = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+            let options: PgConnectOptions = url.parse().expect("a PostgreSQL URL");
+            let mut connection = options.connect().await.expect("a connection");
+            let began = Instant::now();
+            loop {
+                let others: i64 = query_scalar(OTHERS).fetch_one(&mut connection).await.expect("an answer");
+                if others == 0 {
+                    return query_scalar(DEADLOCKS).fetch_one(&mut connection).await.expect("an answer");
+                }
+                assert!(began.elapsed() < Duration::from_secs(30), "{others} connections are open");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
     }
 }

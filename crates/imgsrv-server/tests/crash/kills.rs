@@ -1,112 +1,10 @@
-//! The real binary, killed with SIGKILL at many points of upload, ingest and publish. After each restart everything
-//! acknowledged exists, and interrupted work converges.
+//! Kills with SIGKILL at many moments of upload, ingest and publish.
 
-use imgsrv_testkit::{Process, digest, qcow2, writer_token};
-use reqwest::{Client, Method, StatusCode};
+use crate::victim::{Victim, image, text};
+use imgsrv_testkit::digest;
+use reqwest::Method;
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
-use tempfile::TempDir;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_imgsrv");
-
-/// A server that is killed and restarted on the same folder.
-struct Victim {
-    dir: TempDir,
-    process: Process,
-    http: Client,
-    token: String,
-}
-
-impl Victim {
-    async fn start() -> Self {
-        let dir = TempDir::new().expect("a scratch folder");
-        let process = launch(dir.path());
-        let (url, bootstrap) = (process.url.clone(), process.bootstrap.clone().expect("a bootstrap token"));
-        let token = tokio::task::spawn_blocking(move || writer_token(&url, &bootstrap)).await.expect("a token");
-        Self { dir, process, http: Client::new(), token }
-    }
-
-    fn restart(&mut self) {
-        self.process.kill();
-        self.process = launch(self.dir.path());
-        // Connections to the old process are broken.
-        self.http = Client::new();
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> reqwest::Result<(StatusCode, Value)> {
-        let mut request = self.http.request(method, format!("{}{path}", self.process.url)).bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await?;
-        let status = response.status();
-        let body = response.bytes().await?;
-        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
-    }
-
-    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
-        let (status, response) = self.send(method, path, Some(body)).await.expect("a response");
-        assert!(status.is_success(), "{path}: {status} {response}");
-        response
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let (status, response) = self.send(Method::GET, path, None).await.expect("a response");
-        assert_eq!(status, StatusCode::OK, "{path}: {response}");
-        response
-    }
-
-    async fn put_part(&self, upload: &str, number: usize, bytes: Vec<u8>) -> reqwest::Result<Value> {
-        let url = format!("{}/v1/uploads/{upload}/parts/{number}", self.process.url);
-        let response = self.http.put(url).bearer_auth(&self.token).body(bytes).send().await?;
-        assert_eq!(response.status(), StatusCode::OK);
-        Ok(serde_json::from_slice(&response.bytes().await?).expect("JSON"))
-    }
-
-    /// Waits until the resource at `path` is in one of `states`.
-    async fn reaches(&self, path: &str, states: &[&str]) -> Value {
-        for _ in 0..3000 {
-            let body = self.get(path).await;
-            if states.contains(&text(&body, "state")) {
-                return body;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{path} did not reach {states:?}: {}", self.get(path).await);
-    }
-
-    /// Kills the process `delay` after `work` began; then restarts it.
-    async fn killed_after<T>(
-        &mut self,
-        delay: Duration,
-        work: impl AsyncFnOnce(&Self) -> reqwest::Result<T>,
-    ) -> Option<T> {
-        let id = self.process.id().to_string();
-        let (done, ()) = tokio::join!(work(self), async {
-            tokio::time::sleep(delay).await;
-            let killed = std::process::Command::new("kill").args(["-KILL", &id]).status();
-            assert!(killed.expect("kill runs").success());
-        });
-        self.restart();
-        done.ok()
-    }
-}
-
-/// Starts the server with a short lease, so that the work of a killed process is soon reclaimed.
-fn launch(dir: &Path) -> Process {
-    Process::start(BINARY, dir, &["--lease-term", "1s", "--cas-promotion-poll-interval", "100ms"])
-}
-
-fn text<'a>(body: &'a Value, field: &str) -> &'a str {
-    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}"))
-}
-
-/// A few megabytes, different in each round.
-fn image(round: u64) -> Vec<u8> {
-    let mut bytes = qcow2(round);
-    bytes.extend((0..500_000_u64).flat_map(|word| (word ^ round).to_le_bytes()));
-    bytes
-}
+use std::time::Duration;
 
 #[tokio::test]
 async fn acknowledged_parts_survive_a_kill_and_the_upload_can_be_completed() {
@@ -146,18 +44,7 @@ async fn acknowledged_parts_survive_a_kill_and_the_upload_can_be_completed() {
         let read = blob.bearer_auth(&victim.token).send().await.expect("a response").bytes().await.expect("a body");
         assert!(read == bytes, "round {round}");
     }
-    staging_is_cleared(&victim).await;
-}
-
-/// Waits until the sweeper has deleted all staged bytes.
-async fn staging_is_cleared(victim: &Victim) {
-    for _ in 0..1000 {
-        if staged(victim.dir.path()).is_empty() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("still staged: {:?}", staged(victim.dir.path()));
+    victim.staging_is_cleared().await;
 }
 
 /// Completes the upload with the parts that the server lists, and waits until it is ready.
@@ -167,7 +54,7 @@ async fn finish(victim: &Victim, upload: &str) {
         |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
     let parts: Vec<Value> = listed["parts"].as_array().expect("parts").iter().map(part).collect();
     victim.call(Method::POST, &format!("/v1/uploads/{upload}/complete"), json!({"parts": parts})).await;
-    victim.reaches(&format!("/v1/uploads/{upload}"), &["ready"]).await;
+    victim.reaches(&format!("/v1/uploads/{upload}"), "ready").await;
 }
 
 #[tokio::test]
@@ -201,7 +88,7 @@ async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
             // The response was lost; repeating the request is harmless either way.
             victim.call(Method::POST, &complete, json!({"parts": listed})).await;
         }
-        victim.reaches(&format!("/v1/uploads/{upload}"), &["ready"]).await;
+        victim.reaches(&format!("/v1/uploads/{upload}"), "ready").await;
 
         let version = format!("/v1/images/debian/versions/{round}");
         victim.call(Method::POST, "/v1/images/debian/versions", json!({"version": round.to_string()})).await;
@@ -217,7 +104,7 @@ async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
             assert!(status.is_success(), "{acknowledged}");
             assert_eq!(acknowledged["job_id"], requested["job_id"], "an acknowledged job was lost");
         }
-        let job = victim.reaches(&format!("/v1/publish-jobs/{}", text(&requested, "job_id")), &["succeeded"]).await;
+        let job = victim.reaches(&format!("/v1/publish-jobs/{}", text(&requested, "job_id")), "succeeded").await;
         assert_eq!(job["version"], round.to_string());
         let download = format!("{}{version}/artifacts/{}/download", victim.process.url, text(&artifact, "id"));
         let read = reqwest::get(download).await.expect("a response").bytes().await.expect("a body");
@@ -225,11 +112,5 @@ async fn completed_uploads_and_requested_publishes_converge_after_a_kill() {
     }
     let versions = victim.get("/v1/images/debian/versions").await;
     assert_eq!(versions["versions"].as_array().expect("versions").len(), 10);
-    staging_is_cleared(&victim).await;
-}
-
-/// The entries of the staging folder.
-fn staged(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir.join("storage/staging")).expect("a folder");
-    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    victim.staging_is_cleared().await;
 }
