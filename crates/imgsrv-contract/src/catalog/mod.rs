@@ -10,6 +10,7 @@ mod rules;
 mod samples;
 mod streams;
 mod transactions;
+mod undecodable;
 mod uploads;
 mod work;
 
@@ -132,6 +133,11 @@ const CASES: &[Case<Fresh>] = cases![
     uploads::an_ingest_is_stored_and_fenced_by_revision,
     uploads::expired_sessions_are_listed_by_id,
     uploads::the_parts_of_an_ended_session_are_deleted,
+    undecodable::a_list_leaves_out_rows_that_cannot_be_decoded,
+    undecodable::a_page_is_not_cut_short_by_undecodable_rows,
+    undecodable::uploads_and_audit_rows_that_cannot_be_decoded_are_left_out,
+    undecodable::streams_leave_out_images_aliases_and_rows,
+    undecodable::a_part_of_a_whole_that_cannot_be_decoded_fails_the_whole,
     work::items_are_acquired_once_longest_due_first_and_by_kind,
     work::an_expired_lease_is_reclaimed_and_then_void,
     work::an_item_that_is_enqueued_again_after_its_end_is_another_one,
