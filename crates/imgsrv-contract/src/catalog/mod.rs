@@ -51,6 +51,11 @@ impl Fresh {
         written
     }
 
+    /// Whether hand-written SQL is in PostgreSQL's dialect, or else in SQLite's.
+    fn is_postgres(&self) -> bool {
+        self.forbidden.iter().any(|statement| statement.starts_with("TRUNCATE"))
+    }
+
     /// The conflict that `write` breaks in a transaction of its own.
     async fn refused<T: Debug>(
         &self,
@@ -123,6 +128,7 @@ const CASES: &[Case<Fresh>] = cases![
     streams::artifacts_conflict_by_product_key,
     streams::a_known_fingerprint_never_changes,
     streams::stream_changes_since_a_revision_are_read,
+    streams::many_stream_changes_are_read_in_batches,
     intakes::the_digest_of_an_append_upload_is_computed,
     intakes::only_the_latest_attempt_at_an_append_is_recorded,
     intakes::intakes_are_stored_and_updated_by_revision,

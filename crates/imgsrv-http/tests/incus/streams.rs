@@ -195,6 +195,19 @@ async fn documents_are_served_in_the_accepted_encoding_and_only_when_changed() {
 }
 
 #[tokio::test]
+async fn a_change_that_the_documents_do_not_show_keeps_them_as_they_are() {
+    let server = TestServer::start().await;
+    released(&server, "debian", "1", &qcow2(1)).await;
+    for path in ["/streams/v1/index.json", "/streams/v1/images.json"] {
+        let before = server.get(path).await;
+        let described = server.write("PATCH", "/v1/images/debian", Some(json!({"description": path}))).await;
+        assert_eq!(described.status, StatusCode::OK, "{described:?}");
+        let tag = before.header("etag");
+        assert_eq!(get(&server, "GET", path, &[("if-none-match", tag)]).await.status, StatusCode::NOT_MODIFIED);
+    }
+}
+
+#[tokio::test]
 async fn the_same_bytes_under_two_names_are_one_image() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
