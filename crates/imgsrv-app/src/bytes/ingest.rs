@@ -163,7 +163,7 @@ impl Ingest {
         .await
         .inspect(|is_recorded| {
             if *is_recorded {
-                self.0.wakeups.wake(WorkKind::Publish)
+                self.0.wakeups.wake(WorkKind::Publish);
             }
         })
     }

@@ -72,10 +72,10 @@ pub(super) async fn items_are_acquired_once_longest_due_first_and_by_kind(fresh:
 pub(super) async fn an_expired_lease_is_reclaimed_and_then_void(fresh: Fresh) {
     enqueue(&fresh, name()).await;
     let first = ingest(&fresh, "same").await.unwrap();
-    (fresh.advance)(TERM - SECOND);
+    (fresh.advance)(TERM.checked_sub(SECOND).unwrap());
     assert_eq!(ingest(&fresh, "same").await, None);
     assert!(fresh.catalog.renew_work(&first.lease, TERM).await.unwrap());
-    (fresh.advance)(TERM - SECOND);
+    (fresh.advance)(TERM.checked_sub(SECOND).unwrap());
     assert_eq!(ingest(&fresh, "same").await, None, "it was renewed");
     (fresh.advance)(SECOND);
     assert_eq!(fresh.catalog.next_due(WorkKind::Ingest).await.unwrap(), Some(Duration::ZERO));
