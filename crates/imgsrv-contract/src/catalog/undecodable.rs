@@ -169,8 +169,11 @@ pub(super) async fn uploads_and_audit_rows_that_cannot_be_decoded_are_left_out(f
     }
     tx.commit().await.unwrap();
     let owner = id(&fresh, good.created_by.uuid());
-    damage(&fresh, &format!("UPDATE upload_sessions SET filename_hint = '' WHERE id = {}", id(&fresh, bad.id.uuid())))
-        .await;
+    damage(
+        &fresh,
+        &format!("UPDATE upload_sessions SET filename_hint = '\u{1}' WHERE id = {}", id(&fresh, bad.id.uuid())),
+    )
+    .await;
     damage(&fresh, &format!("UPDATE upload_sessions SET created_by = {owner}")).await;
     damage(
         &fresh,
