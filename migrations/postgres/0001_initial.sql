@@ -208,7 +208,7 @@ CREATE TABLE image_changes (
     image_id uuid PRIMARY KEY,
     catalog_revision bigint NOT NULL
 );
-CREATE INDEX image_changes_by_revision ON image_changes (catalog_revision);
+CREATE INDEX image_changes_by_revision ON image_changes (catalog_revision, image_id);
 
 CREATE FUNCTION images_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -670,7 +670,7 @@ CREATE TABLE incus_rows (
     catalog_revision bigint
 );
 CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
-CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision);
+CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision, artifact_id);
 
 -- The SHA-256 of metadata followed by a root. Until it is known: the progress of that hash and of the root's own.
 CREATE TABLE incus_fingerprints (

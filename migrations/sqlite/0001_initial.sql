@@ -160,7 +160,7 @@ CREATE TABLE image_changes (
     image_id BLOB PRIMARY KEY NOT NULL,
     catalog_revision INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX image_changes_by_revision ON image_changes (catalog_revision);
+CREATE INDEX image_changes_by_revision ON image_changes (catalog_revision, image_id);
 
 CREATE TRIGGER images_insert BEFORE INSERT ON images BEGIN
     SELECT RAISE(ABORT, 'imgsrv:image-name') FROM images WHERE id = NEW.id OR name = NEW.name;
@@ -574,7 +574,7 @@ CREATE TABLE incus_rows (
     catalog_revision INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
-CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision);
+CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision, artifact_id);
 
 -- The SHA-256 of metadata followed by a root. Until it is known: the progress of that hash and of the root's own.
 CREATE TABLE incus_fingerprints (

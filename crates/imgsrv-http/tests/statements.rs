@@ -3,6 +3,7 @@
 
 use imgsrv_app::Ran;
 use imgsrv_domain::work::WorkKind;
+use futures::future::join_all;
 use imgsrv_testkit::{Issuer, SigningKey, Statements, TestServer, qcow2};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -178,12 +179,27 @@ async fn measure(database: Database, statements: &Statements) -> Vec<(&'static s
     table
 }
 
+/// Many readers of the streams, at once after a change, read the changed rows once.
+async fn readers_share_one_snapshot(database: Database, statements: &Statements) {
+    let server = database.server().await;
+    for version in 1..4 {
+        server.published("debian", &version.to_string(), &qcow2(version)).await;
+        statements.take();
+        let answers = join_all((0..500).map(|_| server.get("/streams/v1/images.json"))).await;
+        assert!(answers.iter().all(|answer| answer.status.is_success() && answer.body == answers[0].body));
+        let spent = statements.take();
+        let snapshots = spent.iter().filter(|sql| sql.contains("FROM incus_rows r")).count();
+        assert_eq!((snapshots, spent.len()), (1, 500 + 3), "{database:?}, version {version}");
+    }
+}
+
 #[tokio::test]
 async fn requests_cost_the_documented_number_of_statements() {
     let statements = Statements::record();
     let mut columns = Vec::new();
     for database in [Database::Sqlite, Database::Postgres] {
         published_content(database, &statements).await;
+        readers_share_one_snapshot(database, &statements).await;
         columns.push(measure(database, &statements).await);
     }
     let rows = columns[0].iter().zip(&columns[1]);

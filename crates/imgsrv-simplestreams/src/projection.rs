@@ -16,10 +16,11 @@ use imgsrv_domain::{
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The path of the products document, relative to the server's base URL.
-const PRODUCTS_PATH: &str = "streams/v1/images.json";
-const DATATYPE: &str = "image-downloads";
-const CONTENT_ID: &str = "images";
-const PRODUCTS_FORMAT: &str = "products:1.0";
+pub(crate) const PRODUCTS_PATH: &str = "streams/v1/images.json";
+pub(crate) const DATATYPE: &str = "image-downloads";
+pub(crate) const CONTENT_ID: &str = "images";
+pub(crate) const PRODUCTS_FORMAT: &str = "products:1.0";
+pub(crate) const INDEX_FORMAT: &str = "index:1.0";
 
 /// The kind of root of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -245,7 +246,7 @@ pub fn index(keys: impl IntoIterator<Item = String>) -> Index {
         path: PRODUCTS_PATH.to_owned(),
         products: keys.into_iter().collect(),
     };
-    Index { format: "index:1.0".to_owned(), index: BTreeMap::from([(CONTENT_ID.to_owned(), entry)]) }
+    Index { format: INDEX_FORMAT.to_owned(), index: BTreeMap::from([(CONTENT_ID.to_owned(), entry)]) }
 }
 
 /// The document with those products.

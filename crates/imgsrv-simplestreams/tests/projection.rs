@@ -6,7 +6,8 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use imgsrv_simplestreams::{
-    Aliases, File, ImageKind, Images, IncusArchitecture, Listed, Products, Root, index, is_ambiguous, products, project,
+    Aliases, EncodedProducts, File, ImageKind, Images, IncusArchitecture, Listed, Pieces, Products, Root, index,
+    index_pieces, is_ambiguous, products, products_pieces, project,
 };
 use proptest::{prelude::*, sample::select};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -48,6 +49,12 @@ fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, 
         root_file: File { name: file, claim: root_claim },
         fingerprint: Digest::new(fingerprint),
     }
+}
+
+/// The document that consists of these pieces.
+fn joined(pieces: Pieces<'_>) -> String {
+    let entries: Vec<String> = pieces.entries.map(|entry| entry.json).collect();
+    [pieces.head, entries.join(","), pieces.tail.to_owned()].concat()
 }
 
 fn any_listed() -> impl Strategy<Value = Listed> {
@@ -178,6 +185,22 @@ proptest! {
         let document = products(project(&all, &aliases));
         let written = serde_json::to_vec(&document).expect("JSON");
         prop_assert_eq!(serde_json::from_slice::<Products>(&written).expect("a document"), document);
+    }
+
+    #[test]
+    fn documents_in_pieces_are_the_serialized_ones(
+        all in prop::collection::vec(any_listed(), 0..8),
+        aliases in any_aliases(),
+    ) {
+        let projected = project(&all, &aliases);
+        let encoded: EncodedProducts = projected
+            .iter()
+            .map(|(key, product)| (key.clone(), serde_json::to_string(product).expect("JSON").into()))
+            .collect();
+        let written = serde_json::to_string(&index(projected.keys().cloned())).expect("JSON");
+        prop_assert_eq!(joined(index_pieces(&encoded)), written);
+        let written = serde_json::to_string(&products(projected)).expect("JSON");
+        prop_assert_eq!(joined(products_pieces(&encoded)), written);
     }
 
     #[test]

@@ -235,12 +235,14 @@ impl Principals {
     pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            let managers = Managers::lock(&mut *tx, who).await?;
+            let must_keep_manager = must_keep_manager(&mut *tx, who).await?;
             let token = tx.get_token(id).await?.ok_or(Missing::Token)?;
             if token.revoked_at.is_none() {
                 let now = tx.now();
                 tx.revoke_token(id, now).await?;
-                managers.must_remain(&mut *tx).await?;
+                if must_keep_manager && !tx.has_live_auth_manager().await? {
+                    return Err(UseCaseError::LastAuthManager);
+                }
                 audit::commit(tx, who.actor(), Event::new(AuditAction::TokenRevoked, id)).await?;
             }
             Ok(())

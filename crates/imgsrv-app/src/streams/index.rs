@@ -8,9 +8,9 @@ use imgsrv_domain::{
     ports::{StreamChanges, StreamImage, StreamRow},
     transition::Revision,
 };
-use imgsrv_simplestreams::{Aliases, File, Listed, project};
+use imgsrv_simplestreams::{Aliases, EncodedProducts, File, Listed, project};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     mem,
     sync::Arc,
 };
@@ -28,7 +28,8 @@ pub(super) struct StreamIndex {
     /// The group of an image, by the first image of the group.
     group_of: HashMap<ImageId, ImageId>,
     groups: HashMap<ImageId, Group>,
-    products: BTreeMap<String, Arc<str>>,
+    /// Shared with projections; replaced only when a product changes.
+    products: Arc<EncodedProducts>,
 }
 
 #[derive(Default)]
@@ -44,8 +45,8 @@ impl StreamIndex {
         self.revision
     }
 
-    /// The products by key, as JSON.
-    pub(super) const fn products(&self) -> &BTreeMap<String, Arc<str>> {
+    /// The products. They are the same allocation as before if no change has changed them.
+    pub(super) const fn products(&self) -> &Arc<EncodedProducts> {
         &self.products
     }
 
@@ -104,12 +105,19 @@ impl StreamIndex {
                 aliases.entry((image.name.clone(), version.clone())).or_default().insert(alias.clone());
             }
         }
-        for key in mem::take(&mut members.keys) {
-            self.products.remove(&key);
-        }
+        let mut projected = EncodedProducts::new();
         for (key, product) in project(&listed, &aliases) {
-            self.products.insert(key.clone(), serde_json::to_string(&product)?.into());
-            members.keys.push(key);
+            projected.insert(key, serde_json::to_string(&product)?.into());
+        }
+        let is_same = members.keys.iter().eq(projected.keys())
+            && projected.iter().all(|(key, product)| self.products.get(key) == Some(product));
+        if !is_same {
+            let products = Arc::make_mut(&mut self.products);
+            for key in mem::take(&mut members.keys) {
+                products.remove(&key);
+            }
+            members.keys = projected.keys().cloned().collect();
+            products.extend(projected);
         }
         self.groups.insert(group, members);
         Ok(())
@@ -142,6 +150,7 @@ mod tests {
         time::Timestamp,
     };
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
     use uuid::Uuid;
 
     fn id(number: u8) -> ImageId {
@@ -222,6 +231,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_change_that_no_product_shows_keeps_the_products() {
+        let (mut model, mut index) = (Model::default(), StreamIndex::default());
+        index.apply(model.take(&Event::Publish { image: 0, bytes: 0 }, 1)).expect("applied");
+        let before = Arc::clone(index.products());
+        // The image is reported as changed, as after a change of its description.
+        let images = vec![model.image(0).clone()];
+        index.apply(StreamChanges { revision: Revision::new(2), rows: vec![], images }).expect("applied");
+        assert!(Arc::ptr_eq(index.products(), &before));
+        assert_eq!(index.revision(), Some(Revision::new(2)));
+        index.apply(model.take(&Event::Title { image: 0, title: 1 }, 3)).expect("applied");
+        assert!(!Arc::ptr_eq(index.products(), &before));
+    }
+
     proptest! {
         /// However the changes are batched, the result is the same as that of reading everything.
         #[test]
@@ -260,11 +283,11 @@ mod tests {
                         aliases.entry((image.name.clone(), version.clone())).or_default().insert(alias.clone());
                     }
                 }
-                let whole: BTreeMap<String, Arc<str>> = project(&listed, &aliases)
+                let whole: EncodedProducts = project(&listed, &aliases)
                     .into_iter()
                     .map(|(key, product)| (key, serde_json::to_string(&product).expect("JSON").into()))
                     .collect();
-                prop_assert_eq!(&index.products, &whole);
+                prop_assert_eq!(&*index.products, &whole);
             }
         }
     }

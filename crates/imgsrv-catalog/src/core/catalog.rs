@@ -1,6 +1,6 @@
 //! The catalog in a SQL database.
 
-use crate::core::{connection::Connection, tx::SqlTx};
+use crate::core::{connection::Connection, tx::SqlTx, undecodable::UndecodableRows};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use imgsrv_domain::{
@@ -15,6 +15,8 @@ pub(crate) trait SqlDatabase: Send + Sync + 'static {
     /// A connection to it.
     type Connection: Connection + 'static;
 
+    /// The undecodable rows that its connections have read.
+    fn undecodable(&self) -> &UndecodableRows;
     /// A connection for single reads.
     async fn reader(&self) -> Result<Self::Connection, CatalogError>;
     /// A connection for single statements that may write.

@@ -1,6 +1,10 @@
 //! Connections, as the shared statements use them.
 
-use crate::core::{record::Record, value::Value};
+use crate::core::{
+    record::{Attempt, Corrupt, Record},
+    undecodable::UndecodableRows,
+    value::Value,
+};
 use imgsrv_domain::ports::{CatalogError, Conflict};
 
 /// A statement, with numbered placeholders (`$1`).
@@ -52,7 +56,10 @@ pub(crate) trait Connection: Send {
     /// Whether transactions are concurrent, so that a row that is read to be changed must be locked.
     const LOCKS_ROWS: bool;
 
-    /// The records that a query finds.
+    /// The undecodable rows that were read.
+    fn undecodable(&self) -> &UndecodableRows;
+
+    /// The records that a query finds; an error if any of them cannot be decoded.
     fn list<T: Record>(
         &mut self,
         sql: impl Statement,
@@ -68,6 +75,28 @@ pub(crate) trait Connection: Send {
 
     /// Commits the transaction.
     fn commit(self) -> impl Future<Output = Result<(), CatalogError>> + Send;
+
+    /// The error of a read that fails because a row cannot be decoded.
+    fn corrupt(&self, corrupt: Corrupt) -> CatalogError {
+        self.undecodable().count(&corrupt);
+        corrupt.into()
+    }
+
+    /// The records that a query finds, without those that cannot be decoded.
+    fn list_decodable<T: Record>(
+        &mut self,
+        sql: impl Statement,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<T>, CatalogError>> + Send {
+        async move {
+            let found: Vec<Attempt<T>> = self.list(sql, values).await?;
+            let undecodable = self.undecodable();
+            Ok(found
+                .into_iter()
+                .filter_map(|Attempt(read)| read.map_err(|why| undecodable.leave_out(&why)).ok())
+                .collect())
+        }
+    }
 
     /// The record that a query finds.
     fn find<T: Record>(

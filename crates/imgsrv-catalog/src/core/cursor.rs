@@ -22,7 +22,8 @@ impl CursorKey for String {
     }
 
     fn decode(raw: &serde_json::Value) -> Option<Self> {
-        raw.as_str().filter(|text| !text.contains(char::is_control)).map(str::to_owned)
+        // PostgreSQL refuses a text with this character.
+        raw.as_str().filter(|text| !text.contains('\0')).map(str::to_owned)
     }
 }
 
@@ -57,6 +58,11 @@ impl CursorKey for (i64, i64) {
         let micros = raw.get(0)?.as_i64().filter(|micros| *micros >= 0)?;
         Some((micros, raw.get(1)?.as_i64()?))
     }
+}
+
+/// Whether a cursor can have that key.
+pub(crate) fn is_key<K: CursorKey>(key: &K) -> bool {
+    K::decode(&key.encode()).is_some()
 }
 
 impl ListName {

@@ -13,16 +13,32 @@ use std::fmt::Display;
 
 /// A stored row that breaks a rule of the domain: the catalog was changed by another program, or is damaged.
 #[derive(Debug, thiserror::Error)]
-#[error("the stored {what} is corrupt: {why}")]
+#[error("the stored {what}{} is corrupt: {why}", .id.as_ref().map(|id| format!(" {id}")).unwrap_or_default())]
 pub(crate) struct Corrupt {
     what: &'static str,
+    id: Option<String>,
     why: String,
 }
 
 impl Corrupt {
     /// `what` breaks a rule; `why` says which.
     pub(crate) fn new(what: &'static str, why: impl Display) -> Self {
-        Self { what, why: why.to_string() }
+        Self { what, id: None, why: why.to_string() }
+    }
+
+    /// What it is.
+    pub(crate) const fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// Its id, if that is known.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The rule that it breaks.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
     }
 }
 
@@ -36,6 +52,8 @@ impl From<Corrupt> for CatalogError {
 pub(crate) trait Record: Sized + Send {
     /// What it is, for errors.
     const WHAT: &'static str;
+    /// The column that has its id, for errors.
+    const ID: &'static str = "id";
     /// Reads it.
     fn read(row: &Row<'_>) -> Result<Self, Corrupt>;
 }
@@ -52,16 +70,29 @@ impl<T: Stored + Send> Record for T {
 /// A record, and the time on the database's clock; absent where the database has no clock.
 impl<T: Record> Record for (T, Option<Timestamp>) {
     const WHAT: &'static str = T::WHAT;
+    const ID: &'static str = T::ID;
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok((T::read(row)?, row.optional("now")?))
     }
 }
 
+/// A record, or why its row cannot be decoded.
+pub(crate) struct Attempt<T>(pub(crate) Result<T, Corrupt>);
+
+impl<T: Record> Record for Attempt<T> {
+    const WHAT: &'static str = T::WHAT;
+    const ID: &'static str = T::ID;
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self(T::read(row)))
+    }
+}
+
 /// The records of rows.
-pub(crate) fn records<T: Record>(rows: &[impl Columns]) -> Result<Vec<T>, CatalogError> {
-    let record = |columns| T::read(&Row { columns, what: T::WHAT });
-    Ok(rows.iter().map(|row| record(row)).collect::<Result<_, _>>()?)
+pub(crate) fn records<T: Record>(rows: &[impl Columns]) -> Result<Vec<T>, Corrupt> {
+    let record = |columns| T::read(&Row { columns, what: T::WHAT, id: T::ID });
+    rows.iter().map(|row| record(row)).collect()
 }
 
 /// A row that a record is read from.
@@ -69,12 +100,22 @@ pub(crate) fn records<T: Record>(rows: &[impl Columns]) -> Result<Vec<T>, Catalo
 pub(crate) struct Row<'r> {
     columns: &'r dyn Columns,
     what: &'static str,
+    id: &'static str,
 }
 
 impl Row<'_> {
     /// The row breaks a rule; `why` says which.
     pub(crate) fn corrupt(&self, why: impl Display) -> Corrupt {
-        Corrupt::new(self.what, why)
+        Corrupt { id: self.id(), ..Corrupt::new(self.what, why) }
+    }
+
+    /// The record's id, if it has one that can be read.
+    fn id(&self) -> Option<String> {
+        let (columns, id) = (self.columns, self.id);
+        let uuid = || columns.uuid(id).ok().flatten().map(|uuid| uuid.to_string());
+        let number = || columns.int(id).ok().flatten().map(|number| number.to_string());
+        let text = columns.text(id).ok().flatten().map(|text| text.escape_debug().to_string());
+        text.or_else(uuid).or_else(number)
     }
 
     /// The value of a column; `None` if that is empty.
@@ -90,7 +131,7 @@ impl Row<'_> {
 
     /// Another record of the same row.
     pub(crate) fn record<T: Record>(&self) -> Result<T, Corrupt> {
-        T::read(&Row { what: T::WHAT, ..*self })
+        T::read(&Row { what: T::WHAT, id: T::ID, ..*self })
     }
 
     /// Digest and size of a blob.

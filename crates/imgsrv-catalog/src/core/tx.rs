@@ -3,7 +3,7 @@
 use crate::core::{
     audit,
     connection::{Connection, Statement},
-    record::Record,
+    record::{Corrupt, Record},
     stored::values,
     value::Value,
 };
@@ -60,6 +60,21 @@ impl<C: Connection> SqlTx<C> {
         values: Vec<Value>,
     ) -> Result<Vec<T>, CatalogError> {
         let listed = self.connection.list(sql, values).await;
+        self.doom(listed)
+    }
+
+    /// The error of a read that fails because a row cannot be decoded.
+    pub(crate) fn corrupt(&mut self, corrupt: Corrupt) -> CatalogError {
+        self.doomed = true;
+        self.connection.corrupt(corrupt)
+    }
+
+    pub(crate) async fn list_decodable<T: Record>(
+        &mut self,
+        sql: impl Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<T>, CatalogError> {
+        let listed = self.connection.list_decodable(sql, values).await;
         self.doom(listed)
     }
 

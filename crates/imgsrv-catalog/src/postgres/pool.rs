@@ -1,7 +1,7 @@
 //! The connection pool, and the migration of the schema.
 
 use crate::{
-    core::{Connection as _, SqlDatabase, query_span, transaction_span},
+    core::{Connection as _, SqlDatabase, UndecodableRows, query_span, transaction_span},
     postgres::{listen, session::PgSession},
 };
 use async_trait::async_trait;
@@ -14,7 +14,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -90,6 +93,7 @@ pub struct PgDatabase {
     pool: PgPool,
     acquires: AtomicU64,
     waited_micros: AtomicU64,
+    undecodable: Arc<UndecodableRows>,
     /// For the listener, whose connection is not in the pool, so that closing the pool does not wait for it.
     options: PgConnectOptions,
 }
@@ -115,7 +119,13 @@ impl PgDatabase {
             .connect_with(options.clone())
             .await
             .map_err(|source| connecting(&options, source))?;
-        Ok(Self { pool, acquires: AtomicU64::new(0), waited_micros: AtomicU64::new(0), options })
+        Ok(Self {
+            pool,
+            acquires: AtomicU64::new(0),
+            waited_micros: AtomicU64::new(0),
+            undecodable: Arc::default(),
+            options,
+        })
     }
 
     pub(crate) fn pool_status(&self) -> PoolStatus {
@@ -177,8 +187,12 @@ const NOW: &str = "SELECT catalog_now()";
 impl SqlDatabase for PgDatabase {
     type Connection = PgSession;
 
+    fn undecodable(&self) -> &UndecodableRows {
+        &self.undecodable
+    }
+
     async fn reader(&self) -> Result<PgSession, CatalogError> {
-        Ok(PgSession::single(self.acquire().await?, query_span()))
+        Ok(PgSession::single(self.acquire().await?, Arc::clone(&self.undecodable), query_span()))
     }
 
     async fn writer(&self) -> Result<PgSession, CatalogError> {
@@ -186,11 +200,13 @@ impl SqlDatabase for PgDatabase {
     }
 
     async fn snapshot(&self) -> Result<(PgSession, Timestamp), CatalogError> {
-        PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, query_span()).await
+        let undecodable = Arc::clone(&self.undecodable);
+        PgSession::transaction(self.acquire().await?, BEGIN_SNAPSHOT, undecodable, query_span()).await
     }
 
     async fn begin(&self) -> Result<(PgSession, Timestamp), CatalogError> {
-        PgSession::transaction(self.acquire().await?, BEGIN, transaction_span()).await
+        let undecodable = Arc::clone(&self.undecodable);
+        PgSession::transaction(self.acquire().await?, BEGIN, undecodable, transaction_span()).await
     }
 
     async fn now(&self) -> Result<Timestamp, CatalogError> {

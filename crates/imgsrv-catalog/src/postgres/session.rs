@@ -4,12 +4,12 @@
 //! pending, and it waits without limit for a server that does not respond.
 
 use crate::{
-    core::{Connection, Kind, Record, Statement, Traced, Value, arguments, records},
+    core::{Connection, Kind, Record, Statement, Traced, UndecodableRows, Value, arguments, records},
     postgres::error::map,
 };
 use imgsrv_domain::{ports::CatalogError, time::Timestamp};
 use sqlx::{Executor, Postgres, Row, pool::PoolConnection, postgres::PgArguments, query_with, raw_sql};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tracing::Span;
 
@@ -27,6 +27,7 @@ pub(crate) struct PgSession {
     open: bool,
     /// Whether a statement was sent whose response was not read to its end.
     busy: bool,
+    undecodable: Arc<UndecodableRows>,
     span: Span,
 }
 
@@ -57,8 +58,12 @@ macro_rules! send {
 
 impl PgSession {
     /// Every statement is a transaction of its own.
-    pub(crate) const fn single(connection: PoolConnection<Postgres>, span: Span) -> Self {
-        Self { connection: Some(connection), open: false, busy: false, span }
+    pub(crate) const fn single(
+        connection: PoolConnection<Postgres>,
+        undecodable: Arc<UndecodableRows>,
+        span: Span,
+    ) -> Self {
+        Self { connection: Some(connection), open: false, busy: false, undecodable, span }
     }
 
     /// All statements are one transaction, which `begin` begins; it also returns the time on the catalog's clock, in
@@ -66,9 +71,10 @@ impl PgSession {
     pub(crate) async fn transaction(
         connection: PoolConnection<Postgres>,
         begin: &'static str,
+        undecodable: Arc<UndecodableRows>,
         span: Span,
     ) -> Result<(Self, Timestamp), CatalogError> {
-        let mut session = Self { connection: Some(connection), open: true, busy: false, span };
+        let mut session = Self { connection: Some(connection), open: true, busy: false, undecodable, span };
         let rows = send!(&mut session, Kind::Begin, begin, |connection| raw_sql(begin).fetch_all(connection))?;
         let micros = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get(0));
         let now = micros.map(Timestamp::from_micros).map_err(|error| CatalogError::Backend(Box::new(error)))?;
@@ -79,11 +85,15 @@ impl PgSession {
 impl Connection for PgSession {
     const LOCKS_ROWS: bool = true;
 
+    fn undecodable(&self) -> &UndecodableRows {
+        &self.undecodable
+    }
+
     async fn list<T: Record>(&mut self, sql: impl Statement, values: Vec<Value>) -> Result<Vec<T>, CatalogError> {
         let sql = sql.text(Self::LOCKS_ROWS);
         let arguments = arguments::<PgArguments>(values)?;
-        let rows = send!(self, Kind::Query, sql, |connection| query_with(sql, arguments).fetch_all(connection))?;
-        records(&rows)
+        let rows = send!(&mut *self, Kind::Query, sql, |connection| query_with(sql, arguments).fetch_all(connection))?;
+        records(&rows).map_err(|corrupt| self.corrupt(corrupt))
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {

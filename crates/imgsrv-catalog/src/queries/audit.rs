@@ -1,6 +1,6 @@
 //! Reads of the audit log.
 
-use crate::core::{Corrupt, List, Record, Row, SqlCatalog, SqlDatabase, values};
+use crate::core::{Corrupt, List, Listed, Record, Row, SqlCatalog, SqlDatabase, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     audit::{Actor, ActorKind, AuditEntry, AuditFilter, AuditRecord, Event},
@@ -44,11 +44,20 @@ impl<D: SqlDatabase> AuditQueries for SqlCatalog<D> {
             (_, _, _, Some(_)) => LIST_BY_ACTION,
             (None, None, None, None) => LIST,
         };
-        let (before, id) = list.after;
-        let (since, before) = (since.unwrap_or(Timestamp::from_micros(0)), Timestamp::from_micros(before));
-        let values = values![since, before, id, list.fetch, action, actor, subject, request_id, actor_kind];
-        let key = |record: &AuditRecord| (record.entry.at.micros(), record.id);
-        list.read(&mut self.reader().await?, sql, values, key).await
+        let since = since.unwrap_or(Timestamp::from_micros(0));
+        let values = |(before, id): &(i64, i64), limit: i64| {
+            let before = Timestamp::from_micros(*before);
+            values![since, before, id, limit, action, actor, subject, request_id, actor_kind]
+        };
+        list.read(&mut self.reader().await?, sql, values).await
+    }
+}
+
+impl Listed for AuditRecord {
+    type Key = (i64, i64);
+
+    fn key(row: &Row<'_>) -> Result<(i64, i64), Corrupt> {
+        Ok((row.get::<Timestamp>("at")?.micros(), row.get("id")?))
     }
 }
 

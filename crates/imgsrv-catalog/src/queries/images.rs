@@ -1,7 +1,7 @@
 //! Reads of images and aliases.
 
 use crate::{
-    core::{Connection, List, SqlCatalog, SqlDatabase, values},
+    core::{Connection, Corrupt, List, Listed, Row, SqlCatalog, SqlDatabase, values},
     repos::{
         aliases::select as aliases,
         images::{self, select as images},
@@ -9,6 +9,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    ids::ImageId,
     image::{Alias, Image},
     names::{AliasName, ImageName},
     page::{Page, PageRequest},
@@ -20,7 +21,9 @@ const IMAGES: &str = images!("WHERE i.name > $1 ORDER BY i.name LIMIT $2");
 const PUBLISHED_IMAGES: &str = images!("WHERE i.has_published AND i.name > $1 ORDER BY i.name LIMIT $2");
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
 const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
-pub(crate) const STATEMENTS: &[&str] = &[PUBLISHED_IMAGE, IMAGES, PUBLISHED_IMAGES, ALIAS, ALIASES];
+const PUBLISHED_ID: &str = "SELECT id FROM images WHERE name = $1 AND has_published";
+const ID: &str = "SELECT id FROM images WHERE name = $1";
+pub(crate) const STATEMENTS: &[&str] = &[PUBLISHED_IMAGE, IMAGES, PUBLISHED_IMAGES, ALIAS, ALIASES, PUBLISHED_ID, ID];
 
 /// The image of that name, if visible.
 pub(crate) async fn image<C: Connection>(
@@ -31,6 +34,19 @@ pub(crate) async fn image<C: Connection>(
     let sql = match see {
         Visibility::Published => PUBLISHED_IMAGE,
         Visibility::All => images::GET,
+    };
+    connection.find(sql, values![name]).await
+}
+
+/// The id of the image of that name, if visible. Its other columns need not be decodable.
+pub(crate) async fn image_id<C: Connection>(
+    connection: &mut C,
+    name: &ImageName,
+    see: Visibility,
+) -> Result<Option<ImageId>, CatalogError> {
+    let sql = match see {
+        Visibility::Published => PUBLISHED_ID,
+        Visibility::All => ID,
     };
     connection.find(sql, values![name]).await
 }
@@ -47,8 +63,7 @@ impl<D: SqlDatabase> ImageQueries for SqlCatalog<D> {
             Visibility::All => (IMAGES, "images:all"),
         };
         let list = List::open(name, page, String::new())?;
-        let values = values![list.after, list.fetch];
-        list.read(&mut self.reader().await?, sql, values, |image: &Image| image.name.to_string()).await
+        list.read(&mut self.reader().await?, sql, |after, limit| values![after, limit]).await
     }
 
     async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError> {
@@ -64,8 +79,23 @@ impl<D: SqlDatabase> ImageQueries for SqlCatalog<D> {
         let list = List::open(format!("aliases:{name}"), page, String::new())?;
         let mut reader = self.reader().await?;
         // The list is read after the image, so that it is one of an image that existed.
-        let Some(image) = image(&mut reader, name, see).await? else { return Ok(None) };
-        let values = values![image.id, list.after, list.fetch];
-        list.read(&mut reader, ALIASES, values, |alias: &Alias| alias.name.to_string()).await.map(Some)
+        let Some(image) = image_id(&mut reader, name, see).await? else { return Ok(None) };
+        list.read(&mut reader, ALIASES, |after, limit| values![image, after, limit]).await.map(Some)
+    }
+}
+
+impl Listed for Image {
+    type Key = String;
+
+    fn key(row: &Row<'_>) -> Result<String, Corrupt> {
+        row.get("image_name")
+    }
+}
+
+impl Listed for Alias {
+    type Key = String;
+
+    fn key(row: &Row<'_>) -> Result<String, Corrupt> {
+        row.get("name")
     }
 }

@@ -24,6 +24,8 @@ pub(crate) const STATEMENTS: &[&str] = &[REPORT];
 #[async_trait]
 impl<D: SqlDatabase> JobQueries for SqlCatalog<D> {
     async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError> {
-        Ok(report(self.reader().await?.list(REPORT, values![id]).await?)?)
+        let mut reader = self.reader().await?;
+        let rows = reader.list(REPORT, values![id]).await?;
+        report(rows).map_err(|corrupt| reader.corrupt(corrupt))
     }
 }

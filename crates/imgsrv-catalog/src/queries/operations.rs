@@ -35,10 +35,14 @@ impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
 
     async fn statistics(&self) -> Result<Statistics, CatalogError> {
         let (mut snapshot, now) = self.database.snapshot().await?;
-        let counters = snapshot.list(COUNTERS, values![]).await?;
-        let waits = snapshot.list(WAITS, values![]).await?;
-        let parked = snapshot.list(PARKED, values![]).await?;
+        let counters = snapshot.list_decodable(COUNTERS, values![]).await?;
+        let waits = snapshot.list_decodable(WAITS, values![]).await?;
+        let parked = snapshot.list_decodable(PARKED, values![]).await?;
         Ok(statistics(counters, waits, parked, now))
+    }
+
+    fn undecodable_rows(&self) -> BTreeMap<String, u64> {
+        self.database.undecodable().counts()
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
@@ -65,6 +69,7 @@ struct Counter {
 
 impl Record for Counter {
     const WHAT: &'static str = "counter";
+    const ID: &'static str = "name";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self { name: row.get("name")?, value: row.get("value")? })
@@ -80,6 +85,7 @@ struct Wait {
 
 impl Record for Wait {
     const WHAT: &'static str = "work";
+    const ID: &'static str = "work";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self { work: row.get("work")?, state: row.get("state")?, since: row.optional("since")? })

@@ -1,7 +1,7 @@
 //! Reads of principals and their credentials.
 
 use crate::{
-    core::{Connection, Corrupt, Dialects, List, Record, Row, SqlCatalog, SqlDatabase, timed, values},
+    core::{Connection, Corrupt, Dialects, List, Listed, Record, Row, SqlCatalog, SqlDatabase, timed, values},
     repos::principals,
 };
 use async_trait::async_trait;
@@ -51,19 +51,33 @@ impl<D: SqlDatabase> PrincipalQueries for SqlCatalog<D> {
 
     async fn list_principals(&self, page: &PageRequest) -> Result<Page<Principal>, CatalogError> {
         let list = List::open("principals", page, Uuid::nil())?;
-        let values = values![list.after, list.fetch];
-        list.read(&mut self.reader().await?, PRINCIPALS, values, |principal: &Principal| principal.id.uuid()).await
+        list.read(&mut self.reader().await?, PRINCIPALS, |after, limit| values![after, limit]).await
     }
 
     async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError> {
         let list = List::open(format!("tokens:{principal}"), page, Uuid::nil())?;
-        let values = values![principal, list.after, list.fetch];
-        list.read(&mut self.reader().await?, TOKENS, values, |token: &ApiToken| token.id.uuid()).await
+        list.read(&mut self.reader().await?, TOKENS, |after, limit| values![principal, after, limit]).await
     }
 
     async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError> {
         let values = values![identity.issuer, identity.subject, rule, ProvisioningRule::ROLE];
         self.reader().await?.find(ADMISSION, values).await
+    }
+}
+
+impl Listed for Principal {
+    type Key = Uuid;
+
+    fn key(row: &Row<'_>) -> Result<Uuid, Corrupt> {
+        row.get("principal_id")
+    }
+}
+
+impl Listed for ApiToken {
+    type Key = Uuid;
+
+    fn key(row: &Row<'_>) -> Result<Uuid, Corrupt> {
+        row.get("id")
     }
 }
 
@@ -77,6 +91,7 @@ impl Record for StoredToken {
 
 impl Record for Admission {
     const WHAT: &'static str = "grant";
+    const ID: &'static str = "principal_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         let (granted_at, ended_at): (Option<Timestamp>, Option<Timestamp>) =

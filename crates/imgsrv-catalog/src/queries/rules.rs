@@ -1,7 +1,7 @@
 //! Reads of provisioning rules and their grants.
 
 use crate::{
-    core::{Connection, Dialects, List, SqlCatalog, SqlDatabase, timed, values},
+    core::{Connection, Corrupt, Dialects, List, Listed, Row, SqlCatalog, SqlDatabase, timed, values},
     repos::{
         principals,
         rules::{GET, columns, select as rules, unsupported},
@@ -44,16 +44,16 @@ impl<D: SqlDatabase> RuleQueries for SqlCatalog<D> {
 
     async fn list_rules(&self, page: &PageRequest) -> Result<Page<ProvisioningRule>, CatalogError> {
         let list = List::open("provisioning-rules", page, String::new())?;
-        let values = values![list.after, list.fetch];
-        list.read(&mut self.reader().await?, LIST, values, |rule: &ProvisioningRule| rule.id.to_string()).await
+        list.read(&mut self.reader().await?, LIST, |after, limit| values![after, limit]).await
     }
 
     async fn list_rules_of_issuer(
         &self,
         issuer: &IssuerUrl,
     ) -> Result<Option<Timed<Vec<ProvisioningRule>>>, CatalogError> {
+        // A rule that cannot be decoded grants nothing.
         let found: Vec<(ProvisioningRule, Option<Timestamp>)> =
-            self.reader().await?.list(OF_ISSUER, values![issuer]).await?;
+            self.reader().await?.list_decodable(OF_ISSUER, values![issuer]).await?;
         let Some((_, now)) = found.first() else { return Ok(None) };
         let now = self.database.clock(*now)?;
         Ok(Some(Timed { value: found.into_iter().map(|(rule, _)| rule).collect(), now }))
@@ -69,8 +69,14 @@ impl<D: SqlDatabase> RuleQueries for SqlCatalog<D> {
         if !reader.get::<bool>(IS_KNOWN, values![rule]).await? {
             return Ok(None);
         }
-        let values = values![rule, list.after, list.fetch];
-        let key = |principal: &Principal| principal.id.uuid();
-        list.read(&mut reader, RECONCILABLE, values, key).await.map(Some)
+        list.read(&mut reader, RECONCILABLE, |after, limit| values![rule, after, limit]).await.map(Some)
+    }
+}
+
+impl Listed for ProvisioningRule {
+    type Key = String;
+
+    fn key(row: &Row<'_>) -> Result<String, Corrupt> {
+        row.get("id")
     }
 }

@@ -1,21 +1,27 @@
 //! Reads of the catalog revision and of the stream index.
 
-use crate::core::{Connection, Corrupt, Record, Row, SqlCatalog, SqlDatabase, values};
+use crate::core::{Connection, Corrupt, Listed, Record, Row, SqlCatalog, SqlDatabase, read_all, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
+    image::{Alias, Image},
+    names::{AliasName, VersionName},
     ports::{CatalogError, StreamChanges, StreamImage, StreamQueries, StreamRow},
     transition::Revision,
 };
+use uuid::Uuid;
 
 const REVISION: &str = "SELECT revision FROM catalog_revision";
-const ROWS: &str = "SELECT v.image_id, v.name AS version_name, v.published_at, a.operating_system, a.architecture,
+// By revision, so that the changes since one are a section of an index.
+const ROWS: &str = "SELECT r.catalog_revision, r.artifact_id, v.image_id, v.name AS version_name, v.published_at, a.operating_system, a.architecture,
     a.variant, a.format, a.primary_blob_digest, a.primary_blob_size_bytes, t.name AS attachment_name, t.blob_digest,
     t.blob_size_bytes, r.fingerprint FROM incus_rows r JOIN artifacts a ON a.id = r.artifact_id
     JOIN attachments t ON t.id = r.attachment_id JOIN versions v ON v.id = r.version_id
-    WHERE r.catalog_revision > $1";
-const IMAGES: &str = "SELECT i.id, i.name, i.display_name, a.name AS alias, v.name AS version_name FROM image_changes c
-    JOIN images i ON i.id = c.image_id LEFT JOIN aliases a ON a.image_id = i.id LEFT JOIN versions v ON v.id = a.version_id
-    WHERE c.catalog_revision > $1 ORDER BY i.id";
+    WHERE (r.catalog_revision, r.artifact_id) > ($1, $2) ORDER BY r.catalog_revision, r.artifact_id LIMIT $3";
+const IMAGES: &str = "SELECT c.catalog_revision, c.image_id AS id, i.name, i.display_name, a.id AS alias_id,
+    a.name AS alias, v.name AS version_name FROM (SELECT catalog_revision, image_id FROM image_changes
+        WHERE (catalog_revision, image_id) > ($1, $2) ORDER BY catalog_revision, image_id LIMIT $3) c
+    LEFT JOIN images i ON i.id = c.image_id LEFT JOIN aliases a ON a.image_id = i.id
+    LEFT JOIN versions v ON v.id = a.version_id ORDER BY c.catalog_revision, c.image_id, a.name";
 pub(crate) const STATEMENTS: &[&str] = &[REVISION, ROWS, IMAGES];
 
 /// The revision of the catalog.
@@ -32,22 +38,36 @@ impl<D: SqlDatabase> StreamQueries for SqlCatalog<D> {
     async fn get_stream_changes(&self, since: Option<Revision>) -> Result<StreamChanges, CatalogError> {
         let (mut snapshot, _) = self.database.snapshot().await?;
         let revision = revision(&mut snapshot).await?;
-        let after = since.map_or(0, Revision::get);
-        let rows = snapshot.list(ROWS, values![after]).await?;
-        let mut images: Vec<StreamImage> = snapshot.list(IMAGES, values![after]).await?;
-        images.dedup_by(|next, image| {
-            let is_same = next.id == image.id;
-            if is_same {
-                image.aliases.append(&mut next.aliases);
+        let start = since.map_or((0, Uuid::nil()), |since| (since.get(), Uuid::max()));
+        let values = |(revision, id): &(i64, Uuid), limit: i64| values![revision, id, limit];
+        let rows = read_all(&mut snapshot, ROWS, start, values).await?;
+        let mut images: Vec<StreamImage> = Vec::new();
+        for ImageRow { image, alias } in read_all(&mut snapshot, IMAGES, start, values).await? {
+            let Some(image) = image else { continue };
+            if images.last().is_none_or(|last| last.id != image.id) {
+                images.push(image);
             }
-            is_same
-        });
+            match (images.last_mut(), alias) {
+                (Some(image), Some(Ok(StreamAlias(name, version)))) => image.aliases.push((name, version)),
+                (_, Some(Err(corrupt))) => snapshot.undecodable().leave_out(&corrupt),
+                (_, None) | (None, _) => {}
+            }
+        }
         Ok(StreamChanges { revision, rows, images })
+    }
+}
+
+impl Listed for StreamRow {
+    type Key = (i64, Uuid);
+
+    fn key(row: &Row<'_>) -> Result<(i64, Uuid), Corrupt> {
+        Ok((row.get("catalog_revision")?, row.get("artifact_id")?))
     }
 }
 
 impl Record for StreamRow {
     const WHAT: &'static str = "stream index row";
+    const ID: &'static str = "artifact_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {
@@ -67,15 +87,43 @@ impl Record for StreamRow {
 }
 
 /// An image that changed, with one of its aliases if it has any.
-impl Record for StreamImage {
-    const WHAT: &'static str = "image";
+struct ImageRow {
+    /// The image, without aliases; absent if it was deleted.
+    image: Option<StreamImage>,
+    alias: Option<Result<StreamAlias, Corrupt>>,
+}
+
+impl Record for ImageRow {
+    const WHAT: &'static str = Image::WHAT;
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
-        Ok(Self {
-            id: row.get("id")?,
-            name: row.get("name")?,
-            display_name: row.optional("display_name")?,
-            aliases: row.optional("alias")?.zip(row.optional("version_name")?).into_iter().collect(),
-        })
+        let Some(name) = row.optional("name")? else { return Ok(Self { image: None, alias: None }) };
+        let image =
+            StreamImage { id: row.get("id")?, name, display_name: row.optional("display_name")?, aliases: Vec::new() };
+        let alias = match row.optional::<Uuid>("alias_id") {
+            Ok(None) => None,
+            Ok(Some(_)) | Err(_) => Some(row.record()),
+        };
+        Ok(Self { image: Some(image), alias })
+    }
+}
+
+impl Listed for ImageRow {
+    type Key = (i64, Uuid);
+
+    fn key(row: &Row<'_>) -> Result<(i64, Uuid), Corrupt> {
+        Ok((row.get("catalog_revision")?, row.get("id")?))
+    }
+}
+
+/// An alias and its version.
+struct StreamAlias(AliasName, VersionName);
+
+impl Record for StreamAlias {
+    const WHAT: &'static str = Alias::WHAT;
+    const ID: &'static str = "alias_id";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self(row.get("alias")?, row.get("version_name")?))
     }
 }

@@ -1,7 +1,7 @@
 //! Reads of upload sessions, their parts and intakes.
 
 use crate::{
-    core::{Connection, List, SqlCatalog, SqlDatabase, values},
+    core::{Connection, Corrupt, List, Listed, Row, SqlCatalog, SqlDatabase, values},
     repos::{intakes, uploads},
 };
 use async_trait::async_trait;
@@ -32,9 +32,8 @@ impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
         let digest = digest.map(ToString::to_string);
         let name = format!("uploads:{by}:{}", digest.as_deref().unwrap_or("all"));
         let list = List::open(name, page, Uuid::max())?;
-        let values = values![by, list.after, digest, list.fetch];
-        let key = |session: &UploadSession| session.id.uuid();
-        list.read(&mut self.reader().await?, uploads::LIST_OPEN, values, key).await
+        let values = |after: &Uuid, limit: i64| values![by, after, digest, limit];
+        list.read(&mut self.reader().await?, uploads::LIST_OPEN, values).await
     }
 
     async fn list_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError> {
@@ -44,5 +43,13 @@ impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
 
     async fn get_intake(&self, id: UploadId) -> Result<Option<Intake>, CatalogError> {
         self.reader().await?.find(intakes::GET, values![id]).await
+    }
+}
+
+impl Listed for UploadSession {
+    type Key = Uuid;
+
+    fn key(row: &Row<'_>) -> Result<Uuid, Corrupt> {
+        row.get("id")
     }
 }

@@ -1,8 +1,8 @@
 //! Reads of versions and their manifests.
 
 use crate::{
-    core::{Connection, Corrupt, List, Record, Row, SqlCatalog, SqlDatabase, values},
-    queries::images::image,
+    core::{Connection, Corrupt, List, Listed, Record, Row, SqlCatalog, SqlDatabase, values},
+    queries::images::image_id,
     repos::{
         images, manifests,
         versions::{self, select as versions},
@@ -85,21 +85,14 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
         let mut reader = self.reader().await?;
         // The list is read after the image, so that it is one of an image that existed.
-        let Some(image) = image(&mut reader, name, see).await? else { return Ok(None) };
-        let (before, id) = list.after;
-        let mut values = values![image.id, Timestamp::from_micros(before), id, list.fetch];
-        let sql = match state {
-            Some(state) => {
-                values.extend(values![state]);
-                VERSIONS_BY_STATE
-            }
-            None => VERSIONS,
+        let Some(image) = image_id(&mut reader, name, see).await? else { return Ok(None) };
+        let sql = if state.is_some() { VERSIONS_BY_STATE } else { VERSIONS };
+        let values = |(before, id): &(i64, Uuid), limit: i64| {
+            let mut values = values![image, Timestamp::from_micros(*before), id, limit];
+            values.extend(state.iter().flat_map(|state| values![**state]));
+            values
         };
-        let key = |version: &Version| {
-            let listed_at = version.state.published_at().unwrap_or(version.created_at);
-            (listed_at.micros(), version.id.uuid())
-        };
-        list.read(&mut reader, sql, values, key).await.map(Some)
+        list.read(&mut reader, sql, values).await.map(Some)
     }
 
     async fn resolve_version(
@@ -138,6 +131,18 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         let ResolvedVersion { image, version, .. } = found;
         let ManifestEntries { entries, warnings } = manifests::entries(&mut connection, version.id).await?;
         Ok(Some(Manifest { image, version, entries, warnings }))
+    }
+}
+
+impl Listed for Version {
+    type Key = (i64, Uuid);
+
+    fn key(row: &Row<'_>) -> Result<(i64, Uuid), Corrupt> {
+        let listed_at: Timestamp = match row.optional("published_at")? {
+            Some(published_at) => published_at,
+            None => row.get("created_at")?,
+        };
+        Ok((listed_at.micros(), row.get("id")?))
     }
 }
 

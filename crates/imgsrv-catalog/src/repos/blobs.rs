@@ -43,6 +43,7 @@ impl<C: Connection> BlobLedger for SqlTx<C> {
 
 impl Record for TrustedBlob {
     const WHAT: &'static str = "blob";
+    const ID: &'static str = "digest";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {

@@ -75,6 +75,7 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
 
 impl Record for Image {
     const WHAT: &'static str = "image";
+    const ID: &'static str = "image_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {

@@ -86,8 +86,8 @@ fn step_values(job: &PublishJob) -> Vec<Value> {
 impl<C: Connection> SqlTx<C> {
     async fn job(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<PublishJob>, CatalogError> {
         let steps = self.list(sql, values).await?;
-        let report = report(steps).map_err(Into::into);
-        Ok(self.doom(report)?.map(|report| report.job))
+        let report = report(steps).map_err(|corrupt| self.corrupt(corrupt))?;
+        Ok(report.map(|report| report.job))
     }
 }
 

@@ -82,7 +82,8 @@ pub(crate) async fn entries<C: Connection>(
     connection: &mut C,
     version: VersionId,
 ) -> Result<ManifestEntries, CatalogError> {
-    Ok(manifest_entries(connection.list(ENTRIES, values![version]).await?)?)
+    let rows = connection.list(ENTRIES, values![version]).await?;
+    manifest_entries(rows).map_err(|corrupt| connection.corrupt(corrupt))
 }
 
 impl<C: Connection> SqlTx<C> {
@@ -105,8 +106,7 @@ impl<C: Connection> SqlTx<C> {
 impl<C: Connection> ManifestRepo for SqlTx<C> {
     async fn list_manifest_entries(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError> {
         let rows = self.list(ENTRIES, values![version]).await?;
-        let read = manifest_entries(rows).map_err(Into::into);
-        self.doom(read).map(|read| read.entries)
+        manifest_entries(rows).map(|read| read.entries).map_err(|corrupt| self.corrupt(corrupt))
     }
 
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError> {
@@ -175,6 +175,7 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
 
 impl Record for Artifact {
     const WHAT: &'static str = "artifact";
+    const ID: &'static str = "artifact_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {
@@ -193,6 +194,7 @@ impl Record for Artifact {
 
 impl Record for Attachment {
     const WHAT: &'static str = "attachment";
+    const ID: &'static str = "attachment_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {
@@ -208,6 +210,7 @@ impl Record for Attachment {
 
 impl Record for Inspection {
     const WHAT: &'static str = "inspection";
+    const ID: &'static str = "artifact_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {
@@ -221,6 +224,7 @@ impl Record for Inspection {
 
 impl Record for Warning {
     const WHAT: &'static str = "warning";
+    const ID: &'static str = "artifact_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self { step: row.get("step")?, artifact: row.get("artifact_id")?, reason: row.get("reason")? })
@@ -230,6 +234,7 @@ impl Record for Warning {
 /// A digest of a manifest, with the size of the trusted blob if there is one.
 impl Record for Untrusted {
     const WHAT: &'static str = "manifest";
+    const ID: &'static str = "digest";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self { digest: row.get("digest")?, declared: row.get("declared")?, trusted: row.optional("trusted")? })
@@ -245,6 +250,7 @@ enum EntryRow {
 
 impl Record for EntryRow {
     const WHAT: &'static str = "manifest entry";
+    const ID: &'static str = "artifact_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(match row.get::<String>("kind")?.as_str() {

@@ -118,6 +118,7 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
 
 impl Record for Principal {
     const WHAT: &'static str = "principal";
+    const ID: &'static str = "principal_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         let roles: Option<String> = row.optional("roles")?;

@@ -148,7 +148,7 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn list_expired_uploads(&mut self, after: UploadId, limit: u16) -> Result<Vec<UploadId>, CatalogError> {
-        self.list(LIST_EXPIRED, values![self.time(), after, limit]).await
+        self.list_decodable(LIST_EXPIRED, values![self.time(), after, limit]).await
     }
 
     async fn delete_parts(&mut self, id: UploadId) -> Result<(), CatalogError> {

@@ -156,18 +156,19 @@ impl Record for UploadSession {
             created_by: row.get("created_by")?,
             media_type_hint: row.optional("media_type_hint")?,
             filename_hint: row.optional("filename_hint")?,
-            state: columns.decode(row.get("expected_size_bytes")?, frontier)?,
+            state: columns.decode(row.get("expected_size_bytes")?, frontier).map_err(|why| row.corrupt(why.why()))?,
             expires_at: row.get("expires_at")?,
             created_at: row.get("created_at")?,
             updated_at: row.get("updated_at")?,
             revision: row.get("revision")?,
         };
-        restore(record, &columns)
+        restore(record, &columns).map_err(|why| row.corrupt(why.why()))
     }
 }
 
 impl Record for Part {
     const WHAT: &'static str = "upload part";
+    const ID: &'static str = "attempt";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {

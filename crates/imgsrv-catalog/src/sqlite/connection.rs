@@ -1,16 +1,18 @@
 //! A connection to the file, for the shared statements.
 
 use crate::{
-    core::{Connection, Kind, Record, Statement, Traced, Value, arguments, records},
+    core::{Connection, Kind, Record, Statement, Traced, UndecodableRows, Value, arguments, records},
     sqlite::error::map,
 };
 use imgsrv_domain::ports::CatalogError;
 use sqlx::{Pool, Sqlite, SqliteConnection, Transaction, pool::PoolConnection, query_with, sqlite::SqliteArguments};
+use std::sync::Arc;
 use tracing::Span;
 
 /// A connection, inside or outside of a transaction. Dropping it rolls back.
 pub(crate) struct SqliteSession {
     open: Open,
+    undecodable: Arc<UndecodableRows>,
     span: Span,
 }
 
@@ -24,21 +26,26 @@ enum Open {
 
 impl SqliteSession {
     /// Every statement is a transaction of its own.
-    pub(crate) async fn single(pool: &Pool<Sqlite>, span: Span) -> Result<Self, CatalogError> {
+    pub(crate) async fn single(
+        pool: &Pool<Sqlite>,
+        undecodable: Arc<UndecodableRows>,
+        span: Span,
+    ) -> Result<Self, CatalogError> {
         let connection = pool.acquire().await.map_err(map)?;
-        Ok(Self { open: Open::Single(connection), span })
+        Ok(Self { open: Open::Single(connection), undecodable, span })
     }
 
     /// All statements are one transaction, which `begin` begins.
     pub(crate) async fn transaction(
         pool: &Pool<Sqlite>,
         begin: &'static str,
+        undecodable: Arc<UndecodableRows>,
         span: Span,
     ) -> Result<Self, CatalogError> {
         let traced = Traced::start(&span, Kind::Begin, begin);
         let transaction = pool.begin_with(begin).await.map_err(map)?;
         drop(traced);
-        Ok(Self { open: Open::Transaction(transaction), span })
+        Ok(Self { open: Open::Transaction(transaction), undecodable, span })
     }
 }
 
@@ -56,6 +63,10 @@ impl Connection for SqliteSession {
     /// One writer at a time: `BEGIN IMMEDIATE`.
     const LOCKS_ROWS: bool = false;
 
+    fn undecodable(&self) -> &UndecodableRows {
+        &self.undecodable
+    }
+
     async fn list<T: Record>(&mut self, sql: impl Statement, values: Vec<Value>) -> Result<Vec<T>, CatalogError> {
         let sql = sql.text(Self::LOCKS_ROWS);
         let arguments = arguments::<SqliteArguments>(values)?;
@@ -63,7 +74,7 @@ impl Connection for SqliteSession {
         let traced = Traced::start(&self.span, Kind::Query, sql);
         let rows = query_with(sql, arguments).fetch_all(connection).await.map_err(map)?;
         drop(traced);
-        records(&rows)
+        records(&rows).map_err(|corrupt| self.corrupt(corrupt))
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {

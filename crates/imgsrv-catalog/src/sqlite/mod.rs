@@ -7,7 +7,7 @@ mod connection;
 mod error;
 
 use crate::{
-    core::{SqlCatalog, SqlDatabase, query_span, transaction_span},
+    core::{SqlCatalog, SqlDatabase, UndecodableRows, query_span, transaction_span},
     sqlite::connection::SqliteSession,
 };
 use async_trait::async_trait;
@@ -81,6 +81,7 @@ pub struct SqliteDatabase {
     readers: Pool<Sqlite>,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
+    undecodable: Arc<UndecodableRows>,
 }
 
 /// Opens the catalog at `path`, creates it if it does not exist, and migrates its schema. Its clock is `clock`.
@@ -108,7 +109,7 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, O
         .connect_with(options.read_only(true).pragma("cache_size", "-1024"))
         .await
         .map_err(|source| OpenError::Open { path: shown(), source })?;
-    Ok(SqlCatalog { database: SqliteDatabase { writer, readers, clock, folder } })
+    Ok(SqlCatalog { database: SqliteDatabase { writer, readers, clock, folder, undecodable: Arc::default() } })
 }
 
 async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
@@ -120,21 +121,28 @@ async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
 impl SqlDatabase for SqliteDatabase {
     type Connection = SqliteSession;
 
+    fn undecodable(&self) -> &UndecodableRows {
+        &self.undecodable
+    }
+
     async fn reader(&self) -> Result<SqliteSession, CatalogError> {
-        SqliteSession::single(&self.readers, query_span()).await
+        SqliteSession::single(&self.readers, Arc::clone(&self.undecodable), query_span()).await
     }
 
     async fn writer(&self) -> Result<SqliteSession, CatalogError> {
-        SqliteSession::single(&self.writer, query_span()).await
+        SqliteSession::single(&self.writer, Arc::clone(&self.undecodable), query_span()).await
     }
 
     async fn snapshot(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
-        let session = SqliteSession::transaction(&self.readers, "BEGIN", query_span()).await?;
+        let undecodable = Arc::clone(&self.undecodable);
+        let session = SqliteSession::transaction(&self.readers, "BEGIN", undecodable, query_span()).await?;
         Ok((session, self.clock.now()))
     }
 
     async fn begin(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
-        let session = SqliteSession::transaction(&self.writer, "BEGIN IMMEDIATE", transaction_span()).await?;
+        let undecodable = Arc::clone(&self.undecodable);
+        let begin = "BEGIN IMMEDIATE";
+        let session = SqliteSession::transaction(&self.writer, begin, undecodable, transaction_span()).await?;
         Ok((session, self.clock.now()))
     }
 

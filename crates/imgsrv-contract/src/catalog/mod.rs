@@ -10,6 +10,7 @@ mod rules;
 mod samples;
 mod streams;
 mod transactions;
+mod undecodable;
 mod uploads;
 mod work;
 
@@ -48,6 +49,11 @@ impl Fresh {
         let written = write(&mut *tx).await;
         tx.commit().await.unwrap();
         written
+    }
+
+    /// Whether hand-written SQL is in PostgreSQL's dialect, or else in SQLite's.
+    fn is_postgres(&self) -> bool {
+        self.forbidden.iter().any(|statement| statement.starts_with("TRUNCATE"))
     }
 
     /// The conflict that `write` breaks in a transaction of its own.
@@ -122,6 +128,7 @@ const CASES: &[Case<Fresh>] = cases![
     streams::artifacts_conflict_by_product_key,
     streams::a_known_fingerprint_never_changes,
     streams::stream_changes_since_a_revision_are_read,
+    streams::many_stream_changes_are_read_in_batches,
     intakes::the_digest_of_an_append_upload_is_computed,
     intakes::only_the_latest_attempt_at_an_append_is_recorded,
     intakes::intakes_are_stored_and_updated_by_revision,
@@ -132,6 +139,11 @@ const CASES: &[Case<Fresh>] = cases![
     uploads::an_ingest_is_stored_and_fenced_by_revision,
     uploads::expired_sessions_are_listed_by_id,
     uploads::the_parts_of_an_ended_session_are_deleted,
+    undecodable::a_list_leaves_out_rows_that_cannot_be_decoded,
+    undecodable::a_page_is_not_cut_short_by_undecodable_rows,
+    undecodable::uploads_and_audit_rows_that_cannot_be_decoded_are_left_out,
+    undecodable::streams_leave_out_images_aliases_and_rows,
+    undecodable::a_part_of_a_whole_that_cannot_be_decoded_fails_the_whole,
     work::items_are_acquired_once_longest_due_first_and_by_kind,
     work::an_expired_lease_is_reclaimed_and_then_void,
     work::an_item_that_is_enqueued_again_after_its_end_is_another_one,

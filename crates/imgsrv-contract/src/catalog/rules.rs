@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const ROLE: Role = ProvisioningRule::ROLE;
 
-fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
+pub(super) fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
     let names = ["repository", "ref"].map(|name| name.parse().unwrap());
     ProvisioningRule {
         id: id.parse().unwrap(),

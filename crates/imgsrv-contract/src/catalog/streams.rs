@@ -9,7 +9,9 @@ use imgsrv_domain::{
     image::{Alias, Image},
     manifest::Artifact,
     ports::{CatalogTx, Conflict, FingerprintKey, FingerprintProgress, StreamImage},
+    transition::Revision,
 };
+use std::collections::BTreeSet;
 
 pub(super) async fn artifacts_conflict_by_product_key(fresh: Fresh) {
     let (_, version) = fresh.write(debian).await;
@@ -106,4 +108,24 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     assert_eq!((found.rows.len(), found.images[0].aliases.len()), (0, 1));
     assert_eq!(changes(None).await.rows.len(), 3);
     assert_eq!(fresh.catalog.statistics().await.unwrap().incus_rows, 3);
+}
+
+pub(super) async fn many_stream_changes_are_read_in_batches(fresh: Fresh) {
+    let version = published(&fresh, "debian").await;
+    let uuid = if fresh.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
+    let insert = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11000)
+        INSERT INTO images (id, name, created_at, updated_at, revision)
+            SELECT {uuid}, 'x' || i, created_at, updated_at, 1 FROM n, images"
+    );
+    assert!(!(fresh.sql)(&insert).await);
+    // In one revision, as after an import.
+    let change = "INSERT INTO image_changes (image_id, catalog_revision) SELECT id, 1 FROM images WHERE name LIKE 'x%'";
+    assert!(!(fresh.sql)(change).await);
+    let changes = fresh.catalog.get_stream_changes(None).await.unwrap();
+    let names: BTreeSet<_> = changes.images.iter().map(|image| image.name.as_str()).collect();
+    assert_eq!((changes.images.len(), names.len()), (11_001, 11_001));
+    assert_eq!(changes.rows.len(), 1);
+    let since = fresh.catalog.get_stream_changes(Some(Revision::FIRST)).await.unwrap();
+    assert_eq!(since.images.iter().map(|image| image.id).collect::<Vec<_>>(), [version.image_id]);
 }

@@ -78,6 +78,8 @@ pub trait OperationsQueries: Send + Sync {
     async fn identity(&self) -> Result<CatalogIdentity, CatalogError>;
     /// Numbers about the content of the catalog, at a cost that does not grow with it.
     async fn statistics(&self) -> Result<Statistics, CatalogError>;
+    /// How many rows this process has read that cannot be decoded, by the kind of their records.
+    fn undecodable_rows(&self) -> BTreeMap<String, u64>;
     /// The free space on the catalog's disk; `None` where it is not known.
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
     /// The time on the catalog's clock.

@@ -8,12 +8,16 @@
 use axum::body::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
+use imgsrv_simplestreams::{Entry, Pieces};
+use sha2::{Digest, Sha256};
 use std::{collections::HashMap, io, sync::Arc};
 
 /// The average number of entries in a chunk.
 const CHUNK_ENTRIES: u32 = 64;
 /// The most bytes of a chunk.
 const MAX_CHUNK: usize = 1 << 20;
+/// The length of a document's tag.
+const TAG_BYTES: usize = 16;
 /// The head of a gzip member: deflate, no flags, no time, any system (RFC 1952, section 2.3).
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// An empty final block of deflate data, with fixed codes.
@@ -24,8 +28,8 @@ pub(super) struct Encoded {
     pub(super) plain: Bytes,
     pub(super) gzip: Bytes,
     pub(super) zstd: Bytes,
-    /// The CRC-32 of the plain document.
-    pub(super) crc: u32,
+    /// Identifies the plain document: the same on every node that has the same content.
+    pub(super) tag: String,
 }
 
 /// A compressed section of a document.
@@ -33,6 +37,7 @@ struct Chunk {
     deflate: Vec<u8>,
     zstd: Vec<u8>,
     crc: Hasher,
+    digest: [u8; 32],
 }
 
 impl Chunk {
@@ -51,7 +56,7 @@ impl Chunk {
         let mut crc = Hasher::new();
         crc.update(plain);
         let zstd = zstd::bulk::compress(plain, 3)?;
-        Ok(Self { deflate, zstd, crc })
+        Ok(Self { deflate, zstd, crc, digest: Sha256::digest(plain).into() })
     }
 }
 
@@ -63,21 +68,16 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Encodes the document that consists of `head`, the comma-separated entries (each with its key) and `tail`.
-    pub(super) fn encode<'k>(
-        &mut self,
-        head: &str,
-        entries: impl Iterator<Item = io::Result<(String, &'k str)>>,
-        tail: &str,
-    ) -> io::Result<Encoded> {
-        let mut plain = head.as_bytes().to_vec();
+    /// Encodes the document that consists of these pieces.
+    pub(super) fn encode(&mut self, document: Pieces<'_>) -> io::Result<Encoded> {
+        let Pieces { head, entries, tail } = document;
+        let mut plain = head.into_bytes();
         let mut ends = vec![plain.len()];
-        for (at, entry) in entries.enumerate() {
-            let (entry, key) = entry?;
+        for (at, Entry { key, json }) in entries.enumerate() {
             if at > 0 {
                 plain.push(b',');
             }
-            plain.extend_from_slice(entry.as_bytes());
+            plain.extend_from_slice(json.as_bytes());
             let is_end = crc32fast::hash(key.as_bytes()).is_multiple_of(CHUNK_ENTRIES);
             if is_end || plain.len() - ends.last().unwrap_or(&0) >= MAX_CHUNK {
                 ends.push(plain.len());
@@ -94,6 +94,7 @@ impl Encoder {
         let slices = starts.zip(ends).filter(|(start, end)| start < end).map(|(start, end)| plain.slice(*start..*end));
         let mut chunks = HashMap::new();
         let (mut gzip, mut zstd, mut crc) = (GZIP_HEAD.to_vec(), Vec::new(), Hasher::new());
+        let mut digests = Sha256::new();
         for slice in slices {
             let chunk = match self.chunks.get(&slice) {
                 Some(chunk) => Arc::clone(chunk),
@@ -102,6 +103,7 @@ impl Encoder {
             gzip.extend_from_slice(&chunk.deflate);
             zstd.extend_from_slice(&chunk.zstd);
             crc.combine(&chunk.crc);
+            digests.update(chunk.digest);
             chunks.insert(slice, chunk);
         }
         self.chunks = chunks;
@@ -110,7 +112,8 @@ impl Encoder {
         gzip.extend_from_slice(&crc.to_le_bytes());
         // The size modulo 2^32.
         gzip.extend_from_slice(&(plain.len() as u64).to_le_bytes()[..4]);
-        Ok(Encoded { plain, gzip: gzip.into(), zstd: zstd.into(), crc })
+        let tag = digests.finalize().iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Encoded { plain, gzip: gzip.into(), zstd: zstd.into(), tag })
     }
 }
 
@@ -121,8 +124,9 @@ mod tests {
     use std::io::Read;
 
     fn encode(encoder: &mut Encoder, entries: &[String]) -> Encoded {
-        let entries = entries.iter().map(|entry| Ok((format!("\"{entry}\""), entry.as_str())));
-        encoder.encode("[", entries, "]").expect("encoded")
+        let entries = entries.iter().map(|entry| Entry { key: entry, json: format!("\"{entry}\"") });
+        let pieces = Pieces { head: "[".to_owned(), entries: Box::new(entries), tail: "]" };
+        encoder.encode(pieces).expect("encoded")
     }
 
     fn check(encoded: &Encoded, entries: &[String]) {
@@ -134,7 +138,6 @@ mod tests {
         GzDecoder::new(&encoded.gzip[..]).read_to_string(&mut unpacked).expect("gzip");
         assert_eq!(unpacked, expected);
         assert_eq!(zstd::decode_all(&encoded.zstd[..]).expect("zstd"), expected.as_bytes());
-        assert_eq!(encoded.crc, crc32fast::hash(expected.as_bytes()));
     }
 
     #[test]
@@ -145,6 +148,18 @@ mod tests {
         }
         let large = vec!["y".repeat(3 << 20), "z".repeat(10)];
         check(&encode(&mut Encoder::default(), &large), &large);
+    }
+
+    #[test]
+    fn the_tag_depends_on_the_content_alone() {
+        let mut entries: Vec<String> = (0..500).map(|i| format!("entry {i}")).collect();
+        let mut encoder = Encoder::default();
+        let first = encode(&mut encoder, &entries).tag;
+        entries.push("one more".to_owned());
+        assert_ne!(encode(&mut encoder, &entries).tag, first);
+        entries.pop();
+        assert_eq!(encode(&mut encoder, &entries).tag, first);
+        assert_eq!(encode(&mut Encoder::default(), &entries).tag, first);
     }
 
     #[test]

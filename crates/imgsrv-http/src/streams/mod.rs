@@ -11,9 +11,9 @@ use axum::{
 use encode::{Encoded, Encoder};
 use headers::{ETag, HeaderMapExt, IfNoneMatch};
 use imgsrv_app::{Projection, Streams};
-use imgsrv_domain::{error_chain, transition::Revision};
+use imgsrv_domain::error_chain;
+use imgsrv_simplestreams::{index_pieces, products_pieces};
 use std::{
-    collections::BTreeMap,
     error::Error,
     io,
     sync::{Arc, PoisonError, RwLock},
@@ -28,9 +28,9 @@ pub(crate) enum Document {
     Images,
 }
 
-/// Both documents at one revision of the catalog.
+/// Both documents of one edition of the products.
 struct EncodedDocuments {
-    revision: Revision,
+    edition: u64,
     index: Encoded,
     images: Encoded,
 }
@@ -38,7 +38,14 @@ struct EncodedDocuments {
 /// The documents as of the last request for one.
 pub(crate) struct StreamDocuments {
     streams: Arc<Streams>,
-    current: RwLock<Option<Arc<EncodedDocuments>>>,
+    encodings: Encodings,
+}
+
+/// The newest edition that was encoded.
+#[derive(Clone, Default)]
+struct Encodings {
+    /// Replaced only while the encoders are locked, by a newer edition.
+    current: Arc<RwLock<Option<Arc<EncodedDocuments>>>>,
     /// Locked while the documents are encoded, so that concurrent requests share one encoding.
     encoders: Arc<Mutex<Encoders>>,
 }
@@ -51,42 +58,53 @@ struct Encoders {
 
 impl Encoders {
     fn encode(&mut self, projection: &Projection) -> io::Result<EncodedDocuments> {
-        let index = imgsrv_simplestreams::index([]);
-        let (head, tail) = split(&serde_json::to_string(&index)?, "\"products\":[");
-        let keys = projection.products.keys();
-        let entries = keys.map(|key| Ok((serde_json::to_string(key)?, key.as_str())));
-        let index = self.index.encode(&head, entries, &tail)?;
-
-        let empty = imgsrv_simplestreams::products(BTreeMap::new());
-        let (head, tail) = split(&serde_json::to_string(&empty)?, "\"products\":{");
-        let entries = projection.products.iter().map(|(key, product)| {
-            let entry = [&serde_json::to_string(key)?, ":", product].concat();
-            Ok((entry, key.as_str()))
-        });
-        let images = self.images.encode(&head, entries, &tail)?;
-        Ok(EncodedDocuments { revision: projection.revision, index, images })
+        let Projection { edition, products, .. } = projection;
+        Ok(EncodedDocuments {
+            edition: *edition,
+            index: self.index.encode(index_pieces(products))?,
+            images: self.images.encode(products_pieces(products))?,
+        })
     }
 }
 
-/// The document before and after its entries, which are between `start` and the next closing bracket.
-fn split(document: &str, start: &str) -> (String, String) {
-    let at = document.find(start).map_or(document.len(), |at| at + start.len());
-    let (head, rest) = document.split_at(at);
-    let close = if start.ends_with('[') { ']' } else { '}' };
-    let tail = rest.find(close).map_or("", |at| &rest[at..]);
-    (head.to_owned(), tail.to_owned())
+impl Encodings {
+    /// The documents of that edition or a newer one.
+    fn since(&self, edition: u64) -> Option<Arc<EncodedDocuments>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone().filter(|current| current.edition >= edition)
+    }
+
+    /// The documents of `projection` or of a newer one.
+    async fn of(&self, projection: &Arc<Projection>) -> Result<Arc<EncodedDocuments>, Problem> {
+        if let Some(documents) = self.since(projection.edition) {
+            return Ok(documents);
+        }
+        let mut encoders = Arc::clone(&self.encoders).lock_owned().await;
+        if let Some(documents) = self.since(projection.edition) {
+            return Ok(documents);
+        }
+        let (projection, current) = (Arc::clone(projection), Arc::clone(&self.current));
+        // Continues when the client disconnects, and keeps the result before the encoders are unlocked.
+        let span = Span::current();
+        let encoding = tokio::task::spawn_blocking(move || {
+            let documents = Arc::new(span.in_scope(|| encoders.encode(&projection))?);
+            *current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&documents));
+            Ok::<_, io::Error>(documents)
+        });
+        encoding.await.map_err(|error| internal(&error))?.map_err(|error| internal(&error))
+    }
 }
 
 impl StreamDocuments {
     /// The documents over `streams`.
     pub(crate) fn new(streams: Arc<Streams>) -> Self {
-        Self { streams, current: RwLock::default(), encoders: Arc::default() }
+        Self { streams, encodings: Encodings::default() }
     }
 
     /// The response to a GET or HEAD for `document`, as of the current revision of the catalog.
     pub(crate) async fn respond(&self, document: Document, request: &HeaderMap) -> Result<Response, Problem> {
         let projection = self.streams.current().await?;
-        let documents = self.encoded(&projection).await?;
+        let documents = self.encodings.of(&projection).await?;
         let encoded = match document {
             Document::Index => &documents.index,
             Document::Images => &documents.images,
@@ -94,7 +112,7 @@ impl StreamDocuments {
         let encoding = Encoding::preferred(request);
         // Each encoding has its own entity tag.
         let suffix = encoding.name().map(|name| format!("-{name}")).unwrap_or_default();
-        let etag = format!("\"{}-{:08x}{suffix}\"", documents.revision.get(), encoded.crc);
+        let etag = format!("\"{}{suffix}\"", encoded.tag);
         let etag: ETag = etag.parse().map_err(|_| Problem::new(Code::Internal))?;
         let condition = request.typed_get::<IfNoneMatch>();
         let is_current = condition.is_some_and(|condition| !condition.precondition_passes(&etag));
@@ -113,30 +131,6 @@ impl StreamDocuments {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
         Ok(response)
-    }
-
-    async fn encoded(&self, projection: &Arc<Projection>) -> Result<Arc<EncodedDocuments>, Problem> {
-        let cached = || {
-            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-            current.clone().filter(|current| current.revision == projection.revision)
-        };
-        if let Some(documents) = cached() {
-            return Ok(documents);
-        }
-        let mut encoders = Arc::clone(&self.encoders).lock_owned().await;
-        if let Some(documents) = cached() {
-            return Ok(documents);
-        }
-        let projection = Arc::clone(projection);
-        let span = Span::current();
-        let encoding = tokio::task::spawn_blocking(move || {
-            let documents = span.in_scope(|| encoders.encode(&projection));
-            (documents, encoders)
-        });
-        let (documents, _encoders) = encoding.await.map_err(|error| internal(&error))?;
-        let documents = Arc::new(documents.map_err(|error| internal(&error))?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&documents));
-        Ok(documents)
     }
 }
 
@@ -199,6 +193,7 @@ impl Encoding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use imgsrv_domain::transition::Revision;
 
     #[test]
     fn the_preferred_encoding_is_selected() {
@@ -218,11 +213,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_document_is_split_around_its_entries() {
-        let (head, tail) = split(r#"{"a":1,"products":{}}"#, "\"products\":{");
-        assert_eq!((head.as_str(), tail.as_str()), (r#"{"a":1,"products":{"#, "}}"));
-        let (head, tail) = split(r#"{"products":["x","y"]}"#, "\"products\":[");
-        assert_eq!((head.as_str(), tail.as_str()), (r#"{"products":["#, "]}"));
+    fn projection(edition: u64) -> Arc<Projection> {
+        let product = (format!("product {edition}"), "{}".into());
+        Arc::new(Projection { revision: Revision::new(1), edition, products: Arc::new([product].into()) })
+    }
+
+    #[tokio::test]
+    async fn an_older_edition_does_not_replace_a_newer_one() {
+        let encodings = Encodings::default();
+        for (requested, served) in [(1, 1), (3, 3), (2, 3), (3, 3), (1, 3), (4, 4)] {
+            let documents = encodings.of(&projection(requested)).await.expect("documents");
+            assert_eq!(documents.edition, served, "{requested} is requested");
+        }
+    }
+
+    #[tokio::test]
+    async fn concurrent_requests_share_one_encoding() {
+        let (encodings, projection) = (Encodings::default(), projection(1));
+        let (one, other) = tokio::join!(encodings.of(&projection), encodings.of(&projection));
+        assert!(Arc::ptr_eq(&one.expect("documents"), &other.expect("documents")));
     }
 }

@@ -6,3 +6,4 @@ mod metadata;
 mod plaintext_guard;
 mod streams;
 mod support;
+mod undecodable;

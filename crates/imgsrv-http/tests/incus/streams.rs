@@ -186,12 +186,30 @@ async fn documents_are_served_in_the_accepted_encoding_and_only_when_changed() {
         let head = get(&server, "HEAD", path, &[("accept-encoding", "gzip")]).await;
         assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
         assert_eq!(head.header("content-length"), gzip.body.len().to_string());
-        alias(&server, "debian", if path.contains("index") { "one" } else { "two" }, "1").await;
+        // The index has the keys of the products, and not their aliases.
+        if path.contains("index") {
+            released(&server, "debian", "2", &qcow2(2)).await;
+        } else {
+            alias(&server, "debian", "latest", "1").await;
+        }
         let changed = get(&server, "GET", path, &[("if-none-match", &tags[0])]).await;
         assert_eq!(changed.status, StatusCode::OK);
     }
     assert_eq!(server.call(Some("bad"), "GET", "/streams/v1/index.json", None).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(get(&server, "POST", "/streams/v1/index.json", &[]).await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_change_that_the_documents_do_not_show_keeps_them_as_they_are() {
+    let server = TestServer::start().await;
+    released(&server, "debian", "1", &qcow2(1)).await;
+    for path in ["/streams/v1/index.json", "/streams/v1/images.json"] {
+        let before = server.get(path).await;
+        let described = server.write("PATCH", "/v1/images/debian", Some(json!({"description": path}))).await;
+        assert_eq!(described.status, StatusCode::OK, "{described:?}");
+        let tag = before.header("etag");
+        assert_eq!(get(&server, "GET", path, &[("if-none-match", tag)]).await.status, StatusCode::NOT_MODIFIED);
+    }
 }
 
 #[tokio::test]

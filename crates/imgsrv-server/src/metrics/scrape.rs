@@ -74,6 +74,7 @@ impl Scrape {
         if let Some(pool) = self.catalog.pool_status() {
             catalog.register_collector(Box::new(PoolMetrics(pool)));
         }
+        catalog.register_collector(Box::new(UndecodableRows(self.catalog.port().undecodable_rows())));
         match self.statistics().await {
             Ok(statistics) => catalog.register_collector(Box::new(CatalogMetrics(statistics))),
             Err(error) => tracing::warn!(%error, "catalog metrics were left out of a scrape"),
@@ -112,6 +113,19 @@ impl Collector for PoolMetrics {
         counter(&mut encoder, "imgsrv_postgres_pool_acquires", help, acquires)?;
         let help = "How long getting connections to PostgreSQL took in all.";
         counter(&mut encoder, "imgsrv_postgres_pool_acquire_duration_seconds", help, waited.as_secs_f64())
+    }
+}
+
+#[derive(Debug)]
+struct UndecodableRows(BTreeMap<String, u64>);
+
+impl Collector for UndecodableRows {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let (name, help) = ("imgsrv_catalog_undecodable_rows", "Rows of the catalog that were read and not decoded.");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        self.0.iter().try_for_each(|(kind, count)| {
+            family.encode_family(&[("kind", kind.as_str())])?.encode_counter::<[(&str, &str); 0], _, u64>(count, None)
+        })
     }
 }
 
