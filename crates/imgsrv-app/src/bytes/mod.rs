@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod clearing;
+pub(crate) mod hashing;
 pub(crate) mod ingest;
 pub(crate) mod reader;
 pub(crate) mod receipt;
