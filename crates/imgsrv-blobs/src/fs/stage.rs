@@ -50,7 +50,11 @@ pub(super) async fn stage(layout: Arc<Layout>, share: Share, request: StageReque
         Err(error) => {
             // Absent if a write has failed, which has undone the part.
             if let Ok((mut file, _)) = writing.take().await {
-                share.run(move || Ok::<_, StageError>(file.undo())).await?;
+                let undoing = move || {
+                    file.undo();
+                    Ok::<_, StageError>(())
+                };
+                share.run(undoing).await?;
             }
             Err(error)
         }

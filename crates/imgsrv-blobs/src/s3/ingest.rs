@@ -133,7 +133,11 @@ impl<'a> Ingest<'a> {
                 if is_last || bytes >= BATCH_BYTES {
                     let batch = std::mem::take(&mut batch);
                     hashed += std::mem::take(&mut bytes) as u64;
-                    hashing.start(move |hash| Ok(batch.iter().for_each(|chunk| hash.update(chunk)))).await?;
+                    let update = move |hash: &mut RunningHash| {
+                        batch.iter().for_each(|chunk| hash.update(chunk));
+                        Ok(())
+                    };
+                    hashing.start(update).await?;
                 }
                 if is_last {
                     break;

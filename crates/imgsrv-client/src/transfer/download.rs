@@ -16,7 +16,10 @@ use reqwest::{
 };
 use std::{
     fs::TryLockError,
-    io,
+    io::{
+        self,
+        ErrorKind::{InvalidInput, PermissionDenied, Unsupported},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -255,8 +258,7 @@ async fn sync_folder_of(path: &Path) -> io::Result<()> {
     let synced = async { File::open(folder).await?.sync_all().await };
     match synced.await {
         // A folder that may not be read, or a file system or operating system that cannot sync folders.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => Ok(()),
         synced => synced,
     }
 }
