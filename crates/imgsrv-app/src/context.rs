@@ -1,7 +1,7 @@
 //! What every use case shares: the adapters, the settings, wake-ups, the revision of the catalog and the signal to stop.
 
 use crate::{
-    bytes::admission::Space,
+    bytes::space::Space,
     work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
 use imgsrv_domain::{

@@ -6,9 +6,9 @@ use crate::{
         rules::Rules,
     },
     bytes::{
-        admission::Space,
         clearing::Clear,
         ingest::Ingest,
+        space::Space,
         store_binding::{BindError, bind_blob_store},
         sweep::Sweep,
         uploads::Uploads,

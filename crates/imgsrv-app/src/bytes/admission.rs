@@ -5,22 +5,14 @@ use futures::{StreamExt, stream};
 use imgsrv_domain::{
     digest::ByteSize,
     ports::{BodyError, BodyStream, CatalogTx},
-    space::{SpaceLedger, SpaceReservation},
+    space::SpaceReservation,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Space that is reserved at once for bytes whose number is not declared.
 const STEP: u64 = 4 << 20;
 /// Reserved space below which the next frame is not received: more than any frame has.
 const HEADROOM: u64 = 1 << 20;
-
-/// The disk space that this process has promised to bytes that are being received.
-#[derive(Default)]
-pub(crate) struct Space {
-    ledger: SpaceLedger,
-    /// Locked while free space is compared and promised, so that nothing is promised twice.
-    turn: tokio::sync::Mutex<()>,
-}
 
 /// Refuses an upload that exceeds the maximum size of one upload.
 pub(crate) fn check_size(context: &Context, size: ByteSize) -> Result<(), UseCaseError> {
@@ -118,7 +110,7 @@ impl Admission {
         Ok(())
     }
 
-    fn unused(&self) -> std::sync::MutexGuard<'_, u64> {
+    fn unused(&self) -> MutexGuard<'_, u64> {
         self.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
