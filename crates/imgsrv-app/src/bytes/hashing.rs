@@ -23,7 +23,9 @@ pub(crate) async fn hash_stream<H: Send + 'static>(
             return Ok(hashes);
         }
         hashing = spawn_blocking(move || {
-            batch.iter().for_each(|chunk| update(&mut hashes, chunk));
+            for chunk in &batch {
+                update(&mut hashes, chunk);
+            }
             hashes
         });
     }

@@ -134,7 +134,9 @@ impl<'a> Ingest<'a> {
                     let batch = std::mem::take(&mut batch);
                     hashed += std::mem::take(&mut bytes) as u64;
                     let update = move |hash: &mut RunningHash| {
-                        batch.iter().for_each(|chunk| hash.update(chunk));
+                        for chunk in &batch {
+                            hash.update(chunk);
+                        }
                         Ok(())
                     };
                     hashing.start(update).await?;

@@ -50,7 +50,9 @@ impl Hashing {
         // Only a panic makes it fail.
         let mut running = (&mut self.running).await.map_err(|_| BodyError::Cut)?;
         self.running = spawn_blocking(move || {
-            batch.iter().for_each(|frame| running.update(frame));
+            for frame in &batch {
+                running.update(frame);
+            }
             running
         });
         Ok(())
