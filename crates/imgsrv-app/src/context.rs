@@ -1,6 +1,9 @@
 //! What every use case shares: the adapters, the settings, wake-ups, the revision of the catalog and the signal to stop.
 
-use crate::work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups};
+use crate::{
+    bytes::space::Space,
+    work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
+};
 use imgsrv_domain::{
     audit::Actor,
     ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, TokenVerifier},
@@ -59,6 +62,7 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) wakeups: Wakeups,
     pub(crate) endings: Endings,
+    pub(crate) space: Space,
     pub(crate) revision: LatestRevision,
     pub(crate) stop: CancellationToken,
 }

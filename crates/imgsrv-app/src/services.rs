@@ -8,6 +8,7 @@ use crate::{
     bytes::{
         clearing::Clear,
         ingest::Ingest,
+        space::Space,
         store_binding::{BindError, bind_blob_store},
         sweep::Sweep,
         uploads::Uploads,
@@ -50,7 +51,8 @@ impl Services {
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
         arm_crash_points();
         let (wakeups, endings, revision) = (Wakeups::default(), Endings::default(), LatestRevision::default());
-        let context = Arc::new(Context { adapters, settings, wakeups, endings, revision, stop });
+        let context =
+            Arc::new(Context { adapters, settings, wakeups, endings, space: Space::default(), revision, stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         let published = Arc::new(PublishedVersions::new(Arc::clone(&context)));
         let streams = Arc::new(Streams::new(Arc::clone(&context)));

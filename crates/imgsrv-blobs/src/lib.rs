@@ -4,11 +4,13 @@
 //! appends at an offset, ingest by hard link, reads from the page cache into reused buffers, and S3 multipart uploads
 //! that several requests and nodes continue.
 
+mod batches;
 mod buffers;
 mod fs;
 mod meter;
 mod observe;
 mod s3;
+mod threads;
 
 pub use fs::FsBlobStore;
 pub use observe::{Observer, Operation, Outcome, Unobserved};

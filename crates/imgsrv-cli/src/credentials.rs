@@ -79,7 +79,9 @@ impl Credentials {
         let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        // So that the name is durable as well.
+        fs::File::open(folder)?.sync_all()
     }
 }
 

@@ -23,6 +23,7 @@ pub mod page;
 pub mod parts;
 pub mod ports;
 pub mod publish;
+pub mod space;
 pub mod text;
 pub mod time;
 pub mod transition;

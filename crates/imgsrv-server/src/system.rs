@@ -6,7 +6,7 @@ use imgsrv_domain::{
     work::WorkerId,
 };
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
@@ -50,5 +50,8 @@ pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(part, path)
+    fs::rename(part, path)?;
+    // So that the name is durable as well.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }

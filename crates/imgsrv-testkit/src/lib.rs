@@ -7,6 +7,8 @@
 #![expect(clippy::missing_panics_doc, reason = "a test whose setup fails has failed")]
 
 #[cfg(feature = "in-process")]
+mod blobs;
+#[cfg(feature = "in-process")]
 mod clock;
 mod disposable;
 #[cfg(feature = "in-process")]
@@ -19,6 +21,8 @@ pub mod services;
 #[cfg(feature = "in-process")]
 mod statements;
 
+#[cfg(feature = "in-process")]
+pub use blobs::{BlobProbe, used_bytes};
 #[cfg(feature = "in-process")]
 pub use clock::{ManualClock, TestIds};
 pub use disposable::{Disposable, writer_token};

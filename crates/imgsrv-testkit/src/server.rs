@@ -1,6 +1,9 @@
 //! The real router over a SQLite file and a folder of blobs, with a manual clock.
 
-use crate::clock::{ManualClock, TestIds};
+use crate::{
+    blobs::{BlobProbe, ProbedBlobs},
+    clock::{ManualClock, TestIds},
+};
 use axum::{
     Router,
     body::Body,
@@ -9,7 +12,6 @@ use axum::{
 use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings};
 use imgsrv_auth::{CelEngine, OidcVerifier};
-use imgsrv_blobs::{FsBlobStore, Unobserved};
 use imgsrv_domain::{
     ports::Catalog,
     work::{WorkKind, WorkerId},
@@ -68,6 +70,8 @@ impl TestResponse {
 pub struct TestServer {
     /// Its clock.
     pub clock: Arc<ManualClock>,
+    /// Its blob store.
+    pub blobs: BlobProbe,
     /// Its use cases.
     pub services: Services,
     /// A token with `auth.manage`.
@@ -141,10 +145,10 @@ impl TestServer {
             ..HttpSettings::default()
         };
         change(&mut settings, &mut http);
-        let blobs = FsBlobStore::open(&dir.path().join("storage"), Arc::new(Unobserved));
+        let blobs = BlobProbe::default();
         let adapters = Adapters {
             catalog,
-            blobs: Arc::new(blobs.expect("a blob store")),
+            blobs: Arc::new(ProbedBlobs::open(&dir.path().join("storage"), blobs.clone())),
             clock: clock.clone(),
             ids: Arc::new(TestIds),
             verifier: Arc::new(OidcVerifier::new(true)),
@@ -154,7 +158,7 @@ impl TestServer {
         let services = Services::new(adapters, settings, stop.clone());
         let manager = services.bootstrap().ensure().await.expect("a bootstrap token").expect("the first one");
         let router = router(&AppState::new(services.clone(), http));
-        let mut server = Self { clock, services, manager, writer: String::new(), stop, router, dir };
+        let mut server = Self { clock, blobs, services, manager, writer: String::new(), stop, router, dir };
         server.writer = server.token_with("content-writer").await;
         server
     }

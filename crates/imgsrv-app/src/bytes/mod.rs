@@ -2,9 +2,11 @@
 
 pub(crate) mod admission;
 pub(crate) mod clearing;
+pub(crate) mod hashing;
 pub(crate) mod ingest;
 pub(crate) mod reader;
 pub(crate) mod receipt;
+pub(crate) mod space;
 pub(crate) mod store;
 pub(crate) mod store_binding;
 pub(crate) mod sweep;

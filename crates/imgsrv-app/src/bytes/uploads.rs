@@ -4,7 +4,7 @@ use crate::{
     audit,
     auth::caller::Writer,
     bytes::{
-        admission::{check_free_space, check_quota, check_size},
+        admission::{admit, check_free_space, check_quota, check_size},
         clearing::upload_ended,
         receipt::{commit_completed, discard, lock_upload, recorded, stage},
     },
@@ -101,10 +101,12 @@ impl Uploads {
 
     async fn receive(&self, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
         let PartBody { declared, checksum, bytes, slot: _slot } = body;
-        check_free_space(&self.0, declared.unwrap_or(0)).await?;
+        let admission = admit(&self.0, declared).await?;
         let (name, attempt) = retrying(|| self.begin(id, number, declared)).await?;
-        let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, body: bytes };
-        let part = stage(&self.0, request).await?;
+        let (space, body) = (admission.space.clone(), admission.limit(bytes, false));
+        let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, space, body };
+        let part = stage(&self.0, request).await.map_err(|error| admission.refusal_or(error))?;
+        drop(admission);
         let replaced = retrying(|| self.record(id, &attempt, &part)).await;
         if let Some(replaced) = recorded(&self.0, id, &attempt, &part, replaced).await? {
             discard(&self.0, id, &replaced).await;

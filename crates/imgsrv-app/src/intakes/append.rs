@@ -4,7 +4,7 @@
 use crate::{
     auth::caller::Writer,
     bytes::{
-        admission::check_free_space,
+        admission::{Admission, admit},
         receipt::{commit_completed, discard, end_attempt, lock_upload, recorded, stage},
         uploads::Uploads,
     },
@@ -92,13 +92,14 @@ impl Intakes {
         // Slow requests are recorded regularly as well: that postpones the expiry.
         let time = (self.context.settings.upload_ttl / 4).min(PIECE_TIME);
         let mut received = offset;
+        let admission = admit(&self.context, declared).await?;
         while !body.is_over().await {
             let left = size - received;
-            let expected = declared.map_or(PIECE, |all| (offset + all).saturating_sub(received)).min(left);
-            check_free_space(&self.context, expected).await?;
+            admission.extend().await?;
             // The last piece is unlimited, so that bytes beyond the end are refused.
             let limit = Some(limit).filter(|limit| !is_atomic && *limit < left);
-            received += self.receive_piece(who, id, received, body.piece(limit, time)).await?;
+            let piece = admission.limit(body.piece(limit, time), !is_atomic);
+            received += self.receive_piece(who, id, received, piece, &admission).await?;
             if received == size {
                 break;
             }
@@ -112,12 +113,20 @@ impl Intakes {
     }
 
     /// Receives one piece, and returns its size.
-    async fn receive_piece(&self, who: &Writer, id: UploadId, offset: u64, body: BodyStream) -> Result<u64> {
+    async fn receive_piece(
+        &self,
+        who: &Writer,
+        id: UploadId,
+        offset: u64,
+        body: BodyStream,
+        admission: &Admission,
+    ) -> Result<u64> {
         let context = &self.context;
         let (name, attempt) = retrying(|| self.begin(id, offset)).await?;
+        let (space, attempted) = (admission.space.clone(), attempt.clone());
         let request =
-            StageRequest { session: id, name, attempt: attempt.clone(), declared: None, checksum: None, body };
-        let part = stage(context, request).await?;
+            StageRequest { session: id, name, attempt: attempted, declared: None, checksum: None, space, body };
+        let part = stage(context, request).await.map_err(|error| admission.refusal_or(error))?;
         if part.size == ByteSize::ZERO {
             discard(context, id, &part).await;
             end_attempt(context, id, &attempt).await;

@@ -1,12 +1,14 @@
 //! The fingerprint of an Incus image: the SHA-256 of its metadata followed by its root.
 
 use crate::{
-    bytes::reader::{open_blob, quarantine},
+    bytes::{
+        hashing::hash_stream,
+        reader::{open_blob, quarantine},
+    },
     context::Context,
     publishing::error::{Result, StepError},
     work::retry::retrying,
 };
-use futures::TryStreamExt;
 use imgsrv_domain::{
     digest::Digest,
     hash::RunningHash,
@@ -42,8 +44,8 @@ pub(super) async fn fingerprint(context: &Context, metadata: &TrustedBlob, root:
         // The earlier attempt may have hashed bytes that were damaged and have been replaced since.
         save(context, &pair, None).await?;
     }
-    let mut hashes = Hashes { both: RunningHash::default(), own: RunningHash::default() };
-    hash_some(context, metadata, &mut hashes).await?;
+    let hashes = Hashes { both: RunningHash::default(), own: RunningHash::default() };
+    let hashes = hash_some(context, metadata, hashes).await?;
     verify(context, metadata, hashes.own.finish()).await?;
     let hashes = Hashes { own: RunningHash::default(), ..hashes };
     let hashes = hash_rest(context, &pair, root, hashes).await?;
@@ -66,7 +68,7 @@ pub(super) async fn verify(context: &Context, blob: &TrustedBlob, actual: Digest
 /// Hashes the rest of the root, saving the progress regularly.
 async fn hash_rest(context: &Context, pair: &FingerprintKey, root: &TrustedBlob, mut hashes: Hashes) -> Result<Hashes> {
     while hashes.own.bytes() < root.claim.size.get() {
-        hash_some(context, root, &mut hashes).await?;
+        hashes = hash_some(context, root, hashes).await?;
         if hashes.own.bytes() < root.claim.size.get() {
             let begun = FingerprintProgress::Begun { combined: hashes.both.save(), root: hashes.own.save() };
             save(context, pair, Some(&begun)).await?;
@@ -76,17 +78,18 @@ async fn hash_rest(context: &Context, pair: &FingerprintKey, root: &TrustedBlob,
 }
 
 /// Hashes a bounded part of a blob, starting where its own hash has stopped.
-async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: &mut Hashes) -> Result<()> {
+async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: Hashes) -> Result<Hashes> {
     let failed = |error| StepError::reading(blob, error);
     let from = hashes.own.bytes();
     let to = blob.claim.size.get().min(from + SAVE_EVERY);
-    let mut bytes = open_blob(context, blob, from..to).await.map_err(failed)?;
-    while let Some(chunk) = bytes.try_next().await.map_err(failed)? {
-        hashes.both.update(&chunk);
-        hashes.own.update(&chunk);
-    }
+    let bytes = open_blob(context, blob, from..to).await.map_err(failed)?;
+    let update = |hashes: &mut Hashes, chunk: &[u8]| {
+        hashes.both.update(chunk);
+        hashes.own.update(chunk);
+    };
+    let hashes = hash_stream(bytes, hashes, update).await.map_err(failed)?;
     // A store that returns fewer bytes than requested must not cause an endless loop.
-    if hashes.own.bytes() == to { Ok(()) } else { Err(failed(BlobError::Damaged)) }
+    if hashes.own.bytes() == to { Ok(hashes) } else { Err(failed(BlobError::Damaged)) }
 }
 
 async fn done(context: &Context, pair: &FingerprintKey, both: RunningHash) -> Result<Digest> {

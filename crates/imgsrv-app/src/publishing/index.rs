@@ -16,7 +16,7 @@ use imgsrv_domain::{
     inspection::{IncusRow, Warning},
     manifest::{Artifact, ManifestEntry},
     names::{Format, Variant},
-    ports::{CatalogError, CatalogTx, TrustedBlob},
+    ports::{BlobError, CatalogError, CatalogTx, TrustedBlob},
     publish::StepName,
 };
 use imgsrv_inspect::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source};
@@ -126,8 +126,10 @@ async fn read_metadata(context: &Context, blob: &TrustedBlob) -> Result<Content>
     }
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = BlobReader { context, blob }.read(0, length).await.map_err(|error| StepError::reading(blob, error))?;
-    verify(context, blob, BlobClaim::of(&bytes).digest).await?;
-    // Unpacking may take long.
+    // Hashing and unpacking may take long.
+    let hashed = tokio::task::spawn_blocking(move || (BlobClaim::of(&bytes).digest, bytes)).await;
+    let (digest, bytes) = hashed.map_err(|error| StepError::reading(blob, BlobError::unavailable(error)))?;
+    verify(context, blob, digest).await?;
     let span = Span::current();
     let read = tokio::task::spawn_blocking(move || span.in_scope(|| IncusMetadata::read(&bytes))).await;
     Ok(read.unwrap_or_else(|panicked| {

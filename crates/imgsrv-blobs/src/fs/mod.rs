@@ -12,10 +12,11 @@ mod stage;
 use crate::{
     buffers::BufferPool,
     observe::{Observer, Operation, observed},
+    threads::{READING, RECEIVING, Share, blocking},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use error::{blocking, failed};
+use error::failed;
 use imgsrv_domain::{
     digest::ByteSize,
     ids::UploadId,
@@ -35,6 +36,8 @@ pub struct FsBlobStore {
     layout: Arc<Layout>,
     objects: LocalFileSystem,
     buffers: BufferPool,
+    reading: Share,
+    receiving: Share,
     observer: Arc<dyn Observer>,
 }
 
@@ -43,7 +46,8 @@ impl FsBlobStore {
     pub fn open(root: &Path, observer: Arc<dyn Observer>) -> Result<Self, BlobError> {
         let layout = Layout::create(root).map_err(failed)?;
         let objects = LocalFileSystem::new_with_prefix(root).map_err(BlobError::unavailable)?.with_fsync(true);
-        Ok(Self { layout: Arc::new(layout), objects, buffers: BufferPool::default(), observer })
+        let (reading, receiving) = (Share::new(READING), Share::new(RECEIVING));
+        Ok(Self { layout: Arc::new(layout), objects, buffers: BufferPool::default(), reading, receiving, observer })
     }
 }
 
@@ -51,7 +55,7 @@ impl FsBlobStore {
 impl BlobStore for FsBlobStore {
     #[instrument(name = "blobs.stage", level = "debug", skip_all, fields(upload.id = %request.session))]
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError> {
-        let staging = stage::stage(Arc::clone(&self.layout), request);
+        let staging = stage::stage(Arc::clone(&self.layout), self.receiving.clone(), request);
         let staged = observed(&*self.observer, Operation::Put, staging).await?;
         self.observer.bytes(Operation::Put, staged.size.get());
         Ok(staged)
@@ -79,9 +83,10 @@ impl BlobStore for FsBlobStore {
     #[instrument(name = "blobs.open", level = "debug", skip_all, fields(blob.name = %name))]
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
         let (layout, name) = (Arc::clone(&self.layout), name.clone());
-        let opening = blocking(move || read::open(&layout, &name, size));
+        let opening = self.reading.run(move || read::open(&layout, &name, size));
         let file = observed(&*self.observer, Operation::Get, opening).await?;
-        Ok(read::stream(file, range, self.buffers.clone(), Arc::clone(&self.observer)))
+        let (buffers, reading) = (self.buffers.clone(), self.reading.clone());
+        Ok(read::stream(file, range, buffers, reading, Arc::clone(&self.observer)))
     }
 
     #[instrument(name = "blobs.remove", level = "debug", skip_all, fields(blob.name = %name))]

@@ -1,12 +1,10 @@
 //! Reads blobs: from the page cache without blocking, from disk on a blocking thread.
 
-use super::{
-    error::{blocking, failed},
-    layout::Layout,
-};
+use super::{error::failed, layout::Layout};
 use crate::{
     buffers::{Buffer, BufferPool},
     observe::{Observer, Operation},
+    threads::Share,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -15,6 +13,7 @@ use imgsrv_domain::{
     ports::{BlobError, BlobName, BlobStream},
 };
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
+use tokio::task::coop;
 
 /// Opens a blob that must have exactly `size` bytes.
 pub(super) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<File, BlobError> {
@@ -28,14 +27,20 @@ pub(super) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<F
 }
 
 /// The bytes of `range`, one buffer at a time; the next one is read when the consumer polls for it.
-pub(super) fn stream(file: File, range: Range<u64>, buffers: BufferPool, observer: Arc<dyn Observer>) -> BlobStream {
+pub(super) fn stream(
+    file: File,
+    range: Range<u64>,
+    buffers: BufferPool,
+    reading: Share,
+    observer: Arc<dyn Observer>,
+) -> BlobStream {
     stream::try_unfold((Arc::new(file), range), move |(file, range)| {
-        let (buffers, observer) = (buffers.clone(), Arc::clone(&observer));
+        let (buffers, reading, observer) = (buffers.clone(), reading.clone(), Arc::clone(&observer));
         async move {
             if range.is_empty() {
                 return Ok(None);
             }
-            let chunk = chunk(&file, &range, buffers.take()).await?;
+            let chunk = chunk(&file, &range, buffers.take(), &reading).await?;
             observer.bytes(Operation::Get, chunk.len() as u64);
             let rest = range.start + chunk.len() as u64..range.end;
             Ok(Some((chunk, (file, rest))))
@@ -44,13 +49,15 @@ pub(super) fn stream(file: File, range: Range<u64>, buffers: BufferPool, observe
     .boxed()
 }
 
-async fn chunk(file: &Arc<File>, range: &Range<u64>, mut buffer: Buffer) -> Result<Bytes, BlobError> {
+async fn chunk(file: &Arc<File>, range: &Range<u64>, mut buffer: Buffer, reading: &Share) -> Result<Bytes, BlobError> {
+    // Reading from the page cache never waits: without this, a large file would occupy a thread of the runtime.
+    coop::consume_budget().await;
     let (start, wanted) = (range.start, range.end - range.start);
     if let Some(read @ 1..) = read_cached(file, buffer.space(wanted), start) {
         return Ok(buffer.freeze(read));
     }
     let file = Arc::clone(file);
-    blocking(move || {
+    let read = move || {
         let space = buffer.space(wanted);
         let filled = space.len();
         file.read_exact_at(space, start).map_err(|error| match error.kind() {
@@ -58,8 +65,8 @@ async fn chunk(file: &Arc<File>, range: &Range<u64>, mut buffer: Buffer) -> Resu
             _ => failed(error),
         })?;
         Ok(buffer.freeze(filled))
-    })
-    .await
+    };
+    reading.run(read).await
 }
 
 /// Reads what is in the page cache, without waiting for the disk (`RWF_NOWAIT`, preadv2(2)).

@@ -1,8 +1,11 @@
 //! Splits a body into chunks that become parts of an S3 multipart upload.
 
-use crate::meter::BodyMeter;
+use crate::{
+    batches::{BATCH_BYTES, Batches, length},
+    meter::BodyMeter,
+    threads::{Pipeline, Share},
+};
 use bytes::Bytes;
-use futures::StreamExt;
 use imgsrv_domain::ports::{BodyStream, StageError};
 use std::collections::VecDeque;
 
@@ -32,10 +35,15 @@ pub(super) struct Chunk {
     pub(super) is_last: bool,
 }
 
-/// A body that is being received.
+/// Memory that a part may hold while it is received in chunks of `size`.
+pub(super) const fn memory(size: u64) -> u64 {
+    size + MIN_PART + 2 * BATCH_BYTES as u64
+}
+
+/// A body that is being received, and hashed on other threads.
 pub(super) struct ChunkedBody {
-    body: BodyStream,
-    pub(super) meter: BodyMeter,
+    batches: Batches,
+    meter: Pipeline<BodyMeter, StageError>,
     /// Size of the chunks.
     size: u64,
     /// Frames that are received and not yet in a chunk.
@@ -45,8 +53,14 @@ pub(super) struct ChunkedBody {
 }
 
 impl ChunkedBody {
-    pub(super) const fn new(body: BodyStream, meter: BodyMeter, size: u64) -> Self {
-        Self { body, meter, size, frames: VecDeque::new(), buffered: 0, ended: false }
+    pub(super) fn new(body: BodyStream, meter: BodyMeter, size: u64, hashing: Share) -> Self {
+        let (batches, meter) = (Batches::new(body), Pipeline::new(hashing, meter));
+        Self { batches, meter, size, frames: VecDeque::new(), buffered: 0, ended: false }
+    }
+
+    /// The meter of what was received.
+    pub(super) async fn meter(&mut self) -> Result<&mut BodyMeter, StageError> {
+        self.meter.state().await
     }
 
     /// The next chunk, of the usual size unless it is the last one. The last chunk is large enough for an S3 part
@@ -55,20 +69,21 @@ impl ChunkedBody {
         while !self.ended && self.buffered < self.size + MIN_PART {
             self.receive().await?;
         }
+        let ended = self.ended;
+        let meter = self.meter().await?;
+        if ended {
+            meter.verify()?;
+        }
         let size = if self.ended { self.buffered } else { self.size };
         Ok(Chunk { frames: self.split(size), size, is_last: self.ended })
     }
 
     async fn receive(&mut self) -> Result<(), StageError> {
-        let Some(frame) = self.body.next().await else {
-            self.ended = true;
-            return self.meter.verify();
-        };
-        let frame = frame?;
-        self.meter.update(&frame)?;
-        self.buffered += frame.len() as u64;
-        self.frames.push_back(frame);
-        Ok(())
+        let batch = self.batches.next().await?;
+        self.ended = batch.is_empty();
+        self.buffered += length(&batch);
+        self.frames.extend(batch.iter().cloned());
+        self.meter.start(move |meter| batch.iter().try_for_each(|bytes| meter.update(bytes))).await
     }
 
     /// Removes the first `size` buffered bytes.
@@ -93,7 +108,7 @@ impl ChunkedBody {
 mod tests {
     use super::*;
     use crate::meter::attempt;
-    use futures::stream;
+    use futures::{StreamExt, stream};
     use imgsrv_domain::parts::HashBase;
     use proptest::prelude::*;
 
@@ -102,6 +117,7 @@ mod tests {
             stream::iter(frames.into_iter().map(Ok)).boxed(),
             BodyMeter::new(&attempt(HashBase::Start, 1 << 30), None, None),
             PART,
+            Share::new(1),
         )
     }
 
@@ -135,7 +151,7 @@ mod tests {
             if chunks.len() > 1 {
                 prop_assert!(chunks.iter().all(|chunk| chunk.size >= MIN_PART));
             }
-            prop_assert!(chunks.iter().all(|chunk| chunk.size <= PART + MIN_PART + 3_000_000));
+            prop_assert!(chunks.iter().all(|chunk| chunk.size <= memory(PART) + 3_000_000));
             let joined: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.frames).collect::<Vec<_>>().concat();
             prop_assert!(joined == whole);
         }

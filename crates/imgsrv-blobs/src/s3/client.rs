@@ -7,15 +7,21 @@ use super::{
     plan::Source,
     settings::{DEADLINE, S3Settings},
 };
-use crate::observe::{Observer, Operation, observed};
+use crate::{
+    observe::{Observer, Operation, observed},
+    threads::{RECEIVING, Share},
+};
 use bytes::Bytes;
-use futures::TryStreamExt;
 use imgsrv_domain::ports::BlobError;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload,
-    aws::AmazonS3, multipart::MultipartStore, path::Path,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutPayload,
+    aws::AmazonS3,
+    list::{PaginatedListOptions, PaginatedListStore},
+    multipart::MultipartStore,
+    path::Path,
 };
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
@@ -25,7 +31,7 @@ use tokio::{
 const COPY_DEADLINE: Duration = Duration::from_mins(10);
 /// The slowest link that a chunk is sent over, in bytes per second.
 const SLOWEST_LINK: u64 = 256 << 10;
-/// Memory for chunks that are being received, over all uploads, in MiB: 78 parts at once with chunks of the usual size.
+/// Memory for chunks that are being received, over all uploads, in MiB: 73 parts at once with chunks of the usual size.
 /// Further parts wait. Together with [`SENDING_MIB`] it bounds the memory of uploads.
 const RECEIVING_MIB: u32 = 1024;
 /// How long a part waits for memory.
@@ -38,6 +44,8 @@ pub(super) struct Client {
     store: AmazonS3,
     multipart: Multipart,
     observer: Arc<dyn Observer>,
+    /// Threads that hash.
+    pub(super) hashing: Share,
     receiving: Semaphore,
     sending: Arc<Semaphore>,
 }
@@ -48,7 +56,8 @@ impl Client {
         let multipart = Multipart::new(store.clone(), http, settings.bucket.clone());
         let receiving = Semaphore::new(RECEIVING_MIB as usize);
         let sending = Arc::new(Semaphore::new(SENDING_MIB as usize));
-        Ok(Self { store, multipart, observer, receiving, sending })
+        let hashing = Share::new(RECEIVING);
+        Ok(Self { store, multipart, observer, hashing, receiving, sending })
     }
 
     /// Admits a part that is received in chunks of `bytes`. Nothing is read from the client before.
@@ -170,22 +179,59 @@ impl Client {
 
     /// Everything below a folder, ordered by name.
     pub(super) async fn list(&self, folder: &Path) -> Result<Vec<Path>, Error> {
-        let listed = self.store.list(Some(folder)).map_ok(|meta| meta.location).try_collect::<Vec<Path>>();
-        let mut keys = self.call(Operation::List, DEADLINE, listed).await?;
+        let mut keys = Vec::new();
+        self.list_pages(folder, None, |page| keys.extend(page.objects.into_iter().map(|meta| meta.location))).await?;
         keys.sort_unstable();
         Ok(keys)
     }
 
     /// The folders directly below a folder.
     pub(super) async fn list_folders(&self, folder: &Path) -> Result<Vec<Path>, Error> {
-        let listed = self.store.list_with_delimiter(Some(folder));
-        Ok(self.call(Operation::List, DEADLINE, listed).await?.common_prefixes)
+        let mut folders = Vec::new();
+        self.list_pages(folder, Some("/"), |page| folders.extend(page.common_prefixes)).await?;
+        Ok(folders)
     }
 
-    /// Every open multipart upload whose key starts with `prefix`.
-    pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
-        self.call(Operation::List, DEADLINE, self.multipart.list(prefix)).await
+    /// Lists a folder page by page: there may be many, so that each has a deadline.
+    async fn list_pages(
+        &self,
+        folder: &Path,
+        delimiter: Option<&'static str>,
+        mut take: impl FnMut(ListResult) + Send,
+    ) -> Result<(), Error> {
+        let prefix = format!("{folder}/");
+        let mut token = None;
+        loop {
+            let delimiter = delimiter.map(Cow::Borrowed);
+            let options = PaginatedListOptions { delimiter, page_token: token.clone(), ..Default::default() };
+            let listed = self.store.list_paginated(Some(&prefix), options);
+            let page = self.call(Operation::List, DEADLINE, listed).await?;
+            take(page.result);
+            token = next_page(token, page.page_token)?;
+            if token.is_none() {
+                return Ok(());
+            }
+        }
     }
+
+    /// Every open multipart upload whose key starts with `prefix`. Each page has its own deadline.
+    pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
+        let (mut uploads, mut after) = (Vec::new(), None);
+        loop {
+            let listing = self.multipart.list_page(prefix, after.as_ref());
+            let page = self.call(Operation::List, DEADLINE, listing).await?;
+            uploads.extend(page.uploads);
+            after = next_page(after, page.next)?;
+            if after.is_none() {
+                return Ok(uploads);
+            }
+        }
+    }
+}
+
+/// Where the next page begins. A list that does not advance would never end.
+fn next_page<P: PartialEq>(current: Option<P>, next: Option<P>) -> Result<Option<P>, Error> {
+    if next.is_some() && next == current { Err(generic("the list does not advance")) } else { Ok(next) }
 }
 
 /// Deadline of a request that sends `bytes`.

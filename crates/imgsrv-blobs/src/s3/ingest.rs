@@ -10,6 +10,7 @@ use super::{
     plan::{Source, Step, plan},
     read,
 };
+use crate::{batches::BATCH_BYTES, threads::Pipeline};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_domain::{
@@ -100,17 +101,18 @@ impl<'a> Ingest<'a> {
     }
 
     /// Hashes the next bytes, at most [`STEP_BYTES`].
-    async fn extend(&self, mut hash: RunningHash) -> Result<HashState, IngestError> {
-        let from = hash.bytes();
+    async fn extend(&self, hash: RunningHash) -> Result<HashState, IngestError> {
+        let (from, mut hashed) = (hash.bytes(), hash.bytes());
+        let mut hashing = Pipeline::<_, IngestError>::new(self.client.hashing.clone(), hash);
         let until = self.size().min(from + STEP_BYTES);
         let is_unreadable = |segment: &Segment| segment.parts.is_some() && segment.start + segment.size > from;
         let unreadable = self.segments.iter().any(is_unreadable);
         let sealed = if unreadable { Some(self.seal().await?) } else { None };
         let (mut start, mut sources) = (0, self.sources(sealed.as_ref()).into_iter());
-        while hash.bytes() < until {
+        while hashed < until {
             let source = sources.next().ok_or(IngestError::StagedGone)?;
             let size = source.range.end - source.range.start;
-            let skipped = hash.bytes().saturating_sub(start).min(size);
+            let skipped = hashed.saturating_sub(start).min(size);
             let wanted = (until - start).min(size);
             start += size;
             if skipped >= wanted {
@@ -122,11 +124,29 @@ impl<'a> Ingest<'a> {
                 return Err(IngestError::StagedGone);
             }
             let mut chunks = opened.stream;
-            while let Some(chunk) = chunks.try_next().await? {
-                hash.update(&chunk);
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            loop {
+                let chunk = chunks.try_next().await?;
+                let is_last = chunk.is_none();
+                bytes += chunk.as_ref().map_or(0, Bytes::len);
+                batch.extend(chunk);
+                if is_last || bytes >= BATCH_BYTES {
+                    let batch = std::mem::take(&mut batch);
+                    hashed += std::mem::take(&mut bytes) as u64;
+                    let update = move |hash: &mut RunningHash| {
+                        for chunk in &batch {
+                            hash.update(chunk);
+                        }
+                        Ok(())
+                    };
+                    hashing.start(update).await?;
+                }
+                if is_last {
+                    break;
+                }
             }
         }
-        if hash.bytes() == until { Ok(hash.save()) } else { Err(IngestError::StagedGone) }
+        if hashed == until { Ok(hashing.state().await?.save()) } else { Err(IngestError::StagedGone) }
     }
 
     /// Where the segments can be read, in order.
@@ -256,7 +276,11 @@ impl<'a> Ingest<'a> {
         let making = (first..).zip(steps).map(|(number, step)| async move {
             let etag = match step {
                 Step::Copy(source) => self.client.copy_part(to, number, &source).await,
-                Step::Send(sources) => self.client.put_part(to, number, self.read(sources).await?).await,
+                Step::Send(sources) => {
+                    let bytes = sources.iter().map(Source::size).sum();
+                    let _admitted = self.client.admit_sending(bytes).await?;
+                    self.client.put_part(to, number, self.read(sources).await?).await
+                }
             };
             Ok::<_, IngestError>((number, etag.map_err(gone)?))
         });

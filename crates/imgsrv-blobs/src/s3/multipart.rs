@@ -27,6 +27,20 @@ pub(super) struct OpenUpload {
     pub(super) id: String,
 }
 
+/// Where a page of open multipart uploads begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Markers {
+    key: String,
+    id: Option<String>,
+}
+
+/// A page of open multipart uploads.
+pub(super) struct UploadsPage {
+    pub(super) uploads: Vec<OpenUpload>,
+    /// Where the next page begins, if there is one.
+    pub(super) next: Option<Markers>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListMultipartUploadsResult {
@@ -143,25 +157,21 @@ impl Multipart {
         sent.await.map_err(|failure| failure.error)
     }
 
-    /// Every open multipart upload whose key starts with `prefix`.
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
-        let mut found = Vec::new();
-        let mut markers: Vec<(&str, String)> = Vec::new();
-        loop {
-            let options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]).with_query(markers);
-            let body = self.send(Method::GET, &Path::default(), options, Bytes::new()).await?;
-            let page: ListMultipartUploadsResult = quick_xml::de::from_str(&body).map_err(generic)?;
-            for Upload { key, upload_id } in page.upload {
-                // A key that is none of ours may be one that `object_store` does not know.
-                if let Ok(key) = Path::parse(&key) {
-                    found.push(OpenUpload { key, id: upload_id });
-                }
-            }
-            let Some(key) = page.next_key_marker.filter(|_| page.is_truncated) else { return Ok(found) };
-            markers = vec![("key-marker", key)];
-            let id = page.next_upload_id_marker.filter(|id| !id.is_empty());
-            markers.extend(id.map(|id| ("upload-id-marker", id)));
-        }
+    /// A page of the open multipart uploads whose keys start with `prefix`: the first one, or that at `markers`.
+    pub(super) async fn list_page(&self, prefix: &str, markers: Option<&Markers>) -> Result<UploadsPage, Error> {
+        let markers = markers.into_iter().flat_map(|Markers { key, id }| {
+            let id = id.as_deref().map(|id| ("upload-id-marker", id));
+            [("key-marker", key.as_str())].into_iter().chain(id)
+        });
+        let options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]).with_query(markers);
+        let body = self.send(Method::GET, &Path::default(), options, Bytes::new()).await?;
+        let page: ListMultipartUploadsResult = quick_xml::de::from_str(&body).map_err(generic)?;
+        // A key that is none of ours may be one that `object_store` does not know.
+        let ours = |Upload { key, upload_id }| Some(OpenUpload { key: Path::parse(&key).ok()?, id: upload_id });
+        let uploads = page.upload.into_iter().filter_map(ours).collect();
+        let id = page.next_upload_id_marker.filter(|id| !id.is_empty());
+        let next = page.next_key_marker.filter(|_| page.is_truncated).map(|key| Markers { key, id });
+        Ok(UploadsPage { uploads, next })
     }
 
     /// Copies part `number` of an upload from another object, inside the store; returns its etag.

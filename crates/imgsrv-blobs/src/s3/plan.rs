@@ -22,7 +22,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.range.end - self.range.start
     }
 

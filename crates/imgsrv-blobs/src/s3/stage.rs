@@ -1,7 +1,7 @@
 //! Receives a part in chunks; several of them are sent to the store while the next one arrives.
 
 use super::{
-    chunk::{Chunk, ChunkedBody, MAX_PARTS, MIN_PART, part_size},
+    chunk::{Chunk, ChunkedBody, MAX_PARTS, MIN_PART, memory, part_size},
     client::Client,
     error::{failed, is_missing},
     keys,
@@ -24,13 +24,13 @@ const IN_FLIGHT: usize = 3;
 /// Receives a part and makes it durable. After a failure nothing refers to what was sent, and a separate object is
 /// deleted.
 pub(super) async fn stage(client: &Arc<Client>, request: StageRequest) -> Result<Staged, StageError> {
-    let StageRequest { session, name, attempt, declared, checksum, body } = request;
+    let StageRequest { session, name, attempt, declared, checksum, space: _, body } = request;
     let limit = attempt.limit.get();
     let max_size = declared.unwrap_or(limit).min(limit);
     let continuation = Continuation::of(&attempt, max_size);
     let size = continuation.as_ref().map_or_else(|| part_size(max_size, MAX_PARTS), |upload| upload.part_size);
-    let _admitted = client.admit_receiving(size + MIN_PART).await?;
-    let body = ChunkedBody::new(body, BodyMeter::new(&attempt, declared, checksum), size);
+    let _admitted = client.admit_receiving(memory(size)).await?;
+    let body = ChunkedBody::new(body, BodyMeter::new(&attempt, declared, checksum), size, client.hashing.clone());
     let mut staging = Staging { client, body };
     let first = staging.body.next().await?;
     let appended = match continuation {
@@ -44,7 +44,7 @@ pub(super) async fn stage(client: &Arc<Client>, request: StageRequest) -> Result
             S3Location::Object
         }
     };
-    staging.body.meter.staged(location.encode())
+    staging.body.meter().await?.staged(location.encode())
 }
 
 /// The multipart upload to the blob's key that a part continues.
@@ -141,10 +141,11 @@ impl Staging<'_> {
         let sent = async {
             let etags = self.send(&upload, 1, first).await?;
             let parts: Vec<(u32, String)> = (1..).zip(etags).collect();
+            let received = self.body.meter().await?.received();
             match self.client.complete(&upload, &parts).await {
                 // The response to an earlier attempt may have been lost.
                 Err(error) if is_missing(&error) => match self.client.head(key).await {
-                    Ok(meta) if meta.size == self.body.meter.received() => Ok(()),
+                    Ok(meta) if meta.size == received => Ok(()),
                     _ => Err(failed(error).into()),
                 },
                 done => Ok(done.map_err(failed)?),

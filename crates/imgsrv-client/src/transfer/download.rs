@@ -16,7 +16,10 @@ use reqwest::{
 };
 use std::{
     fs::TryLockError,
-    io,
+    io::{
+        self,
+        ErrorKind::{InvalidInput, PermissionDenied, Unsupported},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -127,7 +130,8 @@ impl Receiver {
             }
         }
         file.sync_all().await.map_err(Error::file("written", &partial))?;
-        tokio::fs::rename(&partial, path).await.map_err(Error::file("written", path))
+        tokio::fs::rename(&partial, path).await.map_err(Error::file("written", path))?;
+        sync_folder_of(path).await.map_err(Error::file("written", path))
     }
 
     /// Whether the file is there already, whole and with the right digest.
@@ -245,6 +249,17 @@ fn open_partial(path: &Path) -> io::Result<File> {
         Err(TryLockError::WouldBlock) => Err(io::Error::other("another download of it is running")),
         // Some file systems have no locks.
         Err(TryLockError::Error(_)) | Ok(()) => Ok(File::from_std(file)),
+    }
+}
+
+/// Makes the name of `path` in its folder durable.
+async fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = async { File::open(folder).await?.sync_all().await };
+    match synced.await {
+        // A folder that may not be read, or a file system or operating system that cannot sync folders.
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => Ok(()),
+        synced => synced,
     }
 }
 

@@ -88,8 +88,12 @@ impl Source {
         let mut hash = RunningHash::default();
         let path = match self {
             Self::Bytes(bytes) => {
-                hash.update(bytes);
-                return Ok(BlobClaim { digest: hash.finish(), size });
+                let bytes = bytes.clone();
+                let hashing = tokio::task::spawn_blocking(move || {
+                    hash.update(&bytes);
+                    hash.finish()
+                });
+                return Ok(BlobClaim { digest: hashing.await.map_err(Error::internal)?, size });
             }
             Self::File(path) => path.clone(),
         };

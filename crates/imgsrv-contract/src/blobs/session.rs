@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn stage_request(&self, attempt: Attempt, body: BodyStream) -> StageRequest {
-        StageRequest { session: self.id, name: self.name(), attempt, declared: None, checksum: None, body }
+        StageRequest { session: self.id, name: self.name(), attempt, declared: None, checksum: None, space: None, body }
     }
 
     /// A request to stage `bytes` as the next part.

@@ -6,6 +6,7 @@ use crate::{
     hash::RunningHash,
     ids::UploadId,
     parts::{Part, PartLocation},
+    space::SpaceReservation,
     upload::Attempt,
 };
 use async_trait::async_trait;
@@ -100,6 +101,8 @@ pub struct StageRequest {
     pub declared: Option<u64>,
     /// Declared digest of this part alone (RFC 9530).
     pub checksum: Option<Digest>,
+    /// The disk space that is promised to it, if space is limited. The store records what it has used of it.
+    pub space: Option<SpaceReservation>,
     /// The bytes.
     pub body: BodyStream,
 }

@@ -4,7 +4,10 @@ use crate::{
     extract::body::part_body,
     response::problem::{Code, Problem},
 };
-use axum::{body::Body, http::HeaderMap};
+use axum::{
+    body::{Body, Bytes},
+    http::HeaderMap,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_app::AppendBody;
@@ -15,8 +18,51 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+use tokio::task::{JoinHandle, spawn_blocking};
 
 type RunningChecksum = Box<dyn DynDigest + Send>;
+
+/// Bytes and frames that are hashed by one job: small frames may keep large buffers alive until then.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_FRAMES: usize = 64;
+
+/// A checksum that is computed outside of the runtime, one batch behind the body.
+struct Hashing {
+    running: JoinHandle<RunningChecksum>,
+    batch: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Hashing {
+    fn new(checksum: RunningChecksum) -> Self {
+        Self { running: spawn_blocking(move || checksum), batch: Vec::new(), bytes: 0 }
+    }
+
+    async fn update(&mut self, frame: Bytes) -> Result<(), BodyError> {
+        self.bytes += frame.len();
+        self.batch.push(frame);
+        if self.bytes >= BATCH_BYTES || self.batch.len() >= BATCH_FRAMES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), BodyError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        // Only a panic makes it fail.
+        let mut running = (&mut self.running).await.map_err(|_| BodyError::Cut)?;
+        self.running = spawn_blocking(move || {
+            for frame in &batch {
+                running.update(frame);
+            }
+            running
+        });
+        Ok(())
+    }
+
+    async fn finalize(mut self) -> Result<Box<[u8]>, BodyError> {
+        self.flush().await?;
+        Ok(self.running.await.map_err(|_| BodyError::Cut)?.finalize())
+    }
+}
 
 /// Whether a body that was not accepted failed the verification of its checksum.
 pub(crate) struct Verification {
@@ -44,13 +90,13 @@ pub(crate) fn tus_body(headers: &HeaderMap, body: Body) -> Result<(AppendBody, V
     let bytes = match expected {
         None => part.bytes,
         Some((running, expected)) => {
-            let state = (part.bytes, running, expected, Arc::clone(&mismatch));
-            let verified = stream::try_unfold(state, |(mut bytes, mut running, expected, mismatch)| async move {
+            let state = (part.bytes, Hashing::new(running), expected, Arc::clone(&mismatch));
+            let verified = stream::try_unfold(state, |(mut bytes, mut hashing, expected, mismatch)| async move {
                 if let Some(chunk) = bytes.try_next().await? {
-                    running.update(&chunk);
-                    return Ok(Some((chunk, (bytes, running, expected, mismatch))));
+                    hashing.update(chunk.clone()).await?;
+                    return Ok(Some((chunk, (bytes, hashing, expected, mismatch))));
                 }
-                if *running.finalize() == *expected {
+                if *hashing.finalize().await? == *expected {
                     return Ok(None);
                 }
                 mismatch.store(true, Ordering::Release);

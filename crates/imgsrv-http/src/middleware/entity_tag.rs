@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Larger documents get no entity tag, for which they would have to be buffered.
 const MAX_TAGGED_BYTES: u64 = 8 << 20;
+/// Larger documents are hashed outside of the runtime.
+const MAX_INLINE_BYTES: usize = 1 << 20;
 
 /// Whether `response` is a JSON document whose handler did not decide on its caching.
 pub(crate) fn applies(response: &Response) -> bool {
@@ -31,7 +33,14 @@ pub(crate) async fn tag(mut response: Response, condition: Option<IfNoneMatch>, 
     }
     let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.map_or_else(|_| Bytes::new(), Collected::to_bytes);
-    let etag = parts.headers.typed_get::<ETag>().or_else(|| etag_of(&bytes));
+    let etag = match parts.headers.typed_get::<ETag>() {
+        None if bytes.len() > MAX_INLINE_BYTES => {
+            let hashed = bytes.clone();
+            tokio::task::spawn_blocking(move || etag_of(&hashed)).await.ok().flatten()
+        }
+        None => etag_of(&bytes),
+        given => given,
+    };
     let is_current = condition.zip(etag.as_ref()).is_some_and(|(condition, etag)| !condition.precondition_passes(etag));
     if let Some(etag) = etag {
         parts.headers.typed_insert(etag);

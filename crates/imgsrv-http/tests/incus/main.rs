@@ -1,6 +1,7 @@
 //! Published versions as seen by Incus and by other tools that download by URL.
 
 mod files;
+mod fingerprint;
 mod inspection;
 mod metadata;
 mod plaintext_guard;
