@@ -8,6 +8,7 @@ mod metrics;
 mod operators;
 mod options;
 mod run;
+mod stalled;
 mod storage;
 mod system;
 mod telemetry;

@@ -29,13 +29,14 @@ pub(super) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<F
 
 /// The bytes of `range`, one buffer at a time; the next one is read when the consumer polls for it.
 pub(super) fn stream(file: File, range: Range<u64>, buffers: BufferPool, observer: Arc<dyn Observer>) -> BlobStream {
+    let first = range.start;
     stream::try_unfold((Arc::new(file), range), move |(file, range)| {
         let (buffers, observer) = (buffers.clone(), Arc::clone(&observer));
         async move {
             if range.is_empty() {
                 return Ok(None);
             }
-            let chunk = chunk(&file, &range, buffers.take()).await?;
+            let chunk = chunk(&file, &range, buffers.take_after(range.start - first)).await?;
             observer.bytes(Operation::Get, chunk.len() as u64);
             let rest = range.start + chunk.len() as u64..range.end;
             Ok(Some((chunk, (file, rest))))

@@ -24,9 +24,8 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// The fields of a GET request, each as a literal that is not indexed (RFC 7541, section 6.2.2).
 pub(crate) fn get(path: &str) -> Vec<u8> {
-    let literal = |name: u8, value: &str| {
-        [&[name, u8::try_from(value.len()).expect("a short value")], value.as_bytes()].concat()
-    };
+    let literal =
+        |name: u8, value: &str| [&[name, u8::try_from(value.len()).expect("a short value")], value.as_bytes()].concat();
     [&[0x82, 0x86][..], &literal(4, path), &literal(1, "x")].concat()
 }
 
