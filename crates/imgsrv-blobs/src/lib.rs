@@ -8,6 +8,7 @@ mod buffers;
 mod fs;
 mod meter;
 mod observe;
+mod probe;
 mod s3;
 
 pub use fs::FsBlobStore;

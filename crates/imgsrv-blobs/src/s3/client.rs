@@ -182,6 +182,12 @@ impl Client {
         Ok(self.call(Operation::List, DEADLINE, listed).await?.common_prefixes)
     }
 
+    /// The objects directly below a folder.
+    pub(super) async fn list_objects(&self, folder: &Path) -> Result<Vec<ObjectMeta>, Error> {
+        let listed = self.store.list_with_delimiter(Some(folder));
+        Ok(self.call(Operation::List, DEADLINE, listed).await?.objects)
+    }
+
     /// Every open multipart upload whose key starts with `prefix`.
     pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
         self.call(Operation::List, DEADLINE, self.multipart.list(prefix)).await

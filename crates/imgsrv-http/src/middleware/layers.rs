@@ -108,6 +108,8 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
 
     let mut response = if exceeds_header_limits(&parts.headers, state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
+    } else if !has_known_transfer_encoding(&parts.headers) {
+        Problem::new(Code::TransferEncoding).detail("send the body as it is, or chunked alone").into_response()
     } else {
         match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers).await {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -135,6 +137,15 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Whether the body is transferred as it is, or in chunks alone: the server decodes no other transfer coding, and would
+/// take the encoded bytes for the body (RFC 9112, section 6.1).
+fn has_known_transfer_encoding(headers: &HeaderMap) -> bool {
+    let codings =
+        headers.get_all(header::TRANSFER_ENCODING).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    let mut codings = codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
+    codings.all(|coding| coding.eq_ignore_ascii_case(b"chunked"))
 }
 
 fn exceeds_header_limits(headers: &HeaderMap, max_bytes: usize) -> bool {
