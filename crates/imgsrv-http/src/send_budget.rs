@@ -127,21 +127,21 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
-    fn client(number: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, number]))
+    fn client(number: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, number])
     }
 
     #[test]
     fn a_client_uses_at_most_its_share() {
         let budget = SendBudget::new(100);
-        let one = budget.share(client(1)).try_reserve(50).expect("its share");
-        assert!(budget.share(client(1)).try_reserve(1).is_none());
-        let other = budget.share(client(2)).try_reserve(50).expect("its share");
-        assert!(budget.share(client(3)).try_reserve(1).is_none());
+        let one = budget.share(Some(client(1))).try_reserve(50).expect("its share");
+        assert!(budget.share(Some(client(1))).try_reserve(1).is_none());
+        let other = budget.share(Some(client(2))).try_reserve(50).expect("its share");
+        assert!(budget.share(Some(client(3))).try_reserve(1).is_none());
         assert_eq!(budget.used(), 100);
         drop((one, other));
         assert_eq!(budget.used(), 0);
-        assert!(budget.share(client(3)).try_reserve(50).is_some());
+        assert!(budget.share(Some(client(3))).try_reserve(50).is_some());
     }
 
     #[test]
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn a_reservation_waits_for_bytes_and_is_never_larger_than_the_share() {
         let budget = SendBudget::new(100);
-        let whole = budget.share(client(1)).reserve(1000).now_or_never().flatten().expect("reserved");
+        let whole = budget.share(Some(client(1))).reserve(1000).now_or_never().flatten().expect("reserved");
         assert_eq!(budget.used(), 50);
-        let mut waiting = Box::pin(budget.share(client(1)).reserve(10));
+        let mut waiting = Box::pin(budget.share(Some(client(1))).reserve(10));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(whole);
         assert!(waiting.now_or_never().flatten().is_some());
