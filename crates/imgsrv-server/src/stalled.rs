@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_stalls_when_a_frame_is_not_received() {
         let sending = Sending::default();
-        let timeout = Duration::from_secs(60);
+        let timeout = Duration::from_mins(1);
         let waiting = |seconds| tokio::time::timeout(Duration::from_secs(seconds), sending.stalled(timeout));
         // A stream whose server has nothing to send does not stall.
         assert!(waiting(600).await.is_err());
