@@ -23,9 +23,16 @@ pub struct Role {
 #[serde(deny_unknown_fields)]
 pub struct CreatePrincipal {
     /// `user` or `service`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(user|service)$"))]
     pub kind: String,
     /// What people call it.
-    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 256,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub display_name: String,
     /// Operators' notes: at most 32 entries of short text. Never consulted for access.
     #[serde(default, skip_serializing_if = "Option::is_none")]

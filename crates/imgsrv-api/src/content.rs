@@ -13,11 +13,23 @@ pub struct CreateImage {
     pub name: String,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 256,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub display_name: Option<String>,
     /// What it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 4096))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 4096,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub description: Option<String>,
 }
 
@@ -28,11 +40,11 @@ pub struct CreateImage {
 pub struct UpdateImage {
     /// A name for people.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"))]
     pub display_name: Option<Option<String>>,
     /// What it is.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 4096))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"))]
     pub description: Option<Option<String>>,
 }
 
@@ -131,7 +143,13 @@ pub struct CreateArtifact {
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub primary_blob_size_bytes: i64,
     /// What they are served as.
-    #[cfg_attr(feature = "openapi", schema(max_length = 127))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 127,
+            pattern = r##"^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"([ !#-\[\]-~]|\\[ -~])*"))?)*$"##
+        )
+    )]
     pub primary_media_type: String,
 }
 
@@ -179,7 +197,13 @@ pub struct CreateAttachment {
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub name: String,
     /// What its bytes are served as.
-    #[cfg_attr(feature = "openapi", schema(max_length = 127))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 127,
+            pattern = r##"^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"([ !#-\[\]-~]|\\[ -~])*"))?)*$"##
+        )
+    )]
     pub media_type: String,
     /// The digest of its bytes; they need not be uploaded yet.
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]

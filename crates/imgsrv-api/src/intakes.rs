@@ -28,7 +28,13 @@ pub struct CreateIntake {
     pub format: Option<String>,
     /// What they are served as; what is usual for the format when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 127))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 127,
+            pattern = r##"^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"([ !#-\[\]-~]|\\[ -~])*"))?)*$"##
+        )
+    )]
     pub media_type: Option<String>,
     /// How many bytes they are.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]

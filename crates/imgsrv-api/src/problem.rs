@@ -122,6 +122,7 @@ codes! {
     HeadersTooLarge = "headers-too-large", 431, "The request headers are too large";
     Internal = "internal", 500, "The server failed";
     BlobDamaged = "blob-damaged", 500, "The stored bytes are damaged and are not served";
+    TransferEncoding = "transfer-encoding", 501, "The transfer coding is not supported";
     Unavailable = "unavailable", 503, "A service that this needs is down";
     StorageFull = "storage-full", 507, "There is no room for more bytes";
 }

@@ -15,11 +15,23 @@ pub struct CreateUpload {
     pub expected_size_bytes: i64,
     /// What they are, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 127))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 127,
+            pattern = r##"^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"([ !#-\[\]-~]|\\[ -~])*"))?)*$"##
+        )
+    )]
     pub media_type_hint: Option<String>,
     /// How they are called, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 256,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub filename_hint: Option<String>,
 }
 
@@ -67,6 +79,7 @@ pub struct AcceptedPart {
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub part_number: u16,
     /// Names the bytes that were accepted; the completion must repeat it.
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
     /// How many bytes they are.
     pub size_bytes: i64,
@@ -80,6 +93,7 @@ pub struct PartSummary {
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub part_number: u16,
     /// Names its bytes.
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
     /// How many bytes they are.
     pub size_bytes: i64,
@@ -104,6 +118,7 @@ pub struct ListedPart {
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub number: i64,
     /// The etag that was given for it.
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
     /// The size that was accepted.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Size of a buffer. Measured: 256 KiB is faster than 64 KiB and 1 MiB on cached files.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
+/// Size of a small buffer.
+const SMALL_BYTES: usize = 16 << 10;
 /// Idle buffers in the pool; a buffer that is returned to a full pool is freed.
 const MAX_IDLE: usize = 32;
 
@@ -21,9 +23,16 @@ impl BufferPool {
         Buffer { bytes: recycled.unwrap_or_else(|| vec![0; BUFFER_BYTES]), pool: self.clone() }
     }
 
+    /// A buffer for the next chunk of a stream that has read `read` bytes, with unspecified content. It starts at 16 KiB and
+    /// grows with the stream, so that a client that receives few bytes holds few.
+    pub(crate) fn take_after(&self, read: u64) -> Buffer {
+        let bytes = usize::try_from(read).unwrap_or(BUFFER_BYTES).max(SMALL_BYTES);
+        if bytes < BUFFER_BYTES { Buffer { bytes: vec![0; bytes], pool: self.clone() } } else { self.take() }
+    }
+
     fn give(&self, bytes: Vec<u8>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE {
+        if bytes.len() == BUFFER_BYTES && idle.len() < MAX_IDLE {
             idle.push(bytes);
         }
     }
@@ -38,7 +47,7 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// The first `wanted` bytes of the buffer, for the reader to fill.
     pub(crate) fn space(&mut self, wanted: u64) -> &mut [u8] {
-        let wanted = usize::try_from(wanted).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
+        let wanted = usize::try_from(wanted).unwrap_or(BUFFER_BYTES).min(self.bytes.len());
         &mut self.bytes[..wanted]
     }
 

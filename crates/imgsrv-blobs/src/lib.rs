@@ -9,6 +9,7 @@ mod buffers;
 mod fs;
 mod meter;
 mod observe;
+mod probe;
 mod s3;
 mod threads;
 

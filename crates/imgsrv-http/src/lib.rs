@@ -11,6 +11,7 @@ mod redact;
 mod request;
 mod response;
 mod routes;
+mod send_budget;
 mod state;
 mod streams;
 
@@ -20,4 +21,5 @@ pub use middleware::{
 };
 pub use request::{PeerAddress, Transport};
 pub use routes::{openapi, router};
+pub use send_budget::SendBudget;
 pub use state::{AppState, HttpSettings};

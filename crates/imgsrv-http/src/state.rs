@@ -7,6 +7,7 @@ use crate::{
     },
     readiness::Readiness,
     receive_slots::ReceiveSlots,
+    send_budget::SendBudget,
     streams::StreamDocuments,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
@@ -30,6 +31,8 @@ pub struct HttpSettings {
     pub min_body_rate: u64,
     /// The least bytes per second of a response body, averaged over `body_timeout`.
     pub min_send_rate: u64,
+    /// The most bytes that are read for responses and not received by clients.
+    pub max_send_buffer_bytes: u32,
     /// The most parts that are received at the same time; further ones are 429.
     pub max_receiving_parts: usize,
     /// The reverse proxies whose forwarding headers are trusted.
@@ -46,6 +49,7 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_mins(1),
             min_body_rate: 1024,
             min_send_rate: 1024,
+            max_send_buffer_bytes: 256 << 20,
             max_receiving_parts: 256,
             trusted_proxies: Vec::new(),
             readiness_age: Duration::from_secs(1),
@@ -64,6 +68,7 @@ pub struct AppState {
     pub(crate) settings: Arc<HttpSettings>,
     pub(crate) observer: Arc<dyn RequestObserver>,
     pub(crate) failed_bearers: Arc<FailedBearers>,
+    pub(crate) send_budget: Arc<SendBudget>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
     streams: Arc<StreamDocuments>,
@@ -77,12 +82,18 @@ impl AppState {
         Self {
             observer: Arc::new(NoObserver),
             failed_bearers: Arc::new(FailedBearers::new(settings.auth_failure_limit, clock)),
+            send_budget: Arc::new(SendBudget::new(settings.max_send_buffer_bytes)),
             receive_slots: ReceiveSlots::new(settings.max_receiving_parts),
             readiness: Arc::new(Readiness::new(adapters.clone(), settings.readiness_age)),
             streams: Arc::new(StreamDocuments::new(services.streams())),
             settings: Arc::new(settings),
             services,
         }
+    }
+
+    /// The budget of bytes that responses hold, for its metrics.
+    pub fn send_budget(&self) -> Arc<SendBudget> {
+        Arc::clone(&self.send_budget)
     }
 
     /// The same, with every request reported to `observer`.

@@ -69,6 +69,22 @@ async fn a_method_that_is_not_allowed_gets_the_allowed_ones() {
 }
 
 #[tokio::test]
+async fn a_transfer_coding_other_than_chunked_is_501() {
+    let server = TestServer::start().await;
+    let bearer = format!("Bearer {}", server.writer);
+    let send = async |codings: &[&str]| {
+        let mut headers = vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
+        headers.extend(codings.iter().map(|coding| ("transfer-encoding", *coding)));
+        raw(&server, "POST", "/v1/images", &headers, r#"{"name":"a"}"#).await
+    };
+    for codings in [&["gzip, chunked"][..], &["gzip", "chunked"], &["x,chunked"]] {
+        let response = send(codings).await;
+        assert_eq!((response.status.as_u16(), response.problem().as_str()), (501, "transfer-encoding"), "{codings:?}");
+    }
+    assert_eq!(send(&["Chunked"]).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn json_is_strict() {
     let server = TestServer::start().await;
     let bearer = format!("Bearer {}", server.writer);

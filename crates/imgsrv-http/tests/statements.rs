@@ -1,9 +1,9 @@
 //! The SQL statements that requests cost on both databases, beside `BEGIN` and `COMMIT`. They are the numbers of the table in
 //! `docs/src/reference/statements.md`.
 
+use futures::future::join_all;
 use imgsrv_app::Ran;
 use imgsrv_domain::work::WorkKind;
-use futures::future::join_all;
 use imgsrv_testkit::{Issuer, SigningKey, Statements, TestServer, qcow2};
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use crate::options::{
     Given, ListenAddress, Networks, PublicUrl, Secret, TokenRef, Verbosity, bytes, duration, endpoint, metrics_address,
-    networks, node_name, path, public_url, secret_file, value,
+    networks, node_name, path, public_url, secret_file, send_buffer_bytes, value,
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -173,6 +173,15 @@ pub(crate) struct LimitOptions {
     /// are not limited; 0 is no limit
     #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1024, value_name = "COUNT")]
     pub(crate) max_connections_per_address: u32,
+    /// Concurrent requests of one HTTP/2 connection; further ones are refused
+    #[arg(long, env = "IMGSRV_MAX_STREAMS_PER_CONNECTION", default_value_t = 100, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) max_streams_per_connection: u32,
+    /// Bytes of responses that the server holds in memory until clients receive them, at least 1MiB. One client address
+    /// uses at most half. Beyond that, downloads wait and JSON documents are answered 503
+    #[arg(long, env = "IMGSRV_MAX_SEND_BUFFER_BYTES", default_value = "256MiB", value_name = "BYTES",
+        value_parser = send_buffer_bytes)]
+    pub(crate) max_send_buffer_bytes: u32,
     /// How long a client may take to send the headers of a request
     #[arg(long, env = "IMGSRV_HEADER_TIMEOUT", default_value = "20s", value_name = "DURATION", value_parser = duration)]
     pub(crate) header_timeout: Duration,
@@ -190,7 +199,7 @@ pub(crate) struct LimitOptions {
     /// no limit
     #[arg(long, env = "IMGSRV_MIN_SEND_RATE", default_value_t = 1024, value_name = "BYTES")]
     pub(crate) min_send_rate: u64,
-    /// How long a client may take none of the bytes that are sent to it
+    /// How long a client may take none of the bytes that are sent to it: on a connection, or on a stream of HTTP/2
     #[arg(long, env = "IMGSRV_SEND_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     pub(crate) send_timeout: Duration,
     /// How long a connection is kept without a request; it is closed within twice that

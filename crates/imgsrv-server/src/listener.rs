@@ -1,11 +1,16 @@
 //! Accepting connections, and letting requests in flight finish when the server stops.
 
-use crate::{config::LimitOptions, in_flight::InFlight, options::ListenAddress};
+use crate::{
+    config::LimitOptions,
+    in_flight::InFlight,
+    options::ListenAddress,
+    stalled::{StreamExecutor, watched},
+};
 use axum::Router;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
@@ -33,6 +38,8 @@ use tower::ServiceExt;
 /// beyond them, and to what is not valid HTTP, hyper responds with a bare 431 or 400.
 const MAX_HEADERS: usize = 512;
 const MAX_HEADER_LIST: u32 = 256 << 10;
+/// The most bytes that a stream of HTTP/2 may have buffered for its connection, beside the chunk that is being sent.
+const MAX_STREAM_BUFFER: usize = 128 << 10;
 
 /// Listens on `address`.
 pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
@@ -67,13 +74,21 @@ pub(crate) async fn serve(
     stop: &CancellationToken,
     limits: &Limits,
 ) {
-    let LimitOptions { max_connections, max_connections_per_address, header_timeout, .. } = limits.configured;
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let LimitOptions {
+        max_connections,
+        max_connections_per_address,
+        max_streams_per_connection,
+        header_timeout,
+        send_timeout,
+        ..
+    } = limits.configured;
+    let mut builder = auto::Builder::new(StreamExecutor { timeout: send_timeout });
     builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(256)
+        .max_concurrent_streams(max_streams_per_connection)
+        .max_send_buf_size(MAX_STREAM_BUFFER)
         .max_header_list_size(MAX_HEADER_LIST)
         .keep_alive_interval(header_timeout);
     let connections = TaskTracker::new();
@@ -116,7 +131,7 @@ const HANDSHAKE: u8 = 22;
 
 impl Connection {
     /// Serves requests until the client closes the connection or is too slow, or the server stops.
-    async fn serve(self, stream: TcpStream, builder: &auto::Builder<TokioExecutor>, stop: &CancellationToken) {
+    async fn serve(self, stream: TcpStream, builder: &auto::Builder<StreamExecutor>, stop: &CancellationToken) {
         let timeout = self.limits.configured.header_timeout;
         // hyper's header timeout starts with the first byte, so a client that sends none is disconnected here.
         let mut first = [0];
@@ -150,7 +165,7 @@ impl Connection {
         self,
         stream: S,
         transport: Transport,
-        builder: &auto::Builder<TokioExecutor>,
+        builder: &auto::Builder<StreamExecutor>,
         stop: &CancellationToken,
     ) {
         let Self { address, app, limits, .. } = self;
@@ -165,7 +180,7 @@ impl Connection {
                 // The guard moves into the body: the request is in flight until the body is written or dropped.
                 let response = response.await?;
                 Ok::<_, std::convert::Infallible>(response.map(|body| {
-                    body.map_frame(move |frame| {
+                    watched(body).map_frame(move |frame| {
                         let _ = &guard;
                         frame
                     })

@@ -9,6 +9,7 @@ mod operators;
 mod options;
 mod run;
 mod runtimes;
+mod stalled;
 mod storage;
 mod system;
 mod telemetry;

@@ -31,6 +31,12 @@ pub(crate) fn bytes(raw: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
+/// Parses the bytes that responses may hold.
+pub(crate) fn send_buffer_bytes(raw: &str) -> Result<u32, String> {
+    let bytes = u32::try_from(bytes(raw)?).ok().filter(|bytes| *bytes >= 1 << 20);
+    bytes.ok_or_else(|| "must be at least 1MiB and less than 4GiB".to_owned())
+}
+
 /// The name of this host.
 pub(crate) fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -207,6 +213,8 @@ mod tests {
         assert_eq!(bytes("0"), Ok(0));
         assert_eq!(bytes("1GiB"), Ok(1 << 30));
         assert_eq!(bytes("512MiB"), Ok(512 << 20));
+        assert_eq!(send_buffer_bytes("1MiB"), Ok(1 << 20));
+        assert!(send_buffer_bytes("1023KiB").is_err() && send_buffer_bytes("4GiB").is_err());
         for bad in ["", "GiB", "1GB", "-1", "1.5GiB", "99999999999TiB"] {
             assert!(bytes(bad).is_err(), "{bad}");
         }

@@ -151,6 +151,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         body_timeout: options.limits.body_timeout,
         min_body_rate: options.limits.min_body_rate,
         min_send_rate: options.limits.min_send_rate,
+        max_send_buffer_bytes: options.limits.max_send_buffer_bytes,
         max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
         trusted_proxies: options.api.trusted_proxies.0.clone(),
         ..HttpSettings::default()
@@ -160,10 +161,12 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         grace: options.api.shutdown_timeout,
         configured: options.limits.clone(),
     };
-    let app = router(&AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _));
+    let state = AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _);
+    let app = router(&state);
     if let Some((listener, address)) = metrics_listener {
         tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics listener started");
-        let scrape = metrics::router(&options.metrics.metrics_path, Scrape::new(metrics, catalog.clone()));
+        let scrape =
+            metrics::router(&options.metrics.metrics_path, Scrape::new(metrics, catalog.clone(), state.send_budget()));
         let workers_stop = workers_stop.clone();
         // Served until the workers stop, so that the shutdown can be observed.
         let limits = Limits { grace: Duration::ZERO, ..limits.clone() };

@@ -12,10 +12,10 @@ mod stage;
 use crate::{
     buffers::BufferPool,
     observe::{Observer, Operation, observed},
+    probe,
     threads::{READING, RECEIVING, Share, blocking},
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 use error::failed;
 use imgsrv_domain::{
     digest::ByteSize,
@@ -127,15 +127,20 @@ impl BlobStore for FsBlobStore {
 
     #[instrument(name = "blobs.probe", level = "debug", skip_all)]
     async fn probe(&self) -> Result<(), BlobError> {
-        // A random name: nodes that share the folder may start at the same time.
-        let random = getrandom::u64().map_err(BlobError::unavailable)?;
-        let path = ObjectPath::from(format!("staging/probe-{random:016x}"));
-        let written = Bytes::from_static(b"imgsrv");
-        self.objects.put(&path, written.clone().into()).await.map_err(BlobError::unavailable)?;
+        let path = probe::path("staging")?;
+        self.objects.put(&path, probe::CONTENT.into()).await.map_err(BlobError::unavailable)?;
         let read = async { self.objects.get(&path).await?.bytes().await };
         let read = read.await.map_err(BlobError::unavailable);
-        self.objects.delete(&path).await.map_err(BlobError::unavailable)?;
-        if read? == written { Ok(()) } else { Err(BlobError::Damaged) }
+        let listed = self.objects.list_with_delimiter(Some(&ObjectPath::from("staging"))).await;
+        let listed = listed.map_err(BlobError::unavailable)?.objects;
+        for path in probe::abandoned(listed, &path).into_iter().chain([path]) {
+            match self.objects.delete(&path).await {
+                // Another node has removed it.
+                Err(object_store::Error::NotFound { .. }) => {}
+                deleted => deleted.map_err(BlobError::unavailable)?,
+            }
+        }
+        if read? == probe::CONTENT { Ok(()) } else { Err(BlobError::Damaged) }
     }
 
     #[instrument(name = "blobs.owners", level = "debug", skip_all)]

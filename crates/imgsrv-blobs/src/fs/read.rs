@@ -34,13 +34,14 @@ pub(super) fn stream(
     reading: Share,
     observer: Arc<dyn Observer>,
 ) -> BlobStream {
+    let first = range.start;
     stream::try_unfold((Arc::new(file), range), move |(file, range)| {
         let (buffers, reading, observer) = (buffers.clone(), reading.clone(), Arc::clone(&observer));
         async move {
             if range.is_empty() {
                 return Ok(None);
             }
-            let chunk = chunk(&file, &range, buffers.take(), &reading).await?;
+            let chunk = chunk(&file, &range, buffers.take_after(range.start - first), &reading).await?;
             observer.bytes(Operation::Get, chunk.len() as u64);
             let rest = range.start + chunk.len() as u64..range.end;
             Ok(Some((chunk, (file, rest))))

@@ -192,6 +192,13 @@ impl Client {
         Ok(folders)
     }
 
+    /// The objects directly below a folder.
+    pub(super) async fn list_objects(&self, folder: &Path) -> Result<Vec<ObjectMeta>, Error> {
+        let mut objects = Vec::new();
+        self.list_pages(folder, Some("/"), |page| objects.extend(page.objects)).await?;
+        Ok(objects)
+    }
+
     /// Lists a folder page by page: there may be many, so that each has a deadline.
     async fn list_pages(
         &self,

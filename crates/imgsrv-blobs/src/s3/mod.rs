@@ -22,7 +22,7 @@ mod stage;
 
 pub use settings::S3Settings;
 
-use crate::observe::Observer;
+use crate::{observe::Observer, probe};
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::Client;
@@ -155,14 +155,14 @@ impl BlobStore for S3BlobStore {
 
     #[instrument(name = "blobs.probe", level = "debug", skip_all)]
     async fn probe(&self) -> Result<(), BlobError> {
-        // A random name: nodes may start at the same time.
-        let random = getrandom::u64().map_err(BlobError::unavailable)?;
-        let key = Path::from(format!("{STAGING}/probe-{random:016x}"));
-        let written = Bytes::from_static(b"imgsrv");
-        self.client.put(&key, vec![written.clone()]).await.map_err(failed)?;
+        let key = probe::path(STAGING)?;
+        self.client.put(&key, vec![probe::CONTENT]).await.map_err(failed)?;
         let read = self.client.read(&key).await;
-        self.client.delete(&key).await.map_err(failed)?;
-        if read.map_err(failed)? == written { Ok(()) } else { Err(BlobError::Damaged) }
+        let listed = self.client.list_objects(&Path::from(STAGING)).await.map_err(failed)?;
+        for key in probe::abandoned(listed, &key).into_iter().chain([key]) {
+            self.client.delete(&key).await.map_err(failed)?;
+        }
+        if read.map_err(failed)? == probe::CONTENT { Ok(()) } else { Err(BlobError::Damaged) }
     }
 
     #[instrument(name = "blobs.owners", level = "debug", skip_all)]

@@ -89,24 +89,87 @@ pub(crate) fn part_body(headers: &HeaderMap, body: Body) -> Result<PartBody, Pro
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Code::ContentEncoding));
     }
-    let digests = headers.get_all("content-digest").iter().map(|value| value.to_str().unwrap_or_default());
-    let checksum = content_digest(&digests.collect::<Vec<_>>().join(","))?;
+    let checksum = content_digest(headers)?;
     let frames = body
         .into_data_stream()
         .map(|frame| frame.map_err(|error| if is_too_slow(&error) { BodyError::TooSlow } else { BodyError::Cut }));
     Ok(PartBody { declared: content_length(headers), checksum, bytes: frames.boxed(), slot: None })
 }
 
-/// The SHA-256 in a `Content-Digest` (RFC 9530): `sha-256=:<base64>:`, possibly next to other algorithms.
-fn content_digest(header: &str) -> Result<Option<Digest>, Problem> {
-    let invalid = || Problem::new(Code::InvalidRequest).field("Content-Digest", "must be sha-256=:<base64>:");
-    for member in header.split(',').map(str::trim).filter(|member| !member.is_empty()) {
-        let (algorithm, value) = member.split_once('=').ok_or_else(invalid)?;
-        if algorithm.eq_ignore_ascii_case("sha-256") {
-            let encoded = value.strip_prefix(':').and_then(|value| value.strip_suffix(':')).ok_or_else(invalid)?;
-            let bytes = STANDARD.decode(encoded).map_err(|_| invalid())?;
-            return Ok(Some(Digest::new(bytes.try_into().map_err(|_| invalid())?)));
+/// The SHA-256 in `Content-Digest` (RFC 9530), a dictionary of byte sequences such as `sha-256=:<base64>:`. Digests of
+/// other algorithms are not verified, but a header that is malformed is refused: its digests would go unnoticed.
+fn content_digest(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
+    let invalid = |reason| Problem::new(Code::InvalidRequest).field("Content-Digest", reason);
+    let malformed = || invalid("must be sha-256=:<base64>:, and other digests after a comma");
+    let is_key = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
+    let mut found = None;
+    for line in headers.get_all("content-digest") {
+        let line = line.to_str().map_err(|_| malformed())?;
+        for member in line.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+            let (algorithm, value) = member.split_once('=').ok_or_else(malformed)?;
+            if algorithm.is_empty() || !algorithm.bytes().all(is_key) {
+                return Err(malformed());
+            }
+            let value = value.split(';').next().unwrap_or_default().trim_end();
+            let encoded = value.strip_prefix(':').and_then(|value| value.strip_suffix(':')).ok_or_else(malformed)?;
+            let bytes = STANDARD.decode(encoded).map_err(|_| malformed())?;
+            if algorithm.eq_ignore_ascii_case("sha-256") {
+                let digest = Digest::new(bytes.try_into().map_err(|_| malformed())?);
+                if found.replace(digest).is_some_and(|other| other != digest) {
+                    return Err(invalid("has two different digests of sha-256"));
+                }
+            }
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn digest_of(lines: &[&[u8]]) -> Result<Option<Digest>, Problem> {
+        let value =
+            |line: &&[u8]| ("content-digest".parse().expect("a name"), HeaderValue::from_bytes(line).expect("a value"));
+        content_digest(&lines.iter().map(value).collect())
+    }
+
+    #[test]
+    fn a_content_digest_is_verified_or_refused() {
+        let (zeros, ones) = (STANDARD.encode([0; 32]), STANDARD.encode([1; 32]));
+        let (zeros, ones) = (format!("sha-256=:{zeros}:"), format!("sha-256=:{ones}:"));
+        let other = format!("sha-512=:{}:", STANDARD.encode([0; 64]));
+        let expected = Some(Digest::new([0; 32]));
+        for lines in [
+            vec![zeros.clone()],
+            vec![format!(" {other} ,\t{zeros} ")],
+            vec![format!("{zeros};q=1, {other}")],
+            vec![other.clone(), zeros.clone()],
+            vec![format!("{zeros}, {zeros}")],
+            vec![zeros.replace("sha", "SHA")],
+        ] {
+            let found = digest_of(&lines.iter().map(String::as_bytes).collect::<Vec<_>>());
+            assert_eq!(found.ok(), Some(expected), "{lines:?}");
+        }
+        for lines in [vec![], vec![String::new()], vec![other]] {
+            let found = digest_of(&lines.iter().map(String::as_bytes).collect::<Vec<_>>());
+            assert_eq!(found.ok(), Some(None), "{lines:?}");
+        }
+        for line in [
+            zeros.replace('=', " ="),
+            zeros.replacen('=', "= ", 1),
+            zeros.replace("=:", "=: "),
+            zeros.replace(':', ""),
+            "sha-256".to_owned(),
+            "sha-256=".to_owned(),
+            "sha-256=:AA==:".to_owned(),
+            format!("{zeros} {ones}"),
+            format!("{zeros}, {ones}"),
+        ] {
+            assert!(digest_of(&[line.as_bytes()]).is_err(), "{line}");
+        }
+        assert!(digest_of(&[zeros.as_bytes(), ones.as_bytes()]).is_err());
+        assert!(digest_of(&["sha-256=:é:".as_bytes()]).is_err());
+    }
 }

@@ -86,6 +86,10 @@ impl UnreadBody {
     /// Reads and drops the rest, up to 8 MiB and for at most 2 s.
     async fn drain(self) {
         let Some(mut body) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        // The rest of a body that is declared to be larger would stay unread anyway.
+        if body.size_hint().lower() > MAX_DRAINED as u64 {
+            return;
+        }
         let reading = async {
             let mut drained = 0;
             while let Some(Ok(frame)) = body.frame().await {
@@ -96,5 +100,40 @@ impl UnreadBody {
             }
         };
         let _ = tokio::time::timeout(DRAIN_DEADLINE, reading).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{http::StatusCode, response::IntoResponse};
+    use std::task::Poll;
+    use tokio::time::Instant;
+
+    /// A body of which nothing arrives.
+    struct Silent(u64);
+
+    impl HttpBody for Silent {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> PolledFrame {
+            Poll::Pending
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_does_not_wait_for_a_body_that_cannot_be_drained() {
+        for (declared, waited) in [(1 << 63, Duration::ZERO), (1, DRAIN_DEADLINE)] {
+            let (request, unread) = recoverable(Request::new(Body::new(Silent(declared))), Transport::Plaintext);
+            drop(request);
+            let began = Instant::now();
+            unread.drain_if_refused(&mut StatusCode::PAYLOAD_TOO_LARGE.into_response()).await;
+            assert!((waited..waited + DRAIN_DEADLINE).contains(&began.elapsed()), "{declared}");
+        }
     }
 }

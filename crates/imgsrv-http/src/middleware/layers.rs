@@ -2,6 +2,7 @@
 
 use crate::{
     middleware::{
+        budgeted::{admit, budgeted},
         client_address::client_address,
         draining, entity_tag,
         observation::{Observation, observed},
@@ -11,6 +12,7 @@ use crate::{
     redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Transport},
     response::problem::{Code, Problem},
+    send_budget::Share,
     state::AppState,
 };
 use axum::{
@@ -68,7 +70,9 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     let sending = ThroughputLimit { idle_timeout: settings.body_timeout, min_rate: settings.min_send_rate };
     request.extensions_mut().insert(receiving);
     let request = request.map(|body| throttled_request(body, receiving));
-    let (request, unread) = draining::recoverable(request, transport);
+    let (mut request, unread) = draining::recoverable(request, transport);
+    let share = state.send_budget.share(client);
+    request.extensions_mut().insert(share.clone());
     let mut response = next.run(request).instrument(span.clone()).await;
     unread.drain_if_refused(&mut response).await;
 
@@ -83,6 +87,7 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request"
     );
+    let response = budgeted(response, share);
     response.map(|body| throttled_response(observed(body, span, observation), sending))
 }
 
@@ -90,6 +95,7 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
 /// and the headers that every response has.
 async fn check_and_render(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
+    let share = parts.extensions.get::<Share>().cloned();
     let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
     let is_anonymous = !parts.headers.contains_key(header::AUTHORIZATION);
     let is_head = parts.method == Method::HEAD;
@@ -102,6 +108,8 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
 
     let mut response = if exceeds_header_limits(&parts.headers, state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
+    } else if !has_known_transfer_encoding(&parts.headers) {
+        Problem::new(Code::TransferEncoding).detail("send the body as it is, or chunked alone").into_response()
     } else {
         match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers).await {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -109,10 +117,15 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
         }
     };
 
-    if response.status().is_client_error() || response.status().is_server_error() {
-        response = Problem::render(response, id.as_deref(), is_head);
-    } else if is_read && entity_tag::applies(&response) {
+    let is_failed = |response: &Response| response.status().is_client_error() || response.status().is_server_error();
+    if !is_failed(&response) && is_read && entity_tag::applies(&response) {
         response = entity_tag::tag(response, condition, is_catalog).await;
+    }
+    if let Some(share) = share.filter(|_| is_read && !is_failed(&response)) {
+        response = admit(response, &share);
+    }
+    if is_failed(&response) {
+        response = Problem::render(response, id.as_deref(), is_head);
     }
     let headers = response.headers_mut();
     if is_read && is_anonymous {
@@ -124,6 +137,15 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Whether the body is transferred as it is, or in chunks alone: the server decodes no other transfer coding, and would
+/// take the encoded bytes for the body (RFC 9112, section 6.1).
+fn has_known_transfer_encoding(headers: &HeaderMap) -> bool {
+    let codings =
+        headers.get_all(header::TRANSFER_ENCODING).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    let mut codings = codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
+    codings.all(|coding| coding.eq_ignore_ascii_case(b"chunked"))
 }
 
 fn exceeds_header_limits(headers: &HeaderMap, max_bytes: usize) -> bool {

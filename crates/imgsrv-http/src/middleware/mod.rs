@@ -1,5 +1,6 @@
 //! What every request and response passes through.
 
+pub(crate) mod budgeted;
 pub(crate) mod client_address;
 mod draining;
 mod entity_tag;

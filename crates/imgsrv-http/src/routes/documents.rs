@@ -1,6 +1,6 @@
 //! The OpenAPI document and its browser.
 
-use crate::{routes::problems::ReadProblems, state::AppState};
+use crate::{middleware::budgeted::SharedBody, routes::problems::ReadProblems, state::AppState};
 use axum::{
     Extension, Router,
     http::header,
@@ -42,12 +42,12 @@ pub(crate) fn browser(state: &AppState) -> Router {
 #[utoipa::path(get, path = "/openapi/v1.yaml", operation_id = "getOpenApiYaml", tag = "documents",
     responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/yaml", body = String), ReadProblems))]
 async fn yaml(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
-    ([(header::CONTENT_TYPE, "application/yaml")], documents.yaml).into_response()
+    ([(header::CONTENT_TYPE, "application/yaml")], Extension(SharedBody), documents.yaml).into_response()
 }
 
 /// The contract as JSON
 #[utoipa::path(get, path = "/openapi/v1.json", operation_id = "getOpenApiJson", tag = "documents",
-    responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/json", body = String), ReadProblems))]
+    responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/json", body = serde_json::Value), ReadProblems))]
 async fn json(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], documents.json).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], Extension(SharedBody), documents.json).into_response()
 }

@@ -19,9 +19,18 @@ pub(crate) enum ReadProblems {
     /// It is not there, or not visible to this caller.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
+    /// The method is not allowed here.
+    #[response(status = 405, content_type = "application/problem+json")]
+    Method(Problem),
     /// Too many bearer tokens from this address failed.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
+    /// The headers are too large.
+    #[response(status = 431, content_type = "application/problem+json")]
+    Headers(Problem),
+    /// The body has a transfer coding other than `chunked`.
+    #[response(status = 501, content_type = "application/problem+json")]
+    TransferEncoding(Problem),
     /// A service that this needs is down.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
@@ -43,9 +52,18 @@ pub(crate) enum GuardedProblems {
     /// It is not there.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
+    /// The method is not allowed here.
+    #[response(status = 405, content_type = "application/problem+json")]
+    Method(Problem),
     /// Too many bearer tokens from this address failed, or too many uploads are open.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
+    /// The headers are too large.
+    #[response(status = 431, content_type = "application/problem+json")]
+    Headers(Problem),
+    /// The body has a transfer coding other than `chunked`.
+    #[response(status = 501, content_type = "application/problem+json")]
+    TransferEncoding(Problem),
     /// A service that this needs is down.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),

@@ -45,6 +45,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     security(("bearer" = [])), request_body = api::CreateUpload,
     responses((status = CREATED, description = "A session that waits for parts.", body = api::UploadSession),
         (status = OK, description = "The digest is trusted already.", body = api::UploadSession),
+        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
 async fn create(uploads: Uploads, writer: Writer, JsonBody(body): JsonBody<api::CreateUpload>) -> Result<Response> {
     let mut fields = Fields::default();
@@ -87,7 +88,7 @@ async fn get(uploads: Uploads, writer: Writer, path: UploadPath) -> Result<Json<
 #[utoipa::path(put, path = "/v1/uploads/{upload_id}/parts/{part_number}", operation_id = "putUploadPart", tag = "uploads",
     security(("bearer" = [])),
     params(PartPath, ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` (RFC 9530); checked.")),
-    request_body(content = String, content_type = "application/octet-stream", description = "The bytes."),
+    request_body(content = Option<String>, content_type = "application/octet-stream", description = "The bytes; a part may be empty."),
     responses((status = OK, description = "The part was accepted.", body = api::AcceptedPart),
         (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, WrongState))]

@@ -2,7 +2,10 @@
 
 mod encode;
 
-use crate::response::problem::{Code, Problem};
+use crate::{
+    middleware::budgeted::SharedBody,
+    response::problem::{Code, Problem},
+};
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -120,6 +123,7 @@ impl StreamDocuments {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let mut response = Body::from(encoding.of(encoded)).into_response();
+            response.extensions_mut().insert(SharedBody);
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             if let Some(name) = encoding.name() {
                 response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));

@@ -17,6 +17,7 @@ use imgsrv_domain::{
     upload::UploadState,
     work::WorkKind,
 };
+use imgsrv_http::SendBudget;
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -46,12 +47,13 @@ const STEP_STATES: [&str; 5] = ["queued", "running", "succeeded", "failed", "ski
 pub(crate) struct Scrape {
     process: Arc<ProcessMetrics>,
     catalog: OpenCatalog,
+    send_budget: Arc<SendBudget>,
     last: Mutex<Option<(Instant, Statistics)>>,
 }
 
 impl Scrape {
-    pub(crate) fn new(process: Arc<ProcessMetrics>, catalog: OpenCatalog) -> Self {
-        Self { process, catalog, last: Mutex::default() }
+    pub(crate) fn new(process: Arc<ProcessMetrics>, catalog: OpenCatalog, send_budget: Arc<SendBudget>) -> Self {
+        Self { process, catalog, send_budget, last: Mutex::default() }
     }
 
     /// Statistics of the catalog, at most a second old.
@@ -71,6 +73,10 @@ impl Scrape {
 
     async fn text(&self) -> Result<String, fmt::Error> {
         let mut catalog = Registry::default();
+        catalog.register_collector(Box::new(SendMetrics {
+            used: self.send_budget.used(),
+            limit: self.send_budget.limit(),
+        }));
         if let Some(pool) = self.catalog.pool_status() {
             catalog.register_collector(Box::new(PoolMetrics(pool)));
         }
@@ -98,6 +104,21 @@ async fn respond(State(scrape): State<Arc<Scrape>>) -> Response {
             tracing::error!(%error, "metrics could not be encoded");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+#[derive(Debug)]
+struct SendMetrics {
+    used: u64,
+    limit: u64,
+}
+
+impl Collector for SendMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let help = "Bytes of responses that clients have not received.";
+        single(&mut encoder, "imgsrv_send_buffer_bytes", help, Some(self.used))?;
+        let help = "The most bytes of responses that clients have not received.";
+        single(&mut encoder, "imgsrv_send_buffer_limit_bytes", help, Some(self.limit))
     }
 }
 
