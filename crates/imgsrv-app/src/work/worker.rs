@@ -206,7 +206,8 @@ impl Worker {
 
 fn out_of_retries(limit: Duration) -> String {
     let minutes = limit.as_secs() / 60;
-    let time = if minutes % 60 == 0 { format!("{} hours", minutes / 60) } else { format!("{minutes} minutes") };
+    let time =
+        if minutes.is_multiple_of(60) { format!("{} hours", minutes / 60) } else { format!("{minutes} minutes") };
     format!("the catalog or the storage could not be reached for {time}")
 }
 
