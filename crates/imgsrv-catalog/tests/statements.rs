@@ -69,6 +69,9 @@ impl Trace {
     }
 }
 
+/// Held by the one test that has a subscriber: while subscribers come and go, `tracing` may skip events of others.
+static SUBSCRIBER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The statements of one transaction, of one that is dropped, of one query, and of reads of one consistent state.
 async fn statements_are_traced_once(catalog: &dyn Catalog, trace: &Trace) {
     let image = Image {
@@ -109,6 +112,7 @@ async fn statements_are_traced_once(catalog: &dyn Catalog, trace: &Trace) {
 
 #[tokio::test]
 async fn statements_are_traced_once_on_sqlite() {
+    let _only = SUBSCRIBER.lock().await;
     let dir = tempfile::tempdir().expect("a scratch folder");
     let clock = Arc::new(ManualClock::default());
     let catalog = sqlite::open(&dir.path().join("catalog.db"), clock).await.expect("the catalog answers");
@@ -119,6 +123,7 @@ async fn statements_are_traced_once_on_sqlite() {
 
 #[tokio::test]
 async fn statements_are_traced_once_on_postgres() {
+    let _only = SUBSCRIBER.lock().await;
     let url = Postgres::shared().await.database().await;
     let catalog =
         imgsrv_catalog::postgres::open(&PgSettings { url, max_connections: 1 }).await.expect("the catalog answers");

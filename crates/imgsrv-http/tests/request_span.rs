@@ -7,7 +7,11 @@ use std::{
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::Mutex as AsyncMutex;
 use tracing::Level;
+
+/// Held by the one test that has a subscriber: while subscribers come and go, `tracing` may skip events of others.
+static SUBSCRIBER: AsyncMutex<()> = AsyncMutex::const_new(());
 
 /// The log that tests read, one JSON object per line.
 #[derive(Clone, Default)]
@@ -48,6 +52,7 @@ impl Log {
 
 #[tokio::test]
 async fn a_request_is_followed_to_the_statements_that_it_costs() {
+    let _only = SUBSCRIBER.lock().await;
     let server = TestServer::start().await;
     server.published("debian", "1", &qcow2(1)).await;
     let log = Log::default();
@@ -64,6 +69,7 @@ async fn a_request_is_followed_to_the_statements_that_it_costs() {
 
 #[tokio::test]
 async fn handlers_run_in_the_span_of_their_request() {
+    let _only = SUBSCRIBER.lock().await;
     let server = TestServer::start().await;
     std::fs::remove_dir_all(server.storage()).expect("removed");
     let log = Log::default();
