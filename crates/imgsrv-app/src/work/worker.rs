@@ -69,7 +69,8 @@ impl Worker {
     /// Works on a leased item.
     pub(super) async fn attempt(&self, leased: LeasedWork) -> Result<(), WorkError> {
         let (name, attempt) = (leased.lease.work, leased.lease.attempt);
-        let span = tracing::info_span!("work", kind = %name.kind, subject = %name.subject, attempt);
+        // So that errors name their item at every level.
+        let span = tracing::error_span!("work", kind = %name.kind, subject = %name.subject, attempt);
         self.run_leased(&leased).instrument(span).await
     }
 
@@ -78,7 +79,7 @@ impl Worker {
         if leased.silent >= settings.work_attempts {
             let attempts = leased.silent;
             let reason = format!("{attempts} attempts in a row crashed the worker or its process");
-            return Ok(self.park(leased, &reason).await?);
+            return Ok(self.park(leased, &reason).await.inspect_err(not_recorded)?);
         }
         let work = AssertUnwindSafe(self.handler.run(&leased.lease)).catch_unwind();
         let error = match self.under_lease(&leased.lease, work).await {
@@ -89,13 +90,14 @@ impl Worker {
                 tracing::warn!("lease lost: another worker has acquired the item");
                 return Ok(());
             }
-            Ended::Stopped => return Ok(self.release(&leased.lease).await?),
+            Ended::Stopped => return Ok(self.release(&leased.lease).await.inspect_err(not_recorded)?),
         };
         tracing::warn!(error = error_chain::text(&error), "attempt failed");
-        match self.record_failure(leased, &error).await {
-            Err(CatalogError::Corrupt(corrupt)) => self.park(leased, &undecodable(&corrupt)).await?,
-            recorded => recorded?,
-        }
+        let recorded = match self.record_failure(leased, &error).await {
+            Err(CatalogError::Corrupt(corrupt)) => self.park(leased, &undecodable(&corrupt)).await,
+            recorded => recorded,
+        };
+        recorded.inspect_err(not_recorded)?;
         Err(error)
     }
 
@@ -110,7 +112,7 @@ impl Worker {
                 match retrying(|| catalog.renew_work(lease, term)).await {
                     Ok(true) => {}
                     Ok(false) => return,
-                    Err(error) => tracing::warn!(%error, "lease renewal failed"),
+                    Err(error) => tracing::warn!(error = error_chain::text(&error), "lease renewal failed"),
                 }
             }
         };
@@ -214,3 +216,7 @@ fn out_of_retries(limit: Duration) -> String {
 fn undecodable(cause: &Source) -> String {
     format!("its record in the catalog cannot be decoded: {cause}")
 }
+fn not_recorded(error: &CatalogError) {
+    tracing::warn!(error = error_chain::text(error), "end of an attempt not recorded; its lease expires");
+}
+

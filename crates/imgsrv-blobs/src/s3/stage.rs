@@ -10,6 +10,7 @@ use super::{
 };
 use crate::meter::BodyMeter;
 use imgsrv_domain::{
+    error_chain,
     ports::{BlobError, StageError, StageRequest, Staged},
     upload::{Attempt, Placement},
 };
@@ -131,7 +132,7 @@ impl Staging<'_> {
         if sent.is_err()
             && let Err(error) = self.client.delete(key).await
         {
-            tracing::warn!(%error, %key, "failed part left until its session ends");
+            tracing::warn!(error = error_chain::text(&error), %key, "failed part left until its session ends");
         }
         sent
     }

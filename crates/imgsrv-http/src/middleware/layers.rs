@@ -59,7 +59,8 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     if let Some(client) = client {
         request.extensions_mut().insert(ClientAddress(client));
     }
-    let span = tracing::info_span!(
+    // So that errors name their request at every level.
+    let span = tracing::error_span!(
         "request",
         request.id = id,
         http.method = %method,
