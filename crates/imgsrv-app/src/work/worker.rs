@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// The longest delay until work that recurs is due again.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
+/// The part of a retry limit that must have been spent waiting between attempts; attempts may take the rest.
+const CLOCK_SLACK: u32 = 8;
+
 /// The worker of one kind of work.
 #[derive(Clone)]
 pub struct Worker {
@@ -130,14 +133,19 @@ impl Worker {
             return self.park(leased, &undecodable(corrupt)).await;
         }
         let LeasedWork { lease, .. } = leased;
+        let backoff = &self.context.settings.backoff;
+        // Without having waited, the item has not been failing for so long: the clock was set forward.
+        let waited = backoff.total(leased.failures);
         let setback = Setback {
-            delay: self.context.settings.backoff.delay(leased.failures.saturating_add(1)),
+            delay: backoff.delay(leased.failures.saturating_add(1)),
             error: error_chain::text(error),
             silent: matches!(error, WorkError::Panic),
         };
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
-            let limit = self.kind().retry_limit().filter(|limit| leased.failing_for(tx.now()) >= *limit);
+            let failing_for = leased.failing_for(tx.now());
+            let limit = self.kind().retry_limit();
+            let limit = limit.filter(|limit| failing_for >= *limit && waited >= *limit / CLOCK_SLACK);
             let is_leased =
                 if limit.is_some() { tx.finish_work(lease).await? } else { tx.postpone_work(lease, &setback).await? };
             if !is_leased {

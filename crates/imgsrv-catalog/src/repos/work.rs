@@ -29,7 +29,8 @@ const ADVANCE: &str =
     leased!("UPDATE work_items SET due_at = $4, failures = 1, silent = 1, failing_since = NULL, error = NULL");
 const FINISH: &str = leased!("DELETE FROM work_items");
 const POSTPONE: &str = leased!(
-    "UPDATE work_items SET owner = NULL, due_at = $4, failing_since = coalesce(failing_since, $5), error = $6,
+    "UPDATE work_items SET owner = NULL, due_at = $4,
+    failing_since = CASE WHEN failing_since <= $5 THEN failing_since ELSE $5 END, error = $6,
     silent = CASE WHEN $7 THEN silent ELSE 0 END"
 );
 const RELEASE: &str =
