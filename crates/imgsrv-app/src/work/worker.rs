@@ -157,7 +157,11 @@ impl Worker {
                 None if setback.silent => {}
                 None => self.handler.requeue(&mut *tx, subject).await?,
             }
-            tx.commit().await
+            tx.commit().await?;
+            if limit.is_some() {
+                self.handler.failed(subject);
+            }
+            Ok(())
         })
         .await
     }
@@ -215,16 +219,17 @@ impl Worker {
 }
 
 fn out_of_retries(limit: Duration) -> String {
+            self.handler.failed(lease.work.subject);
     let minutes = limit.as_secs() / 60;
     let time =
         if minutes.is_multiple_of(60) { format!("{} hours", minutes / 60) } else { format!("{minutes} minutes") };
     format!("the catalog or the storage could not be reached for {time}")
 }
-
-fn undecodable(cause: &Source) -> String {
-    format!("its record in the catalog cannot be decoded: {cause}")
-}
 fn not_recorded(error: &CatalogError) {
     tracing::warn!(error = error_chain::text(error), "end of an attempt not recorded; its lease expires");
 }
 
+
+fn undecodable(cause: &Source) -> String {
+    format!("its record in the catalog cannot be decoded: {cause}")
+}
