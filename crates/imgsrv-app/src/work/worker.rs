@@ -179,11 +179,11 @@ impl Worker {
         .await
     }
 
-    /// Fails the subject and parks the item, so that nobody works on it until somebody asks for that. Work that recurs
-    /// is repeated after the longest interval instead.
+    /// Fails the subject and parks the item, so that nobody works on it until somebody asks for that. If nobody can, the
+    /// item is removed. Work that recurs is repeated after the longest interval instead.
     async fn park(&self, leased: &LeasedWork, reason: &str) -> Result<(), CatalogError> {
         let LeasedWork { lease, .. } = leased;
-        tracing::error!(reason, "work item parked");
+        tracing::error!(reason, "work item given up");
         if self.kind().recurs() {
             let setback = Setback { delay: LONGEST_INTERVAL, error: reason.to_owned(), silent: false };
             return retrying(|| async {
@@ -200,7 +200,10 @@ impl Worker {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             if tx.park_work(lease, reason).await? {
-                tx.fail_undecodable(lease.work, reason).await?;
+                let has_failed = tx.fail_undecodable(lease.work, reason).await?;
+                if has_failed && self.kind().ends_with_failure() {
+                    tx.discard_parked_work(lease.work).await?;
+                }
                 tx.commit().await?;
             }
             Ok(())
@@ -212,23 +215,26 @@ impl Worker {
         let mut tx = self.context.catalog.begin().await?;
         if tx.park_work(lease, reason).await? {
             self.handler.fail(&mut *tx, lease.work.subject, reason).await?;
+            if self.kind().ends_with_failure() {
+                tx.discard_parked_work(lease.work).await?;
+            }
             tx.commit().await?;
+            self.handler.failed(lease.work.subject);
         }
         Ok(())
     }
 }
 
+fn not_recorded(error: &CatalogError) {
+    tracing::warn!(error = error_chain::text(error), "end of an attempt not recorded; its lease expires");
+}
+
 fn out_of_retries(limit: Duration) -> String {
-            self.handler.failed(lease.work.subject);
     let minutes = limit.as_secs() / 60;
     let time =
         if minutes.is_multiple_of(60) { format!("{} hours", minutes / 60) } else { format!("{minutes} minutes") };
     format!("the catalog or the storage could not be reached for {time}")
 }
-fn not_recorded(error: &CatalogError) {
-    tracing::warn!(error = error_chain::text(error), "end of an attempt not recorded; its lease expires");
-}
-
 
 fn undecodable(cause: &Source) -> String {
     format!("its record in the catalog cannot be decoded: {cause}")

@@ -187,19 +187,21 @@ impl<C: Connection> WorkRepo for SqlTx<C> {
         self.change(PARK, lease, values![self.time(), reason]).await
     }
 
-    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError> {
+    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<bool, CatalogError> {
         let now = self.time();
-        match work.kind {
+        let failed = match work.kind {
             WorkKind::Ingest => {
-                self.execute(FAIL_UPLOAD, values![work.subject, reason, now]).await?;
-                self.execute(FAIL_INTAKE, values![work.subject, reason, now]).await.map(drop)
+                let failed = self.execute(FAIL_UPLOAD, values![work.subject, reason, now]).await?;
+                self.execute(FAIL_INTAKE, values![work.subject, reason, now]).await?;
+                failed
             }
             WorkKind::Publish => {
                 self.execute(FAIL_STEP, values![work.subject, reason, now]).await?;
-                self.execute(FAIL_JOB, values![work.subject, now]).await.map(drop)
+                self.execute(FAIL_JOB, values![work.subject, now]).await?
             }
-            WorkKind::Clear | WorkKind::Sweep => Ok(()),
-        }
+            WorkKind::Clear | WorkKind::Sweep => 0,
+        };
+        Ok(failed > 0)
     }
 }
 
