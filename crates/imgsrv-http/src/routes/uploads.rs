@@ -45,7 +45,6 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     security(("bearer" = [])), request_body = api::CreateUpload,
     responses((status = CREATED, description = "A session that waits for parts.", body = api::UploadSession),
         (status = OK, description = "The digest is trusted already.", body = api::UploadSession),
-        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
 async fn create(uploads: Uploads, writer: Writer, JsonBody(body): JsonBody<api::CreateUpload>) -> Result<Response> {
     let mut fields = Fields::default();
@@ -87,10 +86,9 @@ async fn get(uploads: Uploads, writer: Writer, path: UploadPath) -> Result<Json<
 /// once the bytes are durable; a body that is cut short leaves an earlier part of that number as it was.
 #[utoipa::path(put, path = "/v1/uploads/{upload_id}/parts/{part_number}", operation_id = "putUploadPart", tag = "uploads",
     security(("bearer" = [])),
-    params(PartPath, ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` (RFC 9530); checked.")),
+    params(PartPath, ("Content-Digest" = Option<String>, Header, nullable = false, pattern = r"^(sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:)?$", description = "`sha-256=:<base64>:` (RFC 9530); checked.")),
     request_body(content = Option<String>, content_type = "application/octet-stream", description = "The bytes; a part may be empty."),
     responses((status = OK, description = "The part was accepted.", body = api::AcceptedPart),
-        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, WrongState))]
 async fn put_part(
     uploads: Uploads,
