@@ -117,6 +117,7 @@ codes! {
     ContentEncoding = "content-encoding", 415, "Parts are sent as they are, without a content encoding";
     RangeNotSatisfiable = "range-not-satisfiable", 416, "The range cannot be served";
     ChecksumMismatch = "checksum-mismatch", 460, "The body does not have the checksum sent with it";
+    IdempotencyKeyReused = "idempotency-key-reused", 422, "The idempotency key was used for another request";
     TooManyFailures = "too-many-failures", 429, "Too many bearer tokens from this address failed";
     TooManyUploads = "too-many-uploads", 429, "Too many uploads are open";
     HeadersTooLarge = "headers-too-large", 431, "The request headers are too large";

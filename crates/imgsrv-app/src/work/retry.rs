@@ -28,6 +28,7 @@ impl Transient for CatalogError {
                     | Conflict::BlobDigest
                     | Conflict::PrincipalId
                     | Conflict::Identity
+                    | Conflict::IdempotencyKey
             ),
             Self::InvalidCursor | Self::Unavailable(_) | Self::Full(_) | Self::Corrupt(_) | Self::Backend(_) => false,
         }

@@ -44,6 +44,9 @@ pub enum Conflict {
     /// A provisioning rule has that id.
     #[error("a provisioning rule has that id")]
     RuleId,
+    /// The principal has opened an upload session with that idempotency key.
+    #[error("the idempotency key was used for another upload session")]
+    IdempotencyKey,
     /// The image still has versions.
     #[error("the image has versions")]
     ImageInUse,

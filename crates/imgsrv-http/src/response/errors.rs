@@ -119,6 +119,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::OtherSize { digest, .. } => {
                 Self::new(Code::DigestSizeConflict).detail(&error).existing(Some(locate(&Existing::Blob(digest))))
             }
+            UseCaseError::KeyReused => Self::new(Code::IdempotencyKeyReused).detail(error),
             UseCaseError::Illegal(illegal) => {
                 let code = match illegal.subject {
                     Machine::UploadSession | Machine::Intake => Code::UploadState,
