@@ -5,7 +5,7 @@ use imgsrv_domain::ports::{CatalogError, Unwritable};
 use sqlx::{
     Connection as _, Pool, Sqlite,
     migrate::{MigrateError, Migrator},
-    query_scalar,
+    query, query_scalar,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{fs::File, path::Path, time::Duration};
@@ -166,9 +166,9 @@ async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {
     MIGRATOR.run_direct(None, &mut *connection, false).await
 }
 
-/// Fails if SQLite could open the file only for reads, which it does silently.
+/// Fails if SQLite could open the file only for reads, which it does silently. `BEGIN IMMEDIATE` would not fail.
 async fn check_writer(writer: &Pool<Sqlite>) -> Result<(), sqlx::Error> {
-    writer.begin_with("BEGIN IMMEDIATE").await?.rollback().await
+    query("DELETE FROM work_items WHERE false").execute(writer).await.map(drop)
 }
 
 /// Checks that the schema is the one that this program needs.

@@ -41,10 +41,10 @@ async fn readyz(readiness: Arc<Readiness>, degradation: Arc<Degradation>, _calle
     if failures.is_empty() {
         let reasons: Vec<_> = degradation.reasons().into_iter().map(Unwritable::as_str).collect();
         let ready = StatusCode::NO_CONTENT;
-        return Ok(match reasons.is_empty() {
-            true => ready.into_response(),
-            false => (ready, [("imgsrv-degraded", reasons.join(", "))]).into_response(),
-        });
+        if reasons.is_empty() {
+            return Ok(ready.into_response());
+        }
+        return Ok((ready, [("imgsrv-degraded", reasons.join(", "))]).into_response());
     }
     Err(Problem::new(Code::Unavailable).fields(failures).retry_after(Duration::from_secs(5)))
 }

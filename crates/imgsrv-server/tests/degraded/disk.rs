@@ -42,6 +42,14 @@ impl Disk {
         self.0.path()
     }
 
+    pub(crate) fn refuse_writes(&self, reason: &str) {
+        if reason == "storage-full" { self.fill() } else { self.make_read_only() }
+    }
+
+    pub(crate) fn accept_writes(&self, reason: &str) {
+        if reason == "storage-full" { self.free() } else { self.make_writable() }
+    }
+
     /// Leaves no space.
     pub(crate) fn fill(&self) {
         let mut ballast = File::create(self.path().join("ballast")).expect("a file");

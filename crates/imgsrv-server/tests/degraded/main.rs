@@ -21,52 +21,43 @@ macro_rules! on_a_small_disk {
 }
 
 on_a_small_disk!(a_server_starts_on_a_full_disk_and_recovers, |disk| {
-    let mut site = Site::publish(&disk);
-    assert_eq!(site.server.terminate(), Some(0));
-    std::fs::remove_file(disk.path().join("lock")).expect("removed");
-    disk.fill();
-    site.start();
-    site.serves_reads_alone("storage-full", 507);
-    let refused = site.run(&["auth", "bootstrap", "--data-dir", disk.path().to_str().expect("a path")]);
-    assert!(!refused.status.success());
-    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.contains("opened the catalog") && refused.contains("for reads alone"), "{refused}");
-    disk.free();
-    site.recovers();
-    assert!(disk.path().join("lock").exists());
+    restarts(&disk, "storage-full", 507, false);
 });
 
 on_a_small_disk!(a_server_that_was_killed_starts_on_a_full_disk_and_recovers, |disk| {
-    let mut site = Site::publish(&disk);
-    site.server.kill();
-    disk.fill();
-    site.start();
-    site.serves_reads_alone("storage-full", 507);
-    disk.free();
-    site.recovers();
+    restarts(&disk, "storage-full", 507, true);
 });
 
 on_a_small_disk!(a_server_starts_on_a_read_only_disk_and_recovers, |disk| {
-    let mut site = Site::publish(&disk);
-    assert_eq!(site.server.terminate(), Some(0));
-    std::fs::remove_file(disk.path().join("lock")).expect("removed");
-    disk.make_read_only();
-    site.start();
-    site.serves_reads_alone("storage-read-only", 503);
-    disk.make_writable();
-    site.recovers();
-    assert!(disk.path().join("lock").exists());
+    restarts(&disk, "storage-read-only", 503, false);
 });
 
 on_a_small_disk!(a_server_that_was_killed_starts_on_a_read_only_disk_and_recovers, |disk| {
-    let mut site = Site::publish(&disk);
-    site.server.kill();
-    disk.make_read_only();
-    site.start();
-    site.serves_reads_alone("storage-read-only", 503);
-    disk.make_writable();
-    site.recovers();
+    restarts(&disk, "storage-read-only", 503, true);
 });
+
+/// Stops or kills a server, and starts it again while the disk refuses writes for `reason`.
+fn restarts(disk: &Disk, reason: &str, status: u16, is_killed: bool) {
+    let mut site = Site::publish(disk);
+    if is_killed {
+        site.server.kill();
+    } else {
+        assert_eq!(site.server.terminate(), Some(0));
+        std::fs::remove_file(disk.path().join("lock")).expect("removed");
+    }
+    disk.refuse_writes(reason);
+    site.start();
+    site.serves_reads_alone(reason, status);
+    if !is_killed {
+        // The catalog has no log.
+        let refused = site.run(&["auth", "bootstrap", "--data-dir", disk.path().to_str().expect("a path")]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("for reads alone"), "{said}");
+    }
+    disk.accept_writes(reason);
+    site.recovers();
+    assert!(disk.path().join("lock").exists());
+}
 
 on_a_small_disk!(a_running_server_whose_disk_fills_says_so_until_it_has_space, |disk| {
     let mut site = Site::publish(&disk);
