@@ -70,7 +70,10 @@ impl Monitor {
         if self.startup.is_finished() || !self.startup.is_writable() && !is_catalog_writable() {
             return;
         }
-        let Err(error) = self.startup.finish().await else { return self.obstacle = None };
+        let Err(error) = self.startup.finish().await else {
+            self.obstacle = None;
+            return;
+        };
         // A disk may accept a small write, and not those of a start.
         let why = error.unwritable().or_else(|| self.unwritable.values().next().copied());
         if let (true, Some(why), Some(folder)) = (found.is_empty(), why, self.folders.first()) {

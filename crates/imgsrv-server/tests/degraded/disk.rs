@@ -10,7 +10,7 @@ const INSIDE: &str = "IMGSRV_TEST_INSIDE_NAMESPACES";
 ///
 /// Without a user namespace the test must run as root. It fails where neither is permitted.
 pub(crate) fn inside_namespaces(name: &str, argument: &str) -> Option<String> {
-    if let Ok(argument) = std::env::var(INSIDE) {
+    if let Some(argument) = argument_inside() {
         return Some(argument);
     }
     let user = ["--user", "--map-root-user", "--mount"];
@@ -26,6 +26,11 @@ pub(crate) fn inside_namespaces(name: &str, argument: &str) -> Option<String> {
         .expect("it runs");
     assert!(again.success(), "{name} failed in its namespaces");
     None
+}
+
+/// The argument of [`inside_namespaces`], in the process that it starts.
+pub(crate) fn argument_inside() -> Option<String> {
+    std::env::var_os(INSIDE).map(|argument| argument.to_string_lossy().into_owned())
 }
 
 /// A file system of 24 MiB.

@@ -3,7 +3,7 @@
 mod disk;
 mod site;
 
-use disk::{Disk, inside_namespaces};
+use disk::{Disk, argument_inside, inside_namespaces};
 use imgsrv_testkit::services::Postgres;
 use site::{ARGUMENTS, BINARY, Site};
 
@@ -145,9 +145,9 @@ async fn a_node_whose_blob_folder_is_unwritable_serves_reads_and_recovers() {
         }
     };
     // PostgreSQL starts outside: it refuses to run as root.
-    let url = match std::env::var("IMGSRV_TEST_INSIDE_NAMESPACES") {
-        Ok(url) => url,
-        Err(_) => Postgres::shared().await.database().await,
+    let url = match argument_inside() {
+        Some(url) => url,
+        None => Postgres::shared().await.database().await,
     };
     tokio::task::spawn_blocking(move || test(url)).await.expect("it succeeds");
 }
