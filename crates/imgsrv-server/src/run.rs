@@ -116,17 +116,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         print_incus_command(own, &incus_url(&options, address.port()));
     }
 
-    let http = HttpSettings {
-        auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
-        max_header_bytes: usize::try_from(options.limits.max_header_bytes).unwrap_or(usize::MAX),
-        body_timeout: options.limits.body_timeout,
-        min_body_rate: options.limits.min_body_rate,
-        min_send_rate: options.limits.min_send_rate,
-        max_send_buffer_bytes: options.limits.max_send_buffer_bytes,
-        max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
-        trusted_proxies: options.api.trusted_proxies.0.clone(),
-        ..HttpSettings::default()
-    };
+    let http = http_settings(&options);
     let limits = Limits {
         unlimited: options.api.trusted_proxies.0.clone(),
         grace: options.api.shutdown_timeout,
@@ -179,6 +169,20 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     drop(locks);
     tracing::info!("server stopped");
     Ok(())
+}
+
+fn http_settings(options: &ServeOptions) -> HttpSettings {
+    HttpSettings {
+        auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
+        max_header_bytes: usize::try_from(options.limits.max_header_bytes).unwrap_or(usize::MAX),
+        body_timeout: options.limits.body_timeout,
+        min_body_rate: options.limits.min_body_rate,
+        min_send_rate: options.limits.min_send_rate,
+        max_send_buffer_bytes: options.limits.max_send_buffer_bytes,
+        max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
+        trusted_proxies: options.api.trusted_proxies.0.clone(),
+        ..HttpSettings::default()
+    }
 }
 
 /// The server's own certificate authority, if it is wanted, with a certificate for this host's name, loopback and the
