@@ -125,6 +125,7 @@ codes! {
     BlobDamaged = "blob-damaged", 500, "The stored bytes are damaged and are not served";
     TransferEncoding = "transfer-encoding", 501, "The transfer coding is not supported";
     Unavailable = "unavailable", 503, "A service that this needs is down";
+    StorageReadOnly = "storage-read-only", 503, "The storage is read-only";
     StorageFull = "storage-full", 507, "There is no room for more bytes";
 }
 

@@ -234,6 +234,26 @@ async fn health_and_readiness_are_reported() {
 }
 
 #[tokio::test]
+async fn readiness_reports_that_the_catalog_was_removed_or_replaced_until_it_is_back() {
+    let server = TestServer::start().await;
+    let (file, aside) = (server.catalog_file(), server.catalog_file().with_extension("aside"));
+    let is_replaced = async || {
+        let response = server.get("/readyz").await;
+        assert_eq!((response.status, response.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+        let expected = json!([{"field": "catalog", "reason": "its file was removed or replaced"}]);
+        assert_eq!(response.json()["errors"], expected);
+    };
+    std::fs::rename(&file, &aside).expect("renamed");
+    is_replaced().await;
+    std::fs::copy(&aside, &file).expect("copied");
+    is_replaced().await;
+    std::fs::rename(&aside, &file).expect("renamed");
+    assert_eq!(server.get("/readyz").await.status, StatusCode::NO_CONTENT);
+    std::fs::remove_file(&file).expect("removed");
+    is_replaced().await;
+}
+
+#[tokio::test]
 async fn the_openapi_document_and_its_browser_are_served() {
     let server = TestServer::start().await;
     let yaml = server.get("/openapi/v1.yaml").await;
