@@ -120,15 +120,18 @@ pub(super) fn run(load: &Load, duration: Duration) -> Result<()> {
             });
         }
         let url = format!("{}/v1/blobs/{bulk}", server.url);
-        for (count, results, pause, url) in [
-            (load.downloads, &downloads, Duration::ZERO, url),
-            (load.readers, &readers, Duration::ZERO, format!("{}/streams/v1/images.json", server.url)),
-            (1, &manifests, PROBE_INTERVAL, format!("{}/v1/images/load0/versions/first", server.url)),
-            (1, &health, PROBE_INTERVAL, format!("{}/healthz", server.url)),
+        for (count, results, pause, is_bulk, url) in [
+            (load.downloads, &downloads, Duration::ZERO, true, url),
+            (load.readers, &readers, Duration::ZERO, false, format!("{}/streams/v1/images.json", server.url)),
+            (1, &manifests, PROBE_INTERVAL, false, format!("{}/v1/images/load0/versions/first", server.url)),
+            (1, &health, PROBE_INTERVAL, false, format!("{}/healthz", server.url)),
         ] {
             for _ in 0..count {
                 let (url, token) = (url.clone(), &server.token);
                 scope.spawn(move || {
+                    if is_bulk {
+                        give_way();
+                    }
                     let agent = server_agent();
                     results.repeat(end, pause, || fetch(&agent, &url, token, end));
                 });
@@ -148,6 +151,12 @@ pub(super) fn run(load: &Load, duration: Duration) -> Result<()> {
 
 fn server_agent() -> Agent {
     ureq::Agent::config_builder().http_status_as_error(true).build().into()
+}
+
+/// Runs this thread only when others do not need the processor: the clients of real downloads are other machines.
+fn give_way() {
+    // On Linux, this is the priority of the thread alone.
+    let _ = rustix::process::setpriority_process(None, 19);
 }
 
 /// Reads a response to its end, or to the end of the load.

@@ -192,7 +192,7 @@ impl Client {
     pub(super) async fn delete_all(&self, keys: &[Path]) -> Result<(), Error> {
         for batch in keys.chunks(BULK) {
             let is_bulk = batch.len() > 1 && self.has_bulk.load(Ordering::Relaxed);
-            let failed = if is_bulk { self.delete_in_bulk(batch).await.err() } else { None };
+            let failed = if is_bulk { self.delete_in_bulk(batch.to_vec()).await.err() } else { None };
             if is_bulk && failed.is_none() {
                 continue;
             }
@@ -207,8 +207,8 @@ impl Client {
         Ok(())
     }
 
-    async fn delete_in_bulk(&self, keys: &[Path]) -> Result<(), Error> {
-        let keys = stream::iter(keys.iter().cloned().map(Ok)).boxed();
+    async fn delete_in_bulk(&self, keys: Vec<Path>) -> Result<(), Error> {
+        let keys = stream::iter(keys).map(Ok).boxed();
         let deleting = self.bulk.delete_stream(keys).try_for_each(|_| std::future::ready(Ok(())));
         self.call(Operation::Delete, COPY_DEADLINE, deleting).await
     }

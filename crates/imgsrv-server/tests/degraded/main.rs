@@ -126,9 +126,9 @@ async fn a_node_whose_blob_folder_is_unwritable_serves_reads_and_recovers() {
             std::fs::remove_file(disk.path().join("lock")).expect("removed");
             let is_full = reason == "storage-full";
             if is_full {
-                disk.fill()
+                disk.fill();
             } else {
-                disk.make_read_only()
+                disk.make_read_only();
             }
             site.start();
             site.serves_reads();
@@ -137,9 +137,9 @@ async fn a_node_whose_blob_folder_is_unwritable_serves_reads_and_recovers() {
             assert_eq!(site.create_image(), 201);
             assert_eq!(site.send_part(), (status, reason.to_owned()));
             if is_full {
-                disk.free()
+                disk.free();
             } else {
-                disk.make_writable()
+                disk.make_writable();
             }
             site.recovers();
         }
