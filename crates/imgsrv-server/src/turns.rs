@@ -50,9 +50,17 @@ impl<S: Unpin> InTurn<S> {
         context: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        // A turn lasts for one write: a client that does not receive never keeps others waiting.
-        let _turn = if self.written >= BULK_BYTES { ready!(self.turns.poll_acquire(context)) } else { None };
-        let written = ready!(write(Pin::new(&mut self.stream), context))?;
+        let turn = if self.written >= BULK_BYTES { ready!(self.turns.poll_acquire(context)) } else { None };
+        let written = write(Pin::new(&mut self.stream), context);
+        // One write is a turn, whatever comes of it: a client that does not receive never keeps others waiting. The next
+        // turn is given behind all tasks that are ready by now; otherwise the next download would always be the first.
+        if let Some(turn) = turn {
+            tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                drop(turn);
+            });
+        }
+        let written = ready!(written)?;
         self.written = (self.written.saturating_add(written)).min(2 * BULK_BYTES);
         Poll::Ready(Ok(written))
     }
