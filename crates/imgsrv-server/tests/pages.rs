@@ -18,7 +18,7 @@ fn run(page: &str, token: &str, least_commands: usize, arguments: &[&str]) -> St
     let server = Process::start(BINARY, data.path(), arguments);
     let scheme = if arguments.is_empty() { "http" } else { "https" };
     let script = format!("set -euo pipefail\n{}\n", shell(page));
-    let commands = ["curl", "api ", "imgsrv "].iter().map(|word| script.matches(word).count()).sum::<usize>();
+    let commands = ["curl", "api ", "imgsrv ", "incus "].iter().map(|word| script.matches(word).count()).sum::<usize>();
     assert!(commands > least_commands, "the page lacks commands");
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(script.as_bytes()).expect("written");
@@ -101,7 +101,7 @@ fn every_command_on_authentication_runs() {
 fn every_command_on_incus_and_on_fetching_by_url_runs() {
     let pages =
         [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];
-    let shown = run(&pages.join("\n"), "MANAGER", 12, &["--tls-self-signed"]);
+    let shown = run(&pages.join("\n"), "MANAGER", 14, &["--tls-self-signed"]);
     for line in [
         "debian 12.5.0 is published",
         "no warnings",
