@@ -23,7 +23,7 @@ pub(crate) fn from_crates_io(name: &str, version: &str, arguments: &[&str]) -> R
     Ok(binary)
 }
 
-/// Installs a version of a program from PyPI, with its prebuilt binary, into the cache, once; returns its path.
+/// Installs a version of a program from `PyPI`, with its prebuilt binary, into the cache, once; returns its path.
 pub(crate) fn from_pypi(name: &str, version: &str) -> Result<PathBuf> {
     let folder = cache_dir().join("tools").join(format!("{name}-{version}"));
     let binary = folder.join("bin").join(name);

@@ -11,7 +11,7 @@ const GENERATED: [&str; 2] = ["docs/src/reference/command-line.md", "docs/src/re
 
 /// A phrase in the form that [`Text`] gives to a file, and what to write instead.
 struct Phrase {
-    phrase: &'static str,
+    shown: &'static str,
     words: String,
     instead: &'static str,
     is_for_documentation: bool,
@@ -25,7 +25,7 @@ fn phrases() -> Vec<Phrase> {
         if let Some((phrase, instead)) = line.split_once(" = ") {
             let stem = phrase.trim_end_matches('*');
             let words = format!(" {}{}", Text::of(stem).words.trim(), if stem == phrase { " " } else { "" });
-            phrases.push(Phrase { phrase: stem, words, instead, is_for_documentation });
+            phrases.push(Phrase { shown: stem, words, instead, is_for_documentation });
         }
     }
     phrases
@@ -81,7 +81,7 @@ pub(super) fn check<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Vec<St
             if phrase.is_for_documentation && !is_documentation && !SOURCES_ARE_PLAIN {
                 continue;
             }
-            let advice = format!("{:?}; better: {}", phrase.phrase, phrase.instead);
+            let advice = format!("{:?}; better: {}", phrase.shown, phrase.instead);
             breaches.extend(name.lines_with(phrase).map(|_| format!("{path} is named {advice}")));
             breaches.extend(text.lines_with(phrase).map(|line| format!("{path}:{line} says {advice}")));
         }
@@ -98,7 +98,7 @@ mod tests {
         let phrases = phrases();
         [false, true].map(|is_for_documentation| {
             let of_list = |phrase: &&Phrase| phrase.is_for_documentation == is_for_documentation;
-            phrases.iter().find(of_list).expect("a phrase").phrase.to_owned()
+            phrases.iter().find(of_list).expect("a phrase").shown.to_owned()
         })
     }
 
