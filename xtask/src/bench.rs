@@ -1,5 +1,6 @@
 //! Throughput compared with peers in the same run: `openssl`, a plain write with fsync, and nginx with sendfile.
 
+mod load;
 mod scale_out;
 mod streams;
 
@@ -37,6 +38,8 @@ pub(crate) struct Options {
     /// The documents of Simple Streams with so many products, beside nginx and a rebuild from scratch
     #[arg(long, value_name = "PRODUCTS", num_args = 0..=1, default_missing_value = "10000")]
     streams: Option<usize>,
+    #[command(flatten)]
+    load: load::Load,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -45,6 +48,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if let Some(products) = options.streams {
         return streams::run(products);
+    }
+    if let Some(duration) = options.load.duration() {
+        return load::run(&options.load, duration);
     }
     tools::from_debian(&[("curl", "curl"), ("openssl", "openssl"), ("nginx", "nginx-light")])?;
     build()?;

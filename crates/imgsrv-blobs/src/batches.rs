@@ -7,6 +7,8 @@ use imgsrv_domain::ports::{BodyError, BodyStream};
 /// Bytes of a batch, but for its last frame. Two batches of a body are in memory: one is received while the other is
 /// hashed and written.
 pub(crate) const BATCH_BYTES: usize = 512 << 10;
+/// Bytes of the first batch of a body that begins small, but for its last frame.
+pub(crate) const FIRST_BYTES: usize = 256 << 10;
 /// Frames below this are copied: each may be a small slice of a large buffer of its connection, which it keeps alive.
 const SMALL_FRAME: usize = 16 << 10;
 /// Small frames are joined to frames of this size.
@@ -19,24 +21,36 @@ pub(crate) struct Batches {
     /// Small frames after them.
     small: BytesMut,
     bytes: usize,
+    /// Bytes of the next batch.
+    limit: usize,
     has_ended: bool,
 }
 
 impl Batches {
     pub(crate) fn new(body: BodyStream) -> Self {
-        Self { body, frames: Vec::new(), small: BytesMut::new(), bytes: 0, has_ended: false }
+        Self { body, frames: Vec::new(), small: BytesMut::new(), bytes: 0, limit: BATCH_BYTES, has_ended: false }
+    }
+
+    /// Whether the end of the body is received.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The same with a first batch of [`FIRST_BYTES`].
+    pub(crate) fn beginning_small(body: BodyStream) -> Self {
+        Self { limit: FIRST_BYTES, ..Self::new(body) }
     }
 
     /// The next batch; empty at the end of the body. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Vec<Bytes>, BodyError> {
-        while !self.has_ended && self.bytes < BATCH_BYTES {
+        while !self.has_ended && self.bytes < self.limit {
             match self.body.next().await {
                 Some(frame) => self.push(frame?),
                 None => self.has_ended = true,
             }
         }
         self.join();
-        self.bytes = 0;
+        (self.bytes, self.limit) = (0, BATCH_BYTES);
         Ok(std::mem::take(&mut self.frames))
     }
 

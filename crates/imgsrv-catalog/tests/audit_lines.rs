@@ -7,36 +7,11 @@ use imgsrv_domain::{
     page::PageRequest,
     ports::Catalog,
 };
-use imgsrv_testkit::{ManualClock, services::Postgres};
-use std::{
-    io::{self, Write},
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use imgsrv_testkit::{Log, ManualClock, services::Postgres};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 /// Longer than any commit takes.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// The log of this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn has(&self, text: &str) -> bool {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).contains(text)
-    }
-}
 
 /// Drops commits after some polls, and compares what was committed with what was logged.
 async fn compare(catalog: &dyn Catalog, log: &Log, name: &str) {
@@ -83,8 +58,7 @@ async fn compare(catalog: &dyn Catalog, log: &Log, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_is_logged_even_if_the_caller_is_gone_when_it_is_committed() {
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.writer()).finish();
     tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
     let dir = tempfile::tempdir().expect("a scratch folder");
     let clock = Arc::new(ManualClock::default());

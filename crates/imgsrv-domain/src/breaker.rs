@@ -23,9 +23,9 @@ impl Breaker {
         self.failures
     }
 
-    /// Until when no attempt may be made, if the breaker is open at `now`.
+    /// Until when no attempt may be made, if the breaker is open at `now`. It is closed if the clock was set back.
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.open_until.filter(|until| *until > now)
+        self.open_until.filter(|until| *until > now && until.since(now) <= self.cooldown)
     }
 
     /// Records a success: the breaker closes.
@@ -63,5 +63,13 @@ mod tests {
         let later = start.plus(SECOND);
         assert_eq!(breaker.open_until(later), None);
         assert!(breaker.failed(later));
+    }
+
+    #[test]
+    fn breaker_is_closed_once_the_clock_was_set_back() {
+        let mut breaker = Breaker::new(1, SECOND);
+        let start = Timestamp::from_micros(1_000_000);
+        assert!(breaker.failed(start));
+        assert_eq!(breaker.open_until(Timestamp::from_micros(0)), None);
     }
 }

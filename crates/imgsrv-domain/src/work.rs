@@ -36,6 +36,14 @@ impl WorkKind {
         }
     }
 
+    /// Whether the failure of the subject is final, so that nobody can ask for the item again.
+    pub const fn ends_with_failure(self) -> bool {
+        match self {
+            Self::Ingest => true,
+            Self::Publish | Self::Clear | Self::Sweep => false,
+        }
+    }
+
     /// Whether the work recurs: its item is repeated, never done.
     pub const fn recurs(self) -> bool {
         match self {

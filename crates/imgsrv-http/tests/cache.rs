@@ -5,7 +5,14 @@ use imgsrv_app::{Backoff, Caller, FormatCheck, RequestContext, Services, Setting
 use imgsrv_domain::{manifest::Manifest, names::ImageName, work::WorkerId};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 const VERSION: &str = "/v1/images/debian/versions/1";
 
@@ -79,6 +86,42 @@ async fn a_draft_is_never_cached() {
     let expected = digest(&qcow2(2));
     for manifest in [server.write("GET", VERSION, None).await.json(), server.get(VERSION).await.json()] {
         assert_eq!(manifest["artifacts"][0]["artifact"]["primary_blob_digest"], expected);
+    }
+}
+
+/// A draft that is deleted between two reads would seem to have lost its artifacts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_and_its_artifacts_are_read_in_one_snapshot() {
+    let server = Arc::new(TestServer::start().await);
+    server.draft("debian", "1", &qcow2(1)).await;
+    let body = json!({
+        "operating_system": "debian", "architecture": "amd64", "format": "qcow2",
+        "primary_blob_digest": digest(&qcow2(1)), "primary_blob_size_bytes": qcow2(1).len(),
+        "primary_media_type": "application/x-qemu-disk",
+    });
+    let is_over = Arc::new(AtomicBool::new(false));
+    let read = |server: Arc<TestServer>, is_over: Arc<AtomicBool>| async move {
+        let (mut complete, mut drafts) = (HashSet::new(), 0);
+        while !is_over.load(Ordering::SeqCst) {
+            let manifest = server.write("GET", VERSION, None).await.json();
+            let Some(id) = manifest["version"]["id"].as_str() else { continue };
+            match manifest["artifacts"].as_array().expect("artifacts").len() {
+                0 => assert!(!complete.contains(id), "{id} has lost its artifact"),
+                _ => drafts += usize::from(complete.insert(id.to_owned())),
+            }
+        }
+        drafts
+    };
+    let readers: Vec<_> = (0..3).map(|_| tokio::spawn(read(Arc::clone(&server), Arc::clone(&is_over)))).collect();
+    for _ in 0..300 {
+        assert_eq!(server.write("DELETE", VERSION, None).await.status, StatusCode::NO_CONTENT);
+        server.write("POST", "/v1/images/debian/versions", Some(json!({"version": "1"}))).await;
+        let added = server.write("POST", &format!("{VERSION}/artifacts"), Some(body.clone())).await;
+        assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for reader in readers {
+        assert!(reader.await.expect("consistent reads") > 0);
     }
 }
 

@@ -43,7 +43,7 @@ async fn job(server: &TestServer, id: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn an_upload_that_cannot_be_decoded_is_parked_and_delays_no_other() {
+async fn an_upload_that_cannot_be_decoded_fails_and_delays_no_other() {
     for damage in [
         "filename_hint = 'a' || char(7)",
         "expected_digest = 'sha256:no'",
@@ -58,7 +58,7 @@ async fn an_upload_that_cannot_be_decoded_is_parked_and_delays_no_other() {
         let healthy = completed(&server, b"healthy").await;
         run(&server, 2).await;
         assert_eq!(server.upload_state(&healthy).await, "ready", "{damage}");
-        assert_eq!(parked(&server, "ingest").await, 1, "{damage}");
+        assert_eq!(parked(&server, "ingest").await, 0, "nothing retries the ingest of a failed upload: {damage}");
         let failed = server.services.adapters().catalog.statistics().await.expect("statistics").uploads;
         assert_eq!(failed.get("failed"), Some(&1), "{damage}");
         let answer = server.write("GET", &format!("/v1/uploads/{poison}"), None).await;
@@ -102,13 +102,21 @@ async fn an_item_that_cannot_be_decoded_is_parked_and_delays_no_other() {
 }
 
 #[tokio::test]
-async fn an_expired_upload_that_cannot_be_decoded_delays_no_other() {
+async fn a_sweep_that_meets_undecodable_uploads_ends_and_recurs() {
     let server = TestServer::start().await;
     let poison = server.open_upload(b"poison").await;
+    server.put_part(&poison, 1, b"poison".to_vec()).await;
     server.sql("UPDATE upload_sessions SET filename_hint = 'a' || char(7)").await;
     let healthy = server.open_upload(b"healthy").await;
     server.clock.advance(Duration::from_hours(25));
     server.services.enqueue_recurring().await.expect("enqueued");
-    assert!(server.services.worker(WorkKind::Sweep).run_once().await.is_err(), "it reports {poison}");
-    assert_eq!(server.upload_state(&healthy).await, "aborted");
+    let sweep = server.services.worker(WorkKind::Sweep);
+    for round in 1..=3 {
+        assert_eq!(sweep.run_once().await.expect("swept"), Ran::Worked);
+        assert_eq!(server.upload_state(&healthy).await, "aborted");
+        // One that is expired, and one that has staged bytes.
+        let rows = server.services.adapters().catalog.undecodable_rows();
+        assert!(rows["upload_session"] >= 2 * round, "{rows:?}");
+        server.clock.advance(Duration::from_mins(1));
+    }
 }

@@ -50,6 +50,30 @@ async fn a_job_that_crashes_its_worker_is_parked_after_the_limit_and_a_retry_run
 }
 
 #[tokio::test]
+async fn an_upload_that_crashes_its_worker_fails_after_the_limit_and_leaves_nothing() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    let upload = server.open_upload(b"poison").await;
+    server.put_part(&upload, 1, b"poison".to_vec()).await;
+    server.complete(&upload).await;
+    fail::cfg("ingest.started", "panic").expect("configured");
+    let worker = server.services.worker(WorkKind::Ingest);
+    for attempt in 1..=5 {
+        assert!(matches!(worker.run_once().await, Err(WorkError::Panic)), "attempt {attempt}");
+        server.clock.advance(LATER);
+    }
+    assert_eq!(worker.run_once().await.expect("it fails"), Ran::Worked);
+    let failed = server.write("GET", &format!("/v1/uploads/{upload}"), None).await.json();
+    assert_eq!(failed["state"], "failed");
+    assert!(failed["failure_reason"].as_str().expect("a reason").contains("5 attempts in a row"), "{failed}");
+    server.settle().await;
+    assert_eq!(server.stored_files(), [""; 0]);
+    let statistics = server.services.adapters().catalog.statistics().await.expect("statistics");
+    assert_eq!(statistics.parked.get("ingest"), None, "nothing can retry it");
+    scenario.teardown();
+}
+
+#[tokio::test]
 async fn work_waits_for_no_other_that_crashes() {
     let scenario = FailScenario::setup();
     let server = TestServer::start().await;

@@ -174,6 +174,81 @@ async fn a_wake_up_follows_its_commit_when_the_caller_is_gone() {
     scenario.teardown();
 }
 
+/// Creating metadata stores it as an upload of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn metadata_whose_request_is_gone_is_ingested_at_once() {
+    let scenario = FailScenario::setup();
+    let (server, looks) = (TestServer::start().await, Arc::new(Looks::default()));
+    let artifact = server.draft("debian", "1", &qcow2(1)).await;
+    let path = format!("/v1/images/debian/versions/1/artifacts/{artifact}/incus-metadata");
+    let backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
+    let schedule = Schedule { slots: 1, poll: POLL, backoff, breaker: Breaker::new(10, POLL) };
+    let (worker, observer) = (server.services.worker(WorkKind::Ingest), Arc::clone(&looks));
+    let running = tokio::spawn(async move { worker.run(schedule, observer).await });
+    for moment in 0.. {
+        let creating = server.write("POST", &path, Some(json!({"description": format!("moment {moment}")})));
+        if tokio::time::timeout(Duration::from_micros(moment * 50), creating).await.is_ok() {
+            break;
+        }
+        until("nothing waits for an ingest", async || {
+            let uploads = server.services.adapters().catalog.statistics().await.expect("statistics").uploads;
+            ["completed", "ingesting"].iter().all(|state| uploads.get(*state).is_none_or(|count| *count == 0))
+        })
+        .await;
+    }
+    server.stop.cancel();
+    running.await.expect("it stops");
+    scenario.teardown();
+}
+
+/// However an upload ends, the workers that clear it are woken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clearing_follows_every_end_of_an_upload_at_once() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start_with(|settings| settings.work_attempts = 1).await;
+    let looks = Arc::new(Looks::default());
+    let backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
+    let schedule = Schedule { slots: 1, poll: POLL, backoff, breaker: Breaker::new(10, POLL) };
+    let (worker, observer) = (server.services.worker(WorkKind::Clear), Arc::clone(&looks));
+    let running = tokio::spawn(async move { worker.run(schedule, observer).await });
+    let cleared = async |what: &str, count: usize| {
+        until(what, async || looks.worked.load(Ordering::SeqCst) == count).await;
+    };
+    let completed = async |bytes: &'static [u8]| {
+        let upload = server.open_upload(bytes).await;
+        server.put_part(&upload, 1, bytes).await;
+        server.complete(&upload).await;
+        upload
+    };
+    let ingest = server.services.worker(WorkKind::Ingest);
+
+    let aborted = server.open_upload(b"aborted").await;
+    server.write("POST", &format!("/v1/uploads/{aborted}/abort"), None).await;
+    cleared("an aborted one is cleared", 1).await;
+
+    completed(b"ready").await;
+    ingest.run_once().await.expect("ingested");
+    cleared("a ready one is cleared", 2).await;
+
+    let crashed = completed(b"crashed").await;
+    fail::cfg("ingest.started", "panic").expect("configured");
+    ingest.run_once().await.expect_err("it crashes");
+    server.clock.advance(Duration::from_mins(2));
+    assert_eq!(ingest.run_once().await.expect("it fails"), Ran::Worked);
+    assert_eq!(server.upload_state(&crashed).await, "failed");
+    cleared("a failed one is cleared", 3).await;
+
+    server.open_upload(b"expired").await;
+    server.clock.advance(Duration::from_hours(25));
+    server.services.enqueue_recurring().await.expect("enqueued");
+    server.services.worker(WorkKind::Sweep).run_once().await.expect("swept");
+    cleared("an expired one is cleared", 4).await;
+
+    server.stop.cancel();
+    running.await.expect("it stops");
+    scenario.teardown();
+}
+
 /// Freezes the first attempt at `point`.
 struct Freezer {
     frozen: mpsc::Receiver<()>,

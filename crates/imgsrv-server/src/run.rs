@@ -16,6 +16,7 @@ use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
 use imgsrv_domain::{
     breaker::Breaker,
+    error_chain,
     work::{WorkKind, WorkerId},
 };
 use imgsrv_http::{AppState, HttpSettings, router};
@@ -193,7 +194,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         tracing::warn!("workers did not stop in time; their leases will expire");
     }
     if let Err(error) = services.auth().flush_usage().await {
-        tracing::warn!(%error, "token usage was not stored");
+        tracing::warn!(error = error_chain::text(&error), "token usage was not stored");
     }
     if tokio::time::timeout(RELEASE_TIMEOUT, catalog.close()).await.is_err() {
         tracing::warn!("the catalog's connections did not close in time");
@@ -308,7 +309,7 @@ fn start_workers(
     tasks.spawn(async move {
         while stop.run_until_cancelled(tokio::time::sleep(USAGE_INTERVAL)).await.is_some() {
             if let Err(error) = auth.flush_usage().await {
-                tracing::warn!(%error, "token usage was not stored");
+                tracing::warn!(error = error_chain::text(&error), "token usage was not stored");
             }
         }
     });

@@ -10,7 +10,7 @@ use std::{
 };
 use uuid::Uuid;
 
-/// A clock that moves only when a test advances it. It starts on 2026-01-01.
+/// A clock that moves only when a test moves it. It starts on 2026-01-01.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -23,9 +23,17 @@ impl Default for ManualClock {
 impl ManualClock {
     /// Advances the clock.
     pub fn advance(&self, by: Duration) {
-        let micros = i64::try_from(by.as_micros()).expect("a sane duration");
-        self.0.fetch_add(micros, Ordering::SeqCst);
+        self.0.fetch_add(micros(by), Ordering::SeqCst);
     }
+
+    /// Sets the clock back.
+    pub fn set_back(&self, by: Duration) {
+        self.0.fetch_sub(micros(by), Ordering::SeqCst);
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).expect("a sane duration")
 }
 
 impl Clock for ManualClock {

@@ -13,6 +13,8 @@ mod clock;
 mod disposable;
 #[cfg(feature = "in-process")]
 mod issuer;
+#[cfg(feature = "in-process")]
+mod log;
 mod process;
 mod qcow2;
 #[cfg(feature = "in-process")]
@@ -28,6 +30,8 @@ pub use clock::{ManualClock, TestIds};
 pub use disposable::{Disposable, writer_token};
 #[cfg(feature = "in-process")]
 pub use issuer::{Behavior, Issuer, SigningKey, message};
+#[cfg(feature = "in-process")]
+pub use log::Log;
 pub use process::Process;
 pub use qcow2::qcow2;
 #[cfg(feature = "in-process")]

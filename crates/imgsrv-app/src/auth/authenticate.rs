@@ -91,7 +91,7 @@ impl Authenticator {
         if !principal.is_active() {
             return Err(Denied::Deactivated.into());
         }
-        if token.last_used_at.is_none_or(|last| now.since(last) >= USAGE_GRAIN) {
+        if token.last_used_at.is_none_or(|last| !last.is_within(USAGE_GRAIN, now)) {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(token.id, now);
         }
         let credential = Credential::ApiToken { id: token.id, name: token.name };
@@ -111,7 +111,7 @@ impl Authenticator {
     /// Remembers that the token was exposed at `now`; whether that is the first time within a minute.
     fn remember_exposure(&self, token: TokenId, now: Timestamp) -> bool {
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
-        exposed.retain(|_, last| now.since(*last) < USAGE_GRAIN);
+        exposed.retain(|_, last| last.is_within(USAGE_GRAIN, now));
         exposed.insert(token, now).is_none()
     }
 

@@ -28,6 +28,13 @@ pub(crate) async fn upload_ended(
     follow::upload_ended(context, tx, session).await
 }
 
+/// Called once the end of an upload is committed: wakes the workers that clear it, and whoever waits for the end of its
+/// ingest.
+pub(crate) fn announce_end(context: &Context, upload: UploadId) {
+    context.wakeups.wake(WorkKind::Clear);
+    context.endings.announce(upload);
+}
+
 /// The handler that removes what an ended upload has staged, and its blob unless that is in use.
 pub(crate) struct Clear(pub(crate) Arc<Context>);
 

@@ -2,7 +2,7 @@
 
 use crate::{
     audit,
-    bytes::clearing::upload_ended,
+    bytes::clearing::{announce_end, upload_ended},
     context::Context,
     work::{
         crash_point::crash_point,
@@ -57,8 +57,7 @@ impl Handler for Ingest {
         };
         if is_recorded {
             crash_point("ingest.recorded");
-            self.0.wakeups.wake(WorkKind::Clear);
-            self.0.endings.announce(id);
+            announce_end(&self.0, id);
         } else {
             tracing::warn!(upload.id = %id, "lease lost: result of the ingest discarded");
         }
@@ -79,6 +78,10 @@ impl Handler for Ingest {
         tx.update_upload(&session).await?;
         audit::record(tx, &self.0.worker_actor(), event).await?;
         upload_ended(&self.0, tx, &session).await
+    }
+
+    fn failed(&self, subject: Uuid) {
+        announce_end(&self.0, UploadId::new(subject));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
 };
 use imgsrv_domain::{
     audit::Event,
+    error_chain,
     ids::UploadId,
     parts::Part,
     ports::{CatalogError, CatalogTx, StageRequest},
@@ -65,7 +66,8 @@ pub(crate) async fn recorded<T>(
 /// Discards the bytes of a part that the catalog does not refer to; what fails is left to the end of the upload.
 pub(crate) async fn discard(context: &Context, session: UploadId, part: &Part) {
     if let Err(error) = context.blobs.discard(session, part).await {
-        tracing::warn!(upload.id = %session, %error, "staged part not discarded; it stays until the upload ends");
+        let error = error_chain::text(&error);
+        tracing::warn!(upload.id = %session, error, "staged part not discarded; it stays until the upload ends");
     }
 }
 
@@ -82,7 +84,7 @@ pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attem
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!(upload.id = %id, %error, "end of an attempt not recorded");
+        tracing::debug!(upload.id = %id, error = error_chain::text(&error), "end of an attempt not recorded");
     }
 }
 

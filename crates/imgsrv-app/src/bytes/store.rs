@@ -52,7 +52,7 @@ pub(crate) async fn store_blob(
     let part = uploads.put_part(who, session.id, number, body).await?;
     let listed = [ListedPart { number, attempt: part.attempt, size: part.size }];
     let mut announced = context.endings.listen();
-    uploads.complete_quietly(who, session.id, &listed).await?;
+    uploads.complete(who, session.id, &listed).await?;
     let worker = Worker { context: Arc::clone(context), handler: Arc::new(Ingest(Arc::clone(context))) };
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {

@@ -2,7 +2,7 @@
 
 use crate::{
     audit,
-    bytes::clearing::upload_ended,
+    bytes::clearing::{announce_end, upload_ended},
     context::Context,
     work::{
         retry::retrying,
@@ -46,7 +46,7 @@ impl Handler for Sweep {
 
 impl Sweep {
     /// Expires uploads one by one: one that fails must not delay the others. Returns the last failure.
-    async fn expire_all(&self) -> Result<(), CatalogError> {
+    async fn expire_all(&self) -> Result<(), WorkError> {
         let (mut after, mut failure) = (UploadId::new(Uuid::nil()), Ok(()));
         loop {
             let expired = {
@@ -56,22 +56,28 @@ impl Sweep {
             let Some(last) = expired.last() else { return failure };
             after = *last;
             for id in expired {
-                if let Err(error) = retrying(|| self.expire(id)).await {
-                    tracing::warn!(upload.id = %id, error = error_chain::text(&error), "upload not expired");
-                    failure = Err(error);
+                match retrying(|| self.expire(id)).await {
+                    Ok(true) => announce_end(&self.0, id),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(upload.id = %id, error = error_chain::text(&error), "upload not expired");
+                        failure = unless_undecodable(error, failure);
+                    }
                 }
             }
         }
     }
 
-    async fn expire(&self, id: UploadId) -> Result<(), CatalogError> {
+    /// Returns whether the upload has expired.
+    async fn expire(&self, id: UploadId) -> Result<bool, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        let Some(session) = tx.lock_upload(id).await? else { return Ok(()) };
-        let Ok((session, event)) = session.expire(tx.now()) else { return Ok(()) };
+        let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
+        let Ok((session, event)) = session.expire(tx.now()) else { return Ok(false) };
         tx.update_upload(&session).await?;
         audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
         upload_ended(&self.0, &mut *tx, &session).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Clears what is staged for uploads that have ended or that the catalog does not know: attempts that a crash
@@ -85,7 +91,7 @@ impl Sweep {
                 Err(error) => {
                     let cause = error_chain::text(&error);
                     tracing::warn!(upload.id = %id, error = cause, "staged bytes of an ended upload not removed");
-                    failure = Err(error);
+                    failure = unless_undecodable(error, failure);
                 }
             }
         }
@@ -103,5 +109,14 @@ impl Sweep {
         };
         self.0.blobs.clear_staging(id, name.as_ref()).await?;
         Ok(true)
+    }
+}
+
+/// The failure of a sweep after `error`. A record that cannot be decoded is logged and counted each time, but the sweep
+/// succeeds without it.
+fn unless_undecodable<E: Into<WorkError>>(error: E, failure: Result<(), WorkError>) -> Result<(), WorkError> {
+    match error.into() {
+        WorkError::Catalog(CatalogError::Corrupt(_)) => failure,
+        error => Err(error),
     }
 }

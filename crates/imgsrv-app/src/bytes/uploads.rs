@@ -5,7 +5,7 @@ use crate::{
     auth::caller::Writer,
     bytes::{
         admission::{admit, check_free_space, check_quota, check_size},
-        clearing::upload_ended,
+        clearing::{announce_end, upload_ended},
         receipt::{commit_completed, discard, lock_upload, recorded, stage},
     },
     context::Context,
@@ -146,22 +146,11 @@ impl Uploads {
     #[tracing::instrument(name = "upload.complete", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn complete(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
         let (uploads, who, listed) = (self.clone(), who.clone(), listed.to_vec());
-        detached(async move {
-            let session = uploads.complete_quietly(&who, id, &listed).await?;
-            uploads.0.wakeups.wake(WorkKind::Ingest);
-            Ok(session)
-        })
-        .await
+        detached(async move { uploads.complete_and_wake(&who, id, &listed).await }).await
     }
 
-    /// The same without waking a worker of this process.
-    pub(crate) async fn complete_quietly(
-        &self,
-        who: &Writer,
-        id: UploadId,
-        listed: &[ListedPart],
-    ) -> Result<UploadSession> {
-        retrying(|| async {
+    async fn complete_and_wake(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
+        let session = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let session = lock_multipart(&mut *tx, id).await?;
             match session.state {
@@ -171,9 +160,11 @@ impl Uploads {
             let parts = tx.list_parts(id).await?;
             let (session, event) = session.complete(listed, &parts, tx.now())?;
             commit_completed(tx, who, &session, event).await?;
-            Ok(session)
+            Ok::<_, UseCaseError>(session)
         })
-        .await
+        .await?;
+        self.0.wakeups.wake(WorkKind::Ingest);
+        Ok(session)
     }
 
     /// Aborts an upload; its bytes are removed.
@@ -203,7 +194,7 @@ impl Uploads {
             Ok::<_, UseCaseError>(session)
         })
         .await?;
-        self.0.wakeups.wake(WorkKind::Clear);
+        announce_end(&self.0, id);
         Ok(session)
     }
 }

@@ -77,12 +77,18 @@ impl PublishedVersions {
     ) -> Result<Found, CatalogError> {
         let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
         let cached = self.cache.get(&(image.clone(), version.clone()));
+        let is_known = cached.is_some();
         if let Some(cached) = cached
             && cached.revision == revision.recent(&**catalog).await?
         {
             return Ok(Some(cached));
         }
         let reading = revision.begin_reading();
+        if see == Visibility::All && !is_known {
+            // A draft may change between two reads.
+            let found = catalog.resolve_manifest(image, version).await?;
+            return Ok(found.map(|(resolved, entries)| self.keep_new(reading, resolved, entries)));
+        }
         let found = catalog.resolve_version(image, version, see).await?;
         self.load(reading, found).await
     }
@@ -102,27 +108,46 @@ impl PublishedVersions {
 
     /// Reads what is not cached of a version that was resolved by `reading`, and caches it if it is published.
     async fn load(&self, reading: Reading, found: Option<ResolvedVersion>) -> Result<Found, CatalogError> {
-        let Some(ResolvedVersion { revision, image, version }) = found else { return Ok(None) };
-        self.context.revision.remember(reading, revision);
-        let key = (image.name.clone(), version.name.clone());
-        let cached = self.cache.get(&key).filter(|cached| cached.manifest.version.id == version.id);
-        let (manifest, files) = match cached {
-            Some(cached) if cached.revision == revision => return Ok(Some(cached)),
-            Some(cached) => (Manifest { image, version, ..(*cached.manifest).clone() }, Arc::clone(&cached.files)),
-            None => {
-                let ManifestEntries { entries, warnings } =
-                    self.context.catalog.get_manifest_entries(version.id).await?;
-                let manifest = Manifest { image, version, entries, warnings };
-                let files = manifest.files().into();
-                (manifest, files)
-            }
+        let Some(resolved) = found else { return Ok(None) };
+        let key = (resolved.image.name.clone(), resolved.version.name.clone());
+        let cached = self.cache.get(&key).filter(|cached| cached.manifest.version.id == resolved.version.id);
+        let Some(cached) = cached else {
+            let entries = self.context.catalog.get_manifest_entries(resolved.version.id).await?;
+            return Ok(Some(self.keep_new(reading, resolved, entries)));
         };
-        let manifest = Arc::new(manifest);
-        let loaded = Arc::new(PublishedVersion { revision, manifest, files, blobs: OnceCell::new() });
-        if loaded.manifest.version.state.published_at().is_some() {
-            self.cache.insert(key, Arc::clone(&loaded));
+        let ResolvedVersion { revision, image, version } = resolved;
+        if cached.revision == revision {
+            self.context.revision.remember(reading, revision);
+            return Ok(Some(cached));
         }
-        Ok(Some(loaded))
+        let manifest = Manifest { image, version, ..(*cached.manifest).clone() };
+        Ok(Some(self.keep(reading, revision, manifest, Arc::clone(&cached.files))))
+    }
+
+    fn keep_new(&self, reading: Reading, resolved: ResolvedVersion, read: ManifestEntries) -> Arc<PublishedVersion> {
+        let ResolvedVersion { revision, image, version } = resolved;
+        let ManifestEntries { entries, warnings } = read;
+        let manifest = Manifest { image, version, entries, warnings };
+        let files = manifest.files().into();
+        self.keep(reading, revision, manifest, files)
+    }
+
+    /// Caches the version if it is published.
+    fn keep(
+        &self,
+        reading: Reading,
+        revision: Revision,
+        manifest: Manifest,
+        files: Arc<[ManifestFile]>,
+    ) -> Arc<PublishedVersion> {
+        self.context.revision.remember(reading, revision);
+        let key = (manifest.image.name.clone(), manifest.version.name.clone());
+        let is_published = manifest.version.state.published_at().is_some();
+        let kept = Arc::new(PublishedVersion { revision, manifest: Arc::new(manifest), files, blobs: OnceCell::new() });
+        if is_published {
+            self.cache.insert(key, Arc::clone(&kept));
+        }
+        kept
     }
 
     /// The blob of a file of a published version, if it is trusted.

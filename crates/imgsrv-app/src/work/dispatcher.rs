@@ -68,7 +68,10 @@ impl Worker {
                         outcomes.succeeded(Ran::Idle);
                         Next::Idle(self.until_due(poll).await)
                     }
-                    Err(error) => Next::Paused(backoff.delay(outcomes.failed(&error.into()))),
+                    Err(error) => {
+                        tracing::warn!(work.kind = %self.kind(), error = error_chain::text(&error), "queue not read");
+                        Next::Paused(backoff.delay(outcomes.failed(&error.into())))
+                    }
                 },
             };
             let woken = async {

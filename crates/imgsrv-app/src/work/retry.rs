@@ -64,6 +64,12 @@ impl Backoff {
         self.max
     }
 
+    /// The delays after so many failures in a row, all together.
+    pub(crate) fn total(&self, failures: u32) -> Duration {
+        let growing: Duration = self.delays.build().take(failures.min(DOUBLINGS) as usize).sum();
+        growing.saturating_add((self.max / 2).saturating_mul(failures.saturating_sub(DOUBLINGS)))
+    }
+
     /// The delay after `failures` failures in a row.
     pub fn delay(&self, failures: u32) -> Duration {
         let earlier = failures.saturating_sub(1).min(DOUBLINGS);
@@ -85,6 +91,16 @@ mod tests {
             let (delay, whole) = (backoff.delay(failures), whole * SECOND);
             assert!((whole / 2..=whole).contains(&delay), "{delay:?} after {failures} failures");
         }
+    }
+
+    #[test]
+    fn total_is_at_least_half_of_the_whole_delays_and_at_most_all_of_them() {
+        let backoff = Backoff::new(SECOND, 60 * SECOND);
+        for (failures, whole) in [(0, 0), (1, 1), (3, 7), (7, 123), (70, 123 + 63 * 60)] {
+            let (total, whole) = (backoff.total(failures), whole * SECOND);
+            assert!((whole / 2..=whole).contains(&total), "{total:?} after {failures} failures");
+        }
+        assert!(backoff.total(4_000_000_000) > 1_000_000_000 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]

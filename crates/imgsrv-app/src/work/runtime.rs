@@ -50,6 +50,9 @@ pub(crate) trait Handler: Send + Sync {
     async fn fail(&self, _tx: &mut dyn CatalogTx, _subject: Uuid, _reason: &str) -> Result<(), CatalogError> {
         Ok(())
     }
+
+    /// Called once a failure of the subject is committed.
+    fn failed(&self, _subject: Uuid) {}
 }
 
 /// Observes the attempts of the workers of a process.

@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// The longest delay until work that recurs is due again.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
+/// The part of a retry limit that must have been spent waiting between attempts; attempts may take the rest.
+const CLOCK_SLACK: u32 = 8;
+
 /// The worker of one kind of work.
 #[derive(Clone)]
 pub struct Worker {
@@ -69,7 +72,8 @@ impl Worker {
     /// Works on a leased item.
     pub(super) async fn attempt(&self, leased: LeasedWork) -> Result<(), WorkError> {
         let (name, attempt) = (leased.lease.work, leased.lease.attempt);
-        let span = tracing::info_span!("work", kind = %name.kind, subject = %name.subject, attempt);
+        // So that errors name their item at every level.
+        let span = tracing::error_span!("work", kind = %name.kind, subject = %name.subject, attempt);
         self.run_leased(&leased).instrument(span).await
     }
 
@@ -78,7 +82,7 @@ impl Worker {
         if leased.silent >= settings.work_attempts {
             let attempts = leased.silent;
             let reason = format!("{attempts} attempts in a row crashed the worker or its process");
-            return Ok(self.park(leased, &reason).await?);
+            return Ok(self.park(leased, &reason).await.inspect_err(not_recorded)?);
         }
         let work = AssertUnwindSafe(self.handler.run(&leased.lease)).catch_unwind();
         let error = match self.under_lease(&leased.lease, work).await {
@@ -89,13 +93,14 @@ impl Worker {
                 tracing::warn!("lease lost: another worker has acquired the item");
                 return Ok(());
             }
-            Ended::Stopped => return Ok(self.release(&leased.lease).await?),
+            Ended::Stopped => return Ok(self.release(&leased.lease).await.inspect_err(not_recorded)?),
         };
         tracing::warn!(error = error_chain::text(&error), "attempt failed");
-        match self.record_failure(leased, &error).await {
-            Err(CatalogError::Corrupt(corrupt)) => self.park(leased, &undecodable(&corrupt)).await?,
-            recorded => recorded?,
-        }
+        let recorded = match self.record_failure(leased, &error).await {
+            Err(CatalogError::Corrupt(corrupt)) => self.park(leased, &undecodable(&corrupt)).await,
+            recorded => recorded,
+        };
+        recorded.inspect_err(not_recorded)?;
         Err(error)
     }
 
@@ -110,7 +115,7 @@ impl Worker {
                 match retrying(|| catalog.renew_work(lease, term)).await {
                     Ok(true) => {}
                     Ok(false) => return,
-                    Err(error) => tracing::warn!(%error, "lease renewal failed"),
+                    Err(error) => tracing::warn!(error = error_chain::text(&error), "lease renewal failed"),
                 }
             }
         };
@@ -128,14 +133,19 @@ impl Worker {
             return self.park(leased, &undecodable(corrupt)).await;
         }
         let LeasedWork { lease, .. } = leased;
+        let backoff = &self.context.settings.backoff;
+        // Without having waited, the item has not been failing for so long: the clock was set forward.
+        let waited = backoff.total(leased.failures);
         let setback = Setback {
-            delay: self.context.settings.backoff.delay(leased.failures.saturating_add(1)),
+            delay: backoff.delay(leased.failures.saturating_add(1)),
             error: error_chain::text(error),
             silent: matches!(error, WorkError::Panic),
         };
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
-            let limit = self.kind().retry_limit().filter(|limit| leased.failing_for(tx.now()) >= *limit);
+            let failing_for = leased.failing_for(tx.now());
+            let limit = self.kind().retry_limit();
+            let limit = limit.filter(|limit| failing_for >= *limit && waited >= *limit / CLOCK_SLACK);
             let is_leased =
                 if limit.is_some() { tx.finish_work(lease).await? } else { tx.postpone_work(lease, &setback).await? };
             if !is_leased {
@@ -147,7 +157,11 @@ impl Worker {
                 None if setback.silent => {}
                 None => self.handler.requeue(&mut *tx, subject).await?,
             }
-            tx.commit().await
+            tx.commit().await?;
+            if limit.is_some() {
+                self.handler.failed(subject);
+            }
+            Ok(())
         })
         .await
     }
@@ -165,11 +179,11 @@ impl Worker {
         .await
     }
 
-    /// Fails the subject and parks the item, so that nobody works on it until somebody asks for that. Work that recurs
-    /// is repeated after the longest interval instead.
+    /// Fails the subject and parks the item, so that nobody works on it until somebody asks for that. If nobody can, the
+    /// item is removed. Work that recurs is repeated after the longest interval instead.
     async fn park(&self, leased: &LeasedWork, reason: &str) -> Result<(), CatalogError> {
         let LeasedWork { lease, .. } = leased;
-        tracing::error!(reason, "work item parked");
+        tracing::error!(reason, "work item given up");
         if self.kind().recurs() {
             let setback = Setback { delay: LONGEST_INTERVAL, error: reason.to_owned(), silent: false };
             return retrying(|| async {
@@ -186,7 +200,10 @@ impl Worker {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             if tx.park_work(lease, reason).await? {
-                tx.fail_undecodable(lease.work, reason).await?;
+                let has_failed = tx.fail_undecodable(lease.work, reason).await?;
+                if has_failed && self.kind().ends_with_failure() {
+                    tx.discard_parked_work(lease.work).await?;
+                }
                 tx.commit().await?;
             }
             Ok(())
@@ -198,10 +215,18 @@ impl Worker {
         let mut tx = self.context.catalog.begin().await?;
         if tx.park_work(lease, reason).await? {
             self.handler.fail(&mut *tx, lease.work.subject, reason).await?;
+            if self.kind().ends_with_failure() {
+                tx.discard_parked_work(lease.work).await?;
+            }
             tx.commit().await?;
+            self.handler.failed(lease.work.subject);
         }
         Ok(())
     }
+}
+
+fn not_recorded(error: &CatalogError) {
+    tracing::warn!(error = error_chain::text(error), "end of an attempt not recorded; its lease expires");
 }
 
 fn out_of_retries(limit: Duration) -> String {

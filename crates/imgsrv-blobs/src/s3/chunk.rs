@@ -1,5 +1,6 @@
 //! Splits a body into chunks that become parts of an S3 multipart upload.
 
+use super::admission::Admitted;
 use crate::{
     batches::{BATCH_BYTES, Batches, length},
     meter::BodyMeter,
@@ -43,6 +44,7 @@ pub(super) const fn memory(size: u64) -> u64 {
 /// A body that is being received, and hashed on other threads.
 pub(super) struct ChunkedBody {
     batches: Batches,
+    admitted: Admitted,
     meter: Pipeline<BodyMeter, StageError>,
     /// Size of the chunks.
     size: u64,
@@ -53,9 +55,9 @@ pub(super) struct ChunkedBody {
 }
 
 impl ChunkedBody {
-    pub(super) fn new(body: BodyStream, meter: BodyMeter, size: u64, hashing: Share) -> Self {
-        let (batches, meter) = (Batches::new(body), Pipeline::new(hashing, meter));
-        Self { batches, meter, size, frames: VecDeque::new(), buffered: 0, ended: false }
+    pub(super) fn new(body: BodyStream, meter: BodyMeter, size: u64, hashing: Share, admitted: Admitted) -> Self {
+        let (batches, meter) = (Batches::beginning_small(body), Pipeline::new(hashing, meter));
+        Self { batches, admitted, meter, size, frames: VecDeque::new(), buffered: 0, ended: false }
     }
 
     /// The meter of what was received.
@@ -79,6 +81,9 @@ impl ChunkedBody {
     }
 
     async fn receive(&mut self) -> Result<(), StageError> {
+        if self.buffered > 0 && !self.batches.has_ended() {
+            self.admitted.grow().await?;
+        }
         let batch = self.batches.next().await?;
         self.ended = batch.is_empty();
         self.buffered += length(&batch);
@@ -118,6 +123,7 @@ mod tests {
             BodyMeter::new(&attempt(HashBase::Start, 1 << 30), None, None),
             PART,
             Share::new(1),
+            Admitted::whole(),
         )
     }
 

@@ -1,18 +1,20 @@
 //! Single requests to the store, each with a deadline, retries and a report to the observer; and the memory limits.
 
 use super::{
+    admission::{ReceivingMemory, mib},
     error::{generic, is_missing},
     keys::{MARK, MARKER},
     multipart::{Multipart, OpenUpload},
     plan::Source,
-    settings::{DEADLINE, S3Settings},
+    settings::{Connections, DEADLINE, S3Settings},
 };
 use crate::{
     observe::{Observer, Operation, observed},
     threads::{RECEIVING, Share},
 };
 use bytes::Bytes;
-use imgsrv_domain::ports::BlobError;
+use futures::{StreamExt, TryStreamExt, stream};
+use imgsrv_domain::{error_chain, ports::BlobError};
 use object_store::{
     CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutPayload,
@@ -21,9 +23,17 @@ use object_store::{
     multipart::MultipartStore,
     path::Path,
 };
-use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
@@ -31,39 +41,39 @@ use tokio::{
 const COPY_DEADLINE: Duration = Duration::from_mins(10);
 /// The slowest link that a chunk is sent over, in bytes per second.
 const SLOWEST_LINK: u64 = 256 << 10;
-/// Memory for chunks that are being received, over all uploads, in MiB: 73 parts at once with chunks of the usual size.
-/// Further parts wait. Together with [`SENDING_MIB`] it bounds the memory of uploads.
-const RECEIVING_MIB: u32 = 1024;
-/// How long a part waits for memory.
-const RECEIVING_TIMEOUT: Duration = Duration::from_secs(30);
-/// Memory for chunks that are being sent to the store, over all uploads, in MiB.
+/// Memory for chunks that are being sent to the store, over all uploads, in MiB. Together with [`ReceivingMemory`] it
+/// bounds the memory of uploads.
 const SENDING_MIB: u32 = 256;
+
+/// Objects that are deleted in one request (S3, `DeleteObjects`).
+const BULK: usize = 1000;
+/// Objects that are deleted at once in requests of their own.
+const DELETING: usize = 16;
 
 /// The bucket.
 pub(super) struct Client {
     store: AmazonS3,
+    bulk: AmazonS3,
+    /// Whether the store deletes many objects in one request, as far as that is known.
+    has_bulk: AtomicBool,
     multipart: Multipart,
     observer: Arc<dyn Observer>,
     /// Threads that hash.
     pub(super) hashing: Share,
-    receiving: Semaphore,
+    /// Memory for parts that are being received.
+    pub(super) receiving: ReceivingMemory,
     sending: Arc<Semaphore>,
 }
 
 impl Client {
     pub(super) fn new(settings: &S3Settings, observer: Arc<dyn Observer>) -> Result<Self, Error> {
-        let (store, http) = settings.connect()?;
+        let Connections { store, bulk, http } = settings.connect()?;
         let multipart = Multipart::new(store.clone(), http, settings.bucket.clone());
-        let receiving = Semaphore::new(RECEIVING_MIB as usize);
+        let receiving = ReceivingMemory::new();
         let sending = Arc::new(Semaphore::new(SENDING_MIB as usize));
         let hashing = Share::new(RECEIVING);
-        Ok(Self { store, multipart, observer, hashing, receiving, sending })
-    }
-
-    /// Admits a part that is received in chunks of `bytes`. Nothing is read from the client before.
-    pub(super) async fn admit_receiving(&self, bytes: u64) -> Result<SemaphorePermit<'_>, BlobError> {
-        let permit = timeout(RECEIVING_TIMEOUT, self.receiving.acquire_many(mib(bytes).min(RECEIVING_MIB))).await;
-        permit.map_err(BlobError::unavailable)?.map_err(BlobError::unavailable)
+        let has_bulk = AtomicBool::new(true);
+        Ok(Self { store, bulk, has_bulk, multipart, observer, hashing, receiving, sending })
     }
 
     /// Admits a chunk of `bytes` that is sent to the store.
@@ -159,7 +169,8 @@ impl Client {
     /// Aborts an upload that failed. If that fails too, it is left until the session ends.
     pub(super) async fn give_up(&self, upload: &OpenUpload) {
         if let Err(error) = self.abort(upload).await {
-            tracing::warn!(%error, key = %upload.key, "failed multipart upload left until its session ends");
+            let error = error_chain::text(&error);
+            tracing::warn!(error, key = %upload.key, "failed multipart upload left until its session ends");
         }
     }
 
@@ -175,6 +186,31 @@ impl Client {
             Err(error) if is_missing(&error) && self.is_present().await => Ok(()),
             done => done,
         }
+    }
+
+    /// Deletes `keys`: a thousand in one request if the store can do that, else each in a request of its own.
+    pub(super) async fn delete_all(&self, keys: &[Path]) -> Result<(), Error> {
+        for batch in keys.chunks(BULK) {
+            let is_bulk = batch.len() > 1 && self.has_bulk.load(Ordering::Relaxed);
+            let failed = if is_bulk { self.delete_in_bulk(batch).await.err() } else { None };
+            if is_bulk && failed.is_none() {
+                continue;
+            }
+            let single = stream::iter(batch.to_vec().into_iter().map(Ok));
+            single.try_for_each_concurrent(DELETING, |key| async move { self.delete(&key).await }).await?;
+            if let Some(error) = failed {
+                let error = error_chain::text(&error);
+                tracing::info!(error, "bulk deletion failed; objects are deleted one by one from now on");
+                self.has_bulk.store(false, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_in_bulk(&self, keys: &[Path]) -> Result<(), Error> {
+        let keys = stream::iter(keys.to_vec().into_iter().map(Ok)).boxed();
+        let deleting = self.bulk.delete_stream(keys).try_for_each(|_| std::future::ready(Ok(())));
+        self.call(Operation::Delete, COPY_DEADLINE, deleting).await
     }
 
     /// Everything below a folder, ordered by name.
@@ -244,8 +280,4 @@ fn next_page<P: PartialEq>(current: Option<P>, next: Option<P>) -> Result<Option
 /// Deadline of a request that sends `bytes`.
 fn sending_deadline(bytes: u64) -> Duration {
     DEADLINE + Duration::from_secs(bytes / SLOWEST_LINK)
-}
-
-fn mib(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)
 }

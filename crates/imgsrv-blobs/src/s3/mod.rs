@@ -7,6 +7,7 @@
 //! Nothing relies on conditional writes, which some stores ignore: names are never reused, and the catalog decides
 //! which of them are blobs.
 
+mod admission;
 mod chunk;
 mod client;
 mod error;
@@ -133,9 +134,8 @@ impl BlobStore for S3BlobStore {
             self.abort_uploads(session, &format!("{folder}/")).await?;
         }
         self.abort_uploads(session, &own).await?;
-        for key in self.client.list(&folder).await.map_err(failed)? {
-            self.client.delete(&key).await.map_err(failed)?;
-        }
+        let keys = self.client.list(&folder).await.map_err(failed)?;
+        self.client.delete_all(&keys).await.map_err(failed)?;
         self.abort_uploads(session, &own).await
     }
 

@@ -34,9 +34,19 @@ pub struct S3Settings {
     pub path_style: bool,
 }
 
+/// Clients of the bucket.
+pub(super) struct Connections {
+    /// For requests about single objects.
+    pub(super) store: AmazonS3,
+    /// For deleting many objects in one request.
+    pub(super) bulk: AmazonS3,
+    /// For requests that `object_store` does not send.
+    pub(super) http: HttpClient,
+}
+
 impl S3Settings {
-    /// The store, and an HTTP client for requests that `object_store` does not send. Nothing is sent yet.
-    pub(super) fn connect(&self) -> Result<(AmazonS3, HttpClient), Error> {
+    /// Sends nothing yet.
+    pub(super) fn connect(&self) -> Result<Connections, Error> {
         let options = ClientOptions::new()
             .with_allow_http(!self.tls)
             .with_timeout_disabled()
@@ -48,11 +58,10 @@ impl S3Settings {
             .with_virtual_hosted_style_request(!self.path_style)
             .with_allow_http(!self.tls)
             .with_client_options(options)
-            .with_retry(retry::config(DEADLINE))
-            // One DELETE for each key: not every store supports bulk deletion.
-            .with_disable_bulk_delete(true)
-            .build()?;
-        Ok((store, http))
+            .with_retry(retry::config(DEADLINE));
+        // Not every store supports bulk deletion, so single objects are deleted without.
+        let bulk = store.clone().build()?;
+        Ok(Connections { store: store.with_disable_bulk_delete(true).build()?, bulk, http })
     }
 
     /// A builder with credentials, region and endpoint.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::meter::BodyMeter;
 use imgsrv_domain::{
+    error_chain,
     ports::{BlobError, StageError, StageRequest, Staged},
     upload::{Attempt, Placement},
 };
@@ -29,8 +30,9 @@ pub(super) async fn stage(client: &Arc<Client>, request: StageRequest) -> Result
     let max_size = declared.unwrap_or(limit).min(limit);
     let continuation = Continuation::of(&attempt, max_size);
     let size = continuation.as_ref().map_or_else(|| part_size(max_size, MAX_PARTS), |upload| upload.part_size);
-    let _admitted = client.admit_receiving(memory(size)).await?;
-    let body = ChunkedBody::new(body, BodyMeter::new(&attempt, declared, checksum), size, client.hashing.clone());
+    let admitted = client.receiving.admit(memory(size)).await?;
+    let meter = BodyMeter::new(&attempt, declared, checksum);
+    let body = ChunkedBody::new(body, meter, size, client.hashing.clone(), admitted);
     let mut staging = Staging { client, body };
     let first = staging.body.next().await?;
     let appended = match continuation {
@@ -131,7 +133,7 @@ impl Staging<'_> {
         if sent.is_err()
             && let Err(error) = self.client.delete(key).await
         {
-            tracing::warn!(%error, %key, "failed part left until its session ends");
+            tracing::warn!(error = error_chain::text(&error), %key, "failed part left until its session ends");
         }
         sent
     }

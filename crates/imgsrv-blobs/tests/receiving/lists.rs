@@ -1,13 +1,36 @@
 //! Lists of many pages.
 
-use super::{memory::bucket, stub_s3::StubS3};
+use super::{
+    memory::bucket,
+    stub_s3::{Behavior, StubS3},
+};
 use imgsrv_domain::ids::UploadId;
 use uuid::Uuid;
 
 /// Time advances by itself while every task waits.
 #[tokio::test(start_paused = true)]
 async fn a_long_list_is_read_to_its_end_if_each_page_comes_in_time() {
-    let stub = StubS3::start(0).await;
+    let stub = StubS3::start(Behavior::default()).await;
     let sessions = bucket(&stub).staged_sessions().await.expect("three pages of folders, and of uploads");
     assert_eq!(sessions, [1, 2, 3].map(|number| UploadId::new(Uuid::from_u128(number))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_upload_has_staged_is_deleted_a_thousand_objects_at_once() {
+    for lacks_bulk_delete in [false, true] {
+        let stub = StubS3::start(Behavior { objects: 700, lacks_bulk_delete, ..Behavior::default() }).await;
+        let store = bucket(&stub);
+        for _ in 0..2 {
+            store.clear_staging(UploadId::new(Uuid::from_u128(7)), None).await.expect("cleared");
+        }
+        let requests = stub.requests.lock().expect("not poisoned");
+        let bulk = requests.iter().filter(|request| request.contains("?delete")).count();
+        let single = requests.iter().filter(|request| request.starts_with("DELETE /bucket/staging/")).count();
+        if lacks_bulk_delete {
+            // Tried once, with the retries of a request.
+            assert_eq!((bulk, single), (5, 2 * 2100));
+        } else {
+            assert_eq!((bulk, single), (2 * 3, 0));
+        }
+    }
 }

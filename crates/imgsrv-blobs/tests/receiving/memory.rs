@@ -1,8 +1,11 @@
 //! Frames are released as soon as the store has them, and small ones do not keep large buffers alive.
 
-use super::{DEADLINE, first_part, stub_s3::StubS3};
+use super::{
+    DEADLINE, first_part,
+    stub_s3::{Behavior, StubS3},
+};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use imgsrv_blobs::{FsBlobStore, S3BlobStore, S3Settings, Unobserved};
 use imgsrv_domain::ports::BlobStore;
 use std::sync::{
@@ -83,7 +86,7 @@ async fn the_memory_of_64_parts_that_wait_for_a_slow_bucket_is_bounded() {
     // Some slack for each part: a batch that is being collected, and its last frame.
     const BOUND: u64 = PARTS * (8 + 5 + 2) + 256;
     // The first S3 part of each is taken at once; of the others, none before many of up to 11 MiB wait.
-    let stub = StubS3::start(16).await;
+    let stub = StubS3::start(Behavior { held: 16, ..Behavior::default() }).await;
     let (store, gauge) = (bucket(&stub), Gauge::default());
     let mut uploads = JoinSet::new();
     for number in 0..PARTS {
@@ -103,7 +106,7 @@ async fn the_memory_of_64_parts_that_wait_for_a_slow_bucket_is_bounded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_frames_do_not_keep_the_buffers_of_their_connection_alive() {
-    let stub = StubS3::start(0).await;
+    let stub = StubS3::start(Behavior::default()).await;
     let dir = tempfile::tempdir().expect("a scratch folder");
     let folder = Arc::new(FsBlobStore::open(dir.path(), Arc::new(Unobserved)).expect("a store"));
     for (store, name) in [(bucket(&stub), "s3"), (folder as Arc<dyn BlobStore>, "fs")] {
@@ -113,5 +116,36 @@ async fn small_frames_do_not_keep_the_buffers_of_their_connection_alive() {
         assert_eq!(staged.size.get(), 3_000_000);
         let peak = gauge.peak();
         assert!(peak < 4 * MIB, "{name}: {} MiB for 3 MB", peak / MIB);
+    }
+}
+
+/// A client that sends little must not keep memory for the whole part, or a few of them keep all others out.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_slow_parts_do_not_keep_a_fast_one_out() {
+    const PARTS: u64 = 200;
+    let stub = StubS3::start(Behavior::default()).await;
+    let (store, gauge) = (bucket(&stub), Gauge::default());
+    let (released, _) = tokio::sync::watch::channel(false);
+    let (begun, begin) =
+        (Arc::new(tokio::sync::Barrier::new(usize::try_from(PARTS + 1).expect("few"))), released.clone());
+    let mut slow = JoinSet::new();
+    for number in 1..=PARTS {
+        let (store, mut release, begun) = (Arc::clone(&store), released.subscribe(), Arc::clone(&begun));
+        let first = gauge.body(1, 4 << 10, 16 << 10);
+        let rest = gauge.body(1, 4 << 10, 16 << 10);
+        let wait = stream::once(async move {
+            begun.wait().await;
+            release.wait_for(|released| *released).await.expect("the test releases it");
+            Bytes::new()
+        });
+        let body = first.chain(wait).chain(rest);
+        slow.spawn(async move { store.stage(first_part(number.into(), body)).await });
+    }
+    timeout(DEADLINE, begun.wait()).await.expect("every slow part is being received");
+    let fast = store.stage(first_part(0, gauge.body(27 * 4, 256 << 10, 256 << 10)));
+    assert_eq!(timeout(DEADLINE, fast).await.expect("it ends").expect("staged").size.get(), 27 * MIB);
+    begin.send_replace(true);
+    while let Some(staged) = slow.join_next().await {
+        assert_eq!(staged.expect("no panic").expect("staged").size.get(), 8 << 10);
     }
 }

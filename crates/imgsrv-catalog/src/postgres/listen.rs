@@ -1,7 +1,7 @@
 //! Wake-ups from other nodes, by LISTEN and NOTIFY.
 
 use futures::stream::{self, BoxStream};
-use imgsrv_domain::work::WorkKind;
+use imgsrv_domain::{error_chain, work::WorkKind};
 use sqlx::{
     Executor,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -26,7 +26,8 @@ pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Option<W
                 match timeout(RESPONSE_LIMIT, listen(&options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                     Ok(listening) => return Some((None, (options, Some(listening)))),
                     Err(error) => {
-                        tracing::warn!(%error, "notifications of other nodes are not available; polling continues");
+                        let error = error_chain::text(&error);
+                        tracing::warn!(error, "notifications of other nodes are not available; polling continues");
                     }
                 }
                 tokio::time::sleep(RETRY_DELAY).await;
@@ -44,7 +45,9 @@ pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Option<W
                         return Some((Some(kind), (options, listener)));
                     }
                 }
-                Ok(Ok(None) | Err(_)) => {
+                Ok(lost @ (Ok(None) | Err(_))) => {
+                    let error = lost.err().map_or_else(String::new, |error| error_chain::text(&error));
+                    tracing::warn!(error, "connection for notifications of other nodes lost");
                     listener = None;
                     tokio::time::sleep(RETRY_DELAY).await;
                 }

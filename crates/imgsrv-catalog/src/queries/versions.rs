@@ -67,6 +67,17 @@ async fn resolve<C: Connection>(
     connection.find(sql, values![image, name]).await
 }
 
+async fn resolve_manifest<C: Connection>(
+    connection: &mut C,
+    image: &ImageName,
+    name: &VersionName,
+    see: Visibility,
+) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError> {
+    let Some(found) = resolve(connection, image, name, see).await? else { return Ok(None) };
+    let entries = manifests::entries(connection, found.version.id).await?;
+    Ok(Some((found, entries)))
+}
+
 #[async_trait]
 impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
     async fn list_versions(
@@ -104,6 +115,14 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         resolve(&mut self.reader().await?, image, name, see).await
     }
 
+    async fn resolve_manifest(
+        &self,
+        image: &ImageName,
+        name: &VersionName,
+    ) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError> {
+        resolve_manifest(&mut self.database.snapshot().await?.0, image, name, Visibility::All).await
+    }
+
     async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError> {
         self.reader().await?.find(REF, values![image, name]).await
     }
@@ -122,15 +141,17 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         name: &VersionName,
         see: Visibility,
     ) -> Result<Option<Manifest>, CatalogError> {
-        // A published version does not change between two statements.
-        let mut connection = match see {
-            Visibility::Published => self.reader().await?,
-            Visibility::All => self.database.snapshot().await?.0,
+        let found = match see {
+            // A published version does not change between two statements.
+            Visibility::Published => resolve_manifest(&mut self.reader().await?, image, name, see).await?,
+            Visibility::All => self.resolve_manifest(image, name).await?,
         };
-        let Some(found) = resolve(&mut connection, image, name, see).await? else { return Ok(None) };
-        let ResolvedVersion { image, version, .. } = found;
-        let ManifestEntries { entries, warnings } = manifests::entries(&mut connection, version.id).await?;
-        Ok(Some(Manifest { image, version, entries, warnings }))
+        Ok(found.map(|(ResolvedVersion { image, version, .. }, ManifestEntries { entries, warnings })| Manifest {
+            image,
+            version,
+            entries,
+            warnings,
+        }))
     }
 }
 

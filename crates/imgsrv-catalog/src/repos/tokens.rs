@@ -17,7 +17,7 @@ const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND re
 const REVOKE_LIVE: &str = "UPDATE api_tokens SET revoked_at = $2
     WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 RETURNING id";
 const TOUCH: &str = "UPDATE api_tokens SET last_used_at = $2
-    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2 OR last_used_at > $3)";
 pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, REVOKE, REVOKE_LIVE, TOUCH];
 
 #[async_trait]
@@ -47,7 +47,7 @@ impl<C: Connection> TokenRepo for SqlTx<C> {
         let mut used = used.to_vec();
         used.sort_unstable_by_key(|(id, _)| *id);
         for (id, at) in used {
-            self.execute(TOUCH, values![id, at]).await?;
+            self.execute(TOUCH, values![id, at, self.time()]).await?;
         }
         Ok(())
     }

@@ -29,7 +29,8 @@ const ADVANCE: &str =
     leased!("UPDATE work_items SET due_at = $4, failures = 1, silent = 1, failing_since = NULL, error = NULL");
 const FINISH: &str = leased!("DELETE FROM work_items");
 const POSTPONE: &str = leased!(
-    "UPDATE work_items SET owner = NULL, due_at = $4, failing_since = coalesce(failing_since, $5), error = $6,
+    "UPDATE work_items SET owner = NULL, due_at = $4,
+    failing_since = CASE WHEN failing_since <= $5 THEN failing_since ELSE $5 END, error = $6,
     silent = CASE WHEN $7 THEN silent ELSE 0 END"
 );
 const RELEASE: &str =
@@ -186,19 +187,21 @@ impl<C: Connection> WorkRepo for SqlTx<C> {
         self.change(PARK, lease, values![self.time(), reason]).await
     }
 
-    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError> {
+    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<bool, CatalogError> {
         let now = self.time();
-        match work.kind {
+        let failed = match work.kind {
             WorkKind::Ingest => {
-                self.execute(FAIL_UPLOAD, values![work.subject, reason, now]).await?;
-                self.execute(FAIL_INTAKE, values![work.subject, reason, now]).await.map(drop)
+                let failed = self.execute(FAIL_UPLOAD, values![work.subject, reason, now]).await?;
+                self.execute(FAIL_INTAKE, values![work.subject, reason, now]).await?;
+                failed
             }
             WorkKind::Publish => {
                 self.execute(FAIL_STEP, values![work.subject, reason, now]).await?;
-                self.execute(FAIL_JOB, values![work.subject, now]).await.map(drop)
+                self.execute(FAIL_JOB, values![work.subject, now]).await?
             }
-            WorkKind::Clear | WorkKind::Sweep => Ok(()),
-        }
+            WorkKind::Clear | WorkKind::Sweep => 0,
+        };
+        Ok(failed > 0)
     }
 }
 

@@ -9,6 +9,7 @@ use imgsrv_domain::{
     auth::Role,
     page::PageRequest,
     ports::{CatalogError, Conflict, Timed},
+    time::Timestamp,
 };
 use std::{collections::BTreeSet, time::Duration};
 
@@ -69,15 +70,19 @@ pub(super) async fn a_live_manager_needs_role_and_token(fresh: Fresh) {
     assert!(!fresh.begin().await.has_live_auth_manager().await.unwrap());
 }
 
-pub(super) async fn token_use_only_moves_forward(fresh: Fresh) {
+fn earlier(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.micros() - 1_000_000)
+}
+
+pub(super) async fn token_use_only_moves_forward_unless_the_clock_was_set_back(fresh: Fresh) {
     let mut tx = fresh.begin().await;
     let owner = new_principal(&mut *tx, &[]).await;
     let issued = new_token(&mut *tx, &owner, "abcdefghijk1", HOUR).await;
-    let (early, late) = (tx.now(), tx.now().plus(HOUR));
-    for used in [late, early] {
+    let (early, late, ahead) = (earlier(tx.now()), tx.now(), tx.now().plus(HOUR));
+    for (used, stored) in [(late, late), (early, late), (ahead, ahead), (early, early)] {
         tx.touch_tokens(&[(issued.id, used)]).await.unwrap();
+        assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().last_used_at, Some(stored));
     }
-    assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().last_used_at, Some(late));
     tx.revoke_token(issued.id, early).await.unwrap();
     tx.revoke_token(issued.id, late).await.unwrap();
     assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().revoked_at, Some(early));

@@ -159,7 +159,7 @@ const CASES: &[Case<Fresh>] = cases![
     auth::roles_are_granted_and_revoked_once,
     auth::credentials_are_found_by_key,
     auth::a_live_manager_needs_role_and_token,
-    auth::token_use_only_moves_forward,
+    auth::token_use_only_moves_forward_unless_the_clock_was_set_back,
     auth::the_audit_log_is_append_only,
     auth::the_audit_log_is_filtered_and_paged,
     auth::a_deactivated_manager_is_not_live,

@@ -161,6 +161,12 @@ pub trait VersionQueries: Send + Sync {
         name: &VersionName,
         see: Visibility,
     ) -> Result<Option<ResolvedVersion>, CatalogError>;
+    /// The version of that name, whatever its state, its image and its manifest entries, in one snapshot.
+    async fn resolve_manifest(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+    ) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError>;
     /// The published version with that name or alias, and its image; one statement.
     async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError>;
     /// The manifest entries of a version and its warnings; empty when there is no such version. One statement.

@@ -42,8 +42,8 @@ pub trait WorkRepo: Send {
     /// Parks an item: nobody acquires it until it is enqueued again.
     async fn park_work(&mut self, lease: &Lease, reason: &str) -> Result<bool, CatalogError>;
     /// Fails the upload or job of an item with `reason` although its row cannot be decoded; an intake of the upload fails
-    /// with it.
-    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<(), CatalogError>;
+    /// with it. Returns whether there was one that had not ended.
+    async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<bool, CatalogError>;
 }
 
 /// The queue, outside of transactions.

@@ -48,7 +48,7 @@ impl FailedBearers {
     fn count_at(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
         let limit = self.limit?;
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.since(window.since) >= WINDOW || now < window.since {
+        if !window.since.is_within(WINDOW, now) {
             *window = Window { since: now, failures: HashMap::new() };
         }
         let rest = WINDOW.saturating_sub(now.since(window.since));

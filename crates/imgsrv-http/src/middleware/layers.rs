@@ -11,7 +11,10 @@ use crate::{
     },
     redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Transport},
-    response::problem::{Code, Problem},
+    response::{
+        download::system_time,
+        problem::{Code, Problem},
+    },
     send_budget::Share,
     state::AppState,
 };
@@ -22,8 +25,13 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use headers::{HeaderMapExt, IfNoneMatch};
-use std::{any::Any, sync::Arc, time::Instant};
+use headers::{Date, HeaderMapExt, IfNoneMatch, LastModified};
+use imgsrv_domain::time::Timestamp;
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, field};
 
@@ -59,7 +67,8 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     if let Some(client) = client {
         request.extensions_mut().insert(ClientAddress(client));
     }
-    let span = tracing::info_span!(
+    // So that errors name their request at every level.
+    let span = tracing::error_span!(
         "request",
         request.id = id,
         http.method = %method,
@@ -76,6 +85,7 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     let mut response = next.run(request).instrument(span.clone()).await;
     unread.drain_if_refused(&mut response).await;
 
+    date(response.headers_mut(), state.services.adapters().clock.now());
     request_id::echo(&mut response, &id);
     observation.responded(response.status());
     tracing::info!(
@@ -89,6 +99,16 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     );
     let response = budgeted(response, share);
     response.map(|body| throttled_response(observed(body, span, observation), sending))
+}
+
+/// Sets `Date`, which hyper would not set back with the clock. A file that was published before the clock was set back is
+/// not shown as modified after the response (RFC 9110, section 8.8.2.1).
+fn date(headers: &mut HeaderMap, now: Timestamp) {
+    let now = system_time(now);
+    headers.typed_insert(Date::from(now));
+    if headers.typed_get::<LastModified>().is_some_and(|modified| SystemTime::from(modified) > now) {
+        headers.typed_insert(LastModified::from(now));
+    }
 }
 
 /// The inner layer: refuses oversized headers and plaintext where TLS is needed, renders problems, and adds entity tags

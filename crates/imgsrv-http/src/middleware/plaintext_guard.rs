@@ -12,7 +12,7 @@ use crate::{
 use axum::http::{HeaderValue, Method, header, request::Parts};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use imgsrv_app::Authenticator;
-use imgsrv_domain::{auth::TokenKey, files::CHECKSUMS};
+use imgsrv_domain::{auth::TokenKey, error_chain, files::CHECKSUMS};
 
 /// Refuses a request on plaintext that needs TLS, and records an API token that it exposed.
 pub(crate) async fn check(request: &Parts, auth: &Authenticator, failed: &FailedBearers) -> Result<(), Problem> {
@@ -25,7 +25,7 @@ pub(crate) async fn check(request: &Parts, auth: &Authenticator, failed: &Failed
         if let Some(token) = api_token(credential) {
             // The request is refused even when this fails.
             if let Err(error) = auth.note_exposed(&token, &request::context(&request.extensions)).await {
-                tracing::warn!(%error, "recording an exposed token failed");
+                tracing::warn!(error = error_chain::text(&error), "recording an exposed token failed");
             }
         }
         return Err(Problem::new(Code::CredentialInClear));

@@ -11,6 +11,7 @@ use axum::{
 };
 use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
+    error_chain,
     ports::{CatalogError, Statistics},
     publish::{JobState, StepName},
     time::Timestamp,
@@ -83,7 +84,9 @@ impl Scrape {
         catalog.register_collector(Box::new(UndecodableRows(self.catalog.port().undecodable_rows())));
         match self.statistics().await {
             Ok(statistics) => catalog.register_collector(Box::new(CatalogMetrics(statistics))),
-            Err(error) => tracing::warn!(%error, "catalog metrics were left out of a scrape"),
+            Err(error) => {
+                tracing::warn!(error = error_chain::text(&error), "catalog metrics were left out of a scrape")
+            }
         }
         let mut text = String::new();
         self.process.encode(&mut text)?;

@@ -4,6 +4,7 @@ mod self_signed;
 
 pub(crate) use self_signed::SelfSigned;
 
+use imgsrv_domain::error_chain;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -116,7 +117,7 @@ impl Tls {
             if let Some(self_signed) = self_signed.as_ref().filter(|_| renewed.elapsed() >= RENEWAL_INTERVAL) {
                 renewed = tokio::time::Instant::now();
                 if let Err(error) = self_signed.renew() {
-                    tracing::warn!(%error, "certificate could not be renewed");
+                    tracing::warn!(error = error_chain::text(&error), "certificate could not be renewed");
                 }
             }
             let found = match self.files.read() {
@@ -124,7 +125,10 @@ impl Tls {
                 Ok(found) => found,
                 Err(error) => {
                     if seen.take().is_some() {
-                        tracing::warn!(%error, "certificate could not be read; the current one stays in use");
+                        tracing::warn!(
+                            error = error_chain::text(&error),
+                            "certificate could not be read; the current one stays in use"
+                        );
                     }
                     continue;
                 }
@@ -135,7 +139,10 @@ impl Tls {
                     tracing::info!(path = %self.files.cert.display(), "certificate was replaced");
                 }
                 // Certificate and key are two files, and do not match between the two writes.
-                Err(error) => tracing::warn!(%error, "certificate was rejected; the current one stays in use"),
+                Err(error) => tracing::warn!(
+                    error = error_chain::text(&error),
+                    "certificate was rejected; the current one stays in use"
+                ),
             }
             seen = Some(found);
         }

@@ -76,7 +76,7 @@ impl SelfSigned {
         CertFiles { cert: self.folder.join("server.crt"), key: self.folder.join("server.key") }
     }
 
-    /// Whether the certificate exists, is signed by the authority, and stays valid for every name for a while.
+    /// Whether the certificate exists, is signed by the authority, and is valid for every name now and for a while.
     fn is_valid(&self) -> bool {
         let certificate = |path: &Path| CertificateDer::from_pem_file(path).ok();
         let (Some(authority), Some(own)) = (certificate(&self.authority()), certificate(&self.files().cert)) else {
@@ -89,10 +89,13 @@ impl SelfSigned {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         let Ok(verifier) = verifier else { return false };
-        let later = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + RENEW_BEFORE);
+        let now = UnixTime::now();
+        let later = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + RENEW_BEFORE);
         self.names.iter().all(|name| {
-            let name = ServerName::try_from(name.clone());
-            name.is_ok_and(|name| verifier.verify_server_cert(&own, &[], &name, &[], later).is_ok())
+            // If the clock was set back, it may not be valid yet.
+            ServerName::try_from(name.clone()).is_ok_and(|name| {
+                [now, later].iter().all(|at| verifier.verify_server_cert(&own, &[], &name, &[], *at).is_ok())
+            })
         })
     }
 }
