@@ -3,7 +3,7 @@
 use imgsrv_catalog::postgres::{PgSettings, open};
 use imgsrv_domain::{
     ids::UploadId,
-    ports::{Catalog, Setback, WorkQueue},
+    ports::{Catalog, Renewal, Setback, WorkQueue},
     work::{WorkKind, WorkName, WorkerId},
 };
 use imgsrv_testkit::services::Postgres;
@@ -57,7 +57,7 @@ async fn a_commit_notifies_once_of_each_kind_of_work_that_it_makes_due() {
             .lease
     };
     let (first, second, third, fourth) = (acquire().await, acquire().await, acquire().await, acquire().await);
-    assert!(catalog.renew_work(&first, TERM).await.expect("renewed"));
+    assert_eq!(catalog.renew_work(&first, TERM).await.expect("renewed"), Renewal::Renewed);
     let mut tx = catalog.begin().await.expect("a transaction");
     assert!(tx.finish_work(&first).await.expect("finished"));
     let setback = Setback { delay: TERM, error: "why".to_owned(), silent: false };

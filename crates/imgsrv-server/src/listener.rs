@@ -5,6 +5,7 @@ use crate::{
     in_flight::InFlight,
     options::ListenAddress,
     stalled::{StreamExecutor, watched},
+    turns::Turns,
 };
 use axum::Router;
 use http_body_util::BodyExt;
@@ -94,6 +95,7 @@ pub(crate) async fn serve(
     let connections = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(usize::try_from(max_connections).unwrap_or(Semaphore::MAX_PERMITS)));
     let addresses = Addresses::default();
+    let turns = Turns::new();
     loop {
         let accepted = stop.run_until_cancelled(accept(&listener, &permits)).await;
         let Some((stream, peer, permit)) = accepted else { break };
@@ -106,9 +108,9 @@ pub(crate) async fn serve(
             continue;
         };
         let connection = Connection { address, app: app.clone(), tls: tls.cloned(), limits: limits.clone() };
-        let (builder, stop) = (builder.clone(), stop.clone());
+        let (builder, stop, turns) = (builder.clone(), stop.clone(), turns.clone());
         connections.spawn(async move {
-            connection.serve(stream, &builder, &stop).await;
+            connection.serve(stream, &turns, &builder, &stop).await;
             drop((address_permit, permit));
         });
     }
@@ -131,7 +133,13 @@ const HANDSHAKE: u8 = 22;
 
 impl Connection {
     /// Serves requests until the client closes the connection or is too slow, or the server stops.
-    async fn serve(self, stream: TcpStream, builder: &auto::Builder<StreamExecutor>, stop: &CancellationToken) {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        turns: &Turns,
+        builder: &auto::Builder<StreamExecutor>,
+        stop: &CancellationToken,
+    ) {
         let timeout = self.limits.configured.header_timeout;
         // hyper's header timeout starts with the first byte, so a client that sends none is disconnected here.
         let mut first = [0];
@@ -139,7 +147,7 @@ impl Connection {
         if !matches!(peeked, Some(Ok(Ok(1)))) {
             return;
         }
-        let mut stream = TimeoutStream::new(stream);
+        let mut stream = TimeoutStream::new(turns.of(stream));
         stream.set_write_timeout(Some(self.limits.configured.send_timeout));
         let stream = Box::pin(stream);
         match self.tls.clone() {

@@ -14,6 +14,7 @@ mod storage;
 mod system;
 mod telemetry;
 mod tls;
+mod turns;
 
 use clap::{CommandFactory, Parser};
 use config::{AuthCommand, Cli, Command};

@@ -10,10 +10,10 @@ use crate::{
 use futures::FutureExt;
 use imgsrv_domain::{
     error_chain,
-    ports::{CatalogError, Setback, Source},
+    ports::{CatalogError, Renewal, Setback, Source},
     work::{Lease, LeasedWork, WorkKind},
 };
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -113,8 +113,10 @@ impl Worker {
             loop {
                 tokio::time::sleep(term / 3).await;
                 match retrying(|| catalog.renew_work(lease, term)).await {
-                    Ok(true) => {}
-                    Ok(false) => return,
+                    Ok(Renewal::Renewed) => {}
+                    // The work has recorded its result meanwhile, and does what remains after that.
+                    Ok(Renewal::Ended) => pending().await,
+                    Ok(Renewal::Lost) => return,
                     Err(error) => tracing::warn!(error = error_chain::text(&error), "lease renewal failed"),
                 }
             }

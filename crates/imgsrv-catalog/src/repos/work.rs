@@ -6,7 +6,7 @@ use crate::core::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    ports::{CatalogError, Setback, WorkQueue, WorkRepo},
+    ports::{CatalogError, Renewal, Setback, WorkQueue, WorkRepo},
     time::Timestamp,
     work::{Lease, LeasedWork, WorkKind, WorkName, WorkerId},
 };
@@ -96,6 +96,8 @@ macro_rules! renew {
 }
 const RENEW: Dialects =
     Dialects { sqlite: renew!("$5 + $4"), postgres: renew!("catalog_now() + $4 * interval '1 microsecond'") };
+const ACQUIRED_BY_ANOTHER: &str =
+    "SELECT id FROM work_items WHERE id = $1 AND owner IS NOT NULL AND (owner <> $2 OR attempt <> $3)";
 const NEXT_DUE: Dialects =
     timed!("SELECT min(due_at) AS due, ", " FROM work_items WHERE kind = $1 AND parked_at IS NULL");
 
@@ -122,6 +124,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     REPEAT,
     PARK,
     PARK_UNDECODABLE,
+    ACQUIRED_BY_ANOTHER,
     NEXT_DUE.sqlite,
     FAIL_UPLOAD,
     FAIL_INTAKE,
@@ -230,9 +233,13 @@ impl<D: SqlDatabase> WorkQueue for SqlCatalog<D> {
         }
     }
 
-    async fn renew_work(&self, lease: &Lease, term: Duration) -> Result<bool, CatalogError> {
+    async fn renew_work(&self, lease: &Lease, term: Duration) -> Result<Renewal, CatalogError> {
         let (mut writer, values) = self.timed_write(with_lease(lease, values![micros(term)])).await?;
-        Ok(writer.execute(RENEW.text(<D::Connection as Connection>::LOCKS_ROWS), values).await? > 0)
+        if writer.execute(RENEW.text(<D::Connection as Connection>::LOCKS_ROWS), values).await? > 0 {
+            return Ok(Renewal::Renewed);
+        }
+        let acquired: Option<i64> = writer.find(ACQUIRED_BY_ANOTHER, with_lease(lease, values![])).await?;
+        Ok(if acquired.is_some() { Renewal::Lost } else { Renewal::Ended })
     }
 
     async fn next_due(&self, kind: WorkKind) -> Result<Option<Duration>, CatalogError> {

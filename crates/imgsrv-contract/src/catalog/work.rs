@@ -7,7 +7,7 @@ use super::{
 use crate::uuid;
 use imgsrv_domain::{
     ids::{JobId, UploadId},
-    ports::Setback,
+    ports::{Renewal, Setback},
     work::{Lease, LeasedWork, WorkKind, WorkName, WorkerId},
 };
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(super) async fn an_expired_lease_is_reclaimed_and_then_void(fresh: Fresh) {
     let first = ingest(&fresh, "same").await.unwrap();
     (fresh.advance)(TERM.saturating_sub(SECOND));
     assert_eq!(ingest(&fresh, "same").await, None);
-    assert!(fresh.catalog.renew_work(&first.lease, TERM).await.unwrap());
+    assert_eq!(fresh.catalog.renew_work(&first.lease, TERM).await.unwrap(), Renewal::Renewed);
     (fresh.advance)(TERM.saturating_sub(SECOND));
     assert_eq!(ingest(&fresh, "same").await, None, "it was renewed");
     (fresh.advance)(SECOND);
@@ -82,7 +82,7 @@ pub(super) async fn an_expired_lease_is_reclaimed_and_then_void(fresh: Fresh) {
     let second = ingest(&fresh, "same").await.unwrap();
     assert_eq!((second.lease.attempt, second.failures, second.silent), (2, 1, 1));
     let (void, setback) = (&first.lease, Setback { delay: SECOND, error: String::new(), silent: false });
-    assert!(!fresh.catalog.renew_work(void, TERM).await.unwrap());
+    assert_eq!(fresh.catalog.renew_work(void, TERM).await.unwrap(), Renewal::Lost);
     assert!(!change!(fresh, advance_work(void, TERM)));
     assert!(!change!(fresh, postpone_work(void, &setback)));
     assert!(!change!(fresh, release_work(void)));
@@ -90,6 +90,7 @@ pub(super) async fn an_expired_lease_is_reclaimed_and_then_void(fresh: Fresh) {
     assert!(!change!(fresh, park_work(void, "no")));
     assert!(!change!(fresh, finish_work(void)));
     assert!(change!(fresh, finish_work(&second.lease)));
+    assert_eq!(fresh.catalog.renew_work(&second.lease, TERM).await.unwrap(), Renewal::Ended);
     assert_eq!(fresh.catalog.next_due(WorkKind::Ingest).await.unwrap(), None);
 }
 
@@ -101,8 +102,8 @@ pub(super) async fn an_item_that_is_enqueued_again_after_its_end_is_another_one(
     enqueue(&fresh, work).await;
     let second = ingest(&fresh, "same").await.unwrap();
     assert_eq!(second.lease.attempt, 1);
-    assert!(!fresh.catalog.renew_work(&first.lease, TERM).await.unwrap());
-    assert!(fresh.catalog.renew_work(&second.lease, TERM).await.unwrap());
+    assert_eq!(fresh.catalog.renew_work(&first.lease, TERM).await.unwrap(), Renewal::Ended);
+    assert_eq!(fresh.catalog.renew_work(&second.lease, TERM).await.unwrap(), Renewal::Renewed);
 }
 
 pub(super) async fn failures_are_counted_until_the_work_advances(fresh: Fresh) {

@@ -46,6 +46,18 @@ pub trait WorkRepo: Send {
     async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<bool, CatalogError>;
 }
 
+/// What became of a lease that was to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// It was extended.
+    Renewed,
+    /// The item was finished or waits again, and nobody else works on it: most likely the holder of this lease has just
+    /// recorded its result.
+    Ended,
+    /// Another worker has acquired the item.
+    Lost,
+}
+
 /// The queue, outside of transactions.
 #[async_trait]
 pub trait WorkQueue: Send + Sync {
@@ -61,8 +73,8 @@ pub trait WorkQueue: Send + Sync {
         term: Duration,
         horizon: Duration,
     ) -> Result<Option<LeasedWork>, CatalogError>;
-    /// Extends a lease to `term` from now. One statement. Returns whether the lease was still valid.
-    async fn renew_work(&self, lease: &Lease, term: Duration) -> Result<bool, CatalogError>;
+    /// Extends a lease to `term` from now: one statement, and another one if the lease is not valid any more.
+    async fn renew_work(&self, lease: &Lease, term: Duration) -> Result<Renewal, CatalogError>;
     /// The time until the next item of that kind is due, or its lease expires; absent when there is none.
     async fn next_due(&self, kind: WorkKind) -> Result<Option<Duration>, CatalogError>;
 }
