@@ -526,6 +526,7 @@ CREATE TABLE upload_sessions (
     expected_size_bytes bigint NOT NULL CHECK (expected_size_bytes >= 0),
     media_type_hint text,
     filename_hint text,
+    idempotency_key text COLLATE "C",
     state text NOT NULL CHECK (state IN
         ('created', 'uploading', 'completed', 'ingesting', 'ready', 'failed', 'aborted')),
     failure_reason text,
@@ -541,6 +542,8 @@ CREATE TABLE upload_sessions (
     updated_at timestamptz NOT NULL,
     revision bigint NOT NULL
 );
+CREATE UNIQUE INDEX upload_sessions_key ON upload_sessions (created_by, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
 CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('completed', 'ingesting');
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');

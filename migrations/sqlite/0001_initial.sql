@@ -424,6 +424,7 @@ CREATE TABLE upload_sessions (
     expected_size_bytes INTEGER NOT NULL CHECK (expected_size_bytes >= 0),
     media_type_hint TEXT,
     filename_hint TEXT,
+    idempotency_key TEXT,
     state TEXT NOT NULL CHECK (state IN
         ('created', 'uploading', 'completed', 'ingesting', 'ready', 'failed', 'aborted')),
     failure_reason TEXT,
@@ -439,6 +440,8 @@ CREATE TABLE upload_sessions (
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX upload_sessions_key ON upload_sessions (created_by, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
 CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('completed', 'ingesting');
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');

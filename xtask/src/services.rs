@@ -4,10 +4,12 @@ use crate::{
     shell::{Result, cargo, root, run as command},
     tools,
 };
-use imgsrv_testkit::services::{GARAGE_VERSION, OIDC_PROVIDER_VERSION, TUS_CLIENTS_VERSION, cache_dir};
+use imgsrv_testkit::services::{
+    GARAGE_VERSION, OIDC_PROVIDER_VERSION, SCHEMATHESIS_VERSION, TUS_CLIENTS_VERSION, cache_dir,
+};
 use std::{fs, path::PathBuf, process::Command};
 
-/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, tus clients and Garage, unless they
+/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, schemathesis, tus clients and Garage, unless they
 /// are installed; returns the path of Garage.
 pub(crate) fn install() -> Result<PathBuf> {
     tools::from_debian(&[
@@ -31,6 +33,7 @@ pub(crate) fn install() -> Result<PathBuf> {
         ("xz", "xz-utils"),
     ])?;
     pinned("oidc-provider", OIDC_PROVIDER_VERSION, NPM)?;
+    pinned("schemathesis", SCHEMATHESIS_VERSION, PIP)?;
     pinned("tus-clients", TUS_CLIENTS_VERSION, &format!("{NPM} && {PIP}"))?;
     // One database engine suffices, and without link-time optimisation the build takes a third less time.
     let features = ["--no-default-features", "--features", "bundled-libs,sqlite"];

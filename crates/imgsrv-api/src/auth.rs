@@ -36,6 +36,7 @@ pub struct CreatePrincipal {
     pub display_name: String,
     /// Operators' notes: at most 32 entries of short text. Never consulted for access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::attributes))]
     pub attributes: Option<BTreeMap<String, String>>,
 }
 
@@ -68,7 +69,13 @@ pub struct Principal {
 pub struct CreateApiToken {
     /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 256,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub name: Option<String>,
     /// From when on it is refused.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]

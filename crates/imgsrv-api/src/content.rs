@@ -135,11 +135,16 @@ pub struct CreateArtifact {
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
     /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `iso`, `vmdk`, `vhdx`, `squashfs` or `root.tar.xz`.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = r"^(raw|raw\.gz|raw\.xz|raw\.zst|qcow2|iso|vmdk|vhdx|squashfs|root\.tar\.xz)$")
+    )]
     pub format: String,
     /// The digest of its bytes; they need not be uploaded yet.
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub primary_blob_digest: String,
     /// Their size.
+    #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub primary_blob_size_bytes: i64,
     /// What they are served as.
@@ -209,6 +214,7 @@ pub struct CreateAttachment {
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub blob_digest: String,
     /// Their size.
+    #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub blob_size_bytes: i64,
 }

@@ -25,6 +25,10 @@ pub struct CreateIntake {
     pub variant: Option<String>,
     /// The format of the bytes, as of artifacts; `qcow2` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = r"^(raw|raw\.gz|raw\.xz|raw\.zst|qcow2|iso|vmdk|vhdx|squashfs|root\.tar\.xz)$")
+    )]
     pub format: Option<String>,
     /// What they are served as; what is usual for the format when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,6 +41,7 @@ pub struct CreateIntake {
     )]
     pub media_type: Option<String>,
     /// How many bytes they are.
+    #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,
     /// The digest that they must have; whatever they have is good when absent.
@@ -45,7 +50,7 @@ pub struct CreateIntake {
     pub expected_digest: Option<String>,
     /// Aliases that are to point to the version once it is published, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(max_items = 16))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::aliases))]
     pub aliases: Vec<String>,
 }
 

@@ -6,10 +6,13 @@
 mod auth;
 mod content;
 mod intakes;
+mod integer;
 mod oidc;
 mod pages;
 mod problem;
 mod releases;
+#[cfg(feature = "openapi")]
+mod schemas;
 mod uploads;
 
 pub use auth::*;

@@ -13,21 +13,43 @@ pub struct SaveProvisioningRule {
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$"))]
     pub id: Option<String>,
     /// What people call it.
-    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 256,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub display_name: String,
     /// Whose tokens it admits: exactly their `iss`.
-    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 256,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub issuer_url: String,
     /// For whom they must be meant: one of their `aud`, whatever the condition says.
-    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 256,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+        )
+    )]
     pub audience: String,
     /// The claims that the condition sees, at most 64.
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::forwarded_claims))]
     pub forwarded_claims: Vec<String>,
     /// What must hold of them, in CEL.
-    #[cfg_attr(feature = "openapi", schema(max_length = 4096))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 4096))]
     pub condition: String,
     /// Always `["content-writer"]`; may be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::assigned_roles))]
     pub assign_role_ids: Option<Vec<String>>,
     /// Whether it admits anybody; `true` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -117,6 +117,7 @@ codes! {
     ContentEncoding = "content-encoding", 415, "Parts are sent as they are, without a content encoding";
     RangeNotSatisfiable = "range-not-satisfiable", 416, "The range cannot be served";
     ChecksumMismatch = "checksum-mismatch", 460, "The body does not have the checksum sent with it";
+    IdempotencyKeyReused = "idempotency-key-reused", 422, "The idempotency key was used for another request";
     TooManyFailures = "too-many-failures", 429, "Too many bearer tokens from this address failed";
     TooManyUploads = "too-many-uploads", 429, "Too many uploads are open";
     HeadersTooLarge = "headers-too-large", 431, "The request headers are too large";
@@ -124,6 +125,7 @@ codes! {
     BlobDamaged = "blob-damaged", 500, "The stored bytes are damaged and are not served";
     TransferEncoding = "transfer-encoding", 501, "The transfer coding is not supported";
     Unavailable = "unavailable", 503, "A service that this needs is down";
+    StorageReadOnly = "storage-read-only", 503, "The storage is read-only";
     StorageFull = "storage-full", 507, "There is no room for more bytes";
 }
 

@@ -11,6 +11,7 @@ pub struct CreateUpload {
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub expected_digest: String,
     /// The size that they must have.
+    #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub expected_size_bytes: i64,
     /// What they are, for people.
@@ -115,12 +116,14 @@ pub struct CompleteUpload {
 #[serde(deny_unknown_fields)]
 pub struct ListedPart {
     /// Its number.
+    #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub number: i64,
     /// The etag that was given for it.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
     /// The size that was accepted.
+    #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,
 }

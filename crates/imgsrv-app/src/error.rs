@@ -111,6 +111,9 @@ pub enum UseCaseError {
         /// The size of its bytes.
         size: ByteSize,
     },
+    /// The caller has used the idempotency key for a different request.
+    #[error("the caller has sent this key with another request; send a new key, or repeat that request unchanged")]
+    KeyReused,
     /// The state does not allow it.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),

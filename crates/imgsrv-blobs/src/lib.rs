@@ -13,6 +13,6 @@ mod probe;
 mod s3;
 mod threads;
 
-pub use fs::FsBlobStore;
+pub use fs::{FsBlobStore, unwritable};
 pub use observe::{Observer, Operation, Outcome, Unobserved};
 pub use s3::{S3BlobStore, S3Settings};

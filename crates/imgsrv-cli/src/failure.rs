@@ -155,6 +155,7 @@ fn advice(error: &Error) -> Option<String> {
                 "ask who manages authentication for the role content-writer; imgsrv whoami tells who you are"
             }
             ProblemCode::StorageFull => "the operator must make room; then run this again, what was sent is kept",
+            ProblemCode::StorageReadOnly => "the operator must make the storage writable; then run this again",
             ProblemCode::UploadTooLarge => "the operator limits uploads (--max-upload-bytes)",
             ProblemCode::TooManyUploads => "wait until some are done, and run this again",
             ProblemCode::HttpsRequired => "use https:// in the server's URL",

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use url::Url;
+use uuid::Uuid;
 
 /// How long a request with a small body may take.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -23,6 +24,7 @@ const MAX_RESPONSE: usize = 32 << 20;
 const MAX_PROBLEM: usize = 1 << 20;
 /// The longest `Retry-After` that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request that may be sent more than once.
@@ -104,6 +106,12 @@ impl Client {
         self.call(call.with_json(body)?, parse).await
     }
 
+    /// Creates a resource under a new idempotency key: retries find what the first request has created.
+    pub(crate) async fn create_once<T: DeserializeOwned>(&self, url: Url, body: &impl Serialize) -> Result<T, Error> {
+        let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, idempotency_key()?)]);
+        self.call(Call { headers, ..Call::new(Method::POST, url) }.with_json(body)?, parse).await
+    }
+
     /// Sends a call until `read` has the whole response, or an error must not be retried.
     async fn call<T>(&self, call: Call, read: impl AsyncFn(Response) -> Result<T, Error>) -> Result<T, Error> {
         let mut retries = self.retry().retries_from_now();
@@ -153,6 +161,12 @@ impl Client {
         let token = self.tokens.current().await?;
         check(build(token.as_ref()).send().await).await
     }
+}
+
+/// A new idempotency key, as a string of a structured field.
+#[expect(clippy::disallowed_methods, reason = "a client has no port for ids, and the key has only to be unique")]
+fn idempotency_key() -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(format!("\"{}\"", Uuid::now_v7())).map_err(Error::internal)
 }
 
 async fn parse<T: DeserializeOwned>(response: Response) -> Result<T, Error> {

@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 use imgsrv_client::{
     ByteSize, Client, Error, Format, NewArtifact, Publication, RetryPolicy, Source,
-    api::{CreateImage, ProblemCode},
+    api::{CreateImage, CreateUpload, ProblemCode},
 };
 use imgsrv_testkit::digest;
 
@@ -95,6 +95,36 @@ async fn creation_is_retried_only_if_the_server_cannot_have_processed_it() {
     let lost = script.client().create_image(&new).await;
     assert!(matches!(lost, Err(Error::Unreachable(_))), "{lost:?}");
     assert_eq!(script.heads().len(), 2, "the refusal is retried, the lost response is not");
+}
+
+#[tokio::test]
+async fn retries_of_an_upload_session_have_its_idempotency_key() {
+    let session = r#"{"id": "1", "expected_digest": "", "expected_size_bytes": 1, "state": "created", "expires_at": "",
+        "created_at": "", "updated_at": ""}"#;
+    let script = Script::start(vec![
+        Vec::new(),
+        problem(ProblemCode::Unavailable, ""),
+        response(201, "", session),
+        response(201, "", session),
+    ])
+    .await;
+    let new = CreateUpload {
+        expected_digest: digest(b"x"),
+        expected_size_bytes: 1,
+        media_type_hint: None,
+        filename_hint: None,
+    };
+    for _ in 0..2 {
+        script.client().create_upload(&new).await.expect("a session");
+    }
+    let key = |head: &String| {
+        let line = head.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
+        line.expect("a key").to_owned()
+    };
+    let keys: Vec<String> = script.heads().iter().map(key).collect();
+    assert!(keys[0].len() == 38 && keys[0].starts_with('"') && keys[0].ends_with('"'), "a UUID in quotes: {keys:?}");
+    assert!(keys[..3].iter().all(|key| *key == keys[0]), "each retry has the key of the first request: {keys:?}");
+    assert_ne!(keys[3], keys[0], "another session has another key");
 }
 
 #[tokio::test]

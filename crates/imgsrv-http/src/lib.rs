@@ -3,6 +3,7 @@
 //! Every error on every route is a problem document (RFC 9457). A route and its description in OpenAPI are declared
 //! together, so `openapi/v1.yaml` describes only what is served.
 
+mod degradation;
 mod extract;
 mod middleware;
 mod readiness;
@@ -15,6 +16,7 @@ mod send_budget;
 mod state;
 mod streams;
 
+pub use degradation::Degradation;
 pub use middleware::{
     client_address::limit_key,
     observation::{CompletedRequest, METHODS, RequestObserver},

@@ -2,7 +2,7 @@
 
 use imgsrv_api::FieldError;
 use imgsrv_app::Adapters;
-use imgsrv_domain::error_chain;
+use imgsrv_domain::{error_chain, ports::CatalogError};
 use std::{
     error::Error,
     time::{Duration, Instant},
@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 /// A check that takes longer has failed.
 const DEADLINE: Duration = Duration::from_secs(2);
+const UNREACHABLE: &str = "cannot be reached";
 
 /// The readiness checks and their last result. Concurrent requests share one run of the checks.
 pub(crate) struct Readiness {
@@ -34,8 +35,11 @@ impl Readiness {
             return failures.clone();
         }
         let (catalog, blobs) = tokio::join!(
-            check("catalog", self.adapters.catalog.check()),
-            check("blob store", self.adapters.blobs.check()),
+            check("catalog", self.adapters.catalog.check(), |error| match error {
+                CatalogError::Replaced(_) => "its file was removed or replaced",
+                _ => UNREACHABLE,
+            }),
+            check("blob store", self.adapters.blobs.check(), |_| UNREACHABLE),
         );
         let failures: Vec<FieldError> = catalog.into_iter().chain(blobs).collect();
         *last = Some((Instant::now(), failures.clone()));
@@ -47,10 +51,11 @@ impl Readiness {
 async fn check<E: Error + 'static>(
     component: &str,
     checking: impl Future<Output = Result<(), E>>,
+    reason: fn(&E) -> &'static str,
 ) -> Option<FieldError> {
     let (reason, cause) = match tokio::time::timeout(DEADLINE, checking).await {
         Ok(Ok(())) => return None,
-        Ok(Err(error)) => ("cannot be reached", error_chain::text(&error)),
+        Ok(Err(error)) => (reason(&error), error_chain::text(&error)),
         Err(_) => ("does not answer", format!("no response within {DEADLINE:?}")),
     };
     tracing::warn!(check = component, why = cause, "readiness check failed");

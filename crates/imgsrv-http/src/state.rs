@@ -1,6 +1,7 @@
 //! The state of the API, of which every handler takes only the use cases and services that it needs.
 
 use crate::{
+    degradation::Degradation,
     middleware::{
         failed_bearers::FailedBearers,
         observation::{NoObserver, RequestObserver},
@@ -69,6 +70,7 @@ pub struct AppState {
     pub(crate) observer: Arc<dyn RequestObserver>,
     pub(crate) failed_bearers: Arc<FailedBearers>,
     pub(crate) send_budget: Arc<SendBudget>,
+    degradation: Arc<Degradation>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
     streams: Arc<StreamDocuments>,
@@ -83,6 +85,7 @@ impl AppState {
             observer: Arc::new(NoObserver),
             failed_bearers: Arc::new(FailedBearers::new(settings.auth_failure_limit, clock)),
             send_budget: Arc::new(SendBudget::new(settings.max_send_buffer_bytes)),
+            degradation: Arc::default(),
             receive_slots: ReceiveSlots::new(settings.max_receiving_parts),
             readiness: Arc::new(Readiness::new(adapters.clone(), settings.readiness_age)),
             streams: Arc::new(StreamDocuments::new(services.streams())),
@@ -94,6 +97,11 @@ impl AppState {
     /// The budget of bytes that responses hold, for its metrics.
     pub fn send_budget(&self) -> Arc<SendBudget> {
         Arc::clone(&self.send_budget)
+    }
+
+    /// Why writes are refused; the owner of the storage sets it.
+    pub fn degradation(&self) -> Arc<Degradation> {
+        Arc::clone(&self.degradation)
     }
 
     /// The same, with every request reported to `observer`.
@@ -131,6 +139,7 @@ provides! {
     Versions: |state| state.services.versions();
     MaxUploadBytes: |state| MaxUploadBytes(state.services.max_upload_bytes());
     ReceiveSlots: |state| state.receive_slots.clone();
+    Arc<Degradation>: |state| Arc::clone(&state.degradation);
     Arc<Readiness>: |state| Arc::clone(&state.readiness);
     Arc<StreamDocuments>: |state| Arc::clone(&state.streams);
 }

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use imgsrv_testkit::{TestResponse, TestServer, qcow2};
+use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::json;
 
 async fn raw(
@@ -119,6 +119,18 @@ async fn json_is_strict() {
 }
 
 #[tokio::test]
+async fn integers_may_be_written_with_a_fraction_of_zero() {
+    let server = TestServer::start().await;
+    let bearer = format!("Bearer {}", server.writer);
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let body = |size: &str| format!(r#"{{"expected_digest":"{}","expected_size_bytes":{size}}}"#, digest(b"one"));
+    let opened = raw(&server, "POST", "/v1/uploads", &headers, body("3.0")).await;
+    assert_eq!((opened.status, &opened.json()["expected_size_bytes"]), (StatusCode::CREATED, &json!(3)));
+    let refused = raw(&server, "POST", "/v1/uploads", &headers, body("3.5")).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::BAD_REQUEST, "invalid-json"));
+}
+
+#[tokio::test]
 async fn every_operation_refuses_an_invalid_bearer_and_guarded_ones_a_missing_one() {
     let server = TestServer::start_serving(|_, http| http.auth_failure_limit = None).await;
     let contract = server.get("/openapi/v1.json").await.json();
@@ -136,7 +148,7 @@ async fn every_operation_refuses_an_invalid_bearer_and_guarded_ones_a_missing_on
             let bad = server.call(Some("imgsrv_at_nonsense"), &method, &path, None).await;
             is(&bad, StatusCode::UNAUTHORIZED, "invalid-bearer");
             assert!(bad.header("www-authenticate").starts_with("Bearer"));
-            if operation.get("security").is_some() {
+            if operation["security"] == json!([{"bearer": []}]) {
                 let missing = server.call(None, &method, &path, None).await;
                 is(&missing, StatusCode::UNAUTHORIZED, "unauthenticated");
                 assert_eq!(missing.header("www-authenticate"), "Bearer");
@@ -219,6 +231,26 @@ async fn health_and_readiness_are_reported() {
     assert_eq!((response.status, response.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
     assert_eq!(response.json()["errors"][0]["field"], "blob store");
     assert_eq!(server.get("/healthz").await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn readiness_reports_that_the_catalog_was_removed_or_replaced_until_it_is_back() {
+    let server = TestServer::start().await;
+    let (file, aside) = (server.catalog_file(), server.catalog_file().with_extension("aside"));
+    let is_replaced = async || {
+        let response = server.get("/readyz").await;
+        assert_eq!((response.status, response.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+        let expected = json!([{"field": "catalog", "reason": "its file was removed or replaced"}]);
+        assert_eq!(response.json()["errors"], expected);
+    };
+    std::fs::rename(&file, &aside).expect("renamed");
+    is_replaced().await;
+    std::fs::copy(&aside, &file).expect("copied");
+    is_replaced().await;
+    std::fs::rename(&aside, &file).expect("renamed");
+    assert_eq!(server.get("/readyz").await.status, StatusCode::NO_CONTENT);
+    std::fs::remove_file(&file).expect("removed");
+    is_replaced().await;
 }
 
 #[tokio::test]

@@ -306,6 +306,9 @@ async fn invalid_requests_get_a_problem_and_change_nothing() {
     assert_eq!(options.header("tus-extension"), "creation,creation-with-upload,termination,checksum,expiration");
     assert_eq!(options.header("tus-checksum-algorithm"), "sha1,sha256");
 
+    assert_eq!(server.call(None, "OPTIONS", &path, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.call(None, "OPTIONS", &format!("{TUS}x"), None).await.problem(), "invalid-request");
+
     let post = async |length: &str, named: &str| {
         tus(&server, "POST", TUS, &[("upload-length", length), ("upload-metadata", named)], Body::empty()).await
     };

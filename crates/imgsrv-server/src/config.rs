@@ -285,6 +285,11 @@ impl StorageOptions {
         value(self.storage_dir.as_ref()).unwrap_or_else(|| self.data_dir.join("storage"))
     }
 
+    /// The embedded catalog.
+    pub(crate) fn catalog_file(&self) -> PathBuf {
+        self.data_dir.join("catalog.db")
+    }
+
     /// The settings of the PostgreSQL catalog, if one is configured.
     pub(crate) fn postgres(&self) -> Option<PgSettings> {
         let url = either(self.postgres_url.as_ref(), self.postgres_url_file.as_ref())?;

@@ -1,6 +1,9 @@
 //! The imgsrv server: configuration, telemetry, wiring and workers.
 
 mod config;
+mod degraded;
+mod disk;
+mod error;
 mod in_flight;
 mod listener;
 mod lock;
@@ -10,6 +13,7 @@ mod options;
 mod run;
 mod runtimes;
 mod stalled;
+mod startup;
 mod storage;
 mod system;
 mod telemetry;
@@ -23,7 +27,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.map_err(run::StartError::Runtime).and_then(|runtime| {
+    let done = runtime.map_err(error::StartError::Runtime).and_then(|runtime| {
         let done = runtime.block_on(async {
             match cli.command {
                 None => run::serve(cli.serve).await.map(|()| ExitCode::SUCCESS),

@@ -3,8 +3,9 @@
 
 use crate::{
     config::{ListOptions, OperatorCommand, RevokeOptions},
+    error::StartError,
     options::TokenRef,
-    run::{StartError, bootstrap},
+    run::bootstrap,
     storage::OpenCatalog,
     system::UuidIds,
 };
@@ -63,7 +64,7 @@ async fn all<T>(
 
 /// Prints every principal with its tokens. Works beside a running server.
 async fn list(options: ListOptions) -> Result<(), StartError> {
-    let catalog = OpenCatalog::open(&options.storage).await?;
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
     let now = catalog.port().catalog_time().await.map_err(UseCaseError::from)?;
     for principal in &all(async |page| principals.list_principals(&who, page).await).await? {
@@ -118,7 +119,7 @@ fn as_json(principal: &Principal, tokens: &[ApiToken]) -> String {
 
 /// Revokes tokens and deactivates principals. Works beside a running server, where it takes effect with the next request.
 async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
-    let catalog = OpenCatalog::open(&options.storage).await?;
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
     for token in options.tokens {
         let id = match token {

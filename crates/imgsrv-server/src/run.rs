@@ -2,29 +2,27 @@
 
 use crate::{
     config::{FormatCheckOption, ServeOptions, StorageOptions},
+    degraded::Monitor,
+    error::StartError,
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
     options::{ListenAddress, PublicUrl, node_name},
     runtimes::{Connections, handled_here},
-    storage::{self, Locks, OpenCatalog, StorageError},
-    system::{UuidIds, worker_id, write_file},
+    startup::{Stage, Startup, deliver_token},
+    storage::{self, Locks, OpenCatalog},
+    system::{UuidIds, worker_id},
     telemetry,
     tls::{SelfSigned, Tls, TlsError},
 };
-use imgsrv_app::{Bootstrap, FormatCheck, Schedule, Services, Settings, UseCaseError, WorkError};
+use imgsrv_app::{Bootstrap, FormatCheck, Services, Settings};
 use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
-use imgsrv_domain::{
-    breaker::Breaker,
-    error_chain,
-    work::{WorkKind, WorkerId},
-};
+use imgsrv_domain::{error_chain, work::WorkerId};
 use imgsrv_http::{AppState, HttpSettings, router};
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
@@ -33,43 +31,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Concurrent ingests of one process: a small one need not wait for a huge one.
-const INGEST_SLOTS: usize = 4;
-/// Concurrent publish jobs of one process.
-const PUBLISH_SLOTS: usize = 2;
-/// Ended uploads that one process clears at once.
-const CLEAR_SLOTS: usize = 2;
 /// Interval of the sweep for expired uploads and orphaned staged bytes.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
-/// Interval of storing the last use of tokens.
-const USAGE_INTERVAL: Duration = Duration::from_secs(10);
 /// Timeout of workers to release their leases, and of the catalog's connections to close.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error("cannot start the runtime: {0}")]
-    Runtime(io::Error),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error("cannot manage authentication")]
-    Auth(#[from] UseCaseError),
-    #[error("cannot queue the work that recurs")]
-    Work(#[from] WorkError),
-    #[error("cannot write to standard output: {0}")]
-    Output(io::Error),
-    #[error("cannot write the bootstrap token: {0}")]
-    BootstrapOutput(io::Error),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: String, source: io::Error },
-    #[error("cannot listen for signals: {0}")]
-    Signals(io::Error),
-    #[error("the system gives no random bytes: {0}")]
-    Randomness(#[from] getrandom::Error),
-}
 
 fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
     Settings {
@@ -92,7 +57,7 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
 
 /// Runs `imgsrv auth bootstrap`: creates a bootstrap token and prints it. Works beside a running server.
 pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
-    let catalog = OpenCatalog::open(&options).await?;
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options).await?;
     let token = Bootstrap::new(catalog.port(), Arc::new(UuidIds)).force().await?;
     deliver_token(&token, None)?;
     catalog.close().await;
@@ -105,7 +70,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let stop = stop_on_signals()?;
     let connections = Connections::start().map_err(StartError::Runtime)?;
     let given = options.tls.files()?;
-    let _locks = Locks::acquire(&options.storage)?;
+    let locks = Arc::new(Mutex::new(Locks::acquire(&options.storage)?));
     let self_signed = self_signed(&options)?;
     let files = self_signed.as_ref().map(SelfSigned::files).or(given);
     let tls = files.map(Tls::new).transpose()?.map(Arc::new);
@@ -113,7 +78,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let worker = worker_id(&options.workers.node_name)?;
     let workers_stop = CancellationToken::new();
     let opening = async {
-        let catalog = OpenCatalog::open(&options.storage).await?;
+        let catalog = OpenCatalog::open_to_serve(&options.storage).await?;
         let oidc = OidcVerifier::new(options.api.oidc_allow_loopback);
         let adapters = storage::adapters(&options.storage, oidc, &catalog, Arc::clone(&metrics) as Arc<dyn Observer>)?;
         let services = Services::new(adapters, settings(&options, worker.clone()), workers_stop.clone());
@@ -124,16 +89,23 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let opened = stop.run_until_cancelled(opening).await;
     let Some(opened) = opened else { return Ok(()) };
     let (catalog, services) = opened?;
-    let token_file = options.api.bootstrap_token_file.as_deref();
-    if let Some(path) = token_file {
-        // Checked before a token exists: one that cannot be written would be lost.
-        write_file(path, "\n", 0o600).map_err(StartError::BootstrapOutput)?;
+    let options = Arc::new(options);
+    let tasks = TaskTracker::new();
+    let mut startup = Startup {
+        options: Arc::clone(&options),
+        catalog: catalog.clone(),
+        services: services.clone(),
+        metrics: Arc::clone(&metrics),
+        locks: Arc::clone(&locks),
+        tasks: tasks.clone(),
+        workers_stop: workers_stop.clone(),
+        stage: Stage::default(),
+    };
+    match startup.begin().await {
+        // The monitor tries again.
+        Err(error) if error.unwritable().is_some() || catalog.is_read_only().await => {}
+        begun => begun?,
     }
-    match services.bootstrap().ensure().await? {
-        Some(token) => deliver_token(&token, token_file)?,
-        None => token_file.map_or(Ok(()), std::fs::remove_file).map_err(StartError::BootstrapOutput)?,
-    }
-    services.enqueue_recurring().await?;
     let (listener, address) = listen(&options.api.listen).await?;
     let metrics_listener = match &options.metrics.metrics_listen.0 {
         Some(address) => Some(listen(address).await?),
@@ -144,19 +116,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         print_incus_command(own, &incus_url(&options, address.port()));
     }
 
-    let tasks = TaskTracker::new();
-    start_workers(&tasks, &options, &services, &metrics, &workers_stop);
-    let http = HttpSettings {
-        auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
-        max_header_bytes: usize::try_from(options.limits.max_header_bytes).unwrap_or(usize::MAX),
-        body_timeout: options.limits.body_timeout,
-        min_body_rate: options.limits.min_body_rate,
-        min_send_rate: options.limits.min_send_rate,
-        max_send_buffer_bytes: options.limits.max_send_buffer_bytes,
-        max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
-        trusted_proxies: options.api.trusted_proxies.0.clone(),
-        ..HttpSettings::default()
-    };
+    let http = http_settings(&options);
     let limits = Limits {
         unlimited: options.api.trusted_proxies.0.clone(),
         grace: options.api.shutdown_timeout,
@@ -164,10 +124,16 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     };
     let state = AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _);
     let app = router(&state);
+    let mut monitor = Monitor::new(storage::folders(&options.storage), state.degradation(), startup);
+    monitor.look().await;
+    let monitoring = workers_stop.clone();
+    tasks.spawn(async move { monitor.run(&monitoring).await });
     if let Some((listener, address)) = metrics_listener {
         tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics listener started");
-        let scrape =
-            metrics::router(&options.metrics.metrics_path, Scrape::new(metrics, catalog.clone(), state.send_budget()));
+        let scrape = metrics::router(
+            &options.metrics.metrics_path,
+            Scrape::new(metrics, catalog.clone(), state.send_budget(), state.degradation()),
+        );
         let workers_stop = workers_stop.clone();
         // Served until the workers stop, so that the shutdown can be observed.
         let limits = Limits { grace: Duration::ZERO, ..limits.clone() };
@@ -199,8 +165,24 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     if tokio::time::timeout(RELEASE_TIMEOUT, catalog.close()).await.is_err() {
         tracing::warn!("the catalog's connections did not close in time");
     }
+    // Held until nothing uses the folders any more.
+    drop(locks);
     tracing::info!("server stopped");
     Ok(())
+}
+
+fn http_settings(options: &ServeOptions) -> HttpSettings {
+    HttpSettings {
+        auth_failure_limit: Some(options.api.auth_failure_limit).filter(|limit| *limit > 0),
+        max_header_bytes: usize::try_from(options.limits.max_header_bytes).unwrap_or(usize::MAX),
+        body_timeout: options.limits.body_timeout,
+        min_body_rate: options.limits.min_body_rate,
+        min_send_rate: options.limits.min_send_rate,
+        max_send_buffer_bytes: options.limits.max_send_buffer_bytes,
+        max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
+        trusted_proxies: options.api.trusted_proxies.0.clone(),
+        ..HttpSettings::default()
+    }
 }
 
 /// The server's own certificate authority, if it is wanted, with a certificate for this host's name, loopback and the
@@ -277,49 +259,4 @@ async fn listen(address: &ListenAddress) -> Result<(TcpListener, SocketAddr), St
     let bound = bound.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
     let shown = || format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
     bound.map_err(|source| StartError::Listen { address: shown(), source })
-}
-
-fn start_workers(
-    tasks: &TaskTracker,
-    options: &ServeOptions,
-    services: &Services,
-    metrics: &Arc<ProcessMetrics>,
-    stop: &CancellationToken,
-) {
-    let workers = &options.workers;
-    let breaker =
-        Breaker::new(workers.cas_promotion_circuit_breaker_failures, workers.cas_promotion_circuit_breaker_cooldown);
-    for kind in WorkKind::ALL.iter().copied() {
-        let slots = match kind {
-            WorkKind::Ingest if workers.cas_promotion_enabled => INGEST_SLOTS,
-            WorkKind::Publish if workers.publish_enabled => PUBLISH_SLOTS,
-            WorkKind::Ingest | WorkKind::Publish => continue,
-            WorkKind::Clear => CLEAR_SLOTS,
-            WorkKind::Sweep => 1,
-        };
-        let poll = workers.cas_promotion_poll_interval;
-        let schedule = Schedule { slots, poll, backoff: workers.backoff(), breaker: breaker.clone() };
-        let (worker, metrics) = (services.worker(kind), Arc::clone(metrics));
-        tasks.spawn(async move { worker.run(schedule, metrics).await });
-    }
-
-    let (relayed, stopping) = (services.clone(), stop.clone());
-    tasks.spawn(async move { stopping.run_until_cancelled(relayed.relay_wakeups()).await });
-    let (auth, stop) = (services.auth(), stop.clone());
-    tasks.spawn(async move {
-        while stop.run_until_cancelled(tokio::time::sleep(USAGE_INTERVAL)).await.is_some() {
-            if let Err(error) = auth.flush_usage().await {
-                tracing::warn!(error = error_chain::text(&error), "token usage was not stored");
-            }
-        }
-    });
-}
-
-/// Gives the bootstrap token to the operator: in a file that only its owner can read, or on standard output.
-fn deliver_token(token: &str, file: Option<&Path>) -> Result<(), StartError> {
-    let written = match file {
-        Some(path) => write_file(path, &format!("{token}\n"), 0o600),
-        None => writeln!(io::stdout().lock(), "imgsrv bootstrap token (one-time): {token}"),
-    };
-    written.map_err(StartError::BootstrapOutput)
 }

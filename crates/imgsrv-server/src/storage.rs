@@ -2,6 +2,7 @@
 
 use crate::{
     config::StorageOptions,
+    disk::why_unwritable,
     lock::{FolderLock, LockError},
     system::{SystemClock, UuidIds},
 };
@@ -9,15 +10,30 @@ use imgsrv_app::{Adapters, BindError, Services};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
 use imgsrv_catalog::postgres::{PgCatalog, PoolStatus};
-use imgsrv_catalog::sqlite::SqliteCatalog;
-use imgsrv_domain::ports::{BlobError, BlobStore, Catalog};
-use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+use imgsrv_catalog::sqlite::{CommandLock, SqliteCatalog, lock_for_command};
+use imgsrv_domain::ports::{BlobError, BlobStore, Catalog, Unwritable};
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Why the catalog or the blob store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
     #[error("cannot make the data folder {path}: {source}")]
     DataDir { path: String, source: io::Error },
+    #[error("cannot create the catalog {path}: {why}; there is nothing to serve yet")]
+    NoCatalog { path: String, why: Unwritable },
+    #[error(
+        "the server has opened the catalog {0} for reads alone, because its disk is full or read-only; run this command \
+         when /readyz has no header Imgsrv-Degraded any more"
+    )]
+    InUse(String),
+    #[error("cannot lock the catalog {path}: {source}")]
+    CommandLock { path: String, source: io::Error },
     #[error("cannot start a thread for conditions: {0}")]
     Conditions(io::Error),
     #[error(transparent)]
@@ -49,8 +65,53 @@ impl OpenCatalog {
             return Ok(Self::Postgres(Arc::new(catalog)));
         }
         make_folder(&options.data_dir)?;
-        let path = options.data_dir.join("catalog.db");
-        Ok(Self::Sqlite(Arc::new(imgsrv_catalog::sqlite::open(&path, Arc::new(SystemClock)).await?)))
+        let opened = imgsrv_catalog::sqlite::open(&options.catalog_file(), Arc::new(SystemClock)).await?;
+        Ok(Self::Sqlite(Arc::new(opened)))
+    }
+
+    /// Opens the configured catalog for a server: for reads alone if it exists and its disk accepts no writes.
+    pub(crate) async fn open_to_serve(options: &StorageOptions) -> Result<Self, StorageError> {
+        let error = match Self::open(options).await {
+            Err(error @ StorageError::Sqlite(_)) => error,
+            opened => return opened,
+        };
+        let Some(why) = why_unwritable(&options.data_dir) else { return Err(error) };
+        let path = options.catalog_file();
+        if !fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            return Err(StorageError::NoCatalog { path: path.display().to_string(), why });
+        }
+        let opened = imgsrv_catalog::sqlite::open_read_only(&path, Arc::new(SystemClock), why).await?;
+        Ok(Self::Sqlite(Arc::new(opened)))
+    }
+
+    /// Opens the configured catalog for a command that may run beside a server.
+    pub(crate) async fn open_beside_server(options: &StorageOptions) -> Result<(CommandLock, Self), StorageError> {
+        let path = options.catalog_file();
+        let lock = match options.postgres() {
+            Some(_) => Ok(CommandLock::default()),
+            None => lock_for_command(&path),
+        };
+        let lock = lock.map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => StorageError::InUse(path.display().to_string()),
+            _ => StorageError::CommandLock { path: path.display().to_string(), source },
+        })?;
+        Ok((lock, Self::open(options).await?))
+    }
+
+    /// Whether it was opened for reads alone and still is.
+    pub(crate) async fn is_read_only(&self) -> bool {
+        match self {
+            Self::Sqlite(catalog) => catalog.is_read_only().await,
+            Self::Postgres(_) => false,
+        }
+    }
+
+    /// Makes a catalog that was opened for reads alone accept writes.
+    pub(crate) async fn accept_writes(&self) -> Result<(), StorageError> {
+        match self {
+            Self::Sqlite(catalog) => Ok(catalog.accept_writes().await?),
+            Self::Postgres(_) => Ok(()),
+        }
     }
 
     pub(crate) fn port(&self) -> Arc<dyn Catalog> {
@@ -98,16 +159,19 @@ pub(crate) fn adapters(
     })
 }
 
-/// Checks that the blob store is usable and bound to this catalog.
+/// Checks that the blob store is usable and bound to this catalog. A folder that is bound is usable for reads when its
+/// disk is full or read-only.
 pub(crate) async fn check_blobs(options: &StorageOptions, services: &Services) -> Result<(), StorageError> {
     let store = || options.blob_store();
-    let probed = services.adapters().blobs.probe().await;
-    probed.map_err(|source| StorageError::Blobs { store: store(), source })?;
+    match services.adapters().blobs.probe().await {
+        Err(BlobError::Full(_) | BlobError::ReadOnly(_)) if options.s3().is_none() => {}
+        probed => probed.map_err(|source| StorageError::Blobs { store: store(), source })?,
+    }
     services.bind_blob_store().await.map_err(|source| StorageError::Bind { store: store(), source })
 }
 
 /// Locks on the folders that this server uses, against servers that must not share them.
-pub(crate) struct Locks(#[expect(dead_code, reason = "released when dropped")] Vec<FolderLock>);
+pub(crate) struct Locks(Vec<FolderLock>);
 
 impl Locks {
     /// Locks the data folder exclusively if it contains the catalog, and the storage folder in a bucket's absence:
@@ -128,6 +192,18 @@ impl Locks {
         }
         Ok(Self(locks))
     }
+
+    /// Creates and locks the lock files that a full or read-only disk did not permit.
+    pub(crate) fn complete(&mut self) -> Result<(), StorageError> {
+        Ok(self.0.iter_mut().try_for_each(FolderLock::complete)?)
+    }
+}
+
+/// The folders that this server writes to.
+pub(crate) fn folders(options: &StorageOptions) -> Vec<PathBuf> {
+    let catalog = options.postgres().is_none().then(|| options.data_dir.clone());
+    let blobs = options.s3().is_none().then(|| options.storage_dir());
+    catalog.into_iter().chain(blobs).collect()
 }
 
 /// Whether two paths name the same folder.

@@ -37,6 +37,11 @@ impl Bootstrap {
         Self { catalog, ids }
     }
 
+    /// Whether nobody can manage authentication.
+    pub async fn is_needed(&self) -> Result<bool> {
+        Ok(!self.catalog.begin().await?.has_live_auth_manager().await?)
+    }
+
     /// Issues a token if nobody can manage authentication: no active principal with the role has a live token.
     #[tracing::instrument(name = "bootstrap.ensure", level = "debug", skip_all, err(level = "debug"))]
     pub async fn ensure(&self) -> Result<Option<String>> {

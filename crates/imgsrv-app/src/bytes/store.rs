@@ -38,7 +38,7 @@ pub(crate) async fn store_blob(
     let claim = BlobClaim::of(&bytes);
     let uploads = Uploads(Arc::clone(context));
     let new = NewUpload { claim, media_type_hint: Some(media_type.clone()), filename_hint: None };
-    let session = uploads.create(who, new).await?;
+    let session = uploads.create(who, new, None).await?;
     if matches!(session.state, UploadState::Ready(_)) {
         return Ok(claim);
     }

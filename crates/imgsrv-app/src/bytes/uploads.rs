@@ -19,7 +19,7 @@ use imgsrv_domain::{
     page::{Page, PageRequest},
     parts::{ListedPart, Part},
     ports::{BlobName, BodyStream, CatalogTx, NeighbouringParts, StageRequest},
-    upload::{Attempt, NewUpload, UploadKind, UploadSession, UploadState},
+    upload::{Attempt, IdempotencyKey, NewUpload, UploadKind, UploadSession, UploadState},
     work::WorkKind,
 };
 use std::sync::Arc;
@@ -43,14 +43,22 @@ pub struct PartBody {
 
 impl Uploads {
     /// Opens an upload. It is `ready` at once if its digest is a trusted blob already.
+    ///
+    /// With a key, the same request by the same caller opens no further upload but finds the one that the first opened,
+    /// in whatever state it is by then. This holds for concurrent requests as well.
     #[tracing::instrument(name = "upload.create", level = "debug", skip_all, err(level = "debug"),
         fields(blob.digest = %new.claim.digest, blob.size = %new.claim.size))]
-    pub async fn create(&self, who: &Writer, new: NewUpload) -> Result<UploadSession> {
+    pub async fn create(&self, who: &Writer, new: NewUpload, key: Option<&IdempotencyKey>) -> Result<UploadSession> {
         check_size(&self.0, new.claim.size)?;
         retrying(|| async {
             let (id, new) = (UploadId::new(self.0.ids.next()), new.clone());
             let free = check_free_space(&self.0, new.claim.size.get()).await;
             let mut tx = self.0.catalog.begin().await?;
+            if let Some(key) = key
+                && let Some(opened) = tx.get_upload_by_key(who.id(), key).await?
+            {
+                return if opened.was_opened_for(&new) { Ok(opened) } else { Err(UseCaseError::KeyReused) };
+            }
             let trusted = tx.get_blob(&new.claim.digest).await?;
             let (session, event) = match trusted.map(|blob| blob.claim) {
                 Some(claim) if claim.size != new.claim.size => {
@@ -63,7 +71,7 @@ impl Uploads {
                     UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)
                 }
             };
-            tx.insert_upload(&session).await?;
+            tx.insert_upload(&session, key).await?;
             audit::commit(tx, who.actor(), event).await?;
             Ok(session)
         })

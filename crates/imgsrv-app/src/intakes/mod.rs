@@ -75,7 +75,7 @@ impl Intakes {
             let upload = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
             let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
             let intake = Intake::open(id, who.id(), new.clone(), now);
-            tx.insert_upload(&session).await?;
+            tx.insert_upload(&session, None).await?;
             tx.insert_intake(&intake).await?;
             audit::commit(tx, who.actor(), event).await?;
             Ok(intake)

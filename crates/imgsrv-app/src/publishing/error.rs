@@ -27,7 +27,9 @@ impl StepError {
     pub(super) fn reading(blob: &TrustedBlob, error: BlobError) -> Self {
         match error {
             BlobError::Damaged => Self::Damaged(blob.clone()),
-            error @ (BlobError::Full(_) | BlobError::Unavailable(_)) => Self::Transient(error.into()),
+            error @ (BlobError::Full(_) | BlobError::ReadOnly(_) | BlobError::Unavailable(_)) => {
+                Self::Transient(error.into())
+            }
         }
     }
 }

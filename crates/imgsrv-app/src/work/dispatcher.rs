@@ -123,6 +123,11 @@ impl Outcomes<'_> {
     /// Returns how many failures in a row this is.
     fn failed(&mut self, error: &WorkError) -> u32 {
         let now = self.clock.now();
+        if error.is_unwritable() {
+            // No pause: work resumes soon after the disk accepts writes.
+            self.observer.failed(self.kind, self.breaker.failures(), false, now);
+            return 1;
+        }
         let paused = self.breaker.failed(now);
         let failures = self.breaker.failures();
         if paused {

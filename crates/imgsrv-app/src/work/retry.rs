@@ -28,8 +28,15 @@ impl Transient for CatalogError {
                     | Conflict::BlobDigest
                     | Conflict::PrincipalId
                     | Conflict::Identity
+                    | Conflict::IdempotencyKey
             ),
-            Self::InvalidCursor | Self::Unavailable(_) | Self::Full(_) | Self::Corrupt(_) | Self::Backend(_) => false,
+            Self::InvalidCursor
+            | Self::Unavailable(_)
+            | Self::Full(_)
+            | Self::ReadOnly(_)
+            | Self::Replaced(_)
+            | Self::Corrupt(_)
+            | Self::Backend(_) => false,
         }
     }
 }

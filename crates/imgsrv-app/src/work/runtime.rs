@@ -31,6 +31,17 @@ pub enum WorkError {
     Panic,
 }
 
+impl WorkError {
+    /// Whether a disk is full or read-only.
+    pub(super) const fn is_unwritable(&self) -> bool {
+        match self {
+            Self::Catalog(error) => error.why_unwritable().is_some(),
+            Self::Blob(error) => matches!(error, BlobError::Full(_) | BlobError::ReadOnly(_)),
+            Self::Panic => false,
+        }
+    }
+}
+
 /// The work of one kind.
 #[async_trait]
 pub(crate) trait Handler: Send + Sync {

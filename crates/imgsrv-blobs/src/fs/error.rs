@@ -1,14 +1,39 @@
 //! Errors of the folder store.
 
 use crate::observe::Outcome;
-use imgsrv_domain::ports::{BlobError, IngestError, StageError};
-use std::io;
+use imgsrv_domain::ports::{BlobError, IngestError, StageError, Unwritable};
+use std::{error::Error, io};
+
+/// Why a write failed with `error`, if its file system is full or read-only.
+pub fn unwritable(error: &io::Error) -> Option<Unwritable> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Unwritable::Full),
+        io::ErrorKind::ReadOnlyFilesystem => Some(Unwritable::ReadOnly),
+        _ => None,
+    }
+}
 
 /// Maps an error of the operating system.
 pub(super) fn failed(error: io::Error) -> BlobError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BlobError::Full(Box::new(error)),
-        _ => BlobError::unavailable(error),
+    mapped(unwritable(&error), error)
+}
+
+/// Maps an error of `object_store`, whose cause may be one of the operating system.
+pub(super) fn object_failed(error: object_store::Error) -> BlobError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    let mut why = None;
+    while let (None, Some(error)) = (why, cause) {
+        why = error.downcast_ref().and_then(unwritable);
+        cause = error.source();
+    }
+    mapped(why, error)
+}
+
+fn mapped(why: Option<Unwritable>, error: impl Error + Send + Sync + 'static) -> BlobError {
+    match why {
+        Some(Unwritable::Full) => BlobError::Full(Box::new(error)),
+        Some(Unwritable::ReadOnly) => BlobError::ReadOnly(Box::new(error)),
+        None => BlobError::unavailable(error),
     }
 }
 
@@ -16,7 +41,7 @@ impl From<&BlobError> for Outcome {
     fn from(error: &BlobError) -> Self {
         match error {
             BlobError::Damaged => Self::NotFound,
-            BlobError::Full(_) | BlobError::Unavailable(_) => Self::Error,
+            BlobError::Full(_) | BlobError::ReadOnly(_) | BlobError::Unavailable(_) => Self::Error,
         }
     }
 }

@@ -25,21 +25,24 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn create(root: &Path) -> io::Result<Self> {
-        let layout = Self {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
             marker: root.join(MARKER),
             owner: root.join(OWNER),
             staging: root.join("staging"),
             cas: root.join("cas"),
             durable: Mutex::default(),
-        };
+        }
+    }
+
+    /// Creates what is missing. The marker comes last: where it exists, the folders do.
+    pub(super) fn create(&self, root: &Path) -> io::Result<()> {
         fs::create_dir_all(root)?;
         sync_parent(root)?;
-        ensure_folder(&layout.staging)?;
-        ensure_folder(&layout.cas)?;
-        File::options().create(true).append(true).open(&layout.marker)?;
-        sync_parent(&layout.marker)?;
-        Ok(layout)
+        ensure_folder(&self.staging)?;
+        ensure_folder(&self.cas)?;
+        File::options().create(true).append(true).open(&self.marker)?;
+        sync_parent(&self.marker)
     }
 
     /// Whether the store's folder is mounted. If not, a missing file proves nothing.

@@ -16,7 +16,8 @@ use crate::{
     threads::{READING, RECEIVING, Share, blocking},
 };
 use async_trait::async_trait;
-use error::failed;
+pub use error::unwritable;
+use error::{failed, object_failed};
 use imgsrv_domain::{
     digest::ByteSize,
     ids::UploadId,
@@ -42,9 +43,14 @@ pub struct FsBlobStore {
 }
 
 impl FsBlobStore {
-    /// Opens the store in `root`; creates missing folders.
+    /// Opens the store in `root`; creates missing folders. A store that exists is also opened if its disk is full or
+    /// read-only: what it holds can be read.
     pub fn open(root: &Path, observer: Arc<dyn Observer>) -> Result<Self, BlobError> {
-        let layout = Layout::create(root).map_err(failed)?;
+        let layout = Layout::new(root);
+        match layout.create(root) {
+            Err(error) if unwritable(&error).is_some() && layout.is_present() => {}
+            created => created.map_err(failed)?,
+        }
         let objects = LocalFileSystem::new_with_prefix(root).map_err(BlobError::unavailable)?.with_fsync(true);
         let (reading, receiving) = (Share::new(READING), Share::new(RECEIVING));
         Ok(Self { layout: Arc::new(layout), objects, buffers: BufferPool::default(), reading, receiving, observer })
@@ -95,7 +101,7 @@ impl BlobStore for FsBlobStore {
         let removing = async {
             match self.objects.delete(&key).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(BlobError::unavailable(error)),
+                Err(error) => Err(object_failed(error)),
             }
         };
         observed(&*self.observer, Operation::Delete, removing).await
@@ -128,7 +134,7 @@ impl BlobStore for FsBlobStore {
     #[instrument(name = "blobs.probe", level = "debug", skip_all)]
     async fn probe(&self) -> Result<(), BlobError> {
         let path = probe::path("staging")?;
-        self.objects.put(&path, probe::CONTENT.into()).await.map_err(BlobError::unavailable)?;
+        self.objects.put(&path, probe::CONTENT.into()).await.map_err(object_failed)?;
         let read = async { self.objects.get(&path).await?.bytes().await };
         let read = read.await.map_err(BlobError::unavailable);
         let listed = self.objects.list_with_delimiter(Some(&ObjectPath::from("staging"))).await;
@@ -137,7 +143,7 @@ impl BlobStore for FsBlobStore {
             match self.objects.delete(&path).await {
                 // Another node has removed it.
                 Err(object_store::Error::NotFound { .. }) => {}
-                deleted => deleted.map_err(BlobError::unavailable)?,
+                deleted => deleted.map_err(object_failed)?,
             }
         }
         if read? == probe::CONTENT { Ok(()) } else { Err(BlobError::Damaged) }

@@ -196,7 +196,7 @@ impl Client {
             if is_bulk && failed.is_none() {
                 continue;
             }
-            let single = stream::iter(batch.to_vec().into_iter().map(Ok));
+            let single = stream::iter(batch.iter().cloned().map(Ok));
             single.try_for_each_concurrent(DELETING, |key| async move { self.delete(&key).await }).await?;
             if let Some(error) = failed {
                 let error = error_chain::text(&error);
@@ -208,7 +208,7 @@ impl Client {
     }
 
     async fn delete_in_bulk(&self, keys: &[Path]) -> Result<(), Error> {
-        let keys = stream::iter(keys.to_vec().into_iter().map(Ok)).boxed();
+        let keys = stream::iter(keys.iter().cloned().map(Ok)).boxed();
         let deleting = self.bulk.delete_stream(keys).try_for_each(|_| std::future::ready(Ok(())));
         self.call(Operation::Delete, COPY_DEADLINE, deleting).await
     }

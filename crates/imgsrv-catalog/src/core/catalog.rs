@@ -32,6 +32,10 @@ pub(crate) trait SqlDatabase: Send + Sync + 'static {
     fn clock(&self, read: Option<Timestamp>) -> Result<Timestamp, CatalogError>;
     /// The free space on its disk; `None` where it is not known.
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError>;
+    /// Checks that its connections use the database that later connections would.
+    async fn check(&self) -> Result<(), CatalogError> {
+        Ok(())
+    }
     /// What other processes enqueue, as [`Catalog::enqueued`] promises.
     fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>>;
     /// Closes every connection.

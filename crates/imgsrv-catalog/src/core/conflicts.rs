@@ -27,6 +27,7 @@ const CONFLICTS: &[(&str, Conflict)] = &[
     ("api_tokens_lookup_key", Conflict::TokenKey),
     ("oidc_identities_key", Conflict::Identity),
     ("provisioning_rules_id", Conflict::RuleId),
+    ("upload_sessions_key", Conflict::IdempotencyKey),
     ("images.name", Conflict::ImageName),
     ("image_refs.image_id, image_refs.name", Conflict::RefName),
     ("blobs.digest", Conflict::BlobDigest),
@@ -34,6 +35,7 @@ const CONFLICTS: &[(&str, Conflict)] = &[
     ("principals.id", Conflict::PrincipalId),
     ("api_tokens.lookup_key", Conflict::TokenKey),
     ("oidc_identities.issuer, oidc_identities.subject", Conflict::Identity),
+    ("upload_sessions.created_by, upload_sessions.idempotency_key", Conflict::IdempotencyKey),
     ("provisioning_rules.id", Conflict::RuleId),
 ];
 

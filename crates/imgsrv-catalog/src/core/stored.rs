@@ -21,6 +21,7 @@ use imgsrv_domain::{
     text::{LongText, MediaType, ShortText},
     time::Timestamp,
     transition::Revision,
+    upload::IdempotencyKey,
     work::{WorkKind, WorkerId},
 };
 use sqlx::types::Json;
@@ -107,8 +108,8 @@ macro_rules! stored {
 
 stored!(
     ActorKind, AliasName, Architecture, AttachmentName, Audience, AuditAction, ClusterCompression, Condition,
-    DetectedFormat, Format, ImageName, IssuerUrl, LongText, MediaType, OperatingSystem, PrincipalKind, RefName, Role,
-    RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
+    DetectedFormat, Format, IdempotencyKey, ImageName, IssuerUrl, LongText, MediaType, OperatingSystem, PrincipalKind,
+    RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );
 stored!(Digest as String: |own| own.to_string(), |text| Ok(text.parse()?));

@@ -26,6 +26,7 @@ pub(crate) const STATEMENTS: &[&str] = &[IDENTITY, COUNTERS, WAITS, PARKED];
 #[async_trait]
 impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
     async fn check(&self) -> Result<(), CatalogError> {
+        self.database.check().await?;
         revision(&mut self.reader().await?).await.map(drop)
     }
 

@@ -6,11 +6,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    ids::UploadId,
+    ids::{PrincipalId, UploadId},
     names::PartNumber,
     parts::Part,
     ports::{CatalogError, NeighbouringParts, UploadRepo},
-    upload::{UploadRecord, UploadSession},
+    upload::{IdempotencyKey, UploadRecord, UploadSession},
 };
 
 /// Sessions that `rest` selects, each with the part at its frontier.
@@ -29,6 +29,7 @@ macro_rules! select {
     };
 }
 pub(crate) const GET: &str = select!("WHERE s.id = $1");
+const GET_BY_KEY: &str = select!("WHERE s.created_by = $1 AND s.idempotency_key = $2");
 pub(crate) const LIST_OPEN: &str = select!(
     "WHERE s.state IN ('created', 'uploading') AND s.kind = 'multipart' AND s.created_by = $1 AND s.id < $2
     AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
@@ -47,7 +48,8 @@ const SUM_STAGED_BYTES: &str = "SELECT CAST(
 const INSERT: &str = "INSERT INTO upload_sessions (id, expires_at, updated_at, state, expected_digest, digest_computed,
     received_bytes, attempts, frontier_writer_attempt, frontier_writer_number, frontier_number, hashed_bytes,
     hashed_state, failure_reason, created_by, expected_size_bytes, kind, media_type_hint, filename_hint, created_at,
-    revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 1)";
+    idempotency_key, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 1)";
 const UPDATE: &str = "UPDATE upload_sessions SET expires_at = $2, updated_at = $3, state = $4, expected_digest = $5,
     digest_computed = $6, received_bytes = $7, attempts = $8, frontier_writer_attempt = $9, frontier_writer_number = $10,
     frontier_number = $11, hashed_bytes = $12, hashed_state = $13, failure_reason = $14, revision = revision + 1
@@ -66,6 +68,7 @@ const PUT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, s
 const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
+    GET_BY_KEY,
     LIST_OPEN,
     LIST_EXPIRED,
     COUNT_OPEN,
@@ -107,10 +110,30 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
         self.get(SUM_STAGED_BYTES, values![]).await
     }
 
-    async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {
+    async fn get_upload_by_key(
+        &mut self,
+        by: PrincipalId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<UploadSession>, CatalogError> {
+        self.find(GET_BY_KEY, values![by, key]).await
+    }
+
+    async fn insert_upload(
+        &mut self,
+        session: &UploadSession,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(), CatalogError> {
         let UploadRecord { created_by, media_type_hint, filename_hint, created_at, .. } = &**session;
         let (size, kind) = (session.size(), session.declared().kind().as_str());
-        let own = values![created_by, size, kind, media_type_hint, filename_hint, created_at];
+        let own = values![
+            created_by,
+            size,
+            kind,
+            media_type_hint,
+            filename_hint,
+            created_at,
+            key.map(IdempotencyKey::as_str)
+        ];
         self.execute(INSERT, upload_values(session, own)).await.map(drop)
     }
 

@@ -16,7 +16,8 @@ pub(crate) fn map(error: sqlx::Error) -> CatalogError {
     };
     let code: Option<i32> = database.code().and_then(|code| code.parse().ok());
     let message = database.message();
-    // The low byte of an extended code is its primary code: 5 busy, 6 locked, 10 I/O, 13 full, 14 cannot open.
+    // The low byte of an extended code is its primary code: 5 busy, 6 locked, 8 read-only, 10 I/O, 13 full, 14 cannot
+    // open.
     match (code, code.map(|code| code & 0xff)) {
         (Some(1811), _) => {
             conflict(message).map_or_else(|| CatalogError::Backend(Box::new(error)), CatalogError::Conflict)
@@ -27,6 +28,8 @@ pub(crate) fn map(error: sqlx::Error) -> CatalogError {
         }
         (Some(787), _) => CatalogError::Conflict(Conflict::Forbidden),
         (_, Some(5 | 6)) => CatalogError::Retryable(Box::new(error)),
+        (Some(1032), _) => CatalogError::Replaced(Box::new(error)),
+        (_, Some(8)) => CatalogError::ReadOnly(Box::new(error)),
         (_, Some(13)) => CatalogError::Full(Box::new(error)),
         (_, Some(10 | 14)) => CatalogError::Unavailable(Box::new(error)),
         _ => CatalogError::Backend(Box::new(error)),

@@ -9,8 +9,7 @@ use reqwest::Method;
 impl Client {
     /// Opens an upload session. It is `ready` at once if the server has a trusted blob with this digest.
     pub async fn create_upload(&self, upload: &CreateUpload) -> Result<UploadSession, Error> {
-        // Safe to repeat: if the response is lost, the first session expires unused.
-        self.change(Method::POST, self.endpoint(["v1", "uploads"]), upload).await
+        self.create_once(self.endpoint(["v1", "uploads"]), upload).await
     }
 
     /// The caller's own sessions that wait for parts, newest first; with `digest` only those of this digest.

@@ -39,7 +39,7 @@ async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     let new = NewAppendUpload { size: size.try_into().unwrap(), digest: None, media_type_hint: None };
     let (session, _) = UploadSession::open_append(UploadId::new(uuid()), by, new, now, TTL);
     let intake = Intake::open(session.id, by, wanted(), now);
-    tx.insert_upload(&session).await.unwrap();
+    tx.insert_upload(&session, None).await.unwrap();
     tx.insert_intake(&intake).await.unwrap();
     (session, intake)
 }

@@ -135,6 +135,7 @@ const CASES: &[Case<Fresh>] = cases![
     intakes::staged_bytes_are_the_sum_of_expected_sizes,
     uploads::sessions_and_parts_are_stored,
     uploads::a_principals_open_sessions_are_listed_newest_first,
+    uploads::a_session_is_found_by_the_key_of_its_principal,
     uploads::a_replaced_part_keeps_its_number,
     uploads::an_ingest_is_stored_and_fenced_by_revision,
     uploads::expired_sessions_are_listed_by_id,

@@ -182,7 +182,7 @@ pub(super) async fn session(tx: &mut dyn CatalogTx, claim: BlobClaim, ttl: Durat
     let (media_type, filename) = ("a/b".parse().unwrap(), "disk.qcow2".parse().unwrap());
     let new = NewUpload { claim, media_type_hint: Some(media_type), filename_hint: Some(filename) };
     let (session, _) = UploadSession::open(UploadId::new(uuid()), by, new, tx.now(), ttl);
-    tx.insert_upload(&session).await.unwrap();
+    tx.insert_upload(&session, None).await.unwrap();
     session
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Fresh, conflict,
-    samples::{claim, session},
+    samples::{claim, new_principal, session},
 };
 use crate::uuid;
 use imgsrv_domain::{
@@ -12,7 +12,7 @@ use imgsrv_domain::{
     page::PageRequest,
     parts::{ListedPart, Part, PartLocation},
     ports::{CatalogError, CatalogTx, Conflict},
-    upload::{NewUpload, UploadSession},
+    upload::{IdempotencyKey, NewUpload, UploadSession},
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -96,7 +96,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     };
     let (second, third, given_up) = (open(claim(2)), open(claim(1)), open(claim(1)));
     for session in [&second, &third, &given_up] {
-        tx.insert_upload(session).await.unwrap();
+        tx.insert_upload(session, None).await.unwrap();
     }
     tx.update_upload(&given_up.abort(now).unwrap().0).await.unwrap();
     tx.commit().await.unwrap();
@@ -113,6 +113,36 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     assert_eq!(list(Some(&digest), &next).await, (vec![first.id], None));
     let foreign = fresh.catalog.list_open_uploads(first.created_by, None, &next).await;
     assert!(matches!(foreign, Err(CatalogError::InvalidCursor)));
+}
+
+pub(super) async fn a_session_is_found_by_the_key_of_its_principal(fresh: Fresh) {
+    let mut tx = fresh.begin().await;
+    let (one, other) = (new_principal(&mut *tx, &[]).await.id, new_principal(&mut *tx, &[]).await.id);
+    let now = tx.now();
+    let open = |by| {
+        let new = NewUpload { claim: claim(1), media_type_hint: None, filename_hint: None };
+        UploadSession::open(UploadId::new(uuid()), by, new, now, TTL).0
+    };
+    let (first, of_other, unkeyed) = (open(one), open(other), open(one));
+    let keys: [IdempotencyKey; 2] = ["a\"key".parse().unwrap(), "A\"KEY".parse().unwrap()];
+    tx.insert_upload(&first, Some(&keys[0])).await.unwrap();
+    tx.insert_upload(&of_other, Some(&keys[0])).await.unwrap();
+    for session in [&unkeyed, &open(one)] {
+        tx.insert_upload(session, None).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mut tx = fresh.begin().await;
+    assert_eq!(tx.get_upload_by_key(one, &keys[0]).await.unwrap(), Some(first.clone()));
+    assert_eq!(tx.get_upload_by_key(other, &keys[0]).await.unwrap(), Some(of_other));
+    assert_eq!(tx.get_upload_by_key(one, &keys[1]).await.unwrap(), None);
+    // It is found in every state.
+    let (aborted, _) = stored(&mut *tx, &first).await.abort(now).unwrap();
+    tx.update_upload(&aborted).await.unwrap();
+    let found = tx.get_upload_by_key(one, &keys[0]).await.unwrap().unwrap();
+    assert_eq!((found.id, found.state.name()), (first.id, "aborted"));
+    tx.commit().await.unwrap();
+    let taken = fresh.refused(async |tx| tx.insert_upload(&open(one), Some(&keys[0])).await).await;
+    assert_eq!(taken, Conflict::IdempotencyKey);
 }
 
 pub(super) async fn a_replaced_part_keeps_its_number(fresh: Fresh) {

@@ -77,6 +77,9 @@ pub enum BlobError {
     /// There is no free space, or a quota is exhausted.
     #[error("the blob store is full")]
     Full(#[source] Source),
+    /// It is on a read-only file system.
+    #[error("the blob store is read-only")]
+    ReadOnly(#[source] Source),
     /// The store cannot be reached, or failed with another error that may be transient.
     #[error("the blob store failed")]
     Unavailable(#[source] Source),

@@ -1,6 +1,39 @@
-//! Failures of the catalog.
+//! Failures of the catalog, and why storage accepts no writes.
 
 use super::Source;
+
+/// Why storage accepts no writes, though it can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unwritable {
+    /// There is no free space, or a quota is exhausted.
+    Full,
+    /// The file system is read-only.
+    ReadOnly,
+}
+
+impl Unwritable {
+    /// Every reason.
+    pub const ALL: &'static [Self] = &[Self::Full, Self::ReadOnly];
+
+    /// Its name, as in the header of `/readyz` and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "storage-full",
+            Self::ReadOnly => "storage-read-only",
+        }
+    }
+}
+
+impl std::fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the disk is full",
+            Self::ReadOnly => "the file system is read-only",
+        })
+    }
+}
+
+impl std::error::Error for Unwritable {}
 
 /// The rule of the catalog that a write broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +77,9 @@ pub enum Conflict {
     /// A provisioning rule has that id.
     #[error("a provisioning rule has that id")]
     RuleId,
+    /// The principal has opened an upload session with that idempotency key.
+    #[error("the idempotency key was used for another upload session")]
+    IdempotencyKey,
     /// The image still has versions.
     #[error("the image has versions")]
     ImageInUse,
@@ -70,6 +106,12 @@ pub enum CatalogError {
     /// The catalog has no space for the write.
     #[error("the catalog is full")]
     Full(#[source] Source),
+    /// The catalog is on a read-only file system.
+    #[error("the catalog is read-only")]
+    ReadOnly(#[source] Source),
+    /// The catalog's file is no longer the one at its path, so what is written would be lost.
+    #[error("the catalog's file was removed or replaced")]
+    Replaced(#[source] Source),
     /// A stored record cannot be decoded: another program has changed it, or it is damaged.
     #[error("a record of the catalog cannot be decoded")]
     Corrupt(#[source] Source),
@@ -79,6 +121,23 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
+    /// The error of a write to a catalog that accepts none.
+    pub fn unwritable(why: Unwritable) -> Self {
+        match why {
+            Unwritable::Full => Self::Full(why.into()),
+            Unwritable::ReadOnly => Self::ReadOnly(why.into()),
+        }
+    }
+
+    /// Why it accepted no write, if its disk is full or read-only.
+    pub const fn why_unwritable(&self) -> Option<Unwritable> {
+        match self {
+            Self::Full(_) => Some(Unwritable::Full),
+            Self::ReadOnly(_) => Some(Unwritable::ReadOnly),
+            _ => None,
+        }
+    }
+
     /// A fault of the catalog or of this program.
     pub fn backend(error: impl Into<Source>) -> Self {
         Self::Backend(error.into())

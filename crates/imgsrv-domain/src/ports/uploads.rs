@@ -8,7 +8,7 @@ use crate::{
     names::PartNumber,
     page::{Page, PageRequest},
     parts::Part,
-    upload::UploadSession,
+    upload::{IdempotencyKey, UploadSession},
 };
 use async_trait::async_trait;
 
@@ -30,8 +30,19 @@ pub trait UploadRepo: Send {
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError>;
     /// The sum of the expected sizes of all sessions that have not ended.
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError>;
-    /// Stores a new session.
-    async fn insert_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;
+    /// The session that `by` opened with `key`, not locked.
+    async fn get_upload_by_key(
+        &mut self,
+        by: PrincipalId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<UploadSession>, CatalogError>;
+    /// Stores a new session, which was opened with `key` if one is given. If its principal has opened another session
+    /// with it, fails with [`Conflict::IdempotencyKey`](super::Conflict::IdempotencyKey).
+    async fn insert_upload(
+        &mut self,
+        session: &UploadSession,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(), CatalogError>;
     /// Stores `session` if its revision is current, else
     /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;

@@ -4,12 +4,14 @@
 
 mod append;
 mod claim;
+mod idempotency;
 mod ingest;
 mod multipart;
 mod receiving;
 
 pub use append::NewAppendUpload;
 pub use claim::{Claim, UploadKind};
+pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 pub use ingest::PendingIngest;
 pub use multipart::NewUpload;
 pub use receiving::{Attempt, FrontierWriter, Placement, Receiving, Recorded};

@@ -39,6 +39,19 @@ impl UploadSession {
         Self::open_in(state, id, by, (new.media_type_hint, new.filename_hint), now, Duration::ZERO)
     }
 
+    /// Whether it was opened by the request for `new`.
+    pub fn was_opened_for(&self, new: &NewUpload) -> bool {
+        let NewUpload { claim, media_type_hint, filename_hint } = new;
+        self.declared() == Claim::Declared(UploadKind::Multipart, *claim)
+            && self.media_type_hint == *media_type_hint
+            && self.filename_hint == *filename_hint
+    }
+
+    /// Whether there was nothing to send when it was opened.
+    pub fn was_ready_at_once(&self) -> bool {
+        self.expires_at == self.created_at
+    }
+
     /// Admits an attempt to send part `number`. `declared` is its announced size, `current` the part recorded under
     /// that number, `before` the part recorded under the number before it.
     #[must_use = "a transition counts once stored"]

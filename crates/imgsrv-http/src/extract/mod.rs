@@ -5,6 +5,7 @@ mod body;
 mod caller;
 mod checksum;
 mod fields;
+mod idempotency_key;
 mod path;
 mod query;
 mod time;
@@ -12,6 +13,7 @@ mod time;
 pub(crate) use body::{JsonBody, part_body};
 pub(crate) use checksum::tus_body;
 pub(crate) use fields::Fields;
+pub(crate) use idempotency_key::IdempotencyKey;
 pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,
     PrincipalPath, RefPath, RolePath, RulePath, TokenPath, UploadPath, VersionPath,

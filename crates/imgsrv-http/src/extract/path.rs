@@ -60,7 +60,7 @@ segments! {
     Hex => pattern("^[0-9a-f]{64}$");
     PartNumber => part_number();
     RuleId => pattern(RuleId::PATTERN);
-    Role => pattern("^[a-z0-9][a-z0-9._-]{0,63}$");
+    Role => ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Role::ALL.iter().map(|role| role.as_str())));
     ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId => uuid();
 }
 

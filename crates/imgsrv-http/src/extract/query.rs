@@ -9,14 +9,17 @@ use axum::{
     http::request::Parts,
 };
 use imgsrv_domain::{
-    audit::AuditFilter,
+    audit::{ActorKind, AuditAction, AuditFilter},
     digest::Digest,
     page::{Cursor, PageLimit, PageRequest},
     ports::Visibility,
     version::VersionFilter,
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams,
+    openapi::{Object, ObjectBuilder, schema::Type},
+};
 
 async fn query<T: DeserializeOwned>(parts: &mut Parts) -> Result<T, Problem> {
     let parsed = Query::<T>::from_request_parts(parts, &()).await;
@@ -30,6 +33,18 @@ fn page(limit: Option<&str>, cursor: Option<String>) -> Result<PageRequest, Prob
         None => PageLimit::MAX,
     };
     Ok(PageRequest { limit, after: cursor.map(Cursor) })
+}
+
+fn audit_action() -> Object {
+    one_of("What was done, such as `role.granted`.", AuditAction::ALL.iter().map(|action| action.as_str()))
+}
+
+fn actor_kind() -> Object {
+    one_of("`principal`, `worker` or `operator`.", ActorKind::ALL.iter().map(|kind| kind.as_str()))
+}
+
+fn one_of(description: &str, values: impl Iterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).description(Some(description)).enum_values(Some(values)).build()
 }
 
 macro_rules! queries {
@@ -69,33 +84,43 @@ queries! {
     /// The page of the images, with or without those that have no published version.
     ImagesQuery {
         /// `true`: also images with nothing published. Needs `content.write`.
+        #[param(value_type = Option<bool>)]
         include_unpublished,
     }
     /// The page and the filters of the audit log.
     AuditQuery {
         /// What was done, such as `role.granted`.
+        #[param(schema_with = audit_action)]
         action,
         /// `principal`, `worker` or `operator`.
+        #[param(schema_with = actor_kind)]
         actor_kind,
         /// Who did it: a principal's id or a worker's name.
+        #[param(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
         actor,
         /// On what, exactly as it is shown.
+        #[param(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
         subject,
         /// In which request.
+        #[param(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
         request_id,
         /// Not before this time (RFC 3339).
+        #[param(format = DateTime)]
         since,
         /// Before this time (RFC 3339).
+        #[param(format = DateTime)]
         until,
     }
     /// The page of the caller's open uploads, filtered by digest.
     UploadsQuery {
         /// The digest that their bytes must have.
+        #[param(pattern = "^sha256:[0-9a-f]{64}$")]
         expected_digest,
     }
     /// The page of the versions, filtered by state.
     VersionsQuery {
         /// `draft`, `publishing`, `published` or `all`. Anything but `published`, the default, needs `content.write`.
+        #[param(pattern = "^(draft|publishing|published|all)$")]
         state,
     }
 }

@@ -18,6 +18,16 @@ fn unavailable(service: &'static str, error: &(dyn Error + 'static)) -> Problem 
     Problem::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(5))
 }
 
+/// The problem of a backing service on a read-only file system; the cause is logged.
+fn read_only(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
+    log(service, error);
+    let detail = format!(
+        "the {service} is on a read-only file system, so nothing was kept of this request; reads work, and writes will \
+         once the operator makes it writable"
+    );
+    Problem::new(Code::StorageReadOnly).detail(detail).retry_after(Duration::from_secs(30))
+}
+
 fn full(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
     log(service, error);
     Problem::new(Code::StorageFull).detail(format!("the {service} is full; nothing was kept of this request"))
@@ -38,7 +48,10 @@ impl From<CatalogError> for Problem {
         match &error {
             CatalogError::InvalidCursor => Self::invalid_cursor(),
             CatalogError::Full(_) => full("catalog", &error),
-            CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
+            CatalogError::ReadOnly(_) => read_only("catalog", &error),
+            CatalogError::Retryable(_) | CatalogError::Unavailable(_) | CatalogError::Replaced(_) => {
+                unavailable("catalog", &error)
+            }
             CatalogError::Conflict(_) | CatalogError::Corrupt(_) | CatalogError::Backend(_) => {
                 internal("catalog", &error)
             }
@@ -51,6 +64,7 @@ impl From<BlobError> for Problem {
         match &error {
             BlobError::Damaged => Self::new(Code::BlobDamaged),
             BlobError::Full(_) => full("blob store", &error),
+            BlobError::ReadOnly(_) => read_only("blob store", &error),
             BlobError::Unavailable(_) => unavailable("blob store", &error),
         }
     }
@@ -119,6 +133,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::OtherSize { digest, .. } => {
                 Self::new(Code::DigestSizeConflict).detail(&error).existing(Some(locate(&Existing::Blob(digest))))
             }
+            UseCaseError::KeyReused => Self::new(Code::IdempotencyKeyReused).detail(error),
             UseCaseError::Illegal(illegal) => {
                 let code = match illegal.subject {
                     Machine::UploadSession | Machine::Intake => Code::UploadState,

@@ -58,7 +58,7 @@ fn parse_etag(tag: &str) -> Option<(AliasId, Revision)> {
 }
 
 /// List the aliases of an image
-#[utoipa::path(get, path = "/v1/images/{name}/aliases", operation_id = "listAliases", tag = "aliases",
+#[utoipa::path(get, path = "/v1/images/{name}/aliases", operation_id = "listAliases", tag = "aliases", security((), ("bearer" = [])),
     params(ImagePath, PageQuery),
     responses((status = OK, description = "A page of aliases, by name.", body = api::AliasList), ReadProblems))]
 async fn list(aliases: Aliases, caller: Caller, path: ImagePath, query: PageQuery, uri: Uri) -> Result<Response> {
@@ -67,7 +67,7 @@ async fn list(aliases: Aliases, caller: Caller, path: ImagePath, query: PageQuer
 }
 
 /// Read an alias
-#[utoipa::path(get, path = "/v1/images/{name}/aliases/{alias}", operation_id = "getAlias", tag = "aliases",
+#[utoipa::path(get, path = "/v1/images/{name}/aliases/{alias}", operation_id = "getAlias", tag = "aliases", security((), ("bearer" = [])),
     params(AliasPath),
     responses((status = OK, description = "The alias; its `ETag` changes when it moves.", body = api::Alias), ReadProblems))]
 async fn get(aliases: Aliases, _caller: Caller, path: AliasPath) -> Result<Response> {
@@ -78,8 +78,8 @@ async fn get(aliases: Aliases, _caller: Caller, path: AliasPath) -> Result<Respo
 ///
 /// `If-Match` with the alias's `ETag`, or `If-None-Match: *`, guards against changes by others.
 #[utoipa::path(put, path = "/v1/images/{name}/aliases/{alias}", operation_id = "setAlias", tag = "aliases",
-    security(("bearer" = [])), params(AliasPath, ("If-Match" = Option<String>, Header, description = "An entity tag of the alias, or `*`."),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such alias.")),
+    security(("bearer" = [])), params(AliasPath, ("If-Match" = Option<String>, Header, nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$"#, description = "An entity tag of the alias, or `*`."),
+        ("If-None-Match" = Option<String>, Header, nullable = false, pattern = r"^\*$", description = "`*`: only if there is no such alias.")),
     request_body = api::SetAlias,
     responses((status = OK, description = "The alias.", body = api::Alias), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn set(

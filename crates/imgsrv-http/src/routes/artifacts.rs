@@ -38,7 +38,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List the artifacts of a version
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts", operation_id = "listArtifacts",
-    tag = "versions", params(VersionPath, PageQuery),
+    tag = "versions", security((), ("bearer" = [])), params(VersionPath, PageQuery),
     responses((status = OK, description = "A page of artifacts.", body = api::ArtifactList), ReadProblems))]
 async fn list(versions: Versions, caller: Caller, path: VersionPath, query: PageQuery, uri: Uri) -> Result<Response> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
@@ -84,7 +84,7 @@ async fn create(
 
 /// Read an artifact
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}", operation_id = "getArtifact",
-    tag = "versions", params(ArtifactPath),
+    tag = "versions", security((), ("bearer" = [])), params(ArtifactPath),
     responses((status = OK, description = "The artifact.", body = api::Artifact), ReadProblems))]
 async fn get(versions: Versions, caller: Caller, path: ArtifactPath) -> Result<Json<api::Artifact>> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
@@ -108,8 +108,8 @@ async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<St
 ///
 /// Takes `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/download",
-    operation_id = "downloadArtifact", tag = "versions", params(ArtifactPath),
-    responses((status = OK, description = "The bytes, as `primary_media_type`.", content_type = "application/octet-stream", body = String),
+    operation_id = "downloadArtifact", tag = "versions", security((), ("bearer" = [])), params(ArtifactPath),
+    responses((status = OK, description = "The bytes, as `primary_media_type`.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn download(
     delivery: Delivery,
@@ -199,8 +199,8 @@ async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath)
 /// Takes `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get,
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}/download",
-    operation_id = "downloadAttachment", tag = "versions", params(AttachmentPath),
-    responses((status = OK, description = "The bytes, as `media_type`.", content_type = "application/octet-stream", body = String),
+    operation_id = "downloadAttachment", tag = "versions", security((), ("bearer" = [])), params(AttachmentPath),
+    responses((status = OK, description = "The bytes, as `media_type`.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn download_attachment(
     delivery: Delivery,

@@ -21,8 +21,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 ///
 /// Anybody may have a blob that a published version refers to; `content.write` may have every trusted one. Takes
 /// `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
-#[utoipa::path(get, path = "/v1/blobs/{digest}", operation_id = "getBlob", tag = "blobs", params(BlobPath),
-    responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
+#[utoipa::path(get, path = "/v1/blobs/{digest}", operation_id = "getBlob", tag = "blobs", security((), ("bearer" = [])), params(BlobPath),
+    responses((status = OK, description = "The bytes.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: DownloadRequest) -> Result<Response> {
     let download = delivery.blob(&caller, &path.digest).await?;
@@ -33,7 +33,7 @@ async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: Downlo
 ///
 /// The same as by its digest. 404 when the first two digits are not those of the digest.
 #[utoipa::path(get, path = "/cas/sha256/{shard}/{hex}", operation_id = "getCasBlob", tag = "blobs", params(CasPath),
-    responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
+    responses((status = OK, description = "The bytes.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn get_sharded(delivery: Delivery, caller: Caller, path: CasPath, request: DownloadRequest) -> Result<Response> {
     let digest = path.hex.0;

@@ -40,7 +40,7 @@ pub(crate) fn browser(state: &AppState) -> Router {
 
 /// The contract as YAML
 #[utoipa::path(get, path = "/openapi/v1.yaml", operation_id = "getOpenApiYaml", tag = "documents",
-    responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/yaml", body = String), ReadProblems))]
+    responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/yaml", body = serde_json::Value), ReadProblems))]
 async fn yaml(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], Extension(SharedBody), documents.yaml).into_response()
 }

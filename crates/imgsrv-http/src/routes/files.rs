@@ -51,7 +51,7 @@ async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Resul
 /// them, `{file}.sha256` that of one. Takes `Range` with one range, `If-Range`, `If-None-Match` and
 /// `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
-    responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
+    responses((status = OK, description = "The bytes.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
     let FilePath { name, r#ref, file } = path;

@@ -1,13 +1,18 @@
 //! Health and readiness.
 
 use crate::{
+    degradation::Degradation,
     readiness::Readiness,
     response::problem::{Code, Problem, Result},
     routes::problems::ReadProblems,
     state::AppState,
 };
-use axum::http::StatusCode;
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use imgsrv_app::Caller;
+use imgsrv_domain::ports::Unwritable;
 use std::{sync::Arc, time::Duration};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -24,14 +29,22 @@ async fn healthz(_caller: Caller) -> StatusCode {
 
 /// Whether the catalog and the blob store can be read
 ///
-/// A problem names each check that failed. A store that cannot be written does not make a server unready: downloads go
-/// on. The answer may be a second old.
+/// A problem names each check that failed. A full or read-only disk does not make a server unready: reads work. The
+/// header `Imgsrv-Degraded` then says why writes are refused. The result may be a second old.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
-    responses((status = NO_CONTENT, description = "They can."), ReadProblems))]
-async fn readyz(readiness: Arc<Readiness>, _caller: Caller) -> Result<StatusCode> {
+    responses((status = NO_CONTENT, description = "They can.", headers(
+        ("imgsrv-degraded" = String, description = "Why writes are refused, if they are: `storage-full`, \
+            `storage-read-only`, or both, separated by a comma and a space")
+    )), ReadProblems))]
+async fn readyz(readiness: Arc<Readiness>, degradation: Arc<Degradation>, _caller: Caller) -> Result<Response> {
     let failures = readiness.failures().await;
     if failures.is_empty() {
-        return Ok(StatusCode::NO_CONTENT);
+        let reasons: Vec<_> = degradation.reasons().into_iter().map(Unwritable::as_str).collect();
+        let ready = StatusCode::NO_CONTENT;
+        if reasons.is_empty() {
+            return Ok(ready.into_response());
+        }
+        return Ok((ready, [("imgsrv-degraded", reasons.join(", "))]).into_response());
     }
     Err(Problem::new(Code::Unavailable).fields(failures).retry_after(Duration::from_secs(5)))
 }

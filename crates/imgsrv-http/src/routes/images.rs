@@ -51,7 +51,7 @@ async fn create(images: Images, writer: Writer, JsonBody(body): JsonBody<api::Cr
 }
 
 /// Read an image
-#[utoipa::path(get, path = "/v1/images/{name}", operation_id = "getImage", tag = "images", params(ImagePath),
+#[utoipa::path(get, path = "/v1/images/{name}", operation_id = "getImage", tag = "images", security((), ("bearer" = [])), params(ImagePath),
     responses((status = OK, description = "The image.", body = api::Image), ReadProblems))]
 async fn get(images: Images, caller: Caller, path: ImagePath) -> Result<Json<api::Image>> {
     let image = images.get(&caller, &path.name).await?;

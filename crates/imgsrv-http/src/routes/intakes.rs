@@ -29,7 +29,6 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(post, path = "/api/images", operation_id = "createIntake", tag = "intake",
     security(("bearer" = [])), request_body = api::CreateIntake,
     responses((status = CREATED, description = "It waits for its bytes.", body = api::IntakeCreated),
-        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
 async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::CreateIntake>) -> Result<Response> {
     let mut fields = Fields::default();

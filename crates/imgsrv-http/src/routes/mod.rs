@@ -24,7 +24,10 @@ use axum::Router;
 use problem::{Code, Problem};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        OpenApi as OpenApiDocument, RefOr, Response as OpenApiResponse,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -94,14 +97,29 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(tus::router())
 }
 
+/// The routes with their handlers, and their OpenAPI 3.1 document.
+fn parts() -> (Router<AppState>, OpenApiDocument) {
+    let (routes, mut document) = routes().split_for_parts();
+    for operation in document.paths.paths.values_mut().filter_map(|path| path.get.as_mut()) {
+        let responses = &mut operation.responses.responses;
+        let is_json = matches!(responses.get("200"), Some(RefOr::T(ok)) if ok.content.contains_key("application/json"));
+        // The layers add an entity tag to every JSON document.
+        if is_json && !responses.contains_key("304") {
+            let current = OpenApiResponse::new("The client holds this document already.");
+            responses.insert("304".to_owned(), RefOr::T(current));
+        }
+    }
+    (routes, document)
+}
+
 /// The OpenAPI 3.1 document of the API.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().split_for_parts().1
+pub fn openapi() -> OpenApiDocument {
+    parts().1
 }
 
 /// The API over `state`.
 pub fn router(state: &AppState) -> Router {
-    let (routes, document) = routes().split_for_parts();
+    let (routes, document) = parts();
     let routes = routes
         .with_state(state.clone())
         .merge(documents::browser(state))

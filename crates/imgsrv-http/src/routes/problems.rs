@@ -67,6 +67,9 @@ pub(crate) enum GuardedProblems {
     /// A service that this needs is down.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
+    /// The catalog or the blob store has no space for more.
+    #[response(status = 507, content_type = "application/problem+json")]
+    Full(Problem),
 }
 
 /// The problems of every operation with a request body.
@@ -101,8 +104,8 @@ pub(crate) struct WrongState(Problem);
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum ByteProblems {
     /// A range of the bytes.
-    #[response(status = 206, content_type = "application/octet-stream")]
-    Partial(String),
+    #[response(status = 206, content_type = "*/*")]
+    Partial(serde_json::Value),
     /// The client holds these bytes already.
     #[response(status = 304)]
     NotModified,

@@ -16,7 +16,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// Read the manifest of the published version or alias of that name
-#[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", params(RefPath),
+#[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", security((), ("bearer" = [])), params(RefPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
 async fn get(versions: Versions, _caller: Caller, path: RefPath) -> Result<Json<api::Manifest>> {
     let manifest = versions.resolve(&path.name, &path.r#ref).await?;

@@ -1,7 +1,7 @@
 //! Uploads.
 
 use crate::{
-    extract::{Fields, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, part_body},
+    extract::{Fields, IdempotencyKey, JsonBody, PageQuery, PartPath, UploadPath, UploadsQuery, part_body},
     receive_slots::ReceiveSlots,
     response::{
         page::page_response,
@@ -24,7 +24,7 @@ use imgsrv_domain::{
     names::PartNumber,
     page::{Cursor, Page},
     parts::ListedPart,
-    upload::{NewUpload, UploadState},
+    upload::NewUpload,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -41,21 +41,29 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Open an upload session
 ///
 /// When the digest is a trusted blob of that size already, the session is `ready` at once and there is nothing to send.
+///
+/// With an `Idempotency-Key`, a repeated request opens no further session: the response has the status of the first one
+/// and the session as it is now. A key belongs to the caller, and is kept as long as the session.
 #[utoipa::path(post, path = "/v1/uploads", operation_id = "createUpload", tag = "uploads",
-    security(("bearer" = [])), request_body = api::CreateUpload,
+    security(("bearer" = [])), params(IdempotencyKey), request_body = api::CreateUpload,
     responses((status = CREATED, description = "A session that waits for parts.", body = api::UploadSession),
         (status = OK, description = "The digest is trusted already.", body = api::UploadSession),
-        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The caller has sent this key with another request.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
-async fn create(uploads: Uploads, writer: Writer, JsonBody(body): JsonBody<api::CreateUpload>) -> Result<Response> {
+async fn create(
+    uploads: Uploads,
+    writer: Writer,
+    IdempotencyKey(key): IdempotencyKey,
+    JsonBody(body): JsonBody<api::CreateUpload>,
+) -> Result<Response> {
     let mut fields = Fields::default();
     let claim = fields.claim("expected", &body.expected_digest, body.expected_size_bytes);
     let media_type = fields.optional("media_type_hint", body.media_type_hint.as_deref());
     let filename = fields.optional("filename_hint", body.filename_hint.as_deref());
     let new = || Some(NewUpload { claim: claim?, media_type_hint: media_type?, filename_hint: filename? });
     let new = fields.finish(new)?;
-    let session = uploads.create(&writer, new).await?;
-    let status = if matches!(session.state, UploadState::Ready(_)) { StatusCode::OK } else { StatusCode::CREATED };
+    let session = uploads.create(&writer, new, key.as_ref()).await?;
+    let status = if session.was_ready_at_once() { StatusCode::OK } else { StatusCode::CREATED };
     let location = [(header::LOCATION, format!("/v1/uploads/{}", session.id))];
     Ok((status, location, Json(wire::upload(&session))).into_response())
 }
@@ -87,10 +95,9 @@ async fn get(uploads: Uploads, writer: Writer, path: UploadPath) -> Result<Json<
 /// once the bytes are durable; a body that is cut short leaves an earlier part of that number as it was.
 #[utoipa::path(put, path = "/v1/uploads/{upload_id}/parts/{part_number}", operation_id = "putUploadPart", tag = "uploads",
     security(("bearer" = [])),
-    params(PartPath, ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` (RFC 9530); checked.")),
+    params(PartPath, ("Content-Digest" = Option<String>, Header, nullable = false, pattern = r"^(sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:)?$", description = "`sha-256=:<base64>:` (RFC 9530); checked.")),
     request_body(content = Option<String>, content_type = "application/octet-stream", description = "The bytes; a part may be empty."),
     responses((status = OK, description = "The part was accepted.", body = api::AcceptedPart),
-        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, WrongState))]
 async fn put_part(
     uploads: Uploads,

@@ -61,7 +61,7 @@ async fn create(
 }
 
 /// Read a version's manifest
-#[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions",
+#[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions", security((), ("bearer" = [])),
     params(VersionPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
 async fn get(versions: Versions, caller: Caller, path: VersionPath) -> Result<Json<api::Manifest>> {

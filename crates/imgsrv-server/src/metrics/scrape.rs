@@ -12,13 +12,13 @@ use axum::{
 use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
     error_chain,
-    ports::{CatalogError, Statistics},
+    ports::{CatalogError, Statistics, Unwritable},
     publish::{JobState, StepName},
     time::Timestamp,
     upload::UploadState,
     work::WorkKind,
 };
-use imgsrv_http::SendBudget;
+use imgsrv_http::{Degradation, SendBudget};
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -29,7 +29,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -49,12 +49,18 @@ pub(crate) struct Scrape {
     process: Arc<ProcessMetrics>,
     catalog: OpenCatalog,
     send_budget: Arc<SendBudget>,
+    degradation: Arc<Degradation>,
     last: Mutex<Option<(Instant, Statistics)>>,
 }
 
 impl Scrape {
-    pub(crate) fn new(process: Arc<ProcessMetrics>, catalog: OpenCatalog, send_budget: Arc<SendBudget>) -> Self {
-        Self { process, catalog, send_budget, last: Mutex::default() }
+    pub(crate) fn new(
+        process: Arc<ProcessMetrics>,
+        catalog: OpenCatalog,
+        send_budget: Arc<SendBudget>,
+        degradation: Arc<Degradation>,
+    ) -> Self {
+        Self { process, catalog, send_budget, degradation, last: Mutex::default() }
     }
 
     /// Statistics of the catalog, at most a second old.
@@ -78,6 +84,7 @@ impl Scrape {
             used: self.send_budget.used(),
             limit: self.send_budget.limit(),
         }));
+        catalog.register_collector(Box::new(DegradedMetrics(self.degradation.reasons())));
         if let Some(pool) = self.catalog.pool_status() {
             catalog.register_collector(Box::new(PoolMetrics(pool)));
         }
@@ -122,6 +129,16 @@ impl Collector for SendMetrics {
         single(&mut encoder, "imgsrv_send_buffer_bytes", help, Some(self.used))?;
         let help = "The most bytes of responses that clients have not received.";
         single(&mut encoder, "imgsrv_send_buffer_limit_bytes", help, Some(self.limit))
+    }
+}
+
+#[derive(Debug)]
+struct DegradedMetrics(BTreeSet<Unwritable>);
+
+impl Collector for DegradedMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let states = Unwritable::ALL.iter().map(|why| ([("reason", why.as_str())], u64::from(self.0.contains(why))));
+        gauge(&mut encoder, "imgsrv_degraded", "Whether storage accepts no writes for this reason.", states)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{CertFiles, TlsError, read};
 use crate::system::{SystemClock, write_file};
+use imgsrv_blobs::unwritable;
 use imgsrv_domain::ports::Clock;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -49,7 +50,13 @@ impl SelfSigned {
             write(&this.folder.join("ca.key"), &key.serialize_pem(), 0o600)?;
             write(&this.authority(), &certificate.pem(), 0o644)?;
         }
-        this.renew()?;
+        match this.renew() {
+            // The present certificate may be valid for a while.
+            Err(TlsError::Write { path, source }) if unwritable(&source).is_some() && this.files().cert.exists() => {
+                tracing::warn!(%path, error = %source, "certificate was not renewed");
+            }
+            renewed => renewed?,
+        }
         Ok(this)
     }
 

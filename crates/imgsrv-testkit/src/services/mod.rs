@@ -18,6 +18,7 @@ mod oidc_provider;
 mod postgres;
 mod proxy;
 mod s3;
+mod schemathesis;
 mod tls;
 mod tus_clients;
 
@@ -25,6 +26,7 @@ pub use garage::{GARAGE_VERSION, Garage};
 pub use nginx::Nginx;
 pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};
 pub use postgres::LocalPostgres;
+pub use schemathesis::{SCHEMATHESIS_VERSION, openapi_validator, schemathesis};
 pub use tls::TlsFront;
 pub use tus_clients::{TUS_CLIENTS_VERSION, tus_js_client, tuspy};
 #[cfg(feature = "fresh")]
@@ -51,11 +53,11 @@ fn wait_until_ready(name: &str, log: &Path, is_ready: impl Fn() -> bool) {
     panic!("{name} does not respond: {}", std::fs::read_to_string(log).unwrap_or_default());
 }
 
-/// A folder that `cargo xtask` installs packages in, unless the variable names another.
-fn installed(name: &str, version: &str, override_by: &str) -> PathBuf {
+/// A folder in which `cargo xtask` installs packages, in its folder `packages`, unless the variable names another.
+fn installed(name: &str, version: &str, override_by: &str, packages: &str) -> PathBuf {
     let cached = || cache_dir().join("tools").join(format!("{name}-{version}"));
     let folder = variable(override_by).map_or_else(cached, PathBuf::from);
-    assert!(folder.join("node_modules").is_dir(), "no {name}: run cargo xtask test, which installs it");
+    assert!(folder.join(packages).is_dir(), "no {name}: run cargo xtask test, which installs it");
     folder
 }
 

@@ -22,7 +22,7 @@ pub struct OidcProvider {
 impl OidcProvider {
     /// Starts a provider that signs with `algorithm`.
     pub fn start(algorithm: &str) -> Self {
-        let folder = installed("oidc-provider", OIDC_PROVIDER_VERSION, "IMGSRV_TEST_OIDC_PROVIDER");
+        let folder = installed("oidc-provider", OIDC_PROVIDER_VERSION, "IMGSRV_TEST_OIDC_PROVIDER", "node_modules");
         let mut child = Command::new("node")
             .arg(folder.join("provider.mjs"))
             .env("ALG", algorithm)

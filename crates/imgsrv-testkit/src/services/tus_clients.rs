@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::Command};
 pub const TUS_CLIENTS_VERSION: &str = "1.1.0-4.3.1";
 
 fn folder() -> PathBuf {
-    installed("tus-clients", TUS_CLIENTS_VERSION, "IMGSRV_TEST_TUS_CLIENTS")
+    installed("tus-clients", TUS_CLIENTS_VERSION, "IMGSRV_TEST_TUS_CLIENTS", "node_modules")
 }
 
 /// `tuspy`, the reference client in Python. Its argument is a job as JSON.

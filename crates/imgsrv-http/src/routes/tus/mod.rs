@@ -7,7 +7,7 @@ use crate::{
     extract::{UploadPath, tus_body},
     receive_slots::ReceiveSlots,
     response::problem::{Code, Problem, Result},
-    routes::problems::{BodyProblems, GuardedProblems, Taken, WrongState},
+    routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
     state::{AppState, MaxUploadBytes},
 };
 use axum::{
@@ -48,7 +48,7 @@ async fn versioned(mut response: Response) -> Response {
 
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/", operation_id = "tusOptions", tag = "intake",
-    responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
+    responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers."), ReadProblems))]
 async fn capabilities(MaxUploadBytes(limit): MaxUploadBytes, _caller: Caller) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
@@ -62,8 +62,9 @@ async fn capabilities(MaxUploadBytes(limit): MaxUploadBytes, _caller: Caller) ->
 
 /// Tell what is supported
 #[utoipa::path(options, path = "/api/uploads/tus/{upload_id}", operation_id = "tusUploadOptions", tag = "intake",
-    params(UploadPath), responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers.")))]
-async fn upload_capabilities(limit: MaxUploadBytes, caller: Caller) -> Response {
+    params(UploadPath),
+    responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers."), ReadProblems))]
+async fn upload_capabilities(limit: MaxUploadBytes, caller: Caller, _path: UploadPath) -> Response {
     capabilities(limit, caller).await
 }
 
@@ -73,13 +74,12 @@ async fn upload_capabilities(limit: MaxUploadBytes, caller: Caller) -> Response 
 /// `application/offset+octet-stream` is its first bytes. Made again, it is the same upload.
 #[utoipa::path(post, path = "/api/uploads/tus/", operation_id = "createTusUpload", tag = "intake",
     security(("bearer" = [])),
-    params(("Tus-Resumable" = String, Header, description = "`1.0.0`."),
-        ("Upload-Length" = i64, Header, description = "The size that the intake has."),
-        ("Upload-Metadata" = String, Header, description = "`upload_session_id` and the id in base64.")),
-    request_body(content = String, content_type = "application/offset+octet-stream", description = "The first bytes, or nothing."),
+    params(("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`."),
+        ("Upload-Length" = i64, Header, minimum = 0, description = "The size that the intake has."),
+        ("Upload-Metadata" = String, Header, pattern = "^upload_session_id [A-Za-z0-9+/]{48}$", description = "`upload_session_id` and the id in base64.")),
+    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "The first bytes, or nothing."),
     responses((status = CREATED, description = "The upload, at `Location`."),
         (status = 460, description = "The bytes do not have the checksum.", body = api::Problem, content_type = "application/problem+json"),
-        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
     intakes: Intakes,
@@ -123,7 +123,7 @@ async fn create(
 
 /// Ask where the next byte of a tus upload goes
 #[utoipa::path(head, path = "/api/uploads/tus/{upload_id}", operation_id = "getTusOffset", tag = "intake",
-    security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, description = "`1.0.0`.")),
+    security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`.")),
     responses((status = OK, description = "`Upload-Offset` and `Upload-Length`, in headers."), GuardedProblems, WrongState))]
 async fn offset(intakes: Intakes, writer: Writer, path: UploadPath, headers: HeaderMap) -> Result<Response> {
     check_version(&headers)?;
@@ -141,13 +141,12 @@ async fn offset(intakes: Intakes, writer: Writer, path: UploadPath, headers: Hea
 /// unless an `Upload-Checksum` is to verify it. A newer request for the same upload ends one that is still running.
 #[utoipa::path(patch, path = "/api/uploads/tus/{upload_id}", operation_id = "appendTusUpload", tag = "intake",
     security(("bearer" = [])),
-    params(UploadPath, ("Tus-Resumable" = String, Header, description = "`1.0.0`."),
-        ("Upload-Offset" = i64, Header, description = "Where the bytes go."),
-        ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, and the checksum of the body in base64.")),
-    request_body(content = String, content_type = "application/offset+octet-stream", description = "The bytes."),
+    params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`."),
+        ("Upload-Offset" = i64, Header, minimum = 0, description = "Where the bytes go."),
+        ("Upload-Checksum" = Option<String>, Header, nullable = false, pattern = "^(sha1 [A-Za-z0-9+/]{26}[AEIMQUYcgkosw048]=|sha256 [A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$", description = "`sha1` or `sha256`, and the checksum of the body in base64.")),
+    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "The bytes."),
     responses((status = NO_CONTENT, description = "`Upload-Offset` tells where the next byte goes."),
         (status = 460, description = "The bytes do not have the checksum.", body = api::Problem, content_type = "application/problem+json"),
-        (status = 507, description = "There is no room for more bytes.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn append(
     intakes: Intakes,
@@ -171,7 +170,7 @@ async fn append(
 ///
 /// Its intake is aborted, and its bytes go.
 #[utoipa::path(delete, path = "/api/uploads/tus/{upload_id}", operation_id = "terminateTusUpload", tag = "intake",
-    security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, description = "`1.0.0`.")),
+    security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`.")),
     responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
 async fn terminate(intakes: Intakes, writer: Writer, path: UploadPath, headers: HeaderMap) -> Result<Response> {
     check_version(&headers)?;
@@ -184,9 +183,13 @@ async fn terminate(intakes: Intakes, writer: Writer, path: UploadPath, headers: 
 /// For clients that can send no PATCH or DELETE.
 #[utoipa::path(post, path = "/api/uploads/tus/{upload_id}", operation_id = "overrideTusMethod", tag = "intake",
     security(("bearer" = [])),
-    params(UploadPath, ("X-HTTP-Method-Override" = String, Header, description = "`PATCH`, `DELETE` or `HEAD`.")),
-    request_body(content = String, content_type = "application/offset+octet-stream", description = "As the method has it."),
-    responses((status = NO_CONTENT, description = "As the method answers."), GuardedProblems, BodyProblems, Taken, WrongState))]
+    params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`."),
+        ("Upload-Offset" = Option<i64>, Header, nullable = false, minimum = 0, description = "For `PATCH`: where the bytes go."),
+        ("X-HTTP-Method-Override" = String, Header, pattern = "^(PATCH|DELETE|HEAD)$", description = "`PATCH`, `DELETE` or `HEAD`.")),
+    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "As the method has it."),
+    responses((status = OK, description = "As `HEAD` answers."), (status = NO_CONTENT, description = "As `PATCH` and `DELETE` answer."),
+        (status = 460, description = "The bytes do not have the checksum.", body = api::Problem, content_type = "application/problem+json"),
+        GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn overridden(
     intakes: Intakes,
     slots: ReceiveSlots,

@@ -1,0 +1,60 @@
+//! Schemas that cannot be written as attributes: of the items of a list, and of the keys and values of a map.
+
+use utoipa::openapi::{
+    ArrayBuilder, Object, ObjectBuilder,
+    schema::{Array, SchemaType, Type},
+};
+
+/// A text without control and bidirectional formatting characters.
+const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$";
+
+fn text(pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
+}
+
+/// A map of at most 32 short texts, whose keys match a pattern.
+fn map(schema_type: SchemaType, keys: &str, description: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(schema_type)
+        .description(Some(description))
+        .property_names(Some(text(keys)))
+        .additional_properties(Some(text(TEXT).max_length(Some(256))))
+        .max_properties(Some(32))
+        .build()
+}
+
+pub(crate) fn attributes() -> Object {
+    let description = "Operators' notes: at most 32 entries of short text. Never consulted for access.";
+    map(SchemaType::from_iter([Type::Object, Type::Null]), "^[A-Za-z0-9._-]{1,64}$", description)
+}
+
+pub(crate) fn properties() -> Object {
+    let description = "Further properties of the image, at most 32.";
+    map(Type::Object.into(), "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", description)
+}
+
+pub(crate) fn aliases() -> Array {
+    ArrayBuilder::new()
+        .items(text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))
+        .max_items(Some(16))
+        .description(Some("Aliases that are to point to the version once it is published, at most 16."))
+        .build()
+}
+
+pub(crate) fn forwarded_claims() -> Array {
+    ArrayBuilder::new()
+        .items(text(TEXT).min_length(Some(1)).max_length(Some(256)))
+        .max_items(Some(64))
+        .description(Some("The claims that the condition sees, at most 64."))
+        .build()
+}
+
+pub(crate) fn assigned_roles() -> Array {
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["content-writer"])))
+        .min_items(Some(1))
+        .max_items(Some(1))
+        .description(Some("Always `[\"content-writer\"]`; may be sent back unchanged."))
+        .build()
+}

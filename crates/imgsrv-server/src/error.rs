@@ -1,0 +1,44 @@
+//! Why the server or an operator's command cannot start.
+
+use crate::{lock::LockError, storage::StorageError, tls::TlsError};
+use imgsrv_app::{UseCaseError, WorkError};
+use imgsrv_domain::ports::Unwritable;
+use std::io;
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("cannot manage authentication")]
+    Auth(#[from] UseCaseError),
+    #[error("cannot queue the work that recurs")]
+    Work(#[from] WorkError),
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    #[error("cannot write the bootstrap token: {0}")]
+    BootstrapOutput(io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    #[error("the system gives no random bytes: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+impl StartError {
+    /// Why a write failed, if a disk is full or read-only.
+    pub(crate) fn unwritable(&self) -> Option<Unwritable> {
+        match self {
+            Self::Storage(StorageError::Lock(LockError::Io { source, .. })) | Self::BootstrapOutput(source) => {
+                imgsrv_blobs::unwritable(source)
+            }
+            Self::Auth(UseCaseError::Catalog(error)) | Self::Work(WorkError::Catalog(error)) => error.why_unwritable(),
+            _ => None,
+        }
+    }
+}
