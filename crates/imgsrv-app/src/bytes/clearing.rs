@@ -28,8 +28,8 @@ pub(crate) async fn upload_ended(
     follow::upload_ended(context, tx, session).await
 }
 
-/// Called once the end of an upload is committed: wakes the workers that clear it, and whoever waits for the end of its
-/// ingest.
+/// Called once the end of an upload is committed: wakes the workers that clear it, and the requests that wait for the end
+/// of its ingest.
 pub(crate) fn announce_end(context: &Context, upload: UploadId) {
     context.wakeups.wake(WorkKind::Clear);
     context.endings.announce(upload);
