@@ -1,6 +1,7 @@
 //! Starting the server in order, running it, and stopping it without losing anything.
 
 use crate::{
+    banner::{self, deliver_token},
     config::{FormatCheckOption, ServeOptions, StorageOptions},
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
@@ -89,13 +90,28 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
     }
 }
 
-/// Runs `imgsrv auth bootstrap`: creates a bootstrap token and prints it. Works beside a running server.
+/// Runs `imgsrv admin bootstrap`: creates a bootstrap token and prints it. Works beside a running server.
 pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
     let catalog = OpenCatalog::open(&options).await?;
     let token = Bootstrap::new(catalog.port(), Arc::new(UuidIds)).force().await?;
-    deliver_token(&token, None)?;
+    deliver_token(&token, None).map_err(StartError::BootstrapOutput)?;
     catalog.close().await;
     Ok(())
+}
+
+/// Delivers the bootstrap token of a server that nobody can manage yet; whether there is one.
+async fn deliver_bootstrap_token(services: &Services, file: Option<&Path>) -> Result<bool, StartError> {
+    if let Some(path) = file {
+        // Checked before a token exists: one that cannot be written would be lost.
+        write_file(path, "\n", 0o600).map_err(StartError::BootstrapOutput)?;
+    }
+    let token = services.bootstrap().ensure().await?;
+    let delivered = match &token {
+        Some(token) => deliver_token(token, file),
+        None => file.map_or(Ok(()), std::fs::remove_file),
+    };
+    delivered.map_err(StartError::BootstrapOutput)?;
+    Ok(token.is_some())
 }
 
 /// Runs the server until SIGTERM or SIGINT.
@@ -124,21 +140,18 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     let Some(opened) = opened else { return Ok(()) };
     let (catalog, services) = opened?;
     let token_file = options.api.bootstrap_token_file.as_deref();
-    if let Some(path) = token_file {
-        // Checked before a token exists: one that cannot be written would be lost.
-        write_file(path, "\n", 0o600).map_err(StartError::BootstrapOutput)?;
-    }
-    match services.bootstrap().ensure().await? {
-        Some(token) => deliver_token(&token, token_file)?,
-        None => token_file.map_or(Ok(()), std::fs::remove_file).map_err(StartError::BootstrapOutput)?,
-    }
+    let is_new = deliver_bootstrap_token(&services, token_file).await?;
     services.enqueue_recurring().await?;
     let (listener, address) = listen(&options.api.listen).await?;
     let metrics_listener = match &options.metrics.metrics_listen.0 {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "server started");
+    tracing::info!(
+        %address, version = env!("CARGO_PKG_VERSION"), worker = %worker,
+        data_dir = %options.storage.data_dir.display(), blobs = options.storage.blob_store(), "server started"
+    );
+    banner::started(&options, address, tls.is_some(), is_new);
     if let Some(own) = &self_signed {
         print_incus_command(own, &incus_url(&options, address.port()));
     }
@@ -312,13 +325,4 @@ fn start_workers(
             }
         }
     });
-}
-
-/// Gives the bootstrap token to the operator: in a file that only its owner can read, or on standard output.
-fn deliver_token(token: &str, file: Option<&Path>) -> Result<(), StartError> {
-    let written = match file {
-        Some(path) => write_file(path, &format!("{token}\n"), 0o600),
-        None => writeln!(io::stdout().lock(), "imgsrv bootstrap token (one-time): {token}"),
-    };
-    written.map_err(StartError::BootstrapOutput)
 }
