@@ -10,6 +10,7 @@ use crate::{
 };
 use clap::Args;
 use imgsrv_client::{Client, Event, Format, Publication, Published, Stage, api};
+use imgsrv_domain::files::INCUS_METADATA;
 use serde_json::json;
 use std::{
     sync::{Mutex, PoisonError},
@@ -156,11 +157,15 @@ async fn print(
     }
     let reference = set.first().map_or(version, |name| *name);
     let mut hints = format!("\n  imgsrv download {image}:{reference}\n");
-    hints.extend(urls.iter().map(|url| format!("  curl -fLO {url}\n")));
+    let is_for_people = |url: &&String| !url.ends_with(INCUS_METADATA);
+    hints.extend(urls.iter().filter(is_for_people).map(|url| format!("  curl -fLO {url}\n")));
     if *incus {
-        let remote = if server.starts_with("https:") { "" } else { ", once the server speaks HTTPS" };
         let kind = if files.iter().any(|file| file.media_type == DISK) { " --vm" } else { "" };
-        hints += &format!("  incus launch imgsrv:{image}/{reference}{kind}{remote}\n");
+        hints += &if server.starts_with("https:") {
+            format!("  incus launch imgsrv:{image}/{reference}{kind}\n")
+        } else {
+            "  Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.\n".to_owned()
+        };
     }
     report.hints(&hints)
 }

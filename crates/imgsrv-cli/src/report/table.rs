@@ -3,9 +3,9 @@
 use std::{array, io, io::IsTerminal, iter};
 
 /// Columns that a table leaves to a cell, at least.
-const MIN_CELL: usize = 12;
-/// The length of an id, which is never cut.
-const ID: usize = 36;
+const MIN_CELL: usize = 8;
+/// The head of a column whose cells are typed in other commands.
+const ID: &str = "ID";
 
 /// The columns of the terminal that standard output is; `None` if it is none: then nothing is cut.
 pub(crate) fn width() -> Option<usize> {
@@ -25,7 +25,7 @@ pub(crate) fn table<const N: usize>(
     let widest = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
     let mut widths: [usize; N] = array::from_fn(widest);
     if let Some(max) = max {
-        shrink(&mut widths, max);
+        shrink(&mut widths, head, max);
     }
     let line = |cells: &[String; N]| {
         let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{:<width$}", cut(cell, width)));
@@ -34,9 +34,9 @@ pub(crate) fn table<const N: usize>(
     lines.iter().map(line).collect()
 }
 
-fn shrink(widths: &mut [usize], max: usize) {
+fn shrink<const N: usize>(widths: &mut [usize; N], head: [&str; N], max: usize) {
     let gaps = 2 * widths.len().saturating_sub(1);
-    let is_fixed: Vec<bool> = widths.iter().enumerate().map(|(at, width)| at == 0 || *width == ID).collect();
+    let is_fixed: Vec<bool> = head.iter().enumerate().map(|(at, name)| at == 0 || *name == ID).collect();
     loop {
         let total = widths.iter().sum::<usize>() + gaps;
         let cells = widths.iter_mut().zip(&is_fixed).filter(|(width, is_fixed)| **width > MIN_CELL && !**is_fixed);
