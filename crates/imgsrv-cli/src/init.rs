@@ -5,7 +5,7 @@ use crate::{
     credentials::Credentials,
     failure::Failure,
     login::{CleartextOptions, ask, describe},
-    options::{CommonOptions, Patience, token_in},
+    options::{CommonOptions, RetryLimit, token_in},
     report::{Report, date, indent},
 };
 use clap::Args;
@@ -50,7 +50,7 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
     let url = options.server.url_or(&credentials, Some(DEFAULT_SERVER)).unwrap_or_default();
     init.cleartext.check(&url)?;
     let with = |token: SecretString| -> Result<Client, Failure> {
-        Ok(options.server.builder(&report, &url, Patience::Short)?.token(token).build()?)
+        Ok(options.server.builder(&report, &url, RetryLimit::Short)?.token(token).build()?)
     };
     if let Some(token) = credentials.token(&url)
         && let Some(who) = authenticated(&with(token)?).await?

@@ -33,7 +33,7 @@ pub use options::Remote;
 
 use clap::Subcommand;
 use failure::Failure;
-use options::{CommonOptions, Patience, Session};
+use options::{CommonOptions, RetryLimit, Session};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -97,8 +97,8 @@ pub async fn run(Remote { command, common }: Remote<ClientCommand>) -> ExitCode 
 }
 
 async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), Failure> {
-    let short = || common.start(Patience::Short);
-    let long = || -> Result<Session, Failure> { common.start(Patience::Long) };
+    let short = || common.start(RetryLimit::Short);
+    let long = || -> Result<Session, Failure> { common.start(RetryLimit::Long) };
     match command {
         ClientCommand::Init(options) => init::init(&options, common).await,
         ClientCommand::Login(options) => login::login(&options, common).await,

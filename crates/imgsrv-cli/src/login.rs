@@ -3,7 +3,7 @@
 use crate::{
     credentials::Credentials,
     failure::Failure,
-    options::{CommonOptions, Patience, Session},
+    options::{CommonOptions, RetryLimit, Session},
     report::{Report, date},
 };
 use clap::Args;
@@ -57,7 +57,7 @@ pub(crate) async fn login(login: &LoginOptions, options: &CommonOptions) -> Resu
     let url = options.server.url_with(&credentials)?;
     login.cleartext.check(&url)?;
     let token = options.server.given_token()?.map_or_else(|| ask(&format!("Token for {url}: ")), Ok)?;
-    let client = options.server.builder(&report, &url, Patience::Short)?.token(token.clone()).build()?;
+    let client = options.server.builder(&report, &url, RetryLimit::Short)?.token(token.clone()).build()?;
     let who = client.whoami().await?;
     credentials.log_in(&url, &token, options.server.given_authority()?);
     let path = credentials.save()?;

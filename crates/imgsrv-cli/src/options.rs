@@ -48,20 +48,20 @@ pub(crate) struct ServerOptions {
     github_token: Option<SecretString>,
 }
 
-/// How long a server that is away is waited for; absent if the value is empty.
+/// A given retry limit; absent if the value is empty.
 #[derive(Debug, Clone, Copy)]
 struct RetryFor(Option<Duration>);
 
-/// How long a command waits for a server that is away, unless an option says so.
+/// How long a command retries, unless an option says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum RetryLimit {
     /// A person waits: a few seconds.
     Short,
     /// Gigabytes are at stake: minutes.
     Long,
 }
 
-impl Patience {
+impl RetryLimit {
     const fn duration(self) -> Duration {
         match self {
             Self::Short => Duration::from_secs(5),
@@ -157,9 +157,9 @@ fn given<T: AsRef<OsStr>>(value: Option<&T>) -> Option<&T> {
 }
 
 impl CommonOptions {
-    pub(crate) fn start(&self, patience: Patience) -> Result<Session, Failure> {
+    pub(crate) fn start(&self, retry_limit: RetryLimit) -> Result<Session, Failure> {
         let report = Report::new(&self.output);
-        Ok(Session { client: self.server.client(&report, patience)?, report })
+        Ok(Session { client: self.server.client(&report, retry_limit)?, report })
     }
 
     /// The server that the command uses, as far as the options and the last login say.
@@ -200,10 +200,10 @@ impl ServerOptions {
     }
 
     /// A client that reports its retries. Stored logins are read only if something is not given.
-    fn client(&self, report: &Report, patience: Patience) -> Result<Client, Failure> {
+    fn client(&self, report: &Report, retry_limit: RetryLimit) -> Result<Client, Failure> {
         let is_given = given(self.server.as_ref()).is_some();
         let url = self.url_with(&if is_given { Credentials::default() } else { Credentials::load()? })?;
-        Ok(self.authenticated(self.builder(report, &url, patience)?, &url)?.build()?)
+        Ok(self.authenticated(self.builder(report, &url, retry_limit)?, &url)?.build()?)
     }
 
     /// Sets the given credential, the most explicit first; else the login at this very server.
@@ -227,9 +227,14 @@ impl ServerOptions {
     }
 
     /// Builds a client that reports its retries, and is anonymous so far.
-    pub(crate) fn builder(&self, report: &Report, url: &str, patience: Patience) -> Result<ClientBuilder, Failure> {
+    pub(crate) fn builder(
+        &self,
+        report: &Report,
+        url: &str,
+        retry_limit: RetryLimit,
+    ) -> Result<ClientBuilder, Failure> {
         let report = report.clone();
-        let limit = self.retry_for.and_then(|given| given.0).unwrap_or(patience.duration());
+        let limit = self.retry_for.and_then(|given| given.0).unwrap_or(retry_limit.duration());
         let retry = RetryPolicy::for_up_to(limit).on_retry(move |error, delay| report.retrying(error, delay));
         let user_agent = concat!("imgsrv/", env!("CARGO_PKG_VERSION"));
         let builder = Client::builder(url).retry(retry).user_agent(user_agent);

@@ -55,7 +55,7 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("yocto", "Yocto"),
 ];
 
-/// The name for people of a known operating system, in whatever case it is written; `None` for an unknown one.
+/// The name for people of a known operating system, in any case of letters; `None` for an unknown one.
 pub(crate) fn display_name(os: &str) -> Option<&'static str> {
     let known = SYSTEMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(os));
     known.map(|(_, display_name)| *display_name)
