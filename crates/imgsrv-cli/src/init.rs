@@ -16,7 +16,7 @@ use imgsrv_client::{
 };
 use secrecy::SecretString;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a server listens by default.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
@@ -57,7 +57,7 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
     {
         let text = format!("You are logged in to {url} already; nothing was changed.\n  {}", indent(&describe(&who)));
         report.result(&text, &json!({"server": url, "created": false, "principal": who.principal}))?;
-        return report.hints(&next_steps(&url));
+        return report.hints(&next_steps(&url, options.server.ca_file()));
     }
     let bootstrap = init.bootstrap_token(&url)?;
     let manager = with(bootstrap)?;
@@ -88,7 +88,7 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
         "stored_in": path.display().to_string(),
     });
     report.result(&text, &result)?;
-    report.hints(&next_steps(&url))
+    report.hints(&next_steps(&url, options.server.ca_file()))
 }
 
 impl InitOptions {
@@ -160,9 +160,11 @@ fn roles(principal: &Principal) -> String {
 }
 
 /// What to type next.
-fn next_steps(url: &str) -> String {
+fn next_steps(url: &str, ca_file: Option<&Path>) -> String {
     let incus = if url.starts_with("https:") {
-        format!("  incus remote add imgsrv {url} --protocol simplestreams")
+        let trust = ca_file
+            .map(|file| format!("  install -D -m 644 {} ~/.config/incus/servercerts/imgsrv.crt\n", file.display()));
+        format!("{}  incus remote add imgsrv {url} --protocol simplestreams", trust.unwrap_or_default())
     } else {
         "  Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.".to_owned()
     };

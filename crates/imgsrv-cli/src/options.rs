@@ -192,9 +192,14 @@ impl ServerOptions {
         given(self.token_file.as_ref()).map(|path| token_in(path)).transpose()
     }
 
+    /// The file of the certificate authority that is given as an option.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        given(self.ca_file.as_ref()).map(PathBuf::as_path)
+    }
+
     /// The certificate authority that is given as an option.
     pub(crate) fn given_authority(&self) -> Result<Option<String>, Failure> {
-        let Some(path) = given(self.ca_file.as_ref()) else { return Ok(None) };
+        let Some(path) = self.ca_file() else { return Ok(None) };
         let text = fs::read(path).map_err(Failure::unreadable(path))?;
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
