@@ -1,6 +1,6 @@
 //! The credentials that `imgsrv login` stores: servers and their tokens, in a file that only its owner can read.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, plain};
 use etcetera::BaseStrategy;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,15 @@ pub(crate) struct Credentials {
     /// Tokens by server; each is sent to its server only.
     #[serde(default)]
     tokens: BTreeMap<String, String>,
+    /// Certificate authorities (PEM) by server, as given at its login.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    authorities: BTreeMap<String, String>,
 }
 
 /// `imgsrv/credentials.json` in the configuration folder (XDG Base Directory Specification).
 pub(crate) fn path() -> Result<PathBuf, Failure> {
     let folders = etcetera::base_strategy::Xdg::new();
-    let folders = folders.map_err(|error| Failure::other(format!("there is no home folder: {error}")))?;
+    let folders = folders.map_err(|error| Failure::other(format!("cannot find the home folder: {error}")))?;
     Ok(folders.config_dir().join("imgsrv").join("credentials.json"))
 }
 
@@ -36,11 +39,14 @@ impl Credentials {
     }
 
     fn load_from(path: &Path) -> Result<Self, Failure> {
-        let wrong = |why: String| Failure::other(format!("{} {why}; run imgsrv login again", path.display()));
+        let wrong = |why: String| {
+            Failure::other(format!("the stored logins in {} {why}", path.display()))
+                .with_advice("Run imgsrv login again: it replaces the file.")
+        };
         match fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|_| wrong("is damaged".to_owned())),
+            Ok(text) => serde_json::from_slice(&text).map_err(|_| wrong("are damaged".to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(wrong(format!("could not be read: {error}"))),
+            Err(error) => Err(wrong(format!("cannot be read: {}", plain(&error)))),
         }
     }
 
@@ -49,10 +55,16 @@ impl Credentials {
         self.tokens.get(server).map(|token| token.as_str().into())
     }
 
-    /// Adds a login.
-    pub(crate) fn log_in(&mut self, server: &str, token: &SecretString) {
+    /// The certificate authority of a server (PEM).
+    pub(crate) fn authority(&self, server: &str) -> Option<&str> {
+        self.authorities.get(server).map(String::as_str)
+    }
+
+    /// Adds a login; `authority` replaces that of an earlier login if it is given.
+    pub(crate) fn log_in(&mut self, server: &str, token: &SecretString, authority: Option<String>) {
         self.server = Some(server.to_owned());
         self.tokens.insert(server.to_owned(), token.expose_secret().to_owned());
+        self.authorities.extend(authority.map(|authority| (server.to_owned(), authority)));
     }
 
     /// Removes a login; whether there was one.
@@ -60,6 +72,7 @@ impl Credentials {
         if self.server.as_deref() == Some(server) {
             self.server = None;
         }
+        self.authorities.remove(server);
         self.tokens.remove(server).is_some()
     }
 
@@ -67,7 +80,7 @@ impl Credentials {
     pub(crate) fn save(&self) -> Result<PathBuf, Failure> {
         let path = path()?;
         let saved = self.save_to(&path);
-        saved.map_err(|error| Failure::other(format!("{} could not be written: {error}", path.display())))?;
+        saved.map_err(|error| Failure::other(format!("cannot write {}: {}", path.display(), plain(&error))))?;
         Ok(path)
     }
 
@@ -95,14 +108,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("imgsrv/credentials.json");
         let mut credentials = Credentials::load_from(&path).expect("no file yet");
-        credentials.log_in("https://a", &"token-a".into());
-        credentials.log_in("https://b", &"token-b".into());
+        credentials.log_in("https://a", &"token-a".into(), Some("CA".to_owned()));
+        credentials.log_in("https://b", &"token-b".into(), None);
         credentials.save_to(&path).expect("written");
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
         let mut read = Credentials::load_from(&path).expect("the file");
         assert_eq!(read.server.as_deref(), Some("https://b"));
         assert_eq!(read.token("https://a").expect("a token").expose_secret(), "token-a");
         assert!(read.token("https://c").is_none());
+        assert_eq!((read.authority("https://a"), read.authority("https://b")), (Some("CA"), None));
         assert!(read.log_out("https://b") && !read.log_out("https://b"));
         assert_eq!(read.server, None);
         fs::write(&path, "{").expect("damage");

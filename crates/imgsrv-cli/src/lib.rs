@@ -3,159 +3,138 @@
 //! The result of a command goes to standard output, everything else to standard error. [`EXIT_CODES`] are the same for
 //! all commands.
 
+mod aliases;
 mod auth;
-mod content;
 mod credentials;
+mod documents;
 mod download;
+mod drafts;
+mod examples;
 mod failure;
 mod file_spec;
+mod images;
+mod init;
+mod jobs;
+mod legacy;
 mod login;
 mod options;
 mod publish;
+mod recognise;
+mod reference;
 mod report;
+mod systems;
+mod upload;
+mod versions;
 
-pub use auth::AuthCommand;
+pub use documents::{HelpCommand, help};
+pub use examples::with_examples;
+pub use legacy::current_form;
 pub use options::Remote;
 
 use clap::Subcommand;
-use clap_complete::Shell;
 use failure::Failure;
-use options::CommonOptions;
+use options::{CommonOptions, RetryLimit, Session};
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
 /// The exit codes of the commands, for the help.
-pub const EXIT_CODES: &str = "Exit codes of all but serve: 0 done, 1 something on this side went wrong, 2 the command line is \
-    wrong, 3 refused, 4 not found, 5 the server or who gives tokens could not be reached, 130 interrupted.";
+pub const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure on this machine, 2 invalid command line, 3 refused, 4 not \
+    found, 5 server or token source not reachable, 130 interrupted.";
 
 /// The commands of a client.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Publish files as a version of an image, whole and once
-    Publish(publish::PublishOptions),
-    /// Upload files, without saying what they are
-    Upload(publish::UploadOptions),
-    /// Download a published image, verified
-    Download(download::DownloadOptions),
-    /// List images
-    Images {
-        /// Also those with nothing published
-        #[arg(long)]
-        all: bool,
-    },
-    /// List the versions of an image
-    Versions {
-        /// The image
-        image: String,
-        /// Also those that are not published
-        #[arg(long)]
-        all: bool,
-    },
-    /// Show what a version is made of
-    Show {
-        /// The image and, behind a colon, the version or alias [default: latest]
-        #[arg(value_name = "IMAGE[:REF]")]
-        reference: download::Reference,
-    },
-    /// List or delete what is not published yet
-    Drafts(content::DraftsOptions),
-    /// Move names such as `latest` between published versions
-    #[command(subcommand)]
-    Alias(content::AliasCommand),
-    /// Look after publish jobs
-    #[command(subcommand)]
-    Jobs(content::JobsCommand),
-    /// Remember a server and a token for it
-    Login,
-    /// Forget the token of a server
+    /// Create the first user of a new server, and log in
+    ///
+    /// The command uses the bootstrap token that the server printed at its first start. The user gets the roles
+    /// content-writer, to publish, and auth-manager, to let others publish; give a pipeline a principal of its own with
+    /// content-writer alone. The server is that of --server, else that of the last login, else `http://127.0.0.1:8080`.
+    /// If you are logged in already, nothing is changed.
+    Init(init::InitOptions),
+    /// Log in: store a server and a token for it
+    Login(login::LoginOptions),
+    /// Log out: remove the stored token of a server
     Logout,
-    /// Tell who the token authenticates, and what it may do
+    /// Show who the token authenticates, and what it may do
     Whoami,
-}
-
-/// Commands that print documents about the command line.
-#[derive(Debug, Subcommand)]
-pub enum HelpCommand {
-    /// Print completions for a shell
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// Print the manual page, or write one for each command into a folder
-    Man {
-        /// The folder
-        folder: Option<PathBuf>,
-    },
+    /// Publish files as a version of an image
+    Publish(publish::PublishOptions),
+    /// Upload files without publishing them
+    Upload(upload::UploadOptions),
+    /// Download a file of a published version, and verify its digest
+    Download(download::DownloadOptions),
+    /// List, show, change and delete images
+    #[command(subcommand)]
+    Images(images::ImagesCommand),
+    /// List and show versions
+    #[command(subcommand)]
+    Versions(versions::VersionsCommand),
+    /// List, set and delete aliases, such as latest
+    #[command(subcommand)]
+    Aliases(aliases::AliasesCommand),
+    /// List and delete versions that are not published
+    #[command(subcommand)]
+    Drafts(drafts::DraftsCommand),
+    /// List, show, retry and abandon publish jobs
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
+    /// Manage principals, roles, tokens and rules of a server, over its API
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
 }
 
 /// Runs a command until it ends or is interrupted.
 pub async fn run(Remote { command, common }: Remote<ClientCommand>) -> ExitCode {
-    let running = async {
-        match command {
-            ClientCommand::Publish(options) => publish::publish(options, &common.start()?).await,
-            ClientCommand::Upload(options) => publish::upload(options, &common.start()?).await,
-            ClientCommand::Download(options) => download::download(options, &common.start()?).await,
-            ClientCommand::Images { all } => content::images(all, &common.start()?).await,
-            ClientCommand::Versions { image, all } => content::versions(&image, all, &common.start()?).await,
-            ClientCommand::Show { reference } => content::show(&reference, &common.start()?).await,
-            ClientCommand::Drafts(options) => content::drafts(options, &common.start()?).await,
-            ClientCommand::Alias(command) => content::alias(command, &common.start()?).await,
-            ClientCommand::Jobs(command) => content::jobs(command, &common.start()?).await,
-            ClientCommand::Login => login::login(&common).await,
-            ClientCommand::Logout => login::logout(&common),
-            ClientCommand::Whoami => login::whoami(&common.start()?).await,
-        }
-    };
-    finish(running, &common).await
-}
-
-/// Runs a management command until it ends or is interrupted.
-pub async fn manage(Remote { command, common }: Remote<AuthCommand>) -> ExitCode {
-    finish(async { auth::run(command, &common.start()?).await }, &common).await
-}
-
-async fn finish(running: impl Future<Output = Result<(), Failure>>, common: &CommonOptions) -> ExitCode {
-    let done = tokio::select! {
-        done = running => done,
-        _ = tokio::signal::ctrl_c() => {
-            report::clear_bars();
-            let _ = writeln!(io::stderr().lock(), "imgsrv: interrupted; run the same command again to go on from there");
-            return ExitCode::from(130);
-        }
+    let failed = tokio::select! {
+        done = dispatch(command, &common) => done.err(),
+        _ = tokio::signal::ctrl_c() => Some(Failure::interrupted()),
     };
     report::clear_bars();
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let text = if common.output.json { failure.json().to_string() } else { failure.text() };
-            let _ = writeln!(io::stderr().lock(), "{text}");
-            ExitCode::from(failure.kind as u8)
-        }
+    let Some(failure) = failed else { return ExitCode::SUCCESS };
+    report_failure(&failure.at(common.server().as_deref()), common.output.json)
+}
+
+async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), Failure> {
+    let short = || common.start(RetryLimit::Short);
+    let long = || -> Result<Session, Failure> { common.start(RetryLimit::Long) };
+    match command {
+        ClientCommand::Init(options) => init::init(&options, common).await,
+        ClientCommand::Login(options) => login::login(&options, common).await,
+        ClientCommand::Logout => login::logout(common),
+        ClientCommand::Whoami => login::whoami(&short()?).await,
+        ClientCommand::Publish(options) => publish::publish(options, &long()?).await,
+        ClientCommand::Upload(options) => upload::upload(options, &long()?).await,
+        ClientCommand::Download(options) => download::download(options, &short()?, &long()?).await,
+        ClientCommand::Images(command) => images::run(command, &short()?).await,
+        ClientCommand::Versions(command) => versions::run(command, &short()?).await,
+        ClientCommand::Aliases(command) => aliases::run(command, &short()?).await,
+        ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
+        ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
+        ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }
 
-/// Prints completions or manual pages.
-pub fn help(command: HelpCommand, mut cli: clap::Command) -> ExitCode {
-    let printed = match command {
-        HelpCommand::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut cli, "imgsrv", &mut text);
-            io::stdout().lock().write_all(&text)
-        }
-        HelpCommand::Man { folder: None } => clap_mangen::Man::new(cli).render(&mut io::stdout().lock()),
-        HelpCommand::Man { folder: Some(folder) } => {
-            std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(cli, &folder))
-        }
-    };
-    match printed {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr().lock(), "imgsrv: {error}");
-            ExitCode::FAILURE
-        }
+/// Prints what is wrong with a command line: as a problem if `json`.
+pub fn usage_error(error: &clap::Error, json: bool) -> ExitCode {
+    if !error.use_stderr() {
+        // Help or version, which was asked for.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
     }
+    if !json {
+        let _ = error.print();
+        return ExitCode::from(failure::Kind::Usage as u8);
+    }
+    let text = error.render().to_string();
+    let detail = text.trim_start_matches("error: ").split("\n\nUsage:").next().unwrap_or_default();
+    let failure = Failure::usage(detail.split_whitespace().collect::<Vec<_>>().join(" "));
+    report_failure(&failure.with_advice("Run the command with --help."), true)
+}
+
+fn report_failure(failure: &Failure, json: bool) -> ExitCode {
+    let text = if json { failure.json().to_string() } else { failure.text() };
+    let _ = writeln!(io::stderr().lock(), "{text}");
+    ExitCode::from(failure.kind as u8)
 }

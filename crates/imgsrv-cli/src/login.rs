@@ -3,45 +3,86 @@
 use crate::{
     credentials::Credentials,
     failure::Failure,
-    options::{CommonOptions, Session},
-    report::Report,
+    options::{CommonOptions, RetryLimit, Session},
+    report::{Report, date},
 };
+use clap::Args;
 use imgsrv_client::api::Whoami;
 use secrecy::SecretString;
 use serde_json::json;
-use std::io::{self, IsTerminal, Read};
+use std::{
+    io::{self, IsTerminal, Read},
+    net::IpAddr,
+};
+
+#[derive(Debug, Args)]
+pub struct LoginOptions {
+    #[command(flatten)]
+    pub(crate) cleartext: CleartextOptions,
+}
+
+/// Consent to an unencrypted connection.
+#[derive(Debug, Args)]
+pub(crate) struct CleartextOptions {
+    /// Send the token to another host over unencrypted HTTP
+    #[arg(long)]
+    allow_cleartext: bool,
+}
+
+impl CleartextOptions {
+    /// Refuses to send a token over plain HTTP to another host, unless that is allowed.
+    pub(crate) fn check(&self, url: &str) -> Result<(), Failure> {
+        let Some(rest) = url.strip_prefix("http://") else { return Ok(()) };
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let host = match authority.strip_prefix('[') {
+            Some(host) => host.split(']').next().unwrap_or(host),
+            None => authority.split(':').next().unwrap_or(authority),
+        };
+        let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        if is_local || self.allow_cleartext {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{url} is unencrypted HTTP to another host: everyone on the way could read the token"
+        ))
+        .with_advice("Use https://, or add --allow-cleartext in a network that you trust."))
+    }
+}
 
 /// Asks for a token, authenticates with it, and stores it.
-pub(crate) async fn login(options: &CommonOptions) -> Result<(), Failure> {
+pub(crate) async fn login(login: &LoginOptions, options: &CommonOptions) -> Result<(), Failure> {
     let report = Report::new(&options.output);
     // A damaged file is replaced.
     let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_with(&credentials)?;
-    let token = options.server.given_token()?.map_or_else(|| ask(&url), Ok)?;
-    let who = options.server.builder(&report, &url)?.token(token.clone()).build()?.whoami().await?;
-    credentials.log_in(&url, &token);
+    login.cleartext.check(&url)?;
+    let token = options.server.given_token()?.map_or_else(|| ask(&format!("Token for {url}: ")), Ok)?;
+    let client = options.server.builder(&report, &url, RetryLimit::Short)?.token(token.clone()).build()?;
+    let who = client.whoami().await?;
+    credentials.log_in(&url, &token, options.server.given_authority()?);
     let path = credentials.save()?;
-    let text = format!("{}\nkept in {}", describe(&who), path.display());
-    report.result(&text, &json!({"server": url, "whoami": who, "kept_in": path.display().to_string()}))
+    let text = format!("Logged in to {url}.\n{}\nThe login is stored in {}.", describe(&who), path.display());
+    report.result(&text, &json!({"server": url, "whoami": who, "stored_in": path.display().to_string()}))
 }
 
 /// Reads a token from standard input, without echo if it is a terminal.
-fn ask(url: &str) -> Result<SecretString, Failure> {
-    let unreadable = |error: io::Error| Failure::usage(format!("no token could be read: {error}"));
+pub(crate) fn ask(prompt: &str) -> Result<SecretString, Failure> {
+    let unreadable = |error: io::Error| Failure::usage(format!("cannot read a token: {error}"));
     let text = if io::stdin().is_terminal() {
-        rpassword::prompt_password(format!("Token for {url}: ")).map_err(unreadable)?
+        rpassword::prompt_password(prompt).map_err(unreadable)?
     } else {
         let mut text = String::new();
         io::stdin().take(64 << 10).read_to_string(&mut text).map_err(unreadable)?;
         text
     };
     match text.trim() {
-        "" => Err(Failure::usage("no token was given; type it, or pipe it in: imgsrv login < token-file")),
+        "" => Err(Failure::usage("no token was given on standard input")
+            .with_advice("Type it, or pipe it: imgsrv login < token-file")),
         token => Ok(token.into()),
     }
 }
 
-/// Removes the token of the server.
+/// Removes the login at the server.
 pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
     let report = Report::new(&options.output);
     // A damaged file is replaced.
@@ -50,11 +91,11 @@ pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
     let existed = credentials.log_out(&url);
     credentials.save()?;
     let text = if existed {
-        format!("the token of {url} is forgotten; to revoke it, see imgsrv auth tokens revoke")
+        format!("Logged out of {url}. The token stays valid; imgsrv auth tokens revoke revokes it.")
     } else {
-        format!("no token of {url} was kept")
+        format!("There was no login at {url}.")
     };
-    report.result(&text, &json!({"server": url, "was_there": existed}))
+    report.result(&text, &json!({"server": url, "was_logged_in": existed}))
 }
 
 pub(crate) async fn whoami(Session { report, client }: &Session) -> Result<(), Failure> {
@@ -62,16 +103,36 @@ pub(crate) async fn whoami(Session { report, client }: &Session) -> Result<(), F
     report.result(&format!("{}\nserver: {}", describe(&who), client.url()), &who)
 }
 
-fn describe(who: &Whoami) -> String {
+/// A principal, what it may do, and its credential.
+pub(crate) fn describe(who: &Whoami) -> String {
     let Whoami { principal, actions, authentication } = who;
-    let actions = if actions.is_empty() { "nothing but what everybody may".to_owned() } else { actions.join(", ") };
+    let actions = if actions.is_empty() { "only what everybody may".to_owned() } else { actions.join(", ") };
     let by = match (&authentication.api_token_name, &authentication.issuer) {
-        (Some(name), _) => format!("the API token \"{name}\""),
-        (None, Some(issuer)) => format!("{issuer}, as {}", authentication.subject.as_deref().unwrap_or("?")),
+        (Some(name), _) => format!("API token \"{name}\""),
+        (None, Some(issuer)) => format!("{issuer} as {}", authentication.subject.as_deref().unwrap_or("?")),
         (None, None) => authentication.method.clone(),
     };
     format!(
-        "{} ({} {})\nmay: {actions}\nby: {by}, until {}",
-        principal.display_name, principal.kind, principal.id, authentication.expires_at
+        "{} ({} {})\nmay: {actions}\nby: {by}, expires {}",
+        principal.display_name,
+        principal.kind,
+        principal.id,
+        date(&authentication.expires_at)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_sent_unencrypted_to_this_machine_only() {
+        let check = |url: &str, allow_cleartext| CleartextOptions { allow_cleartext }.check(url).is_ok();
+        for url in ["https://a", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:8080/x"] {
+            assert!(check(url, false), "{url}");
+        }
+        for url in ["http://images", "http://10.0.0.1:8080", "http://127.0.0.1.example.org"] {
+            assert!(!check(url, false) && check(url, true), "{url}");
+        }
+    }
 }

@@ -8,38 +8,66 @@ use crate::{
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, builder::Resettable};
 use imgsrv_client::{Client, ClientBuilder, GitHubActions, RetryPolicy, TokenCommand};
 use secrecy::{ExposeSecret, SecretString};
-use std::{ffi::OsStr, fs, iter, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs, iter,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How the server is reached. An empty value counts as not given.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerOptions {
-    /// Its URL, such as `https://images.example.org` [default: that of the last login]
+    /// URL of the server, such as `https://images.example.org` [default: the server of the last login]
     #[arg(long, env = "IMGSRV_URL", value_name = "URL")]
     server: Option<String>,
-    /// The token to authenticate with; better in the variable, as others on the machine see command lines
-    /// [default: that of the login at the server]
+    /// Token to authenticate with. Prefer the variable: other users of this machine can see command lines
+    /// [default: the token of the login at the server]
     #[arg(long, env = "IMGSRV_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = secret)]
     token: Option<SecretString>,
-    /// A file with the token
+    /// File that contains the token
     #[arg(long, env = "IMGSRV_TOKEN_FILE", value_name = "FILE", value_parser = path)]
     token_file: Option<PathBuf>,
-    /// A shell command that prints a token; it is run again whenever the token expires or is refused
+    /// Shell command that prints a token; it is run again whenever the token expires or is refused
     #[arg(long, env = "IMGSRV_TOKEN_COMMAND", hide_env_values = true, value_name = "COMMAND")]
     token_command: Option<String>,
-    /// In GitHub Actions: authenticate as the job, with tokens for this audience [default: the server's URL]
+    /// In GitHub Actions, authenticate as the job, with tokens for this audience [default: the URL of the server]
     #[arg(long, value_name = "AUDIENCE", num_args = 0..=1, default_missing_value = "", require_equals = true)]
     oidc_github: Option<String>,
-    /// Trust this certificate authority (PEM) as well
+    /// Certificate authority (PEM) to trust in addition to those of the system [default: that of the login at the server]
     #[arg(long, env = "IMGSRV_CA_FILE", value_name = "FILE", value_parser = path)]
     ca_file: Option<PathBuf>,
-    /// For how long a server or network that is away is tried again
-    #[arg(long, env = "IMGSRV_RETRY_FOR", default_value = "5m", value_name = "DURATION", value_parser = duration)]
-    retry_for: Duration,
+    /// How long to retry while the server or the network is unavailable, such as 30s or 10m [default: 5s, and 5m for
+    /// publish, upload and download]
+    #[arg(long, env = "IMGSRV_RETRY_FOR", value_name = "DURATION", value_parser = retry_for)]
+    retry_for: Option<RetryFor>,
     #[arg(long, env = GitHubActions::URL_VARIABLE, hide = true)]
     github_url: Option<String>,
     #[arg(long, env = GitHubActions::TOKEN_VARIABLE, hide = true, hide_env_values = true, value_parser = secret)]
     github_token: Option<SecretString>,
+}
+
+/// A given retry limit; absent if the value is empty.
+#[derive(Debug, Clone, Copy)]
+struct RetryFor(Option<Duration>);
+
+/// How long a command retries, unless an option says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryLimit {
+    /// A person waits: a few seconds.
+    Short,
+    /// Gigabytes are at stake: minutes.
+    Long,
+}
+
+impl RetryLimit {
+    const fn duration(self) -> Duration {
+        match self {
+            Self::Short => Duration::from_secs(5),
+            Self::Long => Duration::from_mins(5),
+        }
+    }
 }
 
 /// The options of every command.
@@ -104,21 +132,23 @@ pub(crate) struct Session {
     pub(crate) client: Client,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as clap wants it")]
+#[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
 fn secret(raw: &str) -> Result<SecretString, String> {
     Ok(raw.trim().into())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as clap wants it")]
+#[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
 fn path(raw: &str) -> Result<PathBuf, String> {
     Ok(raw.into())
 }
 
 /// Parses `500ms`, `5s`, `1m`, `24h`, and `0s`.
-fn duration(raw: &str) -> Result<Duration, String> {
-    let raw = if raw.is_empty() { "5m" } else { raw };
+fn retry_for(raw: &str) -> Result<RetryFor, String> {
+    if raw.is_empty() {
+        return Ok(RetryFor(None));
+    }
     let parsed = raw.parse::<jiff::SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
-    parsed.ok_or_else(|| "must be a duration such as 30s, 5m or 1h".to_owned())
+    parsed.map(|parsed| RetryFor(Some(parsed))).ok_or_else(|| "must be a duration such as 30s, 5m or 1h".to_owned())
 }
 
 /// A value, unless it is empty.
@@ -127,19 +157,31 @@ fn given<T: AsRef<OsStr>>(value: Option<&T>) -> Option<&T> {
 }
 
 impl CommonOptions {
-    pub(crate) fn start(&self) -> Result<Session, Failure> {
+    pub(crate) fn start(&self, retry_limit: RetryLimit) -> Result<Session, Failure> {
         let report = Report::new(&self.output);
-        Ok(Session { client: self.server.client(&report)?, report })
+        Ok(Session { client: self.server.client(&report, retry_limit)?, report })
+    }
+
+    /// The server that the command uses, as far as the options and the last login say.
+    pub(crate) fn server(&self) -> Option<String> {
+        self.server.url_with(&Credentials::load().unwrap_or_default()).ok()
     }
 }
 
 impl ServerOptions {
     /// The given URL of the server, else that of the last login.
     pub(crate) fn url_with(&self, credentials: &Credentials) -> Result<String, Failure> {
-        let url = given(self.server.as_ref()).or(credentials.server.as_ref()).ok_or_else(|| {
-            Failure::usage("which server? Say --server URL, set IMGSRV_URL, or run imgsrv login once")
+        let url = self.url_or(credentials, None).ok_or_else(|| {
+            Failure::usage("no server is given, and there is no login")
+                .with_advice("Add --server URL, set IMGSRV_URL, or run imgsrv login --server URL.")
         })?;
-        Ok(url.trim_end_matches('/').to_owned())
+        Ok(url)
+    }
+
+    /// The same, or else `default`.
+    pub(crate) fn url_or(&self, credentials: &Credentials, default: Option<&str>) -> Option<String> {
+        let url = given(self.server.as_ref()).or(credentials.server.as_ref()).map(String::as_str).or(default);
+        url.map(|url| url.trim_end_matches('/').to_owned())
     }
 
     /// The token that is given as an option, or in a file.
@@ -147,25 +189,34 @@ impl ServerOptions {
         if let Some(token) = self.token.clone().filter(|token| !token.expose_secret().is_empty()) {
             return Ok(Some(token));
         }
-        let Some(path) = given(self.token_file.as_ref()) else { return Ok(None) };
-        let text = fs::read(path).map_err(Failure::unreadable(path))?;
-        Ok(Some(String::from_utf8_lossy(&text).trim().into()))
+        given(self.token_file.as_ref()).map(|path| token_in(path)).transpose()
     }
 
-    /// A client that reports its retries. Stored credentials are read only if URL or token are not given.
-    fn client(&self, report: &Report) -> Result<Client, Failure> {
+    /// The file of the certificate authority that is given as an option.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        given(self.ca_file.as_ref()).map(PathBuf::as_path)
+    }
+
+    /// The certificate authority that is given as an option.
+    pub(crate) fn given_authority(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = self.ca_file() else { return Ok(None) };
+        let text = fs::read(path).map_err(Failure::unreadable(path))?;
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// A client that reports its retries. Stored logins are read only if something is not given.
+    fn client(&self, report: &Report, retry_limit: RetryLimit) -> Result<Client, Failure> {
         let is_given = given(self.server.as_ref()).is_some();
         let url = self.url_with(&if is_given { Credentials::default() } else { Credentials::load()? })?;
-        Ok(self.authenticated(self.builder(report, &url)?, &url)?.build()?)
+        Ok(self.authenticated(self.builder(report, &url, retry_limit)?, &url)?.build()?)
     }
 
     /// Sets the given credential, the most explicit first; else the login at this very server.
     fn authenticated(&self, builder: ClientBuilder, url: &str) -> Result<ClientBuilder, Failure> {
         if let Some(audience) = &self.oidc_github {
             let (Some(github_url), Some(github_token)) = (&self.github_url, &self.github_token) else {
-                return Err(Failure::usage(
-                    "--oidc-github works in GitHub Actions only, in a job with `permissions: id-token: write`",
-                ));
+                return Err(Failure::usage("--oidc-github works only in a job of GitHub Actions")
+                    .with_advice("Give the job `permissions: id-token: write`."));
             };
             let audience = given(Some(audience)).map_or(url, String::as_str);
             return Ok(builder.token_source(GitHubActions::new(github_url, github_token.clone(), audience)));
@@ -181,12 +232,28 @@ impl ServerOptions {
     }
 
     /// Builds a client that reports its retries, and is anonymous so far.
-    pub(crate) fn builder(&self, report: &Report, url: &str) -> Result<ClientBuilder, Failure> {
+    pub(crate) fn builder(
+        &self,
+        report: &Report,
+        url: &str,
+        retry_limit: RetryLimit,
+    ) -> Result<ClientBuilder, Failure> {
         let report = report.clone();
-        let retry = RetryPolicy::for_up_to(self.retry_for).on_retry(move |error, delay| report.retrying(error, delay));
+        let limit = self.retry_for.and_then(|given| given.0).unwrap_or(retry_limit.duration());
+        let retry = RetryPolicy::for_up_to(limit).on_retry(move |error, delay| report.retrying(error, delay));
         let user_agent = concat!("imgsrv/", env!("CARGO_PKG_VERSION"));
         let builder = Client::builder(url).retry(retry).user_agent(user_agent);
-        let Some(path) = given(self.ca_file.as_ref()) else { return Ok(builder) };
-        Ok(builder.authority(fs::read(path).map_err(Failure::unreadable(path))?))
+        let authority = match self.given_authority()? {
+            Some(authority) => Some(authority),
+            None if url.starts_with("https:") => Credentials::load()?.authority(url).map(str::to_owned),
+            None => None,
+        };
+        Ok(if let Some(authority) = authority { builder.authority(authority) } else { builder })
     }
+}
+
+/// The token in a file.
+pub(crate) fn token_in(path: &Path) -> Result<SecretString, Failure> {
+    let text = fs::read(path).map_err(Failure::unreadable(path))?;
+    Ok(String::from_utf8_lossy(&text).trim().into())
 }

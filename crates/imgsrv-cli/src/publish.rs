@@ -1,16 +1,18 @@
-//! `imgsrv publish` and `imgsrv upload`.
+//! `imgsrv publish`.
 
 use crate::{
     failure::Failure,
     file_spec::{AttachmentSpec, FileSpec},
     options::Session,
-    report::{Report, bytes},
+    report::{Report, bytes, server_of},
+    systems,
+    upload::{TransferOptions, shown},
 };
 use clap::Args;
-use imgsrv_client::{Blob, Event, Format, Publication, Source, Stage, api};
+use imgsrv_client::{Client, Event, Format, Publication, Published, Stage, api};
+use imgsrv_domain::files::INCUS_METADATA;
 use serde_json::json;
 use std::{
-    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Instant,
 };
@@ -18,124 +20,154 @@ use std::{
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub struct PublishOptions {
-    /// The image; it is made if it is not there
+    /// Image, such as debian; it is created if it does not exist
     image: String,
-    /// The version
+    /// Version, such as 12.5.0; once published it never changes
     version: String,
-    /// Files of the version. Options of a single file follow its name:
+    /// Files of the version. Options for a single file follow its name:
     /// `disk.qcow2,arch=arm64,variant=cloud,attach=sbom.json=./sbom.json`
     #[arg(required = true, value_name = "FILE")]
     files: Vec<FileSpec>,
-    /// Let this alias point to the version once it is published
+    /// Alias to point to the version once it is published, such as latest. Repeat the option for several
     #[arg(long, value_name = "NAME")]
     alias: Vec<String>,
-    /// What boots, of every file [default: linux]
+    /// Move existing aliases even if the version was published by an earlier run
+    #[arg(long)]
+    move_aliases: bool,
+    /// Operating system of every file, such as debian [default: linux]
     #[arg(long, value_name = "NAME")]
     os: Option<String>,
-    /// On what it boots [default: as the file's name has it, else as this machine]
+    /// Release of the operating system for Incus, such as bookworm [default: the version]
+    #[arg(long, value_name = "TEXT", requires = "incus")]
+    release: Option<String>,
+    /// Architecture of every file, in any usual spelling, such as amd64 or `x86_64` [default: from the name of the file,
+    /// else that of this machine]
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
-    /// Which of several alike [default: default]
+    /// Variant of every file, such as cloud [default: default]
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
-    /// The format [default: what the bytes are]
+    /// Format of every file, such as qcow2 or raw.xz [default: detected]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Attach a file, such as a signature or an SBOM
+    /// File to attach, such as a signature or an SBOM
     #[arg(long, value_name = "NAME=FILE")]
     attach: Vec<AttachmentSpec>,
-    /// Have the server make the metadata that Incus needs
+    /// Have the server generate the metadata that Incus needs
     #[arg(long)]
     incus: bool,
-    /// The image's name for people, if it is made
+    /// Display name of the image; that of an existing image is changed
     #[arg(long, value_name = "TEXT")]
     display_name: Option<String>,
-    /// Put this content in the place of what a draft of that version holds
+    /// Description of the image; that of an existing image is changed
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Replace the content of an existing draft of this version
     #[arg(long)]
     replace: bool,
-    /// Return once it is published; so it is unless --no-wait is given
+    /// Publish an empty file, an unknown architecture or operating system, or bytes in another format than declared
+    #[arg(long)]
+    force: bool,
+    /// Return once the version is published (default)
     #[arg(long, overrides_with = "no_wait")]
     wait: bool,
-    /// Return as soon as the server has taken it on
+    /// Return once the publish job is queued
     #[arg(long, conflicts_with = "alias")]
     no_wait: bool,
     #[command(flatten)]
     transfer: TransferOptions,
 }
 
-#[derive(Debug, Args)]
-pub struct UploadOptions {
-    /// What to upload
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    #[command(flatten)]
-    transfer: TransferOptions,
-}
-
-#[derive(Debug, Args)]
-struct TransferOptions {
-    /// Parts of a file that are sent at once, at most; more than one where a single connection is slow
-    #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
-    parallel: u8,
-}
-
-/// The name under which a source is shown.
-fn shown(source: &Source) -> &str {
-    source.file_name().unwrap_or("data")
-}
-
 pub(crate) async fn publish(options: PublishOptions, Session { report, client }: &Session) -> Result<(), Failure> {
     let publication = publication(&options, report).await?;
-    let (image, version) = (publication.image.clone(), publication.version.clone());
-    let (observer, sending_since) = (report.clone(), Mutex::new(None));
-    let publishing =
-        client.publish(publication).parallel(options.transfer.parallel.into()).on_event(move |event| match event {
-            Event::Transfer(source, progress) => {
-                if progress.stage == Stage::Sending {
-                    sending_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
-                }
-                observer.progress(shown(source), progress);
+    let (observer, sending_since) = (report.clone(), Mutex::new(None::<Instant>));
+    let publishing = client.publish(publication).parallel(options.transfer.parallel.into());
+    let publishing = publishing.on_event(move |event| match event {
+        Event::Transfer(source, progress) => {
+            if progress.stage == Stage::Sending {
+                sending_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
             }
-            Event::Uploaded(source, blob) => {
-                let (name, size, digest) = (shown(source), bytes(blob.size.get()), blob.digest);
-                let how = match sending_since.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    _ if blob.already_stored => "was there already".to_owned(),
-                    Some(started) => format!("sent in {:.1} s", started.elapsed().as_secs_f64()),
-                    None => "sent".to_owned(),
-                };
-                observer.transferred(name, &format!("{name}: {size}, {how}, {digest}"));
-            }
-            Event::Drafted => observer.step("drafted"),
-            Event::Publishing(job) => observer.step(&format!("publishing, by job {job}")),
-            _ => {}
-        });
+            observer.progress(shown(source), progress);
+        }
+        Event::Uploaded(source, blob) => {
+            let (name, size, digest) = (shown(source), bytes(blob.size.get()), blob.digest);
+            let how = match sending_since.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                _ if blob.already_stored => "stored already".to_owned(),
+                Some(started) => format!("uploaded in {:.1} s", started.elapsed().as_secs_f64()),
+                None => "uploaded".to_owned(),
+            };
+            observer.transferred(name, &format!("{name}: {size}, {how}, {digest}"));
+        }
+        Event::Drafted => observer.step("the draft is complete"),
+        Event::Publishing(job) => observer.step(&format!("publish job {job}")),
+        _ => {}
+    });
     let publishing = if options.no_wait { publishing.without_waiting() } else { publishing };
     let published = publishing.run().await?;
-    let job = published.job.as_ref();
-    for warning in job.into_iter().flat_map(|job| &job.warnings) {
+    for warning in published.job.iter().flat_map(|job| &job.warnings) {
         report.note(&format!("warning of {}: {}", warning.step, warning.reason));
     }
-    let state = match published.version.state.as_str() {
-        "published" if published.already_published => "was published already, with this very content",
-        "published" => "is published",
-        _ => "is being published",
+    for alias in &published.kept_aliases {
+        let (image, version) = (&options.image, &options.version);
+        report.note(&format!(
+            "{image}:{} stays at {}, because {version} was published before; --move-aliases moves it",
+            alias.alias, alias.version
+        ));
+    }
+    print(&options, &published, report, client).await
+}
+
+/// The usual media type of a disk that Incus boots as a virtual machine.
+const DISK: &str = "application/x-qemu-disk";
+
+/// Prints what was published, and where it is.
+async fn print(
+    PublishOptions { image, version, alias, incus, .. }: &PublishOptions,
+    published: &Published,
+    report: &Report,
+    client: &Client,
+) -> Result<(), Failure> {
+    let is_published = published.version.state == "published";
+    let mut text = match &published.job {
+        _ if is_published && published.already_published => {
+            format!("{image} {version} was published before, with the same content")
+        }
+        _ if is_published => format!("{image} {version} is published"),
+        Some(job) => format!("{image} {version} is being published; imgsrv jobs show {} --wait waits for it", job.id),
+        None => format!("{image} {version} is being published"),
     };
-    let mut text = format!("{image} {version} {state}");
-    if published.version.state != "published"
-        && let Some(job) = job
-    {
-        text += &format!("; imgsrv jobs show {} --wait tells the end", job.id);
+    let is_kept = |name: &str| published.kept_aliases.iter().any(|kept| kept.alias == name);
+    let set: Vec<&String> = alias.iter().filter(|name| !is_kept(name)).collect();
+    for name in &set {
+        text += &format!("\n{image}:{name} points to {version}");
     }
-    for alias in &options.alias {
-        text += &format!("\n{image} {alias} is {version}");
-    }
+    let server = server_of(client);
+    let files = if is_published { client.files(image, version).await?.files } else { Vec::new() };
+    let url = format!("{server}/images/{image}/{version}/");
+    let urls: Vec<String> = files.iter().map(|file| format!("{url}{}", file.name)).collect();
     let result = json!({
-        "image": image, "version": published.version, "aliases": options.alias, "job": job,
-        "was_published": published.already_published,
+        "image": image, "version": published.version, "aliases": set, "kept_aliases": published.kept_aliases,
+        "job": published.job, "already_published": published.already_published,
         "digests": published.blobs.iter().map(|blob| blob.digest.to_string()).collect::<Vec<_>>(),
-        "url": format!("{}/images/{image}/{version}/", client.url().as_str().trim_end_matches('/')),
+        "url": url, "files": urls,
     });
-    report.result(&text, &result)
+    report.result(&text, &result)?;
+    if urls.is_empty() {
+        return Ok(());
+    }
+    let reference = set.first().map_or(version, |name| *name);
+    let mut hints = format!("\n  imgsrv download {image}:{reference}\n");
+    let is_for_people = |url: &&String| !url.ends_with(INCUS_METADATA);
+    hints.extend(urls.iter().filter(is_for_people).map(|url| format!("  curl -fLO {url}\n")));
+    if *incus {
+        let kind = if files.iter().any(|file| file.media_type == DISK) { " --vm" } else { "" };
+        hints += &if server.starts_with("https:") {
+            format!("  incus launch imgsrv:{image}/{reference}{kind}\n")
+        } else {
+            "  Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.\n".to_owned()
+        };
+    }
+    report.hints(&hints)
 }
 
 async fn publication(options: &PublishOptions, report: &Report) -> Result<Publication, Failure> {
@@ -143,7 +175,10 @@ async fn publication(options: &PublishOptions, report: &Report) -> Result<Public
     match files.as_mut_slice() {
         [only] => only.attachments.extend(options.attach.clone()),
         _ if options.attach.is_empty() => {}
-        _ => return Err(Failure::usage("to which file? With several, say FILE,attach=NAME=FILE")),
+        _ => {
+            return Err(Failure::usage("--attach does not say to which of several files")
+                .with_advice("Write FILE,attach=NAME=FILE instead."));
+        }
     }
     let mut artifacts = Vec::new();
     for mut file in files {
@@ -153,38 +188,23 @@ async fn publication(options: &PublishOptions, report: &Report) -> Result<Public
         file.format = file.format.or(options.format);
         for attachment in &file.attachments {
             if !attachment.path.is_file() {
-                return Err(Failure::usage(format!("{} is not a file", attachment.path.display())));
+                return Err(Failure::usage(format!("the attachment {} is not a file", attachment.path.display())));
             }
         }
-        let mut recognised = file.recognise().await?;
+        let mut recognised = file.recognise(options.force).await?;
         report.step(&format!("{}: {}", file.path.display(), recognised.description));
-        recognised.artifact.incus = options.incus.then(api::CreateIncusMetadata::default);
+        recognised.artifact.incus = options.incus.then(|| api::CreateIncusMetadata {
+            os: systems::display_name(&recognised.artifact.operating_system).map(str::to_owned),
+            release: options.release.clone(),
+            ..api::CreateIncusMetadata::default()
+        });
         artifacts.push(recognised.artifact);
     }
     let mut publication = Publication::new(&options.image, &options.version, artifacts);
     publication.aliases.clone_from(&options.alias);
+    publication.move_aliases = options.move_aliases;
     publication.display_name.clone_from(&options.display_name);
+    publication.description.clone_from(&options.description);
     publication.replace_draft = options.replace;
     Ok(publication)
-}
-
-pub(crate) async fn upload(options: UploadOptions, Session { report, client }: &Session) -> Result<(), Failure> {
-    for path in &options.files {
-        let (source, started) = (Source::File(path.clone()), Instant::now());
-        let (observer, observed) = (report.clone(), source.clone());
-        let mut upload = client.upload(source.clone()).parallel(options.transfer.parallel.into());
-        if let Some(name) = source.file_name() {
-            upload = upload.file_name(name);
-        }
-        let upload = upload.on_progress(move |progress| observer.progress(shown(&observed), progress));
-        let Blob { digest, size, already_stored, .. } = upload.send().await?;
-        let (name, file) = (shown(&source), path.display().to_string());
-        let how = if already_stored { "was there already" } else { "uploaded" };
-        let line = format!("{name}: {} {how} after {:.1} s", bytes(size.get()), started.elapsed().as_secs_f64());
-        report.transferred(name, &line);
-        let (digest, size) = (digest.to_string(), size.get());
-        let json = json!({"file": file, "digest": digest, "size_bytes": size, "was_there": already_stored});
-        report.result(&format!("{digest}  {file}"), &json)?;
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("{}", .0.problem.detail)]
     Refused(Box<Refusal>),
     /// An error response that is not a problem of imgsrv, such as that of a proxy in front of the server.
-    #[error("the server sent an unexpected response with status {status}")]
+    #[error("unexpected response with status {status}, which is not from an imgsrv server")]
     UnexpectedResponse {
         /// The HTTP status.
         status: u16,
@@ -35,7 +35,7 @@ pub enum Error {
     #[error("no token could be obtained")]
     Token(#[from] TokenError),
     /// The call needs a token, and the client has none.
-    #[error("this needs a token")]
+    #[error("the server requires a token for this")]
     NoToken,
     /// A file could not be read or written.
     #[error("{} could not be {action}", .path.display())]

@@ -1,82 +1,16 @@
 //! Settings: each is a flag and an environment variable; the flag takes precedence.
 
 use crate::options::{
-    Given, ListenAddress, Networks, PublicUrl, Secret, TokenRef, Verbosity, bytes, duration, endpoint, metrics_address,
-    networks, node_name, path, public_url, secret_file, send_buffer_bytes, value,
+    Given, ListenAddress, Networks, PublicUrl, Secret, Verbosity, bytes, duration, endpoint, metrics_address, networks,
+    node_name, path, public_url, secret_file, send_buffer_bytes, value,
 };
 use crate::tls::{CertFiles, TlsError};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::Backoff;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
-use imgsrv_cli::{ClientCommand, HelpCommand, Remote};
-use imgsrv_domain::ids::PrincipalId;
 use secrecy::ExposeSecret;
 use std::{path::PathBuf, time::Duration};
-
-/// Publishes disk and VM images, and hands them to the machines that boot them.
-#[derive(Debug, Parser)]
-#[command(name = "imgsrv", version, args_conflicts_with_subcommands = true, after_long_help = imgsrv_cli::EXIT_CODES)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    #[command(flatten)]
-    pub(crate) serve: ServeOptions,
-}
-
-#[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "constructed once")]
-pub(crate) enum Command {
-    /// Run the server (also without any subcommand)
-    #[command(alias = "start")]
-    Serve(ServeOptions),
-    #[command(flatten)]
-    Client(Remote<ClientCommand>),
-    /// Manage authentication
-    #[command(subcommand)]
-    Auth(AuthCommand),
-    #[command(flatten)]
-    Help(HelpCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuthCommand {
-    #[command(flatten)]
-    Remote(Remote<imgsrv_cli::AuthCommand>),
-    #[command(flatten)]
-    Operator(OperatorCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum OperatorCommand {
-    /// With the catalog at hand: mint a token that can manage authentication, the way back in after a lock-out
-    Bootstrap(StorageOptions),
-    /// With the catalog at hand: list principals, their roles and their tokens
-    List(ListOptions),
-    /// With the catalog at hand: revoke API tokens, or bar whole principals
-    Revoke(RevokeOptions),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListOptions {
-    /// Print JSON, an object a line and principal
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) storage: StorageOptions,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RevokeOptions {
-    /// A token's id, its text, or the start of its text (`imgsrv_at_` and 12 characters)
-    #[arg(value_name = "TOKEN", required_unless_present = "principal")]
-    pub(crate) tokens: Vec<TokenRef>,
-    /// Deactivate the principal with this id: none of its credentials is let in any more
-    #[arg(long, value_name = "ID")]
-    pub(crate) principal: Vec<PrincipalId>,
-    #[command(flatten)]
-    pub(crate) storage: StorageOptions,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {

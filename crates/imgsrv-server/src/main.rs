@@ -1,5 +1,7 @@
 //! The imgsrv server: configuration, telemetry, wiring and workers.
 
+mod banner;
+mod commands;
 mod config;
 mod degraded;
 mod disk;
@@ -20,22 +22,51 @@ mod telemetry;
 mod tls;
 mod turns;
 
-use clap::{CommandFactory, Parser};
-use config::{AuthCommand, Cli, Command};
-use std::process::ExitCode;
+use clap::{CommandFactory, FromArgMatches};
+use commands::{Cli, Command};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut arguments = imgsrv_cli::current_form(std::env::args_os());
+    let mut command = imgsrv_cli::with_examples(Cli::command());
+    if arguments.len() < 2 {
+        if !serves_without_arguments() {
+            // Nothing is asked for: the help is the answer, not an error.
+            let _ = command.print_help();
+            return ExitCode::SUCCESS;
+        }
+        arguments.push("serve".into());
+    }
+    let is_json = arguments.iter().any(|argument| argument == "--json");
+    let parsed = command.clone().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => run(cli.command, command),
+        Err(error) => imgsrv_cli::usage_error(&error, is_json),
+    }
+}
+
+/// Whether `imgsrv` alone is the server: in a container or a unit that only sets variables, without a terminal.
+fn serves_without_arguments() -> bool {
+    let cli = Cli::command();
+    let settings = cli.find_subcommand("serve").into_iter().flat_map(clap::Command::get_arguments);
+    let names: Vec<OsString> = settings.filter_map(|argument| argument.get_env().map(OsString::from)).collect();
+    let is_set = std::env::vars_os().any(|(name, _)| names.contains(&name));
+    is_set && !io::stdin().is_terminal() && !io::stdout().is_terminal()
+}
+
+fn run(command: Command, cli: clap::Command) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(error::StartError::Runtime).and_then(|runtime| {
         let done = runtime.block_on(async {
-            match cli.command {
-                None => run::serve(cli.serve).await.map(|()| ExitCode::SUCCESS),
-                Some(Command::Serve(options)) => run::serve(options).await.map(|()| ExitCode::SUCCESS),
-                Some(Command::Client(command)) => Ok(imgsrv_cli::run(command).await),
-                Some(Command::Help(command)) => Ok(imgsrv_cli::help(command, Cli::command())),
-                Some(Command::Auth(AuthCommand::Remote(command))) => Ok(imgsrv_cli::manage(command).await),
-                Some(Command::Auth(AuthCommand::Operator(command))) => {
+            match command {
+                Command::Serve(options) => run::serve(options).await.map(|()| ExitCode::SUCCESS),
+                Command::Client(command) => Ok(imgsrv_cli::run(command).await),
+                Command::Help(command) => Ok(imgsrv_cli::help(command, cli)),
+                Command::Admin(command) => {
                     telemetry::start_for_operator();
                     operators::run(command).await.map(|()| ExitCode::SUCCESS)
                 }

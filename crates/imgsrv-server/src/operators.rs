@@ -1,8 +1,7 @@
-//! Commands that manage authentication directly in the catalog, without a token: `imgsrv auth list` and `imgsrv auth
-//! revoke`.
+//! `imgsrv admin`: commands that manage authentication directly in the catalog, without a token.
 
 use crate::{
-    config::{ListOptions, OperatorCommand, RevokeOptions},
+    commands::{AdminCommand, AdminTokensCommand, ListOptions, RevokeOptions},
     error::StartError,
     options::TokenRef,
     run::bootstrap,
@@ -15,18 +14,18 @@ use imgsrv_domain::{
     page::{Page, PageRequest},
     time::Timestamp,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     io::{self, Write},
     sync::Arc,
 };
 
 /// Runs an operator's command.
-pub(crate) async fn run(command: OperatorCommand) -> Result<(), StartError> {
+pub(crate) async fn run(command: AdminCommand) -> Result<(), StartError> {
     match command {
-        OperatorCommand::Bootstrap(options) => bootstrap(options).await,
-        OperatorCommand::List(options) => list(options).await,
-        OperatorCommand::Revoke(options) => revoke(options).await,
+        AdminCommand::Bootstrap(options) => bootstrap(options).await,
+        AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await,
+        AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await,
     }
 }
 
@@ -67,14 +66,19 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
     let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
     let now = catalog.port().catalog_time().await.map_err(UseCaseError::from)?;
+    let (mut text, mut shown) = (String::new(), Vec::new());
     for principal in &all(async |page| principals.list_principals(&who, page).await).await? {
         let tokens = all(async |page| principals.list_tokens(&who, principal.id, page).await).await?;
-        let shown = if options.json { as_json(principal, &tokens) } else { as_text(principal, &tokens, now) };
-        match io::stdout().lock().write_all(shown.as_bytes()) {
-            // The reader closed the pipe, as `head` does.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.map_err(StartError::Output)?,
-        }
+        text += &as_text(principal, &tokens, now);
+        shown.push(as_json(principal, &tokens));
+    }
+    if options.json {
+        text = format!("{}\n", json!({"principals": shown}));
+    }
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader closed the pipe, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(StartError::Output)?,
     }
     catalog.close().await;
     Ok(())
@@ -97,24 +101,33 @@ fn as_text(principal: &Principal, tokens: &[ApiToken], now: Timestamp) -> String
     text
 }
 
-fn as_json(principal: &Principal, tokens: &[ApiToken]) -> String {
+fn as_json(principal: &Principal, tokens: &[ApiToken]) -> Value {
     let token = |token: &ApiToken| {
-        json!({
+        let own = json!({
             "id": token.id.to_string(), "key": key(token), "name": token.name.as_str(),
-            "expires_at": time(token.expires_at), "last_used_at": token.last_used_at.map(time),
-            "revoked_at": token.revoked_at.map(time),
-        })
+            "expires_at": time(token.expires_at),
+        });
+        with_times(own, [("last_used_at", token.last_used_at), ("revoked_at", token.revoked_at)])
     };
     let attributes: serde_json::Map<_, _> =
         principal.attributes.entries().iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-    let shown = json!({
+    let own = json!({
         "id": principal.id.to_string(), "kind": principal.kind.as_str(),
         "display_name": principal.display_name.as_str(), "attributes": attributes,
         "role_ids": principal.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(),
-        "deactivated_at": principal.deactivated_at.map(time),
         "api_tokens": tokens.iter().map(token).collect::<Vec<_>>(),
     });
-    format!("{shown}\n")
+    with_times(own, [("deactivated_at", principal.deactivated_at)])
+}
+
+/// Adds those times that are present.
+fn with_times<const N: usize>(mut json: Value, times: [(&str, Option<Timestamp>); N]) -> Value {
+    for (name, at) in times {
+        if let Some(at) = at {
+            json[name] = time(at).into();
+        }
+    }
+    json
 }
 
 /// Revokes tokens and deactivates principals. Works beside a running server, where it takes effect with the next request.

@@ -1,6 +1,7 @@
 //! Starting the server in order, running it, and stopping it without losing anything.
 
 use crate::{
+    banner::{self, deliver_token},
     config::{FormatCheckOption, ServeOptions, StorageOptions},
     degraded::Monitor,
     error::StartError,
@@ -8,7 +9,7 @@ use crate::{
     metrics::{self, ProcessMetrics, Scrape},
     options::{ListenAddress, PublicUrl, node_name},
     runtimes::{Connections, handled_here},
-    startup::{Stage, Startup, deliver_token},
+    startup::{Stage, Startup},
     storage::{self, Locks, OpenCatalog},
     system::{UuidIds, worker_id},
     telemetry,
@@ -55,11 +56,11 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
     }
 }
 
-/// Runs `imgsrv auth bootstrap`: creates a bootstrap token and prints it. Works beside a running server.
+/// Runs `imgsrv admin bootstrap`: creates a bootstrap token and prints it. Works beside a running server.
 pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
     let (_lock, catalog) = OpenCatalog::open_beside_server(&options).await?;
     let token = Bootstrap::new(catalog.port(), Arc::new(UuidIds)).force().await?;
-    deliver_token(&token, None)?;
+    deliver_token(&token, None).map_err(StartError::BootstrapOutput)?;
     catalog.close().await;
     Ok(())
 }
@@ -100,6 +101,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         tasks: tasks.clone(),
         workers_stop: workers_stop.clone(),
         stage: Stage::default(),
+        is_new: false,
     };
     match startup.begin().await {
         // The monitor tries again.
@@ -111,7 +113,11 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), worker = %worker, "server started");
+    tracing::info!(
+        %address, version = env!("CARGO_PKG_VERSION"), worker = %worker,
+        data_dir = %options.storage.data_dir.display(), blobs = options.storage.blob_store(), "server started"
+    );
+    banner::started(&options, address, tls.is_some(), startup.is_new);
     if let Some(own) = &self_signed {
         print_incus_command(own, &incus_url(&options, address.port()));
     }

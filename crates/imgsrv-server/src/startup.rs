@@ -1,6 +1,7 @@
 //! What a start writes, and the workers that it starts: at once, or when a full or read-only disk permits it.
 
 use crate::{
+    banner::deliver_token,
     config::ServeOptions,
     error::StartError,
     metrics::ProcessMetrics,
@@ -10,7 +11,7 @@ use crate::{
 use imgsrv_app::{Schedule, Services};
 use imgsrv_domain::{breaker::Breaker, error_chain, work::WorkKind};
 use std::{
-    io::{self, Write},
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -36,6 +37,8 @@ pub(crate) struct Startup {
     pub(crate) tasks: TaskTracker,
     pub(crate) workers_stop: CancellationToken,
     pub(crate) stage: Stage,
+    /// Whether this start gave the operator a bootstrap token.
+    pub(crate) is_new: bool,
 }
 
 /// How far a start has got.
@@ -71,7 +74,7 @@ impl Startup {
     pub(crate) async fn begin(&mut self) -> Result<(), StartError> {
         if self.stage < Stage::Writable {
             self.catalog.accept_writes().await?;
-            self.bootstrap().await?;
+            self.is_new = self.bootstrap().await?;
             self.services.enqueue_recurring().await?;
             self.stage = Stage::Writable;
         }
@@ -90,7 +93,8 @@ impl Startup {
         Ok(())
     }
 
-    async fn bootstrap(&self) -> Result<(), StartError> {
+    /// Returns whether a token was needed.
+    async fn bootstrap(&self) -> Result<bool, StartError> {
         let file = self.options.api.bootstrap_token_file.as_deref();
         let bootstrap = self.services.bootstrap();
         if bootstrap.is_needed().await? {
@@ -99,12 +103,13 @@ impl Startup {
                 write_file(path, "\n", 0o600).map_err(StartError::BootstrapOutput)?;
             }
             if let Some(token) = bootstrap.ensure().await? {
-                return deliver_token(&token, file);
+                deliver_token(&token, file).map_err(StartError::BootstrapOutput)?;
+                return Ok(true);
             }
         }
         match file.map(std::fs::remove_file) {
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(StartError::BootstrapOutput(error)),
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -140,13 +145,4 @@ impl Startup {
             }
         });
     }
-}
-
-/// Gives the bootstrap token to the operator: in a file that only its owner can read, or on standard output.
-pub(crate) fn deliver_token(token: &str, file: Option<&Path>) -> Result<(), StartError> {
-    let written = match file {
-        Some(path) => write_file(path, &format!("{token}\n"), 0o600),
-        None => writeln!(io::stdout().lock(), "imgsrv bootstrap token (one-time): {token}"),
-    };
-    written.map_err(StartError::BootstrapOutput)
 }

@@ -81,13 +81,41 @@ async fn a_bootstrap_token_can_be_minted_again() {
     let mode = std::fs::metadata(dir.path().join("bootstrap-token")).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     // Also while the server runs.
-    let output = imgsrv(&["auth", "bootstrap", "--data-dir", dir.path().to_str().expect("a path")]);
+    let output = imgsrv(&["admin", "bootstrap", "--data-dir", dir.path().to_str().expect("a path")]);
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     let second = line.strip_prefix("imgsrv bootstrap token (one-time): ").expect("the line").trim().to_owned();
     for token in [first, second] {
         let response = Client::new().get(format!("{}/v1/auth/roles", server.url)).bearer_auth(token).send().await;
         assert_eq!(response.expect("a response").status(), StatusCode::OK);
     }
+}
+
+#[test]
+fn without_arguments_help_is_printed_unless_settings_are_present() {
+    let bare = |settings: &[(&str, &str)]| {
+        let mut command = Command::new(BINARY);
+        command.env_clear().envs(settings.iter().copied()).stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+    };
+    // A client's variables are no settings of a server.
+    for settings in [&[][..], &[("IMGSRV_URL", "http://127.0.0.1:1"), ("IMGSRV_TOKEN", "x")]] {
+        let help = bare(settings).output().expect("it runs");
+        let text = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(help.status.success() && help.stderr.is_empty(), "{help:?}");
+        for part in ["Usage: imgsrv <COMMAND>", "serve", "init", "publish", "admin", "Examples:"] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
+    // In a container that only sets variables, the server runs.
+    let dir = TempDir::new().expect("a scratch folder");
+    let data = dir.path().to_str().expect("a path");
+    let settings = [("IMGSRV_DATA_DIR", data), ("IMGSRV_LISTEN", "127.0.0.1:0"), ("IMGSRV_METRICS_LISTEN", "")];
+    let mut server = bare(&settings).spawn().expect("it runs");
+    let mut log = std::io::BufRead::lines(std::io::BufReader::new(server.stderr.take().expect("standard error")));
+    assert!(log.by_ref().map_while(Result::ok).any(|line| line.contains("server started")), "it does not serve");
+    Command::new("kill").args(["-TERM", &server.id().to_string()]).status().expect("kill runs");
+    assert_eq!(server.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
@@ -202,7 +230,7 @@ async fn operators_list_and_revoke_without_a_token() {
     };
     assert_eq!(status(&writer).await, StatusCode::OK);
     let list = |format: &[&str]| {
-        let output = imgsrv(&[&["auth", "list", "--data-dir", path], format].concat());
+        let output = imgsrv(&[&["admin", "tokens", "list", "--data-dir", path], format].concat());
         assert!(output.status.success(), "{}", stderr(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
@@ -210,9 +238,8 @@ async fn operators_list_and_revoke_without_a_token() {
     let key = &writer[..22];
     assert!(text.contains("\"bootstrap\": auth-manager") && text.contains("\"test\": content-writer"), "{text}");
     assert!(text.contains(key) && !text.contains(&writer[23..]), "{text}");
-    let lines = list(&["--json"]);
-    let principals: Vec<serde_json::Value> =
-        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let listed: serde_json::Value = serde_json::from_str(&list(&["--json"])).expect("JSON");
+    let principals = listed["principals"].as_array().expect("principals");
     let of = |name: &str| principals.iter().find(|found| found["display_name"] == name).expect("a principal");
     assert_eq!(of("test")["api_tokens"][0]["key"], key);
 
@@ -221,27 +248,29 @@ async fn operators_list_and_revoke_without_a_token() {
     assert_eq!(misplaced.send().await.expect("a response").status(), StatusCode::BAD_REQUEST);
     let log = server.log_with(key);
     assert!(!log.contains(&writer[23..]), "{log}");
-    let output = imgsrv(&["auth", "revoke", &writer, "--data-dir", path]);
+    let output = imgsrv(&["admin", "tokens", "revoke", &writer, "--data-dir", path]);
     assert!(output.status.success() && !stderr(&output).contains(&writer[23..]), "{}", stderr(&output));
     assert_eq!(status(&writer).await, StatusCode::UNAUTHORIZED);
     assert!(list(&[]).contains("revoked 20"));
     let bootstrap = of("bootstrap")["id"].as_str().expect("an id");
     let other = of("test")["id"].as_str().expect("an id");
-    let barred = imgsrv(&["auth", "revoke", "--principal", other, "--data-dir", path]);
+    let barred = imgsrv(&["admin", "tokens", "revoke", "--principal", other, "--data-dir", path]);
     assert!(barred.status.success(), "{}", stderr(&barred));
     assert!(list(&[]).contains(", deactivated 20"));
-    for arguments in [&["auth", "revoke", "--data-dir", path][..], &["auth", "revoke", "nonsense", "--data-dir", path]]
-    {
+    for arguments in [
+        &["admin", "tokens", "revoke", "--data-dir", path][..],
+        &["admin", "tokens", "revoke", "nonsense", "--data-dir", path],
+    ] {
         assert_eq!(imgsrv(arguments).status.code(), Some(2));
     }
-    let unknown = imgsrv(&["auth", "revoke", "imgsrv_at_aaaaaaaaaaaa", "--data-dir", path]);
+    let unknown = imgsrv(&["admin", "tokens", "revoke", "imgsrv_at_aaaaaaaaaaaa", "--data-dir", path]);
     assert!(unknown.status.code() == Some(1) && stderr(&unknown).contains("no such token"), "{}", stderr(&unknown));
     // Operators may deactivate even the last manager, since they can mint a bootstrap token.
-    let barred = imgsrv(&["auth", "revoke", "--principal", bootstrap, "--data-dir", path]);
+    let barred = imgsrv(&["admin", "tokens", "revoke", "--principal", bootstrap, "--data-dir", path]);
     assert!(barred.status.success(), "{}", stderr(&barred));
     assert!(stderr(&barred).contains("principal.deactivated"), "no log line: {}", stderr(&barred));
     assert_eq!(status(&manager).await, StatusCode::FORBIDDEN);
-    let output = imgsrv(&["auth", "bootstrap", "--data-dir", path]);
+    let output = imgsrv(&["admin", "bootstrap", "--data-dir", path]);
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     let manager = line.trim().rsplit(' ').next().expect("a token").to_owned();
     // The audit log has it as an action of an operator.

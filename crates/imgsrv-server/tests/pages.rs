@@ -71,8 +71,8 @@ fn every_command_on_publishing_in_one_command_runs() {
     for line in [
         "may: content.write",
         "debian 12.5.0 is published",
-        "debian 12.6.0 was published already, with this very content",
-        "what is published never changes",
+        "debian 12.6.0 was published before, with the same content",
+        "Published versions never change",
         "spdxVersion",
         "second 1 is published",
         "fedora 40 is published",

@@ -4,11 +4,11 @@
 //! to one image for each kind and architecture, and images with the same bytes are one product with all their names.
 
 use crate::{
-    arch::IncusArchitecture,
     images::ImageKind,
     model::{Index, IndexEntry, Item, Product, ProductVersion, Products},
 };
 use imgsrv_domain::{
+    architecture::IncusArchitecture,
     digest::{BlobClaim, Digest},
     names::{AliasName, ImageName, OperatingSystem, Variant, VersionName},
     time::Timestamp,

@@ -16,7 +16,7 @@ pub struct PublishConflict {
 /// What a publication meets instead of what it wants.
 fn predicate(state: &str) -> String {
     match state {
-        "taken" => "cannot be".to_owned(),
+        "taken" => "cannot be published".to_owned(),
         "draft" => "is a draft with other content".to_owned(),
         state => format!("is {state} with other content"),
     }

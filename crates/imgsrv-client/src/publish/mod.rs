@@ -16,7 +16,7 @@ use crate::{
     transfer::{Blob, DEFAULT_PARALLEL, Progress, Source},
 };
 use futures::TryStreamExt;
-use imgsrv_api::{Manifest, ProblemCode, PublishJob, Version};
+use imgsrv_api::{Alias, Manifest, ProblemCode, PublishJob, Version};
 use prepared::PreparedArtifact;
 use std::sync::Arc;
 
@@ -50,6 +50,8 @@ pub struct Published {
     pub blobs: Vec<Blob>,
     /// Whether the version was published before.
     pub already_published: bool,
+    /// The aliases that point to another version and were not moved, because this version was published before.
+    pub kept_aliases: Vec<Alias>,
 }
 
 type Observer = Arc<dyn Fn(Event<'_>) + Send + Sync>;
@@ -121,12 +123,31 @@ impl Publish {
         if version.state == "published" {
             (self.observer)(Event::Published);
         }
-        for alias in &self.publication.aliases {
-            self.client.set_alias(&self.publication.image, alias, &self.publication.version).await?;
+        let kept_aliases = self.set_aliases(already_published && !self.publication.move_aliases).await?;
+        let blobs = artifacts.into_iter().flat_map(PreparedArtifact::into_blobs).collect();
+        Ok(Published { version, job, blobs, already_published, kept_aliases })
+    }
+
+    /// Sets the aliases; returns those that exist elsewhere, which stay there if `keeps_existing`.
+    async fn set_aliases(&self, keeps_existing: bool) -> Result<Vec<Alias>, Error> {
+        let Publication { image, version, aliases, .. } = &self.publication;
+        let mut kept = Vec::new();
+        for alias in aliases {
+            if keeps_existing {
+                let created = self.client.create_alias(image, alias, version).await;
+                if unless(ProblemCode::PreconditionFailed, created)?.is_none() {
+                    let existing = self.client.alias(image, alias).await?;
+                    if existing.version != *version {
+                        kept.push(existing);
+                        continue;
+                    }
+                }
+            } else {
+                self.client.set_alias(image, alias, version).await?;
+            }
             (self.observer)(Event::AliasSet(alias));
         }
-        let blobs = artifacts.into_iter().flat_map(PreparedArtifact::into_blobs).collect();
-        Ok(Published { version, job, blobs, already_published })
+        Ok(kept)
     }
 
     /// Checks what would otherwise fail only after gigabytes were sent: the token, and names that are taken. Returns the

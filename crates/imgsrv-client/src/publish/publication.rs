@@ -14,10 +14,15 @@ pub struct Publication {
     pub version: String,
     /// Its artifacts, at least one.
     pub artifacts: Vec<NewArtifact>,
-    /// Aliases that are set to the version once it is published.
+    /// Aliases that are set to the version once it is published. If the version was published before, only those that do
+    /// not exist are set, unless `move_aliases`: otherwise, repeating an old publication would move them back.
     pub aliases: Vec<String>,
-    /// The display name of the image if it is created.
+    /// Whether existing aliases are moved although the version was published before.
+    pub move_aliases: bool,
+    /// The display name of the image; that of an existing image is changed.
     pub display_name: Option<String>,
+    /// The description of the image; that of an existing image is changed.
+    pub description: Option<String>,
     /// Whether other content of an existing draft is removed, also of a draft whose publish job has failed. Otherwise it
     /// is a conflict.
     pub replace_draft: bool,
@@ -69,12 +74,14 @@ impl Publication {
             version: version.into(),
             artifacts: artifacts.into_iter().collect(),
             aliases: Vec::new(),
+            move_aliases: false,
             display_name: None,
+            description: None,
             replace_draft: false,
         }
     }
 
-    /// Sets one more alias once the version is published.
+    /// Adds an alias.
     #[must_use]
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
         self.aliases.push(alias.into());

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::error::{Error, unless};
 use imgsrv_api::{
-    Attachment, CreateArtifact, CreateAttachment, CreateImage, Manifest, ManifestEntry, ProblemCode, Version,
+    Attachment, CreateArtifact, CreateAttachment, CreateImage, Manifest, ManifestEntry, ProblemCode, UpdateImage,
+    Version,
 };
 use imgsrv_domain::files::INCUS_METADATA;
 
@@ -40,9 +41,8 @@ impl Publish {
     }
 
     async fn reconcile_once(&self, artifacts: &[PreparedArtifact<'_>]) -> Result<Version, Error> {
-        let Publication { image, version, display_name, .. } = &self.publication;
-        let new = CreateImage { name: image.clone(), display_name: display_name.clone(), description: None };
-        unless_exists(self.client.create_image(&new).await)?;
+        let Publication { image, version, .. } = &self.publication;
+        self.reconcile_image().await?;
         let created = unless_exists(self.client.create_version(image, version).await)?;
         let manifest = match self.client.manifest(image, version).await {
             Err(error) if error.code() == Some(ProblemCode::NotFound) && created.is_none() => {
@@ -63,6 +63,26 @@ impl Publish {
         self.compare(&manifest, artifacts)?;
         (self.observer)(Event::Drafted);
         Ok(manifest.version)
+    }
+
+    /// Creates the image, or changes the metadata of an existing one where the publication has other.
+    async fn reconcile_image(&self) -> Result<(), Error> {
+        let Publication { image, display_name, description, .. } = &self.publication;
+        let new =
+            CreateImage { name: image.clone(), display_name: display_name.clone(), description: description.clone() };
+        let exists = unless_exists(self.client.create_image(&new).await)?.is_none();
+        if exists && (display_name.is_some() || description.is_some()) {
+            let existing = self.client.image(image).await?;
+            let changed = |new: &Option<String>, old: Option<String>| new.clone().map(Some).filter(|new| *new != old);
+            let change = UpdateImage {
+                display_name: changed(display_name, existing.display_name),
+                description: changed(description, existing.description),
+            };
+            if change.display_name.is_some() || change.description.is_some() {
+                self.client.update_image(image, &change).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what conflicts with the publication from the draft; without `replace_draft`, it is refused.

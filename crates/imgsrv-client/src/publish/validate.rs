@@ -15,16 +15,19 @@ const INCUS_FORMATS: [Format; 3] = [Format::Qcow2, Format::Squashfs, Format::Roo
 pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
     let Publication { image, version, aliases, artifacts, .. } = publication;
     let image: ImageName =
-        parse(image, || format!("{image:?} is not the name of an image: a-z, 0-9, dots, dashes and underscores"))?;
-    let version: VersionName = parse(version, || format!("{version:?} is not the name of a version"))?;
+        parse(image, || format!("{image:?} is not a valid image name; use a-z, 0-9, dots, dashes and underscores"))?;
+    let version: VersionName =
+        parse(version, || format!("{version:?} is not a valid version name; use letters, digits, and . _ + : -"))?;
     for alias in aliases {
-        parse::<AliasName>(alias, || format!("{alias:?} is not the name of an alias"))?;
+        parse::<AliasName>(alias, || {
+            format!("{alias:?} is not a valid alias name; use letters, digits, dots, dashes and underscores")
+        })?;
         if alias == version.as_str() {
-            return invalid(format!("{alias} cannot be both the version and an alias of it"));
+            return invalid(format!("{alias} cannot be both the version and an alias of it; choose another alias"));
         }
     }
     if artifacts.is_empty() {
-        return invalid("a version has at least one artifact".to_owned());
+        return invalid("a version needs at least one file".to_owned());
     }
     let prefix = format!("{image}-{version}-");
     let mut files = BTreeSet::new();
@@ -33,7 +36,7 @@ pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
             if let Some(file) = files.replace(file) {
                 let short = file.strip_prefix(&prefix).unwrap_or(&file);
                 return invalid(format!(
-                    "two files would be called {short}: they need different names, architectures or variants"
+                    "two files would have the same name, {short}; give them different architectures or variants"
                 ));
             }
         }
@@ -47,7 +50,10 @@ fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) 
     parse_word::<OperatingSystem>(operating_system)?;
     let (architecture, variant) = (parse_word::<Architecture>(architecture)?, parse_word::<Variant>(variant)?);
     if incus.is_some() && !INCUS_FORMATS.contains(format) {
-        return invalid(format!("Incus boots {}, not {format}", INCUS_FORMATS.map(Format::as_str).join(", ")));
+        return invalid(format!(
+            "Incus cannot boot the format {format}; it boots {}",
+            INCUS_FORMATS.map(Format::as_str).join(", ")
+        ));
     }
     let mut files = vec![artifact_file(image, version, &architecture, &variant, *format)];
     let attached = attachments.iter().map(|attachment| attachment.name.as_str());
@@ -58,7 +64,9 @@ fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) 
 }
 
 fn parse_word<T: FromStr>(word: &str) -> Result<T, Error> {
-    parse(word, || format!("{word:?} is not a name: letters, digits, dots, dashes, underscores and plus signs"))
+    parse(word, || {
+        format!("{word:?} is not a valid name; use letters, digits, dots, dashes, underscores and plus signs")
+    })
 }
 
 fn parse<T: FromStr>(text: &str, otherwise: impl FnOnce() -> String) -> Result<T, Error> {

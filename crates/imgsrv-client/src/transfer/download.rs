@@ -78,6 +78,12 @@ impl Download {
         Self(self.0.map(|receiver| Receiver { observer: Arc::new(observer), ..receiver }))
     }
 
+    /// How many bytes an interrupted download to `path` has left behind, from which [`Download::to_file`] resumes.
+    pub fn partial_bytes(&self, path: &Path) -> u64 {
+        let partial = self.0.as_ref().ok().map(|receiver| receiver.partial_path(path));
+        partial.and_then(|partial| std::fs::metadata(partial).ok()).map_or(0, |metadata| metadata.len())
+    }
+
     /// Downloads into a file, which appears under its name once its bytes are verified and durable.
     ///
     /// Until then they are in `.{name}.{start of the digest}.part` in the same folder; a later call resumes from it.

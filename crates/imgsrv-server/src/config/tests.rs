@@ -1,26 +1,58 @@
 //! Parsing of settings, and the reference pages generated from them.
 
 use super::*;
-use clap::CommandFactory;
+use crate::commands::{Cli, Command};
+use clap::{CommandFactory, Parser};
 
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
+/// The settings of a command line, of which earlier forms are valid as well.
+fn serve_options(arguments: &[&str]) -> Result<ServeOptions, clap::Error> {
+    let arguments = imgsrv_cli::current_form(arguments.iter().map(std::ffi::OsString::from));
+    match Cli::try_parse_from(arguments)?.command {
+        Command::Serve(options) => Ok(options),
+        other => panic!("not serve: {other:?}"),
+    }
+}
+
+#[test]
+fn every_command_has_examples() {
+    fn check(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        let examples = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        assert!(examples.contains("Examples:\n  imgsrv"), "{path} has no example");
+        command.get_subcommands().for_each(|below| check(below, &path));
+    }
+    check(&imgsrv_cli::with_examples(Cli::command()), "");
+}
+
+#[test]
+fn every_example_is_a_valid_command_line() {
+    fn check(command: &clap::Command) {
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for example in examples.lines().filter_map(|line| line.strip_prefix("  ")) {
+            let typed = example.split(['|', '>', '<']).next().unwrap_or_default();
+            let words = typed.replace("'Base images'", "Base-images");
+            let parsed = Cli::try_parse_from(words.split_whitespace());
+            assert!(parsed.is_ok(), "{example}: {}", parsed.map_or_else(|error| error.to_string(), |_| String::new()));
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&imgsrv_cli::with_examples(Cli::command()));
+}
+
 #[test]
 fn switches_take_an_explicit_value() {
     for (arguments, expected) in [
-        (vec!["imgsrv"], true),
+        (vec!["imgsrv", "serve"], true),
         (vec!["imgsrv", "serve", "--cas-promotion-enabled", "true"], true),
         (vec!["imgsrv", "start", "--cas-promotion-enabled"], true),
         (vec!["imgsrv", "start", "--cas-promotion-enabled=false"], false),
     ] {
-        let cli = Cli::try_parse_from(&arguments).expect("valid arguments");
-        let options = match cli.command {
-            Some(Command::Serve(options)) => options,
-            _ => cli.serve,
-        };
+        let options = serve_options(&arguments).expect("valid arguments");
         assert_eq!(options.workers.cas_promotion_enabled, expected, "{arguments:?}");
     }
 }
@@ -38,7 +70,7 @@ fn a_bad_value_names_flag_value_and_what_is_allowed() {
         (["imgsrv", "--metrics-path", "metrics"], ["--metrics-path", "metrics", "start with /"]),
         (["imgsrv", "--postgres-url-file", "/no/such"], ["--postgres-url-file", "/no/such", "cannot be read"]),
     ] {
-        let error = Cli::try_parse_from(arguments).expect_err("a bad value").to_string();
+        let error = serve_options(&arguments).expect_err("a bad value").to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }
@@ -46,7 +78,7 @@ fn a_bad_value_names_flag_value_and_what_is_allowed() {
 #[test]
 fn empty_values_count_as_absent() {
     let arguments = ["imgsrv", "--postgres-url", "", "--s3-bucket", "", "--storage-dir", "", "--metrics-listen", ""];
-    let options = Cli::try_parse_from(arguments).expect("valid arguments").serve;
+    let options = serve_options(&arguments).expect("valid arguments");
     assert!(options.storage.postgres().is_none() && options.storage.s3().is_none());
     assert_eq!(options.storage.storage_dir(), PathBuf::from(".imgsrv/storage"));
     assert!(options.metrics.metrics_listen.0.is_none());
@@ -66,7 +98,7 @@ fn secrets_are_read_from_files_and_never_printed() {
         "--s3-secret-access-key-file",
         path,
     ];
-    let options = Cli::try_parse_from(arguments).expect("valid arguments").serve;
+    let options = serve_options(&arguments).expect("valid arguments");
     assert!(!format!("{options:?}").contains("hunter2"));
     assert_eq!(options.storage.s3().and_then(|s3| s3.secret_access_key).as_deref(), Some("hunter2"));
     assert_eq!(options.storage.postgres().map(|pg| pg.url).as_deref(), Some("postgres://u:hunter2@h/d"));
@@ -98,12 +130,15 @@ fn reference() -> String {
 
 const REFERENCE_HEAD: &str = "# Configuration
 
-With no subcommand, or `serve` (alias `start`), `imgsrv` runs the server. Every setting is a flag and an environment
-variable; the flag wins. Durations are written `500ms`, `5s`, `1m`, `24h`. A bad value is refused before anything is
-opened. An empty value counts as not given. Logs go to standard error; standard output has the bootstrap token, with
-`--tls-self-signed` the command that adds the server to Incus, and nothing else.
+`imgsrv serve` (alias `start`) runs the server. `imgsrv` without a command runs it as well if any of these variables is
+set and neither standard input nor standard output is a terminal, as in a container. Every setting is a flag and an
+environment variable; the flag wins. Durations are written `500ms`, `5s`, `1m`, `24h`. A bad value is refused before
+anything is opened. An empty value counts as not given.
 
-`imgsrv auth bootstrap`, `imgsrv auth list` and `imgsrv auth revoke` take the storage settings and need no token; see
+Logs go to standard error. Standard output has the bootstrap token and, with `--tls-self-signed`, the command that adds
+the server to Incus. On a terminal it also says where the server listens, where its data are, and what to do next.
+
+`imgsrv admin` takes the storage settings and needs no token; see
 [Manage authentication](../how-to/manage-authentication.md#from-the-servers-shell).
 ";
 
@@ -125,21 +160,42 @@ fn the_reference_page_lists_every_setting() {
 
 const COMMANDS_HEAD: &str = "# The command line
 
-What `imgsrv` does as a client of a server, command by command; [Configuration](configuration.md) has the settings of the
-server, and [Publish and fetch in one command](../how-to/publish.md) shows how it is used.
+For users of the `imgsrv` command: this page lists every command with its arguments, options and examples.
+[Configuration](configuration.md) has the settings of `imgsrv serve`, and [Publish and fetch in one command](../how-to/publish.md) shows how the commands are
+used together.
 
-What a command was asked for goes to standard output, everything else to standard error: progress as bars on a terminal,
-as lines elsewhere. Exit codes:
+## Output
 
-| code | what it means |
+The result goes to standard output; progress, notes and errors go to standard error. On a terminal, progress is shown as
+bars and tables fit the width; `NO_COLOR` turns colours off. Standard output gets no binary data if it is a terminal.
+
+With `--json`, a command that succeeds prints one JSON object to standard output:
+
+- A list is an object with one array: `images list` prints `{\"images\": [...]}`; the other keys are `versions`, `aliases`,
+  `drafts`, `jobs`, `principals`, `roles`, `api_tokens`, `rules`, `entries` (of the audit log) and `uploads`.
+- What is absent is left out; nothing is `null`.
+- Objects have the form of the [API](api.md).
+
+A command that fails prints a problem object (RFC 9457) to standard error: `type`, `title` and `detail`, with the exit code
+in `exit_code` and the next step in `advice`. A refusal of the server is its own problem, with `status`, and `server` as
+the URL. Failures of the command itself have a type of `urn:imgsrv:cli:`: `usage`, `failed`, `refused`, `not-found`,
+`unreachable` or `interrupted`. `job` is the publish job that failed. [The schema](cli-output.schema.json) describes all of
+it.
+
+| exit code | meaning |
 | --- | --- |
-| 0 | done, or found done |
-| 1 | something on this side went wrong, such as a full disk |
-| 2 | the command line is wrong, or does not say enough |
-| 3 | refused: by the server, or because of what it holds |
+| 0 | success; also if there was nothing left to do |
+| 1 | failure on this machine, such as a full disk |
+| 2 | the command line is not valid or not complete, or a file cannot be read |
+| 3 | refused: by the server, or because of its content or a file |
 | 4 | not found |
-| 5 | the server, or who gives tokens, could not be reached |
+| 5 | the server or the token source cannot be reached, or is not an imgsrv server |
 | 130 | interrupted |
+
+## Earlier forms
+
+Earlier forms of commands stay valid: `imgsrv images`, `versions IMAGE`, `show`, `drafts`, `alias set|rm|list`,
+`auth bootstrap|list|revoke`, `auth rules save`, and `imgsrv --OPTION` for `imgsrv serve --OPTION`.
 ";
 
 /// Headings of the options that all commands with a server share.
@@ -147,12 +203,14 @@ const COMMON: [&str; 2] = ["Server", "Output"];
 
 /// All commands of clients and managers, from their help texts.
 fn commands() -> String {
-    let mut cli = Cli::command();
+    let mut cli = imgsrv_cli::with_examples(Cli::command());
     cli.build();
     let mut page = String::from(COMMANDS_HEAD);
     let publish = cli.find_subcommand("publish").expect("the command");
     for heading in COMMON {
-        page += &format!("\n## {heading} options\n\nOf every command that asks a server.\n\n{OPTIONS_HEAD}");
+        page += &format!(
+            "\n## {heading} options\n\nThese options belong to every command that uses a server.\n\n{OPTIONS_HEAD}"
+        );
         for argument in publish.get_arguments().filter(|argument| argument.get_help_heading() == Some(heading)) {
             page += &option(argument);
         }
@@ -183,11 +241,12 @@ fn option(argument: &clap::Arg) -> String {
 fn describe(command: &clap::Command, above: &str, page: &mut String) {
     let name = format!("{above} {}", command.get_name());
     let groups = command.get_subcommands().filter(|below| below.get_name() != "help");
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let is_own = |argument: &&clap::Arg| !argument.get_help_heading().is_some_and(|heading| COMMON.contains(&heading));
     let own: Vec<&clap::Arg> = command.get_arguments().filter(is_own).collect();
     let words: Vec<String> = own.iter().filter(|argument| argument.is_positional()).map(ToString::to_string).collect();
     if own.iter().any(|argument| argument.get_long() != Some("help")) || command.get_subcommands().count() == 0 {
+        let about = about.trim_end_matches('.');
         *page += &format!("\n### `{}`\n\n{about}.\n", [std::slice::from_ref(&name), &words[..]].concat().join(" "));
         for word in own.iter().filter(|argument| argument.is_positional()) {
             *page += &format!("\n- `{word}`: {}", word.get_help().map(ToString::to_string).unwrap_or_default());
@@ -202,8 +261,12 @@ fn describe(command: &clap::Command, above: &str, page: &mut String) {
             *page += &format!("\n{OPTIONS_HEAD}{rows}");
         }
         if has_storage {
-            *page += "\nIt takes the [storage settings](configuration.md#storage) of the server, and no token.\n";
+            *page +=
+                "\nThe command takes the [storage settings](configuration.md#storage) of the server, and no token.\n";
         }
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = examples.trim_start_matches("Examples:\n").replace("\n  ", "\n");
+        *page += &format!("\n```console\n{}\n```\n", examples.trim());
     }
     for below in groups {
         describe(below, &name, page);

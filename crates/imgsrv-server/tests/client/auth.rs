@@ -1,6 +1,7 @@
 //! Logins, management commands, and documents of the command line.
 
-use crate::fixture::{Fixture, finish, run};
+use crate::fixture::{BINARY, Fixture, finish, run};
+use imgsrv_testkit::Process;
 use std::{io::Write, os::unix::fs::PermissionsExt, process::Stdio};
 
 #[test]
@@ -25,9 +26,9 @@ fn a_login_is_stored_for_its_owner_and_its_server_only() {
     let other = Fixture::start();
     let elsewhere = bare(&["whoami", "--server", &other.server.url]);
     assert_eq!(elsewhere.code, Some(3));
-    assert!(elsewhere.err.contains("run imgsrv login"), "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("Run imgsrv login"), "{}", elsewhere.err);
     assert_eq!(bare(&["logout"]).code, Some(0));
-    assert_eq!(bare(&["images"]).code, Some(2), "no server is stored any more");
+    assert_eq!(bare(&["images", "list"]).code, Some(2), "no server is stored any more");
 
     let mut wrong = fixture.command(&["login"]);
     wrong.env_remove("IMGSRV_TOKEN").stdin(Stdio::piped());
@@ -45,7 +46,8 @@ fn managers_create_publishers_and_revoke_their_tokens() {
         run(&mut command)
     };
     let principal = manage(&["auth", "principals", "create", "ci", "--role", "content-writer"]);
-    let principal = principal.out.trim();
+    assert_eq!(principal.out.trim().len(), 36, "the id alone");
+    let principal = "ci";
     let token = manage(&["auth", "tokens", "create", principal, "--name", "laptop", "--expires-in", "8h"]);
     let whoami = |token: &str| {
         let mut command = fixture.command(&["whoami", "--json"]);
@@ -54,7 +56,10 @@ fn managers_create_publishers_and_revoke_their_tokens() {
     };
     assert_eq!(whoami(token.out.trim()).json()["authentication"]["api_token_name"], "laptop");
     let listed = manage(&["auth", "tokens", "list", principal, "--json"]).json();
-    assert_eq!(manage(&["auth", "tokens", "revoke", listed["id"].as_str().expect("an id")]).code, Some(0));
+    assert_eq!(
+        manage(&["auth", "tokens", "revoke", listed["api_tokens"][0]["id"].as_str().expect("an id")]).code,
+        Some(0)
+    );
     assert_eq!(whoami(token.out.trim()).code, Some(3));
     assert!(manage(&["auth", "principals", "list"]).out.contains("content-writer"));
     assert!(manage(&["auth", "audit", "--action", "token.revoked"]).out.contains("token.revoked"));
@@ -63,11 +68,89 @@ fn managers_create_publishers_and_revoke_their_tokens() {
         "forwarded_claims": ["repository"], "condition": "'repository' in claims && claims.repository == 'acme/images'"}"#;
     std::fs::write(fixture.path("rule.json"), rule).expect("a file");
     for _ in 0..2 {
-        assert_eq!(manage(&["auth", "rules", "save", "ci", "rule.json"]).out, "ci is saved\n");
+        assert_eq!(manage(&["auth", "rules", "set", "ci", "rule.json"]).out, "saved the rule ci\n");
     }
     assert!(manage(&["auth", "rules", "list"]).out.contains("https://issuer.example"));
     assert_eq!(manage(&["auth", "rules", "delete", "ci"]).code, Some(0));
     assert_eq!(manage(&["auth", "rules", "reconcile", "ci"]).code, Some(4), "it never granted anything");
+}
+
+#[test]
+fn principals_are_given_by_name_or_id() {
+    let fixture = Fixture::start();
+    let manage = |arguments: &[&str]| {
+        let mut command = fixture.command(&[&["auth"], arguments].concat());
+        command.env("IMGSRV_TOKEN", fixture.server.bootstrap.as_deref().expect("a bootstrap token"));
+        run(&mut command)
+    };
+    let first = manage(&["principals", "create", "ci"]).out.trim().to_owned();
+    assert_eq!(manage(&["roles", "grant", "ci", "content-writer"]).out, "granted content-writer to ci\n");
+    assert_eq!(manage(&["principals", "deactivate", "ci"]).out, "deactivated ci\n");
+    let second = manage(&["principals", "create", "ci"]).out.trim().to_owned();
+    let ambiguous = manage(&["tokens", "list", "ci"]);
+    assert_eq!(ambiguous.code, Some(2));
+    for part in ["2 principals are called ci", &first, &second, "deactivated 20", "active"] {
+        assert!(ambiguous.err.contains(part), "no {part:?} in {}", ambiguous.err);
+    }
+    assert_eq!(manage(&["tokens", "list", &first]).code, Some(0));
+    let unknown = manage(&["principals", "show", "nobody"]);
+    assert_eq!(unknown.code, Some(4));
+    assert!(unknown.err.contains("there is no principal nobody"), "{}", unknown.err);
+}
+
+#[test]
+fn init_makes_a_login_of_the_bootstrap_token() {
+    let fixture = Fixture::start();
+    let bootstrap = fixture.server.bootstrap.clone().expect("a bootstrap token");
+    let init = |arguments: &[&str]| {
+        let mut command = fixture.command(&[&["init", "--name", "alice"], arguments].concat());
+        run(command.env_remove("IMGSRV_TOKEN").env("IMGSRV_BOOTSTRAP_TOKEN", &bootstrap))
+    };
+    let created = init(&[]);
+    assert_eq!(created.code, Some(0), "{created:?}");
+    let expected = "Created the user alice with the roles content-writer and auth-manager.\nLogged in to http://";
+    assert!(created.out.starts_with(expected), "{}", created.out);
+    for part in ["imgsrv publish debian", "imgsrv download debian", "Incus needs HTTPS"] {
+        assert!(created.out.contains(part), "no {part:?} in {}", created.out);
+    }
+    assert!(!created.out.contains("imgsrv_at_") && !created.err.contains("imgsrv_at_"), "{created:?}");
+    let again = init(&["--json"]).json();
+    assert_eq!((&again["created"], &again["principal"]["display_name"]), (&false.into(), &"alice".into()));
+    // The login publishes, and lets others publish.
+    fixture.disk("disk.qcow2", 1);
+    let bare = |arguments: &[&str]| run(fixture.command(arguments).env_remove("IMGSRV_TOKEN"));
+    assert_eq!(bare(&["publish", "debian", "1", "disk.qcow2"]).code, Some(0));
+    assert_eq!(bare(&["auth", "principals", "create", "ci", "--role", "content-writer"]).code, Some(0));
+    // Without the login, the same user gets another token.
+    assert_eq!(bare(&["logout"]).code, Some(0));
+    assert!(init(&[]).out.starts_with("Found the user alice"));
+    assert_eq!(bare(&["logout"]).code, Some(0));
+    let mut writer = fixture.command(&["init"]);
+    let refused = run(writer.env_remove("IMGSRV_TOKEN").env("IMGSRV_BOOTSTRAP_TOKEN", &fixture.token));
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.err.contains("may not manage authentication"), "{}", refused.err);
+}
+
+#[test]
+fn a_login_remembers_its_certificate_authority() {
+    let fixture = Fixture::start();
+    let server = Process::start(BINARY, &fixture.path("tls"), &["--tls-self-signed"]);
+    let url = server.url.replace("http:", "https:");
+    let bootstrap = server.bootstrap.clone().expect("a bootstrap token");
+    let login = |more: &[&str]| {
+        let mut command = fixture.command(&[&["login", "--server", &url], more].concat());
+        run(command.env("IMGSRV_TOKEN", &bootstrap))
+    };
+    let untrusted = login(&[]);
+    assert_eq!(untrusted.code, Some(5));
+    assert!(untrusted.err.contains("Add --ca-file FILE"), "{}", untrusted.err);
+    let authority = fixture.path("tls/tls/ca.crt");
+    let trusted = login(&["--ca-file", authority.to_str().expect("a path")]);
+    assert_eq!(trusted.code, Some(0), "{trusted:?}");
+    std::fs::remove_file(&authority).expect("removed");
+    let mut whoami = fixture.command(&["whoami"]);
+    let whoami = run(whoami.env_remove("IMGSRV_TOKEN").env_remove("IMGSRV_URL"));
+    assert!(whoami.out.contains("may: auth.manage"), "{whoami:?}");
 }
 
 #[test]
@@ -77,7 +160,7 @@ fn completions_and_manual_pages_name_every_command() {
         let completions = fixture.run(&["completions", shell]);
         assert!(completions.out.contains("publish") && completions.out.contains("replace"), "{shell}");
     }
-    assert!(fixture.run(&["man"]).out.contains(".SH"));
+    assert!(fixture.run(&["man"]).out.contains(".SH EXAMPLES"));
     assert_eq!(fixture.run(&["man", "pages"]).code, Some(0));
     for page in ["imgsrv.1", "imgsrv-publish.1", "imgsrv-auth-tokens-create.1"] {
         assert!(fixture.path("pages").join(page).exists(), "{page}");

@@ -62,7 +62,13 @@ fn downloads_need_no_token_and_options_choose_among_artifacts() {
     let mut anonymous = fixture.command(&["download", "debian", "--arch", "arm64"]);
     assert!(anonymous.env_remove("IMGSRV_TOKEN").status().expect("it runs").success());
     assert!(fixture.path("debian-1-arm64.qcow2").exists());
-    let several = fixture.run(&["download", "debian"]);
+    let several = fixture.run(&["download", "debian", "--os", "linux", "--variant", "default"]);
+    let host = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    assert_eq!(several.out, format!("debian-1-{host}.qcow2\n"), "that of this machine");
+    fixture.disk("cloud.qcow2", 3);
+    let files = ["disk.qcow2,arch=arm64", "cloud.qcow2,arch=arm64,variant=cloud"];
+    assert_eq!(fixture.run(&["publish", "debian", "2", files[0], files[1]]).code, Some(0));
+    let several = fixture.run(&["download", "debian/2", "--arch", "AARCH64"]);
     assert_eq!(several.code, Some(2));
     assert!(several.err.contains("--os linux --arch arm64 --variant default --format qcow2"), "{}", several.err);
     let attached = fixture.run(&["download", "debian", "--arch", "amd64", "--attachment", "asc"]);
@@ -79,15 +85,59 @@ fn images_versions_and_aliases_are_listed_and_moved() {
     for version in ["1", "2"] {
         assert_eq!(fixture.run(&["publish", "debian", version, "disk.qcow2", "--arch", "amd64"]).code, Some(0));
     }
-    assert_eq!(fixture.run(&["alias", "set", "debian", "stable", "1"]).out, "debian stable is 1\n");
-    assert!(fixture.run(&["alias", "list", "debian"]).out.contains("stable  1"));
-    let versions = fixture.run(&["versions", "debian"]).out;
+    let set = fixture.run(&["aliases", "set", "debian", "stable", "1"]);
+    assert_eq!(set.out, "debian:stable points to 1\n");
+    assert!(fixture.run(&["aliases", "list", "debian"]).out.contains("stable  1"));
+    let versions = fixture.run(&["versions", "list", "debian"]).out;
     let lines: Vec<&str> = versions.lines().collect();
     assert!(lines[1].starts_with("2        published") && lines[2].ends_with("stable"), "{versions}");
-    let rows = fixture.run(&["versions", "debian", "--json"]).out;
-    let rows: Vec<serde_json::Value> = rows.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(rows.len(), 2);
-    assert!(fixture.run(&["images"]).out.contains("debian"));
-    assert_eq!(fixture.run(&["alias", "rm", "debian", "stable"]).code, Some(0));
-    assert_eq!(fixture.run(&["alias", "rm", "debian", "stable"]).code, Some(4));
+    let rows = fixture.run(&["versions", "list", "debian", "--json"]).json();
+    assert_eq!(rows["versions"].as_array().map(Vec::len), Some(2));
+    assert!(fixture.run(&["images", "list"]).out.contains("debian"));
+    assert_eq!(fixture.run(&["aliases", "delete", "debian", "stable"]).code, Some(0));
+    assert_eq!(fixture.run(&["aliases", "delete", "debian", "stable"]).code, Some(4));
+}
+
+#[test]
+fn the_metadata_of_an_image_can_be_changed() {
+    let fixture = Fixture::start();
+    fixture.disk("disk.qcow2", 1);
+    let publish = ["publish", "debian", "1", "disk.qcow2", "--arch", "x86_64"];
+    assert_eq!(fixture.run(&[&publish[..], &["--display-name", "Debian"]].concat()).code, Some(0));
+    let set = fixture.run(&["images", "set", "debian", "--description", "Base images", "--json"]).json();
+    assert_eq!((&set["display_name"], &set["description"]), (&"Debian".into(), &"Base images".into()));
+    // Publishing changes an existing image as well.
+    assert_eq!(fixture.run(&[&publish[..], &["--display-name", "Debian 12"]].concat()).code, Some(0));
+    let shown = fixture.run(&["images", "show", "debian"]);
+    assert!(shown.out.starts_with("debian (Debian 12)\n  Base images\n  1  "), "{shown:?}");
+    let removed = fixture.run(&["images", "set", "debian", "--display-name", "", "--json"]).json();
+    assert!(removed.get("display_name").is_none(), "{removed}");
+    assert_eq!(fixture.run(&["images", "set", "debian"]).code, Some(2));
+    let artifact = &fixture.run(&["versions", "show", "debian:1", "--json"]).json()["artifacts"][0]["artifact"];
+    assert_eq!(artifact["architecture"], "amd64", "architectures are written in one way");
+}
+
+#[test]
+fn earlier_forms_of_commands_still_run() {
+    let fixture = Fixture::start();
+    fixture.disk("disk.qcow2", 1);
+    assert_eq!(fixture.run(&["publish", "debian", "1", "disk.qcow2", "--alias", "latest"]).code, Some(0));
+    let data = fixture.path("data");
+    let data = data.to_str().expect("a path");
+    for (arguments, expected) in [
+        (&["images"][..], "debian"),
+        (&["images", "--all"], "debian"),
+        (&["versions", "debian"], "published"),
+        (&["show", "debian"], "debian 1: published"),
+        (&["drafts"], ""),
+        (&["alias", "set", "debian", "stable", "1"], "debian:stable points to 1"),
+        (&["alias", "list", "debian"], "stable"),
+        (&["alias", "rm", "debian", "stable"], "deleted the alias debian:stable"),
+        (&["auth", "list", "--data-dir", data], "content-writer"),
+        (&["auth", "bootstrap", "--data-dir", data], "imgsrv bootstrap token (one-time): imgsrv_at_"),
+    ] {
+        let output = fixture.run(arguments);
+        assert!(output.code == Some(0) && output.out.contains(expected), "{arguments:?}: {output:?}");
+    }
+    assert_eq!(fixture.run(&["auth", "revoke", "--data-dir", data]).code, Some(2));
 }

@@ -4,5 +4,6 @@ mod auth;
 mod download;
 mod failures;
 mod fixture;
+mod json;
 mod publish;
 mod tokens;

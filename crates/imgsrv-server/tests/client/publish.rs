@@ -9,14 +9,16 @@ fn a_repeated_publish_changes_nothing() {
     let digest = fixture.disk("debian-12-arm64.qcow2", 1);
     let publish = ["publish", "debian", "12.5.0", "debian-12-arm64.qcow2", "--alias", "latest", "--alias", "stable"];
     let first = fixture.run(&publish);
-    assert_eq!(
-        (first.code, &*first.out),
-        (Some(0), "debian 12.5.0 is published\ndebian latest is 12.5.0\ndebian stable is 12.5.0\n")
-    );
-    assert!(first.err.contains("qcow2 of 1.00 MiB, 320.00 KiB to send, arm64 by its name"), "{}", first.err);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let expected = "debian 12.5.0 is published\ndebian:latest points to 12.5.0\ndebian:stable points to 12.5.0\n";
+    assert!(first.out.starts_with(expected), "{}", first.out);
+    let url = format!("{}/images/debian/12.5.0/debian-12.5.0-arm64.qcow2", fixture.server.url);
+    assert!(first.out.contains(&format!("\n  imgsrv download debian:latest\n  curl -fLO {url}\n")), "{}", first.out);
+    assert_eq!(ureq::get(&url).call().expect("the file").status(), 200);
+    assert!(first.err.contains("qcow2 of 1.00 MiB, 320.00 KiB to send, arm64 (from its name)"), "{}", first.err);
     let second = fixture.run(&[&publish[..], &["--json"]].concat()).json();
-    assert_eq!((&second["was_published"], &second["digests"]), (&json!(true), &json!([digest])));
-    let manifest = fixture.run(&["show", "debian:stable", "--json"]).json();
+    assert_eq!((&second["already_published"], &second["digests"]), (&json!(true), &json!([digest])));
+    let manifest = fixture.run(&["versions", "show", "debian:stable", "--json"]).json();
     let artifact = &manifest["artifacts"][0]["artifact"];
     assert_eq!(artifact["primary_media_type"], "application/x-qemu-disk");
     assert_eq!((&artifact["architecture"], &artifact["operating_system"]), (&json!("arm64"), &json!("linux")));
@@ -34,7 +36,7 @@ fn other_content_of_a_published_version_is_refused_with_the_differences() {
     let expected = "imgsrv: debian 1 is published with other content: linux/amd64/default/qcow2 has digest sha256:";
     assert!(other.err.contains(expected), "{}", other.err);
     assert!(
-        other.err.contains("\n  what is published never changes: publish it as another version\n"),
+        other.err.contains("\n  Published versions never change. Publish under a new version name.\n"),
         "{}",
         other.err
     );
@@ -62,9 +64,13 @@ fn an_invalid_publication_is_refused_before_anything_is_sent() {
     refused(&["2", "b.qcow2", "--alias", "1"], 3, "the alias 1 is the name of a version");
     refused(&["latest", "b.qcow2"], 3, "latest is the name of an alias");
     refused(&["2", "b.qcow2", "--alias", "2"], 2, "cannot be both");
-    refused(&["2", "b.qcow2", "--alias", "a b"], 2, "is not the name of an alias");
-    refused(&["2", "b.qcow2", "--attach", "x=a.qcow2", "--attach", "x=b.qcow2"], 2, "two files would be called");
-    refused(&["2", "b.qcow2", "--incus", "--format", "raw"], 2, "Incus boots qcow2");
+    refused(&["2", "b.qcow2", "--alias", "a b"], 2, "is not a valid alias name");
+    refused(
+        &["2", "b.qcow2", "--attach", "x=a.qcow2", "--attach", "x=b.qcow2"],
+        2,
+        "two files would have the same name",
+    );
+    refused(&["2", "b.qcow2", "--incus", "--format", "raw", "--force"], 2, "Incus cannot boot the format raw");
     assert_eq!(uploads(&fixture), before);
 }
 
@@ -77,14 +83,16 @@ fn replace_replaces_the_content_of_a_version_whose_job_has_failed() {
         let arguments = ["publish", "debian", "1", file, "--format", "qcow2", "--arch", "amd64"];
         fixture.run(&[&arguments[..], more].concat())
     };
-    let failed = publish("bad.qcow2", &[]);
+    let refused = publish("bad.qcow2", &[]);
+    assert!(refused.code == Some(3) && refused.err.contains("declared as qcow2"), "{refused:?}");
+    let failed = publish("bad.qcow2", &["--force"]);
     assert_eq!(failed.code, Some(3));
-    assert!(failed.err.contains("The publish job") || failed.err.contains("the publish job"), "{failed:?}");
+    assert!(failed.err.contains("the publish job"), "{failed:?}");
     let other = publish("good.qcow2", &[]);
     assert_eq!(other.code, Some(3));
     assert!(other.err.contains("add --replace"), "{other:?}");
     assert_eq!(publish("good.qcow2", &["--replace"]).code, Some(0));
-    let manifest = fixture.run(&["show", "debian:1", "--json"]).json();
+    let manifest = fixture.run(&["versions", "show", "debian:1", "--json"]).json();
     assert_eq!(manifest["artifacts"][0]["artifact"]["primary_blob_digest"], digest);
 }
 
@@ -117,10 +125,10 @@ fn several_files_with_attachments_and_incus_metadata_are_one_version() {
         "debian-1-arm64.qcow2.incus.tar.xz",
     ];
     assert_eq!(names, expected);
-    assert_eq!(fixture.run(&publish).json()["was_published"], true);
+    assert_eq!(fixture.run(&publish).json()["already_published"], true);
     let ambiguous = fixture.run(&["publish", "debian", "2", "disk.qcow2", "other.qcow2", "--arch", "amd64"]);
     assert_eq!(ambiguous.code, Some(2));
-    assert!(ambiguous.err.contains("two files would be called amd64.qcow2"), "{}", ambiguous.err);
+    assert!(ambiguous.err.contains("two files would have the same name, amd64.qcow2"), "{}", ambiguous.err);
 }
 
 #[test]
@@ -140,7 +148,7 @@ fn a_publish_that_is_killed_three_times_resumes() {
     assert_eq!(fixture.run(&publish).code, Some(0));
     let uploads = fixture.get("/v1/uploads");
     assert_eq!(uploads["uploads"], json!([]), "one session was enough");
-    let manifest = fixture.run(&["show", "debian", "--json"]).json();
+    let manifest = fixture.run(&["versions", "show", "debian", "--json"]).json();
     assert_eq!(manifest["artifacts"][0]["artifact"]["primary_blob_digest"], digest);
 }
 
@@ -156,8 +164,28 @@ fn a_publish_survives_restarts_of_the_server() {
     }
     let output = finish(running);
     assert_eq!(output.code, Some(0), "{output:?}");
-    assert!(output.err.contains("trying again in"), "{}", output.err);
+    assert!(output.err.contains("retrying in"), "{}", output.err);
     assert_eq!(fixture.get("/v1/images/debian/versions/1")["version"]["state"], "published");
+}
+
+#[test]
+fn repeating_an_old_publication_moves_no_alias_back() {
+    let fixture = Fixture::start();
+    fixture.disk("disk.qcow2", 1);
+    let publish = |version: &str, more: &[&str]| {
+        fixture.run(&[&["publish", "debian", version, "disk.qcow2", "--alias", "latest"], more].concat())
+    };
+    let latest = || fixture.get("/v1/images/debian/aliases/latest")["version"].clone();
+    assert_eq!((publish("1.0", &[]).code, publish("3.0", &[]).code), (Some(0), Some(0)));
+    let again = publish("1.0", &["--alias", "old"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.err.contains("debian:latest stays at 3.0") && again.err.contains("--move-aliases"), "{}", again.err);
+    assert!(again.out.contains("debian:old points to 1.0") && !again.out.contains("latest"), "{}", again.out);
+    assert_eq!(latest(), "3.0");
+    let json = publish("1.0", &["--json"]).json();
+    assert_eq!((&json["aliases"], &json["kept_aliases"][0]["version"]), (&json!([]), &json!("3.0")));
+    assert_eq!(publish("1.0", &["--move-aliases"]).code, Some(0));
+    assert_eq!(latest(), "1.0");
 }
 
 #[test]
@@ -190,7 +218,11 @@ fn a_draft_with_other_content_is_replaced_only_with_replace() {
             .send_json(body);
         posted.unwrap_or_else(|error| panic!("{path}: {error}"));
     }
-    assert!(fixture.run(&["drafts"]).out.contains("debian  1        draft"), "{}", fixture.run(&["drafts"]).out);
+    assert!(
+        fixture.run(&["drafts", "list"]).out.contains("debian  1        draft"),
+        "{}",
+        fixture.run(&["drafts", "list"]).out
+    );
     let publish = ["publish", "debian", "1", "new.qcow2", "--arch", "amd64"];
     let refused = fixture.run(&publish);
     assert_eq!(refused.code, Some(3));
@@ -201,7 +233,7 @@ fn a_draft_with_other_content_is_replaced_only_with_replace() {
     );
     assert_eq!(fixture.run(&[&publish[..], &["--replace"]].concat()).code, Some(0));
     assert_eq!(
-        fixture.run(&["show", "debian:1", "--json"]).json()["artifacts"][0]["artifact"]["primary_blob_digest"],
+        fixture.run(&["versions", "show", "debian:1", "--json"]).json()["artifacts"][0]["artifact"]["primary_blob_digest"],
         digest
     );
 }

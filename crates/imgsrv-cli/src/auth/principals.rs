@@ -1,0 +1,123 @@
+//! `imgsrv auth principals`.
+
+use crate::{failure::Failure, options::Session, reference::shown, report::date};
+use clap::Subcommand;
+use futures::TryStreamExt;
+use imgsrv_client::{
+    Client,
+    api::{CreatePrincipal, Principal},
+};
+
+/// The length of an id.
+const ID: usize = 36;
+
+#[derive(Debug, Subcommand)]
+pub enum PrincipalsCommand {
+    /// List principals
+    List,
+    /// Show a principal
+    Show {
+        /// Name or id of the principal
+        principal: String,
+    },
+    /// Create a principal
+    Create {
+        /// Name, such as "image builder"
+        name: String,
+        /// Kind of principal
+        #[arg(long, default_value = "service", value_parser = ["user", "service"])]
+        kind: String,
+        /// Role to grant: content-writer or auth-manager. Repeat the option for several
+        #[arg(long, value_name = "ROLE")]
+        role: Vec<String>,
+    },
+    /// Deactivate a principal: the server refuses all its tokens
+    Deactivate {
+        /// Name or id of the principal
+        principal: String,
+    },
+    /// Activate a principal again
+    Activate {
+        /// Name or id of the principal
+        principal: String,
+    },
+}
+
+pub(crate) async fn run(command: PrincipalsCommand, Session { report, client }: &Session) -> Result<(), Failure> {
+    match command {
+        PrincipalsCommand::List => {
+            let all: Vec<Principal> = client.principals().try_collect().await?;
+            report.list("principals", ["ID", "KIND", "NAME", "ROLES", "STATE"], all, |principal| {
+                let state = state(&principal);
+                let Principal { id, kind, display_name, role_ids, .. } = principal;
+                [id, kind, display_name, role_ids.join(", "), state]
+            })
+        }
+        PrincipalsCommand::Show { principal } => {
+            let found = find(client, &principal).await?;
+            report.result(&describe(&found), &found)
+        }
+        PrincipalsCommand::Create { name, kind, role } => {
+            let roles = client.roles().await?;
+            if let Some(unknown) = role.iter().find(|role| !roles.iter().any(|known| known.id == **role)) {
+                let known = shown(roles.into_iter().map(|role| role.id));
+                return Err(Failure::usage(format!("there is no role {unknown}"))
+                    .with_advice(format!("The roles are {known}.")));
+            }
+            let new = CreatePrincipal { kind, display_name: name, attributes: None };
+            let mut created = client.create_principal(&new).await?;
+            for role in role {
+                client.grant_role(&created.id, &role).await?;
+                created.role_ids.push(role);
+            }
+            // The id alone, for shell variables.
+            report.result(&created.id, &created)
+        }
+        PrincipalsCommand::Deactivate { principal } => {
+            let changed = client.deactivate_principal(&find(client, &principal).await?.id).await?;
+            report.result(&format!("deactivated {}", changed.display_name), &changed)
+        }
+        PrincipalsCommand::Activate { principal } => {
+            let changed = client.activate_principal(&find(client, &principal).await?.id).await?;
+            report.result(&format!("activated {}", changed.display_name), &changed)
+        }
+    }
+}
+
+fn state(principal: &Principal) -> String {
+    let deactivated = principal.deactivated_at.as_deref().map(|at| format!("deactivated {}", date(at)));
+    deactivated.unwrap_or_else(|| "active".to_owned())
+}
+
+fn describe(principal: &Principal) -> String {
+    let Principal { id, kind, display_name, role_ids, .. } = principal;
+    let roles = if role_ids.is_empty() { "none".to_owned() } else { role_ids.join(", ") };
+    format!("{display_name} ({kind} {id})\nroles: {roles}\nstate: {}", state(principal))
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// The principal with this id, or the only one with this name.
+pub(crate) async fn find(client: &Client, name_or_id: &str) -> Result<Principal, Failure> {
+    if is_id(name_or_id) {
+        return Ok(client.principal(name_or_id).await?);
+    }
+    let all: Vec<Principal> = client.principals().try_collect().await?;
+    let named: Vec<&Principal> = all.iter().filter(|one| one.display_name == name_or_id).collect();
+    match named.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => {
+            let names = shown(all.iter().map(|one| one.display_name.clone()));
+            Err(Failure::not_found(format!("there is no principal {name_or_id}"))
+                .with_advice(format!("The principals are {names}; imgsrv auth principals list shows all.")))
+        }
+        several => {
+            let line = |one: &&Principal| format!("\n{} {} {}", one.id, one.kind, state(one));
+            let candidates: String = several.iter().map(line).collect();
+            Err(Failure::usage(format!("{} principals are called {name_or_id}", several.len()))
+                .with_advice(format!("Give the id of one:{candidates}")))
+        }
+    }
+}

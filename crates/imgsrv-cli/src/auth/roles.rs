@@ -1,0 +1,46 @@
+//! `imgsrv auth roles`.
+
+use super::principals;
+use crate::{failure::Failure, options::Session};
+use clap::Subcommand;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub enum RolesCommand {
+    /// List roles
+    List,
+    /// Grant a role to a principal
+    Grant {
+        /// Name or id of the principal
+        principal: String,
+        /// Role: content-writer or auth-manager
+        role: String,
+    },
+    /// Revoke a role of a principal
+    Revoke {
+        /// Name or id of the principal
+        principal: String,
+        /// Role: content-writer or auth-manager
+        role: String,
+    },
+}
+
+pub(crate) async fn run(command: RolesCommand, Session { report, client }: &Session) -> Result<(), Failure> {
+    match command {
+        RolesCommand::List => report.list("roles", ["ID", "ALLOWS", "DESCRIPTION"], client.roles().await?, |role| {
+            [role.id, role.actions.join(", "), role.description]
+        }),
+        RolesCommand::Grant { principal, role } => {
+            let found = principals::find(client, &principal).await?;
+            client.grant_role(&found.id, &role).await?;
+            let json = json!({"principal_id": found.id, "role": role, "granted": true});
+            report.result(&format!("granted {role} to {}", found.display_name), &json)
+        }
+        RolesCommand::Revoke { principal, role } => {
+            let found = principals::find(client, &principal).await?;
+            client.revoke_role(&found.id, &role).await?;
+            let json = json!({"principal_id": found.id, "role": role, "granted": false});
+            report.result(&format!("revoked {role} of {}", found.display_name), &json)
+        }
+    }
+}

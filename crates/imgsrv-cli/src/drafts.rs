@@ -1,0 +1,70 @@
+//! `imgsrv drafts`.
+
+use crate::{failure::Failure, options::Session, report::date};
+use clap::Subcommand;
+use futures::TryStreamExt;
+use imgsrv_client::{Client, VersionFilter, api::Version};
+use serde::Serialize;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub enum DraftsCommand {
+    /// List versions that are not published yet
+    List {
+        /// Image [default: all images]
+        image: Option<String>,
+    },
+    /// Delete a draft; its uploaded files stay
+    Delete {
+        /// Image, such as debian
+        image: String,
+        /// Version, such as 12.5.0
+        version: String,
+    },
+}
+
+/// A version that is not published, with the name of its image.
+#[derive(Serialize)]
+pub(crate) struct Unpublished {
+    pub(crate) image: String,
+    pub(crate) version: Version,
+}
+
+pub(crate) async fn run(command: DraftsCommand, Session { report, client }: &Session) -> Result<(), Failure> {
+    match command {
+        DraftsCommand::List { image } => {
+            let drafts = unpublished(client, image, &[VersionFilter::Draft, VersionFilter::Publishing]).await?;
+            report.list("drafts", ["IMAGE", "VERSION", "STATE", "CREATED"], drafts, |Unpublished { image, version }| {
+                let created = date(&version.created_at);
+                [image, version.version, version.state, created]
+            })
+        }
+        DraftsCommand::Delete { image, version } => {
+            let deleted = client.delete_version(&image, &version).await;
+            deleted.map_err(Failure::about(format_args!("{image} {version}")))?;
+            let json = json!({"image": image, "version": version, "deleted": true});
+            report.result(&format!("deleted the draft {image} {version}"), &json)
+        }
+    }
+}
+
+/// The versions in these states, of one image or of all.
+pub(crate) async fn unpublished(
+    client: &Client,
+    image: Option<String>,
+    states: &[VersionFilter],
+) -> Result<Vec<Unpublished>, Failure> {
+    let images: Vec<String> = match image {
+        Some(image) => vec![image],
+        None => client.images(true).map_ok(|image| image.name).try_collect().await?,
+    };
+    let mut found = Vec::new();
+    for image in images {
+        for state in states {
+            let versions: Vec<Version> =
+                client.versions(&image, *state).try_collect().await.map_err(Failure::about(&image))?;
+            found.extend(versions.into_iter().map(|version| Unpublished { image: image.clone(), version }));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,129 @@
+//! Examples of every command, for its help and its manual page.
+
+use clap::Command;
+
+/// Commands, as paths of names below `imgsrv`, and their examples.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "imgsrv serve --data-dir /var/lib/imgsrv",
+            "imgsrv init",
+            "imgsrv publish debian 12.5.0 disk.qcow2 --alias latest",
+            "imgsrv download debian",
+        ],
+    ),
+    ("serve", &["imgsrv serve", "imgsrv serve --data-dir /var/lib/imgsrv --listen :8443 --tls-self-signed"]),
+    (
+        "init",
+        &[
+            "imgsrv init",
+            "imgsrv init --server https://images.example.org --ca-file ca.pem",
+            "imgsrv init --bootstrap-token-file /var/lib/imgsrv/bootstrap-token",
+        ],
+    ),
+    (
+        "login",
+        &[
+            "imgsrv login --server https://images.example.org",
+            "imgsrv login --server https://images.example.org < token",
+        ],
+    ),
+    ("logout", &["imgsrv logout"]),
+    ("whoami", &["imgsrv whoami"]),
+    (
+        "publish",
+        &[
+            "imgsrv publish debian 12.5.0 debian-12-amd64.qcow2 --alias latest",
+            "imgsrv publish debian 12.5.0 disk.qcow2 --os debian --release bookworm --incus --alias latest",
+            "imgsrv publish debian 12.5.0 a.qcow2,arch=amd64 b.qcow2,arch=arm64,attach=sbom.spdx.json=sbom.json",
+        ],
+    ),
+    ("upload", &["imgsrv upload disk.qcow2"]),
+    (
+        "download",
+        &[
+            "imgsrv download debian",
+            "imgsrv download debian:12.5.0 --arch arm64 -o images/",
+            "imgsrv download debian --attachment sbom.spdx.json -o - | jq .",
+        ],
+    ),
+    ("images", &["imgsrv images list"]),
+    ("images list", &["imgsrv images list", "imgsrv images list --json | jq -r '.images[].name'"]),
+    ("images show", &["imgsrv images show debian"]),
+    ("images set", &["imgsrv images set debian --display-name Debian --description 'Base images'"]),
+    ("images delete", &["imgsrv images delete scratch"]),
+    ("versions", &["imgsrv versions list debian"]),
+    ("versions list", &["imgsrv versions list debian", "imgsrv versions list debian --all"]),
+    ("versions show", &["imgsrv versions show debian:latest", "imgsrv versions show debian:12.5.0 --json"]),
+    ("aliases", &["imgsrv aliases list debian"]),
+    ("aliases list", &["imgsrv aliases list debian"]),
+    ("aliases set", &["imgsrv aliases set debian stable 12.5.0"]),
+    ("aliases delete", &["imgsrv aliases delete debian stable"]),
+    ("drafts", &["imgsrv drafts list"]),
+    ("drafts list", &["imgsrv drafts list", "imgsrv drafts list debian"]),
+    ("drafts delete", &["imgsrv drafts delete debian 12.6.0"]),
+    ("jobs", &["imgsrv jobs list"]),
+    ("jobs list", &["imgsrv jobs list", "imgsrv jobs list debian"]),
+    ("jobs show", &["imgsrv jobs show 0198c0de-0000-7000-8000-000000000000 --wait"]),
+    ("jobs retry", &["imgsrv jobs retry 0198c0de-0000-7000-8000-000000000000"]),
+    ("jobs abandon", &["imgsrv jobs abandon 0198c0de-0000-7000-8000-000000000000"]),
+    (
+        "auth",
+        &["imgsrv auth principals create ci --role content-writer", "imgsrv auth tokens create ci --expires-in 30d"],
+    ),
+    ("auth principals", &["imgsrv auth principals list"]),
+    ("auth principals list", &["imgsrv auth principals list"]),
+    ("auth principals show", &["imgsrv auth principals show ci"]),
+    (
+        "auth principals create",
+        &[
+            "imgsrv auth principals create ci --role content-writer",
+            "imgsrv auth principals create alice --kind user --role auth-manager",
+        ],
+    ),
+    ("auth principals deactivate", &["imgsrv auth principals deactivate ci"]),
+    ("auth principals activate", &["imgsrv auth principals activate ci"]),
+    ("auth roles", &["imgsrv auth roles list"]),
+    ("auth roles list", &["imgsrv auth roles list"]),
+    ("auth roles grant", &["imgsrv auth roles grant ci content-writer"]),
+    ("auth roles revoke", &["imgsrv auth roles revoke ci content-writer"]),
+    ("auth tokens", &["imgsrv auth tokens list ci"]),
+    ("auth tokens list", &["imgsrv auth tokens list ci"]),
+    ("auth tokens create", &["imgsrv auth tokens create ci --name pipeline --expires-in 30d > token"]),
+    ("auth tokens revoke", &["imgsrv auth tokens revoke 0198c0de-0000-7000-8000-000000000000"]),
+    ("auth rules", &["imgsrv auth rules list"]),
+    ("auth rules list", &["imgsrv auth rules list"]),
+    ("auth rules show", &["imgsrv auth rules show github"]),
+    ("auth rules set", &["imgsrv auth rules set github rule.json"]),
+    ("auth rules delete", &["imgsrv auth rules delete github"]),
+    ("auth rules reconcile", &["imgsrv auth rules reconcile github", "imgsrv auth rules reconcile github --apply"]),
+    (
+        "auth audit",
+        &["imgsrv auth audit --limit 20", "imgsrv auth audit --action role.granted --since 2026-11-01T00:00:00Z"],
+    ),
+    ("admin", &["imgsrv admin bootstrap --data-dir /var/lib/imgsrv"]),
+    ("admin bootstrap", &["imgsrv admin bootstrap --data-dir /var/lib/imgsrv"]),
+    ("admin tokens", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
+    ("admin tokens list", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
+    ("admin tokens revoke", &["imgsrv admin tokens revoke imgsrv_at_abcdefghijk1 --data-dir /var/lib/imgsrv"]),
+    ("completions", &["imgsrv completions bash > /etc/bash_completion.d/imgsrv"]),
+    ("man", &["imgsrv man | man -l -", "imgsrv man /usr/local/share/man/man1"]),
+];
+
+/// The command line of `imgsrv` with examples in every help text.
+pub fn with_examples(cli: Command) -> Command {
+    add("", cli)
+}
+
+fn add(path: &str, command: Command) -> Command {
+    let examples = EXAMPLES.iter().find(|(of, _)| *of == path).map(|(_, examples)| examples.join("\n  "));
+    let command = command.mut_subcommands(|below| {
+        let name = below.get_name().to_owned();
+        add(format!("{path} {name}").trim_start(), below)
+    });
+    let Some(examples) = examples else { return command };
+    let further = command.get_after_long_help().map(|text| format!("\n\n{text}")).unwrap_or_default();
+    let text = format!("Examples:\n  {examples}");
+    command.after_long_help(format!("{text}{further}")).after_help(text)
+}

@@ -1,0 +1,175 @@
+//! `imgsrv init`: from the bootstrap token of a new server to a login of a person who can publish.
+
+use crate::{
+    auth::tokens,
+    credentials::Credentials,
+    failure::Failure,
+    login::{CleartextOptions, ask, describe},
+    options::{CommonOptions, RetryLimit, token_in},
+    report::{Report, date, indent},
+};
+use clap::Args;
+use futures::TryStreamExt;
+use imgsrv_client::{
+    Client,
+    api::{CreateApiToken, CreatePrincipal, Principal, Whoami},
+};
+use secrecy::SecretString;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Where a server listens by default.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+/// What the first user can do: publish, and let others publish.
+const ROLES: [&str; 2] = ["content-writer", "auth-manager"];
+
+#[derive(Debug, Args)]
+pub struct InitOptions {
+    /// Name of the first user
+    #[arg(long, env = "USER", default_value = "admin", hide_env = true, value_name = "NAME")]
+    name: String,
+    /// Lifetime of the user's token, such as 90d or 1y
+    #[arg(long, default_value = "90d", value_name = "DURATION", value_parser = tokens::lifetime)]
+    expires_in: jiff::Span,
+    /// Do not grant the role auth-manager: the user can publish, but not let others publish
+    #[arg(long)]
+    publisher_only: bool,
+    #[arg(long, env = "IMGSRV_BOOTSTRAP_TOKEN", hide = true, hide_env_values = true, value_name = "TOKEN")]
+    bootstrap_token: Option<String>,
+    /// File with the bootstrap token [default: the variable `IMGSRV_BOOTSTRAP_TOKEN`, else standard input]
+    #[arg(long, value_name = "FILE")]
+    bootstrap_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    cleartext: CleartextOptions,
+}
+
+pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<(), Failure> {
+    let report = Report::new(&options.output);
+    // A damaged file is replaced.
+    let mut credentials = Credentials::load().unwrap_or_default();
+    let url = options.server.url_or(&credentials, Some(DEFAULT_SERVER)).unwrap_or_default();
+    init.cleartext.check(&url)?;
+    let with = |token: SecretString| -> Result<Client, Failure> {
+        Ok(options.server.builder(&report, &url, RetryLimit::Short)?.token(token).build()?)
+    };
+    if let Some(token) = credentials.token(&url)
+        && let Some(who) = authenticated(&with(token)?).await?
+    {
+        let text = format!("You are logged in to {url} already; nothing was changed.\n  {}", indent(&describe(&who)));
+        report.result(&text, &json!({"server": url, "created": false, "principal": who.principal}))?;
+        return report.hints(&next_steps(&url, options.server.ca_file()));
+    }
+    let bootstrap = init.bootstrap_token(&url)?;
+    let manager = with(bootstrap)?;
+    let who = manager.whoami().await.map_err(|error| explain(error, &url))?;
+    if !who.actions.iter().any(|action| action == "auth.manage") {
+        return Err(Failure::refused(format!(
+            "the token of {} may not manage authentication",
+            who.principal.display_name
+        ))
+        .with_advice("Use the bootstrap token, which the server prints at its first start."));
+    }
+    let (principal, created) = init.user(&manager).await?;
+    let expires_at = tokens::expiry(&init.expires_in)?;
+    let name = format!("imgsrv init on {}", rustix::system::uname().nodename().to_string_lossy());
+    let issued = manager.create_api_token(&principal.id, &CreateApiToken { name: Some(name), expires_at }).await?;
+    credentials.log_in(&url, &issued.plaintext.clone().into(), options.server.given_authority()?);
+    let path = credentials.save()?;
+    let text = format!(
+        "{} the user {} with {}.\nLogged in to {url} until {}. The login is stored in {}.",
+        if created { "Created" } else { "Found" },
+        principal.display_name,
+        roles(&principal),
+        date(&issued.expires_at),
+        path.display()
+    );
+    let result = json!({
+        "server": url, "created": created, "principal": principal, "token_expires_at": issued.expires_at,
+        "stored_in": path.display().to_string(),
+    });
+    report.result(&text, &result)?;
+    report.hints(&next_steps(&url, options.server.ca_file()))
+}
+
+impl InitOptions {
+    fn bootstrap_token(&self, url: &str) -> Result<SecretString, Failure> {
+        if let Some(path) = &self.bootstrap_token_file {
+            return token_in(path);
+        }
+        match self.bootstrap_token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
+            Some(token) => Ok(token.into()),
+            None => ask(&format!("Bootstrap token of {url} (the server printed it at its first start): ")).map_err(
+                |error| {
+                    error.with_advice(
+                        "The server prints it at its first start, and imgsrv admin bootstrap prints a new one.",
+                    )
+                },
+            ),
+        }
+    }
+
+    /// The user with this name and the roles, and whether it was created.
+    async fn user(&self, manager: &Client) -> Result<(Principal, bool), Failure> {
+        let principals: Vec<Principal> = manager.principals().try_collect().await?;
+        let is_wanted =
+            |one: &Principal| one.kind == "user" && one.display_name == self.name && one.deactivated_at.is_none();
+        let existing = principals.into_iter().find(is_wanted);
+        let created = existing.is_none();
+        let mut principal = match existing {
+            Some(existing) => existing,
+            None => {
+                let new =
+                    CreatePrincipal { kind: "user".to_owned(), display_name: self.name.clone(), attributes: None };
+                manager.create_principal(&new).await?
+            }
+        };
+        for role in ROLES.iter().take(if self.publisher_only { 1 } else { ROLES.len() }) {
+            if !principal.role_ids.iter().any(|id| id == role) {
+                manager.grant_role(&principal.id, role).await?;
+                principal.role_ids.push((*role).to_owned());
+            }
+        }
+        Ok((principal, created))
+    }
+}
+
+/// Who a stored token authenticates; `None` if the server refuses it.
+async fn authenticated(client: &Client) -> Result<Option<Whoami>, Failure> {
+    match client.whoami().await {
+        Err(error) if matches!(error.status(), Some(401 | 403)) => Ok(None),
+        who => Ok(Some(who?)),
+    }
+}
+
+fn explain(error: imgsrv_client::Error, url: &str) -> Failure {
+    let is_refused = error.status() == Some(401);
+    let failure = Failure::from(error);
+    if !is_refused {
+        return failure;
+    }
+    failure
+        .with_message(format!("{url} does not accept this bootstrap token"))
+        .with_advice("It is valid for 24 hours. imgsrv admin bootstrap, on the server's machine, prints a new one.")
+}
+
+fn roles(principal: &Principal) -> String {
+    match principal.role_ids.as_slice() {
+        [only] => format!("the role {only}"),
+        roles => format!("the roles {}", roles.join(" and ")),
+    }
+}
+
+/// What to type next.
+fn next_steps(url: &str, ca_file: Option<&Path>) -> String {
+    let incus = if url.starts_with("https:") {
+        let trust = ca_file
+            .map(|file| format!("  install -D -m 644 {} ~/.config/incus/servercerts/imgsrv.crt\n", file.display()));
+        format!("{}  incus remote add imgsrv {url} --protocol simplestreams", trust.unwrap_or_default())
+    } else {
+        "  Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.".to_owned()
+    };
+    format!(
+        "\nNext:\n  imgsrv publish debian 12.5.0 debian-12-amd64.qcow2 --alias latest --incus\n  imgsrv download debian\n\
+         {incus}\n  imgsrv auth principals create ci --role content-writer"
+    )
+}

@@ -1,0 +1,273 @@
+//! What the names and bytes of files show, and what must not be published by mistake.
+
+use crate::{
+    failure::Failure,
+    file_spec::{AttachmentSpec, FileSpec},
+    report::bytes,
+    systems,
+};
+use imgsrv_client::{Format, NewArtifact, NewAttachment};
+use imgsrv_domain::architecture::usual_name;
+use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+/// Media types of attachments, by the ends of their names.
+const MEDIA_TYPES: [(&str, &[&str]); 6] = [
+    ("application/spdx+json", &[".spdx.json"]),
+    ("application/vnd.cyclonedx+json", &[".cdx.json"]),
+    ("application/json", &[".json", ".sigstore"]),
+    ("application/pgp-signature", &[".asc", ".gpg"]),
+    ("application/x-xz", &[".xz"]),
+    ("text/plain", &[".txt", ".log", ".sha256", ".manifest"]),
+];
+/// Words in file names that are architectures elsewhere, but too common to be meant as such.
+const AMBIGUOUS_WORDS: [&str; 3] = ["arm", "386", "x86"];
+const INSIST: &str = "Add --force to publish it anyway. Published versions never change.";
+
+fn media_type(name: &str) -> &'static str {
+    let known = MEDIA_TYPES.iter().find(|(_, ends)| ends.iter().any(|end| name.ends_with(end)));
+    known.map_or("application/octet-stream", |(media_type, _)| media_type)
+}
+
+/// An artifact to be published.
+pub(crate) struct Recognised {
+    pub(crate) artifact: NewArtifact,
+    /// For people, such as `qcow2 of 10 GiB, 2 GiB to send, amd64 (this machine)`.
+    pub(crate) description: String,
+}
+
+struct Bytes(File, u64);
+
+impl imgsrv_inspect::Source for Bytes {
+    type Error = io::Error;
+
+    fn size(&self) -> u64 {
+        self.1
+    }
+
+    async fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, io::Error> {
+        let mut buffer = vec![0; length];
+        self.0.read_exact_at(&mut buffer, offset)?;
+        Ok(buffer)
+    }
+}
+
+impl FileSpec {
+    /// Reads the file, and determines what the options leave open. What would be published for ever by mistake is refused,
+    /// unless `force`: an unknown architecture or operating system, an empty file, bytes in another format.
+    pub(crate) async fn recognise(&self, force: bool) -> Result<Recognised, Failure> {
+        let (unreadable, path) = (Failure::unreadable(&self.path), self.path.display());
+        let file = File::open(&self.path).map_err(&unreadable)?;
+        let metadata = file.metadata().map_err(&unreadable)?;
+        if !metadata.is_file() {
+            return Err(Failure::usage(format!("{path} is not a regular file")));
+        }
+        if metadata.len() == 0 && !force {
+            return Err(Failure::refused(format!("{path} is empty")).with_advice(INSIST));
+        }
+        let bytes_of = Bytes(file, metadata.len());
+        let detected = detect(&bytes_of).await.map_err(unreadable)?;
+        let format = match self.format {
+            Some(format) => self.declared_format(format, detected, force)?,
+            None => self.format_of(detected)?,
+        };
+        let mut description = format.to_string();
+        if detected == Some(DetectedFormat::Qcow2) {
+            match self.virtual_size(&bytes_of).await {
+                Ok(size) => description += &format!(" of {}", bytes(size)),
+                Err(_) if force => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        let (architecture, reason) = self.architecture(force)?;
+        description += &format!(", {} to send, {architecture}{reason}", bytes(metadata.len()));
+        let mut artifact = NewArtifact::new(self.path.clone(), format, architecture);
+        artifact.operating_system = self.operating_system(force)?.unwrap_or(artifact.operating_system);
+        artifact.variant = self.variant.clone().unwrap_or(artifact.variant);
+        let attachment =
+            |AttachmentSpec { name, path }: &AttachmentSpec| NewAttachment::new(name, media_type(name), path);
+        artifact.attachments = self.attachments.iter().map(attachment).collect();
+        Ok(Recognised { artifact, description })
+    }
+
+    /// The given format, if the bytes can have it.
+    fn declared_format(
+        &self,
+        declared: Format,
+        detected: Option<DetectedFormat>,
+        force: bool,
+    ) -> Result<Format, Failure> {
+        let fits = match declared {
+            Format::Raw => {
+                matches!(detected, None | Some(DetectedFormat::Raw | DetectedFormat::Iso | DetectedFormat::Squashfs))
+            }
+            Format::RawGz => detected == Some(DetectedFormat::Gzip),
+            Format::RawXz | Format::RootTarXz => detected == Some(DetectedFormat::Xz),
+            Format::RawZst => detected == Some(DetectedFormat::Zstd),
+            Format::Qcow2 => detected == Some(DetectedFormat::Qcow2),
+            Format::Iso => detected == Some(DetectedFormat::Iso),
+            Format::Vmdk => detected == Some(DetectedFormat::Vmdk),
+            Format::Vhdx => detected == Some(DetectedFormat::Vhdx),
+            Format::Squashfs => detected == Some(DetectedFormat::Squashfs),
+        };
+        if fits || force {
+            return Ok(declared);
+        }
+        let is = match self.format_of(detected) {
+            Ok(format) if detected.is_some() => format!("its bytes are {format}"),
+            _ => "its format is not recognised".to_owned(),
+        };
+        Err(Failure::refused(format!("{} is declared as {declared}, but {is}", self.path.display()))
+            .with_advice(INSIST))
+    }
+
+    fn format_of(&self, detected: Option<DetectedFormat>) -> Result<Format, Failure> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let path = self.path.display();
+        match detected {
+            Some(DetectedFormat::Qcow2) => Ok(Format::Qcow2),
+            Some(DetectedFormat::Vmdk) => Ok(Format::Vmdk),
+            Some(DetectedFormat::Vhdx) => Ok(Format::Vhdx),
+            Some(DetectedFormat::Squashfs) => Ok(Format::Squashfs),
+            Some(DetectedFormat::Iso) => Ok(Format::Iso),
+            Some(DetectedFormat::Raw) => Ok(Format::Raw),
+            Some(DetectedFormat::Gzip) => Ok(Format::RawGz),
+            Some(DetectedFormat::Zstd) => Ok(Format::RawZst),
+            Some(DetectedFormat::Xz) if name.ends_with(".tar.xz") => Ok(Format::RootTarXz),
+            Some(DetectedFormat::Xz) => Ok(Format::RawXz),
+            Some(DetectedFormat::VmdkDescriptor) => {
+                Err(Failure::usage(format!("{path} only describes a disk whose data are in other files"))
+                    .with_advice("Convert it: qemu-img convert -O qcow2"))
+            }
+            None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok(Format::Raw),
+            None => Err(Failure::usage(format!("the format of {path} is not recognised"))
+                .with_advice("Set it with --format, such as --format raw.")),
+        }
+    }
+
+    /// The virtual size of a qcow2. A disk that the server would refuse to publish is refused here.
+    async fn virtual_size(&self, source: &Bytes) -> Result<u64, Failure> {
+        match Qcow2::inspect(source).await {
+            Ok(qcow2) => Ok(qcow2.virtual_size),
+            Err(Qcow2Error::Source(error)) => Err(Failure::unreadable(&self.path)(error)),
+            Err(Qcow2Error::Unsafe(problem)) => {
+                Err(Failure::refused(format!("{} cannot be published: {problem}", self.path.display()))
+                    .with_advice("Make a standalone disk of it: qemu-img convert -O qcow2"))
+            }
+        }
+    }
+
+    /// The given operating system, if it is known.
+    fn operating_system(&self, force: bool) -> Result<Option<String>, Failure> {
+        let Some(os) = &self.os else { return Ok(None) };
+        if force || systems::display_name(os).is_some() {
+            return Ok(Some(os.clone()));
+        }
+        Err(Failure::usage(format!("{os} is not a known operating system"))
+            .with_advice(format!("Known are {}.\n{INSIST}", systems::names())))
+    }
+
+    /// The usual name of the given architecture, else of that in the file's name, else of that of this machine; and where
+    /// it is from.
+    fn architecture(&self, force: bool) -> Result<(String, &'static str), Failure> {
+        if let Some(given) = &self.arch {
+            return match usual_name(given) {
+                Some(usual) => Ok((usual.to_owned(), "")),
+                None if force => Ok((given.clone(), "")),
+                None => Err(Failure::usage(format!("{given} is not a known architecture")).with_advice(format!(
+                    "Usual ones are amd64, arm64, armhf, i386, ppc64el, riscv64 and s390x.\n{INSIST}"
+                ))),
+            };
+        }
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        // `x86_64` is one word, and also ends words such as `rocky-9_x86_64`.
+        let words = name.split(['-', '.', ' ', ',', '+', '~', '(', ')']);
+        let mut candidates = words.flat_map(|word| {
+            let ends = word.match_indices('_').map(|(at, _)| &word[at + 1..]);
+            std::iter::once(word).chain(ends).filter(|word| !AMBIGUOUS_WORDS.contains(word)).collect::<Vec<_>>()
+        });
+        if let Some(usual) = candidates.find_map(usual_name) {
+            return Ok((usual.to_owned(), " (from its name)"));
+        }
+        match host_architecture() {
+            Some(usual) => Ok((usual.to_owned(), " (this machine)")),
+            None => Err(Failure::usage(format!("the architecture of {} is not known", self.path.display()))
+                .with_advice("Set it with --arch, such as --arch amd64.")),
+        }
+    }
+}
+
+/// The usual name of this machine's architecture.
+pub(crate) fn host_architecture() -> Option<&'static str> {
+    usual_name(&rustix::system::uname().machine().to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(raw: &str) -> FileSpec {
+        raw.parse().expect("a file")
+    }
+
+    #[test]
+    fn architectures_are_recognised_in_file_names() {
+        let arch = |name: &str| spec(name).architecture(false).expect("one").0;
+        for (name, expected) in [
+            ("debian-12-genericcloud-arm64.qcow2", "arm64"),
+            ("Fedora-Cloud-Base-40.aarch64.qcow2", "arm64"),
+            ("Rocky-9_x86_64.qcow2", "amd64"),
+            ("noble-server-cloudimg-riscv64.img", "riscv64"),
+            ("disk-arm64.raw,arch=s390x", "s390x"),
+            ("disk.raw,arch=x86_64", "amd64"),
+        ] {
+            assert_eq!(arch(name), expected, "{name}");
+        }
+        assert!(spec("disk.raw,arch=potato").architecture(false).is_err());
+        assert_eq!(spec("disk.raw,arch=potato").architecture(true).expect("forced").0, "potato");
+    }
+
+    #[tokio::test]
+    async fn formats_are_detected_and_unsafe_disks_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).expect("a file");
+            FileSpec { path, arch: Some("amd64".to_owned()), ..FileSpec::default() }
+        };
+        let xz = b"\xfd7zXZ\0rest";
+        for (name, bytes, expected) in [
+            ("rootfs.tar.xz", xz.as_slice(), Some(Format::RootTarXz)),
+            ("disk.xz", xz, Some(Format::RawXz)),
+            ("disk.anything", b"\x28\xb5\x2f\xfd", Some(Format::RawZst)),
+            ("disk.img", b"nothing known", Some(Format::Raw)),
+            ("disk", b"nothing known", None),
+            ("disk.qcow2", b"QFI\xfb\0\0\0\x03 and then nothing", None),
+        ] {
+            let found = write(name, bytes).recognise(false).await;
+            assert_eq!(found.ok().map(|found| found.artifact.format), expected, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_probably_a_mistake_needs_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |bytes: &[u8], options: &str| {
+            let path = folder.path().join("disk.img");
+            std::fs::write(&path, bytes).expect("a file");
+            spec(&format!("{}{options}", path.display()))
+        };
+        for (bytes, options) in [
+            (b"".as_slice(), ""),
+            (b"nothing known", ",format=qcow2"),
+            (b"\xfd7zXZ\0rest", ",format=raw"),
+            (b"nothing known", ",os=potato"),
+            (b"nothing known", ",arch=potato"),
+        ] {
+            let spec = write(bytes, options);
+            assert!(spec.recognise(false).await.is_err(), "{options}");
+            assert!(spec.recognise(true).await.is_ok(), "{options} with --force");
+        }
+        assert!(write(b"nothing known", ",os=Debian,format=raw").recognise(false).await.is_ok());
+    }
+}

@@ -1,0 +1,52 @@
+//! What a person who starts the server reads first: the bootstrap token, where the server listens, where its data are, and
+//! what to do next. Without a terminal the same is in the log; standard output then has the token alone.
+
+use crate::{config::ServeOptions, options::PublicUrl, system::write_file};
+use std::{
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+    path::Path,
+};
+
+/// Gives the bootstrap token to the operator: in a file that only its owner can read, or on standard output.
+pub(crate) fn deliver_token(token: &str, file: Option<&Path>) -> io::Result<()> {
+    if let Some(path) = file {
+        return write_file(path, &format!("{token}\n"), 0o600);
+    }
+    let mut output = io::stdout().lock();
+    writeln!(output, "imgsrv bootstrap token (one-time): {token}")?;
+    if output.is_terminal() {
+        writeln!(output, "  Shown once, valid for 24 hours.")?;
+    }
+    Ok(())
+}
+
+/// Says where the server listens, where its data are, and what to do next.
+pub(crate) fn started(options: &ServeOptions, address: SocketAddr, is_tls: bool, is_new: bool) {
+    if !io::stdout().is_terminal() {
+        return;
+    }
+    let url = url(options, address, is_tls);
+    let data = std::path::absolute(&options.storage.data_dir).unwrap_or_else(|_| options.storage.data_dir.clone());
+    let catalog =
+        if options.storage.postgres().is_some() { "PostgreSQL".to_owned() } else { data.display().to_string() };
+    let next = if is_new {
+        format!("In another terminal, run: imgsrv init --server {url}")
+    } else {
+        format!("Publish with imgsrv publish; {url}/docs describes the API")
+    };
+    let blobs = options.storage.blob_store();
+    // Without a reader there is nobody to tell.
+    let _ = writeln!(io::stdout().lock(), "Listening on {url}\nCatalog in {catalog}, blobs in {blobs}\n{next}");
+}
+
+/// The URL to type on this machine, or the public one.
+fn url(options: &ServeOptions, address: SocketAddr, is_tls: bool) -> String {
+    let public = options.api.public_url().as_ref().map(PublicUrl::to_string);
+    public.unwrap_or_else(|| {
+        let scheme = if is_tls { "https" } else { "http" };
+        let address =
+            if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
+        format!("{scheme}://{address}")
+    })
+}

@@ -1,0 +1,70 @@
+//! The commands of the binary: the server, its operators' commands, and those of clients.
+
+use crate::{
+    config::{ServeOptions, StorageOptions},
+    options::TokenRef,
+};
+use clap::{Args, Parser, Subcommand};
+use imgsrv_cli::{ClientCommand, HelpCommand, Remote};
+use imgsrv_domain::ids::PrincipalId;
+
+/// Publish disk and VM images, and serve them to the machines that boot them
+#[derive(Debug, Parser)]
+#[command(name = "imgsrv", version, subcommand_required = true, after_long_help = imgsrv_cli::EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "constructed once")]
+pub(crate) enum Command {
+    /// Run the server
+    #[command(alias = "start")]
+    Serve(ServeOptions),
+    #[command(flatten)]
+    Client(Remote<ClientCommand>),
+    /// Manage a server on its own machine, with its catalog and without a token
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    #[command(flatten)]
+    Help(HelpCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Print a new bootstrap token, which can manage authentication for 24 hours: the way back in after a lock-out
+    Bootstrap(StorageOptions),
+    /// List and revoke API tokens
+    #[command(subcommand)]
+    Tokens(AdminTokensCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminTokensCommand {
+    /// List principals with their roles and their tokens
+    List(ListOptions),
+    /// Revoke API tokens, or deactivate principals
+    Revoke(RevokeOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeOptions {
+    /// Id of a token, the token itself, or its start (`imgsrv_at_` and 12 characters)
+    #[arg(value_name = "TOKEN", required_unless_present = "principal")]
+    pub(crate) tokens: Vec<TokenRef>,
+    /// Principal to deactivate: the server refuses all its tokens
+    #[arg(long, value_name = "ID")]
+    pub(crate) principal: Vec<PrincipalId>,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
+}

@@ -1,0 +1,166 @@
+//! The output with `--json`, against the published schema.
+
+use crate::fixture::{Fixture, run};
+use serde_json::{Value, json};
+
+/// Where a document does not have the form of a schema, for the keywords that the published one uses. Patterns are not
+/// checked.
+fn errors(at: &str, document: &Value, schema: &Value, root: &Value, found: &mut Vec<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let definition = reference.trim_start_matches("#/$defs/");
+        let target = root["$defs"].get(definition).unwrap_or_else(|| panic!("the schema has no {definition}"));
+        errors(at, document, target, root, found);
+    }
+    let kind = match document {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    if schema["type"].as_str().is_some_and(|wanted| wanted != kind) {
+        found.push(format!("{at} is {kind}"));
+    }
+    if schema["enum"].as_array().is_some_and(|values| !values.contains(document)) {
+        found.push(format!("{at} is {document}"));
+    }
+    let list = |name: &str| schema[name].as_array().cloned().unwrap_or_default();
+    let missing = list("required").into_iter().filter(|name| document.get(name.as_str().unwrap_or_default()).is_none());
+    found.extend(missing.map(|name| format!("{at} has no {name}")));
+    for part in list("allOf") {
+        errors(at, document, &part, root, found);
+    }
+    for (name, member) in document.as_object().into_iter().flatten() {
+        match schema["properties"].get(name) {
+            Some(property) => errors(&format!("{at}.{name}"), member, property, root, found),
+            None if schema["additionalProperties"] == false => found.push(format!("{at} has {name}")),
+            None => {}
+        }
+    }
+    for item in document.as_array().into_iter().flatten().filter(|_| schema["items"].is_object()) {
+        errors(&format!("{at}[]"), item, &schema["items"], root, found);
+    }
+}
+
+/// Checks that a text is a document of the published form of `definition`, without nulls.
+fn check(definition: &str, text: &str) -> Value {
+    let document: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{definition}: {error}: {text}"));
+    let schema = include_str!("../../../../docs/src/reference/cli-output.schema.json");
+    let root: Value = serde_json::from_str(schema).expect("JSON");
+    let mut found = Vec::new();
+    errors("$", &document, &json!({"$ref": format!("#/$defs/{definition}")}), &root, &mut found);
+    assert!(found.is_empty(), "{definition}: {found:?} in {document}");
+    assert!(!has_null(&document), "{definition} has a null: {document}");
+    document
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
+        _ => false,
+    }
+}
+
+/// Creates the draft `debian` 2.
+fn draft(fixture: &Fixture) {
+    let posted = ureq::post(format!("{}/v1/images/debian/versions", fixture.server.url))
+        .header("authorization", format!("Bearer {}", fixture.token))
+        .send_json(json!({"version": "2"}));
+    assert!(posted.is_ok(), "{posted:?}");
+}
+
+#[test]
+fn the_output_of_every_command_has_the_published_form() {
+    let fixture = Fixture::start();
+    fixture.disk("disk.qcow2", 1);
+    std::fs::write(fixture.path("note.txt"), "a note").expect("a file");
+    let manager = fixture.server.bootstrap.clone().expect("a bootstrap token");
+    let data = fixture.path("data");
+    let data = data.to_str().expect("a path");
+    let check_output = |definition: &str, token: &str, arguments: &[&str]| {
+        let words: Vec<&str> = definition.split(' ').chain(arguments.iter().copied()).chain(["--json"]).collect();
+        let output = run(fixture.command(&words).env("IMGSRV_TOKEN", token));
+        assert_eq!(output.code, Some(0), "{definition}: {output:?}");
+        check(definition, &output.out)
+    };
+    let publisher = |definition: &str, arguments: &[&str]| check_output(definition, &fixture.token, arguments);
+    let publish = ["debian", "1", "disk.qcow2", "--alias", "latest", "--attach", "note.txt=note.txt"];
+    let published = publisher("publish", &publish);
+    publisher("publish", &publish);
+    let job = published["job"]["id"].as_str().expect("a job").to_owned();
+    draft(&fixture);
+    for (definition, arguments) in [
+        ("whoami", &[][..]),
+        ("login", &[]),
+        ("upload", &["disk.qcow2", "note.txt"]),
+        ("download", &["debian"]),
+        ("images list", &["--all"]),
+        ("images show", &["debian"]),
+        ("images set", &["debian", "--display-name", "Debian"]),
+        ("versions list", &["debian", "--all"]),
+        ("versions show", &["debian:1"]),
+        ("aliases set", &["debian", "stable", "1"]),
+        ("aliases list", &["debian"]),
+        ("aliases delete", &["debian", "stable"]),
+        ("drafts list", &[]),
+        ("drafts delete", &["debian", "2"]),
+        ("jobs list", &[]),
+        ("jobs show", &[&job, "--wait"]),
+        ("logout", &[]),
+    ] {
+        publisher(definition, arguments);
+    }
+    let rule = json!({
+        "display_name": "CI", "issuer_url": "https://issuer.example", "audience": "imgsrv",
+        "forwarded_claims": ["repository"], "condition": "claims.repository == 'acme/images'",
+    });
+    std::fs::write(fixture.path("rule.json"), rule.to_string()).expect("a file");
+    let managed = |definition: &str, arguments: &[&str]| check_output(definition, &manager, arguments);
+    for (definition, arguments) in [
+        ("auth principals create", &["ci", "--role", "content-writer"][..]),
+        ("auth principals list", &[]),
+        ("auth principals show", &["ci"]),
+        ("auth principals deactivate", &["ci"]),
+        ("auth principals activate", &["ci"]),
+        ("auth roles list", &[]),
+        ("auth roles grant", &["ci", "content-writer"]),
+        ("auth roles revoke", &["ci", "content-writer"]),
+        ("auth rules set", &["ci", "rule.json"]),
+        ("auth rules list", &[]),
+        ("auth rules show", &["ci"]),
+        ("auth rules delete", &["ci"]),
+        ("auth audit", &[]),
+        ("admin tokens list", &["--data-dir", data]),
+    ] {
+        managed(definition, arguments);
+    }
+    let token = managed("auth tokens create", &["ci"]);
+    managed("auth tokens revoke", &[token["id"].as_str().expect("an id")]);
+    managed("auth tokens list", &["ci"]);
+    let init = run(fixture.command(&["init", "--json"]).env("IMGSRV_BOOTSTRAP_TOKEN", &manager));
+    check("init", &init.out);
+}
+
+#[test]
+fn every_kind_of_failure_is_a_problem_object() {
+    let fixture = Fixture::start();
+    fixture.disk("disk.qcow2", 1);
+    std::fs::write(fixture.path("bad.qcow2"), "bad").expect("a file");
+    for (arguments, code, kind) in [
+        (&["publish", "debian"][..], 2, "urn:imgsrv:cli:usage"),
+        (&["no-such-command"], 2, "urn:imgsrv:cli:usage"),
+        (&["publish", "debian", "1", "nothing.qcow2"], 2, "urn:imgsrv:cli:usage"),
+        (&["publish", "debian", "1", "bad.qcow2", "--format", "qcow2"], 3, "urn:imgsrv:cli:refused"),
+        (&["images", "list", "--server", "http://127.0.0.1:1", "--retry-for", "0s"], 5, "urn:imgsrv:cli:unreachable"),
+        (&["versions", "show", "debian"], 4, "urn:imgsrv:problem:not-found"),
+        (&["auth", "principals", "list"], 3, "urn:imgsrv:problem:forbidden"),
+    ] {
+        let failed = fixture.run(&[arguments, &["--json"]].concat());
+        assert_eq!((failed.code, &*failed.out), (Some(code), ""), "{arguments:?}: {failed:?}");
+        let problem = check("problem", failed.err.trim());
+        assert_eq!((&problem["type"], &problem["exit_code"]), (&json!(kind), &json!(code)), "{problem}");
+    }
+}
