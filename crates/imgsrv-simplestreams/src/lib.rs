@@ -4,6 +4,7 @@
 //! Pure: this crate does no I/O. [`Images::of`] reads the documents of any server; [`project`] creates those of a catalog.
 
 mod arch;
+mod description;
 mod document;
 mod images;
 mod model;

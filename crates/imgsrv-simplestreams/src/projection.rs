@@ -5,11 +5,13 @@
 
 use crate::{
     arch::IncusArchitecture,
+    description,
     images::ImageKind,
     model::{Index, IndexEntry, Item, Product, ProductVersion, Products},
 };
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
+    inspection::IncusProperties,
     names::{AliasName, ImageName, OperatingSystem, Variant, VersionName},
     time::Timestamp,
 };
@@ -85,6 +87,8 @@ pub struct Listed {
     pub metadata: File,
     /// The SHA-256 of the metadata followed by the root.
     pub fingerprint: Digest,
+    /// The properties in the metadata.
+    pub properties: IncusProperties,
 }
 
 /// The aliases of each version of an image.
@@ -193,14 +197,16 @@ fn free_key(products: &BTreeMap<String, Product>, mut key: String) -> String {
 
 fn product(image: &Merged<'_>) -> Product {
     let first = image.first;
-    let title = first.title.clone().unwrap_or_else(|| format!("{} {}", first.image, first.version));
+    let os = description::os(first);
+    let requirements = first.properties.requirements().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut product = Product {
         aliases: image.names.iter().map(String::as_str).collect::<Vec<_>>().join(","),
         arch: first.architecture.stream_name().to_owned(),
-        os: first.operating_system.to_string(),
         release: first.version.to_string(),
-        release_title: title,
+        release_title: description::release_title(first, &os),
+        os,
         variant: first.variant.to_string(),
+        requirements: requirements.collect(),
         versions: BTreeMap::from([(serial(first.published_at), ProductVersion::default())]),
         ..Product::default()
     };

@@ -2,6 +2,7 @@
 
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
+    inspection::IncusProperties,
     names::AliasName,
     time::Timestamp,
 };
@@ -48,6 +49,7 @@ fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, 
         metadata: File { name: format!("{file}.incus.tar.xz"), claim: metadata },
         root_file: File { name: file, claim: root_claim },
         fingerprint: Digest::new(fingerprint),
+        properties: IncusProperties::default(),
     }
 }
 
@@ -206,6 +208,50 @@ proptest! {
     #[test]
     fn parsing_arbitrary_bytes_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let _ = serde_json::from_slice::<Products>(&bytes);
+    }
+}
+
+#[test]
+fn the_description_reads_like_that_of_the_official_server() {
+    // Properties `os` and `release`, operating system, image, display name, version, and what clients show.
+    for (os, release, system, image, title, version, shown) in [
+        // With properties.
+        ("Debian", "bookworm", "debian", "debian", "", "12.5.0", "Debian bookworm"),
+        ("debian", "bookworm", "debian", "debian", "Debian 12", "12.5.0", "Debian bookworm"),
+        ("Debian", "Debian 12", "debian", "debian", "", "12.5.0", "Debian 12"),
+        ("Debian", "debian", "debian", "debian", "", "12.5.0", "Debian 12.5.0"),
+        ("openSUSE", "Tumbleweed", "opensuse", "suse", "", "1", "openSUSE Tumbleweed"),
+        ("linux", "bookworm", "debian", "debian", "", "1", "Debian bookworm"),
+        ("", "noble", "ubuntu", "base", "", "24.04.1", "Ubuntu noble"),
+        ("Alpine", "", "linux", "alp", "", "3.20", "Alpine 3.20"),
+        ("Debian GNU/Linux", "Debian 12", "debian", "debian", "", "1", "Debian GNU/Linux 12"),
+        // A release that repeats the version tells less than the display name.
+        ("debian", "12.5.0", "debian", "debian", "Debian Bookworm", "12.5.0", "Debian Bookworm"),
+        ("debian", "12.5.0", "debian", "debian", "", "12.5.0", "Debian 12.5.0"),
+        // Without properties.
+        ("", "", "debian", "debian", "", "12.5.0", "Debian 12.5.0"),
+        ("", "", "almalinux", "alma", "", "9", "Almalinux 9"),
+        ("", "", "Ubuntu", "noble", "Ubuntu 24.04 LTS", "3", "Ubuntu 24.04 LTS"),
+        ("", "", "debian", "debian", "Debian", "12", "Debian 12"),
+        ("", "", "debian", "debian", "debian: stable", "12", "Debian stable"),
+        ("", "", "debian", "debian", "Debian - stable", "12", "Debian stable"),
+        ("", "", "debian", "debian", "Debianish", "12", "Debian Debianish"),
+        // Without a known operating system.
+        ("", "", "linux", "web", "", "7", "Web 7"),
+        ("", "", "linux", "web", "Web server", "7", "Web server 7"),
+        ("", "", "unknown", "web", "web server", "7", "Web server 7"),
+        ("Linux", "", "Linux", "debian", "", "12", "Debian 12"),
+    ] {
+        let mut one = listed(image, version, (system, "amd64", "default"), Root::Disk, (1, 1), 0);
+        one.title = Some(title.to_owned()).filter(|title| !title.is_empty());
+        let properties = [("os", os), ("release", release), ("requirements.secureboot", "false")];
+        one.properties =
+            IncusProperties::of(&properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        let projected = project(&[one], &Aliases::new());
+        let product = projected.values().next().expect("a product");
+        assert_eq!(format!("{} {}", product.os, product.release_title), shown, "{os}, {release}, {system}, {title}");
+        assert_eq!(product.release, version);
+        assert_eq!(product.requirements, [("secureboot".to_owned(), "false".to_owned())].into());
     }
 }
 
