@@ -12,6 +12,8 @@ pub(crate) fn run() -> Result<()> {
     let garage = services::install()?;
     command(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
+    let typos = tools::from_pypi("typos", "1.52.0")?;
+    command(Command::new(typos).current_dir(root()))?;
     command(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
     let tests = ["test", "--workspace", "--locked"];
     command(cargo().args(tests).env("INSTA_UPDATE", "no").env("IMGSRV_TEST_GARAGE", garage))?;

@@ -23,6 +23,19 @@ pub(crate) fn from_crates_io(name: &str, version: &str, arguments: &[&str]) -> R
     Ok(binary)
 }
 
+/// Installs a version of a program from PyPI, with its prebuilt binary, into the cache, once; returns its path.
+pub(crate) fn from_pypi(name: &str, version: &str) -> Result<PathBuf> {
+    let folder = cache_dir().join("tools").join(format!("{name}-{version}"));
+    let binary = folder.join("bin").join(name);
+    if !binary.exists() {
+        run(Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"])
+            .arg(&folder)
+            .arg(format!("{name}=={version}")))?;
+    }
+    Ok(binary)
+}
+
 /// Installs missing Debian packages; on other systems fails with their names.
 pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<&str> =

@@ -3,6 +3,7 @@
 mod circles;
 mod dependencies;
 mod files;
+mod links;
 mod migrations;
 mod words;
 
@@ -12,10 +13,13 @@ use std::path::{Path, PathBuf};
 /// Checks all rules and reports every breach.
 pub(crate) fn run() -> Result<()> {
     let (rust, sql) = (sources(&["crates", "xtask"], "rs")?, sources(&["migrations"], "sql")?);
+    let mut documentation = sources(&["docs/src"], "md")?;
+    documentation.extend(pages_of_the_root()?);
     let mut breaches = dependencies::check()?;
     breaches.extend(circles::check(&rust)?);
     breaches.extend(files::check(&rust));
-    breaches.extend(words::check(rust.iter().chain(&sql)));
+    breaches.extend(words::check(rust.iter().chain(&sql).chain(&documentation)));
+    breaches.extend(links::check(&documentation));
     breaches.extend(migrations::check(&sql));
     if breaches.is_empty() {
         println!("\nthe workspace is tidy");
@@ -53,6 +57,19 @@ fn read(folder: &Path, extension: &str, sources: &mut Vec<Source>) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// README and the other Markdown files of the root folder.
+fn pages_of_the_root() -> Result<Vec<Source>> {
+    let mut pages = Vec::new();
+    for entry in std::fs::read_dir(root())? {
+        let path = PathBuf::from(entry?.file_name());
+        if path.extension().is_some_and(|found| found == "md") {
+            let text = std::fs::read_to_string(root().join(&path))?;
+            pages.push(Source { path, text });
+        }
+    }
+    Ok(pages)
 }
 
 #[cfg(test)]
