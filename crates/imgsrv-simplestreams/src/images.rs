@@ -1,9 +1,7 @@
 //! How an Incus client interprets the documents (`shared/simplestreams/{products,simplestreams,sort}.go` of Incus 6.0).
 
-use crate::{
-    arch::IncusArchitecture,
-    model::{Item, Product, Products},
-};
+use crate::model::{Item, Product, Products};
+use imgsrv_domain::architecture::IncusArchitecture;
 use std::{cmp::Reverse, collections::BTreeMap};
 
 /// The kind of instance that an image creates.

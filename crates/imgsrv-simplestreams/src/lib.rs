@@ -3,15 +3,14 @@
 //!
 //! Pure: this crate does no I/O. [`Images::of`] reads the documents of any server; [`project`] creates those of a catalog.
 
-mod arch;
 mod description;
 mod document;
 mod images;
 mod model;
 mod projection;
 
-pub use arch::{IncusArchitecture, UnknownArchitecture};
 pub use document::{EncodedProducts, Entry, Pieces, index_pieces, products_pieces};
 pub use images::{ImageKind, Images, RemoteImage};
+pub use imgsrv_domain::architecture::{IncusArchitecture, UnknownArchitecture};
 pub use model::{Index, IndexEntry, Item, Product, ProductVersion, Products};
 pub use projection::{Aliases, File, Listed, Root, index, is_ambiguous, products, project};

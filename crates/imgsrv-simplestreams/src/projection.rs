@@ -4,12 +4,12 @@
 //! to one image for each kind and architecture, and images with the same bytes are one product with all their names.
 
 use crate::{
-    arch::IncusArchitecture,
     description,
     images::ImageKind,
     model::{Index, IndexEntry, Item, Product, ProductVersion, Products},
 };
 use imgsrv_domain::{
+    architecture::IncusArchitecture,
     digest::{BlobClaim, Digest},
     inspection::IncusProperties,
     names::{AliasName, ImageName, OperatingSystem, Variant, VersionName},

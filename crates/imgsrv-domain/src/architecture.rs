@@ -1,4 +1,5 @@
-//! Architectures and all names that Incus has for them (`shared/osarch/architectures.go`).
+//! Architectures and their spellings: all names that Incus has for them (`shared/osarch/architectures.go`), and those
+//! that file names and other tools use.
 
 use std::{fmt, str::FromStr};
 
@@ -47,6 +48,23 @@ impl IncusArchitecture {
     }
 }
 
+/// Spellings that Incus does not know.
+const OTHER_SPELLINGS: &[(&str, &str)] =
+    &[("x64", "amd64"), ("x86-64", "amd64"), ("armv8", "arm64"), ("s390", "s390x")];
+
+/// The usual name of an architecture, that of Debian and of image servers: `amd64` for `x86_64`, `arm64` for `aarch64`,
+/// in any case of letters. `None` for an architecture that is not known.
+pub fn usual_name(raw: &str) -> Option<&'static str> {
+    let raw = raw.to_ascii_lowercase();
+    let other = OTHER_SPELLINGS.iter().find(|(spelling, _)| *spelling == raw).map(|(_, usual)| *usual);
+    other.or_else(|| raw.parse::<IncusArchitecture>().ok().map(IncusArchitecture::stream_name))
+}
+
+/// Whether two spellings are of the same architecture; unknown ones are compared as texts.
+pub fn is_same(one: &str, other: &str) -> bool {
+    one == other || usual_name(one).is_some_and(|usual| usual_name(other) == Some(usual))
+}
+
 impl FromStr for IncusArchitecture {
     type Err = UnknownArchitecture;
 
@@ -61,5 +79,27 @@ impl FromStr for IncusArchitecture {
 impl fmt::Display for IncusArchitecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.stream_name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_has_one_usual_name() {
+        for (spelling, usual) in [
+            ("x86_64", Some("amd64")),
+            ("X64", Some("amd64")),
+            ("aarch64", Some("arm64")),
+            ("ARM64", Some("arm64")),
+            ("armv7l", Some("armhf")),
+            ("ppc64le", Some("ppc64el")),
+            ("i686", Some("i386")),
+            ("potato", None),
+        ] {
+            assert_eq!(usual_name(spelling), usual, "{spelling}");
+        }
+        assert!(is_same("x86_64", "amd64") && is_same("potato", "potato") && !is_same("amd64", "arm64"));
     }
 }
