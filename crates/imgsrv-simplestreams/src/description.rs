@@ -1,6 +1,6 @@
 //! The operating system and release that clients show: `{os} {release_title} {arch} ({serial})`.
 
-use crate::projection::Listed;
+use crate::listed::Listed;
 
 /// What publishers declare when they do not know or care.
 const UNSPECIFIC: [&str; 4] = ["generic", "linux", "other", "unknown"];

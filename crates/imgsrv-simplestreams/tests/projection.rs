@@ -60,7 +60,7 @@ fn joined(pieces: Pieces<'_>) -> String {
 }
 
 fn any_listed() -> impl Strategy<Value = Listed> {
-    let names = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["1", "2", "10", "1:amd64", "zz"]));
+    let names = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["1", "2", "10", "1:amd64", "cloud", "arm64"]));
     let platform = (
         select(vec!["debian", "alpine"]),
         select(vec!["amd64", "x86_64", "arm64", "riscv64"]),
@@ -75,13 +75,14 @@ fn any_listed() -> impl Strategy<Value = Listed> {
 }
 
 fn any_aliases() -> impl Strategy<Value = Aliases> {
-    let one = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["latest", "stable", "next", "10.x"]), 0_usize..5);
+    let one =
+        (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["latest", "stable", "next", "riscv64"]), 0_usize..6);
     prop::collection::vec(one, 0..12).prop_map(|moves| {
         // An alias points to one version.
         let last: HashMap<_, _> = moves.into_iter().map(|(image, alias, at)| ((image, alias), at)).collect();
         let mut aliases = Aliases::new();
         for ((image, alias), at) in last {
-            let version = ["1", "2", "10", "1:amd64", "zz"][at];
+            let version = ["1", "2", "10", "1:amd64", "cloud", "arm64"][at];
             let on = (image.parse().expect("a name"), version.parse().expect("a name"));
             aliases.entry(on).or_default().insert(alias.parse().expect("a name"));
         }
@@ -103,6 +104,44 @@ fn seen(all: &[Listed], aliases: &Aliases) -> (Products, Images) {
     let document = products(project(all, aliases));
     let images = Images::of([&document]);
     (document, images)
+}
+
+/// What a virtual machine of amd64 with that name is, as image, version and variant.
+fn machine(images: &Images, name: &str) -> Option<String> {
+    let found = images.find(name, ImageKind::VirtualMachine, "amd64".parse().expect("an architecture"))?;
+    let image = found.root.path.split('/').nth(1).unwrap_or_default();
+    Some(format!("{image} {} {}", found.release, found.variant))
+}
+
+#[test]
+fn the_name_of_an_image_alone_refers_to_its_latest_version() {
+    let one = |version, variant, bytes| listed("deb", version, ("debian", "amd64", variant), Root::Disk, (1, bytes), 0);
+    let mut all = vec![one("1", "default", 1), one("2", "default", 2), one("1", "cloud", 3), one("2", "cloud", 4)];
+    let on = |version: &str, names: &[&str]| {
+        let on = ("deb".parse().expect("a name"), version.parse().expect("a name"));
+        (on, names.iter().map(|name| name.parse().expect("a name")).collect::<BTreeSet<AliasName>>())
+    };
+    let find = |all: &[Listed], aliases: &Aliases, name: &str| machine(&seen(all, aliases).1, name);
+    let latest = |name| Some(format!("deb {name}"));
+    let stable = Aliases::from([on("2", &["stable"])]);
+    assert_eq!(find(&all, &stable, "deb"), None, "there is no latest");
+    for version in ["1", "2"] {
+        let aliases = Aliases::from([on(version, &["latest"])]);
+        assert_eq!(find(&all, &aliases, "deb"), latest(format!("{version} default")));
+        assert_eq!(find(&all, &aliases, "deb/amd64"), latest(format!("{version} default")));
+        assert_eq!(find(&all, &aliases, "deb/cloud"), latest(format!("{version} cloud")));
+        assert_eq!(find(&all, &aliases, "deb/cloud/amd64"), latest(format!("{version} cloud")));
+    }
+    // An alias or a version with the same name wins.
+    let aliases = Aliases::from([on("2", &["latest"]), on("1", &["cloud"])]);
+    assert_eq!(find(&all, &aliases, "deb"), latest("2 default".to_owned()));
+    assert_eq!(find(&all, &aliases, "deb/cloud"), latest("1 default".to_owned()));
+    let aliases = Aliases::from([on("2", &["latest"]), on("1", &["arm64"])]);
+    assert_eq!(find(&all, &aliases, "deb"), None, "deb/arm64 would be ambiguous");
+    all.push(one("cloud", "default", 5));
+    let aliases = Aliases::from([on("2", &["latest"])]);
+    assert_eq!(find(&all, &aliases, "deb/cloud"), latest("cloud default".to_owned()));
+    assert_eq!(find(&all, &aliases, "deb"), latest("2 default".to_owned()));
 }
 
 proptest! {
@@ -128,6 +167,11 @@ proptest! {
                 let found = images.find(&name, one.root.kind(), one.architecture);
                 let found = found.map(|image| image.fingerprint.clone());
                 prop_assert!(found.as_ref().is_some_and(|found| allowed.contains(found)), "{name} refers to {found:?}");
+                // The name of the image alone refers to the latest version, or to nothing.
+                let bare = images.find(one.image.as_str(), one.root.kind(), one.architecture);
+                if let Some(bare) = bare.filter(|_| reference == "latest" && one.variant.is_default()) {
+                    prop_assert!(allowed.contains(&bare.fingerprint), "{} refers to {bare:?}", one.image);
+                }
             }
         }
     }

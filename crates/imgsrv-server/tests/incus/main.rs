@@ -85,7 +85,9 @@ fn published_images_are_listed_shown_and_exported_completely() {
         let found = images.iter().find(|image| image["fingerprint"] == fingerprint).expect("the image");
         assert_eq!(images.len(), 2, "a draft is not listed");
         assert_eq!((&found["type"], &found["architecture"]), (&"virtual-machine".into(), &"x86_64".into()));
-        assert_eq!(aliases(found), ["debian/12.5.0", "debian/12.5.0/amd64", "debian/latest", "debian/latest/amd64"]);
+        let names =
+            ["debian", "debian/12.5.0", "debian/12.5.0/amd64", "debian/amd64", "debian/latest", "debian/latest/amd64"];
+        assert_eq!(aliases(found), names);
         let shown = client.run(&["image", "info", "imgsrv:debian/latest", "--vm"]);
         assert!(shown.contains(&fingerprint), "{shown}");
 
@@ -155,6 +157,7 @@ fn a_moved_alias_is_followed_and_the_previous_image_stays_available() {
         // Clients cache the documents for five minutes, so each one is new.
         let client = Client::new(Program::Incus, &publisher);
         fingerprints.push(client.fingerprint("debian/latest", "virtual-machine"));
+        assert_eq!(&client.fingerprint("debian", "virtual-machine"), fingerprints.last().expect("one"));
     }
     assert_ne!(fingerprints[0], fingerprints[1]);
     let client = Client::new(Program::Incus, &publisher);
