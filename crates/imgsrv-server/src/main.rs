@@ -2,6 +2,7 @@
 
 mod config;
 mod in_flight;
+mod incus;
 mod listener;
 mod lock;
 mod metrics;

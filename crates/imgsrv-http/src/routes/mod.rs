@@ -4,6 +4,7 @@ mod aliases;
 mod artifacts;
 mod audit;
 mod auth;
+mod authority;
 mod blobs;
 mod documents;
 mod files;
@@ -53,6 +54,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "auth", description = "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
         (name = "audit", description = "Who changed what."),
         (name = "health", description = "Whether the server serves."),
+        (name = "tls", description = "Trust in the server's own certificate authority."),
         (name = "documents", description = "This contract."),
     ),
     components(schemas(imgsrv_api::Problem)),
@@ -77,6 +79,7 @@ fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Base::openapi())
         .merge(health::router())
         .merge(documents::router())
+        .merge(authority::router())
         .merge(uploads::router())
         .merge(blobs::router())
         .merge(images::router())

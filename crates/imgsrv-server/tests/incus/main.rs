@@ -106,9 +106,9 @@ fn published_images_are_listed_shown_and_exported_completely() {
         assert_eq!(fs::read(format!("{file}.root")).expect("the disk"), bytes);
         client.run_failing(&["image", "info", "imgsrv:debian/13.0.0", "--vm"]);
     }
-    // Only files were requested over plain HTTP on the TLS port, which clients try first.
+    // Only the authority and files were requested over plain HTTP on the TLS port, which clients try first.
     let plaintext = publisher.plaintext_routes();
-    assert_eq!(plaintext, ["/images/{name}/{ref}/{file}"]);
+    assert_eq!(plaintext, ["/ca.pem", "/images/{name}/{ref}/{file}"]);
 }
 
 #[test]
