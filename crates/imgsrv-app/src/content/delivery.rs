@@ -153,7 +153,8 @@ impl Delivery {
         self.download(&found, &claim.digest, media_type, file_name).await?.ok_or(missing.into())
     }
 
-    /// The file of that name, or its checksums, of the published version that is named or aliased so.
+    /// The file of that name, or its checksums, of the published version that is named or aliased so. Every spelling of the
+    /// architecture finds the file, if no other file has that name.
     #[tracing::instrument(name = "delivery.named_file", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference, file.name = %name))]
     pub async fn named_file(
@@ -178,8 +179,10 @@ impl Delivery {
         let full = rest
             .filter(|_| is_alias && names == NamesUnderAlias::Short)
             .map(|rest| format!("{image}-{version}-{rest}"));
-        let mut candidates = [Some(name.as_str()), full.as_deref()].into_iter().flatten();
-        let located = candidates.find_map(|name| locate(&found.files, name).map(|file| (name, file)));
+        let exact = [Some(name.to_string()), full];
+        let respelled = exact.iter().flatten().flat_map(|name| files::respelled(image, version, name));
+        let mut candidates = exact.iter().flatten().cloned().chain(respelled);
+        let located = candidates.find_map(|name| locate(&found.files, &name).map(|file| (name, file)));
         let (found_by, file) = located.ok_or(Missing::File)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{version}/{found_by}"));
         let download = self.download(&found, &file.claim.digest, &file.media_type, name.to_string()).await?;

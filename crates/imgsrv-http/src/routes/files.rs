@@ -51,7 +51,8 @@ async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Resul
 /// Artifacts are called `{image}-{version}-{architecture}[-{variant}].{format}`, attachments
 /// `{artifact file}.{attachment}`; under an alias the version may be left out. `SHA256SUMS` has the checksums of all files
 /// by the names in the listing of the same folder: without the version under an alias. `{file}.sha256` has that of one
-/// file. Takes `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
+/// file. Every usual spelling of the architecture is accepted: `x86_64` for `amd64` and the reverse. Takes `Range` with one
+/// range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
     responses((status = OK, description = "The bytes.", content_type = "application/octet-stream", body = String),
         ReadProblems, ByteProblems))]

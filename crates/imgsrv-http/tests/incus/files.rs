@@ -60,6 +60,24 @@ async fn files_are_served_under_descriptive_names() {
 }
 
 #[tokio::test]
+async fn every_spelling_of_an_architecture_finds_a_file() {
+    let server = server().await;
+    for path in ["12.5.0/debian-12.5.0-amd64.qcow2", "latest/debian-amd64.qcow2", "latest/debian-12.5.0-x86-64.qcow2"] {
+        let response = server.get(&format!("/images/debian/{path}")).await;
+        assert_eq!((response.status, response.body.as_slice()), (StatusCode::OK, qcow2(1).as_slice()), "{path}");
+        let name = path.rsplit('/').next().expect("a name");
+        assert_eq!(response.header("content-disposition"), format!("attachment; filename=\"{name}\""));
+        let sum = server.get(&format!("/images/debian/{path}.sha256")).await;
+        assert_eq!(String::from_utf8_lossy(&sum.body), format!("{}  {name}\n", hex(&qcow2(1))), "{path}");
+    }
+    let attachment = server.get("/images/debian/latest/debian-amd64.qcow2.sbom.json").await;
+    assert_eq!(attachment.header("content-location"), format!("/images/debian/12.5.0/{FILE}.sbom.json"));
+    for other in ["latest/debian-arm64.qcow2", "latest/debian-amd64", "12.5.0/debian-amd64.qcow2"] {
+        assert_eq!(server.get(&format!("/images/debian/{other}")).await.status, StatusCode::NOT_FOUND, "{other}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_under_an_alias_is_revalidated_and_has_a_content_location() {
     let server = server().await;
     let own = server.get(&format!("/images/debian/12.5.0/{FILE}")).await;
