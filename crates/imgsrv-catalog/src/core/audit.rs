@@ -1,10 +1,12 @@
-//! The log line of an audit row.
+//! The log line of an audit row: one for every change.
 
 use imgsrv_domain::audit::AuditEntry;
 
 /// Logs a row that is durable.
 pub(crate) fn log(entry: &AuditEntry) {
     let actor = &entry.actor;
+    // The action as an event: `version published`.
+    let event = entry.event.action.as_str().replace(['.', '_'], " ");
     tracing::info!(
         target: "imgsrv::audit",
         action = %entry.event.action,
@@ -14,6 +16,6 @@ pub(crate) fn log(entry: &AuditEntry) {
         actor.id = actor.id(),
         request.id = actor.request_id(),
         client.address = actor.address(),
-        "audit"
+        "{event}"
     );
 }
