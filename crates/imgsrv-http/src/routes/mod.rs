@@ -58,18 +58,21 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "documents", description = "This contract."),
     ),
     components(schemas(imgsrv_api::Problem)),
-    modifiers(&Bearer),
+    modifiers(&Program),
 )]
 struct Base;
 
-/// The security scheme of all operations that need a permission.
-struct Bearer;
+/// The program's version, and the security scheme of all operations that need a permission.
+struct Program;
 
-impl Modify for Bearer {
+impl Modify for Program {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("An API token (`imgsrv_at_...`), or a JWT of an issuer that a provisioning rule names."));
+        let description = document.info.description.take().unwrap_or_default();
+        let version = env!("CARGO_PKG_VERSION");
+        document.info.description = Some(format!("The API of imgsrv {version}. {description}"));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     }
