@@ -670,6 +670,7 @@ CREATE TABLE incus_rows (
     version_id uuid NOT NULL REFERENCES versions (id),
     attachment_id uuid NOT NULL REFERENCES attachments (id),
     fingerprint text COLLATE "C" NOT NULL,
+    properties jsonb,
     catalog_revision bigint
 );
 CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
@@ -728,7 +729,7 @@ CREATE FUNCTION incus_rows_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.catalog_revision IS NOT NULL OR NEW.catalog_revision IS NULL OR NEW.artifact_id <> OLD.artifact_id
         OR NEW.version_id <> OLD.version_id OR NEW.attachment_id <> OLD.attachment_id
-        OR NEW.fingerprint <> OLD.fingerprint THEN
+        OR NEW.fingerprint <> OLD.fingerprint OR NEW.properties IS DISTINCT FROM OLD.properties THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
     RETURN NEW;

@@ -574,6 +574,7 @@ CREATE TABLE incus_rows (
     version_id BLOB NOT NULL REFERENCES versions (id),
     attachment_id BLOB NOT NULL REFERENCES attachments (id),
     fingerprint TEXT NOT NULL,
+    properties TEXT,
     catalog_revision INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
@@ -628,7 +629,8 @@ END;
 CREATE TRIGGER incus_rows_update BEFORE UPDATE ON incus_rows BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.catalog_revision IS NOT NULL OR NEW.catalog_revision IS NULL
         OR NEW.artifact_id <> OLD.artifact_id OR NEW.version_id <> OLD.version_id
-        OR NEW.attachment_id <> OLD.attachment_id OR NEW.fingerprint <> OLD.fingerprint;
+        OR NEW.attachment_id <> OLD.attachment_id OR NEW.fingerprint <> OLD.fingerprint
+        OR NEW.properties IS NOT OLD.properties;
 END;
 CREATE TRIGGER incus_rows_delete BEFORE DELETE ON incus_rows BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'publishing';

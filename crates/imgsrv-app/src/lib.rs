@@ -30,7 +30,7 @@ pub use bytes::{
 };
 pub use content::{
     aliases::{Aliases, Precondition},
-    delivery::{Delivery, Download, FileContent, GeneratedText, NamedFile, VersionFiles},
+    delivery::{Delivery, Download, FileContent, GeneratedText, NamedFile, NamesUnderAlias, VersionFiles},
     drafts::{Drafts, NewArtifact, NewAttachment},
     images::{ImageMetadata, Images, NewImage},
     incus::metadata::{IncusMetadata, NewIncusMetadata},

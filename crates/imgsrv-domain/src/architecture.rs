@@ -65,6 +65,26 @@ pub fn is_same(one: &str, other: &str) -> bool {
     one == other || usual_name(one).is_some_and(|usual| usual_name(other) == Some(usual))
 }
 
+/// Every spelling of every architecture, with its usual name.
+fn all_spellings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let named = NAMES.iter().flat_map(|(kernel, stream, others)| {
+        [kernel, stream].into_iter().chain(*others).map(move |spelling| (*spelling, *stream))
+    });
+    named.chain(OTHER_SPELLINGS.iter().copied())
+}
+
+/// `text` with other spellings of the architecture that it begins with, if it begins with one that is followed by `.` or `-`,
+/// as in `amd64-cloud.qcow2`.
+pub fn respelled(text: &str) -> impl Iterator<Item = String> {
+    let ends = |rest: &str| rest.starts_with(['.', '-']);
+    all_spellings()
+        .filter_map(move |(spelling, usual)| Some((text.strip_prefix(spelling).filter(|rest| ends(rest))?, usual)))
+        .flat_map(|(rest, usual)| {
+            let same = all_spellings().filter(move |(_, name)| *name == usual);
+            same.map(move |(spelling, _)| format!("{spelling}{rest}"))
+        })
+}
+
 impl FromStr for IncusArchitecture {
     type Err = UnknownArchitecture;
 
@@ -100,6 +120,10 @@ mod tests {
         ] {
             assert_eq!(usual_name(spelling), usual, "{spelling}");
         }
+        assert!(respelled("x86_64-cloud.qcow2").any(|name| name == "amd64-cloud.qcow2"));
+        assert!(respelled("x86-64.raw").any(|name| name == "x86_64.raw"));
+        assert!(respelled("aarch64.raw").all(|name| name.contains("raw") && !name.contains("amd64")));
+        assert_eq!(respelled("x86_64").chain(respelled("amd64k.raw")).chain(respelled("potato.raw")).count(), 0);
         assert!(is_same("x86_64", "amd64") && is_same("potato", "potato") && !is_same("amd64", "arm64"));
     }
 }

@@ -1,6 +1,9 @@
 //! File names of the artifacts and attachments of a version.
 
-use crate::names::{Architecture, AttachmentName, Format, ImageName, Variant, VersionName};
+use crate::{
+    architecture,
+    names::{Architecture, AttachmentName, Format, ImageName, Variant, VersionName},
+};
 
 /// `{image}-{version}-{architecture}[-{variant}].{format}`; the default variant is left out.
 pub fn artifact_file(
@@ -24,9 +27,21 @@ pub fn attachment_file(artifact_file: &str, name: &AttachmentName) -> String {
 
 /// The name of `file` under an alias, which leaves the version out; `None` if it is the file of another version.
 pub fn without_version(image: &ImageName, version: &VersionName, file: &str) -> Option<String> {
-    let rest =
-        file.strip_prefix(image.as_str())?.strip_prefix('-')?.strip_prefix(version.as_str())?.strip_prefix('-')?;
-    Some(format!("{image}-{rest}"))
+    after_version(image, version, file).map(|rest| format!("{image}-{rest}"))
+}
+
+/// The names that `file` of this version has with other spellings of its architecture.
+pub fn respelled<'f>(
+    image: &ImageName,
+    version: &VersionName,
+    file: &'f str,
+) -> impl Iterator<Item = String> + use<'f> {
+    let (rest, prefix) = (after_version(image, version, file), format!("{image}-{version}-"));
+    rest.into_iter().flat_map(architecture::respelled).map(move |rest| format!("{prefix}{rest}"))
+}
+
+fn after_version<'f>(image: &ImageName, version: &VersionName, file: &'f str) -> Option<&'f str> {
+    file.strip_prefix(image.as_str())?.strip_prefix('-')?.strip_prefix(version.as_str())?.strip_prefix('-')
 }
 
 /// The file with the checksums of all files of a version, as GNU coreutils reads it.

@@ -3,9 +3,11 @@
 use crate::{
     digest::{ByteSize, Digest},
     ids::{ArtifactId, AttachmentId},
-    names::{Format, string_enum},
+    names::{Format, PropertyName, string_enum},
     publish::StepName,
+    text::ShortText,
 };
+use std::collections::BTreeMap;
 
 string_enum! {
     /// A format that was detected in the bytes of an artifact.
@@ -97,4 +99,78 @@ pub struct IncusRow {
     pub attachment: AttachmentId,
     /// The SHA-256 of the metadata followed by the artifact.
     pub fingerprint: Digest,
+    /// The properties in its metadata.
+    pub properties: IncusProperties,
+}
+
+/// The properties in the metadata of an Incus image that streams show: `os`, `release` and `requirements.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IncusProperties(BTreeMap<PropertyName, ShortText>);
+
+impl IncusProperties {
+    /// Maximum number of properties.
+    pub const MAX: usize = 32;
+    const REQUIREMENTS: &str = "requirements.";
+
+    /// The properties of `all` that streams show. Those with an empty or invalid value are left out, and so are
+    /// requirements beyond the maximum number.
+    pub fn of(all: &BTreeMap<String, String>) -> Self {
+        let is_shown = |name: &str| {
+            matches!(name, "os" | "release")
+                || name.strip_prefix(Self::REQUIREMENTS).is_some_and(|rest| !rest.is_empty())
+        };
+        // In alphabetical order, so that requirements come last.
+        let shown = all.iter().filter(|(name, value)| is_shown(name) && !value.trim().is_empty());
+        let valid = shown.filter_map(|(name, value)| Some((name.parse().ok()?, value.trim().parse().ok()?)));
+        Self(valid.take(Self::MAX).collect())
+    }
+
+    /// All properties.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The operating system.
+    pub fn os(&self) -> Option<&str> {
+        self.get("os")
+    }
+
+    /// The release of the operating system.
+    pub fn release(&self) -> Option<&str> {
+        self.get("release")
+    }
+
+    /// The configuration that instances require, without the prefix `requirements.`.
+    pub fn requirements(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter().filter_map(|(name, value)| Some((name.strip_prefix(Self::REQUIREMENTS)?, value)))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find_map(|(key, value)| (key == name).then_some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bounded_properties_that_streams_show_are_kept() {
+        let long = "x".repeat(257);
+        let kept = |entries: &[(&str, &str)]| -> Vec<(String, String)> {
+            let all = entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            IncusProperties::of(&all).iter().map(owned).collect()
+        };
+        let shown = kept(&[("description", "x"), ("os", " Debian "), ("release", "12"), ("requirements.cgroup", "v2")]);
+        let expected = [("os", "Debian"), ("release", "12"), ("requirements.cgroup", "v2")];
+        assert_eq!(shown, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for bad in [("os", "a\nb"), ("os", "\u{202e}x"), ("release", " "), ("release", &long), ("requirements.", "x")] {
+            assert_eq!(kept(&[bad]), [], "{bad:?}");
+        }
+        let many: Vec<_> = (0..40).map(|i| format!("requirements.{i}")).collect();
+        let many: Vec<_> = many.iter().map(|name| (name.as_str(), "x")).chain([("release", "12")]).collect();
+        assert_eq!(kept(&many).len(), IncusProperties::MAX);
+        assert_eq!(kept(&many)[0].0, "release");
+    }
 }

@@ -12,6 +12,7 @@ use crate::{
     streams::StreamDocuments,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
+use bytes::Bytes;
 use imgsrv_app::{
     Aliases, AuditLogReader, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing, Rules, Services,
     Uploads, Versions,
@@ -40,6 +41,8 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a readiness result is reused.
     pub readiness_age: Duration,
+    /// The certificate of the server's own authority in PEM; absent when it has none.
+    pub authority: Option<Bytes>,
 }
 
 impl Default for HttpSettings {
@@ -54,6 +57,7 @@ impl Default for HttpSettings {
             max_receiving_parts: 256,
             trusted_proxies: Vec::new(),
             readiness_age: Duration::from_secs(1),
+            authority: None,
         }
     }
 }
@@ -61,6 +65,9 @@ impl Default for HttpSettings {
 /// The most bytes of an upload; no limit when absent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MaxUploadBytes(pub(crate) Option<u64>);
+
+/// The certificate of the server's own authority in PEM; absent when it has none.
+pub(crate) struct Authority(pub(crate) Option<Bytes>);
 
 /// The state of the API.
 #[derive(Clone)]
@@ -125,6 +132,7 @@ macro_rules! provides {
 }
 
 provides! {
+    Authority: |state| Authority(state.settings.authority.clone());
     Aliases: |state| state.services.aliases();
     AuditLogReader: |state| state.services.audit_log();
     Delivery: |state| state.services.delivery();

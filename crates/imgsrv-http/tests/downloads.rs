@@ -5,7 +5,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use futures::TryStreamExt;
-use imgsrv_app::FileContent;
+use imgsrv_app::{FileContent, NamesUnderAlias};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::json;
 
@@ -145,7 +145,9 @@ async fn a_file_that_was_found_before_its_blob_was_replaced_is_served() {
     server.published("debian", "1", &bytes).await;
     let (image, version) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
     let delivery = server.services.delivery();
-    let found = delivery.named_file(&image, &version, &"debian-1-amd64.qcow2".parse().expect("a name")).await;
+    let found = delivery
+        .named_file(&image, &version, NamesUnderAlias::Short, &"debian-1-amd64.qcow2".parse().expect("a name"))
+        .await;
     let FileContent::Stored(found) = found.expect("a file").content else { panic!("it is stored") };
     let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
     std::fs::remove_file(server.storage().join(file)).expect("removed");

@@ -262,7 +262,14 @@ async fn the_openapi_document_and_its_browser_are_served() {
     let page = server.get("/docs/").await;
     assert_eq!(page.status, StatusCode::OK);
     let html = String::from_utf8_lossy(&page.body).into_owned();
-    assert!(html.contains("swagger-ui") && !html.contains("//cdn"), "{html}");
+    assert!(html.contains("swagger-ui") && !html.contains("://"), "{html}");
+    let setup = server.get("/docs/swagger-initializer.js").await.body;
+    let setup = String::from_utf8_lossy(&setup).into_owned();
+    assert!(setup.contains("/openapi/v1.json") && setup.contains("\"validatorUrl\": \"none\""), "{setup}");
+    // The page shows the description.
+    let description = server.get("/openapi/v1.json").await.json()["info"]["description"].clone();
+    let version = format!("imgsrv {}", env!("CARGO_PKG_VERSION"));
+    assert!(description.as_str().is_some_and(|text| text.contains(&version)), "{description}");
 }
 
 #[tokio::test]

@@ -62,19 +62,28 @@ pub enum MetadataProblem {
     Field(&'static str),
 }
 
-/// The required fields of `metadata.yaml`.
+/// The required fields of `metadata.yaml`, and its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncusMetadata {
     /// The architecture, such as `x86_64`.
     pub architecture: String,
     /// When the image was created, in seconds since 1970.
     pub creation_date: i64,
+    /// The properties: `description`, `os`, `release`, `variant`, ... Empty if they are not a mapping of scalars.
+    pub properties: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 struct Yaml {
     architecture: Option<String>,
     creation_date: Option<Integer>,
+}
+
+/// The properties alone, so that invalid ones do not make the other fields invalid.
+#[derive(Deserialize, Default)]
+struct Properties {
+    #[serde(default)]
+    properties: BTreeMap<String, Option<String>>,
 }
 
 /// A YAML integer. Incus does not accept a number in quotes; neither does an untagged enum.
@@ -93,12 +102,14 @@ impl IncusMetadata {
         }
         let yaml = find_yaml(tarball)?.ok_or(MetadataProblem::NoYaml)?;
         let yaml = String::from_utf8(yaml).map_err(|_| MetadataProblem::NotYaml)?;
+        let properties = serde_saphyr::from_str::<Properties>(&yaml).unwrap_or_default().properties;
         let yaml: Yaml = serde_saphyr::from_str(&yaml).map_err(|_| MetadataProblem::NotYaml)?;
         let architecture = yaml.architecture.filter(|name| !name.is_empty());
         let creation_date = yaml.creation_date.map(|Integer::Number(date)| date).filter(|date| *date > 0);
         Ok(Self {
             architecture: architecture.ok_or(MetadataProblem::Field("architecture"))?,
             creation_date: creation_date.ok_or(MetadataProblem::Field("creation_date"))?,
+            properties: properties.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         })
     }
 }

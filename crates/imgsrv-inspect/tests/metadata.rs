@@ -38,8 +38,23 @@ fn written_metadata_is_readable_and_deterministic() {
     };
     let written = new.tarball().expect("written");
     assert_eq!(written, new.tarball().expect("written"));
-    let expected = IncusMetadata { architecture: "x86_64".to_owned(), creation_date: 1_700_000_000 };
-    assert_eq!(IncusMetadata::read(&written), Ok(expected));
+    let NewMetadata { architecture, creation_date, properties, .. } = new;
+    assert_eq!(IncusMetadata::read(&written), Ok(IncusMetadata { architecture, creation_date, properties }));
+}
+
+#[test]
+fn properties_are_scalars_and_optional() {
+    let read = |properties: &str| {
+        let found = yaml(&format!("architecture: x86_64\ncreation_date: 1\n{properties}")).expect("metadata");
+        found.properties.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        read("properties: {os: Debian, release: 12, serial: 1.50, secure: false, none: ~}"),
+        ["os=Debian", "release=12", "secure=false", "serial=1.50"]
+    );
+    for none in ["", "properties:", "properties: [os]", "properties: {os: [Debian]}", "properties: Debian"] {
+        assert_eq!(read(none), [""; 0], "{none}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod degraded;
 mod disk;
 mod error;
 mod in_flight;
+mod incus;
 mod listener;
 mod lock;
 mod metrics;

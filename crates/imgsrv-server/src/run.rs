@@ -5,6 +5,7 @@ use crate::{
     config::{FormatCheckOption, ServeOptions, StorageOptions},
     degraded::Monitor,
     error::StartError,
+    incus,
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
     options::{ListenAddress, PublicUrl, node_name},
@@ -118,11 +119,12 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         data_dir = %options.storage.data_dir.display(), blobs = options.storage.blob_store(), "server started"
     );
     banner::started(&options, address, tls.is_some(), startup.is_new);
-    if let Some(own) = &self_signed {
-        print_incus_command(own, &incus_url(&options, address.port()));
+    let authority = self_signed.as_ref().map(SelfSigned::authority_pem).transpose()?;
+    if let Some(pem) = &authority {
+        incus::print_command(pem, &options, address.port());
     }
 
-    let http = http_settings(&options);
+    let http = HttpSettings { authority: authority.map(Into::into), ..http_settings(&options) };
     let limits = Limits {
         unlimited: options.api.trusted_proxies.0.clone(),
         grace: options.api.shutdown_timeout,
@@ -199,47 +201,10 @@ fn self_signed(options: &ServeOptions) -> Result<Option<SelfSigned>, TlsError> {
     }
     let mut names = vec![node_name(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend(options.api.public_url().as_ref().and_then(PublicUrl::host));
-    names.extend(options.api.listen.host.clone().filter(|host| !is_wildcard(host)));
+    names.extend(options.api.listen.host.clone().filter(|host| !incus::is_wildcard(host)));
     names.sort();
     names.dedup();
     SelfSigned::ensure(options.storage.data_dir.join("tls"), names).map(Some)
-}
-
-fn is_wildcard(host: &str) -> bool {
-    host == "0.0.0.0" || host == "::"
-}
-
-/// The URL at which Incus reaches this server: always HTTPS, also when the public URL is not.
-fn incus_url(options: &ServeOptions, port: u16) -> String {
-    let public = options.api.public_url();
-    if let Some(url) = public.as_ref().filter(|url| url.is_https()) {
-        return url.to_string();
-    }
-    let listen = options.api.listen.host.clone().filter(|host| !is_wildcard(host));
-    let host = public.as_ref().and_then(PublicUrl::host).or(listen).unwrap_or_else(node_name);
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    format!("https://{host}:{port}")
-}
-
-/// Prints the command that makes Incus trust the authority and adds this server as a remote.
-fn print_incus_command(own: &SelfSigned, url: &str) {
-    let authority = std::path::absolute(own.authority()).unwrap_or_else(|_| own.authority());
-    tracing::info!(authority = %authority.display(), "certificate authority is ready for clients to trust");
-    let authority = quoted(&authority.display().to_string());
-    let printed = writeln!(
-        io::stdout().lock(),
-        "to add this server to Incus: install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
-         incus remote add imgsrv {url} --protocol simplestreams"
-    );
-    if let Err(error) = printed {
-        tracing::warn!(%error, "command for Incus could not be printed");
-    }
-}
-
-/// The word, quoted for a shell if necessary.
-fn quoted(word: &str) -> String {
-    let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// A token that SIGTERM and SIGINT cancel.

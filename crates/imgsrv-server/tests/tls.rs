@@ -186,6 +186,38 @@ async fn the_private_authority_persists_and_its_certificate_gains_names() {
 }
 
 #[tokio::test]
+async fn the_authority_is_served_over_tls_and_in_plaintext_and_its_checksum_is_printed() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let server = Process::start(BINARY, dir.path(), &["--tls-self-signed"]);
+    let path = dir.path().join("tls/ca.crt");
+    let pem = fs::read(&path).expect("the authority");
+    let https = client(&path).build().expect("a client");
+    for base in [format!("https://{}", address(&server)), server.url.clone()] {
+        for method in [reqwest::Method::GET, reqwest::Method::HEAD] {
+            let response = https.request(method.clone(), format!("{base}/ca.pem")).send().await.expect("a response");
+            assert_eq!(response.status(), StatusCode::OK, "{method} {base}");
+            assert_eq!(response.headers()["content-type"], "application/x-pem-file");
+            let body = response.bytes().await.expect("a body");
+            assert_eq!(body, if method == reqwest::Method::GET { pem.clone() } else { Vec::new() }, "{method} {base}");
+        }
+    }
+    let log = server.log_with("to add this server to Incus: ");
+    let sum = Command::new("sha256sum").arg(&path).output().expect("sha256sum runs");
+    let sum = String::from_utf8_lossy(&sum.stdout).split_whitespace().next().expect("a checksum").to_owned();
+    assert!(log.contains(&format!("certificate authority loaded authority.sha256={sum}")), "{log}");
+    let fetch = format!("curl -sSfo imgsrv.crt {}/ca.pem && echo '{sum}  imgsrv.crt' | sha256sum -c && ", server.url);
+    assert!(log.contains(&fetch), "{log}");
+    drop(server);
+
+    let (cert, key) = certify(dir.path(), "one");
+    let server = start(&dir.path().join("data"), &cert, &key);
+    for url in [format!("https://{}/ca.pem", address(&server)), format!("{}/ca.pem", server.url)] {
+        let response = client(&cert).build().expect("a client").get(url).send().await.expect("a response");
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "the authority of another is not that of the server");
+    }
+}
+
+#[tokio::test]
 async fn an_incomplete_handshake_is_disconnected() {
     let dir = TempDir::new().expect("a scratch folder");
     let server = Process::start(BINARY, dir.path(), &["--tls-self-signed", "--header-timeout", "1s"]);

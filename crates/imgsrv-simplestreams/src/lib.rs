@@ -3,13 +3,16 @@
 //!
 //! Pure: this crate does no I/O. [`Images::of`] reads the documents of any server; [`project`] creates those of a catalog.
 
+mod description;
 mod document;
 mod images;
+mod listed;
 mod model;
 mod projection;
 
 pub use document::{EncodedProducts, Entry, Pieces, index_pieces, products_pieces};
 pub use images::{ImageKind, Images, RemoteImage};
 pub use imgsrv_domain::architecture::{IncusArchitecture, UnknownArchitecture};
+pub use listed::{File, Listed, Root};
 pub use model::{Index, IndexEntry, Item, Product, ProductVersion, Products};
-pub use projection::{Aliases, File, Listed, Root, index, is_ambiguous, products, project};
+pub use projection::{Aliases, index, is_ambiguous, products, project};

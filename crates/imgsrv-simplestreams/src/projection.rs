@@ -4,13 +4,14 @@
 //! to one image for each kind and architecture, and images with the same bytes are one product with all their names.
 
 use crate::{
-    images::ImageKind,
+    description,
+    listed::{File, Listed, Root},
     model::{Index, IndexEntry, Item, Product, ProductVersion, Products},
 };
 use imgsrv_domain::{
     architecture::IncusArchitecture,
-    digest::{BlobClaim, Digest},
-    names::{AliasName, ImageName, OperatingSystem, Variant, VersionName},
+    digest::Digest,
+    names::{AliasName, ImageName, Variant, VersionName},
     time::Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,71 +23,6 @@ pub(crate) const CONTENT_ID: &str = "images";
 pub(crate) const PRODUCTS_FORMAT: &str = "products:1.0";
 pub(crate) const INDEX_FORMAT: &str = "index:1.0";
 
-/// The kind of root of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Root {
-    /// The disk of a virtual machine, qcow2.
-    Disk,
-    /// A container's root file system.
-    Squashfs,
-    /// The same as a tarball; ignored if there is a squashfs.
-    Tarball,
-}
-
-impl Root {
-    /// The kind of instance that it creates.
-    pub const fn kind(self) -> ImageKind {
-        match self {
-            Self::Disk => ImageKind::VirtualMachine,
-            Self::Squashfs | Self::Tarball => ImageKind::Container,
-        }
-    }
-
-    const fn ftype(self) -> &'static str {
-        match self {
-            Self::Disk => "disk-kvm.img",
-            Self::Squashfs => "squashfs",
-            Self::Tarball => "root.tar.xz",
-        }
-    }
-}
-
-/// A file of a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
-    /// Its name in its version.
-    pub name: String,
-    /// Its digest and size.
-    pub claim: BlobClaim,
-}
-
-/// A listed artifact of a published version, with its metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The image.
-    pub image: ImageName,
-    /// The display name of the image.
-    pub title: Option<String>,
-    /// The version.
-    pub version: VersionName,
-    /// When that was published.
-    pub published_at: Timestamp,
-    /// The operating system.
-    pub operating_system: OperatingSystem,
-    /// The architecture.
-    pub architecture: IncusArchitecture,
-    /// The variant.
-    pub variant: Variant,
-    /// The kind of root.
-    pub root: Root,
-    /// The artifact's file.
-    pub root_file: File,
-    /// The file of its metadata.
-    pub metadata: File,
-    /// The SHA-256 of the metadata followed by the root.
-    pub fingerprint: Digest,
-}
-
 /// The aliases of each version of an image.
 pub type Aliases = BTreeMap<(ImageName, VersionName), BTreeSet<AliasName>>;
 
@@ -97,13 +33,43 @@ fn slot(listed: &Listed) -> Slot<'_> {
     (&listed.image, &listed.version, listed.architecture, &listed.variant)
 }
 
-/// The names of an artifact.
-fn names(listed: &Listed, aliases: &Aliases) -> BTreeSet<String> {
-    let aliases = aliases.get(&(listed.image.clone(), listed.version.clone()));
-    let references = aliases.into_iter().flatten().map(AliasName::as_str).chain([listed.version.as_str()]);
-    let variant = if listed.variant.is_default() { String::new() } else { format!("/{}", listed.variant) };
-    let name = |reference| format!("{}/{reference}{variant}", listed.image);
-    references.map(name).collect()
+/// The version or alias that the name of an image alone stands for.
+const LATEST: &str = "latest";
+
+/// The names of artifacts.
+struct Names<'a> {
+    aliases: &'a Aliases,
+    /// The versions and aliases of each image.
+    references: HashSet<(&'a ImageName, &'a str)>,
+}
+
+impl<'a> Names<'a> {
+    fn new(listed: &[&'a Listed], aliases: &'a Aliases) -> Self {
+        let versions = listed.iter().map(|one| (&one.image, one.version.as_str()));
+        let names = aliases.iter().flat_map(|((image, _), names)| names.iter().map(move |name| (image, name.as_str())));
+        Self { aliases, references: versions.chain(names).collect() }
+    }
+
+    /// The names of an artifact. An artifact of the latest version also has the name of its image alone, unless that could
+    /// be mistaken for the name of another version.
+    fn of(&self, listed: &Listed) -> BTreeSet<String> {
+        let Listed { image, version, variant, .. } = listed;
+        let aliases = self.aliases.get(&(image.clone(), version.clone())).into_iter().flatten();
+        let references: BTreeSet<&str> = aliases.map(AliasName::as_str).chain([version.as_str()]).collect();
+        let suffix = if variant.is_default() { String::new() } else { format!("/{variant}") };
+        let mut names: BTreeSet<_> = references.iter().map(|name| format!("{image}/{name}{suffix}")).collect();
+        let is_taken = |name: &str| self.references.contains(&(image, name));
+        // Clients derive a name with the architecture from every name.
+        let is_clear = if variant.is_default() {
+            !IncusArchitecture::all().any(|architecture| is_taken(architecture.stream_name()))
+        } else {
+            !is_taken(variant.as_str())
+        };
+        if references.contains(LATEST) && is_clear {
+            names.insert(format!("{image}{suffix}"));
+        }
+        names
+    }
 }
 
 /// An image of the stream: the first artifact with these bytes, and the names of all artifacts with them.
@@ -118,7 +84,7 @@ struct Merged<'a> {
 pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product> {
     let mut sorted: Vec<&Listed> = listed.iter().filter(|one| !is_ambiguous(&one.variant)).collect();
     sorted.sort_by_key(|one| (one.published_at, slot(one), one.root, &one.operating_system, one.fingerprint));
-    let mut merged = merge(&sorted, aliases);
+    let mut merged = merge(&sorted, &Names::new(&sorted, aliases));
     merged.sort_by_key(|image| image.first.root != Root::Disk);
     let with_disk: HashSet<Slot<'_>> =
         sorted.iter().filter(|one| one.root == Root::Disk).map(|one| slot(one)).collect();
@@ -148,7 +114,7 @@ pub fn is_ambiguous(variant: &Variant) -> bool {
 }
 
 /// One image for each fingerprint, with the names of all artifacts that have it and the same kind and architecture.
-fn merge<'a>(sorted: &[&'a Listed], aliases: &Aliases) -> Vec<Merged<'a>> {
+fn merge<'a>(sorted: &[&'a Listed], names: &Names<'a>) -> Vec<Merged<'a>> {
     let with_squashfs: HashSet<Slot<'_>> =
         sorted.iter().filter(|one| one.root == Root::Squashfs).map(|one| slot(one)).collect();
     let mut taken = HashSet::new();
@@ -166,7 +132,7 @@ fn merge<'a>(sorted: &[&'a Listed], aliases: &Aliases) -> Vec<Merged<'a>> {
         let image = &mut merged[at];
         let is_alike = image.first.root.kind() == one.root.kind() && image.first.architecture == one.architecture;
         if is_alike {
-            image.names.extend(names(one, aliases));
+            image.names.extend(names.of(one));
         }
     }
     merged
@@ -193,14 +159,16 @@ fn free_key(products: &BTreeMap<String, Product>, mut key: String) -> String {
 
 fn product(image: &Merged<'_>) -> Product {
     let first = image.first;
-    let title = first.title.clone().unwrap_or_else(|| format!("{} {}", first.image, first.version));
+    let os = description::os(first);
+    let requirements = first.properties.requirements().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut product = Product {
         aliases: image.names.iter().map(String::as_str).collect::<Vec<_>>().join(","),
         arch: first.architecture.stream_name().to_owned(),
-        os: first.operating_system.to_string(),
         release: first.version.to_string(),
-        release_title: title,
+        release_title: description::release_title(first, &os),
+        os,
         variant: first.variant.to_string(),
+        requirements: requirements.collect(),
         versions: BTreeMap::from([(serial(first.published_at), ProductVersion::default())]),
         ..Product::default()
     };

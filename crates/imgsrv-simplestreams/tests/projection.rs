@@ -2,6 +2,7 @@
 
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
+    inspection::IncusProperties,
     names::AliasName,
     time::Timestamp,
 };
@@ -48,6 +49,7 @@ fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, 
         metadata: File { name: format!("{file}.incus.tar.xz"), claim: metadata },
         root_file: File { name: file, claim: root_claim },
         fingerprint: Digest::new(fingerprint),
+        properties: IncusProperties::default(),
     }
 }
 
@@ -58,7 +60,7 @@ fn joined(pieces: Pieces<'_>) -> String {
 }
 
 fn any_listed() -> impl Strategy<Value = Listed> {
-    let names = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["1", "2", "10", "1:amd64", "zz"]));
+    let names = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["1", "2", "10", "1:amd64", "cloud", "arm64"]));
     let platform = (
         select(vec!["debian", "alpine"]),
         select(vec!["amd64", "x86_64", "arm64", "riscv64"]),
@@ -73,13 +75,14 @@ fn any_listed() -> impl Strategy<Value = Listed> {
 }
 
 fn any_aliases() -> impl Strategy<Value = Aliases> {
-    let one = (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["latest", "stable", "next", "10.x"]), 0_usize..5);
+    let one =
+        (select(vec!["deb", "deb-cloud", "alp"]), select(vec!["latest", "stable", "next", "riscv64"]), 0_usize..6);
     prop::collection::vec(one, 0..12).prop_map(|moves| {
         // An alias points to one version.
         let last: HashMap<_, _> = moves.into_iter().map(|(image, alias, at)| ((image, alias), at)).collect();
         let mut aliases = Aliases::new();
         for ((image, alias), at) in last {
-            let version = ["1", "2", "10", "1:amd64", "zz"][at];
+            let version = ["1", "2", "10", "1:amd64", "cloud", "arm64"][at];
             let on = (image.parse().expect("a name"), version.parse().expect("a name"));
             aliases.entry(on).or_default().insert(alias.parse().expect("a name"));
         }
@@ -101,6 +104,44 @@ fn seen(all: &[Listed], aliases: &Aliases) -> (Products, Images) {
     let document = products(project(all, aliases));
     let images = Images::of([&document]);
     (document, images)
+}
+
+/// What a virtual machine of amd64 with that name is, as image, version and variant.
+fn machine(images: &Images, name: &str) -> Option<String> {
+    let found = images.find(name, ImageKind::VirtualMachine, "amd64".parse().expect("an architecture"))?;
+    let image = found.root.path.split('/').nth(1).unwrap_or_default();
+    Some(format!("{image} {} {}", found.release, found.variant))
+}
+
+#[test]
+fn the_name_of_an_image_alone_refers_to_its_latest_version() {
+    let one = |version, variant, bytes| listed("deb", version, ("debian", "amd64", variant), Root::Disk, (1, bytes), 0);
+    let mut all = vec![one("1", "default", 1), one("2", "default", 2), one("1", "cloud", 3), one("2", "cloud", 4)];
+    let on = |version: &str, names: &[&str]| {
+        let on = ("deb".parse().expect("a name"), version.parse().expect("a name"));
+        (on, names.iter().map(|name| name.parse().expect("a name")).collect::<BTreeSet<AliasName>>())
+    };
+    let find = |all: &[Listed], aliases: &Aliases, name: &str| machine(&seen(all, aliases).1, name);
+    let latest = |name| Some(format!("deb {name}"));
+    let stable = Aliases::from([on("2", &["stable"])]);
+    assert_eq!(find(&all, &stable, "deb"), None, "there is no latest");
+    for version in ["1", "2"] {
+        let aliases = Aliases::from([on(version, &["latest"])]);
+        assert_eq!(find(&all, &aliases, "deb"), latest(format!("{version} default")));
+        assert_eq!(find(&all, &aliases, "deb/amd64"), latest(format!("{version} default")));
+        assert_eq!(find(&all, &aliases, "deb/cloud"), latest(format!("{version} cloud")));
+        assert_eq!(find(&all, &aliases, "deb/cloud/amd64"), latest(format!("{version} cloud")));
+    }
+    // An alias or a version with the same name wins.
+    let aliases = Aliases::from([on("2", &["latest"]), on("1", &["cloud"])]);
+    assert_eq!(find(&all, &aliases, "deb"), latest("2 default".to_owned()));
+    assert_eq!(find(&all, &aliases, "deb/cloud"), latest("1 default".to_owned()));
+    let aliases = Aliases::from([on("2", &["latest"]), on("1", &["arm64"])]);
+    assert_eq!(find(&all, &aliases, "deb"), None, "deb/arm64 would be ambiguous");
+    all.push(one("cloud", "default", 5));
+    let aliases = Aliases::from([on("2", &["latest"])]);
+    assert_eq!(find(&all, &aliases, "deb/cloud"), latest("cloud default".to_owned()));
+    assert_eq!(find(&all, &aliases, "deb"), latest("2 default".to_owned()));
 }
 
 proptest! {
@@ -126,6 +167,11 @@ proptest! {
                 let found = images.find(&name, one.root.kind(), one.architecture);
                 let found = found.map(|image| image.fingerprint.clone());
                 prop_assert!(found.as_ref().is_some_and(|found| allowed.contains(found)), "{name} refers to {found:?}");
+                // The name of the image alone refers to the latest version, or to nothing.
+                let bare = images.find(one.image.as_str(), one.root.kind(), one.architecture);
+                if let Some(bare) = bare.filter(|_| reference == "latest" && one.variant.is_default()) {
+                    prop_assert!(allowed.contains(&bare.fingerprint), "{} refers to {bare:?}", one.image);
+                }
             }
         }
     }
@@ -206,6 +252,50 @@ proptest! {
     #[test]
     fn parsing_arbitrary_bytes_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let _ = serde_json::from_slice::<Products>(&bytes);
+    }
+}
+
+#[test]
+fn the_description_reads_like_that_of_the_official_server() {
+    // Properties `os` and `release`, operating system, image, display name, version, and what clients show.
+    for (os, release, system, image, title, version, shown) in [
+        // With properties.
+        ("Debian", "bookworm", "debian", "debian", "", "12.5.0", "Debian bookworm"),
+        ("debian", "bookworm", "debian", "debian", "Debian 12", "12.5.0", "Debian bookworm"),
+        ("Debian", "Debian 12", "debian", "debian", "", "12.5.0", "Debian 12"),
+        ("Debian", "debian", "debian", "debian", "", "12.5.0", "Debian 12.5.0"),
+        ("openSUSE", "Tumbleweed", "opensuse", "suse", "", "1", "openSUSE Tumbleweed"),
+        ("linux", "bookworm", "debian", "debian", "", "1", "Debian bookworm"),
+        ("", "noble", "ubuntu", "base", "", "24.04.1", "Ubuntu noble"),
+        ("Alpine", "", "linux", "alp", "", "3.20", "Alpine 3.20"),
+        ("Debian GNU/Linux", "Debian 12", "debian", "debian", "", "1", "Debian GNU/Linux 12"),
+        // A release that repeats the version tells less than the display name.
+        ("debian", "12.5.0", "debian", "debian", "Debian Bookworm", "12.5.0", "Debian Bookworm"),
+        ("debian", "12.5.0", "debian", "debian", "", "12.5.0", "Debian 12.5.0"),
+        // Without properties.
+        ("", "", "debian", "debian", "", "12.5.0", "Debian 12.5.0"),
+        ("", "", "almalinux", "alma", "", "9", "Almalinux 9"),
+        ("", "", "Ubuntu", "noble", "Ubuntu 24.04 LTS", "3", "Ubuntu 24.04 LTS"),
+        ("", "", "debian", "debian", "Debian", "12", "Debian 12"),
+        ("", "", "debian", "debian", "debian: stable", "12", "Debian stable"),
+        ("", "", "debian", "debian", "Debian - stable", "12", "Debian stable"),
+        ("", "", "debian", "debian", "Debianish", "12", "Debian Debianish"),
+        // Without a known operating system.
+        ("", "", "linux", "web", "", "7", "Web 7"),
+        ("", "", "linux", "web", "Web server", "7", "Web server 7"),
+        ("", "", "unknown", "web", "web server", "7", "Web server 7"),
+        ("Linux", "", "Linux", "debian", "", "12", "Debian 12"),
+    ] {
+        let mut one = listed(image, version, (system, "amd64", "default"), Root::Disk, (1, 1), 0);
+        one.title = Some(title.to_owned()).filter(|title| !title.is_empty());
+        let properties = [("os", os), ("release", release), ("requirements.secureboot", "false")];
+        one.properties =
+            IncusProperties::of(&properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        let projected = project(&[one], &Aliases::new());
+        let product = projected.values().next().expect("a product");
+        assert_eq!(format!("{} {}", product.os, product.release_title), shown, "{os}, {release}, {system}, {title}");
+        assert_eq!(product.release, version);
+        assert_eq!(product.requirements, [("secureboot".to_owned(), "false".to_owned())].into());
     }
 }
 

@@ -76,7 +76,8 @@ impl Process {
             .args(["--listen", listen, "--metrics-listen", "127.0.0.1:0", "--bootstrap-token-file"])
             .arg(&token_file)
             .args(arguments)
-            .env_remove("RUST_LOG")
+            // Tests count requests.
+            .env("RUST_LOG", "imgsrv::request=debug")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

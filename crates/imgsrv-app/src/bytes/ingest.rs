@@ -49,10 +49,7 @@ impl Handler for Ingest {
                 crash_point("ingest.placed");
                 self.finish(id, claim, lease).await?
             }
-            Verdict::Rejected(reason) => {
-                tracing::warn!(upload.id = %id, reason, "upload failed");
-                retrying(|| self.reject(id, lease, &reason)).await?
-            }
+            Verdict::Rejected(reason) => retrying(|| self.reject(id, lease, &reason)).await?,
             Verdict::Lost => false,
         };
         if is_recorded {

@@ -37,6 +37,15 @@ pub struct Download {
     pub public: bool,
 }
 
+/// The names that files have under an alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamesUnderAlias {
+    /// Without the version; names with it are accepted as well.
+    Short,
+    /// With the version, as under the version itself.
+    Versioned,
+}
+
 /// A file of a published version, found by its name.
 #[derive(Debug, Clone)]
 pub struct NamedFile {
@@ -80,24 +89,25 @@ pub struct VersionFiles {
     pub manifest: Arc<Manifest>,
     /// Its files by name.
     pub files: Arc<[ManifestFile]>,
-    /// Whether it was found through an alias.
+    /// Whether it was found through an alias, under which the names of files leave the version out.
     pub is_alias: bool,
 }
 
 impl VersionFiles {
-    /// The checksums of all files, in the format of GNU coreutils. Through an alias each file is listed under both of its
-    /// names.
-    pub fn checksums(&self) -> String {
+    /// Every file once, by the name that it is listed under. The version is left out of names under an alias, except where
+    /// that would be the name of another file.
+    pub fn by_name(&self) -> BTreeMap<String, &ManifestFile> {
         let (image, version) = (&self.manifest.image.name, &self.manifest.version.name);
-        let mut lines = BTreeMap::new();
-        for file in &*self.files {
-            if let Some(short) = files::without_version(image, version, &file.name).filter(|_| self.is_alias) {
-                lines.entry(short).or_insert(file.claim.digest);
-            }
-        }
-        // The short name of a file never replaces the full name of another one.
-        lines.extend(self.files.iter().map(|file| (file.name.clone(), file.claim.digest)));
-        lines.iter().map(|(name, digest)| checksum_line(digest, name)).collect()
+        let short = |file: &ManifestFile| {
+            let short = files::without_version(image, version, &file.name).filter(|_| self.is_alias)?;
+            locate(&self.files, &short).is_none().then_some(short)
+        };
+        self.files.iter().map(|file| (short(file).unwrap_or_else(|| file.name.clone()), file)).collect()
+    }
+
+    /// The checksums of all files, in the format of GNU coreutils, by the names that they are listed under.
+    pub fn checksums(&self) -> String {
+        self.by_name().iter().map(|(name, file)| checksum_line(&file.claim.digest, name)).collect()
     }
 }
 
@@ -143,15 +153,22 @@ impl Delivery {
         self.download(&found, &claim.digest, media_type, file_name).await?.ok_or(missing.into())
     }
 
-    /// The file of that name, or its checksums, of the published version that is named or aliased so. Through an alias
-    /// the version may be left out of the file's name.
+    /// The file of that name, or its checksums, of the published version that is named or aliased so. Every spelling of the
+    /// architecture finds the file, if no other file has that name.
     #[tracing::instrument(name = "delivery.named_file", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference, file.name = %name))]
-    pub async fn named_file(&self, image: &ImageName, reference: &RefName, name: &FileName) -> Result<NamedFile> {
+    pub async fn named_file(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+        names: NamesUnderAlias,
+        name: &FileName,
+    ) -> Result<NamedFile> {
         if name.as_str() == files::CHECKSUMS {
             let files = self.files(image, reference).await?;
             let version = &files.manifest.version;
             let versioned = files.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name));
+            let files = VersionFiles { is_alias: files.is_alias && names == NamesUnderAlias::Short, ..files };
             let text = generated(files.checksums(), name, &files.manifest);
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
@@ -159,9 +176,13 @@ impl Delivery {
         let version = &found.manifest.version.name;
         let is_alias = reference.as_str() != version.as_str();
         let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
-        let full = rest.filter(|_| is_alias).map(|rest| format!("{image}-{version}-{rest}"));
-        let mut names = [Some(name.as_str()), full.as_deref()].into_iter().flatten();
-        let located = names.find_map(|name| locate(&found, name).map(|file| (name, file)));
+        let full = rest
+            .filter(|_| is_alias && names == NamesUnderAlias::Short)
+            .map(|rest| format!("{image}-{version}-{rest}"));
+        let exact = [Some(name.to_string()), full];
+        let respelled = exact.iter().flatten().flat_map(|name| files::respelled(image, version, name));
+        let mut candidates = exact.iter().flatten().cloned().chain(respelled);
+        let located = candidates.find_map(|name| locate(&found.files, &name).map(|file| (name, file)));
         let (found_by, file) = located.ok_or(Missing::File)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{version}/{found_by}"));
         let download = self.download(&found, &file.claim.digest, &file.media_type, name.to_string()).await?;
@@ -214,8 +235,9 @@ impl Delivery {
 }
 
 /// The file that has that name, or whose checksum has it.
-fn locate<'a>(version: &'a PublishedVersion, name: &str) -> Option<&'a ManifestFile> {
-    version.file(name).or_else(|| version.file(files::checksummed_file(name)?))
+fn locate<'a>(files: &'a [ManifestFile], name: &str) -> Option<&'a ManifestFile> {
+    let find = |name: &str| files.get(files.binary_search_by(|file| file.name.as_str().cmp(name)).ok()?);
+    find(name).or_else(|| find(files::checksummed_file(name)?))
 }
 
 fn generated(text: String, name: &FileName, manifest: &Manifest) -> GeneratedText {

@@ -38,12 +38,6 @@ pub(crate) struct PublishedVersion {
 }
 
 impl PublishedVersion {
-    /// The file with exactly that name.
-    pub(crate) fn file(&self, name: &str) -> Option<&ManifestFile> {
-        let at = self.files.binary_search_by(|file| file.name.as_str().cmp(name)).ok()?;
-        self.files.get(at)
-    }
-
     /// About how much memory it takes.
     fn weight(&self) -> u32 {
         let Manifest { image, warnings, .. } = &*self.manifest;

@@ -13,7 +13,7 @@ use crate::{
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
     ids::VersionId,
-    inspection::{IncusRow, Warning},
+    inspection::{IncusProperties, IncusRow, Warning},
     manifest::{Artifact, ManifestEntry},
     names::{Format, Variant},
     ports::{BlobError, CatalogError, CatalogTx, TrustedBlob},
@@ -78,8 +78,8 @@ impl Indexing<'_> {
             Entry::Vacant(unknown) => unknown.insert(read_metadata(self.context, metadata).await?).clone(),
         };
         let root = self.publication.blob(&artifact.primary.digest)?;
-        let slot = match self.check(entry, content) {
-            Ok(slot) => slot,
+        let (slot, properties) = match self.check(entry, content) {
+            Ok(checked) => checked,
             Err(why) => {
                 self.warn(artifact, &why);
                 return Ok(());
@@ -87,12 +87,13 @@ impl Indexing<'_> {
         };
         let fingerprint = fingerprint(self.context, metadata, root).await?;
         self.taken.insert((slot, artifact.format));
-        self.indexed.rows.push(IncusRow { artifact: artifact.id, attachment: attachment.id, fingerprint });
+        let row = IncusRow { artifact: artifact.id, attachment: attachment.id, fingerprint, properties };
+        self.indexed.rows.push(row);
         Ok(())
     }
 
-    /// The name of an artifact in streams, or why it is not listed.
-    fn check(&self, entry: &ManifestEntry, metadata: Content) -> Result<Slot, String> {
+    /// The name of an artifact in streams and its properties, or why it is not listed.
+    fn check(&self, entry: &ManifestEntry, metadata: Content) -> Result<(Slot, IncusProperties), String> {
         let artifact = &entry.artifact;
         let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
         let architecture = architecture.map_err(|unknown| unknown.to_string())?;
@@ -115,7 +116,7 @@ impl Indexing<'_> {
         if self.taken.contains(&(slot.clone(), artifact.format)) {
             return Err("clients could not tell it from another artifact, which is".to_owned());
         }
-        Ok(slot)
+        Ok((slot, IncusProperties::of(&metadata.properties)))
     }
 }
 

@@ -139,7 +139,7 @@ impl RunJob {
         let Ok((job, event)) = ended else { return Ok(None) };
         tx.update_job(&job).await?;
         if let Some(event) = event {
-            tracing::warn!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
+            tracing::debug!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
             audit::record(&mut *tx, &actor, event).await?;
         }
         if job.state != JobState::Running {

@@ -139,6 +139,7 @@ fn list(image: &StreamImage, row: &StreamRow) -> Option<Listed> {
         root_file: File { name: file, claim: row.root },
         metadata: File { name: metadata, claim: row.metadata },
         fingerprint: row.fingerprint,
+        properties: row.properties.clone(),
     })
 }
 
@@ -147,6 +148,7 @@ mod tests {
     use super::*;
     use imgsrv_domain::{
         digest::{BlobClaim, ByteSize},
+        inspection::IncusProperties,
         time::Timestamp,
     };
     use proptest::prelude::*;
@@ -212,6 +214,7 @@ mod tests {
                         metadata_name: "incus.tar.xz".parse().expect("a name"),
                         metadata: claim(100),
                         fingerprint: claim(bytes).digest,
+                        properties: IncusProperties::default(),
                     };
                     (image, vec![row])
                 }

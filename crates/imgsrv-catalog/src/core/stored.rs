@@ -9,7 +9,7 @@ use imgsrv_domain::{
     auth::{Attributes, PrincipalKind, Role, TokenKey},
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, AttemptId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
-    inspection::{ClusterCompression, DetectedFormat},
+    inspection::{ClusterCompression, DetectedFormat, IncusProperties},
     names::{
         AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, PartNumber, RefName, RuleId,
         Variant, VersionName,
@@ -134,6 +134,11 @@ stored!(
         let entries = entries.into_iter().map(|(key, text)| Ok((key, text.parse()?)));
         Ok(Self::new(entries.collect::<Result<_, Source>>()?)?)
     }
+);
+stored!(
+    IncusProperties as Json<serde_json::Value>:
+    |own| Json(own.iter().map(|(name, value)| (name.to_owned(), serde_json::Value::from(value))).collect()),
+    |json| Ok(Self::of(&serde_json::from_value(json.0)?))
 );
 stored!(
     ForwardedClaims as Json<serde_json::Value>:

@@ -14,7 +14,7 @@ const REVISION: &str = "SELECT revision FROM catalog_revision";
 // By revision, so that the changes since one are a section of an index.
 const ROWS: &str = "SELECT r.catalog_revision, r.artifact_id, v.image_id, v.name AS version_name, v.published_at, a.operating_system, a.architecture,
     a.variant, a.format, a.primary_blob_digest, a.primary_blob_size_bytes, t.name AS attachment_name, t.blob_digest,
-    t.blob_size_bytes, r.fingerprint FROM incus_rows r JOIN artifacts a ON a.id = r.artifact_id
+    t.blob_size_bytes, r.fingerprint, r.properties FROM incus_rows r JOIN artifacts a ON a.id = r.artifact_id
     JOIN attachments t ON t.id = r.attachment_id JOIN versions v ON v.id = r.version_id
     WHERE (r.catalog_revision, r.artifact_id) > ($1, $2) ORDER BY r.catalog_revision, r.artifact_id LIMIT $3";
 const IMAGES: &str = "SELECT c.catalog_revision, c.image_id AS id, i.name, i.display_name, a.id AS alias_id,
@@ -82,6 +82,8 @@ impl Record for StreamRow {
             metadata_name: row.get("attachment_name")?,
             metadata: row.claim("blob_digest", "blob_size_bytes")?,
             fingerprint: row.get("fingerprint")?,
+            // Rows that were recorded without them have none.
+            properties: row.optional("properties")?.unwrap_or_default(),
         })
     }
 }

@@ -8,8 +8,8 @@ use imgsrv_domain::{
     ports::{CatalogError, FingerprintKey, FingerprintProgress, StreamIndexRepo},
 };
 
-const INSERT_ROW: &str = "INSERT INTO incus_rows (artifact_id, version_id, attachment_id, fingerprint)
-    VALUES ($1, $2, $3, $4)";
+const INSERT_ROW: &str = "INSERT INTO incus_rows (artifact_id, version_id, attachment_id, fingerprint, properties)
+    VALUES ($1, $2, $3, $4, $5)";
 const DELETE_ROWS: &str = "DELETE FROM incus_rows WHERE version_id = $1";
 const PUBLISH_ROWS: &str = "UPDATE incus_rows SET catalog_revision = (SELECT revision FROM catalog_revision)
     WHERE version_id = $1";
@@ -28,8 +28,8 @@ pub(crate) const STATEMENTS: &[&str] =
 #[async_trait]
 impl<C: Connection> StreamIndexRepo for SqlTx<C> {
     async fn insert_stream_row(&mut self, version: VersionId, row: &IncusRow) -> Result<(), CatalogError> {
-        let IncusRow { artifact, attachment, fingerprint } = row;
-        self.execute(INSERT_ROW, values![artifact, version, attachment, fingerprint]).await.map(drop)
+        let IncusRow { artifact, attachment, fingerprint, properties } = row;
+        self.execute(INSERT_ROW, values![artifact, version, attachment, fingerprint, properties]).await.map(drop)
     }
 
     async fn delete_stream_rows(&mut self, version: VersionId) -> Result<(), CatalogError> {

@@ -7,7 +7,7 @@ use super::{
 use crate::uuid;
 use imgsrv_domain::{
     ids::JobId,
-    inspection::IncusRow,
+    inspection::{IncusProperties, IncusRow},
     ports::{CatalogTx, Conflict, Visibility},
     publish::{PublishJob, StepName},
     version::Version,
@@ -68,7 +68,8 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
     for one in &warnings {
         tx.insert_warnings(id, std::slice::from_ref(one)).await.unwrap();
     }
-    let row = IncusRow { artifact: artifact.id, attachment: metadata.id, fingerprint: claim(3).digest };
+    let (fingerprint, properties) = (claim(3).digest, IncusProperties::default());
+    let row = IncusRow { artifact: artifact.id, attachment: metadata.id, fingerprint, properties };
     tx.insert_stream_row(id, &row).await.unwrap();
     tx.commit().await.unwrap();
     let report = fresh.catalog.get_job(job.id).await.unwrap().unwrap();

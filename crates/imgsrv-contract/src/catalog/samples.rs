@@ -8,7 +8,7 @@ use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     image::{Alias, Image},
-    inspection::{ClusterCompression, DetectedFormat, IncusRow, Inspection, Warning},
+    inspection::{ClusterCompression, DetectedFormat, IncusProperties, IncusRow, Inspection, Warning},
     manifest::{Artifact, Attachment},
     ports::{BlobName, CatalogTx, TrustedBlob},
     publish::{PublishJob, StepName},
@@ -214,12 +214,18 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     let frozen = tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap();
     tx.insert_inspection(frozen.id, artifact.id, &inspection()).await.unwrap();
     tx.insert_warnings(frozen.id, &[warning(&artifact, StepName::ValidateCatalog)]).await.unwrap();
-    let row = IncusRow { artifact: artifact.id, attachment: sbom.id, fingerprint: claim(9).digest };
+    let (fingerprint, properties) = (claim(9).digest, properties());
+    let row = IncusRow { artifact: artifact.id, attachment: sbom.id, fingerprint, properties };
     tx.insert_stream_row(frozen.id, &row).await.unwrap();
     tx.bump_catalog_revision(image.id).await.unwrap();
     tx.publish_stream_rows(frozen.id).await.unwrap();
     tx.update_version(&frozen.publish(now).unwrap().0).await.unwrap();
     tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap()
+}
+
+pub(super) fn properties() -> IncusProperties {
+    let all = [("os", "Debian \"12\""), ("requirements.secureboot", "false")];
+    IncusProperties::of(&all.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
 }
 
 pub(super) fn inspection() -> Inspection {

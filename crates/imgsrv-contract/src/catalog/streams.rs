@@ -2,7 +2,7 @@
 
 use super::{
     Fresh,
-    samples::{alias, artifact, claim, debian, files_of, publish, published},
+    samples::{alias, artifact, claim, debian, files_of, properties, publish, published},
 };
 use imgsrv_domain::{
     hash::RunningHash,
@@ -61,6 +61,7 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     assert_eq!(changes(Some(start.revision)).await, all);
     let [row] = all.rows.as_slice() else { panic!("{all:?}") };
     assert_eq!((&row.version, row.fingerprint), (&version.name, claim(9).digest));
+    assert_eq!(row.properties, properties());
     assert_eq!((row.root, row.metadata), (claim(1), claim(2)));
     assert_eq!((row.metadata_name.as_str(), Some(row.published_at)), ("sbom", version.state.published_at()));
     let [debian] = all.images.as_slice() else { panic!("{all:?}") };

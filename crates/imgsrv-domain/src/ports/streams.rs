@@ -4,7 +4,7 @@ use super::CatalogError;
 use crate::{
     digest::{BlobClaim, Digest, HashState},
     ids::{ImageId, VersionId},
-    inspection::IncusRow,
+    inspection::{IncusProperties, IncusRow},
     names::{AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::ShortText,
     time::Timestamp,
@@ -81,6 +81,8 @@ pub struct StreamRow {
     pub metadata: BlobClaim,
     /// The SHA-256 of metadata and artifact, one after the other.
     pub fingerprint: Digest,
+    /// The properties in the metadata.
+    pub properties: IncusProperties,
 }
 
 /// The current state of an image that changed.

@@ -88,14 +88,18 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     date(response.headers_mut(), state.services.adapters().clock.now());
     request_id::echo(&mut response, &id);
     observation.responded(response.status());
-    tracing::info!(
-        request.id = id,
-        http.method = %method,
-        http.path = ?path,
-        http.status = response.status().as_u16(),
-        client.address = client.map(field::display),
-        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "request"
+    // Changes and problems have lines of their own, with the request's id.
+    tracing::debug!(
+        target: "imgsrv::request",
+        {
+            request.id = id,
+            http.method = %method,
+            http.path = ?path,
+            http.status = response.status().as_u16(),
+            client.address = client.map(field::display),
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        },
+        "request completed"
     );
     let response = budgeted(response, share);
     response.map(|body| throttled_response(observed(body, span, observation), sending))

@@ -1,8 +1,9 @@
 //! The guard for plaintext HTTP on a TLS port.
 //!
 //! Incus requests every file in plaintext before it does over TLS, on the same port, and sends the credentials of its
-//! URL along. Files are verified by their digests, so they are served; any other request is refused before its body is
-//! read, and a credential is never accepted.
+//! URL along. Files are verified by their digests, so they are served, and so is the certificate that clients need before
+//! they can use TLS, which they verify by its fingerprint. Any other request is refused before its body is read, and a
+//! credential is never accepted.
 
 use crate::{
     middleware::failed_bearers::FailedBearers,
@@ -31,7 +32,9 @@ pub(crate) async fn check(request: &Parts, auth: &Authenticator, failed: &Failed
         return Err(Problem::new(Code::CredentialInClear));
     }
     let reads = matches!(request.method, Method::GET | Method::HEAD);
-    if reads && is_verified_file(request.uri.path()) { Ok(()) } else { Err(Problem::new(Code::HttpsRequired)) }
+    let path = request.uri.path();
+    let is_verified = path == "/ca.pem" || is_verified_file(path);
+    if reads && is_verified { Ok(()) } else { Err(Problem::new(Code::HttpsRequired)) }
 }
 
 /// Whether the path is that of a file as a stream index names it: one that clients verify by its digest, and not the

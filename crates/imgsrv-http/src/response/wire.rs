@@ -123,17 +123,17 @@ fn warning(warning: &Warning) -> api::Warning {
 }
 
 pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing {
-    let file = |file: &ManifestFile| api::ReleaseFile {
-        name: file.name.clone(),
+    let file = |(name, file): (String, &ManifestFile)| api::ReleaseFile {
         size_bytes: file.claim.size.signed(),
         digest: file.claim.digest.to_string(),
         media_type: file.media_type.to_string(),
-        url: format!("{base}/{}", file.name),
+        url: format!("{base}/{name}"),
+        name,
     };
     api::ReleaseListing {
         image: release.manifest.image.name.to_string(),
         version: release.manifest.version.name.to_string(),
-        files: release.files.iter().map(file).collect(),
+        files: release.by_name().into_iter().map(file).collect(),
     }
 }
 

@@ -16,23 +16,25 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Caller, Delivery, FileContent, NamedFile};
+use imgsrv_app::{Caller, Delivery, FileContent, NamedFile, NamesUnderAlias};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(list_folder)).routes(routes!(get))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(list_folder))
+        .routes(routes!(get))
+        .routes(routes!(get_versioned))
 }
 
 /// List the files of a published version
+///
+/// Under an alias, the names of the files leave the version out, and their URLs are those under the alias.
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
 async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
     let release = delivery.files(&path.name, &path.r#ref).await?;
-    let version = &release.manifest.version.name;
-    let body = Json(wire::release(&release, &format!("/images/{}/{version}", path.name)));
-    let mut response = body.into_response();
-    locate(&mut response, release.is_alias.then(|| format!("/images/{}/{version}/", path.name)));
-    Ok(response)
+    Ok(Json(wire::release(&release, &format!("/images/{}/{}", path.name, path.r#ref))).into_response())
 }
 
 /// List the files of a published version
@@ -47,21 +49,47 @@ async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Resul
 /// Download a file of a published version
 ///
 /// Artifacts are called `{image}-{version}-{architecture}[-{variant}].{format}`, attachments
-/// `{artifact file}.{attachment}`; under an alias the version may be left out. `SHA256SUMS` has the checksums of all of
-/// them, `{file}.sha256` that of one. Takes `Range` with one range, `If-Range`, `If-None-Match` and
-/// `If-Modified-Since`. `HEAD` works as well.
+/// `{artifact file}.{attachment}`; under an alias the version may be left out. `SHA256SUMS` has the checksums of all files
+/// by the names in the listing of the same folder: without the version under an alias. `{file}.sha256` has that of one
+/// file. Every usual spelling of the architecture is accepted: `x86_64` for `amd64` and the reverse. Takes `Range` with one
+/// range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
     responses((status = OK, description = "The bytes.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
+    respond(&delivery, &path, NamesUnderAlias::Short, &request).await
+}
+
+/// Download a file of a published version by its versioned name
+///
+/// The same files, only by the names that they have under the version itself, also in `SHA256SUMS`. For programs that find
+/// the newest version by the names of files at a fixed URL, such as systemd-sysupdate.
+#[utoipa::path(get, path = "/images/{name}/{ref}/versioned/{file}", operation_id = "getVersionedFile", tag = "files",
+    params(FilePath), responses((status = OK, description = "The bytes.", content_type = "application/octet-stream",
+        body = String), ReadProblems, ByteProblems))]
+async fn get_versioned(
+    delivery: Delivery,
+    _caller: Caller,
+    path: FilePath,
+    request: DownloadRequest,
+) -> Result<Response> {
+    respond(&delivery, &path, NamesUnderAlias::Versioned, &request).await
+}
+
+async fn respond(
+    delivery: &Delivery,
+    path: &FilePath,
+    names: NamesUnderAlias,
+    request: &DownloadRequest,
+) -> Result<Response> {
     let FilePath { name, r#ref, file } = path;
-    let NamedFile { content, versioned } = delivery.named_file(&name, &r#ref, &file).await?;
+    let NamedFile { content, versioned } = delivery.named_file(name, r#ref, names, file).await?;
     let named_by = if versioned.is_some() { NamedBy::Alias } else { NamedBy::Version };
     match content {
-        // No Content-Location: under an alias the text also lists the names without the version.
+        // No Content-Location: under an alias the text has other names.
         FileContent::Generated(text) => request.respond_with_text(&text, named_by),
         FileContent::Stored(download) => {
-            let mut response = request.respond(&delivery, &download, named_by).await?;
+            let mut response = request.respond(delivery, &download, named_by).await?;
             locate(&mut response, versioned);
             Ok(response)
         }

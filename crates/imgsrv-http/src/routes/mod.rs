@@ -4,6 +4,7 @@ mod aliases;
 mod artifacts;
 mod audit;
 mod auth;
+mod authority;
 mod blobs;
 mod documents;
 mod files;
@@ -56,21 +57,25 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "auth", description = "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
         (name = "audit", description = "Who changed what."),
         (name = "health", description = "Whether the server serves."),
+        (name = "tls", description = "Trust in the server's own certificate authority."),
         (name = "documents", description = "This contract."),
     ),
     components(schemas(imgsrv_api::Problem)),
-    modifiers(&Bearer),
+    modifiers(&Program),
 )]
 struct Base;
 
-/// The security scheme of all operations that need a permission.
-struct Bearer;
+/// The program's version, and the security scheme of all operations that need a permission.
+struct Program;
 
-impl Modify for Bearer {
+impl Modify for Program {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("An API token (`imgsrv_at_...`), or a JWT of an issuer that a provisioning rule names."));
+        let description = document.info.description.take().unwrap_or_default();
+        let version = env!("CARGO_PKG_VERSION");
+        document.info.description = Some(format!("The API of imgsrv {version}. {description}"));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     }
@@ -80,6 +85,7 @@ fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Base::openapi())
         .merge(health::router())
         .merge(documents::router())
+        .merge(authority::router())
         .merge(uploads::router())
         .merge(blobs::router())
         .merge(images::router())

@@ -20,6 +20,11 @@ async fn metadata_is_generated_from_the_artifact_and_the_request() {
     let images = images(&server).await;
     let found = machine(&images, "debian/12").expect("the image");
     assert_eq!(format!("sha256:{}", found.metadata.sha256), attachment["blob_digest"].as_str().expect("a digest"));
+    // Streams show its properties.
+    let products = server.get("/streams/v1/images.json").await.json();
+    let product = &products["products"]["debian:12:amd64:default"];
+    assert_eq!((&product["os"], &product["release_title"]), (&json!("Debian"), &json!("bookworm")), "{product}");
+    assert_eq!((&product["release"], &product["requirements"]), (&json!("12"), &json!({"secureboot": "false"})));
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ async fn files_are_served_in_plaintext_and_any_other_request_is_refused_before_i
     let response = ask(&server, "GET", file, None).await;
     assert_eq!((response.status, response.body.len()), (StatusCode::OK, qcow2(1).len()));
     assert_eq!(ask(&server, "HEAD", file, None).await.status, StatusCode::OK);
+    // A server without an authority.
+    let authority = ask(&server, "GET", "/ca.pem", None).await;
+    assert_eq!((authority.status, authority.problem().as_str()), (StatusCode::NOT_FOUND, "not-found"));
     for (method, path) in [
         ("GET", "/streams/v1/index.json"),
         ("GET", "/v1/images"),
@@ -35,6 +38,9 @@ async fn files_are_served_in_plaintext_and_any_other_request_is_refused_before_i
         ("GET", "/images/debian/1"),
         ("POST", "/v1/uploads"),
         ("PUT", file),
+        ("POST", "/ca.pem"),
+        ("GET", "/ca.pem/"),
+        ("GET", "/ca%2epem"),
         ("GET", "/images/debian/1/more/of/it"),
         ("GET", "/images/debian/1/"),
         ("GET", "/images/debian/1/SHA256SUMS"),

@@ -41,7 +41,7 @@ async fn a_moved_alias_and_a_changed_title_are_in_the_next_response() {
     assert_eq!(release("debian/1").await.as_deref(), Some("1"));
     server.write("PATCH", "/v1/images/debian", Some(json!({"display_name": "Debian GNU/Linux"}))).await;
     let text = String::from_utf8(server.get("/streams/v1/images.json").await.body).expect("text");
-    assert!(text.contains(r#""release_title":"Debian GNU/Linux""#), "{text}");
+    assert!(text.contains(r#""os":"Debian","release":"1","release_title":"GNU/Linux""#), "{text}");
     assert_eq!(server.write("DELETE", "/v1/images/debian/aliases/latest", None).await.status, StatusCode::NO_CONTENT);
     assert_eq!(release("debian/latest").await, None);
 }

@@ -74,9 +74,14 @@ impl SelfSigned {
         write(&cert_path, &certificate.pem(), 0o644)
     }
 
-    /// The path of the authority's certificate, which clients have to trust.
-    pub(crate) fn authority(&self) -> PathBuf {
+    /// The path of the authority's certificate.
+    fn authority(&self) -> PathBuf {
         self.folder.join("ca.crt")
+    }
+
+    /// The authority's certificate in PEM.
+    pub(crate) fn authority_pem(&self) -> Result<Vec<u8>, TlsError> {
+        read(&self.authority())
     }
 
     pub(crate) fn files(&self) -> CertFiles {

@@ -25,14 +25,13 @@ impl Client {
     /// Trusts the server's authority and adds the remote, with the command that the server prints.
     pub(crate) fn new(program: Program, publisher: &Publisher) -> Self {
         let client = Self { program, home: TempDir::new().expect("a home"), daemon: None };
-        let command = publisher.command_to_trust();
-        let (install, add) = command.split_once(" && ").expect("two commands");
-        let (install, add) = match program {
-            Program::Incus => (install.to_owned(), add.to_owned()),
-            Program::Lxd => (install.replace(".config/incus", ".config/lxc"), add.replace("incus ", "lxc ")),
+        let script = publisher.command_to_trust();
+        let script = match program {
+            Program::Incus => script,
+            Program::Lxd => script.replace(".config/incus", ".config/lxc").replace("incus remote", "lxc remote"),
         };
-        let script = format!("{install} && {add}");
-        let output = client.command("sh").args(["-c", &script]).output().expect("a shell");
+        let output =
+            client.command("sh").args(["-c", &script]).current_dir(client.home.path()).output().expect("a shell");
         check(&script, &output);
         client
     }

@@ -8,7 +8,7 @@ mod publisher;
 use client::{Client, Program};
 use daemon::Daemon;
 use publisher::{Artifact, Publisher, Release};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 use tempfile::TempDir;
 
@@ -85,7 +85,9 @@ fn published_images_are_listed_shown_and_exported_completely() {
         let found = images.iter().find(|image| image["fingerprint"] == fingerprint).expect("the image");
         assert_eq!(images.len(), 2, "a draft is not listed");
         assert_eq!((&found["type"], &found["architecture"]), (&"virtual-machine".into(), &"x86_64".into()));
-        assert_eq!(aliases(found), ["debian/12.5.0", "debian/12.5.0/amd64", "debian/latest", "debian/latest/amd64"]);
+        let names =
+            ["debian", "debian/12.5.0", "debian/12.5.0/amd64", "debian/amd64", "debian/latest", "debian/latest/amd64"];
+        assert_eq!(aliases(found), names);
         let shown = client.run(&["image", "info", "imgsrv:debian/latest", "--vm"]);
         assert!(shown.contains(&fingerprint), "{shown}");
 
@@ -104,9 +106,43 @@ fn published_images_are_listed_shown_and_exported_completely() {
         assert_eq!(fs::read(format!("{file}.root")).expect("the disk"), bytes);
         client.run_failing(&["image", "info", "imgsrv:debian/13.0.0", "--vm"]);
     }
-    // Only files were requested over plain HTTP on the TLS port, which clients try first.
+    // Only the authority and files were requested over plain HTTP on the TLS port, which clients try first.
     let plaintext = publisher.plaintext_routes();
-    assert_eq!(plaintext, ["/images/{name}/{ref}/{file}"]);
+    assert_eq!(plaintext, ["/ca.pem", "/images/{name}/{ref}/{file}"]);
+}
+
+#[test]
+fn a_list_reads_like_that_of_the_official_server() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    let publisher = Publisher::start();
+    let official = json!({"os": "Debian", "release": "bookworm", "properties": {"requirements.secureboot": "false"}});
+    for (image, version, system, salt, properties) in [
+        ("bookworm", "20261128", "debian", 3, &official),
+        ("debian", "12.5.0", "debian", 5, &json!({})),
+        ("web", "7", "linux", 7, &json!({})),
+    ] {
+        let bytes = disk(scratch.path(), salt);
+        let artifact =
+            Artifact { operating_system: Some(system), ..Artifact::qcow2(&bytes).with_properties(properties) };
+        publisher.publish(&Release { image, version, artifacts: &[artifact] });
+    }
+    let client = Client::new(Program::Incus, &publisher);
+    let described = |filter: &[&str]| -> Vec<String> {
+        let list = [["image", "list", "imgsrv:"].as_slice(), filter, &["--format", "csv", "--columns", "d"]].concat();
+        let output = client.run(&list);
+        let mut lines: Vec<_> =
+            output.lines().map(|line| line.split(" (").next().unwrap_or_default().to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(described(&[]), ["Debian 12.5.0 amd64", "Debian bookworm amd64", "Web 7 amd64"]);
+    // Filters take the version as the release, since an image has several versions of one release.
+    assert_eq!(described(&["os=Debian"]), ["Debian 12.5.0 amd64", "Debian bookworm amd64"]);
+    assert_eq!(described(&["release=20261128"]), ["Debian bookworm amd64"]);
+    assert_eq!(described(&["bookworm"]), ["Debian bookworm amd64"]);
+    let images = client.list();
+    let secure_boot = |image: &Value| image["properties"]["requirements.secureboot"].clone();
+    assert_eq!(images.iter().filter(|image| secure_boot(image) == "false").count(), 1, "{images:?}");
 }
 
 #[test]
@@ -121,6 +157,7 @@ fn a_moved_alias_is_followed_and_the_previous_image_stays_available() {
         // Clients cache the documents for five minutes, so each one is new.
         let client = Client::new(Program::Incus, &publisher);
         fingerprints.push(client.fingerprint("debian/latest", "virtual-machine"));
+        assert_eq!(&client.fingerprint("debian", "virtual-machine"), fingerprints.last().expect("one"));
     }
     assert_ne!(fingerprints[0], fingerprints[1]);
     let client = Client::new(Program::Incus, &publisher);

@@ -19,13 +19,16 @@ pub(crate) struct Artifact<'a> {
     pub(crate) variant: &'a str,
     pub(crate) bytes: &'a [u8],
     pub(crate) attachments: Vec<(&'a str, &'a [u8])>,
-    pub(crate) described: bool,
+    /// The request for generated metadata.
+    pub(crate) properties: Option<Value>,
+    /// The name of the image when absent.
+    pub(crate) operating_system: Option<&'a str>,
 }
 
 impl<'a> Artifact<'a> {
     pub(crate) fn new(format: &'a str, bytes: &'a [u8]) -> Self {
         let (architecture, variant) = ("x86_64", "default");
-        Self { format, architecture, variant, bytes, attachments: Vec::new(), described: false }
+        Self { format, architecture, variant, bytes, attachments: Vec::new(), properties: None, operating_system: None }
     }
 
     pub(crate) fn qcow2(bytes: &'a [u8]) -> Self {
@@ -39,7 +42,12 @@ impl<'a> Artifact<'a> {
 
     /// With metadata that the server generates.
     pub(crate) fn described(self) -> Self {
-        Self { described: true, ..self }
+        self.with_properties(&json!({}))
+    }
+
+    /// With metadata that the server generates with these properties.
+    pub(crate) fn with_properties(self, properties: &Value) -> Self {
+        Self { properties: Some(properties.clone()), ..self }
     }
 }
 
@@ -158,7 +166,7 @@ impl Publisher {
             let added = self.post(
                 &url,
                 &json!({
-                    "operating_system": image, "architecture": artifact.architecture, "variant": artifact.variant,
+                    "operating_system": artifact.operating_system.unwrap_or(image), "architecture": artifact.architecture, "variant": artifact.variant,
                     "format": artifact.format, "primary_blob_digest": blob["digest"],
                     "primary_blob_size_bytes": blob["size"], "primary_media_type": "application/octet-stream",
                 }),
@@ -170,8 +178,8 @@ impl Publisher {
                     "blob_size_bytes": blob["size"]});
                 self.post(&format!("{url}/attachments"), &body);
             }
-            if artifact.described {
-                self.post(&format!("{url}/incus-metadata"), &json!({}));
+            if let Some(properties) = &artifact.properties {
+                self.post(&format!("{url}/incus-metadata"), properties);
             }
         }
     }

@@ -1,0 +1,32 @@
+//! The certificate of the server's own authority, which its clients have to trust.
+
+use crate::{
+    middleware::budgeted::SharedBody,
+    response::problem::{Code, Problem, Result},
+    routes::problems::ReadProblems,
+    state::{AppState, Authority},
+};
+use axum::{
+    Extension,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use imgsrv_app::Caller;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get))
+}
+
+/// Download the certificate of the server's certificate authority
+///
+/// In PEM. Only a server with `--tls-self-signed` has one. It is also served over plain HTTP on the same port: compare its
+/// SHA-256 with the one that the server prints when it starts. `HEAD` works as well.
+#[utoipa::path(get, path = "/ca.pem", operation_id = "getCertificateAuthority", tag = "tls",
+    responses((status = OK, description = "The certificate.", content_type = "application/x-pem-file", body = String),
+        ReadProblems))]
+async fn get(Authority(pem): Authority, _caller: Caller) -> Result<Response> {
+    let missing = || Problem::new(Code::NotFound).detail("this server has no certificate authority of its own");
+    let headers = [(header::CONTENT_TYPE, "application/x-pem-file"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, Extension(SharedBody), pem.ok_or_else(missing)?).into_response())
+}

@@ -1,0 +1,75 @@
+//! The command that adds this server to Incus, on this machine or another.
+
+use crate::{
+    config::ServeOptions,
+    options::{PublicUrl, node_name},
+};
+use imgsrv_domain::digest::BlobClaim;
+use std::io::{self, Write};
+
+/// Whether an address to listen on stands for all addresses of the machine.
+pub(crate) fn is_wildcard(host: &str) -> bool {
+    host == "0.0.0.0" || host == "::"
+}
+
+/// Prints one line that fetches the authority, verifies its SHA-256, makes Incus trust it and adds the server as a remote.
+pub(crate) fn print_command(authority: &[u8], options: &ServeOptions, port: u16) {
+    let sha256 = BlobClaim::of(authority).digest.hex();
+    tracing::info!(authority.sha256 = %sha256, "certificate authority loaded");
+    let command = command(&url(options, port), &sha256);
+    if let Err(error) = writeln!(io::stdout().lock(), "to add this server to Incus: {command}") {
+        tracing::warn!(%error, "command for Incus could not be printed");
+    }
+}
+
+/// The URL at which Incus reaches this server: always HTTPS, also when the public URL is not.
+fn url(options: &ServeOptions, port: u16) -> String {
+    let public = options.api.public_url();
+    if let Some(url) = public.as_ref().filter(|url| url.is_https()) {
+        return url.to_string();
+    }
+    let listen = options.api.listen.host.clone().filter(|host| !is_wildcard(host));
+    let host = public.as_ref().and_then(PublicUrl::host).or(listen).unwrap_or_else(node_name);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    format!("https://{host}:{port}")
+}
+
+/// The authority is fetched over plain HTTP on the TLS port, since it is not trusted yet; the checksum protects it.
+fn command(url: &str, sha256: &str) -> String {
+    let host = url.trim_start_matches("https://");
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let port = if has_port { "" } else { ":443" };
+    let (authority, url) = (quoted(&format!("http://{host}{port}/ca.pem")), quoted(url));
+    format!(
+        "curl -sSfo imgsrv.crt {authority} && echo '{sha256}  imgsrv.crt' | sha256sum -c && \
+         install -D -m 644 imgsrv.crt ~/.config/incus/servercerts/imgsrv.crt && \
+         incus remote add imgsrv {url} --protocol simplestreams"
+    )
+}
+
+/// The word, quoted for a shell if necessary.
+fn quoted(word: &str) -> String {
+    let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_is_fetched_from_the_tls_port() {
+        for (url, authority) in [
+            ("https://images.example.org", "http://images.example.org:443/ca.pem"),
+            ("https://images.example.org:8443", "http://images.example.org:8443/ca.pem"),
+            ("https://[::1]", "'http://[::1]:443/ca.pem'"),
+            ("https://[::1]:8443", "'http://[::1]:8443/ca.pem'"),
+        ] {
+            let command = command(url, "ab");
+            assert!(
+                command.contains(&format!("curl -sSfo imgsrv.crt {authority} && echo 'ab  imgsrv.crt'")),
+                "{command}"
+            );
+        }
+    }
+}
