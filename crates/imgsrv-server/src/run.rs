@@ -22,7 +22,6 @@ use imgsrv_blobs::Observer;
 use imgsrv_domain::{error_chain, work::WorkerId};
 use imgsrv_http::{AppState, HttpSettings, router};
 use std::{
-    io::{self, Write},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -163,6 +162,15 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     connections.run(serving).await;
 
     workers_stop.cancel();
+    end(&tasks, &services, &catalog).await;
+    // Held until nothing uses the folders any more.
+    drop(locks);
+    tracing::info!("server stopped");
+    Ok(())
+}
+
+/// Waits for the workers to release their leases, and closes the catalog.
+async fn end(tasks: &TaskTracker, services: &Services, catalog: &OpenCatalog) {
     tasks.close();
     if tokio::time::timeout(RELEASE_TIMEOUT, tasks.wait()).await.is_err() {
         tracing::warn!("workers did not stop in time; their leases will expire");
@@ -173,10 +181,6 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     if tokio::time::timeout(RELEASE_TIMEOUT, catalog.close()).await.is_err() {
         tracing::warn!("the catalog's connections did not close in time");
     }
-    // Held until nothing uses the folders any more.
-    drop(locks);
-    tracing::info!("server stopped");
-    Ok(())
 }
 
 fn http_settings(options: &ServeOptions) -> HttpSettings {

@@ -92,7 +92,7 @@ impl Scrape {
         match self.statistics().await {
             Ok(statistics) => catalog.register_collector(Box::new(CatalogMetrics(statistics))),
             Err(error) => {
-                tracing::warn!(error = error_chain::text(&error), "catalog metrics were left out of a scrape")
+                tracing::warn!(error = error_chain::text(&error), "catalog metrics were left out of a scrape");
             }
         }
         let mut text = String::new();
