@@ -15,7 +15,7 @@ async fn a_long_list_is_read_to_its_end_if_each_page_comes_in_time() {
     assert_eq!(sessions, [1, 2, 3].map(|number| UploadId::new(Uuid::from_u128(number))));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_an_upload_has_staged_is_deleted_a_thousand_objects_at_once() {
     for lacks_bulk_delete in [false, true] {
         let stub = StubS3::start(Behavior { objects: 700, lacks_bulk_delete, ..Behavior::default() }).await;
