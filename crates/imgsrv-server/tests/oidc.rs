@@ -55,10 +55,15 @@ async fn publish(server: &Process, token: &str) {
         ("/v1/images", Some(json!({"name": "debian"}))),
         ("/v1/images/debian/versions", Some(json!({"version": "12"}))),
         ("/v1/images/debian/versions/12/artifacts", Some(artifact)),
-        ("/v1/images/debian/versions/12/publish", None),
     ] {
         let (status, response) = call(server, token, Method::POST, path, body).await;
         assert!(status.is_success(), "{path}: {response}");
+    }
+    let (status, job) = call(server, token, Method::POST, "/v1/images/debian/versions/12/publish", None).await;
+    assert!(status.is_success(), "{job}");
+    let job = format!("/v1/publish-jobs/{}", job["job_id"].as_str().expect("an id"));
+    while call(server, token, Method::GET, &job, None).await.1["state"] != "succeeded" {
+        assert!(std::time::Instant::now() < deadline, "the version is not published");
     }
 }
 

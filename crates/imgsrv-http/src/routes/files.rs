@@ -65,8 +65,8 @@ async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: Downl
 /// The same files, only by the names that they have under the version itself, also in `SHA256SUMS`. For programs that find
 /// the newest version by the names of files at a fixed URL, such as systemd-sysupdate.
 #[utoipa::path(get, path = "/images/{name}/{ref}/versioned/{file}", operation_id = "getVersionedFile", tag = "files",
-    params(FilePath), responses((status = OK, description = "The bytes.", content_type = "application/octet-stream",
-        body = String), ReadProblems, ByteProblems))]
+    params(FilePath), responses((status = OK, description = "The bytes.", content_type = "*/*",
+        body = serde_json::Value), ReadProblems, ByteProblems))]
 async fn get_versioned(
     delivery: Delivery,
     _caller: Caller,
