@@ -15,7 +15,7 @@ async fn a_long_list_is_read_to_its_end_if_each_page_comes_in_time() {
     assert_eq!(sessions, [1, 2, 3].map(|number| UploadId::new(Uuid::from_u128(number))));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_an_upload_has_staged_is_deleted_a_thousand_objects_at_once() {
     for lacks_bulk_delete in [false, true] {
         let stub = StubS3::start(Behavior { objects: 700, lacks_bulk_delete, ..Behavior::default() }).await;
@@ -27,8 +27,8 @@ async fn what_an_upload_has_staged_is_deleted_a_thousand_objects_at_once() {
         let bulk = requests.iter().filter(|request| request.contains("?delete")).count();
         let single = requests.iter().filter(|request| request.starts_with("DELETE /bucket/staging/")).count();
         if lacks_bulk_delete {
-            // Tried once for all uploads.
-            assert_eq!((bulk, single), (1, 2 * 2100));
+            // Tried once for all uploads, with the client's retries.
+            assert!(matches!((bulk, single), (1..=5, 4200)), "{bulk} bulk requests, {single} others");
         } else {
             assert_eq!((bulk, single), (2 * 3, 0));
         }

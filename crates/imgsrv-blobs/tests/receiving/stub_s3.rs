@@ -112,7 +112,7 @@ async fn serve(
             "<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><UploadId>u</UploadId>\
              </InitiateMultipartUploadResult>"
         } else if request.contains("?delete") {
-            "<DeleteResult></DeleteResult>"
+            "<DeleteResult><Deleted><Key>k</Key></Deleted></DeleteResult>"
         } else if request.starts_with("POST") {
             "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>"
         } else {
