@@ -360,7 +360,7 @@ async fn taken_names_are_refused_and_names_taken_later_fail_the_intake() {
     server.settle().await;
     let failed = status(&server, &second).await;
     assert_eq!(failed["state"], "failed");
-    assert_eq!(failed["failure_reason"], "debian has a version of the name 12.5.0 by now");
+    assert_eq!(failed["failure_reason"], "debian already has a version named 12.5.0");
     let taken = server.write("POST", "/api/images", Some(wanted(4))).await;
     assert_eq!(taken.problem(), "name-taken");
     assert_eq!(taken.json()["existing"]["url"], "/v1/images/debian/versions/12.5.0");
@@ -379,7 +379,12 @@ async fn taken_names_are_refused_and_names_taken_later_fail_the_intake() {
     server.settle().await;
     let missed = status(&server, &third).await;
     assert_eq!(missed["state"], "failed");
-    assert!(missed["failure_reason"].as_str().expect("a reason").ends_with("names of versions by now: next"));
+    assert!(
+        missed["failure_reason"]
+            .as_str()
+            .expect("a reason")
+            .ends_with("versions have the names of these aliases: next")
+    );
     assert_eq!(server.get("/v1/images/debian/aliases/latest").await.json()["version"], "13");
 }
 

@@ -264,7 +264,11 @@ async fn operators_list_and_revoke_without_a_token() {
         assert_eq!(imgsrv(arguments).status.code(), Some(2));
     }
     let unknown = imgsrv(&["admin", "tokens", "revoke", "imgsrv_at_aaaaaaaaaaaa", "--data-dir", path]);
-    assert!(unknown.status.code() == Some(1) && stderr(&unknown).contains("no such token"), "{}", stderr(&unknown));
+    assert!(
+        unknown.status.code() == Some(1) && stderr(&unknown).contains("the API token does not exist"),
+        "{}",
+        stderr(&unknown)
+    );
     // Operators may deactivate even the last manager, since they can mint a bootstrap token.
     let barred = imgsrv(&["admin", "tokens", "revoke", "--principal", bootstrap, "--data-dir", path]);
     assert!(barred.status.success(), "{}", stderr(&barred));

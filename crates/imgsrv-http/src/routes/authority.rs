@@ -26,7 +26,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     responses((status = OK, description = "The certificate.", content_type = "application/x-pem-file", body = String),
         ReadProblems))]
 async fn get(Authority(pem): Authority, _caller: Caller) -> Result<Response> {
-    let missing = || Problem::new(Code::NotFound).detail("this server has no certificate authority of its own");
+    let missing = || {
+        Problem::new(Code::NotFound)
+            .detail("this server does not use a certificate of its own authority (--tls-self-signed)")
+    };
     let headers = [(header::CONTENT_TYPE, "application/x-pem-file"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, Extension(SharedBody), pem.ok_or_else(missing)?).into_response())
 }

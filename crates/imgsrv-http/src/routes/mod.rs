@@ -70,9 +70,9 @@ struct Program;
 
 impl Modify for Program {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API token (`imgsrv_at_...`), or a JWT of an OIDC issuer that has a provisioning rule."));
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "An API token (`imgsrv_at_...`), or a JWT of an OIDC issuer that has a provisioning rule.",
+        ));
         let description = document.info.description.take().unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION");
         document.info.description = Some(format!("The API of imgsrv {version}. {description}"));

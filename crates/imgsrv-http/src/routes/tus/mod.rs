@@ -158,7 +158,7 @@ async fn append(
 ) -> Result<Response> {
     check_version(&headers)?;
     if !is_offset_stream(&headers) {
-        return Err(Problem::new(Code::UnsupportedMediaType).detail(format!("send {MEDIA_TYPE}")));
+        return Err(Problem::new(Code::UnsupportedMediaType).detail(format!("the Content-Type must be {MEDIA_TYPE}")));
     }
     let offset = byte_count(&headers, &UPLOAD_OFFSET)?;
     alive(intakes.get(&writer, path.upload_id).await?)?;
@@ -203,7 +203,10 @@ async fn overridden(
         Some(Method::PATCH) => append(intakes, slots, writer, path, headers, body).await,
         Some(Method::DELETE) => terminate(intakes, writer, path, headers).await,
         Some(Method::HEAD) => offset(intakes, writer, path, headers).await,
-        _ => Err(Problem::new(Code::MethodNotAllowed).detail("POST needs X-HTTP-Method-Override here")),
+        _ => {
+            Err(Problem::new(Code::MethodNotAllowed)
+                .detail("POST requires the header X-HTTP-Method-Override for this URL"))
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn intake_of(headers: &HeaderMap) -> Result<UploadId> {
 pub(super) fn check_version(headers: &HeaderMap) -> Result<()> {
     match headers.get(TUS_RESUMABLE) {
         Some(version) if version.as_bytes() == VERSION.as_bytes() => Ok(()),
-        _ => Err(Problem::new(Code::TusVersion).detail("send Tus-Resumable: 1.0.0")),
+        _ => Err(Problem::new(Code::TusVersion).detail("the header Tus-Resumable: 1.0.0 is required")),
     }
 }
 
