@@ -198,14 +198,14 @@ mod tests {
         };
         let good = with(json!({})).expect("valid");
         assert_eq!((good.identity.subject.as_str(), good.audience.len()), ("s", 2));
-        for good in [
+        for valid in [
             json!({"nbf": null, "iat": null, "aud": null}),
             json!({"aud": "a"}),
             json!({"exp": 1_799_999_971}),
             json!({"nbf": 1_800_000_030}),
             json!({"iat": 1_800_000_030}),
         ] {
-            assert!(with(good.clone()).is_ok(), "{good}");
+            assert!(with(valid.clone()).is_ok(), "{valid}");
         }
         for bad in [
             json!({"iss": "https://i/"}),

@@ -27,7 +27,7 @@ pub struct Part {
     pub size: ByteSize,
     /// Where its bytes are stored.
     pub location: PartLocation,
-    /// The hash of everything up to its end, if it continued a hash. Valid only up to the frontier.
+    /// The hash of all bytes up to the end of this part, if it continued a hash. Valid only up to the frontier.
     pub hash: Option<HashState>,
 }
 
@@ -38,7 +38,7 @@ pub struct Frontier {
     pub number: PartNumber,
     /// The attempt that sent it.
     pub attempt: AttemptId,
-    /// The hash of everything up to its end.
+    /// The hash of all bytes up to the end of this part.
     pub hash: HashState,
     /// Where its bytes are stored.
     pub location: PartLocation,

@@ -194,7 +194,7 @@ impl Authenticator {
                     Err(error) => format!("condition failed: {error}"),
                 }
             };
-            reasons.push(format!("{} {reason}", rule.id));
+            reasons.push(format!("{}: {reason}", rule.id));
         }
         let OidcIdentity { issuer, subject } = &token.identity;
         tracing::info!(%issuer, %subject, rules = reasons.join("; "), "no provisioning rule admitted a token");

@@ -265,7 +265,7 @@ pub trait BlobStore: Send + Sync {
     /// Receives a part, hashing it as it arrives, and makes it durable before returning. On an error it removes what it
     /// wrote.
     ///
-    /// The caller runs this future to its end, in a spawned task if a request could drop it: dropping it may leave
+    /// The caller runs this future to completion, in a spawned task if a request could drop it: dropping it may leave
     /// staged data, and writes that are still in progress. No other attempt may continue the same location before that
     /// end.
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError>;
