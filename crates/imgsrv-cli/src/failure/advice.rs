@@ -12,7 +12,7 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         Error::Token(TokenError::NotInGitHub) => "Give the job `permissions: id-token: write`.",
         Error::FileChanged(_) => "Wait until nothing writes to the file, then run the same command again.",
         Error::DigestMismatch { .. } => {
-            "Run the same command again. If it fails again, tell the operator: the stored bytes may be damaged."
+            "Run the same command again. If it fails again, tell the operator: the stored data may be damaged."
         }
         Error::NotPublished(job) => {
             return Some(format!(
@@ -29,7 +29,7 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         }
         Error::Conflict(_) => "Published versions never change. Publish under a new version name.",
         Error::UnexpectedResponse { status: 301..=399, .. } => {
-            "The URL redirects. Use the URL of the server itself, with https:// if it speaks TLS."
+            "The URL redirects. Use the URL of the server itself, with https:// if it uses TLS."
         }
         Error::UnexpectedResponse { status: 502..=504, .. } => {
             "The proxy in front of the server cannot reach it. Retry later."

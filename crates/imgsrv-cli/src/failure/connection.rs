@@ -24,7 +24,7 @@ pub(super) fn describe(error: &imgsrv_client::Error) -> Option<Described> {
     let (message, advice) = if has("received corrupt message") {
         (
             format!("{server} does not speak TLS"),
-            format!("Use --server {plain}, or the port on which the server speaks HTTPS."),
+            format!("Use --server {plain}, or the HTTPS port of the server."),
         )
     } else if has("UnknownIssuer") || has("BadSignature") {
         (
