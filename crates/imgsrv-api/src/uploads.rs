@@ -119,7 +119,7 @@ pub struct ListedPart {
     #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub number: i64,
-    /// ETag that the server returned for the part.
+    /// Entity tag that the server returned for the part.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
     /// Size in bytes that the server accepted.
