@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Role {
-    /// Its id.
+    /// Id.
     pub id: String,
-    /// A name for people.
+    /// Display name.
     pub display_name: String,
-    /// What it is for.
+    /// Purpose of the role.
     pub description: String,
-    /// What it allows.
+    /// Actions that the role allows.
     pub actions: Vec<String>,
 }
 
-/// A principal to be made.
+/// Request to create a principal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -25,7 +25,7 @@ pub struct CreatePrincipal {
     /// `user` or `service`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^(user|service)$"))]
     pub kind: String,
-    /// What people call it.
+    /// Display name.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -34,40 +34,40 @@ pub struct CreatePrincipal {
         )
     )]
     pub display_name: String,
-    /// Operators' notes: at most 32 entries of short text. Never consulted for access.
+    /// Notes for operators, at most 32 entries. They do not affect access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::attributes))]
     pub attributes: Option<BTreeMap<String, String>>,
 }
 
-/// Somebody who can authenticate.
+/// A user or service that can authenticate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Principal {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// `user` or `service`.
     pub kind: String,
-    /// What people call it.
+    /// Display name.
     pub display_name: String,
-    /// Operators' notes.
+    /// Notes for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<BTreeMap<String, String>>,
-    /// The roles it holds.
+    /// Ids of its roles.
     pub role_ids: Vec<String>,
-    /// Since when it is deactivated, if it is.
+    /// Time at which it was deactivated; absent if it is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub deactivated_at: Option<String>,
 }
 
-/// A token to be issued.
+/// Request to issue an API token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateApiToken {
-    /// What people call it.
+    /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -77,50 +77,50 @@ pub struct CreateApiToken {
         )
     )]
     pub name: Option<String>,
-    /// From when on it is refused.
+    /// Time at which the token expires.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }
 
-/// A token with its text, shown this once.
+/// A new API token with its plaintext, which is returned only once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IssuedApiToken {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// Whom it authenticates.
+    /// Id of the principal that the token authenticates.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub principal_id: String,
-    /// What people call it.
+    /// Display name.
     pub name: String,
-    /// From when on it is refused.
+    /// Time at which the token expires.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
-    /// The token itself. It cannot be read again.
+    /// The token itself. It cannot be retrieved again.
     pub plaintext: String,
 }
 
-/// A token, without its text.
+/// An API token, without its plaintext.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApiToken {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// Whom it authenticates.
+    /// Id of the principal that the token authenticates.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub principal_id: String,
-    /// What people call it.
+    /// Display name.
     pub name: String,
-    /// From when on it is refused.
+    /// Time at which the token expires.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
-    /// When it was last used, to the minute.
+    /// Time of the last use, with a precision of one minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub last_used_at: Option<String>,
-    /// When it was revoked, if it was.
+    /// Time at which it was revoked; absent if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub revoked_at: Option<String>,

@@ -3,15 +3,15 @@
 use crate::{Inspection, Warning, present};
 use serde::{Deserialize, Serialize};
 
-/// An image to be made.
+/// Request to create an image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateImage {
-    /// Its unique name.
+    /// Unique name.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"))]
     pub name: String,
-    /// A name for people.
+    /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -21,7 +21,7 @@ pub struct CreateImage {
         )
     )]
     pub display_name: Option<String>,
-    /// What it is.
+    /// Description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -33,16 +33,16 @@ pub struct CreateImage {
     pub description: Option<String>,
 }
 
-/// Texts of an image to change: one that is absent stays, `null` removes it.
+/// Request to change the metadata of an image. An absent field is not changed; `null` removes the value.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateImage {
-    /// A name for people.
+    /// Display name.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"))]
     pub display_name: Option<Option<String>>,
-    /// What it is.
+    /// Description.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"))]
     pub description: Option<Option<String>>,
@@ -52,31 +52,31 @@ pub struct UpdateImage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Image {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// Its unique name.
+    /// Unique name.
     pub name: String,
-    /// A name for people.
+    /// Display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// What it is.
+    /// Description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
-    /// When its texts last changed.
+    /// Time of the last change of the metadata.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
-/// A version to be made.
+/// Request to create a version.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateVersion {
-    /// Its name, unique in the image together with the aliases.
+    /// Name of the version. It must differ from the other versions and the aliases of the image.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$"))]
     pub version: String,
 }
@@ -85,53 +85,53 @@ pub struct CreateVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Version {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// Its image.
+    /// Id of the image.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub image_id: String,
-    /// Its name.
+    /// Name.
     pub version: String,
     /// `draft`, `publishing` or `published`.
     pub state: String,
-    /// When it was published, if it was.
+    /// Time of publication; absent if the version is not published.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub published_at: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
-    /// When it last changed.
+    /// Time of the last change.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
-/// A version and the job that publishes it.
+/// A version and its publish job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublishRequested {
     /// The version.
     #[serde(flatten)]
     pub version: Version,
-    /// Its job.
+    /// Id of the publish job.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub job_id: String,
 }
 
-/// An artifact to be added to a draft.
+/// Request to add an artifact to a draft.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateArtifact {
-    /// Which of several alike; `default` when absent.
+    /// Variant, such as `cloud`. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub variant: Option<String>,
-    /// What boots.
+    /// Operating system, such as `debian`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub operating_system: String,
-    /// On what.
+    /// Architecture, such as `amd64`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
     /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `iso`, `vmdk`, `vhdx`, `squashfs` or `root.tar.xz`.
@@ -140,14 +140,14 @@ pub struct CreateArtifact {
         schema(pattern = r"^(raw|raw\.gz|raw\.xz|raw\.zst|qcow2|iso|vmdk|vhdx|squashfs|root\.tar\.xz)$")
     )]
     pub format: String,
-    /// The digest of its bytes; they need not be uploaded yet.
+    /// Digest of the content. The blob can be uploaded later.
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub primary_blob_digest: String,
-    /// Their size.
+    /// Size in bytes.
     #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub primary_blob_size_bytes: i64,
-    /// What they are served as.
+    /// Media type that the content is served with.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -162,46 +162,46 @@ pub struct CreateArtifact {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Artifact {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// Its version.
+    /// Id of the version.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub version_id: String,
-    /// Which of several alike.
+    /// Variant, such as `cloud`.
     pub variant: String,
-    /// What boots.
+    /// Operating system, such as `debian`.
     pub operating_system: String,
-    /// On what.
+    /// Architecture, such as `amd64`.
     pub architecture: String,
-    /// The format of its bytes.
+    /// Format of the content.
     pub format: String,
-    /// Their digest.
+    /// Digest of the content.
     pub primary_blob_digest: String,
-    /// Their size.
+    /// Size in bytes.
     pub primary_blob_size_bytes: i64,
-    /// What they are served as.
+    /// Media type that the content is served with.
     pub primary_media_type: String,
-    /// When it was added.
+    /// Time at which it was added.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
-    /// The same; artifacts are replaced, never changed.
+    /// Same as `created_at`: artifacts are replaced, not changed.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
-    /// What its bytes are, once publishing has looked at them.
+    /// Result of the inspection by the publish job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inspection: Option<Inspection>,
 }
 
-/// An attachment to be added to an artifact of a draft.
+/// Request to attach a file to an artifact of a draft.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateAttachment {
-    /// Its name, unique in the artifact.
+    /// Name, unique within the artifact.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub name: String,
-    /// What its bytes are served as.
+    /// Media type that the content is served with.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -210,10 +210,10 @@ pub struct CreateAttachment {
         )
     )]
     pub media_type: String,
-    /// The digest of its bytes; they need not be uploaded yet.
+    /// Digest of the content. The blob can be uploaded later.
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub blob_digest: String,
-    /// Their size.
+    /// Size in bytes.
     #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub blob_size_bytes: i64,
@@ -223,29 +223,29 @@ pub struct CreateAttachment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attachment {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// Its artifact.
+    /// Id of the artifact.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub artifact_id: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// What its bytes are served as.
+    /// Media type that the content is served with.
     pub media_type: String,
-    /// Their digest.
+    /// Digest of the content.
     pub blob_digest: String,
-    /// Their size.
+    /// Size in bytes.
     pub blob_size_bytes: i64,
-    /// When it was added.
+    /// Time at which it was added.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
-    /// The same; attachments are replaced, never changed.
+    /// Same as `created_at`: attachments are replaced, not changed.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
-/// A version with everything it is made of.
+/// A version with its artifacts and attachments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Manifest {
@@ -253,9 +253,9 @@ pub struct Manifest {
     pub image: Image,
     /// The version.
     pub version: Version,
-    /// Its artifacts.
+    /// Artifacts.
     pub artifacts: Vec<ManifestEntry>,
-    /// What publishing found wrong without failing.
+    /// Problems that publishing found, but that did not make it fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }
@@ -269,11 +269,11 @@ pub struct ManifestEntry {
     pub artifact_id: String,
     /// The artifact.
     pub artifact: Artifact,
-    /// Its attachments, by name.
+    /// Attachments, sorted by name.
     pub attachments: Vec<Attachment>,
 }
 
-/// Where an alias is to point.
+/// Request to create or move an alias.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -287,23 +287,23 @@ pub struct SetAlias {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Alias {
-    /// Its id, kept when it moves.
+    /// Id; it does not change when the alias moves.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// Its image.
+    /// Id of the image.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub image_id: String,
-    /// Its name.
+    /// Name.
     pub alias: String,
-    /// The version that it points to.
+    /// Id of the version that the alias points to.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub version_id: String,
-    /// The name of that version.
+    /// Name of that version.
     pub version: String,
-    /// When it was made.
+    /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
-    /// When it last moved.
+    /// Time of the last move.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
@@ -312,10 +312,10 @@ pub struct Alias {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublishJob {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// The version that it publishes.
+    /// Id of the version that the job publishes.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub version_id: String,
     /// The name of the image.
@@ -324,29 +324,29 @@ pub struct PublishJob {
     pub version: String,
     /// `queued`, `running`, `succeeded`, `failed` or `abandoned`.
     pub state: String,
-    /// The step that failed, if one did.
+    /// Step that failed; absent if none did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_step: Option<String>,
-    /// Why it failed.
+    /// Reason of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When a worker first took it up.
+    /// Time at which a worker first started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub started_at: Option<String>,
-    /// When it came to its end.
+    /// Time at which it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub finished_at: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
-    /// When it last changed.
+    /// Time of the last change.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
-    /// Its steps, in order.
+    /// Steps, in order.
     pub steps: Vec<PublishStep>,
-    /// What they found wrong without failing.
+    /// Problems that the steps found, but that did not make the job fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }
@@ -355,26 +355,26 @@ pub struct PublishJob {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublishStep {
-    /// Its name.
+    /// Name.
     pub name: String,
     /// `queued`, `running`, `succeeded`, `failed` or `skipped`.
     pub state: String,
-    /// Its place in the order, from 1.
+    /// Position in the order of steps, starting at 1.
     pub sequence: u16,
-    /// Whether the job fails when it does.
+    /// Whether a failure of this step makes the job fail.
     pub blocking: bool,
-    /// How often it was started.
+    /// Number of attempts.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub attempt_count: i64,
-    /// When it was last started.
+    /// Time of the last start.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub started_at: Option<String>,
-    /// When it came to its end.
+    /// Time at which it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub finished_at: Option<String>,
-    /// Why it failed or was skipped.
+    /// Reason for which it failed or was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -2,35 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is to be published once its bytes have come.
+/// Request to publish a version as soon as its content is uploaded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateIntake {
-    /// The image; it is made if it is not there.
+    /// Name of the image. It is created if it does not exist.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"))]
     pub image: String,
-    /// The version; it must not be there.
+    /// Name of the version. It must not exist yet.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$"))]
     pub version: String,
-    /// What boots.
+    /// Operating system, such as `debian`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub operating_system: String,
-    /// On what.
+    /// Architecture, such as `amd64`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
-    /// Which of several alike; `default` when absent.
+    /// Variant, such as `cloud`. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub variant: Option<String>,
-    /// The format of the bytes, as of artifacts; `qcow2` when absent.
+    /// Format of the content, as for artifacts. Default: `qcow2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
         schema(pattern = r"^(raw|raw\.gz|raw\.xz|raw\.zst|qcow2|iso|vmdk|vhdx|squashfs|root\.tar\.xz)$")
     )]
     pub format: Option<String>,
-    /// What they are served as; what is usual for the format when absent.
+    /// Media type that the content is served with. Default: the usual media type of the format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -40,69 +40,69 @@ pub struct CreateIntake {
         )
     )]
     pub media_type: Option<String>,
-    /// How many bytes they are.
+    /// Size in bytes.
     #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,
-    /// The digest that they must have; whatever they have is good when absent.
+    /// Expected digest. If absent, any content is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub expected_digest: Option<String>,
-    /// Aliases that are to point to the version once it is published, at most 16.
+    /// Aliases to point to the version once it is published, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::aliases))]
     pub aliases: Vec<String>,
 }
 
-/// An intake that waits for its bytes.
+/// A new intake, ready for the upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IntakeCreated {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub upload_session_id: String,
-    /// How its bytes are sent.
+    /// How to upload the content.
     pub tus: TusUpload,
 }
 
-/// How the bytes of an intake are sent by tus (tus 1.0.0).
+/// How to upload the content of an intake with tus 1.0.0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TusUpload {
-    /// Where a tus client makes its upload, relative to the server.
+    /// URL at which a tus client creates its upload, relative to the server.
     pub creation_url: String,
-    /// The `Upload-Metadata` that it must send there: it names the intake.
+    /// Value of the header `Upload-Metadata` of that request; it identifies the intake.
     pub upload_metadata: String,
 }
 
-/// How far an intake has come.
+/// Progress of an intake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IntakeStatus {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
     /// `created`, `uploading`, `ingesting`, `publishing`, `published` (once the aliases have moved), `failed` or
     /// `aborted`.
     pub state: String,
-    /// How many bytes have come.
+    /// Number of bytes received.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub offset: i64,
-    /// How many there are.
+    /// Total number of bytes.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,
-    /// The job that publishes the version, once there is one.
+    /// URL of the publish job, once it exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_url: Option<String>,
-    /// The version, once there is one.
+    /// URL of the version, once it exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_url: Option<String>,
-    /// Why it failed, if it did.
+    /// Reason of the failure; absent if it did not fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
 }
 
-/// What files of a format are usually served as.
+/// The usual media type of a format.
 pub fn usual_media_type(format: &str) -> &'static str {
     match format {
         "qcow2" => "application/x-qemu-disk",

@@ -14,7 +14,7 @@ macro_rules! pages {
         pub struct $page {
             $(#[$order])*
             pub $items: $type,
-            /// Where the next page starts, if there is one.
+            /// Cursor of the next page; absent on the last one.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub next_cursor: Option<String>,
         }
@@ -24,7 +24,7 @@ macro_rules! pages {
 pages! {
     /// A page of images.
     ImageList {
-        /// By name.
+        /// Sorted by name.
         images: Vec<Image>,
     }
     /// A page of versions.
@@ -32,47 +32,47 @@ pages! {
         /// Newest first.
         versions: Vec<Version>,
     }
-    /// The artifacts of a version.
+    /// A page of artifacts.
     ArtifactList {
-        /// By operating system, architecture, variant and format.
+        /// Sorted by operating system, architecture, variant and format.
         artifacts: Vec<Artifact>,
     }
     /// A page of aliases.
     AliasList {
-        /// By name.
+        /// Sorted by name.
         aliases: Vec<Alias>,
     }
-    /// A page of uploads that wait for parts.
+    /// A page of open upload sessions.
     UploadList {
         /// Newest first.
         uploads: Vec<UploadSession>,
     }
-    /// The parts that a session holds.
+    /// A page of the parts of an upload session.
     PartList {
-        /// By number.
+        /// Sorted by number.
         parts: Vec<PartSummary>,
     }
-    /// Every role.
+    /// A page of roles.
     RoleList {
-        /// By id.
+        /// Sorted by id.
         roles: Vec<Role>,
     }
     /// A page of principals.
     PrincipalList {
-        /// In the order of their making.
+        /// Sorted by time of creation.
         principals: Vec<Principal>,
     }
     /// A page of tokens.
     ApiTokenList {
-        /// In the order of their making.
+        /// Sorted by time of creation.
         api_tokens: Vec<ApiToken>,
     }
     /// A page of provisioning rules.
     ProvisioningRuleList {
-        /// By id.
+        /// Sorted by id.
         rules: Vec<ProvisioningRule>,
     }
-    /// A page of the audit trail.
+    /// A page of the audit log.
     AuditPage {
         /// Newest first.
         entries: Vec<AuditEntry>,

@@ -2,54 +2,54 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What went wrong, as `application/problem+json`.
+/// An error response, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// A stable URN that names the kind of problem.
+    /// Stable URN that identifies the kind of problem.
     #[cfg_attr(feature = "openapi", schema(example = "urn:imgsrv:problem:version-not-draft"))]
     pub r#type: String,
-    /// The kind of problem in words; the same for every problem of the type.
+    /// Short description of the kind of problem; the same for every problem of a type.
     pub title: String,
-    /// The HTTP status.
+    /// HTTP status code.
     #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
     pub status: u16,
-    /// What went wrong this time.
+    /// Explanation of this occurrence of the problem.
     pub detail: String,
-    /// The id of the request, as in `X-Request-Id` and the server's log.
+    /// Id of the request, as in `X-Request-Id` and the server's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Which fields are wrong, and why.
+    /// Invalid fields, with the reason for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// What stands in the way.
+    /// Existing resource that conflicts with the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingResource>,
 }
 
-/// A field that was refused.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
-    /// The field, with dots and indexes, such as `parts[3].etag`.
+    /// Path of the field, such as `parts[3].etag`.
     pub field: String,
-    /// Why it was refused.
+    /// Why it is invalid.
     pub reason: String,
 }
 
-/// What stands where something new was to be put.
+/// The existing resource that conflicts with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExistingResource {
-    /// Its id.
+    /// Id of the resource.
     pub id: String,
-    /// Its URL, relative to the server.
+    /// URL of the resource, relative to the server.
     pub url: String,
 }
 
 macro_rules! codes {
     ($($code:ident = $name:literal, $status:literal, $title:literal;)*) => {
-        /// A kind of problem. Its URN, status and title never change; further kinds may come.
+        /// A kind of problem. Its URN, status and title never change; later versions can add kinds.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ProblemCode {
@@ -60,17 +60,17 @@ macro_rules! codes {
             /// Every kind that this version knows.
             pub const ALL: &'static [Self] = &[$(Self::$code),*];
 
-            /// The end of its URN, such as `version-not-draft`.
+            /// The last segment of its URN, such as `version-not-draft`.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$code => $name),* }
             }
 
-            /// The HTTP status that it comes with.
+            /// Its HTTP status code.
             pub const fn status(self) -> u16 {
                 match self { $(Self::$code => $status),* }
             }
 
-            /// The kind of problem in words.
+            /// Its title: a short description of the kind of problem.
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$code => $title),* }
             }
@@ -80,56 +80,56 @@ macro_rules! codes {
 
 codes! {
     InvalidRequest = "invalid-request", 400, "The request is not valid";
-    InvalidJson = "invalid-json", 400, "The body is not the expected JSON";
+    InvalidJson = "invalid-json", 400, "The request body is not valid JSON for this operation";
     InvalidCursor = "invalid-cursor", 400, "The cursor does not belong to this list";
-    BodyIncomplete = "body-incomplete", 400, "The body was cut off";
-    DigestMismatch = "digest-mismatch", 400, "The body does not have the digest sent with it";
-    PartListMismatch = "part-list-mismatch", 400, "The part list does not match what was received";
-    HttpsRequired = "https-required", 400, "This port speaks HTTPS; only files are handed out in the clear";
-    CredentialInClear = "credential-in-clear", 400, "A credential was sent in the clear; revoke it, and use HTTPS";
-    Unauthenticated = "unauthenticated", 401, "A bearer token is needed";
+    BodyIncomplete = "body-incomplete", 400, "The request body is incomplete";
+    DigestMismatch = "digest-mismatch", 400, "The body does not match its Content-Digest";
+    PartListMismatch = "part-list-mismatch", 400, "The part list does not match the received parts";
+    HttpsRequired = "https-required", 400, "This port uses HTTPS; plain HTTP is accepted only for public files";
+    CredentialInClear = "credential-in-clear", 400, "A credential was sent over plain HTTP; revoke it and use HTTPS";
+    Unauthenticated = "unauthenticated", 401, "A bearer token is required";
     InvalidBearer = "invalid-bearer", 401, "The bearer token is not valid";
-    Forbidden = "forbidden", 403, "The caller lacks the permission";
-    TokenNotAdmitted = "token-not-admitted", 403, "The token is authentic, but not admitted";
+    Forbidden = "forbidden", 403, "The caller does not have the required permission";
+    TokenNotAdmitted = "token-not-admitted", 403, "The token is authentic but not accepted by any provisioning rule";
     PrincipalDeactivated = "principal-deactivated", 403, "The principal is deactivated";
-    NotFound = "not-found", 404, "There is nothing here";
-    MethodNotAllowed = "method-not-allowed", 405, "The method is not allowed here";
-    RequestTimeout = "request-timeout", 408, "The request came too slowly";
-    NameTaken = "name-taken", 409, "The name is taken";
-    UploadOffset = "upload-offset", 409, "The bytes do not go there";
-    DigestSizeConflict = "digest-size-conflict", 409, "The digest is a trusted blob of another size";
+    NotFound = "not-found", 404, "The resource does not exist";
+    MethodNotAllowed = "method-not-allowed", 405, "The method is not allowed for this URL";
+    RequestTimeout = "request-timeout", 408, "The request was received too slowly";
+    NameTaken = "name-taken", 409, "The name is already in use";
+    UploadOffset = "upload-offset", 409, "The upload offset does not match";
+    DigestSizeConflict = "digest-size-conflict", 409, "The digest belongs to a blob of a different size";
     VersionNotDraft = "version-not-draft", 412, "The version is not a draft";
-    VersionNotPublishable = "version-not-publishable", 412, "The version cannot be published as it stands";
+    VersionNotPublishable = "version-not-publishable", 412, "The version cannot be published in its current state";
     VersionNotPublished = "version-not-published", 412, "The version is not published";
     UploadState = "upload-state", 412, "The upload session is in the wrong state";
     UploadExpired = "upload-expired", 412, "The upload session has expired";
     PartSuperseded = "part-superseded", 412, "A newer attempt at this part was accepted";
     JobState = "publish-job-state", 412, "The publish job is in the wrong state";
-    TusVersion = "tus-version", 412, "This version of tus is not spoken";
-    LastAuthManager = "last-auth-manager", 412, "Nobody could manage authentication any more";
+    TusVersion = "tus-version", 412, "This version of the tus protocol is not supported";
+    LastAuthManager = "last-auth-manager", 412, "The last auth-manager cannot be removed";
     ImageInUse = "image-in-use", 412, "The image has versions";
-    PreconditionFailed = "precondition-failed", 412, "A precondition of the request does not hold";
-    BodyTooLarge = "body-too-large", 413, "The body is too large";
+    PreconditionFailed = "precondition-failed", 412, "A precondition of the request is not met";
+    BodyTooLarge = "body-too-large", 413, "The request body is too large";
     UploadTooLarge = "upload-too-large", 413, "The upload is too large";
     ManifestFull = "manifest-full", 413, "The manifest is full";
     TooManyRules = "too-many-rules", 413, "The issuer has too many provisioning rules";
-    UnsupportedMediaType = "unsupported-media-type", 415, "The body has the wrong media type";
-    ContentEncoding = "content-encoding", 415, "Parts are sent as they are, without a content encoding";
+    UnsupportedMediaType = "unsupported-media-type", 415, "The media type of the request body is not supported";
+    ContentEncoding = "content-encoding", 415, "Content encodings are not supported for uploads";
     RangeNotSatisfiable = "range-not-satisfiable", 416, "The range cannot be served";
-    ChecksumMismatch = "checksum-mismatch", 460, "The body does not have the checksum sent with it";
-    IdempotencyKeyReused = "idempotency-key-reused", 422, "The idempotency key was used for another request";
-    TooManyFailures = "too-many-failures", 429, "Too many bearer tokens from this address failed";
+    ChecksumMismatch = "checksum-mismatch", 460, "The body does not match its Upload-Checksum";
+    IdempotencyKeyReused = "idempotency-key-reused", 422, "The idempotency key was used for a different request";
+    TooManyFailures = "too-many-failures", 429, "Too many failed bearer tokens from this address";
     TooManyUploads = "too-many-uploads", 429, "Too many uploads are open";
     HeadersTooLarge = "headers-too-large", 431, "The request headers are too large";
-    Internal = "internal", 500, "The server failed";
-    BlobDamaged = "blob-damaged", 500, "The stored bytes are damaged and are not served";
+    Internal = "internal", 500, "Internal server error";
+    BlobDamaged = "blob-damaged", 500, "The stored data is damaged and is not served";
     TransferEncoding = "transfer-encoding", 501, "The transfer coding is not supported";
-    Unavailable = "unavailable", 503, "A service that this needs is down";
+    Unavailable = "unavailable", 503, "A required service is unavailable";
     StorageReadOnly = "storage-read-only", 503, "The storage is read-only";
-    StorageFull = "storage-full", 507, "There is no room for more bytes";
+    StorageFull = "storage-full", 507, "There is not enough storage space";
 }
 
-/// What the URN of every kind begins with.
+/// The prefix of every URN.
 const URN: &str = "urn:imgsrv:problem:";
 
 impl ProblemCode {

@@ -3,47 +3,45 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the bytes of an artifact say of themselves.
+/// Properties that the server found in the content of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Inspection {
-    /// What they were recognised as by their magic numbers: `qcow2`, `vmdk`, `vhdx`, `squashfs`, `iso`, `raw`, `gzip`,
-    /// `xz` or `zstd`.
+    /// Format detected by its magic number: `qcow2`, `vmdk`, `vhdx`, `squashfs`, `iso`, `raw`, `gzip`, `xz` or `zstd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detected_format: Option<String>,
-    /// Of a qcow2: how many bytes the disk has for its guest.
+    /// Virtual size of a qcow2 image in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub virtual_size_bytes: Option<i64>,
-    /// Of a qcow2: how many bytes are allocated at once.
+    /// Cluster size of a qcow2 image in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub cluster_size_bytes: Option<i64>,
-    /// Of a qcow2: how clusters are compressed, where they are: `zlib` or `zstd`.
+    /// Compression method of a qcow2 image: `zlib` or `zstd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
 }
 
-/// Something that a publish step found wrong without failing.
+/// A problem that a publish step found, but that did not make the job fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Warning {
-    /// The step.
+    /// Name of the step.
     pub step: String,
-    /// The artifact it is about.
+    /// Id of the artifact.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub artifact_id: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub reason: String,
 }
 
-// The escape keeps the published text of the contract as it is; its rewording comes with the next revision of the document.
-#[doc = "Metadata of an Incus image to be made. What is not t\u{6f}ld is taken from the artifact."]
+/// Request to generate the metadata of an Incus image. Absent fields are taken from the artifact.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateIncusMetadata {
-    /// What people see in lists; operating system, release and architecture when absent.
+    /// Description shown in lists of images. Default: operating system, release and architecture.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -53,7 +51,7 @@ pub struct CreateIncusMetadata {
         )
     )]
     pub description: Option<String>,
-    /// The operating system's name for people; the artifact's when absent.
+    /// Display name of the operating system. Default: that of the artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -63,7 +61,7 @@ pub struct CreateIncusMetadata {
         )
     )]
     pub os: Option<String>,
-    /// Which release of it; the version when absent.
+    /// Release of the operating system. Default: the version.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -73,11 +71,11 @@ pub struct CreateIncusMetadata {
         )
     )]
     pub release: Option<String>,
-    /// When the image should no longer be used.
+    /// Time after which the image should no longer be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: Option<String>,
-    /// Further properties of the image, at most 32.
+    /// Additional properties of the image, at most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::properties))]
     pub properties: BTreeMap<String, String>,
@@ -87,16 +85,16 @@ pub struct CreateIncusMetadata {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReleaseFile {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its size.
+    /// Size in bytes.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,
-    /// The digest of its bytes.
+    /// Digest of the content.
     pub digest: String,
-    /// What they are served as.
+    /// Media type that the file is served with.
     pub media_type: String,
-    /// Where it is, also relative to a base that the server is published under.
+    /// URL of the file, relative to the URL of the server.
     pub url: String,
 }
 
@@ -104,10 +102,10 @@ pub struct ReleaseFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReleaseListing {
-    /// The image.
+    /// Name of the image.
     pub image: String,
-    /// The version.
+    /// Name of the version.
     pub version: String,
-    /// The files, by name.
+    /// Files, sorted by name.
     pub files: Vec<ReleaseFile>,
 }

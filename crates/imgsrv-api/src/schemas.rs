@@ -12,7 +12,7 @@ fn text(pattern: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
 }
 
-/// A map of at most 32 short texts, whose keys match a pattern.
+/// A map of at most 32 short strings, whose keys match a pattern.
 fn map(schema_type: SchemaType, keys: &str, description: &str) -> Object {
     ObjectBuilder::new()
         .schema_type(schema_type)
@@ -24,12 +24,12 @@ fn map(schema_type: SchemaType, keys: &str, description: &str) -> Object {
 }
 
 pub(crate) fn attributes() -> Object {
-    let description = "Operators' notes: at most 32 entries of short text. Never consulted for access.";
+    let description = "Notes for operators, at most 32 entries. They do not affect access.";
     map(SchemaType::from_iter([Type::Object, Type::Null]), "^[A-Za-z0-9._-]{1,64}$", description)
 }
 
 pub(crate) fn properties() -> Object {
-    let description = "Further properties of the image, at most 32.";
+    let description = "Additional properties of the image, at most 32.";
     map(Type::Object.into(), "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", description)
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn aliases() -> Array {
     ArrayBuilder::new()
         .items(text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))
         .max_items(Some(16))
-        .description(Some("Aliases that are to point to the version once it is published, at most 16."))
+        .description(Some("Aliases to point to the version once it is published, at most 16."))
         .build()
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn forwarded_claims() -> Array {
     ArrayBuilder::new()
         .items(text(TEXT).min_length(Some(1)).max_length(Some(256)))
         .max_items(Some(64))
-        .description(Some("The claims that the condition sees, at most 64."))
+        .description(Some("Names of the claims that the condition can use, at most 64."))
         .build()
 }
 
@@ -55,6 +55,6 @@ pub(crate) fn assigned_roles() -> Array {
         .items(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["content-writer"])))
         .min_items(Some(1))
         .max_items(Some(1))
-        .description(Some("Always `[\"content-writer\"]`; may be sent back unchanged."))
+        .description(Some("Always `[\"content-writer\"]`. Can be omitted."))
         .build()
 }

@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is going to be uploaded.
+/// Request to create an upload session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateUpload {
-    /// The digest that the bytes must have.
+    /// Digest that the uploaded content must have.
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub expected_digest: String,
-    /// The size that they must have.
+    /// Size in bytes that the uploaded content must have.
     #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub expected_size_bytes: i64,
-    /// What they are, for people.
+    /// Media type of the content, for information only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -24,7 +24,7 @@ pub struct CreateUpload {
         )
     )]
     pub media_type_hint: Option<String>,
-    /// How they are called, for people.
+    /// Name of the file, for information only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -40,31 +40,31 @@ pub struct CreateUpload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UploadSession {
-    /// Its id.
+    /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
-    /// The digest that the bytes must have.
+    /// Digest that the uploaded content must have.
     pub expected_digest: String,
-    /// The size that they must have.
+    /// Size in bytes that the uploaded content must have.
     pub expected_size_bytes: i64,
     /// `created`, `uploading`, `completed`, `ingesting`, `ready`, `failed` or `aborted`.
     pub state: String,
-    /// When it is aborted unless another part or the completion comes before.
+    /// Time at which the session expires; every accepted part postpones it.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
-    /// What the bytes are, for people.
+    /// Media type of the content, for information only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type_hint: Option<String>,
-    /// How they are called, for people.
+    /// Name of the file, for information only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filename_hint: Option<String>,
-    /// When it was opened.
+    /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
-    /// When it last changed.
+    /// Time of the last change.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
-    /// Why it failed, if it did.
+    /// Reason of the failure; absent if it did not fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
 }
@@ -73,56 +73,56 @@ pub struct UploadSession {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AcceptedPart {
-    /// Its session.
+    /// Id of the upload session.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub upload_id: String,
-    /// Its number.
+    /// Part number.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub part_number: u16,
-    /// Names the bytes that were accepted; the completion must repeat it.
+    /// Identifies the accepted content; send it when you complete the upload.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
-    /// How many bytes they are.
+    /// Size in bytes.
     pub size_bytes: i64,
 }
 
-/// A part that a session holds.
+/// A part of an upload session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartSummary {
-    /// Its number.
+    /// Part number.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub part_number: u16,
-    /// Names its bytes.
+    /// Identifies the content of the part.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
-    /// How many bytes they are.
+    /// Size in bytes.
     pub size_bytes: i64,
 }
 
-/// The parts that make up the upload, ascending.
+/// Request to complete an upload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CompleteUpload {
-    /// Every part, by ascending number.
+    /// All parts, in ascending order of their numbers.
     #[cfg_attr(feature = "openapi", schema(max_items = 10000))]
     pub parts: Vec<ListedPart>,
 }
 
-/// A part of the upload, as it was accepted.
+/// A part in the request that completes an upload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListedPart {
-    /// Its number.
+    /// Part number.
     #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub number: i64,
-    /// The etag that was given for it.
+    /// Entity tag that the server returned for the part.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub etag: String,
-    /// The size that was accepted.
+    /// Size in bytes that the server accepted.
     #[serde(deserialize_with = "crate::integer::deserialize")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub size_bytes: i64,

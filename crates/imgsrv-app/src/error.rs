@@ -11,48 +11,48 @@ use imgsrv_domain::{
     upload::UploadRefusal,
 };
 
-/// What does not exist, or is not visible to the caller.
+/// A resource that does not exist, or is not visible to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// No such image.
-    #[error("there is no such image")]
+    #[error("the image does not exist")]
     Image,
     /// No such version.
-    #[error("there is no such version")]
+    #[error("the version does not exist")]
     Version,
     /// No such artifact in the version.
-    #[error("there is no such artifact")]
+    #[error("the artifact does not exist")]
     Artifact,
     /// No such attachment of the artifact.
-    #[error("there is no such attachment")]
+    #[error("the attachment does not exist")]
     Attachment,
     /// No such file in the version.
-    #[error("there is no such file")]
+    #[error("the file does not exist")]
     File,
     /// No such alias.
-    #[error("there is no such alias")]
+    #[error("the alias does not exist")]
     Alias,
     /// No such upload session.
-    #[error("there is no such upload session")]
+    #[error("the upload session does not exist")]
     Upload,
     /// No such blob.
-    #[error("there is no such blob")]
+    #[error("the blob does not exist")]
     Blob,
     /// No such publish job.
-    #[error("there is no such publish job")]
+    #[error("the publish job does not exist")]
     Job,
     /// No such principal.
-    #[error("there is no such principal")]
+    #[error("the principal does not exist")]
     Principal,
     /// No such token.
-    #[error("there is no such token")]
+    #[error("the API token does not exist")]
     Token,
     /// No such provisioning rule.
-    #[error("there is no such provisioning rule")]
+    #[error("the provisioning rule does not exist")]
     Rule,
 }
 
-/// What already exists where something new was to be created.
+/// The existing resource that conflicts with a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Existing {
     /// An image.
@@ -95,16 +95,16 @@ pub enum UseCaseError {
     /// It does not exist.
     #[error(transparent)]
     NotFound(#[from] Missing),
-    /// A name or key is taken.
+    /// A name or key is already in use.
     #[error("{conflict}")]
     Taken {
         /// The rule that was violated.
         conflict: Conflict,
-        /// What has the name or key, if that is known.
+        /// The resource that has the name or key, if it is known.
         existing: Option<Box<Existing>>,
     },
     /// The digest is a trusted blob of another size.
-    #[error("{digest} is a trusted blob of {size} bytes")]
+    #[error("the server already has the blob {digest}, and its size is {size} bytes")]
     OtherSize {
         /// The digest.
         digest: Digest,
@@ -112,7 +112,9 @@ pub enum UseCaseError {
         size: ByteSize,
     },
     /// The caller has used the idempotency key for a different request.
-    #[error("the caller has sent this key with another request; send a new key, or repeat that request unchanged")]
+    #[error(
+        "this idempotency key was used for a different request; send a new key, or repeat the original request unchanged"
+    )]
     KeyReused,
     /// The state does not allow it.
     #[error(transparent)]
@@ -130,19 +132,19 @@ pub enum UseCaseError {
     #[error("an alias can point only to a published version")]
     NotPublished,
     /// The image still has versions.
-    #[error("the image has versions; only an image without any can be deleted")]
+    #[error("the image has versions; only an image without versions can be deleted")]
     ImageInUse,
     /// A precondition of the request does not hold.
-    #[error("the alias is not in the state that the request expects")]
+    #[error("the alias does not match the precondition; read it again, and retry with its current ETag")]
     PreconditionFailed,
     /// The upload exceeds the maximum size.
-    #[error("an upload may have at most {limit} bytes")]
+    #[error("an upload can have at most {limit} bytes")]
     UploadTooLarge {
         /// The most bytes.
         limit: u64,
     },
     /// The manifest has the maximum number of artifacts or attachments.
-    #[error("a manifest takes at most {limit} {what}")]
+    #[error("a manifest can have at most {limit} {what}")]
     ManifestFull {
         /// What it has the maximum number of.
         what: &'static str,
@@ -150,19 +152,19 @@ pub enum UseCaseError {
         limit: u32,
     },
     /// The expiry is in the past.
-    #[error("it would expire in the past")]
+    #[error("the time of expiry is in the past")]
     ExpiryInPast,
     /// Some values are invalid.
     #[error("a value is not valid")]
     Invalid(Vec<InvalidField>),
     /// The issuer has the maximum number of rules.
-    #[error("an issuer may have at most {limit} provisioning rules")]
+    #[error("an issuer can have at most {limit} provisioning rules")]
     TooManyRules {
         /// The most rules.
         limit: u32,
     },
     /// The maximum number of uploads is open.
-    #[error("{limit} uploads are open already; finish or abort some of them first")]
+    #[error("{limit} uploads are already open, which is the maximum; complete or abort some of them first")]
     TooManyUploads {
         /// The most uploads.
         limit: u32,
@@ -170,8 +172,11 @@ pub enum UseCaseError {
     /// There is not enough space for more bytes.
     #[error("{0}")]
     InsufficientSpace(String),
-    /// Nobody could manage authentication after the change.
-    #[error("nobody could manage authentication any more: this is the last active auth-manager with a live token")]
+    /// The change would leave no principal that can manage authentication.
+    #[error(
+        "this is the last active auth-manager with a valid token; grant the role auth-manager to another principal with \
+         a token first"
+    )]
     LastAuthManager,
     /// The page cursor is not one of this list.
     #[error("the cursor does not belong to this list")]

@@ -63,7 +63,7 @@ fn is_off_limits(address: IpAddr) -> bool {
 /// The addresses that `url` may resolve to, or why it is not allowed. Names are checked when they are resolved.
 pub(crate) fn check(url: &Url, allow_loopback: bool) -> Result<Reach, &'static str> {
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a user name or password");
+        return Err("must not contain a user name or password");
     }
     let host = url.host().ok_or("must name a host")?;
     let reach = match (url.scheme(), allow_loopback) {

@@ -31,9 +31,9 @@ const SPREAD: Duration = Duration::from_secs(20);
 /// Why an issuer's keys are not available.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum KeysUnavailable {
-    #[error("the issuer's keys cannot be read: {0}")]
+    #[error("the issuer's keys cannot be fetched: {0}")]
     Failed(Arc<str>),
-    #[error("the issuer's keys could not be read recently; they are fetched at most {MAX_FETCHES} times a minute")]
+    #[error("the issuer's keys could not be fetched; the limit of {MAX_FETCHES} attempts per minute is reached")]
     RateLimited,
 }
 
@@ -126,7 +126,7 @@ impl IssuerKeys {
             }
             Err(error) => {
                 let reason = error_chain::text(&error);
-                tracing::warn!(issuer = %self.issuer, reason, "keys of an issuer could not be fetched");
+                tracing::warn!(issuer = %self.issuer, reason, "issuer keys could not be fetched");
                 Err(KeysUnavailable::Failed(reason.into()))
             }
         };

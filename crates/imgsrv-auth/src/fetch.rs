@@ -24,7 +24,7 @@ const MAX_URL: usize = 2048;
 pub(crate) enum FetchError {
     #[error("{0} {1}")]
     Url(String, &'static str),
-    #[error("{url} could not be read")]
+    #[error("{url} could not be fetched")]
     Http { url: String, source: reqwest::Error },
     #[error("{0} responded with status {1}")]
     Status(String, u16),
@@ -32,7 +32,7 @@ pub(crate) enum FetchError {
     TooLarge(String),
     #[error("{0} is not the expected document")]
     Malformed(String),
-    #[error("{0} names another issuer")]
+    #[error("{0} is the document of a different issuer")]
     OtherIssuer(String),
 }
 
@@ -60,7 +60,7 @@ impl Fetcher {
         let wrong = |why| FetchError::Url(issuer.to_string(), why);
         let url: Url = issuer.as_str().parse().map_err(|_| wrong("is not a URL"))?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("must not hold a query or a fragment"));
+            return Err(wrong("must not contain a query or a fragment"));
         }
         address::check(&url, self.allow_loopback).map_err(wrong)?;
         let text = format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));

@@ -79,7 +79,7 @@ impl<'a> Unverified<'a> {
     /// The identity and claims, if they are valid at `now` (RFC 7519, sections 4.1.2 to 4.1.6).
     pub(crate) fn validated(self, issuer: &IssuerUrl, now: Timestamp) -> Result<VerifiedToken, &'static str> {
         if self.issuer().as_ref() != Some(issuer) {
-            return Err("another issuer is named");
+            return Err("it has a different issuer");
         }
         let subject = self.claims.get("sub").and_then(Value::as_str).ok_or("sub is missing")?;
         let subject = subject.parse().map_err(|_| "sub is not a text of 1 to 1024 bytes")?;
@@ -97,10 +97,10 @@ impl<'a> Unverified<'a> {
             None => Vec::new(),
             Some(Value::String(one)) => vec![one.clone()],
             Some(Value::Array(several)) => {
-                let texts: Option<_> = several.iter().map(|value| value.as_str().map(str::to_owned)).collect();
-                texts.ok_or("aud is not a list of texts")?
+                let strings: Option<_> = several.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+                strings.ok_or("aud is not a list of strings")?
             }
-            Some(_) => return Err("aud is not a text"),
+            Some(_) => return Err("aud is not a string"),
         };
         let identity = OidcIdentity { issuer: issuer.clone(), subject };
         Ok(VerifiedToken { identity, audience, expires_at, claims: claims(self.claims) })
@@ -198,14 +198,14 @@ mod tests {
         };
         let good = with(json!({})).expect("valid");
         assert_eq!((good.identity.subject.as_str(), good.audience.len()), ("s", 2));
-        for good in [
+        for valid in [
             json!({"nbf": null, "iat": null, "aud": null}),
             json!({"aud": "a"}),
             json!({"exp": 1_799_999_971}),
             json!({"nbf": 1_800_000_030}),
             json!({"iat": 1_800_000_030}),
         ] {
-            assert!(with(good.clone()).is_ok(), "{good}");
+            assert!(with(valid.clone()).is_ok(), "{valid}");
         }
         for bad in [
             json!({"iss": "https://i/"}),

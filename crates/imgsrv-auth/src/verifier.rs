@@ -62,7 +62,7 @@ impl TokenVerifier for OidcVerifier {
         match verification.map_err(|error| TokenError::Unavailable(Box::new(error)))? {
             Verification::Valid => Ok(validated),
             Verification::Invalid => Err(refused("its signature is invalid")),
-            Verification::UnknownKey => Err(refused("no key of its issuer matches")),
+            Verification::UnknownKey => Err(refused("none of the issuer's keys matches")),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) const RECEIVING: usize = 64;
 /// Threads that open or read blobs.
 pub(crate) const READING: usize = 256;
 
-/// Runs `work` on a blocking thread, in the caller's span. It starts at once, and runs to its end even if the returned
+/// Runs `work` on a blocking thread, in the caller's span. It starts at once, and runs to completion even if the returned
 /// future is dropped.
 pub(crate) fn blocking<T, E>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
@@ -106,7 +106,7 @@ where
         Ok(())
     }
 
-    /// Waits for the job that runs to fail; for ever if it does not. Cancel-safe.
+    /// Waits until the running job fails; does not return if it succeeds. Cancel-safe.
     pub(crate) async fn failure(&mut self) -> E {
         match self.settle().await {
             Ok(()) => pending().await,

@@ -9,7 +9,7 @@ use imgsrv_testkit::ManualClock;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::sync::Arc;
 
-/// Dialect of SQLite: `OR REPLACE` deletes what stands in the way without firing delete triggers, and a shell on the
+/// Dialect of SQLite: `OR REPLACE` deletes conflicting rows without firing delete triggers, and a shell on the
 /// file has foreign keys switched off.
 const FORBIDDEN: &[&str] = &[
     "UPDATE OR REPLACE images SET has_published = NULL WHERE name = 'debian'",

@@ -1,4 +1,4 @@
-//! What callers that give up leave behind in the pool.
+//! The state of the pool after callers have abandoned their requests.
 
 use imgsrv_catalog::postgres::{PgSettings, open};
 use imgsrv_domain::ports::{Catalog, OperationsQueries};
@@ -10,7 +10,7 @@ const LEFT_OPEN: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in %'";
 
 #[tokio::test]
-async fn a_transaction_given_up_while_it_begins_is_not_left_open() {
+async fn a_transaction_abandoned_while_it_begins_is_not_left_open() {
     let url = Postgres::shared().await.database().await;
     let catalog = open(&PgSettings { url: url.clone(), max_connections: 2 }).await.expect("a catalog");
     // From giving up before anything was sent to giving up after it was answered.

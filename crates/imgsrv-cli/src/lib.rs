@@ -119,7 +119,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
 /// Prints what is wrong with a command line: as a problem if `json`.
 pub fn usage_error(error: &clap::Error, json: bool) -> ExitCode {
     if !error.use_stderr() {
-        // Help or version, which was asked for.
+        // Requested output: help or version.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }

@@ -43,7 +43,7 @@ impl CleartextOptions {
             return Ok(());
         }
         Err(Failure::usage(format!(
-            "{url} is unencrypted HTTP to another host: everyone on the way could read the token"
+            "{url} is unencrypted HTTP to another host: others on the network could read the token"
         ))
         .with_advice("Use https://, or add --allow-cleartext in a network that you trust."))
     }
@@ -106,7 +106,7 @@ pub(crate) async fn whoami(Session { report, client }: &Session) -> Result<(), F
 /// A principal, what it may do, and its credential.
 pub(crate) fn describe(who: &Whoami) -> String {
     let Whoami { principal, actions, authentication } = who;
-    let actions = if actions.is_empty() { "only what everybody may".to_owned() } else { actions.join(", ") };
+    let actions = if actions.is_empty() { "nothing beyond public access".to_owned() } else { actions.join(", ") };
     let by = match (&authentication.api_token_name, &authentication.issuer) {
         (Some(name), _) => format!("API token \"{name}\""),
         (None, Some(issuer)) => format!("{issuer} as {}", authentication.subject.as_deref().unwrap_or("?")),

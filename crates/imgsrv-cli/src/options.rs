@@ -52,7 +52,7 @@ pub(crate) struct ServerOptions {
 #[derive(Debug, Clone, Copy)]
 struct RetryFor(Option<Duration>);
 
-/// How long a command retries, unless an option says so.
+/// The default of `--retry-for` for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryLimit {
     /// A person waits: a few seconds.

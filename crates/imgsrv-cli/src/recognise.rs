@@ -53,7 +53,7 @@ impl imgsrv_inspect::Source for Bytes {
 }
 
 impl FileSpec {
-    /// Reads the file, and determines what the options leave open. What would be published for ever by mistake is refused,
+    /// Reads the file, and determines what the options leave open. Likely mistakes are refused,
     /// unless `force`: an unknown architecture or operating system, an empty file, bytes in another format.
     pub(crate) async fn recognise(&self, force: bool) -> Result<Recognised, Failure> {
         let (unreadable, path) = (Failure::unreadable(&self.path), self.path.display());

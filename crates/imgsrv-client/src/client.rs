@@ -16,10 +16,10 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 #[non_exhaustive]
 pub enum BuildError {
     /// The URL is not that of a server.
-    #[error("the URL of a server is like https://images.example.org, without user, query or fragment")]
+    #[error("the server URL must be like https://images.example.org, without user, query or fragment")]
     Url,
     /// The certificate authority is not a certificate.
-    #[error("the certificate authority has no valid certificate in PEM format")]
+    #[error("the CA file contains no valid certificate in PEM format")]
     Authority(#[source] Option<reqwest::Error>),
     /// The token is not a bearer token.
     #[error("the token is malformed: it is empty, too long, or contains blanks")]

@@ -19,7 +19,7 @@ pub enum Error {
     UnexpectedResponse {
         /// The HTTP status.
         status: u16,
-        /// How long to wait before a retry, if the response says so.
+        /// How long to wait before a retry, if the response contains it.
         retry_after: Option<Duration>,
     },
     /// The response does not have the form that the route promises.
@@ -84,7 +84,7 @@ pub enum Error {
 pub struct Refusal {
     /// The problem document.
     pub problem: Problem,
-    /// How long to wait before a retry, if the response says so.
+    /// How long to wait before a retry, if the response contains it.
     pub retry_after: Option<Duration>,
 }
 

@@ -213,7 +213,7 @@ async fn a_publication_survives_lost_responses_to_creations() {
 
 /// Another client replaces a part between each listing and the completion with what was listed.
 #[tokio::test]
-async fn part_lists_that_never_match_are_given_up() {
+async fn an_upload_is_abandoned_if_its_part_list_never_matches() {
     let session = format!(
         r#"{{"id": "u", "expected_digest": "{}", "expected_size_bytes": 4, "state": "created", "expires_at": "",
         "created_at": "", "updated_at": ""}}"#,
@@ -232,7 +232,7 @@ async fn part_lists_that_never_match_are_given_up() {
     let expected = responses.len();
     let script = Script::start(responses).await;
     let refused = script.client().upload(Source::Bytes(b"abcd".to_vec().into())).send().await;
-    let refused = refused.expect_err("it is given up");
+    let refused = refused.expect_err("the upload is abandoned");
     assert_eq!((refused.code(), script.heads().len()), (Some(ProblemCode::PartListMismatch), expected));
 }
 

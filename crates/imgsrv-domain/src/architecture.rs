@@ -9,7 +9,7 @@ pub struct IncusArchitecture(usize);
 
 /// Incus knows no architecture of that name, and ignores images for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not an architecture that Incus knows")]
+#[error("Incus does not support the architecture {0}")]
 pub struct UnknownArchitecture(pub String);
 
 /// Name in the kernel, name on image servers, and other names.
@@ -60,7 +60,7 @@ pub fn usual_name(raw: &str) -> Option<&'static str> {
     other.or_else(|| raw.parse::<IncusArchitecture>().ok().map(IncusArchitecture::stream_name))
 }
 
-/// Whether two spellings are of the same architecture; unknown ones are compared as texts.
+/// Whether two spellings are of the same architecture; unknown ones are compared as strings.
 pub fn is_same(one: &str, other: &str) -> bool {
     one == other || usual_name(one).is_some_and(|usual| usual_name(other) == Some(usual))
 }

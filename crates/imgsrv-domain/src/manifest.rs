@@ -131,8 +131,8 @@ pub struct Untrusted {
 impl std::fmt::Display for Untrusted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.trusted {
-            None => write!(f, "{} is not a trusted blob", self.digest),
-            Some(size) => write!(f, "{} has {size} bytes, not the declared {}", self.digest, self.declared),
+            None => write!(f, "the blob {} has not been uploaded", self.digest),
+            Some(size) => write!(f, "the blob {} has {size} bytes, not the declared {}", self.digest, self.declared),
         }
     }
 }

@@ -147,7 +147,7 @@ pub enum ClaimValue {
 /// The claims of a token by name.
 pub type Claims = BTreeMap<String, ClaimValue>;
 
-/// A token whose signature and times were verified. It is admitted only if a rule says so.
+/// A token whose signature and times were verified. It is accepted only if a rule matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifiedToken {
     /// The identity that it asserts.

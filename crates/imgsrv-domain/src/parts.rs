@@ -27,7 +27,7 @@ pub struct Part {
     pub size: ByteSize,
     /// Where its bytes are stored.
     pub location: PartLocation,
-    /// The hash of everything up to its end, if it continued a hash. Valid only up to the frontier.
+    /// The hash of all bytes up to the end of this part, if it continued a hash. Valid only up to the frontier.
     pub hash: Option<HashState>,
 }
 
@@ -38,7 +38,7 @@ pub struct Frontier {
     pub number: PartNumber,
     /// The attempt that sent it.
     pub attempt: AttemptId,
-    /// The hash of everything up to its end.
+    /// The hash of all bytes up to the end of this part.
     pub hash: HashState,
     /// Where its bytes are stored.
     pub location: PartLocation,
@@ -115,7 +115,7 @@ pub struct ListedPart {
 /// `expected`. Only empty parts can be missing from such a list, since recorded parts never exceed that size.
 pub(crate) fn check_list(listed: &[ListedPart], recorded: &[Part], expected: ByteSize) -> Result<(), String> {
     if let Some(pair) = listed.windows(2).find(|pair| pair[0].number >= pair[1].number) {
-        return Err(format!("part {} does not come after part {}", pair[1].number, pair[0].number));
+        return Err(format!("part numbers must ascend, but part {} follows part {}", pair[1].number, pair[0].number));
     }
     let mut total: u64 = 0;
     for part in listed {
@@ -123,7 +123,10 @@ pub(crate) fn check_list(listed: &[ListedPart], recorded: &[Part], expected: Byt
             return Err(format!("part {} was not received", part.number));
         };
         if recorded[at].attempt != part.attempt {
-            return Err(format!("part {} has another etag: it was sent again", part.number));
+            return Err(format!(
+                "part {} has a different etag, because it was replaced by a later upload",
+                part.number
+            ));
         }
         if recorded[at].size != part.size {
             return Err(format!("part {} has {} bytes, not {}", part.number, recorded[at].size, part.size));
@@ -131,7 +134,7 @@ pub(crate) fn check_list(listed: &[ListedPart], recorded: &[Part], expected: Byt
         total = total.saturating_add(part.size.get());
     }
     if total != expected.get() {
-        return Err(format!("the parts have {total} bytes in all, not the expected {expected}"));
+        return Err(format!("the parts have a total of {total} bytes, not the expected {expected}"));
     }
     Ok(())
 }

@@ -117,7 +117,7 @@ pub enum JobState {
     Succeeded,
     /// A step failed; the job may be retried or abandoned.
     Failed,
-    /// Given up; the version is a draft again.
+    /// Abandoned; the version is a draft again.
     Abandoned,
 }
 
@@ -164,7 +164,7 @@ pub struct JobRecord {
 
 /// The steps of a stored job disagree with its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the steps disagree with the state of the job")]
+#[error("the steps do not match the state of the job")]
 pub struct InconsistentJob;
 
 /// A publish job. Its record can be read and changes only through the transitions below.
@@ -258,7 +258,7 @@ impl PublishJob {
         Ok(self.into_state(JobState::Running, now))
     }
 
-    /// Fails the current step for good, and the job with it.
+    /// Fails the current step permanently, and the job with it.
     #[must_use = "a transition counts once stored"]
     pub fn step_failed(mut self, reason: String, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
         self.require_unfinished("fail")?;

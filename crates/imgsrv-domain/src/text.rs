@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn media_types_follow_the_grammar() {
-        for good in
+        for valid in
             ["application/x-qemu-disk", "text/plain;charset=utf-8", "text/plain ; charset=\"a b\\\"c\"; q=1", "a/b;"]
         {
-            assert!(good.parse::<MediaType>().is_ok(), "{good}");
+            assert!(valid.parse::<MediaType>().is_ok(), "{valid}");
         }
         for bad in ["", "text", "text/", "/plain", "a/b c", "a/b;x", "a/b;x=", "a/b;x=\"y", "a/b\r\nX: y", "é/b"] {
             assert!(bad.parse::<MediaType>().is_err(), "{bad}");

@@ -23,7 +23,7 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// Whether this time lies less than `span` before `now`. One after `now` does not: the clock was set back.
+    /// Whether this time is less than `span` before `now`. A time after `now` is not: the clock was set back.
     pub fn is_within(self, span: Duration, now: Self) -> bool {
         self <= now && now.since(self) < span
     }

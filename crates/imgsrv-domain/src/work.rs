@@ -27,7 +27,7 @@ string_enum! {
 
 impl WorkKind {
     /// How long transient errors may keep an item from succeeding, counted from the first of them, before its subject
-    /// fails; absent for work that is tried for ever.
+    /// fails; absent for work that is retried without a limit.
     pub const fn retry_limit(self) -> Option<Duration> {
         match self {
             Self::Ingest => Some(Duration::from_hours(24)),

@@ -63,7 +63,7 @@ async fn work_is_done_after_the_clock_was_set_back() {
 }
 
 #[tokio::test]
-async fn failing_work_does_not_fail_for_good_because_the_clock_was_set_forward() {
+async fn failing_work_does_not_fail_permanently_because_the_clock_was_set_forward() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"bytes").await;
     server.put_part(&upload, 1, b"bytes".to_vec()).await;
@@ -83,7 +83,7 @@ async fn failing_work_does_not_fail_for_good_because_the_clock_was_set_forward()
 }
 
 #[tokio::test]
-async fn work_that_has_failed_for_the_limit_fails_for_good() {
+async fn work_that_has_failed_for_the_limit_fails_permanently() {
     let server = TestServer::start().await;
     let upload = server.open_upload(b"bytes").await;
     server.put_part(&upload, 1, b"bytes".to_vec()).await;

@@ -45,7 +45,7 @@ async fn send(server: &TestServer, number: u8, body: Body, declared: Option<usiz
     let digest = imgsrv_testkit::digest(&vec![number; PART << 20]);
     let session = serde_json::json!({"expected_digest": digest, "expected_size_bytes": PART << 20});
     let upload = server.write("POST", "/v1/uploads", Some(session)).await.json();
-    let Some(upload) = upload["id"].as_str() else { panic!("no room for a session: {upload}") };
+    let Some(upload) = upload["id"].as_str() else { panic!("no space for a session: {upload}") };
     let mut request = Request::builder()
         .method("PUT")
         .uri(format!("/v1/uploads/{upload}/parts/1"))

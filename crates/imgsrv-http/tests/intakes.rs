@@ -270,22 +270,22 @@ async fn the_creation_may_carry_the_first_bytes_and_an_empty_version_needs_none(
 #[tokio::test]
 async fn a_terminated_or_expired_upload_is_gone() {
     let server = TestServer::start().await;
-    let (given_up, forgotten) = (open(&server, wanted(4)).await, open(&server, wanted(4)).await);
-    patch(&server, &given_up, 0, "ab").await;
-    let path = format!("{TUS}{given_up}");
+    let (aborted, expired) = (open(&server, wanted(4)).await, open(&server, wanted(4)).await);
+    patch(&server, &aborted, 0, "ab").await;
+    let path = format!("{TUS}{aborted}");
     assert_eq!(tus(&server, "DELETE", &path, &[], Body::empty()).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(status(&server, &given_up).await["state"], "aborted");
+    assert_eq!(status(&server, &aborted).await["state"], "aborted");
     assert_eq!(tus(&server, "HEAD", &path, &[], Body::empty()).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(patch(&server, &given_up, 2, "cd").await.status, StatusCode::NOT_FOUND);
-    let named = metadata(&given_up);
+    assert_eq!(patch(&server, &aborted, 2, "cd").await.status, StatusCode::NOT_FOUND);
+    let named = metadata(&aborted);
     let again = tus(&server, "POST", TUS, &[("upload-length", "4"), ("upload-metadata", &named)], Body::empty()).await;
     assert_eq!(again.status, StatusCode::NOT_FOUND);
     server.clock.advance(std::time::Duration::from_hours(25));
-    assert_eq!(status(&server, &forgotten).await["state"], "aborted", "also before it is swept up");
+    assert_eq!(status(&server, &expired).await["state"], "aborted", "also before it is swept up");
     server.settle().await;
-    assert_eq!(status(&server, &forgotten).await["state"], "aborted");
+    assert_eq!(status(&server, &expired).await["state"], "aborted");
     assert_eq!(
-        tus(&server, "HEAD", &format!("{TUS}{forgotten}"), &[], Body::empty()).await.status,
+        tus(&server, "HEAD", &format!("{TUS}{expired}"), &[], Body::empty()).await.status,
         StatusCode::NOT_FOUND
     );
 }
@@ -360,7 +360,7 @@ async fn taken_names_are_refused_and_names_taken_later_fail_the_intake() {
     server.settle().await;
     let failed = status(&server, &second).await;
     assert_eq!(failed["state"], "failed");
-    assert_eq!(failed["failure_reason"], "debian has a version of the name 12.5.0 by now");
+    assert_eq!(failed["failure_reason"], "debian already has a version named 12.5.0");
     let taken = server.write("POST", "/api/images", Some(wanted(4))).await;
     assert_eq!(taken.problem(), "name-taken");
     assert_eq!(taken.json()["existing"]["url"], "/v1/images/debian/versions/12.5.0");
@@ -379,7 +379,12 @@ async fn taken_names_are_refused_and_names_taken_later_fail_the_intake() {
     server.settle().await;
     let missed = status(&server, &third).await;
     assert_eq!(missed["state"], "failed");
-    assert!(missed["failure_reason"].as_str().expect("a reason").ends_with("names of versions by now: next"));
+    assert!(
+        missed["failure_reason"]
+            .as_str()
+            .expect("a reason")
+            .ends_with("versions have the names of these aliases: next")
+    );
     assert_eq!(server.get("/v1/images/debian/aliases/latest").await.json()["version"], "13");
 }
 

@@ -99,7 +99,7 @@ async fn a_queue_that_cannot_be_read_is_logged_with_its_kind_and_cause() {
     worker.run(schedule, Arc::new(OnFailure(move || stop.cancel()))).await;
     drop(guard);
 
-    let event = log.event("queue not read");
+    let event = log.event("work queue could not be read");
     assert_eq!(event["fields"]["work.kind"], "clear");
     let cause = event["fields"]["error"].as_str().expect("an error");
     assert!(cause.contains("no such table: work_items"), "{cause}");

@@ -116,12 +116,12 @@ async fn more_bytes_than_declared_are_refused_with_and_without_a_content_length(
     let server = TestServer::start().await;
     let upload = server.open_upload(b"onetwo").await;
     assert_eq!(server.put_part(&upload, 1, "onet").await.status, StatusCode::OK);
-    let announced = Request::builder()
+    let declared = Request::builder()
         .method("PUT")
         .uri(format!("/v1/uploads/{upload}/parts/2"))
         .header("authorization", format!("Bearer {}", server.writer))
         .header("content-length", "3");
-    let response = server.send(announced.body(Body::from("wo!")).expect("a request")).await;
+    let response = server.send(declared.body(Body::from("wo!")).expect("a request")).await;
     assert_eq!((response.status, response.problem().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large"));
     let frames = futures::stream::iter(["wo", "!"].map(|text| Ok::<_, Infallible>(Bytes::from(text))));
     let response = server.put_part(&upload, 2, Body::from_stream(frames)).await;
@@ -258,7 +258,7 @@ async fn missing_staged_bytes_fail_the_session_at_once() {
     server.settle().await;
     let session = server.write("GET", &format!("/v1/uploads/{upload}"), None).await.json();
     assert_eq!(session["state"], "failed");
-    assert!(session["failure_reason"].as_str().expect("a reason").contains("begin again"));
+    assert!(session["failure_reason"].as_str().expect("a reason").contains("upload it again"));
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ const LEASE: Duration = Duration::from_secs(30);
 /// The lease where the test does not control the clock.
 const SHORT_LEASE: Duration = Duration::from_millis(300);
 
-/// Counts the looks at the queue that found nothing, and the attempts that ended well.
+/// Counts the polls of the queue that found nothing, and the attempts that succeeded.
 #[derive(Default)]
 struct Looks {
     idle: AtomicUsize,
@@ -282,7 +282,7 @@ async fn freeze(server: &TestServer, kind: WorkKind, point: &str) {
     let other = server.services.worker(kind);
     until("the lease expires", async || other.run_once().await.expect("it works") == Ran::Worked).await;
     freezer.thaw.send(()).expect("it waits");
-    assert_eq!(frozen.await.expect("it ends").expect("it gives up"), Ran::Worked);
+    assert_eq!(frozen.await.expect("it ends").expect("it stops"), Ran::Worked);
     fail::remove(point);
 }
 
@@ -292,7 +292,7 @@ async fn audited(server: &TestServer, action: AuditAction) -> usize {
     rows.items.len()
 }
 
-/// Both workers run to their end, but only what the second one recorded counts.
+/// Both workers run to completion, but only the result of the second one counts.
 async fn the_result_of_a_frozen_worker_is_void(server: TestServer) {
     let bytes = qcow2(1);
     let upload = server.open_upload(&bytes).await;

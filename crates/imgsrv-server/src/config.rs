@@ -35,28 +35,28 @@ pub(crate) struct ServeOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "API")]
 pub(crate) struct ApiOptions {
-    /// Where the API listens, as host:port; `:port` is every address
+    /// Address of the API, as host:port; `:8080` listens on all addresses
     #[arg(long, env = "IMGSRV_LISTEN", default_value = ":8080", value_name = "ADDRESS")]
     pub(crate) listen: ListenAddress,
-    /// Where people and clients reach this server, such as `https://images.example.org`
+    /// URL at which clients reach this server, such as `https://images.example.org`
     #[arg(long, env = "IMGSRV_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     public_url: Option<Given<PublicUrl>>,
-    /// How long requests in flight may take to finish after SIGTERM or SIGINT
+    /// Maximum time for requests in flight to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
-    /// Proxies that are believed about where a request comes from (`Forwarded`, `X-Forwarded-For`), as addresses or
-    /// networks
+    /// Addresses or networks of proxies whose `Forwarded` and `X-Forwarded-For` headers are trusted, such as 10.0.0.0/8
     #[arg(long, env = "IMGSRV_TRUSTED_PROXIES", default_value = "", hide_default_value = true,
         value_name = "NETWORK,...", value_parser = networks)]
     pub(crate) trusted_proxies: Networks,
-    /// Accept OIDC issuers on the loopback interface, there even over plain HTTP: for tests and labs
+    /// Allow OIDC issuers on the loopback interface, over plain HTTP as well. For tests and labs only
     #[arg(long, env = "IMGSRV_OIDC_ALLOW_LOOPBACK", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
     pub(crate) oidc_allow_loopback: bool,
-    /// Failed bearer tokens a minute and address before further ones are answered 429; 0 is no limit
+    /// Maximum number of failed bearer tokens per client address and minute; further ones are answered with 429. 0
+    /// means no limit
     #[arg(long, env = "IMGSRV_AUTH_FAILURE_LIMIT", default_value_t = 600, value_name = "COUNT")]
     pub(crate) auth_failure_limit: u32,
-    /// Write the bootstrap token to this file (mode 0600) instead of standard output
+    /// File to write the bootstrap token to (mode 0600) [default: print it to standard output]
     #[arg(long, env = "IMGSRV_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) bootstrap_token_file: Option<PathBuf>,
 }
@@ -71,14 +71,14 @@ impl ApiOptions {
 #[command(next_help_heading = "TLS")]
 #[expect(clippy::struct_field_names, reason = "fields are named like their flags")]
 pub(crate) struct TlsOptions {
-    /// The certificate with its chain, in PEM: the API is HTTPS then, and shows a new one when the file changes
+    /// Certificate with its chain, in PEM format. The API then uses HTTPS; the file is reloaded when it changes
     #[arg(long, env = "IMGSRV_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<Given<PathBuf>>,
-    /// The certificate's private key, in PEM
+    /// Private key of the certificate, in PEM format
     #[arg(long, env = "IMGSRV_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<Given<PathBuf>>,
-    /// Make and keep a certificate authority and a certificate in the folder `tls` of the data folder, and tell how
-    /// Incus comes to trust them
+    /// Generate a certificate authority and a certificate, store them in the folder `tls` of the data folder, and print
+    /// the command with which Incus trusts them
     #[arg(long, env = "IMGSRV_TLS_SELF_SIGNED", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
     pub(crate) tls_self_signed: bool,
@@ -99,59 +99,58 @@ impl TlsOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
-    /// Connections held at once; further ones wait to be accepted
+    /// Maximum number of open connections; further ones wait to be accepted
     #[arg(long, env = "IMGSRV_MAX_CONNECTIONS", default_value_t = 4096, value_name = "COUNT",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_connections: u32,
-    /// Connections held of one address, or of one IPv6 network of 64 bits; further ones are closed. Trusted proxies
-    /// are not limited; 0 is no limit
+    /// Maximum number of open connections per client address (for IPv6, per /64 network); further ones are closed.
+    /// Trusted proxies are not limited. 0 means no limit
     #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1024, value_name = "COUNT")]
     pub(crate) max_connections_per_address: u32,
-    /// Concurrent requests of one HTTP/2 connection; further ones are refused
+    /// Maximum number of concurrent requests on one HTTP/2 connection; further ones are refused
     #[arg(long, env = "IMGSRV_MAX_STREAMS_PER_CONNECTION", default_value_t = 100, value_name = "COUNT",
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) max_streams_per_connection: u32,
-    /// Bytes of responses that the server holds in memory until clients receive them, at least 1MiB. One client address
-    /// uses at most half. Beyond that, downloads wait and JSON documents are answered 503
+    /// Maximum memory for response data that clients have not received yet, at least 1MiB. One client address can use
+    /// half of it. When it is used up, downloads wait and JSON documents are answered with 503
     #[arg(long, env = "IMGSRV_MAX_SEND_BUFFER_BYTES", default_value = "256MiB", value_name = "BYTES",
         value_parser = send_buffer_bytes)]
     pub(crate) max_send_buffer_bytes: u32,
-    /// How long a client may take to send the headers of a request
+    /// Maximum time for a client to send the headers of a request
     #[arg(long, env = "IMGSRV_HEADER_TIMEOUT", default_value = "20s", value_name = "DURATION", value_parser = duration)]
     pub(crate) header_timeout: Duration,
-    /// The most bytes in the header fields of a request, at most 131072
+    /// Maximum size of the headers of a request, from 4096 to 131072 bytes
     #[arg(long, env = "IMGSRV_MAX_HEADER_BYTES", default_value_t = 32 << 10, value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(4096..=128 << 10))]
     pub(crate) max_header_bytes: u32,
-    /// How long a request body may be silent; a JSON body must be whole within it
+    /// Maximum time without data from a client that sends a request body; a JSON body must be complete within this time
     #[arg(long, env = "IMGSRV_BODY_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     pub(crate) body_timeout: Duration,
-    /// The least bytes a second that a request body must come with, over as long as it may be silent; 0 is no limit
+    /// Minimum throughput of a request body in bytes per second, averaged over `--body-timeout`. 0 means no limit
     #[arg(long, env = "IMGSRV_MIN_BODY_RATE", default_value_t = 1024, value_name = "BYTES")]
     pub(crate) min_body_rate: u64,
-    /// The least bytes a second that an answer must be taken with, over as long as a request body may be silent; 0 is
-    /// no limit
+    /// Minimum throughput of a response in bytes per second, averaged over `--body-timeout`. 0 means no limit
     #[arg(long, env = "IMGSRV_MIN_SEND_RATE", default_value_t = 1024, value_name = "BYTES")]
     pub(crate) min_send_rate: u64,
-    /// How long a client may take none of the bytes that are sent to it: on a connection, or on a stream of HTTP/2
+    /// Maximum time in which a client receives no data of a response, per connection or HTTP/2 stream
     #[arg(long, env = "IMGSRV_SEND_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     pub(crate) send_timeout: Duration,
-    /// How long a connection is kept without a request; it is closed within twice that
+    /// Time after which an idle connection is closed; closing can take up to twice as long
     #[arg(long, env = "IMGSRV_IDLE_TIMEOUT", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     pub(crate) idle_timeout: Duration,
-    /// Parts that are received at once; further ones are answered 429
+    /// Maximum number of parts that are received concurrently; further ones are answered with 429
     #[arg(long, env = "IMGSRV_MAX_RECEIVING_PARTS", default_value_t = 256, value_name = "COUNT",
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) max_receiving_parts: u32,
-    /// Uploads that are open at once, in all of the catalog; further ones are answered 429; 0 is no limit
+    /// Maximum number of open uploads in the catalog; further ones are answered with 429. 0 means no limit
     #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS", default_value_t = 1000, value_name = "COUNT")]
     pub(crate) max_open_uploads: u32,
-    /// Bytes that uploads which are not done may have in all, as they are announced; further ones are answered 507; 0 is
+    /// Maximum total declared size of unfinished uploads, such as 500GiB; further ones are answered with 507. 0 means
     /// no limit
     #[arg(long, env = "IMGSRV_MAX_STAGED_BYTES", default_value = "0", value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_staged_bytes: u64,
-    /// Bytes that must stay free on the disks of the blob store and of the embedded catalog; what would take them is
-    /// answered 507; 0 is no limit
+    /// Minimum free space on the disks of the blob store and of the embedded catalog; requests that would use it are
+    /// answered with 507. 0 means no limit
     #[arg(long, env = "IMGSRV_MIN_FREE_BYTES", default_value = "1GiB", value_name = "BYTES", value_parser = bytes)]
     pub(crate) min_free_bytes: u64,
 }
@@ -159,51 +158,52 @@ pub(crate) struct LimitOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct StorageOptions {
-    /// The PostgreSQL catalog, as `postgres://user:password@host/database`; without it the catalog is a SQLite file
+    /// URL of the PostgreSQL catalog, as `postgres://user:password@host/database` [default: the catalog is a SQLite
+    /// file]
     #[arg(long, env = "IMGSRV_POSTGRES_URL", hide_env_values = true, value_name = "URL")]
     postgres_url: Option<Secret>,
-    /// A file with the PostgreSQL URL, instead of the URL itself
+    /// File that contains the PostgreSQL URL
     #[arg(long, env = "IMGSRV_POSTGRES_URL_FILE", value_name = "FILE", value_parser = secret_file)]
     postgres_url_file: Option<Secret>,
-    /// The most connections to PostgreSQL that this process holds, one more for listening aside
+    /// Maximum number of connections to PostgreSQL; one more is used for notifications
     #[arg(long, env = "IMGSRV_POSTGRES_MAX_CONNECTIONS", default_value_t = 16, value_name = "COUNT",
         value_parser = clap::value_parser!(u32).range(2..))]
     postgres_max_connections: u32,
-    /// Where the embedded catalog (catalog.db) lies
+    /// Folder of the embedded catalog (catalog.db)
     #[arg(long, env = "IMGSRV_DATA_DIR", default_value = ".imgsrv", value_name = "FOLDER")]
     pub(crate) data_dir: PathBuf,
-    /// Where blobs lie, unless in a bucket; the folder `storage` of the data folder when not given
+    /// Folder for blobs, if no bucket is set [default: the folder `storage` of the data folder]
     #[arg(long, env = "IMGSRV_STORAGE_DIR", value_name = "FOLDER")]
     storage_dir: Option<Given<PathBuf>>,
-    /// The bucket that blobs lie in; without it they lie in the storage folder
+    /// S3 bucket for blobs [default: blobs are stored in the storage folder]
     #[arg(long, env = "IMGSRV_S3_BUCKET", value_name = "NAME")]
     s3_bucket: Option<Given<String>>,
-    /// Where the S3-compatible store listens, as host:port; AWS when not given
+    /// Address of the S3-compatible store, as host:port [default: AWS]
     #[arg(long, env = "IMGSRV_S3_ENDPOINT", value_name = "ADDRESS", value_parser = endpoint)]
     s3_endpoint: Option<Given<String>>,
-    /// The access key; without keys they come from `AWS_...` variables, a web identity token or the metadata service
+    /// S3 access key id [default: from `AWS_...` variables, a web identity token or the metadata service]
     #[arg(long, env = "IMGSRV_S3_ACCESS_KEY_ID", value_name = "KEY")]
     s3_access_key_id: Option<Given<String>>,
-    /// The secret key
+    /// S3 secret access key
     #[arg(long, env = "IMGSRV_S3_SECRET_ACCESS_KEY", hide_env_values = true, value_name = "KEY")]
     s3_secret_access_key: Option<Secret>,
-    /// A file with the secret key, instead of the key itself
+    /// File that contains the S3 secret access key
     #[arg(long, env = "IMGSRV_S3_SECRET_ACCESS_KEY_FILE", value_name = "FILE", value_parser = secret_file)]
     s3_secret_access_key_file: Option<Secret>,
-    /// The token of temporary keys
+    /// S3 session token of temporary keys
     #[arg(long, env = "IMGSRV_S3_SESSION_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     s3_session_token: Option<Secret>,
-    /// A file with the token of temporary keys, instead of the token itself
+    /// File that contains the S3 session token
     #[arg(long, env = "IMGSRV_S3_SESSION_TOKEN_FILE", value_name = "FILE", value_parser = secret_file)]
     s3_session_token_file: Option<Secret>,
-    /// What requests to the store are signed for [default: us-east-1]
+    /// S3 region that requests are signed for [default: us-east-1]
     #[arg(long, env = "IMGSRV_S3_REGION", value_name = "REGION")]
     s3_region: Option<Given<String>>,
-    /// Speak TLS to the endpoint; AWS always does
+    /// Use TLS for the S3 endpoint; it is always used for AWS
     #[arg(long, env = "IMGSRV_S3_USE_TLS", default_value_t = false, default_missing_value = "true", num_args = 0..=1,
         action = ArgAction::Set, value_name = "BOOL")]
     s3_use_tls: bool,
-    /// Ask for endpoint/bucket/key instead of bucket.endpoint/key
+    /// Use path-style S3 URLs (endpoint/bucket/key) instead of virtual-hosted ones (bucket.endpoint/key)
     #[arg(long, env = "IMGSRV_S3_PATH_STYLE", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
     s3_path_style: bool,
@@ -257,11 +257,11 @@ impl StorageOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricsOptions {
-    /// Where metrics listen, as host:port; empty turns them off
+    /// Address of the metrics endpoint, as host:port; empty turns it off
     #[arg(long, env = "IMGSRV_METRICS_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS",
         value_parser = metrics_address)]
     pub(crate) metrics_listen: Given<ListenAddress>,
-    /// The path of the metrics
+    /// Path of the metrics endpoint
     #[arg(long, env = "IMGSRV_METRICS_PATH", default_value = "/metrics", value_name = "PATH", value_parser = path)]
     pub(crate) metrics_path: String,
 }
@@ -269,59 +269,59 @@ pub(crate) struct MetricsOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Uploads")]
 pub(crate) struct UploadOptions {
-    /// How long an unfinished upload waits for its next part
+    /// Time after which an upload that receives no further part expires
     #[arg(long, env = "IMGSRV_UPLOAD_TTL", default_value = "24h", value_name = "DURATION", value_parser = duration)]
     pub(crate) upload_ttl: Duration,
-    /// The most bytes an upload may have; 0 is no limit
+    /// Maximum size of an upload, such as 100GiB. 0 means no limit
     #[arg(long, env = "IMGSRV_MAX_UPLOAD_BYTES", default_value = "0", value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_upload_bytes: u64,
-    /// What becomes of a publish whose artifacts are not in the format that they are declared as
+    /// Handling of artifacts whose content is not in the declared format
     #[arg(long, env = "IMGSRV_FORMAT_CHECK", default_value = "warn", value_name = "CHECK")]
     pub(crate) format_check: FormatCheckOption,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FormatCheckOption {
-    /// It goes on; the job and the manifest have a warning
+    /// Publish them, with a warning in the job and the manifest
     Warn,
-    /// It fails
+    /// Fail the publish job
     Enforce,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Workers")]
 pub(crate) struct WorkerOptions {
-    /// Prefix of this process's name in leases [default: the host name]
+    /// Name of this node, a prefix of its worker names in leases and logs [default: the host name]
     #[arg(long, env = "IMGSRV_NODE_NAME", default_value_t = node_name(), hide_default_value = true, value_name = "NAME")]
     pub(crate) node_name: String,
-    /// Make completed uploads trusted in this process
+    /// Ingest completed uploads in this process
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_ENABLED", default_value_t = true, default_missing_value = "true",
         num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
     pub(crate) cas_promotion_enabled: bool,
-    /// How often to look for completed uploads nobody was woken for
+    /// Interval at which workers poll for completed uploads whose notification was missed
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_POLL_INTERVAL", default_value = "5s", value_name = "DURATION", value_parser = duration)]
     pub(crate) cas_promotion_poll_interval: Duration,
-    /// Delay after a failure of the catalog or the blob store; it doubles with each further one
+    /// Initial backoff after a failure of the catalog or the blob store; it doubles with each further failure
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_ERROR_BACKOFF", default_value = "5s", value_name = "DURATION", value_parser = duration)]
     cas_promotion_error_backoff: Duration,
-    /// The longest such delay
+    /// Maximum backoff after a failure
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_ERROR_BACKOFF_MAX", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     cas_promotion_error_backoff_max: Duration,
-    /// Failures in a row after which a worker pauses
+    /// Number of consecutive failures after which workers pause
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_CIRCUIT_BREAKER_FAILURES", default_value_t = 10, value_name = "COUNT",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) cas_promotion_circuit_breaker_failures: u32,
-    /// How long it pauses
+    /// Length of that pause
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_CIRCUIT_BREAKER_COOLDOWN", default_value = "1m", value_name = "DURATION", value_parser = duration)]
     pub(crate) cas_promotion_circuit_breaker_cooldown: Duration,
     /// Run publish jobs in this process
     #[arg(long, env = "IMGSRV_PUBLISH_ENABLED", default_value_t = true, default_missing_value = "true",
         num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
     pub(crate) publish_enabled: bool,
-    /// How long a worker holds work without renewing; at least 1s
+    /// Term of a worker's lease; it expires if it is not renewed in time. At least 1s
     #[arg(long, env = "IMGSRV_LEASE_TERM", default_value = "30s", value_name = "DURATION", value_parser = lease_term)]
     pub(crate) lease_term: Duration,
-    /// Attempts in a row at a piece of work that may crash the worker or its process before the work is parked
+    /// Maximum number of consecutive attempts that crash the worker or its process before the work item is parked
     #[arg(long, env = "IMGSRV_WORK_ATTEMPTS", default_value_t = 5, value_name = "COUNT",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) work_attempts: u32,
@@ -342,19 +342,19 @@ fn lease_term(raw: &str) -> Result<Duration, String> {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct LoggingOptions {
-    /// The form of log lines on standard error
+    /// Format of the log on standard error
     #[arg(long, env = "IMGSRV_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// What is logged; `RUST_LOG` refines it
+    /// Minimum level of log events; `RUST_LOG` can refine it
     #[arg(long, env = "IMGSRV_VERBOSITY", default_value = "info", value_name = "LEVEL")]
     pub(crate) verbosity: Verbosity,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people
+    /// For reading
     Text,
-    /// For machines, a JSON object a line
+    /// For programs: one JSON object per line
     Json,
 }
 

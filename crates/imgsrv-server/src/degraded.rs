@@ -81,7 +81,7 @@ impl Monitor {
         }
         let obstacle = error_chain::text(&error);
         if self.obstacle.as_ref() != Some(&obstacle) {
-            tracing::warn!(error = obstacle, "a write of the start failed; it is repeated");
+            tracing::warn!(error = obstacle, "a write during startup failed; it will be retried");
             self.obstacle = Some(obstacle);
         }
     }

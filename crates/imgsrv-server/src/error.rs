@@ -14,7 +14,7 @@ pub(crate) enum StartError {
     Storage(#[from] StorageError),
     #[error("cannot manage authentication")]
     Auth(#[from] UseCaseError),
-    #[error("cannot queue the work that recurs")]
+    #[error("cannot queue recurring work")]
     Work(#[from] WorkError),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -26,7 +26,7 @@ pub(crate) enum StartError {
     Listen { address: String, source: io::Error },
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
-    #[error("the system gives no random bytes: {0}")]
+    #[error("cannot get random bytes from the operating system: {0}")]
     Randomness(#[from] getrandom::Error),
 }
 

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let mut command = imgsrv_cli::with_examples(Cli::command());
     if arguments.len() < 2 {
         if !serves_without_arguments() {
-            // Nothing is asked for: the help is the answer, not an error.
+            // Without arguments, the command prints its help; that is not an error.
             let _ = command.print_help();
             return ExitCode::SUCCESS;
         }

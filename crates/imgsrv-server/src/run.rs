@@ -104,7 +104,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         is_new: false,
     };
     match startup.begin().await {
-        // The monitor tries again.
+        // The monitor retries.
         Err(error) if error.unwritable().is_some() || catalog.is_read_only().await => {}
         begun => begun?,
     }
@@ -176,10 +176,10 @@ async fn end(tasks: &TaskTracker, services: &Services, catalog: &OpenCatalog) {
         tracing::warn!("workers did not stop in time; their leases will expire");
     }
     if let Err(error) = services.auth().flush_usage().await {
-        tracing::warn!(error = error_chain::text(&error), "token usage was not stored");
+        tracing::warn!(error = error_chain::text(&error), "token usage could not be stored");
     }
     if tokio::time::timeout(RELEASE_TIMEOUT, catalog.close()).await.is_err() {
-        tracing::warn!("the catalog's connections did not close in time");
+        tracing::warn!("catalog connections did not close in time");
     }
 }
 

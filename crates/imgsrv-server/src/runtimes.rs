@@ -22,7 +22,7 @@ impl Connections {
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs `serving` to its end on this runtime.
+    /// Runs `serving` to completion on this runtime.
     pub(crate) async fn run(&self, serving: impl Future<Output = ()> + Send + 'static) {
         let Some(runtime) = &self.0 else { return };
         if let Err(error) = runtime.spawn(serving).await

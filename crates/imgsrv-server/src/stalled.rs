@@ -1,7 +1,7 @@
 //! Streams of HTTP/2 whose clients receive nothing.
 //!
 //! The write timeout of the connection does not cover them, because the connection itself may be alive. hyper polls a body
-//! for a frame, waits until the client's window has room for it, and polls again. A frame that is not followed by
+//! for a frame, waits until the client's window has space for it, and polls again. A frame that is not followed by
 //! another poll was therefore not received.
 
 use axum::body::{Body, Bytes};

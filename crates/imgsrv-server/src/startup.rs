@@ -140,7 +140,7 @@ impl Startup {
         tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(USAGE_INTERVAL)).await.is_some() {
                 if let Err(error) = auth.flush_usage().await {
-                    tracing::warn!(error = error_chain::text(&error), "token usage was not stored");
+                    tracing::warn!(error = error_chain::text(&error), "token usage could not be stored");
                 }
             }
         });

@@ -23,18 +23,18 @@ use std::{
 /// Why the catalog or the blob store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
-    #[error("cannot make the data folder {path}: {source}")]
+    #[error("cannot create the data folder {path}: {source}")]
     DataDir { path: String, source: io::Error },
-    #[error("cannot create the catalog {path}: {why}; there is nothing to serve yet")]
+    #[error("cannot create the catalog {path}: {why}; the server has no data to serve yet")]
     NoCatalog { path: String, why: Unwritable },
     #[error(
-        "the server has opened the catalog {0} for reads alone, because its disk is full or read-only; run this command \
-         when /readyz has no header Imgsrv-Degraded any more"
+        "the server has opened the catalog {0} read-only, because its disk is full or read-only; run this command again \
+         when /readyz no longer has the header Imgsrv-Degraded"
     )]
     InUse(String),
     #[error("cannot lock the catalog {path}: {source}")]
     CommandLock { path: String, source: io::Error },
-    #[error("cannot start a thread for conditions: {0}")]
+    #[error("cannot start a thread that evaluates conditions: {0}")]
     Conditions(io::Error),
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -254,8 +254,8 @@ async fn operators_list_and_revoke_without_a_token() {
     assert!(list(&[]).contains("revoked 20"));
     let bootstrap = of("bootstrap")["id"].as_str().expect("an id");
     let other = of("test")["id"].as_str().expect("an id");
-    let barred = imgsrv(&["admin", "tokens", "revoke", "--principal", other, "--data-dir", path]);
-    assert!(barred.status.success(), "{}", stderr(&barred));
+    let deactivated = imgsrv(&["admin", "tokens", "revoke", "--principal", other, "--data-dir", path]);
+    assert!(deactivated.status.success(), "{}", stderr(&deactivated));
     assert!(list(&[]).contains(", deactivated 20"));
     for arguments in [
         &["admin", "tokens", "revoke", "--data-dir", path][..],
@@ -264,11 +264,15 @@ async fn operators_list_and_revoke_without_a_token() {
         assert_eq!(imgsrv(arguments).status.code(), Some(2));
     }
     let unknown = imgsrv(&["admin", "tokens", "revoke", "imgsrv_at_aaaaaaaaaaaa", "--data-dir", path]);
-    assert!(unknown.status.code() == Some(1) && stderr(&unknown).contains("no such token"), "{}", stderr(&unknown));
+    assert!(
+        unknown.status.code() == Some(1) && stderr(&unknown).contains("the API token does not exist"),
+        "{}",
+        stderr(&unknown)
+    );
     // Operators may deactivate even the last manager, since they can mint a bootstrap token.
-    let barred = imgsrv(&["admin", "tokens", "revoke", "--principal", bootstrap, "--data-dir", path]);
-    assert!(barred.status.success(), "{}", stderr(&barred));
-    assert!(stderr(&barred).contains("principal.deactivated"), "no log line: {}", stderr(&barred));
+    let deactivated = imgsrv(&["admin", "tokens", "revoke", "--principal", bootstrap, "--data-dir", path]);
+    assert!(deactivated.status.success(), "{}", stderr(&deactivated));
+    assert!(stderr(&deactivated).contains("principal.deactivated"), "no log line: {}", stderr(&deactivated));
     assert_eq!(status(&manager).await, StatusCode::FORBIDDEN);
     let output = imgsrv(&["admin", "bootstrap", "--data-dir", path]);
     let line = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -94,7 +94,7 @@ impl Setup {
     }
 }
 
-/// Runs a client to its end.
+/// Runs a client and waits until it ends.
 fn run(mut client: Command, job: &Value) -> String {
     let Output { status, stdout, stderr } = client.arg(job.to_string()).output().expect("the client runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));

@@ -36,7 +36,7 @@ impl Log {
         String::from_utf8_lossy(&self.bytes()).contains(text)
     }
 
-    /// Its events, if they are one JSON object a line.
+    /// Its events, if they are one JSON object per line.
     pub fn events(&self) -> Vec<Value> {
         let bytes = self.bytes();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

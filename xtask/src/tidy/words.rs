@@ -5,7 +5,7 @@ use super::Source;
 /// The lists, in two sections: what holds everywhere, and what holds for documentation.
 const LISTS: &str = include_str!("words.txt");
 /// Whether the second list also holds for Rust, SQL and the pages that are generated from the command line.
-const SOURCES_ARE_PLAIN: bool = false;
+const SOURCES_ARE_PLAIN: bool = true;
 /// Pages that a test generates from help texts in Rust.
 const GENERATED: [&str; 2] = ["docs/src/reference/command-line.md", "docs/src/reference/configuration.md"];
 

@@ -42,7 +42,7 @@ pub enum AuthenticateError {
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The issuer's keys could not be read, so the token could not be verified.
-    #[error("the issuer of the bearer token cannot be read")]
+    #[error("the keys of the bearer token's issuer cannot be fetched")]
     IssuerUnavailable(#[source] Source),
     /// The catalog failed.
     #[error(transparent)]
@@ -142,12 +142,12 @@ impl Authenticator {
         let mut verifying = pin!(verifier.verify(bearer, &issuer, now));
         let (verified, mut are_rules_fresh) = match futures::poll!(&mut verifying) {
             Poll::Ready(verified) => (verified, true),
-            // The issuer is asked for its keys, and the rules may change meanwhile.
+            // The keys are fetched from the issuer, and the rules can change meanwhile.
             Poll::Pending => (verifying.await, false),
         };
         let token = verified.map_err(|error| match error {
             TokenError::NotAuthentic(why) => {
-                tracing::debug!(%issuer, why, "token of a known issuer not authentic");
+                tracing::debug!(%issuer, why, "token of a known issuer rejected");
                 AuthenticateError::Invalid
             }
             TokenError::Unavailable(source) => AuthenticateError::IssuerUnavailable(source),
@@ -185,16 +185,16 @@ impl Authenticator {
             let reason = if !terms.enabled {
                 "is disabled".to_owned()
             } else if !token.is_for(&terms.audience) {
-                "is for another audience".to_owned()
+                "requires another audience".to_owned()
             } else {
                 let claims = token.forward(&terms.forwarded_claims);
                 match self.context.conditions.holds(&terms.condition, &token.identity, claims).await {
                     Ok(true) => return Some(rule),
-                    Ok(false) => "does not hold".to_owned(),
-                    Err(error) => format!("denies: {error}"),
+                    Ok(false) => "condition is false".to_owned(),
+                    Err(error) => format!("condition failed: {error}"),
                 }
             };
-            reasons.push(format!("{} {reason}", rule.id));
+            reasons.push(format!("{}: {reason}", rule.id));
         }
         let OidcIdentity { issuer, subject } = &token.identity;
         tracing::info!(%issuer, %subject, rules = reasons.join("; "), "no provisioning rule admitted a token");

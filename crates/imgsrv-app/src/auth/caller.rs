@@ -67,18 +67,16 @@ pub struct Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The caller is anonymous.
-    #[error("this needs a bearer token")]
+    #[error("this operation requires a bearer token")]
     Unauthenticated,
     /// The caller's roles do not allow it.
-    #[error("this needs the permission {0}")]
+    #[error("this operation requires the permission {0}, which the caller's roles do not grant")]
     Forbidden(Action),
     /// The token is authentic, but no rule admits it.
-    #[error(
-        "the token is authentic, but no enabled provisioning rule admits it: its audience or its claims do not fit"
-    )]
+    #[error("the token is authentic, but its audience and claims match no enabled provisioning rule")]
     NotAdmitted,
     /// The token is authentic and admitted, but the role was revoked from its principal.
-    #[error("the token is admitted, but its principal does not hold the role {0} any more")]
+    #[error("the token matches a provisioning rule, but the role {0} of its principal was revoked")]
     RoleMissing(Role),
     /// The principal is deactivated.
     #[error("the principal is deactivated")]

@@ -54,7 +54,7 @@ impl Rules {
     pub async fn create(&self, who: &Manager, id: Option<RuleId>, terms: RuleTerms) -> Result<ProvisioningRule> {
         self.check(&terms).await?;
         let new = self.0.ids.next().hyphenated().to_string().parse();
-        let new = new.map_err(|_| UseCaseError::invalid("id", "no id could be made"))?;
+        let new = new.map_err(|_| UseCaseError::invalid("id", "no id could be generated"))?;
         let id = id.unwrap_or(new);
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
@@ -143,7 +143,7 @@ impl Rules {
             }
         }
         if !granted.is_empty() {
-            let detail = format!("{} grants ended, {} roles taken", granted.len(), revoked.len());
+            let detail = format!("{} grants ended, {} roles revoked", granted.len(), revoked.len());
             audit::commit(tx, who.actor(), Event::new(AuditAction::RuleReconciled, id).with(detail)).await?;
         }
         Ok((granted.len(), revoked))

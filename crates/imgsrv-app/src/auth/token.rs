@@ -17,7 +17,7 @@ pub(crate) fn mint() -> Result<(TokenKey, String), CatalogError> {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut random = [0; 64];
     getrandom::fill(&mut random)
-        .map_err(|error| CatalogError::backend(format!("the system gave no random bytes: {error}")))?;
+        .map_err(|error| CatalogError::backend(format!("the operating system returned no random bytes: {error}")))?;
     let (secret, letters) = random.split_at(32);
     // 252 is the greatest multiple of 36 below 256: larger bytes would make some letters more likely.
     let key: String = letters

@@ -34,13 +34,13 @@ pub(crate) async fn check_quota(context: &Context, tx: &mut dyn CatalogTx, size:
         && tx.sum_staged_bytes().await?.saturating_add(size.get()) > limit
     {
         return Err(UseCaseError::InsufficientSpace(format!(
-            "uploads that are not done may have {limit} bytes in all; let some end first"
+            "unfinished uploads can have a total size of at most {limit} bytes; complete or abort some of them first"
         )));
     }
     Ok(())
 }
 
-/// Refuses `bytes` that would leave less free disk space than the settings require, beside what is promised. Where the
+/// Refuses `bytes` that would leave less free disk space than the settings require, in addition to reserved space. Where the
 /// free space is unknown, as in a bucket, nothing is refused. Returns whether it is known and limited.
 pub(crate) async fn check_free_space(context: &Context, bytes: u64) -> Result<bool, UseCaseError> {
     let Some(least) = context.settings.min_free_bytes else { return Ok(false) };
@@ -50,7 +50,7 @@ pub(crate) async fn check_free_space(context: &Context, bytes: u64) -> Result<bo
             promised => format!(" and {promised} are reserved for parts that are being received"),
         };
         UseCaseError::InsufficientSpace(format!(
-            "the {what} has {free} bytes left, of which {least} must stay free{promised}; what was acknowledged is kept"
+            "the {what} has {free} bytes left, of which {least} must stay free{promised}; acknowledged data is kept"
         ))
     };
     // Read first: bytes that are written meanwhile count twice, rather than not at all.
@@ -92,7 +92,7 @@ pub(crate) struct Admission {
     is_declared: bool,
     /// Reserved bytes that have not arrived.
     unused: Arc<Mutex<u64>>,
-    /// Why the body was not received to its end.
+    /// Why the body was not received completely.
     refusal: Arc<Mutex<Option<UseCaseError>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What follows from the end of an upload: what it has staged is cleared, and its intake goes on.
+//! The follow-up of the end of an upload: its staged data is removed, and its intake continues.
 
 use crate::{
     context::Context,

@@ -56,7 +56,7 @@ impl Handler for Ingest {
             crash_point("ingest.recorded");
             announce_end(&self.0, id);
         } else {
-            tracing::warn!(upload.id = %id, "lease lost: result of the ingest discarded");
+            tracing::warn!(upload.id = %id, "lease lost: ingest result discarded");
         }
         Ok(())
     }
@@ -117,10 +117,12 @@ impl Ingest {
                     }
                 }
                 Err(IngestError::Mismatch { actual }) => {
-                    return Ok(Verdict::Rejected(format!("the bytes have digest {actual}")));
+                    return Ok(Verdict::Rejected(format!("the content has the digest {actual}")));
                 }
                 Err(IngestError::StagedGone) => {
-                    return Ok(Verdict::Rejected("the received bytes are gone or altered; begin again".to_owned()));
+                    return Ok(Verdict::Rejected(
+                        "the received data is missing or was changed; upload it again".to_owned(),
+                    ));
                 }
                 Err(IngestError::Blob(error)) => return Err(error.into()),
             }

@@ -17,7 +17,7 @@ pub(crate) async fn open_blob(
 ) -> Result<BlobStream, BlobError> {
     let opened = context.blobs.open(&blob.name, blob.claim.size, range).await;
     if let Err(BlobError::Damaged) = opened {
-        tracing::error!(blob.digest = %blob.claim.digest, blob.name = %blob.name, "blob found damaged");
+        tracing::error!(blob.digest = %blob.claim.digest, blob.name = %blob.name, "damaged blob found");
         quarantine(context, blob).await.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
     }
     opened

@@ -67,7 +67,7 @@ pub(crate) async fn recorded<T>(
 pub(crate) async fn discard(context: &Context, session: UploadId, part: &Part) {
     if let Err(error) = context.blobs.discard(session, part).await {
         let error = error_chain::text(&error);
-        tracing::warn!(upload.id = %session, error, "staged part not discarded; it stays until the upload ends");
+        tracing::warn!(upload.id = %session, error, "staged part could not be removed; it remains until the upload ends");
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attem
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!(upload.id = %id, error = error_chain::text(&error), "end of an attempt not recorded");
+        tracing::debug!(upload.id = %id, error = error_chain::text(&error), "end of the attempt could not be recorded");
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 
 /// How long the bytes may take to become trusted.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The longest time between two looks at the upload: the end of an ingest on another node is not announced here.
+/// The longest interval between two polls of the upload: notifications do not cover ingests on other nodes.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// Stores `bytes`. Returns when they are a trusted blob.
@@ -51,7 +51,7 @@ pub(crate) async fn store_blob(
     };
     let part = uploads.put_part(who, session.id, number, body).await?;
     let listed = [ListedPart { number, attempt: part.attempt, size: part.size }];
-    let mut announced = context.endings.listen();
+    let mut ended = context.endings.listen();
     uploads.complete(who, session.id, &listed).await?;
     let worker = Worker { context: Arc::clone(context), handler: Arc::new(Ingest(Arc::clone(context))) };
     let deadline = Instant::now() + LIMIT;
@@ -64,8 +64,8 @@ pub(crate) async fn store_blob(
             UploadState::Failed { .. } | UploadState::Aborted { .. } => return Err(BlobError::Damaged.into()),
             UploadState::Receiving(_) | UploadState::Completed(_) | UploadState::Ingesting(_) => {}
         }
-        // An error means that it is time to look again.
-        let _ = timeout(LONGEST_WAIT, announced.end_of(session.id)).await;
+        // A timeout means that it is time to poll again.
+        let _ = timeout(LONGEST_WAIT, ended.end_of(session.id)).await;
     }
     Err(BlobError::unavailable("the bytes were not ingested in time").into())
 }

@@ -10,10 +10,10 @@ use imgsrv_domain::ports::{BlobError, CatalogError, CatalogIdentity, StoreOwner}
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The store belongs to another catalog.
-    #[error("it holds the blobs of another catalog")]
+    #[error("it contains the blobs of another catalog")]
     OtherCatalog,
     /// The catalog is bound to another store.
-    #[error("the blobs of this catalog are in another store")]
+    #[error("the blobs of this catalog are in another blob store")]
     OtherStore,
     /// The store failed.
     #[error(transparent)]

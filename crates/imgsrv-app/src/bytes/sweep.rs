@@ -60,7 +60,7 @@ impl Sweep {
                     Ok(true) => announce_end(&self.0, id),
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::warn!(upload.id = %id, error = error_chain::text(&error), "upload not expired");
+                        tracing::warn!(upload.id = %id, error = error_chain::text(&error), "upload could not be expired");
                         failure = unless_undecodable(error, failure);
                     }
                 }
@@ -90,13 +90,13 @@ impl Sweep {
                 Ok(false) => {}
                 Err(error) => {
                     let cause = error_chain::text(&error);
-                    tracing::warn!(upload.id = %id, error = cause, "staged bytes of an ended upload not removed");
+                    tracing::warn!(upload.id = %id, error = cause, "staged data of an ended upload could not be removed");
                     failure = unless_undecodable(error, failure);
                 }
             }
         }
         if cleared > 0 {
-            tracing::info!(cleared, "staged bytes of ended uploads removed");
+            tracing::info!(cleared, "staged data of ended uploads removed");
         }
         failure
     }

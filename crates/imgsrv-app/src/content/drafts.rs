@@ -179,7 +179,7 @@ impl Drafts {
             let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
             let version = edit(&mut *tx, version).await?;
             if tx.count_attachments(artifact.id).await? >= MAX_ATTACHMENTS {
-                return Err(UseCaseError::ManifestFull { what: "attachments an artifact", limit: MAX_ATTACHMENTS });
+                return Err(UseCaseError::ManifestFull { what: "attachments per artifact", limit: MAX_ATTACHMENTS });
             }
             let NewAttachment { name, media_type, blob } = new.clone();
             let (id, created_at) = (AttachmentId::new(self.0.ids.next()), tx.now());

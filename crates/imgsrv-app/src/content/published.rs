@@ -27,7 +27,7 @@ type Key = (ImageName, VersionName);
 /// What a look-up finds.
 type Found = Option<Arc<PublishedVersion>>;
 
-/// A version, as it was at one revision of the catalog. It is published, unless drafts were asked for.
+/// A version, as it was at one revision of the catalog. It is published, unless drafts were requested.
 pub(crate) struct PublishedVersion {
     revision: Revision,
     pub(crate) manifest: Arc<Manifest>,

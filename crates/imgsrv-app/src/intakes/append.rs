@@ -208,7 +208,7 @@ fn check(session: &UploadSession, offset: u64, body: &AppendBody) -> Result<()> 
     let least = left.div_ceil((u64::from(PartNumber::MAX) - pieces).max(1));
     match body.declared {
         Some(declared) if declared > 0 && declared < least && declared < left => {
-            let reason = format!("must be at least {least} in each request, or there would be too many of them");
+            let reason = format!("must be at least {least}, because an upload has a maximum number of parts");
             Err(UseCaseError::invalid("Content-Length", reason))
         }
         _ => Ok(()),

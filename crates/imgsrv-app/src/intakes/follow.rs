@@ -76,7 +76,7 @@ async fn freeze(
     };
     if is_taken || is_alias {
         let what = if is_alias { "an alias" } else { "a version" };
-        return Ok(Err(format!("{} has {what} of the name {} by now", image.name, wanted.version)));
+        return Ok(Err(format!("{} already has {what} named {}", image.name, wanted.version)));
     }
     let id = VersionId::new(context.ids.next());
     let (version, event) = Version::draft(id, image.id, image.name, wanted.version.clone(), now);
@@ -85,7 +85,7 @@ async fn freeze(
     let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
     let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
-    let Ok((version, event)) = version.freeze(now) else { return Ok(Err("it is no draft".to_owned())) };
+    let Ok((version, event)) = version.freeze(now) else { return Ok(Err("the version is not a draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
     tx.update_version(&version).await?;
     enqueue(tx, &job).await?;
@@ -125,7 +125,7 @@ pub(crate) async fn version_published(
         intake.finish(now)
     } else {
         let names = missed.join(", ");
-        intake.fail(format!("it is published, but these aliases are names of versions by now: {names}"), now)
+        intake.fail(format!("the version is published, but versions have the names of these aliases: {names}"), now)
     };
     match next {
         Ok(next) => tx.update_intake(&next).await,

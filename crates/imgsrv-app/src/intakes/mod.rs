@@ -53,10 +53,10 @@ impl Intakes {
         fields(image.name = %new.image, version.name = %new.version))]
     pub async fn create(&self, who: &Writer, new: NewIntake, size: ByteSize, digest: Option<Digest>) -> Result<Intake> {
         if new.aliases.len() > MAX_ALIASES {
-            return Err(UseCaseError::invalid("aliases", format!("must be at most {MAX_ALIASES}")));
+            return Err(UseCaseError::invalid("aliases", format!("must have at most {MAX_ALIASES} entries")));
         }
         if new.aliases.iter().any(|alias| alias.as_str() == new.version.as_str()) {
-            return Err(UseCaseError::invalid("aliases", "must not be the name of the version"));
+            return Err(UseCaseError::invalid("aliases", "must not contain the name of the version"));
         }
         check_size(&self.context, size)?;
         check_free_space(&self.context, size.get()).await?;

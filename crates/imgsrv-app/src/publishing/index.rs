@@ -98,23 +98,28 @@ impl Indexing<'_> {
         let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
         let architecture = architecture.map_err(|unknown| unknown.to_string())?;
         if is_ambiguous(&artifact.variant) {
-            return Err(format!("clients would take its variant, {}, for an architecture", artifact.variant));
+            return Err(format!("Incus clients would interpret its variant {} as an architecture", artifact.variant));
         }
         let metadata = metadata.map_err(|why| format!("{METADATA_NAME}: {why}"))?;
         if metadata.architecture.parse() != Ok(architecture) {
             // The content of a hostile file is not repeated.
-            return Err(format!("{METADATA_NAME}: its metadata.yaml is not for {}", artifact.architecture));
+            return Err(format!(
+                "{METADATA_NAME}: metadata.yaml does not have the architecture {}",
+                artifact.architecture
+            ));
         }
         let mismatch = entry.inspection.filter(|inspection| !inspection.matches(artifact.format));
         if let Some(detected) = mismatch.and_then(|inspection| inspection.detected) {
-            return Err(format!("its bytes are {detected}, not {}", artifact.format));
+            return Err(format!("its content is {detected}, not {}", artifact.format));
         }
         let slot = (architecture, artifact.variant.clone());
         if artifact.format == Format::RootTarXz && self.taken.contains(&(slot.clone(), Format::Squashfs)) {
-            return Err("the squashfs beside it is".to_owned());
+            return Err(
+                "the version has a squashfs for the same architecture and variant, which is listed instead".to_owned()
+            );
         }
         if self.taken.contains(&(slot.clone(), artifact.format)) {
-            return Err("clients could not tell it from another artifact, which is".to_owned());
+            return Err("Incus clients cannot distinguish it from another artifact, which is listed".to_owned());
         }
         Ok((slot, IncusProperties::of(&metadata.properties)))
     }

@@ -22,7 +22,7 @@ impl Publication {
     pub(super) async fn read(context: &Context, job: &PublishJob) -> Result<Self, StepError> {
         let found = context.catalog.get_manifest(&job.image, &job.version, Visibility::All).await?;
         let found = found.filter(|manifest| manifest.version.id == job.version_id);
-        let manifest = found.ok_or_else(|| StepError::Permanent("the version is gone".to_owned()))?;
+        let manifest = found.ok_or_else(|| StepError::Permanent("the version no longer exists".to_owned()))?;
         let blobs = context.catalog.get_manifest_blobs(job.version_id).await?;
         let blobs: HashMap<_, _> = blobs.into_iter().map(|blob| (blob.claim.digest, blob)).collect();
         let untrusted = |BlobClaim { digest, size }| {
@@ -41,7 +41,7 @@ impl Publication {
 
     /// The blob with that digest.
     pub(super) fn blob(&self, digest: &Digest) -> Result<&TrustedBlob, StepError> {
-        self.blobs.get(digest).ok_or_else(|| StepError::Permanent(format!("{digest} is not a trusted blob")))
+        self.blobs.get(digest).ok_or_else(|| StepError::Permanent(format!("the blob {digest} has not been uploaded")))
     }
 
     /// Adds the recorded inspection results to the manifest.

@@ -97,14 +97,14 @@ impl RunJob {
                 // The names of the blobs were read once, and this one was quarantined and replaced since then.
                 Err(StepError::Damaged(blob)) if replacement(&self.0, &blob).await?.is_some() => *publication = None,
                 Err(StepError::Damaged(TrustedBlob { claim, .. })) => {
-                    let reason = format!("the bytes of {} are missing or damaged; upload them again", claim.digest);
+                    let reason = format!("the content of {} is missing or damaged; upload it again", claim.digest);
                     break Outcome::Failed(reason);
                 }
             }
         };
         crash_point("publish.computed");
         let Some(stored) = retrying(|| self.record(job.id, lease, step, &outcome)).await? else {
-            tracing::warn!(publish_job.id = %job.id, "lease lost: result of a publish step discarded");
+            tracing::warn!(publish_job.id = %job.id, "lease lost: publish step result discarded");
             return Ok(None);
         };
         crash_point("publish.recorded");

@@ -74,7 +74,7 @@ async fn finalize(
     let intake = tx.lock_intake_of_job(job.id).await?;
     tx.lock_image(&job.image).await?;
     let Some(version) = tx.lock_version_by_id(job.version_id).await? else {
-        return Ok(Err("the version is gone".to_owned()));
+        return Ok(Err("the version no longer exists".to_owned()));
     };
     let (version, event) = match version.publish(tx.now()) {
         Ok(published) => published,

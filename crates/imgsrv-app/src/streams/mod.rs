@@ -123,7 +123,7 @@ impl Streams {
     }
 }
 
-/// Brings the index and the projection up to date.
+/// Updates the index and the projection.
 async fn update(
     context: Arc<Context>,
     state: Arc<State>,

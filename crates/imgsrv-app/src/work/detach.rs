@@ -1,4 +1,4 @@
-//! Work that runs to its end even when its caller is dropped.
+//! Work that runs to completion even when its caller is dropped.
 
 use std::panic;
 use tracing::Instrument;
@@ -31,6 +31,6 @@ mod tests {
         });
         assert!(tokio::time::timeout(Duration::ZERO, work).await.is_err());
         begin.send(()).expect("the task lives");
-        ended.await.expect("the task ran to its end");
+        ended.await.expect("the task completed");
     }
 }

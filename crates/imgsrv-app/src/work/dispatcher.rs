@@ -1,4 +1,4 @@
-//! Running the workers of one kind: one task looks at the queue and starts an attempt for each item that is due, up to a
+//! Running the workers of one kind: one task polls the queue and starts an attempt for each item that is due, up to a
 //! number at once.
 
 use crate::{
@@ -21,7 +21,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 pub struct Schedule {
     /// Attempts of this process at once.
     pub slots: usize,
-    /// The longest pause between two looks at the queue.
+    /// The longest interval between two polls of the queue.
     pub poll: Duration,
     /// Delays after failures to look at the queue.
     pub backoff: Backoff,
@@ -69,7 +69,7 @@ impl Worker {
                         Next::Idle(self.until_due(poll).await)
                     }
                     Err(error) => {
-                        tracing::warn!(work.kind = %self.kind(), error = error_chain::text(&error), "queue not read");
+                        tracing::warn!(work.kind = %self.kind(), error = error_chain::text(&error), "work queue could not be read");
                         Next::Paused(backoff.delay(outcomes.failed(&error.into())))
                     }
                 },

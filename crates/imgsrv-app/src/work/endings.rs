@@ -10,8 +10,8 @@ const REMEMBERED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Endings(broadcast::Sender<UploadId>);
 
-/// What is announced from now on.
-pub(crate) struct Announced(broadcast::Receiver<UploadId>);
+/// A subscription to the ends of uploads, from now on.
+pub(crate) struct EndSubscription(broadcast::Receiver<UploadId>);
 
 impl Default for Endings {
     fn default() -> Self {
@@ -26,14 +26,14 @@ impl Endings {
         let _ = self.0.send(upload);
     }
 
-    /// Begins to listen.
-    pub(crate) fn listen(&self) -> Announced {
-        Announced(self.0.subscribe())
+    /// Subscribes.
+    pub(crate) fn listen(&self) -> EndSubscription {
+        EndSubscription(self.0.subscribe())
     }
 }
 
-impl Announced {
-    /// Completes when the end of `upload` was announced, or may have been.
+impl EndSubscription {
+    /// Completes when the end of `upload` was reported, or a report may have been missed.
     pub(crate) async fn end_of(&mut self, upload: UploadId) {
         while self.0.recv().await.is_ok_and(|ended| ended != upload) {}
     }

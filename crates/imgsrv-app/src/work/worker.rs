@@ -81,7 +81,7 @@ impl Worker {
         let settings = &self.context.settings;
         if leased.silent >= settings.work_attempts {
             let attempts = leased.silent;
-            let reason = format!("{attempts} attempts in a row crashed the worker or its process");
+            let reason = format!("{attempts} consecutive attempts crashed the worker or its process");
             return Ok(self.park(leased, &reason).await.inspect_err(not_recorded)?);
         }
         let work = AssertUnwindSafe(self.handler.run(&leased.lease)).catch_unwind();
@@ -181,11 +181,11 @@ impl Worker {
         .await
     }
 
-    /// Fails the subject and parks the item, so that nobody works on it until somebody asks for that. If nobody can, the
-    /// item is removed. Work that recurs is repeated after the longest interval instead.
+    /// Fails the subject and parks the item, so that no worker runs it until a retry is requested. If a retry cannot be
+    /// requested, the item is removed. Recurring work is repeated after the longest interval instead.
     async fn park(&self, leased: &LeasedWork, reason: &str) -> Result<(), CatalogError> {
         let LeasedWork { lease, .. } = leased;
-        tracing::error!(reason, "work item given up");
+        tracing::error!(reason, "work item failed");
         if self.kind().recurs() {
             let setback = Setback { delay: LONGEST_INTERVAL, error: reason.to_owned(), silent: false };
             return retrying(|| async {
@@ -228,7 +228,7 @@ impl Worker {
 }
 
 fn not_recorded(error: &CatalogError) {
-    tracing::warn!(error = error_chain::text(error), "end of an attempt not recorded; its lease expires");
+    tracing::warn!(error = error_chain::text(error), "end of the attempt could not be recorded; its lease will expire");
 }
 
 fn out_of_retries(limit: Duration) -> String {

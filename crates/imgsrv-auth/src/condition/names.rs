@@ -25,7 +25,7 @@ pub(super) fn check(expression: &IdedExpr) -> Result<(), String> {
     let mut additions = 0;
     check_names(expression, &mut additions)?;
     if additions > MAX_ADDITIONS {
-        return Err(format!("adds more than {MAX_ADDITIONS} times"));
+        return Err(format!("contains more than {MAX_ADDITIONS} additions"));
     }
     Ok(())
 }
@@ -34,8 +34,10 @@ fn check_names(expression: &IdedExpr, additions: &mut usize) -> Result<(), Strin
     match &expression.expr {
         Expr::Literal(_) => Ok(()),
         Expr::Ident(name) if name == "claims" => Ok(()),
-        Expr::Ident(name) if name == "identity" => Err("identity has to be asked for .issuer or .subject".to_owned()),
-        Expr::Ident(name) => Err(format!("{name} does not exist; there are claims and identity")),
+        Expr::Ident(name) if name == "identity" => {
+            Err("identity can be used only as identity.issuer or identity.subject".to_owned())
+        }
+        Expr::Ident(name) => Err(format!("{name} does not exist; the variables are claims and identity")),
         Expr::Select(select) => match &select.operand.expr {
             Expr::Ident(name) if name == "identity" => {
                 let known = IDENTITY.contains(&select.field.as_str());
@@ -49,10 +51,10 @@ fn check_names(expression: &IdedExpr, additions: &mut usize) -> Result<(), Strin
             EntryExpr::MapEntry(entry) => {
                 check_names(&entry.key, additions).and_then(|()| check_names(&entry.value, additions))
             }
-            EntryExpr::StructField(_) => Err("types do not exist here".to_owned()),
+            EntryExpr::StructField(_) => Err("types are not supported".to_owned()),
         }),
         Expr::Struct(made) => Err(format!("the type {} does not exist", made.type_name)),
-        Expr::Comprehension(_) | Expr::Unspecified => Err("macros do not exist here".to_owned()),
+        Expr::Comprehension(_) | Expr::Unspecified => Err("macros are not supported".to_owned()),
     }
 }
 
@@ -67,12 +69,13 @@ fn check_call(call: &CallExpr, additions: &mut usize) -> Result<(), String> {
             _ => return Err(format!("the function {name} does not exist")),
         };
         if call.target.is_some() != METHODS.contains(&name) && name != "size" {
-            let how = if call.target.is_some() { "is not called on a value" } else { "is called on a value" };
+            let how =
+                if call.target.is_some() { "must not be called as a method" } else { "must be called as a method" };
             return Err(format!("the function {name} {how}"));
         }
         let given = call.args.len() + usize::from(call.target.is_some());
         if given != takes {
-            return Err(format!("the function {name} takes {takes} values, not {given}"));
+            return Err(format!("the function {name} takes {takes} arguments, not {given}"));
         }
     }
     call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(|part| check_names(part, additions))

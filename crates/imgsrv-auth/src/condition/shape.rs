@@ -18,8 +18,12 @@ pub(super) fn check(source: &str) -> Result<(), String> {
             _ if c.is_whitespace() => continue,
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '"' | '\'' if is_word(previous) => return Err("has a text right behind a word, such as r'a'".to_owned()),
-            '"' | '\'' if previous == c => return Err("has two texts without anything between".to_owned()),
+            '"' | '\'' if is_word(previous) => {
+                return Err("contains a string directly after a word, such as r'a'".to_owned());
+            }
+            '"' | '\'' if previous == c => {
+                return Err("contains two strings without an operator between them".to_owned());
+            }
             '"' | '\'' => skip_string(c, &mut rest),
             _ if is_word(c) => {
                 while let Some(next) = rest.next_if(|next| is_word(*next)) {
@@ -30,7 +34,7 @@ pub(super) fn check(source: &str) -> Result<(), String> {
         }
         tokens += 1;
         if depth > MAX_DEPTH {
-            return Err(format!("nests deeper than {MAX_DEPTH} brackets"));
+            return Err(format!("has more than {MAX_DEPTH} nested brackets"));
         }
         if tokens > MAX_TOKENS {
             return Err(format!("has more than {MAX_TOKENS} words and symbols"));

@@ -167,7 +167,7 @@ impl Client {
     }
 
     /// Aborts an upload that failed. If that fails too, it is left until the session ends.
-    pub(super) async fn give_up(&self, upload: &OpenUpload) {
+    pub(super) async fn abort_failed(&self, upload: &OpenUpload) {
         if let Err(error) = self.abort(upload).await {
             let error = error_chain::text(&error);
             tracing::warn!(error, key = %upload.key, "failed multipart upload left until its session ends");

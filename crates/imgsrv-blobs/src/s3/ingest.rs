@@ -32,7 +32,7 @@ const MAX_COPY_OBJECT: u64 = 5 << 30;
 pub(super) async fn ingest(client: &Arc<Client>, request: &IngestRequest) -> Result<Ingested, IngestError> {
     let next = request.next_step()?;
     match step(client, request, &next).await {
-        // Before the bytes are given up: check that the bucket is there, and that it was not another worker's progress.
+        // Before the staged data is reported missing: check that the bucket is there, and that it was not another worker's progress.
         Err(IngestError::StagedGone) if !client.is_present().await => {
             Err(BlobError::unavailable("the bucket is missing").into())
         }
@@ -266,7 +266,7 @@ impl<'a> Ingest<'a> {
         };
         let made = made.await;
         if made.is_err() {
-            self.client.give_up(&upload).await;
+            self.client.abort_failed(&upload).await;
         }
         made
     }

@@ -117,7 +117,7 @@ impl Staging<'_> {
         };
         let appended = appended.await;
         if appended.is_err() && is_new {
-            self.client.give_up(&upload).await;
+            self.client.abort_failed(&upload).await;
         }
         appended
     }
@@ -155,7 +155,7 @@ impl Staging<'_> {
         };
         let sent = sent.await;
         if sent.is_err() {
-            self.client.give_up(&upload).await;
+            self.client.abort_failed(&upload).await;
         }
         sent
     }

@@ -40,7 +40,7 @@ macro_rules! locking {
 }
 pub(crate) use locking;
 
-/// A statement that returns the time on the database's clock, or NULL where that has none, between two texts.
+/// A statement that returns the time on the database's clock, or NULL where that has none, between two pieces of SQL.
 macro_rules! timed {
     ($before:expr, $after:expr) => {
         $crate::core::Dialects {

@@ -58,7 +58,7 @@ impl UndecodableRows {
         self.count(corrupt);
         if self.is_unlogged(corrupt) {
             let (kind, id) = (label(corrupt.what()), corrupt.id().unwrap_or("unknown"));
-            tracing::error!(kind, id, cause = corrupt.why(), "undecodable row left out of a list");
+            tracing::error!(kind, id, cause = corrupt.why(), "undecodable row omitted from a list");
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Option<W
                     Ok(listening) => return Some((None, (options, Some(listening)))),
                     Err(error) => {
                         let error = error_chain::text(&error);
-                        tracing::warn!(error, "notifications of other nodes are not available; polling continues");
+                        tracing::warn!(error, "notifications of other nodes are unavailable; polling continues");
                     }
                 }
                 tokio::time::sleep(RETRY_DELAY).await;
@@ -47,7 +47,7 @@ pub(crate) fn enqueued(options: PgConnectOptions) -> BoxStream<'static, Option<W
                 }
                 Ok(lost @ (Ok(None) | Err(_))) => {
                     let error = lost.err().map_or_else(String::new, |error| error_chain::text(&error));
-                    tracing::warn!(error, "connection for notifications of other nodes lost");
+                    tracing::warn!(error, "connection for notifications of other nodes was lost");
                     listener = None;
                     tokio::time::sleep(RETRY_DELAY).await;
                 }

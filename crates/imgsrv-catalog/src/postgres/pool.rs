@@ -27,7 +27,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/postgres");
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 /// A connection that was idle for longer is checked before it is used: the server may have restarted.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-/// How long a node migrates, or waits for another node that does, before it gives up.
+/// How long a node migrates, or waits for another node that does, before it fails.
 const MIGRATION_LIMIT: Duration = Duration::from_mins(10);
 /// The server's own limits: for a statement, for a lock, and for a transaction whose node does not respond.
 const SERVER_LIMITS: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s';
@@ -65,7 +65,9 @@ pub enum OpenError {
         source: sqlx::Error,
     },
     /// A newer program has migrated the schema.
-    #[error("the PostgreSQL catalog was migrated by a newer imgsrv (migration {0} is unknown to this one)")]
+    #[error(
+        "the PostgreSQL catalog was migrated by a newer version of imgsrv (migration {0} is unknown to this version)"
+    )]
     Newer(i64),
     /// The schema could not be migrated.
     #[error("cannot migrate the PostgreSQL catalog: {0}")]

@@ -16,7 +16,7 @@ use tracing::Span;
 /// The limit for the response to one statement. The server's own limits are shorter, so this one detects a server that
 /// is gone.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(20);
-/// The limit for the end of a transaction that was given up.
+/// The time limit for the rollback of an abandoned transaction.
 const ROLLBACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection, inside or outside of a transaction. Dropping it rolls back.
@@ -25,7 +25,7 @@ pub(crate) struct PgSession {
     connection: Option<PoolConnection<Postgres>>,
     /// Whether a transaction may be open.
     open: bool,
-    /// Whether a statement was sent whose response was not read to its end.
+    /// Whether a statement was sent whose response was not read completely.
     busy: bool,
     undecodable: Arc<UndecodableRows>,
     span: Span,
@@ -37,7 +37,7 @@ macro_rules! send {
         let session = $session;
         match &mut session.connection {
             None => Err(CatalogError::Backend("the connection was released".into())),
-            Some(_) if session.busy => Err(CatalogError::Unavailable("an earlier statement was given up".into())),
+            Some(_) if session.busy => Err(CatalogError::Unavailable("an earlier statement was abandoned".into())),
             Some(pooled) => {
                 let $connection = &mut **pooled;
                 session.busy = true;

@@ -69,7 +69,7 @@ impl Record for Intake {
             ("publishing", Some(job), None) => IntakeState::Publishing(job),
             ("published", Some(job), None) => IntakeState::Published(job),
             ("failed", job, Some(reason)) => IntakeState::Failed { reason, job },
-            _ => return Err(row.corrupt("its state, job and reason disagree")),
+            _ => return Err(row.corrupt("its state, job and reason do not match")),
         };
         let aliases = aliases.split(',').filter(|alias| !alias.is_empty()).map(str::parse).collect::<Result<_, _>>();
         Ok(Self::restore(IntakeRecord {

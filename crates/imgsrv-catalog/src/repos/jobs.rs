@@ -172,7 +172,7 @@ impl Record for Step {
             ("failed", Some(started_at), Some(finished_at), Some(reason)) => {
                 StepState::Failed { started_at, finished_at, reason }
             }
-            _ => return Err(row.corrupt("its state, times and reason disagree")),
+            _ => return Err(row.corrupt("its state, times and reason do not match")),
         };
         Ok(Self { name: row.get("step_name")?, state, attempts: row.get("step_attempts")? })
     }
@@ -192,7 +192,7 @@ pub(crate) fn report(rows: Vec<JobStep>) -> Result<Option<JobReport>, Corrupt> {
     let job = PublishJob::restore(JobRecord { steps, ..record });
     let job = job.map_err(|why| Corrupt::new(JobStep::WHAT, why))?;
     if job.finished_at() != finished_at {
-        return Err(Corrupt::new(JobStep::WHAT, "it did not finish with its last step"));
+        return Err(Corrupt::new(JobStep::WHAT, "its end does not match that of its last step"));
     }
     Ok(Some(JobReport { job, warnings }))
 }

@@ -75,7 +75,7 @@ impl Record for FingerprintProgress {
         match (row.optional("fingerprint")?, combined, root) {
             (Some(digest), None, None) => Ok(Self::Done(digest)),
             (None, Some(combined), Some(root)) => Ok(Self::Begun { combined, root }),
-            _ => Err(row.corrupt("it is neither begun nor done")),
+            _ => Err(row.corrupt("it is neither started nor finished")),
         }
     }
 }

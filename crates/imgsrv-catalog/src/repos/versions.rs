@@ -80,7 +80,7 @@ impl Record for Version {
             ("draft", None) => VersionState::Draft,
             ("publishing", None) => VersionState::Publishing,
             ("published", Some(at)) => VersionState::Published { at },
-            _ => return Err(row.corrupt("its state and publication time disagree")),
+            _ => return Err(row.corrupt("its state and publication time do not match")),
         };
         Ok(Self::restore(VersionRecord {
             id: row.get("id")?,

@@ -130,7 +130,7 @@ fn restore(record: UploadRecord, columns: &UploadStateColumns) -> Result<UploadS
     if UploadStateColumns::from(&session) == *columns {
         Ok(session)
     } else {
-        Err(Corrupt::new(UploadStateColumns::WHAT, "its columns disagree with its state"))
+        Err(Corrupt::new(UploadStateColumns::WHAT, "its columns do not match its state"))
     }
 }
 

@@ -28,7 +28,9 @@ pub enum OpenError {
         source: sqlx::Error,
     },
     /// A newer program has migrated the schema.
-    #[error("the catalog {path} was migrated by a newer imgsrv (migration {version} is unknown to this one)")]
+    #[error(
+        "the catalog {path} was migrated by a newer version of imgsrv (migration {version} is unknown to this version)"
+    )]
     Newer {
         /// The path of the file.
         path: String,

@@ -12,7 +12,7 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         Error::Token(TokenError::NotInGitHub) => "Give the job `permissions: id-token: write`.",
         Error::FileChanged(_) => "Wait until nothing writes to the file, then run the same command again.",
         Error::DigestMismatch { .. } => {
-            "Run the same command again. If it fails again, tell the operator: the stored bytes may be damaged."
+            "Run the same command again. If it fails again, tell the operator: the stored data may be damaged."
         }
         Error::NotPublished(job) => {
             return Some(format!(
@@ -29,10 +29,10 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         }
         Error::Conflict(_) => "Published versions never change. Publish under a new version name.",
         Error::UnexpectedResponse { status: 301..=399, .. } => {
-            "The URL redirects. Use the URL of the server itself, with https:// if it speaks TLS."
+            "The URL redirects. Use the URL of the server itself, with https:// if it uses TLS."
         }
         Error::UnexpectedResponse { status: 502..=504, .. } => {
-            "The proxy in front of the server cannot reach it. Try again later."
+            "The proxy in front of the server cannot reach it. Retry later."
         }
         Error::InvalidResponse(_) | Error::UnexpectedResponse { .. } => {
             "This does not look like an imgsrv server. Check the URL, its port and its path."
@@ -57,14 +57,16 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::StorageReadOnly => "The operator must make the storage writable. Then run the same command again.",
         ProblemCode::UploadTooLarge => "The operator limits uploads with --max-upload-bytes.",
         ProblemCode::TooManyUploads => "Wait until other uploads have ended, then run the same command again.",
-        ProblemCode::HttpsRequired => "The port speaks HTTPS. Use https:// in the URL of the server.",
+        ProblemCode::HttpsRequired => "This port uses HTTPS. Use https:// in the URL of the server.",
         ProblemCode::CredentialInClear => {
-            "The port speaks HTTPS, and the token was sent unencrypted. Use https:// in the URL, and revoke the token."
+            "The token was sent unencrypted to an HTTPS port. Revoke it, and use https:// in the URL."
         }
         ProblemCode::VersionNotPublished => "Publish the version first.",
         ProblemCode::JobState => "imgsrv jobs show shows the state of the job.",
         ProblemCode::NotFound => "Check the names; imgsrv images list and imgsrv versions list show what exists.",
-        ProblemCode::ImageInUse => "imgsrv versions list --all shows its versions. Published versions stay for ever.",
+        ProblemCode::ImageInUse => {
+            "imgsrv versions list --all shows its versions. Published versions cannot be deleted."
+        }
         _ => return None,
     })
 }

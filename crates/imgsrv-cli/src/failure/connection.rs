@@ -22,10 +22,7 @@ pub(super) fn describe(error: &imgsrv_client::Error) -> Option<Described> {
     let has = |text: &str| causes.iter().any(|cause| cause.contains(text));
     let plain = server.replacen("https://", "http://", 1);
     let (message, advice) = if has("received corrupt message") {
-        (
-            format!("{server} does not speak TLS"),
-            format!("Use --server {plain}, or the port on which the server speaks HTTPS."),
-        )
+        (format!("{server} does not speak TLS"), format!("Use --server {plain}, or the HTTPS port of the server."))
     } else if has("UnknownIssuer") || has("BadSignature") {
         (
             format!("the certificate of {server} is not signed by an authority that this machine trusts"),

@@ -86,7 +86,7 @@ impl Report {
         self.result(&table::table(head, rows.into_iter().map(cells), table::width()), &())
     }
 
-    /// Prints each of several results as it comes; for machines, [`Report::result`] prints all of them at the end.
+    /// Prints one of several results at once; with `--json`, [`Report::result`] prints all of them at the end.
     pub(crate) fn part(&self, text: &str) -> Result<(), Failure> {
         if self.0.is_json { Ok(()) } else { self.result(text, &()) }
     }

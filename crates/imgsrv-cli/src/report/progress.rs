@@ -19,7 +19,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// The progress bars of this process.
 static DRAWN: OnceLock<MultiProgress> = OnceLock::new();
 
-/// Removes the bars for good, so that the last lines are not mixed with them.
+/// Removes the bars permanently, so that the last lines are not mixed with them.
 pub(crate) fn clear_bars() {
     if let Some(bars) = DRAWN.get() {
         let _ = bars.clear();

@@ -1,4 +1,4 @@
-//! Intakes, health checks, and documents that are passed on as JSON.
+//! Intakes, health checks, and documents that are returned as JSON.
 
 use crate::{client::Client, error::Error};
 use bytes::Bytes;

@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::sync::Mutex;
 
-/// How long a token must still be valid to be used, so that it does not expire on its way.
+/// How long a token must still be valid to be used, so that it does not expire in flight.
 const MIN_VALIDITY: Duration = Duration::from_secs(30);
 /// How long a source may take.
 const FETCH_TIMEOUT: Duration = Duration::from_mins(1);
@@ -38,13 +38,13 @@ pub enum TokenError {
     #[error("this is not a GitHub Actions job with the permission `id-token: write`")]
     NotInGitHub,
     /// GitHub's token issuer could not be reached or refused.
-    #[error("GitHub gave no token")]
+    #[error("GitHub did not issue a token")]
     GitHub(#[source] reqwest::Error),
     /// The source did not return a bearer token.
-    #[error("what came is not a bearer token: it is empty, too long, or has blanks in it")]
+    #[error("the output is not a bearer token: it is empty, too long, or contains blanks")]
     Malformed,
     /// The source took too long.
-    #[error("the token did not come within {} s", FETCH_TIMEOUT.as_secs())]
+    #[error("no token was received within {} s", FETCH_TIMEOUT.as_secs())]
     TooSlow,
 }
 

@@ -206,7 +206,7 @@ impl Receiver {
             bytes.advance(skipped);
             skip -= skipped as u64;
             if hash.bytes() + bytes.len() as u64 > size {
-                return Err(self.invalid("more bytes than it should have"));
+                return Err(self.invalid("more bytes than requested"));
             }
             writer.write_all(&bytes).await.map_err(Error::file("written", path))?;
             hash.update(&bytes);
@@ -231,11 +231,11 @@ impl Receiver {
         }
         let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
         let start = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
-        if start == Some(offset) { Ok((response, 0)) } else { Err(self.invalid("other bytes than were asked for")) }
+        if start == Some(offset) { Ok((response, 0)) } else { Err(self.invalid("a different range than requested")) }
     }
 
     fn invalid(&self, what: &str) -> Error {
-        Error::invalid_response(format!("{} came with {what}", self.url.path()))
+        Error::invalid_response(format!("the response for {} has {what}", self.url.path()))
     }
 
     fn verify(&self, hash: RunningHash) -> Result<(), Error> {

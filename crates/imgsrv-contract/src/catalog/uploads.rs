@@ -94,11 +94,11 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
         let new = NewUpload { claim, media_type_hint: None, filename_hint: None };
         UploadSession::open(UploadId::new(uuid()), first.created_by, new, now, TTL).0
     };
-    let (second, third, given_up) = (open(claim(2)), open(claim(1)), open(claim(1)));
-    for session in [&second, &third, &given_up] {
+    let (second, third, aborted) = (open(claim(2)), open(claim(1)), open(claim(1)));
+    for session in [&second, &third, &aborted] {
         tx.insert_upload(session, None).await.unwrap();
     }
-    tx.update_upload(&given_up.abort(now).unwrap().0).await.unwrap();
+    tx.update_upload(&aborted.abort(now).unwrap().0).await.unwrap();
     tx.commit().await.unwrap();
     let (one, all) = (PageRequest { limit: 1.try_into().unwrap(), after: None }, PageRequest::FIRST);
     let list = async |digest: Option<&Digest>, page: &PageRequest| {

@@ -24,10 +24,10 @@ pub type BodyStream = BoxStream<'static, Result<Bytes, BodyError>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// The connection broke, the framing was invalid, or the size is not the declared one.
-    #[error("the body was cut off")]
+    #[error("the request body is incomplete")]
     Cut,
     /// The client sent nothing, or too little, for too long.
-    #[error("the body came too slowly")]
+    #[error("the request body was received too slowly")]
     TooSlow,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for BlobName {
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     /// A blob is missing, or its size is not the recorded one.
-    #[error("the stored bytes are missing or damaged")]
+    #[error("the stored data is missing or damaged")]
     Damaged,
     /// There is no free space, or a quota is exhausted.
     #[error("the blob store is full")]
@@ -142,10 +142,10 @@ pub enum StageError {
     #[error(transparent)]
     Body(#[from] BodyError),
     /// The body is larger than the attempt's limit.
-    #[error("the part has more bytes than fit")]
+    #[error("the part exceeds the expected size of the upload")]
     TooLarge,
     /// The part's digest is not the declared one.
-    #[error("the part's digest is {actual}, not the one sent with it")]
+    #[error("the part has the digest {actual}, not the one in Content-Digest")]
     Checksum {
         /// The computed digest.
         actual: Digest,
@@ -213,13 +213,13 @@ pub enum Ingested {
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The computed digest is not the claimed one.
-    #[error("the bytes have digest {actual}")]
+    #[error("the content has the digest {actual}")]
     Mismatch {
         /// The computed digest.
         actual: Digest,
     },
     /// Staged bytes are missing or truncated.
-    #[error("staged bytes are gone")]
+    #[error("staged data is missing")]
     StagedGone,
     /// The store failed.
     #[error(transparent)]
@@ -265,7 +265,7 @@ pub trait BlobStore: Send + Sync {
     /// Receives a part, hashing it as it arrives, and makes it durable before returning. On an error it removes what it
     /// wrote.
     ///
-    /// The caller runs this future to its end, in a spawned task if a request could drop it: dropping it may leave
+    /// The caller runs this future to completion, in a spawned task if a request could drop it: dropping it may leave
     /// staged data, and writes that are still in progress. No other attempt may continue the same location before that
     /// end.
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError>;

@@ -42,40 +42,40 @@ pub enum Conflict {
     #[error("the record changed since it was read")]
     StaleRevision,
     /// An image has that name.
-    #[error("the image name is taken")]
+    #[error("an image with this name already exists")]
     ImageName,
     /// A version or alias of the image has that name.
-    #[error("the name is taken by a version or an alias of the image")]
+    #[error("the image already has a version or an alias with this name")]
     RefName,
     /// An artifact of the version has the same operating system, architecture, variant and format.
-    #[error("the version has an artifact of that operating system, architecture, variant and format")]
+    #[error("the version already has an artifact with this operating system, architecture, variant and format")]
     ArtifactKey,
     /// A file of the version has that name.
-    #[error("a file of the version has that name")]
+    #[error("the version already has a file with this name")]
     FileName,
     /// An artifact of the version has the same architecture, as Incus names it, variant and format.
-    #[error("the version has an artifact that Incus clients could not tell from it")]
+    #[error("the version already has an artifact that Incus clients cannot distinguish from this one")]
     ProductKey,
     /// An attachment of the artifact has that name.
-    #[error("the artifact has an attachment of that name")]
+    #[error("the artifact already has an attachment with this name")]
     AttachmentName,
     /// The digest is trusted already.
-    #[error("the digest is a trusted blob already")]
+    #[error("a trusted blob with this digest already exists")]
     BlobDigest,
     /// The version has a publish job that is not abandoned.
-    #[error("the version has a live publish job")]
+    #[error("the version already has an active publish job")]
     LiveJob,
     /// A principal has that id.
-    #[error("the principal exists already")]
+    #[error("the principal already exists")]
     PrincipalId,
     /// A token has that look-up key.
-    #[error("the token key is taken")]
+    #[error("the token key is already in use")]
     TokenKey,
     /// A principal has that identity.
-    #[error("the identity is known already")]
+    #[error("the identity already exists")]
     Identity,
     /// A provisioning rule has that id.
-    #[error("a provisioning rule has that id")]
+    #[error("a provisioning rule with this id already exists")]
     RuleId,
     /// The principal has opened an upload session with that idempotency key.
     #[error("the idempotency key was used for another upload session")]
@@ -84,7 +84,7 @@ pub enum Conflict {
     #[error("the image has versions")]
     ImageInUse,
     /// The promise of immutability, or another guarantee to consumers, forbids the change.
-    #[error("the catalog's guarantees forbid this change")]
+    #[error("the change violates a constraint of the catalog")]
     Forbidden,
 }
 

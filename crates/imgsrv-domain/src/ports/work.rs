@@ -46,7 +46,7 @@ pub trait WorkRepo: Send {
     async fn fail_undecodable(&mut self, work: WorkName, reason: &str) -> Result<bool, CatalogError>;
 }
 
-/// What became of a lease that was to be renewed.
+/// The result of renewing a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
     /// It was extended.

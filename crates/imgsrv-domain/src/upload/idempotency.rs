@@ -22,8 +22,8 @@ mod tests {
 
     #[test]
     fn a_key_has_1_to_255_visible_characters() {
-        for good in ["!", "0190163d-8694-739b-aea5-966c26f8ad91", "a\"b", &"~".repeat(255)] {
-            assert!(good.parse::<IdempotencyKey>().is_ok(), "{good}");
+        for valid in ["!", "0190163d-8694-739b-aea5-966c26f8ad91", "a\"b", &"~".repeat(255)] {
+            assert!(valid.parse::<IdempotencyKey>().is_ok(), "{valid}");
         }
         for bad in ["", "a b", "a\tb", "\u{7f}", "é", &"~".repeat(256)] {
             assert!(bad.parse::<IdempotencyKey>().is_err(), "{bad}");

@@ -45,7 +45,7 @@ pub enum UploadState {
         /// Why, for the client.
         reason: String,
     },
-    /// Given up by the client, or expired.
+    /// Aborted by the client, or expired.
     Aborted {
         /// What was claimed.
         claim: Claim<ByteSize>,
@@ -137,16 +137,16 @@ pub enum UploadRefusal {
         expected: ByteSize,
     },
     /// A later attempt at the same part was recorded first or, in an append upload, has begun.
-    #[error("a newer attempt at this part was accepted already")]
+    #[error("a newer upload of this part was already accepted")]
     Superseded,
     /// Appended bytes do not start at the offset of the session.
-    #[error("the next byte goes at offset {expected}")]
+    #[error("the offset of the upload is {expected}; continue there")]
     Offset {
         /// The offset of the next byte.
         expected: ByteSize,
     },
     /// An append upload was sent in more pieces than there are part numbers.
-    #[error("the upload came in too many pieces; begin again, with larger ones")]
+    #[error("the upload has the maximum number of parts; start a new upload with larger requests")]
     TooManyParts,
     /// The part list does not match the recorded parts.
     #[error("{0}")]

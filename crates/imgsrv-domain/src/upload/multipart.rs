@@ -52,7 +52,7 @@ impl UploadSession {
         self.expires_at == self.created_at
     }
 
-    /// Admits an attempt to send part `number`. `declared` is its announced size, `current` the part recorded under
+    /// Admits an attempt to send part `number`. `declared` is its declared size, `current` the part recorded under
     /// that number, `before` the part recorded under the number before it.
     #[must_use = "a transition counts once stored"]
     pub fn begin_attempt(

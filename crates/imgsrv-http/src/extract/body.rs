@@ -29,9 +29,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(Code::UnsupportedMediaType).detail("send application/json"));
+            return Err(Problem::new(Code::UnsupportedMediaType).detail("the Content-Type must be application/json"));
         }
-        let too_large = || Problem::new(Code::BodyTooLarge).detail("a JSON body may have at most 1 MiB");
+        let too_large = || Problem::new(Code::BodyTooLarge).detail("a JSON body can have at most 1 MiB");
         if content_length(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
             return Err(too_large());
         }
@@ -116,7 +116,7 @@ fn content_digest(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
             if algorithm.eq_ignore_ascii_case("sha-256") {
                 let digest = Digest::new(bytes.try_into().map_err(|_| malformed())?);
                 if found.replace(digest).is_some_and(|other| other != digest) {
-                    return Err(invalid("has two different digests of sha-256"));
+                    return Err(invalid("must not contain two different sha-256 digests"));
                 }
             }
         }

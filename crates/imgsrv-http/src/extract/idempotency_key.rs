@@ -60,8 +60,8 @@ impl IntoParams for IdempotencyKey {
             .parameter_in(ParameterIn::Header)
             .required(Required::False)
             .description(Some(
-                "A key of 1 to 255 visible ASCII characters, such as a UUID, in quotes or bare. A request that is \
-                 repeated with its key has the effect of one.",
+                "A key of 1 to 255 visible ASCII characters, such as a UUID, in quotes or bare. A \
+                 repeated request with the same key takes effect only once.",
             ))
             .schema(Some(schema));
         vec![parameter.build()]

@@ -53,10 +53,10 @@ macro_rules! queries {
         #[derive(Debug, Deserialize, IntoParams)]
         #[into_params(parameter_in = Query)]
         pub(crate) struct $name {
-            /// At most so many rows, 1 to 1000; 1000 when absent.
+            /// Maximum number of items, 1 to 1000. Default: 1000.
             #[param(minimum = 1, maximum = 1000, value_type = Option<i32>)]
             limit: Option<String>,
-            /// `next_cursor` of the page before.
+            /// `next_cursor` of the previous page.
             cursor: Option<String>,
             $($(#[$fdoc])* $field: Option<String>,)*
         }
@@ -83,43 +83,43 @@ queries! {
     PageQuery {}
     /// The page of the images, with or without those that have no published version.
     ImagesQuery {
-        /// `true`: also images with nothing published. Needs `content.write`.
+        /// `true`: include images without a published version. Requires `content.write`.
         #[param(value_type = Option<bool>)]
         include_unpublished,
     }
     /// The page and the filters of the audit log.
     AuditQuery {
-        /// What was done, such as `role.granted`.
+        /// Action, such as `role.granted`.
         #[param(schema_with = audit_action)]
         action,
-        /// `principal`, `worker` or `operator`.
+        /// Kind of actor: `principal`, `worker` or `operator`.
         #[param(schema_with = actor_kind)]
         actor_kind,
-        /// Who did it: a principal's id or a worker's name.
+        /// Actor: id of a principal, or name of a worker.
         #[param(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
         actor,
-        /// On what, exactly as it is shown.
+        /// Subject, exactly as in the audit log.
         #[param(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
         subject,
-        /// In which request.
+        /// Id of the request.
         #[param(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
         request_id,
-        /// Not before this time (RFC 3339).
+        /// Earliest time (RFC 3339).
         #[param(format = DateTime)]
         since,
-        /// Before this time (RFC 3339).
+        /// Time before which the entries are (RFC 3339).
         #[param(format = DateTime)]
         until,
     }
     /// The page of the caller's open uploads, filtered by digest.
     UploadsQuery {
-        /// The digest that their bytes must have.
+        /// Expected digest of the uploads.
         #[param(pattern = "^sha256:[0-9a-f]{64}$")]
         expected_digest,
     }
     /// The page of the versions, filtered by state.
     VersionsQuery {
-        /// `draft`, `publishing`, `published` or `all`. Anything but `published`, the default, needs `content.write`.
+        /// `draft`, `publishing`, `published` or `all`. Default: `published`; the others require `content.write`.
         #[param(pattern = "^(draft|publishing|published|all)$")]
         state,
     }

@@ -56,13 +56,13 @@ mod tests {
 
     #[test]
     fn times_follow_the_grammar_of_rfc_3339() {
-        for good in [
+        for valid in [
             "2027-01-01T00:00:00Z",
             "2027-01-01t00:00:00.5z",
             "2027-01-01T00:00:00.123456789+23:59",
             "2027-01-01T00:00:00-00:30",
         ] {
-            assert!(good.parse::<Rfc3339>().is_ok(), "{good}");
+            assert!(valid.parse::<Rfc3339>().is_ok(), "{valid}");
         }
         for bad in [
             "",

@@ -133,7 +133,7 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     let mut response = if exceeds_header_limits(&parts.headers, state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
     } else if !has_known_transfer_encoding(&parts.headers) {
-        Problem::new(Code::TransferEncoding).detail("send the body as it is, or chunked alone").into_response()
+        Problem::new(Code::TransferEncoding).detail("the only supported transfer coding is chunked").into_response()
     } else {
         match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers).await {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,

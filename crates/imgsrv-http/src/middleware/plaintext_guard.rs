@@ -26,7 +26,7 @@ pub(crate) async fn check(request: &Parts, auth: &Authenticator, failed: &Failed
         if let Some(token) = api_token(credential) {
             // The request is refused even when this fails.
             if let Err(error) = auth.note_exposed(&token, &request::context(&request.extensions)).await {
-                tracing::warn!(error = error_chain::text(&error), "recording an exposed token failed");
+                tracing::warn!(error = error_chain::text(&error), "exposed token could not be recorded");
             }
         }
         return Err(Problem::new(Code::CredentialInClear));

@@ -20,7 +20,7 @@ pub(crate) struct ThroughputLimit {
 
 /// The body was slower than its limit.
 #[derive(Debug, thiserror::Error)]
-#[error("the body was slower than the minimum throughput")]
+#[error("the throughput of the request body was below the minimum")]
 pub(crate) struct TooSlow;
 
 /// Measures the throughput of a client. Only time spent waiting for the client counts.
@@ -53,7 +53,7 @@ impl Meter {
 /// The body of a response, which fails once the client receives it too slowly.
 pub(super) fn throttled_response(body: Body, limit: ThroughputLimit) -> Body {
     let mut meter = Meter::new(limit);
-    // When the last frame was passed on, and its size.
+    // When the last frame was forwarded, and its size.
     let mut sent: Option<(Instant, usize)> = None;
     frames::through(body, move |body, context| {
         // The connection asks for the next frame once the client has received enough of the last one.

@@ -22,15 +22,15 @@ fn unavailable(service: &'static str, error: &(dyn Error + 'static)) -> Problem 
 fn read_only(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
     log(service, error);
     let detail = format!(
-        "the {service} is on a read-only file system, so nothing was kept of this request; reads work, and writes will \
-         once the operator makes it writable"
+        "the {service} is on a read-only file system; the request was not carried out. Reads work; writes work again \
+         once the file system is writable"
     );
     Problem::new(Code::StorageReadOnly).detail(detail).retry_after(Duration::from_secs(30))
 }
 
 fn full(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
     log(service, error);
-    Problem::new(Code::StorageFull).detail(format!("the {service} is full; nothing was kept of this request"))
+    Problem::new(Code::StorageFull).detail(format!("the {service} is full; the request was not carried out"))
 }
 
 fn internal(service: &'static str, error: &(dyn Error + 'static)) -> Problem {
@@ -89,7 +89,7 @@ impl From<AuthenticateError> for Problem {
             AuthenticateError::Denied(denied) => denied.into(),
             AuthenticateError::IssuerUnavailable(_) => {
                 // The cause is logged where the keys are fetched, once for all waiting requests.
-                let detail = "the keys of the token's issuer cannot be read";
+                let detail = "the keys of the token's issuer cannot be fetched";
                 Self::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(15))
             }
             AuthenticateError::Catalog(error) => error.into(),
@@ -164,7 +164,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::InvalidCursor => Self::invalid_cursor(),
             UseCaseError::Blob(error) => error.into(),
             UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
-                .detail("too many changes at once; try again")
+                .detail("the resource was changed by too many concurrent requests; retry the request")
                 .retry_after(Duration::from_secs(1)),
             UseCaseError::Catalog(error) => error.into(),
         }

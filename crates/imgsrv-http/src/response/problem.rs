@@ -69,7 +69,7 @@ impl Problem {
     /// The requested range cannot be served from a representation of `size` bytes.
     pub(crate) fn range_not_satisfiable(size: u64) -> Self {
         let problem = Self::new(Code::RangeNotSatisfiable);
-        let problem = problem.detail(format!("there are {size} bytes; ask for one range of them"));
+        let problem = problem.detail(format!("the content has {size} bytes; request a single range within it"));
         Self { complete_length: Some(size), ..problem }
     }
 

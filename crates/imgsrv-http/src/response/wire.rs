@@ -209,8 +209,10 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
 
 pub(crate) fn role(role: Role) -> api::Role {
     let (display_name, description) = match role {
-        Role::AuthManager => ("Authentication manager", "Manages principals, roles and API tokens."),
-        Role::ContentWriter => ("Content writer", "Uploads, drafts, publishes and moves aliases; sees drafts."),
+        Role::AuthManager => {
+            ("Authentication manager", "Can manage principals, roles, API tokens and provisioning rules.")
+        }
+        Role::ContentWriter => ("Content writer", "Can upload, create and publish drafts, and move aliases."),
     };
     api::Role {
         id: role.to_string(),

@@ -30,11 +30,11 @@ fn respond(alias: &Alias) -> Response {
     ([(header::ETAG, etag)], Json(wire::alias(alias))).into_response()
 }
 
-/// The precondition in `If-Match` and `If-None-Match` (RFC 9110, section 13.1). A tag that is not one of ours matches
-/// nothing.
+/// The precondition in `If-Match` and `If-None-Match` (RFC 9110, section 13.1). A tag that this server did not issue
+/// matches nothing.
 ///
-/// `headers::IfMatch` only compares with one known tag. Here the tags are parsed, because the use case compares them with
-/// the alias that it has locked.
+/// `headers::IfMatch` only compares with one known tag. Here the tags are parsed, because the use case compares them
+/// with the alias that it has locked.
 fn precondition(headers: &HeaderMap) -> Result<Precondition> {
     let tags = |name: HeaderName| -> Option<Vec<String>> {
         headers.contains_key(&name).then(|| {
@@ -60,7 +60,7 @@ fn parse_etag(tag: &str) -> Option<(AliasId, Revision)> {
 /// List the aliases of an image
 #[utoipa::path(get, path = "/v1/images/{name}/aliases", operation_id = "listAliases", tag = "aliases", security((), ("bearer" = [])),
     params(ImagePath, PageQuery),
-    responses((status = OK, description = "A page of aliases, by name.", body = api::AliasList), ReadProblems))]
+    responses((status = OK, description = "A page of aliases, sorted by name.", body = api::AliasList), ReadProblems))]
 async fn list(aliases: Aliases, caller: Caller, path: ImagePath, query: PageQuery, uri: Uri) -> Result<Response> {
     let page = aliases.list(&caller, &path.name, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::alias, |aliases, next_cursor| api::AliasList { aliases, next_cursor }))
@@ -69,17 +69,17 @@ async fn list(aliases: Aliases, caller: Caller, path: ImagePath, query: PageQuer
 /// Read an alias
 #[utoipa::path(get, path = "/v1/images/{name}/aliases/{alias}", operation_id = "getAlias", tag = "aliases", security((), ("bearer" = [])),
     params(AliasPath),
-    responses((status = OK, description = "The alias; its `ETag` changes when it moves.", body = api::Alias), ReadProblems))]
+    responses((status = OK, description = "The alias. Its `ETag` changes when it moves.", body = api::Alias), ReadProblems))]
 async fn get(aliases: Aliases, _caller: Caller, path: AliasPath) -> Result<Response> {
     Ok(respond(&aliases.get(&path.name, &path.alias).await?))
 }
 
-/// Make an alias, or move it to another published version
+/// Create an alias, or move it to another published version
 ///
-/// `If-Match` with the alias's `ETag`, or `If-None-Match: *`, guards against changes by others.
+/// Use `If-Match` with the `ETag` of the alias, or `If-None-Match: *`, to detect concurrent changes.
 #[utoipa::path(put, path = "/v1/images/{name}/aliases/{alias}", operation_id = "setAlias", tag = "aliases",
     security(("bearer" = [])), params(AliasPath, ("If-Match" = Option<String>, Header, nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$"#, description = "An entity tag of the alias, or `*`."),
-        ("If-None-Match" = Option<String>, Header, nullable = false, pattern = r"^\*$", description = "`*`: only if there is no such alias.")),
+        ("If-None-Match" = Option<String>, Header, nullable = false, pattern = r"^\*$", description = "`*`: create the alias only if it does not exist.")),
     request_body = api::SetAlias,
     responses((status = OK, description = "The alias.", body = api::Alias), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn set(
@@ -99,10 +99,10 @@ async fn set(
 
 /// Delete an alias
 ///
-/// The version that it points to stays.
+/// The version is not deleted.
 #[utoipa::path(delete, path = "/v1/images/{name}/aliases/{alias}", operation_id = "deleteAlias", tag = "aliases",
     security(("bearer" = [])), params(AliasPath),
-    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "The alias is deleted."), GuardedProblems, WrongState))]
 async fn delete(aliases: Aliases, writer: Writer, path: AliasPath, headers: HeaderMap) -> Result<StatusCode> {
     let precondition = precondition(&headers)?;
     aliases.delete(&writer, &path.name, &path.alias, &precondition).await?;

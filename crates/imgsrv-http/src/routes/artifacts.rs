@@ -49,7 +49,7 @@ async fn list(versions: Versions, caller: Caller, path: VersionPath, query: Page
 
 /// Add an artifact to a draft
 ///
-/// Its digest need not be uploaded yet.
+/// The blob can be uploaded later.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts", operation_id = "createArtifact",
     tag = "versions", security(("bearer" = [])), params(VersionPath), request_body = api::CreateArtifact,
     responses((status = CREATED, description = "The artifact.", body = api::Artifact),
@@ -95,10 +95,10 @@ async fn get(versions: Versions, caller: Caller, path: ArtifactPath) -> Result<J
 
 /// Remove an artifact from a draft
 ///
-/// Its attachments go with it.
+/// Its attachments are removed as well.
 #[utoipa::path(delete, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}",
     operation_id = "deleteArtifact", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
-    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "It is removed."), GuardedProblems, WrongState))]
 async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<StatusCode> {
     drafts.remove_artifact(&writer, &path.name, &path.version, path.artifact_id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -106,10 +106,10 @@ async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<St
 
 /// Download an artifact of a published version
 ///
-/// Takes `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
+/// Supports `HEAD`, `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`.
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/download",
     operation_id = "downloadArtifact", tag = "versions", security((), ("bearer" = [])), params(ArtifactPath),
-    responses((status = OK, description = "The bytes, as `primary_media_type`.", content_type = "*/*", body = serde_json::Value),
+    responses((status = OK, description = "The content, as `primary_media_type`.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn download(
     delivery: Delivery,
@@ -121,9 +121,9 @@ async fn download(
     request.respond(&delivery, &download, NamedBy::Version).await
 }
 
-/// Attach something to an artifact of a draft
+/// Attach a file to an artifact of a draft
 ///
-/// A signature, an SBOM, Incus metadata. Its digest need not be uploaded yet.
+/// For example a signature, an SBOM or Incus metadata. The blob can be uploaded later.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments",
     operation_id = "createAttachment", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
     request_body = api::CreateAttachment,
@@ -144,10 +144,10 @@ async fn create_attachment(
     Ok((StatusCode::CREATED, Json(wire::attachment(&attachment))))
 }
 
-/// Make the metadata of an Incus image for an artifact of a draft
+/// Generate the metadata of an Incus image for an artifact of a draft
 ///
-/// It is made of the artifact's own fields and what the body adds, stored as a blob, and attached as `incus.tar.xz`.
-/// The same request makes the same bytes.
+/// The metadata is generated from the fields of the artifact and of the body, stored as a blob, and attached as
+/// `incus.tar.xz`. The same request always generates the same content.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/incus-metadata",
     operation_id = "createIncusMetadata", tag = "versions", security(("bearer" = [])), params(ArtifactPath),
     request_body = api::CreateIncusMetadata,
@@ -187,7 +187,7 @@ async fn create_incus_metadata(
 #[utoipa::path(delete,
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}",
     operation_id = "deleteAttachment", tag = "versions", security(("bearer" = [])), params(AttachmentPath),
-    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "It is removed."), GuardedProblems, WrongState))]
 async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath) -> Result<StatusCode> {
     let AttachmentPath { name, version, artifact_id, attachment_id } = path;
     drafts.remove_attachment(&writer, &name, &version, artifact_id, attachment_id).await?;
@@ -196,11 +196,11 @@ async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath)
 
 /// Download an attachment of a published version
 ///
-/// Takes `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
+/// Supports `HEAD`, `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`.
 #[utoipa::path(get,
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}/download",
     operation_id = "downloadAttachment", tag = "versions", security((), ("bearer" = [])), params(AttachmentPath),
-    responses((status = OK, description = "The bytes, as `media_type`.", content_type = "*/*", body = serde_json::Value),
+    responses((status = OK, description = "The content, as `media_type`.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn download_attachment(
     delivery: Delivery,

@@ -15,13 +15,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// Read the audit trail
+/// Read the audit log
 ///
-/// Every change to content and to who may change it, newest first: what was done, on what, by whom, when, in which
-/// request and from where. Rows are written together with the change and never altered.
-#[utoipa::path(get, path = "/v1/audit", operation_id = "listAuditTrail", tag = "audit", security(("bearer" = [])),
+/// Lists every change to content and access, newest first, with action, subject, actor, time, request id and client
+/// address. Entries are written in the transaction of the change and are never altered.
+#[utoipa::path(get, path = "/v1/audit", operation_id = "listAuditLog", tag = "audit", security(("bearer" = [])),
     params(AuditQuery),
-    responses((status = OK, description = "A page of the trail.", body = api::AuditPage), GuardedProblems))]
+    responses((status = OK, description = "A page of the audit log.", body = api::AuditPage), GuardedProblems))]
 async fn list(audit_log: AuditLogReader, manager: Manager, query: AuditQuery, uri: Uri) -> Result<Response> {
     let request = query.page()?;
     let page = audit_log.list(&manager, &query.filter()?, &request).await?;

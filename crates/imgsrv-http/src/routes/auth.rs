@@ -37,7 +37,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(revoke_token))
 }
 
-/// List the roles
+/// List roles
 #[utoipa::path(get, path = "/v1/auth/roles", operation_id = "listRoles", tag = "auth", security(("bearer" = [])),
     params(PageQuery),
     responses((status = OK, description = "A page of roles.", body = api::RoleList), GuardedProblems))]
@@ -58,9 +58,9 @@ async fn list_principals(principals: Principals, manager: Manager, query: PageQu
     }))
 }
 
-/// Make a principal
+/// Create a principal
 ///
-/// It holds no role yet.
+/// A new principal has no roles.
 #[utoipa::path(post, path = "/v1/auth/principals", operation_id = "createPrincipal", tag = "auth",
     security(("bearer" = [])), request_body = api::CreatePrincipal,
     responses((status = CREATED, description = "The principal.", body = api::Principal), GuardedProblems, BodyProblems))]
@@ -98,8 +98,8 @@ async fn get_principal(principals: Principals, manager: Manager, path: Principal
 
 /// Deactivate a principal
 ///
-/// None of its credentials is let in from the next request on (403). The last live auth-manager stays active (412).
-/// Repeating this changes nothing.
+/// The server refuses all its credentials from the next request on (403). The last active auth-manager cannot be
+/// deactivated (412). Idempotent.
 #[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/deactivate", operation_id = "deactivatePrincipal",
     tag = "auth", security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems, WrongState))]
@@ -114,7 +114,7 @@ async fn deactivate_principal(
 
 /// Activate a principal
 ///
-/// It is let in again, with the roles that it holds and the tokens that are live. Repeating this changes nothing.
+/// Its roles and its valid tokens take effect again. Idempotent.
 #[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/activate", operation_id = "activatePrincipal",
     tag = "auth", security(("bearer" = [])), params(PrincipalPath),
     responses((status = OK, description = "The principal.", body = api::Principal), GuardedProblems))]
@@ -127,11 +127,11 @@ async fn activate_principal(
     Ok(Json(wire::principal(&principal)))
 }
 
-/// Tell who the bearer is
+/// Show the identity of the caller
 ///
-/// Its principal and roles, how it is known, and until when. Any bearer that is let in may ask.
+/// Returns the principal, its roles, the authentication method and the expiry. Requires no permission.
 #[utoipa::path(get, path = "/v1/auth/whoami", operation_id = "whoami", tag = "auth", security(("bearer" = [])),
-    responses((status = OK, description = "Who the bearer is.", body = api::Whoami), GuardedProblems))]
+    responses((status = OK, description = "The identity of the caller.", body = api::Whoami), GuardedProblems))]
 async fn whoami(caller: Caller) -> Result<Json<api::Whoami>> {
     let (principal, authentication) = caller.who()?;
     Ok(Json(wire::whoami(principal, authentication)))
@@ -139,22 +139,22 @@ async fn whoami(caller: Caller) -> Result<Json<api::Whoami>> {
 
 /// Grant a role
 ///
-/// It counts from the principal's next request. Repeating this changes nothing.
+/// Takes effect with the principal's next request. Idempotent.
 #[utoipa::path(put, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "grantRole", tag = "auth",
     security(("bearer" = [])), params(RolePath),
-    responses((status = NO_CONTENT, description = "The principal holds it."), GuardedProblems))]
+    responses((status = NO_CONTENT, description = "The principal has the role."), GuardedProblems))]
 async fn grant_role(principals: Principals, manager: Manager, path: RolePath) -> Result<StatusCode> {
     principals.grant_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Take a role away
+/// Revoke a role
 ///
-/// It counts from the principal's next request. Provisioning rules that granted it do not grant it again. The last
-/// live auth-manager keeps its role (412). Repeating this changes nothing.
+/// Takes effect with the principal's next request. Provisioning rules that granted the role do not grant it again. The
+/// role of the last active auth-manager cannot be revoked (412). Idempotent.
 #[utoipa::path(delete, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "revokeRole", tag = "auth",
     security(("bearer" = [])), params(RolePath),
-    responses((status = NO_CONTENT, description = "The principal does not hold it."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "The principal does not have the role."), GuardedProblems, WrongState))]
 async fn revoke_role(principals: Principals, manager: Manager, path: RolePath) -> Result<StatusCode> {
     principals.revoke_role(&manager, path.principal_id, path.role_id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -177,7 +177,7 @@ async fn list_tokens(
 
 /// Issue an API token
 ///
-/// `plaintext` is the token. It is shown this once; the server keeps only its SHA-256.
+/// `plaintext` is the token. It is returned only once; the server stores only its SHA-256.
 #[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/api-tokens", operation_id = "createApiToken", tag = "auth",
     security(("bearer" = [])), params(PrincipalPath), request_body = api::CreateApiToken,
     responses((status = CREATED, description = "The token.", body = api::IssuedApiToken), GuardedProblems, BodyProblems))]
@@ -198,11 +198,11 @@ async fn create_token(
 
 /// Revoke an API token
 ///
-/// It is refused from the next request on. The last live token of an auth-manager stays valid (412). Repeating this
-/// changes nothing.
+/// Takes effect with the next request. The last valid token of the last auth-manager cannot be revoked (412).
+/// Idempotent.
 #[utoipa::path(delete, path = "/v1/auth/api-tokens/{token_id}", operation_id = "revokeApiToken", tag = "auth",
     security(("bearer" = [])), params(TokenPath),
-    responses((status = NO_CONTENT, description = "It is revoked."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "The token is revoked."), GuardedProblems, WrongState))]
 async fn revoke_token(principals: Principals, manager: Manager, path: TokenPath) -> Result<StatusCode> {
     principals.revoke_token(&manager, path.token_id).await?;
     Ok(StatusCode::NO_CONTENT)

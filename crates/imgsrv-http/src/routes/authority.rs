@@ -1,4 +1,4 @@
-//! The certificate of the server's own authority, which its clients have to trust.
+//! The certificate of the server's own certificate authority, which clients must trust.
 
 use crate::{
     middleware::budgeted::SharedBody,
@@ -20,13 +20,16 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Download the certificate of the server's certificate authority
 ///
-/// In PEM. Only a server with `--tls-self-signed` has one. It is also served over plain HTTP on the same port: compare its
-/// SHA-256 with the one that the server prints when it starts. `HEAD` works as well.
+/// In PEM format. It exists only on servers with `--tls-self-signed`. It is also served over plain HTTP on the same
+/// port: compare its SHA-256 with the one that the server prints at startup. Supports `HEAD`.
 #[utoipa::path(get, path = "/ca.pem", operation_id = "getCertificateAuthority", tag = "tls",
     responses((status = OK, description = "The certificate.", content_type = "application/x-pem-file", body = String),
         ReadProblems))]
 async fn get(Authority(pem): Authority, _caller: Caller) -> Result<Response> {
-    let missing = || Problem::new(Code::NotFound).detail("this server has no certificate authority of its own");
+    let missing = || {
+        Problem::new(Code::NotFound)
+            .detail("this server does not use a certificate of its own authority (--tls-self-signed)")
+    };
     let headers = [(header::CONTENT_TYPE, "application/x-pem-file"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, Extension(SharedBody), pem.ok_or_else(missing)?).into_response())
 }

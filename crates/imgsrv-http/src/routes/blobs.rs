@@ -19,21 +19,22 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Download a blob
 ///
-/// Anybody may have a blob that a published version refers to; `content.write` may have every trusted one. Takes
-/// `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
+/// Blobs of published versions are public; other blobs require `content.write`. Supports `HEAD`, `Range` with one
+/// range, `If-Range`, `If-None-Match` and `If-Modified-Since`.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", operation_id = "getBlob", tag = "blobs", security((), ("bearer" = [])), params(BlobPath),
-    responses((status = OK, description = "The bytes.", content_type = "*/*", body = serde_json::Value),
+    responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: DownloadRequest) -> Result<Response> {
     let download = delivery.blob(&caller, &path.digest).await?;
     request.respond(&delivery, &download, NamedBy::Digest).await
 }
 
-/// Download a blob, by a path that names the algorithm
+/// Download a blob by a path with the algorithm
 ///
-/// The same as by its digest. 404 when the first two digits are not those of the digest.
+/// Returns the same content as the URL with the digest. Responds with 404 if the first two digits are not those of the
+/// digest.
 #[utoipa::path(get, path = "/cas/sha256/{shard}/{hex}", operation_id = "getCasBlob", tag = "blobs", params(CasPath),
-    responses((status = OK, description = "The bytes.", content_type = "*/*", body = serde_json::Value),
+    responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn get_sharded(delivery: Delivery, caller: Caller, path: CasPath, request: DownloadRequest) -> Result<Response> {
     let digest = path.hex.0;

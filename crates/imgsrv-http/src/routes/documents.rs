@@ -40,14 +40,14 @@ pub(crate) fn browser(state: &AppState) -> Router {
     pages.route_layer(from_extractor_with_state::<Caller, _>(state.clone()))
 }
 
-/// The contract as YAML
+/// Get the OpenAPI document as YAML
 #[utoipa::path(get, path = "/openapi/v1.yaml", operation_id = "getOpenApiYaml", tag = "documents",
     responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/yaml", body = serde_json::Value), ReadProblems))]
 async fn yaml(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], Extension(SharedBody), documents.yaml).into_response()
 }
 
-/// The contract as JSON
+/// Get the OpenAPI document as JSON
 #[utoipa::path(get, path = "/openapi/v1.json", operation_id = "getOpenApiJson", tag = "documents",
     responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/json", body = serde_json::Value), ReadProblems))]
 async fn json(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {

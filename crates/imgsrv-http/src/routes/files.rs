@@ -29,7 +29,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List the files of a published version
 ///
-/// Under an alias, the names of the files leave the version out, and their URLs are those under the alias.
+/// Under an alias, the file names do not contain the version, and the URLs are those under the alias.
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
 async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
@@ -39,7 +39,7 @@ async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Resp
 
 /// List the files of a published version
 ///
-/// The same, as the folder that they are in.
+/// Returns the same listing at the URL of the folder.
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
 async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Response> {
@@ -48,13 +48,13 @@ async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Resul
 
 /// Download a file of a published version
 ///
-/// Artifacts are called `{image}-{version}-{architecture}[-{variant}].{format}`, attachments
-/// `{artifact file}.{attachment}`; under an alias the version may be left out. `SHA256SUMS` has the checksums of all files
-/// by the names in the listing of the same folder: without the version under an alias. `{file}.sha256` has that of one
-/// file. Every usual spelling of the architecture is accepted: `x86_64` for `amd64` and the reverse. Takes `Range` with one
-/// range, `If-Range`, `If-None-Match` and `If-Modified-Since`. `HEAD` works as well.
+/// Artifacts are named `{image}-{version}-{architecture}[-{variant}].{format}`, attachments `{artifact
+/// file}.{attachment}`; under an alias the version can be omitted. `SHA256SUMS` contains the checksums of all files,
+/// with the names in the listing of the same folder (without the version under an alias). `{file}.sha256` contains that
+/// of one file. All usual spellings of the architecture are accepted, such as `x86_64` for `amd64`. Supports `HEAD`,
+/// `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`.
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
-    responses((status = OK, description = "The bytes.", content_type = "*/*", body = serde_json::Value),
+    responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]
 async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
     respond(&delivery, &path, NamesUnderAlias::Short, &request).await
@@ -62,10 +62,10 @@ async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: Downl
 
 /// Download a file of a published version by its versioned name
 ///
-/// The same files, only by the names that they have under the version itself, also in `SHA256SUMS`. For programs that find
-/// the newest version by the names of files at a fixed URL, such as systemd-sysupdate.
+/// Serves the same files under names that always contain the version, also in `SHA256SUMS`. For programs that find the
+/// newest version by the file names at a fixed URL, such as systemd-sysupdate.
 #[utoipa::path(get, path = "/images/{name}/{ref}/versioned/{file}", operation_id = "getVersionedFile", tag = "files",
-    params(FilePath), responses((status = OK, description = "The bytes.", content_type = "*/*",
+    params(FilePath), responses((status = OK, description = "The content.", content_type = "*/*",
         body = serde_json::Value), ReadProblems, ByteProblems))]
 async fn get_versioned(
     delivery: Delivery,

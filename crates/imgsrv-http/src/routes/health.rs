@@ -20,19 +20,19 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
 }
 
-/// Whether the process serves
+/// Check whether the server is running
 #[utoipa::path(get, path = "/healthz", operation_id = "getHealth", tag = "health",
-    responses((status = NO_CONTENT, description = "It does."), ReadProblems))]
+    responses((status = NO_CONTENT, description = "It is running."), ReadProblems))]
 async fn healthz(_caller: Caller) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Whether the catalog and the blob store can be read
+/// Check whether the catalog and the blob store can be read
 ///
-/// A problem names each check that failed. A full or read-only disk does not make a server unready: reads work. The
-/// header `Imgsrv-Degraded` then says why writes are refused. The result may be a second old.
+/// The problem names each failed check. A full or read-only disk does not make the server unready, because reads work;
+/// the header `Imgsrv-Degraded` then shows why writes are refused. The result can be up to one second old.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
-    responses((status = NO_CONTENT, description = "They can.", headers(
+    responses((status = NO_CONTENT, description = "Both can be read.", headers(
         ("imgsrv-degraded" = String, description = "Why writes are refused, if they are: `storage-full`, \
             `storage-read-only`, or both, separated by a comma and a space")
     )), ReadProblems))]

@@ -22,7 +22,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List images
 ///
-/// By name. Those with nothing published are listed only to a `content.write` bearer who asks for them.
+/// Sorted by name. Images without a published version are listed only with `include_unpublished=true`, which requires
+/// `content.write`.
 #[utoipa::path(get, path = "/v1/images", operation_id = "listImages", tag = "images", params(ImagesQuery),
     responses((status = OK, description = "A page of images.", body = api::ImageList), GuardedProblems))]
 async fn list(images: Images, caller: Caller, query: ImagesQuery, uri: Uri) -> Result<Response> {
@@ -34,7 +35,7 @@ async fn list(images: Images, caller: Caller, query: ImagesQuery, uri: Uri) -> R
     Ok(page_response(&uri, &page, wire::image, |images, next_cursor| api::ImageList { images, next_cursor }))
 }
 
-/// Make an image
+/// Create an image
 #[utoipa::path(post, path = "/v1/images", operation_id = "createImage", tag = "images", security(("bearer" = [])),
     request_body = api::CreateImage,
     responses((status = CREATED, description = "The image.", body = api::Image), GuardedProblems, BodyProblems, Taken))]
@@ -58,7 +59,7 @@ async fn get(images: Images, caller: Caller, path: ImagePath) -> Result<Json<api
     Ok(Json(wire::image(&image)))
 }
 
-/// Change an image's texts
+/// Change the metadata of an image
 #[utoipa::path(patch, path = "/v1/images/{name}", operation_id = "updateImage", tag = "images",
     security(("bearer" = [])), params(ImagePath), request_body = api::UpdateImage,
     responses((status = OK, description = "The image.", body = api::Image), GuardedProblems, BodyProblems))]
@@ -78,10 +79,10 @@ async fn update(
     Ok(Json(wire::image(&image)))
 }
 
-/// Delete an image without versions
+/// Delete an image that has no versions
 #[utoipa::path(delete, path = "/v1/images/{name}", operation_id = "deleteImage", tag = "images",
     security(("bearer" = [])), params(ImagePath),
-    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "The image is deleted."), GuardedProblems, WrongState))]
 async fn delete(images: Images, writer: Writer, path: ImagePath) -> Result<StatusCode> {
     images.delete(&writer, &path.name).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -23,12 +23,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(create)).routes(routes!(get))
 }
 
-/// Say what is to be published, before its bytes are sent
+/// Create an intake
 ///
-/// The bytes then come by tus. With the last of them the version is published and the aliases are moved, by themselves.
+/// Describes the version to publish. Then upload the content with tus. Once all bytes are received, the server
+/// publishes the version and moves the aliases.
 #[utoipa::path(post, path = "/api/images", operation_id = "createIntake", tag = "intake",
     security(("bearer" = [])), request_body = api::CreateIntake,
-    responses((status = CREATED, description = "It waits for its bytes.", body = api::IntakeCreated),
+    responses((status = CREATED, description = "The intake is ready for the upload.", body = api::IntakeCreated),
         GuardedProblems, BodyProblems, Taken))]
 async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::CreateIntake>) -> Result<Response> {
     let mut fields = Fields::default();
@@ -68,12 +69,12 @@ async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::
     Ok((StatusCode::CREATED, location, Json(api::IntakeCreated { upload_session_id: id, tus })).into_response())
 }
 
-/// See how far an intake has come
+/// Show the progress of an intake
 ///
-/// Only who made it sees it.
+/// An intake is visible only to the principal that created it.
 #[utoipa::path(get, path = "/api/uploads/{upload_session_id}", operation_id = "getIntake", tag = "intake",
     security(("bearer" = [])), params(IntakePath),
-    responses((status = OK, description = "How far it has come.", body = api::IntakeStatus), GuardedProblems))]
+    responses((status = OK, description = "The progress of the intake.", body = api::IntakeStatus), GuardedProblems))]
 async fn get(intakes: Intakes, writer: Writer, path: IntakePath) -> Result<Json<api::IntakeStatus>> {
     let status = intakes.get(&writer, path.upload_session_id).await?;
     Ok(Json(wire::intake(&status)))

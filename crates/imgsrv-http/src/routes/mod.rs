@@ -38,27 +38,27 @@ use utoipa_axum::router::OpenApiRouter;
     info(
         title = "imgsrv",
         version = "1.0.0",
-        description = "Publishes disk and VM images, and hands them to the machines that boot them.\n\n\
+        description = "imgsrv publishes versioned disk and VM images, and serves them to the machines that boot them.\n\n\
             Every error is `application/problem+json` (RFC 9457). Lists are paged: pass `next_cursor` of one page \
             as `cursor` to get the next.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),
     tags(
-        (name = "uploads", description = "Bytes on their way in: claimed, received in parts, verified."),
-        (name = "blobs", description = "Verified bytes by digest."),
-        (name = "images", description = "Named lines of versions."),
-        (name = "versions", description = "Drafts and published versions, and what they are made of."),
-        (name = "publishing", description = "The durable jobs that publish."),
-        (name = "aliases", description = "Names that move between published versions."),
-        (name = "files", description = "Published versions as folders of files, for tools that fetch by URL."),
-        (name = "streams", description = "Published versions as Incus and LXD list them."),
-        (name = "intake", description = "A version in one request: what it is first, then its bytes by tus."),
-        (name = "auth", description = "Principals, roles, API tokens, and whose tokens of other issuers are admitted."),
-        (name = "audit", description = "Who changed what."),
-        (name = "health", description = "Whether the server serves."),
-        (name = "tls", description = "Trust in the server's own certificate authority."),
-        (name = "documents", description = "This contract."),
+        (name = "uploads", description = "Multipart uploads of content, verified by digest."),
+        (name = "blobs", description = "Verified content by digest."),
+        (name = "images", description = "Images and their metadata."),
+        (name = "versions", description = "Drafts and published versions, with their artifacts and attachments."),
+        (name = "publishing", description = "Publish jobs."),
+        (name = "aliases", description = "Names that point to published versions and can be moved."),
+        (name = "files", description = "Files of published versions under readable URLs."),
+        (name = "streams", description = "Simple Streams documents for Incus and LXD."),
+        (name = "intake", description = "Publish a version with one request and one tus upload."),
+        (name = "auth", description = "Principals, roles, API tokens and provisioning rules for tokens of OIDC issuers."),
+        (name = "audit", description = "Log of all changes to content and access."),
+        (name = "health", description = "Health and readiness checks."),
+        (name = "tls", description = "Certificate of the server's own certificate authority."),
+        (name = "documents", description = "The OpenAPI document."),
     ),
     components(schemas(imgsrv_api::Problem)),
     modifiers(&Program),
@@ -70,9 +70,9 @@ struct Program;
 
 impl Modify for Program {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API token (`imgsrv_at_...`), or a JWT of an issuer that a provisioning rule names."));
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "An API token (`imgsrv_at_...`), or a JWT of an OIDC issuer that has a provisioning rule.",
+        ));
         let description = document.info.description.take().unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION");
         document.info.description = Some(format!("The API of imgsrv {version}. {description}"));
@@ -111,7 +111,7 @@ fn parts() -> (Router<AppState>, OpenApiDocument) {
         let is_json = matches!(responses.get("200"), Some(RefOr::T(ok)) if ok.content.contains_key("application/json"));
         // The layers add an entity tag to every JSON document.
         if is_json && !responses.contains_key("304") {
-            let current = OpenApiResponse::new("The client holds this document already.");
+            let current = OpenApiResponse::new("The client's copy is up to date.");
             responses.insert("304".to_owned(), RefOr::T(current));
         }
     }

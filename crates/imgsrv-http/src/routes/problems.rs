@@ -7,22 +7,22 @@ use utoipa::IntoResponses;
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum ReadProblems {
-    /// The path, the query or a header is malformed.
+    /// The path, the query or a header is invalid.
     #[response(status = 400, content_type = "application/problem+json")]
     Invalid(Problem),
     /// The bearer token is not valid.
     #[response(status = 401, content_type = "application/problem+json")]
     Bearer(Problem),
-    /// The bearer token is authentic, but its principal is not let in.
+    /// The bearer token is authentic, but not accepted, or its principal is deactivated.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
-    /// It is not there, or not visible to this caller.
+    /// The resource does not exist or is not visible to the caller.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-    /// The method is not allowed here.
+    /// The method is not allowed for this URL.
     #[response(status = 405, content_type = "application/problem+json")]
     Method(Problem),
-    /// Too many bearer tokens from this address failed.
+    /// Too many failed bearer tokens from this address.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
     /// The headers are too large.
@@ -31,7 +31,7 @@ pub(crate) enum ReadProblems {
     /// The body has a transfer coding other than `chunked`.
     #[response(status = 501, content_type = "application/problem+json")]
     TransferEncoding(Problem),
-    /// A service that this needs is down.
+    /// A required service is unavailable.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
 }
@@ -40,22 +40,22 @@ pub(crate) enum ReadProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum GuardedProblems {
-    /// The path, the query, a header or the body is malformed.
+    /// The path, the query, a header or the body is invalid.
     #[response(status = 400, content_type = "application/problem+json")]
     Invalid(Problem),
-    /// There is no valid bearer token.
+    /// The bearer token is missing or invalid.
     #[response(status = 401, content_type = "application/problem+json")]
     Bearer(Problem),
-    /// The caller lacks the permission.
+    /// The caller does not have the required permission.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
-    /// It is not there.
+    /// The resource does not exist.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-    /// The method is not allowed here.
+    /// The method is not allowed for this URL.
     #[response(status = 405, content_type = "application/problem+json")]
     Method(Problem),
-    /// Too many bearer tokens from this address failed, or too many uploads are open.
+    /// Too many failed bearer tokens from this address, or too many uploads are open.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
     /// The headers are too large.
@@ -64,10 +64,10 @@ pub(crate) enum GuardedProblems {
     /// The body has a transfer coding other than `chunked`.
     #[response(status = 501, content_type = "application/problem+json")]
     TransferEncoding(Problem),
-    /// A service that this needs is down.
+    /// A required service is unavailable.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
-    /// The catalog or the blob store has no space for more.
+    /// The catalog or the blob store does not have enough space.
     #[response(status = 507, content_type = "application/problem+json")]
     Full(Problem),
 }
@@ -76,40 +76,40 @@ pub(crate) enum GuardedProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum BodyProblems {
-    /// The body came too slowly.
+    /// The body was received too slowly.
     #[response(status = 408, content_type = "application/problem+json")]
     Slow(Problem),
     /// The body is too large.
     #[response(status = 413, content_type = "application/problem+json")]
     Large(Problem),
-    /// The body has the wrong media type.
+    /// The media type of the body is not supported.
     #[response(status = 415, content_type = "application/problem+json")]
     MediaType(Problem),
 }
 
-/// A name or identity is taken.
+/// The name or identity is already in use.
 #[derive(IntoResponses)]
 #[response(status = 409, content_type = "application/problem+json")]
 #[expect(dead_code, reason = "description only")]
 pub(crate) struct Taken(Problem);
 
-/// It is in the wrong state for this, or a precondition does not hold.
+/// The resource is in the wrong state for the operation, or a precondition is not met.
 #[derive(IntoResponses)]
 #[response(status = 412, content_type = "application/problem+json")]
 #[expect(dead_code, reason = "description only")]
 pub(crate) struct WrongState(Problem);
 
-/// The responses of every download besides all of the bytes.
+/// The responses of every download other than the complete content.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum ByteProblems {
-    /// A range of the bytes.
+    /// The requested range.
     #[response(status = 206, content_type = "*/*")]
     Partial(serde_json::Value),
-    /// The client holds these bytes already.
+    /// The client's copy is up to date.
     #[response(status = 304)]
     NotModified,
-    /// The range cannot be served, or there are several.
+    /// The range cannot be satisfied, or several ranges were requested.
     #[response(status = 416, content_type = "application/problem+json")]
     Range(Problem),
 }

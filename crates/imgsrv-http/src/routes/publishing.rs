@@ -17,13 +17,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Publish a draft
 ///
-/// Freezes the manifest and queues the durable job that publishes it. On a version that is `publishing` or
-/// `published` already, answers with its state and the same job. A draft that names a digest that is not a
-/// trusted blob of the declared size stays a draft.
+/// Freezes the manifest and queues the publish job. If the version is already `publishing` or `published`, the response
+/// contains its state and the existing job. A draft whose manifest refers to a missing blob, or to a blob of a
+/// different size, is refused and stays a draft.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/publish", operation_id = "publishVersion",
     tag = "publishing", security(("bearer" = [])), params(VersionPath),
     responses((status = ACCEPTED, description = "The job is queued.", body = api::PublishRequested),
-        (status = OK, description = "It was asked for before.", body = api::PublishRequested),
+        (status = OK, description = "The job was queued by an earlier request.", body = api::PublishRequested),
         GuardedProblems, WrongState))]
 async fn publish(
     publishing: Publishing,
@@ -47,7 +47,7 @@ async fn get(publishing: Publishing, writer: Writer, path: JobPath) -> Result<Js
 
 /// Retry a failed publish job
 ///
-/// From the first blocking step that failed; steps that succeeded do not run again.
+/// Continues with the first blocking step that failed. Steps that succeeded are not repeated.
 #[utoipa::path(post, path = "/v1/publish-jobs/{job_id}/retry", operation_id = "retryPublishJob", tag = "publishing",
     security(("bearer" = [])), params(JobPath),
     responses((status = ACCEPTED, description = "The job is queued again.", body = api::PublishJob), GuardedProblems, WrongState))]
@@ -58,7 +58,7 @@ async fn retry(publishing: Publishing, writer: Writer, path: JobPath) -> Result<
 
 /// Abandon a failed publish job
 ///
-/// The version is a draft again.
+/// The version becomes a draft again.
 #[utoipa::path(post, path = "/v1/publish-jobs/{job_id}/abandon", operation_id = "abandonPublishJob", tag = "publishing",
     security(("bearer" = [])), params(JobPath),
     responses((status = OK, description = "The job, `abandoned`.", body = api::PublishJob), GuardedProblems, WrongState))]

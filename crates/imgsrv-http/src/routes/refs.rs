@@ -15,7 +15,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get))
 }
 
-/// Read the manifest of the published version or alias of that name
+/// Read the manifest of a published version, by version or alias
 #[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", security((), ("bearer" = [])), params(RefPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
 async fn get(versions: Versions, _caller: Caller, path: RefPath) -> Result<Json<api::Manifest>> {

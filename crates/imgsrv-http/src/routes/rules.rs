@@ -26,7 +26,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(preview, reconcile))
 }
 
-/// The id and the terms in the body; `path` is the id of a rule that exists.
+/// The id and the terms of the rule in the body; `path` is the id of a rule that exists.
 fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Option<RuleId>, RuleTerms)> {
     let mut fields = Fields::default();
     let id = fields.optional::<RuleId>("id", body.id.as_deref());
@@ -59,7 +59,7 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     })
 }
 
-/// List the provisioning rules
+/// List provisioning rules
 #[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules", operation_id = "listProvisioningRules", tag = "auth",
     security(("bearer" = [])), params(PageQuery),
     responses((status = OK, description = "A page of rules.", body = api::ProvisioningRuleList), GuardedProblems))]
@@ -68,11 +68,11 @@ async fn list(rules: Rules, manager: Manager, query: PageQuery, uri: Uri) -> Res
     Ok(page_response(&uri, &page, wire::rule, |rules, next_cursor| api::ProvisioningRuleList { rules, next_cursor }))
 }
 
-/// Make a provisioning rule
+/// Create a provisioning rule
 ///
-/// Holders of the issuer's tokens that are meant for the audience and of whom the condition is true may write content
-/// from now on. The condition is checked: it must parse, name only what exists, be small enough, and be true or false
-/// when every forwarded claim is a text.
+/// Grants `content-writer` to callers with a token of the issuer that has the audience and meets the condition. The
+/// condition is checked: it must parse, use only existing names, not exceed the size limits, and evaluate to true or
+/// false when every forwarded claim is a string.
 #[utoipa::path(post, path = "/v1/auth/oidc-provisioning-rules", operation_id = "createProvisioningRule", tag = "auth",
     security(("bearer" = [])), request_body = api::SaveProvisioningRule,
     responses((status = CREATED, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems, Taken))]
@@ -96,9 +96,9 @@ async fn get(rules: Rules, manager: Manager, path: RulePath) -> Result<Json<api:
     Ok(Json(wire::rule(&rule)))
 }
 
-/// Save a provisioning rule again
+/// Replace a provisioning rule
 ///
-/// Replaces all that it says, and counts from the next request. What it granted stays until it is reconciled.
+/// Takes effect with the next request. Roles that the previous rule granted stay until it is reconciled.
 #[utoipa::path(put, path = "/v1/auth/oidc-provisioning-rules/{rule_id}", operation_id = "updateProvisioningRule", tag = "auth",
     security(("bearer" = [])), params(RulePath), request_body = api::SaveProvisioningRule,
     responses((status = OK, description = "The rule.", body = api::ProvisioningRule), GuardedProblems, BodyProblems))]
@@ -115,10 +115,11 @@ async fn update(
 
 /// Delete a provisioning rule
 ///
-/// It admits nobody from the next request on. What it granted stays until it is reconciled, which still works.
+/// Takes effect with the next request. Roles that the rule granted stay until it is reconciled, which is still possible
+/// after the deletion.
 #[utoipa::path(delete, path = "/v1/auth/oidc-provisioning-rules/{rule_id}", operation_id = "deleteProvisioningRule", tag = "auth",
     security(("bearer" = [])), params(RulePath),
-    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems))]
+    responses((status = NO_CONTENT, description = "The rule is deleted."), GuardedProblems))]
 async fn delete(rules: Rules, manager: Manager, path: RulePath) -> Result<StatusCode> {
     rules.delete(&manager, &path.rule_id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -138,11 +139,11 @@ fn reconciliation(rule: &RuleId, principals: Vec<api::Principal>, applied: bool)
 
 /// Preview a reconciliation
 ///
-/// From whom it would take the role: those who hold it through this rule, and neither by hand nor through another
-/// enabled rule that granted it. Also for a rule that was deleted.
+/// Lists the principals whose role would be revoked: those that have it only through this rule, neither by a manual
+/// grant nor through another enabled rule. Also possible for a deleted rule.
 #[utoipa::path(get, path = "/v1/auth/oidc-provisioning-rules/{rule_id}/reconciliation",
     operation_id = "previewReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath, PageQuery),
-    responses((status = OK, description = "What would be taken.", body = api::Reconciliation), GuardedProblems))]
+    responses((status = OK, description = "The roles that would be revoked.", body = api::Reconciliation), GuardedProblems))]
 async fn preview(rules: Rules, manager: Manager, path: RulePath, query: PageQuery, uri: Uri) -> Result<Response> {
     let page = rules.preview(&manager, &path.rule_id, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::principal, |principals, next_cursor| api::Reconciliation {
@@ -153,11 +154,11 @@ async fn preview(rules: Rules, manager: Manager, path: RulePath, query: PageQuer
 
 /// Apply a reconciliation
 ///
-/// Takes away what the rule granted, and nothing else. A rule that is still enabled does not grant it to the same
-/// principals again. Repeating this takes nothing more.
+/// Revokes only roles that the rule granted. A rule that is still enabled does not grant them to the same principals
+/// again. Idempotent.
 #[utoipa::path(post, path = "/v1/auth/oidc-provisioning-rules/{rule_id}/reconciliation",
     operation_id = "applyReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath),
-    responses((status = OK, description = "What was taken.", body = api::Reconciliation), GuardedProblems))]
+    responses((status = OK, description = "The roles that were revoked.", body = api::Reconciliation), GuardedProblems))]
 async fn reconcile(rules: Rules, manager: Manager, path: RulePath) -> Result<Json<api::Reconciliation>> {
     let reconciled = rules.reconcile(&manager, &path.rule_id).await?;
     let principals = reconciled.principals.iter().map(wire::principal).collect();

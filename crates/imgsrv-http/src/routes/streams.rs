@@ -15,23 +15,23 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(index)).routes(routes!(images))
 }
 
-/// Read the index of Simple Streams
+/// Read the Simple Streams index
 ///
-/// It names the document of products. In the encoding that is asked for, `zstd` or `gzip`; `HEAD` works as well.
+/// It refers to the products document. Supports `HEAD` and the content encodings `zstd` and `gzip`.
 #[utoipa::path(get, path = "/streams/v1/index.json", operation_id = "getStreamsIndex", tag = "streams",
     responses((status = OK, description = "The index.", content_type = "application/json", body = serde_json::Value),
-        (status = 304, description = "The client holds it already."), ReadProblems))]
+        (status = 304, description = "The client's copy is up to date."), ReadProblems))]
 async fn index(documents: Arc<StreamDocuments>, _caller: Caller, headers: HeaderMap) -> Result<Response> {
     documents.respond(Document::Index, &headers).await
 }
 
-/// Read the products of Simple Streams
+/// Read the Simple Streams products
 ///
-/// A product for each published artifact that has valid metadata of Incus (`incus.tar.xz`), with the aliases of this
-/// moment. In the encoding that is asked for, `zstd` or `gzip`; `HEAD` works as well.
+/// Contains a product for each published artifact with valid Incus metadata (`incus.tar.xz`), with the current aliases.
+/// Supports `HEAD` and the content encodings `zstd` and `gzip`.
 #[utoipa::path(get, path = "/streams/v1/images.json", operation_id = "getStreamsImages", tag = "streams",
     responses((status = OK, description = "The products.", content_type = "application/json", body = serde_json::Value),
-        (status = 304, description = "The client holds it already."), ReadProblems))]
+        (status = 304, description = "The client's copy is up to date."), ReadProblems))]
 async fn images(documents: Arc<StreamDocuments>, _caller: Caller, headers: HeaderMap) -> Result<Response> {
     documents.respond(Document::Images, &headers).await
 }

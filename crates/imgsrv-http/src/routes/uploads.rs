@@ -38,17 +38,17 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(abort))
 }
 
-/// Open an upload session
+/// Create an upload session
 ///
-/// When the digest is a trusted blob of that size already, the session is `ready` at once and there is nothing to send.
+/// If the server already has a blob with this digest and size, the session is `ready` and there is nothing to upload.
 ///
-/// With an `Idempotency-Key`, a repeated request opens no further session: the response has the status of the first one
-/// and the session as it is now. A key belongs to the caller, and is kept as long as the session.
+/// With an `Idempotency-Key`, a repeated request creates no further session: the response has the status of the first
+/// one and the current state of the session. Keys are scoped to the caller and kept as long as the session.
 #[utoipa::path(post, path = "/v1/uploads", operation_id = "createUpload", tag = "uploads",
     security(("bearer" = [])), params(IdempotencyKey), request_body = api::CreateUpload,
-    responses((status = CREATED, description = "A session that waits for parts.", body = api::UploadSession),
-        (status = OK, description = "The digest is trusted already.", body = api::UploadSession),
-        (status = 422, description = "The caller has sent this key with another request.", body = api::Problem, content_type = "application/problem+json"),
+    responses((status = CREATED, description = "The session is ready for parts.", body = api::UploadSession),
+        (status = OK, description = "The server already has the blob.", body = api::UploadSession),
+        (status = 422, description = "The key was used for a different request.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
 async fn create(
     uploads: Uploads,
@@ -68,9 +68,9 @@ async fn create(
     Ok((status, location, Json(wire::upload(&session))).into_response())
 }
 
-/// List the caller's own uploads that wait for parts
+/// List the caller's open upload sessions
 ///
-/// Newest first. A client that was interrupted finds what it can go on with by the digest.
+/// Newest first. A client that was interrupted can find the session to resume by its digest.
 #[utoipa::path(get, path = "/v1/uploads", operation_id = "listUploads", tag = "uploads",
     security(("bearer" = [])), params(UploadsQuery),
     responses((status = OK, description = "A page of sessions.", body = api::UploadList), GuardedProblems))]
@@ -89,14 +89,14 @@ async fn get(uploads: Uploads, writer: Writer, path: UploadPath) -> Result<Json<
     Ok(Json(wire::upload(&session)))
 }
 
-/// Send a part
+/// Upload a part
 ///
-/// The body is the part's bytes. Sending a number again before completion replaces that part. The answer comes
-/// once the bytes are durable; a body that is cut short leaves an earlier part of that number as it was.
+/// A part can be replaced by another upload with the same number until the upload is completed. The response is sent
+/// once the part is durable. An incomplete body does not change an earlier part of that number.
 #[utoipa::path(put, path = "/v1/uploads/{upload_id}/parts/{part_number}", operation_id = "putUploadPart", tag = "uploads",
     security(("bearer" = [])),
-    params(PartPath, ("Content-Digest" = Option<String>, Header, nullable = false, pattern = r"^(sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:)?$", description = "`sha-256=:<base64>:` (RFC 9530); checked.")),
-    request_body(content = Option<String>, content_type = "application/octet-stream", description = "The bytes; a part may be empty."),
+    params(PartPath, ("Content-Digest" = Option<String>, Header, nullable = false, pattern = r"^(sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:)?$", description = "`sha-256=:<base64>:` (RFC 9530), which the server verifies.")),
+    request_body(content = Option<String>, content_type = "application/octet-stream", description = "The content of the part; it can be empty."),
     responses((status = OK, description = "The part was accepted.", body = api::AcceptedPart),
         GuardedProblems, BodyProblems, WrongState))]
 async fn put_part(
@@ -119,9 +119,9 @@ async fn put_part(
     }))
 }
 
-/// List the parts that a session holds
+/// List the parts of an upload session
 ///
-/// By ascending number, for resuming.
+/// In ascending order of their numbers. Use the list to resume an upload.
 #[utoipa::path(get, path = "/v1/uploads/{upload_id}/parts", operation_id = "listUploadParts", tag = "uploads",
     security(("bearer" = [])), params(UploadPath, PageQuery),
     responses((status = OK, description = "The parts.", body = api::PartList), GuardedProblems))]
@@ -156,11 +156,11 @@ fn parse_cursor(path: &UploadPath, Cursor(cursor): &Cursor) -> Option<PartNumber
 
 /// Complete an upload
 ///
-/// Fixes the part list; the bytes are then verified in the background. Poll the session until it is `ready` or
-/// `failed`. Repeating this on a completed session answers with its state.
+/// Freezes the part list; the server then verifies the digest in the background. Poll the session until it is `ready`
+/// or `failed`. For a session that is already completed, the response contains its state.
 #[utoipa::path(post, path = "/v1/uploads/{upload_id}/complete", operation_id = "completeUpload", tag = "uploads",
     security(("bearer" = [])), params(UploadPath), request_body = api::CompleteUpload,
-    responses((status = OK, description = "The session, `completed` or further.", body = api::UploadSession),
+    responses((status = OK, description = "The session, `completed` or in a later state.", body = api::UploadSession),
         GuardedProblems, BodyProblems, WrongState))]
 async fn complete(
     uploads: Uploads,
@@ -183,9 +183,9 @@ async fn complete(
     Ok(Json(wire::upload(&session)))
 }
 
-/// Give an upload up
+/// Abort an upload
 ///
-/// Its bytes go. Repeating this changes nothing.
+/// Its parts are deleted. Idempotent.
 #[utoipa::path(post, path = "/v1/uploads/{upload_id}/abort", operation_id = "abortUpload", tag = "uploads",
     security(("bearer" = [])), params(UploadPath),
     responses((status = OK, description = "The session, `aborted`.", body = api::UploadSession), GuardedProblems, WrongState))]

@@ -22,7 +22,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List the versions of an image
 ///
-/// Newest first: published ones by their publication, the others by their making.
+/// Newest first: published versions by time of publication, others by time of creation.
 #[utoipa::path(get, path = "/v1/images/{name}/versions", operation_id = "listVersions", tag = "versions",
     params(ImagePath, VersionsQuery),
     responses((status = OK, description = "A page of versions.", body = api::VersionList), GuardedProblems))]
@@ -42,7 +42,7 @@ async fn list(
     Ok(page_response(&uri, &page, wire::version, |versions, next_cursor| api::VersionList { versions, next_cursor }))
 }
 
-/// Make a draft
+/// Create a draft
 #[utoipa::path(post, path = "/v1/images/{name}/versions", operation_id = "createVersion", tag = "versions",
     security(("bearer" = [])), params(ImagePath), request_body = api::CreateVersion,
     responses((status = CREATED, description = "The draft.", body = api::Version), GuardedProblems, BodyProblems, Taken))]
@@ -60,7 +60,7 @@ async fn create(
     Ok((StatusCode::CREATED, location, Json(wire::version(&version))).into_response())
 }
 
-/// Read a version's manifest
+/// Read the manifest of a version
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions", security((), ("bearer" = [])),
     params(VersionPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
@@ -72,7 +72,7 @@ async fn get(versions: Versions, caller: Caller, path: VersionPath) -> Result<Js
 /// Delete a draft
 #[utoipa::path(delete, path = "/v1/images/{name}/versions/{version}", operation_id = "deleteVersion", tag = "versions",
     security(("bearer" = [])), params(VersionPath),
-    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "The draft is deleted."), GuardedProblems, WrongState))]
 async fn delete(drafts: Drafts, writer: Writer, path: VersionPath) -> Result<StatusCode> {
     drafts.delete(&writer, &path.name, &path.version).await?;
     Ok(StatusCode::NO_CONTENT)

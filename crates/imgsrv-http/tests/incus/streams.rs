@@ -104,7 +104,7 @@ async fn invalid_metadata_is_left_out_with_its_reason_and_does_not_fail_the_publ
         reasons,
         [
             Some("debian-1-aarch64.qcow2 is not listed: incus.tar.xz: it is not an xz tarball"),
-            Some("debian-1-vax.qcow2 is not listed: vax is not an architecture that Incus knows"),
+            Some("debian-1-vax.qcow2 is not listed: Incus does not support the architecture vax"),
             Some("debian-1-x86_64.qcow2 is not listed: incus.tar.xz: it is not an xz tarball"),
         ]
     );
@@ -137,7 +137,7 @@ async fn a_disk_of_another_detected_format_is_not_listed() {
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(b"\x1f\x8b\x08 not a disk")).await;
     describe(&server, &artifact).await;
     let job = publish(&server, "debian", "1").await;
-    assert_eq!(job["warnings"][1]["reason"], "debian-1-x86_64.qcow2 is not listed: its bytes are gzip, not qcow2");
+    assert_eq!(job["warnings"][1]["reason"], "debian-1-x86_64.qcow2 is not listed: its content is gzip, not qcow2");
     assert_eq!(images(&server).await.iter().count(), 0);
 }
 
@@ -152,7 +152,7 @@ async fn metadata_for_another_architecture_is_left_out() {
         "blob_digest": made["blob_digest"], "blob_size_bytes": made["blob_size_bytes"]});
     assert_eq!(server.write("POST", &format!("{arm64}/attachments"), Some(body)).await.status, StatusCode::CREATED);
     let job = publish(&server, "debian", "1").await;
-    let reason = "debian-1-arm64.qcow2 is not listed: incus.tar.xz: its metadata.yaml is not for arm64";
+    let reason = "debian-1-arm64.qcow2 is not listed: incus.tar.xz: metadata.yaml does not have the architecture arm64";
     assert_eq!(job["warnings"][0]["reason"], reason);
     assert_eq!(images(&server).await.iter().count(), 1);
 }

@@ -46,7 +46,7 @@ async fn a_token_must_be_signed_by_a_key_of_its_issuer() {
         ("keyed with the JWK", hmac(own.to_string().as_bytes())),
         ("keyed with nothing", hmac(b"")),
         ("signed by another key of the same name", other.sign(&claims)),
-        ("signed by the key it brings", other.sign_as(&header(json!({"jwk": other.public()})), &claims)),
+        ("signed by the key in its header", other.sign_as(&header(json!({"jwk": other.public()})), &claims)),
         (
             "signed by a key it points to",
             other.sign_as(&header(json!({"jku": format!("{}/keys", unknown.url)})), &claims),

@@ -130,13 +130,16 @@ fn reference() -> String {
 
 const REFERENCE_HEAD: &str = "# Configuration
 
+This page is for operators; it lists every setting of `imgsrv serve` with its variable and default.
+
 `imgsrv serve` (alias `start`) runs the server. `imgsrv` without a command runs it as well if any of these variables is
 set and neither standard input nor standard output is a terminal, as in a container. Every setting is a flag and an
-environment variable; the flag wins. Durations are written `500ms`, `5s`, `1m`, `24h`. A bad value is refused before
-anything is opened. An empty value counts as not given.
+environment variable; the flag takes precedence. Durations are written as `500ms`, `5s`, `1m` or `24h`. The server
+checks all values before it opens anything, and refuses invalid ones. An empty value is the same as no value.
 
-Logs go to standard error. Standard output has the bootstrap token and, with `--tls-self-signed`, the command that adds
-the server to Incus. On a terminal it also says where the server listens, where its data are, and what to do next.
+Logs go to standard error. The server prints the bootstrap token to standard output and, with `--tls-self-signed`, the
+command that adds the server to Incus. On a terminal it also prints its address, the location of its data, and the next
+step.
 
 `imgsrv admin` takes the storage settings and needs no token; see
 [Manage authentication](../how-to/manage-authentication.md#from-the-servers-shell).
@@ -160,9 +163,9 @@ fn the_reference_page_lists_every_setting() {
 
 const COMMANDS_HEAD: &str = "# The command line
 
-For users of the `imgsrv` command: this page lists every command with its arguments, options and examples.
-[Configuration](configuration.md) has the settings of `imgsrv serve`, and [Publish and fetch in one command](../how-to/publish.md) shows how the commands are
-used together.
+This page is for publishers, consumers and managers; it lists every command of the client.
+[Configuration](configuration.md) lists the settings of `imgsrv serve`, and [Publish and fetch in one
+command](../how-to/publish.md) shows how the commands are used together.
 
 ## Output
 
@@ -173,7 +176,7 @@ With `--json`, a command that succeeds prints one JSON object to standard output
 
 - A list is an object with one array: `images list` prints `{\"images\": [...]}`; the other keys are `versions`, `aliases`,
   `drafts`, `jobs`, `principals`, `roles`, `api_tokens`, `rules`, `entries` (of the audit log) and `uploads`.
-- What is absent is left out; nothing is `null`.
+- Absent values are omitted; nothing is `null`.
 - Objects have the form of the [API](api.md).
 
 A command that fails prints a problem object (RFC 9457) to standard error: `type`, `title` and `detail`, with the exit code

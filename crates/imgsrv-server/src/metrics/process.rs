@@ -41,42 +41,46 @@ pub(crate) struct ProcessMetrics {
 impl ProcessMetrics {
     /// Metrics that are all zero. Every value of a bounded label is shown from the start.
     pub(crate) fn new() -> Self {
-        // The registry appends a period to help texts, and `_total` to names of counters.
+        // The registry appends a period to each help, and `_total` to names of counters.
         let mut registry = Registry::default();
         let into = &mut registry;
         let metrics = Self {
             requests: register(
                 into,
                 "http_server_request_duration_seconds",
-                "From the head of a request to the end of its answer",
+                "Duration of requests, from the header to the end of the response",
                 Histograms::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
             ),
-            active_requests: new(into, "http_server_active_requests", "Requests that are being answered"),
+            active_requests: new(into, "http_server_active_requests", "Requests in progress"),
             operations: new(into, "imgsrv_objectstore_operations", "Operations of the blob store"),
             operation_durations: register(
                 into,
                 "imgsrv_objectstore_operation_duration_seconds",
-                "How long operations of the blob store took, retries included",
+                "Duration of operations of the blob store, including retries",
                 Histograms::new_with_constructor(|| Histogram::new(OPERATION_BUCKETS)),
             ),
             operation_bytes: new(into, "imgsrv_objectstore_bytes", "Bytes read from and written to the blob store"),
-            attempts: job(into, "attempts", "Attempts of background workers at a piece of work"),
-            errors: job(into, "errors", "Attempts of background workers that failed"),
-            circuit_open: job(into, "circuit_open", "How often background workers paused because every attempt failed"),
+            attempts: job(into, "attempts", "Attempts of background workers"),
+            errors: job(into, "errors", "Failed attempts of background workers"),
+            circuit_open: job(
+                into,
+                "circuit_open",
+                "Number of times that background workers paused after consecutive failures",
+            ),
             consecutive_failures: job(
                 into,
                 "consecutive_failures",
-                "Failures in a row of the background worker that last made an attempt",
+                "Consecutive failures of the background worker that made the last attempt",
             ),
             last_success: job(
                 into,
                 "last_success_timestamp_seconds",
-                "When a background worker last made an attempt that did not fail; 0 is never",
+                "Time of the last successful attempt of a background worker; 0 if there was none",
             ),
             last_error: job(
                 into,
                 "last_error_timestamp_seconds",
-                "When an attempt of a background worker last failed; 0 is never",
+                "Time of the last failed attempt of a background worker; 0 if there was none",
             ),
             registry,
         };

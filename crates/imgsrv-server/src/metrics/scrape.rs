@@ -92,7 +92,7 @@ impl Scrape {
         match self.statistics().await {
             Ok(statistics) => catalog.register_collector(Box::new(CatalogMetrics(statistics))),
             Err(error) => {
-                tracing::warn!(error = error_chain::text(&error), "catalog metrics were left out of a scrape");
+                tracing::warn!(error = error_chain::text(&error), "catalog metrics omitted from a scrape");
             }
         }
         let mut text = String::new();
@@ -125,9 +125,9 @@ struct SendMetrics {
 
 impl Collector for SendMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let help = "Bytes of responses that clients have not received.";
+        let help = "Response data in memory that clients have not received yet.";
         single(&mut encoder, "imgsrv_send_buffer_bytes", help, Some(self.used))?;
-        let help = "The most bytes of responses that clients have not received.";
+        let help = "Maximum of response data in memory that clients have not received yet.";
         single(&mut encoder, "imgsrv_send_buffer_limit_bytes", help, Some(self.limit))
     }
 }
@@ -138,7 +138,12 @@ struct DegradedMetrics(BTreeSet<Unwritable>);
 impl Collector for DegradedMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let states = Unwritable::ALL.iter().map(|why| ([("reason", why.as_str())], u64::from(self.0.contains(why))));
-        gauge(&mut encoder, "imgsrv_degraded", "Whether storage accepts no writes for this reason.", states)
+        gauge(
+            &mut encoder,
+            "imgsrv_degraded",
+            "1 if the storage accepts no writes for this reason, otherwise 0.",
+            states,
+        )
     }
 }
 
@@ -150,9 +155,9 @@ impl Collector for PoolMetrics {
         let PoolStatus { idle, used, acquires, waited } = self.0;
         let connections = [([("state", "idle")], idle), ([("state", "used")], used)];
         gauge(&mut encoder, "imgsrv_postgres_pool_connections", "Connections to PostgreSQL.", connections)?;
-        let help = "How often a connection to PostgreSQL was asked for.";
+        let help = "Number of requests for a connection to PostgreSQL.";
         counter(&mut encoder, "imgsrv_postgres_pool_acquires", help, acquires)?;
-        let help = "How long getting connections to PostgreSQL took in all.";
+        let help = "Total time that requests waited for a connection to PostgreSQL.";
         counter(&mut encoder, "imgsrv_postgres_pool_acquire_duration_seconds", help, waited.as_secs_f64())
     }
 }
@@ -162,7 +167,8 @@ struct UndecodableRows(BTreeMap<String, u64>);
 
 impl Collector for UndecodableRows {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let (name, help) = ("imgsrv_catalog_undecodable_rows", "Rows of the catalog that were read and not decoded.");
+        let (name, help) =
+            ("imgsrv_catalog_undecodable_rows", "Number of reads of catalog rows that could not be decoded.");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         self.0.iter().try_for_each(|(kind, count)| {
             family.encode_family(&[("kind", kind.as_str())])?.encode_counter::<[(&str, &str); 0], _, u64>(count, None)
@@ -197,21 +203,21 @@ impl Collector for CatalogMetrics {
         by_state(encoder, "imgsrv_publish_jobs", "Publish jobs.", jobs, &job_states)?;
         single(encoder, "imgsrv_cas_blobs", "Trusted blobs.", Some(*blobs))?;
         single(encoder, "imgsrv_cas_blob_bytes", "Bytes in trusted blobs.", Some(*blob_bytes))?;
-        let help = "Artifacts that Simple Streams list.";
+        let help = "Artifacts that are listed in Simple Streams.";
         single(encoder, "imgsrv_incus_projection_rows", help, Some(*incus_rows))?;
         let publishing = versions.get("publishing").copied().unwrap_or(0);
-        let help = "Versions that are frozen and not published.";
+        let help = "Versions that are being published.";
         single(encoder, "imgsrv_publish_versions_publishing", help, Some(publishing))?;
-        let help = "Work that nobody does any more until somebody asks for a retry.";
+        let help = "Work items that are parked until a retry is requested.";
         let kinds = WorkKind::ALL.iter().map(|kind| kind.as_str());
         let counts = kinds.map(|kind| ([("kind", kind)], parked.get(kind).copied().unwrap_or(0)));
         gauge(encoder, "imgsrv_work_parked", help, counts)?;
 
         // An age is absent when nothing has one.
         let age = |since: Timestamp| now.since(since).as_secs_f64();
-        let help = "Age of the ingest that has waited longest.";
+        let help = "Age of the oldest queued ingest.";
         single(encoder, "imgsrv_cas_ingest_oldest_queued_age_seconds", help, ingest.queued.map(age))?;
-        let help = "Age of the ingest that has run longest.";
+        let help = "Age of the oldest running ingest.";
         single(encoder, "imgsrv_cas_ingest_oldest_running_age_seconds", help, ingest.running.map(age))?;
 
         let names: Vec<_> = StepName::ALL.iter().map(|step| step.as_str()).collect();
@@ -224,10 +230,10 @@ impl Collector for CatalogMetrics {
         gauge(encoder, "imgsrv_publish_steps", "Steps of publish jobs.", counts)?;
         let oldest = |step: &'static str| oldest_steps.get(step).copied().unwrap_or_default();
         let queued = names.iter().filter_map(|step| Some(([("step", *step)], age(oldest(step).queued?))));
-        let help = "Age of the publish step that has waited longest.";
+        let help = "Age of the oldest queued publish step.";
         gauge(encoder, "imgsrv_publish_step_oldest_queued_age_seconds", help, queued)?;
         let running = names.iter().filter_map(|step| Some(([("step", *step)], age(oldest(step).running?))));
-        let help = "Age of the publish step that has run longest.";
+        let help = "Age of the oldest running publish step.";
         gauge(encoder, "imgsrv_publish_step_oldest_running_age_seconds", help, running)
     }
 }

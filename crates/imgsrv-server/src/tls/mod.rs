@@ -32,25 +32,25 @@ const MAX_PEM: u64 = 1 << 20;
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("--tls-cert and --tls-key must be given both, and neither be empty")]
+    #[error("--tls-cert and --tls-key must be set together, and must not be empty")]
     Half,
-    #[error("--tls-self-signed makes a certificate; do not give one with --tls-cert and --tls-key as well")]
+    #[error("--tls-self-signed cannot be used together with --tls-cert and --tls-key")]
     Both,
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: io::Error },
-    #[error("{path} has no certificate in PEM: {source}")]
+    #[error("{path} contains no certificate in PEM format: {source}")]
     Certificate { path: String, source: rustls::pki_types::pem::Error },
-    #[error("{path} has no private key in PEM: {source}")]
+    #[error("{path} contains no private key in PEM format: {source}")]
     Key { path: String, source: rustls::pki_types::pem::Error },
     #[error("the key in {key} cannot be used with the certificate in {cert}: {source}")]
     Pair { cert: String, key: String, source: rustls::Error },
-    #[error("cannot set TLS up: {0}")]
+    #[error("cannot configure TLS: {0}")]
     Setup(rustls::Error),
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot create a certificate: {0}")]
     Make(#[from] rcgen::Error),
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: io::Error },
-    #[error("cannot make a certificate for {0:?}, which is neither a host name nor an address")]
+    #[error("cannot create a certificate for {0:?}, which is neither a host name nor an address")]
     Name(String),
 }
 
@@ -136,7 +136,7 @@ impl Tls {
             match certified(&self.files, &found.0, &found.1, &self.provider) {
                 Ok(certified) => {
                     *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
-                    tracing::info!(path = %self.files.cert.display(), "certificate was replaced");
+                    tracing::info!(path = %self.files.cert.display(), "certificate reloaded");
                 }
                 // Certificate and key are two files, and do not match between the two writes.
                 Err(error) => tracing::warn!(

@@ -53,7 +53,7 @@ impl SelfSigned {
         match this.renew() {
             // The present certificate may be valid for a while.
             Err(TlsError::Write { path, source }) if unwritable(&source).is_some() && this.files().cert.exists() => {
-                tracing::warn!(%path, error = %source, "certificate was not renewed");
+                tracing::warn!(%path, error = %source, "certificate could not be renewed");
             }
             renewed => renewed?,
         }

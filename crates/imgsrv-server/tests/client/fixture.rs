@@ -117,7 +117,7 @@ impl Fixture {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits until it ends.
 pub(crate) fn run(command: &mut Command) -> CommandOutput {
     finish(command.spawn().expect("it runs"))
 }

@@ -41,8 +41,8 @@ fn lint(text: &str) {
         .expect("promtool is installed (Debian: prometheus)");
     promtool.stdin.take().expect("its input").write_all(text.as_bytes()).expect("sent");
     let output = promtool.wait_with_output().expect("it ends");
-    let findings = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && findings.is_empty(), "{findings}");
+    let complaints = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaints.is_empty(), "{complaints}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

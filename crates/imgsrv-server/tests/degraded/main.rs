@@ -59,7 +59,7 @@ fn restarts(disk: &Disk, reason: &str, status: u16, is_killed: bool) {
     assert!(disk.path().join("lock").exists());
 }
 
-on_a_small_disk!(a_running_server_whose_disk_fills_says_so_until_it_has_space, |disk| {
+on_a_small_disk!(a_running_server_reports_a_full_disk_until_it_has_space, |disk| {
     let mut site = Site::publish(&disk);
     disk.fill();
     site.server.log_with("storage accepts no writes");

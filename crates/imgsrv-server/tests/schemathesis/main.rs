@@ -24,7 +24,7 @@ fn here(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemathesis").join(file)
 }
 
-/// Runs a command to its end; returns whether it succeeded, and what it wrote.
+/// Runs a command and waits until it ends; returns whether it succeeded, and what it wrote.
 fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().expect("it runs");
     let written = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

@@ -89,7 +89,7 @@ fn metadata(artifact: &Artifact, version: &VersionName, new: NewIncusMetadata) -
     let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
     let architecture = architecture.map_err(|unknown| UseCaseError::invalid("artifact_id", unknown))?;
     if new.properties.len() > MAX_PROPERTIES {
-        return Err(UseCaseError::invalid("properties", format!("must be at most {MAX_PROPERTIES}")));
+        return Err(UseCaseError::invalid("properties", format!("must have at most {MAX_PROPERTIES} entries")));
     }
     let os = new.os.map_or_else(|| artifact.operating_system.to_string(), |os| os.to_string());
     let release = new.release.map_or_else(|| version.to_string(), |release| release.to_string());

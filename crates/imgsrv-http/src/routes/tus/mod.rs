@@ -46,9 +46,9 @@ async fn versioned(mut response: Response) -> Response {
     response
 }
 
-/// Tell what is supported
+/// Show the supported tus version, extensions and limits
 #[utoipa::path(options, path = "/api/uploads/tus/", operation_id = "tusOptions", tag = "intake",
-    responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers."), ReadProblems))]
+    responses((status = NO_CONTENT, description = "Version, extensions and limits in headers."), ReadProblems))]
 async fn capabilities(MaxUploadBytes(limit): MaxUploadBytes, _caller: Caller) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
@@ -60,26 +60,26 @@ async fn capabilities(MaxUploadBytes(limit): MaxUploadBytes, _caller: Caller) ->
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
-/// Tell what is supported
+/// Show the supported tus version, extensions and limits
 #[utoipa::path(options, path = "/api/uploads/tus/{upload_id}", operation_id = "tusUploadOptions", tag = "intake",
     params(UploadPath),
-    responses((status = NO_CONTENT, description = "Version, extensions and limits, in headers."), ReadProblems))]
+    responses((status = NO_CONTENT, description = "Version, extensions and limits in headers."), ReadProblems))]
 async fn upload_capabilities(limit: MaxUploadBytes, caller: Caller, _path: UploadPath) -> Response {
     capabilities(limit, caller).await
 }
 
-/// Make a tus upload for an intake
+/// Create a tus upload for an intake
 ///
-/// `Upload-Metadata` must name the intake by `upload_session_id`, and `Upload-Length` be its size. A body of
-/// `application/offset+octet-stream` is its first bytes. Made again, it is the same upload.
+/// `Upload-Metadata` must contain the id of the intake as `upload_session_id`, and `Upload-Length` must be its size. A
+/// body of type `application/offset+octet-stream` contains the first bytes. A repeated request returns the same upload.
 #[utoipa::path(post, path = "/api/uploads/tus/", operation_id = "createTusUpload", tag = "intake",
     security(("bearer" = [])),
     params(("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`."),
-        ("Upload-Length" = i64, Header, minimum = 0, description = "The size that the intake has."),
-        ("Upload-Metadata" = String, Header, pattern = "^upload_session_id [A-Za-z0-9+/]{48}$", description = "`upload_session_id` and the id in base64.")),
-    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "The first bytes, or nothing."),
+        ("Upload-Length" = i64, Header, minimum = 0, description = "Size of the intake in bytes."),
+        ("Upload-Metadata" = String, Header, pattern = "^upload_session_id [A-Za-z0-9+/]{48}$", description = "`upload_session_id` and the id of the intake in base64.")),
+    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "The first bytes; can be empty."),
     responses((status = CREATED, description = "The upload, at `Location`."),
-        (status = 460, description = "The bytes do not have the checksum.", body = api::Problem, content_type = "application/problem+json"),
+        (status = 460, description = "The body does not match its checksum.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
     intakes: Intakes,
@@ -121,10 +121,10 @@ async fn create(
     Ok((StatusCode::CREATED, response).into_response())
 }
 
-/// Ask where the next byte of a tus upload goes
+/// Get the offset of a tus upload
 #[utoipa::path(head, path = "/api/uploads/tus/{upload_id}", operation_id = "getTusOffset", tag = "intake",
     security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`.")),
-    responses((status = OK, description = "`Upload-Offset` and `Upload-Length`, in headers."), GuardedProblems, WrongState))]
+    responses((status = OK, description = "`Upload-Offset` and `Upload-Length` in headers."), GuardedProblems, WrongState))]
 async fn offset(intakes: Intakes, writer: Writer, path: UploadPath, headers: HeaderMap) -> Result<Response> {
     check_version(&headers)?;
     let status = alive(intakes.offset(&writer, path.upload_id).await?)?;
@@ -135,18 +135,18 @@ async fn offset(intakes: Intakes, writer: Writer, path: UploadPath, headers: Hea
     Ok((StatusCode::OK, response).into_response())
 }
 
-/// Send bytes of a tus upload
+/// Append bytes to a tus upload
 ///
-/// They go at `Upload-Offset`, which must be where the next byte goes. What has come when the connection breaks counts,
-/// unless an `Upload-Checksum` is to verify it. A newer request for the same upload ends one that is still running.
+/// `Upload-Offset` must be the current offset. If the connection breaks, the bytes that were received are kept, unless
+/// the request has an `Upload-Checksum`. A newer request for the same upload ends one that is still running.
 #[utoipa::path(patch, path = "/api/uploads/tus/{upload_id}", operation_id = "appendTusUpload", tag = "intake",
     security(("bearer" = [])),
     params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`."),
-        ("Upload-Offset" = i64, Header, minimum = 0, description = "Where the bytes go."),
-        ("Upload-Checksum" = Option<String>, Header, nullable = false, pattern = "^(sha1 [A-Za-z0-9+/]{26}[AEIMQUYcgkosw048]=|sha256 [A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$", description = "`sha1` or `sha256`, and the checksum of the body in base64.")),
-    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "The bytes."),
-    responses((status = NO_CONTENT, description = "`Upload-Offset` tells where the next byte goes."),
-        (status = 460, description = "The bytes do not have the checksum.", body = api::Problem, content_type = "application/problem+json"),
+        ("Upload-Offset" = i64, Header, minimum = 0, description = "Current offset of the upload."),
+        ("Upload-Checksum" = Option<String>, Header, nullable = false, pattern = "^(sha1 [A-Za-z0-9+/]{26}[AEIMQUYcgkosw048]=|sha256 [A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$", description = "`sha1` or `sha256`, followed by the checksum of the body in base64.")),
+    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "The bytes to append."),
+    responses((status = NO_CONTENT, description = "The new offset in `Upload-Offset`."),
+        (status = 460, description = "The body does not match its checksum.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn append(
     intakes: Intakes,
@@ -158,7 +158,7 @@ async fn append(
 ) -> Result<Response> {
     check_version(&headers)?;
     if !is_offset_stream(&headers) {
-        return Err(Problem::new(Code::UnsupportedMediaType).detail(format!("send {MEDIA_TYPE}")));
+        return Err(Problem::new(Code::UnsupportedMediaType).detail(format!("the Content-Type must be {MEDIA_TYPE}")));
     }
     let offset = byte_count(&headers, &UPLOAD_OFFSET)?;
     alive(intakes.get(&writer, path.upload_id).await?)?;
@@ -166,29 +166,29 @@ async fn append(
     Ok((StatusCode::NO_CONTENT, progress).into_response())
 }
 
-/// Give a tus upload up
+/// Abort a tus upload
 ///
-/// Its intake is aborted, and its bytes go.
+/// The intake is aborted, and its data is deleted.
 #[utoipa::path(delete, path = "/api/uploads/tus/{upload_id}", operation_id = "terminateTusUpload", tag = "intake",
     security(("bearer" = [])), params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`.")),
-    responses((status = NO_CONTENT, description = "It is gone."), GuardedProblems, WrongState))]
+    responses((status = NO_CONTENT, description = "The upload is aborted."), GuardedProblems, WrongState))]
 async fn terminate(intakes: Intakes, writer: Writer, path: UploadPath, headers: HeaderMap) -> Result<Response> {
     check_version(&headers)?;
     intakes.terminate(&writer, path.upload_id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Do what `X-HTTP-Method-Override` says
+/// Perform the method in `X-HTTP-Method-Override`
 ///
-/// For clients that can send no PATCH or DELETE.
+/// For clients that cannot send PATCH or DELETE.
 #[utoipa::path(post, path = "/api/uploads/tus/{upload_id}", operation_id = "overrideTusMethod", tag = "intake",
     security(("bearer" = [])),
     params(UploadPath, ("Tus-Resumable" = String, Header, pattern = r"^1\.0\.0$", description = "`1.0.0`."),
-        ("Upload-Offset" = Option<i64>, Header, nullable = false, minimum = 0, description = "For `PATCH`: where the bytes go."),
+        ("Upload-Offset" = Option<i64>, Header, nullable = false, minimum = 0, description = "For `PATCH`: current offset of the upload."),
         ("X-HTTP-Method-Override" = String, Header, pattern = "^(PATCH|DELETE|HEAD)$", description = "`PATCH`, `DELETE` or `HEAD`.")),
-    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "As the method has it."),
-    responses((status = OK, description = "As `HEAD` answers."), (status = NO_CONTENT, description = "As `PATCH` and `DELETE` answer."),
-        (status = 460, description = "The bytes do not have the checksum.", body = api::Problem, content_type = "application/problem+json"),
+    request_body(content = serde_json::Value, content_type = "application/offset+octet-stream", description = "The body of the method."),
+    responses((status = OK, description = "The response of `HEAD`."), (status = NO_CONTENT, description = "The response of `PATCH` or `DELETE`."),
+        (status = 460, description = "The body does not match its checksum.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn overridden(
     intakes: Intakes,
@@ -203,7 +203,10 @@ async fn overridden(
         Some(Method::PATCH) => append(intakes, slots, writer, path, headers, body).await,
         Some(Method::DELETE) => terminate(intakes, writer, path, headers).await,
         Some(Method::HEAD) => offset(intakes, writer, path, headers).await,
-        _ => Err(Problem::new(Code::MethodNotAllowed).detail("POST needs X-HTTP-Method-Override here")),
+        _ => {
+            Err(Problem::new(Code::MethodNotAllowed)
+                .detail("POST requires the header X-HTTP-Method-Override for this URL"))
+        }
     }
 }
 

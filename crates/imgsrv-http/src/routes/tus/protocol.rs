@@ -40,7 +40,7 @@ pub(super) fn intake_of(headers: &HeaderMap) -> Result<UploadId> {
     let invalid = |reason: &str| Problem::new(Code::InvalidRequest).field("Upload-Metadata", reason);
     let pairs = headers.get(UPLOAD_METADATA).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let value = pairs.split(',').map(str::trim).find_map(|pair| pair.strip_prefix(METADATA_KEY)?.strip_prefix(' '));
-    let value = value.ok_or_else(|| invalid("must have upload_session_id, as POST /api/images gave it"))?;
+    let value = value.ok_or_else(|| invalid("must contain upload_session_id, as returned by POST /api/images"))?;
     let decoded = STANDARD.decode(value.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     decoded.and_then(|id| id.parse().ok()).ok_or_else(|| invalid("upload_session_id must be an id in base64"))
 }
@@ -48,7 +48,7 @@ pub(super) fn intake_of(headers: &HeaderMap) -> Result<UploadId> {
 pub(super) fn check_version(headers: &HeaderMap) -> Result<()> {
     match headers.get(TUS_RESUMABLE) {
         Some(version) if version.as_bytes() == VERSION.as_bytes() => Ok(()),
-        _ => Err(Problem::new(Code::TusVersion).detail("send Tus-Resumable: 1.0.0")),
+        _ => Err(Problem::new(Code::TusVersion).detail("the header Tus-Resumable: 1.0.0 is required")),
     }
 }
 
