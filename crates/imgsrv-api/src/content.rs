@@ -327,9 +327,19 @@ pub struct PublishJob {
     /// The step that failed, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_step: Option<String>,
-    /// Why it failed.
+    /// Why it failed, is parked, or has to be attempted again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How many attempts have started at the current step: the one that runs, runs next or failed, or the last one.
+    pub attempt_count: i64,
+    /// When the next attempt is due, if the job waits for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub next_attempt_at: Option<String>,
+    /// `true` if the job is parked: its attempts crashed the server or its record is damaged, and nothing is attempted
+    /// until it is retried.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
     /// When a worker first took it up.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
