@@ -15,7 +15,7 @@ use imgsrv_domain::{
     version::Version,
     work::{WorkKind, WorkName, WorkerId},
 };
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 /// A draft and its publish job.
 async fn queued(tx: &mut dyn CatalogTx) -> (Version, PublishJob) {
@@ -79,13 +79,12 @@ pub(super) async fn jobs_are_listed_newest_first_by_state_and_image(fresh: Fresh
         let image: Option<ImageName> = image.map(|name| name.parse().unwrap());
         let filter = JobFilter { states: states.iter().copied().collect(), image };
         let listed = all_pages(2, async |page| fresh.catalog.list_jobs(&filter, page).await.map(Some)).await.unwrap();
-        let listed: Vec<_> = listed.iter().map(|found| (found.job.version.as_str(), found.job.state)).collect();
+        let listed: Vec<_> = listed.iter().map(|found| (found.job.version.to_string(), found.job.state)).collect();
         let expected = expected.iter().filter(|(number, state)| {
             let name = filter.image.as_ref();
             (states.is_empty() || states.contains(state)) && name.is_none_or(|name| *name == images[number % 2].name)
         });
         let expected: Vec<_> = expected.map(|(number, state)| (number.to_string(), *state)).collect();
-        let expected: Vec<_> = expected.iter().map(|(number, state)| (number.as_str(), *state)).collect();
         assert_eq!(listed, expected, "{filter:?}");
     }
     let one = PageRequest { limit: 1.try_into().unwrap(), after: None };
@@ -100,7 +99,7 @@ pub(super) async fn a_job_shows_its_next_attempt_or_that_it_is_parked(fresh: Fre
     let work = async || {
         let found = fresh.catalog.get_job(job.id).await.unwrap().unwrap();
         let listed = fresh.catalog.list_jobs(&JobFilter::default(), &PageRequest::FIRST).await.unwrap();
-        assert_eq!(listed.items, [found.clone()]);
+        assert_eq!(listed.items, slice::from_ref(&found));
         found.work
     };
     assert_eq!(work().await, JobWork::default());
@@ -161,7 +160,7 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
     tx.update_version(&frozen).await.unwrap();
     tx.insert_inspection(id, artifact.id, &inspection()).await.unwrap();
     for one in &warnings {
-        tx.insert_warnings(id, std::slice::from_ref(one)).await.unwrap();
+        tx.insert_warnings(id, slice::from_ref(one)).await.unwrap();
     }
     let (fingerprint, properties) = (claim(3).digest, IncusProperties::default());
     let row = IncusRow { artifact: artifact.id, attachment: metadata.id, fingerprint, properties };

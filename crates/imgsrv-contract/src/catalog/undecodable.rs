@@ -213,8 +213,8 @@ pub(super) async fn jobs_that_cannot_be_decoded_are_left_out(fresh: Fresh) {
         let listed: Vec<_> = listed.unwrap().iter().map(|found| found.job.id).collect();
         assert_eq!(listed, [jobs[4], jobs[0]], "pages of {limit}");
     }
-    for at in 1..=3 {
-        is_corrupt(catalog.get_job(jobs[at]).await);
+    for damaged in &jobs[1..=3] {
+        is_corrupt(catalog.get_job(*damaged).await);
     }
     assert!(counted(&fresh, "publish_job") >= 4 && counted(&fresh, "publish_step") >= 8);
 }
