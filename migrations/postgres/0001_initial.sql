@@ -582,6 +582,8 @@ CREATE TABLE publish_jobs (
     revision bigint NOT NULL
 );
 CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
+CREATE INDEX publish_jobs_by_state ON publish_jobs (state, id);
+CREATE INDEX publish_jobs_by_image ON publish_jobs (image_name, state, id);
 
 CREATE TABLE publish_steps (
     job_id uuid NOT NULL REFERENCES publish_jobs (id),

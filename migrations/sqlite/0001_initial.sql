@@ -485,6 +485,8 @@ CREATE TABLE publish_jobs (
     revision INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
+CREATE INDEX publish_jobs_by_state ON publish_jobs (state, id);
+CREATE INDEX publish_jobs_by_image ON publish_jobs (image_name, state, id);
 
 CREATE TABLE publish_steps (
     job_id BLOB NOT NULL REFERENCES publish_jobs (id),

@@ -327,9 +327,19 @@ pub struct PublishJob {
     /// Step that failed; absent if none did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_step: Option<String>,
-    /// Reason of the failure.
+    /// Reason why it failed, is parked, or must be attempted again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Number of attempts at the current step: the one that runs, runs next or failed, or the last one.
+    pub attempt_count: i64,
+    /// Time of the next attempt, if the job waits for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub next_attempt_at: Option<String>,
+    /// `true` if the job is parked: its attempts crashed the server or its record is damaged, and nothing is attempted
+    /// until it is retried.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
     /// Time at which a worker first started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]

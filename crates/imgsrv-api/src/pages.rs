@@ -1,8 +1,8 @@
 //! Pages of lists.
 
 use crate::{
-    Alias, ApiToken, Artifact, AuditEntry, Image, PartSummary, Principal, ProvisioningRule, Role, UploadSession,
-    Version,
+    Alias, ApiToken, Artifact, AuditEntry, Image, PartSummary, Principal, ProvisioningRule, PublishJob, Role,
+    UploadSession, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,11 @@ pages! {
     AliasList {
         /// Sorted by name.
         aliases: Vec<Alias>,
+    }
+    /// A page of publish jobs.
+    PublishJobList {
+        /// Newest first.
+        jobs: Vec<PublishJob>,
     }
     /// A page of open upload sessions.
     UploadList {

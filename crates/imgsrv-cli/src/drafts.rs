@@ -25,15 +25,15 @@ pub enum DraftsCommand {
 
 /// A version that is not published, with the name of its image.
 #[derive(Serialize)]
-pub(crate) struct Unpublished {
-    pub(crate) image: String,
-    pub(crate) version: Version,
+struct Unpublished {
+    image: String,
+    version: Version,
 }
 
 pub(crate) async fn run(command: DraftsCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
         DraftsCommand::List { image } => {
-            let drafts = unpublished(client, image, &[VersionFilter::Draft, VersionFilter::Publishing]).await?;
+            let drafts = unpublished(client, image).await?;
             report.list("drafts", ["IMAGE", "VERSION", "STATE", "CREATED"], drafts, |Unpublished { image, version }| {
                 let created = date(&version.created_at);
                 [image, version.version, version.state, created]
@@ -48,21 +48,17 @@ pub(crate) async fn run(command: DraftsCommand, Session { report, client }: &Ses
     }
 }
 
-/// The versions in these states, of one image or of all.
-pub(crate) async fn unpublished(
-    client: &Client,
-    image: Option<String>,
-    states: &[VersionFilter],
-) -> Result<Vec<Unpublished>, Failure> {
+/// The versions that are not published, of one image or of all.
+async fn unpublished(client: &Client, image: Option<String>) -> Result<Vec<Unpublished>, Failure> {
     let images: Vec<String> = match image {
         Some(image) => vec![image],
         None => client.images(true).map_ok(|image| image.name).try_collect().await?,
     };
     let mut found = Vec::new();
     for image in images {
-        for state in states {
+        for state in [VersionFilter::Draft, VersionFilter::Publishing] {
             let versions: Vec<Version> =
-                client.versions(&image, *state).try_collect().await.map_err(Failure::about(&image))?;
+                client.versions(&image, state).try_collect().await.map_err(Failure::about(&image))?;
             found.extend(versions.into_iter().map(|version| Unpublished { image: image.clone(), version }));
         }
     }

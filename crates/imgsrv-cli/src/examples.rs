@@ -64,7 +64,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("drafts list", &["imgsrv drafts list", "imgsrv drafts list debian"]),
     ("drafts delete", &["imgsrv drafts delete debian 12.6.0"]),
     ("jobs", &["imgsrv jobs list"]),
-    ("jobs list", &["imgsrv jobs list", "imgsrv jobs list debian"]),
+    ("jobs list", &["imgsrv jobs list", "imgsrv jobs list debian --state failed"]),
     ("jobs show", &["imgsrv jobs show 0198c0de-0000-7000-8000-000000000000 --wait"]),
     ("jobs retry", &["imgsrv jobs retry 0198c0de-0000-7000-8000-000000000000"]),
     ("jobs abandon", &["imgsrv jobs abandon 0198c0de-0000-7000-8000-000000000000"]),

@@ -1,21 +1,25 @@
 //! `imgsrv jobs`.
 
-use crate::{
-    drafts::{Unpublished, unpublished},
-    failure::Failure,
-    options::Session,
-    report::date,
-    versions::describe_warnings,
-};
+use crate::{failure::Failure, options::Session, report::date, versions::describe_warnings};
 use clap::Subcommand;
-use imgsrv_client::{VersionFilter, api::PublishJob};
+use futures::TryStreamExt;
+use imgsrv_client::{JobState, api::PublishJob};
+
+/// The states of jobs that have not succeeded, and that somebody may have to do something about.
+const UNFINISHED: &[JobState] = &[JobState::Failed, JobState::Running, JobState::Queued];
 
 #[derive(Debug, Subcommand)]
 pub enum JobsCommand {
-    /// List the versions whose publish job has not succeeded yet
+    /// List publish jobs that have not succeeded: first failed ones, then those whose attempts fail
     List {
         /// Image [default: all images]
         image: Option<String>,
+        /// States to list, such as failed or queued,running
+        #[arg(long, value_name = "STATE", value_delimiter = ',')]
+        state: Vec<JobState>,
+        /// List jobs in all states
+        #[arg(long, conflicts_with = "state")]
+        all: bool,
     },
     /// Show the state and the steps of a publish job
     Show {
@@ -39,12 +43,15 @@ pub enum JobsCommand {
 
 pub(crate) async fn run(command: JobsCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     let job = match command {
-        JobsCommand::List { image } => {
-            let jobs = unpublished(client, image, &[VersionFilter::Publishing]).await?;
-            return report.list("jobs", ["IMAGE", "VERSION", "STATE", "SINCE"], jobs, |job| {
-                let Unpublished { image, version } = job;
-                let since = date(&version.updated_at);
-                [image, version.version, version.state, since]
+        JobsCommand::List { image, state, all } => {
+            let states = if !state.is_empty() || all { &*state } else { UNFINISHED };
+            let mut jobs: Vec<PublishJob> = client.jobs(states, image.as_deref()).try_collect().await?;
+            jobs.sort_by_key(urgency);
+            return report.list("jobs", ["ID", "VERSION", "STATE", "SINCE", "NEXT ATTEMPT", "REASON"], jobs, |job| {
+                let version = format!("{}:{}", job.image_name, job.version);
+                let next = job.next_attempt_at.as_deref().map(date).unwrap_or_default();
+                let state = if job.parked { format!("{}, parked", job.state) } else { job.state };
+                [job.id, version, state, date(&job.updated_at), next, job.reason.unwrap_or_default()]
             });
         }
         JobsCommand::Show { job, wait: false } => client.job(&job).await.map_err(about(&job))?,
@@ -57,6 +64,16 @@ pub(crate) async fn run(command: JobsCommand, Session { report, client }: &Sessi
     report.result(&describe(&job), &job)
 }
 
+/// The place of a job in a list: failed ones first, then those whose attempts fail, then others that have not ended.
+fn urgency(job: &PublishJob) -> u8 {
+    match job.state.parse() {
+        Ok(JobState::Failed) => 0,
+        Ok(JobState::Queued | JobState::Running) if job.reason.is_some() => 1,
+        Ok(JobState::Queued | JobState::Running) => 2,
+        Ok(JobState::Succeeded | JobState::Abandoned) | Err(_) => 3,
+    }
+}
+
 fn about(job: &str) -> impl FnOnce(imgsrv_client::Error) -> Failure {
     Failure::about(format!("job {job}"))
 }
@@ -64,6 +81,12 @@ fn about(job: &str) -> impl FnOnce(imgsrv_client::Error) -> Failure {
 fn describe(job: &PublishJob) -> String {
     let because = |reason: &Option<String>| reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let mut text = format!("{} {}: {}{}\n", job.image_name, job.version, job.state, because(&job.reason));
+    if job.parked {
+        text += "  parked until it is retried\n";
+    }
+    if let Some(time) = &job.next_attempt_at {
+        text += &format!("  next attempt {}\n", date(time));
+    }
     for step in &job.steps {
         let attempts =
             if step.attempt_count > 1 { format!(" ({} attempts)", step.attempt_count) } else { String::new() };

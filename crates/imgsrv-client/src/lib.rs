@@ -51,6 +51,7 @@ pub use imgsrv_api as api;
 pub use imgsrv_domain::{
     digest::{ByteSize, Digest, InvalidDigest, InvalidSize},
     names::{Format, UnknownValue},
+    publish::JobState,
     version::VersionFilter,
 };
 pub use publish::{Event, NewArtifact, NewAttachment, Publication, Publish, PublishConflict, Published};

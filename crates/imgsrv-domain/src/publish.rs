@@ -8,7 +8,7 @@ use crate::{
     transition::{IllegalTransition, Machine, Revision},
     version::Version,
 };
-use std::ops::Deref;
+use std::{collections::BTreeSet, ops::Deref};
 
 string_enum! {
     /// A step of publishing. Jobs run them in the order of declaration, and fail when one fails.
@@ -106,35 +106,29 @@ pub struct Step {
     pub attempts: u32,
 }
 
-/// The state of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobState {
-    /// It waits for a worker.
-    Queued,
-    /// A worker runs its current step.
-    Running,
-    /// The version is published.
-    Succeeded,
-    /// A step failed; the job may be retried or abandoned.
-    Failed,
-    /// Abandoned; the version is a draft again.
-    Abandoned,
+string_enum! {
+    /// The state of a job.
+    JobState: "queued, running, succeeded, failed or abandoned" {
+        /// It waits for a worker.
+        Queued = "queued",
+        /// A worker runs its current step.
+        Running = "running",
+        /// The version is published.
+        Succeeded = "succeeded",
+        /// A step failed; the job may be retried or abandoned.
+        Failed = "failed",
+        /// Abandoned; the version is a draft again.
+        Abandoned = "abandoned",
+    }
 }
 
-impl JobState {
-    /// Every state as clients see it.
-    pub const NAMES: [&str; 5] = ["queued", "running", "succeeded", "failed", "abandoned"];
-
-    /// The state as clients see it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-        }
-    }
+/// The jobs that a list contains.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobFilter {
+    /// Only jobs in one of these states; jobs in any state if empty.
+    pub states: BTreeSet<JobState>,
+    /// Only jobs of versions of the image with this name.
+    pub image: Option<ImageName>,
 }
 
 /// What a catalog stores of a job.
@@ -225,6 +219,11 @@ impl PublishJob {
         self.steps.iter().find(|step| matches!(step.state, StepState::Failed { .. }))
     }
 
+    /// How many attempts have started at the step that runs, runs next or failed; at the last step if all succeeded.
+    pub fn attempts(&self) -> u32 {
+        self.current_step().or_else(|| self.steps.last()).map_or(0, |step| step.attempts)
+    }
+
     /// When the job succeeded or failed.
     pub fn finished_at(&self) -> Option<Timestamp> {
         match self.state {
@@ -308,7 +307,7 @@ impl PublishJob {
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: Machine::PublishJob, state: self.state.name() }
+        IllegalTransition { action, subject: Machine::PublishJob, state: self.state.as_str() }
     }
 
     fn current_mut(&mut self) -> Option<&mut Step> {

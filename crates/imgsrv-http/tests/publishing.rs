@@ -277,6 +277,45 @@ async fn a_failed_job_is_retried_from_its_failed_step_or_abandoned() {
 }
 
 #[tokio::test]
+async fn publish_jobs_are_listed_by_state_and_image() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", &qcow2(1)).await;
+    server.draft("debian", "2", &qcow2(2)).await;
+    server.draft("alpine", "3", &qcow2(3)).await;
+    for path in ["debian/versions/2", "alpine/versions/3"] {
+        server.write("POST", &format!("/v1/images/{path}/publish"), None).await;
+    }
+    let list = async |query: &str| server.write("GET", &format!("/v1/publish-jobs{query}"), None).await;
+    let versions = async |query: &str| {
+        let body = list(query).await.json();
+        let jobs = body["jobs"].as_array().unwrap_or_else(|| panic!("{query}: {body}")).iter();
+        jobs.map(|job| job["version"].as_str().expect("a version").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(versions("").await, ["3", "2", "1"]);
+    assert_eq!(versions("?state=queued").await, ["3", "2"]);
+    assert_eq!(versions("?state=succeeded,queued&image=debian").await, ["2", "1"]);
+    assert_eq!(versions("?state=failed,running,abandoned").await, Vec::<String>::new());
+    assert_eq!(versions("?image=fedora").await, Vec::<String>::new());
+
+    let page = list("?state=queued&limit=1").await;
+    let cursor = page.json()["next_cursor"].as_str().expect("a cursor").to_owned();
+    assert!(page.header("link").contains(&format!("state=queued&limit=1&cursor={cursor}>; rel=\"next\"")));
+    assert_eq!(versions(&format!("?state=queued&limit=1&cursor={cursor}")).await, ["2"]);
+    assert_eq!(list(&format!("?state=failed&cursor={cursor}")).await.problem(), "invalid-cursor");
+    for query in ["?state=", "?state=odd", "?state=failed,", "?image=NO", "?limit=0", "?cursor=x"] {
+        assert_eq!(list(query).await.status, StatusCode::BAD_REQUEST, "{query}");
+    }
+    let first = list("?state=succeeded").await.json()["jobs"][0].clone();
+    let read = server.write("GET", &format!("/v1/publish-jobs/{}", first["id"].as_str().expect("an id")), None).await;
+    assert_eq!(first, read.json(), "an entry is the job");
+    assert_eq!((&first["attempt_count"], first.get("next_attempt_at")), (&json!(1), None));
+
+    assert_eq!(server.get("/v1/publish-jobs").await.status, StatusCode::UNAUTHORIZED);
+    let manager = server.manage("GET", "/v1/publish-jobs", None).await;
+    assert_eq!((manager.status, manager.problem().as_str()), (StatusCode::FORBIDDEN, "forbidden"));
+}
+
+#[tokio::test]
 async fn an_abandoned_job_makes_its_version_a_draft_again() {
     let server = TestServer::start().await;
     let bytes = qcow2(1);

@@ -33,19 +33,27 @@ async fn a_job_that_crashes_its_worker_is_parked_after_the_limit_and_a_retry_run
     for attempt in 1..=5 {
         assert!(matches!(worker.run_once().await, Err(WorkError::Panic)), "attempt {attempt}");
         assert_eq!(worker.run_once().await.expect("looked"), Ran::Idle, "it is not due at once");
+        let waiting = job().await;
+        assert!(waiting["reason"].as_str().expect("a reason").contains("panicked"), "{waiting}");
+        assert!(waiting["next_attempt_at"].as_str() > waiting["updated_at"].as_str(), "{waiting}");
+        assert_eq!((&waiting["attempt_count"], waiting.get("parked")), (&json!(attempt), None));
         server.clock.advance(LATER);
     }
     assert_eq!(worker.run_once().await.expect("it is parked"), Ran::Worked);
     assert_eq!(parked().await, Some(1));
     let failed = job().await;
-    assert_eq!(failed["state"], "failed");
+    assert_eq!((&failed["state"], &failed["parked"]), (&json!("failed"), &json!(true)));
+    assert_eq!(failed.get("next_attempt_at"), None);
+    let listed = server.write("GET", "/v1/publish-jobs?state=failed", None).await.json();
+    assert_eq!(listed["jobs"], json!([failed]));
     assert!(failed["reason"].as_str().expect("a reason").contains("5 attempts in a row"), "{failed}");
 
     fail::cfg("publish.started", "off").expect("configured");
     server.write("POST", &format!("/v1/publish-jobs/{id}/retry"), None).await;
     server.settle().await;
-    assert_eq!(job().await["state"], "succeeded");
-    assert_eq!(parked().await, None);
+    let succeeded = job().await;
+    assert_eq!((&succeeded["state"], succeeded.get("parked")), (&json!("succeeded"), None));
+    assert_eq!((parked().await, succeeded.get("reason")), (None, None));
     scenario.teardown();
 }
 

@@ -25,8 +25,9 @@ use imgsrv_domain::{
     ids::JobId,
     manifest::Unpublishable,
     names::{ImageName, VersionName},
+    page::{Page, PageRequest},
     ports::JobReport,
-    publish::PublishJob,
+    publish::{JobFilter, PublishJob},
     version::{Version, VersionState},
     work::{WorkKind, WorkName},
 };
@@ -98,6 +99,12 @@ impl Publishing {
     #[tracing::instrument(name = "publish_job.get", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn job(&self, _who: &Writer, id: JobId) -> Result<JobReport> {
         self.0.catalog.get_job(id).await?.ok_or(Missing::Job.into())
+    }
+
+    /// Jobs, newest first.
+    #[tracing::instrument(name = "publish_job.list", level = "debug", skip_all, err(level = "debug"))]
+    pub async fn jobs(&self, _who: &Writer, filter: &JobFilter, page: &PageRequest) -> Result<Page<JobReport>> {
+        Ok(self.0.catalog.list_jobs(filter, page).await?)
     }
 
     /// Queues a failed job again, starting at the step that failed.

@@ -38,6 +38,9 @@ impl<T: Listed> Record for Entry<T> {
     }
 }
 
+/// An item of a list, or why it cannot be decoded, and its key.
+type Keyed<K, T> = (Option<K>, Result<T, Corrupt>);
+
 /// One page of a list.
 pub(crate) struct List<K> {
     name: ListName,
@@ -62,14 +65,53 @@ impl<K: CursorKey + Clone + PartialEq + Send + Sync> List<K> {
         sql: &'static str,
         values: impl Fn(&K, i64) -> Vec<Value> + Send,
     ) -> Result<Page<T>, CatalogError> {
+        self.read_items(connection, sql, values, |entries: Vec<Entry<T>>| {
+            entries.into_iter().map(|Entry { key, record }| (key, record)).collect()
+        })
+        .await
+    }
+
+    /// Reads a page of items that each have several rows with one key. `values` are those of a statement that reads all
+    /// rows of the given number of keys after a key; `item` makes an item of its rows.
+    pub(crate) async fn read_groups<T: Listed<Key = K>, I: Send>(
+        self,
+        connection: &mut impl Connection,
+        sql: &'static str,
+        values: impl Fn(&K, i64) -> Vec<Value> + Send,
+        item: fn(Vec<T>) -> Result<I, Corrupt>,
+    ) -> Result<Page<I>, CatalogError> {
+        self.read_items(connection, sql, values, |entries: Vec<Entry<T>>| {
+            let mut groups: Vec<Keyed<K, Vec<T>>> = Vec::new();
+            for Entry { key, record } in entries {
+                match groups.last_mut() {
+                    Some((last, group)) if key.is_some() && *last == key => match (group, record) {
+                        (Ok(rows), Ok(row)) => rows.push(row),
+                        (group @ Ok(_), Err(corrupt)) => *group = Err(corrupt),
+                        (Err(_), _) => {}
+                    },
+                    _ => groups.push((key, record.map(|row| vec![row]))),
+                }
+            }
+            groups.into_iter().map(|(key, rows)| (key, rows.and_then(item))).collect()
+        })
+        .await
+    }
+
+    async fn read_items<T: Listed<Key = K>, I: Send>(
+        self,
+        connection: &mut impl Connection,
+        sql: &'static str,
+        values: impl Fn(&K, i64) -> Vec<Value> + Send,
+        items_of: impl Fn(Vec<Entry<T>>) -> Vec<Keyed<K, I>> + Send,
+    ) -> Result<Page<I>, CatalogError> {
         let Self { name, limit, mut after } = self;
         let mut items = Vec::new();
         // One more than the page has, to see whether there is a next page.
         let mut fetch = i64::from(limit) + 1;
         loop {
-            let rows: Vec<Entry<T>> = connection.list(sql, values(&after, fetch)).await?;
-            let is_last = i64::try_from(rows.len()).is_ok_and(|read| read < fetch);
-            for Entry { key, record } in rows {
+            let found = items_of(connection.list(sql, values(&after, fetch)).await?);
+            let is_last = i64::try_from(found.len()).is_ok_and(|read| read < fetch);
+            for (key, record) in found {
                 if items.len() == usize::from(limit) {
                     return Ok(Page { items, next: Some(name.cursor(&after)) });
                 }

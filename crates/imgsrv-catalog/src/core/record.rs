@@ -26,6 +26,11 @@ impl Corrupt {
         Self { what, id: None, why: why.to_string() }
     }
 
+    /// The same, of the record with that id.
+    pub(crate) fn of(self, id: impl Display) -> Self {
+        Self { id: Some(id.to_string()), ..self }
+    }
+
     /// What it is.
     pub(crate) const fn what(&self) -> &'static str {
         self.what

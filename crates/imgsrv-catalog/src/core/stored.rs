@@ -17,7 +17,7 @@ use imgsrv_domain::{
     oidc::{Audience, Condition, ForwardedClaims, IssuerUrl, Subject},
     parts::PartLocation,
     ports::{BlobName, Source},
-    publish::StepName,
+    publish::{JobState, StepName},
     text::{LongText, MediaType, ShortText},
     time::Timestamp,
     transition::Revision,
@@ -108,7 +108,7 @@ macro_rules! stored {
 
 stored!(
     ActorKind, AliasName, Architecture, AttachmentName, Audience, AuditAction, ClusterCompression, Condition,
-    DetectedFormat, Format, IdempotencyKey, ImageName, IssuerUrl, LongText, MediaType, OperatingSystem, PrincipalKind,
+    DetectedFormat, Format, IdempotencyKey, ImageName, IssuerUrl, JobState, LongText, MediaType, OperatingSystem, PrincipalKind,
     RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );

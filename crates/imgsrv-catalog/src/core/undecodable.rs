@@ -9,6 +9,7 @@ use imgsrv_domain::{
     oidc::ProvisioningRule,
     parts::Part,
     ports::{StreamRow, TrustedBlob},
+    publish::Step,
     upload::UploadSession,
     version::Version,
 };
@@ -29,6 +30,8 @@ const KINDS: &[&str] = &[
     Part::WHAT,
     Principal::WHAT,
     ProvisioningRule::WHAT,
+    "publish job",
+    Step::WHAT,
     StreamRow::WHAT,
     TrustedBlob::WHAT,
     UploadSession::WHAT,

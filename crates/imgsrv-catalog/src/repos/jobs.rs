@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{JobId, VersionId},
     inspection::Warning,
-    ports::{CatalogError, JobRepo, JobReport},
-    publish::{JobRecord, JobState, PublishJob, Step, StepName, StepState},
+    ports::{CatalogError, JobRepo, JobReport, JobWork},
+    publish::{JobRecord, PublishJob, Step, StepName, StepState},
     time::Timestamp,
 };
 
@@ -27,7 +27,8 @@ macro_rules! select {
         concat!(
             "SELECT ",
             columns!(),
-            ", CAST(NULL AS uuid) AS warning_artifact_id, NULL AS warning_reason
+            ", CAST(NULL AS timestamptz) AS next_attempt_at, NULL AS work_error, CAST(NULL AS timestamptz) AS parked_at,
+            CAST(NULL AS uuid) AS warning_artifact_id, NULL AS warning_reason
             FROM publish_jobs j JOIN publish_steps s ON s.job_id = j.id ",
             $rest,
             " ORDER BY s.sequence"
@@ -70,7 +71,7 @@ pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
 /// What `INSERT` and `UPDATE` store alike, and `own`.
 fn job_values(job: &PublishJob, own: Vec<Value>) -> Vec<Value> {
-    let state = values![job.id, job.state.name(), job.updated_at, job.started_at, job.finished_at()];
+    let state = values![job.id, job.state, job.updated_at, job.started_at, job.finished_at()];
     [state, own].concat()
 }
 
@@ -119,6 +120,7 @@ pub(crate) struct JobStep {
     /// The job, without steps.
     job: JobRecord,
     finished_at: Option<Timestamp>,
+    work: JobWork,
     step: Step,
     warning: Option<Warning>,
 }
@@ -127,14 +129,6 @@ impl Record for JobStep {
     const WHAT: &'static str = "publish job";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
-        let state = match row.get::<String>("state")?.as_str() {
-            "queued" => JobState::Queued,
-            "running" => JobState::Running,
-            "succeeded" => JobState::Succeeded,
-            "failed" => JobState::Failed,
-            "abandoned" => JobState::Abandoned,
-            _ => return Err(row.corrupt("unknown state")),
-        };
         let step: Step = row.record()?;
         let warning = row.optional("warning_artifact_id")?.zip(row.optional("warning_reason")?);
         Ok(Self {
@@ -143,7 +137,7 @@ impl Record for JobStep {
                 version_id: row.get("version_id")?,
                 image: row.get("image_name")?,
                 version: row.get("version_name")?,
-                state,
+                state: row.get("state")?,
                 steps: Vec::new(),
                 created_at: row.get("created_at")?,
                 updated_at: row.get("updated_at")?,
@@ -151,6 +145,11 @@ impl Record for JobStep {
                 revision: row.get("revision")?,
             },
             finished_at: row.optional("finished_at")?,
+            work: JobWork {
+                next_attempt_at: row.optional("next_attempt_at")?,
+                error: row.optional("work_error")?,
+                is_parked: row.optional::<Timestamp>("parked_at")?.is_some(),
+            },
             warning: warning.map(|(artifact, reason)| Warning { step: step.name, artifact, reason }),
             step,
         })
@@ -178,7 +177,7 @@ impl Record for Step {
     }
 }
 
-/// The job and the warnings of rows that have its steps and their warnings in order.
+/// The job, its work and the warnings of rows that have its steps and their warnings in order.
 pub(crate) fn report(rows: Vec<JobStep>) -> Result<Option<JobReport>, Corrupt> {
     let (mut job, mut steps, mut warnings) = (None, Vec::<Step>::new(), Vec::new());
     for row in rows {
@@ -186,13 +185,14 @@ pub(crate) fn report(rows: Vec<JobStep>) -> Result<Option<JobReport>, Corrupt> {
         if steps.last().is_none_or(|last| last.name != row.step.name) {
             steps.push(row.step);
         }
-        job = Some((row.job, row.finished_at));
+        job = Some((row.job, row.finished_at, row.work));
     }
-    let Some((record, finished_at)) = job else { return Ok(None) };
+    let Some((record, finished_at, work)) = job else { return Ok(None) };
+    let id = record.id;
     let job = PublishJob::restore(JobRecord { steps, ..record });
-    let job = job.map_err(|why| Corrupt::new(JobStep::WHAT, why))?;
+    let job = job.map_err(|why| Corrupt::new(JobStep::WHAT, why).of(id))?;
     if job.finished_at() != finished_at {
-        return Err(Corrupt::new(JobStep::WHAT, "its end does not match that of its last step"));
+        return Err(Corrupt::new(JobStep::WHAT, "its end does not match that of its last step").of(id));
     }
-    Ok(Some(JobReport { job, warnings }))
+    Ok(Some(JobReport { job, work, warnings }))
 }

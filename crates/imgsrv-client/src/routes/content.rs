@@ -3,7 +3,7 @@
 use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
 use imgsrv_api as api;
-use imgsrv_domain::version::VersionFilter;
+use imgsrv_domain::{publish::JobState, version::VersionFilter};
 use reqwest::{
     Method,
     header::{HeaderValue, IF_MATCH, IF_NONE_MATCH},
@@ -140,6 +140,14 @@ impl Client {
     /// Requests that a draft is published. Repeated requests share one job.
     pub async fn publish_version(&self, image: &str, version: &str) -> Result<api::PublishRequested, Error> {
         self.post(self.endpoint(["v1", "images", image, "versions", version, "publish"])).await
+    }
+
+    /// Publish jobs, newest first: those in one of `states`, or all if that is empty, of one image or of all.
+    pub fn jobs(&self, states: &[JobState], image: Option<&str>) -> Rows<api::PublishJob> {
+        let states = states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(",");
+        let states = Some(&*states).filter(|states| !states.is_empty());
+        let url = with_query(self.endpoint(["v1", "publish-jobs"]), [("state", states), ("image", image)]);
+        self.rows(url, |page: api::PublishJobList| (page.jobs, page.next_cursor))
     }
 
     /// A publish job.

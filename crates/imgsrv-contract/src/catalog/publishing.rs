@@ -1,17 +1,21 @@
 //! Publish jobs, inspection results and warnings.
 
 use super::{
-    Fresh,
-    samples::{attachment, claim, debian, inspection, new_artifact, new_blob, new_job, warning},
+    Fresh, all_pages,
+    samples::{attachment, claim, debian, inspection, new_artifact, new_blob, new_draft, new_image, new_job, warning},
 };
 use crate::uuid;
 use imgsrv_domain::{
     ids::JobId,
     inspection::{IncusProperties, IncusRow},
-    ports::{CatalogTx, Conflict, Visibility},
-    publish::{PublishJob, StepName},
+    names::ImageName,
+    page::PageRequest,
+    ports::{CatalogError, CatalogTx, Conflict, JobWork, Setback, Visibility},
+    publish::{JobFilter, JobState, PublishJob, StepName},
     version::Version,
+    work::{WorkKind, WorkName, WorkerId},
 };
+use std::{slice, time::Duration};
 
 /// A draft and its publish job.
 async fn queued(tx: &mut dyn CatalogTx) -> (Version, PublishJob) {
@@ -41,6 +45,96 @@ pub(super) async fn a_version_has_one_live_job(fresh: Fresh) {
     tx.commit().await.unwrap();
 }
 
+pub(super) async fn jobs_are_listed_newest_first_by_state_and_image(fresh: Fresh) {
+    let mut tx = fresh.begin().await;
+    let now = tx.now();
+    let images = [new_image(&mut *tx, "debian").await, new_image(&mut *tx, "alpine").await];
+    let mut expected = Vec::new();
+    for number in 0..6 {
+        let image = &images[number % 2];
+        let version = new_draft(&mut *tx, image, &number.to_string()).await;
+        let job = new_job(&mut *tx, &version).await;
+        let job = match number {
+            0 | 1 => job,
+            2 => job.start(now).unwrap(),
+            _ => job.start(now).unwrap().step_failed("because".to_owned(), now).unwrap().0,
+        };
+        let job = if number == 5 { job.abandon(now).unwrap().0 } else { job };
+        if number > 1 {
+            tx.update_job(&job).await.unwrap();
+        }
+        expected.insert(0, (number, job.state));
+    }
+    tx.commit().await.unwrap();
+    let (failed, queued) = (JobState::Failed, JobState::Queued);
+    for (states, image) in [
+        (&[][..], None),
+        (&[queued], None),
+        (&[failed, queued], None),
+        (&[JobState::Succeeded], None),
+        (&[], Some("debian")),
+        (&[failed, queued], Some("alpine")),
+        (&[failed], Some("fedora")),
+    ] {
+        let image: Option<ImageName> = image.map(|name| name.parse().unwrap());
+        let filter = JobFilter { states: states.iter().copied().collect(), image };
+        let listed = all_pages(2, async |page| fresh.catalog.list_jobs(&filter, page).await.map(Some)).await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|found| (found.job.version.to_string(), found.job.state)).collect();
+        let expected = expected.iter().filter(|(number, state)| {
+            let name = filter.image.as_ref();
+            (states.is_empty() || states.contains(state)) && name.is_none_or(|name| *name == images[number % 2].name)
+        });
+        let expected: Vec<_> = expected.map(|(number, state)| (number.to_string(), *state)).collect();
+        assert_eq!(listed, expected, "{filter:?}");
+    }
+    let one = PageRequest { limit: 1.try_into().unwrap(), after: None };
+    let after = fresh.catalog.list_jobs(&JobFilter::default(), &one).await.unwrap().next;
+    let other = JobFilter { states: [queued].into(), image: None };
+    let refused = fresh.catalog.list_jobs(&other, &PageRequest { after, ..one }).await;
+    assert!(matches!(refused, Err(CatalogError::InvalidCursor)), "{refused:?}");
+}
+
+pub(super) async fn a_job_shows_its_next_attempt_or_that_it_is_parked(fresh: Fresh) {
+    let (_, job) = fresh.write(queued).await;
+    let work = async || {
+        let found = fresh.catalog.get_job(job.id).await.unwrap().unwrap();
+        let listed = fresh.catalog.list_jobs(&JobFilter::default(), &PageRequest::FIRST).await.unwrap();
+        assert_eq!(listed.items, slice::from_ref(&found));
+        found.work
+    };
+    assert_eq!(work().await, JobWork::default());
+
+    let mut tx = fresh.begin().await;
+    let now = tx.now();
+    tx.enqueue_work(WorkName::publish(job.id)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(work().await, JobWork { next_attempt_at: Some(now), ..JobWork::default() });
+
+    let (owner, hour) = (WorkerId::new("a".to_owned()), Duration::from_hours(1));
+    let lease = async || {
+        let leased = fresh.catalog.acquire_work(WorkKind::Publish, None, &owner, hour, hour).await;
+        leased.unwrap().unwrap().lease
+    };
+    let first = lease().await;
+    assert_eq!(work().await, JobWork::default(), "a worker has it");
+    let setback = Setback { delay: hour, error: "why".to_owned(), silent: false };
+    let now = fresh
+        .write(async |tx| {
+            assert!(tx.postpone_work(&first, &setback).await.unwrap());
+            tx.now()
+        })
+        .await;
+    let error = Some("why".to_owned());
+    let waits = JobWork { next_attempt_at: Some(now.plus(hour)), error: error.clone(), is_parked: false };
+    assert_eq!(work().await, waits);
+
+    (fresh.advance)(hour);
+    let second = lease().await;
+    assert_eq!(work().await, JobWork { next_attempt_at: None, ..waits });
+    fresh.write(async |tx| assert!(tx.park_work(&second, "why").await.unwrap())).await;
+    assert_eq!(work().await, JobWork { next_attempt_at: None, error, is_parked: true });
+}
+
 pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fresh: Fresh) {
     let mut tx = fresh.begin().await;
     let now = tx.now();
@@ -66,7 +160,7 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
     tx.update_version(&frozen).await.unwrap();
     tx.insert_inspection(id, artifact.id, &inspection()).await.unwrap();
     for one in &warnings {
-        tx.insert_warnings(id, std::slice::from_ref(one)).await.unwrap();
+        tx.insert_warnings(id, slice::from_ref(one)).await.unwrap();
     }
     let (fingerprint, properties) = (claim(3).digest, IncusProperties::default());
     let row = IncusRow { artifact: artifact.id, attachment: metadata.id, fingerprint, properties };
@@ -74,6 +168,7 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
     tx.commit().await.unwrap();
     let report = fresh.catalog.get_job(job.id).await.unwrap().unwrap();
     assert_eq!(report.warnings, warnings);
+    assert_eq!(fresh.catalog.list_jobs(&JobFilter::default(), &PageRequest::FIRST).await.unwrap().items, [report]);
     let manifest = async || {
         let found = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
         (found.warnings, found.entries[0].inspection)

@@ -1,11 +1,11 @@
 //! Rows that cannot be decoded, because another program wrote them or a rule was tightened: lists leave them out.
 
 use super::{
-    Fresh,
+    Fresh, all_pages,
     rules::rule,
     samples::{
-        artifact, attachment, audit, claim, debian, draft, files_of, new_image, new_principal, new_token, published,
-        session,
+        artifact, attachment, audit, claim, debian, draft, files_of, new_draft, new_image, new_job, new_principal,
+        new_token, published, session,
     },
 };
 use imgsrv_domain::{
@@ -14,6 +14,7 @@ use imgsrv_domain::{
     image::Image,
     page::{Page, PageRequest},
     ports::{CatalogError, StreamImage, Visibility},
+    publish::JobFilter,
     version::VersionFilter,
 };
 use std::{fmt::Debug, slice::from_ref, time::Duration};
@@ -190,6 +191,32 @@ pub(super) async fn uploads_and_audit_rows_that_cannot_be_decoded_are_left_out(f
     assert!(catalog.get_upload(good.id).await.unwrap().is_some());
     assert_eq!(catalog.list_audit(&AuditFilter::default(), page).await.unwrap().items.len(), 2);
     assert_eq!(counted(&fresh, "audit_row"), 1);
+}
+
+pub(super) async fn jobs_that_cannot_be_decoded_are_left_out(fresh: Fresh) {
+    let mut tx = fresh.begin().await;
+    let image = new_image(&mut *tx, "debian").await;
+    let mut jobs = Vec::new();
+    for name in ["1", "2", "3", "4", "5"] {
+        let version = new_draft(&mut *tx, &image, name).await;
+        jobs.push(new_job(&mut *tx, &version).await.id);
+    }
+    tx.commit().await.unwrap();
+    let job = |at: usize| id(&fresh, jobs[at].uuid());
+    damage(&fresh, &format!("UPDATE publish_steps SET attempts = -1 WHERE sequence = 2 AND job_id = {}", job(3))).await;
+    damage(&fresh, &format!("DELETE FROM publish_steps WHERE job_id = {}", job(2))).await;
+    damage(&fresh, &format!("UPDATE publish_jobs SET version_name = '' WHERE id = {}", job(1))).await;
+    let catalog = &fresh.catalog;
+    for limit in [1, 2, 1000] {
+        let listed =
+            all_pages(limit, async |page| catalog.list_jobs(&JobFilter::default(), page).await.map(Some)).await;
+        let listed: Vec<_> = listed.unwrap().iter().map(|found| found.job.id).collect();
+        assert_eq!(listed, [jobs[4], jobs[0]], "pages of {limit}");
+    }
+    for damaged in &jobs[1..=3] {
+        is_corrupt(catalog.get_job(*damaged).await);
+    }
+    assert!(counted(&fresh, "publish_job") >= 4 && counted(&fresh, "publish_step") >= 8);
 }
 
 pub(super) async fn streams_leave_out_images_aliases_and_rows(fresh: Fresh) {

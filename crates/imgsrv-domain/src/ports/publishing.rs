@@ -4,7 +4,9 @@ use super::CatalogError;
 use crate::{
     ids::{ArtifactId, JobId, VersionId},
     inspection::{Inspection, Warning},
-    publish::{PublishJob, StepName},
+    page::{Page, PageRequest},
+    publish::{JobFilter, PublishJob, StepName},
+    time::Timestamp,
 };
 use async_trait::async_trait;
 
@@ -40,11 +42,24 @@ pub trait InspectionRepo: Send {
     async fn delete_warnings(&mut self, version: VersionId, step: Option<StepName>) -> Result<(), CatalogError>;
 }
 
-/// A publish job and the warnings of its steps.
+/// The item of a publish job in the work queue; the default is that of a job without one, as of a job that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobWork {
+    /// When the item is due, while it waits; absent while a worker has leased it, and if it is parked.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why the last attempt ended early, or why the item is parked.
+    pub error: Option<String>,
+    /// Whether it is parked.
+    pub is_parked: bool,
+}
+
+/// A publish job, its item in the work queue, and the warnings of its steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobReport {
     /// The job.
     pub job: PublishJob,
+    /// Its item in the work queue.
+    pub work: JobWork,
     /// The warnings, by step.
     pub warnings: Vec<Warning>,
 }
@@ -54,4 +69,6 @@ pub struct JobReport {
 pub trait JobQueries: Send + Sync {
     /// The job with that id, and the warnings of its steps.
     async fn get_job(&self, id: JobId) -> Result<Option<JobReport>, CatalogError>;
+    /// Jobs, newest first.
+    async fn list_jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<JobReport>, CatalogError>;
 }

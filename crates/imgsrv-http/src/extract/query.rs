@@ -11,8 +11,10 @@ use axum::{
 use imgsrv_domain::{
     audit::{ActorKind, AuditAction, AuditFilter},
     digest::Digest,
+    names::ImageName,
     page::{Cursor, PageLimit, PageRequest},
     ports::Visibility,
+    publish::JobFilter,
     version::VersionFilter,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -41,6 +43,11 @@ fn audit_action() -> Object {
 
 fn actor_kind() -> Object {
     one_of("`principal`, `worker` or `operator`.", ActorKind::ALL.iter().map(|kind| kind.as_str()))
+}
+
+fn image_name() -> Object {
+    let image = ObjectBuilder::new().schema_type(Type::String).description(Some("The name of an image."));
+    image.pattern(Some(ImageName::PATTERN)).build()
 }
 
 fn one_of(description: &str, values: impl Iterator<Item = &'static str>) -> Object {
@@ -111,6 +118,15 @@ queries! {
         #[param(format = DateTime)]
         until,
     }
+    /// The page of the publish jobs, filtered by state and image.
+    JobsQuery {
+        /// One state, or several separated by commas, such as `queued,running`.
+        #[param(pattern = "^(queued|running|succeeded|failed|abandoned)(,(queued|running|succeeded|failed|abandoned))*$")]
+        state,
+        /// The name of an image.
+        #[param(schema_with = image_name)]
+        image,
+    }
     /// The page of the caller's open uploads, filtered by digest.
     UploadsQuery {
         /// Expected digest of the uploads.
@@ -159,6 +175,16 @@ impl ImagesQuery {
             Some("true") => Ok(Visibility::All),
             Some(_) => Err(Problem::new(Code::InvalidRequest).field("include_unpublished", "must be true or false")),
         }
+    }
+}
+
+impl JobsQuery {
+    pub(crate) fn filter(&self) -> Result<JobFilter, Problem> {
+        let mut fields = Fields::default();
+        let names = self.state.iter().flat_map(|names| names.split(','));
+        let states: Option<_> = names.map(|name| fields.parse("state", name)).collect();
+        let image = fields.optional("image", self.image.as_deref());
+        fields.finish(|| Some(JobFilter { states: states?, image: image? }))
     }
 }
 

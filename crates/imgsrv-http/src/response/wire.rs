@@ -177,7 +177,7 @@ pub(crate) fn alias(alias: &Alias) -> api::Alias {
 }
 
 pub(crate) fn job(report: &JobReport) -> api::PublishJob {
-    let JobReport { job, warnings } = report;
+    let JobReport { job, work, warnings } = report;
     let failed = job.failed_step();
     let step = |(sequence, step): (u16, &imgsrv_domain::publish::Step)| api::PublishStep {
         name: step.name.to_string(),
@@ -195,9 +195,12 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
         version_id: job.version_id.to_string(),
         image_name: job.image.to_string(),
         version: job.version.to_string(),
-        state: job.state.name().to_owned(),
+        state: job.state.to_string(),
         failed_step: failed.map(|step| step.name.to_string()),
-        reason: failed.and_then(|step| step.state.reason()).map(str::to_owned),
+        reason: failed.and_then(|step| step.state.reason()).or(work.error.as_deref()).map(str::to_owned),
+        attempt_count: job.attempts().into(),
+        next_attempt_at: work.next_attempt_at.map(time),
+        parked: work.is_parked,
         started_at: job.started_at.map(time),
         finished_at: job.finished_at().map(time),
         created_at: time(job.created_at),

@@ -1,18 +1,27 @@
 //! Publishing.
 
 use crate::{
-    extract::{JobPath, VersionPath},
-    response::{problem::Result, wire},
+    extract::{JobPath, JobsQuery, VersionPath},
+    response::{page::page_response, problem::Result, wire},
     routes::problems::{GuardedProblems, WrongState},
     state::AppState,
 };
-use axum::{Json, http::StatusCode};
+use axum::{
+    Json,
+    http::{StatusCode, Uri},
+    response::Response,
+};
 use imgsrv_api as api;
 use imgsrv_app::{Publishing, Writer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(publish)).routes(routes!(get)).routes(routes!(retry)).routes(routes!(abandon))
+    OpenApiRouter::new()
+        .routes(routes!(publish))
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(retry))
+        .routes(routes!(abandon))
 }
 
 /// Publish a draft
@@ -34,6 +43,18 @@ async fn publish(
     let status = if requested.started { StatusCode::ACCEPTED } else { StatusCode::OK };
     let body = api::PublishRequested { version: wire::version(&requested.version), job_id: requested.job.to_string() };
     Ok((status, Json(body)))
+}
+
+/// List publish jobs
+///
+/// Newest first. `state=failed,running,queued` selects the jobs that have not succeeded and are not abandoned. `reason`
+/// is why a job failed or its last attempt failed, `next_attempt_at` the time of the next attempt.
+#[utoipa::path(get, path = "/v1/publish-jobs", operation_id = "listPublishJobs", tag = "publishing",
+    security(("bearer" = [])), params(JobsQuery),
+    responses((status = OK, description = "A page of jobs.", body = api::PublishJobList), GuardedProblems))]
+async fn list(publishing: Publishing, writer: Writer, query: JobsQuery, uri: Uri) -> Result<Response> {
+    let page = publishing.jobs(&writer, &query.filter()?, &query.page()?).await?;
+    Ok(page_response(&uri, &page, wire::job, |jobs, next_cursor| api::PublishJobList { jobs, next_cursor }))
 }
 
 /// Read a publish job

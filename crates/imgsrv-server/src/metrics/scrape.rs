@@ -199,7 +199,7 @@ impl Collector for CatalogMetrics {
         by_state(encoder, "imgsrv_upload_sessions", "Upload sessions.", uploads, &upload_states)?;
         let ingest_states = [("completed", "queued"), ("ingesting", "running"), ("failed", "failed")];
         by_state(encoder, "imgsrv_cas_ingest_jobs", "Ingests of completed uploads.", uploads, &ingest_states)?;
-        let job_states = JobState::NAMES.map(|state| (state, state));
+        let job_states: Vec<_> = JobState::ALL.iter().map(|state| (state.as_str(), state.as_str())).collect();
         by_state(encoder, "imgsrv_publish_jobs", "Publish jobs.", jobs, &job_states)?;
         single(encoder, "imgsrv_cas_blobs", "Trusted blobs.", Some(*blobs))?;
         single(encoder, "imgsrv_cas_blob_bytes", "Bytes in trusted blobs.", Some(*blob_bytes))?;

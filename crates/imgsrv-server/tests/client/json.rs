@@ -107,7 +107,7 @@ fn the_output_of_every_command_has_the_published_form() {
         ("aliases delete", &["debian", "stable"]),
         ("drafts list", &[]),
         ("drafts delete", &["debian", "2"]),
-        ("jobs list", &[]),
+        ("jobs list", &["--all"]),
         ("jobs show", &[&job, "--wait"]),
         ("logout", &[]),
     ] {

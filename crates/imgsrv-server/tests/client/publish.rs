@@ -247,4 +247,12 @@ fn without_waiting_the_job_is_returned_and_can_be_waited_for() {
     let job = published["job"]["id"].as_str().expect("a job");
     assert_eq!(fixture.run(&["jobs", "show", job, "--wait", "--json"]).json()["state"], "succeeded");
     assert_eq!(fixture.run(&["jobs", "retry", job]).code, Some(3));
+    let listed = |arguments: &[&str]| {
+        let output = fixture.run(&[&["jobs", "list", "--json"], arguments].concat());
+        output.json()["jobs"].as_array().unwrap_or_else(|| panic!("{output:?}")).clone()
+    };
+    for (arguments, count) in [(&[][..], 0), (&["--all"], 1), (&["debian", "--state", "succeeded,failed"], 1)] {
+        let jobs = listed(arguments);
+        assert!(jobs.len() == count && jobs.iter().all(|found| found["id"] == job), "{arguments:?}: {jobs:?}");
+    }
 }
