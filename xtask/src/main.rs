@@ -3,7 +3,9 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod openapi;
+mod package;
 mod server;
 mod services;
 mod shell;
@@ -26,6 +28,10 @@ struct Cli {
 enum Task {
     /// Build the release server, publish a real qcow2 through it and keep serving
     Demo(demo::Options),
+    /// Write the files of a release: binaries, Debian packages, bill of materials, licenses, checksums
+    Dist(dist::Options),
+    /// Check that the Debian package of the debug build installs and purges
+    Package,
     /// Run everything that CI runs
     #[command(alias = "ci")]
     Test,
@@ -48,6 +54,8 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Demo(options) => demo::run(&options),
+        Task::Dist(options) => dist::build(options),
+        Task::Package => package::build_and_check(),
         Task::Test => test::run(),
         Task::Integration => services::integration(),
         Task::Incus => services::incus(),

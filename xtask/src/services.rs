@@ -4,14 +4,18 @@ use crate::{
     shell::{Result, cargo, root, run as command},
     tools,
 };
-use imgsrv_testkit::services::{
-    GARAGE_VERSION, OIDC_PROVIDER_VERSION, SCHEMATHESIS_VERSION, TUS_CLIENTS_VERSION, cache_dir,
-};
+use imgsrv_testkit::services::{OIDC_PROVIDER_VERSION, SCHEMATHESIS_VERSION, TUS_CLIENTS_VERSION, cache_dir};
 use std::{fs, path::PathBuf, process::Command};
 
-/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, schemathesis, tus clients and Garage, unless they
-/// are installed; returns the path of Garage.
+/// Installs what `install_packages` does, and Garage; returns the path of Garage.
 pub(crate) fn install() -> Result<PathBuf> {
+    install_packages()?;
+    tools::GARAGE.install()
+}
+
+/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, schemathesis and tus clients, unless
+/// they are installed.
+pub(crate) fn install_packages() -> Result<()> {
     tools::from_debian(&[
         ("cc", "gcc"),
         ("curl", "curl"),
@@ -30,15 +34,12 @@ pub(crate) fn install() -> Result<PathBuf> {
         ("python3", "python3"),
         ("promtool", "prometheus"),
         ("qemu-img", "qemu-utils"),
+        ("systemd-analyze", "systemd"),
         ("xz", "xz-utils"),
     ])?;
     pinned("oidc-provider", OIDC_PROVIDER_VERSION, NPM)?;
     pinned("schemathesis", SCHEMATHESIS_VERSION, PIP)?;
-    pinned("tus-clients", TUS_CLIENTS_VERSION, &format!("{NPM} && {PIP}"))?;
-    // One database engine suffices, and without link-time optimisation the build takes a third less time.
-    let features = ["--no-default-features", "--features", "bundled-libs,sqlite"];
-    let profile = ["--config", "profile.release.lto='off'", "--config", "profile.release.opt-level=2"];
-    tools::from_crates_io("garage", GARAGE_VERSION, &[&features[..], &profile].concat())
+    pinned("tus-clients", TUS_CLIENTS_VERSION, &format!("{NPM} && {PIP}"))
 }
 
 const NPM: &str = "npm ci --no-audit --no-fund --ignore-scripts";

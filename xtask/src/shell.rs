@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
 
 /// The result of a task; errors are shown on the terminal.
@@ -27,10 +28,19 @@ pub(crate) fn target_dir() -> PathBuf {
     std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root().join("target"), PathBuf::from)
 }
 
-/// Shows and runs a command; fails unless it succeeds.
+/// The target triple of this machine.
+pub(crate) fn host() -> Result<String> {
+    let version = output(Command::new("rustc").arg("-vV").current_dir(root()))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc names no host".into())
+}
+
+/// Shows and runs a command, and shows how long it took; fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("\n$ {}", shown(command));
+    let started = Instant::now();
     let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
+    println!("({:.1} s)", started.elapsed().as_secs_f64());
     if status.success() { Ok(()) } else { Err(format!("{} failed: {status}", shown(command)).into()) }
 }
 
@@ -50,7 +60,8 @@ pub(crate) fn has(program: &str) -> bool {
     found.is_ok_and(|output| output.status.success())
 }
 
-fn shown(command: &Command) -> String {
+/// A command as text.
+pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -1,33 +1,42 @@
 //! The checks that CI runs.
 
 use crate::{
-    openapi, services,
+    openapi, package, services,
     shell::{Result, cargo, root, run as command},
-    tidy, tools,
+    tidy,
+    tools::{self, Background, CARGO_DEB, CARGO_DENY, CARGO_MACHETE, GARAGE, MDBOOK},
 };
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::Instant};
 
 /// Runs all checks in order of cost, and stops at the first failure.
+///
+/// Tools without a prebuilt binary are built while the first checks run.
 pub(crate) fn run() -> Result<()> {
-    let garage = services::install()?;
+    let started = Instant::now();
+    // A C compiler and the other packages come first: the tools need them.
+    services::install_packages()?;
+    let tools = Background::start(&[&GARAGE, &CARGO_DENY, &CARGO_DEB, &CARGO_MACHETE, &MDBOOK]);
     command(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
     let typos = tools::from_pypi("typos", "1.52.0")?;
     command(Command::new(typos).current_dir(root()))?;
     command(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    let garage = tools.wait_for(&GARAGE)?;
     let tests = ["test", "--workspace", "--locked"];
     command(cargo().args(tests).env("INSTA_UPDATE", "no").env("IMGSRV_TEST_GARAGE", garage))?;
+    package::check(&tools.wait_for(&CARGO_DEB)?)?;
     command(cargo().args(["run", "--quiet", "--locked", "--package", "imgsrv-domain", "--example", "embed"]))?;
     openapi::run(true)?;
     command(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    let deny = tools::from_crates_io("cargo-deny", "0.20.2", &[])?;
+    let deny = tools.wait_for(&CARGO_DENY)?;
     command(Command::new(&deny).current_dir(root()).args(["--locked", "check", "licenses", "bans", "sources"]))?;
     let advised = advisories(&deny)?;
-    let machete = tools::from_crates_io("cargo-machete", "0.9.2", &[])?;
+    let machete = tools.wait_for(&CARGO_MACHETE)?;
     command(Command::new(machete).current_dir(root()))?;
-    let mdbook = tools::from_crates_io("mdbook", "0.5.4", &[])?;
+    let mdbook = tools.wait_for(&MDBOOK)?;
     command(Command::new(mdbook).current_dir(root()).args(["build", "docs"]))?;
-    println!("\nall checks passed{}", if advised { "" } else { ", but advisories were NOT checked" });
+    let unchecked = if advised { "" } else { ", but advisories were NOT checked" };
+    println!("\nall checks passed in {:.0} s{unchecked}", started.elapsed().as_secs_f64());
     Ok(())
 }
 
