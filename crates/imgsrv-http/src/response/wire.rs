@@ -11,7 +11,7 @@ use imgsrv_domain::{
     manifest::{Artifact, Attachment, Manifest, ManifestFile},
     oidc::ProvisioningRule,
     parts::Part,
-    ports::JobReport,
+    ports::{JobReport, JobWork},
     time::Timestamp,
     upload::{UploadSession, UploadState},
     version::Version,
@@ -176,6 +176,16 @@ pub(crate) fn alias(alias: &Alias) -> api::Alias {
     }
 }
 
+/// Reason why a job is parked or waits for another attempt. The error of an attempt may name hosts and files of the server,
+/// which are for its log alone: only what failed is shown.
+fn setback(work: &JobWork) -> Option<String> {
+    let error = work.error.as_deref()?;
+    Some(match error.split_once(':') {
+        Some((what, _)) if !work.is_parked => format!("{what}: the server log contains the error of the last attempt"),
+        _ => error.to_owned(),
+    })
+}
+
 pub(crate) fn job(report: &JobReport) -> api::PublishJob {
     let JobReport { job, work, warnings } = report;
     let failed = job.failed_step();
@@ -197,7 +207,7 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
         version: job.version.to_string(),
         state: job.state.to_string(),
         failed_step: failed.map(|step| step.name.to_string()),
-        reason: failed.and_then(|step| step.state.reason()).or(work.error.as_deref()).map(str::to_owned),
+        reason: failed.and_then(|step| step.state.reason()).map(str::to_owned).or_else(|| setback(work)),
         attempt_count: job.attempts().into(),
         next_attempt_at: work.next_attempt_at.map(time),
         parked: work.is_parked,
