@@ -434,7 +434,7 @@ async fn the_end_of_an_upload_ends_its_intake_at_once() {
     let rejected = open(&server, declared).await;
     patch(&server, &rejected, 0, "abcX").await;
     run(&server, WorkKind::Ingest).await;
-    assert!(has_failed(&stored(&server, &rejected).await, "have digest"));
+    assert!(has_failed(&stored(&server, &rejected).await, "has the digest"));
 
     // Only what noticed the expiry is needed to end the intake.
     let expired = open(&server, wanted(4)).await;

@@ -46,7 +46,7 @@ async fn a_job_that_crashes_its_worker_is_parked_after_the_limit_and_a_retry_run
     assert_eq!(failed.get("next_attempt_at"), None);
     let listed = server.write("GET", "/v1/publish-jobs?state=failed", None).await.json();
     assert_eq!(listed["jobs"], json!([failed]));
-    assert!(failed["reason"].as_str().expect("a reason").contains("5 attempts in a row"), "{failed}");
+    assert!(failed["reason"].as_str().expect("a reason").contains("5 consecutive attempts"), "{failed}");
 
     fail::cfg("publish.started", "off").expect("configured");
     server.write("POST", &format!("/v1/publish-jobs/{id}/retry"), None).await;
@@ -73,7 +73,7 @@ async fn an_upload_that_crashes_its_worker_fails_after_the_limit_and_leaves_noth
     assert_eq!(worker.run_once().await.expect("it fails"), Ran::Worked);
     let failed = server.write("GET", &format!("/v1/uploads/{upload}"), None).await.json();
     assert_eq!(failed["state"], "failed");
-    assert!(failed["failure_reason"].as_str().expect("a reason").contains("5 attempts in a row"), "{failed}");
+    assert!(failed["failure_reason"].as_str().expect("a reason").contains("5 consecutive attempts"), "{failed}");
     server.settle().await;
     assert_eq!(server.stored_files(), [""; 0]);
     let statistics = server.services.adapters().catalog.statistics().await.expect("statistics");

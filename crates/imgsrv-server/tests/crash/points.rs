@@ -100,7 +100,7 @@ async fn park(mut victim: Victim) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert!(text(&failed, "reason").contains("2 attempts in a row crashed"), "{failed}");
+    assert!(text(&failed, "reason").contains("2 consecutive attempts crashed"), "{failed}");
     assert!(!victim.process.has_ended());
 
     victim.restart();
