@@ -331,6 +331,8 @@ pub struct PublishJob {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Number of attempts at the current step: the one that runs, runs next or failed, or the last one.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub attempt_count: i64,
     /// Time of the next attempt, if the job waits for one.
     #[serde(skip_serializing_if = "Option::is_none")]
