@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Inspection {
-    /// What they were recognised as by their magic numbers: `qcow2`, `vmdk`, `vhdx`, `squashfs`, `iso`, `raw`, `gzip`,
-    /// `xz` or `zstd`.
+    /// What they were recognised as by their magic numbers: `qcow2`, `qcow`, `qed`, `vmdk`, `vhdx`, `vhd`, `vdi`,
+    /// `parallels`, `bochs`, `cloop`, `dmg`, `squashfs`, `iso`, `raw`, `gzip`, `xz` or `zstd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detected_format: Option<String>,
     /// Of a qcow2: how many bytes the disk has for its guest.

@@ -2,7 +2,7 @@
 
 use crate::{failure::Failure, report::bytes};
 use imgsrv_client::{Format, NewArtifact, NewAttachment, UnknownValue};
-use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
+use imgsrv_inspect::{DetectedFormat, InspectError, Inspected, inspect};
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, str::FromStr};
 
 /// Architectures, and how file names and machines spell them.
@@ -123,11 +123,11 @@ impl FileSpec {
             return Err(Failure::usage(format!("{} is not a file", self.path.display())));
         }
         let bytes_of = Bytes(file, metadata.len());
-        let detected = detect(&bytes_of).await.map_err(unreadable)?;
-        let format = self.format.map_or_else(|| self.format_of(detected), Ok)?;
+        let inspected = self.inspect(&bytes_of).await?;
+        let format = self.format.map_or_else(|| self.format_of(inspected.detected), Ok)?;
         let mut description = format.to_string();
-        if detected == Some(DetectedFormat::Qcow2) {
-            description += &format!(" of {}", bytes(self.virtual_size(&bytes_of).await?));
+        if let Some(qcow2) = inspected.qcow2 {
+            description += &format!(" of {}", bytes(qcow2.virtual_size));
         }
         let (architecture, reason) = self.architecture()?;
         description += &format!(", {} to send, {architecture}{reason}", bytes(metadata.len()));
@@ -156,24 +156,23 @@ impl FileSpec {
             Some(DetectedFormat::Zstd) => Ok(Format::RawZst),
             Some(DetectedFormat::Xz) if name.ends_with(".tar.xz") => Ok(Format::RootTarXz),
             Some(DetectedFormat::Xz) => Ok(Format::RawXz),
-            Some(DetectedFormat::VmdkDescriptor) => Err(Failure::usage(format!(
-                "{path} only describes a disk that lies in other files; convert it: qemu-img convert -O qcow2"
-            ))),
             None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok(Format::Raw),
+            Some(other) => Err(Failure::usage(format!(
+                "{path} is a {other} image, which no artifact can be; convert it: qemu-img convert -O qcow2"
+            ))),
             None => Err(Failure::usage(format!("the format of {path} is not recognised; set it with --format"))),
         }
     }
 
-    /// The virtual size of a qcow2. A disk that the server would refuse to publish is refused here.
-    async fn virtual_size(&self, source: &Bytes) -> Result<u64, Failure> {
-        match Qcow2::inspect(source).await {
-            Ok(qcow2) => Ok(qcow2.virtual_size),
-            Err(Qcow2Error::Source(error)) => Err(Failure::unreadable(&self.path)(error)),
-            Err(Qcow2Error::Unsafe(problem)) => {
-                Err(Failure::refused(format!("{} cannot be published: {problem}", self.path.display()))
-                    .with_advice("qemu-img convert -O qcow2 makes a disk that stands alone"))
+    /// Inspects the file. A disk that the server would refuse to publish is refused here.
+    async fn inspect(&self, source: &Bytes) -> Result<Inspected, Failure> {
+        inspect(source).await.map_err(|error| match error {
+            InspectError::Source(error) => Failure::unreadable(&self.path)(error),
+            InspectError::Refused(refusal) => {
+                Failure::refused(format!("{} cannot be published: {refusal}", self.path.display()))
+                    .with_advice("qemu-img convert -O qcow2 makes a disk that stands alone")
             }
-        }
+        })
     }
 
     /// The given architecture, else that in the file's name, else that of this machine; and where it is from.

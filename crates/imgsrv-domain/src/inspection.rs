@@ -10,12 +10,30 @@ use crate::{
 string_enum! {
     /// A format that was detected in the bytes of an artifact.
     DetectedFormat: "a detected format" {
-        /// QEMU copy-on-write.
+        /// QEMU copy-on-write, version 2 or 3.
         Qcow2 = "qcow2",
+        /// QEMU copy-on-write, version 1.
+        Qcow = "qcow",
+        /// QEMU Enhanced Disk.
+        Qed = "qed",
         /// VMware disk.
         Vmdk = "vmdk",
         /// Hyper-V disk.
         Vhdx = "vhdx",
+        /// Virtual PC and Azure disk.
+        Vhd = "vhd",
+        /// `VirtualBox` disk.
+        Vdi = "vdi",
+        /// Parallels disk.
+        Parallels = "parallels",
+        /// Bochs disk.
+        Bochs = "bochs",
+        /// Compressed loop device.
+        Cloop = "cloop",
+        /// macOS image.
+        Dmg = "dmg",
+        /// LUKS volume; never published.
+        Luks = "luks",
         /// SquashFS.
         Squashfs = "squashfs",
         /// ISO 9660.
