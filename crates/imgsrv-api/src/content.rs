@@ -134,7 +134,9 @@ pub struct CreateArtifact {
     /// On what.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
-    /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `iso`, `vmdk`, `vhdx`, `squashfs` or `root.tar.xz`.
+    /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `qcow2.gz`, `qcow2.xz`, `qcow2.zst`, `iso`, `iso.gz`, `iso.xz`,
+    /// `iso.zst`, `vmdk`, `vmdk.gz`, `vmdk.xz`, `vmdk.zst`, `vhd`, `vhdx`, `vdi`, `ova`, `squashfs`, `root.tar.gz`,
+    /// `root.tar.xz`, `root.tar.zst`, `tar`, `tar.gz`, `tar.xz`, `tar.zst`, `kernel`, `initrd` or `efi`.
     pub format: String,
     /// The digest of its bytes; they need not be uploaded yet.
     #[cfg_attr(feature = "openapi", schema(pattern = "^sha256:[0-9a-f]{64}$"))]

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Inspection {
-    /// What they were recognised as by their magic numbers: `qcow2`, `qcow`, `qed`, `vmdk`, `vhdx`, `vhd`, `vdi`,
-    /// `parallels`, `bochs`, `cloop`, `dmg`, `squashfs`, `iso`, `raw`, `gzip`, `xz` or `zstd`.
+    /// What they were recognised as: `qcow2`, `qcow`, `qed`, `vmdk`, `vhdx`, `vhd`, `vdi`, `parallels`, `bochs`,
+    /// `cloop`, `dmg`, `squashfs`, `iso`, `raw`, `root.tar`, `ova`, `tar`, `kernel`, `initrd` or `efi`; compressed, with
+    /// `.gz`, `.xz` or `.zst` added. `gzip`, `xz` or `zstd` if what is compressed was not recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detected_format: Option<String>,
     /// Of a qcow2: how many bytes the disk has for its guest.

@@ -146,20 +146,12 @@ impl FileSpec {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let path = self.path.display();
         match detected {
-            Some(DetectedFormat::Qcow2) => Ok(Format::Qcow2),
-            Some(DetectedFormat::Vmdk) => Ok(Format::Vmdk),
-            Some(DetectedFormat::Vhdx) => Ok(Format::Vhdx),
-            Some(DetectedFormat::Squashfs) => Ok(Format::Squashfs),
-            Some(DetectedFormat::Iso) => Ok(Format::Iso),
-            Some(DetectedFormat::Raw) => Ok(Format::Raw),
-            Some(DetectedFormat::Gzip) => Ok(Format::RawGz),
-            Some(DetectedFormat::Zstd) => Ok(Format::RawZst),
-            Some(DetectedFormat::Xz) if name.ends_with(".tar.xz") => Ok(Format::RootTarXz),
-            Some(DetectedFormat::Xz) => Ok(Format::RawXz),
+            Some(detected) => detected.artifact_format(&name).parse().map_err(|_| {
+                Failure::usage(format!(
+                    "{path} is a {detected} file, which no artifact can be; convert it: qemu-img convert -O qcow2"
+                ))
+            }),
             None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok(Format::Raw),
-            Some(other) => Err(Failure::usage(format!(
-                "{path} is a {other} image, which no artifact can be; convert it: qemu-img convert -O qcow2"
-            ))),
             None => Err(Failure::usage(format!("the format of {path} is not recognised; set it with --format"))),
         }
     }

@@ -3,13 +3,19 @@
 //! Pure: bytes are read through [`Source`] or from a slice, and nothing is opened, run or trusted. A reader ends for
 //! any input, within the documented limits of memory and bytes read.
 
+mod boot;
+mod compressed;
+mod detect;
 mod disk;
 mod fields;
 mod format;
+mod inspect;
 mod metadata;
 mod source;
+mod tarball;
 
-pub use disk::{Compression, InspectError, Inspected, Problem, Qcow2, Refusal, inspect};
-pub use format::DetectedFormat;
+pub use disk::{Compression, InspectError, Problem, Qcow2, Refusal};
+pub use format::{Compressor, Contents, DetectedFormat};
+pub use inspect::{Inspected, inspect};
 pub use metadata::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, NewMetadata};
 pub use source::Source;

@@ -16,7 +16,7 @@ pub(super) async fn inspect(context: &Context, blob: &TrustedBlob) -> Result<Res
         Err(InspectError::Refused(refusal)) => return Ok(Err(refusal)),
         Err(InspectError::Source(error)) => return Err(StepError::reading(blob, error)),
     };
-    let mut inspection = Inspection { detected: found.detected.map(known), ..Inspection::default() };
+    let mut inspection = Inspection { detected: found.detected.and_then(known), ..Inspection::default() };
     if let Some(qcow2) = found.qcow2 {
         inspection.virtual_size = ByteSize::try_from(qcow2.virtual_size).ok();
         inspection.cluster_size = ByteSize::try_from(qcow2.cluster_size).ok();
@@ -28,25 +28,25 @@ pub(super) async fn inspect(context: &Context, blob: &TrustedBlob) -> Result<Res
     Ok(Ok(inspection))
 }
 
-const fn known(format: inspect::DetectedFormat) -> DetectedFormat {
-    match format {
-        inspect::DetectedFormat::Qcow2 => DetectedFormat::Qcow2,
-        inspect::DetectedFormat::Qcow => DetectedFormat::Qcow,
-        inspect::DetectedFormat::Qed => DetectedFormat::Qed,
-        inspect::DetectedFormat::Vmdk => DetectedFormat::Vmdk,
-        inspect::DetectedFormat::Vhdx => DetectedFormat::Vhdx,
-        inspect::DetectedFormat::Vhd => DetectedFormat::Vhd,
-        inspect::DetectedFormat::Vdi => DetectedFormat::Vdi,
-        inspect::DetectedFormat::Parallels => DetectedFormat::Parallels,
-        inspect::DetectedFormat::Bochs => DetectedFormat::Bochs,
-        inspect::DetectedFormat::Cloop => DetectedFormat::Cloop,
-        inspect::DetectedFormat::Dmg => DetectedFormat::Dmg,
-        inspect::DetectedFormat::Luks => DetectedFormat::Luks,
-        inspect::DetectedFormat::Squashfs => DetectedFormat::Squashfs,
-        inspect::DetectedFormat::Iso => DetectedFormat::Iso,
-        inspect::DetectedFormat::Raw => DetectedFormat::Raw,
-        inspect::DetectedFormat::Gzip => DetectedFormat::Gzip,
-        inspect::DetectedFormat::Xz => DetectedFormat::Xz,
-        inspect::DetectedFormat::Zstd => DetectedFormat::Zstd,
+/// The same format in the terms of the domain; both have the same names.
+fn known(format: inspect::DetectedFormat) -> Option<DetectedFormat> {
+    format.to_string().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imgsrv_inspect::{Compressor, Contents};
+
+    #[test]
+    fn every_detected_format_is_known() {
+        let compressors = Compressor::ALL.iter().copied().map(Some).chain([None]);
+        for compressor in compressors {
+            for contents in Contents::ALL.iter().copied().map(Some).chain([None]) {
+                let format = inspect::DetectedFormat { contents, compressor };
+                let name = known(format).map(|known| known.to_string());
+                assert_eq!(name, (format != inspect::DetectedFormat::default()).then(|| format.to_string()));
+            }
+        }
     }
 }

@@ -22,6 +22,11 @@ impl<'a, S: Source> Image<'a, S> {
         Ok(Self { source, head, size: source.size() })
     }
 
+    /// The file of which `head` is the beginning, and `source` cannot read more.
+    pub(crate) const fn beginning(source: &'a S, head: Vec<u8>, size: u64) -> Self {
+        Self { source, head: Fields(head), size }
+    }
+
     /// Reads `wanted` bytes, or fewer: at most [`MAX_READ`], and none beyond the end.
     pub(crate) async fn read(&self, offset: u64, wanted: u64) -> Result<Fields, Stop<S::Error>> {
         let end = offset.saturating_add(wanted).min(self.size);
@@ -29,7 +34,9 @@ impl<'a, S: Source> Image<'a, S> {
             let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
             return Ok(Fields(self.head.slice(at(offset)..at(end)).to_vec()));
         }
-        read_up_to(self.source, offset, wanted).await.map(Fields).map_err(Stop::Source)
+        let length = end.saturating_sub(offset).min(MAX_READ as u64);
+        let read = self.source.read(offset, usize::try_from(length).unwrap_or(MAX_READ)).await;
+        read.map(Fields).map_err(Stop::Source)
     }
 
     /// Reads exactly `length` bytes, at most [`MAX_READ`].

@@ -1,6 +1,6 @@
 //! Why a disk image is refused.
 
-use crate::format::DetectedFormat;
+use crate::format::Contents;
 use std::fmt;
 
 /// Why a disk image is refused.
@@ -64,7 +64,7 @@ impl Problem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The format of the image.
-    pub format: DetectedFormat,
+    pub format: Contents,
     /// Why it is refused.
     pub problem: Problem,
 }

@@ -50,7 +50,7 @@ fn extents(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Refuses a file that is a descriptor. Reads it to the first NUL, at most 1 MiB: programs that are told that it is a
+/// Refuses a file that is a descriptor. Reads it to the first NUL, at most 1 MiB: programs that expect a
 /// VMDK do so, whatever it begins with.
 pub(super) async fn refuse_descriptor<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<S::Error>> {
     let mut text = text_of(&image.head.0).to_vec();

@@ -139,7 +139,7 @@ fn dmg(segments: u32) -> Vec<u8> {
     bytes
 }
 
-const ONLY_TOLD: Option<&str> = Some("`qemu-img` opens the file of the host if it is told that this is a VMDK");
+const WITH_FORMAT: Option<&str> = Some("`qemu-img` opens the file of the host with `-f vmdk`");
 const OTHERS: Option<&str> = Some("QEMU ignores the name, other programs follow it");
 const NO_BASE: Option<&str> = Some("QEMU ignores that it is incomplete");
 const NOT_DETECTED: Option<&str> = Some("QEMU does not detect the format, other programs do");
@@ -245,15 +245,15 @@ fn stricter(made: impl Fn(&str) -> Vec<u8>) -> Vec<(&'static str, &'static str, 
             "vmdk-text-late",
             "descriptor after 600 bytes",
             descriptor(&format!("#{}\nversion=1\n", "x".repeat(600))),
-            ONLY_TOLD,
+            WITH_FORMAT,
         ),
         (
             "vmdk-text-later",
             "descriptor after 300 KiB",
             descriptor(&format!("#{}\nversion=1\n", "x".repeat(300 << 10))),
-            ONLY_TOLD,
+            WITH_FORMAT,
         ),
-        ("vmdk-text-no-version", "descriptor without a version", descriptor("anything\n"), ONLY_TOLD),
+        ("vmdk-text-no-version", "descriptor without a version", descriptor("anything\n"), WITH_FORMAT),
         ("vmdk-sparse-path", "sparse, its extent in a folder", edited(&vmdk, "SPARSE \"", "SPARSE \"/etc/"), OTHERS),
         (
             "vmdk-sparse-directory",

@@ -105,7 +105,7 @@ fn verdicts_agree_with_qemu_img_and_are_documented() {
             (_, Err(InspectError::Source(never))) => match *never {},
         };
         let text = match &verdict {
-            Ok(found) => format!("accepted as {}", found.detected.map_or("unknown", |format| format.as_str())),
+            Ok(found) => format!("accepted as {}", found.detected.unwrap_or_default()),
             Err(error) => format!("refused: {error}"),
         };
         if !is_right {
