@@ -135,7 +135,10 @@ impl Inspection {
     pub fn matches(&self, format: Format) -> bool {
         // What files of a format are has the same name.
         let Ok(expected) = format.as_str().parse::<DetectedFormat>() else { return false };
-        let Some(detected) = self.detected else { return format == Format::Raw };
+        let Some(detected) = self.detected else {
+            // An initial RAM disk may be compressed in a way that is not recognised.
+            return matches!(format, Format::Raw | Format::Initrd);
+        };
         // Boot loaders accept these in any compression.
         let is_boot = matches!(expected.contents, Some(Contents::Kernel | Contents::Initrd));
         if detected.compressor != expected.compressor && !is_boot {
@@ -206,6 +209,7 @@ mod tests {
         assert!(matches("xz", "raw.xz") && matches("xz", "root.tar.xz") && matches("gzip", "qcow2.gz"));
         assert!(!matches("xz", "raw.gz") && !matches("zstd", "raw"));
         assert!(matches("initrd.zst", "initrd") && matches("kernel.gz", "kernel") && !matches("initrd.xz", "raw.xz"));
+        assert!(Inspection::default().matches(Format::Initrd));
         assert!(Inspection::default().matches(Format::Raw) && !Inspection::default().matches(Format::Iso));
         for text in ["", ".xz", "xz.xz", "floppy", "qcow2.bz2", "unknown"] {
             assert!(text.parse::<DetectedFormat>().is_err(), "{text}");

@@ -4,9 +4,14 @@ use crate::{fields::Fields, format::Contents};
 
 /// `HdrS`, after the jump of the setup code (`Documentation/arch/x86/boot.rst` of Linux).
 const X86: (usize, &[u8]) = (0x202, b"HdrS");
-/// Headers of kernel images of other architectures: arm64, riscv64 (`boot-image-header.rst`), arm, s390x.
-const OTHERS: [(usize, &[u8]); 4] =
-    [(0x38, b"ARM\x64"), (0x38, b"RSC\x05"), (0x24, b"\x18\x28\x6f\x01"), (0x1_0008, b"S390EP")];
+/// Headers of kernel images of other architectures: arm64, riscv64, loongarch64, arm, s390x.
+const OTHERS: [(usize, &[u8]); 5] = [
+    (0x38, b"ARM\x64"),
+    (0x38, b"RSC\x05"),
+    (0x38, b"\xcd\x23\x82\x81"),
+    (0x24, b"\x18\x28\x6f\x01"),
+    (0x1_0008, b"S390EP"),
+];
 /// A compressed kernel with an EFI stub (`drivers/firmware/efi/libstub/zboot-header.S`).
 const ZBOOT: (usize, &[u8]) = (4, b"zimg");
 /// Subsystem of an EFI application in the optional header of a PE.

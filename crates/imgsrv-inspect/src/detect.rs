@@ -14,6 +14,7 @@ const MAGIC: &[(usize, &[u8], Contents)] = &[
     (16 * 2048 + 1, b"CD001", Contents::Iso),
     (510, b"\x55\xaa", Contents::Raw),
     (512, b"EFI PART", Contents::Raw),
+    (4096, b"EFI PART", Contents::Raw),
 ];
 
 /// How a file is compressed.

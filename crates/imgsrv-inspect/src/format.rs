@@ -97,6 +97,10 @@ impl DetectedFormat {
         match (self.contents, self.compressor) {
             // Boot loaders accept these in any compression.
             (Some(contents @ (Contents::Kernel | Contents::Initrd)), _) => contents.as_str().to_owned(),
+            // Of an archive that is not compressed, nothing says that it is unpacked to `/`.
+            (Some(Contents::RootTar), None) => Contents::Tar.as_str().to_owned(),
+            (Some(Contents::Ova), Some(compressor)) => format!("tar.{}", compressor.as_str()),
+            (Some(Contents::Squashfs), Some(compressor)) => format!("raw.{}", compressor.as_str()),
             (None, Some(compressor)) => {
                 let end = format!("tar.{}", compressor.as_str());
                 let is_tarball = file_name.to_ascii_lowercase().ends_with(&format!(".{end}"));

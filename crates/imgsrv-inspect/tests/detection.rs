@@ -89,6 +89,13 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("ova", tarball(&[("appliance.ovf", b"<Envelope/>"), ("appliance-disk1.vmdk", &with_disk)])),
         ("kernel", zeros(64 << 10, &[(510, b"\x55\xaa"), (0x202, b"HdrS")])),
         ("kernel", zeros(64 << 10, &[(0, b"MZ"), (0x38, b"ARM\x64")])),
+        ("kernel", zeros(64 << 10, &[(0x38, b"RSC\x05")])),
+        ("kernel", zeros(64 << 10, &[(0x38, b"\xcd\x23\x82\x81")])),
+        ("kernel", zeros(64 << 10, &[(0x24, b"\x18\x28\x6f\x01")])),
+        ("kernel", zeros(128 << 10, &[(0x1_0008, b"S390EP")])),
+        ("kernel", zeros(64 << 10, &[(0, b"\x7fELF\x02\x01"), (18, b"\x15\0")])),
+        ("kernel", zeros(64 << 10, &[(0, b"MZ\0\0zimg")])),
+        ("raw", zeros(64 << 10, &[(4096, b"EFI PART")])),
         ("initrd", zeros(4096, &[(0, b"070701")])),
         ("efi", efi(b".linux")),
         ("efi", efi(b".text")),
@@ -146,9 +153,24 @@ fn formats_of_artifacts_follow_the_bytes() {
     assert_eq!(format(zstd(&zeros(4096, &[(0, b"070701")])), "initramfs.img"), "initrd");
     assert_eq!(format(gzip(b"unknown"), "ROOTFS.TAR.GZ"), "root.tar.gz");
     assert_eq!(format(gzip(b"unknown"), "disk.gz"), "raw.gz");
+    let root = tarball(&[("etc/hostname", b"x")]);
+    assert_eq!(format(root.clone(), "rootfs.tar"), "tar");
+    assert_eq!(format(zstd(&root), "anything"), "root.tar.zst");
+    assert_eq!(format(gzip(&tarball(&[("a.ovf", b"x")])), "a.ova.gz"), "tar.gz");
+    assert_eq!(format(xz(&zeros(4096, &[(0, b"hsqs")])), "rootfs.squashfs.xz"), "raw.xz");
 }
 
 proptest! {
+    #[test]
+    fn any_change_of_archives_and_programs_gives_a_result(
+        sample in 0_usize..4, at in 0_usize..2048, bytes in prop::collection::vec(any::<u8>(), 1..9),
+    ) {
+        let tar = tarball(&[("a.ovf", b"x"), ("etc/a-long-name", b"x"), ("disk", &[7; 600])]);
+        let mut sample = [efi(b".linux"), efi(b".text"), tar, zeros(4096, &[(257, b"ustar")])][sample].clone();
+        sample[at..at + bytes.len()].copy_from_slice(&bytes);
+        let _ = Bytes::new(sample).inspect();
+    }
+
     #[test]
     fn any_change_of_compressed_bytes_gives_a_result(
         kind in 0_usize..3, at in any::<prop::sample::Index>(), byte in any::<u8>(),
