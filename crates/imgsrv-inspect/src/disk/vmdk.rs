@@ -41,7 +41,7 @@ fn quoted(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b'"').nth(1).unwrap_or_default()
 }
 
-/// The lines of a descriptor that describe an extent, split into words.
+/// The lines of a descriptor that describe an extent.
 fn extents(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
     lines.filter(|line| {
@@ -50,8 +50,8 @@ fn extents(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Refuses a file that is a descriptor. Reads it to the first NUL, at most 1 MiB: programs that expect a
-/// VMDK do so, whatever it begins with.
+/// Refuses a file that is a descriptor. Reads it to the first NUL, at most 1 MiB: programs that expect a VMDK do so,
+/// whatever it begins with.
 pub(super) async fn refuse_descriptor<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<S::Error>> {
     let mut text = text_of(&image.head.0).to_vec();
     let mut has_ended = text.len() < image.head.0.len();

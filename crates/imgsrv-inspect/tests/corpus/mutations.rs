@@ -1,6 +1,6 @@
 //! Fuzzing of every reader, for a bounded time: changed files of the corpus.
 
-use crate::{corpus, support::Bytes};
+use crate::{File, Oracle, ask, corpus, support::Bytes};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -9,11 +9,24 @@ use proptest::{
 };
 use std::{
     fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     time::{Duration, Instant},
 };
 
-/// How long files are changed.
-const TIME: Duration = Duration::from_secs(8);
+/// How long files are changed in each test, unless `IMGSRV_FUZZ_SECONDS` says longer.
+const SECONDS: u64 = 8;
+/// Parts of VMDK descriptors.
+const WORDS: [&str; 8] = [
+    "version=1\n",
+    "createType=\"vmfs\"\n",
+    "RW 1 FLAT \"/etc/passwd\" 0\n",
+    "RW 1 VMFS \"/etc/passwd\"\n",
+    "parentFileNameHint=\"x\"\n",
+    "#",
+    " \n",
+    "\r\n",
+];
 
 /// One change of a file.
 #[derive(Debug, Clone)]
@@ -31,7 +44,8 @@ fn change() -> impl Strategy<Value = Change> {
         prop::sample::select(vec![0_u64, 1, 511, 1 << 31, 1 << 32, 1 << 55, 1 << 63, u64::MAX, u64::MAX - 511]);
     let number = limits
         .prop_flat_map(|limit| prop_oneof![Just(limit.to_le_bytes().to_vec()), Just(limit.to_be_bytes().to_vec())]);
-    let bytes = prop_oneof![number, vec(any::<u8>(), 1..9)];
+    let word = prop::sample::select(WORDS.to_vec()).prop_map(|word| word.as_bytes().to_vec());
+    let bytes = prop_oneof![number, vec(any::<u8>(), 1..9), word];
     prop_oneof![
         2 => (any::<prop::sample::Index>(), bytes.clone()).prop_map(|(at, bytes)| Change::Put(at, bytes)),
         6 => (0_usize..1024, bytes).prop_map(|(at, bytes)| Change::PutEarly(at, bytes)),
@@ -41,13 +55,13 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn apply(bytes: &mut Vec<u8>, change: Change) {
+fn apply(bytes: &mut Vec<u8>, change: &Change) {
     if bytes.is_empty() {
         return;
     }
     let (at, new) = match change {
-        Change::Put(at, new) => (at.index(bytes.len()), new),
-        Change::PutEarly(at, new) => (at.min(bytes.len()), new),
+        Change::Put(at, new) => (at.index(bytes.len()), new.clone()),
+        Change::PutEarly(at, new) => ((*at).min(bytes.len()), new.clone()),
         Change::Cut(at) => return bytes.truncate(at.index(bytes.len())),
         Change::Copy(from, to, length) => {
             let from = from.index(bytes.len());
@@ -58,31 +72,50 @@ fn apply(bytes: &mut Vec<u8>, change: Change) {
     bytes[at..end].copy_from_slice(&new[..end - at]);
 }
 
+#[expect(clippy::disallowed_methods, reason = "the environment says how long a test runs")]
+fn seconds() -> u64 {
+    let seconds = std::env::var("IMGSRV_FUZZ_SECONDS").ok();
+    seconds.map_or(SECONDS, |seconds| seconds.parse().expect("IMGSRV_FUZZ_SECONDS is a number"))
+}
+
+/// Runs `check` with the name, the changes and the bytes of changed files of less than `max` bytes.
+fn change_files(folder: &Path, files: &[File], max: usize, mut check: impl FnMut(&str, &[Change], Vec<u8>)) {
+    let read = |file: &File| (file.name.clone(), fs::read(folder.join(&file.name)).expect("the file"));
+    let files: Vec<_> = files.iter().filter(|file| !file.is_cut).map(read).collect();
+    let files: Vec<_> = files.iter().filter(|(_, bytes)| bytes.len() < max).collect();
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let end = Instant::now() + Duration::from_secs(seconds());
+    let strategy = vec(change(), 1..6);
+    for (name, bytes) in files.iter().cycle().take_while(|_| Instant::now() < end) {
+        let changes = strategy.new_tree(&mut runner).expect("changes").current();
+        let mut changed = bytes.clone();
+        for change in &changes {
+            apply(&mut changed, change);
+        }
+        check(name, &changes, changed);
+    }
+}
+
 #[test]
 fn changed_files_give_a_result_within_the_limits() {
     let (folder, files) = corpus();
-    let read = |name: &str| fs::read(folder.path().join(name)).expect("the file");
-    let files: Vec<_> =
-        files.iter().filter(|file| !file.is_cut).map(|file| (file.name.clone(), read(&file.name))).collect();
-    let files: Vec<_> = files.into_iter().filter(|(_, bytes)| bytes.len() < 8 << 20).collect();
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
-    let (end, mut runs) = (Instant::now() + TIME, 0);
-    let strategy = vec(change(), 1..6);
-    while Instant::now() < end {
-        for (name, bytes) in &files {
-            let changes = strategy.new_tree(&mut runner).expect("changes").current();
-            let mut changed = bytes.clone();
-            for change in changes.clone() {
-                apply(&mut changed, change);
-            }
-            // A panic shows the changes.
-            let changed = Bytes::new(changed);
-            let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| changed.inspect()));
-            assert!(found.is_ok(), "{name} with {changes:?}");
-            runs += 1;
+    change_files(folder.path(), &files, 8 << 20, |name, changes, bytes| {
+        let bytes = Bytes::new(bytes);
+        // A panic shows the changes.
+        let found = catch_unwind(AssertUnwindSafe(|| bytes.inspect()));
+        assert!(found.is_ok(), "{name} with {changes:?}");
+    });
+}
+
+#[test]
+fn changed_files_that_qemu_img_opens_with_others_are_refused() {
+    let (folder, files) = corpus();
+    change_files(folder.path(), &files, 1 << 20, |name, changes, bytes| {
+        fs::write(folder.path().join("changed"), &bytes).expect("written");
+        if matches!(ask(folder.path(), "changed"), Oracle::OpensOthers | Oracle::Encrypted) {
+            assert!(Bytes::new(bytes).inspect().is_err(), "{name} with {changes:?}");
         }
-    }
-    assert!(runs > files.len(), "{runs} runs");
+    });
 }
 
 proptest! {
