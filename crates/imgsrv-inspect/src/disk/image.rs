@@ -30,6 +30,9 @@ impl<'a, S: Source> Image<'a, S> {
     /// Reads `wanted` bytes, or fewer: at most [`MAX_READ`], and none beyond the end.
     pub(crate) async fn read(&self, offset: u64, wanted: u64) -> Result<Fields, Stop<S::Error>> {
         let end = offset.saturating_add(wanted).min(self.size);
+        if offset >= end {
+            return Ok(Fields::default());
+        }
         if end <= self.head.0.len() as u64 {
             let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
             return Ok(Fields(self.head.slice(at(offset)..at(end)).to_vec()));

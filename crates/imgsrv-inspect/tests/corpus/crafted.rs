@@ -190,6 +190,11 @@ fn vmdks(vmdk: &[u8]) -> Vec<Sample> {
         ("vmdk-sparse-empty", "sparse header of capacity 0 and a flat descriptor", empty_sparse(1)),
         ("vmdk-sparse-wrapped", "the same, with an offset that overflows", empty_sparse((1 << 55) | 1)),
         ("vmdk-sparse-beyond", "the same, with an offset beyond the end", empty_sparse(1 << 40)),
+        (
+            "vmdk-sparse-beyond-large",
+            "the same, larger than what is read at once",
+            [empty_sparse(1 << 40), vec![0; 300 << 10]].concat(),
+        ),
         ("vmdk-sparse-parent", "sparse, with a parent", edited(vmdk, "createType=", parent)),
         ("vmdk-sparse-no-descriptor", "sparse, with an empty descriptor", patched(vmdk, &[(512, &[0; 20 * 512])])),
         ("vmdk-sparse-version", "sparse, of version 4", patched(vmdk, &[(4, &[4])])),
