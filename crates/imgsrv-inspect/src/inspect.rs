@@ -19,7 +19,7 @@ pub struct Inspected {
 
 /// Detects the format of a file, and refuses a disk image that does not stand alone, is encrypted or is cut off. What a
 /// file is declared as does not matter. Of a compressed file, the first 256 KiB are decompressed, and a disk image in it is
-/// checked as far as it lies in them.
+/// checked as far as it is in them.
 ///
 /// Reads at most 131 MiB, 256 KiB at once, and keeps at most 2 MiB in memory; of a file that is no disk image, the first
 /// 256 KiB and the last 1 KiB.

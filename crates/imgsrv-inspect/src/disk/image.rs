@@ -60,7 +60,7 @@ impl<'a, S: Source> Image<'a, S> {
         if self.head.0.len() < length { Err(Problem::CutOff) } else { Ok(&self.head) }
     }
 
-    /// The name that a header gives to another file, as far as it lies in the bytes that were read.
+    /// The name that a header gives to another file, as far as it is in the bytes that were read.
     pub(crate) fn other_file(&self, role: &'static str, offset: u64, length: u64) -> Problem {
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
         Problem::other_file(role, self.head.slice(at(offset)..at(offset.saturating_add(length))))
