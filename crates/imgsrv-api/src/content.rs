@@ -134,10 +134,14 @@ pub struct CreateArtifact {
     /// Architecture, such as `amd64`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
-    /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `iso`, `vmdk`, `vhdx`, `squashfs` or `root.tar.xz`.
+    /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `qcow2.gz`, `qcow2.xz`, `qcow2.zst`, `iso`, `iso.gz`, `iso.xz`,
+    /// `iso.zst`, `vmdk`, `vmdk.gz`, `vmdk.xz`, `vmdk.zst`, `vhd`, `vhdx`, `vdi`, `ova`, `squashfs`, `root.tar.gz`,
+    /// `root.tar.xz`, `root.tar.zst`, `tar`, `tar.gz`, `tar.xz`, `tar.zst`, `kernel`, `initrd` or `efi`.
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = r"^(raw|raw\.gz|raw\.xz|raw\.zst|qcow2|iso|vmdk|vhdx|squashfs|root\.tar\.xz)$")
+        schema(
+            pattern = r"^((raw|qcow2|iso|vmdk)(\.(gz|xz|zst))?|vhdx?|vdi|ova|squashfs|root\.tar\.(gz|xz|zst)|tar(\.(gz|xz|zst))?|kernel|initrd|efi)$"
+        )
     )]
     pub format: String,
     /// Digest of the content. The blob can be uploaded later.

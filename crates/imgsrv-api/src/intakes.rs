@@ -106,12 +106,17 @@ pub struct IntakeStatus {
 pub fn usual_media_type(format: &str) -> &'static str {
     match format {
         "qcow2" => "application/x-qemu-disk",
-        "raw.gz" => "application/gzip",
-        "raw.xz" | "root.tar.xz" => "application/x-xz",
-        "raw.zst" => "application/zstd",
         "iso" => "application/x-iso9660-image",
         "vmdk" => "application/x-vmdk",
         "squashfs" => "application/vnd.squashfs",
-        _ => "application/octet-stream",
+        "ova" => "application/ovf",
+        "tar" => "application/x-tar",
+        "efi" => "application/vnd.microsoft.portable-executable",
+        _ => match format.rsplit_once('.') {
+            Some((_, "gz")) => "application/gzip",
+            Some((_, "xz")) => "application/x-xz",
+            Some((_, "zst")) => "application/zstd",
+            _ => "application/octet-stream",
+        },
     }
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Inspection {
-    /// Format detected by its magic number: `qcow2`, `vmdk`, `vhdx`, `squashfs`, `iso`, `raw`, `gzip`, `xz` or `zstd`.
+    /// Format detected by content: `qcow2`, `qcow`, `qed`, `vmdk`, `vhdx`, `vhd`, `vdi`, `parallels`, `bochs`, `cloop`,
+    /// `dmg`, `squashfs`, `iso`, `raw`, `root.tar`, `ova`, `tar`, `kernel`, `initrd` or `efi`, with `.gz`, `.xz` or `.zst`
+    /// appended if it is compressed; `gzip`, `xz` or `zstd` if the compressed content was not recognized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detected_format: Option<String>,
     /// Virtual size of a qcow2 image in bytes.

@@ -7,8 +7,8 @@ use crate::{
     systems,
 };
 use imgsrv_client::{Format, NewArtifact, NewAttachment};
-use imgsrv_domain::architecture::usual_name;
-use imgsrv_inspect::{DetectedFormat, Qcow2, Qcow2Error, detect};
+use imgsrv_domain::{architecture::usual_name, inspection::Inspection};
+use imgsrv_inspect::{DetectedFormat, InspectError, Inspected, inspect};
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 /// Media types of attachments, by the ends of their names.
@@ -66,18 +66,14 @@ impl FileSpec {
             return Err(Failure::refused(format!("{path} is empty")).with_advice(INSIST));
         }
         let bytes_of = Bytes(file, metadata.len());
-        let detected = detect(&bytes_of).await.map_err(unreadable)?;
+        let Inspected { detected, qcow2 } = self.inspect(&bytes_of).await?;
         let format = match self.format {
             Some(format) => self.declared_format(format, detected, force)?,
             None => self.format_of(detected)?,
         };
         let mut description = format.to_string();
-        if detected == Some(DetectedFormat::Qcow2) {
-            match self.virtual_size(&bytes_of).await {
-                Ok(size) => description += &format!(" of {}", bytes(size)),
-                Err(_) if force => {}
-                Err(failure) => return Err(failure),
-            }
+        if let Some(qcow2) = qcow2 {
+            description += &format!(" of {}", bytes(qcow2.virtual_size));
         }
         let (architecture, reason) = self.architecture(force)?;
         description += &format!(", {} to send, {architecture}{reason}", bytes(metadata.len()));
@@ -97,25 +93,16 @@ impl FileSpec {
         detected: Option<DetectedFormat>,
         force: bool,
     ) -> Result<Format, Failure> {
-        let fits = match declared {
-            Format::Raw => {
-                matches!(detected, None | Some(DetectedFormat::Raw | DetectedFormat::Iso | DetectedFormat::Squashfs))
-            }
-            Format::RawGz => detected == Some(DetectedFormat::Gzip),
-            Format::RawXz | Format::RootTarXz => detected == Some(DetectedFormat::Xz),
-            Format::RawZst => detected == Some(DetectedFormat::Zstd),
-            Format::Qcow2 => detected == Some(DetectedFormat::Qcow2),
-            Format::Iso => detected == Some(DetectedFormat::Iso),
-            Format::Vmdk => detected == Some(DetectedFormat::Vmdk),
-            Format::Vhdx => detected == Some(DetectedFormat::Vhdx),
-            Format::Squashfs => detected == Some(DetectedFormat::Squashfs),
-        };
+        let detected_text = detected.map(|detected| detected.to_string());
+        let inspection =
+            Inspection { detected: detected_text.and_then(|text| text.parse().ok()), ..Inspection::default() };
+        let fits = declared.as_str().parse().is_ok_and(|format| inspection.matches(format));
         if fits || force {
             return Ok(declared);
         }
-        let is = match self.format_of(detected) {
-            Ok(format) if detected.is_some() => format!("its bytes are {format}"),
-            _ => "its format is not recognised".to_owned(),
+        let is = match detected {
+            Some(detected) => format!("its bytes are {detected}"),
+            None => "its format is not recognised".to_owned(),
         };
         Err(Failure::refused(format!("{} is declared as {declared}, but {is}", self.path.display()))
             .with_advice(INSIST))
@@ -125,36 +112,25 @@ impl FileSpec {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let path = self.path.display();
         match detected {
-            Some(DetectedFormat::Qcow2) => Ok(Format::Qcow2),
-            Some(DetectedFormat::Vmdk) => Ok(Format::Vmdk),
-            Some(DetectedFormat::Vhdx) => Ok(Format::Vhdx),
-            Some(DetectedFormat::Squashfs) => Ok(Format::Squashfs),
-            Some(DetectedFormat::Iso) => Ok(Format::Iso),
-            Some(DetectedFormat::Raw) => Ok(Format::Raw),
-            Some(DetectedFormat::Gzip) => Ok(Format::RawGz),
-            Some(DetectedFormat::Zstd) => Ok(Format::RawZst),
-            Some(DetectedFormat::Xz) if name.ends_with(".tar.xz") => Ok(Format::RootTarXz),
-            Some(DetectedFormat::Xz) => Ok(Format::RawXz),
-            Some(DetectedFormat::VmdkDescriptor) => {
-                Err(Failure::usage(format!("{path} only describes a disk whose data are in other files"))
-                    .with_advice("Convert it: qemu-img convert -O qcow2"))
-            }
+            Some(detected) => detected.artifact_format(&name).parse().map_err(|_| {
+                Failure::usage(format!("{path} is a {detected} file, which is not a format of artifacts"))
+                    .with_advice("Convert it: qemu-img convert -O qcow2")
+            }),
             None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok(Format::Raw),
             None => Err(Failure::usage(format!("the format of {path} is not recognised"))
                 .with_advice("Set it with --format, such as --format raw.")),
         }
     }
 
-    /// The virtual size of a qcow2. A disk that the server would refuse to publish is refused here.
-    async fn virtual_size(&self, source: &Bytes) -> Result<u64, Failure> {
-        match Qcow2::inspect(source).await {
-            Ok(qcow2) => Ok(qcow2.virtual_size),
-            Err(Qcow2Error::Source(error)) => Err(Failure::unreadable(&self.path)(error)),
-            Err(Qcow2Error::Unsafe(problem)) => {
-                Err(Failure::refused(format!("{} cannot be published: {problem}", self.path.display()))
-                    .with_advice("Make a standalone disk of it: qemu-img convert -O qcow2"))
+    /// Inspects the file. A disk that the server would refuse to publish is refused here.
+    async fn inspect(&self, source: &Bytes) -> Result<Inspected, Failure> {
+        inspect(source).await.map_err(|error| match error {
+            InspectError::Source(error) => Failure::unreadable(&self.path)(error),
+            InspectError::Refused(refusal) => {
+                Failure::refused(format!("{} cannot be published: {refusal}", self.path.display()))
+                    .with_advice("Make a standalone disk of it: qemu-img convert -O qcow2")
             }
-        }
+        })
     }
 
     /// The given operating system, if it is known.

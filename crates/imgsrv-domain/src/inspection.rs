@@ -3,33 +3,107 @@
 use crate::{
     digest::{ByteSize, Digest},
     ids::{ArtifactId, AttachmentId},
-    names::{Format, PropertyName, string_enum},
+    names::{Format, PropertyName, UnknownValue, string_enum},
     publish::StepName,
     text::ShortText,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 string_enum! {
-    /// A format that was detected in the bytes of an artifact.
-    DetectedFormat: "a detected format" {
-        /// QEMU copy-on-write.
+    /// What bytes are, if they are not compressed.
+    Contents: "the contents of a file" {
+        /// QEMU copy-on-write, version 2 or 3.
         Qcow2 = "qcow2",
-        /// VMware disk.
+        /// QEMU copy-on-write, version 1.
+        Qcow = "qcow",
+        /// QEMU Enhanced Disk.
+        Qed = "qed",
+        /// `VMware` disk with data.
         Vmdk = "vmdk",
         /// Hyper-V disk.
         Vhdx = "vhdx",
-        /// SquashFS.
+        /// Virtual PC and Azure disk.
+        Vhd = "vhd",
+        /// `VirtualBox` disk.
+        Vdi = "vdi",
+        /// Parallels disk.
+        Parallels = "parallels",
+        /// Bochs disk.
+        Bochs = "bochs",
+        /// Compressed loop device.
+        Cloop = "cloop",
+        /// macOS image.
+        Dmg = "dmg",
+        /// LUKS volume.
+        Luks = "luks",
+        /// `SquashFS`, little-endian (version 4).
         Squashfs = "squashfs",
-        /// ISO 9660.
+        /// ISO 9660, including hybrid images for USB media.
         Iso = "iso",
-        /// A disk with a partition table.
+        /// A raw disk with a partition table (MBR or GPT).
         Raw = "raw",
-        /// Data compressed with gzip.
-        Gzip = "gzip",
-        /// Data compressed with xz.
+        /// A tarball of a root file system.
+        RootTar = "root.tar",
+        /// A virtual appliance: a tarball that begins with an OVF descriptor.
+        Ova = "ova",
+        /// Another tarball.
+        Tar = "tar",
+        /// A kernel of Linux, such as a bzImage.
+        Kernel = "kernel",
+        /// An initial RAM disk: a cpio archive.
+        Initrd = "initrd",
+        /// An EFI program, such as a unified kernel image.
+        Efi = "efi",
+    }
+}
+
+string_enum! {
+    /// How bytes are compressed.
+    Compressor: "gz, xz or zst" {
+        /// gzip (RFC 1952).
+        Gzip = "gz",
+        /// xz.
         Xz = "xz",
-        /// Data compressed with Zstandard.
-        Zstd = "zstd",
+        /// Zstandard (RFC 8878).
+        Zstd = "zst",
+    }
+}
+
+/// A format that was detected. In text, such as `qcow2`, `qcow2.xz`, or `gzip` for compressed bytes of an unknown format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DetectedFormat {
+    /// What the bytes are once they are decompressed; absent if that was not recognised.
+    pub contents: Option<Contents>,
+    /// How they are compressed.
+    pub compressor: Option<Compressor>,
+}
+
+impl fmt::Display for DetectedFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.contents, self.compressor) {
+            (Some(contents), None) => f.write_str(contents.as_str()),
+            (Some(contents), Some(compressor)) => write!(f, "{}.{}", contents.as_str(), compressor.as_str()),
+            (None, Some(Compressor::Gzip)) => f.write_str("gzip"),
+            (None, Some(Compressor::Xz)) => f.write_str("xz"),
+            (None, Some(Compressor::Zstd)) => f.write_str("zstd"),
+            (None, None) => f.write_str("unknown"),
+        }
+    }
+}
+
+impl FromStr for DetectedFormat {
+    type Err = UnknownValue;
+
+    fn from_str(raw: &str) -> Result<Self, UnknownValue> {
+        let unknown = |compressor| Self { contents: None, compressor: Some(compressor) };
+        if let Some(compressor) = Compressor::ALL.iter().find(|compressor| unknown(**compressor).to_string() == raw) {
+            return Ok(unknown(*compressor));
+        }
+        let (contents, compressor) = match raw.rsplit_once('.') {
+            Some((contents, extension)) if contents.parse::<Contents>().is_ok() => (contents, Some(extension.parse()?)),
+            _ => (raw, None),
+        };
+        Ok(Self { contents: Some(contents.parse()?), compressor })
     }
 }
 
@@ -57,25 +131,26 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Whether the bytes can be an artifact of `format`. Bytes that are no disk in another format can be a raw disk.
+    /// Whether the bytes can be an artifact of `format`. Bytes that are no disk in another format can be a raw disk, and
+    /// compressed bytes of no known format can be anything.
     pub fn matches(&self, format: Format) -> bool {
-        let expected = match format {
-            Format::Raw => {
-                return matches!(
-                    self.detected,
-                    None | Some(DetectedFormat::Raw | DetectedFormat::Iso | DetectedFormat::Squashfs)
-                );
-            }
-            Format::RawGz => DetectedFormat::Gzip,
-            Format::RawXz | Format::RootTarXz => DetectedFormat::Xz,
-            Format::RawZst => DetectedFormat::Zstd,
-            Format::Qcow2 => DetectedFormat::Qcow2,
-            Format::Iso => DetectedFormat::Iso,
-            Format::Vmdk => DetectedFormat::Vmdk,
-            Format::Vhdx => DetectedFormat::Vhdx,
-            Format::Squashfs => DetectedFormat::Squashfs,
+        // What files of a format are has the same name.
+        let Ok(expected) = format.as_str().parse::<DetectedFormat>() else { return false };
+        let Some(detected) = self.detected else {
+            // An initial RAM disk may be compressed in a way that is not recognised.
+            return matches!(format, Format::Raw | Format::Initrd);
         };
-        self.detected == Some(expected)
+        // Boot loaders accept these in any compression.
+        let is_boot = matches!(expected.contents, Some(Contents::Kernel | Contents::Initrd));
+        if detected.compressor != expected.compressor && !is_boot {
+            return false;
+        }
+        match (expected.contents, detected.contents) {
+            (_, None)
+            | (Some(Contents::Raw), Some(Contents::Iso | Contents::Squashfs))
+            | (Some(Contents::Tar), Some(Contents::RootTar | Contents::Ova)) => true,
+            (expected, detected) => expected == detected,
+        }
     }
 }
 
@@ -172,5 +247,42 @@ mod tests {
         let many: Vec<_> = many.iter().map(|name| (name.as_str(), "x")).chain([("release", "12")]).collect();
         assert_eq!(kept(&many).len(), IncusProperties::MAX);
         assert_eq!(kept(&many)[0].0, "release");
+    }
+
+    fn matches(detected: &str, format: &str) -> bool {
+        let detected = Some(detected.parse().expect("a detected format"));
+        let inspection = Inspection { detected, ..Inspection::default() };
+        inspection.matches(format.parse().expect("a format"))
+    }
+
+    #[test]
+    fn every_format_matches_itself_alone() {
+        for format in Format::ALL {
+            for other in Format::ALL {
+                let is_looser = match (format.as_str(), other.as_str()) {
+                    ("raw", "iso" | "squashfs") | ("tar", "ova") => true,
+                    (raw, iso) if raw.starts_with("raw.") => iso == raw.replace("raw", "iso"),
+                    (tar, root) if tar.starts_with("tar.") => root == format!("root.{tar}"),
+                    _ => false,
+                };
+                assert_eq!(
+                    matches(other.as_str(), format.as_str()),
+                    format == other || is_looser,
+                    "{other} as {format}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_contents_are_not_held_against_a_format() {
+        assert!(matches("xz", "raw.xz") && matches("xz", "root.tar.xz") && matches("gzip", "qcow2.gz"));
+        assert!(!matches("xz", "raw.gz") && !matches("zstd", "raw"));
+        assert!(matches("initrd.zst", "initrd") && matches("kernel.gz", "kernel") && !matches("initrd.xz", "raw.xz"));
+        assert!(Inspection::default().matches(Format::Initrd));
+        assert!(Inspection::default().matches(Format::Raw) && !Inspection::default().matches(Format::Iso));
+        for text in ["", ".xz", "xz.xz", "floppy", "qcow2.bz2", "unknown"] {
+            assert!(text.parse::<DetectedFormat>().is_err(), "{text}");
+        }
     }
 }

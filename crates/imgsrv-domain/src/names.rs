@@ -118,7 +118,9 @@ pub struct UnknownValue {
 
 string_enum! {
     /// Format of the bytes of an artifact, and its file extension.
-    Format: "one of raw, raw.gz, raw.xz, raw.zst, qcow2, iso, vmdk, vhdx, squashfs, root.tar.xz" {
+    Format: "one of raw, raw.gz, raw.xz, raw.zst, qcow2, qcow2.gz, qcow2.xz, qcow2.zst, iso, iso.gz, iso.xz, \
+        iso.zst, vmdk, vmdk.gz, vmdk.xz, vmdk.zst, vhd, vhdx, vdi, ova, squashfs, root.tar.gz, root.tar.xz, \
+        root.tar.zst, tar, tar.gz, tar.xz, tar.zst, kernel, initrd, efi" {
         /// A raw disk.
         Raw = "raw",
         /// A raw disk, gzip.
@@ -129,16 +131,58 @@ string_enum! {
         RawZst = "raw.zst",
         /// QEMU copy-on-write, version 2 or 3.
         Qcow2 = "qcow2",
+        /// A qcow2, gzip.
+        Qcow2Gz = "qcow2.gz",
+        /// A qcow2, xz.
+        Qcow2Xz = "qcow2.xz",
+        /// A qcow2, Zstandard.
+        Qcow2Zst = "qcow2.zst",
         /// ISO 9660.
         Iso = "iso",
-        /// VMware disk.
+        /// An ISO 9660, gzip.
+        IsoGz = "iso.gz",
+        /// An ISO 9660, xz.
+        IsoXz = "iso.xz",
+        /// An ISO 9660, Zstandard.
+        IsoZst = "iso.zst",
+        /// `VMware` disk.
         Vmdk = "vmdk",
+        /// A `VMware` disk, gzip.
+        VmdkGz = "vmdk.gz",
+        /// A `VMware` disk, xz.
+        VmdkXz = "vmdk.xz",
+        /// A `VMware` disk, Zstandard.
+        VmdkZst = "vmdk.zst",
+        /// Virtual PC and Azure disk.
+        Vhd = "vhd",
         /// Hyper-V disk.
         Vhdx = "vhdx",
-        /// A SquashFS root file system.
+        /// `VirtualBox` disk.
+        Vdi = "vdi",
+        /// A virtual appliance: OVF and disks in a tarball.
+        Ova = "ova",
+        /// A `SquashFS` root file system.
         Squashfs = "squashfs",
+        /// A root file system as a gzip tarball.
+        RootTarGz = "root.tar.gz",
         /// A root file system as an xz tarball.
         RootTarXz = "root.tar.xz",
+        /// A root file system as a Zstandard tarball.
+        RootTarZst = "root.tar.zst",
+        /// Another tarball.
+        Tar = "tar",
+        /// Another tarball, gzip.
+        TarGz = "tar.gz",
+        /// Another tarball, xz.
+        TarXz = "tar.xz",
+        /// Another tarball, Zstandard.
+        TarZst = "tar.zst",
+        /// A kernel of Linux.
+        Kernel = "kernel",
+        /// An initial RAM disk.
+        Initrd = "initrd",
+        /// An EFI program, such as a unified kernel image.
+        Efi = "efi",
     }
 }
 

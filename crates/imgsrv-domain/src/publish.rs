@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, ops::Deref};
 string_enum! {
     /// A step of publishing. Jobs run them in the order of declaration, and fail when one fails.
     StepName: "a publish step" {
-        /// Checks that every digest of the manifest is a trusted blob of the declared size, and that no qcow2 is unsafe.
+        /// Checks that every digest of the manifest is a trusted blob of the declared size, and that disk images stand alone.
         ValidateCatalog = "validate_catalog",
         /// Computes what Simple Streams will list. Faults in metadata become warnings, never a failure.
         IncusIndex = "incus_index",

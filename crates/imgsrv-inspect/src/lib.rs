@@ -1,14 +1,21 @@
-//! Bounded readers of untrusted files: format detection, safety of qcow2 images, and metadata of Incus images.
+//! Bounded readers of untrusted files: format detection, disk images that stand alone, and metadata of Incus images.
 //!
 //! Pure: bytes are read through [`Source`] or from a slice, and nothing is opened, run or trusted. A reader ends for
 //! any input, within the documented limits of memory and bytes read.
 
+mod boot;
+mod compressed;
+mod detect;
+mod disk;
+mod fields;
 mod format;
+mod inspect;
 mod metadata;
-mod qcow2;
 mod source;
+mod tarball;
 
-pub use format::{DetectedFormat, detect};
+pub use disk::{Compression, InspectError, Problem, Qcow2, Refusal};
+pub use format::{Compressor, Contents, DetectedFormat};
+pub use inspect::{Inspected, inspect};
 pub use metadata::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, NewMetadata};
-pub use qcow2::{Compression, Qcow2, Qcow2Error, Qcow2Problem};
 pub use source::Source;

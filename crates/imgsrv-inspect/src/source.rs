@@ -10,6 +10,11 @@ pub trait Source: Send + Sync {
 
     /// Reads exactly `length` bytes at `offset`. Readers request at most 256 KiB at once, and never beyond the end.
     fn read(&self, offset: u64, length: usize) -> impl Future<Output = Result<Vec<u8>, Self::Error>> + Send;
+
+    /// Runs work that takes some milliseconds of a processor: here, unless the caller has threads for that.
+    fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> + Send {
+        async { work() }
+    }
 }
 
 /// Maximum number of bytes read at once.

@@ -68,4 +68,16 @@ impl Source for BlobReader<'_> {
         }
         if read.len() == length { Ok(read) } else { Err(BlobError::Damaged) }
     }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let span = tracing::Span::current();
+        match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
+            Ok(result) => result,
+            // It panicked, or the runtime is shutting down and ends this task as well.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
 }

@@ -6,47 +6,47 @@ use imgsrv_domain::{
     inspection::{ClusterCompression, DetectedFormat, Inspection},
     ports::TrustedBlob,
 };
-use imgsrv_inspect::{self as inspect, Qcow2, Qcow2Error, detect};
+use imgsrv_inspect::{self as inspect, InspectError, Refusal};
 
-/// The format of the bytes, or why it is not safe to publish them.
-pub(super) async fn inspect(context: &Context, blob: &TrustedBlob) -> Result<Result<Inspection, String>, StepError> {
-    let source = BlobReader { context, blob };
-    let failed = |error| StepError::reading(blob, error);
-    let detected = detect(&source).await.map_err(failed)?;
-    let mut inspection = Inspection { detected: detected.map(known), ..Inspection::default() };
-    match detected {
-        Some(inspect::DetectedFormat::Qcow2) => {}
-        Some(inspect::DetectedFormat::VmdkDescriptor) => {
-            return Ok(Err("it describes a disk whose data are in other files".to_owned()));
-        }
-        Some(_) | None => return Ok(Ok(inspection)),
+/// The format of the bytes, or why they are not safe to publish. What they are declared as does not matter: programs that
+/// detect the format open them as what they are.
+pub(super) async fn inspect(context: &Context, blob: &TrustedBlob) -> Result<Result<Inspection, Refusal>, StepError> {
+    let found = match inspect::inspect(&BlobReader { context, blob }).await {
+        Ok(found) => found,
+        Err(InspectError::Refused(refusal)) => return Ok(Err(refusal)),
+        Err(InspectError::Source(error)) => return Err(StepError::reading(blob, error)),
+    };
+    let mut inspection = Inspection { detected: found.detected.and_then(known), ..Inspection::default() };
+    if let Some(qcow2) = found.qcow2 {
+        inspection.virtual_size = ByteSize::try_from(qcow2.virtual_size).ok();
+        inspection.cluster_size = ByteSize::try_from(qcow2.cluster_size).ok();
+        inspection.compression = Some(match qcow2.compression {
+            inspect::Compression::Zlib => ClusterCompression::Zlib,
+            inspect::Compression::Zstd => ClusterCompression::Zstd,
+        });
     }
-    match Qcow2::inspect(&source).await {
-        Ok(found) => {
-            inspection.virtual_size = ByteSize::try_from(found.virtual_size).ok();
-            inspection.cluster_size = ByteSize::try_from(found.cluster_size).ok();
-            inspection.compression = Some(match found.compression {
-                inspect::Compression::Zlib => ClusterCompression::Zlib,
-                inspect::Compression::Zstd => ClusterCompression::Zstd,
-            });
-            Ok(Ok(inspection))
-        }
-        // Whatever format is declared: tools that detect it would open it as qcow2.
-        Err(Qcow2Error::Unsafe(problem)) => Ok(Err(problem.to_string())),
-        Err(Qcow2Error::Source(error)) => Err(failed(error)),
-    }
+    Ok(Ok(inspection))
 }
 
-const fn known(format: inspect::DetectedFormat) -> DetectedFormat {
-    match format {
-        inspect::DetectedFormat::Qcow2 => DetectedFormat::Qcow2,
-        inspect::DetectedFormat::Vmdk | inspect::DetectedFormat::VmdkDescriptor => DetectedFormat::Vmdk,
-        inspect::DetectedFormat::Vhdx => DetectedFormat::Vhdx,
-        inspect::DetectedFormat::Squashfs => DetectedFormat::Squashfs,
-        inspect::DetectedFormat::Iso => DetectedFormat::Iso,
-        inspect::DetectedFormat::Raw => DetectedFormat::Raw,
-        inspect::DetectedFormat::Gzip => DetectedFormat::Gzip,
-        inspect::DetectedFormat::Xz => DetectedFormat::Xz,
-        inspect::DetectedFormat::Zstd => DetectedFormat::Zstd,
+/// The same format in the terms of the domain; both have the same names.
+fn known(format: inspect::DetectedFormat) -> Option<DetectedFormat> {
+    format.to_string().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imgsrv_inspect::{Compressor, Contents};
+
+    #[test]
+    fn every_detected_format_is_known() {
+        let compressors = Compressor::ALL.iter().copied().map(Some).chain([None]);
+        for compressor in compressors {
+            for contents in Contents::ALL.iter().copied().map(Some).chain([None]) {
+                let format = inspect::DetectedFormat { contents, compressor };
+                let name = known(format).map(|known| known.to_string());
+                assert_eq!(name, (format != inspect::DetectedFormat::default()).then(|| format.to_string()));
+            }
+        }
     }
 }

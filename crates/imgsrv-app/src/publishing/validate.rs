@@ -1,4 +1,4 @@
-//! `validate_catalog`: bytes are what the manifest declares, and no qcow2 is unsafe.
+//! `validate_catalog`: bytes are what the manifest declares, and every disk image stands alone.
 
 use crate::{
     context::{Context, FormatCheck},

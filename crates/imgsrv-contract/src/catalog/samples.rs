@@ -8,7 +8,7 @@ use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     image::{Alias, Image},
-    inspection::{ClusterCompression, DetectedFormat, IncusProperties, IncusRow, Inspection, Warning},
+    inspection::{ClusterCompression, Contents, DetectedFormat, IncusProperties, IncusRow, Inspection, Warning},
     manifest::{Artifact, Attachment},
     ports::{BlobName, CatalogTx, TrustedBlob},
     publish::{PublishJob, StepName},
@@ -230,7 +230,7 @@ pub(super) fn properties() -> IncusProperties {
 
 pub(super) fn inspection() -> Inspection {
     Inspection {
-        detected: Some(DetectedFormat::Qcow2),
+        detected: Some(DetectedFormat { contents: Some(Contents::Qcow2), compressor: None }),
         virtual_size: ByteSize::try_from(1_i64 << 40).ok(),
         cluster_size: ByteSize::try_from(65_536_i64).ok(),
         compression: Some(ClusterCompression::Zstd),

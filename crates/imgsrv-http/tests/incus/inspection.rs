@@ -9,6 +9,7 @@ use imgsrv_domain::{
 };
 use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::{Value, json};
+use std::io::Write;
 
 /// An image with one byte of its header changed.
 fn altered(at: usize, byte: u8) -> Vec<u8> {
@@ -34,18 +35,32 @@ async fn the_inspection_result_of_a_disk_is_shown() {
 #[tokio::test]
 async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
     let server = TestServer::start().await;
-    let descriptor = b"# Disk DescriptorFile\nRW 1 FLAT \"/etc/passwd\" 0";
+    let elsewhere = "vmdk image: it has its data in another file, \"/etc/passwd\"";
+    let descriptor = b"# Another comment\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n";
+    let mut sparse = vec![0; 4096];
+    sparse[..5].copy_from_slice(b"KDMV\x01");
+    sparse[28] = 1;
+    sparse[512..512 + descriptor.len()].copy_from_slice(descriptor);
+    let mut qed = [&b"QED\0"[..], &[0; 60], b"/etc/passwd"].concat();
+    (qed[16], qed[56], qed[60]) = (1, 64, 11);
     for (version, format, bytes, reason) in [
-        ("1", "qcow2", altered(15, 16), "it has a backing file"),
-        ("2", "qcow2", altered(79, 4), "it has an external data file"),
-        ("3", "qcow2", altered(79, 2), "it is marked as corrupt"),
-        ("4", "qcow2", altered(79, 64), "it needs an unknown incompatible feature (bit 6)"),
-        ("5", "qcow2", altered(35, 1), "it is encrypted"),
-        ("6", "qcow2", altered(44, 9), "its L1 table is out of bounds"),
-        // Tools that detect the format would follow it, so the declared format does not matter.
-        ("7", "raw", altered(15, 16), "it has a backing file"),
-        ("8", "raw", altered(35, 1), "it is encrypted"),
-        ("9", "vmdk", descriptor.to_vec(), "it describes a disk whose data are in other files"),
+        ("1", "qcow2", altered(15, 16), "qcow2 image: it has a backing file"),
+        ("2", "qcow2", altered(79, 4), "qcow2 image: it has an external data file"),
+        ("3", "qcow2", altered(79, 2), "qcow2 image: it is marked as corrupt"),
+        ("4", "qcow2", altered(79, 64), "qcow2 image: it needs an unknown incompatible feature (bit 6)"),
+        ("5", "qcow2", altered(35, 1), "qcow2 image: it is encrypted"),
+        ("6", "qcow2", altered(44, 9), "qcow2 image: its L1 table is out of bounds"),
+        // Programs that detect the format would follow it, so the declared format does not matter.
+        ("7", "raw", altered(15, 16), "qcow2 image: it has a backing file"),
+        ("8", "raw", altered(35, 1), "qcow2 image: it is encrypted"),
+        ("9", "vmdk", descriptor.to_vec(), elsewhere),
+        ("10", "raw", descriptor.to_vec(), elsewhere),
+        ("11", "vmdk", sparse.clone(), elsewhere),
+        ("12", "raw.gz", sparse, elsewhere),
+        ("13", "raw", qed.clone(), "qed image: it has a backing file, \"/etc/passwd\""),
+        ("14", "qcow2", qed, "qed image: it has a backing file, \"/etc/passwd\""),
+        ("15", "raw", b"LUKS\xba\xbe\0\x02".to_vec(), "luks image: it is encrypted"),
+        ("16", "raw.gz", gzip(descriptor), elsewhere),
     ] {
         draft(&server, "debian", version).await;
         add(&server, "debian", version, &Artifact { format, ..Artifact::qcow2(&bytes) }).await;
@@ -80,6 +95,44 @@ async fn another_format_than_declared_is_a_warning() {
         ]
     );
     assert_eq!(server.get("/v1/images/debian/refs/1").await.json()["warnings"], job["warnings"]);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("compressed")
+}
+
+#[tokio::test]
+async fn compressed_files_and_kernels_are_distinguished_from_disks() {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "1").await;
+    let mut kernel = vec![0; 4096];
+    kernel[510..518].copy_from_slice(b"\x55\xaa\0\0HdrS");
+    for (format, bytes) in [
+        ("qcow2.gz", gzip(&qcow2(1))),
+        ("raw.gz", gzip(&qcow2(2))),
+        ("root.tar.gz", gzip(b"unknown")),
+        ("kernel", kernel.clone()),
+        ("raw", kernel),
+        ("initrd", gzip(b"070701")),
+        ("raw.xz", b"\xfd7zXZ\0".to_vec()),
+    ] {
+        add(&server, "debian", "1", &Artifact { format, ..Artifact::qcow2(&bytes) }).await;
+    }
+    let job = publish(&server, "debian", "1").await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    let reasons: Vec<_> =
+        job["warnings"].as_array().expect("warnings").iter().map(|one| one["reason"].as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            Some("debian-1-x86_64.raw: declared as raw, but the bytes are kernel"),
+            Some("debian-1-x86_64.raw.gz: declared as raw.gz, but the bytes are qcow2.gz"),
+        ]
+    );
+    let served = server.get("/images/debian/1/debian-1-x86_64.initrd").await;
+    assert_eq!((served.status, served.body), (StatusCode::OK, gzip(b"070701")));
 }
 
 #[tokio::test]

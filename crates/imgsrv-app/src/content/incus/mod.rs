@@ -18,8 +18,6 @@ pub(crate) const fn root(format: Format) -> Option<Root> {
         Format::Qcow2 => Some(Root::Disk),
         Format::Squashfs => Some(Root::Squashfs),
         Format::RootTarXz => Some(Root::Tarball),
-        Format::Raw | Format::RawGz | Format::RawXz | Format::RawZst | Format::Iso | Format::Vmdk | Format::Vhdx => {
-            None
-        }
+        _ => None,
     }
 }

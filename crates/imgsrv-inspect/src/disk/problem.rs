@@ -1,0 +1,99 @@
+//! Why a disk image is refused.
+
+use crate::format::Contents;
+use std::fmt;
+
+/// Why a disk image is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Opening it opens another file, or it is incomplete without one.
+    #[error("it has {role}{}", named(name.as_deref()))]
+    OtherFile {
+        /// What the other file is to the image, such as `a backing file`.
+        role: &'static str,
+        /// The name of the other file, in quotes, escaped and at most [`MAX_NAME`] characters long; absent if there is
+        /// none.
+        name: Option<String>,
+    },
+    /// It is encrypted.
+    #[error("it is encrypted")]
+    Encrypted,
+    /// It is marked as corrupt.
+    #[error("it is marked as corrupt")]
+    Corrupt,
+    /// Its log holds changes that were not applied, which may name other files.
+    #[error("its log has not been replayed")]
+    UnreplayedLog,
+    /// It is of a version that its readers do not know.
+    #[error("it is of version {0}, which is not supported")]
+    Version(u32),
+    /// It needs a feature that its readers do not know.
+    #[error("it needs an unknown incompatible feature (bit {0})")]
+    UnknownFeature(u32),
+    /// The file ends within its header.
+    #[error("its header is cut off")]
+    CutOff,
+    /// A field is invalid.
+    #[error("its {0} is not valid")]
+    Invalid(&'static str),
+    /// A table or what it refers to lies outside the file, is not aligned, or is larger than the limit.
+    #[error("its {0} is out of bounds")]
+    OutOfBounds(&'static str),
+}
+
+/// Maximum number of characters of another file's name in a reason, before they are escaped.
+const MAX_NAME: usize = 200;
+
+fn named(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(", {name}"))
+}
+
+impl Problem {
+    /// Another file with a name of any bytes.
+    pub(crate) fn other_file(role: &'static str, name: &[u8]) -> Self {
+        // Four bytes are the longest character.
+        let shown = String::from_utf8_lossy(name.get(..4 * MAX_NAME).unwrap_or(name)).into_owned();
+        let short: String = shown.chars().take(MAX_NAME).collect();
+        let more = if short.len() < shown.len() || name.len() > 4 * MAX_NAME { "..." } else { "" };
+        let name = (!name.is_empty()).then(|| format!("\"{}{more}\"", short.escape_debug()));
+        Self::OtherFile { role, name }
+    }
+}
+
+/// A disk image that is refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The format of the image.
+    pub format: Contents,
+    /// Why it is refused.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} image: {}", self.format.as_str(), self.problem)
+    }
+}
+
+/// Why a file was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError<E> {
+    /// It is a disk image that must not be published.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// It could not be read.
+    #[error("it could not be read")]
+    Source(E),
+}
+
+/// Why a reader of one format ended early.
+pub(crate) enum Stop<E> {
+    Problem(Problem),
+    Source(E),
+}
+
+impl<E> From<Problem> for Stop<E> {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}

@@ -1,0 +1,122 @@
+//! Files that `qemu-img` makes, the same cut off, and malicious ones: what `qemu-img` opens with other files is refused,
+//! and what it opens alone is accepted. The verdicts are on the page `docs/src/reference/inspected-formats.md`.
+
+mod crafted;
+mod mutations;
+#[path = "../support/mod.rs"]
+mod support;
+mod tools;
+
+use imgsrv_inspect::{InspectError, Problem};
+use serde_json::Value;
+use std::{fs, path::Path};
+use support::{Bytes, qemu_img, try_qemu_img};
+use tempfile::TempDir;
+
+/// A file of the corpus.
+struct File {
+    name: String,
+    /// How it is made, for the page.
+    made: String,
+    is_cut: bool,
+    stricter: Option<&'static str>,
+}
+
+/// What `qemu-img` does with a file, when it detects the format.
+#[derive(Debug, PartialEq)]
+enum Oracle {
+    /// It opens other files as well.
+    OpensOthers,
+    /// It needs a key.
+    Encrypted,
+    /// It opens the file alone.
+    OpensAlone,
+    Fails,
+}
+
+fn ask(folder: &Path, file: &str) -> Oracle {
+    let output = try_qemu_img(folder, &format!("info --output=json {file}"));
+    if !output.status.success() {
+        return Oracle::Fails;
+    }
+    let info: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let details = &info["format-specific"]["data"];
+    let names_other = |value: &Value| value.as_str().is_some_and(|name| name != file);
+    let extents = details["extents"].as_array().into_iter().flatten();
+    if names_other(&info["backing-filename"])
+        || names_other(&info["full-backing-filename"])
+        || names_other(&details["data-file"])
+        || extents.map(|extent| &extent["filename"]).any(names_other)
+    {
+        return Oracle::OpensOthers;
+    }
+    if info["encrypted"] == true { Oracle::Encrypted } else { Oracle::OpensAlone }
+}
+
+/// Makes every file in a new folder.
+fn corpus() -> (TempDir, Vec<File>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let read = |name: &str| fs::read(at(name)).expect("the file");
+    let data: Vec<u8> = (0..3_u32 << 20).map(|at| (at / 4096).to_le_bytes()[0]).collect();
+    fs::write(at("data.raw"), data).expect("written");
+    let mut files = Vec::new();
+    for (name, commands) in tools::MADE {
+        commands.split(" && ").for_each(|arguments| qemu_img(folder.path(), arguments));
+        let made = commands.escape_debug().to_string().replace("\\\"", "\"");
+        files.push(File { name: (*name).to_owned(), made: format!("`{made}`"), is_cut: false, stricter: None });
+    }
+    for (of, cuts) in tools::CUTS {
+        for cut in *cuts {
+            let bytes = read(of);
+            let length =
+                usize::try_from(*cut).ok().or(bytes.len().checked_add_signed(isize::try_from(*cut).expect("small")));
+            let length = length.expect("a length");
+            let name = format!("{of}-cut-{}", cut.to_string().replace('-', "end-"));
+            fs::write(at(&name), &bytes[..length]).expect("written");
+            files.push(File { name, made: format!("{length} bytes of `{of}`"), is_cut: true, stricter: None });
+        }
+    }
+    for file in crafted::all(read) {
+        fs::write(at(file.name), file.bytes).expect("written");
+        let (name, made) = (file.name.to_owned(), file.made.to_owned());
+        files.push(File { name, made, is_cut: false, stricter: file.stricter });
+    }
+    (folder, files)
+}
+
+#[test]
+fn verdicts_agree_with_qemu_img_and_are_documented() {
+    let (folder, files) = corpus();
+    assert!(files.len() >= 120, "{} files", files.len());
+    let (mut rows, mut wrong) = (String::new(), Vec::new());
+    for File { name, made, is_cut, stricter } in &files {
+        let oracle = ask(folder.path(), name);
+        let verdict = Bytes::new(fs::read(folder.path().join(name)).expect("the file")).inspect();
+        let is_right = match (&oracle, &verdict) {
+            (Oracle::OpensOthers, Err(InspectError::Refused(refusal))) => {
+                matches!(refusal.problem, Problem::OtherFile { .. })
+            }
+            (Oracle::Encrypted, Err(InspectError::Refused(refusal))) => refusal.problem == Problem::Encrypted,
+            (Oracle::OpensAlone, Ok(_)) | (Oracle::Fails, Err(_)) => stricter.is_none(),
+            // QEMU does not read all of a file when it opens it.
+            (Oracle::OpensAlone, Err(_)) => stricter.is_some() || *is_cut,
+            (_, Ok(_)) => false,
+            (_, Err(InspectError::Source(never))) => match *never {},
+        };
+        let text = match &verdict {
+            Ok(found) => format!("accepted as {}", found.detected.unwrap_or_default()),
+            Err(error) => format!("refused: {error}"),
+        };
+        if !is_right {
+            wrong.push(format!("{name}: qemu-img {oracle:?}, {text}"));
+        }
+        let text = stricter.map_or_else(|| text.clone(), |reason| format!("{text} ({reason})"));
+        rows += &format!("| {name} | {} | {} |\n", made.replace('|', "\\|"), text.replace('|', "\\|"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let page = include_str!("../../../../docs/src/reference/inspected-formats.md");
+    let documented: String =
+        page.lines().skip_while(|line| !line.starts_with("| file |")).skip(2).map(|line| format!("{line}\n")).collect();
+    assert_eq!(documented, rows, "docs/src/reference/inspected-formats.md should have these rows:\n{rows}");
+}

@@ -1,0 +1,184 @@
+//! Formats are distinguished by their bytes, also in compressed files.
+
+mod support;
+
+use flate2::{Compression, write::GzEncoder};
+use imgsrv_inspect::{InspectError, Problem};
+use liblzma::write::XzEncoder;
+use proptest::prelude::*;
+use std::io::Write;
+use support::{Bytes, qemu_img};
+use tar::{Builder, Header};
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("compressed")
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = XzEncoder::new(Vec::new(), 9);
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("compressed")
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(bytes, 1).expect("compressed")
+}
+
+fn detected(bytes: Vec<u8>) -> String {
+    let found = Bytes::new(bytes).inspect().expect("not refused");
+    found.detected.map_or("unknown".to_owned(), |format| format.to_string())
+}
+
+/// Bytes that do not compress well.
+fn noise(length: u32) -> Vec<u8> {
+    (0..length).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
+}
+
+/// A file that `qemu-img` converts from 3 MiB that do not compress well.
+fn disk(format: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("data.raw"), noise(3 << 20)).expect("written");
+    qemu_img(folder.path(), &format!("convert -f raw -O {format} data.raw disk"));
+    std::fs::read(folder.path().join("disk")).expect("the disk")
+}
+
+fn tarball(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (name, bytes) in files {
+        let mut header = Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, *bytes).expect("appended");
+    }
+    builder.into_inner().expect("a tarball")
+}
+
+/// Zeros with `parts` in them.
+fn zeros(length: usize, parts: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    for (at, part) in parts {
+        bytes[*at..at + part.len()].copy_from_slice(part);
+    }
+    bytes
+}
+
+/// A PE of an EFI application with a section.
+fn efi(section: &[u8]) -> Vec<u8> {
+    let header =
+        [(0, &b"MZ"[..]), (0x3c, b"\x80"), (0x80, b"PE\0\0"), (0x86, b"\x01"), (0x94, b"\xf0"), (0xdc, b"\x0a")];
+    zeros(8192, &[&header[..], &[(0x188, section)]].concat())
+}
+
+fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let with_disk = vec![7; 600 << 10];
+    vec![
+        ("qcow2", disk("qcow2")),
+        ("vmdk", disk("vmdk")),
+        ("vhd", disk("vpc")),
+        ("vdi", disk("vdi")),
+        ("iso", zeros(100_000, &[(32_769, b"CD001")])),
+        ("raw", zeros(1 << 20, &[(510, b"\x55\xaa")])),
+        ("raw", zeros(1 << 20, &[(512, b"EFI PART")])),
+        ("squashfs", zeros(4096, &[(0, b"hsqs")])),
+        ("root.tar", tarball(&[("bin/sh", b"x"), ("etc/hostname", b"x")])),
+        ("root.tar", tarball(&[("./usr/lib/os-release", b"x")])),
+        ("tar", tarball(&[("disk.raw", &with_disk)])),
+        ("tar", tarball(&[("debian-12/disk.qcow2", &with_disk), ("debian-12/etc", b"")])),
+        ("ova", tarball(&[("appliance.ovf", b"<Envelope/>"), ("appliance-disk1.vmdk", &with_disk)])),
+        ("kernel", zeros(64 << 10, &[(510, b"\x55\xaa"), (0x202, b"HdrS")])),
+        ("kernel", zeros(64 << 10, &[(0, b"MZ"), (0x38, b"ARM\x64")])),
+        ("kernel", zeros(64 << 10, &[(0x38, b"RSC\x05")])),
+        ("kernel", zeros(64 << 10, &[(0x38, b"\xcd\x23\x82\x81")])),
+        ("kernel", zeros(64 << 10, &[(0x24, b"\x18\x28\x6f\x01")])),
+        ("kernel", zeros(128 << 10, &[(0x1_0008, b"S390EP")])),
+        ("kernel", zeros(64 << 10, &[(0, b"\x7fELF\x02\x01"), (18, b"\x15\0")])),
+        ("kernel", zeros(64 << 10, &[(0, b"MZ\0\0zimg")])),
+        ("raw", zeros(64 << 10, &[(4096, b"EFI PART")])),
+        ("initrd", zeros(4096, &[(0, b"070701")])),
+        ("efi", efi(b".linux")),
+        ("efi", efi(b".text")),
+    ]
+}
+
+#[test]
+fn formats_are_distinguished_plain_and_compressed() {
+    for (expected, bytes) in samples() {
+        assert_eq!(detected(gzip(&bytes)), format!("{expected}.gz"));
+        assert_eq!(detected(xz(&bytes)), format!("{expected}.xz"));
+        assert_eq!(detected(zstd(&bytes)), format!("{expected}.zst"));
+        assert_eq!(detected(bytes), expected);
+    }
+}
+
+#[test]
+fn compressed_bytes_of_no_known_format_are_only_compressed() {
+    for bytes in [Vec::new(), noise(100), noise(1 << 20), vec![0; 8 << 20]] {
+        assert_eq!(detected(gzip(&bytes)), "gzip");
+        assert_eq!(detected(xz(&bytes)), "xz");
+        assert_eq!(detected(zstd(&bytes)), "zstd");
+    }
+    // What is compressed twice is not decompressed twice.
+    assert_eq!(detected(gzip(&xz(&samples()[0].1))), "gzip");
+    for magic in [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"] {
+        assert!(["gzip", "xz", "zstd"].contains(&detected(magic.to_vec()).as_str()));
+    }
+}
+
+#[test]
+fn disks_that_do_not_stand_alone_are_refused_in_compressed_files() {
+    let mut qcow2 = disk("qcow2");
+    qcow2[8..20].copy_from_slice(&[0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 4]);
+    qcow2[512..516].copy_from_slice(b"base");
+    let descriptor = b"# a\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n".to_vec();
+    for bytes in [qcow2, descriptor] {
+        for compressed in [gzip(&bytes), xz(&bytes), zstd(&bytes)] {
+            let Err(InspectError::Refused(refusal)) = Bytes::new(compressed).inspect() else {
+                panic!("not refused");
+            };
+            assert!(matches!(refusal.problem, Problem::OtherFile { name: Some(_), .. }), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn formats_of_artifacts_follow_the_bytes() {
+    let format = |bytes: Vec<u8>, name: &str| {
+        Bytes::new(bytes).inspect().expect("not refused").detected.expect("detected").artifact_format(name)
+    };
+    let tar = tarball(&[("disk.raw", &[7; 5000])]);
+    assert_eq!(format(xz(&tar), "rootfs.tar.xz"), "tar.xz");
+    assert_eq!(format(xz(&disk("qcow2")), "disk.raw.xz"), "qcow2.xz");
+    assert_eq!(format(zstd(&zeros(4096, &[(0, b"070701")])), "initramfs.img"), "initrd");
+    assert_eq!(format(gzip(b"unknown"), "ROOTFS.TAR.GZ"), "root.tar.gz");
+    assert_eq!(format(gzip(b"unknown"), "disk.gz"), "raw.gz");
+    let root = tarball(&[("etc/hostname", b"x")]);
+    assert_eq!(format(root.clone(), "rootfs.tar"), "tar");
+    assert_eq!(format(zstd(&root), "anything"), "root.tar.zst");
+    assert_eq!(format(gzip(&tarball(&[("a.ovf", b"x")])), "a.ova.gz"), "tar.gz");
+    assert_eq!(format(xz(&zeros(4096, &[(0, b"hsqs")])), "rootfs.squashfs.xz"), "raw.xz");
+}
+
+proptest! {
+    #[test]
+    fn any_change_of_archives_and_programs_gives_a_result(
+        sample in 0_usize..4, at in 0_usize..2048, bytes in prop::collection::vec(any::<u8>(), 1..9),
+    ) {
+        let tar = tarball(&[("a.ovf", b"x"), ("etc/a-long-name", b"x"), ("disk", &[7; 600])]);
+        let mut sample = [efi(b".linux"), efi(b".text"), tar, zeros(4096, &[(257, b"ustar")])][sample].clone();
+        sample[at..at + bytes.len()].copy_from_slice(&bytes);
+        let _ = Bytes::new(sample).inspect();
+    }
+
+    #[test]
+    fn any_change_of_compressed_bytes_gives_a_result(
+        kind in 0_usize..3, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let bytes = zeros(9000, &[(0, b"070701"), (300, &[byte; 40])]);
+        let mut bytes = [gzip, xz, zstd][kind](&bytes);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _ = Bytes::new(bytes).inspect();
+    }
+}
