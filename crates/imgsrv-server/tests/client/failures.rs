@@ -63,10 +63,10 @@ fn uploads_over_a_limit_are_refused_before_they_are_sent_and_accepted_later() {
     fixture.disk("small.qcow2", 3);
     let large = fixture.run(&["upload", "large.qcow2"]);
     assert_eq!(large.code, Some(3));
-    assert!(large.err.contains("an upload may have at most 1048576 bytes"), "{}", large.err);
+    assert!(large.err.contains("an upload can have at most 1048576 bytes"), "{}", large.err);
     let medium = fixture.run(&["upload", "medium.qcow2"]);
     assert_eq!(medium.code, Some(3));
-    assert!(medium.err.contains("uploads that are not done"), "{}", medium.err);
+    assert!(medium.err.contains("unfinished uploads"), "{}", medium.err);
     // Two of 320 KiB do not fit together, but one after the other.
     let open =
         serde_json::json!({"expected_digest": format!("sha256:{}", "0".repeat(64)), "expected_size_bytes": 320 << 10});
