@@ -107,7 +107,7 @@ async fn a_new_certificate_is_used_without_a_restart_and_an_unusable_one_is_not(
     server.log_with("certificate was rejected");
     assert!(is_trusted(&authority).await && !is_trusted(&new_authority).await);
     fs::copy(&new_key, &key).expect("copied");
-    server.log_with("certificate was replaced");
+    server.log_with("certificate reloaded");
     assert!(is_trusted(&new_authority).await && !is_trusted(&authority).await);
 }
 
@@ -133,8 +133,8 @@ fn the_server_does_not_start_with_an_unusable_certificate() {
     let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
     for (cert, key, reason) in [
         (&cert, &other, "cannot be used with the certificate"),
-        (&text, &other, "has no certificate in PEM"),
-        (&cert, &text, "has no private key in PEM"),
+        (&text, &other, "contains no certificate in PEM"),
+        (&cert, &text, "contains no private key in PEM"),
         (&dir.path().join("missing"), &other, "cannot read"),
     ] {
         let stderr = start(&["--tls-cert", &path(cert), "--tls-key", &path(key)]);
@@ -142,9 +142,9 @@ fn the_server_does_not_start_with_an_unusable_certificate() {
     }
     // A forgotten key must not lead to plain HTTP.
     let stderr = start(&["--tls-cert", &path(&cert), "--tls-key", ""]);
-    assert!(stderr.contains("must be given both"), "{stderr}");
+    assert!(stderr.contains("must be set together"), "{stderr}");
     let stderr = start(&["--tls-self-signed", "--tls-cert", &path(&cert), "--tls-key", &path(&other)]);
-    assert!(stderr.contains("do not give one"), "{stderr}");
+    assert!(stderr.contains("cannot be used together"), "{stderr}");
     let stderr = start(&["--tls-cert", &path(&cert)]);
     assert!(stderr.contains("--tls-key"), "{stderr}");
 }

@@ -62,5 +62,5 @@ async fn a_node_with_another_bucket_than_the_others_does_not_start() {
     environment.push(("IMGSRV_S3_BUCKET".to_owned(), cluster.s3.bucket().await));
     let refused = Process::try_start(BINARY, &cluster.folder().join("refused"), &[], &environment);
     let log = refused.err().expect("it does not start");
-    assert!(log.contains("the blobs of this catalog are in another store"), "{log}");
+    assert!(log.contains("the blobs of this catalog are in another blob store"), "{log}");
 }
