@@ -52,7 +52,7 @@ fn restarts(disk: &Disk, reason: &str, status: u16, is_killed: bool) {
         // The catalog has no log.
         let refused = site.run(&["auth", "bootstrap", "--data-dir", disk.path().to_str().expect("a path")]);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(!refused.status.success() && said.contains("for reads alone"), "{said}");
+        assert!(!refused.status.success() && said.contains("read-only, because"), "{said}");
     }
     disk.accept_writes(reason);
     site.recovers();
