@@ -46,7 +46,7 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, O
 }
 
 /// Opens the existing catalog at `path`, whose disk accepts no writes because of `why`. Writes fail until
-/// [`SqlCatalog::accept_writes`] succeeds.
+/// `SqlCatalog::accept_writes` succeeds.
 ///
 /// Commands that write to the catalog hold [`lock_for_command`] meanwhile.
 pub async fn open_read_only(path: &Path, clock: Arc<dyn Clock>, why: Unwritable) -> Result<SqliteCatalog, OpenError> {
