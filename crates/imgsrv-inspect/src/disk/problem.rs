@@ -11,7 +11,7 @@ pub enum Problem {
     OtherFile {
         /// What the other file is to the image, such as `a backing file`.
         role: &'static str,
-        /// The name of the other file, in quotes, escaped and at most [`MAX_NAME`] characters long; absent if there is
+        /// The name of the other file, in quotes, escaped and at most 200 characters long; absent if there is
         /// none.
         name: Option<String>,
     },
