@@ -43,7 +43,7 @@ fn every_command_of_the_tutorial_runs() {
     let shown = run(include_str!("../../../docs/src/tutorial.md"), "BOOTSTRAP_TOKEN", 12, &[]);
     for line in [
         "imgsrv is up",
-        "may: content.write",
+        "may: auth.manage, content.write",
         "tutorial 0.1.0 is published",
         "sbom.json",
         "the bytes match",
