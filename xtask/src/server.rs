@@ -37,9 +37,9 @@ impl Server {
     pub(crate) fn start(scratch: &Path, listen: &str, environment: &[(&str, String)]) -> Result<Self> {
         let binary = target_dir().join("release/imgsrv");
         let data = scratch.join("data");
-        println!("\n$ {} --data-dir {} --listen {listen}", binary.display(), data.display());
+        println!("\n$ {} serve --data-dir {} --listen {listen}", binary.display(), data.display());
         let mut child = Command::new(binary)
-            .arg("--data-dir")
+            .args(["serve", "--data-dir"])
             .arg(&data)
             .args(["--listen", listen, "--verbosity", "warn"])
             .env("IMGSRV_METRICS_LISTEN", "")
