@@ -456,3 +456,37 @@ async fn the_part_of_a_dropped_request_is_recorded_when_its_body_is_complete() {
     server.settle().await;
     assert_eq!(server.upload_state(&upload).await, "ready");
 }
+
+/// A part whose body ends when the sender is dropped, with everything that is sent of it.
+fn open_body(sent: &[u8]) -> (futures::channel::mpsc::Sender<Result<Vec<u8>, Infallible>>, Body) {
+    let (mut sender, body) = futures::channel::mpsc::channel(1);
+    sender.try_send(Ok(sent.to_vec())).expect("the channel is empty");
+    (sender, Body::from_stream(body))
+}
+
+#[tokio::test]
+async fn a_part_that_the_store_fails_to_receive_is_refused_if_the_upload_has_moved_on() {
+    for (action, problem) in
+        [("supersede", "part-superseded"), ("complete", "upload-state"), ("abort", "upload-state"), ("", "unavailable")]
+    {
+        let server = TestServer::start().await;
+        let upload = server.open_upload(b"one").await;
+        let (sender, body) = open_body(b"on");
+        let late = server.put_part(&upload, 1, body);
+        let meanwhile = async {
+            until("the late part is received", async || !server.stored_files().is_empty()).await;
+            if matches!(action, "supersede" | "complete") {
+                assert_eq!(server.put_part(&upload, 1, "one").await.status, StatusCode::OK);
+            }
+            match action {
+                "complete" => assert_eq!(server.complete(&upload).await.status, StatusCode::OK),
+                "abort" => drop(server.write("POST", &format!("/v1/uploads/{upload}/abort"), None).await),
+                _ => {}
+            }
+            server.blobs.break_staging(true);
+            drop(sender);
+        };
+        let (late, ()) = futures::join!(late, meanwhile);
+        assert_eq!(late.problem(), problem, "{action}: {late:?}");
+    }
+}

@@ -83,23 +83,26 @@ impl UploadSession {
         now: Timestamp,
         ttl: Duration,
     ) -> Result<(Self, Option<Event>), UploadRefusal> {
-        match &self.state {
-            UploadState::Receiving(receiving) if receiving.attempts != attempt.sequence => {
-                return Err(UploadRefusal::Superseded);
-            }
-            // The last byte was recorded by another attempt.
-            UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready(_)
-            | UploadState::Failed { .. } => return Err(UploadRefusal::Superseded),
-            UploadState::Receiving(_) | UploadState::Aborted { .. } => {}
-        }
+        self.check_newest(attempt)?;
         let session = self.record_part(attempt, part, None, last, now, ttl)?;
         if session.offset() == session.size() {
             let (session, event) = session.completed(now)?;
             return Ok((session, Some(event)));
         }
         Ok((session, None))
+    }
+
+    /// Fails if a newer attempt of an append upload has begun, or has recorded the last byte.
+    pub(super) fn check_newest(&self, attempt: &Attempt) -> Result<(), UploadRefusal> {
+        match &self.state {
+            UploadState::Receiving(receiving) if receiving.attempts == attempt.sequence => Ok(()),
+            UploadState::Aborted { .. } => Ok(()),
+            UploadState::Receiving(_)
+            | UploadState::Completed(_)
+            | UploadState::Ingesting(_)
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. } => Err(UploadRefusal::Superseded),
+        }
     }
 
     /// Completes an append upload of no bytes, for which no part is ever recorded.
