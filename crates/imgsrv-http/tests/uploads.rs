@@ -490,3 +490,14 @@ async fn a_part_that_the_store_fails_to_receive_is_refused_if_the_upload_has_mov
         assert_eq!(late.problem(), problem, "{action}: {late:?}");
     }
 }
+
+#[tokio::test]
+async fn metadata_that_cannot_be_stored_leaves_no_open_upload() {
+    let server = TestServer::start().await;
+    let artifact = server.draft("debian", "1", &imgsrv_testkit::qcow2(1)).await;
+    server.blobs.break_staging(true);
+    let path = format!("/v1/images/debian/versions/1/artifacts/{artifact}/incus-metadata");
+    let refused = server.write("POST", &path, Some(json!({}))).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+    assert_eq!(server.write("GET", "/v1/uploads", None).await.json()["uploads"], json!([]));
+}
