@@ -200,29 +200,6 @@ async fn bytes_with_an_unverified_checksum_do_not_count_when_a_newer_request_end
 }
 
 #[tokio::test]
-async fn bytes_that_the_store_fails_to_receive_are_refused_if_another_process_has_taken_over() {
-    let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
-    let id = open(&server, wanted(8)).await;
-    let (body, open) = stalled(b"ab");
-    let late = patch(&server, &id, 0, body);
-    let meanwhile = async {
-        receiving(&server).await;
-        // As an append request that another process has begun does.
-        server.sql("UPDATE upload_sessions SET attempts = attempts + 1").await;
-        server.blobs.break_staging(true);
-        drop(open);
-    };
-    let (late, ()) = tokio::join!(late, meanwhile);
-    assert_eq!((late.status, late.problem().as_str()), (StatusCode::CONFLICT, "upload-offset"), "{late:?}");
-    let failed = patch(&server, &id, 0, "abcdefgh").await;
-    assert_eq!((failed.status, failed.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
-    server.blobs.break_staging(false);
-    assert_eq!(patch(&server, &id, 0, "abcdefgh").await.status, StatusCode::NO_CONTENT);
-    server.settle().await;
-    assert_eq!(status(&server, &id).await["state"], "published");
-}
-
-#[tokio::test]
 async fn requests_end_when_the_process_stops_and_their_received_bytes_count() {
     let server = TestServer::start_serving(|_, http| http.body_timeout = std::time::Duration::from_mins(1)).await;
     let id = open(&server, wanted(8)).await;

@@ -203,6 +203,19 @@ async fn metadata_whose_request_is_gone_is_stored_at_once() {
     scenario.teardown();
 }
 
+#[tokio::test]
+async fn metadata_that_cannot_be_stored_leaves_no_open_upload() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    let artifact = server.draft("debian", "1", &qcow2(1)).await;
+    server.blobs.break_staging(true);
+    let path = format!("/v1/images/debian/versions/1/artifacts/{artifact}/incus-metadata");
+    let refused = server.write("POST", &path, Some(json!({}))).await;
+    assert_eq!((refused.status.as_u16(), refused.problem().as_str()), (503, "unavailable"));
+    assert_eq!(server.write("GET", "/v1/uploads", None).await.json()["uploads"], json!([]));
+    scenario.teardown();
+}
+
 /// However an upload ends, the workers that clear it are woken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clearing_follows_every_end_of_an_upload_at_once() {

@@ -20,8 +20,8 @@ use imgsrv_domain::{
 
 /// Receives the bytes of an attempt and makes them durable. On failure nothing of them is left, and the attempt has ended.
 ///
-/// A failure may be a consequence of what others did meanwhile, such as completing the upload on another node. The error
-/// then says so.
+/// A failure may be a consequence of what others did meanwhile, such as completing the upload on another node. Then the
+/// error is the refusal of the part.
 pub(crate) async fn stage(context: &Context, request: StageRequest, admission: &Admission) -> Result<Part> {
     let (session, attempt) = (request.session, request.attempt.clone());
     match context.blobs.stage(request).await {

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-/// Free bytes that SQLite may need at once to go on: more than its log and its index grow by.
+/// Bytes that are written to find out whether SQLite can write: more than its log or its index grows by at once.
 const PROBE_BYTES: usize = 64 << 10;
 
 /// The file of an open catalog.
@@ -75,14 +75,14 @@ impl CatalogFile {
         }
     }
 
-    /// Writes as many bytes as SQLite may need, where it would append them, to a file that has no name.
+    /// Writes bytes to a file that has no name, where SQLite would append them to its own.
     fn probe(&self) -> io::Result<()> {
         let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
         let end = size(&self.path).max(size(&beside(&self.path, "-wal")));
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?);
-        file.write_all_at(&[1; PROBE_BYTES], end)?;
+        file.write_all_at(&vec![1; PROBE_BYTES], end)?;
         file.sync_all()
     }
 }
