@@ -217,5 +217,5 @@ fn check(session: &UploadSession, offset: u64, body: &AppendBody) -> Result<()> 
 
 async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>> {
     let Some(frontier) = session.receiving().and_then(Receiving::frontier) else { return Ok(None) };
-    Ok(Some(tx.get_part(session.id, frontier.number).await?.ok_or(Missing::Upload)?))
+    Ok(Some(tx.get_part(session.id, frontier.number).await?.ok_or(Missing::Upload(session.id))?))
 }

@@ -75,13 +75,13 @@ impl UploadSession {
     ) -> Result<(Self, Option<Event>), UploadRefusal> {
         match &self.state {
             UploadState::Receiving(receiving) if receiving.attempts != attempt.sequence => {
-                return Err(UploadRefusal::Superseded);
+                return Err(UploadRefusal::Superseded(attempt.number));
             }
             // The last byte was recorded by another attempt.
             UploadState::Completed(_)
             | UploadState::Ingesting(_)
             | UploadState::Ready(_)
-            | UploadState::Failed { .. } => return Err(UploadRefusal::Superseded),
+            | UploadState::Failed { .. } => return Err(UploadRefusal::Superseded(attempt.number)),
             UploadState::Receiving(_) | UploadState::Aborted { .. } => {}
         }
         let session = self.record_part(attempt, part, None, last, now, ttl)?;

@@ -119,7 +119,7 @@ impl Receiving {
         before: Option<&Part>,
     ) -> Result<Self, UploadRefusal> {
         if current.is_some_and(|current| current.sequence > attempt.sequence) {
-            return Err(UploadRefusal::Superseded);
+            return Err(UploadRefusal::Superseded(attempt.number));
         }
         let left = self.limit(current)?.get().checked_sub(part.size.get()).ok_or_else(|| self.too_large())?;
         let size = self.claim.size();
