@@ -38,7 +38,7 @@ pub enum AuthenticateError {
     /// It is not authentic.
     #[error("the bearer token is not valid")]
     Invalid,
-    /// It is authentic, but its principal is not allowed in.
+    /// It is authentic, but its principal is not admitted.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The issuer's keys could not be read, so the token could not be verified.

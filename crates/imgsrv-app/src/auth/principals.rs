@@ -142,7 +142,7 @@ impl Principals {
         .await
     }
 
-    /// Revokes a role, regardless of how it was granted. Refused when nobody could manage authentication any more.
+    /// Revokes a role, regardless of how it was granted. Refused if no principal could manage authentication afterwards.
     #[tracing::instrument(name = "principal.revoke_role", level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
     pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<()> {
         retrying(|| async {
@@ -160,8 +160,8 @@ impl Principals {
         .await
     }
 
-    /// Deactivates a principal: from the next request on, its credentials are refused. Refused when nobody could manage
-    /// authentication any more.
+    /// Deactivates a principal: from the next request on, its credentials are refused. Refused if no principal could
+    /// manage authentication afterwards.
     #[tracing::instrument(name = "principal.deactivate", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal> {
         retrying(|| async {
@@ -230,7 +230,7 @@ impl Principals {
         found.map(|found| found.value.token).ok_or_else(|| Missing::TokenKey(key.clone()).into())
     }
 
-    /// Revokes a token, effective from the next request. Refused when nobody could manage authentication any more.
+    /// Revokes a token, effective from the next request. Refused if no principal could manage authentication afterwards.
     #[tracing::instrument(name = "token.revoke", level = "debug", skip_all, fields(token.id = %id), err(level = "debug"))]
     pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<()> {
         retrying(|| async {
@@ -251,8 +251,8 @@ impl Principals {
     }
 }
 
-/// Serializes changes that may take access away. Returns whether somebody must still be able to manage authentication after
-/// this one, because somebody can now. Nothing is refused to operators: with direct access to the catalog they can bootstrap.
+/// Serializes changes that may revoke access. Returns whether a principal must still be able to manage authentication
+/// afterwards, because one can now. Operators are never refused: with direct access to the catalog they can bootstrap.
 async fn must_keep_manager(tx: &mut dyn CatalogTx, who: &Manager) -> Result<bool, CatalogError> {
     tx.lock_authentication().await?;
     Ok(*who.actor() != Actor::Operator && tx.has_live_auth_manager().await?)

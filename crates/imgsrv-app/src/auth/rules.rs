@@ -91,7 +91,7 @@ impl Rules {
         .await
     }
 
-    /// Deletes a rule. It admits nobody from the next request on; its grants stay until it is reconciled.
+    /// Deletes a rule. From the next request on it admits no token; its grants stay until it is reconciled.
     #[tracing::instrument(name = "rule.delete", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn delete(&self, who: &Manager, id: &RuleId) -> Result<()> {
         retrying(|| async {
