@@ -93,3 +93,22 @@ async fn a_refusal_names_the_object_and_its_state() {
         assert_eq!(server.write(method, path, body).await.json()["detail"], detail, "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn an_invalid_value_is_repeated_in_quotes_escaped_and_shortened() {
+    let server = TestServer::start().await;
+    let image = |name: &str| Some(json!({"name": name}));
+    let pattern = "must match ^[a-z0-9][a-z0-9._-]{0,127}$";
+    let long = "a".repeat(5000);
+    for (method, path, body, detail) in [
+        ("GET", "/v1/images/Debian", None, format!("name: \"Debian\" {pattern}")),
+        ("GET", "/v1/images/%1B%5B31m%E2%80%AEx", None, format!("name: \"\\u{{1b}}[31m\\u{{202e}}x\" {pattern}")),
+        ("GET", "/v1/images?limit=many", None, "limit: \"many\" must be from 1 to 1000".to_owned()),
+        ("POST", "/v1/images", image("Debian"), format!("name: \"Debian\" {pattern}")),
+        ("POST", "/v1/images", image(&long), format!("name: \"{}…\" {pattern}", &long[..64])),
+    ] {
+        assert_eq!(server.write(method, path, body).await.json()["detail"], json!(detail), "{method} {path}");
+    }
+    let unknown = server.get("/v2/%1Bnothing?token=secret").await.json();
+    assert_eq!(unknown["detail"], "\"/v2/%1Bnothing\" is not a URL of this server");
+}

@@ -189,13 +189,8 @@ fn kind(error: &Error) -> Kind {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let mut message = with_causes(&error);
-        if let Some(problem) = error.problem() {
-            if problem.detail.is_empty() {
-                message.clone_from(&problem.title);
-            }
-            if let Some(existing) = &problem.existing {
-                message += &format!(" (existing: {})", existing.url);
-            }
+        if let Some(problem) = error.problem().filter(|problem| problem.detail.is_empty()) {
+            message.clone_from(&problem.title);
         }
         let job = match &error {
             Error::NotPublished(job) => serde_json::to_value(job).ok(),
