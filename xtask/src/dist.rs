@@ -13,11 +13,18 @@ use std::{
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The targets of a release.
+const TARGETS: [&str; 4] = [
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+    "x86_64-unknown-linux-musl",
+    "aarch64-unknown-linux-musl",
+];
 
 /// The options of the release.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Target triples, such as `aarch64-unknown-linux-gnu` [default: gnu for `x86_64` and `aarch64`, and musl for this machine]
+    /// Target triples, such as `aarch64-unknown-linux-gnu` [default: gnu and musl for `x86_64` and `aarch64`, without those for which Debian has no compiler]
     #[arg(long = "target", value_name = "TRIPLE")]
     targets: Vec<String>,
 }
@@ -25,8 +32,14 @@ pub(crate) struct Options {
 /// Writes the files of a release to `dist` in the target folder.
 pub(crate) fn build(options: Options) -> Result<()> {
     let host = host()?;
-    let targets = if options.targets.is_empty() { default_targets(&host) } else { options.targets };
-    let toolchains = targets.iter().map(|target| Toolchain::of(target, &host)).collect::<Result<Vec<_>>>()?;
+    let (toolchains, left_out) = if options.targets.is_empty() {
+        available(&host)
+    } else {
+        (options.targets.iter().map(|target| Toolchain::of(target, &host)).collect::<Result<Vec<_>>>()?, Vec::new())
+    };
+    let summary = summary(&toolchains, &left_out);
+    println!("{summary}");
+    let targets: Vec<_> = toolchains.iter().map(|toolchain| toolchain.target.clone()).collect();
     let needed: Vec<_> = toolchains.iter().map(|toolchain| (&*toolchain.compiler, &*toolchain.debian)).collect();
     tools::from_debian(&needed)?;
 
@@ -47,21 +60,37 @@ pub(crate) fn build(options: Options) -> Result<()> {
     for toolchain in &toolchains {
         let binary = if toolchain.target == host { native.clone() } else { toolchain.build()? };
         let staged = package::stage(&toolchain.target, &toolchain.strip, &binary, &native, &licenses)?;
-        if toolchain.target.ends_with("-gnu") {
+        if toolchain.is_packaged() {
             check_glibc(&staged.join("imgsrv"))?;
             let written = package::pack(&CARGO_DEB.install()?, &toolchain.target, &dist, &[])?;
             println!("wrote {}", written.display());
         }
         archive(&staged, &toolchain.target, &dist)?;
     }
-    write_checksums(&dist)
+    write_checksums(&dist)?;
+    println!("{summary}");
+    Ok(())
 }
 
-/// glibc for both architectures. Debian has a compiler for musl for the machine's own architecture only.
-fn default_targets(host: &str) -> Vec<String> {
-    let machine = host.split('-').next().unwrap_or(host);
-    let targets = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
-    targets.into_iter().map(str::to_owned).chain([format!("{machine}-unknown-linux-musl")]).collect()
+/// The toolchains of the targets that can be built on `host`, and why the others cannot.
+fn available(host: &str) -> (Vec<Toolchain>, Vec<String>) {
+    let (mut toolchains, mut left_out) = (Vec::new(), Vec::new());
+    for target in TARGETS {
+        match Toolchain::of(target, host) {
+            Ok(toolchain) => toolchains.push(toolchain),
+            Err(error) => left_out.push(error.to_string()),
+        }
+    }
+    (toolchains, left_out)
+}
+
+/// Which targets are built, how, and which are not.
+fn summary(toolchains: &[Toolchain], left_out: &[String]) -> String {
+    let built = toolchains.iter().map(|toolchain| {
+        let package = if toolchain.is_packaged() { ", with a Debian package" } else { ", static" };
+        format!("built: {} with {}{package}\n", toolchain.target, toolchain.compiler)
+    });
+    built.chain(left_out.iter().map(|why| format!("left out: {why}\n"))).collect()
 }
 
 /// The programs that build for a target: SQLite, zstd, liblzma and aws-lc are in C.
@@ -94,8 +123,16 @@ impl Toolchain {
                 debian: format!("gcc-{}-linux-gnu", machine.replace('_', "-")),
                 strip: format!("{machine}-linux-gnu-strip"),
             }),
-            _ => Err(format!("cannot build for {target} on {host}").into()),
+            "musl" => {
+                Err(format!("{target}: Debian has a C compiler for musl for the host's architecture only").into())
+            }
+            _ => Err(format!("{target}: only Linux with glibc or musl is supported").into()),
         }
+    }
+
+    /// Whether the binary is put into a Debian package, which needs Debian's libc.
+    fn is_packaged(&self) -> bool {
+        self.target.ends_with("-gnu")
     }
 
     /// Builds the release binary.
@@ -187,6 +224,22 @@ fn write_checksums(dist: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_without_a_compiler_are_left_out_with_the_reason() {
+        let (toolchains, left_out) = available("x86_64-unknown-linux-gnu");
+        let summary = summary(&toolchains, &left_out);
+        assert_eq!(
+            summary.lines().collect::<Vec<_>>(),
+            [
+                "built: x86_64-unknown-linux-gnu with x86_64-linux-gnu-gcc, with a Debian package",
+                "built: aarch64-unknown-linux-gnu with aarch64-linux-gnu-gcc, with a Debian package",
+                "built: x86_64-unknown-linux-musl with musl-gcc, static",
+                "left out: aarch64-unknown-linux-musl: Debian has a C compiler for musl for the host's architecture only",
+            ]
+        );
+        assert!(Toolchain::of("x86_64-pc-windows-gnu", "x86_64-unknown-linux-gnu").is_err());
+    }
 
     #[test]
     fn newest_glibc_of_a_binary_is_found() {

@@ -23,6 +23,7 @@ pub(crate) struct Tool {
 /// Optimised little: these run for seconds, and a build without much optimisation takes half the time.
 const QUICK: &[&str] = &["--config", "profile.release.lto='off'", "--config", "profile.release.opt-level=1"];
 
+/// Optimised, because it compares the texts of thousands of files with those of all licenses.
 #[rustfmt::skip]
 pub(crate) const CARGO_ABOUT: Tool = Tool { name: "cargo-about", version: "0.9.3", arguments: &["--features", "cli"] };
 pub(crate) const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", arguments: QUICK };

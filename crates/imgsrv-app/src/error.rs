@@ -2,54 +2,66 @@
 
 use crate::work::{retry::Transient, runtime::WorkError};
 use imgsrv_domain::{
+    auth::TokenKey,
     digest::{ByteSize, Digest},
-    ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
+    ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     manifest::Unpublishable,
-    names::{AliasName, ImageName, RuleId, VersionName},
+    names::{AliasName, FileName, ImageName, RefName, RuleId, VersionName},
+    oidc::IssuerUrl,
     ports::{BlobError, CatalogError, Conflict, StageError},
     transition::IllegalTransition,
-    upload::UploadRefusal,
+    upload::{IdempotencyKey, UploadRefusal},
 };
+use std::fmt;
 
-/// A resource that does not exist, or is not visible to the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// A resource that does not exist, or is not visible to the caller: the texts name only what the caller has sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// No such image.
-    #[error("the image does not exist")]
-    Image,
+    #[error("image {0} does not exist")]
+    Image(ImageName),
     /// No such version.
-    #[error("the version does not exist")]
-    Version,
+    #[error("version {0}/{1} does not exist")]
+    Version(ImageName, VersionName),
+    /// No published version of the image has that name, and no alias.
+    #[error("image {0} has no published version or alias {1}")]
+    Ref(ImageName, RefName),
     /// No such artifact in the version.
-    #[error("the artifact does not exist")]
-    Artifact,
+    #[error("version {0}/{1} has no artifact {2}")]
+    Artifact(ImageName, VersionName, ArtifactId),
     /// No such attachment of the artifact.
-    #[error("the attachment does not exist")]
-    Attachment,
+    #[error("artifact {0} has no attachment {1}")]
+    Attachment(ArtifactId, AttachmentId),
     /// No such file in the version.
-    #[error("the file does not exist")]
-    File,
+    #[error("{0}/{1} has no file {2}")]
+    File(ImageName, RefName, FileName),
     /// No such alias.
-    #[error("the alias does not exist")]
-    Alias,
+    #[error("alias {0}/{1} does not exist")]
+    Alias(ImageName, AliasName),
     /// No such upload session.
-    #[error("the upload session does not exist")]
-    Upload,
+    #[error("upload session {0} does not exist")]
+    Upload(UploadId),
     /// No such blob.
-    #[error("the blob does not exist")]
-    Blob,
+    #[error("blob {0} does not exist")]
+    Blob(Digest),
     /// No such publish job.
-    #[error("the publish job does not exist")]
-    Job,
+    #[error("publish job {0} does not exist")]
+    Job(JobId),
+    /// The version has no publish job.
+    #[error("version {0} has no publish job")]
+    JobOf(String),
     /// No such principal.
-    #[error("the principal does not exist")]
-    Principal,
+    #[error("principal {0} does not exist")]
+    Principal(PrincipalId),
     /// No such token.
-    #[error("the API token does not exist")]
-    Token,
+    #[error("API token {0} does not exist")]
+    Token(TokenId),
+    /// No token with that look-up key.
+    #[error("no API token begins with {prefix}{0}", prefix = TokenKey::PREFIX)]
+    TokenKey(TokenKey),
     /// No such provisioning rule.
-    #[error("the provisioning rule does not exist")]
-    Rule,
+    #[error("provisioning rule {0} does not exist")]
+    Rule(RuleId),
 }
 
 /// The existing resource that conflicts with a new one.
@@ -69,6 +81,22 @@ pub enum Existing {
     Blob(Digest),
     /// A provisioning rule.
     Rule(RuleId),
+}
+
+impl fmt::Display for Existing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(_, image) => write!(f, "image {image}"),
+            Self::Version(_, image, version) => write!(f, "version {image}/{version}"),
+            Self::Alias(_, image, alias) => write!(f, "alias {image}/{alias}"),
+            Self::Artifact(id, image, version) => write!(f, "artifact {id} of {image}/{version}"),
+            Self::Attachment(id, artifact, image, version) => {
+                write!(f, "attachment {id} of artifact {artifact} of {image}/{version}")
+            }
+            Self::Blob(digest) => write!(f, "blob {digest}"),
+            Self::Rule(id) => write!(f, "provisioning rule {id}"),
+        }
+    }
 }
 
 /// A value that only the use case can find invalid.
@@ -96,7 +124,7 @@ pub enum UseCaseError {
     #[error(transparent)]
     NotFound(#[from] Missing),
     /// A name or key is already in use.
-    #[error("{conflict}")]
+    #[error("{conflict}{}", existing.as_ref().map(|existing| format!(": {existing}")).unwrap_or_default())]
     Taken {
         /// The rule that was violated.
         conflict: Conflict,
@@ -113,9 +141,9 @@ pub enum UseCaseError {
     },
     /// The caller has used the idempotency key for a different request.
     #[error(
-        "this idempotency key was used for a different request; send a new key, or repeat the original request unchanged"
+        "the idempotency key {0} was used for a different request; send a new key, or repeat the original request unchanged"
     )]
-    KeyReused,
+    KeyReused(IdempotencyKey),
     /// The state does not allow it.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
@@ -126,26 +154,42 @@ pub enum UseCaseError {
     #[error(transparent)]
     Stage(#[from] StageError),
     /// The manifest cannot be published.
-    #[error(transparent)]
-    Unpublishable(#[from] Unpublishable),
+    #[error("version {version} cannot be published: {why}")]
+    Unpublishable {
+        /// The version, with its image.
+        version: String,
+        /// Why.
+        why: Unpublishable,
+    },
     /// The version is not published, so no alias may point to it.
-    #[error("an alias can point only to a published version")]
-    NotPublished,
+    #[error("alias {alias} cannot point to version {version}, which is not published: its state is {state}")]
+    NotPublished {
+        /// The alias, with its image.
+        alias: String,
+        /// The version, with its image.
+        version: String,
+        /// The state of the version.
+        state: &'static str,
+    },
     /// The image still has versions.
-    #[error("the image has versions; only an image without versions can be deleted")]
-    ImageInUse,
+    #[error("image {0} has versions; only an image without versions can be deleted")]
+    ImageInUse(ImageName),
     /// A precondition of the request does not hold.
-    #[error("the alias does not match the precondition; read it again, and retry with its current ETag")]
-    PreconditionFailed,
+    #[error("alias {0} does not match the precondition; read it again, and retry with its current ETag")]
+    PreconditionFailed(String),
     /// The upload exceeds the maximum size.
-    #[error("an upload can have at most {limit} bytes")]
+    #[error("an upload can have at most {limit} bytes, not {size}")]
     UploadTooLarge {
+        /// The size of the refused upload.
+        size: ByteSize,
         /// The most bytes.
         limit: u64,
     },
     /// The manifest has the maximum number of artifacts or attachments.
-    #[error("a manifest can have at most {limit} {what}")]
+    #[error("{owner} has {limit} {what}, which is the maximum")]
     ManifestFull {
+        /// The version or artifact that has them.
+        owner: String,
         /// What it has the maximum number of.
         what: &'static str,
         /// The most of them.
@@ -158,8 +202,10 @@ pub enum UseCaseError {
     #[error("a value is not valid")]
     Invalid(Vec<InvalidField>),
     /// The issuer has the maximum number of rules.
-    #[error("an issuer can have at most {limit} provisioning rules")]
+    #[error("issuer {issuer} has {limit} provisioning rules, which is the maximum")]
     TooManyRules {
+        /// The issuer.
+        issuer: IssuerUrl,
         /// The most rules.
         limit: u32,
     },
@@ -181,6 +227,9 @@ pub enum UseCaseError {
     /// The page cursor is not one of this list.
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
+    /// The bytes of the blob are missing or damaged.
+    #[error("the stored data of blob {0} is damaged and is not served; upload the blob again, or restore it")]
+    Damaged(Digest),
     /// The blob store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -202,7 +251,6 @@ impl From<CatalogError> for UseCaseError {
                 | Conflict::AttachmentName
                 | Conflict::RuleId),
             ) => Self::taken(conflict, None),
-            CatalogError::Conflict(Conflict::ImageInUse) => Self::ImageInUse,
             error => Self::Catalog(error),
         }
     }

@@ -1,4 +1,4 @@
-//! Frames of a body in batches: handing each to another thread alone would cost more than its bytes are worth.
+//! Batches of the frames of a body: moving each frame to another thread separately would cost more than processing it.
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;

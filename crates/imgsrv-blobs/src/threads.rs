@@ -120,7 +120,7 @@ where
         self.state.as_mut().ok_or_else(failed_before)
     }
 
-    /// The same, to keep.
+    /// The same, owned.
     pub(crate) async fn take(&mut self) -> Result<S, E> {
         self.settle().await?;
         self.state.take().ok_or_else(failed_before)

@@ -157,7 +157,7 @@ impl Intake {
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: Machine::Intake, state: self.state.name() }
+        IllegalTransition { action, subject: Machine::Intake, name: self.id.to_string(), state: self.state.name() }
     }
 }
 

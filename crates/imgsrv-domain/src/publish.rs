@@ -307,7 +307,12 @@ impl PublishJob {
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: Machine::PublishJob, state: self.state.as_str() }
+        IllegalTransition {
+            action,
+            subject: Machine::PublishJob,
+            name: self.id.to_string(),
+            state: self.state.as_str(),
+        }
     }
 
     fn current_mut(&mut self) -> Option<&mut Step> {

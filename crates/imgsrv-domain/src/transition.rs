@@ -18,22 +18,24 @@ pub enum Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UploadSession => "an upload session",
-            Self::Version => "a version",
-            Self::PublishJob => "a publish job",
-            Self::Intake => "an intake",
+            Self::UploadSession => "upload session",
+            Self::Version => "version",
+            Self::PublishJob => "publish job",
+            Self::Intake => "intake",
         })
     }
 }
 
 /// The present state does not allow an action; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot {action} {subject} that is {state}")]
+#[error("cannot {action} {subject} {name}: its state is {state}")]
 pub struct IllegalTransition {
     /// The refused action, as a verb.
     pub action: &'static str,
     /// The kind of record.
     pub subject: Machine,
+    /// The record: its id, or the name of a version with its image.
+    pub name: String,
     /// The present state, as clients see it.
     pub state: &'static str,
 }

@@ -161,7 +161,7 @@ impl Version {
         if self.0.state == state {
             return Ok(());
         }
-        Err(IllegalTransition { action, subject: Machine::Version, state: self.0.state.name() })
+        Err(IllegalTransition { action, subject: Machine::Version, name: self.path(), state: self.0.state.name() })
     }
 
     fn into_state(self, state: VersionState, now: Timestamp, action: AuditAction) -> (Self, Event) {

@@ -37,7 +37,7 @@ fn each_state_of_a_version_allows_only_its_own_actions() {
     assert_eq!(allowed(&frozen), [false, false, false, true, true]);
     assert_eq!(allowed(&published), [false; 5]);
     let refusal = published.freeze(now).expect_err("refused").to_string();
-    assert_eq!(refusal, "cannot publish a version that is published");
+    assert_eq!(refusal, "cannot publish version debian/1: its state is published");
 }
 
 #[derive(Debug, Clone)]

@@ -294,7 +294,7 @@ fn an_earlier_attempt_does_not_replace_a_later_one() {
     let part = Part { attempt: late.id, sequence: late.sequence, ..model.parts[&part_number(1)].clone() };
     let current = model.parts[&part_number(1)].clone();
     let refused = model.session.clone().record_part(&late, &part, Some(&current), None, model.now, TTL);
-    assert_eq!(refused.expect_err("superseded"), UploadRefusal::Superseded);
+    assert_eq!(refused.expect_err("superseded"), UploadRefusal::Superseded(part_number(1)));
 }
 
 fn append(size: u64, digest: Option<Digest>) -> UploadSession {
@@ -350,13 +350,13 @@ fn a_newer_append_attempt_supersedes_an_older_one_also_once_the_upload_is_comple
     let record = |session: &UploadSession, attempt: &Attempt| {
         session.clone().record_append(attempt, &appended(attempt, b"abc"), None, now, TTL)
     };
-    assert_eq!(record(&session, &older), Err(UploadRefusal::Superseded));
+    assert_eq!(record(&session, &older), Err(UploadRefusal::Superseded(part_number(1))));
     let (completed, _) = record(&session, &newer).expect("it is recorded");
     assert_eq!(completed.state.name(), "completed");
-    assert_eq!(record(&completed, &older), Err(UploadRefusal::Superseded));
+    assert_eq!(record(&completed, &older), Err(UploadRefusal::Superseded(part_number(1))));
     let recorded = appended(&newer, b"abc");
     for session in [&session, &completed] {
-        assert_eq!(session.check_attempt(&older, None, now), Err(UploadRefusal::Superseded));
+        assert_eq!(session.check_attempt(&older, None, now), Err(UploadRefusal::Superseded(part_number(1))));
         assert_eq!(session.check_attempt(&newer, Some(&recorded), now), Ok(()), "its own part is recorded");
     }
 }

@@ -75,7 +75,7 @@ impl Share {
     /// never happens.
     pub(crate) async fn reserve(self, bytes: u32) -> Option<Reservation> {
         let bytes = bytes.min(self.limit);
-        // The share comes first: a client that has used up its own does not queue before others.
+        // The client's share is acquired first: a client that has used up its share does not block the queue for others.
         let own = self.own.acquire_many_owned(bytes).await.ok()?;
         let total = self.total.acquire_many_owned(bytes).await.ok()?;
         Some(Reservation { own, total })

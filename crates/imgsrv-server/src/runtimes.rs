@@ -32,9 +32,7 @@ impl Connections {
     pub(crate) fn start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .thread_name("connections")
-            .on_thread_start(|| {
-                let _ = rustix::process::setpriority_process(None, 10);
-            })
+            .on_thread_start(lower_priority)
             .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))

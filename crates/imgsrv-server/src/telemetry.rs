@@ -5,7 +5,7 @@ use crate::{
     options::Verbosity,
 };
 use imgsrv_domain::error_chain;
-use std::io;
+use std::io::{self, IsTerminal};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
 /// Starts logging. `RUST_LOG` refines the verbosity for the targets that it names.
@@ -18,7 +18,7 @@ pub(crate) fn start(options: &LoggingOptions) {
     };
     let lines = fmt().with_writer(io::stderr).with_env_filter(filter(level));
     match options.log_format {
-        LogFormat::Text => lines.with_target(false).with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Text => lines.with_target(false).with_ansi(is_coloured()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
 }
@@ -26,7 +26,12 @@ pub(crate) fn start(options: &LoggingOptions) {
 /// Starts logging for an operator's command: warnings, and what is audited.
 pub(crate) fn start_for_operator() {
     let lines = fmt().with_writer(io::stderr).with_env_filter(filter(LevelFilter::WARN)).with_target(false);
-    lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
+    lines.with_ansi(is_coloured()).init();
+}
+
+/// Whether log lines have colours: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+fn is_coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn filter(level: LevelFilter) -> EnvFilter {

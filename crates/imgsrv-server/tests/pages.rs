@@ -101,8 +101,9 @@ fn every_command_on_authentication_runs() {
 fn every_command_on_incus_and_on_fetching_by_url_runs() {
     let pages =
         [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];
-    let shown = run(&pages.join("\n"), "MANAGER", 14, &["--tls-self-signed"]);
+    let shown = run(&pages.join("\n"), "IMGSRV_BOOTSTRAP_TOKEN", 11, &["--tls-self-signed"]);
     for line in [
+        "with the roles content-writer and auth-manager",
         "debian 12.5.0 is published",
         "no warnings",
         "VIRTUAL-MACHINE",

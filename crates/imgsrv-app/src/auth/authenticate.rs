@@ -14,7 +14,7 @@ use imgsrv_domain::{
     audit::{AuditAction, Event},
     auth::{Attributes, Principal, PrincipalKind, StoredToken, TokenKey},
     ids::{PrincipalId, TokenId},
-    oidc::{OidcIdentity, ProvisioningRule, VerifiedToken},
+    oidc::{IssuerUrl, OidcIdentity, ProvisioningRule, VerifiedToken},
     ports::{Admission, CatalogError, CatalogTx, Grant, Source, Timed, TokenError},
     time::Timestamp,
 };
@@ -38,12 +38,17 @@ pub enum AuthenticateError {
     /// It is not authentic.
     #[error("the bearer token is not valid")]
     Invalid,
-    /// It is authentic, but its principal is not allowed in.
+    /// It is authentic, but its principal is not admitted.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The issuer's keys could not be read, so the token could not be verified.
-    #[error("the keys of the bearer token's issuer cannot be fetched")]
-    IssuerUnavailable(#[source] Source),
+    #[error("the keys of {issuer}, the issuer of the bearer token, cannot be fetched")]
+    IssuerUnavailable {
+        /// The issuer.
+        issuer: IssuerUrl,
+        /// Why.
+        source: Source,
+    },
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -89,7 +94,7 @@ impl Authenticator {
         let found = self.live_token(bearer, key).await?;
         let Timed { value: StoredToken { token, principal, .. }, now } = found.ok_or(AuthenticateError::Invalid)?;
         if !principal.is_active() {
-            return Err(Denied::Deactivated.into());
+            return Err(Denied::Deactivated(principal.id).into());
         }
         if token.last_used_at.is_none_or(|last| !last.is_within(USAGE_GRAIN, now)) {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(token.id, now);
@@ -150,7 +155,7 @@ impl Authenticator {
                 tracing::debug!(%issuer, why, "token of a known issuer rejected");
                 AuthenticateError::Invalid
             }
-            TokenError::Unavailable(source) => AuthenticateError::IssuerUnavailable(source),
+            TokenError::Unavailable(source) => AuthenticateError::IssuerUnavailable { issuer: issuer.clone(), source },
         })?;
         for _ in 0..ATTEMPTS {
             if !mem::take(&mut are_rules_fresh) {
@@ -160,10 +165,10 @@ impl Authenticator {
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
             if let Some(principal) = self.admit(rule, &token.identity, &context).await? {
                 if !principal.is_active() {
-                    return Err(Denied::Deactivated.into());
+                    return Err(Denied::Deactivated(principal.id).into());
                 }
                 if !principal.roles.contains(&ProvisioningRule::ROLE) {
-                    return Err(Denied::RoleMissing(ProvisioningRule::ROLE).into());
+                    return Err(Denied::RoleMissing { role: ProvisioningRule::ROLE, principal: principal.id }.into());
                 }
                 let credential = Credential::Oidc { identity: token.identity, rule: rule.id.clone() };
                 let authentication = Authentication { credential, expires_at: token.expires_at };

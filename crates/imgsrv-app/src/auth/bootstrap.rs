@@ -1,4 +1,4 @@
-//! Bootstrapping: issues a token that can manage authentication when nobody can.
+//! Bootstrapping: issues a token that can manage authentication if no principal can.
 
 use crate::{
     audit,
@@ -37,12 +37,12 @@ impl Bootstrap {
         Self { catalog, ids }
     }
 
-    /// Whether nobody can manage authentication.
+    /// Whether no principal can manage authentication.
     pub async fn is_needed(&self) -> Result<bool> {
         Ok(!self.catalog.begin().await?.has_live_auth_manager().await?)
     }
 
-    /// Issues a token if nobody can manage authentication: no active principal with the role has a live token.
+    /// Issues a token if no principal can manage authentication: no active principal with the role has a live token.
     #[tracing::instrument(name = "bootstrap.ensure", level = "debug", skip_all, err(level = "debug"))]
     pub async fn ensure(&self) -> Result<Option<String>> {
         retrying(|| async {

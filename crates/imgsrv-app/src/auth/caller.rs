@@ -76,11 +76,16 @@ pub enum Denied {
     #[error("the token is authentic, but its audience and claims match no enabled provisioning rule")]
     NotAdmitted,
     /// The token is authentic and admitted, but the role was revoked from its principal.
-    #[error("the token matches a provisioning rule, but the role {0} of its principal was revoked")]
-    RoleMissing(Role),
+    #[error("the token matches a provisioning rule, but the role {role} of its principal {principal} was revoked")]
+    RoleMissing {
+        /// The role.
+        role: Role,
+        /// The principal that had it.
+        principal: PrincipalId,
+    },
     /// The principal is deactivated.
-    #[error("the principal is deactivated")]
-    Deactivated,
+    #[error("principal {0} is deactivated; an auth-manager can activate it again")]
+    Deactivated(PrincipalId),
 }
 
 /// Proof that a caller may change content.

@@ -111,7 +111,7 @@ impl Principals {
     /// The principal with that id.
     #[tracing::instrument(name = "principal.get", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn get_principal(&self, _who: &Manager, id: PrincipalId) -> Result<Principal> {
-        self.catalog.get_principal(id).await?.ok_or(Missing::Principal.into())
+        self.catalog.get_principal(id).await?.ok_or(Missing::Principal(id).into())
     }
 
     /// Creates a principal without roles.
@@ -133,7 +133,7 @@ impl Principals {
     pub async fn grant_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal(id))?;
             if tx.grant_role(id, role).await? {
                 audit::commit(tx, who.actor(), Event::new(AuditAction::RoleGranted, id).with(role)).await?;
             }
@@ -142,13 +142,13 @@ impl Principals {
         .await
     }
 
-    /// Revokes a role, regardless of how it was granted. Refused when nobody could manage authentication any more.
+    /// Revokes a role, regardless of how it was granted. Refused if no principal could manage authentication afterwards.
     #[tracing::instrument(name = "principal.revoke_role", level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
     pub async fn revoke_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             let must_keep_manager = must_keep_manager(&mut *tx, who).await?;
-            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal(id))?;
             if tx.revoke_role(id, role).await? {
                 if must_keep_manager && !tx.has_live_auth_manager().await? {
                     return Err(UseCaseError::LastAuthManager);
@@ -160,20 +160,20 @@ impl Principals {
         .await
     }
 
-    /// Deactivates a principal: from the next request on, its credentials are refused. Refused when nobody could manage
-    /// authentication any more.
+    /// Deactivates a principal: from the next request on, its credentials are refused. Refused if no principal could
+    /// manage authentication afterwards.
     #[tracing::instrument(name = "principal.deactivate", level = "debug", skip_all, fields(principal.id = %id), err(level = "debug"))]
     pub async fn deactivate(&self, who: &Manager, id: PrincipalId) -> Result<Principal> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             let must_keep_manager = must_keep_manager(&mut *tx, who).await?;
-            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal(id))?;
             let now = tx.now();
             let changed = tx.set_deactivated(id, Some(now)).await?;
             if changed && must_keep_manager && !tx.has_live_auth_manager().await? {
                 return Err(UseCaseError::LastAuthManager);
             }
-            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
+            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal(id))?;
             if changed {
                 audit::commit(tx, who.actor(), Event::new(AuditAction::PrincipalDeactivated, id)).await?;
             }
@@ -187,9 +187,9 @@ impl Principals {
     pub async fn activate(&self, who: &Manager, id: PrincipalId) -> Result<Principal> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
-            tx.lock_principal(id).await?.ok_or(Missing::Principal)?;
+            tx.lock_principal(id).await?.ok_or(Missing::Principal(id))?;
             let changed = tx.set_deactivated(id, None).await?;
-            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal)?;
+            let principal = tx.get_principal(id).await?.ok_or(Missing::Principal(id))?;
             if changed {
                 audit::commit(tx, who.actor(), Event::new(AuditAction::PrincipalActivated, id)).await?;
             }
@@ -213,7 +213,7 @@ impl Principals {
             if new.expires_at <= tx.now() {
                 return Err(UseCaseError::ExpiryInPast);
             }
-            tx.get_principal(principal).await?.ok_or(Missing::Principal)?;
+            tx.get_principal(principal).await?.ok_or(Missing::Principal(principal))?;
             let issued = new.clone().issue(&*self.ids, principal, tx.now())?;
             tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
             let event = Event::new(AuditAction::TokenIssued, issued.token.id).with(principal);
@@ -227,16 +227,16 @@ impl Principals {
     #[tracing::instrument(name = "token.get", level = "debug", skip_all, err(level = "debug"))]
     pub async fn get_token(&self, _who: &Manager, key: &TokenKey) -> Result<ApiToken> {
         let found = self.catalog.get_token_by_key(key).await?;
-        found.map(|found| found.value.token).ok_or(Missing::Token.into())
+        found.map(|found| found.value.token).ok_or_else(|| Missing::TokenKey(key.clone()).into())
     }
 
-    /// Revokes a token, effective from the next request. Refused when nobody could manage authentication any more.
+    /// Revokes a token, effective from the next request. Refused if no principal could manage authentication afterwards.
     #[tracing::instrument(name = "token.revoke", level = "debug", skip_all, fields(token.id = %id), err(level = "debug"))]
     pub async fn revoke_token(&self, who: &Manager, id: TokenId) -> Result<()> {
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             let must_keep_manager = must_keep_manager(&mut *tx, who).await?;
-            let token = tx.get_token(id).await?.ok_or(Missing::Token)?;
+            let token = tx.get_token(id).await?.ok_or(Missing::Token(id))?;
             if token.revoked_at.is_none() {
                 let now = tx.now();
                 tx.revoke_token(id, now).await?;
@@ -251,8 +251,8 @@ impl Principals {
     }
 }
 
-/// Serializes changes that may take access away. Returns whether somebody must still be able to manage authentication after
-/// this one, because somebody can now. Nothing is refused to operators: with direct access to the catalog they can bootstrap.
+/// Serializes changes that may revoke access. Returns whether a principal must still be able to manage authentication
+/// afterwards, because one can now. Operators are never refused: with direct access to the catalog they can bootstrap.
 async fn must_keep_manager(tx: &mut dyn CatalogTx, who: &Manager) -> Result<bool, CatalogError> {
     tx.lock_authentication().await?;
     Ok(*who.actor() != Actor::Operator && tx.has_live_auth_manager().await?)

@@ -46,7 +46,7 @@ impl Rules {
     /// The rule with that id.
     #[tracing::instrument(name = "rule.get", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn get(&self, _who: &Manager, id: &RuleId) -> Result<ProvisioningRule> {
-        self.0.catalog.get_rule(id).await?.ok_or(Missing::Rule.into())
+        self.0.catalog.get_rule(id).await?.ok_or_else(|| Missing::Rule(id.clone()).into())
     }
 
     /// Creates a rule, with a new id when none is given.
@@ -75,7 +75,7 @@ impl Rules {
         self.check(&terms).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let mut rule = tx.lock_rule(id).await?.ok_or(Missing::Rule)?;
+            let mut rule = tx.lock_rule(id).await?.ok_or_else(|| Missing::Rule(id.clone()))?;
             if rule.terms == terms {
                 return Ok(rule);
             }
@@ -91,12 +91,12 @@ impl Rules {
         .await
     }
 
-    /// Deletes a rule. It admits nobody from the next request on; its grants stay until it is reconciled.
+    /// Deletes a rule. From the next request on it admits no token; its grants stay until it is reconciled.
     #[tracing::instrument(name = "rule.delete", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn delete(&self, who: &Manager, id: &RuleId) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let rule = tx.lock_rule(id).await?.ok_or(Missing::Rule)?;
+            let rule = tx.lock_rule(id).await?.ok_or_else(|| Missing::Rule(id.clone()))?;
             tx.delete_rule(id).await?;
             Ok(audit::commit(tx, who.actor(), event(AuditAction::RuleDeleted, &rule)).await?)
         })
@@ -107,7 +107,7 @@ impl Rules {
     /// hand nor through another enabled rule. The rule may be deleted.
     #[tracing::instrument(name = "rule.preview", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn preview(&self, _who: &Manager, id: &RuleId, page: &PageRequest) -> Result<Page<Principal>> {
-        self.0.catalog.list_reconcilable(id, page).await?.ok_or(Missing::Rule.into())
+        self.0.catalog.list_reconcilable(id, page).await?.ok_or_else(|| Missing::Rule(id.clone()).into())
     }
 
     /// Revokes what a rule granted, and nothing else. The rule may be deleted; one that is still enabled does not grant the
@@ -167,7 +167,7 @@ async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<()> {
     let limit = ProvisioningRule::MAX_OF_ISSUER;
     tx.lock_authentication().await?;
     let is_full = tx.count_rules_of_issuer(&terms.issuer).await? >= limit;
-    if is_full { Err(UseCaseError::TooManyRules { limit }) } else { Ok(()) }
+    if is_full { Err(UseCaseError::TooManyRules { issuer: terms.issuer.clone(), limit }) } else { Ok(()) }
 }
 
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {

@@ -17,7 +17,7 @@ const HEADROOM: u64 = 1 << 20;
 /// Refuses an upload that exceeds the maximum size of one upload.
 pub(crate) fn check_size(context: &Context, size: ByteSize) -> Result<(), UseCaseError> {
     match context.settings.max_upload_bytes {
-        Some(limit) if size.get() > limit => Err(UseCaseError::UploadTooLarge { limit }),
+        Some(limit) if size.get() > limit => Err(UseCaseError::UploadTooLarge { size, limit }),
         _ => Ok(()),
     }
 }

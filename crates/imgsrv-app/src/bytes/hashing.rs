@@ -1,4 +1,4 @@
-//! Hashing what is read of the blob store outside of the runtime, which must not wait for it.
+//! Hashing of bytes from the blob store on blocking threads, so that it does not delay the runtime.
 
 use bytes::Bytes;
 use futures::TryStreamExt;

@@ -107,5 +107,5 @@ pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attem
 
 /// The upload with that id, locked.
 pub(crate) async fn lock_upload(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession> {
-    tx.lock_upload(id).await?.ok_or(Missing::Upload.into())
+    tx.lock_upload(id).await?.ok_or(Missing::Upload(id).into())
 }

@@ -80,8 +80,8 @@ impl Sweep {
         Ok(true)
     }
 
-    /// Clears what is staged for uploads that have ended or that the catalog does not know: attempts that a crash
-    /// interrupted after their upload was cleared.
+    /// Clears the staged bytes of uploads that have ended or that the catalog does not contain, such as those of attempts
+    /// that a crash interrupted after their upload was cleared.
     async fn clear_unknown_staging(&self) -> Result<(), WorkError> {
         let (mut cleared, mut failure) = (0, Ok(()));
         for id in self.0.blobs.staged_sessions().await? {

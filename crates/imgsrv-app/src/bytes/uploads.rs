@@ -57,7 +57,11 @@ impl Uploads {
             if let Some(key) = key
                 && let Some(opened) = tx.get_upload_by_key(who.id(), key).await?
             {
-                return if opened.was_opened_for(&new) { Ok(opened) } else { Err(UseCaseError::KeyReused) };
+                return if opened.was_opened_for(&new) {
+                    Ok(opened)
+                } else {
+                    Err(UseCaseError::KeyReused(key.clone()))
+                };
             }
             let trusted = tx.get_blob(&new.claim.digest).await?;
             let (session, event) = match trusted.map(|blob| blob.claim) {
@@ -81,7 +85,7 @@ impl Uploads {
     /// The upload with that id.
     #[tracing::instrument(name = "upload.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession> {
-        self.0.catalog.get_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload.into())
+        self.0.catalog.get_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload(id).into())
     }
 
     /// The caller's uploads that wait for parts, newest first; only those of `digest` if one is given.
@@ -209,7 +213,7 @@ impl Uploads {
 
 /// The upload with that id, locked; those of intakes take no numbered parts and are not found.
 async fn lock_multipart(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession> {
-    tx.lock_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload.into())
+    tx.lock_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload(id).into())
 }
 
 fn is_multipart(session: &UploadSession) -> bool {

@@ -38,14 +38,14 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    fn check(&self, alias: Option<&Alias>) -> Result<()> {
+    fn check(&self, image: &ImageName, name: &AliasName, alias: Option<&Alias>) -> Result<()> {
         let holds = match self {
             Self::None => true,
             Self::Exists => alias.is_some(),
             Self::Absent => alias.is_none(),
             Self::AnyOf(states) => alias.is_some_and(|alias| states.contains(&(alias.id, alias.revision))),
         };
-        if holds { Ok(()) } else { Err(UseCaseError::PreconditionFailed) }
+        if holds { Ok(()) } else { Err(UseCaseError::PreconditionFailed(format!("{image}/{name}"))) }
     }
 }
 
@@ -77,17 +77,25 @@ pub(crate) async fn point(
     Ok(tx.lock_alias(version.image_id, name).await?.unwrap_or(current))
 }
 
+fn missing(image: &ImageName, name: &AliasName) -> Missing {
+    Missing::Alias(image.clone(), name.clone())
+}
+
 impl Aliases {
     /// Aliases of an image that is visible to the caller, by name.
     #[tracing::instrument(name = "alias.list", level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
     pub async fn list(&self, caller: &Caller, image: &ImageName, page: &PageRequest) -> Result<Page<Alias>> {
-        self.0.catalog.list_aliases(image, caller.visibility(), page).await?.ok_or(Missing::Image.into())
+        self.0
+            .catalog
+            .list_aliases(image, caller.visibility(), page)
+            .await?
+            .ok_or_else(|| Missing::Image(image.clone()).into())
     }
 
     /// The alias of that name.
     #[tracing::instrument(name = "alias.get", level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
     pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias> {
-        self.0.catalog.get_alias(image, name).await?.ok_or(Missing::Alias.into())
+        self.0.catalog.get_alias(image, name).await?.ok_or_else(|| missing(image, name).into())
     }
 
     /// Creates an alias, or moves it to another published version.
@@ -105,9 +113,13 @@ impl Aliases {
             let mut tx = self.0.catalog.begin().await?;
             let version = drafts::lock_version(&mut *tx, image, version).await?;
             let current = tx.lock_alias(version.image_id, name).await?;
-            precondition.check(current.as_ref())?;
+            precondition.check(image, name, current.as_ref())?;
             if version.state.published_at().is_none() {
-                return Err(UseCaseError::NotPublished);
+                return Err(UseCaseError::NotPublished {
+                    alias: format!("{image}/{name}"),
+                    version: version.path(),
+                    state: version.state.name(),
+                });
             }
             if let Some(alias) = current.filter(|alias| alias.version_id == version.id) {
                 return Ok(alias);
@@ -151,9 +163,9 @@ impl Aliases {
     ) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image_row = tx.get_image(image).await?.ok_or(Missing::Image)?;
-            let alias = tx.lock_alias(image_row.id, name).await?.ok_or(Missing::Alias)?;
-            precondition.check(Some(&alias))?;
+            let image_row = tx.get_image(image).await?.ok_or_else(|| Missing::Image(image.clone()))?;
+            let alias = tx.lock_alias(image_row.id, name).await?.ok_or_else(|| missing(image, name))?;
+            precondition.check(image, name, Some(&alias))?;
             tx.delete_alias(alias.id).await?;
             let event = Event::new(AuditAction::AliasDeleted, format!("{image}/{name}"));
             audit::record(&mut *tx, who.actor(), event).await?;

@@ -4,7 +4,7 @@ use crate::{
     auth::caller::Caller,
     bytes::reader::{open_blob, replacement},
     content::published::{PublishedVersion, PublishedVersions},
-    error::{Missing, Result},
+    error::{Missing, Result, UseCaseError},
 };
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
@@ -125,7 +125,7 @@ impl Delivery {
             None if caller.visibility() == Visibility::All => (catalog.get_blob(digest, Visibility::All).await?, false),
             published => (published, true),
         };
-        let blob = blob.ok_or(Missing::Blob)?;
+        let blob = blob.ok_or(Missing::Blob(*digest))?;
         let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
         Ok(Download { blob, media_type: None, file_name, modified_at, public })
     }
@@ -140,17 +140,20 @@ impl Delivery {
         artifact: ArtifactId,
         attachment: Option<AttachmentId>,
     ) -> Result<Download> {
-        let missing = attachment.map_or(Missing::Artifact, |_| Missing::Attachment);
-        let found = self.0.by_version(image, version, Visibility::Published).await?.ok_or(missing)?;
-        let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or(missing)?;
+        let missing = || match attachment {
+            None => Missing::Artifact(image.clone(), version.clone(), artifact),
+            Some(id) => Missing::Attachment(artifact, id),
+        };
+        let found = self.0.by_version(image, version, Visibility::Published).await?.ok_or_else(missing)?;
+        let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or_else(missing)?;
         let (file_name, claim, media_type) = match attachment {
             Some(id) => {
-                let found = entry.attachments.iter().find(|attachment| attachment.id == id).ok_or(missing)?;
+                let found = entry.attachments.iter().find(|attachment| attachment.id == id).ok_or_else(missing)?;
                 (found.name.to_string(), found.blob, &found.media_type)
             }
             None => (entry.artifact.file_name(image, version), entry.artifact.primary, &entry.artifact.media_type),
         };
-        self.download(&found, &claim.digest, media_type, file_name).await?.ok_or(missing.into())
+        self.download(&found, &claim.digest, media_type, file_name).await?.ok_or_else(|| missing().into())
     }
 
     /// The file of that name, or its checksums, of the published version that is named or aliased so. Every spelling of the
@@ -172,7 +175,8 @@ impl Delivery {
             let text = generated(files.checksums(), name, &files.manifest);
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
-        let found = self.0.by_ref(image, reference).await?.ok_or(Missing::File)?;
+        let found = self.find(image, reference).await?;
+        let missing = || Missing::File(image.clone(), reference.clone(), name.clone());
         let version = &found.manifest.version.name;
         let is_alias = reference.as_str() != version.as_str();
         let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
@@ -183,10 +187,10 @@ impl Delivery {
         let respelled = exact.iter().flatten().flat_map(|name| files::respelled(image, version, name));
         let mut candidates = exact.iter().flatten().cloned().chain(respelled);
         let located = candidates.find_map(|name| locate(&found.files, &name).map(|file| (name, file)));
-        let (found_by, file) = located.ok_or(Missing::File)?;
+        let (found_by, file) = located.ok_or_else(missing)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{version}/{found_by}"));
         let download = self.download(&found, &file.claim.digest, &file.media_type, name.to_string()).await?;
-        let download = download.ok_or(Missing::File)?;
+        let download = download.ok_or_else(missing)?;
         let content = if file.name == found_by {
             FileContent::Stored(download)
         } else {
@@ -201,9 +205,14 @@ impl Delivery {
     #[tracing::instrument(name = "delivery.files", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference))]
     pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles> {
-        let found = self.0.by_ref(image, reference).await?.ok_or(Missing::Version)?;
+        let found = self.find(image, reference).await?;
         let is_alias = reference.as_str() != found.manifest.version.name.as_str();
         Ok(VersionFiles { manifest: Arc::clone(&found.manifest), files: Arc::clone(&found.files), is_alias })
+    }
+
+    async fn find(&self, image: &ImageName, reference: &RefName) -> Result<Arc<PublishedVersion>> {
+        let found = self.0.by_ref(image, reference).await?;
+        found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()).into())
     }
 
     /// A file of a published version as a download, unless its blob is quarantined.
@@ -224,13 +233,17 @@ impl Delivery {
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
         let (context, blob) = (&self.0.context, &download.blob);
+        let damaged = |error| match error {
+            BlobError::Damaged => UseCaseError::Damaged(blob.claim.digest),
+            error => error.into(),
+        };
         let opened = open_blob(context, blob, range.clone()).await;
         if let Err(BlobError::Damaged) = opened
             && let Some(current) = replacement(context, blob).await?
         {
-            return Ok(open_blob(context, &current, range).await?);
+            return open_blob(context, &current, range).await.map_err(damaged);
         }
-        Ok(opened?)
+        opened.map_err(damaged)
     }
 }
 

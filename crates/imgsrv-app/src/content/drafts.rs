@@ -53,7 +53,7 @@ impl Drafts {
     pub async fn create(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<Version> {
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = tx.get_image(image).await?.ok_or(Missing::Image)?;
+            let image = tx.get_image(image).await?.ok_or_else(|| Missing::Image(image.clone()))?;
             let id = VersionId::new(self.0.ids.next());
             let (version, event) = Version::draft(id, image.id, image.name, name.clone(), tx.now());
             tx.insert_version(&version).await?;
@@ -105,7 +105,11 @@ impl Drafts {
             let version = lock_version(&mut *tx, image, version).await?;
             let version = edit(&mut *tx, version).await?;
             if tx.count_artifacts(version.id).await? >= MAX_ARTIFACTS {
-                return Err(UseCaseError::ManifestFull { what: "artifacts", limit: MAX_ARTIFACTS });
+                return Err(UseCaseError::ManifestFull {
+                    owner: format!("version {}", version.path()),
+                    what: "artifacts",
+                    limit: MAX_ARTIFACTS,
+                });
             }
             let artifact = insert_artifact(&self.0, &mut *tx, who.actor(), &version, new.clone()).await?;
             tx.commit().await?;
@@ -179,7 +183,11 @@ impl Drafts {
             let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
             let version = edit(&mut *tx, version).await?;
             if tx.count_attachments(artifact.id).await? >= MAX_ATTACHMENTS {
-                return Err(UseCaseError::ManifestFull { what: "attachments per artifact", limit: MAX_ATTACHMENTS });
+                return Err(UseCaseError::ManifestFull {
+                    owner: format!("artifact {}", artifact.id),
+                    what: "attachments",
+                    limit: MAX_ATTACHMENTS,
+                });
             }
             let NewAttachment { name, media_type, blob } = new.clone();
             let (id, created_at) = (AttachmentId::new(self.0.ids.next()), tx.now());
@@ -224,7 +232,7 @@ impl Drafts {
             let mut tx = self.0.catalog.begin().await?;
             let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
             let found = tx.get_attachment(id).await?.filter(|found| found.artifact_id == artifact.id);
-            let attachment = found.ok_or(Missing::Attachment)?;
+            let attachment = found.ok_or(Missing::Attachment(artifact.id, id))?;
             edit(&mut *tx, version).await?;
             tx.delete_attachment(attachment.id).await?;
             Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::AttachmentRemoved, id)).await?)
@@ -278,7 +286,7 @@ pub(crate) async fn insert_artifact(
 }
 
 pub(crate) async fn lock_version(tx: &mut dyn CatalogTx, image: &ImageName, version: &VersionName) -> Result<Version> {
-    tx.lock_version(image, version).await?.ok_or(Missing::Version.into())
+    tx.lock_version(image, version).await?.ok_or_else(|| Missing::Version(image.clone(), version.clone()).into())
 }
 
 /// The draft, with its revision raised, so that concurrent edits and publishes of it fail.
@@ -297,5 +305,6 @@ pub(crate) async fn lock_artifact(
 ) -> Result<(Version, Artifact)> {
     let version = lock_version(tx, image, version).await?;
     let artifact = tx.get_artifact(id).await?.filter(|artifact| artifact.version_id == version.id);
-    Ok((version, artifact.ok_or(Missing::Artifact)?))
+    let artifact = artifact.ok_or_else(|| Missing::Artifact(image.clone(), version.name.clone(), id))?;
+    Ok((version, artifact))
 }

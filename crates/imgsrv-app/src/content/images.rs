@@ -4,7 +4,7 @@ use crate::{
     audit,
     auth::caller::{Caller, Writer},
     context::Context,
-    error::{Existing, Missing, Result, with_existing},
+    error::{Existing, Missing, Result, UseCaseError, with_existing},
     work::retry::retrying,
 };
 use imgsrv_domain::{
@@ -13,7 +13,7 @@ use imgsrv_domain::{
     image::Image,
     names::ImageName,
     page::{Page, PageRequest},
-    ports::{CatalogError, CatalogTx, Visibility},
+    ports::{CatalogError, CatalogTx, Conflict, Visibility},
     text::{LongText, ShortText},
     transition::Revision,
 };
@@ -62,7 +62,7 @@ impl Images {
     /// The image of that name, if it is visible to the caller.
     #[tracing::instrument(name = "image.get", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn get(&self, caller: &Caller, name: &ImageName) -> Result<Image> {
-        self.0.catalog.get_image(name, caller.visibility()).await?.ok_or(Missing::Image.into())
+        self.0.catalog.get_image(name, caller.visibility()).await?.ok_or_else(|| Missing::Image(name.clone()).into())
     }
 
     /// Images by name; those without a published version only for writers.
@@ -93,7 +93,7 @@ impl Images {
     pub async fn update(&self, who: &Writer, name: &ImageName, metadata: ImageMetadata) -> Result<Image> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = tx.lock_image(name).await?.ok_or(Missing::Image)?;
+            let image = tx.lock_image(name).await?.ok_or_else(|| Missing::Image(name.clone()))?;
             let ImageMetadata { display_name, description } = metadata.clone();
             let image = Image {
                 display_name: display_name.unwrap_or(image.display_name),
@@ -115,8 +115,11 @@ impl Images {
     pub async fn delete(&self, who: &Writer, name: &ImageName) -> Result<()> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = tx.get_image(name).await?.ok_or(Missing::Image)?;
-            tx.delete_image(image.id).await?;
+            let image = tx.get_image(name).await?.ok_or_else(|| Missing::Image(name.clone()))?;
+            tx.delete_image(image.id).await.map_err(|error| match error {
+                CatalogError::Conflict(Conflict::ImageInUse) => UseCaseError::ImageInUse(name.clone()),
+                error => error.into(),
+            })?;
             Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::ImageDeleted, name)).await?)
         })
         .await

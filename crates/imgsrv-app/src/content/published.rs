@@ -61,8 +61,8 @@ impl PublishedVersions {
         Self { context, cache }
     }
 
-    /// The version of that name that is visible with `see`. If it is published, it is as it was less than a second ago or
-    /// later; changes of this node count at once.
+    /// The version of that name that is visible with `see`. A published version is at most one second out of date;
+    /// changes by this node are visible at once.
     pub(crate) async fn by_version(
         &self,
         image: &ImageName,

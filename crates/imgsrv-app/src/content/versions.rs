@@ -28,7 +28,12 @@ impl Versions {
         filter: VersionFilter,
         page: &PageRequest,
     ) -> Result<Page<Version>> {
-        self.0.context.catalog.list_versions(image, see, filter, page).await?.ok_or(Missing::Image.into())
+        self.0
+            .context
+            .catalog
+            .list_versions(image, see, filter, page)
+            .await?
+            .ok_or_else(|| Missing::Image(image.clone()).into())
     }
 
     /// The manifest of a version that is visible to the caller.
@@ -36,7 +41,8 @@ impl Versions {
         fields(image.name = %image, version.name = %version))]
     pub async fn manifest(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Arc<Manifest>> {
         let found = self.0.by_version(image, version, caller.visibility()).await?;
-        found.map(|found| Arc::clone(&found.manifest)).ok_or(Missing::Version.into())
+        let found = found.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
+        Ok(Arc::clone(&found.manifest))
     }
 
     /// The manifest of the published version of that name, or of the one that the alias of that name points to.
@@ -44,6 +50,7 @@ impl Versions {
         fields(image.name = %image, version.reference = %reference))]
     pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>> {
         let found = self.0.by_ref(image, reference).await?;
-        found.map(|found| Arc::clone(&found.manifest)).ok_or(Missing::Version.into())
+        let found = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
+        Ok(Arc::clone(&found.manifest))
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long an older request may take to record what it has received.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server must have waited for bytes of a request for it to count as stalled.
+/// A request counts as stalled if the server has received no bytes of it for this long.
 const STALL: Duration = Duration::from_secs(1);
 
 /// An append request that is receiving bytes.

@@ -29,7 +29,7 @@ use tokio::sync::OwnedSemaphorePermit;
 const PIECE: u64 = 16 << 20;
 /// Maximum time for a piece, however few bytes have arrived.
 const PIECE_TIME: Duration = Duration::from_secs(30);
-/// Maximum number of pieces of an uninterrupted upload; the other part numbers are left for requests that break off.
+/// Maximum number of pieces of an uninterrupted upload; the other part numbers are reserved for interrupted requests.
 const PIECES: u64 = 5000;
 
 /// The body of an append request.
@@ -224,5 +224,5 @@ fn check_offset(session: &UploadSession, offset: u64) -> Result<(), UploadRefusa
 
 async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>> {
     let Some(frontier) = session.receiving().and_then(Receiving::frontier) else { return Ok(None) };
-    Ok(Some(tx.get_part(session.id, frontier.number).await?.ok_or(Missing::Upload)?))
+    Ok(Some(tx.get_part(session.id, frontier.number).await?.ok_or(Missing::Upload(session.id))?))
 }

@@ -81,7 +81,7 @@ impl Intakes {
             {
                 let intake = tx.lock_intake(opened.id).await?;
                 let intake = intake.filter(|intake| opened.was_opened_to_append(&upload) && intake.wanted == new);
-                return intake.ok_or(UseCaseError::KeyReused);
+                return intake.ok_or_else(|| UseCaseError::KeyReused(key.clone()));
             }
             // Only now: the intake that a repeated request finds may have taken the names.
             names?;
@@ -129,9 +129,9 @@ impl Intakes {
     pub async fn get(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus> {
         let catalog = &self.context.catalog;
         let session = catalog.get_upload(id).await?.filter(|session| session.created_by == who.id());
-        let session = session.ok_or(Missing::Upload)?;
+        let session = session.ok_or(Missing::Upload(id))?;
         // After its upload, so that it includes what the end of the upload has changed.
-        let intake = catalog.get_intake(id).await?.ok_or(Missing::Upload)?;
+        let intake = catalog.get_intake(id).await?.ok_or(Missing::Upload(id))?;
         let (state, reason) = match &intake.state {
             IntakeState::Published(_) => ("published", None),
             IntakeState::Failed { .. } if matches!(session.state, UploadState::Aborted { .. }) => ("aborted", None),

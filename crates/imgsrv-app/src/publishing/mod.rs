@@ -67,16 +67,17 @@ impl Publishing {
             let version = drafts::lock_version(&mut *tx, image, version).await?;
             match version.state {
                 VersionState::Publishing | VersionState::Published { .. } => {
-                    let job = tx.get_live_job(version.id).await?.ok_or(Missing::Job)?;
+                    let job = tx.get_live_job(version.id).await?.ok_or_else(|| Missing::JobOf(version.path()))?;
                     return Ok(Requested { version, job: job.id, started: false });
                 }
                 VersionState::Draft => {}
             }
-            if tx.count_artifacts(version.id).await? == 0 {
-                return Err(Unpublishable::Empty.into());
-            }
-            if let Some(why) = untrusted(&mut *tx, version.id).await? {
-                return Err(why.into());
+            let why = match tx.count_artifacts(version.id).await? {
+                0 => Some(Unpublishable::Empty),
+                _ => untrusted(&mut *tx, version.id).await?,
+            };
+            if let Some(why) = why {
+                return Err(UseCaseError::Unpublishable { version: version.path(), why });
             }
             let (version, event) = version.freeze(tx.now())?;
             let job = PublishJob::enqueue(JobId::new(self.0.ids.next()), &version, tx.now());
@@ -98,7 +99,7 @@ impl Publishing {
     /// The job with that id, and the warnings of its steps.
     #[tracing::instrument(name = "publish_job.get", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn job(&self, _who: &Writer, id: JobId) -> Result<JobReport> {
-        self.0.catalog.get_job(id).await?.ok_or(Missing::Job.into())
+        self.0.catalog.get_job(id).await?.ok_or(Missing::Job(id).into())
     }
 
     /// Jobs, newest first.
@@ -121,7 +122,7 @@ impl Publishing {
             let mut tx = self.0.catalog.begin().await?;
             // Its item may be parked; items are locked before jobs.
             tx.enqueue_work(WorkName::publish(id)).await?;
-            let job = tx.lock_job(id).await?.ok_or(Missing::Job)?;
+            let job = tx.lock_job(id).await?.ok_or(Missing::Job(id))?;
             let (job, event) = job.retry(tx.now())?;
             tx.update_job(&job).await?;
             audit::commit(tx, who.actor(), event).await?;
@@ -138,12 +139,13 @@ impl Publishing {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             tx.discard_parked_work(WorkName::publish(id)).await?;
-            let job = tx.lock_job(id).await?.ok_or(Missing::Job)?;
+            let job = tx.lock_job(id).await?.ok_or(Missing::Job(id))?;
             let now = tx.now();
             let (job, event) = job.abandon(now)?;
             follow::job_abandoned(&mut *tx, &job).await?;
             let version = tx.lock_version_by_id(job.version_id).await?;
-            let (version, reopened) = version.ok_or(Missing::Version)?.reopen(now)?;
+            let version = version.ok_or_else(|| Missing::Version(job.image.clone(), job.version.clone()))?;
+            let (version, reopened) = version.reopen(now)?;
             tx.update_job(&job).await?;
             tx.delete_inspections(version.id).await?;
             tx.delete_stream_rows(version.id).await?;

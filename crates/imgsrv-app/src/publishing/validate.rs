@@ -1,4 +1,4 @@
-//! `validate_catalog`: bytes are what the manifest declares, and every disk image stands alone.
+//! `validate_catalog`: the bytes are what the manifest declares, and every disk image is standalone.
 
 use crate::{
     context::{Context, FormatCheck},

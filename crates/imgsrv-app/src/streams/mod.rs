@@ -84,7 +84,7 @@ impl Streams {
     }
 
     /// The products of the catalog as it is now, including changes of other nodes. Costs one small query, unless something
-    /// has changed since the last call. Then one call reads what has changed, and the others wait for it.
+    /// has changed since the last call. In that case one call reads the changes, and concurrent calls wait for it.
     #[tracing::instrument(name = "streams.current", level = "debug", skip_all, err(level = "debug"))]
     pub async fn current(&self) -> Result<Arc<Projection>> {
         let state = &self.state;
@@ -117,7 +117,7 @@ impl Streams {
                 let why = "another request could not read the changes of the streams";
                 return Err(CatalogError::Unavailable(why.into()).into());
             }
-            // Continues when the client disconnects: others wait for it, and a first load may take a while.
+            // Continues when the client disconnects: other requests wait for it, and the first load may be slow.
             return Ok(detached(update(Arc::clone(&self.context), Arc::clone(state), index)).await?);
         }
     }
@@ -132,7 +132,7 @@ async fn update(
     let changes = match changes(&*context.catalog, &mut index).await {
         Ok(changes) => changes,
         Err(error) => {
-            // Before the index is unlocked, so that those who wait for it do not all try in turn.
+            // Before the index is unlocked, so that waiting requests do not each retry the failed update.
             state.fail();
             return Err(error);
         }

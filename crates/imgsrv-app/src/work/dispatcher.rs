@@ -23,23 +23,23 @@ pub struct Schedule {
     pub slots: usize,
     /// The longest interval between two polls of the queue.
     pub poll: Duration,
-    /// Delays after failures to look at the queue.
+    /// Delays after failed polls of the queue.
     pub backoff: Backoff,
     /// Pauses the workers after many failures in a row.
     pub breaker: Breaker,
 }
 
-/// What comes after a look at the queue.
+/// What to do after a poll of the queue.
 enum Next {
     /// Every slot is taken: an attempt must end first.
     Full,
-    /// Nothing is due: look again when something is enqueued, or after this time.
+    /// Nothing is due: poll again when an item is enqueued, or after this time.
     Idle(Duration),
-    /// The workers pause after failures, whatever is enqueued.
+    /// The workers pause after failures, even if items are enqueued.
     Paused(Duration),
 }
 
-/// Counts the outcomes of looks and attempts.
+/// Counts the outcomes of polls and attempts.
 struct Outcomes<'a> {
     kind: WorkKind,
     clock: &'a dyn Clock,

@@ -22,7 +22,7 @@ impl Default for Endings {
 impl Endings {
     /// Announces that the ingest of an upload has ended, for better or worse, and that this is committed.
     pub(crate) fn announce(&self, upload: UploadId) {
-        // An error means that nobody waits.
+        // An error means that no receiver waits.
         let _ = self.0.send(upload);
     }
 

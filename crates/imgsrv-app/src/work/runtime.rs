@@ -1,4 +1,4 @@
-//! What background work is to the runtime: its handlers, their errors, and what an observer learns of their attempts.
+//! The interface between background work and the runtime: handlers, their errors, and observers of their attempts.
 
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -8,7 +8,7 @@ use imgsrv_domain::{
 };
 use uuid::Uuid;
 
-/// The result of one look at the queue.
+/// The result of one poll of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ran {
     /// An item was worked on; more may be waiting.
@@ -68,7 +68,7 @@ pub(crate) trait Handler: Send + Sync {
 
 /// Observes the attempts of the workers of a process.
 pub trait WorkObserver: Send + Sync {
-    /// A look at the queue did not fail.
+    /// A poll of the queue succeeded.
     fn ran(&self, kind: WorkKind, ran: Ran, now: Timestamp);
     /// An attempt failed, the `failures`th in a row; after it the workers of this kind may have `paused`.
     fn failed(&self, kind: WorkKind, failures: u32, paused: bool, now: Timestamp);

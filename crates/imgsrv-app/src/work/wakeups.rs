@@ -3,9 +3,9 @@
 use imgsrv_domain::work::WorkKind;
 use tokio::sync::Notify;
 
-/// Wakes the workers of this process when this node or another one has enqueued work. A wake-up that comes while they
-/// look at the queue makes them look again. One that is lost with the connection to the catalog only delays the work by
-/// one polling interval.
+/// Wakes the workers of this process when this node or another one has enqueued work. A wake-up that arrives
+/// while they poll the queue makes them poll again. One that is lost with the connection to the catalog only delays the
+/// work by one polling interval.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups([Notify; WorkKind::ALL.len()]);
 

@@ -1,4 +1,4 @@
-//! One attempt at a leased item: the lease is renewed meanwhile, and whatever the attempt comes to is recorded.
+//! One attempt at a leased item: the lease is renewed during the attempt, and its outcome is recorded.
 
 use crate::{
     context::Context,
@@ -34,7 +34,7 @@ pub struct Worker {
 enum Ended<T> {
     /// The work returned.
     Done(T),
-    /// Another worker has acquired the item: what comes of this attempt is void.
+    /// Another worker has acquired the item: the outcome of this attempt is discarded.
     Lost,
     /// This process is stopping.
     Stopped,

@@ -166,7 +166,7 @@ impl Multipart {
         let options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]).with_query(markers);
         let body = self.send(Method::GET, &Path::default(), options, Bytes::new()).await?;
         let page: ListMultipartUploadsResult = quick_xml::de::from_str(&body).map_err(generic)?;
-        // A key that is none of ours may be one that `object_store` does not know.
+        // Another program may have used a key that `object_store` does not accept.
         let ours = |Upload { key, upload_id }| Some(OpenUpload { key: Path::parse(&key).ok()?, id: upload_id });
         let uploads = page.upload.into_iter().filter_map(ours).collect();
         let id = page.next_upload_id_marker.filter(|id| !id.is_empty());

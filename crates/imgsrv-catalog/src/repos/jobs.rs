@@ -69,7 +69,7 @@ const UPDATE_STEPS: &str = concat!(
 pub(crate) const STATEMENTS: &[&str] = &[GET, GET_LIVE, INSERT, INSERT_STEPS, UPDATE, UPDATE_STEPS];
 pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
-/// What `INSERT` and `UPDATE` store alike, and `own`.
+/// The values that `INSERT` and `UPDATE` both store, followed by `own`.
 fn job_values(job: &PublishJob, own: Vec<Value>) -> Vec<Value> {
     let state = values![job.id, job.state, job.updated_at, job.started_at, job.finished_at()];
     [state, own].concat()

@@ -82,7 +82,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
-/// What `INSERT` and `UPDATE` store alike, and `own`.
+/// The values that `INSERT` and `UPDATE` both store, followed by `own`.
 fn rule_values(rule: &ProvisioningRule, own: Vec<Value>) -> Vec<Value> {
     let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, enabled } = &rule.terms;
     let terms = values![display_name, issuer, audience, forwarded_claims, condition, enabled];

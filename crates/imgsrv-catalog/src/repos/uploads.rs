@@ -83,7 +83,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
-/// What `INSERT` and `UPDATE` store alike, and `own`.
+/// The values that `INSERT` and `UPDATE` both store, followed by `own`.
 fn upload_values(session: &UploadSession, own: Vec<Value>) -> Vec<Value> {
     let columns = UploadStateColumns::from(session);
     let times = values![session.id, session.expires_at, session.updated_at];

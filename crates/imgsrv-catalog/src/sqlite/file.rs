@@ -102,7 +102,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 #[derive(Debug, Default)]
 pub struct CommandLock(#[expect(dead_code, reason = "released when dropped")] Option<File>);
 
-/// Locks the catalog at `path`, if it exists, for a command that may run beside a server. Fails with
+/// Locks the catalog at `path`, if it exists, for a command that may run at the same time as a server. Fails with
 /// [`io::ErrorKind::WouldBlock`] while the server has it open for reads alone.
 ///
 /// Take it before the catalog is opened, and drop it after the catalog is closed: closing any descriptor of the file

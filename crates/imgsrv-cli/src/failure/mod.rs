@@ -87,12 +87,13 @@ impl Failure {
         Self { advice: Some(advice.into()), ..self }
     }
 
-    /// A refusal concerning `object`, which the server need not name.
+    /// A refusal concerning `object`. Where the state of the object is the cause, the server names it.
     pub(crate) fn about(object: impl fmt::Display) -> impl FnOnce(Error) -> Self {
         move |error| {
+            let is_named = error.problem().is_some_and(|problem| matches!(problem.status, 404 | 409 | 412));
             let failure = Self::from(error);
             let message = format!("{object}: {}", failure.message);
-            if failure.is_response { Self { message, ..failure } } else { failure }
+            if failure.is_response && !is_named { Self { message, ..failure } } else { failure }
         }
     }
 
@@ -188,13 +189,8 @@ fn kind(error: &Error) -> Kind {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let mut message = with_causes(&error);
-        if let Some(problem) = error.problem() {
-            if problem.detail.is_empty() {
-                message.clone_from(&problem.title);
-            }
-            if let Some(existing) = &problem.existing {
-                message += &format!(" (existing: {})", existing.url);
-            }
+        if let Some(problem) = error.problem().filter(|problem| problem.detail.is_empty()) {
+            message.clone_from(&problem.title);
         }
         let job = match &error {
             Error::NotPublished(job) => serde_json::to_value(job).ok(),

@@ -101,7 +101,7 @@ impl UploadSession {
             | UploadState::Completed(_)
             | UploadState::Ingesting(_)
             | UploadState::Ready(_)
-            | UploadState::Failed { .. } => Err(UploadRefusal::Superseded),
+            | UploadState::Failed { .. } => Err(UploadRefusal::Superseded(attempt.number)),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     audit::{AuditAction, Event},
     digest::{BlobClaim, ByteSize, Digest},
     ids::{PrincipalId, UploadId},
+    names::PartNumber,
     ports::BlobName,
     text::{MediaType, ShortText},
     time::Timestamp,
@@ -128,17 +129,17 @@ pub enum UploadRefusal {
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
     /// The session has expired.
-    #[error("the upload session has expired")]
-    Expired,
+    #[error("upload session {0} has expired; start a new upload")]
+    Expired(UploadId),
     /// The parts would exceed the claimed size.
-    #[error("the parts would exceed the expected size of {expected} bytes")]
+    #[error("the parts would exceed the size of {expected} bytes that was declared for the upload")]
     TooLarge {
         /// The claimed size.
         expected: ByteSize,
     },
     /// A later attempt at the same part was recorded first or, in an append upload, has begun.
-    #[error("a newer upload of this part was already accepted")]
-    Superseded,
+    #[error("a newer attempt to upload part {0} was already accepted")]
+    Superseded(PartNumber),
     /// Appended bytes do not start at the offset of the session.
     #[error("the offset of the upload is {expected}; continue there")]
     Offset {
@@ -146,7 +147,7 @@ pub enum UploadRefusal {
         expected: ByteSize,
     },
     /// An append upload was sent in more pieces than there are part numbers.
-    #[error("the upload has the maximum number of parts; start a new upload with larger requests")]
+    #[error("the upload has {max} parts, which is the maximum; start a new upload with larger requests", max = PartNumber::MAX)]
     TooManyParts,
     /// The part list does not match the recorded parts.
     #[error("{0}")]
@@ -269,7 +270,7 @@ impl UploadSession {
     fn accepting(&self, action: &'static str, now: Timestamp) -> Result<Receiving, UploadRefusal> {
         let receiving = self.receiving().ok_or_else(|| self.illegal(action))?;
         if self.expires_at <= now {
-            return Err(UploadRefusal::Expired);
+            return Err(UploadRefusal::Expired(self.id));
         }
         Ok(receiving.clone())
     }
@@ -301,6 +302,11 @@ impl UploadSession {
     }
 
     fn illegal(&self, action: &'static str) -> IllegalTransition {
-        IllegalTransition { action, subject: Machine::UploadSession, state: self.state.name() }
+        IllegalTransition {
+            action,
+            subject: Machine::UploadSession,
+            name: self.id.to_string(),
+            state: self.state.name(),
+        }
     }
 }

@@ -163,7 +163,7 @@ impl Receiving {
 /// Fails if `current`, the part that is recorded under the number of `attempt`, is of a newer attempt.
 pub(super) fn check_newest_recorded(attempt: &Attempt, current: Option<&Part>) -> Result<(), UploadRefusal> {
     if current.is_some_and(|current| current.sequence > attempt.sequence) {
-        return Err(UploadRefusal::Superseded);
+        return Err(UploadRefusal::Superseded(attempt.number));
     }
     Ok(())
 }

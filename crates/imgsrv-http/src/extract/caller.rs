@@ -32,7 +32,7 @@ impl FromRequestParts<AppState> for Caller {
 const fn counts_as_failed(error: &AuthenticateError) -> bool {
     match error {
         AuthenticateError::Invalid
-        | AuthenticateError::IssuerUnavailable(_)
+        | AuthenticateError::IssuerUnavailable { .. }
         | AuthenticateError::Denied(Denied::NotAdmitted) => true,
         AuthenticateError::Denied(_) | AuthenticateError::Catalog(_) => false,
     }

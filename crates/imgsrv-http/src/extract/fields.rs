@@ -7,6 +7,17 @@ use std::{fmt::Display, str::FromStr};
 
 /// The most fields that one problem reports.
 const MAX_ERRORS: usize = 100;
+/// The most characters that a problem repeats of a value.
+const MAX_SHOWN: usize = 64;
+
+/// A value of a request as a problem repeats it: in quotes, escaped and shortened, because it may be hostile.
+pub(crate) fn quoted(raw: &str) -> String {
+    let mut shown: String = raw.chars().take(MAX_SHOWN).collect();
+    if shown.len() < raw.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
 
 /// Parses a request's fields and collects the invalid ones.
 #[derive(Default)]
@@ -15,7 +26,7 @@ pub(crate) struct Fields(Vec<FieldError>);
 impl Fields {
     /// Parses a field.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, field: impl Into<String>, raw: &str) -> Option<T> {
-        self.check(field, raw.parse())
+        self.check(field, raw.parse().map_err(|why| format!("{} {why}", quoted(raw))))
     }
 
     /// Parses a field that may be absent; the outer `None` means that it is invalid.
@@ -25,7 +36,7 @@ impl Fields {
 
     /// Converts a number.
     pub(crate) fn convert<T: TryFrom<i64, Error: Display>>(&mut self, field: impl Into<String>, raw: i64) -> Option<T> {
-        self.check(field, T::try_from(raw))
+        self.check(field, T::try_from(raw).map_err(|why| format!("{raw} {why}")))
     }
 
     /// Parses the digest and the size of a blob, in the fields `{name}_digest` and `{name}_size_bytes`.
@@ -47,7 +58,7 @@ impl Fields {
         }
     }
 
-    /// What `build` makes of the parsed fields, or a problem that names every invalid one.
+    /// The result of `build`, or a problem that names every invalid field.
     pub(crate) fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Problem> {
         match build() {
             Some(built) if self.0.is_empty() => Ok(built),

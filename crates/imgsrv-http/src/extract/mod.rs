@@ -12,7 +12,7 @@ mod time;
 
 pub(crate) use body::{JsonBody, part_body};
 pub(crate) use checksum::tus_body;
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Fields, quoted};
 pub(crate) use idempotency_key::IdempotencyKey;
 pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,

@@ -1,6 +1,9 @@
 //! Path segments, parsed into the domain's names and ids. One that does not match its pattern is 400.
 
-use crate::response::problem::{Code, Problem};
+use crate::{
+    extract::quoted,
+    response::problem::{Code, Problem},
+};
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
@@ -110,7 +113,8 @@ impl Segments {
 
     fn parse<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
         let value = self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
-        value.parse().map_err(|why| Problem::new(Code::InvalidRequest).field(name, why))
+        let invalid = |why| Problem::new(Code::InvalidRequest).field(name, format!("{} {why}", quoted(value)));
+        value.parse().map_err(invalid)
     }
 }
 

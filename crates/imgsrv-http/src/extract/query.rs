@@ -1,7 +1,7 @@
 //! Query parameters of lists.
 
 use crate::{
-    extract::{Fields, Rfc3339},
+    extract::{Fields, Rfc3339, quoted},
     response::problem::{Code, Problem},
 };
 use axum::{
@@ -29,9 +29,10 @@ async fn query<T: DeserializeOwned>(parts: &mut Parts) -> Result<T, Problem> {
 }
 
 fn page(limit: Option<&str>, cursor: Option<String>) -> Result<PageRequest, Problem> {
-    let invalid = || Problem::new(Code::InvalidRequest).field("limit", "must be from 1 to 1000");
+    let invalid =
+        |raw| Problem::new(Code::InvalidRequest).field("limit", format!("{} must be from 1 to 1000", quoted(raw)));
     let limit = match limit {
-        Some(raw) => raw.parse::<i64>().ok().and_then(|limit| limit.try_into().ok()).ok_or_else(invalid)?,
+        Some(raw) => raw.parse::<i64>().ok().and_then(|limit| limit.try_into().ok()).ok_or_else(|| invalid(raw))?,
         None => PageLimit::MAX,
     };
     Ok(PageRequest { limit, after: cursor.map(Cursor) })
@@ -173,7 +174,10 @@ impl ImagesQuery {
         match self.include_unpublished.as_deref() {
             None | Some("false") => Ok(Visibility::Published),
             Some("true") => Ok(Visibility::All),
-            Some(_) => Err(Problem::new(Code::InvalidRequest).field("include_unpublished", "must be true or false")),
+            Some(raw) => {
+                let reason = format!("{} must be true or false", quoted(raw));
+                Err(Problem::new(Code::InvalidRequest).field("include_unpublished", reason))
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Draining of the connection after a refused request.
 //!
-//! A connection that is closed with unread bytes is reset, and the client may never see the response that says what was
-//! wrong (RFC 9112, section 9.6). So the rest of a refused request's body is read and dropped, within limits.
+//! A connection that is closed with unread bytes is reset, and the client may not receive the response with the
+//! error (RFC 9112, section 9.6). Therefore the rest of a refused request's body is read and dropped, within limits.
 
 use crate::{middleware::frames::PolledFrame, request::Transport};
 use axum::{
@@ -69,7 +69,7 @@ impl Drop for RecoverableBody {
 }
 
 impl UnreadBody {
-    /// Drains the connection if `response` refuses the request. Plaintext on a TLS port is not worth draining: its
+    /// Drains the connection if `response` refuses the request. Plaintext on a TLS port is not drained: its
     /// connection is closed.
     pub(crate) async fn drain_if_refused(self, response: &mut Response) {
         if !response.status().is_client_error() && !response.status().is_server_error() {

@@ -15,7 +15,7 @@ use tracing::Span;
 /// A completed request, in labels of bounded cardinality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompletedRequest<'a> {
-    /// The method; `_OTHER` for one that the API does not know.
+    /// The method; `_OTHER` for methods that the API does not use.
     pub method: &'static str,
     /// The route's pattern, such as `/v1/images/{name}`; empty when none matched.
     pub route: &'a str,
@@ -43,7 +43,7 @@ impl RequestObserver for NoObserver {
     fn ended(&self, _: &CompletedRequest<'_>) {}
 }
 
-/// The methods that the API knows, and the label of all others.
+/// The methods that the API uses, and the label of all others.
 pub const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER"];
 
 fn method_label(method: &Method) -> &'static str {

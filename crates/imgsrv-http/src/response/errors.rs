@@ -75,8 +75,8 @@ impl From<Denied> for Problem {
         let code = match denied {
             Denied::Unauthenticated => Code::Unauthenticated,
             Denied::Forbidden(_) => Code::Forbidden,
-            Denied::NotAdmitted | Denied::RoleMissing(_) => Code::TokenNotAdmitted,
-            Denied::Deactivated => Code::PrincipalDeactivated,
+            Denied::NotAdmitted | Denied::RoleMissing { .. } => Code::TokenNotAdmitted,
+            Denied::Deactivated(_) => Code::PrincipalDeactivated,
         };
         Self::new(code).detail(denied)
     }
@@ -87,10 +87,9 @@ impl From<AuthenticateError> for Problem {
         match error {
             AuthenticateError::Invalid => Self::new(Code::InvalidBearer),
             AuthenticateError::Denied(denied) => denied.into(),
-            AuthenticateError::IssuerUnavailable(_) => {
+            AuthenticateError::IssuerUnavailable { .. } => {
                 // The cause is logged where the keys are fetched, once for all waiting requests.
-                let detail = "the keys of the token's issuer cannot be fetched";
-                Self::new(Code::Unavailable).detail(detail).retry_after(Duration::from_secs(15))
+                Self::new(Code::Unavailable).detail(error).retry_after(Duration::from_secs(15))
             }
             AuthenticateError::Catalog(error) => error.into(),
         }
@@ -101,9 +100,9 @@ impl From<UploadRefusal> for Problem {
     fn from(refusal: UploadRefusal) -> Self {
         let code = match &refusal {
             UploadRefusal::Illegal(_) | UploadRefusal::TooManyParts => Code::UploadState,
-            UploadRefusal::Expired => Code::UploadExpired,
+            UploadRefusal::Expired(_) => Code::UploadExpired,
             UploadRefusal::TooLarge { .. } => Code::UploadTooLarge,
-            UploadRefusal::Superseded => Code::PartSuperseded,
+            UploadRefusal::Superseded(_) => Code::PartSuperseded,
             UploadRefusal::Offset { .. } => Code::UploadOffset,
             UploadRefusal::PartList(_) => Code::PartListMismatch,
         };
@@ -127,13 +126,13 @@ impl From<UseCaseError> for Problem {
     fn from(error: UseCaseError) -> Self {
         match error {
             UseCaseError::NotFound(_) => Self::new(Code::NotFound).detail(error),
-            UseCaseError::Taken { conflict, existing } => {
-                Self::new(Code::NameTaken).detail(conflict).existing(existing.map(|existing| locate(&existing)))
+            UseCaseError::Taken { ref existing, .. } => {
+                Self::new(Code::NameTaken).detail(&error).existing(existing.as_deref().map(locate))
             }
             UseCaseError::OtherSize { digest, .. } => {
                 Self::new(Code::DigestSizeConflict).detail(&error).existing(Some(locate(&Existing::Blob(digest))))
             }
-            UseCaseError::KeyReused => Self::new(Code::IdempotencyKeyReused).detail(error),
+            UseCaseError::KeyReused(_) => Self::new(Code::IdempotencyKeyReused).detail(error),
             UseCaseError::Illegal(illegal) => {
                 let code = match illegal.subject {
                     Machine::UploadSession | Machine::Intake => Code::UploadState,
@@ -144,10 +143,10 @@ impl From<UseCaseError> for Problem {
             }
             UseCaseError::Upload(refusal) => refusal.into(),
             UseCaseError::Stage(error) => error.into(),
-            UseCaseError::Unpublishable(why) => Self::new(Code::VersionNotPublishable).detail(why),
-            UseCaseError::NotPublished => Self::new(Code::VersionNotPublished).detail(error),
-            UseCaseError::ImageInUse => Self::new(Code::ImageInUse).detail(error),
-            UseCaseError::PreconditionFailed => Self::new(Code::PreconditionFailed).detail(error),
+            UseCaseError::Unpublishable { .. } => Self::new(Code::VersionNotPublishable).detail(error),
+            UseCaseError::NotPublished { .. } => Self::new(Code::VersionNotPublished).detail(error),
+            UseCaseError::ImageInUse(_) => Self::new(Code::ImageInUse).detail(error),
+            UseCaseError::PreconditionFailed(_) => Self::new(Code::PreconditionFailed).detail(error),
             UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
             UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
             UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
@@ -162,6 +161,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::InsufficientSpace(_) => Self::new(Code::StorageFull).detail(error),
             UseCaseError::LastAuthManager => Self::new(Code::LastAuthManager).detail(error),
             UseCaseError::InvalidCursor => Self::invalid_cursor(),
+            UseCaseError::Damaged(_) => Self::new(Code::BlobDamaged).detail(error),
             UseCaseError::Blob(error) => error.into(),
             UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
                 .detail("the resource was changed by too many concurrent requests; retry the request")

@@ -89,7 +89,9 @@ async fn create(
 async fn get(versions: Versions, caller: Caller, path: ArtifactPath) -> Result<Json<api::Artifact>> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
-    let entry = found.ok_or(UseCaseError::NotFound(Missing::Artifact))?;
+    let entry = found.ok_or_else(|| {
+        UseCaseError::NotFound(Missing::Artifact(path.name.clone(), path.version.clone(), path.artifact_id))
+    })?;
     Ok(Json(wire::artifact(&entry.artifact, entry.inspection.as_ref())))
 }
 

@@ -39,7 +39,11 @@ async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: Downlo
 async fn get_sharded(delivery: Delivery, caller: Caller, path: CasPath, request: DownloadRequest) -> Result<Response> {
     let digest = path.hex.0;
     if !digest.hex().starts_with(&path.shard.0) {
-        return Err(Problem::new(Code::NotFound).detail("the first two digits are not those of the digest"));
+        return Err(Problem::new(Code::NotFound).detail(format!(
+            "{} is not the first two digits of {digest}; they are {}",
+            path.shard.0,
+            &digest.hex()[..2]
+        )));
     }
     get(delivery, caller, BlobPath { digest }, request).await
 }

@@ -20,8 +20,8 @@ mod tus;
 mod uploads;
 mod versions;
 
-use crate::{middleware::layers, response::problem, state::AppState};
-use axum::Router;
+use crate::{extract::quoted, middleware::layers, response::problem, state::AppState};
+use axum::{Router, http::Uri};
 use problem::{Code, Problem};
 use utoipa::{
     Modify, OpenApi,
@@ -130,7 +130,9 @@ pub fn router(state: &AppState) -> Router {
         .with_state(state.clone())
         .merge(documents::browser(state))
         .layer(axum::Extension(documents::Documents::new(&document)))
-        .fallback(|| async { Problem::new(Code::NotFound) })
+        .fallback(|url: Uri| async move {
+            Problem::new(Code::NotFound).detail(format!("{} is not a URL of this server", quoted(url.path())))
+        })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) });
     layers::wrap(routes, state)
 }

@@ -6,4 +6,5 @@ mod failures;
 mod fixture;
 mod json;
 mod publish;
+mod terminal;
 mod tokens;

@@ -234,7 +234,7 @@ async fn receive(
             None => Ok(progress(appended.offset.get(), appended.expires_at)),
             Some(cut) => Err(verification.problem().unwrap_or_else(|| StageError::Body(cut).into())),
         },
-        Err(UseCaseError::Upload(refusal @ UploadRefusal::Superseded)) => {
+        Err(UseCaseError::Upload(refusal @ UploadRefusal::Superseded(_))) => {
             Err(Problem::new(Code::UploadOffset).detail(refusal))
         }
         Err(error) => {
@@ -249,6 +249,7 @@ fn alive(status: IntakeStatus) -> Result<IntakeStatus> {
     if status.state != "aborted" && !matches!(status.session.state, UploadState::Failed { .. }) {
         return Ok(status);
     }
-    let why = status.reason.unwrap_or_else(|| "the upload was aborted, or has expired".to_owned());
+    let aborted = || format!("upload {} was aborted, or has expired; start a new upload", status.session.id);
+    let why = status.reason.unwrap_or_else(aborted);
     Err(Problem::new(Code::NotFound).detail(why))
 }

@@ -1,0 +1,103 @@
+//! What the commands print to a terminal: colours, widths, and no binary data.
+
+use crate::fixture::{BINARY, Fixture};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::Read,
+    os::unix::ffi::OsStrExt,
+    process::{Command, ExitStatus},
+};
+
+/// Runs a command with a terminal as its input and output; returns its exit status and what the terminal got.
+fn on_terminal(mut command: Command, columns: u16) -> (ExitStatus, String) {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    grantpt(&terminal).expect("granted");
+    unlockpt(&terminal).expect("unlocked");
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&terminal, size).expect("a size");
+    let name = ptsname(&terminal, Vec::new()).expect("its name");
+    let inner = File::options().read(true).write(true).open(OsStr::from_bytes(name.as_bytes())).expect("it opens");
+    let handle = || inner.try_clone().expect("a handle");
+    command.env("TERM", "xterm-256color").stdin(handle()).stdout(handle()).stderr(handle());
+    let mut child = command.spawn().expect("it runs");
+    // Reading ends when the last handle of this side is closed, and the command has three.
+    drop((inner, command));
+    let mut shown = Vec::new();
+    // Linux reports the end as an error.
+    let _ = File::from(terminal).read_to_end(&mut shown);
+    (child.wait().expect("it ends"), String::from_utf8_lossy(&shown).into_owned())
+}
+
+#[test]
+fn no_color_turns_colours_off() {
+    let fixture = Fixture::start();
+    let data = fixture.path("data").display().to_string();
+    for arguments in [&["nonsense"][..], &["--help"], &["admin", "bootstrap", "--data-dir", &data]] {
+        let run = |no_color: Option<&str>| {
+            let mut command = Command::new(BINARY);
+            command.args(arguments).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("RUST_LOG");
+            if let Some(value) = no_color {
+                command.env("NO_COLOR", value);
+            }
+            on_terminal(command, 80).1
+        };
+        let (coloured, plain) = (run(None), run(Some("1")));
+        assert!(coloured.contains('\u{1b}'), "{arguments:?}: {coloured:?}");
+        assert!(!plain.is_empty() && !plain.contains('\u{1b}'), "{arguments:?}: {plain:?}");
+        assert!(run(Some("")).contains('\u{1b}'), "{arguments:?}: an empty value does not count");
+    }
+}
+
+#[test]
+fn a_terminal_gets_no_binary_data() {
+    let fixture = Fixture::start();
+    fixture.disk("disk.qcow2", 1);
+    std::fs::write(fixture.path("sbom.json"), "{\"spdxVersion\": \"SPDX-2.3\"}").expect("a file");
+    let publish = ["publish", "debian", "1", "disk.qcow2", "--attach", "sbom.json=sbom.json", "--alias", "latest"];
+    assert_eq!(fixture.run(&publish).code, Some(0));
+    let (status, shown) = on_terminal(fixture.command(&["download", "debian", "-o", "-"]), 120);
+    assert_eq!(status.code(), Some(2), "{shown}");
+    assert!(shown.contains("is not text, and standard output is a terminal"), "{shown}");
+    assert!(shown.contains("Redirect it to a file or a program, or use -o FILE."), "{shown}");
+    let attachment = ["download", "debian", "-o", "-", "--quiet", "--attachment", "sbom.json"];
+    let (status, shown) = on_terminal(fixture.command(&attachment), 120);
+    assert!(status.success() && shown.contains("spdxVersion"), "text is shown: {shown}");
+}
+
+#[test]
+fn tables_fit_a_terminal_of_80_columns() {
+    let fixture = Fixture::start();
+    let (image, version) = ("debian-with-a-long-name", "2026.11.28-nightly-build.1234567890");
+    let names = ["disk-1.qcow2", "disk-2.qcow2"];
+    for (name, salt) in names.into_iter().zip(1..) {
+        fixture.disk(name, salt);
+    }
+    let files = names.map(|name| format!("{name},arch=amd64,variant=rather-long-variant-{}", &name[5..6]));
+    let long = "A display name that takes more than half of the columns of a terminal";
+    let publish = ["publish", image, version, &files[0], &files[1], "--alias", "latest-nightly-build"];
+    assert_eq!(fixture.run(&[&publish[..], &["--display-name", long]].concat()).code, Some(0));
+    let reference = format!("{image}:{version}");
+    for arguments in [
+        &["images", "list"][..],
+        &["versions", "list", image],
+        &["aliases", "list", image],
+        &["drafts", "list"],
+        &["jobs", "list"],
+    ] {
+        let (_, shown) = on_terminal(fixture.command(arguments), 80);
+        let widest = shown.lines().map(|line| line.trim_end().chars().count()).max();
+        assert!(widest.is_some_and(|widest| widest <= 80), "{arguments:?}:\n{shown}");
+        let (_, wide) = on_terminal(fixture.command(arguments), 200);
+        assert!(wide.len() >= shown.len(), "{arguments:?}:\n{wide}");
+    }
+    // Options to copy are not cut.
+    let (_, shown) = on_terminal(fixture.command(&["download", &reference]), 80);
+    let choices = shown.lines().map(str::trim_end).filter(|line| line.trim_start().starts_with("--"));
+    let widths: Vec<usize> = choices.map(|line| line.chars().count()).collect();
+    assert!(widths.len() == 2 && widths.iter().all(|width| *width <= 80), "{shown}");
+}
