@@ -103,9 +103,13 @@ async fn invalid_metadata_is_left_out_with_its_reason_and_does_not_fail_the_publ
     assert_eq!(
         reasons,
         [
-            Some("debian-1-aarch64.qcow2 is not listed: incus.tar.xz: it is not an xz tarball"),
+            Some(
+                "debian-1-aarch64.qcow2 is not listed: incus.tar.xz: it is not a tarball, compressed with xz, gzip, Zstandard, bzip2, lzma or not at all"
+            ),
             Some("debian-1-vax.qcow2 is not listed: Incus does not support the architecture vax"),
-            Some("debian-1-x86_64.qcow2 is not listed: incus.tar.xz: it is not an xz tarball"),
+            Some(
+                "debian-1-x86_64.qcow2 is not listed: incus.tar.xz: it is not a tarball, compressed with xz, gzip, Zstandard, bzip2, lzma or not at all"
+            ),
         ]
     );
     let manifest = server.get("/v1/images/debian/refs/1").await.json();
