@@ -16,7 +16,13 @@ async fn a_published_image_is_listed_under_all_its_names_with_its_files() {
     alias(&server, "debian", "latest", "12.5.0").await;
     let images = images(&server).await;
     let found = machine(&images, "debian/12.5.0").expect("the image").clone();
-    for name in ["debian/latest", "debian/latest/amd64", "debian/12.5.0/amd64"] {
+    for name in [
+        "debian/latest",
+        "debian/latest/amd64",
+        "debian/12.5.0/amd64",
+        "debian/latest/default",
+        "debian/12.5.0/default",
+    ] {
         assert_eq!(machine(&images, name), Some(&found), "{name}");
     }
     let (metadata, root) = (&found.metadata, &found.root);
