@@ -670,10 +670,14 @@ CREATE TABLE publish_warnings (
 CREATE TABLE incus_rows (
     artifact_id uuid PRIMARY KEY REFERENCES artifacts (id),
     version_id uuid NOT NULL REFERENCES versions (id),
-    attachment_id uuid NOT NULL REFERENCES attachments (id),
+    attachment_id uuid REFERENCES attachments (id),
+    -- Of an artifact that has its metadata in itself: the kind of instance.
+    unified_kind text COLLATE "C",
     fingerprint text COLLATE "C" NOT NULL,
     properties jsonb,
-    catalog_revision bigint
+    expires_at timestamptz,
+    catalog_revision bigint,
+    CHECK ((attachment_id IS NULL) = (unified_kind IS NOT NULL))
 );
 CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
 CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision, artifact_id);
@@ -709,7 +713,7 @@ BEGIN
     END IF;
     IF TG_TABLE_NAME = 'incus_rows' THEN
         PERFORM 1 FROM attachments WHERE id = NEW.attachment_id AND artifact_id = NEW.artifact_id;
-        IF NOT FOUND OR NEW.catalog_revision IS NOT NULL THEN
+        IF NEW.attachment_id IS NOT NULL AND NOT FOUND OR NEW.catalog_revision IS NOT NULL THEN
             RAISE EXCEPTION 'imgsrv:forbidden';
         END IF;
     END IF;
@@ -730,8 +734,10 @@ CREATE TRIGGER publish_warnings_truncate BEFORE TRUNCATE ON publish_warnings EXE
 CREATE FUNCTION incus_rows_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.catalog_revision IS NOT NULL OR NEW.catalog_revision IS NULL OR NEW.artifact_id <> OLD.artifact_id
-        OR NEW.version_id <> OLD.version_id OR NEW.attachment_id <> OLD.attachment_id
-        OR NEW.fingerprint <> OLD.fingerprint OR NEW.properties IS DISTINCT FROM OLD.properties THEN
+        OR NEW.version_id <> OLD.version_id OR NEW.attachment_id IS DISTINCT FROM OLD.attachment_id
+        OR NEW.unified_kind IS DISTINCT FROM OLD.unified_kind OR NEW.fingerprint <> OLD.fingerprint
+        OR NEW.properties IS DISTINCT FROM OLD.properties
+        OR NEW.expires_at IS DISTINCT FROM OLD.expires_at THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
     RETURN NEW;

@@ -574,10 +574,14 @@ CREATE TABLE publish_warnings (
 CREATE TABLE incus_rows (
     artifact_id BLOB PRIMARY KEY NOT NULL REFERENCES artifacts (id),
     version_id BLOB NOT NULL REFERENCES versions (id),
-    attachment_id BLOB NOT NULL REFERENCES attachments (id),
+    attachment_id BLOB REFERENCES attachments (id),
+    -- Of an artifact that has its metadata in itself: the kind of instance.
+    unified_kind TEXT,
     fingerprint TEXT NOT NULL,
     properties TEXT,
-    catalog_revision INTEGER
+    expires_at INTEGER,
+    catalog_revision INTEGER,
+    CHECK ((attachment_id IS NULL) = (unified_kind IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX incus_rows_by_version ON incus_rows (version_id);
 CREATE INDEX incus_rows_by_revision ON incus_rows (catalog_revision, artifact_id);
@@ -622,17 +626,18 @@ CREATE TRIGGER publish_warnings_delete BEFORE DELETE ON publish_warnings BEGIN
 END;
 CREATE TRIGGER incus_rows_insert BEFORE INSERT ON incus_rows BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.catalog_revision IS NOT NULL OR NOT EXISTS (
-        SELECT 1 FROM attachments JOIN versions ON versions.id = attachments.version_id
-        WHERE attachments.id = NEW.attachment_id AND attachments.artifact_id = NEW.artifact_id
-        AND versions.id = NEW.version_id AND versions.state = 'publishing');
+        SELECT 1 FROM artifacts JOIN versions ON versions.id = artifacts.version_id
+        WHERE artifacts.id = NEW.artifact_id AND versions.id = NEW.version_id AND versions.state = 'publishing');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.attachment_id IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM attachments WHERE id = NEW.attachment_id AND artifact_id = NEW.artifact_id);
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM incus_rows WHERE artifact_id = NEW.artifact_id;
 END;
 -- A row of the stream index changes once: when its version is published.
 CREATE TRIGGER incus_rows_update BEFORE UPDATE ON incus_rows BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.catalog_revision IS NOT NULL OR NEW.catalog_revision IS NULL
         OR NEW.artifact_id <> OLD.artifact_id OR NEW.version_id <> OLD.version_id
-        OR NEW.attachment_id <> OLD.attachment_id OR NEW.fingerprint <> OLD.fingerprint
-        OR NEW.properties IS NOT OLD.properties;
+        OR NEW.attachment_id IS NOT OLD.attachment_id OR NEW.unified_kind IS NOT OLD.unified_kind
+        OR NEW.fingerprint <> OLD.fingerprint OR NEW.properties IS NOT OLD.properties OR NEW.expires_at IS NOT OLD.expires_at;
 END;
 CREATE TRIGGER incus_rows_delete BEFORE DELETE ON incus_rows BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM versions WHERE id = OLD.version_id AND state <> 'publishing';

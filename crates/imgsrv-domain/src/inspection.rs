@@ -6,6 +6,7 @@ use crate::{
     names::{Format, PropertyName, UnknownValue, string_enum},
     publish::StepName,
     text::ShortText,
+    time::Timestamp,
 };
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -165,20 +166,42 @@ pub struct Warning {
     pub reason: String,
 }
 
+string_enum! {
+    /// The kind of instance that an Incus image creates.
+    ImageKind: "container or virtual-machine" {
+        /// A container.
+        Container = "container",
+        /// A virtual machine.
+        VirtualMachine = "virtual-machine",
+    }
+}
+
+/// How the parts of an Incus image are distributed over files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IncusLayout<M> {
+    /// The metadata is one file, and the root another.
+    Split(M),
+    /// Both are in one tarball, the artifact, for instances of this kind.
+    Unified(ImageKind),
+}
+
 /// An artifact that Simple Streams will list once its version is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncusRow {
     /// The artifact.
     pub artifact: ArtifactId,
-    /// The attachment with its metadata.
-    pub attachment: AttachmentId,
-    /// The SHA-256 of the metadata followed by the artifact.
+    /// The attachment with its metadata, if it is not unified.
+    pub layout: IncusLayout<AttachmentId>,
+    /// The SHA-256 of the metadata followed by the artifact, or of the unified image.
     pub fingerprint: Digest,
     /// The properties in its metadata.
     pub properties: IncusProperties,
+    /// When the image expires, according to its metadata.
+    pub expires_at: Option<Timestamp>,
 }
 
-/// The properties in the metadata of an Incus image that streams show: `os`, `release` and `requirements.*`.
+/// The properties in the metadata of an Incus image that streams show: `description`, `os`, `release`, `variant` and
+/// `requirements.*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IncusProperties(BTreeMap<PropertyName, ShortText>);
 
@@ -186,16 +209,16 @@ impl IncusProperties {
     /// Maximum number of properties.
     pub const MAX: usize = 32;
     const REQUIREMENTS: &str = "requirements.";
+    /// The properties that are not requirements.
+    const NAMED: [&str; 4] = ["description", "os", "release", "variant"];
 
     /// The properties of `all` that streams show. Those with an empty or invalid value are left out, and so are
     /// requirements beyond the maximum number.
     pub fn of(all: &BTreeMap<String, String>) -> Self {
-        let is_shown = |name: &str| {
-            matches!(name, "os" | "release")
-                || name.strip_prefix(Self::REQUIREMENTS).is_some_and(|rest| !rest.is_empty())
-        };
-        // In alphabetical order, so that requirements come last.
-        let shown = all.iter().filter(|(name, value)| is_shown(name) && !value.trim().is_empty());
+        let is_requirement =
+            |(name, _): &(&String, &String)| name.strip_prefix(Self::REQUIREMENTS).is_some_and(|rest| !rest.is_empty());
+        let named = Self::NAMED.iter().filter_map(|name| all.get_key_value(*name));
+        let shown = named.chain(all.iter().filter(is_requirement)).filter(|(_, value)| !value.trim().is_empty());
         let valid = shown.filter_map(|(name, value)| Some((name.parse().ok()?, value.trim().parse().ok()?)));
         Self(valid.take(Self::MAX).collect())
     }
@@ -213,6 +236,16 @@ impl IncusProperties {
     /// The release of the operating system.
     pub fn release(&self) -> Option<&str> {
         self.get("release")
+    }
+
+    /// The variant.
+    pub fn variant(&self) -> Option<&str> {
+        self.get("variant")
+    }
+
+    /// The description.
+    pub fn description(&self) -> Option<&str> {
+        self.get("description")
     }
 
     /// The configuration that instances require, without the prefix `requirements.`.
@@ -237,16 +270,22 @@ mod tests {
             let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
             IncusProperties::of(&all).iter().map(owned).collect()
         };
-        let shown = kept(&[("description", "x"), ("os", " Debian "), ("release", "12"), ("requirements.cgroup", "v2")]);
+        let shown = kept(&[("serial", "x"), ("os", " Debian "), ("release", "12"), ("requirements.cgroup", "v2")]);
         let expected = [("os", "Debian"), ("release", "12"), ("requirements.cgroup", "v2")];
         assert_eq!(shown, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for bad in [("os", "a\nb"), ("os", "\u{202e}x"), ("release", " "), ("release", &long), ("requirements.", "x")] {
             assert_eq!(kept(&[bad]), [], "{bad:?}");
         }
         let many: Vec<_> = (0..40).map(|i| format!("requirements.{i}")).collect();
-        let many: Vec<_> = many.iter().map(|name| (name.as_str(), "x")).chain([("release", "12")]).collect();
-        assert_eq!(kept(&many).len(), IncusProperties::MAX);
-        assert_eq!(kept(&many)[0].0, "release");
+        let many = many.iter().map(|name| (name.as_str(), "x"));
+        let many: Vec<_> = many.chain([("release", "12"), ("variant", "cloud"), ("description", "x")]).collect();
+        let (names, last): (Vec<_>, _) =
+            (kept(&many).into_iter().map(|(name, _)| name).collect(), IncusProperties::MAX - 1);
+        assert_eq!(
+            (names.len(), names[0].as_str(), names[1].as_str()),
+            (IncusProperties::MAX, "description", "release")
+        );
+        assert_eq!(names[last], "variant");
     }
 
     fn matches(detected: &str, format: &str) -> bool {

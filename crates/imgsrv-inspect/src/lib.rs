@@ -17,5 +17,8 @@ mod tarball;
 pub use disk::{Compression, InspectError, Problem, Qcow2, Refusal};
 pub use format::{Compressor, Contents, DetectedFormat};
 pub use inspect::{Inspected, inspect};
-pub use metadata::{IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, NewMetadata};
+pub use metadata::{
+    IncusMetadata, Line, MAX_METADATA_BYTES, MetadataProblem, MetadataRemark, NewMetadata, UnifiedImage,
+    UnifiedProblem, read_unified,
+};
 pub use source::Source;

@@ -1,22 +1,13 @@
 //! How an Incus client interprets the documents (`shared/simplestreams/{products,simplestreams,sort}.go` of Incus 6.0).
 
 use crate::model::{Item, Product, Products};
-use imgsrv_domain::architecture::IncusArchitecture;
+use imgsrv_domain::{architecture::IncusArchitecture, inspection::ImageKind};
 use std::{cmp::Reverse, collections::BTreeMap};
-
-/// The kind of instance that an image creates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ImageKind {
-    /// A container.
-    Container,
-    /// A virtual machine.
-    VirtualMachine,
-}
 
 /// An image that a client can fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteImage {
-    /// The SHA-256 of the metadata followed by the root.
+    /// The SHA-256 of the metadata followed by the root, or of a unified image.
     pub fingerprint: String,
     /// The kind of instance that it creates.
     pub kind: ImageKind,
@@ -32,7 +23,7 @@ pub struct RemoteImage {
     pub serial: String,
     /// The metadata.
     pub metadata: Item,
-    /// The root file system or disk.
+    /// The root file system or disk; of a unified image, the same file as the metadata.
     pub root: Item,
 }
 
@@ -45,7 +36,16 @@ pub struct Images {
 
 /// The rank of a root among those that a client prefers, its kind, and the fingerprint that the metadata has for it.
 fn fingerprint(metadata: &Item, root: &Item) -> Option<(usize, ImageKind, String)> {
+    let is_unified = metadata.ftype == "incus_combined.tar.gz" && metadata == root;
+    if !is_unified && metadata.ftype != "incus.tar.xz" {
+        return None;
+    }
     let (rank, kind, fingerprint) = match root.ftype.as_str() {
+        "incus_combined.tar.gz" if is_unified => {
+            let is_machine = root.combined_type.as_deref() == Some(ImageKind::VirtualMachine.as_str());
+            let kind = if is_machine { ImageKind::VirtualMachine } else { ImageKind::Container };
+            return (!root.sha256.is_empty()).then(|| (0, kind, root.sha256.clone()));
+        }
         "squashfs" => (0, ImageKind::Container, &metadata.combined_squashfs_sha256),
         "root.tar.xz" => (1, ImageKind::Container, &metadata.combined_rootxz_sha256),
         "disk-kvm.img" => (2, ImageKind::VirtualMachine, &metadata.combined_disk_kvm_img_sha256),
@@ -102,7 +102,7 @@ fn images_of(product: &Product, found: &mut Vec<(RemoteImage, usize, Vec<String>
         aliases.flat_map(|alias| [alias.to_owned(), format!("{alias}/{}", product.arch)]).collect();
     for (serial, version) in product.versions.iter().filter(|(serial, _)| is_dated(serial)) {
         let items = version.items.values();
-        for metadata in items.clone().filter(|item| item.ftype == "incus.tar.xz" && !item.path.is_empty()) {
+        for metadata in items.clone().filter(|item| !item.path.is_empty()) {
             for root in items.clone() {
                 let Some((rank, kind, fingerprint)) = fingerprint(metadata, root) else { continue };
                 let image = RemoteImage {

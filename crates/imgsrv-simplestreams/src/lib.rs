@@ -11,8 +11,11 @@ mod model;
 mod projection;
 
 pub use document::{EncodedProducts, Entry, Pieces, index_pieces, products_pieces};
-pub use images::{ImageKind, Images, RemoteImage};
-pub use imgsrv_domain::architecture::{IncusArchitecture, UnknownArchitecture};
+pub use images::{Images, RemoteImage};
+pub use imgsrv_domain::{
+    architecture::{IncusArchitecture, UnknownArchitecture},
+    inspection::ImageKind,
+};
 pub use listed::{File, Listed, Root};
 pub use model::{Index, IndexEntry, Item, Product, ProductVersion, Products};
 pub use projection::{Aliases, index, is_ambiguous, products, project};

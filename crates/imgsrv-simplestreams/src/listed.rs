@@ -1,10 +1,9 @@
 //! The artifacts that a stream lists.
 
-use crate::images::ImageKind;
 use imgsrv_domain::{
     architecture::IncusArchitecture,
     digest::{BlobClaim, Digest},
-    inspection::IncusProperties,
+    inspection::{ImageKind, IncusProperties},
     names::{ImageName, OperatingSystem, Variant, VersionName},
     time::Timestamp,
 };
@@ -18,6 +17,8 @@ pub enum Root {
     Squashfs,
     /// The same as a tarball; ignored if there is a squashfs.
     Tarball,
+    /// Either in one tarball with the metadata; ignored if there is another of the same kind.
+    Unified(ImageKind),
 }
 
 impl Root {
@@ -26,6 +27,7 @@ impl Root {
         match self {
             Self::Disk => ImageKind::VirtualMachine,
             Self::Squashfs | Self::Tarball => ImageKind::Container,
+            Self::Unified(kind) => kind,
         }
     }
 
@@ -35,6 +37,7 @@ impl Root {
             Self::Disk => "disk-kvm.img",
             Self::Squashfs => "squashfs",
             Self::Tarball => "root.tar.xz",
+            Self::Unified(_) => "incus_combined.tar.gz",
         }
     }
 }
@@ -69,10 +72,12 @@ pub struct Listed {
     pub root: Root,
     /// The artifact's file.
     pub root_file: File,
-    /// The file of its metadata.
-    pub metadata: File,
-    /// The SHA-256 of the metadata followed by the root.
+    /// The file of its metadata, if it is not unified.
+    pub metadata: Option<File>,
+    /// The SHA-256 of the metadata followed by the root, or of the unified image.
     pub fingerprint: Digest,
     /// The properties in the metadata.
     pub properties: IncusProperties,
+    /// When the image expires, according to the metadata.
+    pub expires_at: Option<Timestamp>,
 }

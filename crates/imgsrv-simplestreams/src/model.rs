@@ -59,7 +59,7 @@ pub struct Product {
     pub variant: String,
     /// The configuration that its instances require.
     pub requirements: BTreeMap<String, String>,
-    /// The date of expiry (`YYYY-MM-DD`).
+    /// The date of expiry, in UTC (`YYYY-MM-DD`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub support_eol: Option<String>,
     /// Its versions by serial, which starts with `YYYYMMDD`; newer ones sort after older ones.
@@ -70,6 +70,9 @@ pub struct Product {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProductVersion {
+    /// A note that clients append to the description, in parentheses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Its files; clients use their [`Item::ftype`], not the key.
     pub items: BTreeMap<String, Item>,
 }
@@ -78,7 +81,8 @@ pub struct ProductVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Item {
-    /// Its type: `incus.tar.xz` is metadata; `disk-kvm.img`, `squashfs` and `root.tar.xz` are roots.
+    /// Its type: `incus.tar.xz` is metadata; `disk-kvm.img`, `squashfs` and `root.tar.xz` are roots;
+    /// `incus_combined.tar.gz` is a unified image, however it is compressed.
     pub ftype: String,
     /// Its path, relative to the server's base URL.
     pub path: String,
@@ -95,6 +99,9 @@ pub struct Item {
     /// For metadata: the same with the `root.tar.xz`, which is the fingerprint of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub combined_rootxz_sha256: Option<String>,
+    /// For a unified image: `container` or `virtual-machine`. Clients before Incus 7.1 take all for containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub combined_type: Option<String>,
 }
 
 impl Index {

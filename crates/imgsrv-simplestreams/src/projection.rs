@@ -11,6 +11,7 @@ use crate::{
 use imgsrv_domain::{
     architecture::IncusArchitecture,
     digest::Digest,
+    inspection::ImageKind,
     names::{AliasName, ImageName, Variant, VersionName},
     time::Timestamp,
 };
@@ -56,8 +57,10 @@ impl<'a> Names<'a> {
         let Listed { image, version, variant, .. } = listed;
         let aliases = self.aliases.get(&(image.clone(), version.clone())).into_iter().flatten();
         let references: BTreeSet<&str> = aliases.map(AliasName::as_str).chain([version.as_str()]).collect();
-        let suffix = if variant.is_default() { String::new() } else { format!("/{variant}") };
-        let mut names: BTreeSet<_> = references.iter().map(|name| format!("{image}/{name}{suffix}")).collect();
+        let mut names: BTreeSet<_> = references.iter().map(|name| format!("{image}/{name}/{variant}")).collect();
+        if variant.is_default() {
+            names.extend(references.iter().map(|name| format!("{image}/{name}")));
+        }
         let is_taken = |name: &str| self.references.contains(&(image, name));
         // Clients derive a name with the architecture from every name.
         let is_clear = if variant.is_default() {
@@ -66,7 +69,7 @@ impl<'a> Names<'a> {
             !is_taken(variant.as_str())
         };
         if references.contains(LATEST) && is_clear {
-            names.insert(format!("{image}{suffix}"));
+            names.insert(if variant.is_default() { image.to_string() } else { format!("{image}/{variant}") });
         }
         names
     }
@@ -85,20 +88,20 @@ pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product
     let mut sorted: Vec<&Listed> = listed.iter().filter(|one| !is_ambiguous(&one.variant)).collect();
     sorted.sort_by_key(|one| (one.published_at, slot(one), one.root, &one.operating_system, one.fingerprint));
     let mut merged = merge(&sorted, &Names::new(&sorted, aliases));
-    merged.sort_by_key(|image| image.first.root != Root::Disk);
-    let with_disk: HashSet<Slot<'_>> =
-        sorted.iter().filter(|one| one.root == Root::Disk).map(|one| slot(one)).collect();
+    let is_machine = |one: &Listed| one.root.kind() == ImageKind::VirtualMachine;
+    merged.sort_by_key(|image| !is_machine(image.first));
+    let with_machine: HashSet<Slot<'_>> = sorted.iter().filter(|one| is_machine(one)).map(|one| slot(one)).collect();
     let mut products = BTreeMap::new();
     let mut by_slot: HashMap<Slot<'_>, (String, &Merged<'_>)> = HashMap::new();
     for image in &merged {
         let slot = slot(image.first);
-        let disk = by_slot.get(&slot).filter(|(_, disk)| belong_together(disk, image));
-        if let Some(product) = disk.and_then(|(key, _)| products.get_mut(key)) {
+        let machine = by_slot.get(&slot).filter(|(_, machine)| belong_together(machine, image));
+        if let Some(product) = machine.and_then(|(key, _)| products.get_mut(key)) {
             add(product, image.first);
             continue;
         }
         let mut key = key(image.first);
-        if image.first.root != Root::Disk && with_disk.contains(&slot) {
+        if !is_machine(image.first) && with_machine.contains(&slot) {
             key.push_str(":container");
         }
         let key = free_key(&products, key);
@@ -115,13 +118,16 @@ pub fn is_ambiguous(variant: &Variant) -> bool {
 
 /// One image for each fingerprint, with the names of all artifacts that have it and the same kind and architecture.
 fn merge<'a>(sorted: &[&'a Listed], names: &Names<'a>) -> Vec<Merged<'a>> {
-    let with_squashfs: HashSet<Slot<'_>> =
-        sorted.iter().filter(|one| one.root == Root::Squashfs).map(|one| slot(one)).collect();
+    let mut preferred: HashMap<(Slot<'_>, ImageKind), Root> = HashMap::new();
+    for one in sorted {
+        let root = preferred.entry((slot(one), one.root.kind())).or_insert(one.root);
+        *root = one.root.min(*root);
+    }
     let mut taken = HashSet::new();
     let mut by_fingerprint: HashMap<Digest, usize> = HashMap::new();
     let mut merged: Vec<Merged<'a>> = Vec::new();
     for one in sorted {
-        let is_second_choice = one.root == Root::Tarball && with_squashfs.contains(&slot(one));
+        let is_second_choice = preferred.get(&(slot(one), one.root.kind())).is_some_and(|root| *root < one.root);
         if is_second_choice || !taken.insert((slot(one), one.root.kind())) {
             continue;
         }
@@ -140,7 +146,8 @@ fn merge<'a>(sorted: &[&'a Listed], names: &Names<'a>) -> Vec<Merged<'a>> {
 
 /// Whether a disk and a container of the same slot can be one product: a product has one metadata file and one set of names.
 fn belong_together(disk: &Merged<'_>, container: &Merged<'_>) -> bool {
-    disk.first.metadata.claim == container.first.metadata.claim
+    let metadata = disk.first.metadata.as_ref().zip(container.first.metadata.as_ref());
+    metadata.is_some_and(|(one, other)| one.claim == other.claim)
         && disk.first.operating_system == container.first.operating_system
         && disk.names == container.names
 }
@@ -160,17 +167,19 @@ fn free_key(products: &BTreeMap<String, Product>, mut key: String) -> String {
 fn product(image: &Merged<'_>) -> Product {
     let first = image.first;
     let os = description::os(first);
+    let release_title = description::release_title(first, &os);
+    let label = description::label(first, &os, &release_title);
     let requirements = first.properties.requirements().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut product = Product {
         aliases: image.names.iter().map(String::as_str).collect::<Vec<_>>().join(","),
         arch: first.architecture.stream_name().to_owned(),
         release: first.version.to_string(),
-        release_title: description::release_title(first, &os),
+        release_title,
         os,
-        variant: first.variant.to_string(),
+        variant: description::variant(first).to_owned(),
         requirements: requirements.collect(),
-        versions: BTreeMap::from([(serial(first.published_at), ProductVersion::default())]),
-        ..Product::default()
+        support_eol: first.expires_at.and_then(date),
+        versions: BTreeMap::from([(serial(first.published_at), ProductVersion { label, ..ProductVersion::default() })]),
     };
     add(&mut product, first);
     product
@@ -180,6 +189,12 @@ fn product(image: &Merged<'_>) -> Product {
 fn serial(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_microsecond(at.micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     at.strftime("%Y%m%d_%H:%M").to_string()
+}
+
+/// `YYYY-MM-DD`, in UTC; `None` for a time that has no such form.
+fn date(at: Timestamp) -> Option<String> {
+    let at = jiff::Timestamp::from_microsecond(at.micros()).ok()?;
+    Some(at.strftime("%Y-%m-%d").to_string()).filter(|date| date.len() == 10)
 }
 
 /// Adds the root of `listed` and its metadata to the version of `product`.
@@ -193,11 +208,19 @@ fn add(product: &mut Product, listed: &Listed) {
         ..Item::default()
     };
     let root = listed.root.ftype();
+    let Some(metadata_file) = &listed.metadata else {
+        for ftype in [root, "lxd_combined.tar.gz"] {
+            let combined_type = Some(listed.root.kind().to_string());
+            version.items.insert(ftype.to_owned(), Item { combined_type, ..item(ftype, &listed.root_file) });
+        }
+        return;
+    };
     version.items.insert(root.to_owned(), item(root, &listed.root_file));
     // LXD reads the same bytes under another name, which Incus ignores.
     for ftype in ["incus.tar.xz", "lxd.tar.xz"] {
-        let metadata = version.items.entry(ftype.to_owned()).or_insert_with(|| item(ftype, &listed.metadata));
+        let metadata = version.items.entry(ftype.to_owned()).or_insert_with(|| item(ftype, metadata_file));
         let fingerprint = match listed.root {
+            Root::Unified(_) => continue,
             Root::Disk => &mut metadata.combined_disk_kvm_img_sha256,
             Root::Squashfs => &mut metadata.combined_squashfs_sha256,
             Root::Tarball => &mut metadata.combined_rootxz_sha256,

@@ -7,8 +7,8 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use imgsrv_simplestreams::{
-    Aliases, EncodedProducts, File, ImageKind, Images, IncusArchitecture, Listed, Pieces, Products, Root, index,
-    index_pieces, is_ambiguous, products, products_pieces, project,
+    Aliases, EncodedProducts, File, ImageKind, Images, IncusArchitecture, Listed, Pieces, Product, Products, Root,
+    index, index_pieces, is_ambiguous, products, products_pieces, project,
 };
 use proptest::{prelude::*, sample::select};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -31,12 +31,21 @@ fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, 
         Root::Disk => "qcow2",
         Root::Squashfs => "squashfs",
         Root::Tarball => "root.tar.xz",
+        Root::Unified(ImageKind::Container) => "tar.gz",
+        Root::Unified(ImageKind::VirtualMachine) => "tar.xz",
     };
     let file = format!("{image}-{version}-{architecture}-{variant}.{extension}");
-    let metadata = claim(&format!("m{architecture}"), metadata);
-    let root_claim = claim(extension, root_bytes);
-    let mut fingerprint = *metadata.digest.bytes();
-    fingerprint.iter_mut().zip(root_claim.digest.bytes()).for_each(|(one, other)| *one = one.wrapping_mul(31) ^ other);
+    let metadata = (!matches!(root, Root::Unified(_))).then(|| claim(&format!("m{architecture}"), metadata));
+    // A unified image has the architecture in itself.
+    let seed = if metadata.is_some() { extension.to_owned() } else { format!("{extension}{architecture}") };
+    let root_claim = claim(&seed, root_bytes);
+    let mut fingerprint = *metadata.unwrap_or(root_claim).digest.bytes();
+    if metadata.is_some() {
+        fingerprint
+            .iter_mut()
+            .zip(root_claim.digest.bytes())
+            .for_each(|(one, other)| *one = one.wrapping_mul(31) ^ other);
+    }
     Listed {
         image: image.parse().expect("a name"),
         title: None,
@@ -46,10 +55,11 @@ fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, 
         architecture: architecture.parse().expect("an architecture"),
         variant: variant.parse().expect("a name"),
         root,
-        metadata: File { name: format!("{file}.incus.tar.xz"), claim: metadata },
+        metadata: metadata.map(|claim| File { name: format!("{file}.incus.tar.xz"), claim }),
         root_file: File { name: file, claim: root_claim },
         fingerprint: Digest::new(fingerprint),
         properties: IncusProperties::default(),
+        expires_at: None,
     }
 }
 
@@ -66,7 +76,8 @@ fn any_listed() -> impl Strategy<Value = Listed> {
         select(vec!["amd64", "x86_64", "arm64", "riscv64"]),
         select(vec!["default", "cloud", "amd64", "container"]),
     );
-    let root = select(vec![Root::Disk, Root::Squashfs, Root::Tarball]);
+    let unified = [ImageKind::Container, ImageKind::VirtualMachine].map(Root::Unified);
+    let root = select([&[Root::Disk, Root::Squashfs, Root::Tarball], unified.as_slice()].concat());
     (names, platform, root, (0_u8..3, 0_u8..4), 0_i64..3).prop_map(|((image, version), platform, root, bytes, age)| {
         // An architecture has one name in metadata.
         let platform = if platform.1 == "x86_64" { (platform.0, "amd64", platform.2) } else { platform };
@@ -157,16 +168,18 @@ proptest! {
             let on = aliases.get(&(one.image.clone(), one.version.clone()));
             let references = on.into_iter().flatten().map(AliasName::as_str).chain([one.version.as_str()]);
             for reference in references {
-                let suffix = if one.variant.is_default() { String::new() } else { format!("/{}", one.variant) };
-                let name = format!("{}/{reference}{suffix}", one.image);
+                let short = one.variant.is_default().then(|| format!("{}/{reference}", one.image));
+                let names: Vec<_> = short.into_iter().chain([format!("{}/{reference}/{}", one.image, one.variant)]).collect();
                 let alike = |other: &&Listed| {
                     (&other.image, &other.version, &other.variant, other.architecture, other.root.kind())
                         == (&one.image, &one.version, &one.variant, one.architecture, one.root.kind())
                 };
                 let allowed: HashSet<String> = all.iter().filter(alike).map(|other| other.fingerprint.hex()).collect();
-                let found = images.find(&name, one.root.kind(), one.architecture);
-                let found = found.map(|image| image.fingerprint.clone());
-                prop_assert!(found.as_ref().is_some_and(|found| allowed.contains(found)), "{name} refers to {found:?}");
+                for name in names {
+                    let found = images.find(&name, one.root.kind(), one.architecture);
+                    let found = found.map(|image| image.fingerprint.clone());
+                    prop_assert!(found.as_ref().is_some_and(|found| allowed.contains(found)), "{name} refers to {found:?}");
+                }
                 // The name of the image alone refers to the latest version, or to nothing.
                 let bare = images.find(one.image.as_str(), one.root.kind(), one.architecture);
                 if let Some(bare) = bare.filter(|_| reference == "latest" && one.variant.is_default()) {
@@ -187,10 +200,12 @@ proptest! {
             prop_assert!(fingerprints.insert(image.fingerprint.clone()), "{} is listed twice", image.fingerprint);
             let is_it = |one: &&Listed| one.fingerprint.hex() == image.fingerprint;
             let one = all.iter().find(is_it).expect("a listed one");
-            prop_assert_eq!(&image.metadata.sha256, &one.metadata.claim.digest.hex());
+            let metadata = one.metadata.as_ref().unwrap_or(&one.root_file);
+            prop_assert_eq!(&image.metadata.sha256, &metadata.claim.digest.hex());
             prop_assert_eq!(&image.root.sha256, &one.root_file.claim.digest.hex());
             prop_assert_eq!(image.kind, one.root.kind());
-            prop_assert_ne!(image.metadata.path.rsplit('/').next(), image.root.path.rsplit('/').next());
+            let are_one = image.metadata.path.rsplit('/').next() == image.root.path.rsplit('/').next();
+            prop_assert_eq!(are_one, one.metadata.is_none());
         }
     }
 
@@ -299,6 +314,63 @@ fn the_description_reads_like_that_of_the_official_server() {
     }
 }
 
+/// The product of an image with these properties.
+fn product(variant: &str, properties: &[(&str, &str)], expires_at: Option<i64>) -> Product {
+    let mut one = listed("deb", "12.5.0", ("debian", "amd64", variant), Root::Disk, (1, 1), 0);
+    let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    one.properties = IncusProperties::of(&properties);
+    one.expires_at = expires_at.map(|seconds| Timestamp::from_micros(seconds.saturating_mul(1_000_000)));
+    project(&[one], &Aliases::new()).into_values().next().expect("a product")
+}
+
+#[test]
+fn the_date_of_expiry_is_shown_in_utc() {
+    assert_eq!(product("default", &[], None).support_eol, None);
+    for (seconds, shown) in [(1_846_886_399, Some("2028-07-10")), (253_402_300_800, None), (i64::MAX, None)] {
+        assert_eq!(product("default", &[], Some(seconds)).support_eol.as_deref(), shown, "{seconds}");
+    }
+}
+
+#[test]
+fn the_variant_of_the_metadata_is_shown_unless_the_artifact_has_one() {
+    for (own, variant, release, shown, title) in [
+        ("default", "cloud", "bookworm", "cloud", "bookworm (cloud)"),
+        ("default", "cloud", "", "cloud", "12.5.0 (cloud)"),
+        ("default", "cloud", "Bookworm Cloud", "cloud", "Bookworm Cloud"),
+        ("default", "default", "bookworm", "default", "bookworm"),
+        ("default", "", "bookworm", "default", "bookworm"),
+        ("cloud", "cloud", "bookworm", "cloud", "bookworm (cloud)"),
+        ("server", "cloud", "bookworm", "server", "bookworm (server)"),
+        ("server", "", "bookworm", "server", "bookworm"),
+    ] {
+        let product = product(own, &[("variant", variant), ("release", release)], None);
+        assert_eq!((product.variant.as_str(), product.release_title.as_str()), (shown, title), "{own} {variant}");
+    }
+}
+
+#[test]
+fn a_description_is_shown_as_far_as_it_says_more_than_the_rest() {
+    for (description, label) in [
+        ("Debian 12 by hand", Some("12 by hand")),
+        ("Debian bookworm by hand", Some("by hand")),
+        ("Debian: \"stable\"", Some("\"stable\"")),
+        ("debian Bookworm amd64 (minimal)", Some("minimal")),
+        ("Minimal server, with Debian bookworm", Some("Minimal server, with Debian bookworm")),
+        // What distrobuilder, incus-simplestreams and this server generate.
+        ("Debian bookworm amd64 (20261128_05:24)", None),
+        ("Debian bookworm amd64 (cloud) (20261128_05:24)", None),
+        ("Debian bookworm (cloud) (amd64) (202611280524)", None),
+        ("debian 12.5.0 x86_64", None),
+        ("", None),
+    ] {
+        let properties =
+            [("description", description), ("os", "Debian"), ("release", "bookworm"), ("variant", "cloud")];
+        let shown = product("default", &properties, None);
+        let version = shown.versions.values().next().expect("a version");
+        assert_eq!(version.label.as_deref(), label, "{description}");
+    }
+}
+
 #[test]
 fn a_machine_and_a_container_with_the_same_metadata_are_one_product() {
     let platform = ("debian", "amd64", "default");
@@ -335,7 +407,7 @@ fn the_same_bytes_under_two_names_are_one_product_with_both_names() {
     ];
     let found = project(&all, &Aliases::new());
     assert_eq!(found.keys().collect::<Vec<_>>(), ["deb-cloud:7:amd64:default"]);
-    assert_eq!(found["deb-cloud:7:amd64:default"].aliases, "deb-cloud/7,deb/12");
+    assert_eq!(found["deb-cloud:7:amd64:default"].aliases, "deb-cloud/7,deb-cloud/7/default,deb/12,deb/12/default");
     let images = Images::of([&products(found)]);
     let amd64: IncusArchitecture = "amd64".parse().expect("an architecture");
     for name in ["deb/12", "deb-cloud/7", "deb/12/amd64"] {

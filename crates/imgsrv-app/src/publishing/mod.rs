@@ -4,6 +4,7 @@ mod error;
 mod fingerprint;
 mod index;
 mod inspection;
+mod near_miss;
 mod publication;
 pub(crate) mod queue;
 mod run;

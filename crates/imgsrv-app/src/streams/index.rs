@@ -5,10 +5,11 @@ use imgsrv_domain::{
     digest::Digest,
     files,
     ids::ImageId,
-    ports::{StreamChanges, StreamImage, StreamRow},
+    inspection::IncusLayout,
+    ports::{StreamChanges, StreamImage, StreamMetadata, StreamRow},
     transition::Revision,
 };
-use imgsrv_simplestreams::{Aliases, EncodedProducts, File, Listed, project};
+use imgsrv_simplestreams::{Aliases, EncodedProducts, File, Listed, Root, project};
 use std::{
     collections::{BTreeSet, HashMap},
     mem,
@@ -126,7 +127,12 @@ impl StreamIndex {
 
 fn list(image: &StreamImage, row: &StreamRow) -> Option<Listed> {
     let file = files::artifact_file(&image.name, &row.version, &row.architecture, &row.variant, row.format);
-    let metadata = files::attachment_file(&file, &row.metadata_name);
+    let (root, metadata) = match &row.layout {
+        IncusLayout::Split(StreamMetadata { name, claim }) => {
+            (root(row.format)?, Some(File { name: files::attachment_file(&file, name), claim: *claim }))
+        }
+        IncusLayout::Unified(kind) => (Root::Unified(*kind), None),
+    };
     Some(Listed {
         image: image.name.clone(),
         title: image.display_name.as_ref().map(ToString::to_string),
@@ -135,11 +141,12 @@ fn list(image: &StreamImage, row: &StreamRow) -> Option<Listed> {
         operating_system: row.operating_system.clone(),
         architecture: row.architecture.as_str().parse().ok()?,
         variant: row.variant.clone(),
-        root: root(row.format)?,
+        root,
         root_file: File { name: file, claim: row.root },
-        metadata: File { name: metadata, claim: row.metadata },
+        metadata,
         fingerprint: row.fingerprint,
         properties: row.properties.clone(),
+        expires_at: row.expires_at,
     })
 }
 
@@ -211,10 +218,13 @@ mod tests {
                         variant: "default".parse().expect("a name"),
                         format: "qcow2".parse().expect("a format"),
                         root: claim(bytes),
-                        metadata_name: "incus.tar.xz".parse().expect("a name"),
-                        metadata: claim(100),
+                        layout: IncusLayout::Split(StreamMetadata {
+                            name: "incus.tar.xz".parse().expect("a name"),
+                            claim: claim(100),
+                        }),
                         fingerprint: claim(bytes).digest,
                         properties: IncusProperties::default(),
+                        expires_at: None,
                     };
                     (image, vec![row])
                 }

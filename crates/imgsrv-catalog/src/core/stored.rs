@@ -9,7 +9,7 @@ use imgsrv_domain::{
     auth::{Attributes, PrincipalKind, Role, TokenKey},
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, AttemptId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
-    inspection::{ClusterCompression, DetectedFormat, IncusProperties},
+    inspection::{ClusterCompression, DetectedFormat, ImageKind, IncusProperties},
     names::{
         AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, PartNumber, RefName, RuleId,
         Variant, VersionName,
@@ -108,7 +108,7 @@ macro_rules! stored {
 
 stored!(
     ActorKind, AliasName, Architecture, AttachmentName, Audience, AuditAction, ClusterCompression, Condition,
-    Format, IdempotencyKey, ImageName, IssuerUrl, JobState, LongText, MediaType, OperatingSystem, PrincipalKind,
+    Format, IdempotencyKey, ImageKind, ImageName, IssuerUrl, JobState, LongText, MediaType, OperatingSystem, PrincipalKind,
     RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );

@@ -4,8 +4,9 @@ use crate::core::{Connection, Corrupt, Listed, Record, Row, SqlCatalog, SqlDatab
 use async_trait::async_trait;
 use imgsrv_domain::{
     image::{Alias, Image},
+    inspection::IncusLayout,
     names::{AliasName, VersionName},
-    ports::{CatalogError, StreamChanges, StreamImage, StreamQueries, StreamRow},
+    ports::{CatalogError, StreamChanges, StreamImage, StreamMetadata, StreamQueries, StreamRow},
     transition::Revision,
 };
 use uuid::Uuid;
@@ -14,8 +15,8 @@ const REVISION: &str = "SELECT revision FROM catalog_revision";
 // By revision, so that the changes since one are a section of an index.
 const ROWS: &str = "SELECT r.catalog_revision, r.artifact_id, v.image_id, v.name AS version_name, v.published_at, a.operating_system, a.architecture,
     a.variant, a.format, a.primary_blob_digest, a.primary_blob_size_bytes, t.name AS attachment_name, t.blob_digest,
-    t.blob_size_bytes, r.fingerprint, r.properties FROM incus_rows r JOIN artifacts a ON a.id = r.artifact_id
-    JOIN attachments t ON t.id = r.attachment_id JOIN versions v ON v.id = r.version_id
+    t.blob_size_bytes, r.unified_kind, r.fingerprint, r.properties, r.expires_at FROM incus_rows r JOIN artifacts a ON a.id = r.artifact_id
+    LEFT JOIN attachments t ON t.id = r.attachment_id JOIN versions v ON v.id = r.version_id
     WHERE (r.catalog_revision, r.artifact_id) > ($1, $2) ORDER BY r.catalog_revision, r.artifact_id LIMIT $3";
 const IMAGES: &str = "SELECT c.catalog_revision, c.image_id AS id, i.name, i.display_name, a.id AS alias_id,
     a.name AS alias, v.name AS version_name FROM (SELECT catalog_revision, image_id FROM image_changes
@@ -79,11 +80,17 @@ impl Record for StreamRow {
             variant: row.get("variant")?,
             format: row.get("format")?,
             root: row.claim("primary_blob_digest", "primary_blob_size_bytes")?,
-            metadata_name: row.get("attachment_name")?,
-            metadata: row.claim("blob_digest", "blob_size_bytes")?,
+            layout: match row.optional("unified_kind")? {
+                Some(kind) => IncusLayout::Unified(kind),
+                None => IncusLayout::Split(StreamMetadata {
+                    name: row.get("attachment_name")?,
+                    claim: row.claim("blob_digest", "blob_size_bytes")?,
+                }),
+            },
             fingerprint: row.get("fingerprint")?,
             // Rows that were recorded without them have none.
             properties: row.optional("properties")?.unwrap_or_default(),
+            expires_at: row.optional("expires_at")?,
         })
     }
 }

@@ -4,12 +4,12 @@ use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,
-    inspection::IncusRow,
+    inspection::{IncusLayout, IncusRow},
     ports::{CatalogError, FingerprintKey, FingerprintProgress, StreamIndexRepo},
 };
 
-const INSERT_ROW: &str = "INSERT INTO incus_rows (artifact_id, version_id, attachment_id, fingerprint, properties)
-    VALUES ($1, $2, $3, $4, $5)";
+const INSERT_ROW: &str = "INSERT INTO incus_rows (artifact_id, version_id, attachment_id, unified_kind, fingerprint,
+    properties, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const DELETE_ROWS: &str = "DELETE FROM incus_rows WHERE version_id = $1";
 const PUBLISH_ROWS: &str = "UPDATE incus_rows SET catalog_revision = (SELECT revision FROM catalog_revision)
     WHERE version_id = $1";
@@ -28,8 +28,13 @@ pub(crate) const STATEMENTS: &[&str] =
 #[async_trait]
 impl<C: Connection> StreamIndexRepo for SqlTx<C> {
     async fn insert_stream_row(&mut self, version: VersionId, row: &IncusRow) -> Result<(), CatalogError> {
-        let IncusRow { artifact, attachment, fingerprint, properties } = row;
-        self.execute(INSERT_ROW, values![artifact, version, attachment, fingerprint, properties]).await.map(drop)
+        let IncusRow { artifact, layout, fingerprint, properties, expires_at } = row;
+        let (attachment, unified) = match layout {
+            IncusLayout::Split(attachment) => (Some(*attachment), None),
+            IncusLayout::Unified(kind) => (None, Some(*kind)),
+        };
+        let values = values![artifact, version, attachment, unified, fingerprint, properties, expires_at];
+        self.execute(INSERT_ROW, values).await.map(drop)
     }
 
     async fn delete_stream_rows(&mut self, version: VersionId) -> Result<(), CatalogError> {

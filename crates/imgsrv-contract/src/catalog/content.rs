@@ -168,6 +168,7 @@ const FORBIDDEN: &[&str] = &[
     "INSERT INTO inspections (artifact_id, version_id) SELECT id, version_id FROM artifacts",
     "UPDATE incus_rows SET fingerprint = 'x'",
     "UPDATE incus_rows SET properties = '{}'",
+    "UPDATE incus_rows SET expires_at = NULL",
     "UPDATE incus_rows SET catalog_revision = NULL",
     "UPDATE incus_rows SET catalog_revision = 1",
     "DELETE FROM incus_rows",

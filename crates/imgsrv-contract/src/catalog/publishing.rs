@@ -7,7 +7,7 @@ use super::{
 use crate::uuid;
 use imgsrv_domain::{
     ids::JobId,
-    inspection::{IncusProperties, IncusRow},
+    inspection::{IncusLayout, IncusProperties, IncusRow},
     names::ImageName,
     page::PageRequest,
     ports::{CatalogError, CatalogTx, Conflict, JobWork, Setback, Visibility},
@@ -163,7 +163,8 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
         tx.insert_warnings(id, slice::from_ref(one)).await.unwrap();
     }
     let (fingerprint, properties) = (claim(3).digest, IncusProperties::default());
-    let row = IncusRow { artifact: artifact.id, attachment: metadata.id, fingerprint, properties };
+    let layout = IncusLayout::Split(metadata.id);
+    let row = IncusRow { artifact: artifact.id, layout, fingerprint, properties, expires_at: None };
     tx.insert_stream_row(id, &row).await.unwrap();
     tx.commit().await.unwrap();
     let report = fresh.catalog.get_job(job.id).await.unwrap().unwrap();

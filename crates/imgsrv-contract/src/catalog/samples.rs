@@ -8,7 +8,10 @@ use imgsrv_domain::{
     digest::{BlobClaim, ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     image::{Alias, Image},
-    inspection::{ClusterCompression, Contents, DetectedFormat, IncusProperties, IncusRow, Inspection, Warning},
+    inspection::{
+        ClusterCompression, Contents, DetectedFormat, ImageKind, IncusLayout, IncusProperties, IncusRow, Inspection,
+        Warning,
+    },
     manifest::{Artifact, Attachment},
     ports::{BlobName, CatalogTx, TrustedBlob},
     publish::{PublishJob, StepName},
@@ -215,7 +218,11 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     tx.insert_inspection(frozen.id, artifact.id, &inspection()).await.unwrap();
     tx.insert_warnings(frozen.id, &[warning(&artifact, StepName::ValidateCatalog)]).await.unwrap();
     let (fingerprint, properties) = (claim(9).digest, properties());
-    let row = IncusRow { artifact: artifact.id, attachment: sbom.id, fingerprint, properties };
+    let expires_at = Some(Timestamp::from_micros(2_000_000_000_000_000));
+    // The second version is a unified image.
+    let split = IncusLayout::Split(sbom.id);
+    let layout = if name == "2" { IncusLayout::Unified(ImageKind::VirtualMachine) } else { split };
+    let row = IncusRow { artifact: artifact.id, layout, fingerprint, properties, expires_at };
     tx.insert_stream_row(frozen.id, &row).await.unwrap();
     tx.bump_catalog_revision(image.id).await.unwrap();
     tx.publish_stream_rows(frozen.id).await.unwrap();

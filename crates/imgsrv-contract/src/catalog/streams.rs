@@ -7,8 +7,10 @@ use super::{
 use imgsrv_domain::{
     hash::RunningHash,
     image::{Alias, Image},
+    inspection::{ImageKind, IncusLayout},
     manifest::Artifact,
-    ports::{CatalogTx, Conflict, FingerprintKey, FingerprintProgress, StreamImage},
+    ports::{CatalogTx, Conflict, FingerprintKey, FingerprintProgress, StreamImage, StreamMetadata},
+    time::Timestamp,
     transition::Revision,
 };
 use std::collections::BTreeSet;
@@ -61,9 +63,10 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     assert_eq!(changes(Some(start.revision)).await, all);
     let [row] = all.rows.as_slice() else { panic!("{all:?}") };
     assert_eq!((&row.version, row.fingerprint), (&version.name, claim(9).digest));
-    assert_eq!(row.properties, properties());
-    assert_eq!((row.root, row.metadata), (claim(1), claim(2)));
-    assert_eq!((row.metadata_name.as_str(), Some(row.published_at)), ("sbom", version.state.published_at()));
+    assert_eq!((&row.properties, row.expires_at.map(Timestamp::micros)), (&properties(), Some(2_000_000_000_000_000)));
+    assert_eq!((row.root, Some(row.published_at)), (claim(1), version.state.published_at()));
+    let metadata = StreamMetadata { name: "sbom".parse().unwrap(), claim: claim(2) };
+    assert_eq!(row.layout, IncusLayout::Split(metadata));
     let [debian] = all.images.as_slice() else { panic!("{all:?}") };
     assert_eq!((debian.id, &debian.display_name), (row.image, &Some("An image".parse().unwrap())));
     assert_eq!(debian.aliases, [("latest".parse().unwrap(), version.name.clone())]);
@@ -97,6 +100,7 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     tx.commit().await.unwrap();
     let found = next().await;
     assert_eq!(found.rows.iter().map(|row| row.version.as_str()).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(found.rows[0].layout, IncusLayout::Unified(ImageKind::VirtualMachine));
     let mut on: Vec<_> = found.images[0].aliases.iter().map(|(alias, version)| format!("{alias} {version}")).collect();
     on.sort();
     assert_eq!(on, ["latest 2", "old 1"]);

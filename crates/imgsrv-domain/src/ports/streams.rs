@@ -4,7 +4,7 @@ use super::CatalogError;
 use crate::{
     digest::{BlobClaim, Digest, HashState},
     ids::{ImageId, VersionId},
-    inspection::{IncusProperties, IncusRow},
+    inspection::{IncusLayout, IncusProperties, IncusRow},
     names::{AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::ShortText,
     time::Timestamp,
@@ -75,14 +75,23 @@ pub struct StreamRow {
     pub format: Format,
     /// Its bytes.
     pub root: BlobClaim,
-    /// The name of the metadata among its attachments.
-    pub metadata_name: AttachmentName,
-    /// The bytes of the metadata.
-    pub metadata: BlobClaim,
-    /// The SHA-256 of metadata and artifact, one after the other.
+    /// Its metadata, if it is not unified.
+    pub layout: IncusLayout<StreamMetadata>,
+    /// The SHA-256 of metadata and artifact, one after the other, or of the unified image.
     pub fingerprint: Digest,
     /// The properties in the metadata.
     pub properties: IncusProperties,
+    /// When the image expires, according to the metadata.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The metadata of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamMetadata {
+    /// Its name among the attachments of the artifact.
+    pub name: AttachmentName,
+    /// Its bytes.
+    pub claim: BlobClaim,
 }
 
 /// The current state of an image that changed.

@@ -27,8 +27,8 @@ async fn index(documents: Arc<StreamDocuments>, _caller: Caller, headers: Header
 
 /// Read the Simple Streams products
 ///
-/// Contains a product for each published artifact with valid Incus metadata (`incus.tar.xz`), with the current aliases.
-/// Supports `HEAD` and the content encodings `zstd` and `gzip`.
+/// Contains a product for each published artifact with valid Incus metadata, attached as `incus.tar.xz` or in itself (a
+/// unified image), with the current aliases. Supports `HEAD` and the content encodings `zstd` and `gzip`.
 #[utoipa::path(get, path = "/streams/v1/images.json", operation_id = "getStreamsImages", tag = "streams",
     responses((status = OK, description = "The products.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client's copy is up to date."), ReadProblems))]

@@ -4,6 +4,7 @@ mod files;
 mod fingerprint;
 mod inspection;
 mod metadata;
+mod near_miss;
 mod plaintext_guard;
 mod streams;
 mod support;

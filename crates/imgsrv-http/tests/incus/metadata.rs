@@ -25,6 +25,9 @@ async fn metadata_is_generated_from_the_artifact_and_the_request() {
     let product = &products["products"]["debian:12:amd64:default"];
     assert_eq!((&product["os"], &product["release_title"]), (&json!("Debian"), &json!("bookworm")), "{product}");
     assert_eq!((&product["release"], &product["requirements"]), (&json!("12"), &json!({"secureboot": "false"})));
+    assert_eq!((&product["support_eol"], &product["variant"]), (&json!("2028-06-30"), &json!("default")));
+    let version = product["versions"].as_object().expect("versions").values().next().expect("a version");
+    assert_eq!(version["label"], "\"stable\"");
 }
 
 #[tokio::test]

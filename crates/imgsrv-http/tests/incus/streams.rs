@@ -16,7 +16,13 @@ async fn a_published_image_is_listed_under_all_its_names_with_its_files() {
     alias(&server, "debian", "latest", "12.5.0").await;
     let images = images(&server).await;
     let found = machine(&images, "debian/12.5.0").expect("the image").clone();
-    for name in ["debian/latest", "debian/latest/amd64", "debian/12.5.0/amd64"] {
+    for name in [
+        "debian/latest",
+        "debian/latest/amd64",
+        "debian/12.5.0/amd64",
+        "debian/latest/default",
+        "debian/12.5.0/default",
+    ] {
         assert_eq!(machine(&images, name), Some(&found), "{name}");
     }
     let (metadata, root) = (&found.metadata, &found.root);
@@ -103,9 +109,13 @@ async fn invalid_metadata_is_left_out_with_its_reason_and_does_not_fail_the_publ
     assert_eq!(
         reasons,
         [
-            Some("debian-1-aarch64.qcow2 is not listed: incus.tar.xz: it is not an xz tarball"),
+            Some(
+                "debian-1-aarch64.qcow2 is not listed: incus.tar.xz: it is not a tarball, compressed with xz, gzip, Zstandard, bzip2, lzma or not at all"
+            ),
             Some("debian-1-vax.qcow2 is not listed: Incus does not support the architecture vax"),
-            Some("debian-1-x86_64.qcow2 is not listed: incus.tar.xz: it is not an xz tarball"),
+            Some(
+                "debian-1-x86_64.qcow2 is not listed: incus.tar.xz: it is not a tarball, compressed with xz, gzip, Zstandard, bzip2, lzma or not at all"
+            ),
         ]
     );
     let manifest = server.get("/v1/images/debian/refs/1").await.json();

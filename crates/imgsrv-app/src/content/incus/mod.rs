@@ -21,3 +21,8 @@ pub(crate) const fn root(format: Format) -> Option<Root> {
         _ => None,
     }
 }
+
+/// Whether artifacts of a format can be unified images, which have their metadata in themselves.
+pub(crate) const fn may_be_unified(format: Format) -> bool {
+    matches!(format, Format::Tar | Format::TarGz | Format::TarXz | Format::TarZst)
+}
