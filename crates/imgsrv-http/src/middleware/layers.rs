@@ -149,9 +149,10 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
         response = admit(response, &share);
     }
     if is_failed(&response) {
-        response = Problem::render(response, id.as_deref(), is_head);
+        response = Problem::render(response, id.as_deref(), is_head, &state.urls);
     }
     let headers = response.headers_mut();
+    state.urls.locate(headers);
     if is_read && is_anonymous {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(

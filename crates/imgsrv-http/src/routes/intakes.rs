@@ -2,10 +2,12 @@
 
 use crate::{
     extract::{Fields, IntakePath, JsonBody},
+    middleware::canonical_path::TUS_CREATION_PATH,
+    public_url::Urls,
     response::{problem::Result, wire},
     routes::{
         problems::{BodyProblems, GuardedProblems, Taken},
-        tus::protocol::{CREATION_PATH, metadata},
+        tus::protocol::metadata,
     },
     state::AppState,
 };
@@ -31,7 +33,12 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     security(("bearer" = [])), request_body = api::CreateIntake,
     responses((status = CREATED, description = "The intake is ready for the upload.", body = api::IntakeCreated),
         GuardedProblems, BodyProblems, Taken))]
-async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::CreateIntake>) -> Result<Response> {
+async fn create(
+    intakes: Intakes,
+    writer: Writer,
+    urls: Urls,
+    JsonBody(body): JsonBody<api::CreateIntake>,
+) -> Result<Response> {
     let mut fields = Fields::default();
     let image = fields.parse("image", &body.image);
     let version = fields.parse("version", &body.version);
@@ -65,7 +72,7 @@ async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::
     let intake = intakes.create(&writer, new, size, digest).await?;
     let id = intake.id.to_string();
     let location = [(header::LOCATION, format!("/api/uploads/{id}"))];
-    let tus = api::TusUpload { creation_url: CREATION_PATH.to_owned(), upload_metadata: metadata(intake.id) };
+    let tus = api::TusUpload { creation_url: urls.absolute(TUS_CREATION_PATH), upload_metadata: metadata(intake.id) };
     Ok((StatusCode::CREATED, location, Json(api::IntakeCreated { upload_session_id: id, tus })).into_response())
 }
 
@@ -75,7 +82,7 @@ async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::
 #[utoipa::path(get, path = "/api/uploads/{upload_session_id}", operation_id = "getIntake", tag = "intake",
     security(("bearer" = [])), params(IntakePath),
     responses((status = OK, description = "The progress of the intake.", body = api::IntakeStatus), GuardedProblems))]
-async fn get(intakes: Intakes, writer: Writer, path: IntakePath) -> Result<Json<api::IntakeStatus>> {
+async fn get(intakes: Intakes, writer: Writer, urls: Urls, path: IntakePath) -> Result<Json<api::IntakeStatus>> {
     let status = intakes.get(&writer, path.upload_session_id).await?;
-    Ok(Json(wire::intake(&status)))
+    Ok(Json(wire::intake(&status, &urls)))
 }

@@ -20,13 +20,18 @@ mod tus;
 mod uploads;
 mod versions;
 
-use crate::{middleware::layers, response::problem, state::AppState};
+use crate::{
+    middleware::{canonical_path::routed_by_canonical_path, layers},
+    response::problem,
+    state::AppState,
+};
 use axum::Router;
 use problem::{Code, Problem};
+use std::collections::BTreeSet;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as OpenApiDocument, RefOr, Response as OpenApiResponse,
+        OpenApi as OpenApiDocument, RefOr, Response as OpenApiResponse, Server,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -125,12 +130,22 @@ pub fn openapi() -> OpenApiDocument {
 
 /// The API over `state`.
 pub fn router(state: &AppState) -> Router {
-    let (routes, document) = parts();
+    let (routes, mut document) = parts();
+    if let Some(url) = &state.urls.0 {
+        document.servers = Some(vec![Server::new(url.to_string())]);
+    }
+    let mut roots: BTreeSet<String> = document.paths.paths.keys().filter_map(|path| root(path)).collect();
+    roots.extend(root(documents::BROWSER));
     let routes = routes
         .with_state(state.clone())
         .merge(documents::browser(state))
         .layer(axum::Extension(documents::Documents::new(&document)))
         .fallback(|| async { Problem::new(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) });
-    layers::wrap(routes, state)
+    routed_by_canonical_path(layers::wrap(routes, state), roots, state)
+}
+
+/// The first segment of a path.
+fn root(path: &str) -> Option<String> {
+    path.split('/').nth(1).map(str::to_owned)
 }

@@ -1,6 +1,7 @@
 //! The client commands, run as processes against a server that may be killed.
 
 mod auth;
+mod below_a_path;
 mod download;
 mod failures;
 mod fixture;

@@ -7,6 +7,7 @@ mod publisher;
 
 use client::{Client, Program};
 use daemon::Daemon;
+use imgsrv_testkit::services::{TlsFront, free_port};
 use publisher::{Artifact, Publisher, Release};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
@@ -143,6 +144,34 @@ fn a_list_reads_like_that_of_the_official_server() {
     let images = client.list();
     let secure_boot = |image: &Value| image["properties"]["requirements.secureboot"].clone();
     assert_eq!(images.iter().filter(|image| secure_boot(image) == "false").count(), 1, "{images:?}");
+}
+
+#[test]
+fn a_remote_can_be_below_a_path() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    let port = free_port();
+    let public_url = format!("https://localhost:{port}/images-server");
+    let publisher = Publisher::start_with(&["--public-url", &public_url]);
+    let bytes = disk(scratch.path(), 3);
+    publisher.publish(&Release { image: "debian", version: "12", artifacts: &[Artifact::qcow2(&bytes).described()] });
+    let kept = format!("{}/images-server", publisher.url);
+    let front = TlsFront::below(port, "/images-server/", &format!("{}/", publisher.url));
+    for (name, url, authority) in [("kept", &kept, publisher.authority()), ("removed", &public_url, front.authority())]
+    {
+        for program in [Program::Incus, Program::Lxd] {
+            let client = Client::of_url(program, url, &authority);
+            assert!(client.fingerprint("debian/12", "virtual-machine").is_some(), "{name}");
+            let folder = scratch.path().join(format!("{program:?}-{name}"));
+            fs::create_dir(&folder).expect("a folder");
+            client.run(&["image", "export", "imgsrv:debian/12", folder.to_str().expect("UTF-8"), "--vm"]);
+            assert_eq!(fs::read(folder.join("debian-12-x86_64.qcow2")).expect("the disk"), bytes, "{name}");
+        }
+    }
+    // Clients that talk to the server itself request files over plain HTTP first.
+    assert_eq!(publisher.plaintext_routes(), ["/images/{name}/{ref}/{file}"]);
+    let command = publisher.command_to_trust();
+    assert!(command.contains(&format!("http://localhost:{port}/images-server/ca.pem")), "{command}");
+    assert!(command.ends_with(&format!("incus remote add imgsrv {public_url} --protocol simplestreams")), "{command}");
 }
 
 #[test]
