@@ -6,5 +6,6 @@ mod download;
 mod failures;
 mod fixture;
 mod json;
+mod packer;
 mod publish;
 mod tokens;
