@@ -299,10 +299,24 @@ fn a_daemon_copies_machines_and_containers() {
     client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--vm", "--alias", "machine"]);
     client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--alias", "container"]);
     client.run(&["image", "copy", "imgsrv:alpine/3.20", "local:", "--alias", "tarball"]);
+    let below = Publisher::start_with(&["--public-url", "https://localhost/images-server"]);
+    below.publish(&Release {
+        image: "ubuntu",
+        version: "24.04",
+        artifacts: &[Artifact::qcow2(&disk(scratch.path(), 5)).described()],
+    });
+    let url = format!("{}/images-server", below.url);
+    let client = Client::of_url(Program::Incus, &url, &below.authority()).of(&daemon);
+    client.run(&["image", "copy", "imgsrv:ubuntu/24.04", "local:", "--vm", "--alias", "below-a-path"]);
     let images: Vec<Value> =
         serde_json::from_str(&client.run(&["image", "list", "local:", "--format", "json"])).expect("JSON");
     let mut kinds: Vec<_> = images.iter().map(|image| (aliases(image).join(","), image["type"].clone())).collect();
     kinds.sort_by(|one, other| one.0.cmp(&other.0));
-    let expected = [("container", "container"), ("machine", "virtual-machine"), ("tarball", "container")];
+    let expected = [
+        ("below-a-path", "virtual-machine"),
+        ("container", "container"),
+        ("machine", "virtual-machine"),
+        ("tarball", "container"),
+    ];
     assert_eq!(kinds, expected.map(|(alias, kind)| (alias.to_owned(), Value::from(kind))));
 }
