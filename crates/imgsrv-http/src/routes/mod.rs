@@ -20,11 +20,7 @@ mod tus;
 mod uploads;
 mod versions;
 
-use crate::{
-    middleware::{canonical_path::routed_by_canonical_path, layers},
-    response::problem,
-    state::AppState,
-};
+use crate::{middleware::layers, response::problem, state::AppState};
 use axum::Router;
 use problem::{Code, Problem};
 use std::collections::BTreeSet;
@@ -142,7 +138,7 @@ pub fn router(state: &AppState) -> Router {
         .layer(axum::Extension(documents::Documents::new(&document)))
         .fallback(|| async { Problem::new(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) });
-    routed_by_canonical_path(layers::wrap(routes, state), roots, state)
+    layers::wrap(routes, roots, state)
 }
 
 /// The first segment of a path.
