@@ -13,8 +13,8 @@ pub(crate) fn install() -> Result<PathBuf> {
     tools::GARAGE.install()
 }
 
-/// Installs PostgreSQL, nginx, promtool, clients of Incus and LXD, an OpenID provider, schemathesis and tus clients, unless
-/// they are installed.
+/// Installs PostgreSQL, nginx, Packer, promtool, clients of Incus and LXD, an OpenID provider, schemathesis and tus clients,
+/// unless they are installed.
 pub(crate) fn install_packages() -> Result<()> {
     tools::from_debian(&[
         ("cc", "gcc"),
@@ -30,6 +30,7 @@ pub(crate) fn install_packages() -> Result<()> {
         ("node", "nodejs"),
         ("npm", "npm"),
         ("openssl", "openssl"),
+        ("packer", "packer"),
         ("pip3", "python3-pip"),
         ("python3", "python3"),
         ("promtool", "prometheus"),

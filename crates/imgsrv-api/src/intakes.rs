@@ -69,7 +69,8 @@ pub struct IntakeCreated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TusUpload {
-    /// URL at which a tus client creates its upload, relative to the server.
+    /// URL at which a tus client creates its upload: absolute if the server knows its public URL, otherwise a path on the
+    /// server.
     pub creation_url: String,
     /// Value of the header `Upload-Metadata` of that request; it identifies the intake.
     pub upload_metadata: String,

@@ -43,7 +43,7 @@ pub struct FieldError {
 pub struct ExistingResource {
     /// Id of the resource.
     pub id: String,
-    /// URL of the resource, relative to the server.
+    /// URL of the resource: a path on the host of the server.
     pub url: String,
 }
 

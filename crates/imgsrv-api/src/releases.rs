@@ -96,7 +96,7 @@ pub struct ReleaseFile {
     pub digest: String,
     /// Media type that the file is served with.
     pub media_type: String,
-    /// URL of the file, relative to the URL of the server.
+    /// URL of the file: a path on the host of the server.
     pub url: String,
 }
 

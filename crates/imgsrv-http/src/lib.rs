@@ -6,6 +6,7 @@
 mod degradation;
 mod extract;
 mod middleware;
+mod public_url;
 mod readiness;
 mod receive_slots;
 mod redact;
@@ -21,6 +22,7 @@ pub use middleware::{
     client_address::limit_key,
     observation::{CompletedRequest, METHODS, RequestObserver},
 };
+pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use request::{PeerAddress, Transport};
 pub use routes::{openapi, router};
 pub use send_budget::SendBudget;

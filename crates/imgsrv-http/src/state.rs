@@ -6,6 +6,7 @@ use crate::{
         failed_bearers::FailedBearers,
         observation::{NoObserver, RequestObserver},
     },
+    public_url::{PublicUrl, Urls},
     readiness::Readiness,
     receive_slots::ReceiveSlots,
     send_budget::SendBudget,
@@ -43,6 +44,8 @@ pub struct HttpSettings {
     pub readiness_age: Duration,
     /// The certificate of the server's own authority in PEM; absent when it has none.
     pub authority: Option<Bytes>,
+    /// The URL at which clients reach the server; unknown when absent.
+    pub public_url: Option<PublicUrl>,
 }
 
 impl Default for HttpSettings {
@@ -58,6 +61,7 @@ impl Default for HttpSettings {
             trusted_proxies: Vec::new(),
             readiness_age: Duration::from_secs(1),
             authority: None,
+            public_url: None,
         }
     }
 }
@@ -77,6 +81,7 @@ pub struct AppState {
     pub(crate) observer: Arc<dyn RequestObserver>,
     pub(crate) failed_bearers: Arc<FailedBearers>,
     pub(crate) send_budget: Arc<SendBudget>,
+    pub(crate) urls: Urls,
     degradation: Arc<Degradation>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
@@ -92,6 +97,7 @@ impl AppState {
             observer: Arc::new(NoObserver),
             failed_bearers: Arc::new(FailedBearers::new(settings.auth_failure_limit, clock)),
             send_budget: Arc::new(SendBudget::new(settings.max_send_buffer_bytes)),
+            urls: Urls(settings.public_url.clone()),
             degradation: Arc::default(),
             receive_slots: ReceiveSlots::new(settings.max_receiving_parts),
             readiness: Arc::new(Readiness::new(adapters.clone(), settings.readiness_age)),
@@ -143,6 +149,7 @@ provides! {
     Principals: |state| state.services.principals();
     Publishing: |state| state.services.publishing();
     Rules: |state| state.services.rules();
+    Urls: |state| state.urls.clone();
     Uploads: |state| state.services.uploads();
     Versions: |state| state.services.versions();
     MaxUploadBytes: |state| MaxUploadBytes(state.services.max_upload_bytes());

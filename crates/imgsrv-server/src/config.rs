@@ -1,14 +1,15 @@
 //! Settings: each is a flag and an environment variable; the flag takes precedence.
 
 use crate::options::{
-    Given, ListenAddress, Networks, PublicUrl, Secret, Verbosity, bytes, duration, endpoint, metrics_address, networks,
-    node_name, path, public_url, secret_file, send_buffer_bytes, value,
+    Given, ListenAddress, Networks, Secret, Verbosity, bytes, duration, endpoint, metrics_address, networks, node_name,
+    path, public_url, secret_file, send_buffer_bytes, value,
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::Backoff;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
+use imgsrv_http::PublicUrl;
 use secrecy::ExposeSecret;
 use std::{path::PathBuf, time::Duration};
 
@@ -38,7 +39,8 @@ pub(crate) struct ApiOptions {
     /// Address of the API, as host:port; `:8080` listens on all addresses
     #[arg(long, env = "IMGSRV_LISTEN", default_value = ":8080", value_name = "ADDRESS")]
     pub(crate) listen: ListenAddress,
-    /// URL at which clients reach this server, such as `https://images.example.org`
+    /// URL at which clients reach this server, such as `https://images.example.org`. A path, as in
+    /// `https://example.org/images`, is that below which a reverse proxy publishes the server
     #[arg(long, env = "IMGSRV_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     public_url: Option<Given<PublicUrl>>,
     /// Maximum time for requests in flight to finish after SIGTERM or SIGINT

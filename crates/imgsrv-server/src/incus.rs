@@ -1,10 +1,8 @@
 //! The command that adds this server to Incus, on this machine or another.
 
-use crate::{
-    config::ServeOptions,
-    options::{PublicUrl, node_name},
-};
+use crate::{config::ServeOptions, options::node_name};
 use imgsrv_domain::digest::BlobClaim;
+use imgsrv_http::PublicUrl;
 use std::io::{self, Write};
 
 /// Whether an address to listen on stands for all addresses of the machine.
@@ -29,7 +27,7 @@ fn url(options: &ServeOptions, port: u16) -> String {
         return url.to_string();
     }
     let listen = options.api.listen.host.clone().filter(|host| !is_wildcard(host));
-    let host = public.as_ref().and_then(PublicUrl::host).or(listen).unwrap_or_else(node_name);
+    let host = public.as_ref().and_then(PublicUrl::host).map(str::to_owned).or(listen).unwrap_or_else(node_name);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     format!("https://{host}:{port}")
 }
@@ -37,9 +35,10 @@ fn url(options: &ServeOptions, port: u16) -> String {
 /// The authority is fetched over plain HTTP on the TLS port, since it is not trusted yet; the checksum protects it.
 fn command(url: &str, sha256: &str) -> String {
     let host = url.trim_start_matches("https://");
+    let (host, path) = host.find('/').map_or((host, ""), |at| host.split_at(at));
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
     let port = if has_port { "" } else { ":443" };
-    let (authority, url) = (quoted(&format!("http://{host}{port}/ca.pem")), quoted(url));
+    let (authority, url) = (quoted(&format!("http://{host}{port}{path}/ca.pem")), quoted(url));
     format!(
         "curl -sSfo imgsrv.crt {authority} && echo '{sha256}  imgsrv.crt' | sha256sum -c && \
          install -D -m 644 imgsrv.crt ~/.config/incus/servercerts/imgsrv.crt && \
@@ -64,6 +63,8 @@ mod tests {
             ("https://images.example.org:8443", "http://images.example.org:8443/ca.pem"),
             ("https://[::1]", "'http://[::1]:443/ca.pem'"),
             ("https://[::1]:8443", "'http://[::1]:8443/ca.pem'"),
+            ("https://example.org/images", "http://example.org:443/images/ca.pem"),
+            ("https://example.org:8443/a/b", "http://example.org:8443/a/b/ca.pem"),
         ] {
             let command = command(url, "ab");
             assert!(

@@ -1,11 +1,11 @@
 //! Types and parsers of settings.
 
-use axum::http::Uri;
 use clap::ValueEnum;
 use imgsrv_domain::{auth::TokenKey, ids::TokenId};
+use imgsrv_http::{InvalidPublicUrl, PublicUrl};
 use ipnet::IpNet;
 use secrecy::SecretString;
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 /// Parses `500ms`, `5s`, `1m`, `24h` and sums of them such as `1h30m`.
 pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
@@ -126,39 +126,8 @@ pub(crate) fn metrics_address(raw: &str) -> Result<Given<ListenAddress>, String>
     if raw.is_empty() { Ok(Given(None)) } else { raw.parse().map(|address| Given(Some(address))) }
 }
 
-/// The base of the server's URLs: scheme, host and optionally a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PublicUrl(Uri);
-
-impl PublicUrl {
-    pub(crate) fn is_https(&self) -> bool {
-        self.0.scheme_str() == Some("https")
-    }
-
-    /// The host, without the brackets of an IPv6 address.
-    pub(crate) fn host(&self) -> Option<String> {
-        self.0.host().map(|host| host.trim_matches(['[', ']']).to_owned())
-    }
-}
-
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.to_string().trim_end_matches('/'))
-    }
-}
-
-pub(crate) fn public_url(raw: &str) -> Result<Given<PublicUrl>, String> {
-    if raw.is_empty() {
-        return Ok(Given(None));
-    }
-    let fits = |url: &Uri| {
-        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-        let is_bare = url.path() == "/" && url.query().is_none();
-        is_http && is_bare && url.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-    };
-    let url = raw.parse().ok().filter(fits);
-    url.map(|url| Given(Some(PublicUrl(url))))
-        .ok_or_else(|| "must be a URL such as https://images.example.org".to_owned())
+pub(crate) fn public_url(raw: &str) -> Result<Given<PublicUrl>, InvalidPublicUrl> {
+    Ok(Given(if raw.is_empty() { None } else { Some(raw.parse()?) }))
 }
 
 /// Parses the path of a URL.

@@ -8,7 +8,7 @@ use crate::{
     incus,
     listener::{self, Limits},
     metrics::{self, ProcessMetrics, Scrape},
-    options::{ListenAddress, PublicUrl, node_name},
+    options::{ListenAddress, node_name},
     runtimes::{Connections, handled_here},
     startup::{Stage, Startup},
     storage::{self, Locks, OpenCatalog},
@@ -20,7 +20,7 @@ use imgsrv_app::{Bootstrap, FormatCheck, Services, Settings};
 use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
 use imgsrv_domain::{error_chain, work::WorkerId};
-use imgsrv_http::{AppState, HttpSettings, router};
+use imgsrv_http::{AppState, HttpSettings, PublicUrl, router};
 use rustix::process::Signal;
 use std::{
     net::SocketAddr,
@@ -195,6 +195,7 @@ fn http_settings(options: &ServeOptions) -> HttpSettings {
         max_send_buffer_bytes: options.limits.max_send_buffer_bytes,
         max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
         trusted_proxies: options.api.trusted_proxies.0.clone(),
+        public_url: options.api.public_url(),
         ..HttpSettings::default()
     }
 }
@@ -206,7 +207,7 @@ fn self_signed(options: &ServeOptions) -> Result<Option<SelfSigned>, TlsError> {
         return Ok(None);
     }
     let mut names = vec![node_name(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    names.extend(options.api.public_url().as_ref().and_then(PublicUrl::host));
+    names.extend(options.api.public_url().as_ref().and_then(PublicUrl::host).map(str::to_owned));
     names.extend(options.api.listen.host.clone().filter(|host| !incus::is_wildcard(host)));
     names.sort();
     names.dedup();

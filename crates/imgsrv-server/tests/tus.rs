@@ -2,7 +2,7 @@
 
 use imgsrv_testkit::{
     Process, digest, qcow2,
-    services::{tus_js_client, tuspy},
+    services::{TlsFront, free_port, tus_js_client, tuspy},
     writer_token,
 };
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ const SIZE: usize = 48 * MIB;
 /// A server and a qcow2 of 48 MiB.
 struct Setup {
     process: Process,
+    /// The URL at which clients create uploads.
+    endpoint: String,
     token: String,
     file: PathBuf,
     digest: String,
@@ -36,7 +38,18 @@ impl Setup {
         bytes.extend((bytes.len()..SIZE).map(|at| (at / 4096 + at).to_le_bytes()[0]));
         let file = dir.path().join("disk.qcow2");
         std::fs::write(&file, &bytes).expect("a file");
-        Self { process, token, file, digest: digest(&bytes), dir }
+        let endpoint = format!("{}/api/uploads/tus/", process.url);
+        Self { process, endpoint, token, file, digest: digest(&bytes), dir }
+    }
+
+    /// A server below a path of an nginx, which removes the path or keeps it.
+    fn start_below_a_path(is_kept: bool) -> (Self, TlsFront) {
+        let port = free_port();
+        let base = format!("https://localhost:{port}/images-server");
+        let setup = Self::start(&["--public-url", &base]);
+        let upstream = format!("{}{}", setup.process.url, if is_kept { "" } else { "/" });
+        let front = TlsFront::below(port, "/images-server/", &upstream);
+        (Self { endpoint: format!("{base}/api/uploads/tus"), ..setup }, front)
     }
 
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
@@ -63,7 +76,7 @@ impl Setup {
     fn job(&self, id: &str, more: &Value) -> Value {
         let storage = self.dir.path().join(format!("{id}.json"));
         let mut job = json!({
-            "endpoint": format!("{}/api/uploads/tus/", self.process.url), "token": self.token, "id": id,
+            "endpoint": self.endpoint, "token": self.token, "id": id,
             "file": self.file, "storage": storage, "chunk": 4 * MIB, "checksum": false,
         });
         let object = job.as_object_mut().expect("an object");
@@ -150,6 +163,28 @@ fn tuspy_sends_checksums_and_tus_js_client_sends_bytes_with_the_creation() {
     let at_once = setup.intake("2");
     run(tus_js_client(), &setup.job(&at_once, &json!({"with_creation": true, "chunk": null})));
     setup.check_published(&at_once, "2");
+}
+
+#[test]
+fn clients_upload_below_a_path_of_a_proxy() {
+    for is_kept in [false, true] {
+        let (mut setup, front) = Setup::start_below_a_path(is_kept);
+        let authority = front.authority();
+        setup.endpoint += if is_kept { "/" } else { "" };
+        for (client, version) in [(tuspy as fn() -> Command, "1"), (tus_js_client, "2")] {
+            let id = setup.intake(version);
+            let client = || {
+                let mut client = client();
+                client.env("REQUESTS_CA_BUNDLE", &authority).env("NODE_EXTRA_CA_CERTS", &authority);
+                client
+            };
+            // The second run finds the upload by its stored `Location`.
+            run(client(), &setup.job(&id, &json!({"stop_at": 16 * MIB})));
+            let output = run(client(), &setup.job(&id, &json!({})));
+            assert!(!output.contains("starts at 0") && !output.contains("anew"), "{output}");
+            setup.check_published(&id, version);
+        }
+    }
 }
 
 #[test]

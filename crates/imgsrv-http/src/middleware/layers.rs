@@ -3,6 +3,7 @@
 use crate::{
     middleware::{
         budgeted::{admit, budgeted},
+        canonical_path::routed_by_canonical_path,
         client_address::client_address,
         draining, entity_tag,
         observation::{Observation, observed},
@@ -29,6 +30,7 @@ use headers::{Date, HeaderMapExt, IfNoneMatch, LastModified};
 use imgsrv_domain::time::Timestamp;
 use std::{
     any::Any,
+    collections::BTreeSet,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -38,12 +40,13 @@ use tracing::{Instrument, field};
 /// The most header fields of a request.
 const MAX_HEADERS: usize = 100;
 
-/// Wraps the routes in the layers, outermost last.
-pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
-    routes
+/// Wraps the routes, whose first segments are `roots`, in the layers, outermost last.
+pub(crate) fn wrap(routes: Router, roots: BTreeSet<String>, state: &AppState) -> Router {
+    let routes = routes
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), check_and_render))
-        .layer(middleware::from_fn_with_state(state.clone(), identify_and_limit))
+        .layer(middleware::from_fn_with_state(state.clone(), identify_and_limit));
+    routed_by_canonical_path(routes, roots, state)
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
@@ -149,9 +152,10 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
         response = admit(response, &share);
     }
     if is_failed(&response) {
-        response = Problem::render(response, id.as_deref(), is_head);
+        response = Problem::render(response, id.as_deref(), is_head, &state.urls);
     }
     let headers = response.headers_mut();
+    state.urls.locate(headers);
     if is_read && is_anonymous {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(

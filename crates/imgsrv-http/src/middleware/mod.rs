@@ -1,6 +1,7 @@
 //! What every request and response passes through.
 
 pub(crate) mod budgeted;
+pub(crate) mod canonical_path;
 pub(crate) mod client_address;
 mod draining;
 mod entity_tag;

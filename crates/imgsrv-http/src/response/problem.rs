@@ -1,5 +1,6 @@
 //! Problem documents (RFC 9457), the body of every error response.
 
+use crate::public_url::Urls;
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -95,10 +96,13 @@ impl Problem {
     }
 
     /// Turns an error response into a problem document; headers such as `Allow` stay.
-    pub(crate) fn render(response: Response, request_id: Option<&str>, is_head: bool) -> Response {
+    pub(crate) fn render(response: Response, request_id: Option<&str>, is_head: bool, urls: &Urls) -> Response {
         let problem = response.extensions().get::<Self>().cloned();
         let mut problem = problem.unwrap_or_else(|| Self::of_status(response.status()));
         problem.body.instance = request_id.map(str::to_owned);
+        if let Some(existing) = &mut problem.body.existing {
+            existing.url = urls.path(&existing.url);
+        }
         let body = serde_json::to_vec(&problem.body).unwrap_or_default();
         let (mut parts, _) = response.into_parts();
         parts.status = problem.status();

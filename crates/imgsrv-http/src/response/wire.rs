@@ -1,5 +1,6 @@
 //! The mapping from domain objects to wire types.
 
+use crate::public_url::Urls;
 use imgsrv_api as api;
 use imgsrv_app::{Authentication, Credential, IntakeStatus, IssuedToken, VersionFiles};
 use imgsrv_domain::{
@@ -47,15 +48,15 @@ pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
     }
 }
 
-pub(crate) fn intake(status: &IntakeStatus) -> api::IntakeStatus {
+pub(crate) fn intake(status: &IntakeStatus, urls: &Urls) -> api::IntakeStatus {
     let wanted = &status.intake.wanted;
-    let version = || format!("/v1/images/{}/versions/{}", wanted.image, wanted.version);
+    let version = || urls.path(&format!("/v1/images/{}/versions/{}", wanted.image, wanted.version));
     api::IntakeStatus {
         id: status.session.id.to_string(),
         state: status.state.to_owned(),
         offset: status.session.offset().signed(),
         size_bytes: status.session.size().signed(),
-        job_url: status.intake.state.job().map(|job| format!("/v1/publish-jobs/{job}")),
+        job_url: status.intake.state.job().map(|job| urls.path(&format!("/v1/publish-jobs/{job}"))),
         version_url: status.intake.state.job().map(|_| version()),
         failure_reason: status.reason.clone(),
     }

@@ -32,11 +32,14 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(yaml)).routes(routes!(json))
 }
 
-/// The API browser at `/docs`; its assets are in the binary.
+/// The path of the API browser.
+pub(crate) const BROWSER: &str = "/docs";
+
+/// The API browser; its assets are in the binary.
 pub(crate) fn browser(state: &AppState) -> Router {
     // The validator would be a service on the network.
-    let config = Config::from("/openapi/v1.json").validator_url("none");
-    let pages: Router = SwaggerUi::new("/docs").config(config).into();
+    let config = Config::from(state.urls.path("/openapi/v1.json")).validator_url("none");
+    let pages: Router = SwaggerUi::new(BROWSER).config(config).into();
     pages.route_layer(from_extractor_with_state::<Caller, _>(state.clone()))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     extract::{FilePath, RefPath},
+    public_url::Urls,
     response::{
         download::{DownloadRequest, NamedBy},
         problem::Result,
@@ -32,9 +33,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Under an alias, the file names do not contain the version, and the URLs are those under the alias.
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
+async fn list(delivery: Delivery, _caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
     let release = delivery.files(&path.name, &path.r#ref).await?;
-    Ok(Json(wire::release(&release, &format!("/images/{}/{}", path.name, path.r#ref))).into_response())
+    Ok(Json(wire::release(&release, &urls.path(&format!("/images/{}/{}", path.name, path.r#ref)))).into_response())
 }
 
 /// List the files of a published version
@@ -42,8 +43,8 @@ async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Resp
 /// Returns the same listing at the URL of the folder.
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
-async fn list_folder(delivery: Delivery, caller: Caller, path: RefPath) -> Result<Response> {
-    list(delivery, caller, path).await
+async fn list_folder(delivery: Delivery, caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
+    list(delivery, caller, urls, path).await
 }
 
 /// Download a file of a published version

@@ -2,10 +2,12 @@
 
 use crate::{
     extract::{Fields, IdempotencyKey, IntakePath, JsonBody},
+    middleware::canonical_path::TUS_CREATION_PATH,
+    public_url::Urls,
     response::{problem::Result, wire},
     routes::{
         problems::{BodyProblems, GuardedProblems, Taken},
-        tus::protocol::{CREATION_PATH, metadata},
+        tus::protocol::metadata,
     },
     state::AppState,
 };
@@ -38,6 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn create(
     intakes: Intakes,
     writer: Writer,
+    urls: Urls,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody<api::CreateIntake>,
 ) -> Result<Response> {
@@ -74,7 +77,7 @@ async fn create(
     let intake = intakes.create(&writer, new, size, digest, key.as_ref()).await?;
     let id = intake.id.to_string();
     let location = [(header::LOCATION, format!("/api/uploads/{id}"))];
-    let tus = api::TusUpload { creation_url: CREATION_PATH.to_owned(), upload_metadata: metadata(intake.id) };
+    let tus = api::TusUpload { creation_url: urls.absolute(TUS_CREATION_PATH), upload_metadata: metadata(intake.id) };
     Ok((StatusCode::CREATED, location, Json(api::IntakeCreated { upload_session_id: id, tus })).into_response())
 }
 
@@ -84,7 +87,7 @@ async fn create(
 #[utoipa::path(get, path = "/api/uploads/{upload_session_id}", operation_id = "getIntake", tag = "intake",
     security(("bearer" = [])), params(IntakePath),
     responses((status = OK, description = "The progress of the intake.", body = api::IntakeStatus), GuardedProblems))]
-async fn get(intakes: Intakes, writer: Writer, path: IntakePath) -> Result<Json<api::IntakeStatus>> {
+async fn get(intakes: Intakes, writer: Writer, urls: Urls, path: IntakePath) -> Result<Json<api::IntakeStatus>> {
     let status = intakes.get(&writer, path.upload_session_id).await?;
-    Ok(Json(wire::intake(&status)))
+    Ok(Json(wire::intake(&status, &urls)))
 }

@@ -23,10 +23,11 @@ mod versions;
 use crate::{extract::quoted, middleware::layers, response::problem, state::AppState};
 use axum::{Router, http::Uri};
 use problem::{Code, Problem};
+use std::collections::BTreeSet;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as OpenApiDocument, RefOr, Response as OpenApiResponse,
+        OpenApi as OpenApiDocument, RefOr, Response as OpenApiResponse, Server,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -125,7 +126,12 @@ pub fn openapi() -> OpenApiDocument {
 
 /// The API over `state`.
 pub fn router(state: &AppState) -> Router {
-    let (routes, document) = parts();
+    let (routes, mut document) = parts();
+    if let Some(url) = &state.urls.0 {
+        document.servers = Some(vec![Server::new(url.to_string())]);
+    }
+    let mut roots: BTreeSet<String> = document.paths.paths.keys().filter_map(|path| root(path)).collect();
+    roots.extend(root(documents::BROWSER));
     let routes = routes
         .with_state(state.clone())
         .merge(documents::browser(state))
@@ -134,5 +140,10 @@ pub fn router(state: &AppState) -> Router {
             Problem::new(Code::NotFound).detail(format!("{} is not a URL of this server", quoted(url.path())))
         })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) });
-    layers::wrap(routes, state)
+    layers::wrap(routes, roots, state)
+}
+
+/// The first segment of a path.
+fn root(path: &str) -> Option<String> {
+    path.split('/').nth(1).map(str::to_owned)
 }

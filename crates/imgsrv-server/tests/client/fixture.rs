@@ -1,6 +1,10 @@
 //! A server, files to publish, and functions that run commands.
 
-use imgsrv_testkit::{Process, digest, qcow2, writer_token};
+use imgsrv_testkit::{
+    Process, digest, qcow2,
+    services::{TlsFront, free_port},
+    writer_token,
+};
 use serde_json::Value;
 use std::{
     path::PathBuf,
@@ -15,6 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// A running server, and a folder for files.
 pub(crate) struct Fixture {
     pub(crate) server: Process,
+    /// The URL at which commands reach the server.
+    pub(crate) url: String,
     pub(crate) token: String,
     pub(crate) dir: TempDir,
 }
@@ -44,7 +50,17 @@ impl Fixture {
         let dir = TempDir::new().expect("a scratch folder");
         let server = Process::start(BINARY, &dir.path().join("data"), arguments);
         let token = writer_token(&server.url, server.bootstrap.as_deref().expect("a bootstrap token"));
-        Self { server, token, dir }
+        Self { url: server.url.clone(), server, token, dir }
+    }
+
+    /// A server below a path of an nginx, which removes the path or keeps it.
+    pub(crate) fn start_below_a_path(is_kept: bool) -> (Self, TlsFront) {
+        let port = free_port();
+        let url = format!("https://localhost:{port}/images-server");
+        let fixture = Self::start_with(&["--public-url", &url]);
+        let upstream = format!("{}{}", fixture.server.url, if is_kept { "" } else { "/" });
+        let front = TlsFront::below(port, "/images-server/", &upstream);
+        (Self { url, ..fixture }, front)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -73,7 +89,7 @@ impl Fixture {
             .args(arguments)
             .current_dir(self.dir.path())
             .env("XDG_CONFIG_HOME", self.path("config"))
-            .env("IMGSRV_URL", &self.server.url)
+            .env("IMGSRV_URL", &self.url)
             .env("IMGSRV_TOKEN", &self.token)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,10 +1,12 @@
 //! The client commands, run as processes against a server that may be killed.
 
 mod auth;
+mod below_a_path;
 mod download;
 mod failures;
 mod fixture;
 mod json;
+mod packer;
 mod publish;
 mod terminal;
 mod tokens;

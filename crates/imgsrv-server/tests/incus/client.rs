@@ -24,8 +24,21 @@ pub(crate) struct Client {
 impl Client {
     /// Trusts the server's authority and adds the remote, with the command that the server prints.
     pub(crate) fn new(program: Program, publisher: &Publisher) -> Self {
+        Self::with_remote(program, publisher.command_to_trust())
+    }
+
+    /// Adds the remote at `url`, whose certificate the authority in the file `authority` issued.
+    pub(crate) fn of_url(program: Program, url: &str, authority: &str) -> Self {
+        let script = format!(
+            "install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
+             incus remote add imgsrv {url} --protocol simplestreams"
+        );
+        Self::with_remote(program, script)
+    }
+
+    /// Adds the remote with a command for Incus.
+    fn with_remote(program: Program, script: String) -> Self {
         let client = Self { program, home: TempDir::new().expect("a home"), daemon: None };
-        let script = publisher.command_to_trust();
         let script = match program {
             Program::Incus => script,
             Program::Lxd => script.replace(".config/incus", ".config/lxc").replace("incus remote", "lxc remote"),

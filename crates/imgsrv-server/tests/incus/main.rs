@@ -8,6 +8,7 @@ mod publisher;
 
 use client::{Client, Program};
 use daemon::Daemon;
+use imgsrv_testkit::services::{TlsFront, free_port};
 use publisher::{Artifact, Publisher, Release};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
@@ -148,6 +149,34 @@ fn a_list_reads_like_that_of_the_official_server() {
 }
 
 #[test]
+fn a_remote_can_be_below_a_path() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    let port = free_port();
+    let public_url = format!("https://localhost:{port}/images-server");
+    let publisher = Publisher::start_with(&["--public-url", &public_url]);
+    let bytes = disk(scratch.path(), 3);
+    publisher.publish(&Release { image: "debian", version: "12", artifacts: &[Artifact::qcow2(&bytes).described()] });
+    let kept = format!("{}/images-server", publisher.url);
+    let front = TlsFront::below(port, "/images-server/", &format!("{}/", publisher.url));
+    for (name, url, authority) in [("kept", &kept, publisher.authority()), ("removed", &public_url, front.authority())]
+    {
+        for program in [Program::Incus, Program::Lxd] {
+            let client = Client::of_url(program, url, &authority);
+            assert!(client.fingerprint("debian/12", "virtual-machine").is_some(), "{name}");
+            let folder = scratch.path().join(format!("{program:?}-{name}"));
+            fs::create_dir(&folder).expect("a folder");
+            client.run(&["image", "export", "imgsrv:debian/12", folder.to_str().expect("UTF-8"), "--vm"]);
+            assert_eq!(fs::read(folder.join("debian-12-x86_64.qcow2")).expect("the disk"), bytes, "{name}");
+        }
+    }
+    // Clients that talk to the server itself request files over plain HTTP first.
+    assert_eq!(publisher.plaintext_routes(), ["/images/{name}/{ref}/{file}"]);
+    let command = publisher.command_to_trust();
+    assert!(command.contains(&format!("http://localhost:{port}/images-server/ca.pem")), "{command}");
+    assert!(command.ends_with(&format!("incus remote add imgsrv {public_url} --protocol simplestreams")), "{command}");
+}
+
+#[test]
 fn a_moved_alias_is_followed_and_the_previous_image_stays_available() {
     let scratch = TempDir::new().expect("a scratch folder");
     let publisher = Publisher::start();
@@ -275,10 +304,24 @@ fn a_daemon_copies_machines_and_containers() {
     client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--vm", "--alias", "machine"]);
     client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--alias", "container"]);
     client.run(&["image", "copy", "imgsrv:alpine/3.20", "local:", "--alias", "tarball"]);
+    let below = Publisher::start_with(&["--public-url", "https://localhost/images-server"]);
+    below.publish(&Release {
+        image: "ubuntu",
+        version: "24.04",
+        artifacts: &[Artifact::qcow2(&disk(scratch.path(), 5)).described()],
+    });
+    let url = format!("{}/images-server", below.url);
+    let client = Client::of_url(Program::Incus, &url, &below.authority()).of(&daemon);
+    client.run(&["image", "copy", "imgsrv:ubuntu/24.04", "local:", "--vm", "--alias", "below-a-path"]);
     let images: Vec<Value> =
         serde_json::from_str(&client.run(&["image", "list", "local:", "--format", "json"])).expect("JSON");
     let mut kinds: Vec<_> = images.iter().map(|image| (aliases(image).join(","), image["type"].clone())).collect();
     kinds.sort_by(|one, other| one.0.cmp(&other.0));
-    let expected = [("container", "container"), ("machine", "virtual-machine"), ("tarball", "container")];
+    let expected = [
+        ("below-a-path", "virtual-machine"),
+        ("container", "container"),
+        ("machine", "virtual-machine"),
+        ("tarball", "container"),
+    ];
     assert_eq!(kinds, expected.map(|(alias, kind)| (alias.to_owned(), Value::from(kind))));
 }

@@ -61,30 +61,40 @@ pub(crate) struct Release<'a> {
 /// A running server, and a token of a publisher.
 pub(crate) struct Publisher {
     process: Process,
-    url: String,
+    pub(crate) url: String,
     token: String,
     http: reqwest::Client,
     runtime: Runtime,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Publisher {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(more: &[&str]) -> Self {
         let data = TempDir::new().expect("a data folder");
-        let process = Process::start(env!("CARGO_BIN_EXE_imgsrv"), data.path(), &["--tls-self-signed"]);
+        let arguments = [&["--tls-self-signed"], more].concat();
+        let process = Process::start(env!("CARGO_BIN_EXE_imgsrv"), data.path(), &arguments);
         let authority = std::fs::read(data.path().join("tls/ca.crt")).expect("the authority");
         let authority = Certificate::from_pem(&authority).expect("a certificate");
         let http = reqwest::Client::builder().tls_certs_only([authority]).build().expect("a client");
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let url = process.url.replace("http://", "https://");
         let token = process.bootstrap.clone().expect("a bootstrap token");
-        let mut publisher = Self { process, url, token, http, runtime, _data: data };
+        let mut publisher = Self { process, url, token, http, runtime, data };
         let body = json!({"kind": "service", "display_name": "ci"});
         let principal = format!("/v1/auth/principals/{}", text(&publisher.post("/v1/auth/principals", &body), "id"));
         publisher.send(Method::PUT, &format!("{principal}/roles/content-writer"), &Value::Null);
         let body = json!({"name": "ci", "expires_at": "2099-01-01T00:00:00Z"});
         publisher.token = text(&publisher.post(&format!("{principal}/api-tokens"), &body), "plaintext");
         publisher
+    }
+
+    /// The file with the server's authority.
+    pub(crate) fn authority(&self) -> String {
+        self.data.path().join("tls/ca.crt").display().to_string()
     }
 
     /// The command that the server prints for adding it to Incus.

@@ -13,7 +13,12 @@ pub struct TlsFront {
 impl TlsFront {
     /// Starts it on a free port in front of the port `upstream`.
     pub fn new(upstream: u16) -> Self {
-        let port = free_port();
+        Self::below(free_port(), "/", &format!("http://127.0.0.1:{upstream}"))
+    }
+
+    /// Starts it on `port`; it forwards what is below `path` to `upstream`. If `upstream` ends with a slash, that slash
+    /// replaces `path`; otherwise `path` is kept.
+    pub fn below(port: u16, path: &str, upstream: &str) -> Self {
         let nginx = Nginx::start(port, |folder| {
             certify(folder);
             let root = folder.display();
@@ -21,8 +26,8 @@ impl TlsFront {
                 "client_max_body_size 0; client_body_temp_path {root}/body;
                 proxy_temp_path {root}/temp; fastcgi_temp_path {root}/temp; uwsgi_temp_path {root}/temp;
                 scgi_temp_path {root}/temp; server {{ listen 127.0.0.1:{port} ssl;
-                ssl_certificate {root}/tls.pem; ssl_certificate_key {root}/tls.key;
-                location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_set_header Host $http_host;
+                ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {root}/tls.pem; ssl_certificate_key {root}/tls.key;
+                location {path} {{ proxy_pass {upstream}; proxy_set_header Host $http_host;
                 proxy_request_buffering off; proxy_http_version 1.1; }} }}"
             )
         });

@@ -5,6 +5,8 @@ pub(super) mod protocol;
 
 use crate::{
     extract::{UploadPath, tus_body},
+    middleware::canonical_path::TUS_CREATION_PATH,
+    public_url::Urls,
     receive_slots::ReceiveSlots,
     response::problem::{Code, Problem, Result},
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
@@ -24,9 +26,9 @@ use imgsrv_domain::{
     upload::{UploadRefusal, UploadState},
 };
 use protocol::{
-    ALGORITHMS, CREATION_PATH, EXTENSIONS, MEDIA_TYPE, METHOD_OVERRIDE, TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION,
-    TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, UPLOAD_EXPIRES, UPLOAD_LENGTH, UPLOAD_METADATA, UPLOAD_OFFSET, VERSION,
-    byte_count, check_version, expires, intake_of, is_offset_stream, metadata, progress, text,
+    ALGORITHMS, EXTENSIONS, MEDIA_TYPE, METHOD_OVERRIDE, TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE,
+    TUS_RESUMABLE, TUS_VERSION, UPLOAD_EXPIRES, UPLOAD_LENGTH, UPLOAD_METADATA, UPLOAD_OFFSET, VERSION, byte_count,
+    check_version, expires, intake_of, is_offset_stream, metadata, progress, text,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -85,6 +87,7 @@ async fn create(
     intakes: Intakes,
     slots: ReceiveSlots,
     writer: Writer,
+    urls: Urls,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
@@ -98,7 +101,7 @@ async fn create(
         return Err(Problem::new(Code::InvalidRequest).field("Upload-Length", reason));
     }
     let mut response = HeaderMap::new();
-    response.insert(header::LOCATION, text(format!("{CREATION_PATH}{id}")));
+    response.insert(header::LOCATION, text(urls.absolute(&format!("{TUS_CREATION_PATH}{id}"))));
     let has_bytes = headers.contains_key(header::CONTENT_TYPE) && is_offset_stream(&headers);
     let is_fresh = status.session.state.is_created();
     if has_bytes && !is_fresh {

@@ -8,8 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use imgsrv_domain::{ids::UploadId, time::Timestamp};
 
-/// The URL at which uploads are created.
-pub(crate) const CREATION_PATH: &str = "/api/uploads/tus/";
 /// The only supported version of the protocol.
 pub(super) const VERSION: &str = "1.0.0";
 pub(super) const EXTENSIONS: &str = "creation,creation-with-upload,termination,checksum,expiration";
