@@ -620,6 +620,7 @@ CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('co
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
 CREATE INDEX upload_sessions_by_digest ON upload_sessions (expected_digest)
     WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
+CREATE INDEX upload_sessions_by_principal ON upload_sessions (created_by);
 CREATE INDEX upload_sessions_ended ON upload_sessions (updated_at) WHERE state IN ('ready', 'failed', 'aborted');
 
 -- What refers to a digest, and keeps the blob from being collected. Uploads that have not ended do not keep it from being
@@ -725,6 +726,7 @@ CREATE TABLE intakes (
     revision bigint NOT NULL,
     CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
 );
+CREATE INDEX intakes_by_principal ON intakes (created_by);
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
 
 -- Inspection results and stream index ----------------------------------------------------------------------

@@ -368,11 +368,11 @@ CREATE TABLE blob_leftovers (
 CREATE INDEX blob_leftovers_by_session ON blob_leftovers (session);
 
 -- What refers to a digest, and keeps the blob from being collected. Uploads that have not ended do not keep it from being
--- deleted.
+-- deleted. The columns of all parts have the same types, or SQLite would read the whole view for every search in it.
 CREATE VIEW blob_references AS
     SELECT primary_blob_digest AS digest, 'artifact' AS kind, id, version_id FROM artifacts
     UNION ALL SELECT blob_digest, 'attachment', id, version_id FROM attachments
-    UNION ALL SELECT expected_digest, 'upload', id, NULL FROM upload_sessions
+    UNION ALL SELECT expected_digest, 'upload', id, CAST(NULL AS BLOB) FROM upload_sessions
         WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
 
 CREATE TRIGGER blobs_insert BEFORE INSERT ON blobs BEGIN
@@ -510,6 +510,7 @@ CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('co
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
 CREATE INDEX upload_sessions_by_digest ON upload_sessions (expected_digest)
     WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
+CREATE INDEX upload_sessions_by_principal ON upload_sessions (created_by);
 CREATE INDEX upload_sessions_ended ON upload_sessions (updated_at) WHERE state IN ('ready', 'failed', 'aborted');
 
 CREATE TABLE upload_parts (
@@ -613,6 +614,7 @@ CREATE TABLE intakes (
     revision INTEGER NOT NULL,
     CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX intakes_by_principal ON intakes (created_by);
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
 
 -- Inspection results and stream index ----------------------------------------------------------------------

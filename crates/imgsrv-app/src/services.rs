@@ -55,8 +55,7 @@ impl Services {
         arm_crash_points();
         let (wakeups, endings, revision) = (Wakeups::default(), Endings::default(), LatestRevision::default());
         let (space, collected) = (Space::default(), CollectionTotals::default());
-        let context =
-            Arc::new(Context { adapters, settings, wakeups, endings, space, revision, collected, stop });
+        let context = Arc::new(Context { adapters, settings, wakeups, endings, space, revision, collected, stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         let published = Arc::new(PublishedVersions::new(Arc::clone(&context)));
         let streams = Arc::new(Streams::new(Arc::clone(&context)));

@@ -1,7 +1,7 @@
 //! The cache of published versions: it is never staler than the API promises.
 
 use axum::http::StatusCode;
-use imgsrv_app::{CollectionSettings, Backoff, Caller, FormatCheck, RequestContext, Services, Settings};
+use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, Services, Settings};
 use imgsrv_domain::{manifest::Manifest, names::ImageName, work::WorkerId};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};

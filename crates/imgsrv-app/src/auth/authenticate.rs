@@ -214,7 +214,9 @@ impl Authenticator {
         context: &RequestContext,
         now: Timestamp,
     ) -> Result<Option<Principal>, AuthenticateError> {
-        if let Some(Admission { principal, seen_at, grant }) = self.context.catalog.get_admission(identity, &rule.id).await? {
+        if let Some(Admission { principal, seen_at, grant }) =
+            self.context.catalog.get_admission(identity, &rule.id).await?
+        {
             if !seen_at.is_within(SEEN_GRAIN, now) {
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.id, now);
             }

@@ -90,7 +90,9 @@ impl Collect {
             let event = Event::new(AuditAction::BlobCollected, claim.digest).with(format!("{} bytes", claim.size));
             audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
         }
-        crash_point("gc.committing");
+        if !batch.deleted.is_empty() {
+            crash_point("gc.committing");
+        }
         tx.commit().await?;
         Ok(Some((batch.examined, batch.deleted.len())))
     }

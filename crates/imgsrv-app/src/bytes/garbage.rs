@@ -15,7 +15,7 @@ use imgsrv_domain::{
 use std::sync::Arc;
 
 /// Blobs that a dry run counts at most.
-const MAX_COUNTED: u32 = 10_000;
+const MAX_COUNTED: u32 = 2_000;
 /// References to a blob that are listed at most.
 pub(crate) const MAX_REFERENCES: u16 = 100;
 

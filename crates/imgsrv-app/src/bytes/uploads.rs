@@ -217,10 +217,8 @@ impl Uploads {
 
 /// Whether the upload is `ready`, but its blob was collected since then. A blob that is left counts as used now.
 async fn has_lost_blob(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<bool> {
-    match &session.state {
-        UploadState::Ready(claim) => Ok(tx.reuse_blob(&claim.blob().digest).await?.is_none()),
-        _ => Ok(false),
-    }
+    let UploadState::Ready(claim) = &session.state else { return Ok(false) };
+    Ok(tx.reuse_blob(&claim.blob().digest).await?.is_none())
 }
 
 /// The upload with that id, locked; those of intakes take no numbered parts and are not found.

@@ -49,9 +49,20 @@ const HAS_LIVE_AUTH_MANAGER: &str = "SELECT EXISTS (SELECT 1 FROM principal_role
 const GET_PRINCIPAL_ID: &str = "SELECT principal_id FROM oidc_identities WHERE issuer = $1 AND subject = $2";
 const INSERT_IDENTITY: &str =
     "INSERT INTO oidc_identities (issuer, subject, principal_id, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)";
-const TOUCH: &str = "UPDATE oidc_identities SET seen_at = $2 WHERE principal_id = $1 AND (seen_at < $2 OR seen_at > $3)";
-pub(crate) const STATEMENTS: &[&str] =
-    &[TOUCH, GET, INSERT, DEACTIVATE, ACTIVATE, GRANT, REVOKE, HAS_LIVE_AUTH_MANAGER, GET_PRINCIPAL_ID, INSERT_IDENTITY];
+const TOUCH: &str =
+    "UPDATE oidc_identities SET seen_at = $2 WHERE principal_id = $1 AND (seen_at < $2 OR seen_at > $3)";
+pub(crate) const STATEMENTS: &[&str] = &[
+    TOUCH,
+    GET,
+    INSERT,
+    DEACTIVATE,
+    ACTIVATE,
+    GRANT,
+    REVOKE,
+    HAS_LIVE_AUTH_MANAGER,
+    GET_PRINCIPAL_ID,
+    INSERT_IDENTITY,
+];
 pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_AUTHENTICATION];
 
 #[async_trait]

@@ -4,8 +4,8 @@ use super::{
     Fresh,
     rules::rule,
     samples::{
-        artifact, attachment, blob, claim, debian, new_artifact, new_blob, new_draft, new_image, new_job, new_principal,
-        publish, published, session,
+        artifact, attachment, blob, claim, debian, new_artifact, new_blob, new_draft, new_image, new_job,
+        new_principal, publish, published, session,
     },
 };
 use imgsrv_domain::{
@@ -60,7 +60,10 @@ pub(super) async fn an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_a
 
     let mut tx = fresh.begin().await;
     let leftovers = tx.list_leftovers(None, 10).await.unwrap();
-    assert_eq!(leftovers.iter().map(|left| (&left.name, left.size)).collect::<Vec<_>>(), [(&stored.name, claim(1).size)]);
+    assert_eq!(
+        leftovers.iter().map(|left| (&left.name, left.size)).collect::<Vec<_>>(),
+        [(&stored.name, claim(1).size)]
+    );
     assert_eq!(tx.list_leftovers(Some(&stored.name), 10).await.unwrap(), []);
     assert!(tx.delete_leftover(&stored.name).await.unwrap());
     assert!(!tx.delete_leftover(&stored.name).await.unwrap());
@@ -176,7 +179,8 @@ pub(super) async fn the_last_of_concurrent_releases_starts_the_grace(fresh: Fres
         })
         .await;
     let fresh = &fresh;
-    let deletions = drafts.iter().map(async |draft| fresh.write(async |tx| tx.delete_version(draft).await.unwrap()).await);
+    let deletions =
+        drafts.iter().map(async |draft| fresh.write(async |tx| tx.delete_version(draft).await.unwrap()).await);
     futures::future::join_all(deletions).await;
     assert!(status(fresh, claim(1)).await.unreferenced_since.is_some());
     assert_eq!(unreferenced_bytes(fresh).await, 100);
@@ -227,7 +231,9 @@ pub(super) async fn ended_uploads_are_deleted_unless_something_needs_them(fresh:
     assert!(!(fresh.sql)("DELETE FROM blobs").await);
     (fresh.advance)(DAY);
     let delete = async || {
-        fresh.write(async |tx| tx.delete_ended_uploads(tx.now().minus(Duration::from_hours(1)), 10).await.unwrap()).await
+        fresh
+            .write(async |tx| tx.delete_ended_uploads(tx.now().minus(Duration::from_hours(1)), 10).await.unwrap())
+            .await
     };
     assert_eq!(fresh.write(async |tx| tx.delete_ended_uploads(tx.now().minus(2 * DAY), 10).await.unwrap()).await, 0);
     assert_eq!(delete().await, 1);

@@ -1,10 +1,10 @@
 //! The catalog and its units of work.
 
 use super::{
-    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo, ImageQueries, ImageRepo, InspectionRepo,
-    IntakeRepo, JobQueries, JobRepo, ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RuleQueries,
-    RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo,
-    WorkQueue, WorkRepo,
+    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
+    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, ManifestRepo, OperationsQueries,
+    PrincipalQueries, PrincipalRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries,
+    UploadRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
