@@ -12,7 +12,7 @@ pub(crate) const GET: &str = "SELECT digest, size_bytes, storage_name, created_a
     WHERE digest = $1 AND state = 'trusted'";
 const IS_STORED: &str = "SELECT EXISTS (SELECT 1 FROM blobs WHERE storage_name = $1)";
 const REPLACE: &str = "UPDATE blobs SET storage_name = $3, state = 'trusted', created_at = $4,
-    unreferenced_since = CASE WHEN unreferenced_since IS NOT NULL THEN $4 END
+    unreferenced_since = CASE WHEN unreferenced_since IS NOT NULL THEN CAST($4 AS timestamptz) END
     WHERE digest = $1 AND size_bytes = $2 AND state = 'quarantined'";
 // Unreferenced also when something refers to it: that could be deleted concurrently.
 const INSERT: &str = "INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at, unreferenced_since)
