@@ -207,6 +207,11 @@ async fn race(victim: Victim, stored: impl AsyncFn(&Victim) -> Vec<String>) {
         race.round(round, point).await;
     }
     race.victim.write().await.restart();
+    // Uploads whose parts broke off are open, and keep their digests.
+    let (_, open) = race.send(Method::GET, "/v1/uploads", None).await;
+    for upload in open["uploads"].as_array().expect("uploads") {
+        race.send(Method::POST, &format!("/v1/uploads/{}/abort", text(upload, "id")), None).await;
+    }
     let published = race.published.lock().expect("not poisoned").clone();
     let guard = race.victim.read().await;
     let victim: &Victim = &guard;
