@@ -424,12 +424,12 @@ CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unre
 
 -- Names of stored bytes that no blob refers to any more; their collection removes them from the store. `session` is the
 -- upload session that the name ends in, as 32 hexadecimal digits.
-CREATE TABLE blob_leftovers (
+CREATE TABLE orphaned_blobs (
     storage_name text COLLATE "C" PRIMARY KEY,
     size_bytes bigint NOT NULL,
     session text COLLATE "C" NOT NULL GENERATED ALWAYS AS (replace(right(storage_name, 36), '-', '')) STORED
 );
-CREATE INDEX blob_leftovers_by_session ON blob_leftovers (session);
+CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 
 -- The identity of a blob never changes. Only a quarantined blob can be replaced, by bytes of the same digest and size.
 CREATE FUNCTION blobs_guard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -488,14 +488,14 @@ BEGIN
 END $$;
 CREATE TRIGGER blobs_count_unreferenced AFTER INSERT OR UPDATE OR DELETE ON blobs
     FOR EACH ROW EXECUTE FUNCTION count_unreferenced();
-CREATE FUNCTION record_leftover() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION record_orphan() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO blob_leftovers (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
+    INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
     RETURN NULL;
 END $$;
-CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION record_leftover();
+CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION record_orphan();
 CREATE TRIGGER blobs_replaced AFTER UPDATE ON blobs
-    FOR EACH ROW WHEN (NEW.storage_name <> OLD.storage_name) EXECUTE FUNCTION record_leftover();
+    FOR EACH ROW WHEN (NEW.storage_name <> OLD.storage_name) EXECUTE FUNCTION record_orphan();
 CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION count_blobs();
 CREATE TRIGGER blobs_count_update AFTER UPDATE ON blobs
     FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_blobs();
@@ -897,7 +897,7 @@ BEGIN
     FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
         'notify_work()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
         'aliases_guard()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()',
-        'count_unreferenced()', 'record_leftover()', 'reference_blob()', 'release_blob()', 'audit_retention_guard()',
+        'count_unreferenced()', 'record_orphan()', 'reference_blob()', 'release_blob()', 'audit_retention_guard()',
         'count_steps()', 'publish_results_guard()', 'incus_rows_guard()', 'count_incus_rows()',
         'incus_fingerprints_guard()']
     LOOP

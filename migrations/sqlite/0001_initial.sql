@@ -360,12 +360,12 @@ CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unre
 
 -- Names of stored bytes that no blob refers to any more; their collection removes them from the store. `session` is the
 -- upload session that the name ends in, as 32 hexadecimal digits.
-CREATE TABLE blob_leftovers (
+CREATE TABLE orphaned_blobs (
     storage_name TEXT PRIMARY KEY NOT NULL,
     size_bytes INTEGER NOT NULL,
     session TEXT NOT NULL GENERATED ALWAYS AS (replace(substr(storage_name, -36), '-', '')) VIRTUAL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX blob_leftovers_by_session ON blob_leftovers (session);
+CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 
 -- What refers to a digest, and keeps the blob from being collected. Uploads that have not ended do not keep it from being
 -- deleted. The columns of all parts have the same types, or SQLite would read the whole view for every search in it.
@@ -391,10 +391,10 @@ CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM blob_references WHERE digest = OLD.digest AND kind <> 'upload';
 END;
 CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs BEGIN
-    INSERT INTO blob_leftovers (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
+    INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
 END;
 CREATE TRIGGER blobs_replaced AFTER UPDATE ON blobs WHEN NEW.storage_name <> OLD.storage_name BEGIN
-    INSERT INTO blob_leftovers (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
+    INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
 END;
 CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs BEGIN
     INSERT INTO counters (name, slot, value) VALUES ('blobs', 0, 1), ('blob_bytes', 0, NEW.size_bytes)

@@ -65,13 +65,13 @@ pub struct CollectionSettings {
     pub interval: Option<Duration>,
     /// How long blobs are kept after nothing refers to them any more.
     pub grace: Duration,
-    /// How long ended uploads, abandoned jobs and fingerprints are kept; for ever when absent.
+    /// How long ended uploads, abandoned jobs and fingerprints are kept; without a limit when absent.
     pub history: Option<Duration>,
-    /// How long rows of the audit log are kept; for ever when absent.
+    /// How long rows of the audit log are kept; without a limit when absent.
     pub audit: Option<Duration>,
-    /// How long drafts are kept that do not change; for ever when absent.
+    /// How long drafts are kept that do not change; without a limit when absent.
     pub drafts: Option<Duration>,
-    /// How long principals are kept that provisioning rules created and that are not seen; for ever when absent.
+    /// How long principals are kept that provisioning rules created and that are not seen; without a limit when absent.
     pub principals: Option<Duration>,
 }
 

@@ -10,7 +10,7 @@ fn statements(lists: &[&[&[&'static str]]]) -> Vec<&'static str> {
     const OF: [&str; 6] = [
         "unreferenced_since",
         "blob_references",
-        "blob_leftovers",
+        "orphaned_blobs",
         "ORDER BY s.updated_at",
         "ORDER BY j.updated_at",
         "ORDER BY o.seen_at",

@@ -1,4 +1,4 @@
-//! Garbage collection over HTTP: what it deletes, what it keeps, and what clients that name a collected digest are told.
+//! Garbage collection over HTTP: what it deletes, what it keeps, and how clients learn that a digest was collected.
 
 use axum::{
     body::Body,

@@ -292,10 +292,10 @@ pub(crate) struct CollectionOptions {
     #[arg(long, env = "IMGSRV_GC_GRACE", default_value = "7d", value_name = "DURATION", value_parser = optional_duration)]
     gc_grace: Duration,
     /// Time for which ended uploads, abandoned publish jobs and computed fingerprints are kept. The last job of every
-    /// version is kept. 0 means for ever
+    /// version is kept. 0 means no limit
     #[arg(long, env = "IMGSRV_HISTORY_RETENTION", default_value = "30d", value_name = "DURATION", value_parser = optional_duration)]
     history_retention: Duration,
-    /// Time for which rows of the audit log are kept, such as 365d. 0 means for ever
+    /// Time for which rows of the audit log are kept, such as 365d. 0 means no limit
     #[arg(long, env = "IMGSRV_AUDIT_RETENTION", default_value = "0", value_name = "DURATION", value_parser = optional_duration)]
     audit_retention: Duration,
     /// Time after which a draft that does not change is deleted, such as 90d. 0 means never

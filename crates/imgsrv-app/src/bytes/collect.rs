@@ -1,5 +1,5 @@
 //! Collecting garbage: blobs that nothing refers to. The record goes first, and leaves the name of the bytes as a
-//! leftover; then the bytes are deleted, and then the leftover. A run that ends in between is completed by the next one.
+//! orphan; then the bytes are deleted, and then the orphan. A run that ends in between is completed by the next one.
 
 use crate::{
     audit,
@@ -16,14 +16,14 @@ use futures::{StreamExt, stream};
 use imgsrv_domain::{
     audit::{AuditAction, Event},
     error_chain,
-    ports::{BlobName, CatalogError, Leftover},
+    ports::{BlobName, CatalogError, OrphanedBlob},
     work::{Lease, WorkKind},
 };
 use std::sync::Arc;
 
-/// Blobs of one transaction, and leftovers that are read at once.
+/// Blobs of one transaction, and orphans that are read at once.
 const BATCH: u16 = 50;
-/// Leftovers whose bytes are deleted at the same time.
+/// Orphans whose bytes are deleted at the same time.
 const CONCURRENT_DELETIONS: usize = 8;
 
 /// The handler that collects garbage. Its work recurs.
@@ -50,12 +50,12 @@ impl Collect {
     /// Returns whether the lease was still valid at the end.
     async fn collect(&self, lease: &Lease) -> Result<bool, WorkError> {
         // Those of earlier runs. A failure must not keep others from being deleted, nor blobs from being collected.
-        let mut failure = self.delete_leftovers().await;
+        let mut failure = self.delete_orphans().await;
         loop {
             let Some((examined, deleted)) = retrying(|| self.delete_records(lease)).await? else { return Ok(false) };
             if deleted > 0 {
                 crash_point("gc.recorded");
-                let removed = self.delete_leftovers().await;
+                let removed = self.delete_orphans().await;
                 failure = failure.and(removed);
             }
             if examined < usize::from(BATCH) {
@@ -97,27 +97,27 @@ impl Collect {
         Ok(Some((batch.examined, batch.deleted.len())))
     }
 
-    /// Deletes the bytes of all leftovers, and then their records. Returns the last failure.
-    async fn delete_leftovers(&self) -> Result<(), WorkError> {
+    /// Deletes the bytes of all orphans, and then their records. Returns the last failure.
+    async fn delete_orphans(&self) -> Result<(), WorkError> {
         let (mut after, mut failure): (Option<BlobName>, _) = (None, Ok(()));
         loop {
-            let leftovers = {
+            let orphans = {
                 let mut tx = self.0.catalog.begin().await?;
-                tx.list_leftovers(after.as_ref(), BATCH).await?
+                tx.list_orphaned_blobs(after.as_ref(), BATCH).await?
             };
-            let Some(last) = leftovers.last() else { return failure };
+            let Some(last) = orphans.last() else { return failure };
             after = Some(last.name.clone());
-            let removing = leftovers.into_iter().map(|leftover| async {
-                let removed = self.0.blobs.remove(&leftover.name).await;
-                (leftover, removed)
+            let removing = orphans.into_iter().map(|orphan| async {
+                let removed = self.0.blobs.remove(&orphan.name).await;
+                (orphan, removed)
             });
             let mut removing = stream::iter(removing).buffer_unordered(CONCURRENT_DELETIONS);
             let mut gone = Vec::new();
-            while let Some((leftover, removed)) = removing.next().await {
+            while let Some((orphan, removed)) = removing.next().await {
                 match removed {
-                    Ok(()) => gone.push(leftover),
+                    Ok(()) => gone.push(orphan),
                     Err(error) => {
-                        tracing::warn!(blob.name = %leftover.name, error = error_chain::text(&error), "unreferenced bytes could not be deleted");
+                        tracing::warn!(blob.name = %orphan.name, error = error_chain::text(&error), "unreferenced bytes could not be deleted");
                         failure = Err(error.into());
                     }
                 }
@@ -128,13 +128,13 @@ impl Collect {
         }
     }
 
-    /// Deletes the records of leftovers whose bytes are gone.
-    async fn forget(&self, gone: &[Leftover]) -> Result<(), CatalogError> {
+    /// Deletes the records of orphans whose bytes are gone.
+    async fn forget(&self, gone: &[OrphanedBlob]) -> Result<(), CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         let mut freed = Vec::new();
-        for leftover in gone {
-            if tx.delete_leftover(&leftover.name).await? {
-                freed.push(leftover.size.get());
+        for orphan in gone {
+            if tx.delete_orphaned_blob(&orphan.name).await? {
+                freed.push(orphan.size.get());
             }
         }
         tx.commit().await?;

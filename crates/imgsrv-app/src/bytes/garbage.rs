@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Blobs that a dry run counts at most.
 const MAX_COUNTED: u32 = 2_000;
 /// References to a blob that are listed at most.
-pub(crate) const MAX_REFERENCES: u16 = 100;
+const MAX_REFERENCES: u16 = 100;
 
 /// The use cases of garbage collection.
 #[derive(Clone)]

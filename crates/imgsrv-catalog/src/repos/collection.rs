@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
     ids::{PrincipalId, UploadId, VersionId},
-    ports::{BlobName, CatalogError, CollectedBatch, CollectionRepo, Leftover},
+    ports::{BlobName, CatalogError, CollectedBatch, CollectionRepo, OrphanedBlob},
     time::Timestamp,
 };
 
@@ -36,9 +36,9 @@ const DELETE: &str =
 // An upload that has not ended is the latest reference.
 const KEEP: &str = "UPDATE blobs SET unreferenced_since = CASE WHEN NOT EXISTS (
         SELECT 1 FROM blob_references WHERE digest = $1 AND kind <> 'upload') THEN CAST($2 AS timestamptz) END WHERE digest = $1";
-const LIST_LEFTOVERS: &str =
-    "SELECT storage_name, size_bytes FROM blob_leftovers WHERE storage_name > $1 ORDER BY storage_name LIMIT $2";
-const DELETE_LEFTOVER: &str = "DELETE FROM blob_leftovers WHERE storage_name = $1";
+const LIST_ORPHANS: &str =
+    "SELECT storage_name, size_bytes FROM orphaned_blobs WHERE storage_name > $1 ORDER BY storage_name LIMIT $2";
+const DELETE_ORPHAN: &str = "DELETE FROM orphaned_blobs WHERE storage_name = $1";
 
 macro_rules! ended_uploads {
     ($session:literal, $lock:literal) => {
@@ -48,7 +48,7 @@ macro_rules! ended_uploads {
             AND NOT EXISTS (SELECT 1 FROM work_items w WHERE w.kind IN ('ingest', 'clear') AND w.subject = s.id)
             AND NOT EXISTS (SELECT 1 FROM upload_parts p WHERE p.session_id = s.id)
             AND NOT EXISTS (SELECT 1 FROM intakes i WHERE i.id = s.id AND i.state IN ('receiving', 'publishing'))
-            AND NOT EXISTS (SELECT 1 FROM blob_leftovers l WHERE l.session = ",
+            AND NOT EXISTS (SELECT 1 FROM orphaned_blobs l WHERE l.session = ",
             $session,
             ") ORDER BY s.updated_at LIMIT $2",
             $lock
@@ -95,8 +95,8 @@ const DELETE_PRINCIPAL: &[&str] = &[
 pub(crate) const STATEMENTS: &[&str] = &[
     DELETE,
     KEEP,
-    LIST_LEFTOVERS,
-    DELETE_LEFTOVER,
+    LIST_ORPHANS,
+    DELETE_ORPHAN,
     DELETE_UPLOAD[0],
     DELETE_UPLOAD[1],
     DELETE_JOB[0],
@@ -129,12 +129,16 @@ impl<C: Connection> CollectionRepo for SqlTx<C> {
         Ok(batch)
     }
 
-    async fn list_leftovers(&mut self, after: Option<&BlobName>, limit: u16) -> Result<Vec<Leftover>, CatalogError> {
-        self.list(LIST_LEFTOVERS, values![after.map_or("", BlobName::as_str), limit]).await
+    async fn list_orphaned_blobs(
+        &mut self,
+        after: Option<&BlobName>,
+        limit: u16,
+    ) -> Result<Vec<OrphanedBlob>, CatalogError> {
+        self.list(LIST_ORPHANS, values![after.map_or("", BlobName::as_str), limit]).await
     }
 
-    async fn delete_leftover(&mut self, name: &BlobName) -> Result<bool, CatalogError> {
-        Ok(self.execute(DELETE_LEFTOVER, values![name]).await? > 0)
+    async fn delete_orphaned_blob(&mut self, name: &BlobName) -> Result<bool, CatalogError> {
+        Ok(self.execute(DELETE_ORPHAN, values![name]).await? > 0)
     }
 
     async fn delete_ended_uploads(&mut self, before: Timestamp, limit: u16) -> Result<u64, CatalogError> {
@@ -197,8 +201,8 @@ impl Record for Deleted {
     }
 }
 
-impl Record for Leftover {
-    const WHAT: &'static str = "leftover";
+impl Record for OrphanedBlob {
+    const WHAT: &'static str = "orphan";
     const ID: &'static str = "storage_name";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {

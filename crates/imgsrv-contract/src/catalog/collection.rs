@@ -47,7 +47,7 @@ async fn unreferenced_bytes(fresh: &Fresh) -> u64 {
     fresh.catalog.statistics().await.unwrap().unreferenced_bytes
 }
 
-pub(super) async fn an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_a_leftover(fresh: Fresh) {
+pub(super) async fn an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_an_orphan(fresh: Fresh) {
     let stored = fresh.write(async |tx| new_blob(tx, claim(1)).await).await;
     assert_eq!(unreferenced_bytes(&fresh).await, 100);
     (fresh.advance)(DAY - Duration::from_secs(1));
@@ -59,15 +59,12 @@ pub(super) async fn an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_a
     assert_eq!(unreferenced_bytes(&fresh).await, 0);
 
     let mut tx = fresh.begin().await;
-    let leftovers = tx.list_leftovers(None, 10).await.unwrap();
-    assert_eq!(
-        leftovers.iter().map(|left| (&left.name, left.size)).collect::<Vec<_>>(),
-        [(&stored.name, claim(1).size)]
-    );
-    assert_eq!(tx.list_leftovers(Some(&stored.name), 10).await.unwrap(), []);
-    assert!(tx.delete_leftover(&stored.name).await.unwrap());
-    assert!(!tx.delete_leftover(&stored.name).await.unwrap());
-    assert_eq!(tx.list_leftovers(None, 10).await.unwrap(), []);
+    let orphans = tx.list_orphaned_blobs(None, 10).await.unwrap();
+    assert_eq!(orphans.iter().map(|left| (&left.name, left.size)).collect::<Vec<_>>(), [(&stored.name, claim(1).size)]);
+    assert_eq!(tx.list_orphaned_blobs(Some(&stored.name), 10).await.unwrap(), []);
+    assert!(tx.delete_orphaned_blob(&stored.name).await.unwrap());
+    assert!(!tx.delete_orphaned_blob(&stored.name).await.unwrap());
+    assert_eq!(tx.list_orphaned_blobs(None, 10).await.unwrap(), []);
 }
 
 pub(super) async fn every_kind_of_reference_keeps_a_blob(fresh: Fresh) {
@@ -161,7 +158,7 @@ pub(super) async fn hand_written_deletions_start_the_grace(fresh: Fresh) {
     assert!(!(fresh.sql)("DELETE FROM artifacts").await);
     assert!(status(&fresh, claim(1)).await.unreferenced_since.is_some());
     assert!(!(fresh.sql)("DELETE FROM blobs").await);
-    assert_eq!(fresh.begin().await.list_leftovers(None, 10).await.unwrap().len(), 1);
+    assert_eq!(fresh.begin().await.list_orphaned_blobs(None, 10).await.unwrap().len(), 1);
 }
 
 pub(super) async fn the_last_of_concurrent_releases_starts_the_grace(fresh: Fresh) {
@@ -186,12 +183,12 @@ pub(super) async fn the_last_of_concurrent_releases_starts_the_grace(fresh: Fres
     assert_eq!(unreferenced_bytes(fresh).await, 100);
 }
 
-pub(super) async fn a_replaced_blob_leaves_a_leftover(fresh: Fresh) {
+pub(super) async fn a_replaced_blob_leaves_an_orphan(fresh: Fresh) {
     let mut tx = fresh.begin().await;
     let damaged = new_blob(&mut *tx, claim(1)).await;
     assert!(tx.quarantine_blob(&claim(1).digest, &damaged.name).await.unwrap());
     tx.insert_blob(&blob(claim(1), tx.now())).await.unwrap();
-    assert_eq!(tx.list_leftovers(None, 10).await.unwrap()[0].name, damaged.name);
+    assert_eq!(tx.list_orphaned_blobs(None, 10).await.unwrap()[0].name, damaged.name);
 }
 
 pub(super) async fn a_blob_is_explained_by_its_references(fresh: Fresh) {
@@ -223,9 +220,9 @@ pub(super) async fn ended_uploads_are_deleted_unless_something_needs_them(fresh:
     let uncleared = aborted(&mut *tx).await;
     tx.enqueue_work(WorkName::clear(uncleared.id)).await.unwrap();
     let named = aborted(&mut *tx).await;
-    let mut leftover = blob(claim(9), tx.now());
-    leftover.name = named.blob_name();
-    tx.insert_blob(&leftover).await.unwrap();
+    let mut orphan = blob(claim(9), tx.now());
+    orphan.name = named.blob_name();
+    tx.insert_blob(&orphan).await.unwrap();
     let open = session(&mut *tx, claim(8), DAY).await;
     tx.commit().await.unwrap();
     assert!(!(fresh.sql)("DELETE FROM blobs").await);
@@ -242,7 +239,7 @@ pub(super) async fn ended_uploads_are_deleted_unless_something_needs_them(fresh:
         found.push(fresh.catalog.get_upload(id).await.unwrap().is_some());
     }
     assert_eq!(found, [false, true, true, true]);
-    assert!(fresh.write(async |tx| tx.delete_leftover(&leftover.name).await.unwrap()).await);
+    assert!(fresh.write(async |tx| tx.delete_orphaned_blob(&orphan.name).await.unwrap()).await);
     assert_eq!(delete().await, 1);
 }
 

@@ -14,13 +14,13 @@ use async_trait::async_trait;
 pub struct CollectedBatch {
     /// How many blobs were examined; fewer than the limit when no more are due.
     pub examined: usize,
-    /// The blobs whose records were deleted. Their names are leftovers.
+    /// The blobs whose records were deleted. Their names are orphans.
     pub deleted: Vec<BlobClaim>,
 }
 
 /// Stored bytes that no blob refers to any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
+pub struct OrphanedBlob {
     /// The name in the store.
     pub name: BlobName,
     /// The size.
@@ -31,14 +31,18 @@ pub struct Leftover {
 #[async_trait]
 pub trait CollectionRepo: Send {
     /// Deletes the records of blobs that have been unreferenced since `before` or longer, oldest first. Each is checked
-    /// for references again while it is locked. The names of deleted blobs become leftovers in the same transaction.
+    /// for references again while it is locked. The names of deleted blobs become orphans in the same transaction.
     async fn collect_blobs(&mut self, before: Timestamp, limit: u16) -> Result<CollectedBatch, CatalogError>;
-    /// Leftovers by name, after `after`.
-    async fn list_leftovers(&mut self, after: Option<&BlobName>, limit: u16) -> Result<Vec<Leftover>, CatalogError>;
-    /// Deletes the record of a leftover whose bytes were removed; returns whether there was one.
-    async fn delete_leftover(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
+    /// Orphans by name, after `after`.
+    async fn list_orphaned_blobs(
+        &mut self,
+        after: Option<&BlobName>,
+        limit: u16,
+    ) -> Result<Vec<OrphanedBlob>, CatalogError>;
+    /// Deletes the record of an orphan whose bytes were removed; returns whether there was one.
+    async fn delete_orphaned_blob(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
     /// Deletes uploads, with their intakes, that ended before `before`. Keeps those whose staged bytes are not cleared
-    /// yet, whose intake has not ended, or that a leftover is named after.
+    /// yet, whose intake has not ended, or that an orphan is named after.
     async fn delete_ended_uploads(&mut self, before: Timestamp, limit: u16) -> Result<u64, CatalogError>;
     /// Deletes jobs, with their steps, that were abandoned before `before`. Keeps the last job of every version.
     async fn delete_abandoned_jobs(&mut self, before: Timestamp, limit: u16) -> Result<u64, CatalogError>;

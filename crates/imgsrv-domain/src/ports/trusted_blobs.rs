@@ -36,7 +36,7 @@ pub trait BlobLedger: Send {
     /// Whether a blob, trusted or quarantined, is stored as `name`.
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
     /// Records bytes that are durable under their name. Replaces a quarantined blob of the same digest, whose name becomes a
-    /// leftover; a digest that is trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
+    /// orphan; a digest that is trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError>;
     /// Stops serving the blob stored as `name`; returns whether it was trusted until now. Quarantining a blob, or
     /// replacing a quarantined one, changes the catalog revision.

@@ -207,7 +207,7 @@ async fn race(victim: Victim, stored: impl AsyncFn(&Victim) -> Vec<String>) {
         race.round(round, point).await;
     }
     race.victim.write().await.restart();
-    // Uploads whose parts broke off are open, and keep their digests.
+    // Uploads whose parts were interrupted are open, and keep their digests.
     let (_, open) = race.send(Method::GET, "/v1/uploads", None).await;
     for upload in open["uploads"].as_array().expect("uploads") {
         race.send(Method::POST, &format!("/v1/uploads/{}/abort", text(upload, "id")), None).await;
@@ -257,7 +257,7 @@ async fn an_unceasing_collector_that_crashes_deletes_only_garbage_on_postgres_an
     let (url, s3) = (Postgres::shared().await.database().await, S3::shared().await);
     let bucket = s3.bucket().await;
     let environment = [
-        ("POSTGRES_URL", url),
+        ("POSTGRES_URL", url.clone()),
         ("S3_ENDPOINT", s3.endpoint.clone()),
         ("S3_BUCKET", bucket.clone()),
         ("S3_ACCESS_KEY_ID", s3.access_key_id.clone()),
@@ -268,4 +268,5 @@ async fn an_unceasing_collector_that_crashes_deletes_only_garbage_on_postgres_an
     let environment = environment.map(|(name, value)| (format!("IMGSRV_{name}"), value)).to_vec();
     let victim = Victim::start_on(environment, &UNCEASING).await;
     race(victim, async |_| s3.keys(&bucket).await).await;
+    assert_eq!(Postgres::deadlocks(&url).await, 0);
 }
