@@ -9,7 +9,7 @@ use super::{
     },
 };
 use imgsrv_domain::{
-    audit::{AuditAction, AuditEntry, Event},
+    audit::{Actor, AuditAction, AuditEntry, AuditFilter, Event},
     auth::Role,
     digest::BlobClaim,
     hash::RunningHash,
@@ -284,7 +284,7 @@ pub(super) async fn fingerprints_and_audit_rows_are_retained_for_a_time(fresh: F
             .write(async |tx| {
                 tx.save_fingerprint(&key(byte), &begun).await.unwrap();
                 let event = Event::new(AuditAction::BlobTrusted, byte);
-                let entry = AuditEntry { at: tx.now(), actor: imgsrv_domain::audit::Actor::Operator, event };
+                let entry = AuditEntry { at: tx.now(), actor: Actor::Operator, event };
                 tx.append_audit(&entry).await.unwrap();
             })
             .await;
@@ -302,7 +302,7 @@ pub(super) async fn fingerprints_and_audit_rows_are_retained_for_a_time(fresh: F
     };
     assert_eq!((deleted().await, deleted().await), ((1, 1), (0, 0)));
     assert_eq!(fresh.begin().await.get_fingerprint(&key(1)).await.unwrap(), None);
-    let rows = fresh.catalog.list_audit(&Default::default(), &PageRequest::FIRST).await.unwrap().items;
+    let rows = fresh.catalog.list_audit(&AuditFilter::default(), &PageRequest::FIRST).await.unwrap().items;
     assert_eq!(rows.iter().map(|row| row.entry.event.subject.as_str()).collect::<Vec<_>>(), ["2"]);
     assert!((fresh.sql)("DELETE FROM audit_log").await, "a row that is retained was deleted");
     assert!((fresh.sql)("DELETE FROM audit_horizon").await);
