@@ -116,14 +116,16 @@ CREATE TABLE api_tokens (
 );
 CREATE INDEX api_tokens_by_principal ON api_tokens (principal_id, id);
 
--- The principal of each OpenID Connect identity.
+-- The principal of each OpenID Connect identity. `seen_at` is the day of its last request, written with a delay.
 CREATE TABLE oidc_identities (
     issuer text COLLATE "C" NOT NULL,
     subject text COLLATE "C" NOT NULL,
     principal_id uuid NOT NULL UNIQUE REFERENCES principals (id),
     created_at timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL,
     CONSTRAINT oidc_identities_key PRIMARY KEY (issuer, subject)
 );
+CREATE INDEX oidc_identities_by_use ON oidc_identities (seen_at);
 
 CREATE TABLE provisioning_rules (
     id text COLLATE "C" CONSTRAINT provisioning_rules_id PRIMARY KEY,
@@ -180,6 +182,7 @@ CREATE TABLE versions (
 );
 CREATE INDEX versions_listed ON versions (image_id, listed_at, id);
 CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, id);
+CREATE INDEX versions_drafts ON versions (updated_at, id) WHERE state = 'draft';
 
 CREATE TABLE aliases (
     id uuid PRIMARY KEY,
@@ -414,8 +417,19 @@ CREATE TABLE blobs (
     size_bytes bigint NOT NULL CHECK (size_bytes >= 0),
     storage_name text COLLATE "C" NOT NULL CONSTRAINT blobs_storage_name UNIQUE,
     state text NOT NULL CHECK (state IN ('trusted', 'quarantined')),
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    unreferenced_since timestamptz DEFAULT catalog_now()
 );
+CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
+
+-- Names of stored bytes that no blob refers to any more; their collection removes them from the store. `session` is the
+-- upload session that the name ends in, as 32 hexadecimal digits.
+CREATE TABLE orphaned_blobs (
+    storage_name text COLLATE "C" PRIMARY KEY,
+    size_bytes bigint NOT NULL,
+    session text COLLATE "C" NOT NULL GENERATED ALWAYS AS (replace(right(storage_name, 36), '-', '')) STORED
+);
+CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 
 -- The identity of a blob never changes. Only a quarantined blob can be replaced, by bytes of the same digest and size.
 CREATE FUNCTION blobs_guard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -436,8 +450,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
-    IF EXISTS (SELECT 1 FROM artifacts WHERE primary_blob_digest = OLD.digest)
-        OR EXISTS (SELECT 1 FROM attachments WHERE blob_digest = OLD.digest) THEN
+    IF EXISTS (SELECT 1 FROM blob_references WHERE digest = OLD.digest AND kind <> 'upload') THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
     RETURN OLD;
@@ -457,6 +470,32 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+CREATE FUNCTION count_unreferenced() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := 0;
+    after bigint := 0;
+BEGIN
+    IF TG_OP <> 'INSERT' AND OLD.unreferenced_since IS NOT NULL THEN
+        before := OLD.size_bytes;
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.unreferenced_since IS NOT NULL THEN
+        after := NEW.size_bytes;
+    END IF;
+    IF after <> before THEN
+        PERFORM count_change('unreferenced_bytes', after - before);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER blobs_count_unreferenced AFTER INSERT OR UPDATE OR DELETE ON blobs
+    FOR EACH ROW EXECUTE FUNCTION count_unreferenced();
+CREATE FUNCTION record_orphan() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION record_orphan();
+CREATE TRIGGER blobs_replaced AFTER UPDATE ON blobs
+    FOR EACH ROW WHEN (NEW.storage_name <> OLD.storage_name) EXECUTE FUNCTION record_orphan();
 CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION count_blobs();
 CREATE TRIGGER blobs_count_update AFTER UPDATE ON blobs
     FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_blobs();
@@ -466,19 +505,51 @@ CREATE TRIGGER blobs_count_delete AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUN
 CREATE TRIGGER blobs_revision AFTER UPDATE ON blobs
     FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION bump_catalog_revision();
 
+-- `unreferenced_since` is the time of the last reference or reuse of a blob to which no artifact or attachment refers,
+-- and NULL while one does. An unreferenced blob always has a time; collection clears that of a blob that was referenced
+-- before it was stored.
+--
 -- An artifact or attachment locks the blob that it refers to, if there is one, against a concurrent deletion: the
 -- deletion waits for this transaction, and then finds the reference.
-CREATE FUNCTION lock_blob() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION reference_blob() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    named text;
 BEGIN
     IF TG_TABLE_NAME = 'artifacts' THEN
-        PERFORM 1 FROM blobs WHERE digest = NEW.primary_blob_digest FOR KEY SHARE;
+        named := NEW.primary_blob_digest;
     ELSE
-        PERFORM 1 FROM blobs WHERE digest = NEW.blob_digest FOR KEY SHARE;
+        named := NEW.blob_digest;
     END IF;
+    PERFORM 1 FROM blobs WHERE digest = named FOR KEY SHARE;
+    UPDATE blobs SET unreferenced_since = NULL WHERE digest = named AND unreferenced_since IS NOT NULL;
     RETURN NULL;
 END $$;
-CREATE TRIGGER artifacts_lock_blob AFTER INSERT ON artifacts FOR EACH ROW EXECUTE FUNCTION lock_blob();
-CREATE TRIGGER attachments_lock_blob AFTER INSERT ON attachments FOR EACH ROW EXECUTE FUNCTION lock_blob();
+CREATE TRIGGER artifacts_reference AFTER INSERT ON artifacts FOR EACH ROW EXECUTE FUNCTION reference_blob();
+CREATE TRIGGER attachments_reference AFTER INSERT ON attachments FOR EACH ROW EXECUTE FUNCTION reference_blob();
+
+-- Of the transactions that delete the last references to a blob, the last one finds none. They are found by a statement
+-- after the one that locks the blob, so that its snapshot shows what the others have committed.
+CREATE FUNCTION release_blob() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    named text;
+BEGIN
+    IF TG_TABLE_NAME = 'artifacts' THEN
+        named := OLD.primary_blob_digest;
+    ELSE
+        named := OLD.blob_digest;
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    PERFORM 1 FROM blobs WHERE digest = named FOR NO KEY UPDATE;
+    UPDATE blobs SET unreferenced_since = CASE
+        WHEN NOT EXISTS (SELECT 1 FROM blob_references WHERE digest = named AND kind <> 'upload')
+        THEN coalesce(unreferenced_since, catalog_now()) END
+        WHERE digest = named;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER artifacts_release AFTER DELETE ON artifacts FOR EACH ROW EXECUTE FUNCTION release_blob();
+CREATE TRIGGER attachments_release AFTER DELETE ON attachments FOR EACH ROW EXECUTE FUNCTION release_blob();
 
 -- Work -----------------------------------------------------------------------------------------------------
 
@@ -547,6 +618,18 @@ CREATE UNIQUE INDEX upload_sessions_key ON upload_sessions (created_by, idempote
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
 CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('completed', 'ingesting');
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
+CREATE INDEX upload_sessions_by_digest ON upload_sessions (expected_digest)
+    WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
+CREATE INDEX upload_sessions_by_principal ON upload_sessions (created_by);
+CREATE INDEX upload_sessions_ended ON upload_sessions (updated_at) WHERE state IN ('ready', 'failed', 'aborted');
+
+-- What refers to a digest, and keeps the blob from being collected. Uploads that have not ended do not keep it from being
+-- deleted.
+CREATE VIEW blob_references AS
+    SELECT primary_blob_digest AS digest, 'artifact' AS kind, id, version_id FROM artifacts
+    UNION ALL SELECT blob_digest, 'attachment', id, version_id FROM attachments
+    UNION ALL SELECT expected_digest, 'upload', id, NULL FROM upload_sessions
+        WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
 
 CREATE TABLE upload_parts (
     session_id uuid NOT NULL REFERENCES upload_sessions (id),
@@ -584,6 +667,8 @@ CREATE TABLE publish_jobs (
 CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
 CREATE INDEX publish_jobs_by_state ON publish_jobs (state, id);
 CREATE INDEX publish_jobs_by_image ON publish_jobs (image_name, state, id);
+CREATE INDEX publish_jobs_by_version ON publish_jobs (version_id, id);
+CREATE INDEX publish_jobs_abandoned ON publish_jobs (updated_at) WHERE state = 'abandoned';
 
 CREATE TABLE publish_steps (
     job_id uuid NOT NULL REFERENCES publish_jobs (id),
@@ -641,6 +726,7 @@ CREATE TABLE intakes (
     revision bigint NOT NULL,
     CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
 );
+CREATE INDEX intakes_by_principal ON intakes (created_by);
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
 
 -- Inspection results and stream index ----------------------------------------------------------------------
@@ -691,8 +777,10 @@ CREATE TABLE incus_fingerprints (
     root_bytes bigint,
     root_state bytea,
     fingerprint text COLLATE "C",
+    updated_at timestamptz NOT NULL,
     PRIMARY KEY (metadata_digest, root_digest)
 );
+CREATE INDEX incus_fingerprints_by_time ON incus_fingerprints (updated_at);
 
 -- Results of publish steps are inserted and deleted only while their version is publishing. The row of the version is
 -- locked, so that a transaction that publishes or reopens it and this one wait for each other.
@@ -785,8 +873,24 @@ CREATE INDEX audit_log_by_actor ON audit_log (actor, at, id);
 CREATE INDEX audit_log_by_subject ON audit_log (subject, at, id);
 CREATE INDEX audit_log_by_request ON audit_log (request_id, at, id);
 
+-- Rows before this time are no longer retained. Rows after it are never deleted.
+CREATE TABLE audit_horizon (
+    "only" bigint PRIMARY KEY CHECK ("only" = 1),
+    retained_since timestamptz NOT NULL
+);
+INSERT INTO audit_horizon ("only", retained_since) VALUES (1, '-infinity');
+
+CREATE FUNCTION audit_retention_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM audit_horizon WHERE retained_since <= OLD.at) THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER audit_horizon_insert BEFORE INSERT OR DELETE ON audit_horizon FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER audit_horizon_truncate BEFORE TRUNCATE ON audit_horizon EXECUTE FUNCTION forbid();
 CREATE TRIGGER audit_log_update BEFORE UPDATE ON audit_log FOR EACH ROW EXECUTE FUNCTION forbid();
-CREATE TRIGGER audit_log_delete BEFORE DELETE ON audit_log FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER audit_log_delete BEFORE DELETE ON audit_log FOR EACH ROW EXECUTE FUNCTION audit_retention_guard();
 CREATE TRIGGER audit_log_truncate BEFORE TRUNCATE ON audit_log EXECUTE FUNCTION forbid();
 
 -- Functions ------------------------------------------------------------------------------------------------
@@ -798,7 +902,8 @@ DECLARE
 BEGIN
     FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
         'notify_work()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
-        'aliases_guard()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()', 'lock_blob()',
+        'aliases_guard()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()',
+        'count_unreferenced()', 'record_orphan()', 'reference_blob()', 'release_blob()', 'audit_retention_guard()',
         'count_steps()', 'publish_results_guard()', 'incus_rows_guard()', 'count_incus_rows()',
         'incus_fingerprints_guard()']
     LOOP

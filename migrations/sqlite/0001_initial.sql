@@ -69,14 +69,16 @@ CREATE TABLE api_tokens (
 ) STRICT;
 CREATE INDEX api_tokens_by_principal ON api_tokens (principal_id, id);
 
--- The principal of each OpenID Connect identity.
+-- The principal of each OpenID Connect identity. `seen_at` is the day of its last request, written with a delay.
 CREATE TABLE oidc_identities (
     issuer TEXT NOT NULL,
     subject TEXT NOT NULL,
     principal_id BLOB NOT NULL UNIQUE REFERENCES principals (id),
     created_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
     PRIMARY KEY (issuer, subject)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX oidc_identities_by_use ON oidc_identities (seen_at);
 
 CREATE TABLE provisioning_rules (
     id TEXT PRIMARY KEY NOT NULL,
@@ -133,6 +135,7 @@ CREATE TABLE versions (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX versions_listed ON versions (image_id, listed_at, id);
 CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, id);
+CREATE INDEX versions_drafts ON versions (updated_at, id) WHERE state = 'draft';
 
 CREATE TABLE aliases (
     id BLOB PRIMARY KEY NOT NULL,
@@ -350,8 +353,27 @@ CREATE TABLE blobs (
     size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
     storage_name TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL CHECK (state IN ('trusted', 'quarantined')),
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    unreferenced_since INTEGER DEFAULT (CAST(strftime('%s', 'now') AS INTEGER) * 1000000)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
+
+-- Names of stored bytes that no blob refers to any more; their collection removes them from the store. `session` is the
+-- upload session that the name ends in, as 32 hexadecimal digits.
+CREATE TABLE orphaned_blobs (
+    storage_name TEXT PRIMARY KEY NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    session TEXT NOT NULL GENERATED ALWAYS AS (replace(substr(storage_name, -36), '-', '')) VIRTUAL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
+
+-- What refers to a digest, and keeps the blob from being collected. Uploads that have not ended do not keep it from being
+-- deleted. The columns of all parts have the same types, or SQLite would read the whole view for every search in it.
+CREATE VIEW blob_references AS
+    SELECT primary_blob_digest AS digest, 'artifact' AS kind, id, version_id FROM artifacts
+    UNION ALL SELECT blob_digest, 'attachment', id, version_id FROM attachments
+    UNION ALL SELECT expected_digest, 'upload', id, CAST(NULL AS BLOB) FROM upload_sessions
+        WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
 
 CREATE TRIGGER blobs_insert BEFORE INSERT ON blobs BEGIN
     SELECT RAISE(ABORT, 'imgsrv:blob-digest') FROM blobs
@@ -366,8 +388,13 @@ CREATE TRIGGER blobs_update BEFORE UPDATE ON blobs BEGIN
         WHERE storage_name = NEW.storage_name AND digest <> OLD.digest;
 END;
 CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs BEGIN
-    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM artifacts WHERE primary_blob_digest = OLD.digest;
-    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM attachments WHERE blob_digest = OLD.digest;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM blob_references WHERE digest = OLD.digest AND kind <> 'upload';
+END;
+CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs BEGIN
+    INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
+END;
+CREATE TRIGGER blobs_replaced AFTER UPDATE ON blobs WHEN NEW.storage_name <> OLD.storage_name BEGIN
+    INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
 END;
 CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs BEGIN
     INSERT INTO counters (name, slot, value) VALUES ('blobs', 0, 1), ('blob_bytes', 0, NEW.size_bytes)
@@ -385,6 +412,42 @@ END;
 -- Quarantining or replacing a blob changes the catalog revision: what was cached under the old one is read again.
 CREATE TRIGGER blobs_revision AFTER UPDATE ON blobs WHEN NEW.state <> OLD.state BEGIN
     UPDATE catalog_revision SET revision = revision + 1;
+END;
+
+-- `unreferenced_since` is the time of the last reference or reuse of a blob to which no artifact or attachment refers,
+-- and NULL while one does. An unreferenced blob always has a time; collection clears that of a blob that was referenced
+-- before it was stored.
+CREATE TRIGGER artifacts_reference AFTER INSERT ON artifacts BEGIN
+    UPDATE blobs SET unreferenced_since = NULL
+        WHERE digest = NEW.primary_blob_digest AND unreferenced_since IS NOT NULL;
+END;
+CREATE TRIGGER attachments_reference AFTER INSERT ON attachments BEGIN
+    UPDATE blobs SET unreferenced_since = NULL WHERE digest = NEW.blob_digest AND unreferenced_since IS NOT NULL;
+END;
+CREATE TRIGGER artifacts_release AFTER DELETE ON artifacts BEGIN
+    UPDATE blobs SET unreferenced_since = CASE WHEN NOT EXISTS (
+            SELECT 1 FROM blob_references WHERE digest = OLD.primary_blob_digest AND kind <> 'upload')
+        THEN coalesce(unreferenced_since, CAST(strftime('%s', 'now') AS INTEGER) * 1000000) END
+        WHERE digest = OLD.primary_blob_digest;
+END;
+CREATE TRIGGER attachments_release AFTER DELETE ON attachments BEGIN
+    UPDATE blobs SET unreferenced_since = CASE WHEN NOT EXISTS (
+            SELECT 1 FROM blob_references WHERE digest = OLD.blob_digest AND kind <> 'upload')
+        THEN coalesce(unreferenced_since, CAST(strftime('%s', 'now') AS INTEGER) * 1000000) END
+        WHERE digest = OLD.blob_digest;
+END;
+CREATE TRIGGER blobs_unreferenced_insert AFTER INSERT ON blobs WHEN NEW.unreferenced_since IS NOT NULL BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('unreferenced_bytes', 0, NEW.size_bytes)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
+CREATE TRIGGER blobs_unreferenced_update AFTER UPDATE ON blobs
+    WHEN (NEW.unreferenced_since IS NULL) <> (OLD.unreferenced_since IS NULL) BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('unreferenced_bytes', 0,
+        CASE WHEN NEW.unreferenced_since IS NULL THEN -NEW.size_bytes ELSE NEW.size_bytes END)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
+CREATE TRIGGER blobs_unreferenced_delete AFTER DELETE ON blobs WHEN OLD.unreferenced_since IS NOT NULL BEGIN
+    UPDATE counters SET value = value - OLD.size_bytes WHERE name = 'unreferenced_bytes' AND slot = 0;
 END;
 
 -- Work -----------------------------------------------------------------------------------------------------
@@ -445,6 +508,10 @@ CREATE UNIQUE INDEX upload_sessions_key ON upload_sessions (created_by, idempote
 CREATE INDEX upload_sessions_open ON upload_sessions (created_by, id) WHERE state IN ('created', 'uploading');
 CREATE INDEX upload_sessions_pending ON upload_sessions (id) WHERE state IN ('completed', 'ingesting');
 CREATE INDEX upload_sessions_expiring ON upload_sessions (expires_at) WHERE state IN ('created', 'uploading');
+CREATE INDEX upload_sessions_by_digest ON upload_sessions (expected_digest)
+    WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
+CREATE INDEX upload_sessions_by_principal ON upload_sessions (created_by);
+CREATE INDEX upload_sessions_ended ON upload_sessions (updated_at) WHERE state IN ('ready', 'failed', 'aborted');
 
 CREATE TABLE upload_parts (
     session_id BLOB NOT NULL REFERENCES upload_sessions (id),
@@ -487,6 +554,8 @@ CREATE TABLE publish_jobs (
 CREATE UNIQUE INDEX publish_jobs_live ON publish_jobs (version_id) WHERE state <> 'abandoned';
 CREATE INDEX publish_jobs_by_state ON publish_jobs (state, id);
 CREATE INDEX publish_jobs_by_image ON publish_jobs (image_name, state, id);
+CREATE INDEX publish_jobs_by_version ON publish_jobs (version_id, id);
+CREATE INDEX publish_jobs_abandoned ON publish_jobs (updated_at) WHERE state = 'abandoned';
 
 CREATE TABLE publish_steps (
     job_id BLOB NOT NULL REFERENCES publish_jobs (id),
@@ -545,6 +614,7 @@ CREATE TABLE intakes (
     revision INTEGER NOT NULL,
     CHECK (job_id IS NOT NULL OR state IN ('receiving', 'failed'))
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX intakes_by_principal ON intakes (created_by);
 CREATE UNIQUE INDEX intakes_by_job ON intakes (job_id) WHERE job_id IS NOT NULL;
 
 -- Inspection results and stream index ----------------------------------------------------------------------
@@ -595,8 +665,10 @@ CREATE TABLE incus_fingerprints (
     root_bytes INTEGER,
     root_state BLOB,
     fingerprint TEXT,
+    updated_at INTEGER NOT NULL,
     PRIMARY KEY (metadata_digest, root_digest)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX incus_fingerprints_by_time ON incus_fingerprints (updated_at);
 
 -- Results of publish steps are inserted and deleted only while their version is publishing.
 CREATE TRIGGER inspections_insert BEFORE INSERT ON inspections BEGIN
@@ -670,6 +742,13 @@ CREATE INDEX audit_log_by_actor ON audit_log (actor, at, id);
 CREATE INDEX audit_log_by_subject ON audit_log (subject, at, id);
 CREATE INDEX audit_log_by_request ON audit_log (request_id, at, id);
 
+-- Rows before this time are no longer retained. Rows after it are never deleted.
+CREATE TABLE audit_horizon (
+    only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+    retained_since INTEGER NOT NULL
+) STRICT;
+INSERT INTO audit_horizon (only, retained_since) VALUES (1, 0);
+
 CREATE TRIGGER audit_log_insert BEFORE INSERT ON audit_log BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM audit_log WHERE id = NEW.id;
 END;
@@ -677,5 +756,11 @@ CREATE TRIGGER audit_log_update BEFORE UPDATE ON audit_log BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden');
 END;
 CREATE TRIGGER audit_log_delete BEFORE DELETE ON audit_log BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM audit_horizon WHERE retained_since <= OLD.at;
+END;
+CREATE TRIGGER audit_horizon_insert BEFORE INSERT ON audit_horizon BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+CREATE TRIGGER audit_horizon_delete BEFORE DELETE ON audit_horizon BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden');
 END;

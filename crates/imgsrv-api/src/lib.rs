@@ -13,6 +13,7 @@ mod problem;
 mod releases;
 #[cfg(feature = "openapi")]
 mod schemas;
+mod system;
 mod uploads;
 
 pub use auth::*;
@@ -22,6 +23,7 @@ pub use oidc::*;
 pub use pages::*;
 pub use problem::*;
 pub use releases::*;
+pub use system::*;
 pub use uploads::*;
 
 /// Tells an absent field (`None`) from one that is `null` (`Some(None)`).

@@ -1,7 +1,7 @@
 //! What every use case shares: the adapters, the settings, wake-ups, the revision of the catalog and the signal to stop.
 
 use crate::{
-    bytes::space::Space,
+    bytes::{space::Space, totals::CollectionTotals},
     work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
 use imgsrv_domain::{
@@ -48,12 +48,39 @@ pub struct Settings {
     pub work_attempts: u32,
     /// Interval of the sweep for expired uploads and abandoned staged bytes.
     pub sweep_interval: Duration,
+    /// What is collected as garbage.
+    pub collection: CollectionSettings,
     /// Delays between retries of leased work after failures of the catalog or the blob store.
     pub backoff: Backoff,
     /// What happens to artifacts whose bytes are not in the declared format.
     pub format_check: FormatCheck,
     /// Identifies this run of this process as a lease owner.
     pub worker: WorkerId,
+}
+
+/// What is collected as garbage, and when.
+#[derive(Debug, Clone)]
+pub struct CollectionSettings {
+    /// Interval of collections; only on demand when absent.
+    pub interval: Option<Duration>,
+    /// How long blobs are kept after nothing refers to them any more.
+    pub grace: Duration,
+    /// How long ended uploads, abandoned jobs and fingerprints are kept; without a limit when absent.
+    pub history: Option<Duration>,
+    /// How long rows of the audit log are kept; without a limit when absent.
+    pub audit: Option<Duration>,
+    /// How long drafts are kept that do not change; without a limit when absent.
+    pub drafts: Option<Duration>,
+    /// How long principals are kept that provisioning rules created and that are not seen; without a limit when absent.
+    pub principals: Option<Duration>,
+}
+
+impl Default for CollectionSettings {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        let (interval, grace, history) = (Some(Duration::from_hours(1)), 7 * DAY, Some(30 * DAY));
+        Self { interval, grace, history, audit: None, drafts: None, principals: None }
+    }
 }
 
 /// The shared state of all use cases.
@@ -64,6 +91,7 @@ pub(crate) struct Context {
     pub(crate) endings: Endings,
     pub(crate) space: Space,
     pub(crate) revision: LatestRevision,
+    pub(crate) collected: CollectionTotals,
     pub(crate) stop: CancellationToken,
 }
 

@@ -20,12 +20,14 @@ pub use auth::{
     audit_log::AuditLogReader,
     authenticate::{AuthenticateError, Authenticator},
     bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap},
-    caller::{Authentication, Caller, Credential, Denied, Manager, RequestContext, Writer},
+    caller::{Authentication, Caller, Credential, Denied, Manager, RequestContext, SystemOperator, Writer},
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
     rules::{Reconciled, Rules},
 };
 pub use bytes::{
+    garbage::{Explained, Garbage},
     store_binding::BindError,
+    totals::CollectionCounts,
     uploads::{PartBody, Uploads},
 };
 pub use content::{
@@ -36,7 +38,7 @@ pub use content::{
     incus::metadata::{IncusMetadata, NewIncusMetadata},
     versions::Versions,
 };
-pub use context::{Adapters, FormatCheck, Settings};
+pub use context::{Adapters, CollectionSettings, FormatCheck, Settings};
 pub use error::{Existing, InvalidField, Missing, UseCaseError};
 pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
 pub use publishing::{Publishing, Requested};

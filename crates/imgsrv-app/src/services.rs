@@ -7,10 +7,13 @@ use crate::{
     },
     bytes::{
         clearing::Clear,
+        collect::Collect,
+        garbage::Garbage,
         ingest::Ingest,
         space::Space,
         store_binding::{BindError, bind_blob_store},
         sweep::Sweep,
+        totals::{CollectionCounts, CollectionTotals},
         uploads::Uploads,
     },
     content::{
@@ -51,8 +54,8 @@ impl Services {
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
         arm_crash_points();
         let (wakeups, endings, revision) = (Wakeups::default(), Endings::default(), LatestRevision::default());
-        let context =
-            Arc::new(Context { adapters, settings, wakeups, endings, space: Space::default(), revision, stop });
+        let (space, collected) = (Space::default(), CollectionTotals::default());
+        let context = Arc::new(Context { adapters, settings, wakeups, endings, space, revision, collected, stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         let published = Arc::new(PublishedVersions::new(Arc::clone(&context)));
         let streams = Arc::new(Streams::new(Arc::clone(&context)));
@@ -156,6 +159,16 @@ impl Services {
         AuditLogReader(Arc::clone(&self.context))
     }
 
+    /// Garbage collection.
+    pub fn garbage(&self) -> Garbage {
+        Garbage(Arc::clone(&self.context))
+    }
+
+    /// What the collections of this process have done.
+    pub fn collection_counts(&self) -> CollectionCounts {
+        self.context.collected.counts()
+    }
+
     /// Bootstrapping authentication.
     pub fn bootstrap(&self) -> Bootstrap {
         Bootstrap::new(Arc::clone(&self.context.catalog), Arc::clone(&self.context.ids))
@@ -170,7 +183,9 @@ impl Services {
     pub async fn enqueue_recurring(&self) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
-            for kind in WorkKind::ALL.iter().filter(|kind| kind.recurs()) {
+            let collects = self.context.settings.collection.interval.is_some();
+            let recurs = |kind: &&WorkKind| kind.recurs() && (collects || **kind != WorkKind::Collect);
+            for kind in WorkKind::ALL.iter().filter(recurs) {
                 tx.enqueue_work(WorkName::recurring(*kind)).await?;
             }
             tx.commit().await
@@ -187,6 +202,7 @@ impl Services {
             WorkKind::Publish => Arc::new(RunJob(Arc::clone(&context))),
             WorkKind::Clear => Arc::new(Clear(Arc::clone(&context))),
             WorkKind::Sweep => Arc::new(Sweep(Arc::clone(&context))),
+            WorkKind::Collect => Arc::new(Collect(Arc::clone(&context))),
         };
         Worker { context, handler }
     }

@@ -25,6 +25,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     core::tx::STATEMENTS,
     queries::audit::STATEMENTS,
     queries::blobs::STATEMENTS,
+    queries::collection::STATEMENTS,
     queries::images::STATEMENTS,
     queries::jobs::STATEMENTS,
     queries::operations::STATEMENTS,
@@ -35,6 +36,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::aliases::STATEMENTS,
     repos::audit::STATEMENTS,
     repos::blobs::STATEMENTS,
+    repos::collection::STATEMENTS,
     repos::images::STATEMENTS,
     repos::inspections::STATEMENTS,
     repos::intakes::STATEMENTS,
@@ -54,7 +56,7 @@ pub const STATEMENTS: &[&[&str]] = &[
 
 /// The statements that only SQLite executes: they are given the time.
 #[doc(hidden)]
-pub const SQLITE_STATEMENTS: &[&[&str]] = &[repos::work::SQLITE];
+pub const SQLITE_STATEMENTS: &[&[&str]] = &[repos::collection::SQLITE, repos::work::SQLITE];
 
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
@@ -62,9 +64,12 @@ pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     queries::principals::POSTGRES,
     queries::rules::POSTGRES,
     repos::aliases::POSTGRES,
+    repos::blobs::POSTGRES,
+    repos::collection::POSTGRES,
     repos::images::POSTGRES,
     repos::intakes::POSTGRES,
     repos::jobs::POSTGRES,
+    repos::manifests::POSTGRES,
     repos::principals::POSTGRES,
     repos::rules::POSTGRES,
     repos::uploads::POSTGRES,

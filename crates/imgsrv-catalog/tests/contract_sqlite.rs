@@ -39,7 +39,7 @@ const FORBIDDEN: &[&str] = &[
     "UPDATE OR REPLACE images SET name = 'debian' WHERE name = 'other'",
     "INSERT INTO artifacts SELECT id, version_id, operating_system, architecture, variant, format, primary_blob_digest, 1, primary_media_type, created_at FROM artifacts WHERE true
         ON CONFLICT (id) DO UPDATE SET primary_blob_size_bytes = 1",
-    "INSERT INTO blobs SELECT digest, size_bytes, storage_name, state, created_at FROM blobs WHERE true ON CONFLICT (digest) DO UPDATE SET size_bytes = 1",
+    "INSERT INTO blobs SELECT digest, size_bytes, storage_name, state, created_at, unreferenced_since FROM blobs WHERE true ON CONFLICT (digest) DO UPDATE SET size_bytes = 1",
 ];
 
 fn open() -> Opening<Fresh> {

@@ -68,6 +68,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("jobs show", &["imgsrv jobs show 0198c0de-0000-7000-8000-000000000000 --wait"]),
     ("jobs retry", &["imgsrv jobs retry 0198c0de-0000-7000-8000-000000000000"]),
     ("jobs abandon", &["imgsrv jobs abandon 0198c0de-0000-7000-8000-000000000000"]),
+    ("gc", &["imgsrv gc --dry-run", "imgsrv gc"]),
     (
         "auth",
         &["imgsrv auth principals create ci --role content-writer", "imgsrv auth tokens create ci --expires-in 30d"],

@@ -12,6 +12,7 @@ mod drafts;
 mod examples;
 mod failure;
 mod file_spec;
+mod gc;
 mod images;
 mod init;
 mod jobs;
@@ -80,6 +81,10 @@ pub enum ClientCommand {
     /// List, show, retry and abandon publish jobs
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Delete stored content that nothing refers to, or show why a blob is kept
+    ///
+    /// The server does this regularly; the command starts a collection now. It needs the role operator.
+    Gc(gc::GcOptions),
     /// Manage principals, roles, tokens and rules of a server, over its API
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -112,6 +117,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Aliases(command) => aliases::run(command, &short()?).await,
         ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
+        ClientCommand::Gc(options) => gc::run(options, &short()?).await,
         ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }

@@ -21,6 +21,10 @@ string_enum! {
         BlobTrusted = "blob.trusted",
         /// A blob was found damaged and is no longer served.
         BlobQuarantined = "blob.quarantined",
+        /// A blob that nothing referred to was deleted.
+        BlobCollected = "blob.collected",
+        /// Records that are no longer retained were deleted.
+        HistoryDeleted = "history.deleted",
         /// An image was created.
         ImageCreated = "image.created",
         /// An image's metadata changed.
@@ -61,6 +65,8 @@ string_enum! {
         PrincipalDeactivated = "principal.deactivated",
         /// A principal was activated again.
         PrincipalActivated = "principal.activated",
+        /// A principal that a provisioning rule had created, and that was not seen for long, was deleted.
+        PrincipalDeleted = "principal.deleted",
         /// A role was granted.
         RoleGranted = "role.granted",
         /// A role was revoked.

@@ -11,21 +11,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 string_enum! {
     /// A named set of actions that a principal may be granted.
-    Role: "one of auth-manager, content-writer" {
+    Role: "one of auth-manager, content-writer, operator" {
         /// May manage principals, roles and tokens.
         AuthManager = "auth-manager",
         /// May upload, draft, publish and move aliases.
         ContentWriter = "content-writer",
+        /// May operate the server: collect garbage, and see what refers to stored content.
+        Operator = "operator",
     }
 }
 
 string_enum! {
     /// What a use case requires its caller to be allowed to do.
-    Action: "one of auth.manage, content.write" {
+    Action: "one of auth.manage, content.write, system.operate" {
         /// Manage principals, roles and tokens.
         AuthManage = "auth.manage",
         /// Change content, and see what is not published.
         ContentWrite = "content.write",
+        /// Collect garbage, and see what refers to stored content.
+        SystemOperate = "system.operate",
     }
 }
 
@@ -35,6 +39,7 @@ impl Role {
         match self {
             Self::AuthManager => &[Action::AuthManage],
             Self::ContentWriter => &[Action::ContentWrite],
+            Self::Operator => &[Action::SystemOperate],
         }
     }
 }

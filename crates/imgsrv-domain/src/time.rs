@@ -24,6 +24,12 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// This time minus `span`; not before the Unix epoch.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)).max(0))
+    }
+
     /// Whether this time is less than `span` before `now`. A time after `now` is not: the clock was set back.
     pub fn is_within(self, span: Duration, now: Self) -> bool {
         self <= now && now.since(self) < span

@@ -15,8 +15,8 @@ use crate::{
 use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
-    Aliases, AuditLogReader, Delivery, Drafts, Images, IncusMetadata, Intakes, Principals, Publishing, Rules, Services,
-    Uploads, Versions,
+    Aliases, AuditLogReader, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Principals, Publishing, Rules,
+    Services, Uploads, Versions,
 };
 use ipnet::IpNet;
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -143,6 +143,7 @@ provides! {
     AuditLogReader: |state| state.services.audit_log();
     Delivery: |state| state.services.delivery();
     Drafts: |state| state.services.drafts();
+    Garbage: |state| state.services.garbage();
     Images: |state| state.services.images();
     IncusMetadata: |state| state.services.incus_metadata();
     Intakes: |state| state.services.intakes();

@@ -1,7 +1,7 @@
 //! The cache of published versions: it is never staler than the API promises.
 
 use axum::http::StatusCode;
-use imgsrv_app::{Backoff, Caller, FormatCheck, RequestContext, Services, Settings};
+use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, Services, Settings};
 use imgsrv_domain::{manifest::Manifest, names::ImageName, work::WorkerId};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ fn other_node(server: &TestServer) -> Services {
         lease_term: Duration::from_secs(30),
         work_attempts: 5,
         sweep_interval: Duration::from_mins(1),
+        collection: CollectionSettings::default(),
         backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
         format_check: FormatCheck::Warn,
         worker: WorkerId::new("other-node".to_owned()),

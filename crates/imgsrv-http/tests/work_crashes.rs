@@ -103,6 +103,26 @@ async fn work_waits_for_no_other_that_crashes() {
     scenario.teardown();
 }
 
+#[tokio::test]
+async fn a_collection_that_crashes_at_any_point_is_completed_by_the_next_run() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    let worker = server.services.worker(WorkKind::Collect);
+    for (number, point) in ["gc.committing", "gc.recorded", "gc.removed", "gc.forgotten"].into_iter().enumerate() {
+        server.blob(&qcow2(u64::try_from(number).expect("a small number"))).await;
+        server.clock.advance(Duration::from_hours(8 * 24));
+        fail::cfg(point, "panic").expect("configured");
+        assert!(matches!(worker.run_once().await, Err(WorkError::Panic)), "{point}");
+        fail::cfg(point, "off").expect("configured");
+        server.clock.advance(LATER);
+        assert_eq!(worker.run_once().await.expect(point), Ran::Worked);
+        assert_eq!(server.stored_files(), Vec::<String>::new(), "{point}");
+        let counts = server.services.collection_counts();
+        assert_eq!(counts.freed_blobs, u64::try_from(number + 1).expect("a small number"), "{point}");
+    }
+    scenario.teardown();
+}
+
 /// Stops the workers of this process whenever they reach `point`, until the sender is dropped. The receiver gets a message
 /// each time.
 fn stop_at(point: &str) -> (mpsc::Sender<()>, channel::UnboundedReceiver<()>) {

@@ -2,11 +2,11 @@
 
 use crate::options::{
     Given, ListenAddress, Networks, Secret, Verbosity, bytes, duration, endpoint, metrics_address, networks, node_name,
-    path, public_url, secret_file, send_buffer_bytes, value,
+    optional_duration, path, public_url, secret_file, send_buffer_bytes, value,
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, ValueEnum};
-use imgsrv_app::Backoff;
+use imgsrv_app::{Backoff, CollectionSettings};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
 use imgsrv_http::PublicUrl;
@@ -25,6 +25,8 @@ pub(crate) struct ServeOptions {
     pub(crate) storage: StorageOptions,
     #[command(flatten)]
     pub(crate) uploads: UploadOptions,
+    #[command(flatten)]
+    pub(crate) collection: CollectionOptions,
     #[command(flatten)]
     pub(crate) workers: WorkerOptions,
     #[command(flatten)]
@@ -280,6 +282,45 @@ pub(crate) struct UploadOptions {
     /// Handling of artifacts whose content is not in the declared format
     #[arg(long, env = "IMGSRV_FORMAT_CHECK", default_value = "warn", value_name = "CHECK")]
     pub(crate) format_check: FormatCheckOption,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Garbage collection and retention")]
+pub(crate) struct CollectionOptions {
+    /// Interval of garbage collections. 0 means only on demand
+    #[arg(long, env = "IMGSRV_GC_INTERVAL", default_value = "1h", value_name = "DURATION", value_parser = optional_duration)]
+    gc_interval: Duration,
+    /// Time for which a blob is kept after nothing refers to it any more, such as 7d. 0 means no time
+    #[arg(long, env = "IMGSRV_GC_GRACE", default_value = "7d", value_name = "DURATION", value_parser = optional_duration)]
+    gc_grace: Duration,
+    /// Time for which ended uploads, abandoned publish jobs and computed fingerprints are kept. The last job of every
+    /// version is kept. 0 means no limit
+    #[arg(long, env = "IMGSRV_HISTORY_RETENTION", default_value = "30d", value_name = "DURATION", value_parser = optional_duration)]
+    history_retention: Duration,
+    /// Time for which rows of the audit log are kept, such as 365d. 0 means no limit
+    #[arg(long, env = "IMGSRV_AUDIT_RETENTION", default_value = "0", value_name = "DURATION", value_parser = optional_duration)]
+    audit_retention: Duration,
+    /// Time after which a draft that does not change is deleted, such as 90d. 0 means never
+    #[arg(long, env = "IMGSRV_DRAFT_RETENTION", default_value = "0", value_name = "DURATION", value_parser = optional_duration)]
+    draft_retention: Duration,
+    /// Time after which a principal that a provisioning rule created and that is not seen is deleted, such as 180d. 0
+    /// means never
+    #[arg(long, env = "IMGSRV_PRINCIPAL_RETENTION", default_value = "0", value_name = "DURATION", value_parser = optional_duration)]
+    principal_retention: Duration,
+}
+
+impl CollectionOptions {
+    pub(crate) fn settings(&self) -> CollectionSettings {
+        let unless_zero = |time: Duration| Some(time).filter(|time| !time.is_zero());
+        CollectionSettings {
+            interval: unless_zero(self.gc_interval),
+            grace: self.gc_grace,
+            history: unless_zero(self.history_retention),
+            audit: unless_zero(self.audit_retention),
+            drafts: unless_zero(self.draft_retention),
+            principals: unless_zero(self.principal_retention),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

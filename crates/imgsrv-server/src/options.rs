@@ -14,6 +14,18 @@ pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
     positive.ok_or_else(|| "must be a positive duration such as 500ms, 5s, 1m or 24h".to_owned())
 }
 
+/// Parses what [`duration`] does, days such as `7d`, and `0`.
+pub(crate) fn optional_duration(raw: &str) -> Result<Duration, String> {
+    if raw == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let days = raw.strip_suffix('d').and_then(|days| days.parse().ok());
+    match days.and_then(|days: u32| Duration::from_hours(24).checked_mul(days)) {
+        Some(days) => Ok(days),
+        None => duration(raw).map_err(|_| "must be 0 or a duration such as 30m, 12h or 7d".to_owned()),
+    }
+}
+
 /// Parses a number of bytes: `1073741824`, `512MiB`, `1GiB`, `2TiB`.
 pub(crate) fn bytes(raw: &str) -> Result<u64, String> {
     let wrong = || "must be a number of bytes, such as 1073741824, 512MiB, 1GiB or 2TiB".to_owned();
@@ -174,6 +186,16 @@ mod tests {
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         for bad in ["", "5", "-5s", "0s", "5 parsecs"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn optional_durations_may_be_days_or_zero() {
+        assert_eq!(optional_duration("0"), Ok(Duration::ZERO));
+        assert_eq!(optional_duration("7d"), Ok(Duration::from_hours(7 * 24)));
+        assert_eq!(optional_duration("1h30m"), Ok(Duration::from_mins(90)));
+        for bad in ["", "7", "d", "-7d", "0.5d", "7d12h"] {
+            assert!(optional_duration(bad).is_err(), "{bad}");
         }
     }
 

@@ -48,6 +48,7 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         lease_term: options.workers.lease_term,
         work_attempts: options.workers.work_attempts,
         sweep_interval: SWEEP_INTERVAL.min(options.uploads.upload_ttl),
+        collection: options.collection.settings(),
         backoff: options.workers.backoff(),
         format_check: match options.uploads.format_check {
             FormatCheckOption::Warn => FormatCheck::Warn,
@@ -141,7 +142,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics listener started");
         let scrape = metrics::router(
             &options.metrics.metrics_path,
-            Scrape::new(metrics, catalog.clone(), state.send_budget(), state.degradation()),
+            Scrape::new(metrics, catalog.clone(), services.clone(), state.send_budget(), state.degradation()),
         );
         let workers_stop = workers_stop.clone();
         // Served until the workers stop, so that the shutdown can be observed.

@@ -98,6 +98,19 @@ fn every_command_on_authentication_runs() {
 }
 
 #[test]
+fn every_command_on_reclaiming_space_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/reclaim-space.md"), "MANAGER", 5, &[]);
+    for line in [
+        "a collection would delete 0 blobs (0 B)",
+        "collection started: deleting 0 blobs",
+        "no version refers to it since",
+        "may be deleted after",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
 fn every_command_on_incus_and_on_fetching_by_url_runs() {
     let pages =
         [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];

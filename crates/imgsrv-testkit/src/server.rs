@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode},
 };
 use http_body_util::BodyExt;
-use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings};
+use imgsrv_app::{Adapters, Backoff, CollectionSettings, FormatCheck, Ran, Services, Settings};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_domain::{
     ports::Catalog,
@@ -133,6 +133,7 @@ impl TestServer {
             lease_term: Duration::from_secs(30),
             work_attempts: 5,
             sweep_interval: Duration::from_mins(1),
+            collection: CollectionSettings::default(),
             backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
             format_check: FormatCheck::Warn,
             worker: WorkerId::new("test-worker".to_owned()),
@@ -289,7 +290,7 @@ impl TestServer {
     pub async fn settle(&self) {
         self.services.enqueue_recurring().await.expect("recurring work is enqueued");
         // An upload that the sweep ends is cleared as well.
-        for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Sweep, WorkKind::Clear] {
+        for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Sweep, WorkKind::Clear, WorkKind::Collect] {
             let worker = self.services.worker(kind);
             while worker.run_once().await.expect("work") == Ran::Worked {}
         }

@@ -29,6 +29,8 @@ use std::{
 
 /// `last_used_at` is updated only when it is older than this.
 const USAGE_GRAIN: Duration = Duration::from_mins(1);
+/// How long a principal is not recorded as seen again.
+const SEEN_GRAIN: Duration = Duration::from_hours(24);
 /// Attempts to apply a rule that was changed concurrently.
 const ATTEMPTS: u32 = 3;
 
@@ -65,13 +67,15 @@ pub struct Authenticator {
     context: Arc<Context>,
     /// Tokens that were used since their usage was last stored.
     used: Mutex<HashMap<TokenId, Timestamp>>,
+    /// Principals of other issuers that were seen since that was last stored.
+    seen: Mutex<HashMap<PrincipalId, Timestamp>>,
     /// Tokens that were sent without TLS, and when that was last recorded.
     exposed: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
 impl Authenticator {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, used: Mutex::default(), exposed: Mutex::default() }
+        Self { context, used: Mutex::default(), seen: Mutex::default(), exposed: Mutex::default() }
     }
 
     /// The caller that a bearer token authenticates, with its current roles.
@@ -163,7 +167,7 @@ impl Authenticator {
                 rules = known.map(|rules| rules.value).unwrap_or_default();
             }
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
-            if let Some(principal) = self.admit(rule, &token.identity, &context).await? {
+            if let Some(principal) = self.admit(rule, &token.identity, &context, now).await? {
                 if !principal.is_active() {
                     return Err(Denied::Deactivated(principal.id).into());
                 }
@@ -213,8 +217,14 @@ impl Authenticator {
         rule: &ProvisioningRule,
         identity: &OidcIdentity,
         context: &RequestContext,
+        now: Timestamp,
     ) -> Result<Option<Principal>, AuthenticateError> {
-        if let Some(Admission { principal, grant }) = self.context.catalog.get_admission(identity, &rule.id).await? {
+        if let Some(Admission { principal, seen_at, grant }) =
+            self.context.catalog.get_admission(identity, &rule.id).await?
+        {
+            if !seen_at.is_within(SEEN_GRAIN, now) {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.id, now);
+            }
             let has_role = principal.roles.contains(&ProvisioningRule::ROLE);
             let is_decided = match grant {
                 Some(Grant::Live) => has_role,
@@ -278,15 +288,17 @@ impl Authenticator {
         Ok(principal.id)
     }
 
-    /// Stores when tokens were last used.
+    /// Stores when tokens were last used, and when principals were last seen.
     #[tracing::instrument(name = "auth.flush_usage", level = "debug", skip_all, err(level = "debug"))]
     pub async fn flush_usage(&self) -> Result<(), CatalogError> {
         let used: Vec<_> = self.used.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
-        if used.is_empty() {
+        let seen: Vec<_> = self.seen.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        if used.is_empty() && seen.is_empty() {
             return Ok(());
         }
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
+            tx.touch_principals(&seen).await?;
             tx.touch_tokens(&used).await?;
             tx.commit().await
         })

@@ -96,6 +96,10 @@ pub struct Writer(Actor, PrincipalId);
 #[derive(Debug, Clone)]
 pub struct Manager(Actor);
 
+/// Proof that a caller may operate the server.
+#[derive(Debug, Clone)]
+pub struct SystemOperator(());
+
 impl Caller {
     /// A caller without credentials.
     pub const fn anonymous(context: RequestContext) -> Self {
@@ -128,6 +132,11 @@ impl Caller {
     pub fn manager(&self) -> Result<Manager, Denied> {
         let (actor, _) = self.require(Action::AuthManage)?;
         Ok(Manager(actor))
+    }
+
+    /// Proof that the caller may operate the server.
+    pub fn system_operator(&self) -> Result<SystemOperator, Denied> {
+        self.require(Action::SystemOperate).map(|_| SystemOperator(()))
     }
 
     fn require(&self, action: Action) -> Result<(Actor, PrincipalId), Denied> {

@@ -49,13 +49,14 @@ impl Handler for Clear {
         let ended = self.0.catalog.get_upload(id).await?.filter(|session| session.state.has_ended());
         if let Some(session) = ended {
             let name = session.blob_name();
+            // Staging first: without it, a worker that lost the lease can no longer place the blob, nor place it again after
+            // it was collected.
+            self.0.blobs.clear_staging(id, Some(&name)).await?;
+            crash_point("clear.unstaged");
             let is_stored = {
                 let mut tx = self.0.catalog.begin().await?;
                 tx.is_stored(&name).await?
             };
-            // Staging first: without it, a worker that lost the lease can no longer place the blob.
-            self.0.blobs.clear_staging(id, Some(&name)).await?;
-            crash_point("clear.unstaged");
             if !is_stored {
                 self.0.blobs.remove(&name).await?;
             }

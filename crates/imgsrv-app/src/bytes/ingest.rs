@@ -157,7 +157,7 @@ impl Ingest {
             audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
             upload_ended(&self.0, &mut *tx, &session).await?;
             // Blobs are locked after versions, and the catalog revision, which replacing a quarantined blob changes, last.
-            if tx.get_blob(&claim.digest).await?.is_none() {
+            if tx.reuse_blob(&claim.digest).await?.is_none() {
                 tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
                 let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
                 audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;

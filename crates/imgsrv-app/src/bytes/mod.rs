@@ -1,8 +1,11 @@
-//! Bytes: uploads and their ingest, reading stored blobs, and clearing the staging of ended uploads.
+//! Bytes: uploads and their ingest, reading stored blobs, clearing the staging of ended uploads, and collecting garbage.
 
 pub(crate) mod admission;
 pub(crate) mod clearing;
+pub(crate) mod collect;
+pub(crate) mod garbage;
 pub(crate) mod hashing;
+pub(crate) mod history;
 pub(crate) mod ingest;
 pub(crate) mod reader;
 pub(crate) mod receipt;
@@ -10,4 +13,5 @@ pub(crate) mod space;
 pub(crate) mod store;
 pub(crate) mod store_binding;
 pub(crate) mod sweep;
+pub(crate) mod totals;
 pub(crate) mod uploads;

@@ -45,7 +45,8 @@ impl Uploads {
     /// Opens an upload. It is `ready` at once if its digest is a trusted blob already.
     ///
     /// With a key, the same request by the same caller opens no further upload but finds the one that the first opened,
-    /// in whatever state it is by then. This holds for concurrent requests as well.
+    /// in whatever state it is by then, unless it is `ready` and its blob was collected. This holds for concurrent requests
+    /// as well.
     #[tracing::instrument(name = "upload.create", level = "debug", skip_all, err(level = "debug"),
         fields(blob.digest = %new.claim.digest, blob.size = %new.claim.size))]
     pub async fn create(&self, who: &Writer, new: NewUpload, key: Option<&IdempotencyKey>) -> Result<UploadSession> {
@@ -57,13 +58,16 @@ impl Uploads {
             if let Some(key) = key
                 && let Some(opened) = tx.get_upload_by_key(who.id(), key).await?
             {
-                return if opened.was_opened_for(&new) {
-                    Ok(opened)
-                } else {
-                    Err(UseCaseError::KeyReused(key.clone()))
-                };
+                if !opened.was_opened_for(&new) {
+                    return Err(UseCaseError::KeyReused(key.clone()));
+                }
+                if !has_lost_blob(&mut *tx, &opened).await? {
+                    tx.commit().await?;
+                    return Ok(opened);
+                }
+                tx.release_key(opened.id).await?;
             }
-            let trusted = tx.get_blob(&new.claim.digest).await?;
+            let trusted = tx.reuse_blob(&new.claim.digest).await?;
             let (session, event) = match trusted.map(|blob| blob.claim) {
                 Some(claim) if claim.size != new.claim.size => {
                     return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
@@ -209,6 +213,12 @@ impl Uploads {
         announce_end(&self.0, id);
         Ok(session)
     }
+}
+
+/// Whether the upload is `ready`, but its blob was collected since then. A blob that is left counts as used now.
+async fn has_lost_blob(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<bool> {
+    let UploadState::Ready(claim) = &session.state else { return Ok(false) };
+    Ok(tx.reuse_blob(&claim.blob().digest).await?.is_none())
 }
 
 /// The upload with that id, locked; those of intakes take no numbered parts and are not found.

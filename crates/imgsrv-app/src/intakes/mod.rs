@@ -87,7 +87,7 @@ impl Intakes {
             names?;
             free?;
             if let Some(digest) = digest
-                && let Some(blob) = tx.get_blob(&digest).await?.filter(|blob| blob.claim.size != size)
+                && let Some(blob) = tx.reuse_blob(&digest).await?.filter(|blob| blob.claim.size != size)
             {
                 return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
             }

@@ -85,6 +85,7 @@ async fn finalize(
     if let Some(intake) = intake {
         follow::version_published(context, tx, intake, &version).await?;
     }
+    tx.mark_referenced(version.id).await?;
     tx.bump_catalog_revision(version.image_id).await?;
     tx.publish_stream_rows(version.id).await?;
     Ok(Ok(()))

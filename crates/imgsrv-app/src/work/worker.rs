@@ -66,6 +66,7 @@ impl Worker {
         let (context, kind) = (&self.context, self.kind());
         let settings = &context.settings;
         let horizon = settings.lease_term.max(settings.backoff.longest()).max(LONGEST_INTERVAL);
+        let horizon = horizon.max(settings.collection.interval.unwrap_or_default());
         retrying(|| context.catalog.acquire_work(kind, subject, &settings.worker, settings.lease_term, horizon)).await
     }
 

@@ -2,7 +2,7 @@
 
 use crate::core::{
     audit,
-    connection::{Connection, Statement},
+    connection::{Connection, Dialects, Statement},
     record::{Corrupt, Record},
     stored::values,
     value::Value,
@@ -95,6 +95,11 @@ impl<C: Connection> SqlTx<C> {
     pub(crate) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
         let changed = self.connection.execute(sql, values).await;
         self.doom(changed)
+    }
+
+    /// The same for a statement that differs between databases.
+    pub(crate) async fn execute_on(&mut self, sql: Dialects, values: Vec<Value>) -> Result<u64, CatalogError> {
+        self.execute(sql.text(C::LOCKS_ROWS), values).await
     }
 
     pub(crate) async fn execute_fenced(&mut self, sql: &'static str, values: Vec<Value>) -> Result<(), CatalogError> {

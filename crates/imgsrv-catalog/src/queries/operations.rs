@@ -102,6 +102,7 @@ fn statistics(counters: Vec<Counter>, waits: Vec<Wait>, parked: Vec<Counter>, no
         versions: BTreeMap::new(),
         blobs: 0,
         blob_bytes: 0,
+        unreferenced_bytes: 0,
         incus_rows: 0,
         ingest: Oldest::default(),
         oldest_steps: BTreeMap::new(),
@@ -118,6 +119,7 @@ fn statistics(counters: Vec<Counter>, waits: Vec<Wait>, parked: Vec<Counter>, no
             ["versions", state] => statistics.versions.entry(state.to_owned()).or_default(),
             ["blobs"] => &mut statistics.blobs,
             ["blob_bytes"] => &mut statistics.blob_bytes,
+            ["unreferenced_bytes"] => &mut statistics.unreferenced_bytes,
             ["incus_rows"] => &mut statistics.incus_rows,
             // A newer program counts more.
             _ => continue,

@@ -28,7 +28,7 @@ const STORED_TOKEN: Dialects = timed!(
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
-    ", g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
+    ", i.seen_at, g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
     LEFT JOIN provisioning_grants g ON g.principal_id = p.id AND g.rule_id = $3 AND g.role = $4
     WHERE i.issuer = $1 AND i.subject = $2"
 );
@@ -97,6 +97,6 @@ impl Record for Admission {
         let (granted_at, ended_at): (Option<Timestamp>, Option<Timestamp>) =
             (row.optional("granted_at")?, row.optional("ended_at")?);
         let grant = granted_at.map(|_| if ended_at.is_some() { Grant::Ended } else { Grant::Live });
-        Ok(Self { principal: row.record()?, grant })
+        Ok(Self { principal: row.record()?, seen_at: row.get("seen_at")?, grant })
     }
 }

@@ -1,6 +1,9 @@
 //! Manifests: the artifacts of a version, their attachments, and the names of their files.
 
-use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
+use crate::{
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, values},
+    repos::blobs,
+};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, VersionId},
@@ -75,7 +78,15 @@ pub(crate) const STATEMENTS: &[&str] = &[
     GET_ATTACHMENT,
     COUNT_ATTACHMENTS,
     INSERT_ATTACHMENT,
+    RELEASE_OF_ARTIFACT.sqlite,
+    RELEASE_OF_ATTACHMENT.sqlite,
 ];
+pub(crate) const POSTGRES: &[&str] = &[RELEASE_OF_ARTIFACT.postgres, RELEASE_OF_ATTACHMENT.postgres];
+const RELEASE_OF_ARTIFACT: Dialects = blobs::release!(
+    "SELECT primary_blob_digest FROM artifacts WHERE id = $1
+    UNION SELECT blob_digest FROM attachments WHERE artifact_id = $1"
+);
+const RELEASE_OF_ATTACHMENT: Dialects = blobs::release!("SELECT blob_digest FROM attachments WHERE id = $1");
 
 /// The entries and warnings of a version.
 pub(crate) async fn entries<C: Connection>(
@@ -139,6 +150,7 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
     }
 
     async fn delete_artifact(&mut self, id: ArtifactId) -> Result<(), CatalogError> {
+        self.execute_on(RELEASE_OF_ARTIFACT, values![id, self.time()]).await?;
         for statement in DELETE_ARTIFACT {
             self.execute(statement, values![id]).await?;
         }
@@ -166,6 +178,7 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
     }
 
     async fn delete_attachment(&mut self, id: AttachmentId) -> Result<(), CatalogError> {
+        self.execute_on(RELEASE_OF_ATTACHMENT, values![id, self.time()]).await?;
         for statement in DELETE_ATTACHMENT {
             self.execute(statement, values![id]).await?;
         }

@@ -48,9 +48,21 @@ const HAS_LIVE_AUTH_MANAGER: &str = "SELECT EXISTS (SELECT 1 FROM principal_role
     WHERE r.role = 'auth-manager' AND p.deactivated_at IS NULL AND t.revoked_at IS NULL AND t.expires_at > $1)";
 const GET_PRINCIPAL_ID: &str = "SELECT principal_id FROM oidc_identities WHERE issuer = $1 AND subject = $2";
 const INSERT_IDENTITY: &str =
-    "INSERT INTO oidc_identities (issuer, subject, principal_id, created_at) VALUES ($1, $2, $3, $4)";
-pub(crate) const STATEMENTS: &[&str] =
-    &[GET, INSERT, DEACTIVATE, ACTIVATE, GRANT, REVOKE, HAS_LIVE_AUTH_MANAGER, GET_PRINCIPAL_ID, INSERT_IDENTITY];
+    "INSERT INTO oidc_identities (issuer, subject, principal_id, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)";
+const TOUCH: &str =
+    "UPDATE oidc_identities SET seen_at = $2 WHERE principal_id = $1 AND (seen_at < $2 OR seen_at > $3)";
+pub(crate) const STATEMENTS: &[&str] = &[
+    TOUCH,
+    GET,
+    INSERT,
+    DEACTIVATE,
+    ACTIVATE,
+    GRANT,
+    REVOKE,
+    HAS_LIVE_AUTH_MANAGER,
+    GET_PRINCIPAL_ID,
+    INSERT_IDENTITY,
+];
 pub(crate) const POSTGRES: &[&str] = &[LOCK, LOCK_AUTHENTICATION];
 
 #[async_trait]
@@ -108,6 +120,16 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
 
     async fn get_principal_id(&mut self, identity: &OidcIdentity) -> Result<Option<PrincipalId>, CatalogError> {
         self.find(GET_PRINCIPAL_ID, values![identity.issuer, identity.subject]).await
+    }
+
+    async fn touch_principals(&mut self, seen: &[(PrincipalId, Timestamp)]) -> Result<(), CatalogError> {
+        // In the same order everywhere, so that two nodes do not wait for each other.
+        let mut seen = seen.to_vec();
+        seen.sort_unstable_by_key(|(id, _)| *id);
+        for (id, at) in seen {
+            self.execute(TOUCH, values![id, at, self.time()]).await?;
+        }
+        Ok(())
     }
 
     async fn insert_identity(&mut self, principal: PrincipalId, identity: &OidcIdentity) -> Result<(), CatalogError> {

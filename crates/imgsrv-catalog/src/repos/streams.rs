@@ -16,10 +16,10 @@ const PUBLISH_ROWS: &str = "UPDATE incus_rows SET catalog_revision = (SELECT rev
 const GET_FINGERPRINT: &str = "SELECT combined_bytes, combined_state, root_bytes, root_state, fingerprint
     FROM incus_fingerprints WHERE metadata_digest = $1 AND root_digest = $2";
 const SAVE_FINGERPRINT: &str = "INSERT INTO incus_fingerprints (metadata_digest, root_digest, combined_bytes,
-    combined_state, root_bytes, root_state, fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    combined_state, root_bytes, root_state, fingerprint, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (metadata_digest, root_digest) DO UPDATE SET combined_bytes = excluded.combined_bytes,
     combined_state = excluded.combined_state, root_bytes = excluded.root_bytes, root_state = excluded.root_state,
-    fingerprint = excluded.fingerprint WHERE incus_fingerprints.fingerprint IS NULL";
+    fingerprint = excluded.fingerprint, updated_at = excluded.updated_at WHERE incus_fingerprints.fingerprint IS NULL";
 const DELETE_FINGERPRINT: &str =
     "DELETE FROM incus_fingerprints WHERE metadata_digest = $1 AND root_digest = $2 AND fingerprint IS NULL";
 pub(crate) const STATEMENTS: &[&str] =
@@ -62,7 +62,7 @@ impl<C: Connection> StreamIndexRepo for SqlTx<C> {
         for hash in [combined, root] {
             values.extend(values![hash.map(|hash| hash.bytes), hash.map(|hash| hash.state)]);
         }
-        values.extend(values![done]);
+        values.extend(values![done, self.time()]);
         self.execute(SAVE_FINGERPRINT, values).await.map(drop)
     }
 

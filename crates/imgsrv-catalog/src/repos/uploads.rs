@@ -54,6 +54,7 @@ const UPDATE: &str = "UPDATE upload_sessions SET expires_at = $2, updated_at = $
     digest_computed = $6, received_bytes = $7, attempts = $8, frontier_writer_attempt = $9, frontier_writer_number = $10,
     frontier_number = $11, hashed_bytes = $12, hashed_state = $13, failure_reason = $14, revision = revision + 1
     WHERE id = $1 AND revision = $15";
+const RELEASE_KEY: &str = "UPDATE upload_sessions SET idempotency_key = NULL WHERE id = $1";
 const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
     FROM upload_parts WHERE session_id = $1 AND number = $2";
 const GET_NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
@@ -75,6 +76,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     SUM_STAGED_BYTES,
     INSERT,
     UPDATE,
+    RELEASE_KEY,
     GET_PART,
     GET_NEIGHBOURING_PARTS,
     LIST_PARTS,
@@ -135,6 +137,10 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
             key.map(IdempotencyKey::as_str)
         ];
         self.execute(INSERT, upload_values(session, own)).await.map(drop)
+    }
+
+    async fn release_key(&mut self, id: UploadId) -> Result<(), CatalogError> {
+        self.execute(RELEASE_KEY, values![id]).await.map(drop)
     }
 
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError> {

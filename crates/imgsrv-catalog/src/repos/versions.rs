@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,
     names::{ImageName, VersionName},
-    ports::{CatalogError, VersionRepo},
+    ports::{BlobLedger, CatalogError, VersionRepo},
     version::{Version, VersionRecord, VersionState},
 };
 
@@ -65,6 +65,7 @@ impl<C: Connection> VersionRepo for SqlTx<C> {
     }
 
     async fn delete_version(&mut self, version: &Version) -> Result<(), CatalogError> {
+        self.release_blobs(version.id).await?;
         for statement in manifests::DELETE_OF_VERSION {
             self.execute(statement, values![version.id]).await?;
         }

@@ -4,6 +4,7 @@ mod auth;
 mod content;
 mod intakes;
 mod pages;
+mod system;
 mod uploads;
 
 pub use auth::AuditFilter;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod blobs;
+mod collection;
 mod content;
 mod intakes;
 mod manifests;
@@ -123,6 +124,18 @@ const CASES: &[Case<Fresh>] = cases![
     blobs::a_quarantined_blob_is_not_trusted_until_replaced,
     blobs::untrusted_digests_of_a_manifest_are_listed,
     blobs::a_quarantined_blob_is_not_located_and_changes_the_revision,
+    collection::an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_an_orphan,
+    collection::every_kind_of_reference_keeps_a_blob,
+    collection::the_grace_starts_with_the_last_reference_or_reuse,
+    collection::a_blob_that_was_referenced_before_it_was_stored_is_marked_by_its_publication,
+    collection::hand_written_deletions_start_the_grace,
+    collection::the_last_of_concurrent_releases_starts_the_grace,
+    collection::a_replaced_blob_leaves_an_orphan,
+    collection::a_blob_is_explained_by_its_references,
+    collection::ended_uploads_are_deleted_unless_something_needs_them,
+    collection::abandoned_jobs_are_deleted_but_the_last_of_each_version,
+    collection::fingerprints_and_audit_rows_are_retained_for_a_time,
+    collection::unseen_principals_are_deleted_unless_somebody_decided_about_them,
     publishing::a_version_has_one_live_job,
     publishing::jobs_are_listed_newest_first_by_state_and_image,
     publishing::a_job_shows_its_next_attempt_or_that_it_is_parked,

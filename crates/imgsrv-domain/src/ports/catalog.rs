@@ -1,10 +1,10 @@
 //! The catalog and its units of work.
 
 use super::{
-    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, ImageQueries, ImageRepo, InspectionRepo,
-    IntakeRepo, JobQueries, JobRepo, ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RuleQueries,
-    RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo,
-    WorkQueue, WorkRepo,
+    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
+    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, ManifestRepo, OperationsQueries,
+    PrincipalQueries, PrincipalRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries,
+    UploadRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -32,6 +32,7 @@ pub trait CatalogTx:
     + TokenRepo
     + RuleRepo
     + AuditLog
+    + CollectionRepo
 {
     /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError>;
@@ -58,6 +59,7 @@ pub trait Catalog:
     + StreamQueries
     + AuditQueries
     + OperationsQueries
+    + CollectionQueries
 {
     /// Begins a transaction. Do not begin a second one inside it, and do no other I/O while it is open.
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError>;

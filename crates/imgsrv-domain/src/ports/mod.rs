@@ -2,6 +2,7 @@
 
 mod blobs;
 mod catalog;
+mod collection;
 mod content;
 mod errors;
 mod oidc;
@@ -16,6 +17,7 @@ mod work;
 
 pub use blobs::*;
 pub use catalog::*;
+pub use collection::*;
 pub use content::*;
 pub use errors::*;
 pub use oidc::*;

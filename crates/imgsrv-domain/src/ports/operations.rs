@@ -57,6 +57,8 @@ pub struct Statistics {
     pub blobs: u64,
     /// The bytes in them.
     pub blob_bytes: u64,
+    /// The bytes in blobs that nothing refers to, including those in their grace period.
+    pub unreferenced_bytes: u64,
     /// Artifacts that streams list.
     pub incus_rows: u64,
     /// Ingests.

@@ -39,6 +39,8 @@ pub trait PrincipalRepo: Send {
     async fn has_live_auth_manager(&mut self) -> Result<bool, CatalogError>;
     /// The principal with that identity.
     async fn get_principal_id(&mut self, identity: &OidcIdentity) -> Result<Option<PrincipalId>, CatalogError>;
+    /// Records when principals with an identity were last seen.
+    async fn touch_principals(&mut self, seen: &[(PrincipalId, Timestamp)]) -> Result<(), CatalogError>;
     /// Gives a principal an identity, else [`Conflict::Identity`](super::Conflict::Identity).
     async fn insert_identity(&mut self, principal: PrincipalId, identity: &OidcIdentity) -> Result<(), CatalogError>;
 }
@@ -102,6 +104,8 @@ pub trait RuleRepo: Send {
 pub struct Admission {
     /// The principal, with its current roles.
     pub principal: Principal,
+    /// When it was last seen, to the day.
+    pub seen_at: Timestamp,
     /// The rule's grant; absent when the rule has not matched the principal before.
     pub grant: Option<Grant>,
 }

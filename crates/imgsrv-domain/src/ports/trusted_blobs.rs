@@ -3,6 +3,7 @@
 use super::{BlobName, CatalogError, Visibility};
 use crate::{
     digest::{BlobClaim, Digest},
+    ids::VersionId,
     time::Timestamp,
 };
 use async_trait::async_trait;
@@ -23,10 +24,19 @@ pub struct TrustedBlob {
 pub trait BlobLedger: Send {
     /// The trusted blob with that digest; a quarantined one is not.
     async fn get_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// The trusted blob with that digest, which is locked against deletion and counts as used now: if nothing refers to
+    /// it, its grace period starts again.
+    async fn reuse_blob(&mut self, digest: &Digest) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// Records that the blobs of a version are referenced. Only for a version whose manifest no concurrent transaction can
+    /// change: it is needed for blobs that were stored after they were added to the manifest.
+    async fn mark_referenced(&mut self, version: VersionId) -> Result<(), CatalogError>;
+    /// Starts the grace period of the blobs of a version, in the transaction in which it stops to refer to them. Locks
+    /// them in the order of their digests.
+    async fn release_blobs(&mut self, version: VersionId) -> Result<(), CatalogError>;
     /// Whether a blob, trusted or quarantined, is stored as `name`.
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
-    /// Records bytes that are durable under their name. Replaces a quarantined blob of the same digest; a digest that is
-    /// trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
+    /// Records bytes that are durable under their name. Replaces a quarantined blob of the same digest, whose name becomes a
+    /// orphan; a digest that is trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError>;
     /// Stops serving the blob stored as `name`; returns whether it was trusted until now. Quarantining a blob, or
     /// replacing a quarantined one, changes the catalog revision.

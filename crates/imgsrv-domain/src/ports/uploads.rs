@@ -43,6 +43,8 @@ pub trait UploadRepo: Send {
         session: &UploadSession,
         key: Option<&IdempotencyKey>,
     ) -> Result<(), CatalogError>;
+    /// Makes the key with which a session was opened available again.
+    async fn release_key(&mut self, id: UploadId) -> Result<(), CatalogError>;
     /// Stores `session` if its revision is current, else
     /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
     async fn update_upload(&mut self, session: &UploadSession) -> Result<(), CatalogError>;

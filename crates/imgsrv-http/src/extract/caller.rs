@@ -5,7 +5,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use imgsrv_app::{AuthenticateError, Caller, Denied, Manager, Writer};
+use imgsrv_app::{AuthenticateError, Caller, Denied, Manager, SystemOperator, Writer};
 
 /// An invalid bearer is refused even where none is needed.
 impl FromRequestParts<AppState> for Caller {
@@ -57,5 +57,13 @@ impl FromRequestParts<AppState> for Manager {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         Ok(Caller::from_request_parts(parts, state).await?.manager()?)
+    }
+}
+
+impl FromRequestParts<AppState> for SystemOperator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Caller::from_request_parts(parts, state).await?.system_operator()?)
     }
 }

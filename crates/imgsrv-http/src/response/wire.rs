@@ -227,6 +227,7 @@ pub(crate) fn role(role: Role) -> api::Role {
             ("Authentication manager", "Can manage principals, roles, API tokens and provisioning rules.")
         }
         Role::ContentWriter => ("Content writer", "Can upload, create and publish drafts, and move aliases."),
+        Role::Operator => ("Operator", "Can collect garbage, and see what refers to stored content."),
     };
     api::Role {
         id: role.to_string(),

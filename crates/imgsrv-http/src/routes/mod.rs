@@ -16,6 +16,7 @@ mod publishing;
 mod refs;
 mod rules;
 mod streams;
+mod system;
 mod tus;
 mod uploads;
 mod versions;
@@ -57,6 +58,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "intake", description = "Publish a version with one request and one tus upload."),
         (name = "auth", description = "Principals, roles, API tokens and provisioning rules for tokens of OIDC issuers."),
         (name = "audit", description = "Log of all changes to content and access."),
+        (name = "system", description = "Operation of the server: garbage collection."),
         (name = "health", description = "Health and readiness checks."),
         (name = "tls", description = "Certificate of the server's own certificate authority."),
         (name = "documents", description = "The OpenAPI document."),
@@ -100,6 +102,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(auth::router())
         .merge(rules::router())
         .merge(audit::router())
+        .merge(system::router())
         .merge(intakes::router())
         .merge(tus::router())
 }

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use imgsrv_app::{CollectionCounts, Services};
 use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
     error_chain,
@@ -48,6 +49,7 @@ const STEP_STATES: [&str; 5] = ["queued", "running", "succeeded", "failed", "ski
 pub(crate) struct Scrape {
     process: Arc<ProcessMetrics>,
     catalog: OpenCatalog,
+    services: Services,
     send_budget: Arc<SendBudget>,
     degradation: Arc<Degradation>,
     last: Mutex<Option<(Instant, Statistics)>>,
@@ -57,10 +59,11 @@ impl Scrape {
     pub(crate) fn new(
         process: Arc<ProcessMetrics>,
         catalog: OpenCatalog,
+        services: Services,
         send_budget: Arc<SendBudget>,
         degradation: Arc<Degradation>,
     ) -> Self {
-        Self { process, catalog, send_budget, degradation, last: Mutex::default() }
+        Self { process, catalog, services, send_budget, degradation, last: Mutex::default() }
     }
 
     /// Statistics of the catalog, at most a second old.
@@ -89,6 +92,7 @@ impl Scrape {
             catalog.register_collector(Box::new(PoolMetrics(pool)));
         }
         catalog.register_collector(Box::new(UndecodableRows(self.catalog.port().undecodable_rows())));
+        catalog.register_collector(Box::new(CollectionMetrics(self.services.collection_counts())));
         match self.statistics().await {
             Ok(statistics) => catalog.register_collector(Box::new(CatalogMetrics(statistics))),
             Err(error) => {
@@ -177,6 +181,31 @@ impl Collector for UndecodableRows {
 }
 
 #[derive(Debug)]
+struct CollectionMetrics(CollectionCounts);
+
+impl Collector for CollectionMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let CollectionCounts { succeeded, failed, freed_blobs, freed_bytes, last_success } = self.0;
+        let mut runs = encoder.encode_descriptor(
+            "imgsrv_gc_runs",
+            "Garbage collections of this process.",
+            None,
+            MetricType::Counter,
+        )?;
+        for (outcome, count) in [("success", succeeded), ("error", failed)] {
+            runs.encode_family(&[("outcome", outcome)])?.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)?;
+        }
+        let help = "Stored blobs that garbage collections of this process have deleted.";
+        counter(&mut encoder, "imgsrv_gc_freed_blobs", help, freed_blobs)?;
+        let help = "Bytes in blobs that garbage collections of this process have deleted.";
+        counter(&mut encoder, "imgsrv_gc_freed_bytes", help, freed_bytes)?;
+        let help = "Time of the last successful garbage collection of this process.";
+        let time = last_success.map(|time| time.since(Timestamp::from_micros(0)).as_secs_f64());
+        single(&mut encoder, "imgsrv_gc_last_success_timestamp_seconds", help, time)
+    }
+}
+
+#[derive(Debug)]
 struct CatalogMetrics(Statistics);
 
 impl Collector for CatalogMetrics {
@@ -188,6 +217,7 @@ impl Collector for CatalogMetrics {
             versions,
             blobs,
             blob_bytes,
+            unreferenced_bytes,
             incus_rows,
             ingest,
             oldest_steps,
@@ -203,6 +233,8 @@ impl Collector for CatalogMetrics {
         by_state(encoder, "imgsrv_publish_jobs", "Publish jobs.", jobs, &job_states)?;
         single(encoder, "imgsrv_cas_blobs", "Trusted blobs.", Some(*blobs))?;
         single(encoder, "imgsrv_cas_blob_bytes", "Bytes in trusted blobs.", Some(*blob_bytes))?;
+        let help = "Bytes in blobs that no version refers to, including those in their grace period.";
+        single(encoder, "imgsrv_gc_reclaimable_bytes", help, Some(*unreferenced_bytes))?;
         let help = "Artifacts that are listed in Simple Streams.";
         single(encoder, "imgsrv_incus_projection_rows", help, Some(*incus_rows))?;
         let publishing = versions.get("publishing").copied().unwrap_or(0);

@@ -140,6 +140,11 @@ fn the_output_of_every_command_has_the_published_form() {
     let token = managed("auth tokens create", &["ci"]);
     managed("auth tokens revoke", &[token["id"].as_str().expect("an id")]);
     managed("auth tokens list", &["ci"]);
+    managed("auth principals create", &["operator", "--role", "operator"]);
+    let operator = managed("auth tokens create", &["operator"]);
+    let operator = operator["plaintext"].as_str().expect("a token");
+    check_output("gc", operator, &["--dry-run"]);
+    check_output("gc", operator, &["--explain", published["digests"][0].as_str().expect("a digest")]);
     let init = run(fixture.command(&["init", "--json"]).env("IMGSRV_BOOTSTRAP_TOKEN", &manager));
     check("init", &init.out);
 }

@@ -1,6 +1,8 @@
-//! The real binary, killed at many moments and crashing at every crash point of upload, ingest, publish and clearing. After
+//! The real binary, killed at many moments and crashing at every crash point of upload, ingest, publish,
+//! clearing and garbage collection. After
 //! each restart everything acknowledged exists, and interrupted work converges.
 
+mod collection;
 mod kills;
 mod points;
 mod publication;

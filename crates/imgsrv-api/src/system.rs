@@ -1,0 +1,75 @@
+//! Garbage collection.
+
+use serde::{Deserialize, Serialize};
+
+/// Request to collect garbage.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CollectGarbage {
+    /// Only count what would be deleted.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a garbage collection deletes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GarbageCollection {
+    /// Whether nothing is deleted.
+    pub dry_run: bool,
+    /// Number of blobs that nothing refers to and whose grace period is over.
+    pub blobs: i64,
+    /// Bytes in them.
+    pub bytes: i64,
+    /// Whether these are all: at most 2,000 blobs are examined for this response. A collection deletes all of them.
+    pub complete: bool,
+}
+
+/// Something that refers to a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BlobReference {
+    /// `artifact`, `attachment`, or `upload` for an upload of the same digest that has not ended.
+    pub kind: String,
+    /// Image of the artifact or attachment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_name: Option<String>,
+    /// Version of the artifact or attachment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// State of that version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_state: Option<String>,
+    /// Id of the upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
+    pub upload_id: Option<String>,
+}
+
+/// A blob, and why it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StoredBlob {
+    /// Digest.
+    pub digest: String,
+    /// Size.
+    pub size_bytes: i64,
+    /// `trusted`, or `quarantined` if the content was found damaged and is not served.
+    pub state: String,
+    /// Time when it became trusted.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub created_at: String,
+    /// What refers to it, at most 100 entries.
+    pub references: Vec<BlobReference>,
+    /// Whether more refers to it than is listed.
+    pub more_references: bool,
+    /// Time of its last reference or reuse, if no version refers to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub unreferenced_since: Option<String>,
+    /// Time after which it is deleted; absent while something refers to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub collectable_at: Option<String>,
+}

@@ -1,0 +1,86 @@
+//! Operation of the server: garbage collection.
+
+use crate::{
+    extract::{BlobPath, JsonBody},
+    response::{problem::Result, wire::time},
+    routes::problems::{BodyProblems, GuardedProblems},
+    state::AppState,
+};
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use imgsrv_api as api;
+use imgsrv_app::{Explained, Garbage, SystemOperator};
+use imgsrv_domain::ports::BlobReference;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(collect)).routes(routes!(explain))
+}
+
+/// Collect garbage
+///
+/// Starts the collection that otherwise runs every `--gc-interval`, and responds with what it will delete: blobs that
+/// nothing has referred to for `--gc-grace`. It runs in the background on one node. With `dry_run`, nothing changes.
+#[utoipa::path(post, path = "/v1/system/gc", operation_id = "collectGarbage", tag = "system",
+    security(("bearer" = [])), request_body = api::CollectGarbage,
+    responses(
+        (status = OK, description = "What a collection would delete.", body = api::GarbageCollection),
+        (status = ACCEPTED, description = "The collection was started.", body = api::GarbageCollection),
+        GuardedProblems, BodyProblems))]
+async fn collect(
+    garbage: Garbage,
+    operator: SystemOperator,
+    JsonBody(body): JsonBody<api::CollectGarbage>,
+) -> Result<Response> {
+    let dry_run = body.dry_run;
+    let found = if dry_run { garbage.count(&operator).await? } else { garbage.collect(&operator).await? };
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let (blobs, bytes, complete) = (number(found.blobs), number(found.bytes), found.is_complete);
+    let status = if dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(api::GarbageCollection { dry_run, blobs, bytes, complete })).into_response())
+}
+
+/// Read why a blob is kept
+///
+/// Shows what refers to the blob, or since when nothing does and when it may be deleted.
+#[utoipa::path(get, path = "/v1/system/blobs/{digest}", operation_id = "explainBlob", tag = "system",
+    security(("bearer" = [])), params(BlobPath),
+    responses((status = OK, description = "The blob.", body = api::StoredBlob), GuardedProblems))]
+async fn explain(garbage: Garbage, operator: SystemOperator, path: BlobPath) -> Result<Json<api::StoredBlob>> {
+    Ok(Json(stored_blob(garbage.explain(&operator, &path.digest).await?)))
+}
+
+fn stored_blob(Explained { status, has_more, collectable_at }: Explained) -> api::StoredBlob {
+    api::StoredBlob {
+        digest: status.claim.digest.to_string(),
+        size_bytes: status.claim.size.signed(),
+        state: if status.is_quarantined { "quarantined" } else { "trusted" }.to_owned(),
+        created_at: time(status.created_at),
+        references: status.references.into_iter().map(reference).collect(),
+        more_references: has_more,
+        unreferenced_since: status.unreferenced_since.map(time),
+        collectable_at: collectable_at.map(time),
+    }
+}
+
+fn reference(reference: BlobReference) -> api::BlobReference {
+    match reference {
+        BlobReference::Version { image, version, state, is_attachment } => api::BlobReference {
+            kind: if is_attachment { "attachment" } else { "artifact" }.to_owned(),
+            image_name: Some(image.to_string()),
+            version: Some(version.to_string()),
+            version_state: Some(state),
+            upload_id: None,
+        },
+        BlobReference::Upload(id) => api::BlobReference {
+            kind: "upload".to_owned(),
+            image_name: None,
+            version: None,
+            version_state: None,
+            upload_id: Some(id.to_string()),
+        },
+    }
+}
