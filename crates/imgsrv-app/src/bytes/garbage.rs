@@ -62,7 +62,7 @@ impl Garbage {
     #[tracing::instrument(name = "garbage.explain", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
     pub async fn explain(&self, _who: &SystemOperator, digest: &Digest) -> Result<Explained> {
         let found = self.0.catalog.get_blob_status(digest, MAX_REFERENCES + 1).await?;
-        let mut status = found.ok_or(Missing::Blob)?;
+        let mut status = found.ok_or(Missing::Blob(*digest))?;
         let has_more = status.references.len() > usize::from(MAX_REFERENCES);
         status.references.truncate(usize::from(MAX_REFERENCES));
         let unreferenced = status.unreferenced_since.filter(|_| status.references.is_empty());
