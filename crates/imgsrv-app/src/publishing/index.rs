@@ -95,7 +95,7 @@ impl Indexing<'_> {
     /// The name of an artifact in streams and its properties, or why it is not listed.
     fn check(&self, entry: &ManifestEntry, metadata: Content) -> Result<(Slot, IncusProperties), String> {
         let artifact = &entry.artifact;
-        let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
+        let architecture = IncusArchitecture::of_artifact(artifact.architecture.as_str());
         let architecture = architecture.map_err(|unknown| unknown.to_string())?;
         if is_ambiguous(&artifact.variant) {
             return Err(format!("Incus clients would interpret its variant {} as an architecture", artifact.variant));

@@ -8,7 +8,7 @@ use imgsrv_domain::{
     ports::{StreamChanges, StreamImage, StreamRow},
     transition::Revision,
 };
-use imgsrv_simplestreams::{Aliases, EncodedProducts, File, Listed, project};
+use imgsrv_simplestreams::{Aliases, EncodedProducts, File, IncusArchitecture, Listed, project};
 use std::{
     collections::{BTreeSet, HashMap},
     mem,
@@ -133,7 +133,7 @@ fn list(image: &StreamImage, row: &StreamRow) -> Option<Listed> {
         version: row.version.clone(),
         published_at: row.published_at,
         operating_system: row.operating_system.clone(),
-        architecture: row.architecture.as_str().parse().ok()?,
+        architecture: IncusArchitecture::of_artifact(row.architecture.as_str()).ok()?,
         variant: row.variant.clone(),
         root: root(row.format)?,
         root_file: File { name: file, claim: row.root },
