@@ -3,6 +3,7 @@
 use crate::work::{retry::Transient, runtime::WorkError};
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
+    files::NameClash,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
     manifest::Unpublishable,
     names::{AliasName, ImageName, RuleId, VersionName},
@@ -101,6 +102,14 @@ pub enum UseCaseError {
         /// The rule that was violated.
         conflict: Conflict,
         /// The resource that has the name or key, if it is known.
+        existing: Option<Box<Existing>>,
+    },
+    /// A file would have the name of one that the server generates.
+    #[error("{clash}; choose another name")]
+    NameClash {
+        /// The names.
+        clash: NameClash,
+        /// The file with the name, or whose generated file has it.
         existing: Option<Box<Existing>>,
     },
     /// The digest is a trusted blob of another size.

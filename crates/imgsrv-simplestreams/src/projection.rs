@@ -11,7 +11,7 @@ use crate::{
 use imgsrv_domain::{
     architecture::IncusArchitecture,
     digest::Digest,
-    names::{AliasName, ImageName, Variant, VersionName},
+    names::{AliasName, ImageName, UrlSegment, Variant, VersionName},
     time::Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -187,7 +187,7 @@ fn add(product: &mut Product, listed: &Listed) {
     let Some(version) = product.versions.values_mut().next() else { return };
     let item = |ftype: &str, file: &File| Item {
         ftype: ftype.to_owned(),
-        path: format!("images/{}/{}/{}", listed.image, listed.version, file.name),
+        path: format!("images/{}/{}/{}", listed.image, listed.version.in_url(), UrlSegment(&file.name)),
         size: file.claim.size.signed(),
         sha256: file.claim.digest.hex(),
         ..Item::default()

@@ -9,6 +9,7 @@ use imgsrv_domain::{
     image::{Alias, Image},
     inspection::{Inspection, Warning},
     manifest::{Artifact, Attachment, Manifest, ManifestFile},
+    names::UrlSegment,
     oidc::ProvisioningRule,
     parts::Part,
     ports::{JobReport, JobWork},
@@ -49,7 +50,7 @@ pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
 
 pub(crate) fn intake(status: &IntakeStatus) -> api::IntakeStatus {
     let wanted = &status.intake.wanted;
-    let version = || format!("/v1/images/{}/versions/{}", wanted.image, wanted.version);
+    let version = || format!("/v1/images/{}/versions/{}", wanted.image, wanted.version.in_url());
     api::IntakeStatus {
         id: status.session.id.to_string(),
         state: status.state.to_owned(),
@@ -127,7 +128,7 @@ pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing
         size_bytes: file.claim.size.signed(),
         digest: file.claim.digest.to_string(),
         media_type: file.media_type.to_string(),
-        url: format!("{base}/{name}"),
+        url: format!("{base}/{}", UrlSegment(&name)),
         name,
     };
     api::ReleaseListing {

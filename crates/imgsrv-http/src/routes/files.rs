@@ -34,7 +34,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
 async fn list(delivery: Delivery, _caller: Caller, path: RefPath) -> Result<Response> {
     let release = delivery.files(&path.name, &path.r#ref).await?;
-    Ok(Json(wire::release(&release, &format!("/images/{}/{}", path.name, path.r#ref))).into_response())
+    Ok(Json(wire::release(&release, &format!("/images/{}/{}", path.name, path.r#ref.in_url()))).into_response())
 }
 
 /// List the files of a published version

@@ -5,5 +5,6 @@ mod download;
 mod failures;
 mod fixture;
 mod json;
+mod names;
 mod publish;
 mod tokens;
