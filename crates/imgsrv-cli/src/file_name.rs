@@ -101,10 +101,10 @@ impl FileName {
         };
         let contains_so = match (self.contents, is.contents) {
             (None, _) | (Some(Contents::Tar), Some(Contents::RootTar)) => true,
-            // A squashfs is named raw once it is compressed.
-            (Some(Contents::Squashfs), Some(Contents::Raw)) => is.compressor.is_some(),
-            // An appliance is a tarball once it is compressed.
-            (Some(Contents::Ova), Some(Contents::Tar)) => is.compressor.is_some(),
+            // Once they are compressed, a squashfs is published as a raw disk, and an appliance as a tarball.
+            (Some(Contents::Squashfs), Some(Contents::Raw)) | (Some(Contents::Ova), Some(Contents::Tar)) => {
+                is.compressor.is_some()
+            }
             (named, is) => named == is,
         };
         is_compressed_so && contains_so
