@@ -17,6 +17,7 @@ pub(crate) fn install() -> Result<PathBuf> {
 /// unless they are installed.
 pub(crate) fn install_packages() -> Result<()> {
     tools::from_debian(&[
+        ("bzip2", "bzip2"),
         ("cc", "gcc"),
         ("curl", "curl"),
         ("incus", "incus-client"),
@@ -25,6 +26,7 @@ pub(crate) fn install_packages() -> Result<()> {
         ("initdb", "postgresql"),
         ("jq", "jq"),
         ("lxc", "lxd-client"),
+        ("lz4", "lz4"),
         ("mksquashfs", "squashfs-tools"),
         ("nginx", "nginx-light"),
         ("node", "nodejs"),
@@ -37,6 +39,7 @@ pub(crate) fn install_packages() -> Result<()> {
         ("qemu-img", "qemu-utils"),
         ("systemd-analyze", "systemd"),
         ("xz", "xz-utils"),
+        ("zstd", "zstd"),
     ])?;
     pinned("oidc-provider", OIDC_PROVIDER_VERSION, NPM)?;
     pinned("schemathesis", SCHEMATHESIS_VERSION, PIP)?;

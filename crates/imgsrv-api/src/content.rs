@@ -77,7 +77,7 @@ pub struct Image {
 #[serde(deny_unknown_fields)]
 pub struct CreateVersion {
     /// Name of the version. It must differ from the other versions and the aliases of the image.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$"))]
     pub version: String,
 }
 
@@ -134,13 +134,13 @@ pub struct CreateArtifact {
     /// Architecture, such as `amd64`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
-    /// `raw`, `raw.gz`, `raw.xz`, `raw.zst`, `qcow2`, `qcow2.gz`, `qcow2.xz`, `qcow2.zst`, `iso`, `iso.gz`, `iso.xz`,
-    /// `iso.zst`, `vmdk`, `vmdk.gz`, `vmdk.xz`, `vmdk.zst`, `vhd`, `vhdx`, `vdi`, `ova`, `squashfs`, `root.tar.gz`,
-    /// `root.tar.xz`, `root.tar.zst`, `tar`, `tar.gz`, `tar.xz`, `tar.zst`, `kernel`, `initrd` or `efi`.
+    /// `raw`, `qcow2`, `iso`, `vmdk`, `vhd`, `vhdx`, `vdi` or `tar`, each also compressed, with `.bz2`, `.gz`, `.xz` or
+    /// `.zst`; or `root.tar.bz2`, `root.tar.gz`, `root.tar.xz`, `root.tar.zst`, `ova`, `squashfs`, `kernel`, `initrd` or
+    /// `efi`.
     #[cfg_attr(
         feature = "openapi",
         schema(
-            pattern = r"^((raw|qcow2|iso|vmdk)(\.(gz|xz|zst))?|vhdx?|vdi|ova|squashfs|root\.tar\.(gz|xz|zst)|tar(\.(gz|xz|zst))?|kernel|initrd|efi)$"
+            pattern = r"^((raw|qcow2|iso|vmdk|vhdx?|vdi|tar)(\.(bz2|gz|xz|zst))?|root\.tar\.(bz2|gz|xz|zst)|ova|squashfs|kernel|initrd|efi)$"
         )
     )]
     pub format: String,
@@ -283,7 +283,7 @@ pub struct ManifestEntry {
 #[serde(deny_unknown_fields)]
 pub struct SetAlias {
     /// A published version of the image.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$"))]
     pub version: String,
 }
 

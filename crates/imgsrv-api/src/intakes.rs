@@ -11,7 +11,7 @@ pub struct CreateIntake {
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"))]
     pub image: String,
     /// Name of the version. It must not exist yet.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$"))]
     pub version: String,
     /// Operating system, such as `debian`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
@@ -27,7 +27,9 @@ pub struct CreateIntake {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = r"^(raw|raw\.gz|raw\.xz|raw\.zst|qcow2|iso|vmdk|vhdx|squashfs|root\.tar\.xz)$")
+        schema(
+            pattern = r"^((raw|qcow2|iso|vmdk|vhdx?|vdi|tar)(\.(bz2|gz|xz|zst))?|root\.tar\.(bz2|gz|xz|zst)|ova|squashfs|kernel|initrd|efi)$"
+        )
     )]
     pub format: Option<String>,
     /// Media type that the content is served with. Default: the usual media type of the format.
@@ -114,6 +116,7 @@ pub fn usual_media_type(format: &str) -> &'static str {
         "tar" => "application/x-tar",
         "efi" => "application/vnd.microsoft.portable-executable",
         _ => match format.rsplit_once('.') {
+            Some((_, "bz2")) => "application/x-bzip2",
             Some((_, "gz")) => "application/gzip",
             Some((_, "xz")) => "application/x-xz",
             Some((_, "zst")) => "application/zstd",

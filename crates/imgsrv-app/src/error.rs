@@ -4,6 +4,7 @@ use crate::work::{retry::Transient, runtime::WorkError};
 use imgsrv_domain::{
     auth::TokenKey,
     digest::{ByteSize, Digest},
+    files::NameClash,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     manifest::Unpublishable,
     names::{AliasName, FileName, ImageName, RefName, RuleId, VersionName},
@@ -129,6 +130,14 @@ pub enum UseCaseError {
         /// The rule that was violated.
         conflict: Conflict,
         /// The resource that has the name or key, if it is known.
+        existing: Option<Box<Existing>>,
+    },
+    /// A file would have the name of one that the server generates.
+    #[error("{clash}; choose another name")]
+    NameClash {
+        /// The names.
+        clash: NameClash,
+        /// The file with the name, or whose generated file has it.
         existing: Option<Box<Existing>>,
     },
     /// The digest is a trusted blob of another size.

@@ -5,7 +5,7 @@ use crate::{
     options::Session,
     recognise::host_architecture,
     reference::Reference,
-    report::{bytes, server_of, size},
+    report::{bytes, size},
 };
 use clap::Args;
 use imgsrv_client::{
@@ -129,7 +129,7 @@ pub(crate) async fn download(options: DownloadOptions, quick: &Session, session:
     let Some(path) = path else { return Ok(()) };
     let result = json!({
         "image": image, "version": version, "file": file.name, "path": path.display().to_string(), "digest": file.digest,
-        "size_bytes": file.size_bytes, "url": format!("{}/images/{image}/{version}/{}", server_of(client), file.name),
+        "size_bytes": file.size_bytes, "url": client.file_url(image, version, &file.name).as_str(),
     });
     report.result(&path.display().to_string(), &result)
 }

@@ -11,6 +11,7 @@ mod download;
 mod drafts;
 mod examples;
 mod failure;
+mod file_name;
 mod file_spec;
 mod gc;
 mod images;

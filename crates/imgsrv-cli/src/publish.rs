@@ -143,13 +143,12 @@ async fn print(
     }
     let server = server_of(client);
     let files = if is_published { client.files(image, version).await?.files } else { Vec::new() };
-    let url = format!("{server}/images/{image}/{version}/");
-    let urls: Vec<String> = files.iter().map(|file| format!("{url}{}", file.name)).collect();
+    let urls: Vec<String> = files.iter().map(|file| client.file_url(image, version, &file.name).into()).collect();
     let result = json!({
         "image": image, "version": published.version, "aliases": set, "kept_aliases": published.kept_aliases,
         "job": published.job, "already_published": published.already_published,
         "digests": published.blobs.iter().map(|blob| blob.digest.to_string()).collect::<Vec<_>>(),
-        "url": url, "files": urls,
+        "url": client.file_url(image, version, "").as_str(), "files": urls,
     });
     report.result(&text, &result)?;
     if urls.is_empty() {

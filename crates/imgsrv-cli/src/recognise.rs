@@ -2,12 +2,16 @@
 
 use crate::{
     failure::Failure,
+    file_name::FileName,
     file_spec::{AttachmentSpec, FileSpec},
     report::bytes,
     systems,
 };
 use imgsrv_client::{Format, NewArtifact, NewAttachment};
-use imgsrv_domain::{architecture::usual_name, inspection::Inspection};
+use imgsrv_domain::{
+    architecture::{InFileName, in_file_name, usual_name, usual_names},
+    inspection::Inspection,
+};
 use imgsrv_inspect::{DetectedFormat, InspectError, Inspected, inspect};
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -20,8 +24,6 @@ const MEDIA_TYPES: [(&str, &[&str]); 6] = [
     ("application/x-xz", &[".xz"]),
     ("text/plain", &[".txt", ".log", ".sha256", ".manifest"]),
 ];
-/// Words in file names that are architectures elsewhere, but too common to be meant as such.
-const AMBIGUOUS_WORDS: [&str; 3] = ["arm", "386", "x86"];
 const INSIST: &str = "Add --force to publish it anyway. Published versions never change.";
 
 fn media_type(name: &str) -> &'static str {
@@ -109,17 +111,34 @@ impl FileSpec {
     }
 
     fn format_of(&self, detected: Option<DetectedFormat>) -> Result<Format, Failure> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let path = self.path.display();
-        match detected {
-            Some(detected) => detected.artifact_format(&name).parse().map_err(|_| {
-                Failure::usage(format!("{path} is a {detected} file, which is not a format of artifacts"))
-                    .with_advice("Convert it: qemu-img convert -O qcow2")
-            }),
-            None if [".raw", ".img"].iter().any(|end| name.ends_with(end)) => Ok(Format::Raw),
-            None => Err(Failure::usage(format!("the format of {path} is not recognised"))
-                .with_advice("Set it with --format, such as --format raw.")),
+        let (name, path) = (self.file_name(), self.path.display());
+        let named = FileName::of(&name);
+        let Some(detected) = detected else {
+            return named.of_unknown().ok_or_else(|| {
+                let why = named.format().map_or_else(String::new, |named| format!(", but it is named {named}"));
+                Failure::usage(format!("the format of {path} is not recognised{why}"))
+                    .with_advice("Set it with --format, such as --format raw.")
+            });
+        };
+        let format: Format = detected.artifact_format(&name).parse().map_err(|_| {
+            let advice = if detected.compressor.is_some() {
+                "Decompress it, or compress it with xz, gzip or zstd instead."
+            } else {
+                "Convert it: qemu-img convert -O qcow2"
+            };
+            Failure::usage(format!("{path} is a {detected} file, which is not a format of artifacts"))
+                .with_advice(advice)
+        })?;
+        match named.format().filter(|_| !named.agrees_with(format)) {
+            None => Ok(format),
+            Some(named) => Err(Failure::usage(format!("{path} is named {named}, but its bytes are {detected}"))
+                .with_advice(format!("Rename it, or state what it is: --format {format}"))),
         }
+    }
+
+    /// The name of the file, without its folder.
+    fn file_name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Inspects the file. A disk that the server would refuse to publish is refused here.
@@ -150,20 +169,21 @@ impl FileSpec {
             return match usual_name(given) {
                 Some(usual) => Ok((usual.to_owned(), "")),
                 None if force => Ok((given.clone(), "")),
-                None => Err(Failure::usage(format!("{given} is not a known architecture")).with_advice(format!(
-                    "Usual ones are amd64, arm64, armhf, i386, ppc64el, riscv64 and s390x.\n{INSIST}"
-                ))),
+                None => Err(Failure::usage(format!("{given} is not a known architecture"))
+                    .with_advice(format!("{}\n{INSIST}", known_architectures()))),
             };
         }
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        // `x86_64` is one word, and also ends words such as `rocky-9_x86_64`.
-        let words = name.split(['-', '.', ' ', ',', '+', '~', '(', ')']);
-        let mut candidates = words.flat_map(|word| {
-            let ends = word.match_indices('_').map(|(at, _)| &word[at + 1..]);
-            std::iter::once(word).chain(ends).filter(|word| !AMBIGUOUS_WORDS.contains(word)).collect::<Vec<_>>()
-        });
-        if let Some(usual) = candidates.find_map(usual_name) {
-            return Ok((usual.to_owned(), " (from its name)"));
+        let ambiguous = |what: String| {
+            let advice = format!("Set the architecture with --arch, such as --arch amd64. {}", known_architectures());
+            Err(Failure::usage(format!("the name of {} {what}", self.path.display())).with_advice(advice))
+        };
+        match in_file_name(&self.file_name()) {
+            InFileName::One(usual) => return Ok((usual.to_owned(), " (from its name)")),
+            InFileName::Two(one, other) => return ambiguous(format!("contains two architectures, {one} and {other}")),
+            InFileName::Unknown(word) => {
+                return ambiguous(format!("contains {word}, which is not the name of one known architecture"));
+            }
+            InFileName::Nothing => {}
         }
         match host_architecture() {
             Some(usual) => Ok((usual.to_owned(), " (this machine)")),
@@ -171,6 +191,11 @@ impl FileSpec {
                 .with_advice("Set it with --arch, such as --arch amd64.")),
         }
     }
+}
+
+/// The known architectures, for messages.
+fn known_architectures() -> String {
+    format!("Known are {}.", usual_names().collect::<Vec<_>>().join(", "))
 }
 
 /// The usual name of this machine's architecture.
@@ -190,16 +215,17 @@ mod tests {
     fn architectures_are_recognised_in_file_names() {
         let arch = |name: &str| spec(name).architecture(false).expect("one").0;
         for (name, expected) in [
-            ("debian-12-genericcloud-arm64.qcow2", "arm64"),
-            ("Fedora-Cloud-Base-40.aarch64.qcow2", "arm64"),
-            ("Rocky-9_x86_64.qcow2", "amd64"),
-            ("noble-server-cloudimg-riscv64.img", "riscv64"),
+            ("arm64/debian-12-genericcloud-riscv64.qcow2", "riscv64"),
             ("disk-arm64.raw,arch=s390x", "s390x"),
             ("disk.raw,arch=x86_64", "amd64"),
         ] {
             assert_eq!(arch(name), expected, "{name}");
         }
-        assert!(spec("disk.raw,arch=potato").architecture(false).is_err());
+        for name in ["AlmaLinux.x86_64_v2.qcow2", "multi-amd64-arm64.iso", "disk-mips.img", "disk.raw,arch=potato"] {
+            let refused = spec(name).architecture(false).expect_err("not known").text();
+            assert!(refused.contains("Known are amd64, i386, arm64"), "{refused}");
+        }
+        assert_eq!(arch("AlmaLinux.x86_64_v2.qcow2,arch=x86_64"), "amd64");
         assert_eq!(spec("disk.raw,arch=potato").architecture(true).expect("forced").0, "potato");
     }
 
@@ -219,6 +245,15 @@ mod tests {
             ("disk.img", b"nothing known", Some(Format::Raw)),
             ("disk", b"nothing known", None),
             ("disk.qcow2", b"QFI\xfb\0\0\0\x03 and then nothing", None),
+            ("disk.qcow2", b"nothing known", None),
+            ("disk.qcow2.xz", xz, None),
+            ("disk.gz", xz, None),
+            ("disk.raw", xz, None),
+            ("disk.img", xz, Some(Format::RawXz)),
+            ("initrd.img", xz, None),
+            ("initrd.img", b"\x02\x21\x4c\x18\x07\0\0\0\x60070701", Some(Format::Initrd)),
+            ("anything.lz4", b"\x02\x21\x4c\x18\x07\0\0\0\x60070701", Some(Format::Initrd)),
+            ("disk.raw.lz4", b"\x02\x21\x4c\x18", None),
         ] {
             let found = write(name, bytes).recognise(false).await;
             assert_eq!(found.ok().map(|found| found.artifact.format), expected, "{name}");

@@ -140,6 +140,11 @@ impl Client {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
+        // Versions may contain it. RFC 3986 does not allow it in a path; the URL standard of browsers does.
+        if url.path().contains('^') {
+            let path = url.path().replace('^', "%5E");
+            url.set_path(&path);
+        }
         url
     }
 }
@@ -152,6 +157,7 @@ mod tests {
     fn path_segments_are_escaped_and_a_base_path_is_preserved() {
         let client = Client::builder("https://example.org/images/").build().expect("a client");
         assert_eq!(client.endpoint(["v1", "a b", "../x?"]).as_str(), "https://example.org/images/v1/a%20b/..%2Fx%3F");
+        assert_eq!(client.endpoint(["a%^b", "1:2~3+4"]).as_str(), "https://example.org/images/a%25%5Eb/1:2~3+4");
         let client = Client::builder("http://[::1]:8080").build().expect("a client");
         assert_eq!(client.endpoint(["healthz"]).as_str(), "http://[::1]:8080/healthz");
     }

@@ -4,6 +4,7 @@ use crate::{
     architecture,
     names::{Architecture, AttachmentName, Format, ImageName, Variant, VersionName},
 };
+use std::collections::BTreeSet;
 
 /// `{image}-{version}-{architecture}[-{variant}].{format}`; the default variant is left out.
 pub fn artifact_file(
@@ -57,5 +58,60 @@ pub fn checksummed_file(checksum_file: &str) -> Option<&str> {
     checksum_file.strip_suffix(".sha256")
 }
 
+/// Every name that a file of a version takes in its folder: its own, and that of its checksum. The other names that the
+/// server generates there, [`CHECKSUMS`] and the folder `versioned`, are no names of files, which begin with that of an image
+/// and a dash.
+pub fn names_taken_by(file: &str) -> [String; 2] {
+    [checksum_file(file), file.to_owned()]
+}
+
+/// Why the files of a version cannot have their names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameClash {
+    /// Two files have the same name.
+    #[error("two files would have the same name, {0}")]
+    Twice(String),
+    /// A file has the name of one that the server generates.
+    #[error("{name} is the name of the file with the checksum of {of}, which the server generates")]
+    Generated {
+        /// The name.
+        name: String,
+        /// The file whose checksum has it.
+        of: String,
+    },
+}
+
+/// Checks that no two files of a version, nor what the server generates for them, have the same name.
+pub fn check_names<'f>(files: impl IntoIterator<Item = &'f str>) -> Result<(), NameClash> {
+    let mut all = BTreeSet::new();
+    if let Some(twice) = files.into_iter().find(|file| !all.insert(*file)) {
+        return Err(NameClash::Twice(twice.to_owned()));
+    }
+    let of = |name: &str| checksummed_file(name).filter(|of| all.contains(of)).map(str::to_owned);
+    match all.iter().find_map(|name| Some(((*name).to_owned(), of(name)?))) {
+        Some((name, of)) => Err(NameClash::Generated { name, of }),
+        None => Ok(()),
+    }
+}
+
 /// Name of the attachment that holds the metadata of an Incus image.
 pub const INCUS_METADATA: &str = "incus.tar.xz";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_may_not_have_the_names_of_generated_ones() {
+        let clash = |files: &[&str]| check_names(files.iter().copied()).map_err(|clash| clash.to_string());
+        assert_eq!(clash(&["a-1-x.raw", "a-1-x.raw.asc", "a-1-x.raw.sha256.asc", "a-1-y.raw"]), Ok(()));
+        assert_eq!(clash(&["b", "a", "b"]), Err("two files would have the same name, b".to_owned()));
+        for files in [["a-1-x.raw", "a-1-x.raw.sha256"], ["a.sbom.sha256", "a.sbom"]] {
+            let refused = clash(&files).expect_err("the name of a checksum");
+            assert!(refused.contains(".sha256 is the name of the file with the checksum of"), "{refused}");
+        }
+        for file in ["a-1-x.raw", "sha256sums-1-x.raw", "versioned-1-x.raw"] {
+            assert!(!names_taken_by(file).iter().any(|name| name == CHECKSUMS || name == "versioned"), "{file}");
+        }
+    }
+}

@@ -60,9 +60,13 @@ string_enum! {
 
 string_enum! {
     /// How bytes are compressed.
-    Compressor: "gz, xz or zst" {
+    Compressor: "bz2, gz, lz4, xz or zst" {
+        /// bzip2.
+        Bzip2 = "bz2",
         /// gzip (RFC 1952).
         Gzip = "gz",
+        /// LZ4 frames, also the older ones of kernels and initial RAM disks.
+        Lz4 = "lz4",
         /// xz.
         Xz = "xz",
         /// Zstandard (RFC 8878).
@@ -84,7 +88,9 @@ impl fmt::Display for DetectedFormat {
         match (self.contents, self.compressor) {
             (Some(contents), None) => f.write_str(contents.as_str()),
             (Some(contents), Some(compressor)) => write!(f, "{}.{}", contents.as_str(), compressor.as_str()),
+            (None, Some(Compressor::Bzip2)) => f.write_str("bzip2"),
             (None, Some(Compressor::Gzip)) => f.write_str("gzip"),
+            (None, Some(Compressor::Lz4)) => f.write_str("lz4"),
             (None, Some(Compressor::Xz)) => f.write_str("xz"),
             (None, Some(Compressor::Zstd)) => f.write_str("zstd"),
             (None, None) => f.write_str("unknown"),
@@ -316,11 +322,13 @@ mod tests {
     #[test]
     fn unknown_contents_are_not_held_against_a_format() {
         assert!(matches("xz", "raw.xz") && matches("xz", "root.tar.xz") && matches("gzip", "qcow2.gz"));
-        assert!(!matches("xz", "raw.gz") && !matches("zstd", "raw"));
+        assert!(matches("bzip2", "raw.bz2") && !matches("bzip2", "raw.gz"));
+        assert!(!matches("xz", "raw.gz") && !matches("zstd", "raw") && !matches("lz4", "raw"));
+        assert!(matches("initrd.lz4", "initrd") && matches("initrd.bz2", "initrd") && matches("lz4", "initrd"));
         assert!(matches("initrd.zst", "initrd") && matches("kernel.gz", "kernel") && !matches("initrd.xz", "raw.xz"));
         assert!(Inspection::default().matches(Format::Initrd));
         assert!(Inspection::default().matches(Format::Raw) && !Inspection::default().matches(Format::Iso));
-        for text in ["", ".xz", "xz.xz", "floppy", "qcow2.bz2", "unknown"] {
+        for text in ["", ".xz", "xz.xz", "floppy", "qcow2.lzo", "unknown"] {
             assert!(text.parse::<DetectedFormat>().is_err(), "{text}");
         }
     }

@@ -1,63 +1,101 @@
 //! Names in URLs and manifests, and part numbers.
 
+pub(crate) use crate::enums::string_enum;
 use crate::text::checked_texts;
+pub use crate::{enums::UnknownValue, format::Format};
 use std::{fmt, str::FromStr};
 
 /// The text does not match the pattern of its kind of name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must match {pattern}")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidName {
-    /// The regular expression that names of this kind match.
-    pub pattern: &'static str,
+    /// Whether capitals are allowed.
+    upper: bool,
+    /// The characters that are allowed besides letters and digits, separated by blanks.
+    allowed: &'static str,
+    /// Maximum number of characters.
+    max: usize,
 }
 
-/// Checks that a name starts with a letter or digit, of either case if `upper`, that only `inner` are other characters,
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { allowed, max, .. } = self;
+        let case = if self.upper { "" } else { "lowercase " };
+        write!(
+            f,
+            "must begin with a {case}letter or digit, contain only {case}letters, digits and {allowed}, and have "
+        )?;
+        write!(f, "at most {max} characters")
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
+/// Checks that a name starts with a letter or digit, of either case if `upper`, that only `allowed` are other characters,
 /// and that there are at most `max`.
-fn check(raw: &str, upper: bool, inner: &[u8], max: usize) -> bool {
+fn check(raw: &str, upper: bool, allowed: &'static str, max: usize) -> Result<(), InvalidName> {
     let letter = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || (upper && b.is_ascii_uppercase());
+    let is_allowed = |b: &u8| letter(b) || (*b != b' ' && allowed.as_bytes().contains(b));
     let bytes = raw.as_bytes();
-    bytes.len() <= max && bytes.first().is_some_and(letter) && bytes.iter().all(|b| letter(b) || inner.contains(b))
+    let is_valid = bytes.len() <= max && bytes.first().is_some_and(letter) && bytes.iter().all(is_allowed);
+    if is_valid { Ok(()) } else { Err(InvalidName { upper, allowed, max }) }
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident: $pattern:literal, $upper:literal, $inner:literal, $max:literal);* $(;)?) => {
+    ($($(#[$doc:meta])* $name:ident: $pattern:literal, $upper:literal, $allowed:literal, $max:literal);* $(;)?) => {
         checked_texts! {$(
             $(#[$doc])*
-            $name: InvalidName = |raw| {
-                check(raw, $upper, $inner, $max).then_some(()).ok_or(InvalidName { pattern: $pattern })
-            };
+            $name: InvalidName = |raw| check(raw, $upper, $allowed, $max);
         )*}
 
         $(impl $name {
             /// The regular expression that these names match.
             pub const PATTERN: &'static str = $pattern;
+
+            /// The name as a segment of a URL's path.
+            pub fn in_url(&self) -> UrlSegment<'_> {
+                UrlSegment(self.as_str())
+            }
         })*
     };
 }
 
 names! {
     /// Name of an image.
-    ImageName: "^[a-z0-9][a-z0-9._-]{0,127}$", false, b"._-", 128;
-    /// Name of a version; unique in its image together with the aliases.
-    VersionName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$", true, b"._+:-", 128;
+    ImageName: "^[a-z0-9][a-z0-9._-]{0,127}$", false, ". _ -", 128;
+    /// Name of a version; unique in its image together with the aliases. Pre-releases can be named as in Debian (`1~rc1`)
+    /// and in the UAPI version format specification (`1~rc1`, `1^20260101`).
+    VersionName: "^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$", true, ". _ + : ~ ^ -", 128;
     /// Name of an alias; unique in its image together with the versions.
-    AliasName: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", true, b"._-", 64;
+    AliasName: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", true, ". _ -", 64;
     /// Name of a version or an alias, before it is known which.
-    RefName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$", true, b"._+:-", 128;
+    RefName: "^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$", true, ". _ + : ~ ^ -", 128;
     /// Operating system of an artifact, such as `debian`.
-    OperatingSystem: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    OperatingSystem: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, ". _ + -", 64;
     /// Architecture of an artifact, such as `amd64`.
-    Architecture: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    Architecture: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, ". _ + -", 64;
     /// Variant of an artifact, such as `cloud`.
-    Variant: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    Variant: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, ". _ + -", 64;
     /// Name of a provisioning rule.
-    RuleId: "^[a-z0-9][a-z0-9._-]{0,63}$", false, b"._-", 64;
+    RuleId: "^[a-z0-9][a-z0-9._-]{0,63}$", false, ". _ -", 64;
     /// Name of a property of an Incus image.
-    PropertyName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    PropertyName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, ". _ + -", 64;
     /// Name of a file of a version, as it appears in URLs.
-    FileName: "^[A-Za-z0-9][A-Za-z0-9._+:-]{0,511}$", true, b"._+:-", 512;
+    FileName: "^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,511}$", true, ". _ + : ~ ^ -", 512;
     /// Name of an attachment, such as `incus.tar.xz`.
-    AttachmentName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, b"._+-", 64;
+    AttachmentName: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", true, ". _ + -", 64;
+}
+
+/// A name or file name as a segment of a URL's path (RFC 3986, section 3.3): `^` is percent-encoded. The other characters
+/// of names stay as they are, `~` because it is unreserved, `:` and `+` because a path may contain them.
+#[derive(Debug, Clone, Copy)]
+pub struct UrlSegment<'a>(pub &'a str);
+
+impl fmt::Display for UrlSegment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut pieces = self.0.split('^');
+        f.write_str(pieces.next().unwrap_or_default())?;
+        pieces.try_for_each(|piece| write!(f, "%5E{piece}"))
+    }
 }
 
 impl Default for Variant {
@@ -70,119 +108,6 @@ impl Variant {
     /// Whether this is the variant that artifacts have by default.
     pub fn is_default(&self) -> bool {
         self.0 == "default"
-    }
-}
-
-/// Declares an enum whose values have one textual form each.
-macro_rules! string_enum {
-    ($(#[$doc:meta])* $name:ident: $expected:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),* }
-
-        impl $name {
-            /// Every value, in order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The textual form, for clients and catalogs.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = $crate::names::UnknownValue;
-
-            fn from_str(raw: &str) -> Result<Self, $crate::names::UnknownValue> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == raw)
-                    .ok_or($crate::names::UnknownValue { expected: $expected })
-            }
-        }
-    };
-}
-pub(crate) use string_enum;
-
-/// The text is none of the values of an enum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be {expected}")]
-pub struct UnknownValue {
-    /// A description of the expected values.
-    pub expected: &'static str,
-}
-
-string_enum! {
-    /// Format of the bytes of an artifact, and its file extension.
-    Format: "one of raw, raw.gz, raw.xz, raw.zst, qcow2, qcow2.gz, qcow2.xz, qcow2.zst, iso, iso.gz, iso.xz, \
-        iso.zst, vmdk, vmdk.gz, vmdk.xz, vmdk.zst, vhd, vhdx, vdi, ova, squashfs, root.tar.gz, root.tar.xz, \
-        root.tar.zst, tar, tar.gz, tar.xz, tar.zst, kernel, initrd, efi" {
-        /// A raw disk.
-        Raw = "raw",
-        /// A raw disk, gzip.
-        RawGz = "raw.gz",
-        /// A raw disk, xz.
-        RawXz = "raw.xz",
-        /// A raw disk, Zstandard.
-        RawZst = "raw.zst",
-        /// QEMU copy-on-write, version 2 or 3.
-        Qcow2 = "qcow2",
-        /// A qcow2, gzip.
-        Qcow2Gz = "qcow2.gz",
-        /// A qcow2, xz.
-        Qcow2Xz = "qcow2.xz",
-        /// A qcow2, Zstandard.
-        Qcow2Zst = "qcow2.zst",
-        /// ISO 9660.
-        Iso = "iso",
-        /// An ISO 9660, gzip.
-        IsoGz = "iso.gz",
-        /// An ISO 9660, xz.
-        IsoXz = "iso.xz",
-        /// An ISO 9660, Zstandard.
-        IsoZst = "iso.zst",
-        /// `VMware` disk.
-        Vmdk = "vmdk",
-        /// A `VMware` disk, gzip.
-        VmdkGz = "vmdk.gz",
-        /// A `VMware` disk, xz.
-        VmdkXz = "vmdk.xz",
-        /// A `VMware` disk, Zstandard.
-        VmdkZst = "vmdk.zst",
-        /// Virtual PC and Azure disk.
-        Vhd = "vhd",
-        /// Hyper-V disk.
-        Vhdx = "vhdx",
-        /// `VirtualBox` disk.
-        Vdi = "vdi",
-        /// A virtual appliance: OVF and disks in a tarball.
-        Ova = "ova",
-        /// A `SquashFS` root file system.
-        Squashfs = "squashfs",
-        /// A root file system as a gzip tarball.
-        RootTarGz = "root.tar.gz",
-        /// A root file system as an xz tarball.
-        RootTarXz = "root.tar.xz",
-        /// A root file system as a Zstandard tarball.
-        RootTarZst = "root.tar.zst",
-        /// Another tarball.
-        Tar = "tar",
-        /// Another tarball, gzip.
-        TarGz = "tar.gz",
-        /// Another tarball, xz.
-        TarXz = "tar.xz",
-        /// Another tarball, Zstandard.
-        TarZst = "tar.zst",
-        /// A kernel of Linux.
-        Kernel = "kernel",
-        /// An initial RAM disk.
-        Initrd = "initrd",
-        /// An EFI program, such as a unified kernel image.
-        Efi = "efi",
     }
 }
 
@@ -257,10 +182,37 @@ mod tests {
         for bad in ["", "A", "-a", ".a", "a/b", "a\0", "a\n", "\u{e9}", &"x".repeat(129)] {
             assert!(bad.parse::<ImageName>().is_err(), "{bad:?}");
         }
-        assert!("2024:01+x-1".parse::<VersionName>().is_ok());
+        for version in ["2024:01+x-1", "13~rc1", "6.12.0-1~bpo12+1", "1.0^20261128", "1^~x"] {
+            assert!(version.parse::<VersionName>().is_ok(), "{version}");
+            assert!(version.parse::<RefName>().is_ok(), "{version}");
+            assert!(format!("debian-{version}-amd64.qcow2").parse::<FileName>().is_ok(), "{version}");
+        }
+        for version in ["~rc1", "^1", "1/2", "1 2", "1%5E2", "1\\2"] {
+            assert!(version.parse::<VersionName>().is_err(), "{version}");
+        }
         assert!("a:b".parse::<AliasName>().is_err());
         assert!("incus.tar.xz".parse::<AttachmentName>().is_ok());
         assert!("..".parse::<AttachmentName>().is_err());
+    }
+
+    #[test]
+    fn a_refusal_says_which_characters_are_allowed() {
+        let refusal = |invalid: InvalidName| invalid.to_string();
+        assert_eq!(
+            "a b".parse::<VersionName>().map_err(refusal),
+            Err("must begin with a letter or digit, contain only letters, digits and . _ + : ~ ^ -, and have at most 128 \
+                 characters"
+                .to_owned())
+        );
+        let refused = "A".parse::<ImageName>().map_err(refusal).expect_err("a capital");
+        assert!(refused.contains("lowercase letters, digits and . _ -, and"), "{refused}");
+    }
+
+    #[test]
+    fn names_in_urls_need_no_further_encoding() {
+        let version: VersionName = "6.12~rc1+b:1^2^".parse().expect("a name");
+        assert_eq!(version.in_url().to_string(), "6.12~rc1+b:1%5E2%5E");
+        assert_eq!(UrlSegment("debian-12-amd64.raw").to_string(), "debian-12-amd64.raw");
     }
 
     #[test]

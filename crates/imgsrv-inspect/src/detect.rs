@@ -4,7 +4,7 @@ use crate::{
     boot,
     fields::Fields,
     format::{Compressor, Contents},
-    tarball,
+    lz4, tarball,
 };
 
 /// Magic numbers, by their offsets. That of ISO 9660 is in the volume descriptor (ECMA-119, 7.1.1), after 16 sectors and
@@ -19,8 +19,19 @@ const MAGIC: &[(usize, &[u8], Contents)] = &[
 
 /// How a file is compressed.
 pub(crate) fn compressor(head: &Fields) -> Option<Compressor> {
-    let magic: [(&[u8], Compressor); 3] =
-        [(b"\x1f\x8b", Compressor::Gzip), (b"\xfd7zXZ\0", Compressor::Xz), (b"\x28\xb5\x2f\xfd", Compressor::Zstd)];
+    let magic: [(&[u8], Compressor); 5] = [
+        (b"\x1f\x8b", Compressor::Gzip),
+        (b"\xfd7zXZ\0", Compressor::Xz),
+        (b"\x28\xb5\x2f\xfd", Compressor::Zstd),
+        (lz4::FRAME, Compressor::Lz4),
+        (lz4::LEGACY, Compressor::Lz4),
+    ];
+    // The size of blocks in units of 100 kB, and the magic number of the first block or of the end.
+    let bzip2 = [&b"\x31\x41\x59\x26\x53\x59"[..], b"\x17\x72\x45\x38\x50\x90"];
+    let is_bzip2 = head.has(0, b"BZh") && bzip2.into_iter().any(|magic| head.has(4, magic));
+    if is_bzip2 {
+        return Some(Compressor::Bzip2);
+    }
     magic.into_iter().find(|(magic, _)| head.has(0, magic)).map(|(_, compressor)| compressor)
 }
 

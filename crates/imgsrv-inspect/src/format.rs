@@ -71,8 +71,12 @@ named! {
 named! {
     /// How bytes are compressed.
     Compressor {
+        /// bzip2.
+        Bzip2 = "bz2",
         /// gzip (RFC 1952).
         Gzip = "gz",
+        /// LZ4 frames, also the older ones of kernels and initial RAM disks.
+        Lz4 = "lz4",
         /// xz.
         Xz = "xz",
         /// Zstandard (RFC 8878).
@@ -99,6 +103,8 @@ impl DetectedFormat {
             (Some(contents @ (Contents::Kernel | Contents::Initrd)), _) => contents.as_str().to_owned(),
             // Of an archive that is not compressed, nothing says that it is unpacked to `/`.
             (Some(Contents::RootTar), None) => Contents::Tar.as_str().to_owned(),
+            // Of what is compressed so, there is no format of artifacts.
+            (None, Some(Compressor::Lz4)) => self.to_string(),
             (Some(Contents::Ova), Some(compressor)) => format!("tar.{}", compressor.as_str()),
             (Some(Contents::Squashfs), Some(compressor)) => format!("raw.{}", compressor.as_str()),
             (None, Some(compressor)) => {
@@ -116,7 +122,9 @@ impl fmt::Display for DetectedFormat {
         match (self.contents, self.compressor) {
             (Some(contents), None) => f.write_str(contents.as_str()),
             (Some(contents), Some(compressor)) => write!(f, "{}.{}", contents.as_str(), compressor.as_str()),
+            (None, Some(Compressor::Bzip2)) => f.write_str("bzip2"),
             (None, Some(Compressor::Gzip)) => f.write_str("gzip"),
+            (None, Some(Compressor::Lz4)) => f.write_str("lz4"),
             (None, Some(Compressor::Xz)) => f.write_str("xz"),
             (None, Some(Compressor::Zstd)) => f.write_str("zstd"),
             (None, None) => f.write_str("unknown"),

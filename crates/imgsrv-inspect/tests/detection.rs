@@ -2,11 +2,15 @@
 
 mod support;
 
+use bzip2::write::BzEncoder;
 use flate2::{Compression, write::GzEncoder};
 use imgsrv_inspect::{InspectError, Problem};
 use liblzma::write::XzEncoder;
 use proptest::prelude::*;
-use std::io::Write;
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
 use support::{Bytes, qemu_img};
 use tar::{Builder, Header};
 
@@ -24,6 +28,27 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 1).expect("compressed")
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("compressed")
+}
+
+/// A frame of LZ4, which no library of this crate makes.
+fn lz4(bytes: &[u8], is_legacy: bool) -> Vec<u8> {
+    let mut child = Command::new("lz4")
+        .args(if is_legacy { ["-qlc"] } else { ["-qc"] })
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("lz4 is installed");
+    let (mut stdin, bytes) = (child.stdin.take().expect("a pipe"), bytes.to_vec());
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes).expect("written"));
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("written");
+    output.stdout
 }
 
 fn detected(bytes: Vec<u8>) -> String {
@@ -108,6 +133,9 @@ fn formats_are_distinguished_plain_and_compressed() {
         assert_eq!(detected(gzip(&bytes)), format!("{expected}.gz"));
         assert_eq!(detected(xz(&bytes)), format!("{expected}.xz"));
         assert_eq!(detected(zstd(&bytes)), format!("{expected}.zst"));
+        assert_eq!(detected(bzip2(&bytes)), format!("{expected}.bz2"));
+        assert_eq!(detected(lz4(&bytes, false)), format!("{expected}.lz4"));
+        assert_eq!(detected(lz4(&bytes, true)), format!("{expected}.lz4"));
         assert_eq!(detected(bytes), expected);
     }
 }
@@ -118,11 +146,13 @@ fn compressed_bytes_of_no_known_format_are_only_compressed() {
         assert_eq!(detected(gzip(&bytes)), "gzip");
         assert_eq!(detected(xz(&bytes)), "xz");
         assert_eq!(detected(zstd(&bytes)), "zstd");
+        assert_eq!(detected(bzip2(&bytes)), "bzip2");
+        assert_eq!(detected(lz4(&bytes, false)), "lz4");
     }
     // What is compressed twice is not decompressed twice.
     assert_eq!(detected(gzip(&xz(&samples()[0].1))), "gzip");
-    for magic in [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"] {
-        assert!(["gzip", "xz", "zstd"].contains(&detected(magic.to_vec()).as_str()));
+    for magic in [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"] {
+        assert!(["gzip", "xz", "zstd", "lz4"].contains(&detected(magic.to_vec()).as_str()));
     }
 }
 
@@ -133,7 +163,7 @@ fn disks_that_do_not_stand_alone_are_refused_in_compressed_files() {
     qcow2[512..516].copy_from_slice(b"base");
     let descriptor = b"# a\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n".to_vec();
     for bytes in [qcow2, descriptor] {
-        for compressed in [gzip(&bytes), xz(&bytes), zstd(&bytes)] {
+        for compressed in [gzip(&bytes), xz(&bytes), zstd(&bytes), bzip2(&bytes), lz4(&bytes, true)] {
             let Err(InspectError::Refused(refusal)) = Bytes::new(compressed).inspect() else {
                 panic!("not refused");
             };
@@ -152,6 +182,12 @@ fn formats_of_artifacts_follow_the_bytes() {
     assert_eq!(format(xz(&disk("qcow2")), "disk.raw.xz"), "qcow2.xz");
     assert_eq!(format(zstd(&zeros(4096, &[(0, b"070701")])), "initramfs.img"), "initrd");
     assert_eq!(format(gzip(b"unknown"), "ROOTFS.TAR.GZ"), "root.tar.gz");
+    assert_eq!(format(bzip2(&disk("vpc")), "disk.vhd.bz2"), "vhd.bz2");
+    assert_eq!(format(bzip2(&tar), "disk.tar.bz2"), "tar.bz2");
+    let cpio = zeros(4096, &[(0, b"070701")]);
+    assert_eq!(format(lz4(&cpio, true), "initrd.img"), "initrd");
+    assert_eq!(format(bzip2(&cpio), "initrd.img"), "initrd");
+    assert_eq!(format(lz4(b"unknown", false), "disk.lz4"), "lz4");
     assert_eq!(format(gzip(b"unknown"), "disk.gz"), "raw.gz");
     let root = tarball(&[("etc/hostname", b"x")]);
     assert_eq!(format(root.clone(), "rootfs.tar"), "tar");
@@ -173,10 +209,10 @@ proptest! {
 
     #[test]
     fn any_change_of_compressed_bytes_gives_a_result(
-        kind in 0_usize..3, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        kind in 0_usize..5, at in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let bytes = zeros(9000, &[(0, b"070701"), (300, &[byte; 40])]);
-        let mut bytes = [gzip, xz, zstd][kind](&bytes);
+        let mut bytes = [gzip, xz, zstd, bzip2, |bytes: &[u8]| lz4(bytes, false)][kind](&bytes);
         let at = at.index(bytes.len());
         bytes[at] = byte;
         let _ = Bytes::new(bytes).inspect();

@@ -12,7 +12,7 @@ use imgsrv_domain::{
     architecture::IncusArchitecture,
     digest::Digest,
     inspection::ImageKind,
-    names::{AliasName, ImageName, Variant, VersionName},
+    names::{AliasName, ImageName, UrlSegment, Variant, VersionName},
     time::Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -202,7 +202,7 @@ fn add(product: &mut Product, listed: &Listed) {
     let Some(version) = product.versions.values_mut().next() else { return };
     let item = |ftype: &str, file: &File| Item {
         ftype: ftype.to_owned(),
-        path: format!("images/{}/{}/{}", listed.image, listed.version, file.name),
+        path: format!("images/{}/{}/{}", listed.image, listed.version.in_url(), UrlSegment(&file.name)),
         size: file.claim.size.signed(),
         sha256: file.claim.digest.hex(),
         ..Item::default()

@@ -11,7 +11,7 @@ use imgsrv_domain::{
     files,
     ids::{ArtifactId, AttachmentId},
     manifest::{Manifest, ManifestFile},
-    names::{FileName, ImageName, RefName, VersionName},
+    names::{FileName, ImageName, RefName, UrlSegment, VersionName},
     ports::{BlobError, BlobStream, TrustedBlob, Visibility},
     text::MediaType,
     time::Timestamp,
@@ -170,7 +170,7 @@ impl Delivery {
         if name.as_str() == files::CHECKSUMS {
             let files = self.files(image, reference).await?;
             let version = &files.manifest.version;
-            let versioned = files.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name));
+            let versioned = files.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name.in_url()));
             let files = VersionFiles { is_alias: files.is_alias && names == NamesUnderAlias::Short, ..files };
             let text = generated(files.checksums(), name, &files.manifest);
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
@@ -188,7 +188,7 @@ impl Delivery {
         let mut candidates = exact.iter().flatten().cloned().chain(respelled);
         let located = candidates.find_map(|name| locate(&found.files, &name).map(|file| (name, file)));
         let (found_by, file) = located.ok_or_else(missing)?;
-        let versioned = is_alias.then(|| format!("/images/{image}/{version}/{found_by}"));
+        let versioned = is_alias.then(|| format!("/images/{image}/{}/{}", version.in_url(), UrlSegment(&found_by)));
         let download = self.download(&found, &file.claim.digest, &file.media_type, name.to_string()).await?;
         let download = download.ok_or_else(missing)?;
         let content = if file.name == found_by {

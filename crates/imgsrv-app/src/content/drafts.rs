@@ -13,9 +13,9 @@ use imgsrv_domain::{
     digest::BlobClaim,
     files,
     ids::{ArtifactId, AttachmentId, VersionId},
-    manifest::{Artifact, Attachment, MAX_ARTIFACTS, MAX_ATTACHMENTS, Manifest},
+    manifest::{Artifact, Attachment, MAX_ARTIFACTS, MAX_ATTACHMENTS},
     names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
-    ports::{CatalogError, CatalogTx, Visibility},
+    ports::{CatalogError, CatalogTx, Conflict},
     text::MediaType,
     version::Version,
 };
@@ -119,34 +119,6 @@ impl Drafts {
         with_existing(added, self.conflicting(image, version, &new)).await
     }
 
-    /// What `new` conflicts with: an artifact of the same key, a file of the same name, or an artifact of the same Incus
-    /// product.
-    async fn conflicting(
-        &self,
-        image: &ImageName,
-        version: &VersionName,
-        new: &NewArtifact,
-    ) -> Result<Option<Existing>> {
-        let found = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
-        let Some(manifest) = found else { return Ok(None) };
-        let artifact = |is_same: &dyn Fn(&Artifact) -> bool| {
-            let found = manifest.entries.iter().find(|entry| is_same(&entry.artifact))?;
-            Some(Existing::Artifact(found.artifact.id, image.clone(), version.clone()))
-        };
-        let same_key = artifact(&|artifact| {
-            artifact.operating_system == new.operating_system
-                && artifact.architecture == new.architecture
-                && artifact.variant == new.variant
-                && artifact.format == new.format
-        });
-        let file = files::artifact_file(image, version, &new.architecture, &new.variant, new.format);
-        let called = product(new.format, &new.architecture, &new.variant);
-        let same_product = artifact(&|artifact| {
-            called.is_some() && product(artifact.format, &artifact.architecture, &artifact.variant) == called
-        });
-        Ok(same_key.or_else(|| owner_of(&manifest, &file)).or(same_product))
-    }
-
     /// Removes an artifact with its attachments from a draft.
     #[tracing::instrument(name = "draft.remove_artifact", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version, artifact.id = %id))]
@@ -193,28 +165,22 @@ impl Drafts {
             let (id, created_at) = (AttachmentId::new(self.0.ids.next()), tx.now());
             let attachment = Attachment { id, artifact_id: artifact.id, name, media_type, blob, created_at };
             let file = files::attachment_file(&artifact.file_name(image, &version.name), &attachment.name);
-            tx.insert_attachment(version.id, &attachment, &[files::checksum_file(&file), file.clone()]).await?;
+            tx.insert_attachment(version.id, &attachment, &files::names_taken_by(&file)).await?;
             let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
             audit::commit(tx, who.actor(), event.with(blob.digest)).await?;
             Ok(attachment)
         })
         .await;
-        with_existing(added, self.attached(image, version, artifact, &new.name)).await
-    }
-
-    /// What an attachment of that name conflicts with.
-    pub(crate) async fn attached(
-        &self,
-        image: &ImageName,
-        version: &VersionName,
-        artifact: ArtifactId,
-        name: &AttachmentName,
-    ) -> Result<Option<Existing>> {
-        let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
-        Ok(manifest.and_then(|manifest| {
-            let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
-            owner_of(&manifest, &files::attachment_file(&of.artifact.file_name(image, version), name))
-        }))
+        let added = with_existing(added, self.attached(image, version, artifact, &new.name)).await;
+        match added {
+            Err(UseCaseError::Taken { conflict: Conflict::FileName, existing }) => {
+                Err(match self.clash(image, version, artifact, &new.name).await? {
+                    Some(clash) => UseCaseError::NameClash { clash, existing },
+                    None => UseCaseError::Taken { conflict: Conflict::FileName, existing },
+                })
+            }
+            added => added,
+        }
     }
 
     /// Removes an attachment from an artifact of a draft.
@@ -241,22 +207,6 @@ impl Drafts {
     }
 }
 
-/// The artifact or attachment whose file, or checksum file, has the name of `file` or of its checksum file.
-fn owner_of(manifest: &Manifest, file: &str) -> Option<Existing> {
-    let (image, version) = (&manifest.image.name, &manifest.version.name);
-    let conflicts =
-        |other: &str| other == file || files::checksum_file(other) == file || other == files::checksum_file(file);
-    manifest.entries.iter().find_map(|entry| {
-        let own = entry.artifact.file_name(image, version);
-        if conflicts(&own) {
-            return Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone()));
-        }
-        let attached = |attachment: &&Attachment| conflicts(&files::attachment_file(&own, &attachment.name));
-        let found = entry.attachments.iter().find(attached)?;
-        Some(Existing::Attachment(found.id, entry.artifact.id, image.clone(), version.clone()))
-    })
-}
-
 /// Adds an artifact to a draft that is locked.
 pub(crate) async fn insert_artifact(
     context: &Context,
@@ -278,8 +228,7 @@ pub(crate) async fn insert_artifact(
     };
     let file = artifact.file_name(&version.image, &version.name);
     let product = product(artifact.format, &artifact.architecture, &artifact.variant);
-    let names = [files::checksum_file(&file), file.clone()];
-    tx.insert_artifact(&artifact, &names, product.as_deref()).await?;
+    tx.insert_artifact(&artifact, &files::names_taken_by(&file), product.as_deref()).await?;
     let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{file}", version.path()));
     audit::record(tx, actor, event.with(artifact.primary.digest)).await?;
     Ok(artifact)

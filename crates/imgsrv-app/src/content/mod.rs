@@ -6,4 +6,5 @@ pub(crate) mod drafts;
 pub(crate) mod images;
 pub(crate) mod incus;
 pub(crate) mod published;
+mod taken;
 pub(crate) mod versions;

@@ -179,7 +179,7 @@ impl Indexing<'_> {
         source: &str,
     ) -> Result<(Slot, IncusMetadata), String> {
         let artifact = &entry.artifact;
-        let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
+        let architecture = IncusArchitecture::of_artifact(artifact.architecture.as_str());
         let architecture = architecture.map_err(|unknown| unknown.to_string())?;
         if is_ambiguous(&artifact.variant) {
             return Err(format!("Incus clients would interpret its variant {} as an architecture", artifact.variant));

@@ -9,7 +9,7 @@ use imgsrv_domain::{
     ports::{StreamChanges, StreamImage, StreamMetadata, StreamRow},
     transition::Revision,
 };
-use imgsrv_simplestreams::{Aliases, EncodedProducts, File, Listed, Root, project};
+use imgsrv_simplestreams::{Aliases, EncodedProducts, File, IncusArchitecture, Listed, Root, project};
 use std::{
     collections::{BTreeSet, HashMap},
     mem,
@@ -139,7 +139,7 @@ fn list(image: &StreamImage, row: &StreamRow) -> Option<Listed> {
         version: row.version.clone(),
         published_at: row.published_at,
         operating_system: row.operating_system.clone(),
-        architecture: row.architecture.as_str().parse().ok()?,
+        architecture: IncusArchitecture::of_artifact(row.architecture.as_str()).ok()?,
         variant: row.variant.clone(),
         root,
         root_file: File { name: file, claim: row.root },

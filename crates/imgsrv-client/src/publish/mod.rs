@@ -17,6 +17,7 @@ use crate::{
 };
 use futures::TryStreamExt;
 use imgsrv_api::{Alias, Manifest, ProblemCode, PublishJob, Version};
+use imgsrv_domain::names::AliasName;
 use prepared::PreparedArtifact;
 use std::sync::Arc;
 
@@ -162,7 +163,12 @@ impl Publish {
             }
         }
         let manifest = unless(ProblemCode::NotFound, self.client.manifest(image, version).await)?;
-        if manifest.is_none() && unless(ProblemCode::NotFound, self.client.alias(image, version).await)?.is_some() {
+        // A longer name, or one with other characters, cannot be that of an alias.
+        let can_be_alias = version.parse::<AliasName>().is_ok();
+        if manifest.is_none()
+            && can_be_alias
+            && unless(ProblemCode::NotFound, self.client.alias(image, version).await)?.is_some()
+        {
             return Err(self.conflict("taken", vec![format!("{version} is the name of an alias")]));
         }
         Ok(manifest)

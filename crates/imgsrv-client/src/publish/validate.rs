@@ -3,10 +3,10 @@
 use super::{NewArtifact, Publication};
 use crate::error::Error;
 use imgsrv_domain::{
-    files::{INCUS_METADATA, artifact_file, attachment_file},
-    names::{AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
+    files::{INCUS_METADATA, NameClash, artifact_file, attachment_file, check_names},
+    names::{AliasName, AttachmentName, Format, ImageName, InvalidName, OperatingSystem, VersionName},
 };
-use std::{collections::BTreeSet, str::FromStr};
+use std::str::FromStr;
 
 /// The formats that Incus boots.
 const INCUS_FORMATS: [Format; 3] = [Format::Qcow2, Format::Squashfs, Format::RootTarXz];
@@ -14,14 +14,10 @@ const INCUS_FORMATS: [Format; 3] = [Format::Qcow2, Format::Squashfs, Format::Roo
 /// Checks names, and that no two files have the same name.
 pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
     let Publication { image, version, aliases, artifacts, .. } = publication;
-    let image: ImageName =
-        parse(image, || format!("{image:?} is not a valid image name; use a-z, 0-9, dots, dashes and underscores"))?;
-    let version: VersionName =
-        parse(version, || format!("{version:?} is not a valid version name; use letters, digits, and . _ + : -"))?;
+    let image: ImageName = parse("image name", image)?;
+    let version: VersionName = parse("version name", version)?;
     for alias in aliases {
-        parse::<AliasName>(alias, || {
-            format!("{alias:?} is not a valid alias name; use letters, digits, dots, dashes and underscores")
-        })?;
+        parse::<AliasName>("alias name", alias)?;
         if alias == version.as_str() {
             return invalid(format!("{alias} cannot be both the version and an alias of it; choose another alias"));
         }
@@ -29,26 +25,31 @@ pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
     if artifacts.is_empty() {
         return invalid("a version needs at least one file".to_owned());
     }
-    let prefix = format!("{image}-{version}-");
-    let mut files = BTreeSet::new();
+    let mut files = Vec::new();
     for artifact in artifacts {
-        for file in file_names(&image, &version, artifact)? {
-            if let Some(file) = files.replace(file) {
-                let short = file.strip_prefix(&prefix).unwrap_or(&file);
-                return invalid(format!(
-                    "two files would have the same name, {short}; give them different architectures or variants"
-                ));
-            }
-        }
+        files.extend(file_names(&image, &version, artifact)?);
     }
-    Ok(())
+    check_names(files.iter().map(String::as_str)).map_err(|clash| {
+        let prefix = format!("{image}-{version}-");
+        let short = |name: String| name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
+        Error::InvalidPublication(match clash {
+            NameClash::Twice(name) => {
+                let clash = NameClash::Twice(short(name));
+                format!("{clash}; give them different architectures or variants, or attachments different names")
+            }
+            NameClash::Generated { name, of } => {
+                let clash = NameClash::Generated { name: short(name), of: short(of) };
+                format!("{clash}; choose another name for the attachment")
+            }
+        })
+    })
 }
 
 /// The names of the files of an artifact and its attachments.
 fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) -> Result<Vec<String>, Error> {
     let NewArtifact { operating_system, architecture, variant, format, attachments, incus, .. } = artifact;
-    parse_word::<OperatingSystem>(operating_system)?;
-    let (architecture, variant) = (parse_word::<Architecture>(architecture)?, parse_word::<Variant>(variant)?);
+    parse::<OperatingSystem>("operating system", operating_system)?;
+    let (architecture, variant) = (parse("architecture", architecture)?, parse("variant", variant)?);
     if incus.is_some() && !INCUS_FORMATS.contains(format) {
         return invalid(format!(
             "Incus cannot boot the format {format}; it boots {}",
@@ -56,21 +57,21 @@ fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) 
         ));
     }
     let mut files = vec![artifact_file(image, version, &architecture, &variant, *format)];
-    let attached = attachments.iter().map(|attachment| attachment.name.as_str());
-    for name in attached.chain(incus.as_ref().map(|_| INCUS_METADATA)) {
-        files.push(attachment_file(&files[0], &parse_word::<AttachmentName>(name)?));
+    let attached = || attachments.iter().map(|attachment| attachment.name.as_str());
+    if incus.is_some() && attached().any(|name| name == INCUS_METADATA) {
+        return invalid(format!(
+            "{INCUS_METADATA} is the name of the metadata that the server generates for Incus; attach it, or have it \
+             generated, but not both"
+        ));
+    }
+    for name in attached().chain(incus.as_ref().map(|_| INCUS_METADATA)) {
+        files.push(attachment_file(&files[0], &parse::<AttachmentName>("attachment name", name)?));
     }
     Ok(files)
 }
 
-fn parse_word<T: FromStr>(word: &str) -> Result<T, Error> {
-    parse(word, || {
-        format!("{word:?} is not a valid name; use letters, digits, dots, dashes, underscores and plus signs")
-    })
-}
-
-fn parse<T: FromStr>(text: &str, otherwise: impl FnOnce() -> String) -> Result<T, Error> {
-    text.parse().map_err(|_| Error::InvalidPublication(otherwise()))
+fn parse<T: FromStr<Err = InvalidName>>(what: &str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|why| Error::InvalidPublication(format!("{text:?} is not a valid {what}: it {why}")))
 }
 
 fn invalid<T>(why: String) -> Result<T, Error> {
@@ -102,6 +103,12 @@ mod tests {
         let mut twice = disk("amd64");
         twice.attachments = ["one", "two"].map(|file| NewAttachment::new("sbom", "a/b", file)).into();
         assert!(!is_valid(Publication::new("a", "1", [twice])));
+        for names in [&["sha256"][..], &["sbom.json", "sbom.json.sha256"]] {
+            let mut attached = disk("amd64");
+            attached.attachments = names.iter().map(|name| NewAttachment::new(*name, "a/b", "file")).collect();
+            let refused = validate(&Publication::new("a", "1", [attached])).expect_err("the name of a checksum");
+            assert!(refused.to_string().contains("which the server generates"), "{refused}");
+        }
         let mut raw = NewArtifact::new("disk", Format::Raw, "amd64");
         raw.incus = Some(imgsrv_api::CreateIncusMetadata::default());
         assert!(!is_valid(Publication::new("a", "1", [raw])));

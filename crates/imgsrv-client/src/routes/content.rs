@@ -66,7 +66,12 @@ impl Client {
 
     /// The files of the published version with this name or alias.
     pub async fn files(&self, image: &str, reference: &str) -> Result<api::ReleaseListing, Error> {
-        self.get(self.endpoint(["images", image, reference, ""])).await
+        self.get(self.file_url(image, reference, "")).await
+    }
+
+    /// The URL of a file of the published version with this name or alias; with an empty `file`, that of their folder.
+    pub fn file_url(&self, image: &str, reference: &str, file: &str) -> Url {
+        self.endpoint(["images", image, reference, file])
     }
 
     /// Deletes a draft.

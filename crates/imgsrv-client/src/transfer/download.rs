@@ -58,8 +58,7 @@ impl Client {
 
     /// Downloads a file of a published version.
     pub fn download_file(&self, image: &str, version: &str, file: &imgsrv_api::ReleaseFile) -> Download {
-        let url = self.endpoint(["images", image, version, &file.name]);
-        self.download(url, &file.digest, file.size_bytes)
+        self.download(self.file_url(image, version, &file.name), &file.digest, file.size_bytes)
     }
 
     fn download(&self, url: Url, digest: &str, size_bytes: i64) -> Download {

@@ -38,8 +38,10 @@ pub(crate) async fn check(request: &Parts, auth: &Authenticator, failed: &Failed
 }
 
 /// Whether the path is that of a file as a stream index names it: one that clients verify by its digest, and not the
-/// checksums that they verify it by. File names contain nothing that has to be percent-encoded.
+/// checksums that they verify it by. Of the characters of file names, clients encode only `^` and perhaps `~`; anything else
+/// that is encoded could be the name of checksums.
 fn is_verified_file(path: &str) -> bool {
+    let path = ["%5E", "%5e", "%7E", "%7e"].iter().fold(path.to_owned(), |path, encoded| path.replace(encoded, "~"));
     let Some(rest) = path.strip_prefix("/images/").filter(|rest| !rest.contains('%')) else { return false };
     let segments: Vec<&str> = rest.split('/').collect();
     matches!(segments.as_slice(), [_, _, file] if !file.is_empty() && *file != CHECKSUMS && !file.ends_with(".sha256"))

@@ -129,6 +129,10 @@ impl From<UseCaseError> for Problem {
             UseCaseError::Taken { ref existing, .. } => {
                 Self::new(Code::NameTaken).detail(&error).existing(existing.as_deref().map(locate))
             }
+            UseCaseError::NameClash { ref existing, .. } => {
+                let existing = existing.as_deref().map(locate);
+                Self::new(Code::NameTaken).detail(error).existing(existing)
+            }
             UseCaseError::OtherSize { digest, .. } => {
                 Self::new(Code::DigestSizeConflict).detail(&error).existing(Some(locate(&Existing::Blob(digest))))
             }
@@ -175,11 +179,13 @@ impl From<UseCaseError> for Problem {
 fn locate(existing: &Existing) -> ExistingResource {
     let (id, url): (&dyn Display, _) = match existing {
         Existing::Image(id, name) => (id, format!("/v1/images/{name}")),
-        Existing::Version(id, image, version) => (id, format!("/v1/images/{image}/versions/{version}")),
+        Existing::Version(id, image, version) => (id, format!("/v1/images/{image}/versions/{}", version.in_url())),
         Existing::Alias(id, image, alias) => (id, format!("/v1/images/{image}/aliases/{alias}")),
-        Existing::Artifact(id, image, version) => (id, format!("/v1/images/{image}/versions/{version}/artifacts/{id}")),
+        Existing::Artifact(id, image, version) => {
+            (id, format!("/v1/images/{image}/versions/{}/artifacts/{id}", version.in_url()))
+        }
         Existing::Attachment(id, artifact, image, version) => {
-            (id, format!("/v1/images/{image}/versions/{version}/artifacts/{artifact}/attachments/{id}"))
+            (id, format!("/v1/images/{image}/versions/{}/artifacts/{artifact}/attachments/{id}", version.in_url()))
         }
         Existing::Rule(id) => (id, format!("/v1/auth/oidc-provisioning-rules/{id}")),
         Existing::Blob(digest) => (digest, format!("/v1/blobs/{digest}")),

@@ -10,6 +10,7 @@ use imgsrv_domain::{
     image::{Alias, Image},
     inspection::{Inspection, Warning},
     manifest::{Artifact, Attachment, Manifest, ManifestFile},
+    names::UrlSegment,
     oidc::ProvisioningRule,
     parts::Part,
     ports::{JobReport, JobWork},
@@ -50,7 +51,7 @@ pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
 
 pub(crate) fn intake(status: &IntakeStatus, urls: &Urls) -> api::IntakeStatus {
     let wanted = &status.intake.wanted;
-    let version = || urls.path(&format!("/v1/images/{}/versions/{}", wanted.image, wanted.version));
+    let version = || urls.path(&format!("/v1/images/{}/versions/{}", wanted.image, wanted.version.in_url()));
     api::IntakeStatus {
         id: status.session.id.to_string(),
         state: status.state.to_owned(),
@@ -128,7 +129,7 @@ pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing
         size_bytes: file.claim.size.signed(),
         digest: file.claim.digest.to_string(),
         media_type: file.media_type.to_string(),
-        url: format!("{base}/{name}"),
+        url: format!("{base}/{}", UrlSegment(&name)),
         name,
     };
     api::ReleaseListing {

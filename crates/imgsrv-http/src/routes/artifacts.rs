@@ -78,7 +78,7 @@ async fn create(
         })
     })?;
     let artifact = drafts.add_artifact(&writer, &path.name, &path.version, new).await?;
-    let url = format!("/v1/images/{}/versions/{}/artifacts/{}", path.name, path.version, artifact.id);
+    let url = format!("/v1/images/{}/versions/{}/artifacts/{}", path.name, path.version.in_url(), artifact.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(wire::artifact(&artifact, None))).into_response())
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
 async fn list(delivery: Delivery, _caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
     let release = delivery.files(&path.name, &path.r#ref).await?;
-    Ok(Json(wire::release(&release, &urls.path(&format!("/images/{}/{}", path.name, path.r#ref)))).into_response())
+    let folder = urls.path(&format!("/images/{}/{}", path.name, path.r#ref.in_url()));
+    Ok(Json(wire::release(&release, &folder)).into_response())
 }
 
 /// List the files of a published version

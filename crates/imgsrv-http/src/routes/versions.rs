@@ -56,7 +56,7 @@ async fn create(
     let name = fields.parse("version", &body.version);
     let name = fields.finish(|| name)?;
     let version = drafts.create(&writer, &path.name, &name).await?;
-    let location = [(header::LOCATION, format!("/v1/images/{}/versions/{}", path.name, version.name))];
+    let location = [(header::LOCATION, format!("/v1/images/{}/versions/{}", path.name, version.name.in_url()))];
     Ok((StatusCode::CREATED, location, Json(wire::version(&version))).into_response())
 }
 

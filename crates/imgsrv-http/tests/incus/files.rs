@@ -1,8 +1,9 @@
 //! Published versions as folders of files.
 
-use crate::support::{Artifact, add, alias, attach, draft, get, publish};
+use crate::support::{Artifact, add, alias, attach, describe, draft, get, images, machine, publish};
 use axum::http::StatusCode;
 use imgsrv_testkit::{TestServer, digest, qcow2};
+use serde_json::json;
 
 const FILE: &str = "debian-12.5.0-x86_64.qcow2";
 
@@ -75,6 +76,76 @@ async fn every_spelling_of_an_architecture_finds_a_file() {
     for other in ["latest/debian-arm64.qcow2", "latest/debian-amd64", "12.5.0/debian-amd64.qcow2"] {
         assert_eq!(server.get(&format!("/images/debian/{other}")).await.status, StatusCode::NOT_FOUND, "{other}");
     }
+}
+
+#[tokio::test]
+async fn a_caret_is_encoded_in_urls_and_accepted_in_both_forms() {
+    let server = TestServer::start().await;
+    let (version, encoded) = ("13~rc1^2026:1+b", "13~rc1%5E2026:1+b");
+    // The server sends the URL of an artifact with the name encoded.
+    let made = server.draft("debian", version, &qcow2(1)).await;
+    let url = format!("/v1/images/debian/versions/{encoded}/artifacts/{made}");
+    assert_eq!(server.write("GET", &url, None).await.status, StatusCode::OK);
+    describe(&server, &url).await;
+    let taken = server.write("POST", "/v1/images/debian/versions", Some(json!({"version": version}))).await;
+    assert_eq!(taken.json()["existing"]["url"], format!("/v1/images/debian/versions/{encoded}"));
+    assert_eq!(publish(&server, "debian", encoded).await["state"], "succeeded");
+    alias(&server, "debian", "latest", version).await;
+    let listed = server.get(&format!("/images/debian/{encoded}/")).await.json();
+    let file = &listed["files"][0];
+    assert_eq!(file["name"], format!("debian-{version}-amd64.qcow2"));
+    assert_eq!(file["url"], format!("/images/debian/{encoded}/debian-{encoded}-amd64.qcow2"));
+    let found = images(&server).await;
+    let root = &machine(&found, &format!("debian/{version}")).expect("an image").root;
+    assert_eq!(root.path, format!("images/debian/{encoded}/debian-{encoded}-amd64.qcow2"));
+    for form in [version, encoded, "13%7Erc1%5e2026%3A1%2Bb"] {
+        let path = format!("/images/debian/{form}/debian-{form}-amd64.qcow2");
+        let response = server.get(&path).await;
+        assert_eq!((response.status, response.body.as_slice()), (StatusCode::OK, qcow2(1).as_slice()), "{path}");
+        assert_eq!(
+            response.header("content-disposition"),
+            format!("attachment; filename=\"debian-{version}-amd64.qcow2\"")
+        );
+        assert_eq!(server.get(&format!("/v1/images/debian/refs/{form}")).await.status, StatusCode::OK, "{form}");
+        let sums = server.get(&format!("/images/debian/{form}/SHA256SUMS")).await;
+        let names = format!("{}  debian-{version}-amd64.qcow2\n", hex(&qcow2(1)));
+        assert!(String::from_utf8_lossy(&sums.body).starts_with(&names), "{sums:?}");
+    }
+    let moving = server.get("/images/debian/latest/debian-amd64.qcow2").await;
+    assert_eq!(moving.header("content-location"), file["url"].as_str().expect("a URL"));
+    let refused = server.write("POST", "/v1/images/debian/versions", Some(json!({"version": "1 2"}))).await.json();
+    assert_eq!(
+        refused["errors"][0]["reason"],
+        "must begin with a letter or digit, contain only letters, digits and . _ + : ~ ^ -, and have at most 128 characters"
+    );
+}
+
+#[tokio::test]
+async fn attachments_with_the_names_of_generated_checksums_are_refused() {
+    let server = TestServer::start().await;
+    draft(&server, "debian", "1").await;
+    let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
+    attach(&server, &artifact, "sbom", b"an SBOM").await;
+    attach(&server, &artifact, "log.sha256", b"a checksum").await;
+    for (name, checksum, of) in
+        [("sha256", ".sha256", ""), ("sbom.sha256", ".sbom.sha256", ".sbom"), ("log", ".log.sha256", ".log")]
+    {
+        let body = json!({"name": name, "media_type": "a/b", "blob_digest": digest(b"an SBOM"), "blob_size_bytes": 7});
+        let refused = server.write("POST", &format!("{artifact}/attachments"), Some(body)).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::CONFLICT, "name-taken"), "{name}");
+        let file = "debian-1-x86_64.qcow2";
+        assert_eq!(
+            refused.json()["detail"],
+            format!(
+                "{file}{checksum} is the name of the file with the checksum of {file}{of}, which the server generates; \
+                 choose another name"
+            )
+        );
+        assert!(refused.json()["existing"]["url"].as_str().is_some_and(|url| url.starts_with(&artifact)), "{name}");
+    }
+    let body = json!({"name": "sbom", "media_type": "a/b", "blob_digest": digest(b"x"), "blob_size_bytes": 1});
+    let taken = server.write("POST", &format!("{artifact}/attachments"), Some(body)).await;
+    assert_eq!(taken.json()["detail"], "the artifact already has an attachment with this name");
 }
 
 #[tokio::test]

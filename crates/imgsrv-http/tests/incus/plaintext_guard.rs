@@ -28,6 +28,12 @@ async fn files_are_served_in_plaintext_and_any_other_request_is_refused_before_i
     let response = ask(&server, "GET", file, None).await;
     assert_eq!((response.status, response.body.len()), (StatusCode::OK, qcow2(1).len()));
     assert_eq!(ask(&server, "HEAD", file, None).await.status, StatusCode::OK);
+    // Clients encode the characters of versions as they please.
+    released(&server, "debian", "2~rc1^3", &qcow2(2)).await;
+    for version in ["2~rc1%5E3", "2%7Erc1%5e3", "2~rc1^3"] {
+        let file = format!("/images/debian/{version}/debian-{version}-x86_64.qcow2");
+        assert_eq!(ask(&server, "GET", &file, None).await.status, StatusCode::OK, "{version}");
+    }
     // A server without an authority.
     let authority = ask(&server, "GET", "/ca.pem", None).await;
     assert_eq!((authority.status, authority.problem().as_str()), (StatusCode::NOT_FOUND, "not-found"));
@@ -45,6 +51,7 @@ async fn files_are_served_in_plaintext_and_any_other_request_is_refused_before_i
         ("GET", "/images/debian/1/"),
         ("GET", "/images/debian/1/SHA256SUMS"),
         ("GET", "/images/debian/1/%53HA256SUMS"),
+        ("GET", "/images/debian/1/SHA256SUM%%5E53"),
         ("GET", "/images/debian/1/debian-1-x86_64.qcow2.sha256"),
     ] {
         let refused = ask(&server, method, path, None).await;

@@ -36,6 +36,14 @@ pub enum Problem {
     /// A field is invalid.
     #[error("its {0} is not valid")]
     Invalid(&'static str),
+    /// A file of an appliance is refused.
+    #[error("its file {name} is refused: {refusal}")]
+    Member {
+        /// The name of the file, in quotes, escaped and at most 200 characters long.
+        name: String,
+        /// Why it is refused.
+        refusal: Box<Refusal>,
+    },
     /// A table or what it refers to lies outside the file, is not aligned, or is larger than the limit.
     #[error("its {0} is out of bounds")]
     OutOfBounds(&'static str),
@@ -51,13 +59,22 @@ fn named(name: Option<&str>) -> String {
 impl Problem {
     /// Another file with a name of any bytes.
     pub(crate) fn other_file(role: &'static str, name: &[u8]) -> Self {
-        // Four bytes are the longest character.
-        let shown = String::from_utf8_lossy(name.get(..4 * MAX_NAME).unwrap_or(name)).into_owned();
-        let short: String = shown.chars().take(MAX_NAME).collect();
-        let more = if short.len() < shown.len() || name.len() > 4 * MAX_NAME { "..." } else { "" };
-        let name = (!name.is_empty()).then(|| format!("\"{}{more}\"", short.escape_debug()));
-        Self::OtherFile { role, name }
+        Self::OtherFile { role, name: (!name.is_empty()).then(|| quoted(name)) }
     }
+
+    /// A refused file of an appliance, with a name of any bytes.
+    pub(crate) fn member(name: &[u8], refusal: Refusal) -> Self {
+        Self::Member { name: quoted(name), refusal: Box::new(refusal) }
+    }
+}
+
+/// A name of any bytes in quotes, escaped and shortened.
+fn quoted(name: &[u8]) -> String {
+    // Four bytes are the longest character.
+    let shown = String::from_utf8_lossy(name.get(..4 * MAX_NAME).unwrap_or(name)).into_owned();
+    let short: String = shown.chars().take(MAX_NAME).collect();
+    let more = if short.len() < shown.len() || name.len() > 4 * MAX_NAME { "..." } else { "" };
+    format!("\"{}{more}\"", short.escape_debug())
 }
 
 /// A disk image that is refused, and why.

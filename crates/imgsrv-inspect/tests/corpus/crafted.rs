@@ -139,6 +139,21 @@ fn dmg(segments: u32) -> Vec<u8> {
     bytes
 }
 
+/// A cpio archive of one folder.
+fn initrd() -> Vec<u8> {
+    let entry = |mode: &str, name: &str| {
+        let length = name.len() + 1;
+        let mut bytes = format!("07070100000001{mode}{}{length:08X}00000000{name}\0", "0".repeat(8 * 9));
+        while bytes.len() % 4 > 0 {
+            bytes.push('\0');
+        }
+        bytes
+    };
+    let mut bytes = entry("000041ED", "dev") + &entry("00000000", "TRAILER!!!");
+    bytes.push_str(&"\0".repeat(512 - bytes.len() % 512));
+    bytes.into_bytes()
+}
+
 const WITH_FORMAT: Option<&str> = Some("`qemu-img` opens the file of the host with `-f vmdk`");
 const OTHERS: Option<&str> = Some("QEMU ignores the name, other programs follow it");
 const NO_BASE: Option<&str> = Some("QEMU ignores that it is incomplete");
@@ -232,6 +247,7 @@ fn others(made: impl Fn(&str) -> Vec<u8>) -> Vec<Sample> {
         ("encrypted.dmg", "encrypted macOS image", patched(&vec![0; 4096], &[(0, b"encrcdsa")])),
         ("iso", "ISO 9660", patched(&vec![0; 40_000], &[(32_769, b"CD001")])),
         ("mbr", "raw disk with a partition table", patched(&vec![0; 1 << 20], &[(510, b"\x55\xaa")])),
+        ("initrd", "initial RAM disk, a cpio archive", initrd()),
         ("text", "text with NUL bytes", b"#!/bin/sh\nexit\0\0".to_vec()),
         ("empty", "no bytes", Vec::new()),
         ("random", "bytes without a format", (0..9000_u32).map(|at| (at * at % 251) as u8).collect()),

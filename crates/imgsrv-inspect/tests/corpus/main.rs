@@ -9,7 +9,7 @@ mod tools;
 
 use imgsrv_inspect::{InspectError, Problem};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 use support::{Bytes, qemu_img, try_qemu_img};
 use tempfile::TempDir;
 
@@ -60,6 +60,8 @@ fn corpus() -> (TempDir, Vec<File>) {
     let read = |name: &str| fs::read(at(name)).expect("the file");
     let data: Vec<u8> = (0..3_u32 << 20).map(|at| (at / 4096).to_le_bytes()[0]).collect();
     fs::write(at("data.raw"), data).expect("written");
+    let noise: Vec<u8> = (0..2_u32 << 20).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    fs::write(at("noise.raw"), noise).expect("written");
     let mut files = Vec::new();
     for (name, commands) in tools::MADE {
         commands.split(" && ").for_each(|arguments| qemu_img(folder.path(), arguments));
@@ -81,6 +83,14 @@ fn corpus() -> (TempDir, Vec<File>) {
         fs::write(at(file.name), file.bytes).expect("written");
         let (name, made) = (file.name.to_owned(), file.made.to_owned());
         files.push(File { name, made, is_cut: false, stricter: file.stricter });
+    }
+    std::os::unix::fs::symlink("/etc/passwd", at("link.vmdk")).expect("a link");
+    for tools::Packed { name, made, command, stricter } in tools::packed() {
+        let output = Command::new("sh").args(["-ec", command.as_str()]).current_dir(folder.path()).output();
+        let output = output.expect("a shell");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        fs::write(at(name), output.stdout).expect("written");
+        files.push(File { name: name.to_owned(), made, is_cut: false, stricter });
     }
     (folder, files)
 }
@@ -115,8 +125,18 @@ fn verdicts_agree_with_qemu_img_and_are_documented() {
         rows += &format!("| {name} | {} | {} |\n", made.replace('|', "\\|"), text.replace('|', "\\|"));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let page = include_str!("../../../../docs/src/reference/inspected-formats.md");
-    let documented: String =
-        page.lines().skip_while(|line| !line.starts_with("| file |")).skip(2).map(|line| format!("{line}\n")).collect();
-    assert_eq!(documented, rows, "docs/src/reference/inspected-formats.md should have these rows:\n{rows}");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/inspected-formats.md");
+    let text = fs::read_to_string(&page).expect("the page");
+    let (before, _) = text.split_once("\n| file |").expect("the table");
+    let expected = format!("{before}\n| file | made by | verdict |\n| --- | --- | --- |\n{rows}");
+    if updates_docs() {
+        fs::write(&page, &expected).expect("written");
+    } else {
+        assert!(text == expected, "run IMGSRV_UPDATE_DOCS=1 cargo test -p imgsrv-inspect --test corpus verdicts");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment says whether the page is written")]
+fn updates_docs() -> bool {
+    std::env::var("IMGSRV_UPDATE_DOCS").is_ok()
 }

@@ -6,6 +6,7 @@ mod download;
 mod failures;
 mod fixture;
 mod json;
+mod names;
 mod packer;
 mod publish;
 mod terminal;

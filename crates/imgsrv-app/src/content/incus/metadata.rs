@@ -86,7 +86,7 @@ fn metadata(artifact: &Artifact, version: &VersionName, new: NewIncusMetadata) -
         let reason = format!("Incus boots qcow2, squashfs and root.tar.xz, not {}", artifact.format);
         return Err(UseCaseError::invalid("artifact_id", reason));
     }
-    let architecture = artifact.architecture.as_str().parse::<IncusArchitecture>();
+    let architecture = IncusArchitecture::of_artifact(artifact.architecture.as_str());
     let architecture = architecture.map_err(|unknown| UseCaseError::invalid("artifact_id", unknown))?;
     if new.properties.len() > MAX_PROPERTIES {
         return Err(UseCaseError::invalid("properties", format!("must have at most {MAX_PROPERTIES} entries")));

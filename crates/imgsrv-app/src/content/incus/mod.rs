@@ -8,7 +8,7 @@ use imgsrv_simplestreams::{IncusArchitecture, Root};
 
 /// The key of an artifact's Simple Streams product within its version, or `None` if Incus cannot boot it.
 pub(crate) fn product(format: Format, architecture: &Architecture, variant: &Variant) -> Option<String> {
-    let architecture: IncusArchitecture = architecture.as_str().parse().ok()?;
+    let architecture = IncusArchitecture::of_artifact(architecture.as_str()).ok()?;
     root(format).map(|_| format!("{architecture}:{variant}:{format}"))
 }
 
