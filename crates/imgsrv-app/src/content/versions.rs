@@ -44,6 +44,6 @@ impl Versions {
         fields(image.name = %image, version.reference = %reference))]
     pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>> {
         let found = self.0.by_ref(image, reference).await?;
-        found.map(|found| Arc::clone(&found.manifest)).ok_or(Missing::Version.into())
+        found.map(|(found, _)| Arc::clone(&found.manifest)).ok_or(Missing::Version.into())
     }
 }

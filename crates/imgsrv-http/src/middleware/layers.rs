@@ -25,7 +25,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use headers::{Date, HeaderMapExt, IfNoneMatch, LastModified};
+use headers::{Date, HeaderMapExt, LastModified};
 use imgsrv_domain::time::Timestamp;
 use std::{
     any::Any,
@@ -124,7 +124,9 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     let is_anonymous = !parts.headers.contains_key(header::AUTHORIZATION);
     let is_head = parts.method == Method::HEAD;
     let is_read = is_head || parts.method == Method::GET;
-    let condition = parts.headers.typed_get::<IfNoneMatch>();
+    let is_conditional =
+        is_read && [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| parts.headers.contains_key(name));
+    let conditions = if is_conditional { parts.headers.clone() } else { HeaderMap::new() };
     let is_catalog = parts.extensions.get::<MatchedPath>().is_none_or(|path| {
         let path = path.as_str();
         path.starts_with("/v1/") || path.starts_with("/images/")
@@ -143,7 +145,7 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
 
     let is_failed = |response: &Response| response.status().is_client_error() || response.status().is_server_error();
     if !is_failed(&response) && is_read && entity_tag::applies(&response) {
-        response = entity_tag::tag(response, condition, is_catalog).await;
+        response = entity_tag::tag(response, &conditions, is_catalog).await;
     }
     if let Some(share) = share.filter(|_| is_read && !is_failed(&response)) {
         response = admit(response, &share);

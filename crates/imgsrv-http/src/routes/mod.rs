@@ -23,8 +23,9 @@ mod versions;
 use crate::{middleware::layers, response::problem, state::AppState};
 use axum::Router;
 use problem::{Code, Problem};
+use problems::Changed;
 use utoipa::{
-    Modify, OpenApi,
+    IntoResponses, Modify, OpenApi,
     openapi::{
         OpenApi as OpenApiDocument, RefOr, Response as OpenApiResponse,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -113,6 +114,9 @@ fn parts() -> (Router<AppState>, OpenApiDocument) {
         if is_json && !responses.contains_key("304") {
             let current = OpenApiResponse::new("The client's copy is up to date.");
             responses.insert("304".to_owned(), RefOr::T(current));
+            if let Some(changed) = Changed::responses().remove("412") {
+                responses.entry("412".to_owned()).or_insert(changed);
+            }
         }
     }
     (routes, document)
