@@ -4,9 +4,9 @@ use crate::{
     middleware::{
         budgeted::{admit, budgeted},
         client_address::client_address,
-        draining, entity_tag,
+        draining, entity_tag, host,
         observation::{Observation, observed},
-        plaintext_guard, request_id,
+        plaintext_guard, request_id, slashes,
         throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
     redact::redacted,
@@ -40,10 +40,12 @@ const MAX_HEADERS: usize = 100;
 
 /// Wraps the routes in the layers, outermost last.
 pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
-    routes
+    let routes = routes
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), check_and_render))
-        .layer(middleware::from_fn_with_state(state.clone(), identify_and_limit))
+        .layer(middleware::from_fn_with_state(state.clone(), identify_and_limit));
+    // The layers of a router run after it has chosen the route.
+    Router::new().fallback_service(routes).layer(middleware::map_request(slashes::fold))
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
@@ -115,8 +117,8 @@ fn date(headers: &mut HeaderMap, now: Timestamp) {
     }
 }
 
-/// The inner layer: refuses oversized headers and plaintext where TLS is needed, renders problems, and adds entity tags
-/// and the headers that every response has.
+/// The inner layer: refuses oversized headers, plaintext where TLS is needed and requests that name no host, renders
+/// problems, and adds entity tags and the headers that every response has.
 async fn check_and_render(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let share = parts.extensions.get::<Share>().cloned();
@@ -137,7 +139,11 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     } else if !has_known_transfer_encoding(&parts.headers) {
         Problem::new(Code::TransferEncoding).detail("the only supported transfer coding is chunked").into_response()
     } else {
-        match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers).await {
+        // The guard comes first: it records exposed tokens.
+        match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers)
+            .await
+            .and_then(|()| host::check(&parts))
+        {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(problem) => problem.into_response(),
         }
