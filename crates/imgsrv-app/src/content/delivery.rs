@@ -118,6 +118,15 @@ fn checksum_line(digest: &Digest, name: &str) -> String {
     format!("{}  {name}\n", digest.hex())
 }
 
+/// The checksum of a file that was requested as `name`, and those of the files beside it: systemd verifies all of them by one
+/// checksum file.
+fn checksum_lines(file: &ManifestFile, name: &str) -> String {
+    let beside = file.beside.iter().filter_map(|(attachment, digest)| {
+        files::side_file(name, attachment).map(|beside| checksum_line(digest, &beside))
+    });
+    std::iter::once(checksum_line(&file.claim.digest, name)).chain(beside).collect()
+}
+
 impl Delivery {
     /// The blob with that digest, if the caller may download it.
     #[tracing::instrument(name = "delivery.blob", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
@@ -195,7 +204,7 @@ impl Delivery {
             FileContent::Stored(download)
         } else {
             let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
-            let text = checksum_line(&file.claim.digest, of);
+            let text = checksum_lines(file, of);
             FileContent::Generated(generated(text, name, modified_at))
         };
         Ok(NamedFile { content, versioned })
