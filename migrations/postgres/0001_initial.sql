@@ -199,6 +199,14 @@ CREATE TABLE aliases (
 );
 CREATE INDEX aliases_by_version ON aliases (version_id);
 
+-- When a deleted alias last moved, so that a new alias of that name does not seem older to clients.
+CREATE TABLE deleted_aliases (
+    image_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    moved_at timestamptz NOT NULL,
+    PRIMARY KEY (image_id, name)
+);
+
 -- One row for every version and alias of an image, maintained by triggers, so that no name is used twice.
 CREATE TABLE image_refs (
     image_id uuid NOT NULL,
@@ -291,8 +299,14 @@ CREATE TRIGGER versions_published AFTER UPDATE ON versions FOR EACH ROW WHEN (NE
 
 CREATE FUNCTION aliases_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- HTTP has times in seconds: a move is seen only if its second is later than that of the previous one.
     IF TG_OP = 'UPDATE' AND (NEW.id <> OLD.id OR NEW.image_id <> OLD.image_id OR NEW.name <> OLD.name
-        OR NEW.created_at <> OLD.created_at) THEN
+        OR NEW.created_at <> OLD.created_at OR NEW.updated_at < OLD.updated_at OR (NEW.version_id <> OLD.version_id
+        AND date_trunc('second', NEW.updated_at) <= date_trunc('second', OLD.updated_at))) THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    IF TG_OP = 'INSERT' AND EXISTS (SELECT 1 FROM deleted_aliases WHERE image_id = NEW.image_id AND name = NEW.name
+        AND date_trunc('second', NEW.updated_at) <= date_trunc('second', moved_at)) THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
     -- Without a lock: a published version stays published, and the foreign key keeps it from being deleted.
@@ -302,10 +316,17 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
+CREATE FUNCTION remember_alias() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM image_refs WHERE image_id = OLD.image_id AND name = OLD.name;
+    INSERT INTO deleted_aliases AS deleted (image_id, name, moved_at) VALUES (OLD.image_id, OLD.name, OLD.updated_at)
+        ON CONFLICT (image_id, name) DO UPDATE SET moved_at = greatest(deleted.moved_at, excluded.moved_at);
+    RETURN NULL;
+END $$;
 CREATE TRIGGER aliases_insert BEFORE INSERT ON aliases FOR EACH ROW EXECUTE FUNCTION aliases_guard();
 CREATE TRIGGER aliases_inserted AFTER INSERT ON aliases FOR EACH ROW EXECUTE FUNCTION maintain_ref();
 CREATE TRIGGER aliases_update BEFORE UPDATE ON aliases FOR EACH ROW EXECUTE FUNCTION aliases_guard();
-CREATE TRIGGER aliases_deleted AFTER DELETE ON aliases FOR EACH ROW EXECUTE FUNCTION maintain_ref();
+CREATE TRIGGER aliases_deleted AFTER DELETE ON aliases FOR EACH ROW EXECUTE FUNCTION remember_alias();
 CREATE TRIGGER aliases_truncate BEFORE TRUNCATE ON aliases EXECUTE FUNCTION forbid();
 
 CREATE FUNCTION image_refs_guard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -902,7 +923,7 @@ DECLARE
 BEGIN
     FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
         'notify_work()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
-        'aliases_guard()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()',
+        'aliases_guard()', 'remember_alias()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()',
         'count_unreferenced()', 'record_orphan()', 'reference_blob()', 'release_blob()', 'audit_retention_guard()',
         'count_steps()', 'publish_results_guard()', 'incus_rows_guard()', 'count_incus_rows()',
         'incus_fingerprints_guard()']

@@ -151,6 +151,14 @@ CREATE TABLE aliases (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX aliases_by_version ON aliases (version_id);
 
+-- When a deleted alias last moved, so that a new alias of that name does not seem older to clients.
+CREATE TABLE deleted_aliases (
+    image_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    moved_at INTEGER NOT NULL,
+    PRIMARY KEY (image_id, name)
+) STRICT, WITHOUT ROWID;
+
 -- One row for every version and alias of an image, maintained by triggers, so that no name is used twice.
 CREATE TABLE image_refs (
     image_id BLOB NOT NULL,
@@ -217,18 +225,24 @@ CREATE TRIGGER aliases_insert BEFORE INSERT ON aliases BEGIN
     SELECT RAISE(ABORT, 'imgsrv:ref-name') FROM image_refs WHERE image_id = NEW.image_id AND name = NEW.name;
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
         SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id AND state = 'published');
+    -- HTTP has times in seconds: a move is seen only if its second is later than that of the previous one.
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM deleted_aliases WHERE image_id = NEW.image_id AND name = NEW.name
+        AND NEW.updated_at / 1000000 <= moved_at / 1000000;
 END;
 CREATE TRIGGER aliases_inserted AFTER INSERT ON aliases BEGIN
     INSERT INTO image_refs (image_id, name) VALUES (NEW.image_id, NEW.name);
 END;
 CREATE TRIGGER aliases_update BEFORE UPDATE ON aliases BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.id <> OLD.id OR NEW.image_id <> OLD.image_id
-        OR NEW.name <> OLD.name OR NEW.created_at <> OLD.created_at;
+        OR NEW.name <> OLD.name OR NEW.created_at <> OLD.created_at OR NEW.updated_at < OLD.updated_at
+        OR (NEW.version_id <> OLD.version_id AND NEW.updated_at / 1000000 <= OLD.updated_at / 1000000);
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
         SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id AND state = 'published');
 END;
 CREATE TRIGGER aliases_deleted AFTER DELETE ON aliases BEGIN
     DELETE FROM image_refs WHERE image_id = OLD.image_id AND name = OLD.name;
+    INSERT INTO deleted_aliases (image_id, name, moved_at) VALUES (OLD.image_id, OLD.name, OLD.updated_at)
+        ON CONFLICT (image_id, name) DO UPDATE SET moved_at = max(moved_at, excluded.moved_at);
 END;
 
 CREATE TRIGGER image_refs_insert BEFORE INSERT ON image_refs BEGIN

@@ -13,10 +13,12 @@ pub(crate) fn install() -> Result<PathBuf> {
     tools::GARAGE.install()
 }
 
-/// Installs PostgreSQL, nginx, Packer, promtool, clients of Incus and LXD, an OpenID provider, schemathesis and tus clients,
-/// unless they are installed.
+/// Installs PostgreSQL, nginx, Packer, promtool, clients of Incus and LXD, programs that download, an OpenID provider,
+/// schemathesis and tus clients, unless they are installed.
 pub(crate) fn install_packages() -> Result<()> {
     tools::from_debian(&[
+        ("/usr/lib/systemd/systemd-pull", "systemd-container"),
+        ("aria2c", "aria2"),
         ("bzip2", "bzip2"),
         ("cc", "gcc"),
         ("curl", "curl"),
@@ -37,9 +39,12 @@ pub(crate) fn install_packages() -> Result<()> {
         ("python3", "python3"),
         ("promtool", "prometheus"),
         ("qemu-img", "qemu-utils"),
+        ("/usr/lib/*/qemu/block-curl.so", "qemu-block-extra"),
         ("systemd-analyze", "systemd"),
+        ("wget", "wget"),
         ("xz", "xz-utils"),
         ("zstd", "zstd"),
+        ("zsync", "zsync"),
     ])?;
     pinned("oidc-provider", OIDC_PROVIDER_VERSION, NPM)?;
     pinned("schemathesis", SCHEMATHESIS_VERSION, PIP)?;

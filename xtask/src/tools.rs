@@ -165,7 +165,11 @@ pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
          {sudo}tee /etc/apt/sources.list.d/imgsrv-backports.list && {sudo}apt-get update -q; }}",
         packages = missing.join(" ")
     );
-    let script = format!("{sudo}apt-get update -q && {{ {backports}; }} && {sudo}{install}");
+    // A package from the backports may need others from there.
+    let install_from_backports =
+        format!("{{ . /etc/os-release; {sudo}{install} --target-release \"$VERSION_CODENAME-backports\"; }}");
+    let script =
+        format!("{sudo}apt-get update -q && {{ {backports}; }} && {{ {sudo}{install} || {install_from_backports}; }}");
     run(Command::new("sh").args(["-c", &script]).env("DEBIAN_FRONTEND", "noninteractive"))
         .map_err(|error| format!("{error}\nrun this yourself: {install}").into())
 }

@@ -26,6 +26,20 @@ pub fn attachment_file(artifact_file: &str, name: &AttachmentName) -> String {
     format!("{artifact_file}.{name}")
 }
 
+/// The second name of an attachment of `artifact_file`, if systemd has one for it: `systemd-pull` and `systemd-nspawn`
+/// look for these files beside an image, by the name of the image without its format and compression.
+pub fn side_file(artifact_file: &str, name: &AttachmentName) -> Option<String> {
+    let plain = [".xz", ".gz", ".zst"].iter().find_map(|suffix| artifact_file.strip_suffix(suffix));
+    let plain = plain.unwrap_or(artifact_file);
+    let disk = || [".raw", ".qcow2"].iter().find_map(|suffix| plain.strip_suffix(suffix));
+    let image = match name.as_str() {
+        "nspawn" => plain.strip_suffix(".tar").or_else(disk),
+        "roothash" | "roothash.p7s" | "verity" => disk(),
+        _ => None,
+    };
+    image.map(|image| format!("{image}.{name}"))
+}
+
 /// The name of `file` under an alias, which leaves the version out; `None` if it is the file of another version.
 pub fn without_version(image: &ImageName, version: &VersionName, file: &str) -> Option<String> {
     after_version(image, version, file).map(|rest| format!("{image}-{rest}"))
@@ -112,6 +126,26 @@ mod tests {
         }
         for file in ["a-1-x.raw", "sha256sums-1-x.raw", "versioned-1-x.raw"] {
             assert!(!names_taken_by(file).iter().any(|name| name == CHECKSUMS || name == "versioned"), "{file}");
+        }
+    }
+
+    #[test]
+    fn systemd_finds_attachments_beside_their_image() {
+        for (artifact, attachment, expected) in [
+            ("os-1-amd64.raw", "roothash", Some("os-1-amd64.roothash")),
+            ("os-1-amd64.raw.xz", "roothash.p7s", Some("os-1-amd64.roothash.p7s")),
+            ("os-1-amd64-cloud.raw.zst", "verity", Some("os-1-amd64-cloud.verity")),
+            ("os-amd64.qcow2.gz", "nspawn", Some("os-amd64.nspawn")),
+            ("os-1-amd64.root.tar.xz", "nspawn", Some("os-1-amd64.root.nspawn")),
+            ("os-1-amd64.tar", "nspawn", Some("os-1-amd64.nspawn")),
+            ("os-1-amd64.root.tar.xz", "roothash", None),
+            ("os-1-amd64.raw", "sbom.json", None),
+            ("os-1-amd64.raw", "usrhash", None),
+            ("os-1-amd64.iso", "roothash", None),
+            ("os-1-amd64.vmdk.xz", "roothash", None),
+        ] {
+            let name = attachment.parse().expect("a name");
+            assert_eq!(side_file(artifact, &name).as_deref(), expected, "{artifact} {attachment}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     time::Timestamp,
     version::Version,
 };
+use std::collections::BTreeMap;
 
 /// A bootable image of a version; unique in it by operating system, architecture, variant and format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,21 +93,37 @@ pub struct ManifestFile {
     pub claim: BlobClaim,
     /// The media type that they are served with.
     pub media_type: MediaType,
+    /// The attachments of this artifact that have a second name; see [`files::side_file`].
+    pub beside: Vec<(AttachmentName, Digest)>,
 }
 
 impl Manifest {
-    /// The files of all artifacts and attachments, ordered by name.
+    /// The files of all artifacts and attachments, ordered by name. An attachment that has a second name is
+    /// there twice, unless another file has that name.
     pub fn files(&self) -> Vec<ManifestFile> {
-        let mut all = Vec::new();
+        let (mut all, mut second) = (Vec::new(), BTreeMap::new());
         for ManifestEntry { artifact, attachments, .. } in &self.entries {
             let own = artifact.file_name(&self.image.name, &self.version.name);
-            all.extend(attachments.iter().map(|attachment| ManifestFile {
-                name: files::attachment_file(&own, &attachment.name),
-                claim: attachment.blob,
-                media_type: attachment.media_type.clone(),
-            }));
-            all.push(ManifestFile { name: own, claim: artifact.primary, media_type: artifact.media_type.clone() });
+            let mut beside = Vec::new();
+            for attachment in attachments {
+                let (claim, media_type) = (attachment.blob, attachment.media_type.clone());
+                let name = files::attachment_file(&own, &attachment.name);
+                let file = ManifestFile { name, claim, media_type, beside: Vec::new() };
+                if let Some(name) = files::side_file(&own, &attachment.name) {
+                    beside.push((attachment.name.clone(), claim.digest));
+                    second.entry(name.clone()).or_insert_with(Vec::new).push(ManifestFile { name, ..file.clone() });
+                }
+                all.push(file);
+            }
+            let (claim, media_type) = (artifact.primary, artifact.media_type.clone());
+            all.push(ManifestFile { name: own, claim, media_type, beside });
         }
+        // Where the attachments of several artifacts differ, none of them has the second name.
+        second.retain(|name, files| {
+            let is_one = files.windows(2).all(|pair| matches!(pair, [one, other] if one.claim == other.claim));
+            is_one && !all.iter().any(|file| file.name == *name || files::checksum_file(&file.name) == *name)
+        });
+        all.extend(second.into_values().filter_map(|files| files.into_iter().next()));
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }

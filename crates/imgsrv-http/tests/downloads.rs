@@ -82,7 +82,7 @@ async fn all_download_routes_behave_alike() {
         assert_eq!(part.header("content-range"), format!("bytes 1-3/{}", body.len()));
         let tail = get(&server, "GET", &path, &[("range", "bytes=-2")]).await;
         assert_eq!(tail.body, &body[body.len() - 2..]);
-        for refused in ["bytes=999999999-", "bytes=0-0,2-2"] {
+        for refused in ["bytes=999999999-", "bytes=999999998-999999999,-0"] {
             let response = get(&server, "GET", &path, &[("range", refused)]).await;
             assert_eq!(
                 (response.status, response.problem().as_str()),

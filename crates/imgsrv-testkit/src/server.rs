@@ -7,7 +7,7 @@ use crate::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, Request, StatusCode},
+    http::{HeaderMap, HeaderValue, Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Backoff, CollectionSettings, FormatCheck, Ran, Services, Settings};
@@ -185,8 +185,14 @@ impl TestServer {
         issued["plaintext"].as_str().expect("a token").to_owned()
     }
 
-    /// Sends a request.
-    pub async fn send(&self, request: Request<Body>) -> TestResponse {
+    /// Sends a request, with a `Host` if it has none.
+    pub async fn send(&self, mut request: Request<Body>) -> TestResponse {
+        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("images.test"));
+        self.send_as_it_is(request).await
+    }
+
+    /// Sends a request without adding anything.
+    pub async fn send_as_it_is(&self, request: Request<Body>) -> TestResponse {
         let response = self.router.clone().oneshot(request).await.expect("a response");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes().to_vec();

@@ -56,7 +56,10 @@ pub(crate) async fn point(
     name: &AliasName,
     version: &Version,
 ) -> Result<Alias, CatalogError> {
+    let published = version.state.published_at().unwrap_or(version.created_at);
+    let moved = |previous, now| Alias::time_of_move(previous, published, now);
     let Some(current) = tx.lock_alias(version.image_id, name).await? else {
+        let deleted = tx.get_last_move(version.image_id, name).await?;
         let alias = Alias {
             id: AliasId::new(context.ids.next()),
             image_id: version.image_id,
@@ -64,7 +67,7 @@ pub(crate) async fn point(
             version_id: version.id,
             version: version.name.clone(),
             created_at: tx.now(),
-            updated_at: tx.now(),
+            updated_at: moved(deleted, tx.now()),
             revision: Revision::FIRST,
         };
         tx.insert_alias(&alias).await?;
@@ -73,7 +76,8 @@ pub(crate) async fn point(
     if current.version_id == version.id {
         return Ok(current);
     }
-    tx.update_alias(&Alias { version_id: version.id, updated_at: tx.now(), ..current.clone() }).await?;
+    let updated_at = moved(Some(current.updated_at), tx.now());
+    tx.update_alias(&Alias { version_id: version.id, updated_at, ..current.clone() }).await?;
     Ok(tx.lock_alias(version.image_id, name).await?.unwrap_or(current))
 }
 

@@ -31,7 +31,7 @@ pub struct Download {
     pub media_type: Option<MediaType>,
     /// The suggested file name.
     pub file_name: String,
-    /// When they were published, or became trusted.
+    /// When they were published, or became trusted; under an alias, not before it last moved.
     pub modified_at: Timestamp,
     /// Whether anonymous callers may download them.
     pub public: bool,
@@ -71,7 +71,7 @@ pub struct GeneratedText {
     pub text: String,
     /// The suggested file name.
     pub file_name: String,
-    /// When the version was published.
+    /// When the version was published; under an alias, not before it last moved.
     pub modified_at: Timestamp,
 }
 
@@ -91,6 +91,8 @@ pub struct VersionFiles {
     pub files: Arc<[ManifestFile]>,
     /// Whether it was found through an alias, under which the names of files leave the version out.
     pub is_alias: bool,
+    /// When it was published; under an alias, not before it last moved.
+    pub modified_at: Timestamp,
 }
 
 impl VersionFiles {
@@ -114,6 +116,15 @@ impl VersionFiles {
 /// A line of a checksum file (GNU coreutils).
 fn checksum_line(digest: &Digest, name: &str) -> String {
     format!("{}  {name}\n", digest.hex())
+}
+
+/// The checksum of a file that was requested as `name`, and those of the files beside it: systemd verifies all of them by one
+/// checksum file.
+fn checksum_lines(file: &ManifestFile, name: &str) -> String {
+    let beside = file.beside.iter().filter_map(|(attachment, digest)| {
+        files::side_file(name, attachment).map(|beside| checksum_line(digest, &beside))
+    });
+    std::iter::once(checksum_line(&file.claim.digest, name)).chain(beside).collect()
 }
 
 impl Delivery {
@@ -153,7 +164,9 @@ impl Delivery {
             }
             None => (entry.artifact.file_name(image, version), entry.artifact.primary, &entry.artifact.media_type),
         };
-        self.download(&found, &claim.digest, media_type, file_name).await?.ok_or_else(|| missing().into())
+        let modified_at = published_at(&found.manifest);
+        let download = self.download(&found, &claim.digest, media_type, file_name, modified_at).await?;
+        download.ok_or_else(|| missing().into())
     }
 
     /// The file of that name, or its checksums, of the published version that is named or aliased so. Every spelling of the
@@ -172,13 +185,13 @@ impl Delivery {
             let version = &files.manifest.version;
             let versioned = files.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name.in_url()));
             let files = VersionFiles { is_alias: files.is_alias && names == NamesUnderAlias::Short, ..files };
-            let text = generated(files.checksums(), name, &files.manifest);
+            let text = generated(files.checksums(), name, files.modified_at);
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
-        let found = self.find(image, reference).await?;
+        let (found, moved_at) = self.find(image, reference).await?;
         let missing = || Missing::File(image.clone(), reference.clone(), name.clone());
         let version = &found.manifest.version.name;
-        let is_alias = reference.as_str() != version.as_str();
+        let (is_alias, modified_at) = (moved_at.is_some(), modified_at(&found.manifest, moved_at));
         let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
         let full = rest
             .filter(|_| is_alias && names == NamesUnderAlias::Short)
@@ -189,14 +202,15 @@ impl Delivery {
         let located = candidates.find_map(|name| locate(&found.files, &name).map(|file| (name, file)));
         let (found_by, file) = located.ok_or_else(missing)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{}/{}", version.in_url(), UrlSegment(&found_by)));
-        let download = self.download(&found, &file.claim.digest, &file.media_type, name.to_string()).await?;
+        let download =
+            self.download(&found, &file.claim.digest, &file.media_type, name.to_string(), modified_at).await?;
         let download = download.ok_or_else(missing)?;
         let content = if file.name == found_by {
             FileContent::Stored(download)
         } else {
             let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
-            let text = checksum_line(&file.claim.digest, of);
-            FileContent::Generated(generated(text, name, &found.manifest))
+            let text = checksum_lines(file, of);
+            FileContent::Generated(generated(text, name, modified_at))
         };
         Ok(NamedFile { content, versioned })
     }
@@ -205,12 +219,17 @@ impl Delivery {
     #[tracing::instrument(name = "delivery.files", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference))]
     pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles> {
-        let found = self.find(image, reference).await?;
-        let is_alias = reference.as_str() != found.manifest.version.name.as_str();
-        Ok(VersionFiles { manifest: Arc::clone(&found.manifest), files: Arc::clone(&found.files), is_alias })
+        let (found, moved_at) = self.find(image, reference).await?;
+        let (manifest, files) = (Arc::clone(&found.manifest), Arc::clone(&found.files));
+        let modified_at = modified_at(&manifest, moved_at);
+        Ok(VersionFiles { manifest, files, is_alias: moved_at.is_some(), modified_at })
     }
 
-    async fn find(&self, image: &ImageName, reference: &RefName) -> Result<Arc<PublishedVersion>> {
+    async fn find(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+    ) -> Result<(Arc<PublishedVersion>, Option<Timestamp>)> {
         let found = self.0.by_ref(image, reference).await?;
         found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()).into())
     }
@@ -222,8 +241,9 @@ impl Delivery {
         digest: &Digest,
         media_type: &MediaType,
         file_name: String,
+        modified_at: Timestamp,
     ) -> Result<Option<Download>> {
-        let (media_type, modified_at) = (Some(media_type.clone()), published_at(&version.manifest));
+        let media_type = Some(media_type.clone());
         let blob = self.0.blob(version, digest).await?;
         Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true }))
     }
@@ -253,10 +273,15 @@ fn locate<'a>(files: &'a [ManifestFile], name: &str) -> Option<&'a ManifestFile>
     find(name).or_else(|| find(files::checksummed_file(name)?))
 }
 
-fn generated(text: String, name: &FileName, manifest: &Manifest) -> GeneratedText {
-    GeneratedText { text, file_name: name.to_string(), modified_at: published_at(manifest) }
+fn generated(text: String, name: &FileName, modified_at: Timestamp) -> GeneratedText {
+    GeneratedText { text, file_name: name.to_string(), modified_at }
 }
 
 fn published_at(manifest: &Manifest) -> Timestamp {
     manifest.version.state.published_at().unwrap_or(manifest.version.created_at)
+}
+
+/// When the version was published, or an alias that it was found by last moved, whichever is later.
+fn modified_at(manifest: &Manifest, moved_at: Option<Timestamp>) -> Timestamp {
+    moved_at.into_iter().fold(published_at(manifest), Timestamp::max)
 }

@@ -11,7 +11,8 @@ use imgsrv_domain::{
     digest::Digest,
     manifest::{Manifest, ManifestFile},
     names::{ImageName, RefName, VersionName},
-    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, Visibility},
+    ports::{CatalogError, ManifestEntries, ResolvedRef, ResolvedVersion, TrustedBlob, Visibility},
+    time::Timestamp,
     transition::Revision,
 };
 use moka::sync::Cache;
@@ -87,17 +88,24 @@ impl PublishedVersions {
         self.load(reading, found).await
     }
 
-    /// The published version of that name, or the one that the alias of that name points to now.
-    pub(crate) async fn by_ref(&self, image: &ImageName, reference: &RefName) -> Result<Found, CatalogError> {
+    /// The published version of that name, or the one that the alias of that name points to now, and when that last moved.
+    pub(crate) async fn by_ref(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+    ) -> Result<Option<(Arc<PublishedVersion>, Option<Timestamp>)>, CatalogError> {
         // The name of a published version is never an alias of its image.
         if let Ok(version) = reference.as_str().parse::<VersionName>()
             && self.cache.contains_key(&(image.clone(), version.clone()))
         {
-            return self.by_version(image, &version, Visibility::Published).await;
+            let found = self.by_version(image, &version, Visibility::Published).await?;
+            return Ok(found.map(|found| (found, None)));
         }
         let reading = self.context.revision.begin_reading();
-        let found = self.context.catalog.resolve_ref(image, reference).await?;
-        self.load(reading, found).await
+        let Some(ResolvedRef { version, moved_at }) = self.context.catalog.resolve_ref(image, reference).await? else {
+            return Ok(None);
+        };
+        Ok(self.load(reading, Some(version)).await?.map(|found| (found, moved_at)))
     }
 
     /// Reads what is not cached of a version that was resolved by `reading`, and caches it if it is published.

@@ -50,7 +50,7 @@ impl Versions {
         fields(image.name = %image, version.reference = %reference))]
     pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>> {
         let found = self.0.by_ref(image, reference).await?;
-        let found = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
+        let (found, _) = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
         Ok(Arc::clone(&found.manifest))
     }
 }

@@ -14,7 +14,7 @@ use imgsrv_domain::{
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogError, ManifestEntries, ResolvedVersion, TrustedBlob, VersionQueries, Visibility},
+    ports::{CatalogError, ManifestEntries, ResolvedRef, ResolvedVersion, TrustedBlob, VersionQueries, Visibility},
     time::Timestamp,
     version::{Version, VersionFilter},
 };
@@ -29,12 +29,17 @@ const VERSIONS_BY_STATE: &str = versions!(
 
 macro_rules! resolve {
     ($rest:literal) => {
+        resolve!("", $rest)
+    };
+    ($more:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             versions::columns!(),
             ", ",
             images::columns!(),
-            ", (SELECT revision FROM catalog_revision) AS catalog_revision FROM images i JOIN versions v ON ",
+            ", (SELECT revision FROM catalog_revision) AS catalog_revision",
+            $more,
+            " FROM images i JOIN versions v ON ",
             $rest
         )
     };
@@ -44,6 +49,7 @@ const PUBLISHED_VERSION: &str =
     resolve!("v.image_id = i.id WHERE i.name = $1 AND v.name = $2 AND v.state = 'published'");
 // A name is that of a version or of an alias, never both.
 const REF: &str = resolve!(
+    ", (SELECT updated_at FROM aliases WHERE image_id = i.id AND name = $2) AS moved_at",
     "v.id = coalesce((SELECT id FROM versions WHERE image_id = i.id AND name = $2),
         (SELECT version_id FROM aliases WHERE image_id = i.id AND name = $2))
     WHERE i.name = $1 AND v.state = 'published'"
@@ -123,7 +129,7 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         resolve_manifest(&mut self.database.snapshot().await?.0, image, name, Visibility::All).await
     }
 
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError> {
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedRef>, CatalogError> {
         self.reader().await?.find(REF, values![image, name]).await
     }
 
@@ -164,6 +170,14 @@ impl Listed for Version {
             None => row.get("created_at")?,
         };
         Ok((listed_at.micros(), row.get("id")?))
+    }
+}
+
+impl Record for ResolvedRef {
+    const WHAT: &'static str = ResolvedVersion::WHAT;
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { version: row.record()?, moved_at: row.optional("moved_at")? })
     }
 }
 

@@ -7,6 +7,7 @@ use imgsrv_domain::{
     image::Alias,
     names::AliasName,
     ports::{AliasRepo, CatalogError},
+    time::Timestamp,
 };
 
 macro_rules! select {
@@ -27,8 +28,9 @@ const INSERT: &str = "INSERT INTO aliases (id, image_id, name, version_id, creat
     VALUES ($1, $2, $3, $4, $5, $6, 1)";
 const UPDATE: &str = "UPDATE aliases SET version_id = $3, updated_at = $4, revision = revision + 1
     WHERE id = $1 AND revision = $2";
+const LAST_MOVE: &str = "SELECT moved_at FROM deleted_aliases WHERE image_id = $1 AND name = $2";
 const DELETE: &str = "DELETE FROM aliases WHERE id = $1";
-pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, UPDATE, DELETE];
+pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, UPDATE, LAST_MOVE, DELETE];
 pub(crate) const POSTGRES: &[&str] = &[LOCK];
 
 #[async_trait]
@@ -45,6 +47,10 @@ impl<C: Connection> AliasRepo for SqlTx<C> {
 
     async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError> {
         self.execute_fenced(UPDATE, values![alias.id, alias.revision, alias.version_id, alias.updated_at]).await
+    }
+
+    async fn get_last_move(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Timestamp>, CatalogError> {
+        self.find(LAST_MOVE, values![image, name]).await
     }
 
     async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError> {

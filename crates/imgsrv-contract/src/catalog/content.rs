@@ -10,10 +10,13 @@ use super::{
 use imgsrv_domain::{
     image::Alias,
     manifest::Artifact,
+    names::AliasName,
     page::PageRequest,
     ports::{CatalogError, Conflict, Visibility},
+    time::Timestamp,
     version::VersionFilter,
 };
+use std::time::Duration;
 
 pub(super) async fn an_image_name_is_taken_once(fresh: Fresh) {
     let mut tx = fresh.begin().await;
@@ -125,8 +128,51 @@ pub(super) async fn an_alias_points_only_to_published_versions_of_its_image(fres
     for target in [unpublished.id, ubuntu.id] {
         let mut tx = fresh.begin().await;
         let held = tx.lock_alias(debian.image_id, &"latest".parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!(conflict(tx.update_alias(&Alias { version_id: target, ..held }).await), Conflict::Forbidden);
+        let updated_at = held.updated_at.plus(Duration::from_secs(1));
+        let moved = Alias { version_id: target, updated_at, ..held };
+        assert_eq!(conflict(tx.update_alias(&moved).await), Conflict::Forbidden);
     }
+}
+
+pub(super) async fn an_alias_moves_forward_in_time(fresh: Fresh) {
+    let debian = published(&fresh, "debian").await;
+    let name: AliasName = "latest".parse().unwrap();
+    let mut tx = fresh.begin().await;
+    let image = tx.get_image(&debian.image).await.unwrap().unwrap();
+    let second = publish(&mut *tx, &image, "2").await;
+    let first_move = tx.lock_alias(image.id, &name).await.unwrap().unwrap().updated_at;
+    assert_eq!(tx.get_last_move(image.id, &name).await.unwrap(), None);
+    tx.commit().await.unwrap();
+    let next_second = Alias::time_of_move(Some(first_move), first_move, first_move);
+    let moved = async |version_id, updated_at| {
+        let mut tx = fresh.begin().await;
+        let held = tx.lock_alias(image.id, &name).await.unwrap().unwrap();
+        tx.update_alias(&Alias { version_id, updated_at, ..held }).await?;
+        tx.commit().await
+    };
+    // Clients see times in seconds.
+    for early in [first_move, Timestamp::from_micros(next_second.micros() - 1)] {
+        assert_eq!(conflict(moved(second.id, early).await), Conflict::Forbidden);
+    }
+    moved(second.id, next_second).await.unwrap();
+    assert_eq!(conflict(moved(second.id, first_move).await), Conflict::Forbidden);
+
+    let mut tx = fresh.begin().await;
+    let held = tx.lock_alias(image.id, &name).await.unwrap().unwrap();
+    tx.delete_alias(held.id).await.unwrap();
+    assert_eq!(tx.get_last_move(image.id, &name).await.unwrap(), Some(next_second));
+    tx.commit().await.unwrap();
+    for early in [first_move, next_second] {
+        let again = alias(&second, "latest", early);
+        assert_eq!(fresh.refused(async |tx| tx.insert_alias(&again).await).await, Conflict::Forbidden);
+    }
+    let mut tx = fresh.begin().await;
+    let again = alias(&second, "latest", next_second.plus(Duration::from_secs(1)));
+    tx.insert_alias(&again).await.unwrap();
+    tx.delete_alias(again.id).await.unwrap();
+    assert_eq!(tx.get_last_move(image.id, &name).await.unwrap(), Some(again.updated_at));
+    tx.insert_alias(&alias(&second, "stable", first_move)).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 pub(super) async fn a_published_version_cannot_be_changed(fresh: Fresh) {
@@ -200,7 +246,7 @@ pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
     tx.commit().await.unwrap();
     let seen = async || {
         let found = fresh.catalog.resolve_ref(&version.image, &"latest".parse().unwrap()).await.unwrap().unwrap();
-        let entries = fresh.catalog.get_manifest_entries(found.version.id).await.unwrap();
+        let entries = fresh.catalog.get_manifest_entries(found.version.version.id).await.unwrap();
         let blob = fresh.catalog.get_blob(&claim(1).digest, Visibility::Published).await.unwrap();
         (found, entries, blob.unwrap())
     };

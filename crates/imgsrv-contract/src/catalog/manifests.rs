@@ -9,7 +9,7 @@ use super::{
 use crate::uuid;
 use imgsrv_domain::{
     ids::VersionId,
-    ports::{ManifestEntries, ResolvedVersion, Visibility},
+    ports::{ManifestEntries, ResolvedRef, ResolvedVersion, Visibility},
     publish::StepName,
 };
 
@@ -24,9 +24,12 @@ pub(super) async fn a_version_is_resolved_by_name_and_by_alias(fresh: Fresh) {
     tx.commit().await.unwrap();
 
     let revision = fresh.catalog.catalog_revision().await.unwrap();
-    let found = Some(ResolvedVersion { revision, image: debian.clone(), version: version.clone() });
+    let found = ResolvedVersion { revision, image: debian.clone(), version: version.clone() };
     for see in [Visibility::Published, Visibility::All] {
-        assert_eq!(fresh.catalog.resolve_version(&debian.name, &version.name, see).await.unwrap(), found);
+        assert_eq!(
+            fresh.catalog.resolve_version(&debian.name, &version.name, see).await.unwrap().as_ref(),
+            Some(&found)
+        );
     }
     let hidden = fresh.catalog.resolve_version(&debian.name, &unpublished.name, Visibility::Published).await;
     assert_eq!(hidden.unwrap(), None);
@@ -34,8 +37,9 @@ pub(super) async fn a_version_is_resolved_by_name_and_by_alias(fresh: Fresh) {
     assert_eq!(seen, Some(ResolvedVersion { revision, image: debian.clone(), version: unpublished }));
 
     let resolve = async |name: &str| fresh.catalog.resolve_ref(&debian.name, &name.parse().unwrap()).await.unwrap();
-    assert_eq!(resolve("1").await, found);
-    assert_eq!(resolve("latest").await, found);
+    assert_eq!(resolve("1").await, Some(ResolvedRef { version: found.clone(), moved_at: None }));
+    let latest = fresh.catalog.get_alias(&debian.name, &"latest".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(resolve("latest").await, Some(ResolvedRef { version: found, moved_at: Some(latest.updated_at) }));
     for absent in ["2", "3", "stable", "LATEST"] {
         assert_eq!(resolve(absent).await, None, "{absent}");
     }

@@ -113,6 +113,7 @@ const CASES: &[Case<Fresh>] = cases![
     content::manifest_entries_are_read_in_order,
     content::a_draft_is_deleted_with_its_manifest,
     content::an_alias_points_only_to_published_versions_of_its_image,
+    content::an_alias_moves_forward_in_time,
     content::a_published_version_cannot_be_changed,
     content::hand_written_sql_cannot_break_the_guarantees,
     content::unpublished_content_is_hidden,

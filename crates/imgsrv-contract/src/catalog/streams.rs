@@ -13,7 +13,7 @@ use imgsrv_domain::{
     time::Timestamp,
     transition::Revision,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 pub(super) async fn artifacts_conflict_by_product_key(fresh: Fresh) {
     let (_, version) = fresh.write(debian).await;
@@ -95,7 +95,8 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     let image = tx.get_image(&version.image).await.unwrap().unwrap();
     let second = publish(&mut *tx, &image, "2").await;
     let latest = tx.lock_alias(image.id, &"latest".parse().unwrap()).await.unwrap().unwrap();
-    tx.update_alias(&Alias { version_id: second.id, ..latest.clone() }).await.unwrap();
+    let updated_at = latest.updated_at.plus(Duration::from_secs(1));
+    tx.update_alias(&Alias { version_id: second.id, updated_at, ..latest.clone() }).await.unwrap();
     tx.insert_alias(&alias(&version, "old", tx.now())).await.unwrap();
     tx.commit().await.unwrap();
     let found = next().await;

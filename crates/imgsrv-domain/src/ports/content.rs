@@ -8,6 +8,7 @@ use crate::{
     manifest::{Artifact, Attachment, Manifest, ManifestEntry, Untrusted},
     names::{AliasName, ImageName, RefName, VersionName},
     page::{Page, PageRequest},
+    time::Timestamp,
     transition::Revision,
     version::{Version, VersionFilter},
 };
@@ -95,9 +96,11 @@ pub trait AliasRepo: Send {
     /// Stores a new alias, else [`Conflict::RefName`](super::Conflict::RefName). Its version must be published.
     async fn insert_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
     /// Moves an alias if its revision is current, else [`Conflict::StaleRevision`](super::Conflict::StaleRevision). Its
-    /// version must be published.
+    /// version must be published, and the time of the move as [`Alias::time_of_move`] determines it.
     async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
-    /// Deletes an alias.
+    /// When the deleted alias of that name last moved.
+    async fn get_last_move(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Timestamp>, CatalogError>;
+    /// Deletes an alias, and records when it last moved.
     async fn delete_alias(&mut self, id: AliasId) -> Result<(), CatalogError>;
 }
 
@@ -110,6 +113,15 @@ pub struct ResolvedVersion {
     pub image: Image,
     /// The version.
     pub version: Version,
+}
+
+/// A published version that was found by its name or by an alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedRef {
+    /// The version.
+    pub version: ResolvedVersion,
+    /// When the alias last moved; absent if the version was found by its own name.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// The artifacts of a version, and the warnings that publishing recorded for it.
@@ -168,7 +180,7 @@ pub trait VersionQueries: Send + Sync {
         version: &VersionName,
     ) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError>;
     /// The published version with that name or alias, and its image; one statement.
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedVersion>, CatalogError>;
+    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedRef>, CatalogError>;
     /// The manifest entries of a version and its warnings; empty when there is no such version. One statement.
     async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError>;
     /// The trusted blobs of a version's artifacts and attachments, by digest; one statement. A quarantined blob is not

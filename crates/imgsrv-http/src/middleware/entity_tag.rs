@@ -1,11 +1,15 @@
 //! Entity tags and conditional requests of JSON documents.
 
+use crate::response::{
+    conditional::{Preconditions, preconditions},
+    problem::Problem,
+};
 use axum::{
     body::{Body, Bytes, HttpBody},
-    http::{HeaderValue, StatusCode, header},
-    response::Response,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use headers::{ETag, HeaderMapExt, IfNoneMatch};
+use headers::{ETag, HeaderMapExt};
 use http_body_util::{BodyExt, Collected};
 use imgsrv_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
@@ -22,8 +26,8 @@ pub(crate) fn applies(response: &Response) -> bool {
     media_type.starts_with(b"application/json") && !headers.contains_key(header::CACHE_CONTROL)
 }
 
-/// Adds an entity tag to a JSON document that has none; a client whose copy is current gets 304 instead.
-pub(crate) async fn tag(mut response: Response, condition: Option<IfNoneMatch>, is_catalog: bool) -> Response {
+/// Adds an entity tag to a JSON document that has none, and evaluates the preconditions of the request.
+pub(crate) async fn tag(mut response: Response, conditions: &HeaderMap, is_catalog: bool) -> Response {
     if is_catalog {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
@@ -41,17 +45,21 @@ pub(crate) async fn tag(mut response: Response, condition: Option<IfNoneMatch>, 
         None => etag_of(&bytes),
         given => given,
     };
-    let is_current = condition.zip(etag.as_ref()).is_some_and(|(condition, etag)| !condition.precondition_passes(etag));
-    if let Some(etag) = etag {
-        parts.headers.typed_insert(etag);
+    let Some(etag) = etag else { return Response::from_parts(parts, Body::from(bytes)) };
+    match preconditions(&etag, None, conditions) {
+        Preconditions::Failed => Problem::content_has_changed().into_response(),
+        Preconditions::NotModified => {
+            parts.headers.typed_insert(etag);
+            parts.status = StatusCode::NOT_MODIFIED;
+            parts.headers.remove(header::CONTENT_TYPE);
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::empty())
+        }
+        Preconditions::Met => {
+            parts.headers.typed_insert(etag);
+            Response::from_parts(parts, Body::from(bytes))
+        }
     }
-    if is_current {
-        parts.status = StatusCode::NOT_MODIFIED;
-        parts.headers.remove(header::CONTENT_TYPE);
-        parts.headers.remove(header::CONTENT_LENGTH);
-        return Response::from_parts(parts, Body::empty());
-    }
-    Response::from_parts(parts, Body::from(bytes))
 }
 
 fn etag_of(bytes: &[u8]) -> Option<ETag> {

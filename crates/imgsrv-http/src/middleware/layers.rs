@@ -5,9 +5,9 @@ use crate::{
         budgeted::{admit, budgeted},
         canonical_path::routed_by_canonical_path,
         client_address::client_address,
-        draining, entity_tag,
+        draining, entity_tag, host,
         observation::{Observation, observed},
-        plaintext_guard, request_id,
+        plaintext_guard, request_id, slashes,
         throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
     redact::redacted,
@@ -26,7 +26,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use headers::{Date, HeaderMapExt, IfNoneMatch, LastModified};
+use headers::{Date, HeaderMapExt, LastModified};
 use imgsrv_domain::time::Timestamp;
 use std::{
     any::Any,
@@ -46,7 +46,8 @@ pub(crate) fn wrap(routes: Router, roots: BTreeSet<String>, state: &AppState) ->
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), check_and_render))
         .layer(middleware::from_fn_with_state(state.clone(), identify_and_limit));
-    routed_by_canonical_path(routes, roots, state)
+    // Folding comes first, so that the public path is recognised after repeated slashes as well.
+    routed_by_canonical_path(routes, roots, state).layer(middleware::map_request(slashes::fold))
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
@@ -118,8 +119,8 @@ fn date(headers: &mut HeaderMap, now: Timestamp) {
     }
 }
 
-/// The inner layer: refuses oversized headers and plaintext where TLS is needed, renders problems, and adds entity tags
-/// and the headers that every response has.
+/// The inner layer: refuses oversized headers, plaintext where TLS is needed and requests that name no host, renders
+/// problems, and adds entity tags and the headers that every response has.
 async fn check_and_render(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let share = parts.extensions.get::<Share>().cloned();
@@ -127,7 +128,9 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     let is_anonymous = !parts.headers.contains_key(header::AUTHORIZATION);
     let is_head = parts.method == Method::HEAD;
     let is_read = is_head || parts.method == Method::GET;
-    let condition = parts.headers.typed_get::<IfNoneMatch>();
+    let is_conditional =
+        is_read && [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| parts.headers.contains_key(name));
+    let conditions = if is_conditional { parts.headers.clone() } else { HeaderMap::new() };
     let is_catalog = parts.extensions.get::<MatchedPath>().is_none_or(|path| {
         let path = path.as_str();
         path.starts_with("/v1/") || path.starts_with("/images/")
@@ -138,7 +141,11 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     } else if !has_known_transfer_encoding(&parts.headers) {
         Problem::new(Code::TransferEncoding).detail("the only supported transfer coding is chunked").into_response()
     } else {
-        match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers).await {
+        // The guard comes first: it records exposed tokens.
+        match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers)
+            .await
+            .and_then(|()| host::check(&parts))
+        {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(problem) => problem.into_response(),
         }
@@ -146,7 +153,7 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
 
     let is_failed = |response: &Response| response.status().is_client_error() || response.status().is_server_error();
     if !is_failed(&response) && is_read && entity_tag::applies(&response) {
-        response = entity_tag::tag(response, condition, is_catalog).await;
+        response = entity_tag::tag(response, &conditions, is_catalog).await;
     }
     if let Some(share) = share.filter(|_| is_read && !is_failed(&response)) {
         response = admit(response, &share);

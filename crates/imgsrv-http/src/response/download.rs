@@ -2,17 +2,23 @@
 
 use crate::response::{
     conditional::{Selection, Validators},
+    multipart::ByteRanges,
     problem::{Code, Problem, Result},
 };
 use axum::{
-    body::Body,
+    BoxError,
+    body::{Body, Bytes},
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use headers::{AcceptRanges, ContentLength, ContentRange, ETag, HeaderMapExt, LastModified};
-use imgsrv_app::{Delivery, Download, GeneratedText};
+use imgsrv_app::{Delivery, Download, GeneratedText, UseCaseError};
 use imgsrv_domain::{digest::BlobClaim, time::Timestamp};
 use std::{
     convert::Infallible,
@@ -63,10 +69,12 @@ impl DownloadRequest {
             file_name: &download.file_name,
             is_public: download.public,
         };
-        let (mut response, range) = representation.head(self, named_by)?;
-        if let Some(range) = range {
-            *response.body_mut() = Body::from_stream(delivery.open(download, range).await?);
-        }
+        let (mut response, content) = representation.head(self, named_by)?;
+        *response.body_mut() = match content {
+            Content::Nothing => Body::empty(),
+            Content::Range(range) => Body::from_stream(delivery.open(download, range).await?),
+            Content::Ranges(ranges) => stream_ranges(delivery, download, ranges).await?,
+        };
         Ok(response)
     }
 
@@ -79,18 +87,56 @@ impl DownloadRequest {
             file_name: &text.file_name,
             is_public: true,
         };
-        let (mut response, range) = representation.head(self, named_by)?;
-        if let Some(range) = range {
-            let position = |at| usize::try_from(at).unwrap_or(usize::MAX);
-            let bytes = text.text.as_bytes().get(position(range.start)..position(range.end));
-            *response.body_mut() = Body::from(bytes.unwrap_or_default().to_vec());
-        }
+        let (mut response, content) = representation.head(self, named_by)?;
+        let position = |at| usize::try_from(at).unwrap_or(usize::MAX);
+        let bytes = |Range { start, end }| text.text.as_bytes().get(position(start)..position(end)).unwrap_or_default();
+        *response.body_mut() = match content {
+            Content::Nothing => Body::empty(),
+            Content::Range(range) => Body::from(bytes(range).to_vec()),
+            Content::Ranges(ranges) => {
+                let (parts, end) = ranges.into_parts();
+                let parts = parts.into_iter().flat_map(|(head, range)| [head, Bytes::copy_from_slice(bytes(range))]);
+                Body::from(parts.chain([end]).collect::<Vec<_>>().concat())
+            }
+        };
         Ok(response)
     }
 }
 
+/// A body with several ranges of a download. Each is opened when the previous one has been sent, so that one is open at
+/// a time; the first is opened before the response.
+async fn stream_ranges(delivery: &Delivery, download: &Download, ranges: ByteRanges) -> Result<Body> {
+    let (parts, end) = ranges.into_parts();
+    let (delivery, download) = (delivery.clone(), download.clone());
+    let open = move |(head, range)| {
+        let (delivery, download) = (delivery.clone(), download.clone());
+        async move {
+            let bytes = delivery.open(&download, range).await?;
+            Ok(stream::once(async { Ok(head) }).chain(bytes.map_err(BoxError::from)).boxed())
+        }
+    };
+    let opened: BoxStream<'static, Result<BoxStream<'static, Result<Bytes, BoxError>>, UseCaseError>> =
+        stream::iter(parts).then(open).boxed();
+    let mut opened = Box::pin(opened.peekable());
+    if let Some(Err(error)) = opened.as_mut().next_if(Result::is_err).await {
+        return Err(Problem::from(error));
+    }
+    let bytes = opened.map_err(|error: UseCaseError| BoxError::from(error)).try_flatten();
+    Ok(Body::from_stream(bytes.chain(stream::once(async { Ok(end) }))))
+}
+
 pub(crate) fn system_time(at: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.micros()).unwrap_or(0))
+}
+
+/// What the body of a response consists of.
+enum Content {
+    /// No bytes.
+    Nothing,
+    /// A range of the representation, or all of it.
+    Range(Range<u64>),
+    /// Several ranges.
+    Ranges(ByteRanges),
 }
 
 /// The metadata of the bytes that are served.
@@ -103,49 +149,53 @@ struct Representation<'a> {
 }
 
 impl Representation<'_> {
-    /// The response without its body, and the range of bytes that the body consists of.
-    fn head(&self, request: &DownloadRequest, named_by: NamedBy) -> Result<(Response, Option<Range<u64>>)> {
+    /// The response without its body, and what the body consists of.
+    fn head(&self, request: &DownloadRequest, named_by: NamedBy) -> Result<(Response, Content)> {
         let size = self.claim.size.get();
         let etag: ETag = format!("\"{}\"", self.claim.digest).parse().map_err(|_| Problem::new(Code::Internal))?;
-        // An alias may be moved back to an older version, so the time is no validator there.
-        let modified = (named_by != NamedBy::Alias).then_some(self.modified);
-        let validators = Validators { etag: &etag, modified, size };
-        let (status, range) = match validators.select(&request.method, &request.headers) {
+        let validators = Validators { etag: &etag, modified: Some(self.modified), size };
+        let (status, content) = match validators.select(&request.method, &request.headers) {
+            Selection::PreconditionFailed => return Err(Problem::content_has_changed()),
             Selection::Unsatisfiable => return Err(Problem::range_not_satisfiable(size)),
-            Selection::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
-            Selection::Whole => (StatusCode::OK, 0..size),
-            Selection::Range(range) => (StatusCode::PARTIAL_CONTENT, range),
+            Selection::NotModified => (StatusCode::NOT_MODIFIED, Content::Nothing),
+            Selection::Whole => (StatusCode::OK, Content::Range(0..size)),
+            Selection::Range(range) => (StatusCode::PARTIAL_CONTENT, Content::Range(range)),
+            Selection::Ranges(ranges) => {
+                let ranges = ByteRanges::new(&self.claim, self.media_type, ranges);
+                (StatusCode::PARTIAL_CONTENT, Content::Ranges(ranges))
+            }
         };
         let mut response = status.into_response();
         let headers = response.headers_mut();
         headers.typed_insert(etag);
-        if let Some(modified) = modified {
-            headers.typed_insert(LastModified::from(modified));
-        }
+        headers.typed_insert(LastModified::from(self.modified));
         headers.insert(header::CACHE_CONTROL, self.cache_control(named_by));
         headers.typed_insert(AcceptRanges::bytes());
         headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
-        if status == StatusCode::NOT_MODIFIED {
-            return Ok((response, None));
-        }
-        if status == StatusCode::PARTIAL_CONTENT
+        let (length, media_type) = match &content {
+            Content::Nothing => return Ok((response, content)),
+            Content::Range(range) => (range.end - range.start, self.media_type.to_owned()),
+            Content::Ranges(ranges) => (ranges.size(), ranges.media_type()),
+        };
+        // Each of several ranges has its own (RFC 9110, section 15.3.7.2).
+        if let (StatusCode::PARTIAL_CONTENT, Content::Range(range)) = (status, &content)
             && let Ok(content_range) = ContentRange::bytes(range.clone(), size)
         {
             headers.typed_insert(content_range);
         }
-        headers.typed_insert(ContentLength(range.end - range.start));
+        headers.typed_insert(ContentLength(length));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
         let repr_digest = format!("sha-256=:{}:", STANDARD.encode(self.claim.digest.bytes()));
         for (name, value) in [
-            (header::CONTENT_TYPE, self.media_type),
+            (header::CONTENT_TYPE, &media_type),
             (REPR_DIGEST, &repr_digest),
             (header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", self.file_name)),
-            (header::CONTENT_SECURITY_POLICY, "sandbox"),
         ] {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         }
-        Ok((response, (request.method == Method::GET).then_some(range)))
+        Ok((response, if request.method == Method::GET { content } else { Content::Nothing }))
     }
 
     fn cache_control(&self, named_by: NamedBy) -> HeaderValue {

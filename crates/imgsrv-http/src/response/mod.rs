@@ -3,6 +3,8 @@
 pub(crate) mod conditional;
 pub(crate) mod download;
 mod errors;
+mod multipart;
 pub(crate) mod page;
 pub(crate) mod problem;
+mod ranges;
 pub(crate) mod wire;

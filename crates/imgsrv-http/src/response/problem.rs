@@ -67,10 +67,18 @@ impl Problem {
         Self { retry_after: Some(delay), ..self }
     }
 
+    /// The content is not the one that the preconditions of a GET or HEAD request require.
+    pub(crate) fn content_has_changed() -> Self {
+        Self::new(Code::PreconditionFailed).detail(
+            "the content is not the one that If-Match or If-Unmodified-Since requires; request it without the \
+            precondition to get its current ETag and Last-Modified",
+        )
+    }
+
     /// The requested range cannot be served from a representation of `size` bytes.
     pub(crate) fn range_not_satisfiable(size: u64) -> Self {
         let problem = Self::new(Code::RangeNotSatisfiable);
-        let problem = problem.detail(format!("the content has {size} bytes; request a single range within it"));
+        let problem = problem.detail(format!("the content has {size} bytes; request ranges within it"));
         Self { complete_length: Some(size), ..problem }
     }
 

@@ -108,7 +108,8 @@ async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<St
 
 /// Download an artifact of a published version
 ///
-/// Supports `HEAD`, `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`.
+/// Supports `HEAD`, `Range` with up to 20 ranges, `If-Range`, `If-Match`, `If-Unmodified-Since`, `If-None-Match` and
+/// `If-Modified-Since`.
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/download",
     operation_id = "downloadArtifact", tag = "versions", security((), ("bearer" = [])), params(ArtifactPath),
     responses((status = OK, description = "The content, as `primary_media_type`.", content_type = "*/*", body = serde_json::Value),
@@ -198,7 +199,8 @@ async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath)
 
 /// Download an attachment of a published version
 ///
-/// Supports `HEAD`, `Range` with one range, `If-Range`, `If-None-Match` and `If-Modified-Since`.
+/// Supports `HEAD`, `Range` with up to 20 ranges, `If-Range`, `If-Match`, `If-Unmodified-Since`, `If-None-Match` and
+/// `If-Modified-Since`.
 #[utoipa::path(get,
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}/download",
     operation_id = "downloadAttachment", tag = "versions", security((), ("bearer" = [])), params(AttachmentPath),

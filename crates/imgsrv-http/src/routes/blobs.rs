@@ -19,8 +19,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Download a blob
 ///
-/// Blobs of published versions are public; other blobs require `content.write`. Supports `HEAD`, `Range` with one
-/// range, `If-Range`, `If-None-Match` and `If-Modified-Since`.
+/// Blobs of published versions are public; other blobs require `content.write`. Supports `HEAD`, `Range` with up
+/// to 20 ranges, `If-Range`, `If-Match`, `If-Unmodified-Since`, `If-None-Match` and `If-Modified-Since`.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", operation_id = "getBlob", tag = "blobs", security((), ("bearer" = [])), params(BlobPath),
     responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, ByteProblems))]

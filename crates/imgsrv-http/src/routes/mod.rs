@@ -24,9 +24,10 @@ mod versions;
 use crate::{extract::quoted, middleware::layers, response::problem, state::AppState};
 use axum::{Router, http::Uri};
 use problem::{Code, Problem};
+use problems::Changed;
 use std::collections::BTreeSet;
 use utoipa::{
-    Modify, OpenApi,
+    IntoResponses, Modify, OpenApi,
     openapi::{
         OpenApi as OpenApiDocument, RefOr, Response as OpenApiResponse, Server,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -117,6 +118,9 @@ fn parts() -> (Router<AppState>, OpenApiDocument) {
         if is_json && !responses.contains_key("304") {
             let current = OpenApiResponse::new("The client's copy is up to date.");
             responses.insert("304".to_owned(), RefOr::T(current));
+            if let Some(changed) = Changed::responses().remove("412") {
+                responses.entry("412".to_owned()).or_insert(changed);
+            }
         }
     }
     (routes, document)

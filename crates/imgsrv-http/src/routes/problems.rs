@@ -99,17 +99,26 @@ pub(crate) struct Taken(Problem);
 #[expect(dead_code, reason = "description only")]
 pub(crate) struct WrongState(Problem);
 
+/// The document is not the one that `If-Match` requires.
+#[derive(IntoResponses)]
+#[response(status = 412, content_type = "application/problem+json")]
+#[expect(dead_code, reason = "description only")]
+pub(crate) struct Changed(Problem);
+
 /// The responses of every download other than the complete content.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "description only")]
 pub(crate) enum ByteProblems {
-    /// The requested range.
+    /// The requested range, or several as `multipart/byteranges`.
     #[response(status = 206, content_type = "*/*")]
     Partial(serde_json::Value),
     /// The client's copy is up to date.
     #[response(status = 304)]
     NotModified,
-    /// The range cannot be satisfied, or several ranges were requested.
+    /// The content is not the one that `If-Match` or `If-Unmodified-Since` requires.
+    #[response(status = 412, content_type = "application/problem+json")]
+    Precondition(Problem),
+    /// No requested range is within the content.
     #[response(status = 416, content_type = "application/problem+json")]
     Range(Problem),
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     response::problem::Result,
-    routes::problems::ReadProblems,
+    routes::problems::{Changed, ReadProblems},
     state::AppState,
     streams::{Document, StreamDocuments},
 };
@@ -20,7 +20,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// It refers to the products document. Supports `HEAD` and the content encodings `zstd` and `gzip`.
 #[utoipa::path(get, path = "/streams/v1/index.json", operation_id = "getStreamsIndex", tag = "streams",
     responses((status = OK, description = "The index.", content_type = "application/json", body = serde_json::Value),
-        (status = 304, description = "The client's copy is up to date."), ReadProblems))]
+        (status = 304, description = "The client's copy is up to date."), Changed, ReadProblems))]
 async fn index(documents: Arc<StreamDocuments>, _caller: Caller, headers: HeaderMap) -> Result<Response> {
     documents.respond(Document::Index, &headers).await
 }
@@ -31,7 +31,7 @@ async fn index(documents: Arc<StreamDocuments>, _caller: Caller, headers: Header
 /// unified image), with the current aliases. Supports `HEAD` and the content encodings `zstd` and `gzip`.
 #[utoipa::path(get, path = "/streams/v1/images.json", operation_id = "getStreamsImages", tag = "streams",
     responses((status = OK, description = "The products.", content_type = "application/json", body = serde_json::Value),
-        (status = 304, description = "The client's copy is up to date."), ReadProblems))]
+        (status = 304, description = "The client's copy is up to date."), Changed, ReadProblems))]
 async fn images(documents: Arc<StreamDocuments>, _caller: Caller, headers: HeaderMap) -> Result<Response> {
     documents.respond(Document::Images, &headers).await
 }

@@ -4,7 +4,10 @@ mod encode;
 
 use crate::{
     middleware::budgeted::SharedBody,
-    response::problem::{Code, Problem},
+    response::{
+        conditional::{Preconditions, preconditions},
+        problem::{Code, Problem},
+    },
 };
 use axum::{
     body::{Body, Bytes},
@@ -12,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use encode::{Encoded, Encoder};
-use headers::{ETag, HeaderMapExt, IfNoneMatch};
+use headers::{ETag, HeaderMapExt};
 use imgsrv_app::{Projection, Streams};
 use imgsrv_domain::error_chain;
 use imgsrv_simplestreams::{index_pieces, products_pieces};
@@ -117,18 +120,18 @@ impl StreamDocuments {
         let suffix = encoding.name().map(|name| format!("-{name}")).unwrap_or_default();
         let etag = format!("\"{}{suffix}\"", encoded.tag);
         let etag: ETag = etag.parse().map_err(|_| Problem::new(Code::Internal))?;
-        let condition = request.typed_get::<IfNoneMatch>();
-        let is_current = condition.is_some_and(|condition| !condition.precondition_passes(&etag));
-        let mut response = if is_current {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            let mut response = Body::from(encoding.of(encoded)).into_response();
-            response.extensions_mut().insert(SharedBody);
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            if let Some(name) = encoding.name() {
-                response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+        let mut response = match preconditions(&etag, None, request) {
+            Preconditions::Failed => return Err(Problem::content_has_changed()),
+            Preconditions::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+            Preconditions::Met => {
+                let mut response = Body::from(encoding.of(encoded)).into_response();
+                response.extensions_mut().insert(SharedBody);
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                if let Some(name) = encoding.name() {
+                    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+                }
+                response
             }
-            response
         };
         let headers = response.headers_mut();
         headers.typed_insert(etag);

@@ -164,12 +164,6 @@ async fn a_file_under_an_alias_is_revalidated_and_has_a_content_location() {
         let cached = get(&server, "GET", &path, &[("if-none-match", own.header("etag"))]).await;
         assert_eq!((cached.status, cached.header("cache-control")), (StatusCode::NOT_MODIFIED, "no-cache"));
     }
-    // An alias that is moved back points to an older file than before.
-    let date = [("if-modified-since", "Fri, 31 Dec 2100 23:59:59 GMT")];
-    let moving = get(&server, "GET", &format!("/images/debian/latest/{FILE}"), &date).await;
-    assert_eq!((moving.status, moving.header("last-modified")), (StatusCode::OK, ""));
-    let own = get(&server, "GET", &format!("/images/debian/12.5.0/{FILE}"), &date).await;
-    assert_eq!(own.status, StatusCode::NOT_MODIFIED);
     let head = get(&server, "HEAD", "/images/debian/latest/debian-x86_64.qcow2", &[]).await;
     assert_eq!((head.status, head.header("content-length")), (StatusCode::OK, qcow2(1).len().to_string().as_str()));
 }
@@ -272,6 +266,68 @@ async fn a_short_name_that_another_file_has_is_not_listed() {
         let bytes = server.get(&format!("/images/debian/latest/{name}")).await.body;
         assert!(line.starts_with(&hex(&bytes)), "{line}");
     }
+}
+
+/// `systemd-pull` looks for these files beside an image, and verifies all of them by the checksum file of the image.
+#[tokio::test]
+async fn systemd_finds_the_attachments_of_a_disk_beside_it() {
+    let server = TestServer::start().await;
+    draft(&server, "os", "1").await;
+    let disk = Artifact { format: "raw", ..Artifact::qcow2(b"a disk") };
+    let disk = add(&server, "os", "1", &disk).await;
+    let attachments = [("nspawn", "settings"), ("roothash", "hash"), ("roothash.p7s", "signature"), ("verity", "tree")];
+    for (name, bytes) in attachments {
+        attach(&server, &disk, name, bytes.as_bytes()).await;
+    }
+    attach(&server, &disk, "sbom.json", b"an SBOM").await;
+    assert_eq!(publish(&server, "os", "1").await["state"], "succeeded");
+    alias(&server, "os", "latest", "1").await;
+    for (folder, image) in [
+        ("1", "os-1-x86_64"),
+        ("1", "os-1-amd64"),
+        ("latest", "os-x86_64"),
+        ("latest", "os-amd64"),
+        ("latest/versioned", "os-1-x86_64"),
+    ] {
+        let file = async |name: String| server.get(&format!("/images/os/{folder}/{name}")).await;
+        let own = file(format!("{image}.raw.sha256")).await.body;
+        let own = String::from_utf8_lossy(&own).into_owned();
+        let mut expected = format!("{}  {image}.raw\n", hex(b"a disk"));
+        for (name, bytes) in attachments {
+            let beside = file(format!("{image}.{name}")).await;
+            assert_eq!((beside.status, beside.body.as_slice()), (StatusCode::OK, bytes.as_bytes()), "{folder} {image}");
+            let attached = file(format!("{image}.raw.{name}")).await;
+            assert_eq!(attached.header("etag"), beside.header("etag"));
+            expected += &format!("{}  {image}.{name}\n", hex(bytes.as_bytes()));
+        }
+        assert_eq!(own, expected, "{folder}");
+        assert_eq!(file(format!("{image}.sbom.json")).await.status, StatusCode::NOT_FOUND, "{folder}");
+        let listed = server.get(&format!("/images/os/{folder}/SHA256SUMS")).await.body;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        let is_listed = |line: &str| listed.lines().any(|listed| listed == line);
+        assert_eq!(expected.lines().all(is_listed), image.ends_with("x86_64"), "{listed}");
+    }
+    let names = server.get("/images/os/latest/").await.json();
+    let names: Vec<_> = names["files"].as_array().expect("files").iter().map(|file| file["name"].clone()).collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+}
+
+#[tokio::test]
+async fn a_second_name_that_is_ambiguous_is_not_served() {
+    let server = TestServer::start().await;
+    draft(&server, "os", "1").await;
+    for (format, nspawn, roothash) in [("raw", "the same", "of the raw disk"), ("qcow2", "the same", "of the qcow2")] {
+        let bytes = if format == "raw" { b"a disk".to_vec() } else { qcow2(1) };
+        let artifact = add(&server, "os", "1", &Artifact { format, ..Artifact::qcow2(&bytes) }).await;
+        attach(&server, &artifact, "nspawn", nspawn.as_bytes()).await;
+        attach(&server, &artifact, "roothash", roothash.as_bytes()).await;
+    }
+    assert_eq!(publish(&server, "os", "1").await["state"], "succeeded");
+    assert_eq!(server.get("/images/os/1/os-1-x86_64.nspawn").await.body, b"the same");
+    assert_eq!(server.get("/images/os/1/os-1-x86_64.roothash").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.get("/images/os/1/os-1-x86_64.raw.roothash").await.body, b"of the raw disk");
+    let sums = server.get("/images/os/1/SHA256SUMS").await.body;
+    assert_eq!(String::from_utf8_lossy(&sums).lines().count(), 7);
 }
 
 #[tokio::test]
