@@ -162,6 +162,18 @@ async fn tus_uploads_are_located_by_the_public_url() {
 }
 
 #[tokio::test]
+async fn repeated_slashes_are_folded_before_the_public_path_is_removed() {
+    let server = below_a_path().await;
+    for path in ["//images-server//images///debian//2//debian-2-amd64.qcow2", "//images//debian/2/debian-2-amd64.qcow2"]
+    {
+        let file = server.get(path).await;
+        assert_eq!((file.status.as_u16(), file.body.as_slice()), (200, b"two".as_slice()), "{path}");
+    }
+    let options = tus(&server, "OPTIONS", "/images-server//api//uploads//tus", &[], "").await;
+    assert_eq!((options.status.as_u16(), options.header("tus-version")), (204, "1.0.0"));
+}
+
+#[tokio::test]
 async fn a_public_path_can_equal_the_beginning_of_a_route() {
     let public_url = "https://example.org/images".parse().expect("a URL");
     let server = TestServer::start_serving(|_, http| http.public_url = Some(public_url)).await;

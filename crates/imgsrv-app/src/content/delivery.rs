@@ -225,11 +225,7 @@ impl Delivery {
         Ok(VersionFiles { manifest, files, is_alias: moved_at.is_some(), modified_at })
     }
 
-    async fn find(
-        &self,
-        image: &ImageName,
-        reference: &RefName,
-    ) -> Result<(Arc<PublishedVersion>, Option<Timestamp>)> {
+    async fn find(&self, image: &ImageName, reference: &RefName) -> Result<(Arc<PublishedVersion>, Option<Timestamp>)> {
         let found = self.0.by_ref(image, reference).await?;
         found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()).into())
     }
