@@ -33,7 +33,8 @@ pub(crate) struct Entries {
 /// Reads the headers of the first `max` entries; fewer if one is not valid or its bytes are cut off.
 pub(crate) async fn read<S: Source>(source: &S, max: usize) -> Result<Entries, S::Error> {
     let (mut entries, mut at, mut extended) = (Entries::default(), 0, Extended::default());
-    while entries.list.len() < max {
+    // The last entry may lack the zeros that fill its block.
+    while entries.list.len() < max && at < source.size() {
         let block = read_up_to(source, at, BLOCK).await?;
         let Ok(block) = <[u8; 512]>::try_from(block) else { break };
         if block == [0; 512] {

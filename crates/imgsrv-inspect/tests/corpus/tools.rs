@@ -209,6 +209,7 @@ pub(crate) fn packed() -> Vec<Packed> {
         ("missing.ova", "missing.vmdk", "disk.ovf vmdk-data"),
         ("link.ova", "link.vmdk", "disk.ovf link.vmdk"),
         ("outside.ova", "vmdk-data", "-P --transform=s,^vmdk-data,../vmdk-data, disk.ovf vmdk-data"),
+        ("unfilled.ova", "/etc/passwd", "disk.ovf | head -c 700"),
         ("cut.ova", "vmdk-data", "disk.ovf vmdk-data | head -c 20000"),
     ] {
         all.push(archive(name, href, tar, NO_ARCHIVE));
