@@ -138,7 +138,9 @@ impl Collect {
             }
         }
         tx.commit().await?;
-        freed.into_iter().for_each(|bytes| self.0.collected.freed(bytes));
+        for bytes in freed {
+            self.0.collected.freed(bytes);
+        }
         Ok(())
     }
 }

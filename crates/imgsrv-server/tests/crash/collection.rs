@@ -102,7 +102,7 @@ impl Race {
             self.upload(&bytes).await;
             self.send(Method::POST, &format!("{url}/artifacts"), Some(artifact)).await;
             // The first digest of a round is never published.
-            if seed % DIGESTS == 0 || number % 2 == 0 {
+            if seed.is_multiple_of(DIGESTS) || number.is_multiple_of(2) {
                 let (status, answer) = self.send(Method::DELETE, &url, None).await;
                 assert!(matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_FOUND), "{answer}");
                 continue;
