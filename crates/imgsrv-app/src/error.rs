@@ -4,11 +4,15 @@ use crate::work::{retry::Transient, runtime::WorkError};
 use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
+    lifecycle::{LifecycleRefusal, LifecycleState, Replacement, WantedReplacement},
     manifest::Unpublishable,
     names::{AliasName, ImageName, RuleId, VersionName},
     ports::{BlobError, CatalogError, Conflict, StageError},
+    text::LongText,
+    time::Timestamp,
     transition::IllegalTransition,
     upload::UploadRefusal,
+    version::Version,
 };
 
 /// A resource that does not exist, or is not visible to the caller.
@@ -71,6 +75,48 @@ pub enum Existing {
     Rule(RuleId),
 }
 
+/// A published version that is no longer served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Its image.
+    pub image: ImageName,
+    /// Its name.
+    pub version: VersionName,
+    /// Whether it was revoked, and is not a tombstone yet; otherwise it is one.
+    pub is_revoked: bool,
+    /// The reason that was given.
+    pub reason: Option<LongText>,
+    /// What to use instead.
+    pub successor: Option<Replacement>,
+}
+
+impl Gone {
+    pub(crate) fn of(version: &Version, now: Timestamp) -> Self {
+        let lifecycle = &version.lifecycle;
+        Self {
+            image: version.image.clone(),
+            version: version.name.clone(),
+            is_revoked: lifecycle.is_revoked() && lifecycle.state(now) != LifecycleState::Tombstone,
+            reason: lifecycle.reason().cloned(),
+            successor: lifecycle.successor().cloned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = if self.is_revoked { "revoked" } else { "removed" };
+        write!(f, "version {} of {} was {what}", self.version, self.image)?;
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        match &self.successor {
+            Some(successor) => write!(f, ". Use {successor} instead"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A value that only the use case can find invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidField {
@@ -131,6 +177,42 @@ pub enum UseCaseError {
     /// The version is not published, so no alias may point to it.
     #[error("an alias can point only to a published version")]
     NotPublished,
+    /// The version is not published, so it has no lifecycle yet.
+    #[error("the version is not published; a draft can be deleted instead")]
+    Unpublished,
+    /// The version is no longer served.
+    #[error("{0}")]
+    Gone(Box<Gone>),
+    /// The lifecycle of the version does not allow it.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleRefusal),
+    /// The lifecycle of the version is not the one that the request expects.
+    #[error("the lifecycle of the version has changed; read it again, and retry with its current ETag")]
+    LifecycleChanged,
+    /// An alias can newly point only to an active version.
+    #[error("an alias can point only to an active version, and {version} is {state}")]
+    NotActive {
+        /// The version.
+        version: VersionName,
+        /// The state of its lifecycle.
+        state: LifecycleState,
+    },
+    /// Aliases would point to a revoked or removed version.
+    #[error(
+        "{} to this version; move or delete them in the same request, with `aliases`",
+        if .0.len() == 1 { format!("the alias {} points", .0[0]) } else {
+            format!("the aliases {} point", .0.iter().map(AliasName::as_str).collect::<Vec<_>>().join(", "))
+        }
+    )]
+    AliasesInUse(Vec<AliasName>),
+    /// The replacement cannot be used.
+    #[error("the replacement {replacement} {why}")]
+    Replacement {
+        /// The replacement as it was given.
+        replacement: WantedReplacement,
+        /// Why it cannot be used.
+        why: &'static str,
+    },
     /// The image still has versions.
     #[error("the image has versions; only an image without versions can be deleted")]
     ImageInUse,
@@ -205,6 +287,12 @@ impl From<CatalogError> for UseCaseError {
             CatalogError::Conflict(Conflict::ImageInUse) => Self::ImageInUse,
             error => Self::Catalog(error),
         }
+    }
+}
+
+impl From<Gone> for UseCaseError {
+    fn from(gone: Gone) -> Self {
+        Self::Gone(Box::new(gone))
     }
 }
 

@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 string_enum! {
     /// A named set of actions that a principal may be granted.
-    Role: "one of auth-manager, content-writer" {
+    Role: "one of auth-manager, content-admin, content-writer" {
         /// May manage principals, roles and tokens.
         AuthManager = "auth-manager",
+        /// May retire published versions, restore them and hold them.
+        ContentAdmin = "content-admin",
         /// May upload, draft, publish and move aliases.
         ContentWriter = "content-writer",
     }
@@ -21,9 +23,11 @@ string_enum! {
 
 string_enum! {
     /// What a use case requires its caller to be allowed to do.
-    Action: "one of auth.manage, content.write" {
+    Action: "one of auth.manage, content.retire, content.write" {
         /// Manage principals, roles and tokens.
         AuthManage = "auth.manage",
+        /// Change the lifecycle of published versions.
+        ContentRetire = "content.retire",
         /// Change content, and see what is not published.
         ContentWrite = "content.write",
     }
@@ -34,6 +38,7 @@ impl Role {
     pub const fn actions(self) -> &'static [Action] {
         match self {
             Self::AuthManager => &[Action::AuthManage],
+            Self::ContentAdmin => &[Action::ContentRetire],
             Self::ContentWriter => &[Action::ContentWrite],
         }
     }

@@ -9,6 +9,8 @@ pub enum Machine {
     UploadSession,
     /// A version of an image.
     Version,
+    /// The lifecycle of a published version.
+    Lifecycle,
     /// A publish job.
     PublishJob,
     /// An intake.
@@ -19,7 +21,7 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UploadSession => "an upload session",
-            Self::Version => "a version",
+            Self::Version | Self::Lifecycle => "a version",
             Self::PublishJob => "a publish job",
             Self::Intake => "an intake",
         })

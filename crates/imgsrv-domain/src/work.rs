@@ -22,6 +22,8 @@ string_enum! {
         Clear = "clear",
         /// Expires uploads, and removes staged bytes that no upload accounts for. It recurs.
         Sweep = "sweep",
+        /// Makes removed versions tombstones once their drain has ended. It recurs.
+        Tombstone = "tombstone",
     }
 }
 
@@ -32,7 +34,7 @@ impl WorkKind {
         match self {
             Self::Ingest => Some(Duration::from_hours(24)),
             Self::Publish => Some(Duration::from_mins(15)),
-            Self::Clear | Self::Sweep => None,
+            Self::Clear | Self::Sweep | Self::Tombstone => None,
         }
     }
 
@@ -40,7 +42,7 @@ impl WorkKind {
     pub const fn ends_with_failure(self) -> bool {
         match self {
             Self::Ingest => true,
-            Self::Publish | Self::Clear | Self::Sweep => false,
+            Self::Publish | Self::Clear | Self::Sweep | Self::Tombstone => false,
         }
     }
 
@@ -48,7 +50,7 @@ impl WorkKind {
     pub const fn recurs(self) -> bool {
         match self {
             Self::Ingest | Self::Publish | Self::Clear => false,
-            Self::Sweep => true,
+            Self::Sweep | Self::Tombstone => true,
         }
     }
 }

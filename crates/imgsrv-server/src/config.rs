@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::Backoff;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
+use imgsrv_domain::lifecycle::Drain;
 use secrecy::ExposeSecret;
 use std::{path::PathBuf, time::Duration};
 
@@ -24,6 +25,8 @@ pub(crate) struct ServeOptions {
     pub(crate) storage: StorageOptions,
     #[command(flatten)]
     pub(crate) uploads: UploadOptions,
+    #[command(flatten)]
+    pub(crate) lifecycle: LifecycleOptions,
     #[command(flatten)]
     pub(crate) workers: WorkerOptions,
     #[command(flatten)]
@@ -278,6 +281,21 @@ pub(crate) struct UploadOptions {
     /// Handling of artifacts whose content is not in the declared format
     #[arg(long, env = "IMGSRV_FORMAT_CHECK", default_value = "warn", value_name = "CHECK")]
     pub(crate) format_check: FormatCheckOption,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Retired versions")]
+pub(crate) struct LifecycleOptions {
+    /// Time for which the files of a removed version are served, unless the request states another. At least 2h
+    #[arg(long, env = "IMGSRV_REMOVAL_DRAIN", default_value = "24h", value_name = "DURATION", value_parser = removal_drain)]
+    pub(crate) removal_drain: Drain,
+    /// Time for which the hold of a version stays in force after its release
+    #[arg(long, env = "IMGSRV_HOLD_COOLDOWN", default_value = "24h", value_name = "DURATION", value_parser = duration)]
+    pub(crate) hold_cooldown: Duration,
+}
+
+fn removal_drain(raw: &str) -> Result<Drain, String> {
+    Drain::new(duration(raw)?).map_err(|short| short.to_string())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

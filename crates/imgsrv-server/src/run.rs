@@ -47,6 +47,8 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         lease_term: options.workers.lease_term,
         work_attempts: options.workers.work_attempts,
         sweep_interval: SWEEP_INTERVAL.min(options.uploads.upload_ttl),
+        removal_drain: options.lifecycle.removal_drain,
+        hold_cooldown: options.lifecycle.hold_cooldown,
         backoff: options.workers.backoff(),
         format_check: match options.uploads.format_check {
             FormatCheckOption::Warn => FormatCheck::Warn,

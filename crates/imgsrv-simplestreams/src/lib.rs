@@ -13,6 +13,6 @@ mod projection;
 pub use document::{EncodedProducts, Entry, Pieces, index_pieces, products_pieces};
 pub use images::{ImageKind, Images, RemoteImage};
 pub use imgsrv_domain::architecture::{IncusArchitecture, UnknownArchitecture};
-pub use listed::{File, Listed, Root};
+pub use listed::{Deprecation, File, Listed, Root};
 pub use model::{Index, IndexEntry, Item, Product, ProductVersion, Products};
 pub use projection::{Aliases, index, is_ambiguous, products, project};

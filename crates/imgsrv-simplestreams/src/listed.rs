@@ -5,6 +5,7 @@ use imgsrv_domain::{
     architecture::IncusArchitecture,
     digest::{BlobClaim, Digest},
     inspection::IncusProperties,
+    lifecycle::EndOfLife,
     names::{ImageName, OperatingSystem, Variant, VersionName},
     time::Timestamp,
 };
@@ -75,4 +76,13 @@ pub struct Listed {
     pub fingerprint: Digest,
     /// The properties in the metadata.
     pub properties: IncusProperties,
+    /// The deprecation of the version.
+    pub deprecation: Option<Deprecation>,
+}
+
+/// The deprecation of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deprecation {
+    /// The day on which its support ends.
+    pub end_of_life: Option<EndOfLife>,
 }

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Backoff, FormatCheck, Ran, Services, Settings};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_domain::{
+    lifecycle::Drain,
     ports::Catalog,
     work::{WorkKind, WorkerId},
 };
@@ -133,6 +134,8 @@ impl TestServer {
             lease_term: Duration::from_secs(30),
             work_attempts: 5,
             sweep_interval: Duration::from_mins(1),
+            removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
+            hold_cooldown: Duration::from_hours(24),
             backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
             format_check: FormatCheck::Warn,
             worker: WorkerId::new("test-worker".to_owned()),
@@ -289,7 +292,7 @@ impl TestServer {
     pub async fn settle(&self) {
         self.services.enqueue_recurring().await.expect("recurring work is enqueued");
         // An upload that the sweep ends is cleared as well.
-        for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Sweep, WorkKind::Clear] {
+        for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Sweep, WorkKind::Clear, WorkKind::Tombstone] {
             let worker = self.services.worker(kind);
             while worker.run_once().await.expect("work") == Ran::Worked {}
         }

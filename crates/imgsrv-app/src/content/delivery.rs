@@ -4,12 +4,13 @@ use crate::{
     auth::caller::Caller,
     bytes::reader::{open_blob, replacement},
     content::published::{PublishedVersion, PublishedVersions},
-    error::{Missing, Result},
+    error::{Gone, Missing, Result},
 };
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
     files,
     ids::{ArtifactId, AttachmentId},
+    lifecycle::{Lifecycle, LifecycleState},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, VersionName},
     ports::{BlobError, BlobStream, TrustedBlob, Visibility},
@@ -35,6 +36,8 @@ pub struct Download {
     pub modified_at: Timestamp,
     /// Whether anonymous callers may download them.
     pub public: bool,
+    /// The lifecycle of their version, if they were found through one that is not active.
+    pub lifecycle: Option<Box<Lifecycle>>,
 }
 
 /// The names that files have under an alias.
@@ -73,6 +76,8 @@ pub struct GeneratedText {
     pub file_name: String,
     /// When the version was published.
     pub modified_at: Timestamp,
+    /// The lifecycle of the version, if it is not active.
+    pub lifecycle: Option<Box<Lifecycle>>,
 }
 
 impl GeneratedText {
@@ -125,9 +130,14 @@ impl Delivery {
             None if caller.visibility() == Visibility::All => (catalog.get_blob(digest, Visibility::All).await?, false),
             published => (published, true),
         };
-        let blob = blob.ok_or(Missing::Blob)?;
+        let Some(blob) = blob else {
+            let revoked = catalog.get_revoked_version_of(digest).await?;
+            return Err(
+                revoked.map_or(Missing::Blob.into(), |version| Gone::of(&version, self.0.context.clock.now()).into())
+            );
+        };
         let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
-        Ok(Download { blob, media_type: None, file_name, modified_at, public })
+        Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None })
     }
 
     /// The bytes of an artifact of a published version, or of one of its attachments.
@@ -142,6 +152,7 @@ impl Delivery {
     ) -> Result<Download> {
         let missing = attachment.map_or(Missing::Artifact, |_| Missing::Attachment);
         let found = self.0.by_version(image, version, Visibility::Published).await?.ok_or(missing)?;
+        self.require_served(&found)?;
         let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or(missing)?;
         let (file_name, claim, media_type) = match attachment {
             Some(id) => {
@@ -173,6 +184,7 @@ impl Delivery {
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
         let found = self.0.by_ref(image, reference).await?.ok_or(Missing::File)?;
+        self.require_served(&found)?;
         let version = &found.manifest.version.name;
         let is_alias = reference.as_str() != version.as_str();
         let rest = name.as_str().strip_prefix(image.as_str()).and_then(|rest| rest.strip_prefix('-'));
@@ -202,8 +214,18 @@ impl Delivery {
         fields(image.name = %image, version.reference = %reference))]
     pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles> {
         let found = self.0.by_ref(image, reference).await?.ok_or(Missing::Version)?;
+        self.require_served(&found)?;
         let is_alias = reference.as_str() != found.manifest.version.name.as_str();
         Ok(VersionFiles { manifest: Arc::clone(&found.manifest), files: Arc::clone(&found.files), is_alias })
+    }
+
+    /// Refuses a version whose files are no longer served.
+    fn require_served(&self, found: &PublishedVersion) -> Result<()> {
+        let (version, now) = (&found.manifest.version, self.0.context.clock.now());
+        if version.lifecycle.is_revoked() || version.lifecycle.state(now) == LifecycleState::Tombstone {
+            return Err(Gone::of(version, now).into());
+        }
+        Ok(())
     }
 
     /// A file of a published version as a download, unless its blob is quarantined.
@@ -216,7 +238,8 @@ impl Delivery {
     ) -> Result<Option<Download>> {
         let (media_type, modified_at) = (Some(media_type.clone()), published_at(&version.manifest));
         let blob = self.0.blob(version, digest).await?;
-        Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true }))
+        let lifecycle = discouraged(&version.manifest);
+        Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true, lifecycle }))
     }
 
     /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
@@ -241,7 +264,14 @@ fn locate<'a>(files: &'a [ManifestFile], name: &str) -> Option<&'a ManifestFile>
 }
 
 fn generated(text: String, name: &FileName, manifest: &Manifest) -> GeneratedText {
-    GeneratedText { text, file_name: name.to_string(), modified_at: published_at(manifest) }
+    let lifecycle = discouraged(manifest);
+    GeneratedText { text, file_name: name.to_string(), modified_at: published_at(manifest), lifecycle }
+}
+
+/// The lifecycle of a version that is not active.
+fn discouraged(manifest: &Manifest) -> Option<Box<Lifecycle>> {
+    let lifecycle = &manifest.version.lifecycle;
+    (lifecycle.stored_state() != LifecycleState::Active).then(|| Box::new(lifecycle.clone()))
 }
 
 fn published_at(manifest: &Manifest) -> Timestamp {

@@ -5,5 +5,7 @@ pub(crate) mod delivery;
 pub(crate) mod drafts;
 pub(crate) mod images;
 pub(crate) mod incus;
+pub(crate) mod lifecycles;
 pub(crate) mod published;
+pub(crate) mod tombstones;
 pub(crate) mod versions;

@@ -13,14 +13,14 @@ pub enum RolesCommand {
     Grant {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-writer or auth-manager
+        /// Role: content-writer, content-admin or auth-manager
         role: String,
     },
     /// Revoke a role of a principal
     Revoke {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-writer or auth-manager
+        /// Role: content-writer, content-admin or auth-manager
         role: String,
     },
 }

@@ -162,6 +162,11 @@ impl Publish {
             }
         }
         let manifest = unless(ProblemCode::NotFound, self.client.manifest(image, version).await)?;
+        let lifecycle = manifest.as_ref().and_then(|manifest| manifest.version.lifecycle.as_ref());
+        if let Some(lifecycle) = lifecycle.filter(|lifecycle| ["revoked", "removed"].contains(&&*lifecycle.state)) {
+            let reason = lifecycle.reason.clone().unwrap_or_else(|| "its name is never used again".to_owned());
+            return Err(self.conflict(&lifecycle.state, vec![reason]));
+        }
         if manifest.is_none() && unless(ProblemCode::NotFound, self.client.alias(image, version).await)?.is_some() {
             return Err(self.conflict("taken", vec![format!("{version} is the name of an alias")]));
         }

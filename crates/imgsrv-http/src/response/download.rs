@@ -2,6 +2,7 @@
 
 use crate::response::{
     conditional::{Selection, Validators},
+    discouraged::announce,
     problem::{Code, Problem, Result},
 };
 use axum::{
@@ -67,6 +68,9 @@ impl DownloadRequest {
         if let Some(range) = range {
             *response.body_mut() = Body::from_stream(delivery.open(download, range).await?);
         }
+        if let Some(lifecycle) = &download.lifecycle {
+            announce(response.headers_mut(), lifecycle);
+        }
         Ok(response)
     }
 
@@ -85,7 +89,17 @@ impl DownloadRequest {
             let bytes = text.text.as_bytes().get(position(range.start)..position(range.end));
             *response.body_mut() = Body::from(bytes.unwrap_or_default().to_vec());
         }
+        if let Some(lifecycle) = &text.lifecycle {
+            announce(response.headers_mut(), lifecycle);
+        }
         Ok(response)
+    }
+
+    /// Reports that a file is gone as 404 to Incus, which forgets its cached index only then.
+    pub(crate) fn report(&self, problem: Problem) -> Problem {
+        let agent = self.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+        let is_incus = agent.is_some_and(|agent| agent.starts_with(b"Incus "));
+        if is_incus && problem.is_gone() { problem.as_not_found() } else { problem }
     }
 }
 

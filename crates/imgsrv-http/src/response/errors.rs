@@ -1,10 +1,14 @@
 //! The mapping from errors of use cases and ports to problems.
 
-use crate::response::problem::{Code, Problem};
+use crate::response::{
+    problem::{Code, Problem},
+    wire,
+};
 use imgsrv_api::{ExistingResource, FieldError};
-use imgsrv_app::{AuthenticateError, Denied, Existing, InvalidField, UseCaseError};
+use imgsrv_app::{AuthenticateError, Denied, Existing, Gone, InvalidField, UseCaseError};
 use imgsrv_domain::{
     error_chain,
+    lifecycle::LifecycleRefusal,
     ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
     transition::Machine,
     upload::UploadRefusal,
@@ -123,6 +127,26 @@ impl From<StageError> for Problem {
     }
 }
 
+impl From<LifecycleRefusal> for Problem {
+    fn from(refusal: LifecycleRefusal) -> Self {
+        match refusal {
+            LifecycleRefusal::Illegal(_) | LifecycleRefusal::ShorterHold => {
+                Self::new(Code::LifecycleState).detail(refusal)
+            }
+            LifecycleRefusal::Held(_) => Self::new(Code::VersionHeld).detail(refusal),
+            LifecycleRefusal::HoldInPast => Self::new(Code::InvalidRequest).field("until", "must be in the future"),
+        }
+    }
+}
+
+/// The problem of a version that is no longer served.
+fn gone_problem(gone: Gone) -> Problem {
+    let code = if gone.is_revoked { Code::VersionRevoked } else { Code::VersionRemoved };
+    let detail = gone.to_string();
+    let replacement = gone.successor.map(|successor| wire::replacement(&successor, &gone.image));
+    Problem::new(code).detail(detail).gone(gone.reason.map(|reason| reason.to_string()), replacement)
+}
+
 impl From<UseCaseError> for Problem {
     fn from(error: UseCaseError) -> Self {
         match error {
@@ -138,6 +162,7 @@ impl From<UseCaseError> for Problem {
                 let code = match illegal.subject {
                     Machine::UploadSession | Machine::Intake => Code::UploadState,
                     Machine::Version => Code::VersionNotDraft,
+                    Machine::Lifecycle => Code::LifecycleState,
                     Machine::PublishJob => Code::JobState,
                 };
                 Self::new(code).detail(illegal)
@@ -146,6 +171,13 @@ impl From<UseCaseError> for Problem {
             UseCaseError::Stage(error) => error.into(),
             UseCaseError::Unpublishable(why) => Self::new(Code::VersionNotPublishable).detail(why),
             UseCaseError::NotPublished => Self::new(Code::VersionNotPublished).detail(error),
+            UseCaseError::Unpublished => Self::new(Code::VersionNotPublished).detail(error),
+            UseCaseError::Gone(gone) => gone_problem(*gone),
+            UseCaseError::Lifecycle(refusal) => refusal.into(),
+            UseCaseError::LifecycleChanged => Self::new(Code::PreconditionFailed).detail(error),
+            UseCaseError::NotActive { .. } => Self::new(Code::VersionNotActive).detail(error),
+            UseCaseError::AliasesInUse(_) => Self::new(Code::AliasesInUse).detail(error),
+            UseCaseError::Replacement { .. } => Self::new(Code::ReplacementUnusable).detail(error),
             UseCaseError::ImageInUse => Self::new(Code::ImageInUse).detail(error),
             UseCaseError::PreconditionFailed => Self::new(Code::PreconditionFailed).detail(error),
             UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),

@@ -93,6 +93,12 @@ pub(crate) enum BodyProblems {
 #[expect(dead_code, reason = "description only")]
 pub(crate) struct Taken(Problem);
 
+/// The version was revoked or removed.
+#[derive(IntoResponses)]
+#[response(status = 410, content_type = "application/problem+json")]
+#[expect(dead_code, reason = "description only")]
+pub(crate) struct Gone(Problem);
+
 /// The resource is in the wrong state for the operation, or a precondition is not met.
 #[derive(IntoResponses)]
 #[response(status = 412, content_type = "application/problem+json")]
