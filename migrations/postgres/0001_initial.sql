@@ -351,7 +351,7 @@ BEGIN
     IF (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at)
         OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
         OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until)
-        OR CASE
+        OR (CASE
             WHEN NEW.state = OLD.state THEN false
             -- Undoing a step, or ending a drain.
             WHEN NEW.state = 'tombstone' THEN OLD.state <> 'removed' OR NEW.available_until > NEW.changed_at
@@ -360,7 +360,7 @@ BEGIN
                 OR NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at
             WHEN OLD.state = 'revoked' THEN NEW.state <> 'removed'
                 AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at
-            ELSE false END
+            ELSE false END)
         OR (OLD.hold_reason IS NOT NULL AND (OLD.hold_until IS NULL OR OLD.hold_until > NEW.changed_at)
             AND (OLD.hold_lifts_at IS NULL OR OLD.hold_lifts_at > NEW.changed_at)
             AND ((NEW.state = 'revoked' AND OLD.state IN ('active', 'deprecated'))
