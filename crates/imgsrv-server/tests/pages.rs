@@ -83,7 +83,7 @@ fn every_command_on_publishing_in_one_command_runs() {
 
 #[test]
 fn every_command_on_retiring_versions_runs() {
-    let shown = run(include_str!("../../../docs/src/how-to/retire.md"), "MANAGER", 18, &[]);
+    let shown = run(include_str!("../../../docs/src/how-to/retire.md"), "MANAGER", 14, &[]);
     for line in [
         "may: content.retire, content.write",
         "debian:12.4.0 is deprecated",
