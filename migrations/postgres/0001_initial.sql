@@ -154,6 +154,7 @@ CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_
 
 -- Images ---------------------------------------------------------------------------------------------------
 
+-- `has_published` is whether the image has a published version that is neither revoked nor removed.
 CREATE TABLE images (
     id uuid PRIMARY KEY,
     name text COLLATE "C" NOT NULL CONSTRAINT images_name UNIQUE,
@@ -183,6 +184,46 @@ CREATE TABLE versions (
 CREATE INDEX versions_listed ON versions (image_id, listed_at, id);
 CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, id);
 CREATE INDEX versions_drafts ON versions (updated_at, id) WHERE state = 'draft';
+
+-- The lifecycle of each published version, beside the manifest, which never changes. Each step away from `active` has
+-- its own columns, which stay when a later step is taken, so that undoing that step brings them back. `available_until`
+-- is the end of the drain of a removed version; at `tombstone_at`, after that, it became a tombstone. Its row and its
+-- name stay for ever.
+CREATE TABLE version_lifecycles (
+    version_id uuid PRIMARY KEY REFERENCES versions (id),
+    image_id uuid NOT NULL,
+    published_at timestamptz NOT NULL,
+    state text COLLATE "C" NOT NULL DEFAULT 'active'
+        CHECK (state IN ('active', 'deprecated', 'revoked', 'removed', 'tombstone')),
+    deprecated_at timestamptz,
+    deprecation_reason text,
+    deprecation_image text COLLATE "C",
+    deprecation_ref text COLLATE "C",
+    end_of_life text COLLATE "C",
+    revoked_at timestamptz,
+    revocation_reason text,
+    revocation_image text COLLATE "C",
+    revocation_ref text COLLATE "C",
+    removed_at timestamptz,
+    removal_reason text,
+    removal_image text COLLATE "C",
+    removal_ref text COLLATE "C",
+    available_until timestamptz,
+    tombstone_at timestamptz,
+    hold_reason text,
+    hold_until timestamptz,
+    hold_lifts_at timestamptz,
+    changed_at timestamptz NOT NULL,
+    revision bigint NOT NULL DEFAULT 1,
+    catalog_revision bigint,
+    CHECK (state = CASE WHEN tombstone_at IS NOT NULL THEN 'tombstone' WHEN removed_at IS NOT NULL THEN 'removed'
+        WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN deprecated_at IS NOT NULL THEN 'deprecated' ELSE 'active' END),
+    CHECK ((removed_at IS NULL) = (available_until IS NULL) AND (tombstone_at IS NULL OR removed_at IS NOT NULL)),
+    CHECK (hold_reason IS NOT NULL OR (hold_until IS NULL AND hold_lifts_at IS NULL))
+);
+CREATE INDEX version_lifecycles_listed ON version_lifecycles (image_id, state, published_at, version_id);
+CREATE INDEX version_lifecycles_by_revision ON version_lifecycles (catalog_revision, version_id);
+CREATE INDEX version_lifecycles_draining ON version_lifecycles (available_until) WHERE state = 'removed';
 
 CREATE TABLE aliases (
     id uuid PRIMARY KEY,
@@ -231,7 +272,8 @@ BEGIN
     ELSIF TG_OP = 'UPDATE' THEN
         IF NEW.id <> OLD.id OR NEW.name <> OLD.name OR (NEW.has_published IS DISTINCT FROM OLD.has_published
             AND NEW.has_published IS DISTINCT FROM
-                EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published')) THEN
+                EXISTS (SELECT 1 FROM version_lifecycles
+                    WHERE image_id = OLD.id AND state IN ('active', 'deprecated'))) THEN
             RAISE EXCEPTION 'imgsrv:forbidden';
         END IF;
         RETURN NEW;
@@ -291,11 +333,70 @@ CREATE TRIGGER versions_count_delete AFTER DELETE ON versions
 
 CREATE FUNCTION mark_published() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    INSERT INTO version_lifecycles (version_id, image_id, published_at, changed_at)
+        VALUES (NEW.id, NEW.image_id, NEW.published_at, NEW.published_at);
     UPDATE images SET has_published = true WHERE id = NEW.image_id AND NOT has_published;
     RETURN NULL;
 END $$;
 CREATE TRIGGER versions_published AFTER UPDATE ON versions FOR EACH ROW WHEN (NEW.state = 'published')
     EXECUTE FUNCTION mark_published();
+
+-- A version has an active lifecycle from its publication on.
+CREATE FUNCTION version_lifecycles_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state <> 'active' OR NOT EXISTS (SELECT 1 FROM versions
+            WHERE id = NEW.version_id AND image_id = NEW.image_id AND published_at = NEW.published_at) THEN
+            RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF OLD.state = 'tombstone' OR NEW.revision <> OLD.revision + 1
+        OR NEW.version_id <> OLD.version_id OR NEW.image_id <> OLD.image_id OR NEW.published_at <> OLD.published_at THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    -- Publishing locks the image, and a new alias the version.
+    PERFORM 1 FROM images WHERE id = NEW.image_id FOR NO KEY UPDATE;
+    PERFORM 1 FROM versions WHERE id = NEW.version_id FOR NO KEY UPDATE;
+    -- The steps below the present one stay, and the end of a drain does not move.
+    IF (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at)
+        OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
+        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until)
+        OR (CASE
+            WHEN NEW.state = OLD.state THEN false
+            -- Undoing a step, or ending a drain.
+            WHEN NEW.state = 'tombstone' THEN OLD.state <> 'removed' OR NEW.available_until > NEW.changed_at
+            WHEN OLD.state = 'removed' THEN OLD.available_until <= NEW.changed_at
+                OR NEW.revoked_at IS DISTINCT FROM OLD.revoked_at
+                OR NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at
+            WHEN OLD.state = 'revoked' THEN NEW.state <> 'removed'
+                AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at
+            ELSE false END)
+        OR (OLD.hold_reason IS NOT NULL AND (OLD.hold_until IS NULL OR OLD.hold_until > NEW.changed_at)
+            AND (OLD.hold_lifts_at IS NULL OR OLD.hold_lifts_at > NEW.changed_at)
+            AND ((NEW.state = 'revoked' AND OLD.state IN ('active', 'deprecated'))
+                OR (NEW.state IN ('removed', 'tombstone') AND NEW.state <> OLD.state)))
+        OR (NEW.state IN ('revoked', 'removed', 'tombstone')
+            AND EXISTS (SELECT 1 FROM aliases WHERE version_id = OLD.version_id)) THEN
+        RAISE EXCEPTION 'imgsrv:forbidden';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER version_lifecycles_insert BEFORE INSERT ON version_lifecycles
+    FOR EACH ROW EXECUTE FUNCTION version_lifecycles_guard();
+CREATE TRIGGER version_lifecycles_update BEFORE UPDATE ON version_lifecycles
+    FOR EACH ROW EXECUTE FUNCTION version_lifecycles_guard();
+CREATE TRIGGER version_lifecycles_delete BEFORE DELETE ON version_lifecycles FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER version_lifecycles_truncate BEFORE TRUNCATE ON version_lifecycles EXECUTE FUNCTION forbid();
+
+CREATE FUNCTION mark_offered() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE images SET has_published = NOT has_published WHERE id = NEW.image_id AND has_published <>
+        EXISTS (SELECT 1 FROM version_lifecycles WHERE image_id = NEW.image_id AND state IN ('active', 'deprecated'));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER version_lifecycles_updated AFTER UPDATE ON version_lifecycles
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION mark_offered();
 
 CREATE FUNCTION aliases_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -309,9 +410,10 @@ BEGIN
         AND date_trunc('second', NEW.updated_at) <= date_trunc('second', moved_at)) THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
-    -- Without a lock: a published version stays published, and the foreign key keeps it from being deleted.
-    IF NOT EXISTS (SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id
-        AND state = 'published') THEN
+    -- A change of the lifecycle locks the version.
+    PERFORM 1 FROM versions WHERE id = NEW.version_id FOR SHARE;
+    IF NOT EXISTS (SELECT 1 FROM version_lifecycles WHERE version_id = NEW.version_id AND image_id = NEW.image_id
+        AND state IN ('active', 'deprecated')) THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
     RETURN NEW;
@@ -648,7 +750,11 @@ CREATE INDEX upload_sessions_ended ON upload_sessions (updated_at) WHERE state I
 -- deleted.
 CREATE VIEW blob_references AS
     SELECT primary_blob_digest AS digest, 'artifact' AS kind, id, version_id FROM artifacts
+        WHERE NOT EXISTS (SELECT 1 FROM version_lifecycles
+            WHERE version_id = artifacts.version_id AND tombstone_at IS NOT NULL)
     UNION ALL SELECT blob_digest, 'attachment', id, version_id FROM attachments
+        WHERE NOT EXISTS (SELECT 1 FROM version_lifecycles
+            WHERE version_id = attachments.version_id AND tombstone_at IS NOT NULL)
     UNION ALL SELECT expected_digest, 'upload', id, NULL FROM upload_sessions
         WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
 
@@ -923,8 +1029,9 @@ DECLARE
 BEGIN
     FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
         'notify_work()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
-        'aliases_guard()', 'remember_alias()', 'image_refs_guard()', 'manifest_guard()', 'blobs_guard()', 'count_blobs()',
-        'count_unreferenced()', 'record_orphan()', 'reference_blob()', 'release_blob()', 'audit_retention_guard()',
+        'version_lifecycles_guard()', 'mark_offered()', 'aliases_guard()', 'remember_alias()', 'image_refs_guard()',
+        'manifest_guard()', 'blobs_guard()', 'count_blobs()', 'count_unreferenced()', 'record_orphan()',
+        'reference_blob()', 'release_blob()', 'audit_retention_guard()',
         'count_steps()', 'publish_results_guard()', 'incus_rows_guard()', 'count_incus_rows()',
         'incus_fingerprints_guard()']
     LOOP

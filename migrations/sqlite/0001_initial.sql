@@ -107,6 +107,7 @@ CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_
 
 -- Images ---------------------------------------------------------------------------------------------------
 
+-- `has_published` is whether the image has a published version that is neither revoked nor removed.
 CREATE TABLE images (
     id BLOB PRIMARY KEY NOT NULL,
     name TEXT NOT NULL UNIQUE,
@@ -136,6 +137,46 @@ CREATE TABLE versions (
 CREATE INDEX versions_listed ON versions (image_id, listed_at, id);
 CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, id);
 CREATE INDEX versions_drafts ON versions (updated_at, id) WHERE state = 'draft';
+
+-- The lifecycle of each published version, beside the manifest, which never changes. Each step away from `active` has
+-- its own columns, which stay when a later step is taken, so that undoing that step brings them back. `available_until`
+-- is the end of the drain of a removed version; at `tombstone_at`, after that, it became a tombstone. Its row and its
+-- name stay for ever.
+CREATE TABLE version_lifecycles (
+    version_id BLOB PRIMARY KEY NOT NULL REFERENCES versions (id),
+    image_id BLOB NOT NULL,
+    published_at INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'active'
+        CHECK (state IN ('active', 'deprecated', 'revoked', 'removed', 'tombstone')),
+    deprecated_at INTEGER,
+    deprecation_reason TEXT,
+    deprecation_image TEXT,
+    deprecation_ref TEXT,
+    end_of_life TEXT,
+    revoked_at INTEGER,
+    revocation_reason TEXT,
+    revocation_image TEXT,
+    revocation_ref TEXT,
+    removed_at INTEGER,
+    removal_reason TEXT,
+    removal_image TEXT,
+    removal_ref TEXT,
+    available_until INTEGER,
+    tombstone_at INTEGER,
+    hold_reason TEXT,
+    hold_until INTEGER,
+    hold_lifts_at INTEGER,
+    changed_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 1,
+    catalog_revision INTEGER,
+    CHECK (state = CASE WHEN tombstone_at IS NOT NULL THEN 'tombstone' WHEN removed_at IS NOT NULL THEN 'removed'
+        WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN deprecated_at IS NOT NULL THEN 'deprecated' ELSE 'active' END),
+    CHECK ((removed_at IS NULL) = (available_until IS NULL) AND (tombstone_at IS NULL OR removed_at IS NOT NULL)),
+    CHECK (hold_reason IS NOT NULL OR (hold_until IS NULL AND hold_lifts_at IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX version_lifecycles_listed ON version_lifecycles (image_id, state, published_at, version_id);
+CREATE INDEX version_lifecycles_by_revision ON version_lifecycles (catalog_revision, version_id);
+CREATE INDEX version_lifecycles_draining ON version_lifecycles (available_until) WHERE state = 'removed';
 
 CREATE TABLE aliases (
     id BLOB PRIMARY KEY NOT NULL,
@@ -179,7 +220,8 @@ CREATE TRIGGER images_insert BEFORE INSERT ON images BEGIN
 END;
 CREATE TRIGGER images_update BEFORE UPDATE ON images BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.id <> OLD.id OR NEW.name <> OLD.name
-        OR NEW.has_published IS NOT EXISTS (SELECT 1 FROM versions WHERE image_id = OLD.id AND state = 'published');
+        OR NEW.has_published IS NOT EXISTS (SELECT 1 FROM version_lifecycles
+            WHERE image_id = OLD.id AND state IN ('active', 'deprecated'));
 END;
 CREATE TRIGGER images_delete BEFORE DELETE ON images BEGIN
     SELECT RAISE(ABORT, 'imgsrv:image-in-use') FROM versions WHERE image_id = OLD.id;
@@ -200,6 +242,8 @@ CREATE TRIGGER versions_update BEFORE UPDATE ON versions BEGIN
         OR (OLD.state = 'draft' AND NEW.state = 'published');
 END;
 CREATE TRIGGER versions_published AFTER UPDATE ON versions WHEN NEW.state = 'published' BEGIN
+    INSERT INTO version_lifecycles (version_id, image_id, published_at, changed_at)
+        VALUES (NEW.id, NEW.image_id, NEW.published_at, NEW.published_at);
     UPDATE images SET has_published = 1 WHERE id = NEW.image_id AND has_published = 0;
 END;
 CREATE TRIGGER versions_delete BEFORE DELETE ON versions BEGIN
@@ -220,11 +264,49 @@ CREATE TRIGGER versions_count_delete AFTER DELETE ON versions BEGIN
     UPDATE counters SET value = value - 1 WHERE name = 'versions:' || OLD.state AND slot = 0;
 END;
 
+-- A version has an active lifecycle from its publication on.
+CREATE TRIGGER version_lifecycles_insert BEFORE INSERT ON version_lifecycles BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM version_lifecycles WHERE version_id = NEW.version_id;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.state <> 'active' OR NOT EXISTS (SELECT 1 FROM versions
+        WHERE id = NEW.version_id AND image_id = NEW.image_id AND published_at = NEW.published_at);
+END;
+CREATE TRIGGER version_lifecycles_update BEFORE UPDATE ON version_lifecycles BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.state = 'tombstone' OR NEW.revision <> OLD.revision + 1
+        OR NEW.version_id <> OLD.version_id OR NEW.image_id <> OLD.image_id OR NEW.published_at <> OLD.published_at;
+    -- The steps below the present one stay, and the end of a drain does not move.
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE
+        (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS NOT OLD.deprecated_at)
+        OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS NOT OLD.revoked_at)
+        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until);
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE CASE
+        WHEN NEW.state = OLD.state THEN 0
+        -- Undoing a step, or ending a drain.
+        WHEN NEW.state = 'tombstone' THEN OLD.state <> 'removed' OR NEW.available_until > NEW.changed_at
+        WHEN OLD.state = 'removed' THEN OLD.available_until <= NEW.changed_at
+            OR NEW.revoked_at IS NOT OLD.revoked_at OR NEW.deprecated_at IS NOT OLD.deprecated_at
+        WHEN OLD.state = 'revoked' THEN NEW.state <> 'removed' AND NEW.deprecated_at IS NOT OLD.deprecated_at
+        ELSE 0 END;
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.hold_reason IS NOT NULL
+        AND (OLD.hold_until IS NULL OR OLD.hold_until > NEW.changed_at)
+        AND (OLD.hold_lifts_at IS NULL OR OLD.hold_lifts_at > NEW.changed_at)
+        AND ((NEW.state = 'revoked' AND OLD.state IN ('active', 'deprecated'))
+            OR (NEW.state IN ('removed', 'tombstone') AND NEW.state <> OLD.state));
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM aliases
+        WHERE version_id = OLD.version_id AND NEW.state IN ('revoked', 'removed', 'tombstone');
+END;
+CREATE TRIGGER version_lifecycles_updated AFTER UPDATE ON version_lifecycles WHEN NEW.state <> OLD.state BEGIN
+    UPDATE images SET has_published = NOT has_published WHERE id = NEW.image_id AND has_published <>
+        EXISTS (SELECT 1 FROM version_lifecycles WHERE image_id = NEW.image_id AND state IN ('active', 'deprecated'));
+END;
+CREATE TRIGGER version_lifecycles_delete BEFORE DELETE ON version_lifecycles BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:forbidden');
+END;
+
 CREATE TRIGGER aliases_insert BEFORE INSERT ON aliases BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM aliases WHERE id = NEW.id;
     SELECT RAISE(ABORT, 'imgsrv:ref-name') FROM image_refs WHERE image_id = NEW.image_id AND name = NEW.name;
-    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
-        SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id AND state = 'published');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (SELECT 1 FROM version_lifecycles
+        WHERE version_id = NEW.version_id AND image_id = NEW.image_id AND state IN ('active', 'deprecated'));
     -- HTTP has times in seconds: a move is seen only if its second is later than that of the previous one.
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM deleted_aliases WHERE image_id = NEW.image_id AND name = NEW.name
         AND NEW.updated_at / 1000000 <= moved_at / 1000000;
@@ -236,8 +318,8 @@ CREATE TRIGGER aliases_update BEFORE UPDATE ON aliases BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.id <> OLD.id OR NEW.image_id <> OLD.image_id
         OR NEW.name <> OLD.name OR NEW.created_at <> OLD.created_at OR NEW.updated_at < OLD.updated_at
         OR (NEW.version_id <> OLD.version_id AND NEW.updated_at / 1000000 <= OLD.updated_at / 1000000);
-    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (
-        SELECT 1 FROM versions WHERE id = NEW.version_id AND image_id = NEW.image_id AND state = 'published');
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NOT EXISTS (SELECT 1 FROM version_lifecycles
+        WHERE version_id = NEW.version_id AND image_id = NEW.image_id AND state IN ('active', 'deprecated'));
 END;
 CREATE TRIGGER aliases_deleted AFTER DELETE ON aliases BEGIN
     DELETE FROM image_refs WHERE image_id = OLD.image_id AND name = OLD.name;
@@ -385,7 +467,11 @@ CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 -- deleted. The columns of all parts have the same types, or SQLite would read the whole view for every search in it.
 CREATE VIEW blob_references AS
     SELECT primary_blob_digest AS digest, 'artifact' AS kind, id, version_id FROM artifacts
+        WHERE NOT EXISTS (SELECT 1 FROM version_lifecycles
+            WHERE version_id = artifacts.version_id AND tombstone_at IS NOT NULL)
     UNION ALL SELECT blob_digest, 'attachment', id, version_id FROM attachments
+        WHERE NOT EXISTS (SELECT 1 FROM version_lifecycles
+            WHERE version_id = attachments.version_id AND tombstone_at IS NOT NULL)
     UNION ALL SELECT expected_digest, 'upload', id, CAST(NULL AS BLOB) FROM upload_sessions
         WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
 

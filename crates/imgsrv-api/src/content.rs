@@ -1,6 +1,6 @@
 //! Images, versions, manifests, aliases and publish jobs.
 
-use crate::{Inspection, Warning, present};
+use crate::{Inspection, Lifecycle, Warning, present};
 use serde::{Deserialize, Serialize};
 
 /// Request to create an image.
@@ -99,6 +99,9 @@ pub struct Version {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub published_at: Option<String>,
+    /// Lifecycle after publication; absent while the version is active and not held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
     /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,

@@ -1,5 +1,6 @@
 //! Problem details (RFC 9457), and the table of all problem codes.
 
+use crate::Replacement;
 use serde::{Deserialize, Serialize};
 
 /// An error response, as `application/problem+json`.
@@ -25,6 +26,12 @@ pub struct Problem {
     /// Existing resource that conflicts with the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingResource>,
+    /// Reason for which a version was revoked or removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What to use instead of a version that was revoked or removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<Replacement>,
 }
 
 /// An invalid field.
@@ -98,9 +105,16 @@ codes! {
     NameTaken = "name-taken", 409, "The name is already in use";
     UploadOffset = "upload-offset", 409, "The upload offset does not match";
     DigestSizeConflict = "digest-size-conflict", 409, "The digest belongs to a blob of a different size";
+    AliasesInUse = "aliases-in-use", 409, "Aliases point to the version";
+    VersionHeld = "version-held", 409, "The version is held";
+    VersionRevoked = "version-revoked", 410, "The version was revoked";
+    VersionRemoved = "version-removed", 410, "The version was removed";
     VersionNotDraft = "version-not-draft", 412, "The version is not a draft";
     VersionNotPublishable = "version-not-publishable", 412, "The version cannot be published in its current state";
     VersionNotPublished = "version-not-published", 412, "The version is not published";
+    VersionNotActive = "version-not-active", 412, "The version is not active";
+    LifecycleState = "lifecycle-state", 412, "The lifecycle of the version does not allow this";
+    ReplacementUnusable = "replacement-unusable", 412, "The replacement cannot be used";
     UploadState = "upload-state", 412, "The upload session is in the wrong state";
     UploadExpired = "upload-expired", 412, "The upload session has expired";
     PartSuperseded = "part-superseded", 412, "A newer attempt at this part was accepted";

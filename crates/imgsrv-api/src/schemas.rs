@@ -41,6 +41,19 @@ pub(crate) fn aliases() -> Array {
         .build()
 }
 
+pub(crate) fn alias_moves() -> Object {
+    let version = text("^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$");
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some(
+            "Aliases to move to another version in the same transaction: the name of the version, or `null` to delete \
+             the alias.",
+        ))
+        .property_names(Some(text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")))
+        .additional_properties(Some(version.schema_type(SchemaType::from_iter([Type::String, Type::Null]))))
+        .build()
+}
+
 pub(crate) fn forwarded_claims() -> Array {
     ArrayBuilder::new()
         .items(text(TEXT).min_length(Some(1)).max_length(Some(256)))

@@ -6,6 +6,7 @@ use crate::{
 };
 use imgsrv_domain::{
     audit::Actor,
+    lifecycle::Drain,
     ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, TokenVerifier},
     work::WorkerId,
 };
@@ -50,6 +51,10 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// What is collected as garbage.
     pub collection: CollectionSettings,
+    /// How long the files of a removed version are served, unless the request says.
+    pub removal_drain: Drain,
+    /// How long a hold stays in force after its release.
+    pub hold_cooldown: Duration,
     /// Delays between retries of leased work after failures of the catalog or the blob store.
     pub backoff: Backoff,
     /// What happens to artifacts whose bytes are not in the declared format.

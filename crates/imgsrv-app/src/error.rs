@@ -6,12 +6,16 @@ use imgsrv_domain::{
     digest::{ByteSize, Digest},
     files::NameClash,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
+    lifecycle::{LifecycleRefusal, LifecycleState, Replacement, WantedReplacement},
     manifest::Unpublishable,
     names::{AliasName, FileName, ImageName, RefName, RuleId, VersionName},
     oidc::IssuerUrl,
     ports::{BlobError, CatalogError, Conflict, StageError},
+    text::LongText,
+    time::Timestamp,
     transition::IllegalTransition,
     upload::{IdempotencyKey, UploadRefusal},
+    version::Version,
 };
 use std::fmt;
 
@@ -100,6 +104,48 @@ impl fmt::Display for Existing {
     }
 }
 
+/// A published version that is no longer served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Its image.
+    pub image: ImageName,
+    /// Its name.
+    pub version: VersionName,
+    /// Whether it was revoked, and is not a tombstone yet; otherwise it is one.
+    pub is_revoked: bool,
+    /// The reason that was given.
+    pub reason: Option<LongText>,
+    /// What to use instead.
+    pub successor: Option<Replacement>,
+}
+
+impl Gone {
+    pub(crate) fn of(version: &Version, now: Timestamp) -> Self {
+        let lifecycle = &version.lifecycle;
+        Self {
+            image: version.image.clone(),
+            version: version.name.clone(),
+            is_revoked: lifecycle.is_revoked() && lifecycle.state(now) != LifecycleState::Tombstone,
+            reason: lifecycle.reason().cloned(),
+            successor: lifecycle.successor().cloned(),
+        }
+    }
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_revoked { "revoked" } else { "removed" };
+        write!(f, "version {} of {} was {what}", self.version, self.image)?;
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        match &self.successor {
+            Some(successor) => write!(f, ". Use {successor} instead"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A value that only the use case can find invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidField {
@@ -179,6 +225,47 @@ pub enum UseCaseError {
         version: String,
         /// The state of the version.
         state: &'static str,
+    },
+    /// The version is not published, so it has no lifecycle yet.
+    #[error("version {0} is not published; a draft can be deleted instead")]
+    Unpublished(String),
+    /// The version is no longer served.
+    #[error("{0}")]
+    Gone(Box<Gone>),
+    /// The lifecycle of the version does not allow it.
+    #[error("version {version}: {refusal}")]
+    Lifecycle {
+        /// The version, with its image.
+        version: String,
+        /// Why.
+        refusal: LifecycleRefusal,
+    },
+    /// The lifecycle of the version is not the one that the request expects.
+    #[error("the lifecycle of version {0} has changed; read it again, and retry with its current ETag")]
+    LifecycleChanged(String),
+    /// An alias can newly point only to an active version.
+    #[error("an alias can point only to an active version, and {version} is {state}")]
+    NotActive {
+        /// The version.
+        version: VersionName,
+        /// The state of its lifecycle.
+        state: LifecycleState,
+    },
+    /// Aliases would point to a revoked or removed version.
+    #[error(
+        "{} to this version; move or delete them in the same request, with `aliases`",
+        if .0.len() == 1 { format!("the alias {} points", .0[0]) } else {
+            format!("the aliases {} point", .0.iter().map(AliasName::as_str).collect::<Vec<_>>().join(", "))
+        }
+    )]
+    AliasesInUse(Vec<AliasName>),
+    /// The replacement cannot be used.
+    #[error("the replacement {replacement} {why}")]
+    Replacement {
+        /// The replacement as it was given.
+        replacement: WantedReplacement,
+        /// Why it cannot be used.
+        why: &'static str,
     },
     /// The image still has versions.
     #[error("image {0} has versions; only an image without versions can be deleted")]
@@ -262,6 +349,12 @@ impl From<CatalogError> for UseCaseError {
             ) => Self::taken(conflict, None),
             error => Self::Catalog(error),
         }
+    }
+}
+
+impl From<Gone> for UseCaseError {
+    fn from(gone: Gone) -> Self {
+        Self::Gone(Box::new(gone))
     }
 }
 

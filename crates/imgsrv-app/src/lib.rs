@@ -1,8 +1,9 @@
 //! Use cases: each authorises its caller, loads what it needs, lets the domain decide, stores the result and commits.
 //!
 //! HTTP, workers and admin commands share them. A use case that needs a permission takes a proof of it
-//! ([`Writer`], [`Manager`]). Only [`Caller`] creates such proofs (and [`Manager::operator`], for a process with direct
-//! access to the catalog), so that no entry point can forget the check.
+//! ([`Writer`], [`ContentAdmin`], [`Manager`]). Only [`Caller`] creates such proofs (and [`Manager::operator`] and
+//! [`ContentAdmin::operator`], for a process with direct access to the catalog), so that no entry point can forget the
+//! check.
 
 mod audit;
 mod auth;
@@ -20,7 +21,9 @@ pub use auth::{
     audit_log::AuditLogReader,
     authenticate::{AuthenticateError, Authenticator},
     bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap},
-    caller::{Authentication, Caller, Credential, Denied, Manager, RequestContext, SystemOperator, Writer},
+    caller::{
+        Authentication, Caller, ContentAdmin, Credential, Denied, Manager, RequestContext, SystemOperator, Writer,
+    },
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
     rules::{Reconciled, Rules},
 };
@@ -36,10 +39,11 @@ pub use content::{
     drafts::{Drafts, NewArtifact, NewAttachment},
     images::{ImageMetadata, Images, NewImage},
     incus::metadata::{IncusMetadata, NewIncusMetadata},
+    lifecycles::{AliasMoves, LifecycleChange, LifecyclePrecondition, Lifecycles, WantedWords, release_hold},
     versions::Versions,
 };
 pub use context::{Adapters, CollectionSettings, FormatCheck, Settings};
-pub use error::{Existing, InvalidField, Missing, UseCaseError};
+pub use error::{Existing, Gone, InvalidField, Missing, UseCaseError};
 pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
 pub use publishing::{Publishing, Requested};
 pub use services::Services;

@@ -18,7 +18,7 @@ use crate::{
     },
     content::{
         aliases::Aliases, delivery::Delivery, drafts::Drafts, images::Images, incus::metadata::IncusMetadata,
-        published::PublishedVersions, versions::Versions,
+        lifecycles::Lifecycles, published::PublishedVersions, tombstones::Tombstones, versions::Versions,
     },
     context::{Adapters, Context, Settings},
     intakes::{ActiveAppends, Intakes},
@@ -124,6 +124,11 @@ impl Services {
         Aliases(Arc::clone(&self.context))
     }
 
+    /// Lifecycles of published versions.
+    pub fn lifecycles(&self) -> Lifecycles {
+        Lifecycles(Arc::clone(&self.context))
+    }
+
     /// Publishing.
     pub fn publishing(&self) -> Publishing {
         Publishing(Arc::clone(&self.context))
@@ -203,6 +208,7 @@ impl Services {
             WorkKind::Clear => Arc::new(Clear(Arc::clone(&context))),
             WorkKind::Sweep => Arc::new(Sweep(Arc::clone(&context))),
             WorkKind::Collect => Arc::new(Collect(Arc::clone(&context))),
+            WorkKind::Tombstone => Arc::new(Tombstones(Arc::clone(&context))),
         };
         Worker { context, handler }
     }

@@ -24,7 +24,6 @@ pub mod sqlite;
 pub const STATEMENTS: &[&[&str]] = &[
     core::tx::STATEMENTS,
     queries::audit::STATEMENTS,
-    queries::blobs::STATEMENTS,
     queries::collection::STATEMENTS,
     queries::images::STATEMENTS,
     queries::jobs::STATEMENTS,
@@ -41,6 +40,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::inspections::STATEMENTS,
     repos::intakes::STATEMENTS,
     repos::jobs::STATEMENTS,
+    repos::lifecycles::STATEMENTS,
     repos::manifests::STATEMENTS,
     repos::manifests::DELETE_ARTIFACT,
     repos::manifests::DELETE_ATTACHMENT,
@@ -56,11 +56,12 @@ pub const STATEMENTS: &[&[&str]] = &[
 
 /// The statements that only SQLite executes: they are given the time.
 #[doc(hidden)]
-pub const SQLITE_STATEMENTS: &[&[&str]] = &[repos::collection::SQLITE, repos::work::SQLITE];
+pub const SQLITE_STATEMENTS: &[&[&str]] = &[queries::blobs::SQLITE, repos::collection::SQLITE, repos::work::SQLITE];
 
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
 pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
+    queries::blobs::POSTGRES,
     queries::principals::POSTGRES,
     queries::rules::POSTGRES,
     repos::aliases::POSTGRES,

@@ -20,6 +20,7 @@ const FORBIDDEN: &[&str] = &[
     "TRUNCATE attachments CASCADE",
     "TRUNCATE version_files",
     "TRUNCATE aliases",
+    "TRUNCATE version_lifecycles",
     "TRUNCATE image_refs",
     "TRUNCATE images CASCADE",
     "TRUNCATE blobs",

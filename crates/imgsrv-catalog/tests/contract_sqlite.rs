@@ -35,6 +35,8 @@ const FORBIDDEN: &[&str] = &[
         SELECT randomblob(16), image_id, 'latest', id, 1, 1, 1 FROM versions WHERE state = 'draft'",
     "UPDATE OR REPLACE versions SET id = (SELECT id FROM versions WHERE state = 'published') WHERE state = 'draft'",
     "UPDATE OR REPLACE versions SET name = '1' WHERE state = 'draft'",
+    "INSERT OR REPLACE INTO version_lifecycles (version_id, image_id, published_at, changed_at)
+        SELECT version_id, image_id, published_at, changed_at FROM version_lifecycles",
     "UPDATE OR REPLACE blobs SET storage_name = (SELECT max(storage_name) FROM blobs)",
     "UPDATE OR REPLACE images SET name = 'debian' WHERE name = 'other'",
     "INSERT INTO artifacts SELECT id, version_id, operating_system, architecture, variant, format, primary_blob_digest, 1, primary_media_type, created_at FROM artifacts WHERE true

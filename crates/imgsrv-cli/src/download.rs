@@ -6,6 +6,7 @@ use crate::{
     recognise::host_architecture,
     reference::Reference,
     report::{bytes, size},
+    retire,
 };
 use clap::Args;
 use imgsrv_client::{
@@ -98,6 +99,13 @@ pub(crate) async fn download(options: DownloadOptions, quick: &Session, session:
     let image = reference.image.as_str();
     let manifest = resolve(&quick.client, reference).await?;
     let version = manifest.version.version.as_str();
+    if let Some(lifecycle) = manifest.version.lifecycle.as_ref().filter(|lifecycle| lifecycle.state != "active") {
+        let text = format!("{image} {version} is {}{}", lifecycle.state, retire::words(lifecycle));
+        if lifecycle.state == "revoked" {
+            return Err(Failure::refused(text));
+        }
+        report.note(&text);
+    }
     let entry = options.choose(&manifest)?;
     let files = quick.client.files(image, version).await?.files;
     let file = find(&files, &manifest, entry, options.attachment.as_deref())?;

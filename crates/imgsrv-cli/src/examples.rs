@@ -56,6 +56,24 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("versions", &["imgsrv versions list debian"]),
     ("versions list", &["imgsrv versions list debian", "imgsrv versions list debian --all"]),
     ("versions show", &["imgsrv versions show debian:latest", "imgsrv versions show debian:12.5.0 --json"]),
+    (
+        "versions deprecate",
+        &["imgsrv versions deprecate debian:12.4.0 --reason superseded --replacement 12.5.0 --end-of-life 2027-06-30"],
+    ),
+    (
+        "versions revoke",
+        &[
+            "imgsrv versions revoke debian:12.5.0 --reason broken --alias latest=12.4.0",
+            "imgsrv versions revoke debian:12.5.0 --reason broken --replacement latest --yes",
+        ],
+    ),
+    (
+        "versions remove",
+        &["imgsrv versions remove debian:12.3.0", "imgsrv versions remove debian:ci-17 --drain 2h --yes"],
+    ),
+    ("versions restore", &["imgsrv versions restore debian:12.3.0"]),
+    ("versions hold", &["imgsrv versions hold debian:12.4.0 --reason audit"]),
+    ("versions release", &["imgsrv versions release debian:12.4.0"]),
     ("aliases", &["imgsrv aliases list debian"]),
     ("aliases list", &["imgsrv aliases list debian"]),
     ("aliases set", &["imgsrv aliases set debian stable 12.5.0"]),
@@ -108,6 +126,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("admin tokens", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens list", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens revoke", &["imgsrv admin tokens revoke imgsrv_at_abcdefghijk1 --data-dir /var/lib/imgsrv"]),
+    ("admin release-hold", &["imgsrv admin release-hold debian:12.4.0 --data-dir /var/lib/imgsrv"]),
     ("completions", &["imgsrv completions bash > /etc/bash_completion.d/imgsrv"]),
     ("man", &["imgsrv man | man -l -", "imgsrv man /usr/local/share/man/man1"]),
 ];

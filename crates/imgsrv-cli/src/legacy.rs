@@ -5,7 +5,7 @@ use std::{ffi::OsString, iter};
 /// Commands that group others, their verbs, and the verb that a group without one had.
 const DEFAULT_VERBS: [(&str, &[&str], &str); 3] = [
     ("images", &["list", "show", "set", "delete", "help"], "list"),
-    ("versions", &["list", "show", "help"], "list"),
+    ("versions", &["list", "show", "deprecate", "revoke", "remove", "restore", "hold", "release", "help"], "list"),
     ("drafts", &["list", "delete", "help"], "list"),
 ];
 
@@ -68,6 +68,7 @@ mod tests {
             ("imgsrv images --help", "imgsrv images --help"),
             ("imgsrv versions debian --json", "imgsrv versions list debian --json"),
             ("imgsrv versions list debian", "imgsrv versions list debian"),
+            ("imgsrv versions revoke debian:1", "imgsrv versions revoke debian:1"),
             ("imgsrv versions", "imgsrv versions"),
             ("imgsrv show debian:1", "imgsrv versions show debian:1"),
             ("imgsrv drafts", "imgsrv drafts list"),

@@ -24,6 +24,7 @@ mod publish;
 mod recognise;
 mod reference;
 mod report;
+mod retire;
 mod systems;
 mod upload;
 mod versions;
@@ -70,7 +71,7 @@ pub enum ClientCommand {
     /// List, show, change and delete images
     #[command(subcommand)]
     Images(images::ImagesCommand),
-    /// List and show versions
+    /// List and show versions, and retire published ones
     #[command(subcommand)]
     Versions(versions::VersionsCommand),
     /// List, set and delete aliases, such as latest

@@ -5,11 +5,12 @@ use crate::{
     options::Session,
     reference::Reference,
     report::{date, size},
+    retire::{self, RetireCommand},
 };
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{
-    Client, Error, VersionFilter,
+    Client, Error, LifecycleFilter, VersionFilter,
     api::{Alias, Artifact, Manifest, ProblemCode, Version, Warning},
 };
 
@@ -19,9 +20,13 @@ pub enum VersionsCommand {
     List {
         /// Image, such as debian
         image: String,
-        /// List versions that are not published as well
+        /// List all versions: also those that are not published, and revoked and removed ones
         #[arg(long)]
         all: bool,
+        /// List published versions by lifecycle: active, deprecated, revoked, removed or all [default: active and
+        /// deprecated]
+        #[arg(long, value_name = "STATE", conflicts_with = "all")]
+        lifecycle: Option<LifecycleFilter>,
     },
     /// Show the artifacts and attachments of a version
     Show {
@@ -29,21 +34,28 @@ pub enum VersionsCommand {
         #[arg(value_name = "IMAGE[:REF]")]
         reference: Reference,
     },
+    #[command(flatten)]
+    Retire(RetireCommand),
 }
 
 pub(crate) async fn run(command: VersionsCommand, session: &Session) -> Result<(), Failure> {
     let Session { report, client } = session;
     match command {
-        VersionsCommand::List { image, all } => {
-            let filter = if all { VersionFilter::All } else { VersionFilter::Published };
-            let versions: Vec<Version> =
-                client.versions(&image, filter).try_collect().await.map_err(Failure::about(&image))?;
+        VersionsCommand::Retire(command) => retire::run(command, session).await,
+        VersionsCommand::List { image, all, lifecycle } => {
+            let versions = match lifecycle {
+                _ if all => client.versions_by_lifecycle(&image, VersionFilter::All, LifecycleFilter::All),
+                Some(lifecycle) => client.versions_by_lifecycle(&image, VersionFilter::Published, lifecycle),
+                None => client.versions(&image, VersionFilter::Published),
+            };
+            let versions: Vec<Version> = versions.try_collect().await.map_err(Failure::about(&image))?;
             let aliases: Vec<Alias> = client.aliases(&image).try_collect().await?;
             report.list("versions", ["VERSION", "STATE", "PUBLISHED", "ALIASES"], versions, |version| {
                 let names = aliases.iter().filter(|alias| alias.version_id == version.id);
                 let names = names.map(|alias| alias.alias.as_str()).collect::<Vec<_>>().join(", ");
                 let published = version.published_at.as_deref().map(date).unwrap_or_default();
-                [version.version, version.state, published, names]
+                let state = version.lifecycle.as_ref().map_or(version.state, retire::state);
+                [version.version, state, published, names]
             })
         }
         VersionsCommand::Show { reference } => {
@@ -73,6 +85,9 @@ fn describe(manifest: &Manifest) -> String {
     let name = image.display_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let since = version.published_at.as_ref().map(|at| format!(" {}", date(at))).unwrap_or_default();
     let mut text = format!("{} {}{name}: {}{since}\n", image.name, version.version, version.state);
+    if let Some(lifecycle) = &version.lifecycle {
+        text += &format!("{}{}\n", retire::state(lifecycle), retire::words(lifecycle));
+    }
     for entry in artifacts {
         let Artifact { operating_system, architecture, variant, format, inspection, .. } = &entry.artifact;
         let (bytes, digest) = (size(entry.artifact.primary_blob_size_bytes), &entry.artifact.primary_blob_digest);

@@ -50,6 +50,7 @@ pub use error::{Error, Refusal};
 pub use imgsrv_api as api;
 pub use imgsrv_domain::{
     digest::{ByteSize, Digest, InvalidDigest, InvalidSize},
+    lifecycle::LifecycleFilter,
     names::{Format, UnknownValue},
     publish::JobState,
     version::VersionFilter,

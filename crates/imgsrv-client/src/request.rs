@@ -100,6 +100,23 @@ impl Client {
         self.call(call.with_json(body)?, parse).await
     }
 
+    /// Sends a POST under a condition, which does not hold any more once the request was processed.
+    pub(crate) async fn post_if<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        body: &impl Serialize,
+        condition: (HeaderName, HeaderValue),
+    ) -> Result<T, Error> {
+        let headers = HeaderMap::from_iter([condition]);
+        let call = Call { headers, is_idempotent: false, ..Call::new(Method::POST, url) };
+        self.call(call.with_json(body)?, parse).await
+    }
+
+    /// Sends a DELETE whose response has a body.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
+        self.call(Call::new(Method::DELETE, url), parse).await
+    }
+
     /// Creates a resource. The request is repeated only if the server cannot have processed it.
     pub(crate) async fn create<T: DeserializeOwned>(&self, url: Url, body: &impl Serialize) -> Result<T, Error> {
         let call = Call { is_idempotent: self.retries_creation, ..Call::new(Method::POST, url) };

@@ -41,6 +41,20 @@ string_enum! {
         VersionPublished = "version.published",
         /// A version became a draft again.
         VersionReopened = "version.reopened",
+        /// A version was deprecated, or the words of its deprecation changed.
+        VersionDeprecated = "version.deprecated",
+        /// A version was revoked, or the words of its revocation changed.
+        VersionRevoked = "version.revoked",
+        /// A version was removed, or the words of its removal changed.
+        VersionRemoved = "version.removed",
+        /// The deprecation, revocation or removal of a version was undone.
+        VersionRestored = "version.restored",
+        /// A removed version became a tombstone.
+        VersionTombstoned = "version.tombstoned",
+        /// A version was held, or its hold changed.
+        VersionHeld = "version.held",
+        /// The hold of a version was released.
+        VersionReleased = "version.released",
         /// An artifact was added to a draft.
         ArtifactAdded = "artifact.added",
         /// An artifact was removed from a draft.

@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 string_enum! {
     /// A named set of actions that a principal may be granted.
-    Role: "one of auth-manager, content-writer, operator" {
+    Role: "one of auth-manager, content-admin, content-writer, operator" {
         /// May manage principals, roles and tokens.
         AuthManager = "auth-manager",
+        /// May retire published versions, restore them and hold them.
+        ContentAdmin = "content-admin",
         /// May upload, draft, publish and move aliases.
         ContentWriter = "content-writer",
         /// May operate the server: collect garbage, and see what refers to stored content.
@@ -23,9 +25,11 @@ string_enum! {
 
 string_enum! {
     /// What a use case requires its caller to be allowed to do.
-    Action: "one of auth.manage, content.write, system.operate" {
+    Action: "one of auth.manage, content.retire, content.write, system.operate" {
         /// Manage principals, roles and tokens.
         AuthManage = "auth.manage",
+        /// Change the lifecycle of published versions.
+        ContentRetire = "content.retire",
         /// Change content, and see what is not published.
         ContentWrite = "content.write",
         /// Collect garbage, and see what refers to stored content.
@@ -38,6 +42,7 @@ impl Role {
     pub const fn actions(self) -> &'static [Action] {
         match self {
             Self::AuthManager => &[Action::AuthManage],
+            Self::ContentAdmin => &[Action::ContentRetire],
             Self::ContentWriter => &[Action::ContentWrite],
             Self::Operator => &[Action::SystemOperate],
         }

@@ -1,7 +1,7 @@
 //! The domain model of imgsrv: content-addressed blobs, image versions and their state machines.
 //!
-//! This crate has value objects that are valid by construction, the state machines of upload sessions, image versions,
-//! publish jobs and intakes, and the [`ports`] through which the use cases reach a catalog and a blob store. It performs
+//! This crate has value objects that are valid by construction, the state machines of upload sessions, image versions
+//! and their lifecycles, publish jobs and intakes, and the [`ports`] through which the use cases reach a catalog and a blob store. It performs
 //! no I/O, reads no clock and does not know SQL, HTTP or serialisation formats, so any Rust program can embed it.
 #![warn(missing_docs)]
 
@@ -19,6 +19,7 @@ pub mod ids;
 pub mod image;
 pub mod inspection;
 pub mod intake;
+pub mod lifecycle;
 pub mod manifest;
 pub mod names;
 pub mod oidc;

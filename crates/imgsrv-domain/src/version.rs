@@ -3,6 +3,7 @@
 use crate::{
     audit::{AuditAction, Event},
     ids::{ImageId, VersionId},
+    lifecycle::{Lifecycle, LifecycleState},
     names::{ImageName, VersionName, string_enum},
     time::Timestamp,
     transition::{IllegalTransition, Machine, Revision},
@@ -69,6 +70,8 @@ pub struct VersionRecord {
     pub name: VersionName,
     /// The state and its data.
     pub state: VersionState,
+    /// The lifecycle after its publication.
+    pub lifecycle: Lifecycle,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its state or its manifest last changed.
@@ -104,6 +107,7 @@ impl Version {
             image,
             name,
             state: VersionState::Draft,
+            lifecycle: Lifecycle::active(now),
             created_at: now,
             updated_at: now,
             revision: Revision::FIRST,
@@ -146,7 +150,31 @@ impl Version {
     #[must_use = "a transition counts once stored"]
     pub fn publish(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
         self.require(VersionState::Publishing, "finish publishing")?;
-        Ok(self.into_state(VersionState::Published { at: now }, now, AuditAction::VersionPublished))
+        let (mut version, event) =
+            self.into_state(VersionState::Published { at: now }, now, AuditAction::VersionPublished);
+        version.0.lifecycle = Lifecycle::active(now);
+        Ok((version, event))
+    }
+
+    /// The same version with another lifecycle.
+    #[must_use]
+    pub fn with_lifecycle(self, lifecycle: Lifecycle) -> Self {
+        Self(VersionRecord { lifecycle, ..self.0 })
+    }
+
+    /// The version as everybody sees it at `now`; see [`Lifecycle::as_of`].
+    #[must_use]
+    pub fn as_of(self, now: Timestamp) -> Self {
+        match self.lifecycle.as_of(now) {
+            Some(lifecycle) => self.with_lifecycle(lifecycle),
+            None => self,
+        }
+    }
+
+    /// Whether it is published, and neither revoked nor removed.
+    pub const fn is_offered(&self) -> bool {
+        self.0.state.published_at().is_some()
+            && matches!(self.0.lifecycle.stored_state(), LifecycleState::Active | LifecycleState::Deprecated)
     }
 
     /// Makes a frozen version a draft again after its job was abandoned.

@@ -24,6 +24,8 @@ string_enum! {
         Sweep = "sweep",
         /// Deletes blobs that nothing refers to, and records that are no longer retained. It recurs.
         Collect = "gc",
+        /// Makes removed versions tombstones once their drain has ended. It recurs.
+        Tombstone = "tombstone",
     }
 }
 
@@ -34,7 +36,7 @@ impl WorkKind {
         match self {
             Self::Ingest => Some(Duration::from_hours(24)),
             Self::Publish => Some(Duration::from_mins(15)),
-            Self::Clear | Self::Sweep | Self::Collect => None,
+            Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone => None,
         }
     }
 
@@ -42,7 +44,7 @@ impl WorkKind {
     pub const fn ends_with_failure(self) -> bool {
         match self {
             Self::Ingest => true,
-            Self::Publish | Self::Clear | Self::Sweep | Self::Collect => false,
+            Self::Publish | Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone => false,
         }
     }
 
@@ -50,7 +52,7 @@ impl WorkKind {
     pub const fn recurs(self) -> bool {
         match self {
             Self::Ingest | Self::Publish | Self::Clear => false,
-            Self::Sweep | Self::Collect => true,
+            Self::Sweep | Self::Collect | Self::Tombstone => true,
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::{
 use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
-    Aliases, AuditLogReader, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Principals, Publishing, Rules,
-    Services, Uploads, Versions,
+    Aliases, AuditLogReader, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Principals,
+    Publishing, Rules, Services, Uploads, Versions,
 };
 use ipnet::IpNet;
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -146,6 +146,7 @@ provides! {
     Garbage: |state| state.services.garbage();
     Images: |state| state.services.images();
     IncusMetadata: |state| state.services.incus_metadata();
+    Lifecycles: |state| state.services.lifecycles();
     Intakes: |state| state.services.intakes();
     Principals: |state| state.services.principals();
     Publishing: |state| state.services.publishing();

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, Services, Settings};
-use imgsrv_domain::{manifest::Manifest, names::ImageName, work::WorkerId};
+use imgsrv_domain::{lifecycle::Drain, manifest::Manifest, names::ImageName, work::WorkerId};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{
@@ -28,6 +28,8 @@ fn other_node(server: &TestServer) -> Services {
         work_attempts: 5,
         sweep_interval: Duration::from_mins(1),
         collection: CollectionSettings::default(),
+        removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
+        hold_cooldown: Duration::from_hours(24),
         backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
         format_check: FormatCheck::Warn,
         worker: WorkerId::new("other-node".to_owned()),

@@ -6,7 +6,10 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use imgsrv_cli::{ClientCommand, HelpCommand, Remote};
-use imgsrv_domain::ids::PrincipalId;
+use imgsrv_domain::{
+    ids::PrincipalId,
+    names::{ImageName, VersionName},
+};
 
 /// Publish disk and VM images, and serve them to the machines that boot them
 #[derive(Debug, Parser)]
@@ -38,6 +41,22 @@ pub(crate) enum AdminCommand {
     /// List and revoke API tokens
     #[command(subcommand)]
     Tokens(AdminTokensCommand),
+    /// Release the hold of a version at once, without the cooldown
+    ReleaseHold(ReleaseHoldOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseHoldOptions {
+    /// Version to release, as IMAGE:VERSION
+    #[arg(value_name = "IMAGE:VERSION", value_parser = image_version)]
+    pub(crate) version: (ImageName, VersionName),
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
+}
+
+fn image_version(raw: &str) -> Result<(ImageName, VersionName), String> {
+    let parsed = raw.split_once(':').and_then(|(image, version)| Some((image.parse().ok()?, version.parse().ok()?)));
+    parsed.ok_or_else(|| "must be IMAGE:VERSION, such as debian:12.4.0".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

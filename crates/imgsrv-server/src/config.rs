@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::{Backoff, CollectionSettings};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
+use imgsrv_domain::lifecycle::Drain;
 use imgsrv_http::PublicUrl;
 use secrecy::ExposeSecret;
 use std::{path::PathBuf, time::Duration};
@@ -27,6 +28,8 @@ pub(crate) struct ServeOptions {
     pub(crate) uploads: UploadOptions,
     #[command(flatten)]
     pub(crate) collection: CollectionOptions,
+    #[command(flatten)]
+    pub(crate) lifecycle: LifecycleOptions,
     #[command(flatten)]
     pub(crate) workers: WorkerOptions,
     #[command(flatten)]
@@ -321,6 +324,21 @@ impl CollectionOptions {
             principals: unless_zero(self.principal_retention),
         }
     }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Retired versions")]
+pub(crate) struct LifecycleOptions {
+    /// Time for which the files of a removed version are served, unless the request states another. At least 2h
+    #[arg(long, env = "IMGSRV_REMOVAL_DRAIN", default_value = "24h", value_name = "DURATION", value_parser = removal_drain)]
+    pub(crate) removal_drain: Drain,
+    /// Time for which the hold of a version stays in force after its release
+    #[arg(long, env = "IMGSRV_HOLD_COOLDOWN", default_value = "24h", value_name = "DURATION", value_parser = duration)]
+    pub(crate) hold_cooldown: Duration,
+}
+
+fn removal_drain(raw: &str) -> Result<Drain, String> {
+    Drain::new(duration(raw)?).map_err(|short| short.to_string())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

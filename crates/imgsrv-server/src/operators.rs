@@ -1,14 +1,14 @@
 //! `imgsrv admin`: commands that manage authentication directly in the catalog, without a token.
 
 use crate::{
-    commands::{AdminCommand, AdminTokensCommand, ListOptions, RevokeOptions},
+    commands::{AdminCommand, AdminTokensCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
     error::StartError,
     options::TokenRef,
     run::bootstrap,
     storage::OpenCatalog,
     system::UuidIds,
 };
-use imgsrv_app::{Manager, Principals, UseCaseError};
+use imgsrv_app::{ContentAdmin, Manager, Principals, UseCaseError, release_hold};
 use imgsrv_domain::{
     auth::{ApiToken, Principal, TokenKey},
     page::{Page, PageRequest},
@@ -26,7 +26,19 @@ pub(crate) async fn run(command: AdminCommand) -> Result<(), StartError> {
         AdminCommand::Bootstrap(options) => bootstrap(options).await,
         AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await,
         AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await,
+        AdminCommand::ReleaseHold(options) => release(options).await,
     }
+}
+
+/// Releases the hold of a version at once. Works beside a running server.
+async fn release(options: ReleaseHoldOptions) -> Result<(), StartError> {
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
+    let (image, version) = &options.version;
+    let was_held = release_hold(&*catalog.port(), &ContentAdmin::operator(), image, version).await?;
+    let done = if was_held { "released the hold of" } else { "no hold is in force on" };
+    writeln!(io::stdout().lock(), "{done} {image}:{version}").map_err(StartError::Output)?;
+    catalog.close().await;
+    Ok(())
 }
 
 fn principals(catalog: &OpenCatalog) -> Principals {

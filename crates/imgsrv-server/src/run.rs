@@ -49,6 +49,8 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         work_attempts: options.workers.work_attempts,
         sweep_interval: SWEEP_INTERVAL.min(options.uploads.upload_ttl),
         collection: options.collection.settings(),
+        removal_drain: options.lifecycle.removal_drain,
+        hold_cooldown: options.lifecycle.hold_cooldown,
         backoff: options.workers.backoff(),
         format_check: match options.uploads.format_check {
             FormatCheckOption::Warn => FormatCheck::Warn,

@@ -16,6 +16,6 @@ pub use imgsrv_domain::{
     architecture::{IncusArchitecture, UnknownArchitecture},
     inspection::ImageKind,
 };
-pub use listed::{File, Listed, Root};
+pub use listed::{Deprecation, File, Listed, Root};
 pub use model::{Index, IndexEntry, Item, Product, ProductVersion, Products};
 pub use projection::{Aliases, index, is_ambiguous, products, project};

@@ -4,6 +4,7 @@ use imgsrv_domain::{
     architecture::IncusArchitecture,
     digest::{BlobClaim, Digest},
     inspection::{ImageKind, IncusProperties},
+    lifecycle::EndOfLife,
     names::{ImageName, OperatingSystem, Variant, VersionName},
     time::Timestamp,
 };
@@ -80,4 +81,13 @@ pub struct Listed {
     pub properties: IncusProperties,
     /// When the image expires, according to the metadata.
     pub expires_at: Option<Timestamp>,
+    /// The deprecation of the version.
+    pub deprecation: Option<Deprecation>,
+}
+
+/// The deprecation of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deprecation {
+    /// The day on which its support ends.
+    pub end_of_life: Option<EndOfLife>,
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     description,
-    listed::{File, Listed, Root},
+    listed::{Deprecation, File, Listed, Root},
     model::{Index, IndexEntry, Item, Product, ProductVersion, Products},
 };
 use imgsrv_domain::{
@@ -79,6 +79,8 @@ impl<'a> Names<'a> {
 struct Merged<'a> {
     first: &'a Listed,
     names: BTreeSet<String>,
+    /// The deprecation, if the versions of all of them are deprecated.
+    deprecation: Option<Deprecation>,
 }
 
 /// The products of the listed artifacts, by key. Each alias refers to its version, for virtual machines and containers, and no
@@ -132,13 +134,14 @@ fn merge<'a>(sorted: &[&'a Listed], names: &Names<'a>) -> Vec<Merged<'a>> {
             continue;
         }
         let at = *by_fingerprint.entry(one.fingerprint).or_insert_with(|| {
-            merged.push(Merged { first: one, names: BTreeSet::new() });
+            merged.push(Merged { first: one, names: BTreeSet::new(), deprecation: one.deprecation });
             merged.len() - 1
         });
         let image = &mut merged[at];
         let is_alike = image.first.root.kind() == one.root.kind() && image.first.architecture == one.architecture;
         if is_alike {
             image.names.extend(names.of(one));
+            image.deprecation = image.deprecation.filter(|_| one.deprecation.is_some());
         }
     }
     merged
@@ -181,6 +184,10 @@ fn product(image: &Merged<'_>) -> Product {
         support_eol: first.expires_at.and_then(date),
         versions: BTreeMap::from([(serial(first.published_at), ProductVersion { label, ..ProductVersion::default() })]),
     };
+    if let Some(Deprecation { end_of_life }) = image.deprecation {
+        product.support_eol = end_of_life.map(|day| day.to_string());
+        product.release_title.push_str(" (deprecated)");
+    }
     add(&mut product, first);
     product
 }

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Backoff, CollectionSettings, FormatCheck, Ran, Services, Settings};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_domain::{
+    lifecycle::Drain,
     ports::Catalog,
     work::{WorkKind, WorkerId},
 };
@@ -134,6 +135,8 @@ impl TestServer {
             work_attempts: 5,
             sweep_interval: Duration::from_mins(1),
             collection: CollectionSettings::default(),
+            removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
+            hold_cooldown: Duration::from_hours(24),
             backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
             format_check: FormatCheck::Warn,
             worker: WorkerId::new("test-worker".to_owned()),
@@ -296,7 +299,14 @@ impl TestServer {
     pub async fn settle(&self) {
         self.services.enqueue_recurring().await.expect("recurring work is enqueued");
         // An upload that the sweep ends is cleared as well.
-        for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Sweep, WorkKind::Clear, WorkKind::Collect] {
+        for kind in [
+            WorkKind::Ingest,
+            WorkKind::Publish,
+            WorkKind::Sweep,
+            WorkKind::Clear,
+            WorkKind::Tombstone,
+            WorkKind::Collect,
+        ] {
             let worker = self.services.worker(kind);
             while worker.run_once().await.expect("work") == Ran::Worked {}
         }

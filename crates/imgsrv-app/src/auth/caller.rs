@@ -92,6 +92,10 @@ pub enum Denied {
 #[derive(Debug, Clone)]
 pub struct Writer(Actor, PrincipalId);
 
+/// Proof that a caller may change the lifecycle of published versions.
+#[derive(Debug, Clone)]
+pub struct ContentAdmin(Actor);
+
 /// Proof that a caller may manage authentication.
 #[derive(Debug, Clone)]
 pub struct Manager(Actor);
@@ -128,6 +132,18 @@ impl Caller {
         Ok(Writer(actor, id))
     }
 
+    /// Whether the caller can see images that have no published version.
+    pub fn sees_all_images(&self) -> bool {
+        let may = |action| self.authenticated.as_ref().is_some_and(|(principal, _)| principal.may(action));
+        may(Action::ContentWrite) || may(Action::ContentRetire)
+    }
+
+    /// Proof that the caller may change the lifecycle of published versions.
+    pub fn content_admin(&self) -> Result<ContentAdmin, Denied> {
+        let (actor, _) = self.require(Action::ContentRetire)?;
+        Ok(ContentAdmin(actor))
+    }
+
     /// Proof that the caller may manage authentication.
     pub fn manager(&self) -> Result<Manager, Denied> {
         let (actor, _) = self.require(Action::AuthManage)?;
@@ -152,6 +168,17 @@ impl Writer {
     /// The principal.
     pub(crate) const fn id(&self) -> PrincipalId {
         self.1
+    }
+
+    pub(crate) const fn actor(&self) -> &Actor {
+        &self.0
+    }
+}
+
+impl ContentAdmin {
+    /// An operator with direct access to the catalog, who needs no token.
+    pub const fn operator() -> Self {
+        Self(Actor::Operator)
     }
 
     pub(crate) const fn actor(&self) -> &Actor {

@@ -12,6 +12,7 @@ use imgsrv_domain::{
     audit::{AuditAction, Event},
     ids::AliasId,
     image::Alias,
+    lifecycle::LifecycleState,
     names::{AliasName, ImageName, VersionName},
     page::{Page, PageRequest},
     ports::{CatalogError, CatalogTx, Conflict, Visibility},
@@ -46,6 +47,17 @@ impl Precondition {
             Self::AnyOf(states) => alias.is_some_and(|alias| states.contains(&(alias.id, alias.revision))),
         };
         if holds { Ok(()) } else { Err(UseCaseError::PreconditionFailed(format!("{image}/{name}"))) }
+    }
+}
+
+/// Refuses a version to which no alias may newly point. Its image is locked.
+pub(crate) fn require_active(version: &Version) -> Result<()> {
+    match version.lifecycle.stored_state() {
+        LifecycleState::Active => Ok(()),
+        state @ (LifecycleState::Deprecated
+        | LifecycleState::Revoked
+        | LifecycleState::Removed
+        | LifecycleState::Tombstone) => Err(UseCaseError::NotActive { version: version.name.clone(), state }),
     }
 }
 
@@ -115,6 +127,8 @@ impl Aliases {
     ) -> Result<Alias> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
+            // So that the lifecycle of the version is current.
+            tx.lock_image(image).await?.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
             let version = drafts::lock_version(&mut *tx, image, version).await?;
             let current = tx.lock_alias(version.image_id, name).await?;
             precondition.check(image, name, current.as_ref())?;
@@ -128,6 +142,7 @@ impl Aliases {
             if let Some(alias) = current.filter(|alias| alias.version_id == version.id) {
                 return Ok(alias);
             }
+            require_active(&version)?;
             let pointed = point(&self.0, &mut *tx, name, &version).await;
             if let Err(CatalogError::Conflict(Conflict::RefName)) = pointed {
                 drop(tx);

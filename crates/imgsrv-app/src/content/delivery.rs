@@ -4,12 +4,13 @@ use crate::{
     auth::caller::Caller,
     bytes::reader::{open_blob, replacement},
     content::published::{PublishedVersion, PublishedVersions},
-    error::{Missing, Result, UseCaseError},
+    error::{Gone, Missing, Result, UseCaseError},
 };
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
     files,
     ids::{ArtifactId, AttachmentId},
+    lifecycle::{Lifecycle, LifecycleState},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, UrlSegment, VersionName},
     ports::{BlobError, BlobStream, TrustedBlob, Visibility},
@@ -35,6 +36,8 @@ pub struct Download {
     pub modified_at: Timestamp,
     /// Whether anonymous callers may download them.
     pub public: bool,
+    /// The lifecycle of their version, if they were found through one that is not active.
+    pub lifecycle: Option<Box<Lifecycle>>,
 }
 
 /// The names that files have under an alias.
@@ -73,6 +76,8 @@ pub struct GeneratedText {
     pub file_name: String,
     /// When the version was published; under an alias, not before it last moved.
     pub modified_at: Timestamp,
+    /// The lifecycle of the version, if it is not active.
+    pub lifecycle: Option<Box<Lifecycle>>,
 }
 
 impl GeneratedText {
@@ -136,9 +141,13 @@ impl Delivery {
             None if caller.visibility() == Visibility::All => (catalog.get_blob(digest, Visibility::All).await?, false),
             published => (published, true),
         };
-        let blob = blob.ok_or(Missing::Blob(*digest))?;
+        let Some(blob) = blob else {
+            let revoked = catalog.get_revoked_version_of(digest).await?;
+            let missing = || Missing::Blob(*digest).into();
+            return Err(revoked.map_or_else(missing, |version| Gone::of(&version, self.0.context.clock.now()).into()));
+        };
         let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
-        Ok(Download { blob, media_type: None, file_name, modified_at, public })
+        Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None })
     }
 
     /// The bytes of an artifact of a published version, or of one of its attachments.
@@ -156,6 +165,7 @@ impl Delivery {
             Some(id) => Missing::Attachment(artifact, id),
         };
         let found = self.0.by_version(image, version, Visibility::Published).await?.ok_or_else(missing)?;
+        self.require_served(&found)?;
         let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or_else(missing)?;
         let (file_name, claim, media_type) = match attachment {
             Some(id) => {
@@ -185,7 +195,7 @@ impl Delivery {
             let version = &files.manifest.version;
             let versioned = files.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name.in_url()));
             let files = VersionFiles { is_alias: files.is_alias && names == NamesUnderAlias::Short, ..files };
-            let text = generated(files.checksums(), name, files.modified_at);
+            let text = generated(files.checksums(), name, &files.manifest, files.modified_at);
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
         let (found, moved_at) = self.find(image, reference).await?;
@@ -210,7 +220,7 @@ impl Delivery {
         } else {
             let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
             let text = checksum_lines(file, of);
-            FileContent::Generated(generated(text, name, modified_at))
+            FileContent::Generated(generated(text, name, &found.manifest, modified_at))
         };
         Ok(NamedFile { content, versioned })
     }
@@ -225,9 +235,21 @@ impl Delivery {
         Ok(VersionFiles { manifest, files, is_alias: moved_at.is_some(), modified_at })
     }
 
+    /// The version of that name or alias, if its files are served, and when the alias was moved.
     async fn find(&self, image: &ImageName, reference: &RefName) -> Result<(Arc<PublishedVersion>, Option<Timestamp>)> {
         let found = self.0.by_ref(image, reference).await?;
-        found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()).into())
+        let found = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
+        self.require_served(&found.0)?;
+        Ok(found)
+    }
+
+    /// Refuses a version whose files are no longer served.
+    fn require_served(&self, found: &PublishedVersion) -> Result<()> {
+        let (version, now) = (&found.manifest.version, self.0.context.clock.now());
+        if version.lifecycle.is_revoked() || version.lifecycle.state(now) == LifecycleState::Tombstone {
+            return Err(Gone::of(version, now).into());
+        }
+        Ok(())
     }
 
     /// A file of a published version as a download, unless its blob is quarantined.
@@ -241,7 +263,8 @@ impl Delivery {
     ) -> Result<Option<Download>> {
         let media_type = Some(media_type.clone());
         let blob = self.0.blob(version, digest).await?;
-        Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true }))
+        let lifecycle = discouraged(&version.manifest);
+        Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true, lifecycle }))
     }
 
     /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
@@ -269,8 +292,14 @@ fn locate<'a>(files: &'a [ManifestFile], name: &str) -> Option<&'a ManifestFile>
     find(name).or_else(|| find(files::checksummed_file(name)?))
 }
 
-fn generated(text: String, name: &FileName, modified_at: Timestamp) -> GeneratedText {
-    GeneratedText { text, file_name: name.to_string(), modified_at }
+fn generated(text: String, name: &FileName, manifest: &Manifest, modified_at: Timestamp) -> GeneratedText {
+    GeneratedText { text, file_name: name.to_string(), modified_at, lifecycle: discouraged(manifest) }
+}
+
+/// The lifecycle of a version that is not active.
+fn discouraged(manifest: &Manifest) -> Option<Box<Lifecycle>> {
+    let lifecycle = &manifest.version.lifecycle;
+    (lifecycle.stored_state() != LifecycleState::Active).then(|| Box::new(lifecycle.clone()))
 }
 
 fn published_at(manifest: &Manifest) -> Timestamp {

@@ -5,6 +5,8 @@ pub(crate) mod delivery;
 pub(crate) mod drafts;
 pub(crate) mod images;
 pub(crate) mod incus;
+pub(crate) mod lifecycles;
 pub(crate) mod published;
 mod taken;
+pub(crate) mod tombstones;
 pub(crate) mod versions;

@@ -2,10 +2,11 @@
 
 use crate::{
     auth::caller::Caller,
-    content::published::PublishedVersions,
-    error::{Missing, Result},
+    content::published::{PublishedVersion, PublishedVersions},
+    error::{Gone, Missing, Result},
 };
 use imgsrv_domain::{
+    lifecycle::{LifecycleFilter, LifecycleState},
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
@@ -19,21 +20,23 @@ use std::sync::Arc;
 pub struct Versions(pub(crate) Arc<PublishedVersions>);
 
 impl Versions {
-    /// Versions of an image that are visible with `see`, newest first.
+    /// Versions of an image that are visible with `see`, newest first. Of the published ones, those that `lifecycle`
+    /// selects; when absent, those that are neither revoked nor removed.
     #[tracing::instrument(name = "version.list", level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
     pub async fn list(
         &self,
         see: Visibility,
         image: &ImageName,
         filter: VersionFilter,
+        lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Page<Version>> {
-        self.0
-            .context
-            .catalog
-            .list_versions(image, see, filter, page)
-            .await?
-            .ok_or_else(|| Missing::Image(image.clone()).into())
+        let catalog = &self.0.context.catalog;
+        let found = catalog.list_versions(image, see, filter, lifecycle, page).await?;
+        let mut page = found.ok_or_else(|| Missing::Image(image.clone()))?;
+        let now = self.0.context.clock.now();
+        page.items = page.items.into_iter().map(|version| version.as_of(now)).collect();
+        Ok(page)
     }
 
     /// The manifest of a version that is visible to the caller.
@@ -42,7 +45,7 @@ impl Versions {
     pub async fn manifest(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Arc<Manifest>> {
         let found = self.0.by_version(image, version, caller.visibility()).await?;
         let found = found.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
-        Ok(Arc::clone(&found.manifest))
+        self.readable(&found)
     }
 
     /// The manifest of the published version of that name, or of the one that the alias of that name points to.
@@ -51,6 +54,21 @@ impl Versions {
     pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>> {
         let found = self.0.by_ref(image, reference).await?;
         let (found, _) = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
-        Ok(Arc::clone(&found.manifest))
+        self.readable(&found)
+    }
+
+    /// The manifest of a version, unless that is a tombstone.
+    fn readable(&self, found: &PublishedVersion) -> Result<Arc<Manifest>> {
+        let (manifest, now) = (&found.manifest, self.0.context.clock.now());
+        if manifest.version.lifecycle.state(now) == LifecycleState::Tombstone {
+            return Err(Gone::of(&manifest.version, now).into());
+        }
+        match manifest.version.lifecycle.as_of(now) {
+            Some(lifecycle) => {
+                let version = manifest.version.clone().with_lifecycle(lifecycle);
+                Ok(Arc::new(Manifest { version, ..(**manifest).clone() }))
+            }
+            None => Ok(Arc::clone(manifest)),
+        }
     }
 }

@@ -6,10 +6,11 @@ use imgsrv_domain::{
     files,
     ids::ImageId,
     inspection::IncusLayout,
-    ports::{StreamChanges, StreamImage, StreamMetadata, StreamRow},
+    names::VersionName,
+    ports::{StreamChanges, StreamImage, StreamLifecycle, StreamListing, StreamMetadata, StreamRow},
     transition::Revision,
 };
-use imgsrv_simplestreams::{Aliases, EncodedProducts, File, IncusArchitecture, Listed, Root, project};
+use imgsrv_simplestreams::{Aliases, Deprecation, EncodedProducts, File, IncusArchitecture, Listed, Root, project};
 use std::{
     collections::{BTreeSet, HashMap},
     mem,
@@ -21,8 +22,10 @@ use std::{
 #[derive(Default)]
 pub(super) struct StreamIndex {
     revision: Option<Revision>,
-    /// Published versions never change and are never removed.
+    /// Published versions never change; those that are withdrawn may be restored.
     rows: HashMap<ImageId, Vec<StreamRow>>,
+    /// How the versions are listed whose lifecycle has ever changed.
+    listings: HashMap<ImageId, HashMap<VersionName, StreamListing>>,
     images: HashMap<ImageId, StreamImage>,
     /// The first image that had a fingerprint.
     fingerprints: HashMap<Digest, ImageId>,
@@ -64,6 +67,10 @@ impl StreamIndex {
             changed.insert(row.image);
             self.rows.entry(row.image).or_default().push(row);
         }
+        for StreamLifecycle { image, version, listing } in changes.lifecycles {
+            changed.insert(image);
+            self.listings.entry(image).or_default().insert(version, listing);
+        }
         for image in changes.images {
             changed.insert(image.id);
             self.images.insert(image.id, image);
@@ -101,7 +108,9 @@ impl StreamIndex {
         let (mut listed, mut aliases) = (Vec::new(), Aliases::new());
         for image in members.images.iter().filter_map(|id| self.images.get(id)) {
             let rows = self.rows.get(&image.id).into_iter().flatten();
-            listed.extend(rows.filter_map(|row| list(image, row)));
+            let listings = self.listings.get(&image.id);
+            let listing = |row: &StreamRow| listings?.get(&row.version).copied();
+            listed.extend(rows.filter_map(|row| list(image, row, listing(row).unwrap_or(StreamListing::Active))));
             for (alias, version) in &image.aliases {
                 aliases.entry((image.name.clone(), version.clone())).or_default().insert(alias.clone());
             }
@@ -125,7 +134,12 @@ impl StreamIndex {
     }
 }
 
-fn list(image: &StreamImage, row: &StreamRow) -> Option<Listed> {
+fn list(image: &StreamImage, row: &StreamRow, listing: StreamListing) -> Option<Listed> {
+    let deprecation = match listing {
+        StreamListing::Active => None,
+        StreamListing::Deprecated(end_of_life) => Some(Deprecation { end_of_life }),
+        StreamListing::Withdrawn => return None,
+    };
     let file = files::artifact_file(&image.name, &row.version, &row.architecture, &row.variant, row.format);
     let (root, metadata) = match &row.layout {
         IncusLayout::Split(StreamMetadata { name, claim }) => {
@@ -147,6 +161,7 @@ fn list(image: &StreamImage, row: &StreamRow) -> Option<Listed> {
         fingerprint: row.fingerprint,
         properties: row.properties.clone(),
         expires_at: row.expires_at,
+        deprecation,
     })
 }
 
@@ -176,13 +191,18 @@ mod tests {
         Publish { image: u8, bytes: u8 },
         Alias { image: u8, version: u8 },
         Title { image: u8, title: u8 },
+        Retire { image: u8, version: u8, listing: u8 },
     }
+
+    const LISTINGS: [StreamListing; 3] =
+        [StreamListing::Active, StreamListing::Deprecated(None), StreamListing::Withdrawn];
 
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
             (0_u8..5, 0_u8..6).prop_map(|(image, bytes)| Event::Publish { image, bytes }),
             (0_u8..5, 0_u8..4).prop_map(|(image, version)| Event::Alias { image, version }),
             (0_u8..5, 0_u8..3).prop_map(|(image, title)| Event::Title { image, title }),
+            (0_u8..5, 0_u8..4, 0_u8..3).prop_map(|(image, version, listing)| Event::Retire { image, version, listing }),
         ]
     }
 
@@ -191,6 +211,7 @@ mod tests {
     struct Model {
         rows: Vec<StreamRow>,
         images: BTreeMap<u8, StreamImage>,
+        lifecycles: Vec<StreamLifecycle>,
     }
 
     impl Model {
@@ -206,6 +227,7 @@ mod tests {
 
         /// Applies an event; returns what the catalog reports for it.
         fn take(&mut self, event: &Event, revision: i64) -> StreamChanges {
+            let mut lifecycles = Vec::new();
             let (number, mut rows) = match *event {
                 Event::Publish { image, bytes } => {
                     let versions = self.rows.iter().filter(|row| row.image == id(image)).count();
@@ -233,14 +255,21 @@ mod tests {
                     self.image(image).aliases = vec![("latest".parse().expect("a name"), version)];
                     (image, Vec::new())
                 }
+                Event::Retire { image, version, listing } => {
+                    let (version, listing) =
+                        (format!("{version}").parse().expect("a name"), LISTINGS[usize::from(listing)]);
+                    lifecycles.push(StreamLifecycle { image: id(image), version, listing });
+                    (image, Vec::new())
+                }
                 Event::Title { image, title } => {
                     self.image(image).display_name = format!("Title {title}").parse().ok();
                     (image, Vec::new())
                 }
             };
             self.rows.extend(rows.clone());
+            self.lifecycles.extend(lifecycles.clone());
             let images = vec![self.image(number).clone()];
-            StreamChanges { revision: Revision::new(revision), rows: mem::take(&mut rows), images }
+            StreamChanges { revision: Revision::new(revision), rows: mem::take(&mut rows), lifecycles, images }
         }
     }
 
@@ -251,7 +280,9 @@ mod tests {
         let before = Arc::clone(index.products());
         // The image is reported as changed, as after a change of its description.
         let images = vec![model.image(0).clone()];
-        index.apply(StreamChanges { revision: Revision::new(2), rows: vec![], images }).expect("applied");
+        index
+            .apply(StreamChanges { revision: Revision::new(2), rows: vec![], lifecycles: vec![], images })
+            .expect("applied");
         assert!(Arc::ptr_eq(index.products(), &before));
         assert_eq!(index.revision(), Some(Revision::new(2)));
         index.apply(model.take(&Event::Title { image: 0, title: 1 }, 3)).expect("applied");
@@ -268,9 +299,10 @@ mod tests {
             let mut pending: Option<StreamChanges> = None;
             for (revision, (event, is_batched)) in (1..).zip(&events) {
                 let reported = model.take(event, revision);
-                let mut changes = pending.take().unwrap_or(StreamChanges { revision: reported.revision, rows: vec![], images: vec![] });
+                let mut changes = pending.take().unwrap_or(StreamChanges { revision: reported.revision, rows: vec![], lifecycles: vec![], images: vec![] });
                 changes.revision = reported.revision;
                 changes.rows.extend(reported.rows);
+                changes.lifecycles.extend(reported.lifecycles);
                 changes.images.extend(reported.images);
                 if *is_batched {
                     pending = Some(changes);
@@ -280,6 +312,7 @@ mod tests {
                 let all = StreamChanges {
                     revision: Revision::new(revision),
                     rows: model.rows.clone(),
+                    lifecycles: model.lifecycles.clone(),
                     images: model.images.values().cloned().collect(),
                 };
                 let mut fresh = StreamIndex::default();
@@ -288,7 +321,12 @@ mod tests {
                 let listed: Vec<Listed> = model
                     .rows
                     .iter()
-                    .filter_map(|row| list(model.images.values().find(|image| image.id == row.image)?, row))
+                    .filter_map(|row| {
+                        let image = model.images.values().find(|image| image.id == row.image)?;
+                        let mut changes = model.lifecycles.iter().rev();
+                        let last = changes.find(|change| (change.image, &change.version) == (row.image, &row.version));
+                        list(image, row, last.map_or(StreamListing::Active, |change| change.listing))
+                    })
                     .collect();
                 let mut aliases = Aliases::new();
                 for image in model.images.values() {

@@ -1,6 +1,6 @@
 //! The catalog in a SQL database.
 
-use crate::core::{connection::Connection, tx::SqlTx, undecodable::UndecodableRows};
+use crate::core::{connection::Connection, stored::values, tx::SqlTx, undecodable::UndecodableRows, value::Value};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use imgsrv_domain::{
@@ -52,6 +52,14 @@ impl<D: SqlDatabase> SqlCatalog<D> {
     /// A connection for single reads.
     pub(crate) async fn reader(&self) -> Result<D::Connection, CatalogError> {
         self.database.reader().await
+    }
+
+    /// `values` with the time on the clock after them, if statements cannot read it.
+    pub(crate) fn with_time(&self, mut values: Vec<Value>) -> Result<Vec<Value>, CatalogError> {
+        if !<D::Connection as Connection>::LOCKS_ROWS {
+            values.extend(values![self.database.clock(None)?]);
+        }
+        Ok(values)
     }
 
     /// Closes every connection.

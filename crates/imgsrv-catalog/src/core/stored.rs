@@ -10,6 +10,7 @@ use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, AttemptId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     inspection::{ClusterCompression, DetectedFormat, ImageKind, IncusProperties},
+    lifecycle::{EndOfLife, LifecycleState},
     names::{
         AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, PartNumber, RefName, RuleId,
         Variant, VersionName,
@@ -108,11 +109,11 @@ macro_rules! stored {
 
 stored!(
     ActorKind, AliasName, Architecture, AttachmentName, Audience, AuditAction, ClusterCompression, Condition,
-    Format, IdempotencyKey, ImageKind, ImageName, IssuerUrl, JobState, LongText, MediaType, OperatingSystem, PrincipalKind,
+    Format, IdempotencyKey, ImageKind, ImageName, IssuerUrl, JobState, LifecycleState, LongText, MediaType, OperatingSystem, PrincipalKind,
     RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );
-stored!(DetectedFormat, Digest as String: |own| own.to_string(), |text| Ok(text.parse()?));
+stored!(DetectedFormat, Digest, EndOfLife as String: |own| own.to_string(), |text| Ok(text.parse()?));
 stored!(BlobName as String: |own| own.to_string(), |text| Ok(Self::restore(text)));
 stored!(PartLocation as String: |own| own.0.clone(), |text| Ok(Self(text)));
 stored!(WorkerId as String: |own| own.to_string(), |text| Ok(Self::new(text)));

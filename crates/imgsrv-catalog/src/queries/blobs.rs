@@ -1,31 +1,59 @@
 //! Reads of trusted blobs.
 
 use crate::{
-    core::{Connection, SqlCatalog, SqlDatabase, values},
-    repos::blobs,
+    core::{Connection, Dialects, SqlCatalog, SqlDatabase, values},
+    repos::{blobs, versions::select as versions},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
     digest::Digest,
     ports::{BlobQueries, CatalogError, TrustedBlob, Visibility},
+    version::Version,
 };
 
-const PUBLISHED_BLOB: &str = "SELECT digest, size_bytes, storage_name, created_at FROM blobs
-    WHERE digest = $1 AND state = 'trusted' AND (
-        EXISTS (SELECT 1 FROM artifacts a JOIN versions v ON v.id = a.version_id
-            WHERE a.primary_blob_digest = $1 AND v.state = 'published')
-        OR EXISTS (SELECT 1 FROM attachments t JOIN versions v ON v.id = t.version_id
-            WHERE t.blob_digest = $1 AND v.state = 'published'))";
+/// The blob, if a version serves it: one that is neither revoked nor drained.
+macro_rules! served {
+    ($now:literal) => {
+        concat!(
+            "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE digest = $1 AND state = 'trusted'
+            AND EXISTS (SELECT 1 FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = $1
+                    UNION ALL SELECT version_id FROM attachments WHERE blob_digest = $1) named
+                JOIN version_lifecycles l ON l.version_id = named.version_id WHERE l.revoked_at IS NULL
+                AND l.tombstone_at IS NULL AND (l.available_until IS NULL OR l.available_until > ",
+            $now,
+            "))"
+        )
+    };
+}
+const SERVED: Dialects = Dialects { sqlite: served!("$2"), postgres: served!("catalog_now()") };
 
-pub(crate) const STATEMENTS: &[&str] = &[PUBLISHED_BLOB];
+macro_rules! revoked {
+    ($now:literal) => {
+        versions!(
+            "WHERE v.id = (SELECT l.version_id FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = $1
+                    UNION ALL SELECT version_id FROM attachments WHERE blob_digest = $1) named
+                JOIN version_lifecycles l ON l.version_id = named.version_id WHERE l.revoked_at IS NOT NULL
+                AND l.tombstone_at IS NULL AND (l.available_until IS NULL OR l.available_until > ",
+            $now,
+            ") ORDER BY l.revoked_at DESC, l.version_id LIMIT 1)"
+        )
+    };
+}
+const REVOKED: Dialects = Dialects { sqlite: revoked!("$2"), postgres: revoked!("catalog_now()") };
+
+pub(crate) const SQLITE: &[&str] = &[SERVED.sqlite, REVOKED.sqlite];
+pub(crate) const POSTGRES: &[&str] = &[SERVED.postgres, REVOKED.postgres];
 
 #[async_trait]
 impl<D: SqlDatabase> BlobQueries for SqlCatalog<D> {
     async fn get_blob(&self, digest: &Digest, see: Visibility) -> Result<Option<TrustedBlob>, CatalogError> {
-        let sql = match see {
-            Visibility::Published => PUBLISHED_BLOB,
-            Visibility::All => blobs::GET,
-        };
-        self.reader().await?.find(sql, values![digest]).await
+        match see {
+            Visibility::Published => self.reader().await?.find(SERVED, self.with_time(values![digest])?).await,
+            Visibility::All => self.reader().await?.find(blobs::GET, values![digest]).await,
+        }
+    }
+
+    async fn get_revoked_version_of(&self, digest: &Digest) -> Result<Option<Version>, CatalogError> {
+        self.reader().await?.find(REVOKED, self.with_time(values![digest])?).await
     }
 }

@@ -5,8 +5,12 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     image::{Alias, Image},
     inspection::IncusLayout,
+    lifecycle::{Lifecycle, LifecycleState},
     names::{AliasName, VersionName},
-    ports::{CatalogError, StreamChanges, StreamImage, StreamMetadata, StreamQueries, StreamRow},
+    ports::{
+        CatalogError, StreamChanges, StreamImage, StreamLifecycle, StreamListing, StreamMetadata, StreamQueries,
+        StreamRow,
+    },
     transition::Revision,
 };
 use uuid::Uuid;
@@ -23,7 +27,10 @@ const IMAGES: &str = "SELECT c.catalog_revision, c.image_id AS id, i.name, i.dis
         WHERE (catalog_revision, image_id) > ($1, $2) ORDER BY catalog_revision, image_id LIMIT $3) c
     LEFT JOIN images i ON i.id = c.image_id LEFT JOIN aliases a ON a.image_id = i.id
     LEFT JOIN versions v ON v.id = a.version_id ORDER BY c.catalog_revision, c.image_id, a.name";
-pub(crate) const STATEMENTS: &[&str] = &[REVISION, ROWS, IMAGES];
+const LIFECYCLES: &str = "SELECT l.catalog_revision, l.version_id AS id, l.image_id, v.name AS version_name, l.state,
+    l.end_of_life FROM version_lifecycles l JOIN versions v ON v.id = l.version_id
+    WHERE (l.catalog_revision, l.version_id) > ($1, $2) ORDER BY l.catalog_revision, l.version_id LIMIT $3";
+pub(crate) const STATEMENTS: &[&str] = &[REVISION, ROWS, IMAGES, LIFECYCLES];
 
 /// The revision of the catalog.
 pub(crate) async fn revision<C: Connection>(connection: &mut C) -> Result<Revision, CatalogError> {
@@ -42,6 +49,7 @@ impl<D: SqlDatabase> StreamQueries for SqlCatalog<D> {
         let start = since.map_or((0, Uuid::nil()), |since| (since.get(), Uuid::max()));
         let values = |(revision, id): &(i64, Uuid), limit: i64| values![revision, id, limit];
         let rows = read_all(&mut snapshot, ROWS, start, values).await?;
+        let lifecycles = read_all(&mut snapshot, LIFECYCLES, start, values).await?;
         let mut images: Vec<StreamImage> = Vec::new();
         for ImageRow { image, alias } in read_all(&mut snapshot, IMAGES, start, values).await? {
             let Some(image) = image else { continue };
@@ -54,7 +62,7 @@ impl<D: SqlDatabase> StreamQueries for SqlCatalog<D> {
                 (_, None) | (None, _) => {}
             }
         }
-        Ok(StreamChanges { revision, rows, images })
+        Ok(StreamChanges { revision, rows, lifecycles, images })
     }
 }
 
@@ -92,6 +100,27 @@ impl Record for StreamRow {
             properties: row.optional("properties")?.unwrap_or_default(),
             expires_at: row.optional("expires_at")?,
         })
+    }
+}
+
+impl Listed for StreamLifecycle {
+    type Key = (i64, Uuid);
+
+    fn key(row: &Row<'_>) -> Result<(i64, Uuid), Corrupt> {
+        Ok((row.get("catalog_revision")?, row.get("id")?))
+    }
+}
+
+impl Record for StreamLifecycle {
+    const WHAT: &'static str = Lifecycle::WHAT;
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let listing = match row.get("state")? {
+            LifecycleState::Active => StreamListing::Active,
+            LifecycleState::Deprecated => StreamListing::Deprecated(row.optional("end_of_life")?),
+            LifecycleState::Revoked | LifecycleState::Removed | LifecycleState::Tombstone => StreamListing::Withdrawn,
+        };
+        Ok(Self { image: row.get("image_id")?, version: row.get("version_name")?, listing })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,
+    lifecycle::{LifecycleFilter, LifecycleState},
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
@@ -26,12 +27,27 @@ const VERSIONS_BY_STATE: &str = versions!(
     "WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3) AND v.state = $5
     ORDER BY v.listed_at DESC, v.id DESC LIMIT $4"
 );
+const OFFERED_VERSIONS: &str = versions!(
+    "WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3)
+    AND (l.state IS NULL OR l.state = $5 OR l.state = $6)
+    ORDER BY v.listed_at DESC, v.id DESC LIMIT $4"
+);
+/// Published versions in one of two states of their lifecycle; each is a section of an index.
+const VERSIONS_BY_LIFECYCLE: &str = versions!(
+    "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles
+            WHERE image_id = $1 AND state = $5 AND (published_at, version_id) < ($2, $3)
+            ORDER BY published_at DESC, version_id DESC LIMIT $4) one
+        UNION ALL SELECT version_id FROM (SELECT version_id FROM version_lifecycles
+            WHERE image_id = $1 AND state = $6 AND (published_at, version_id) < ($2, $3)
+            ORDER BY published_at DESC, version_id DESC LIMIT $4) other) listed ON listed.version_id = v.id
+    ORDER BY v.published_at DESC, v.id DESC LIMIT $4"
+);
 
 macro_rules! resolve {
-    ($rest:literal) => {
-        resolve!("", $rest)
+    ($on:literal, $where:literal) => {
+        resolve!("", $on, $where)
     };
-    ($more:literal, $rest:literal) => {
+    ($more:literal, $on:literal, $where:literal) => {
         concat!(
             "SELECT ",
             versions::columns!(),
@@ -40,25 +56,41 @@ macro_rules! resolve {
             ", (SELECT revision FROM catalog_revision) AS catalog_revision",
             $more,
             " FROM images i JOIN versions v ON ",
-            $rest
+            $on,
+            " LEFT JOIN version_lifecycles l ON l.version_id = v.id WHERE ",
+            $where
         )
     };
 }
-const VERSION: &str = resolve!("v.image_id = i.id WHERE i.name = $1 AND v.name = $2");
-const PUBLISHED_VERSION: &str =
-    resolve!("v.image_id = i.id WHERE i.name = $1 AND v.name = $2 AND v.state = 'published'");
+const VERSION: &str = resolve!("v.image_id = i.id", "i.name = $1 AND v.name = $2");
+const PUBLISHED_VERSION: &str = resolve!("v.image_id = i.id", "i.name = $1 AND v.name = $2 AND v.state = 'published'");
 // A name is that of a version or of an alias, never both.
 const REF: &str = resolve!(
     ", (SELECT updated_at FROM aliases WHERE image_id = i.id AND name = $2) AS moved_at",
     "v.id = coalesce((SELECT id FROM versions WHERE image_id = i.id AND name = $2),
-        (SELECT version_id FROM aliases WHERE image_id = i.id AND name = $2))
-    WHERE i.name = $1 AND v.state = 'published'"
+        (SELECT version_id FROM aliases WHERE image_id = i.id AND name = $2))",
+    "i.name = $1 AND v.state = 'published'"
 );
 const BLOBS: &str = "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE state = 'trusted'
     AND digest IN (SELECT primary_blob_digest FROM artifacts WHERE version_id = $1
         UNION SELECT blob_digest FROM attachments WHERE version_id = $1)
     ORDER BY digest";
-pub(crate) const STATEMENTS: &[&str] = &[VERSIONS, VERSIONS_BY_STATE, VERSION, PUBLISHED_VERSION, REF, BLOBS];
+pub(crate) const STATEMENTS: &[&str] =
+    &[VERSIONS, VERSIONS_BY_STATE, OFFERED_VERSIONS, VERSIONS_BY_LIFECYCLE, VERSION, PUBLISHED_VERSION, REF, BLOBS];
+
+/// The states of a lifecycle that a list selects, at most two; `None` for all of them.
+fn selected(filter: Option<LifecycleFilter>) -> Option<[&'static str; 2]> {
+    // No version is in this state.
+    const NONE: &str = "";
+    Some(match filter {
+        None => [LifecycleState::Active.as_str(), LifecycleState::Deprecated.as_str()],
+        Some(LifecycleFilter::Active) => [LifecycleState::Active.as_str(), NONE],
+        Some(LifecycleFilter::Deprecated) => [LifecycleState::Deprecated.as_str(), NONE],
+        Some(LifecycleFilter::Revoked) => [LifecycleState::Revoked.as_str(), NONE],
+        Some(LifecycleFilter::Removed) => [LifecycleState::Removed.as_str(), LifecycleState::Tombstone.as_str()],
+        Some(LifecycleFilter::All) => return None,
+    })
+}
 
 async fn resolve<C: Connection>(
     connection: &mut C,
@@ -91,23 +123,26 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         name: &ImageName,
         see: Visibility,
         filter: VersionFilter,
+        lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Option<Page<Version>>, CatalogError> {
-        let state = match (see, filter) {
-            (Visibility::Published, _) => Some(VersionFilter::Published.as_str()),
-            (Visibility::All, VersionFilter::All) => None,
-            (Visibility::All, filter) => Some(filter.as_str()),
+        let filter = if see == Visibility::Published { VersionFilter::Published } else { filter };
+        let states = selected(lifecycle);
+        let (sql, own) = match (filter, states) {
+            (VersionFilter::All, None) => (VERSIONS, values![]),
+            (VersionFilter::All, Some([one, other])) => (OFFERED_VERSIONS, values![*one, *other]),
+            (VersionFilter::Published, Some([one, other])) => (VERSIONS_BY_LIFECYCLE, values![*one, *other]),
+            (VersionFilter::Published | VersionFilter::Draft | VersionFilter::Publishing, _) => {
+                (VERSIONS_BY_STATE, values![*filter.as_str()])
+            }
         };
-        let list_name = format!("versions:{name}:{}", state.unwrap_or("all"));
+        let list_name = format!("versions:{name}:{filter}:{}", lifecycle.map_or("offered", LifecycleFilter::as_str));
         let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
         let mut reader = self.reader().await?;
         // The list is read after the image, so that it is one of an image that existed.
         let Some(image) = image_id(&mut reader, name, see).await? else { return Ok(None) };
-        let sql = if state.is_some() { VERSIONS_BY_STATE } else { VERSIONS };
         let values = |(before, id): &(i64, Uuid), limit: i64| {
-            let mut values = values![image, Timestamp::from_micros(*before), id, limit];
-            values.extend(state.iter().flat_map(|state| values![**state]));
-            values
+            [values![image, Timestamp::from_micros(*before), id, limit], own.clone()].concat()
         };
         list.read(&mut reader, sql, values).await.map(Some)
     }

@@ -8,6 +8,7 @@ pub(crate) mod images;
 pub(crate) mod inspections;
 pub(crate) mod intakes;
 pub(crate) mod jobs;
+pub(crate) mod lifecycles;
 pub(crate) mod manifests;
 pub(crate) mod principals;
 pub(crate) mod rules;

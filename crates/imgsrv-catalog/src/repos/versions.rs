@@ -7,27 +7,34 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::VersionId,
+    lifecycle::Lifecycle,
     names::{ImageName, VersionName},
     ports::{BlobLedger, CatalogError, VersionRepo},
+    transition::Revision,
     version::{Version, VersionRecord, VersionState},
 };
 
-/// The columns of a version, from `versions v`; with those of its image they are all that is stored of it.
+/// The columns of a version and its lifecycle, from `versions v` and `version_lifecycles l`; with those of its image they
+/// are all that is stored of it.
 macro_rules! columns {
     () => {
-        "v.id, v.name, v.state, v.published_at, v.created_at, v.updated_at, v.revision"
+        concat!(
+            "v.id, v.name, v.state, v.published_at, v.created_at, v.updated_at, v.revision, ",
+            $crate::rows::lifecycles::columns!()
+        )
     };
 }
 pub(crate) use columns;
 
 /// Versions that `rest` selects, with the names of their images.
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:literal),+ $(,)?) => {
         concat!(
             "SELECT ",
             $crate::repos::versions::columns!(),
-            ", i.id AS image_id, i.name AS image_name FROM versions v JOIN images i ON i.id = v.image_id ",
-            $rest
+            ", i.id AS image_id, i.name AS image_name FROM versions v JOIN images i ON i.id = v.image_id
+            LEFT JOIN version_lifecycles l ON l.version_id = v.id ",
+            $($rest),+
         )
     };
 }
@@ -89,6 +96,10 @@ impl Record for Version {
             image: row.get("image_name")?,
             name: row.get("name")?,
             state,
+            lifecycle: match row.optional::<Revision>("lifecycle_revision")? {
+                Some(_) => row.record()?,
+                None => Lifecycle::active(row.get("created_at")?),
+            },
             created_at: row.get("created_at")?,
             updated_at: row.get("updated_at")?,
             revision: row.get("revision")?,

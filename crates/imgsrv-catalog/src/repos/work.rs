@@ -202,7 +202,7 @@ impl<C: Connection> WorkRepo for SqlTx<C> {
                 self.execute(FAIL_STEP, values![work.subject, reason, now]).await?;
                 self.execute(FAIL_JOB, values![work.subject, now]).await?
             }
-            WorkKind::Clear | WorkKind::Sweep | WorkKind::Collect => 0,
+            WorkKind::Clear | WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone => 0,
         };
         Ok(failed > 0)
     }
@@ -251,10 +251,8 @@ impl<D: SqlDatabase> WorkQueue for SqlCatalog<D> {
 #[expect(private_bounds, reason = "the databases have public names of their own")]
 impl<D: SqlDatabase> SqlCatalog<D> {
     /// A connection for single writes, and `values` with the time on the clock after them, if statements cannot read it.
-    async fn timed_write(&self, mut values: Vec<Value>) -> Result<(D::Connection, Vec<Value>), CatalogError> {
-        if !<D::Connection as Connection>::LOCKS_ROWS {
-            values.extend(values![self.database.clock(None)?]);
-        }
+    async fn timed_write(&self, values: Vec<Value>) -> Result<(D::Connection, Vec<Value>), CatalogError> {
+        let values = self.with_time(values)?;
         Ok((self.database.writer().await?, values))
     }
 }

@@ -1,3 +1,4 @@
 //! Columns that depend on the state of a record.
 
+pub(crate) mod lifecycles;
 pub(crate) mod uploads;

@@ -27,6 +27,9 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         Error::Conflict(conflict) if conflict.state == "draft" => {
             "Add --replace to replace the content of the draft; imgsrv versions show shows it."
         }
+        Error::Conflict(conflict) if ["revoked", "removed"].contains(&&*conflict.state) => {
+            "Publish under a new version name, or restore the version with imgsrv versions restore."
+        }
         Error::Conflict(_) => "Published versions never change. Publish under a new version name.",
         Error::UnexpectedResponse { status: 301..=399, .. } => {
             "The URL redirects. Use the URL of the server itself, with https:// if it uses TLS."
@@ -48,8 +51,8 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
             "The token is wrong, expired or revoked. Run imgsrv login, or set IMGSRV_TOKEN."
         }
         ProblemCode::Forbidden | ProblemCode::TokenNotAdmitted => {
-            "imgsrv whoami shows what the token may do. Publishing needs the role content-writer, and imgsrv auth the \
-             role auth-manager; a manager grants them with imgsrv auth roles grant."
+            "imgsrv whoami shows what the token may do. Publishing needs the role content-writer, retiring versions \
+             content-admin, and imgsrv auth auth-manager; a manager grants them with imgsrv auth roles grant."
         }
         ProblemCode::StorageFull => {
             "The operator must free storage. Then run the same command again: accepted parts are kept."
@@ -60,6 +63,12 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::HttpsRequired => "This port uses HTTPS. Use https:// in the URL of the server.",
         ProblemCode::CredentialInClear => {
             "The token was sent unencrypted to an HTTPS port. Revoke it, and use https:// in the URL."
+        }
+        ProblemCode::AliasesInUse => {
+            "Move or delete them in the same step: --alias latest=VERSION, or --alias latest=."
+        }
+        ProblemCode::VersionHeld => {
+            "imgsrv versions release ends the hold after a cooldown; the operator's imgsrv admin release-hold at once."
         }
         ProblemCode::VersionNotPublished => "Publish the version first.",
         ProblemCode::JobState => "imgsrv jobs show shows the state of the job.",

@@ -17,6 +17,8 @@ pub struct PublishConflict {
 fn predicate(state: &str) -> String {
     match state {
         "taken" => "cannot be published".to_owned(),
+        "revoked" => "was revoked".to_owned(),
+        "removed" => "was removed".to_owned(),
         "draft" => "is a draft with other content".to_owned(),
         state => format!("is {state} with other content"),
     }

@@ -163,6 +163,11 @@ impl Publish {
             }
         }
         let manifest = unless(ProblemCode::NotFound, self.client.manifest(image, version).await)?;
+        let lifecycle = manifest.as_ref().and_then(|manifest| manifest.version.lifecycle.as_ref());
+        if let Some(lifecycle) = lifecycle.filter(|lifecycle| ["revoked", "removed"].contains(&&*lifecycle.state)) {
+            let reason = lifecycle.reason.clone().unwrap_or_else(|| "its name is never used again".to_owned());
+            return Err(self.conflict(&lifecycle.state, vec![reason]));
+        }
         // A longer name, or one with other characters, cannot be that of an alias.
         let can_be_alias = version.parse::<AliasName>().is_ok();
         if manifest.is_none()

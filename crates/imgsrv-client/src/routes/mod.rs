@@ -3,6 +3,7 @@
 mod auth;
 mod content;
 mod intakes;
+mod lifecycles;
 mod pages;
 mod system;
 mod uploads;

@@ -231,6 +231,17 @@ const FORBIDDEN: &[&str] = &[
     "UPDATE aliases SET name = 'x'",
     "DELETE FROM image_refs",
     "UPDATE image_refs SET name = 'x'",
+    "DELETE FROM version_lifecycles",
+    "INSERT INTO version_lifecycles (version_id, image_id, published_at, changed_at)
+        SELECT id, image_id, created_at, created_at FROM versions WHERE state = 'draft'",
+    "UPDATE version_lifecycles SET version_id = (SELECT id FROM versions WHERE state = 'draft'), revision = revision + 1",
+    "UPDATE version_lifecycles SET deprecation_reason = 'x'",
+    "UPDATE version_lifecycles SET state = 'deprecated', revision = revision + 1",
+    "UPDATE version_lifecycles SET state = 'revoked', revoked_at = changed_at, revision = revision + 1",
+    "UPDATE version_lifecycles SET state = 'removed', removed_at = changed_at, available_until = changed_at,
+        revision = revision + 1",
+    "UPDATE version_lifecycles SET state = 'tombstone', removed_at = changed_at, available_until = changed_at,
+        tombstone_at = changed_at, revision = revision + 1",
     "UPDATE blobs SET size_bytes = 1",
     "UPDATE blobs SET digest = 'sha256:x'",
     "UPDATE blobs SET storage_name = 'x'",
@@ -276,7 +287,7 @@ pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
     let manifest = catalog.get_manifest(&hidden.name, &unpublished.name, Visibility::Published).await.unwrap();
     assert_eq!(manifest, None);
     let (all, first) = (VersionFilter::All, PageRequest::FIRST);
-    assert_eq!(catalog.list_versions(&hidden.name, Visibility::Published, all, &first).await.unwrap(), None);
+    assert_eq!(catalog.list_versions(&hidden.name, Visibility::Published, all, None, &first).await.unwrap(), None);
     assert_eq!(catalog.list_aliases(&hidden.name, Visibility::Published, &first).await.unwrap(), None);
     assert_eq!(catalog.resolve_ref(&hidden.name, &"1".parse().unwrap()).await.unwrap(), None);
     assert_eq!(catalog.get_blob(&claim(3).digest, Visibility::Published).await.unwrap(), None);
@@ -299,7 +310,8 @@ pub(super) async fn lists_page_through_everything_once(fresh: Fresh) {
     let names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
     assert_eq!(names, ["debian", "x-a", "x-b", "x-c", "x-d", "x-e"]);
     let (all, published) = (Visibility::All, VersionFilter::Published);
-    let versions = all_pages(2, async |page| catalog.list_versions(&debian.name, all, published, page).await).await;
+    let versions =
+        all_pages(2, async |page| catalog.list_versions(&debian.name, all, published, None, page).await).await;
     let versions = versions.unwrap();
     // Published in one instant: the later id comes first.
     assert_eq!(versions.iter().map(|version| version.name.as_str()).collect::<Vec<_>>(), ["e", "D", "c", "B", "a"]);

@@ -5,6 +5,7 @@ mod blobs;
 mod collection;
 mod content;
 mod intakes;
+mod lifecycles;
 mod manifests;
 mod publishing;
 mod rules;
@@ -137,6 +138,14 @@ const CASES: &[Case<Fresh>] = cases![
     collection::abandoned_jobs_are_deleted_but_the_last_of_each_version,
     collection::fingerprints_and_audit_rows_are_retained_for_a_time,
     collection::unseen_principals_are_deleted_unless_somebody_decided_about_them,
+    lifecycles::a_lifecycle_is_stored_and_fenced_by_revision,
+    lifecycles::a_replacement_is_shown_while_it_is_another_offered_version,
+    lifecycles::the_catalog_refuses_what_a_lifecycle_does_not_allow,
+    lifecycles::no_alias_points_to_a_revoked_or_removed_version,
+    lifecycles::versions_are_listed_by_lifecycle,
+    lifecycles::retired_content_is_hidden,
+    lifecycles::stream_changes_report_lifecycles,
+    lifecycles::drained_versions_are_listed_unless_they_are_held,
     publishing::a_version_has_one_live_job,
     publishing::jobs_are_listed_newest_first_by_state_and_image,
     publishing::a_job_shows_its_next_attempt_or_that_it_is_parked,

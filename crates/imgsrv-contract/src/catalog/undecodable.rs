@@ -88,7 +88,8 @@ pub(super) async fn a_list_leaves_out_rows_that_cannot_be_decoded(fresh: Fresh) 
     assert_eq!(counted(&fresh, "image"), 2);
     assert!(catalog.get_image(&version.image, Visibility::All).await.unwrap().is_some());
 
-    let versions = catalog.list_versions(&version.image, Visibility::All, VersionFilter::All, page).await.unwrap();
+    let versions =
+        catalog.list_versions(&version.image, Visibility::All, VersionFilter::All, None, page).await.unwrap();
     assert_eq!(versions.unwrap().items, from_ref(&version));
     assert_eq!(counted(&fresh, "version"), 1);
     let aliases = catalog.list_aliases(&version.image, Visibility::All, page).await.unwrap().unwrap();
@@ -96,7 +97,7 @@ pub(super) async fn a_list_leaves_out_rows_that_cannot_be_decoded(fresh: Fresh) 
     assert_eq!(counted(&fresh, "alias"), 1);
     // The versions and aliases of an image can be listed although the image itself cannot be decoded.
     let (alpine, all) = ("alpine".parse().unwrap(), Visibility::All);
-    let listed = catalog.list_versions(&alpine, all, VersionFilter::All, page).await.unwrap();
+    let listed = catalog.list_versions(&alpine, all, VersionFilter::All, None, page).await.unwrap();
     assert_eq!(listed.unwrap().items, []);
     assert!(catalog.list_aliases(&alpine, all, page).await.unwrap().is_some());
 
@@ -286,6 +287,7 @@ pub(super) async fn a_part_of_a_whole_that_cannot_be_decoded_fails_the_whole(fre
     is_corrupt(catalog.get_manifest_entries(version.id).await);
     assert_eq!(counted(&fresh, "attachment"), 2);
     assert!(catalog.get_manifest(&healthy.image, &healthy.name, Visibility::All).await.unwrap().is_some());
-    let listed = catalog.list_versions(&version.image, Visibility::All, VersionFilter::All, &PageRequest::FIRST).await;
+    let listed =
+        catalog.list_versions(&version.image, Visibility::All, VersionFilter::All, None, &PageRequest::FIRST).await;
     assert_eq!(listed.unwrap().unwrap().items.len(), 1);
 }

@@ -2,9 +2,9 @@
 
 use super::{
     AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
-    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, ManifestRepo, OperationsQueries,
-    PrincipalQueries, PrincipalRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries,
-    UploadRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
+    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo,
+    OperationsQueries, PrincipalQueries, PrincipalRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries,
+    TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ pub trait CatalogTx:
     + VersionRepo
     + ManifestRepo
     + AliasRepo
+    + LifecycleRepo
     + UploadRepo
     + IntakeRepo
     + BlobLedger

@@ -5,6 +5,7 @@ use crate::{
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
+    lifecycle::LifecycleFilter,
     manifest::{Artifact, Attachment, Manifest, ManifestEntry, Untrusted},
     names::{AliasName, ImageName, RefName, VersionName},
     page::{Page, PageRequest},
@@ -36,9 +37,9 @@ pub trait ImageRepo: Send {
 /// Versions.
 #[async_trait]
 pub trait VersionRepo: Send {
-    /// The version of that name, locked.
+    /// The version of that name, locked. Its lifecycle is current only if its image was locked before.
     async fn lock_version(&mut self, image: &ImageName, name: &VersionName) -> Result<Option<Version>, CatalogError>;
-    /// The version with that id, locked.
+    /// The version with that id, locked. Its lifecycle is current only if its image was locked before.
     async fn lock_version_by_id(&mut self, id: VersionId) -> Result<Option<Version>, CatalogError>;
     /// Stores a new draft, else [`Conflict::RefName`](super::Conflict::RefName).
     async fn insert_version(&mut self, version: &Version) -> Result<(), CatalogError>;
@@ -93,10 +94,12 @@ pub trait ManifestRepo: Send {
 pub trait AliasRepo: Send {
     /// The alias of that name, locked.
     async fn lock_alias(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
-    /// Stores a new alias, else [`Conflict::RefName`](super::Conflict::RefName). Its version must be published.
+    /// Stores a new alias, else [`Conflict::RefName`](super::Conflict::RefName). Its version must be published, and
+    /// neither revoked nor removed.
     async fn insert_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
     /// Moves an alias if its revision is current, else [`Conflict::StaleRevision`](super::Conflict::StaleRevision). Its
-    /// version must be published, and the time of the move as [`Alias::time_of_move`] determines it.
+    /// version must be published, and neither revoked nor removed, and the time of the move as [`Alias::time_of_move`]
+    /// determines it.
     async fn update_alias(&mut self, alias: &Alias) -> Result<(), CatalogError>;
     /// When the deleted alias of that name last moved.
     async fn get_last_move(&mut self, image: ImageId, name: &AliasName) -> Result<Option<Timestamp>, CatalogError>;
@@ -158,12 +161,14 @@ pub trait ImageQueries: Send + Sync {
 #[async_trait]
 pub trait VersionQueries: Send + Sync {
     /// Versions of an image, newest first: published ones by their publication, the others by their creation, then by
-    /// id. `None` when the image is not visible.
+    /// id. Of the published ones, those that `lifecycle` selects; when absent, those that are neither revoked nor removed.
+    /// `None` when the image is not visible.
     async fn list_versions(
         &self,
         image: &ImageName,
         see: Visibility,
         filter: VersionFilter,
+        lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Option<Page<Version>>, CatalogError>;
     /// The version of that name and its image, if visible; one statement.

@@ -1,6 +1,6 @@
 //! The stream index in the catalog: the artifacts that Simple Streams list, and their fingerprints.
 
-use super::CatalogError;
+use super::{CatalogError, StreamLifecycle};
 use crate::{
     digest::{BlobClaim, Digest, HashState},
     ids::{ImageId, VersionId},
@@ -114,6 +114,8 @@ pub struct StreamChanges {
     pub revision: Revision,
     /// The artifacts that were published.
     pub rows: Vec<StreamRow>,
+    /// The versions whose lifecycle changed.
+    pub lifecycles: Vec<StreamLifecycle>,
     /// The images whose metadata, aliases or versions changed.
     pub images: Vec<StreamImage>,
 }

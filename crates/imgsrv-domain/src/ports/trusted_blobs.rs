@@ -5,6 +5,7 @@ use crate::{
     digest::{BlobClaim, Digest},
     ids::VersionId,
     time::Timestamp,
+    version::Version,
 };
 use async_trait::async_trait;
 
@@ -46,6 +47,9 @@ pub trait BlobLedger: Send {
 /// Reads of blobs.
 #[async_trait]
 pub trait BlobQueries: Send + Sync {
-    /// The trusted blob with that digest; for [`Visibility::Published`] only when a published version refers to it.
+    /// The trusted blob with that digest; for [`Visibility::Published`] only when a published version that is
+    /// neither revoked nor a tombstone refers to it.
     async fn get_blob(&self, digest: &Digest, see: Visibility) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// A revoked version, and no tombstone, that refers to the digest.
+    async fn get_revoked_version_of(&self, digest: &Digest) -> Result<Option<Version>, CatalogError>;
 }

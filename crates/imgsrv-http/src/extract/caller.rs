@@ -5,7 +5,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use imgsrv_app::{AuthenticateError, Caller, Denied, Manager, SystemOperator, Writer};
+use imgsrv_app::{AuthenticateError, Caller, ContentAdmin, Denied, Manager, SystemOperator, Writer};
 
 /// An invalid bearer is refused even where none is needed.
 impl FromRequestParts<AppState> for Caller {
@@ -49,6 +49,14 @@ impl FromRequestParts<AppState> for Writer {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         Ok(Caller::from_request_parts(parts, state).await?.writer()?)
+    }
+}
+
+impl FromRequestParts<AppState> for ContentAdmin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Caller::from_request_parts(parts, state).await?.content_admin()?)
     }
 }
 

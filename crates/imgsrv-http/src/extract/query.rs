@@ -11,6 +11,7 @@ use axum::{
 use imgsrv_domain::{
     audit::{ActorKind, AuditAction, AuditFilter},
     digest::Digest,
+    lifecycle::LifecycleFilter,
     names::ImageName,
     page::{Cursor, PageLimit, PageRequest},
     ports::Visibility,
@@ -139,6 +140,10 @@ queries! {
         /// `draft`, `publishing`, `published` or `all`. Default: `published`; the others require `content.write`.
         #[param(pattern = "^(draft|publishing|published|all)$")]
         state,
+        /// Published versions by lifecycle: `active`, `deprecated`, `revoked`, `removed` (with tombstones) or `all`.
+        /// Default: active and deprecated versions.
+        #[param(pattern = "^(active|deprecated|revoked|removed|all)$")]
+        lifecycle,
     }
 }
 
@@ -206,5 +211,11 @@ impl VersionsQuery {
         let mut fields = Fields::default();
         let state = fields.optional("state", self.state.as_deref());
         fields.finish(|| Some(state?.unwrap_or(VersionFilter::Published)))
+    }
+
+    pub(crate) fn lifecycle(&self) -> Result<Option<LifecycleFilter>, Problem> {
+        let mut fields = Fields::default();
+        let lifecycle = fields.optional("lifecycle", self.lifecycle.as_deref());
+        fields.finish(|| lifecycle)
     }
 }

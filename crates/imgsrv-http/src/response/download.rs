@@ -2,6 +2,7 @@
 
 use crate::response::{
     conditional::{Selection, Validators},
+    discouraged::announce,
     multipart::ByteRanges,
     problem::{Code, Problem, Result},
 };
@@ -75,6 +76,9 @@ impl DownloadRequest {
             Content::Range(range) => Body::from_stream(delivery.open(download, range).await?),
             Content::Ranges(ranges) => stream_ranges(delivery, download, ranges).await?,
         };
+        if let Some(lifecycle) = &download.lifecycle {
+            announce(response.headers_mut(), lifecycle);
+        }
         Ok(response)
     }
 
@@ -99,7 +103,17 @@ impl DownloadRequest {
                 Body::from(parts.chain([end]).collect::<Vec<_>>().concat())
             }
         };
+        if let Some(lifecycle) = &text.lifecycle {
+            announce(response.headers_mut(), lifecycle);
+        }
         Ok(response)
+    }
+
+    /// Reports that a file is gone as 404 to Incus, which forgets its cached index only then.
+    pub(crate) fn report(&self, problem: Problem) -> Problem {
+        let agent = self.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+        let is_incus = agent.is_some_and(|agent| agent.starts_with(b"Incus "));
+        if is_incus && problem.is_gone() { problem.reported_as_not_found() } else { problem }
     }
 }
 

@@ -1,10 +1,14 @@
 //! The mapping from errors of use cases and ports to problems.
 
-use crate::response::problem::{Code, Problem};
+use crate::response::{
+    problem::{Code, Problem},
+    wire,
+};
 use imgsrv_api::{ExistingResource, FieldError};
-use imgsrv_app::{AuthenticateError, Denied, Existing, InvalidField, UseCaseError};
+use imgsrv_app::{AuthenticateError, Denied, Existing, Gone, InvalidField, UseCaseError};
 use imgsrv_domain::{
     error_chain,
+    lifecycle::LifecycleRefusal,
     ports::{BlobError, BodyError, CatalogError, Conflict, StageError},
     transition::Machine,
     upload::UploadRefusal,
@@ -122,6 +126,14 @@ impl From<StageError> for Problem {
     }
 }
 
+/// The problem of a version that is no longer served.
+fn gone_problem(gone: Gone) -> Problem {
+    let code = if gone.is_revoked { Code::VersionRevoked } else { Code::VersionRemoved };
+    let detail = gone.to_string();
+    let replacement = gone.successor.map(|successor| wire::replacement(&successor, &gone.image));
+    Problem::new(code).detail(detail).gone(gone.reason.map(|reason| reason.to_string()), replacement)
+}
+
 impl From<UseCaseError> for Problem {
     fn from(error: UseCaseError) -> Self {
         match error {
@@ -148,9 +160,24 @@ impl From<UseCaseError> for Problem {
             UseCaseError::Upload(refusal) => refusal.into(),
             UseCaseError::Stage(error) => error.into(),
             UseCaseError::Unpublishable { .. } => Self::new(Code::VersionNotPublishable).detail(error),
-            UseCaseError::NotPublished { .. } => Self::new(Code::VersionNotPublished).detail(error),
+            UseCaseError::NotPublished { .. } | UseCaseError::Unpublished(_) => {
+                Self::new(Code::VersionNotPublished).detail(error)
+            }
+            UseCaseError::Gone(gone) => gone_problem(*gone),
+            UseCaseError::Lifecycle { refusal: LifecycleRefusal::HoldInPast, .. } => {
+                Self::new(Code::InvalidRequest).field("until", "must be in the future")
+            }
+            UseCaseError::Lifecycle { refusal: LifecycleRefusal::Held(_), .. } => {
+                Self::new(Code::VersionHeld).detail(error)
+            }
+            UseCaseError::Lifecycle { .. } => Self::new(Code::LifecycleState).detail(error),
+            UseCaseError::NotActive { .. } => Self::new(Code::VersionNotActive).detail(error),
+            UseCaseError::AliasesInUse(_) => Self::new(Code::AliasesInUse).detail(error),
+            UseCaseError::Replacement { .. } => Self::new(Code::ReplacementUnusable).detail(error),
             UseCaseError::ImageInUse(_) => Self::new(Code::ImageInUse).detail(error),
-            UseCaseError::PreconditionFailed(_) => Self::new(Code::PreconditionFailed).detail(error),
+            UseCaseError::PreconditionFailed(_) | UseCaseError::LifecycleChanged(_) => {
+                Self::new(Code::PreconditionFailed).detail(error)
+            }
             UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
             UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
             UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),

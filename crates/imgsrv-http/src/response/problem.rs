@@ -8,7 +8,7 @@ use axum::{
 };
 use headers::{AcceptRanges, ContentRange, HeaderMapExt};
 pub(crate) use imgsrv_api::ProblemCode as Code;
-use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody};
+use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody, Replacement};
 use std::time::Duration;
 
 /// The result of a handler, an extractor or a part of them.
@@ -18,14 +18,14 @@ pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub(crate) code: Code,
-    body: ProblemBody,
+    body: Box<ProblemBody>,
     retry_after: Option<Duration>,
     complete_length: Option<u64>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code) -> Self {
-        let body = ProblemBody {
+        let body = Box::new(ProblemBody {
             r#type: code.urn(),
             title: code.title().to_owned(),
             status: code.status(),
@@ -33,7 +33,9 @@ impl Problem {
             instance: None,
             errors: Vec::new(),
             existing: None,
-        };
+            reason: None,
+            replacement: None,
+        });
         Self { code, body, retry_after: None, complete_length: None }
     }
 
@@ -56,6 +58,24 @@ impl Problem {
     /// Refers to the resource that the request collides with, if it is known.
     pub(crate) fn existing(mut self, existing: Option<ExistingResource>) -> Self {
         self.body.existing = existing;
+        self
+    }
+
+    /// Says why a version is gone, and what to use instead.
+    pub(crate) fn gone(mut self, reason: Option<String>, replacement: Option<Replacement>) -> Self {
+        self.body.reason = reason;
+        self.body.replacement = replacement;
+        self
+    }
+
+    /// Whether it is 410.
+    pub(crate) const fn is_gone(&self) -> bool {
+        matches!(self.code, Code::VersionRevoked | Code::VersionRemoved)
+    }
+
+    /// Responds with 404 instead of 410.
+    pub(crate) fn reported_as_not_found(mut self) -> Self {
+        self.body.status = StatusCode::NOT_FOUND.as_u16();
         self
     }
 
@@ -100,7 +120,7 @@ impl Problem {
     }
 
     fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Turns an error response into a problem document; headers such as `Allow` stay.

@@ -9,8 +9,9 @@ use imgsrv_domain::{
     digest::ByteSize,
     image::{Alias, Image},
     inspection::{Inspection, Warning},
+    lifecycle::{LifecycleState, Replacement},
     manifest::{Artifact, Attachment, Manifest, ManifestFile},
-    names::UrlSegment,
+    names::{ImageName, UrlSegment},
     oidc::ProvisioningRule,
     parts::Part,
     ports::{JobReport, JobWork},
@@ -85,9 +86,39 @@ pub(crate) fn version(version: &Version) -> api::Version {
         version: version.name.to_string(),
         state: version.state.name().to_owned(),
         published_at: version.state.published_at().map(time),
+        lifecycle: is_notable(version).then(|| lifecycle(version)),
         created_at: time(version.created_at),
         updated_at: time(version.updated_at),
     }
+}
+
+/// Whether a version is not active, or held.
+fn is_notable(version: &Version) -> bool {
+    version.lifecycle.stored_state() != LifecycleState::Active || version.lifecycle.hold.is_some()
+}
+
+pub(crate) fn lifecycle(version: &Version) -> api::Lifecycle {
+    let lifecycle = &version.lifecycle;
+    let end_of_life = lifecycle.deprecation.as_ref().and_then(|deprecation| deprecation.end_of_life);
+    api::Lifecycle {
+        state: lifecycle.stored_state().to_string(),
+        reason: lifecycle.reason().map(ToString::to_string),
+        replacement: lifecycle.successor().map(|successor| replacement(successor, &version.image)),
+        end_of_life: end_of_life.map(|day| day.to_string()),
+        changed_at: time(lifecycle.changed_at),
+        available_until: lifecycle.removal.as_ref().map(|removal| time(removal.available_until)),
+        hold: lifecycle.hold.as_ref().map(|hold| api::Hold {
+            reason: hold.reason.to_string(),
+            until: hold.until.map(time),
+            lifts_at: hold.lifts_at.map(time),
+        }),
+    }
+}
+
+/// A replacement of a version of `image`.
+pub(crate) fn replacement(replacement: &Replacement, image: &ImageName) -> api::Replacement {
+    let url = format!("/v1/images/{}/refs/{}", replacement.image, replacement.reference);
+    api::Replacement { name: replacement.relative_to(image), url }
 }
 
 pub(crate) fn artifact(artifact: &Artifact, inspection: Option<&Inspection>) -> api::Artifact {
@@ -226,6 +257,9 @@ pub(crate) fn role(role: Role) -> api::Role {
     let (display_name, description) = match role {
         Role::AuthManager => {
             ("Authentication manager", "Can manage principals, roles, API tokens and provisioning rules.")
+        }
+        Role::ContentAdmin => {
+            ("Content administrator", "Can deprecate, revoke, remove, restore and hold published versions.")
         }
         Role::ContentWriter => ("Content writer", "Can upload, create and publish drafts, and move aliases."),
         Role::Operator => ("Operator", "Can collect garbage, and see what refers to stored content."),

@@ -8,7 +8,7 @@ use crate::{
         problem::Result,
         wire,
     },
-    routes::problems::{BodyProblems, ByteProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+    routes::problems::{BodyProblems, ByteProblems, Gone, GuardedProblems, ReadProblems, Taken, WrongState},
     state::AppState,
 };
 use axum::{
@@ -39,7 +39,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// List the artifacts of a version
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts", operation_id = "listArtifacts",
     tag = "versions", security((), ("bearer" = [])), params(VersionPath, PageQuery),
-    responses((status = OK, description = "A page of artifacts.", body = api::ArtifactList), ReadProblems))]
+    responses((status = OK, description = "A page of artifacts.", body = api::ArtifactList), ReadProblems, Gone))]
 async fn list(versions: Versions, caller: Caller, path: VersionPath, query: PageQuery, uri: Uri) -> Result<Response> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let page = slice(&manifest.entries, &query.page()?, |entry| entry.artifact.id.to_string())?;
@@ -85,7 +85,7 @@ async fn create(
 /// Read an artifact
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}", operation_id = "getArtifact",
     tag = "versions", security((), ("bearer" = [])), params(ArtifactPath),
-    responses((status = OK, description = "The artifact.", body = api::Artifact), ReadProblems))]
+    responses((status = OK, description = "The artifact.", body = api::Artifact), ReadProblems, Gone))]
 async fn get(versions: Versions, caller: Caller, path: ArtifactPath) -> Result<Json<api::Artifact>> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let found = manifest.entries.iter().find(|entry| entry.artifact.id == path.artifact_id);
@@ -113,7 +113,7 @@ async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<St
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/download",
     operation_id = "downloadArtifact", tag = "versions", security((), ("bearer" = [])), params(ArtifactPath),
     responses((status = OK, description = "The content, as `primary_media_type`.", content_type = "*/*", body = serde_json::Value),
-        ReadProblems, ByteProblems))]
+        ReadProblems, Gone, ByteProblems))]
 async fn download(
     delivery: Delivery,
     _caller: Caller,
@@ -205,7 +205,7 @@ async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath)
     path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/attachments/{attachment_id}/download",
     operation_id = "downloadAttachment", tag = "versions", security((), ("bearer" = [])), params(AttachmentPath),
     responses((status = OK, description = "The content, as `media_type`.", content_type = "*/*", body = serde_json::Value),
-        ReadProblems, ByteProblems))]
+        ReadProblems, Gone, ByteProblems))]
 async fn download_attachment(
     delivery: Delivery,
     _caller: Caller,

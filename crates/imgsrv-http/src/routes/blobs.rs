@@ -6,7 +6,7 @@ use crate::{
         download::{DownloadRequest, NamedBy},
         problem::{Code, Problem, Result},
     },
-    routes::problems::{ByteProblems, ReadProblems},
+    routes::problems::{ByteProblems, Gone, ReadProblems},
     state::AppState,
 };
 use axum::response::Response;
@@ -23,7 +23,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// to 20 ranges, `If-Range`, `If-Match`, `If-Unmodified-Since`, `If-None-Match` and `If-Modified-Since`.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", operation_id = "getBlob", tag = "blobs", security((), ("bearer" = [])), params(BlobPath),
     responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
-        ReadProblems, ByteProblems))]
+        ReadProblems, Gone, ByteProblems))]
 async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: DownloadRequest) -> Result<Response> {
     let download = delivery.blob(&caller, &path.digest).await?;
     request.respond(&delivery, &download, NamedBy::Digest).await
@@ -35,7 +35,7 @@ async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: Downlo
 /// digest.
 #[utoipa::path(get, path = "/cas/sha256/{shard}/{hex}", operation_id = "getCasBlob", tag = "blobs", params(CasPath),
     responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
-        ReadProblems, ByteProblems))]
+        ReadProblems, Gone, ByteProblems))]
 async fn get_sharded(delivery: Delivery, caller: Caller, path: CasPath, request: DownloadRequest) -> Result<Response> {
     let digest = path.hex.0;
     if !digest.hex().starts_with(&path.shard.0) {

@@ -4,11 +4,12 @@ use crate::{
     extract::{FilePath, RefPath},
     public_url::Urls,
     response::{
+        discouraged::announce,
         download::{DownloadRequest, NamedBy},
         problem::Result,
         wire,
     },
-    routes::problems::{ByteProblems, ReadProblems},
+    routes::problems::{ByteProblems, Gone, ReadProblems},
     state::AppState,
 };
 use axum::{
@@ -32,18 +33,20 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 ///
 /// Under an alias, the file names do not contain the version, and the URLs are those under the alias.
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
-    responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
+    responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems, Gone))]
 async fn list(delivery: Delivery, _caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
     let release = delivery.files(&path.name, &path.r#ref).await?;
     let folder = urls.path(&format!("/images/{}/{}", path.name, path.r#ref.in_url()));
-    Ok(Json(wire::release(&release, &folder)).into_response())
+    let mut response = Json(wire::release(&release, &folder)).into_response();
+    announce(response.headers_mut(), &release.manifest.version.lifecycle);
+    Ok(response)
 }
 
 /// List the files of a published version
 ///
 /// Returns the same listing at the URL of the folder.
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
-    responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems))]
+    responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems, Gone))]
 async fn list_folder(delivery: Delivery, caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
     list(delivery, caller, urls, path).await
 }
@@ -60,9 +63,10 @@ async fn list_folder(delivery: Delivery, caller: Caller, urls: Urls, path: RefPa
 /// `If-Match`, `If-Unmodified-Since`, `If-None-Match` and `If-Modified-Since`.
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
     responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
-        ReadProblems, ByteProblems))]
+        ReadProblems, Gone, ByteProblems))]
 async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
-    respond(&delivery, &path, NamesUnderAlias::Short, &request).await
+    let response = respond(&delivery, &path, NamesUnderAlias::Short, &request).await;
+    response.map_err(|problem| request.report(problem))
 }
 
 /// Download a file of a published version by its versioned name
@@ -71,14 +75,15 @@ async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: Downl
 /// newest version by the file names at a fixed URL, such as systemd-sysupdate.
 #[utoipa::path(get, path = "/images/{name}/{ref}/versioned/{file}", operation_id = "getVersionedFile", tag = "files",
     params(FilePath), responses((status = OK, description = "The content.", content_type = "*/*",
-        body = serde_json::Value), ReadProblems, ByteProblems))]
+        body = serde_json::Value), ReadProblems, Gone, ByteProblems))]
 async fn get_versioned(
     delivery: Delivery,
     _caller: Caller,
     path: FilePath,
     request: DownloadRequest,
 ) -> Result<Response> {
-    respond(&delivery, &path, NamesUnderAlias::Versioned, &request).await
+    let response = respond(&delivery, &path, NamesUnderAlias::Versioned, &request).await;
+    response.map_err(|problem| request.report(problem))
 }
 
 async fn respond(

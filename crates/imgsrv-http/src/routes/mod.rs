@@ -11,6 +11,7 @@ mod files;
 mod health;
 mod images;
 mod intakes;
+mod lifecycles;
 mod problems;
 mod publishing;
 mod refs;
@@ -52,6 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "blobs", description = "Verified content by digest."),
         (name = "images", description = "Images and their metadata."),
         (name = "versions", description = "Drafts and published versions, with their artifacts and attachments."),
+        (name = "lifecycle", description = "Deprecating, revoking, removing, restoring and holding published versions."),
         (name = "publishing", description = "Publish jobs."),
         (name = "aliases", description = "Names that point to published versions and can be moved."),
         (name = "files", description = "Files of published versions under readable URLs."),
@@ -95,6 +97,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(images::router())
         .merge(versions::router())
         .merge(artifacts::router())
+        .merge(lifecycles::router())
         .merge(publishing::router())
         .merge(aliases::router())
         .merge(refs::router())

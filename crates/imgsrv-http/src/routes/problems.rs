@@ -93,6 +93,12 @@ pub(crate) enum BodyProblems {
 #[expect(dead_code, reason = "description only")]
 pub(crate) struct Taken(Problem);
 
+/// The version was revoked or removed.
+#[derive(IntoResponses)]
+#[response(status = 410, content_type = "application/problem+json")]
+#[expect(dead_code, reason = "description only")]
+pub(crate) struct Gone(Problem);
+
 /// The resource is in the wrong state for the operation, or a precondition is not met.
 #[derive(IntoResponses)]
 #[response(status = 412, content_type = "application/problem+json")]
@@ -107,7 +113,7 @@ pub(crate) struct Changed(Problem);
 
 /// The responses of every download other than the complete content.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "description only")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "description only")]
 pub(crate) enum ByteProblems {
     /// The requested range, or several as `multipart/byteranges`.
     #[response(status = 206, content_type = "*/*")]

@@ -2,11 +2,14 @@
 
 use crate::{
     extract::RefPath,
-    response::{problem::Result, wire},
-    routes::problems::ReadProblems,
+    response::{discouraged::announce, problem::Result, wire},
+    routes::problems::{Gone, ReadProblems},
     state::AppState,
 };
-use axum::Json;
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Versions};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -17,8 +20,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Read the manifest of a published version, by version or alias
 #[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", security((), ("bearer" = [])), params(RefPath),
-    responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
-async fn get(versions: Versions, _caller: Caller, path: RefPath) -> Result<Json<api::Manifest>> {
+    responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems, Gone))]
+async fn get(versions: Versions, _caller: Caller, path: RefPath) -> Result<Response> {
     let manifest = versions.resolve(&path.name, &path.r#ref).await?;
-    Ok(Json(wire::manifest(&manifest)))
+    let mut response = Json(wire::manifest(&manifest)).into_response();
+    announce(response.headers_mut(), &manifest.version.lifecycle);
+    Ok(response)
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     extract::{Fields, ImagePath, JsonBody, VersionPath, VersionsQuery},
-    response::{page::page_response, problem::Result, wire},
-    routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
+    response::{discouraged::announce, page::page_response, problem::Result, wire},
+    routes::problems::{BodyProblems, Gone, GuardedProblems, ReadProblems, Taken, WrongState},
     state::AppState,
 };
 use axum::{
@@ -13,7 +13,7 @@ use axum::{
 };
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Drafts, Versions, Writer};
-use imgsrv_domain::version::VersionFilter;
+use imgsrv_domain::{ports::Visibility, version::VersionFilter};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -22,7 +22,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List the versions of an image
 ///
-/// Newest first: published versions by time of publication, others by time of creation.
+/// Newest first: published versions by time of publication, others by time of creation. Revoked and removed versions are
+/// listed only with `lifecycle`.
 #[utoipa::path(get, path = "/v1/images/{name}/versions", operation_id = "listVersions", tag = "versions",
     params(ImagePath, VersionsQuery),
     responses((status = OK, description = "A page of versions.", body = api::VersionList), GuardedProblems))]
@@ -37,8 +38,9 @@ async fn list(
     if filter.as_ref().is_ok_and(|filter| *filter != VersionFilter::Published) {
         caller.writer()?;
     }
-    let (path, filter) = (path?, filter?);
-    let page = versions.list(caller.visibility(), &path.name, filter, &query.page()?).await?;
+    let (path, filter, lifecycle) = (path?, filter?, query.lifecycle()?);
+    let see = if caller.sees_all_images() { Visibility::All } else { Visibility::Published };
+    let page = versions.list(see, &path.name, filter, lifecycle, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::version, |versions, next_cursor| api::VersionList { versions, next_cursor }))
 }
 
@@ -63,10 +65,12 @@ async fn create(
 /// Read the manifest of a version
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions", security((), ("bearer" = [])),
     params(VersionPath),
-    responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems))]
-async fn get(versions: Versions, caller: Caller, path: VersionPath) -> Result<Json<api::Manifest>> {
+    responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems, Gone))]
+async fn get(versions: Versions, caller: Caller, path: VersionPath) -> Result<Response> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
-    Ok(Json(wire::manifest(&manifest)))
+    let mut response = Json(wire::manifest(&manifest)).into_response();
+    announce(response.headers_mut(), &manifest.version.lifecycle);
+    Ok(response)
 }
 
 /// Delete a draft

@@ -3,6 +3,7 @@
 mod files;
 mod fingerprint;
 mod inspection;
+mod lifecycle;
 mod metadata;
 mod near_miss;
 mod plaintext_guard;

@@ -1,0 +1,260 @@
+//! `imgsrv versions deprecate`, `revoke`, `remove`, `restore`, `hold` and `release`.
+
+use crate::{failure::Failure, options::Session, report::date};
+use clap::{Args, Subcommand};
+use imgsrv_client::{
+    Client,
+    api::{DeprecateVersion, HoldVersion, Lifecycle, RemoveVersion, RevokeVersion, Version},
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, BufRead, IsTerminal, Write},
+    str::FromStr,
+};
+
+#[derive(Debug, Subcommand)]
+pub enum RetireCommand {
+    /// Deprecate a version: it stays available, and clients are told to move on
+    Deprecate {
+        #[command(flatten)]
+        target: Target,
+        /// Reason, which is public
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        successor: Successor,
+        /// Day on which support ends, such as 2027-06-30
+        #[arg(long, value_name = "DATE")]
+        end_of_life: Option<String>,
+    },
+    /// Revoke a version: its files are no longer served
+    Revoke {
+        #[command(flatten)]
+        target: Target,
+        /// Reason, which is public
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        successor: Successor,
+        #[command(flatten)]
+        aliases: AliasMoves,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// Remove a version: it is no longer listed, and its files are served until its drain ends
+    Remove {
+        #[command(flatten)]
+        target: Target,
+        /// Reason, which is public
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        successor: Successor,
+        #[command(flatten)]
+        aliases: AliasMoves,
+        /// How long the files are still served, such as 48h; at least 2h [default: set by the server, usually 24h]
+        #[arg(long, value_name = "DURATION")]
+        drain: Option<String>,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// Undo the last deprecation, revocation or removal of a version
+    Restore {
+        #[command(flatten)]
+        target: Target,
+        /// Reason, for the audit log
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Hold a version: it cannot be revoked or removed
+    Hold {
+        #[command(flatten)]
+        target: Target,
+        /// Reason, which is public
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Time at which the hold ends by itself, such as 2027-06-30T00:00:00Z
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+    },
+    /// Release the hold of a version, which ends after a cooldown
+    Release {
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Image and version, such as debian:12.4.0
+    #[arg(value_name = "IMAGE:VERSION")]
+    version: VersionName,
+}
+
+#[derive(Debug, Args)]
+pub struct Successor {
+    /// What to use instead: a version or alias of the image, or IMAGE:NAME for one of another image
+    #[arg(long, value_name = "REF")]
+    replacement: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct AliasMoves {
+    /// Alias to move in the same transaction, such as latest=12.4.1; `latest=` deletes it. Repeat the option for several
+    #[arg(long = "alias", value_name = "ALIAS=VERSION", value_parser = alias_move)]
+    aliases: Vec<(String, Option<String>)>,
+}
+
+#[derive(Debug, Args)]
+pub struct Confirmation {
+    /// Do not ask for confirmation; required if standard input is not a terminal
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// A version, never by an alias: an alias may move between looking and acting.
+#[derive(Debug, Clone)]
+struct VersionName {
+    image: String,
+    version: String,
+}
+
+impl FromStr for VersionName {
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<Self, String> {
+        match raw.split_once([':', '/']) {
+            Some((image, version)) if !image.is_empty() && !version.is_empty() => {
+                Ok(Self { image: image.to_owned(), version: version.to_owned() })
+            }
+            _ => Err("must be IMAGE:VERSION, such as debian:12.4.0".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.image, self.version)
+    }
+}
+
+fn alias_move(raw: &str) -> Result<(String, Option<String>), String> {
+    match raw.split_once('=') {
+        Some((alias, version)) if !alias.is_empty() => {
+            Ok((alias.to_owned(), Some(version.to_owned()).filter(|version| !version.is_empty())))
+        }
+        _ => Err("must be ALIAS=VERSION, such as latest=12.4.1, or ALIAS= to delete the alias".to_owned()),
+    }
+}
+
+impl Confirmation {
+    /// Asks on a terminal; elsewhere `--yes` must be given.
+    fn require(&self, what: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            return Err(Failure::usage("the command needs confirmation, and standard input is not a terminal")
+                .with_advice("Add --yes."));
+        }
+        let unreadable = |error: io::Error| Failure::usage(format!("cannot read the answer: {error}"));
+        write!(io::stderr().lock(), "{what} Continue? [y/N] ").map_err(unreadable)?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map_err(unreadable)?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::refused("not confirmed; nothing was changed")),
+        }
+    }
+}
+
+pub(crate) async fn run(command: RetireCommand, Session { report, client }: &Session) -> Result<(), Failure> {
+    let (target, changed) = change(command, client).await?;
+    report.result(&describe(&target, &changed), &changed)
+}
+
+async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName, Version), Failure> {
+    let (target, changed) = match command {
+        RetireCommand::Deprecate { target: Target { version: on }, reason, successor, end_of_life } => {
+            let words = DeprecateVersion { reason, replacement: successor.replacement, end_of_life };
+            let changed = client.deprecate_version(&on.image, &on.version, &words).await;
+            (on, changed)
+        }
+        RetireCommand::Revoke { target: Target { version: on }, reason, successor, aliases, confirmation } => {
+            confirmation.require(&format!("{on} will be revoked: its files are no longer served."))?;
+            let aliases = BTreeMap::from_iter(aliases.aliases);
+            let words = RevokeVersion { reason, replacement: successor.replacement, aliases };
+            let changed = client.revoke_version(&on.image, &on.version, &words).await;
+            (on, changed)
+        }
+        RetireCommand::Remove { target: Target { version: on }, reason, successor, aliases, drain, confirmation } => {
+            let what = format!("{on} will be removed: when its drain has ended, it is gone for ever.");
+            confirmation.require(&what)?;
+            let aliases = BTreeMap::from_iter(aliases.aliases);
+            let words = RemoveVersion { reason, replacement: successor.replacement, aliases, drain };
+            let changed = client.remove_version(&on.image, &on.version, &words).await;
+            (on, changed)
+        }
+        RetireCommand::Restore { target: Target { version: on }, reason } => {
+            let changed = client.restore_version(&on.image, &on.version, reason.as_deref()).await;
+            (on, changed)
+        }
+        RetireCommand::Hold { target: Target { version: on }, reason, until } => {
+            let changed = client.hold_version(&on.image, &on.version, &HoldVersion { reason, until }).await;
+            (on, changed)
+        }
+        RetireCommand::Release { target: Target { version: on } } => {
+            let changed = client.release_version(&on.image, &on.version).await;
+            (on, changed)
+        }
+    };
+    let changed = changed.map_err(Failure::about(&target))?;
+    Ok((target, changed))
+}
+
+fn describe(target: &VersionName, version: &Version) -> String {
+    let Some(lifecycle) = &version.lifecycle else { return format!("{target} is active") };
+    format!("{target} is {}", state(lifecycle))
+}
+
+/// The state of a lifecycle in one line, with its times and its hold.
+pub(crate) fn state(lifecycle: &Lifecycle) -> String {
+    let mut text = lifecycle.state.clone();
+    match &lifecycle.available_until {
+        Some(until) if lifecycle.state == "removed" => text += &format!(", available until {}", date(until)),
+        _ => {}
+    }
+    if let Some(hold) = &lifecycle.hold {
+        let end = hold.lifts_at.as_ref().or(hold.until.as_ref());
+        text += &end.map_or(", held".to_owned(), |end| format!(", held until {}", date(end)));
+    }
+    text
+}
+
+/// The reason and the replacement, after a colon and a full stop.
+pub(crate) fn words(lifecycle: &Lifecycle) -> String {
+    let reason = lifecycle.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let instead = lifecycle.replacement.as_ref().map(|to| format!(". Use {} instead", to.name)).unwrap_or_default();
+    format!("{reason}{instead}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_is_moved_or_deleted() {
+        let to = Some("12.4.1".to_owned());
+        assert_eq!(alias_move("latest=12.4.1"), Ok(("latest".to_owned(), to)));
+        assert_eq!(alias_move("old="), Ok(("old".to_owned(), None)));
+        assert!(alias_move("latest").is_err());
+        assert!(alias_move("=1").is_err());
+    }
+
+    #[test]
+    fn a_version_is_named_explicitly() {
+        assert_eq!("debian:2026:01".parse::<VersionName>().expect("a version").to_string(), "debian:2026:01");
+        assert!("debian".parse::<VersionName>().is_err());
+    }
+}
