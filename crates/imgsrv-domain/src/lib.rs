@@ -25,6 +25,7 @@ pub mod page;
 pub mod parts;
 pub mod ports;
 pub mod publish;
+pub mod retention;
 pub mod space;
 pub mod text;
 pub mod time;

@@ -354,6 +354,11 @@ fn a_newer_append_attempt_supersedes_an_older_one_also_once_the_upload_is_comple
     let (completed, _) = record(&session, &newer).expect("it is recorded");
     assert_eq!(completed.state.name(), "completed");
     assert_eq!(record(&completed, &older), Err(UploadRefusal::Superseded));
+    let recorded = appended(&newer, b"abc");
+    for session in [&session, &completed] {
+        assert_eq!(session.check_attempt(&older, None, now), Err(UploadRefusal::Superseded));
+        assert_eq!(session.check_attempt(&newer, Some(&recorded), now), Ok(()), "its own part is recorded");
+    }
 }
 
 #[test]

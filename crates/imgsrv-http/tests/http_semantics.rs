@@ -242,6 +242,9 @@ async fn readiness_reports_that_the_catalog_was_removed_or_replaced_until_it_is_
         assert_eq!((response.status, response.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
         let expected = json!([{"field": "catalog", "reason": "its file was removed or replaced"}]);
         assert_eq!(response.json()["errors"], expected);
+        let refused = server.write("POST", "/v1/images", Some(json!({"name": "lost"}))).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+        assert_eq!(server.get("/v1/images").await.status, StatusCode::OK);
     };
     std::fs::rename(&file, &aside).expect("renamed");
     is_replaced().await;
@@ -249,6 +252,8 @@ async fn readiness_reports_that_the_catalog_was_removed_or_replaced_until_it_is_
     is_replaced().await;
     std::fs::rename(&aside, &file).expect("renamed");
     assert_eq!(server.get("/readyz").await.status, StatusCode::NO_CONTENT);
+    let kept = server.write("POST", "/v1/images", Some(json!({"name": "kept"}))).await;
+    assert_eq!(kept.status, StatusCode::CREATED);
     std::fs::remove_file(&file).expect("removed");
     is_replaced().await;
 }

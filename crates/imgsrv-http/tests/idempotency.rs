@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request whose response was lost finds the session that it opened.
+//! `Idempotency-Key`: a request whose response was lost finds the session or the intake that it opened.
 
 use axum::{
     body::Body,
@@ -13,11 +13,27 @@ fn body(bytes: &[u8]) -> Value {
     json!({"expected_digest": digest(bytes), "expected_size_bytes": bytes.len()})
 }
 
+fn intake(bytes: &[u8]) -> Value {
+    json!({
+        "image": "debian", "version": "12", "operating_system": "debian", "architecture": "amd64", "format": "raw",
+        "size_bytes": bytes.len(), "aliases": ["latest"],
+    })
+}
+
 /// Opens an upload with these lines of `Idempotency-Key`.
 async fn open(server: &TestServer, bearer: &str, keys: &[&str], body: &Value) -> TestResponse {
+    post(server, "/v1/uploads", bearer, keys, body).await
+}
+
+/// Creates an intake with this `Idempotency-Key`.
+async fn create_intake(server: &TestServer, bearer: &str, key: &str, body: &Value) -> TestResponse {
+    post(server, "/api/images", bearer, &[key], body).await
+}
+
+async fn post(server: &TestServer, path: &str, bearer: &str, keys: &[&str], body: &Value) -> TestResponse {
     let mut request = Request::builder()
         .method("POST")
-        .uri("/v1/uploads")
+        .uri(path)
         .header("authorization", format!("Bearer {bearer}"))
         .header("content-type", "application/json");
     for key in keys {
@@ -124,6 +140,70 @@ async fn concurrent_requests_with_one_key_open_one_session() {
         assert!(answers.iter().all(|answer| answer.status == StatusCode::CREATED), "{answers:?}");
         assert_eq!(answers.iter().map(id).collect::<HashSet<_>>().len(), 1);
         assert_eq!(count(&server).await, 1);
+        let audit = server.manage("GET", "/v1/audit?action=upload.created", None).await.json();
+        assert_eq!(audit["entries"].as_array().map(Vec::len), Some(1), "{audit}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_finds_its_intake_in_every_state() {
+    let server = TestServer::start().await;
+    let first = create_intake(&server, &server.writer, "k", &intake(b"one")).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{first:?}");
+    let upload = first.json()["upload_session_id"].as_str().expect("an id").to_owned();
+    for state in ["created", "published"] {
+        if state == "published" {
+            let mut request = Request::builder().method("PATCH").uri(format!("/api/uploads/tus/{upload}"));
+            for (name, value) in [
+                ("authorization", format!("Bearer {}", server.writer).as_str()),
+                ("tus-resumable", "1.0.0"),
+                ("upload-offset", "0"),
+                ("content-type", "application/offset+octet-stream"),
+            ] {
+                request = request.header(name, value);
+            }
+            let sent = server.send(request.body(Body::from("one")).expect("a request")).await;
+            assert_eq!(sent.status, StatusCode::NO_CONTENT, "{sent:?}");
+            server.settle().await;
+        }
+        // The published version has the name by now, and its aliases exist.
+        let again = create_intake(&server, &server.writer, "\"k\"", &intake(b"one")).await;
+        assert_eq!((again.status, &again.body), (StatusCode::CREATED, &first.body), "{state}");
+        assert_eq!(again.header("location"), first.header("location"));
+        let status = server.write("GET", &format!("/api/uploads/{upload}"), None).await.json();
+        assert_eq!(status["state"], state);
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_an_intake_belongs_to_one_request_of_one_principal() {
+    let server = TestServer::start().await;
+    assert_eq!(create_intake(&server, &server.writer, "k", &intake(b"one")).await.status, StatusCode::CREATED);
+    let (mut declared, mut aliased, mut typed) = (intake(b"one"), intake(b"one"), intake(b"one"));
+    declared["expected_digest"] = json!(digest(b"one"));
+    aliased["aliases"] = json!(["stable"]);
+    typed["media_type"] = json!("application/other");
+    for other in [intake(b"longer"), declared, aliased, typed] {
+        let refused = create_intake(&server, &server.writer, "k", &other).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{other}");
+        assert_eq!(refused.problem(), "idempotency-key-reused");
+    }
+    // Both ways of opening an upload share the keys of a principal.
+    assert_eq!(open(&server, &server.writer, &["k"], &body(b"one")).await.problem(), "idempotency-key-reused");
+    assert_eq!(open(&server, &server.writer, &["u"], &body(b"one")).await.status, StatusCode::CREATED);
+    let refused = create_intake(&server, &server.writer, "u", &intake(b"one")).await;
+    assert_eq!(refused.problem(), "idempotency-key-reused");
+    let colleague = server.token_with("content-writer").await;
+    assert_eq!(create_intake(&server, &colleague, "k", &intake(b"longer")).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn concurrent_requests_with_one_key_create_one_intake() {
+    for server in [TestServer::start().await, TestServer::start_on_postgres().await] {
+        let body = intake(b"one");
+        let answers = join_all((0..16).map(|_| create_intake(&server, &server.writer, "k", &body))).await;
+        assert!(answers.iter().all(|answer| answer.status == StatusCode::CREATED), "{answers:?}");
+        assert_eq!(answers.iter().map(|answer| answer.body.clone()).collect::<HashSet<_>>().len(), 1);
         let audit = server.manage("GET", "/v1/audit?action=upload.created", None).await.json();
         assert_eq!(audit["entries"].as_array().map(Vec::len), Some(1), "{audit}");
     }

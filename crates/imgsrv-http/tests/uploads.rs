@@ -383,31 +383,27 @@ async fn the_number_of_concurrently_received_parts_is_limited() {
     })
     .await;
     let upload = server.open_upload(b"ab").await;
-    let (sender, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::convert::Infallible>>(1);
-    let receiving = server.put_part(&upload, 1, Body::from_stream(body));
-    let other = async {
-        let refused = loop {
-            let response = server.put_part(&upload, 2, b"b".to_vec()).await;
-            if response.status != StatusCode::OK {
-                break response;
-            }
-            tokio::task::yield_now().await;
-        };
-        assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::TOO_MANY_REQUESTS, "too-many-uploads"));
-        let mut sender = sender;
-        sender.try_send(Ok(b"a".to_vec())).expect("room");
-        drop(sender);
-    };
-    let (received, ()) = futures::join!(receiving, other);
+    let (mut sender, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::convert::Infallible>>(1);
+    sender.try_send(Ok(b"a".to_vec())).expect("room");
+    let mut receiving = Box::pin(server.put_part(&upload, 1, Body::from_stream(body)));
+    until_staged(&server, &mut receiving).await;
+    let refused = server.put_part(&upload, 2, b"b".to_vec()).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (StatusCode::TOO_MANY_REQUESTS, "too-many-uploads"));
+    drop(sender);
+    let received = receiving.await;
     assert_eq!(received.status, StatusCode::OK, "{received:?}");
     assert_eq!(server.put_part(&upload, 2, b"b".to_vec()).await.status, StatusCode::OK);
 }
 
 /// Polls `request` until the server has staged something, and drops it then.
 async fn drop_when_staged(server: &TestServer, request: impl Future<Output = TestResponse>) {
-    let mut request = Box::pin(request);
+    until_staged(server, &mut Box::pin(request)).await;
+}
+
+/// Polls `request` until the server has staged something.
+async fn until_staged(server: &TestServer, request: &mut (impl Future<Output = TestResponse> + Unpin)) {
     while server.stored_files().is_empty() {
-        assert!(futures::poll!(&mut request).is_pending());
+        assert!(futures::poll!(&mut *request).is_pending());
         tokio::task::yield_now().await;
     }
 }

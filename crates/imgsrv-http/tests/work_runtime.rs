@@ -176,7 +176,7 @@ async fn a_wake_up_follows_its_commit_when_the_caller_is_gone() {
 
 /// Creating metadata stores it as an upload of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn metadata_whose_request_is_gone_is_ingested_at_once() {
+async fn metadata_whose_request_is_gone_is_stored_at_once() {
     let scenario = FailScenario::setup();
     let (server, looks) = (TestServer::start().await, Arc::new(Looks::default()));
     let artifact = server.draft("debian", "1", &qcow2(1)).await;
@@ -190,14 +190,29 @@ async fn metadata_whose_request_is_gone_is_ingested_at_once() {
         if tokio::time::timeout(Duration::from_micros(moment * 50), creating).await.is_ok() {
             break;
         }
-        until("nothing waits for an ingest", async || {
+        until("no upload waits for parts or for its ingest", async || {
             let uploads = server.services.adapters().catalog.statistics().await.expect("statistics").uploads;
-            ["completed", "ingesting"].iter().all(|state| uploads.get(*state).is_none_or(|count| *count == 0))
+            ["created", "uploading", "completed", "ingesting"]
+                .iter()
+                .all(|state| uploads.get(*state).is_none_or(|count| *count == 0))
         })
         .await;
     }
     server.stop.cancel();
     running.await.expect("it stops");
+    scenario.teardown();
+}
+
+#[tokio::test]
+async fn metadata_that_cannot_be_stored_leaves_no_open_upload() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    let artifact = server.draft("debian", "1", &qcow2(1)).await;
+    server.blobs.break_staging(true);
+    let path = format!("/v1/images/debian/versions/1/artifacts/{artifact}/incus-metadata");
+    let refused = server.write("POST", &path, Some(json!({}))).await;
+    assert_eq!((refused.status.as_u16(), refused.problem().as_str()), (503, "unavailable"));
+    assert_eq!(server.write("GET", "/v1/uploads", None).await.json()["uploads"], json!([]));
     scenario.teardown();
 }
 

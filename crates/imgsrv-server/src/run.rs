@@ -21,6 +21,7 @@ use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Observer;
 use imgsrv_domain::{error_chain, work::WorkerId};
 use imgsrv_http::{AppState, HttpSettings, router};
+use rustix::process::Signal;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -70,6 +71,7 @@ pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError>
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     telemetry::start(&options.logging);
+    survive_file_size_limit()?;
     let stop = stop_on_signals()?;
     let connections = Connections::start().map_err(StartError::Runtime)?;
     let given = options.tls.files()?;
@@ -228,6 +230,12 @@ fn stop_on_signals() -> Result<CancellationToken, StartError> {
         stopping.cancel();
     });
     Ok(stop)
+}
+
+/// Lets a write beyond the process's limit of file sizes fail, instead of ending the process.
+fn survive_file_size_limit() -> Result<(), StartError> {
+    // The handler stays when the stream is dropped.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop).map_err(StartError::Signals)
 }
 
 /// Listens on `address`; returns the one that it became as well.

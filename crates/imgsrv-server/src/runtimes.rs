@@ -1,5 +1,5 @@
-//! Two runtimes: one moves bytes on connections, the other runs handlers, transactions and background work. Their threads
-//! share the processors fairly, so a transaction never waits behind the writes of a hundred downloads.
+//! Two runtimes: one moves bytes on connections, the other runs handlers, transactions and background work. The threads
+//! of the first have a lower priority, so a transaction never waits behind the writes of a hundred downloads.
 
 use axum::{
     Router,
@@ -12,13 +12,31 @@ use std::{io, panic};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
+/// The nice value of the threads of connections: they use every processor that is idle, and a tenth of one that others
+/// want as well (sched(7)).
+const NICENESS: i32 = 10;
+
+/// Lowers the priority of the calling thread: on Linux, the nice value belongs to a thread (setpriority(2), "C
+/// library/kernel differences").
+fn lower_priority() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "priority of a connection thread could not be lowered");
+    }
+}
+
 /// The runtime of connections. Dropping it does not wait for what still runs on it.
 pub(crate) struct Connections(Option<Runtime>);
 
 impl Connections {
     /// Starts its threads, one for each processor.
     pub(crate) fn start() -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread().thread_name("connections").enable_all().build()?;
+        let runtime = Builder::new_multi_thread()
+            .thread_name("connections")
+            .on_thread_start(|| {
+                let _ = rustix::process::setpriority_process(None, 10);
+            })
+            .enable_all()
+            .build()?;
         Ok(Self(Some(runtime)))
     }
 

@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -33,12 +33,19 @@ struct Probe {
     /// Size of the disk; that of the real one if it is 0.
     capacity: AtomicU64,
     read: AtomicU64,
+    /// Whether staging fails once all bytes have arrived.
+    is_staging_broken: AtomicBool,
 }
 
 impl BlobProbe {
     /// Bytes that were read of blobs.
     pub fn read(&self) -> u64 {
         self.0.read.load(Ordering::SeqCst)
+    }
+
+    /// Lets the store fail, or work again, when all bytes of a part have arrived.
+    pub fn break_staging(&self, is_broken: bool) {
+        self.0.is_staging_broken.store(is_broken, Ordering::SeqCst);
     }
 
     /// Lets the disk have `capacity` bytes.
@@ -81,7 +88,11 @@ pub fn used_bytes(folder: &Path) -> u64 {
 #[async_trait]
 impl BlobStore for ProbedBlobs {
     async fn stage(&self, request: StageRequest) -> Result<Staged, StageError> {
-        self.store.stage(request).await
+        let staged = self.store.stage(request).await?;
+        if self.probe.0.is_staging_broken.load(Ordering::SeqCst) {
+            return Err(BlobError::unavailable(std::io::Error::other("the test breaks the store")).into());
+        }
+        Ok(staged)
     }
 
     async fn discard(&self, session: UploadId, part: &Part) -> Result<(), BlobError> {

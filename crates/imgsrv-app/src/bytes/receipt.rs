@@ -3,6 +3,7 @@
 use crate::{
     audit,
     auth::caller::Writer,
+    bytes::admission::Admission,
     context::Context,
     error::{Missing, Result, UseCaseError},
     work::{crash_point::crash_point, retry::retrying},
@@ -18,13 +19,16 @@ use imgsrv_domain::{
 };
 
 /// Receives the bytes of an attempt and makes them durable. On failure nothing of them is left, and the attempt has ended.
-pub(crate) async fn stage(context: &Context, request: StageRequest) -> Result<Part> {
+///
+/// A failure may be a consequence of what others did meanwhile, such as completing the upload on another node. Then the
+/// error is the refusal of the part.
+pub(crate) async fn stage(context: &Context, request: StageRequest, admission: &Admission) -> Result<Part> {
     let (session, attempt) = (request.session, request.attempt.clone());
     match context.blobs.stage(request).await {
         Ok(staged) => Ok(staged.into_part(&attempt)),
         Err(error) => {
-            end_attempt(context, session, &attempt).await;
-            Err(error.into())
+            let error = admission.refusal_or(error.into());
+            Err(end_attempt(context, session, &attempt).await.unwrap_or(error))
         }
     }
 }
@@ -45,7 +49,8 @@ pub(crate) async fn commit_completed(
     Ok(())
 }
 
-/// What recording a staged part returned. If it was refused, its bytes are discarded and its attempt ends.
+/// What recording a staged part returned. If it was refused, its bytes are discarded and its attempt ends. If it failed
+/// and would be refused by now, it is refused.
 pub(crate) async fn recorded<T>(
     context: &Context,
     session: UploadId,
@@ -53,14 +58,17 @@ pub(crate) async fn recorded<T>(
     part: &Part,
     recorded: Result<T>,
 ) -> Result<T> {
-    if let Err(refused) = &recorded {
-        // When the outcome of the commit is unknown, the part may be recorded: its bytes stay.
-        if !matches!(refused, UseCaseError::Catalog(_)) {
-            discard(context, session, part).await;
-        }
-        end_attempt(context, session, attempt).await;
+    let error = match recorded {
+        Ok(recorded) => return Ok(recorded),
+        Err(error) => error,
+    };
+    // When the outcome of the commit is unknown, the part may be recorded: its bytes stay.
+    let is_refused = !matches!(error, UseCaseError::Catalog(_));
+    if is_refused {
+        discard(context, session, part).await;
     }
-    recorded
+    let refusal = end_attempt(context, session, attempt).await.filter(|_| !is_refused);
+    Err(refusal.unwrap_or(error))
 }
 
 /// Discards the bytes of a part that the catalog does not refer to; what fails is left to the end of the upload.
@@ -71,20 +79,29 @@ pub(crate) async fn discard(context: &Context, session: UploadId, part: &Part) {
     }
 }
 
-/// Records that an attempt has ended without a part. If that fails, the next attempt supersedes it.
-pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attempt) {
-    let ended: Result<()> = retrying(|| async {
+/// Records that an attempt has ended without a part, and returns why none of it could be recorded any more, if so. If that
+/// fails, the next attempt supersedes it.
+pub(crate) async fn end_attempt(context: &Context, id: UploadId, attempt: &Attempt) -> Option<UseCaseError> {
+    let ended: Result<_> = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
-        let (session, is_changed) = lock_upload(&mut *tx, id).await?.end_attempt(attempt);
+        let session = lock_upload(&mut *tx, id).await?;
+        let current = tx.get_part(id, attempt.number).await?;
+        let refusal = session.check_attempt(attempt, current.as_ref(), tx.now()).err();
+        let (session, is_changed) = session.end_attempt(attempt);
         if is_changed {
             tx.update_upload(&session).await?;
             tx.commit().await?;
         }
-        Ok(())
+        Ok(refusal)
     })
     .await;
-    if let Err(error) = ended {
-        tracing::debug!(upload.id = %id, error = error_chain::text(&error), "end of the attempt could not be recorded");
+    match ended {
+        Ok(refusal) => refusal.map(UseCaseError::Upload),
+        Err(error) => {
+            let error = error_chain::text(&error);
+            tracing::debug!(upload.id = %id, error, "end of the attempt could not be recorded");
+            None
+        }
     }
 }
 

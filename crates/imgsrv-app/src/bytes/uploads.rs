@@ -113,7 +113,7 @@ impl Uploads {
         let (name, attempt) = retrying(|| self.begin(id, number, declared)).await?;
         let (space, body) = (admission.space.clone(), admission.limit(bytes, false));
         let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, space, body };
-        let part = stage(&self.0, request).await.map_err(|error| admission.refusal_or(error))?;
+        let part = stage(&self.0, request, &admission).await?;
         drop(admission);
         let replaced = retrying(|| self.record(id, &attempt, &part)).await;
         if let Some(replaced) = recorded(&self.0, id, &attempt, &part, replaced).await? {

@@ -95,7 +95,11 @@ impl Intakes {
         let admission = admit(&self.context, declared).await?;
         while !body.is_over().await {
             let left = size - received;
-            admission.extend().await?;
+            if let Err(error) = admission.extend().await {
+                // Bytes of a newer request may have been recorded, and have used the space.
+                check_offset(&self.get(who, id).await?.session, received)?;
+                return Err(error);
+            }
             // The last piece is unlimited, so that bytes beyond the end are refused.
             let limit = Some(limit).filter(|limit| !is_atomic && *limit < left);
             let piece = admission.limit(body.piece(limit, time), !is_atomic);
@@ -126,7 +130,7 @@ impl Intakes {
         let (space, attempted) = (admission.space.clone(), attempt.clone());
         let request =
             StageRequest { session: id, name, attempt: attempted, declared: None, checksum: None, space, body };
-        let part = stage(context, request).await.map_err(|error| admission.refusal_or(error))?;
+        let part = stage(context, request, admission).await?;
         if part.size == ByteSize::ZERO {
             discard(context, id, &part).await;
             end_attempt(context, id, &attempt).await;
@@ -196,9 +200,7 @@ impl Intakes {
 /// Refuses what cannot be appended, before any byte is received.
 fn check(session: &UploadSession, offset: u64, body: &AppendBody) -> Result<()> {
     let size = session.size();
-    if session.offset().get() != offset {
-        return Err(UploadRefusal::Offset { expected: session.offset() }.into());
-    }
+    check_offset(session, offset)?;
     let left = size.get() - offset;
     if body.declared.is_some_and(|declared| declared > left) {
         return Err(UploadRefusal::TooLarge { expected: size }.into());
@@ -213,6 +215,11 @@ fn check(session: &UploadSession, offset: u64, body: &AppendBody) -> Result<()> 
         }
         _ => Ok(()),
     }
+}
+
+fn check_offset(session: &UploadSession, offset: u64) -> Result<(), UploadRefusal> {
+    let expected = session.offset();
+    if expected.get() == offset { Ok(()) } else { Err(UploadRefusal::Offset { expected }) }
 }
 
 async fn last_part(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Part>> {

@@ -23,7 +23,7 @@ use imgsrv_domain::{
     intake::{Intake, IntakeState, MAX_ALIASES, NewIntake},
     ports::{Conflict, Visibility},
     publish::JobState,
-    upload::{NewAppendUpload, UploadSession, UploadState},
+    upload::{IdempotencyKey, NewAppendUpload, UploadSession, UploadState},
 };
 use std::sync::Arc;
 
@@ -49,9 +49,19 @@ pub struct IntakeStatus {
 
 impl Intakes {
     /// Creates an intake that waits for `size` bytes, which must have `digest` if one is given.
+    ///
+    /// With a key, the same request by the same caller creates no further intake but finds the one that the first created,
+    /// in whatever state it is by then. This holds for concurrent requests as well.
     #[tracing::instrument(name = "intake.create", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %new.image, version.name = %new.version))]
-    pub async fn create(&self, who: &Writer, new: NewIntake, size: ByteSize, digest: Option<Digest>) -> Result<Intake> {
+    pub async fn create(
+        &self,
+        who: &Writer,
+        new: NewIntake,
+        size: ByteSize,
+        digest: Option<Digest>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Intake> {
         if new.aliases.len() > MAX_ALIASES {
             return Err(UseCaseError::invalid("aliases", format!("must have at most {MAX_ALIASES} entries")));
         }
@@ -59,12 +69,23 @@ impl Intakes {
             return Err(UseCaseError::invalid("aliases", "must not contain the name of the version"));
         }
         check_size(&self.context, size)?;
-        check_free_space(&self.context, size.get()).await?;
-        self.check_names(&new).await?;
         let context = &self.context;
+        let upload = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
         retrying(|| async {
-            let id = UploadId::new(context.ids.next());
+            let (id, upload) = (UploadId::new(context.ids.next()), upload.clone());
+            let free = check_free_space(context, size.get()).await;
+            let names = self.check_names(&new).await;
             let mut tx = context.catalog.begin().await?;
+            if let Some(key) = key
+                && let Some(opened) = tx.get_upload_by_key(who.id(), key).await?
+            {
+                let intake = tx.lock_intake(opened.id).await?;
+                let intake = intake.filter(|intake| opened.was_opened_to_append(&upload) && intake.wanted == new);
+                return intake.ok_or(UseCaseError::KeyReused);
+            }
+            // Only now: the intake that a repeated request finds may have taken the names.
+            names?;
+            free?;
             if let Some(digest) = digest
                 && let Some(blob) = tx.get_blob(&digest).await?.filter(|blob| blob.claim.size != size)
             {
@@ -72,10 +93,9 @@ impl Intakes {
             }
             check_quota(context, &mut *tx, size).await?;
             let now = tx.now();
-            let upload = NewAppendUpload { size, digest, media_type_hint: Some(new.media_type.clone()) };
             let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
             let intake = Intake::open(id, who.id(), new.clone(), now);
-            tx.insert_upload(&session, None).await?;
+            tx.insert_upload(&session, key).await?;
             tx.insert_intake(&intake).await?;
             audit::commit(tx, who.actor(), event).await?;
             Ok(intake)

@@ -4,10 +4,13 @@ use crate::observe::Outcome;
 use imgsrv_domain::ports::{BlobError, IngestError, StageError, Unwritable};
 use std::{error::Error, io};
 
-/// Why a write failed with `error`, if its file system is full or read-only.
+/// Why a write failed with `error`, if its file system is full or read-only. A limit of the user or of the file's size
+/// counts as a full one.
 pub fn unwritable(error: &io::Error) -> Option<Unwritable> {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Unwritable::Full),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Some(Unwritable::Full)
+        }
         io::ErrorKind::ReadOnlyFilesystem => Some(Unwritable::ReadOnly),
         _ => None,
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     core::{Connection, Kind, Record, Statement, Traced, UndecodableRows, Value, arguments, records},
-    sqlite::error::map,
+    sqlite::{error::map, file::CatalogFile},
 };
 use imgsrv_domain::ports::CatalogError;
 use sqlx::{Pool, Sqlite, SqliteConnection, Transaction, pool::PoolConnection, query_with, sqlite::SqliteArguments};
@@ -12,6 +12,8 @@ use tracing::Span;
 /// A connection, inside or outside of a transaction. Dropping it rolls back.
 pub(crate) struct SqliteSession {
     open: Open,
+    /// The file that it writes to; absent if it only reads.
+    file: Option<Arc<CatalogFile>>,
     undecodable: Arc<UndecodableRows>,
     span: Span,
 }
@@ -32,7 +34,7 @@ impl SqliteSession {
         span: Span,
     ) -> Result<Self, CatalogError> {
         let connection = pool.acquire().await.map_err(map)?;
-        Ok(Self { open: Open::Single(connection), undecodable, span })
+        Ok(Self { open: Open::Single(connection), file: None, undecodable, span })
     }
 
     /// All statements are one transaction, which `begin` begins.
@@ -45,7 +47,24 @@ impl SqliteSession {
         let traced = Traced::start(&span, Kind::Begin, begin);
         let transaction = pool.begin_with(begin).await.map_err(map)?;
         drop(traced);
-        Ok(Self { open: Open::Transaction(transaction), undecodable, span })
+        Ok(Self { open: Open::Transaction(transaction), file: None, undecodable, span })
+    }
+
+    /// The same session for writes to `file`. They succeed only if it is still the file at its path.
+    pub(crate) fn writing(mut self, file: &Arc<CatalogFile>) -> Result<Self, CatalogError> {
+        file.check()?;
+        self.file = Some(Arc::clone(file));
+        Ok(self)
+    }
+
+    /// The result of a statement. If it was committed by itself, it counts only if the file is still in place.
+    async fn checked<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, CatalogError> {
+        let Some(file) = &self.file else { return result.map_err(map) };
+        match result {
+            Ok(done) if matches!(self.open, Open::Transaction(_)) => Ok(done),
+            Ok(done) => file.check().map(|()| done),
+            Err(error) => Err(file.write_error(error).await),
+        }
     }
 }
 
@@ -72,25 +91,29 @@ impl Connection for SqliteSession {
         let arguments = arguments::<SqliteArguments>(values)?;
         let connection = self.open.connection()?;
         let traced = Traced::start(&self.span, Kind::Query, sql);
-        let rows = query_with(sql, arguments).fetch_all(connection).await.map_err(map)?;
+        let rows = query_with(sql, arguments).fetch_all(connection).await;
         drop(traced);
+        let rows = self.checked(rows).await?;
         records(&rows).map_err(|corrupt| self.corrupt(corrupt))
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, CatalogError> {
         let arguments = arguments::<SqliteArguments>(values)?;
         let connection = self.open.connection()?;
-        let _traced = Traced::start(&self.span, Kind::Execute, sql);
+        let traced = Traced::start(&self.span, Kind::Execute, sql);
         let done = query_with(sql, arguments).execute(connection).await;
-        done.map(|done| done.rows_affected()).map_err(map)
+        drop(traced);
+        self.checked(done).await.map(|done| done.rows_affected())
     }
 
     async fn commit(mut self) -> Result<(), CatalogError> {
         match std::mem::replace(&mut self.open, Open::Ended) {
             Open::Single(_) | Open::Ended => Ok(()),
             Open::Transaction(transaction) => {
-                let _traced = Traced::start(&self.span, Kind::Commit, "COMMIT");
-                transaction.commit().await.map_err(map)
+                let traced = Traced::start(&self.span, Kind::Commit, "COMMIT");
+                let committed = transaction.commit().await;
+                drop(traced);
+                self.checked(committed).await
             }
         }
     }

@@ -5,6 +5,16 @@
 
 use crate::core::conflict;
 use imgsrv_domain::ports::{CatalogError, Conflict};
+use sqlx::error::DatabaseError;
+
+/// Whether SQLite failed to read or write a file, other than for lack of space.
+pub(crate) fn is_io_error(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(code).is_some_and(|code| code & 0xff == 10)
+}
+
+fn code(error: &dyn DatabaseError) -> Option<i32> {
+    error.code()?.parse().ok()
+}
 
 pub(crate) fn map(error: sqlx::Error) -> CatalogError {
     let database = match &error {
@@ -14,7 +24,7 @@ pub(crate) fn map(error: sqlx::Error) -> CatalogError {
         }
         _ => return CatalogError::Backend(Box::new(error)),
     };
-    let code: Option<i32> = database.code().and_then(|code| code.parse().ok());
+    let code = code(&**database);
     let message = database.message();
     // The low byte of an extended code is its primary code: 5 busy, 6 locked, 8 read-only, 10 I/O, 13 full, 14 cannot
     // open.

@@ -1,33 +1,101 @@
 //! The catalog's file: its identity, and a lock against other processes while connections do not notice their writes.
 
+use super::error::{is_io_error, map};
+use imgsrv_domain::ports::CatalogError;
+use rustix::fs::{Mode, OFlags};
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// The identity of a file. No other file has it while this one is open.
+/// Bytes that are written to find out whether SQLite can write: more than its log or its index grows by at once.
+const PROBE_BYTES: usize = 64 << 10;
+
+/// The file of an open catalog.
+#[derive(Debug)]
+pub(crate) struct CatalogFile {
+    path: PathBuf,
+    /// Its identity. No other file has it while this one is open.
+    id: FileId,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileId {
+struct FileId {
     device: u64,
     inode: u64,
 }
 
 impl FileId {
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|file| Self { device: file.dev(), inode: file.ino() })
     }
+}
 
-    /// Fails if another file, or none, is at `path`.
-    pub(super) fn check(self, path: &Path) -> io::Result<()> {
-        let shown = path.display();
-        match Self::of(path) {
-            Ok(found) if found == self => Ok(()),
+impl CatalogFile {
+    /// The file at `path`, which connections have open.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        FileId::of(path).map(|id| Self { path: path.to_owned(), id })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fails with [`CatalogError::Replaced`] if another file, or none, is at its path. What is written to the file is lost
+    /// then, although SQLite reports success.
+    ///
+    /// One system call, without access to the disk.
+    pub(super) fn check(&self) -> Result<(), CatalogError> {
+        self.find().map_err(|error| CatalogError::Replaced(Box::new(error)))
+    }
+
+    /// The same, with what was found instead.
+    pub(super) fn find(&self) -> io::Result<()> {
+        let shown = self.path.display();
+        match FileId::of(&self.path) {
+            Ok(found) if found == self.id => Ok(()),
             Ok(_) => Err(io::Error::other(format!("{shown} was replaced while the server had it open"))),
             Err(error) => Err(io::Error::new(error.kind(), format!("{shown} was removed: {error}"))),
         }
     }
+
+    /// The error of a write that failed with `error`. A quota or the maximum size of a file may be the cause: SQLite
+    /// reports them as I/O errors, not as a full disk.
+    pub(super) async fn write_error(self: &Arc<Self>, error: sqlx::Error) -> CatalogError {
+        if !is_io_error(&error) {
+            return map(error);
+        }
+        let file = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || file.probe()).await {
+            Ok(Err(probed)) if is_full(&probed) => CatalogError::Full(Box::new(error)),
+            Ok(_) | Err(_) => map(error),
+        }
+    }
+
+    /// Writes bytes to a file that has no name, where SQLite would append them to its own.
+    fn probe(&self) -> io::Result<()> {
+        let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        let end = size(&self.path).max(size(&beside(&self.path, "-wal")));
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?);
+        file.write_all_at(&vec![1; PROBE_BYTES], end)?;
+        file.sync_all()
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// The file of SQLite beside the catalog whose name ends with `suffix`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Keeps a server from opening the catalog in a way in which it would not notice writes. Released when dropped.
@@ -61,14 +129,10 @@ pub(super) fn lock_unchanging(path: &Path) -> io::Result<Option<File>> {
         TryLockError::WouldBlock => io::Error::other("a command has it open"),
         TryLockError::Error(error) => error,
     })?;
-    let is_empty = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::metadata(PathBuf::from(name)) {
-            Ok(file) => Ok(file.len() == 0),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(error) => Err(error),
-        }
+    let is_empty = |suffix: &str| match fs::metadata(beside(path, suffix)) {
+        Ok(file) => Ok(file.len() == 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
     };
     Ok((is_empty("-wal")? && is_empty("-journal")?).then_some(file))
 }

@@ -1,7 +1,8 @@
 //! The embedded catalog: one SQLite file in WAL mode.
 //!
 //! Writes use one connection, each transaction begun with `BEGIN IMMEDIATE` and fsynced at commit (`synchronous=FULL`);
-//! reads use a small read-only pool. On a full or read-only disk there may be the pool alone.
+//! reads use a small read-only pool. On a full or read-only disk there may be the pool alone. No write is acknowledged
+//! once the file was removed or replaced.
 
 mod connection;
 mod error;
@@ -12,7 +13,7 @@ pub use pools::OpenError;
 
 use crate::{
     core::{SqlCatalog, SqlDatabase, UndecodableRows, query_span, transaction_span},
-    sqlite::{connection::SqliteSession, file::FileId, pools::Pools},
+    sqlite::{connection::SqliteSession, file::CatalogFile, pools::Pools},
 };
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
@@ -21,10 +22,7 @@ use imgsrv_domain::{
     time::Timestamp,
     work::WorkKind,
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
 
 /// The catalog in one SQLite file.
@@ -34,8 +32,7 @@ pub type SqliteCatalog = SqlCatalog<SqliteDatabase>;
 pub struct SqliteDatabase {
     /// Locked exclusively while connections are replaced.
     pools: RwLock<Pools>,
-    path: PathBuf,
-    file: FileId,
+    file: Arc<CatalogFile>,
     clock: Arc<dyn Clock>,
     undecodable: Arc<UndecodableRows>,
 }
@@ -56,9 +53,9 @@ pub async fn open_read_only(path: &Path, clock: Arc<dyn Clock>, why: Unwritable)
 pub use file::{CommandLock, lock_for_command};
 
 fn catalog(path: &Path, pools: Pools, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, OpenError> {
-    let file = FileId::of(path).map_err(|error| OpenError::open(path, error.into()))?;
-    let pools = RwLock::new(pools);
-    let database = SqliteDatabase { pools, path: path.to_owned(), file, clock, undecodable: Arc::default() };
+    let file = CatalogFile::of(path).map_err(|error| OpenError::open(path, error.into()))?;
+    let (pools, file) = (RwLock::new(pools), Arc::new(file));
+    let database = SqliteDatabase { pools, file, clock, undecodable: Arc::default() };
     Ok(SqlCatalog { database })
 }
 
@@ -74,15 +71,16 @@ impl SqlCatalog<SqliteDatabase> {
         let database = &self.database;
         let mut pools = database.pools.write().await;
         let Err(why) = pools.writer else { return Ok(()) };
-        database.file.check(&database.path).map_err(|error| OpenError::open(&database.path, error.into()))?;
+        let path = database.file.path();
+        database.file.find().map_err(|error| OpenError::open(path, error.into()))?;
         // Before there is a writer: it would share their read-only index, and some would not notice what it writes.
         let opened = match pools.close_readers().await {
-            Ok(()) => Pools::writable(&database.path, false).await,
-            Err(error) => Err(OpenError::open(&database.path, error)),
+            Ok(()) => Pools::writable(path, false).await,
+            Err(error) => Err(OpenError::open(path, error)),
         };
         let (reopened, done) = match opened {
             Ok(writable) => (writable, Ok(())),
-            Err(error) => (Pools::read_only(&database.path, why).await?, Err(error)),
+            Err(error) => (Pools::read_only(path, why).await?, Err(error)),
         };
         *pools = reopened;
         done
@@ -104,7 +102,8 @@ impl SqlDatabase for SqliteDatabase {
 
     async fn writer(&self) -> Result<SqliteSession, CatalogError> {
         let pools = self.pools.read().await;
-        SqliteSession::single(pools.writer()?, Arc::clone(&self.undecodable), query_span()).await
+        let session = SqliteSession::single(pools.writer()?, Arc::clone(&self.undecodable), query_span()).await?;
+        session.writing(&self.file)
     }
 
     async fn snapshot(&self) -> Result<(SqliteSession, Timestamp), CatalogError> {
@@ -117,7 +116,7 @@ impl SqlDatabase for SqliteDatabase {
         let (pools, undecodable) = (self.pools.read().await, Arc::clone(&self.undecodable));
         let begin = "BEGIN IMMEDIATE";
         let session = SqliteSession::transaction(pools.writer()?, begin, undecodable, transaction_span()).await?;
-        Ok((session, self.clock.now()))
+        Ok((session.writing(&self.file)?, self.clock.now()))
     }
 
     async fn now(&self) -> Result<Timestamp, CatalogError> {
@@ -129,8 +128,8 @@ impl SqlDatabase for SqliteDatabase {
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, CatalogError> {
-        let path = self.path.clone();
-        let statvfs = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&path)).await;
+        let file = Arc::clone(&self.file);
+        let statvfs = tokio::task::spawn_blocking(move || rustix::fs::statvfs(file.path())).await;
         let disk = statvfs
             .map_err(|panic| CatalogError::Unavailable(Box::new(panic)))?
             .map_err(|error| CatalogError::Unavailable(Box::new(error)))?;
@@ -138,10 +137,9 @@ impl SqlDatabase for SqliteDatabase {
     }
 
     async fn check(&self) -> Result<(), CatalogError> {
-        let (file, path) = (self.file, self.path.clone());
-        let checked = tokio::task::spawn_blocking(move || file.check(&path)).await;
-        let checked = checked.map_err(|panic| CatalogError::Unavailable(Box::new(panic)))?;
-        checked.map_err(|error| CatalogError::Replaced(Box::new(error)))
+        let file = Arc::clone(&self.file);
+        let checked = tokio::task::spawn_blocking(move || file.check()).await;
+        checked.map_err(|panic| CatalogError::Unavailable(Box::new(panic)))?
     }
 
     /// Nothing: no other process writes to the file.

@@ -159,8 +159,12 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }
 
+/// All of them are opened now and stay open: one that was opened later would read another file, if the catalog has been
+/// replaced.
 async fn readers(options: SqliteConnectOptions) -> Result<Pool<Sqlite>, sqlx::Error> {
-    pool(READERS).connect_with(options.create_if_missing(false).read_only(true).pragma("cache_size", "-1024")).await
+    let options = options.create_if_missing(false).read_only(true).pragma("cache_size", "-1024");
+    let pool = pool(READERS).min_connections(READERS).idle_timeout(None).max_lifetime(None);
+    pool.connect_with(options).await
 }
 
 async fn migrate(writer: &Pool<Sqlite>) -> Result<(), MigrateError> {

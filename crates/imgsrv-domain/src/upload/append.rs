@@ -26,6 +26,15 @@ pub struct NewAppendUpload {
     pub media_type_hint: Option<MediaType>,
 }
 
+impl NewAppendUpload {
+    fn claim(&self) -> Claim<ByteSize> {
+        match self.digest {
+            Some(digest) => Claim::Declared(UploadKind::Append, BlobClaim { digest, size: self.size }),
+            None => Claim::Undeclared(self.size),
+        }
+    }
+}
+
 impl UploadSession {
     /// Opens a session that expires when no bytes were recorded for `ttl`.
     pub fn open_append(
@@ -35,12 +44,13 @@ impl UploadSession {
         now: Timestamp,
         ttl: Duration,
     ) -> (Self, Event) {
-        let claim = match new.digest {
-            Some(digest) => Claim::Declared(UploadKind::Append, BlobClaim { digest, size: new.size }),
-            None => Claim::Undeclared(new.size),
-        };
-        let state = UploadState::Receiving(Receiving::new(claim));
+        let state = UploadState::Receiving(Receiving::new(new.claim()));
         Self::open_in(state, id, by, (new.media_type_hint, None), now, ttl)
+    }
+
+    /// Whether it was opened by the request for `new`.
+    pub fn was_opened_to_append(&self, new: &NewAppendUpload) -> bool {
+        self.declared() == new.claim() && self.media_type_hint == new.media_type_hint
     }
 
     /// Admits an attempt to send the bytes from `offset` on. `last` is the part that was recorded last.
@@ -73,23 +83,26 @@ impl UploadSession {
         now: Timestamp,
         ttl: Duration,
     ) -> Result<(Self, Option<Event>), UploadRefusal> {
-        match &self.state {
-            UploadState::Receiving(receiving) if receiving.attempts != attempt.sequence => {
-                return Err(UploadRefusal::Superseded);
-            }
-            // The last byte was recorded by another attempt.
-            UploadState::Completed(_)
-            | UploadState::Ingesting(_)
-            | UploadState::Ready(_)
-            | UploadState::Failed { .. } => return Err(UploadRefusal::Superseded),
-            UploadState::Receiving(_) | UploadState::Aborted { .. } => {}
-        }
+        self.check_newest(attempt)?;
         let session = self.record_part(attempt, part, None, last, now, ttl)?;
         if session.offset() == session.size() {
             let (session, event) = session.completed(now)?;
             return Ok((session, Some(event)));
         }
         Ok((session, None))
+    }
+
+    /// Fails if a newer attempt of an append upload has begun, or has recorded the last byte.
+    pub(super) fn check_newest(&self, attempt: &Attempt) -> Result<(), UploadRefusal> {
+        match &self.state {
+            UploadState::Receiving(receiving) if receiving.attempts == attempt.sequence => Ok(()),
+            UploadState::Aborted { .. } => Ok(()),
+            UploadState::Receiving(_)
+            | UploadState::Completed(_)
+            | UploadState::Ingesting(_)
+            | UploadState::Ready(_)
+            | UploadState::Failed { .. } => Err(UploadRefusal::Superseded),
+        }
     }
 
     /// Completes an append upload of no bytes, for which no part is ever recorded.

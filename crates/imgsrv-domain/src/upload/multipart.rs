@@ -2,6 +2,7 @@
 
 use super::{
     Attempt, Claim, Placement, Receiving, UploadKind, UploadRecord, UploadRefusal, UploadSession, UploadState,
+    receiving::check_newest_recorded,
 };
 use crate::{
     audit::Event,
@@ -83,6 +84,24 @@ impl UploadSession {
         let receiving = self.accepting("send a part to", now)?.record(attempt, part, current, before)?;
         let state = UploadState::Receiving(receiving);
         Ok(Self(UploadRecord { state, expires_at: now.plus(ttl), updated_at: now, ..self.0 }))
+    }
+
+    /// Fails if no part of `attempt` can be recorded any more: the session has ended, or a newer attempt took over.
+    /// `current` is the part that is recorded under its number; if that is its own, nothing is refused.
+    pub fn check_attempt(
+        &self,
+        attempt: &Attempt,
+        current: Option<&Part>,
+        now: Timestamp,
+    ) -> Result<(), UploadRefusal> {
+        if current.is_some_and(|current| current.attempt == attempt.id) {
+            return Ok(());
+        }
+        if self.declared().kind() == UploadKind::Append {
+            self.check_newest(attempt)?;
+        }
+        self.accepting("send a part to", now)?;
+        check_newest_recorded(attempt, current)
     }
 
     /// Notes that an attempt ended without a part; returns whether the session changed.

@@ -118,9 +118,7 @@ impl Receiving {
         current: Option<&Part>,
         before: Option<&Part>,
     ) -> Result<Self, UploadRefusal> {
-        if current.is_some_and(|current| current.sequence > attempt.sequence) {
-            return Err(UploadRefusal::Superseded);
-        }
+        check_newest_recorded(attempt, current)?;
         let left = self.limit(current)?.get().checked_sub(part.size.get()).ok_or_else(|| self.too_large())?;
         let size = self.claim.size();
         let received = ByteSize::try_from(size.get() - left).unwrap_or(size);
@@ -160,6 +158,14 @@ impl Receiving {
     fn too_large(&self) -> UploadRefusal {
         UploadRefusal::TooLarge { expected: self.claim.size() }
     }
+}
+
+/// Fails if `current`, the part that is recorded under the number of `attempt`, is of a newer attempt.
+pub(super) fn check_newest_recorded(attempt: &Attempt, current: Option<&Part>) -> Result<(), UploadRefusal> {
+    if current.is_some_and(|current| current.sequence > attempt.sequence) {
+        return Err(UploadRefusal::Superseded);
+    }
+    Ok(())
 }
 
 /// The digest of `size` bytes, all of which are hashed.

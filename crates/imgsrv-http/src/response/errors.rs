@@ -53,9 +53,9 @@ impl From<CatalogError> for Problem {
             CatalogError::InvalidCursor => Self::invalid_cursor(),
             CatalogError::Full(_) => full("catalog", &error),
             CatalogError::ReadOnly(_) => read_only("catalog", &error),
-            CatalogError::Retryable(_) | CatalogError::Unavailable(_) | CatalogError::Replaced(_) => {
-                unavailable("catalog", &error)
-            }
+            CatalogError::Retryable(_) | CatalogError::Unavailable(_) => unavailable("catalog", &error),
+            CatalogError::Replaced(_) => unavailable("catalog", &error)
+                .detail("the catalog's file was removed or replaced; writes are refused until it is restored"),
             CatalogError::Conflict(_) | CatalogError::Corrupt(_) | CatalogError::Backend(_) => {
                 internal("catalog", &error)
             }

@@ -1,7 +1,7 @@
 //! Intakes: publishing a version with one request and one tus upload.
 
 use crate::{
-    extract::{Fields, IntakePath, JsonBody},
+    extract::{Fields, IdempotencyKey, IntakePath, JsonBody},
     response::{problem::Result, wire},
     routes::{
         problems::{BodyProblems, GuardedProblems, Taken},
@@ -27,11 +27,20 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 ///
 /// Describes the version to publish. Then upload the content with tus. Once all bytes are received, the server
 /// publishes the version and moves the aliases.
+///
+/// With an `Idempotency-Key`, a repeated request creates no further intake: the response is that of the first one. Keys
+/// are scoped to the caller, shared with `POST /v1/uploads`, and kept as long as the upload session.
 #[utoipa::path(post, path = "/api/images", operation_id = "createIntake", tag = "intake",
-    security(("bearer" = [])), request_body = api::CreateIntake,
+    security(("bearer" = [])), params(IdempotencyKey), request_body = api::CreateIntake,
     responses((status = CREATED, description = "The intake is ready for the upload.", body = api::IntakeCreated),
+        (status = 422, description = "The key was used for a different request.", body = api::Problem, content_type = "application/problem+json"),
         GuardedProblems, BodyProblems, Taken))]
-async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::CreateIntake>) -> Result<Response> {
+async fn create(
+    intakes: Intakes,
+    writer: Writer,
+    IdempotencyKey(key): IdempotencyKey,
+    JsonBody(body): JsonBody<api::CreateIntake>,
+) -> Result<Response> {
     let mut fields = Fields::default();
     let image = fields.parse("image", &body.image);
     let version = fields.parse("version", &body.version);
@@ -62,7 +71,7 @@ async fn create(intakes: Intakes, writer: Writer, JsonBody(body): JsonBody<api::
         };
         Some((new, size?, digest?))
     })?;
-    let intake = intakes.create(&writer, new, size, digest).await?;
+    let intake = intakes.create(&writer, new, size, digest, key.as_ref()).await?;
     let id = intake.id.to_string();
     let location = [(header::LOCATION, format!("/api/uploads/{id}"))];
     let tus = api::TusUpload { creation_url: CREATION_PATH.to_owned(), upload_metadata: metadata(intake.id) };

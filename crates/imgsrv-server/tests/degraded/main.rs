@@ -108,6 +108,37 @@ on_a_small_disk!(changes_that_only_the_log_has_are_never_ignored, |disk| {
     site.serves_reads();
 });
 
+on_a_small_disk!(no_write_is_acknowledged_while_the_catalog_is_removed_or_replaced, |disk| {
+    let site = Site::publish(&disk);
+    let (file, aside) = (disk.path().join("catalog.db"), disk.path().join("aside.db"));
+    std::fs::rename(&file, &aside).expect("renamed");
+    for name in ["removed", "replaced"] {
+        if name == "replaced" {
+            std::fs::copy(&aside, &file).expect("copied");
+        }
+        assert_eq!(site.create_named_image(name), (503, "unavailable".to_owned()));
+        assert_eq!(site.readiness(), 503);
+        site.serves_reads();
+    }
+    std::fs::rename(&aside, &file).expect("renamed");
+    for name in ["removed", "replaced"] {
+        assert_eq!(site.create_named_image(name).0, 201, "what was refused is not stored: {}", site.server.log());
+    }
+});
+
+on_a_small_disk!(a_limit_of_file_sizes_counts_as_a_full_disk, |disk| {
+    let mut site = Site::publish(&disk);
+    let full = || (507, "storage-full".to_owned());
+    site.limit_file_size("6291456");
+    assert_eq!(site.send_part_of(vec![7; 8 << 20]), full());
+    site.limit_file_size("4096");
+    assert_eq!(site.create_named_image("limited"), full());
+    site.serves_reads();
+    site.limit_file_size("unlimited");
+    assert_eq!(site.create_image(), 201, "{}", site.server.log());
+    assert_eq!(site.send_part_of(vec![7; 8 << 20]).0, 200);
+});
+
 /// What a server says that does not start on the disk.
 fn refusal(disk: &Disk) -> String {
     let started = imgsrv_testkit::Process::try_start(BINARY, disk.path(), &ARGUMENTS, &[]);

@@ -96,17 +96,39 @@ impl Site {
     /// Creates another image; returns the status.
     pub(crate) fn create_image(&mut self) -> u16 {
         self.images += 1;
-        self.write("POST", "/v1/images", json!({"name": format!("image-{}", self.images)}).to_string().into()).0
+        self.create_named_image(&format!("image-{}", self.images)).0
+    }
+
+    /// Creates an image of that name; returns the status, and the kind of the problem.
+    pub(crate) fn create_named_image(&self, name: &str) -> (u16, String) {
+        self.write("POST", "/v1/images", json!({"name": name}).to_string().into())
     }
 
     /// Opens an upload and sends its part.
     pub(crate) fn send_part(&self) -> (u16, String) {
-        let bytes = qcow2(99);
+        self.send_part_of(qcow2(99))
+    }
+
+    /// Opens an upload of `bytes` and sends them.
+    pub(crate) fn send_part_of(&self, bytes: Vec<u8>) -> (u16, String) {
         let body = json!({"expected_digest": digest(&bytes), "expected_size_bytes": bytes.len()});
         let mut opened = self.send("POST", "/v1/uploads", body.to_string().into());
         let opened: Value = opened.body_mut().read_json().expect("JSON");
         let upload = opened["id"].as_str().expect("an id");
         self.write("PUT", &format!("/v1/uploads/{upload}/parts/1"), bytes)
+    }
+
+    /// Limits the size of the files that the server may write.
+    pub(crate) fn limit_file_size(&self, bytes: &str) {
+        let (pid, limit) = (self.server.id().to_string(), format!("--fsize={bytes}:"));
+        let done =
+            Command::new("prlimit").args(["--pid", &pid, &limit]).output().expect("prlimit, of util-linux, runs");
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    /// The status of `/readyz`.
+    pub(crate) fn readiness(&self) -> u16 {
+        self.send("GET", "/readyz", Vec::new()).status().as_u16()
     }
 
     /// Asserts that all reads work.
