@@ -221,6 +221,8 @@ CREATE TABLE version_lifecycles (
 CREATE INDEX version_lifecycles_listed ON version_lifecycles (image_id, state, published_at, version_id);
 CREATE INDEX version_lifecycles_by_revision ON version_lifecycles (catalog_revision, version_id);
 CREATE INDEX version_lifecycles_draining ON version_lifecycles (available_until) WHERE state = 'removed';
+CREATE INDEX version_lifecycles_by_replacement ON version_lifecycles
+    (coalesce(removal_image, revocation_image, deprecation_image), coalesce(removal_ref, revocation_ref, deprecation_ref));
 
 CREATE TABLE aliases (
     id uuid PRIMARY KEY,
@@ -351,7 +353,7 @@ BEGIN
     IF (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at)
         OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
         OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until)
-        OR CASE
+        OR (CASE
             WHEN NEW.state = OLD.state THEN false
             -- Undoing a step, or ending a drain.
             WHEN NEW.state = 'tombstone' THEN OLD.state <> 'removed' OR NEW.available_until > NEW.changed_at
@@ -360,7 +362,7 @@ BEGIN
                 OR NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at
             WHEN OLD.state = 'revoked' THEN NEW.state <> 'removed'
                 AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at
-            ELSE false END
+            ELSE false END)
         OR (OLD.hold_reason IS NOT NULL AND (OLD.hold_until IS NULL OR OLD.hold_until > NEW.changed_at)
             AND (OLD.hold_lifts_at IS NULL OR OLD.hold_lifts_at > NEW.changed_at)
             AND ((NEW.state = 'revoked' AND OLD.state IN ('active', 'deprecated'))
@@ -861,6 +863,33 @@ BEGIN
 END $$;
 CREATE TRIGGER incus_fingerprints_update BEFORE UPDATE ON incus_fingerprints
     FOR EACH ROW EXECUTE FUNCTION incus_fingerprints_guard();
+
+-- Retention ------------------------------------------------------------------------------------------------
+
+-- The retention policies of images. Durations are in microseconds.
+CREATE TABLE retention_policies (
+    image_id uuid PRIMARY KEY,
+    newest bigint,
+    daily bigint,
+    weekly bigint,
+    monthly bigint,
+    younger_than bigint,
+    fetched_within bigint,
+    min_keep bigint NOT NULL CHECK (min_keep > 0),
+    deprecate_after bigint,
+    remove_after bigint,
+    enabled boolean NOT NULL
+);
+
+-- The day (UTC) on which a published version was last fetched, and the day since when that is recorded.
+CREATE TABLE version_fetches (
+    version_id uuid PRIMARY KEY REFERENCES versions (id),
+    fetched_on text COLLATE "C" NOT NULL
+);
+CREATE TABLE fetch_recording (
+    id integer PRIMARY KEY CHECK (id = 1),
+    since text COLLATE "C" NOT NULL
+);
 
 -- Audit ----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ mod oidc;
 mod pages;
 mod problem;
 mod releases;
+mod retention;
 #[cfg(feature = "openapi")]
 mod schemas;
 mod uploads;
@@ -24,6 +25,7 @@ pub use oidc::*;
 pub use pages::*;
 pub use problem::*;
 pub use releases::*;
+pub use retention::*;
 pub use uploads::*;
 
 /// Tells an absent field (`None`) from one that is `null` (`Some(None)`).

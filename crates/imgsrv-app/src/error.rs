@@ -54,6 +54,9 @@ pub enum Missing {
     /// No such provisioning rule.
     #[error("the provisioning rule does not exist")]
     Rule,
+    /// The image has no retention policy of its own.
+    #[error("the image has no retention policy")]
+    Retention,
 }
 
 /// The existing resource that conflicts with a new one.
@@ -189,6 +192,9 @@ pub enum UseCaseError {
     /// The lifecycle of the version is not the one that the request expects.
     #[error("the lifecycle of the version has changed; read it again, and retry with its current ETag")]
     LifecycleChanged,
+    /// The decisions of a retention policy are no longer those that the request applies.
+    #[error("the image or what its retention policy decides has changed; preview it again, and apply the new revision")]
+    RetentionChanged,
     /// An alias can newly point only to an active version.
     #[error("an alias can point only to an active version, and {version} is {state}")]
     NotActive {

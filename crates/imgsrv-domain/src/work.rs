@@ -24,6 +24,8 @@ string_enum! {
         Sweep = "sweep",
         /// Makes removed versions tombstones once their drain has ended. It recurs.
         Tombstone = "tombstone",
+        /// Applies the enabled retention policies. It recurs.
+        Retention = "retention",
     }
 }
 
@@ -34,7 +36,7 @@ impl WorkKind {
         match self {
             Self::Ingest => Some(Duration::from_hours(24)),
             Self::Publish => Some(Duration::from_mins(15)),
-            Self::Clear | Self::Sweep | Self::Tombstone => None,
+            Self::Clear | Self::Sweep | Self::Tombstone | Self::Retention => None,
         }
     }
 
@@ -42,7 +44,7 @@ impl WorkKind {
     pub const fn ends_with_failure(self) -> bool {
         match self {
             Self::Ingest => true,
-            Self::Publish | Self::Clear | Self::Sweep | Self::Tombstone => false,
+            Self::Publish | Self::Clear | Self::Sweep | Self::Tombstone | Self::Retention => false,
         }
     }
 
@@ -50,7 +52,7 @@ impl WorkKind {
     pub const fn recurs(self) -> bool {
         match self {
             Self::Ingest | Self::Publish | Self::Clear => false,
-            Self::Sweep | Self::Tombstone => true,
+            Self::Sweep | Self::Tombstone | Self::Retention => true,
         }
     }
 }

@@ -22,6 +22,6 @@ pub use middleware::{
     observation::{CompletedRequest, METHODS, RequestObserver},
 };
 pub use request::{PeerAddress, Transport};
-pub use routes::{openapi, router};
+pub use routes::{openapi, parse_retention, router};
 pub use send_budget::SendBudget;
 pub use state::{AppState, HttpSettings};

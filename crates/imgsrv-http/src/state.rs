@@ -15,7 +15,7 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
     Aliases, AuditLogReader, Delivery, Drafts, Images, IncusMetadata, Intakes, Lifecycles, Principals, Publishing,
-    Rules, Services, Uploads, Versions,
+    Retention, Rules, Services, Uploads, Versions,
 };
 use ipnet::IpNet;
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -143,6 +143,7 @@ provides! {
     Intakes: |state| state.services.intakes();
     Principals: |state| state.services.principals();
     Publishing: |state| state.services.publishing();
+    Retention: |state| state.services.retention();
     Rules: |state| state.services.rules();
     Uploads: |state| state.services.uploads();
     Versions: |state| state.services.versions();

@@ -3,7 +3,10 @@
 use crate::{
     auth::caller::Caller,
     bytes::reader::{open_blob, replacement},
-    content::published::{PublishedVersion, PublishedVersions},
+    content::{
+        fetches::Fetched,
+        published::{PublishedVersion, PublishedVersions},
+    },
     error::{Gone, Missing, Result},
 };
 use imgsrv_domain::{
@@ -136,6 +139,7 @@ impl Delivery {
                 revoked.map_or(Missing::Blob.into(), |version| Gone::of(&version, self.0.context.clock.now()).into())
             );
         };
+        self.note_fetch(Fetched::Digest(*digest));
         let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
         Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None })
     }
@@ -219,6 +223,12 @@ impl Delivery {
         Ok(VersionFiles { manifest: Arc::clone(&found.manifest), files: Arc::clone(&found.files), is_alias })
     }
 
+    /// Notes what is fetched in memory; it is stored later.
+    fn note_fetch(&self, fetched: Fetched) {
+        let context = &self.0.context;
+        context.fetches.note(fetched, context.clock.now());
+    }
+
     /// Refuses a version whose files are no longer served.
     fn require_served(&self, found: &PublishedVersion) -> Result<()> {
         let (version, now) = (&found.manifest.version, self.0.context.clock.now());
@@ -238,6 +248,9 @@ impl Delivery {
     ) -> Result<Option<Download>> {
         let (media_type, modified_at) = (Some(media_type.clone()), published_at(&version.manifest));
         let blob = self.0.blob(version, digest).await?;
+        if blob.is_some() {
+            self.note_fetch(Fetched::Version(version.manifest.version.id));
+        }
         let lifecycle = discouraged(&version.manifest);
         Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true, lifecycle }))
     }

@@ -3,8 +3,8 @@
 use super::{
     AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, ImageQueries, ImageRepo, InspectionRepo,
     IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo,
-    RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries,
-    VersionRepo, WorkQueue, WorkRepo,
+    RetentionQueries, RetentionRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries,
+    UploadRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -22,6 +22,7 @@ pub trait CatalogTx:
     + ManifestRepo
     + AliasRepo
     + LifecycleRepo
+    + RetentionRepo
     + UploadRepo
     + IntakeRepo
     + BlobLedger
@@ -57,6 +58,7 @@ pub trait Catalog:
     + PrincipalQueries
     + RuleQueries
     + StreamQueries
+    + RetentionQueries
     + AuditQueries
     + OperationsQueries
 {

@@ -174,6 +174,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::Unpublished => Self::new(Code::VersionNotPublished).detail(error),
             UseCaseError::Gone(gone) => gone_problem(*gone),
             UseCaseError::Lifecycle(refusal) => refusal.into(),
+            UseCaseError::RetentionChanged => Self::new(Code::RevisionChanged).detail(error),
             UseCaseError::LifecycleChanged => Self::new(Code::PreconditionFailed).detail(error),
             UseCaseError::NotActive { .. } => Self::new(Code::VersionNotActive).detail(error),
             UseCaseError::AliasesInUse(_) => Self::new(Code::AliasesInUse).detail(error),
