@@ -22,6 +22,7 @@ mod publish;
 mod recognise;
 mod reference;
 mod report;
+mod retention;
 mod retire;
 mod systems;
 mod upload;
@@ -72,6 +73,9 @@ pub enum ClientCommand {
     /// List and show versions, and retire published ones
     #[command(subcommand)]
     Versions(versions::VersionsCommand),
+    /// Set, show, delete, preview and apply retention policies, which retire old versions
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// List, set and delete aliases, such as latest
     #[command(subcommand)]
     Aliases(aliases::AliasesCommand),
@@ -110,6 +114,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Download(options) => download::download(options, &short()?, &long()?).await,
         ClientCommand::Images(command) => images::run(command, &short()?).await,
         ClientCommand::Versions(command) => versions::run(command, &short()?).await,
+        ClientCommand::Retention(command) => retention::run(command, &short()?).await,
         ClientCommand::Aliases(command) => aliases::run(command, &short()?).await,
         ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,

@@ -98,6 +98,20 @@ fn every_command_on_authentication_runs() {
 }
 
 #[test]
+fn every_command_on_retention_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/retention.md"), "MANAGER", 10, &[]);
+    for line in [
+        "no rule keeps it",
+        "alias stable",
+        "newest 1, min_keep 1",
+        "retired 2 versions of ci",
+        "\"remove_after\": \"0s\"",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
 fn every_command_on_incus_and_on_fetching_by_url_runs() {
     let pages =
         [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];
