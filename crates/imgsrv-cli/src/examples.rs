@@ -58,13 +58,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("versions show", &["imgsrv versions show debian:latest", "imgsrv versions show debian:12.5.0 --json"]),
     (
         "versions deprecate",
-        &["imgsrv versions deprecate debian:12.4.0 --reason 'Use 12.5' --replacement 12.5.0 --end-of-life 2027-06-30"],
+        &["imgsrv versions deprecate debian:12.4.0 --reason superseded --replacement 12.5.0 --end-of-life 2027-06-30"],
     ),
     (
         "versions revoke",
         &[
-            "imgsrv versions revoke debian:12.5.0 --reason 'Does not boot' --alias latest=12.4.0",
-            "imgsrv versions revoke debian:12.5.0 --reason 'Does not boot' --replacement latest --yes",
+            "imgsrv versions revoke debian:12.5.0 --reason broken --alias latest=12.4.0",
+            "imgsrv versions revoke debian:12.5.0 --reason broken --replacement latest --yes",
         ],
     ),
     (
@@ -72,7 +72,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["imgsrv versions remove debian:12.3.0", "imgsrv versions remove debian:ci-17 --drain 2h --yes"],
     ),
     ("versions restore", &["imgsrv versions restore debian:12.3.0"]),
-    ("versions hold", &["imgsrv versions hold debian:12.4.0 --reason 'Audit 2026'"]),
+    ("versions hold", &["imgsrv versions hold debian:12.4.0 --reason audit"]),
     ("versions release", &["imgsrv versions release debian:12.4.0"]),
     ("retention", &["imgsrv retention preview debian"]),
     (

@@ -135,10 +135,24 @@ async fn edit(server: &TestServer, image: &str, version: &str, bytes: &[u8]) {
     }
 }
 
+/// Revokes and restores two versions in turn, moving their aliases from each to the other.
+async fn retire(server: &TestServer, admin: &str, image: &str, aliases: [&str; 2]) {
+    for number in 0..15 {
+        let (from, to) = if number % 2 == 0 { ("1", "b") } else { ("b", "1") };
+        let moves: Value = aliases.iter().map(|alias| ((*alias).to_owned(), Value::from(to))).collect();
+        let path = format!("/v1/images/{image}/versions/{from}");
+        for (action, body) in [("revoke", json!({"reason": "x", "aliases": moves})), ("restore", json!({}))] {
+            let answer = server.call(Some(admin), "POST", &format!("{path}/{action}"), Some(body)).await;
+            assert!(!answer.status.is_server_error(), "{action} {path}: {answer:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_writers_never_wait_for_each_other() {
     let url = Postgres::shared().await.database().await;
     let server = Arc::new(TestServer::start_on_database(&url, 32, |_| {}).await);
+    let admin = server.token_with("content-admin").await;
     let is_over = Arc::new(AtomicBool::new(false));
     let mut workers = Vec::new();
     for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Ingest, WorkKind::Publish, WorkKind::Clear] {
@@ -164,6 +178,8 @@ async fn concurrent_writers_never_wait_for_each_other() {
             rename(server, image),
             move_aliases(server, image, ["latest", "stable"]),
             move_aliases(server, image, ["stable", "latest"]),
+            retire(server, &admin, image, ["latest", "stable"]),
+            retire(server, &admin, image, ["next", "stable"]),
             publish(server, image, "1", shared),
             publish(server, image, "b", shared),
             publish(server, image, "next", shared),

@@ -82,6 +82,23 @@ fn every_command_on_publishing_in_one_command_runs() {
 }
 
 #[test]
+fn every_command_on_retiring_versions_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/retire.md"), "MANAGER", 14, &[]);
+    for line in [
+        "may: content.retire, content.write",
+        "debian:12.4.0 is deprecated",
+        "debian:12.6.0 is revoked",
+        "exit code 3",
+        "debian 12.5.0: published",
+        "debian:12.6.0 is active",
+        "removed, available until",
+        "held until",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
 fn every_command_on_authentication_runs() {
     let shown = run(include_str!("../../../docs/src/how-to/manage-authentication.md"), "MANAGER", 20, &[]);
     for line in [

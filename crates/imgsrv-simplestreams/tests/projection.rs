@@ -7,8 +7,8 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use imgsrv_simplestreams::{
-    Aliases, EncodedProducts, File, ImageKind, Images, IncusArchitecture, Listed, Pieces, Products, Root, index,
-    index_pieces, is_ambiguous, products, products_pieces, project,
+    Aliases, Deprecation, EncodedProducts, File, ImageKind, Images, IncusArchitecture, Listed, Pieces, Products, Root,
+    index, index_pieces, is_ambiguous, products, products_pieces, project,
 };
 use proptest::{prelude::*, sample::select};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -50,6 +50,7 @@ fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, 
         root_file: File { name: file, claim: root_claim },
         fingerprint: Digest::new(fingerprint),
         properties: IncusProperties::default(),
+        deprecation: None,
     }
 }
 
@@ -111,6 +112,23 @@ fn machine(images: &Images, name: &str) -> Option<String> {
     let found = images.find(name, ImageKind::VirtualMachine, "amd64".parse().expect("an architecture"))?;
     let image = found.root.path.split('/').nth(1).unwrap_or_default();
     Some(format!("{image} {} {}", found.release, found.variant))
+}
+
+#[test]
+fn a_product_is_deprecated_if_all_versions_with_its_bytes_are() {
+    let one = |version, bytes| listed("deb", version, ("debian", "amd64", "default"), Root::Disk, (1, bytes), 0);
+    let deprecated = |one: Listed| {
+        let end_of_life = Some("2027-06-30".parse().expect("a day"));
+        Listed { deprecation: Some(Deprecation { end_of_life }), ..one }
+    };
+    let shown = |all: &[Listed]| {
+        let products = project(all, &Aliases::new()).into_values();
+        products.map(|product| (product.release_title, product.support_eol)).collect::<Vec<_>>()
+    };
+    let marked = ("1 (deprecated)".to_owned(), Some("2027-06-30".to_owned()));
+    assert_eq!(shown(&[deprecated(one("1", 1)), one("2", 2)]), [marked.clone(), ("2".to_owned(), None)]);
+    assert_eq!(shown(&[deprecated(one("1", 1)), one("2", 1)]), [("1".to_owned(), None)], "the same bytes");
+    assert_eq!(shown(&[deprecated(one("1", 1)), deprecated(one("2", 1))]), [marked]);
 }
 
 #[test]

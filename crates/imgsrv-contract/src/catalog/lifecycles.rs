@@ -203,7 +203,8 @@ pub(super) async fn the_catalog_refuses_what_a_lifecycle_does_not_allow(fresh: F
     }
 
     // A step below the present one does not change, and neither does the end of a drain.
-    let below = change(&fresh, &version, |lifecycle, now| revoked(deprecated(lifecycle, now), now)).await;
+    change(&fresh, &version, deprecated).await;
+    let below = change(&fresh, &version, revoked).await;
     for edit in [
         |record: &mut LifecycleRecord| record.deprecation = None,
         |record: &mut LifecycleRecord| (record.deprecation, record.revocation) = (None, None),

@@ -15,8 +15,12 @@ const SUNSET: HeaderName = HeaderName::from_static("sunset");
 /// version that is deprecated or drains.
 pub(crate) fn announce(headers: &mut HeaderMap, lifecycle: &Lifecycle) {
     let since = match lifecycle.stored_state() {
-        LifecycleState::Deprecated | LifecycleState::Removed => lifecycle.discouraged_at(),
-        LifecycleState::Active | LifecycleState::Revoked | LifecycleState::Tombstone => None,
+        LifecycleState::Deprecated | LifecycleState::Removed if !lifecycle.is_revoked() => lifecycle.discouraged_at(),
+        LifecycleState::Active
+        | LifecycleState::Deprecated
+        | LifecycleState::Revoked
+        | LifecycleState::Removed
+        | LifecycleState::Tombstone => None,
     };
     let Some(since) = since else { return };
     if let Ok(value) = HeaderValue::try_from(format!("@{}", since.micros().div_euclid(1_000_000))) {

@@ -3,6 +3,7 @@
 mod files;
 mod fingerprint;
 mod inspection;
+mod lifecycle;
 mod metadata;
 mod plaintext_guard;
 mod streams;

@@ -157,6 +157,17 @@ mod fresh {
             Self { url: server.url(), _keep: Box::new(server) }
         }
 
+        /// Stops the clock of the catalog in the database at `url`, at so many microseconds since the Unix epoch.
+        pub async fn set_clock(url: &str, micros: i64) {
+            let options: PgConnectOptions = url.parse().expect("a PostgreSQL URL");
+            let mut connection = options.connect().await.expect("a connection");
+            let statement = format!(
+                "CREATE OR REPLACE FUNCTION catalog_now() RETURNS timestamptz LANGUAGE sql STABLE AS
+                 $$ SELECT timestamptz '1970-01-01 00:00:00Z' + {micros} * interval '1 microsecond' $$"
+            );
+            connection.execute(AssertSqlSafe(statement)).await.expect("a clock");
+        }
+
         /// The URL of a new, empty database.
         pub async fn database(&self) -> String {
             static COUNT: AtomicU32 = AtomicU32::new(0);
