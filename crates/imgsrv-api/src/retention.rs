@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 pub struct KeepRules {
     /// Number of newest versions to keep.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::integer::optional")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4294967295_i64))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4_294_967_295_i64))]
     pub newest: Option<i64>,
     /// Number of days (UTC) of each of which the newest version is kept.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::integer::optional")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4294967295_i64))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4_294_967_295_i64))]
     pub daily: Option<i64>,
     /// Number of weeks (ISO 8601, UTC) of each of which the newest version is kept.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::integer::optional")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4294967295_i64))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4_294_967_295_i64))]
     pub weekly: Option<i64>,
     /// Number of months (UTC) of each of which the newest version is kept.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::integer::optional")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4294967295_i64))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4_294_967_295_i64))]
     pub monthly: Option<i64>,
     /// Keep versions that were published less than this ago, such as `30d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct RetentionPolicy {
     pub keep: KeepRules,
     /// Number of newest versions that are kept whatever the rules say; the default is 1.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::integer::optional")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4294967295_i64))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4_294_967_295_i64))]
     pub min_keep: Option<i64>,
     /// `deprecate` sets the default of `deprecate_after` to `0s`, and `remove` that of `remove_after`. Responses do not have
     /// it.
