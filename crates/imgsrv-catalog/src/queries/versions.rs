@@ -72,20 +72,18 @@ const BLOBS: &str = "SELECT digest, size_bytes, storage_name, created_at FROM bl
 pub(crate) const STATEMENTS: &[&str] =
     &[VERSIONS, VERSIONS_BY_STATE, OFFERED_VERSIONS, VERSIONS_BY_LIFECYCLE, VERSION, PUBLISHED_VERSION, REF, BLOBS];
 
-/// The states of a lifecycle that a list selects; `None` for all of them.
-const fn selected(filter: Option<LifecycleFilter>) -> Option<[&'static str; 2]> {
-    const fn pair(one: LifecycleState, other: LifecycleState) -> Option<[&'static str; 2]> {
-        Some([one.as_str(), other.as_str()])
-    }
-    match filter {
-        None => pair(LifecycleState::Active, LifecycleState::Deprecated),
-        // No version is in two states.
-        Some(LifecycleFilter::Active) => Some([LifecycleState::Active.as_str(), ""]),
-        Some(LifecycleFilter::Deprecated) => Some([LifecycleState::Deprecated.as_str(), ""]),
-        Some(LifecycleFilter::Revoked) => Some([LifecycleState::Revoked.as_str(), ""]),
-        Some(LifecycleFilter::Removed) => pair(LifecycleState::Removed, LifecycleState::Tombstone),
-        Some(LifecycleFilter::All) => None,
-    }
+/// The states of a lifecycle that a list selects, at most two; `None` for all of them.
+fn selected(filter: Option<LifecycleFilter>) -> Option<[&'static str; 2]> {
+    // No version is in this state.
+    const NONE: &str = "";
+    Some(match filter {
+        None => [LifecycleState::Active.as_str(), LifecycleState::Deprecated.as_str()],
+        Some(LifecycleFilter::Active) => [LifecycleState::Active.as_str(), NONE],
+        Some(LifecycleFilter::Deprecated) => [LifecycleState::Deprecated.as_str(), NONE],
+        Some(LifecycleFilter::Revoked) => [LifecycleState::Revoked.as_str(), NONE],
+        Some(LifecycleFilter::Removed) => [LifecycleState::Removed.as_str(), LifecycleState::Tombstone.as_str()],
+        Some(LifecycleFilter::All) => return None,
+    })
 }
 
 async fn resolve<C: Connection>(

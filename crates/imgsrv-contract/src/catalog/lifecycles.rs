@@ -20,6 +20,9 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_hours(1);
 
+/// A change of a lifecycle.
+type Step = fn(Lifecycle, Timestamp) -> Lifecycle;
+
 /// Stores what `change` makes of the lifecycle of a version; returns the version as it is stored.
 async fn change(
     fresh: &Fresh,
@@ -266,13 +269,9 @@ pub(super) async fn no_alias_points_to_a_revoked_or_removed_version(fresh: Fresh
 pub(super) async fn versions_are_listed_by_lifecycle(fresh: Fresh) {
     let first = unaliased(&fresh).await;
     let image = fresh.begin().await.get_image(&first.image).await.unwrap().unwrap();
-    for (name, step) in [
-        ("2", None::<fn(Lifecycle, Timestamp) -> Lifecycle>),
-        ("3", Some(deprecated)),
-        ("4", Some(revoked)),
-        ("5", Some(removed)),
-        ("6", None),
-    ] {
+    for (name, step) in
+        [("2", None::<Step>), ("3", Some(deprecated)), ("4", Some(revoked)), ("5", Some(removed)), ("6", None)]
+    {
         (fresh.advance)(HOUR);
         let version = fresh.write(async |tx| publish(tx, &image, name).await).await;
         if let Some(step) = step {
@@ -343,7 +342,7 @@ pub(super) async fn stream_changes_report_lifecycles(fresh: Fresh) {
     let version = unaliased(&fresh).await;
     let mut since = fresh.catalog.catalog_revision().await.unwrap();
     let end_of_life = Some("2027-06-30".parse().unwrap());
-    let steps: [(fn(Lifecycle, Timestamp) -> Lifecycle, StreamListing); 3] = [
+    let steps: [(Step, StreamListing); 3] = [
         (deprecated, StreamListing::Deprecated(end_of_life)),
         (revoked, StreamListing::Withdrawn),
         (|lifecycle, now| lifecycle.restore(now).unwrap().0, StreamListing::Deprecated(end_of_life)),

@@ -156,7 +156,9 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Content-Disposition, Content-Range, ETag, Link, Repr-Digest, X-Request-Id"),
+            HeaderValue::from_static(
+                "Content-Disposition, Content-Range, Deprecation, ETag, Link, Repr-Digest, Sunset, X-Request-Id",
+            ),
         );
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

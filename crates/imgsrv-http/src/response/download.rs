@@ -99,7 +99,7 @@ impl DownloadRequest {
     pub(crate) fn report(&self, problem: Problem) -> Problem {
         let agent = self.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
         let is_incus = agent.is_some_and(|agent| agent.starts_with(b"Incus "));
-        if is_incus && problem.is_gone() { problem.as_not_found() } else { problem }
+        if is_incus && problem.is_gone() { problem.reported_as_not_found() } else { problem }
     }
 }
 

@@ -170,17 +170,19 @@ impl From<UseCaseError> for Problem {
             UseCaseError::Upload(refusal) => refusal.into(),
             UseCaseError::Stage(error) => error.into(),
             UseCaseError::Unpublishable(why) => Self::new(Code::VersionNotPublishable).detail(why),
-            UseCaseError::NotPublished => Self::new(Code::VersionNotPublished).detail(error),
-            UseCaseError::Unpublished => Self::new(Code::VersionNotPublished).detail(error),
+            UseCaseError::NotPublished | UseCaseError::Unpublished => {
+                Self::new(Code::VersionNotPublished).detail(error)
+            }
             UseCaseError::Gone(gone) => gone_problem(*gone),
             UseCaseError::Lifecycle(refusal) => refusal.into(),
             UseCaseError::RetentionChanged => Self::new(Code::RevisionChanged).detail(error),
-            UseCaseError::LifecycleChanged => Self::new(Code::PreconditionFailed).detail(error),
             UseCaseError::NotActive { .. } => Self::new(Code::VersionNotActive).detail(error),
             UseCaseError::AliasesInUse(_) => Self::new(Code::AliasesInUse).detail(error),
             UseCaseError::Replacement { .. } => Self::new(Code::ReplacementUnusable).detail(error),
             UseCaseError::ImageInUse => Self::new(Code::ImageInUse).detail(error),
-            UseCaseError::PreconditionFailed => Self::new(Code::PreconditionFailed).detail(error),
+            UseCaseError::PreconditionFailed | UseCaseError::LifecycleChanged => {
+                Self::new(Code::PreconditionFailed).detail(error)
+            }
             UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
             UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
             UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),

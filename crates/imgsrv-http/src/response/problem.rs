@@ -17,14 +17,14 @@ pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub(crate) code: Code,
-    body: ProblemBody,
+    body: Box<ProblemBody>,
     retry_after: Option<Duration>,
     complete_length: Option<u64>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code) -> Self {
-        let body = ProblemBody {
+        let body = Box::new(ProblemBody {
             r#type: code.urn(),
             title: code.title().to_owned(),
             status: code.status(),
@@ -34,7 +34,7 @@ impl Problem {
             existing: None,
             reason: None,
             replacement: None,
-        };
+        });
         Self { code, body, retry_after: None, complete_length: None }
     }
 
@@ -78,7 +78,7 @@ impl Problem {
     }
 
     /// Responds with 404 instead of 410.
-    pub(crate) fn as_not_found(mut self) -> Self {
+    pub(crate) fn reported_as_not_found(mut self) -> Self {
         self.body.status = StatusCode::NOT_FOUND.as_u16();
         self
     }

@@ -107,7 +107,7 @@ pub(crate) struct WrongState(Problem);
 
 /// The responses of every download other than the complete content.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "description only")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "description only")]
 pub(crate) enum ByteProblems {
     /// The requested range.
     #[response(status = 206, content_type = "*/*")]

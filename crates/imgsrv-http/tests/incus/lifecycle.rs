@@ -157,8 +157,9 @@ async fn seen(fixture: &Fixture, image: &str, bytes: &[u8]) -> Row {
 
 async fn the_table(fixture: &Fixture) {
     let states = ["active", "deprecated", "revoked", "removed", "revoked-removed", "tombstone", "revoked-tombstone"];
-    let bytes =
-        |state: &str| qcow2(u64::try_from(states.iter().position(|one| *one == state).expect("a state")).unwrap());
+    let bytes = |state: &str| {
+        qcow2(u64::try_from(states.iter().position(|one| *one == state).expect("a state")).expect("a number"))
+    };
     for state in states {
         released(&fixture.server, state, "1", &bytes(state)).await;
     }
@@ -282,7 +283,11 @@ async fn a_retired_version_says_why_and_what_to_use_instead() {
     assert!(
         images(server)
             .await
-            .find("debian/1", imgsrv_simplestreams::ImageKind::VirtualMachine, "amd64".parse().unwrap())
+            .find(
+                "debian/1",
+                imgsrv_simplestreams::ImageKind::VirtualMachine,
+                "amd64".parse().expect("an architecture")
+            )
             .is_none()
     );
 
