@@ -9,29 +9,29 @@ use serde_json::json;
 pub enum RetentionCommand {
     /// Set the retention policy of an image
     Set {
-        /// Name of the image
+        /// Image, such as debian
         image: String,
         #[command(flatten)]
         policy: Box<PolicyOptions>,
     },
     /// Show the retention policy of an image
     Show {
-        /// Name of the image
+        /// Image, such as debian
         image: String,
     },
     /// Delete the retention policy of an image
     Delete {
-        /// Name of the image
+        /// Image, such as debian
         image: String,
     },
     /// Show which versions of an image its retention policy keeps, deprecates and removes, and why
     Preview {
-        /// Name of the image
+        /// Image, such as debian
         image: String,
     },
     /// Deprecate and remove the versions of an image that its retention policy does not keep
     Apply {
-        /// Name of the image
+        /// Image, such as debian
         image: String,
         #[command(flatten)]
         confirmation: Confirmation,
