@@ -17,7 +17,7 @@ use async_trait::async_trait;
 pub trait RetentionRepo: Send {
     /// The policy of an image, which must be locked.
     async fn get_retention(&mut self, image: ImageId) -> Result<Option<RetentionPolicy>, CatalogError>;
-    /// Stores the policy of an image, which must be locked, in the place of the one it has.
+    /// Stores the policy of an image, which must be locked, instead of the one it has.
     async fn put_retention(&mut self, image: ImageId, policy: &RetentionPolicy) -> Result<(), CatalogError>;
     /// Deletes the policy of an image, which must be locked.
     async fn delete_retention(&mut self, image: ImageId) -> Result<(), CatalogError>;
