@@ -224,6 +224,8 @@ CREATE TABLE version_lifecycles (
 CREATE INDEX version_lifecycles_listed ON version_lifecycles (image_id, state, published_at, version_id);
 CREATE INDEX version_lifecycles_by_revision ON version_lifecycles (catalog_revision, version_id);
 CREATE INDEX version_lifecycles_draining ON version_lifecycles (available_until) WHERE state = 'removed';
+CREATE INDEX version_lifecycles_by_replacement ON version_lifecycles
+    (coalesce(removal_image, revocation_image, deprecation_image), coalesce(removal_ref, revocation_ref, deprecation_ref));
 
 CREATE TABLE aliases (
     id uuid PRIMARY KEY,
@@ -980,6 +982,33 @@ BEGIN
 END $$;
 CREATE TRIGGER incus_fingerprints_update BEFORE UPDATE ON incus_fingerprints
     FOR EACH ROW EXECUTE FUNCTION incus_fingerprints_guard();
+
+-- Retention ------------------------------------------------------------------------------------------------
+
+-- The retention policies of images. Durations are in microseconds.
+CREATE TABLE retention_policies (
+    image_id uuid PRIMARY KEY,
+    newest bigint,
+    daily bigint,
+    weekly bigint,
+    monthly bigint,
+    younger_than bigint,
+    fetched_within bigint,
+    min_keep bigint NOT NULL CHECK (min_keep > 0),
+    deprecate_after bigint,
+    remove_after bigint,
+    enabled boolean NOT NULL
+);
+
+-- The day (UTC) on which a published version was last fetched, and the day since when that is recorded.
+CREATE TABLE version_fetches (
+    version_id uuid PRIMARY KEY REFERENCES versions (id),
+    fetched_on text COLLATE "C" NOT NULL
+);
+CREATE TABLE fetch_recording (
+    id integer PRIMARY KEY CHECK (id = 1),
+    since text COLLATE "C" NOT NULL
+);
 
 -- Audit ----------------------------------------------------------------------------------------------------
 

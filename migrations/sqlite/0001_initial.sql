@@ -177,6 +177,8 @@ CREATE TABLE version_lifecycles (
 CREATE INDEX version_lifecycles_listed ON version_lifecycles (image_id, state, published_at, version_id);
 CREATE INDEX version_lifecycles_by_revision ON version_lifecycles (catalog_revision, version_id);
 CREATE INDEX version_lifecycles_draining ON version_lifecycles (available_until) WHERE state = 'removed';
+CREATE INDEX version_lifecycles_by_replacement ON version_lifecycles
+    (coalesce(removal_image, revocation_image, deprecation_image), coalesce(removal_ref, revocation_ref, deprecation_ref));
 
 CREATE TABLE aliases (
     id BLOB PRIMARY KEY NOT NULL,
@@ -822,6 +824,33 @@ CREATE TRIGGER incus_fingerprints_update BEFORE UPDATE ON incus_fingerprints BEG
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.fingerprint IS NOT NULL
         OR NEW.metadata_digest <> OLD.metadata_digest OR NEW.root_digest <> OLD.root_digest;
 END;
+
+-- Retention ------------------------------------------------------------------------------------------------
+
+-- The retention policies of images. Durations are in microseconds.
+CREATE TABLE retention_policies (
+    image_id BLOB PRIMARY KEY NOT NULL,
+    newest INTEGER,
+    daily INTEGER,
+    weekly INTEGER,
+    monthly INTEGER,
+    younger_than INTEGER,
+    fetched_within INTEGER,
+    min_keep INTEGER NOT NULL CHECK (min_keep > 0),
+    deprecate_after INTEGER,
+    remove_after INTEGER,
+    enabled INTEGER NOT NULL CHECK (enabled IN (0, 1))
+) STRICT, WITHOUT ROWID;
+
+-- The day (UTC) on which a published version was last fetched, and the day since when that is recorded.
+CREATE TABLE version_fetches (
+    version_id BLOB PRIMARY KEY NOT NULL REFERENCES versions (id),
+    fetched_on TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE fetch_recording (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    since TEXT NOT NULL
+) STRICT;
 
 -- Audit ----------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,19 @@
 //! Integers as JSON Schema defines them: `1.0` is one.
 
-use serde::{Deserializer, de};
+use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 
 /// An integer of 64 bits, also if it is written with a fraction of zero or an exponent, as some encoders do.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     deserializer.deserialize_i64(Integer)
+}
+
+/// The same, where it may be absent.
+pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Present(#[serde(deserialize_with = "deserialize")] i64);
+
+    Ok(Option::<Present>::deserialize(deserializer)?.map(|Present(value)| value))
 }
 
 struct Integer;

@@ -12,6 +12,7 @@ mod oidc;
 mod pages;
 mod problem;
 mod releases;
+mod retention;
 #[cfg(feature = "openapi")]
 mod schemas;
 mod system;
@@ -25,6 +26,7 @@ pub use oidc::*;
 pub use pages::*;
 pub use problem::*;
 pub use releases::*;
+pub use retention::*;
 pub use system::*;
 pub use uploads::*;
 

@@ -106,6 +106,7 @@ codes! {
     UploadOffset = "upload-offset", 409, "The upload offset does not match";
     DigestSizeConflict = "digest-size-conflict", 409, "The digest belongs to a blob of a different size";
     AliasesInUse = "aliases-in-use", 409, "Aliases point to the version";
+    RevisionChanged = "revision-changed", 409, "What the request applies has changed";
     VersionHeld = "version-held", 409, "The version is held";
     VersionRevoked = "version-revoked", 410, "The version was revoked";
     VersionRemoved = "version-removed", 410, "The version was removed";

@@ -2,12 +2,14 @@
 
 use crate::{
     bytes::{space::Space, totals::CollectionTotals},
+    content::fetches::Fetches,
     work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
 use imgsrv_domain::{
     audit::Actor,
     lifecycle::Drain,
     ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, TokenVerifier},
+    retention::RetentionPolicy,
     work::WorkerId,
 };
 use std::{sync::Arc, time::Duration};
@@ -55,6 +57,10 @@ pub struct Settings {
     pub removal_drain: Drain,
     /// How long a hold stays in force after its release.
     pub hold_cooldown: Duration,
+    /// The retention policy of images without one of their own.
+    pub default_retention: Option<RetentionPolicy>,
+    /// Interval at which enabled retention policies are applied.
+    pub retention_interval: Duration,
     /// Delays between retries of leased work after failures of the catalog or the blob store.
     pub backoff: Backoff,
     /// What happens to artifacts whose bytes are not in the declared format.
@@ -95,6 +101,7 @@ pub(crate) struct Context {
     pub(crate) wakeups: Wakeups,
     pub(crate) endings: Endings,
     pub(crate) space: Space,
+    pub(crate) fetches: Fetches,
     pub(crate) revision: LatestRevision,
     pub(crate) collected: CollectionTotals,
     pub(crate) stop: CancellationToken,

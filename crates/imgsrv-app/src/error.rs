@@ -67,6 +67,9 @@ pub enum Missing {
     /// No such provisioning rule.
     #[error("provisioning rule {0} does not exist")]
     Rule(RuleId),
+    /// The image has no retention policy of its own.
+    #[error("image {0} has no retention policy")]
+    Retention(ImageName),
 }
 
 /// The existing resource that conflicts with a new one.
@@ -243,6 +246,9 @@ pub enum UseCaseError {
     /// The lifecycle of the version is not the one that the request expects.
     #[error("the lifecycle of version {0} has changed; read it again, and retry with its current ETag")]
     LifecycleChanged(String),
+    /// The decisions of a retention policy are no longer those that the request applies.
+    #[error("the image or what its retention policy decides has changed; preview it again, and apply the new revision")]
+    RetentionChanged,
     /// An alias can newly point only to an active version.
     #[error("an alias can point only to an active version, and {version} is {state}")]
     NotActive {

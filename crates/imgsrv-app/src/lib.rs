@@ -40,6 +40,7 @@ pub use content::{
     images::{ImageMetadata, Images, NewImage},
     incus::metadata::{IncusMetadata, NewIncusMetadata},
     lifecycles::{AliasMoves, LifecycleChange, LifecyclePrecondition, Lifecycles, WantedWords, release_hold},
+    retention::{Retention, RetentionApplied, RetentionPreview},
     versions::Versions,
 };
 pub use context::{Adapters, CollectionSettings, FormatCheck, Settings};

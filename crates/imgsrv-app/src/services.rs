@@ -17,8 +17,9 @@ use crate::{
         uploads::Uploads,
     },
     content::{
-        aliases::Aliases, delivery::Delivery, drafts::Drafts, images::Images, incus::metadata::IncusMetadata,
-        lifecycles::Lifecycles, published::PublishedVersions, tombstones::Tombstones, versions::Versions,
+        aliases::Aliases, delivery::Delivery, drafts::Drafts, fetches::Fetches, images::Images,
+        incus::metadata::IncusMetadata, lifecycles::Lifecycles, published::PublishedVersions, retainer::Retainer,
+        retention::Retention, tombstones::Tombstones, versions::Versions,
     },
     context::{Adapters, Context, Settings},
     intakes::{ActiveAppends, Intakes},
@@ -54,8 +55,9 @@ impl Services {
     pub fn new(adapters: Adapters, settings: Settings, stop: CancellationToken) -> Self {
         arm_crash_points();
         let (wakeups, endings, revision) = (Wakeups::default(), Endings::default(), LatestRevision::default());
-        let (space, collected) = (Space::default(), CollectionTotals::default());
-        let context = Arc::new(Context { adapters, settings, wakeups, endings, space, revision, collected, stop });
+        let (space, collected, fetches) = (Space::default(), CollectionTotals::default(), Fetches::default());
+        let context =
+            Arc::new(Context { adapters, settings, wakeups, endings, space, fetches, revision, collected, stop });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         let published = Arc::new(PublishedVersions::new(Arc::clone(&context)));
         let streams = Arc::new(Streams::new(Arc::clone(&context)));
@@ -129,6 +131,11 @@ impl Services {
         Lifecycles(Arc::clone(&self.context))
     }
 
+    /// Retention policies.
+    pub fn retention(&self) -> Retention {
+        Retention(Arc::clone(&self.context))
+    }
+
     /// Publishing.
     pub fn publishing(&self) -> Publishing {
         Publishing(Arc::clone(&self.context))
@@ -184,7 +191,7 @@ impl Services {
         bind_blob_store(&self.context).await
     }
 
-    /// Makes the work that recurs due at once.
+    /// Makes the work that recurs due at once, and records that fetches are recorded from now on.
     pub async fn enqueue_recurring(&self) -> Result<(), WorkError> {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
@@ -193,6 +200,7 @@ impl Services {
             for kind in WorkKind::ALL.iter().filter(recurs) {
                 tx.enqueue_work(WorkName::recurring(*kind)).await?;
             }
+            tx.start_recording_fetches().await?;
             tx.commit().await
         })
         .await?;
@@ -209,6 +217,7 @@ impl Services {
             WorkKind::Sweep => Arc::new(Sweep(Arc::clone(&context))),
             WorkKind::Collect => Arc::new(Collect(Arc::clone(&context))),
             WorkKind::Tombstone => Arc::new(Tombstones(Arc::clone(&context))),
+            WorkKind::Retention => Arc::new(Retainer(Arc::clone(&context))),
         };
         Worker { context, handler }
     }

@@ -74,6 +74,18 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("versions restore", &["imgsrv versions restore debian:12.3.0"]),
     ("versions hold", &["imgsrv versions hold debian:12.4.0 --reason audit"]),
     ("versions release", &["imgsrv versions release debian:12.4.0"]),
+    ("retention", &["imgsrv retention preview debian"]),
+    (
+        "retention set",
+        &[
+            "imgsrv retention set debian --newest 5 --weekly 4 --monthly 12 --remove-after 0d",
+            "imgsrv retention set ci --younger-than 14d --fetched-within 30d --deprecate-after 7d --remove-after 30d",
+        ],
+    ),
+    ("retention show", &["imgsrv retention show debian"]),
+    ("retention delete", &["imgsrv retention delete debian"]),
+    ("retention preview", &["imgsrv retention preview debian"]),
+    ("retention apply", &["imgsrv retention apply debian", "imgsrv retention apply debian --yes"]),
     ("aliases", &["imgsrv aliases list debian"]),
     ("aliases list", &["imgsrv aliases list debian"]),
     ("aliases set", &["imgsrv aliases set debian stable 12.5.0"]),

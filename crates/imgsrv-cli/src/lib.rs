@@ -24,6 +24,7 @@ mod publish;
 mod recognise;
 mod reference;
 mod report;
+mod retention;
 mod retire;
 mod systems;
 mod upload;
@@ -74,6 +75,9 @@ pub enum ClientCommand {
     /// List and show versions, and retire published ones
     #[command(subcommand)]
     Versions(versions::VersionsCommand),
+    /// Set, show, delete, preview and apply retention policies, which retire old versions
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// List, set and delete aliases, such as latest
     #[command(subcommand)]
     Aliases(aliases::AliasesCommand),
@@ -116,6 +120,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Download(options) => download::download(options, &short()?, &long()?).await,
         ClientCommand::Images(command) => images::run(command, &short()?).await,
         ClientCommand::Versions(command) => versions::run(command, &short()?).await,
+        ClientCommand::Retention(command) => retention::run(command, &short()?).await,
         ClientCommand::Aliases(command) => aliases::run(command, &short()?).await,
         ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,

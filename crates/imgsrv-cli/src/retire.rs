@@ -150,7 +150,7 @@ fn alias_move(raw: &str) -> Result<(String, Option<String>), String> {
 
 impl Confirmation {
     /// Asks on a terminal; elsewhere `--yes` must be given.
-    fn require(&self, what: &str) -> Result<(), Failure> {
+    pub(crate) fn require(&self, what: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }

@@ -55,6 +55,10 @@ string_enum! {
         VersionHeld = "version.held",
         /// The hold of a version was released.
         VersionReleased = "version.released",
+        /// The retention policy of an image was set.
+        RetentionSet = "retention.set",
+        /// The retention policy of an image was deleted.
+        RetentionDeleted = "retention.deleted",
         /// An artifact was added to a draft.
         ArtifactAdded = "artifact.added",
         /// An artifact was removed from a draft.

@@ -7,8 +7,10 @@
 
 mod decide;
 mod policy;
+mod span;
 #[cfg(test)]
 mod tests;
 
 pub use decide::{Because, Candidate, Decision, RetentionAction};
 pub use policy::{Disposal, InvalidPolicy, KeepRules, RetentionPolicy};
+pub use span::{InvalidSpan, Span};

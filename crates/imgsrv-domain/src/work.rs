@@ -26,6 +26,8 @@ string_enum! {
         Collect = "gc",
         /// Makes removed versions tombstones once their drain has ended. It recurs.
         Tombstone = "tombstone",
+        /// Applies the enabled retention policies. It recurs.
+        Retention = "retention",
     }
 }
 
@@ -36,7 +38,7 @@ impl WorkKind {
         match self {
             Self::Ingest => Some(Duration::from_hours(24)),
             Self::Publish => Some(Duration::from_mins(15)),
-            Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone => None,
+            Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention => None,
         }
     }
 
@@ -44,7 +46,7 @@ impl WorkKind {
     pub const fn ends_with_failure(self) -> bool {
         match self {
             Self::Ingest => true,
-            Self::Publish | Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone => false,
+            Self::Publish | Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention => false,
         }
     }
 
@@ -52,7 +54,7 @@ impl WorkKind {
     pub const fn recurs(self) -> bool {
         match self {
             Self::Ingest | Self::Publish | Self::Clear => false,
-            Self::Sweep | Self::Collect | Self::Tombstone => true,
+            Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention => true,
         }
     }
 }

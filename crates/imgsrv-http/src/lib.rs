@@ -24,6 +24,6 @@ pub use middleware::{
 };
 pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use request::{PeerAddress, Transport};
-pub use routes::{openapi, router};
+pub use routes::{openapi, parse_retention, router};
 pub use send_budget::SendBudget;
 pub use state::{AppState, HttpSettings};

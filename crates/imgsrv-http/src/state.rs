@@ -16,7 +16,7 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
     Aliases, AuditLogReader, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Principals,
-    Publishing, Rules, Services, Uploads, Versions,
+    Publishing, Retention, Rules, Services, Uploads, Versions,
 };
 use ipnet::IpNet;
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -150,6 +150,7 @@ provides! {
     Intakes: |state| state.services.intakes();
     Principals: |state| state.services.principals();
     Publishing: |state| state.services.publishing();
+    Retention: |state| state.services.retention();
     Rules: |state| state.services.rules();
     Urls: |state| state.urls.clone();
     Uploads: |state| state.services.uploads();

@@ -30,6 +30,8 @@ fn other_node(server: &TestServer) -> Services {
         collection: CollectionSettings::default(),
         removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
         hold_cooldown: Duration::from_hours(24),
+        default_retention: None,
+        retention_interval: Duration::from_hours(1),
         backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
         format_check: FormatCheck::Warn,
         worker: WorkerId::new("other-node".to_owned()),

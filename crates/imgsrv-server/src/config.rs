@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::{Backoff, CollectionSettings};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
-use imgsrv_domain::lifecycle::Drain;
+use imgsrv_domain::{lifecycle::Drain, retention::RetentionPolicy};
 use imgsrv_http::PublicUrl;
 use secrecy::ExposeSecret;
 use std::{path::PathBuf, time::Duration};
@@ -335,6 +335,23 @@ pub(crate) struct LifecycleOptions {
     /// Time for which the hold of a version stays in force after its release
     #[arg(long, env = "IMGSRV_HOLD_COOLDOWN", default_value = "24h", value_name = "DURATION", value_parser = duration)]
     pub(crate) hold_cooldown: Duration,
+    /// Retention policy of images without one of their own, in JSON, such as
+    /// `{"keep": {"newest": 5}, "action": "remove", "enabled": true}` [default: such images keep every version]
+    #[arg(long, env = "IMGSRV_DEFAULT_RETENTION", value_name = "JSON", value_parser = default_retention)]
+    default_retention: Option<Given<RetentionPolicy>>,
+    /// Interval at which enabled retention policies are applied
+    #[arg(long, env = "IMGSRV_RETENTION_INTERVAL", default_value = "1h", value_name = "DURATION", value_parser = duration)]
+    pub(crate) retention_interval: Duration,
+}
+
+impl LifecycleOptions {
+    pub(crate) fn default_retention(&self) -> Option<RetentionPolicy> {
+        value(self.default_retention.as_ref())
+    }
+}
+
+fn default_retention(raw: &str) -> Result<Given<RetentionPolicy>, String> {
+    Ok(Given(if raw.is_empty() { None } else { Some(imgsrv_http::parse_retention(raw)?) }))
 }
 
 fn removal_drain(raw: &str) -> Result<Drain, String> {

@@ -51,6 +51,8 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         collection: options.collection.settings(),
         removal_drain: options.lifecycle.removal_drain,
         hold_cooldown: options.lifecycle.hold_cooldown,
+        default_retention: options.lifecycle.default_retention(),
+        retention_interval: options.lifecycle.retention_interval,
         backoff: options.workers.backoff(),
         format_check: match options.uploads.format_check {
             FormatCheckOption::Warn => FormatCheck::Warn,
@@ -182,6 +184,9 @@ async fn end(tasks: &TaskTracker, services: &Services, catalog: &OpenCatalog) {
     }
     if let Err(error) = services.auth().flush_usage().await {
         tracing::warn!(error = error_chain::text(&error), "token usage could not be stored");
+    }
+    if let Err(error) = services.retention().flush_fetches().await {
+        tracing::warn!(error = error_chain::text(&error), "fetches of versions could not be stored");
     }
     if tokio::time::timeout(RELEASE_TIMEOUT, catalog.close()).await.is_err() {
         tracing::warn!("catalog connections did not close in time");

@@ -126,7 +126,7 @@ impl Startup {
                 WorkKind::Publish if workers.publish_enabled => PUBLISH_SLOTS,
                 WorkKind::Ingest | WorkKind::Publish => continue,
                 WorkKind::Clear => CLEAR_SLOTS,
-                WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone => 1,
+                WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone | WorkKind::Retention => 1,
             };
             let poll = workers.cas_promotion_poll_interval;
             let schedule = Schedule { slots, poll, backoff: workers.backoff(), breaker: breaker.clone() };
@@ -136,11 +136,14 @@ impl Startup {
 
         let (relayed, stopping) = (services.clone(), stop.clone());
         tasks.spawn(async move { stopping.run_until_cancelled(relayed.relay_wakeups()).await });
-        let (auth, stop) = (services.auth(), stop.clone());
+        let (auth, retention, stop) = (services.auth(), services.retention(), stop.clone());
         tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(USAGE_INTERVAL)).await.is_some() {
                 if let Err(error) = auth.flush_usage().await {
                     tracing::warn!(error = error_chain::text(&error), "token usage could not be stored");
+                }
+                if let Err(error) = retention.flush_fetches().await {
+                    tracing::warn!(error = error_chain::text(&error), "fetches of versions could not be stored");
                 }
             }
         });

@@ -123,6 +123,20 @@ fn every_command_on_reclaiming_space_runs() {
         "no version refers to it since",
         "may be deleted after",
     ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_retention_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/retention.md"), "MANAGER", 10, &[]);
+    for line in [
+        "no rule keeps it",
+        "alias stable",
+        "newest 1, min_keep 1",
+        "retired 2 versions of ci",
+        "\"remove_after\": \"0s\"",
+    ] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
 }

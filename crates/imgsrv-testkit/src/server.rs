@@ -137,6 +137,8 @@ impl TestServer {
             collection: CollectionSettings::default(),
             removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
             hold_cooldown: Duration::from_hours(24),
+            default_retention: None,
+            retention_interval: Duration::from_hours(1),
             backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
             format_check: FormatCheck::Warn,
             worker: WorkerId::new("test-worker".to_owned()),
@@ -299,14 +301,8 @@ impl TestServer {
     pub async fn settle(&self) {
         self.services.enqueue_recurring().await.expect("recurring work is enqueued");
         // An upload that the sweep ends is cleared as well.
-        for kind in [
-            WorkKind::Ingest,
-            WorkKind::Publish,
-            WorkKind::Sweep,
-            WorkKind::Clear,
-            WorkKind::Tombstone,
-            WorkKind::Collect,
-        ] {
+        let ended = [WorkKind::Sweep, WorkKind::Clear, WorkKind::Tombstone, WorkKind::Retention, WorkKind::Collect];
+        for kind in [WorkKind::Ingest, WorkKind::Publish].into_iter().chain(ended) {
             let worker = self.services.worker(kind);
             while worker.run_once().await.expect("work") == Ran::Worked {}
         }

@@ -3,7 +3,10 @@
 use crate::{
     auth::caller::Caller,
     bytes::reader::{open_blob, replacement},
-    content::published::{PublishedVersion, PublishedVersions},
+    content::{
+        fetches::Fetched,
+        published::{PublishedVersion, PublishedVersions},
+    },
     error::{Gone, Missing, Result, UseCaseError},
 };
 use imgsrv_domain::{
@@ -146,6 +149,7 @@ impl Delivery {
             let missing = || Missing::Blob(*digest).into();
             return Err(revoked.map_or_else(missing, |version| Gone::of(&version, self.0.context.clock.now()).into()));
         };
+        self.note_fetch(Fetched::Digest(*digest));
         let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
         Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None })
     }
@@ -243,6 +247,12 @@ impl Delivery {
         Ok(found)
     }
 
+    /// Notes what is fetched in memory; it is stored later.
+    fn note_fetch(&self, fetched: Fetched) {
+        let context = &self.0.context;
+        context.fetches.note(fetched, context.clock.now());
+    }
+
     /// Refuses a version whose files are no longer served.
     fn require_served(&self, found: &PublishedVersion) -> Result<()> {
         let (version, now) = (&found.manifest.version, self.0.context.clock.now());
@@ -263,6 +273,9 @@ impl Delivery {
     ) -> Result<Option<Download>> {
         let media_type = Some(media_type.clone());
         let blob = self.0.blob(version, digest).await?;
+        if blob.is_some() {
+            self.note_fetch(Fetched::Version(version.manifest.version.id));
+        }
         let lifecycle = discouraged(&version.manifest);
         Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true, lifecycle }))
     }

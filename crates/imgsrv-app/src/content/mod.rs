@@ -3,10 +3,13 @@
 pub(crate) mod aliases;
 pub(crate) mod delivery;
 pub(crate) mod drafts;
+pub(crate) mod fetches;
 pub(crate) mod images;
 pub(crate) mod incus;
 pub(crate) mod lifecycles;
 pub(crate) mod published;
+pub(crate) mod retainer;
+pub(crate) mod retention;
 mod taken;
 pub(crate) mod tombstones;
 pub(crate) mod versions;

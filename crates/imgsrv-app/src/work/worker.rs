@@ -65,8 +65,9 @@ impl Worker {
     pub(super) async fn acquire(&self, subject: Option<Uuid>) -> Result<Option<LeasedWork>, CatalogError> {
         let (context, kind) = (&self.context, self.kind());
         let settings = &context.settings;
-        let horizon = settings.lease_term.max(settings.backoff.longest()).max(LONGEST_INTERVAL);
-        let horizon = horizon.max(settings.collection.interval.unwrap_or_default());
+        let longest = LONGEST_INTERVAL.max(settings.retention_interval);
+        let longest = longest.max(settings.collection.interval.unwrap_or_default());
+        let horizon = settings.lease_term.max(settings.backoff.longest()).max(longest);
         retrying(|| context.catalog.acquire_work(kind, subject, &settings.worker, settings.lease_term, horizon)).await
     }
 

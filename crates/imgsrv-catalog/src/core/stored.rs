@@ -20,13 +20,13 @@ use imgsrv_domain::{
     ports::{BlobName, Source},
     publish::{JobState, StepName},
     text::{LongText, MediaType, ShortText},
-    time::Timestamp,
+    time::{Day, Timestamp},
     transition::Revision,
     upload::IdempotencyKey,
     work::{WorkKind, WorkerId},
 };
 use sqlx::types::Json;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// A value with a column of its own.
 pub(crate) trait Stored: Sized {
@@ -113,7 +113,7 @@ stored!(
     RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );
-stored!(DetectedFormat, Digest, EndOfLife as String: |own| own.to_string(), |text| Ok(text.parse()?));
+stored!(Day, DetectedFormat, Digest, EndOfLife as String: |own| own.to_string(), |text| Ok(text.parse()?));
 stored!(BlobName as String: |own| own.to_string(), |text| Ok(Self::restore(text)));
 stored!(PartLocation as String: |own| own.0.clone(), |text| Ok(Self(text)));
 stored!(WorkerId as String: |own| own.to_string(), |text| Ok(Self::new(text)));
@@ -122,6 +122,12 @@ stored!(
     as uuid::Uuid: |own| own.uuid(), |uuid| Ok(Self::new(uuid))
 );
 stored!(u16, u32 as i64: |own| (*own).into(), |number| Ok(number.try_into()?));
+stored!(NonZeroU32 as i64: |own| own.get().into(), |number| Ok(u32::try_from(number)?.try_into()?));
+stored!(
+    Duration as i64:
+    |own| i64::try_from(own.as_micros()).unwrap_or(i64::MAX),
+    |micros| Ok(Self::from_micros(micros.try_into()?))
+);
 stored!(u64 as i64: |own| i64::try_from(*own).unwrap_or(i64::MAX), |number| Ok(number.try_into()?));
 stored!(ByteSize as i64: |own| own.signed(), |number| Ok(number.try_into()?));
 stored!(PartNumber as i64: |own| own.get().into(), |number| Ok(number.try_into()?));

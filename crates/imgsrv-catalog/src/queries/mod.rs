@@ -7,6 +7,7 @@ pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod operations;
 pub(crate) mod principals;
+pub(crate) mod retention;
 pub(crate) mod rules;
 pub(crate) mod streams;
 pub(crate) mod uploads;

@@ -1,6 +1,9 @@
 //! Images, and the catalog revision.
 
-use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values};
+use crate::{
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values},
+    repos::retention,
+};
 use async_trait::async_trait;
 use imgsrv_domain::{
     ids::ImageId,
@@ -64,6 +67,7 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
 
     async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError> {
         self.execute(DELETE, values![id]).await?;
+        self.execute(retention::DELETE, values![id]).await?;
         self.execute(DELETE_CHANGE, values![id]).await.map(drop)
     }
 

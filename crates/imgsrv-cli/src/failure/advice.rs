@@ -70,6 +70,7 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::VersionHeld => {
             "imgsrv versions release ends the hold after a cooldown; the operator's imgsrv admin release-hold at once."
         }
+        ProblemCode::RevisionChanged => "Run the same command again; it shows what is decided now.",
         ProblemCode::VersionNotPublished => "Publish the version first.",
         ProblemCode::JobState => "imgsrv jobs show shows the state of the job.",
         ProblemCode::NotFound => "Check the names; imgsrv images list and imgsrv versions list show what exists.",

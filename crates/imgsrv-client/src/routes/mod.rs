@@ -5,6 +5,7 @@ mod content;
 mod intakes;
 mod lifecycles;
 mod pages;
+mod retention;
 mod system;
 mod uploads;
 

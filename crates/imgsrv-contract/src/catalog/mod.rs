@@ -8,6 +8,7 @@ mod intakes;
 mod lifecycles;
 mod manifests;
 mod publishing;
+mod retention;
 mod rules;
 mod samples;
 mod streams;
@@ -146,6 +147,10 @@ const CASES: &[Case<Fresh>] = cases![
     lifecycles::retired_content_is_hidden,
     lifecycles::stream_changes_report_lifecycles,
     lifecycles::drained_versions_are_listed_unless_they_are_held,
+    retention::a_policy_is_stored_replaced_and_deleted,
+    retention::images_with_an_enabled_policy_are_listed,
+    retention::what_needs_a_version_is_read_in_descending_order,
+    retention::the_last_fetch_is_kept_by_day,
     publishing::a_version_has_one_live_job,
     publishing::jobs_are_listed_newest_first_by_state_and_image,
     publishing::a_job_shows_its_next_attempt_or_that_it_is_parked,

@@ -3,8 +3,9 @@
 use super::{
     AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
     ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo,
-    OperationsQueries, PrincipalQueries, PrincipalRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries,
-    TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
+    OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo, RuleQueries, RuleRepo,
+    StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo, WorkQueue,
+    WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -22,6 +23,7 @@ pub trait CatalogTx:
     + ManifestRepo
     + AliasRepo
     + LifecycleRepo
+    + RetentionRepo
     + UploadRepo
     + IntakeRepo
     + BlobLedger
@@ -58,6 +60,7 @@ pub trait Catalog:
     + PrincipalQueries
     + RuleQueries
     + StreamQueries
+    + RetentionQueries
     + AuditQueries
     + OperationsQueries
     + CollectionQueries

@@ -1,11 +1,11 @@
 //! What a policy decides for the versions of an image.
 
-use super::{Disposal, KeepRules, RetentionPolicy};
+use super::{Disposal, KeepRules, RetentionPolicy, Span};
 use crate::{
-    names::{AliasName, VersionName},
+    names::{AliasName, VersionName, string_enum},
     time::{Day, Timestamp},
 };
-use std::{collections::HashSet, num::NonZeroU32, time::Duration};
+use std::{collections::HashSet, fmt, num::NonZeroU32, time::Duration};
 
 /// An active or deprecated version, as retention sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +26,16 @@ pub struct Candidate {
     pub last_fetched: Day,
 }
 
-/// What is done with a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetentionAction {
-    /// Nothing.
-    Keep,
-    /// It is deprecated.
-    Deprecate,
-    /// It is removed.
-    Remove,
+string_enum! {
+    /// What is done with a version.
+    RetentionAction: "one of keep, deprecate, remove" {
+        /// Nothing.
+        Keep = "keep",
+        /// It is deprecated.
+        Deprecate = "deprecate",
+        /// It is removed.
+        Remove = "remove",
+    }
 }
 
 /// Why a version is kept, or what nothing kept it from.
@@ -66,6 +67,27 @@ pub enum Because {
     NotDue(Duration),
     /// No rule keeps it, but it is deprecated already and the policy removes nothing.
     AlreadyDeprecated,
+}
+
+/// The name of the rule or of what needs the version, without naming any other image or version.
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newest(number) => write!(f, "newest {number}"),
+            Self::Daily(number) => write!(f, "daily {number}"),
+            Self::Weekly(number) => write!(f, "weekly {number}"),
+            Self::Monthly(number) => write!(f, "monthly {number}"),
+            Self::YoungerThan(span) => write!(f, "younger than {}", Span(*span)),
+            Self::FetchedWithin(span) => write!(f, "fetched within {}", Span(*span)),
+            Self::MinKeep(number) => write!(f, "min_keep {number}"),
+            Self::Alias(name) => write!(f, "alias {name}"),
+            Self::Held => f.write_str("held"),
+            Self::Replacement => f.write_str("replacement of another version"),
+            Self::NoRule => f.write_str("no rule keeps it"),
+            Self::NotDue(after) => write!(f, "not due before {} after its publication", Span(*after)),
+            Self::AlreadyDeprecated => f.write_str("already deprecated"),
+        }
+    }
 }
 
 /// What a policy decides for a version.

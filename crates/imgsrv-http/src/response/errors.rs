@@ -171,6 +171,7 @@ impl From<UseCaseError> for Problem {
                 Self::new(Code::VersionHeld).detail(error)
             }
             UseCaseError::Lifecycle { .. } => Self::new(Code::LifecycleState).detail(error),
+            UseCaseError::RetentionChanged => Self::new(Code::RevisionChanged).detail(error),
             UseCaseError::NotActive { .. } => Self::new(Code::VersionNotActive).detail(error),
             UseCaseError::AliasesInUse(_) => Self::new(Code::AliasesInUse).detail(error),
             UseCaseError::Replacement { .. } => Self::new(Code::ReplacementUnusable).detail(error),

@@ -68,6 +68,11 @@ impl Problem {
         self
     }
 
+    /// Its explanation.
+    pub(crate) fn text(&self) -> &str {
+        &self.body.detail
+    }
+
     /// Whether it is 410.
     pub(crate) const fn is_gone(&self) -> bool {
         matches!(self.code, Code::VersionRevoked | Code::VersionRemoved)

@@ -15,12 +15,15 @@ mod lifecycles;
 mod problems;
 mod publishing;
 mod refs;
+mod retention;
 mod rules;
 mod streams;
 mod system;
 mod tus;
 mod uploads;
 mod versions;
+
+pub use retention::parse_retention;
 
 use crate::{extract::quoted, middleware::layers, response::problem, state::AppState};
 use axum::{Router, http::Uri};
@@ -54,6 +57,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "images", description = "Images and their metadata."),
         (name = "versions", description = "Drafts and published versions, with their artifacts and attachments."),
         (name = "lifecycle", description = "Deprecating, revoking, removing, restoring and holding published versions."),
+        (name = "retention", description = "Which versions of an image are kept, and what happens to the others."),
         (name = "publishing", description = "Publish jobs."),
         (name = "aliases", description = "Names that point to published versions and can be moved."),
         (name = "files", description = "Files of published versions under readable URLs."),
@@ -98,6 +102,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(versions::router())
         .merge(artifacts::router())
         .merge(lifecycles::router())
+        .merge(retention::router())
         .merge(publishing::router())
         .merge(aliases::router())
         .merge(refs::router())

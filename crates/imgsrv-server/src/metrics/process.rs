@@ -163,9 +163,12 @@ fn seconds(time: Timestamp) -> f64 {
 const fn job_name(kind: WorkKind) -> &'static str {
     match kind {
         WorkKind::Ingest => "cas-promotion",
-        WorkKind::Publish | WorkKind::Clear | WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone => {
-            kind.as_str()
-        }
+        WorkKind::Publish
+        | WorkKind::Clear
+        | WorkKind::Sweep
+        | WorkKind::Collect
+        | WorkKind::Tombstone
+        | WorkKind::Retention => kind.as_str(),
     }
 }
 
