@@ -4,9 +4,8 @@ use imgsrv_domain::{
     architecture::IncusArchitecture,
     digest::{BlobClaim, Digest},
     inspection::{ImageKind, IncusProperties},
-    lifecycle::EndOfLife,
     names::{ImageName, OperatingSystem, Variant, VersionName},
-    time::Timestamp,
+    time::{Day, Timestamp},
 };
 
 /// The kind of root of an image.
@@ -89,5 +88,5 @@ pub struct Listed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deprecation {
     /// The day on which its support ends.
-    pub end_of_life: Option<EndOfLife>,
+    pub end_of_life: Option<Day>,
 }

@@ -14,11 +14,11 @@ use crate::{
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     ids::VersionId,
-    lifecycle::{Changed, Drain, EndOfLife, LifecycleState, Replacement, WantedReplacement, Words},
+    lifecycle::{Changed, Drain, LifecycleState, Replacement, WantedReplacement, Words},
     names::{AliasName, ImageName, VersionName},
     ports::{Catalog, CatalogTx, Visibility},
     text::LongText,
-    time::Timestamp,
+    time::{Day, Timestamp},
     transition::Revision,
     version::Version,
 };
@@ -63,7 +63,7 @@ pub enum LifecycleChange {
         /// Reason and replacement.
         words: WantedWords,
         /// The day on which its support ends.
-        end_of_life: Option<EndOfLife>,
+        end_of_life: Option<Day>,
     },
     /// Revokes it, or replaces the words of its revocation.
     Revoke {

@@ -10,7 +10,7 @@ use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, AttemptId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     inspection::{ClusterCompression, DetectedFormat, ImageKind, IncusProperties},
-    lifecycle::{EndOfLife, LifecycleState},
+    lifecycle::LifecycleState,
     names::{
         AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, PartNumber, RefName, RuleId,
         Variant, VersionName,
@@ -113,7 +113,7 @@ stored!(
     RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );
-stored!(Day, DetectedFormat, Digest, EndOfLife as String: |own| own.to_string(), |text| Ok(text.parse()?));
+stored!(Day, DetectedFormat, Digest as String: |own| own.to_string(), |text| Ok(text.parse()?));
 stored!(BlobName as String: |own| own.to_string(), |text| Ok(Self::restore(text)));
 stored!(PartLocation as String: |own| own.0.clone(), |text| Ok(Self(text)));
 stored!(WorkerId as String: |own| own.to_string(), |text| Ok(Self::new(text)));

@@ -1,13 +1,17 @@
 //! The lifecycle of a published version: whether it is offered, on its way out, or gone. It is a record of its own beside
 //! the version, whose manifest never changes.
 
-mod end_of_life;
 mod replacement;
 
-pub use end_of_life::{EndOfLife, InvalidEndOfLife};
 pub use replacement::{InvalidReplacement, Replacement, WantedReplacement};
 
-use crate::{audit::AuditAction, names::string_enum, text::LongText, time::Timestamp, transition::Revision};
+use crate::{
+    audit::AuditAction,
+    names::string_enum,
+    text::LongText,
+    time::{Day, Timestamp},
+    transition::Revision,
+};
 use std::{ops::Deref, time::Duration};
 
 string_enum! {
@@ -66,7 +70,7 @@ pub struct Deprecation {
     /// When, and why.
     pub notice: Notice,
     /// The day on which its support ends.
-    pub end_of_life: Option<EndOfLife>,
+    pub end_of_life: Option<Day>,
 }
 
 /// The removal of a version.
@@ -268,7 +272,7 @@ impl Lifecycle {
     /// The end of the version's availability, or of its support: that of its drain, else its end of life.
     pub fn sunset(&self) -> Option<Timestamp> {
         let drained = self.0.removal.as_ref().map(|removal| removal.available_until);
-        drained.or_else(|| self.0.deprecation.as_ref()?.end_of_life.map(EndOfLife::start))
+        drained.or_else(|| self.0.deprecation.as_ref()?.end_of_life.map(Day::start))
     }
 
     /// Deprecates the version, or replaces the words of its deprecation.
@@ -276,7 +280,7 @@ impl Lifecycle {
     pub fn deprecate(
         self,
         words: Words,
-        end_of_life: Option<EndOfLife>,
+        end_of_life: Option<Day>,
         now: Timestamp,
     ) -> Result<Changed, LifecycleRefusal> {
         match self.state(now) {

@@ -4,8 +4,9 @@ use super::CatalogError;
 use crate::{
     ids::{ImageId, VersionId},
     image::Alias,
-    lifecycle::{EndOfLife, Replacement},
+    lifecycle::Replacement,
     names::VersionName,
+    time::Day,
     version::Version,
 };
 use async_trait::async_trait;
@@ -31,7 +32,7 @@ pub enum StreamListing {
     /// Like any other.
     Active,
     /// As deprecated.
-    Deprecated(Option<EndOfLife>),
+    Deprecated(Option<Day>),
     /// Not at all.
     Withdrawn,
 }

@@ -113,7 +113,7 @@ pub(crate) struct Changed(Problem);
 
 /// The responses of every download other than the complete content.
 #[derive(IntoResponses)]
-#[expect(dead_code, clippy::large_enum_variant, reason = "description only")]
+#[expect(dead_code, reason = "description only")]
 pub(crate) enum ByteProblems {
     /// The requested range, or several as `multipart/byteranges`.
     #[response(status = 206, content_type = "*/*")]
