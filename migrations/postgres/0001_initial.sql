@@ -186,9 +186,9 @@ CREATE INDEX versions_listed_by_state ON versions (image_id, state, listed_at, i
 CREATE INDEX versions_drafts ON versions (updated_at, id) WHERE state = 'draft';
 
 -- The lifecycle of each published version, beside the manifest, which never changes. Each step away from `active` has
--- its own columns, which stay when a later step is taken, so that undoing that step brings them back. `available_until`
+-- its own columns, which stay when a later step is taken, so that undoing that step restores them. `available_until`
 -- is the end of the drain of a removed version; at `tombstone_at`, after that, it became a tombstone. Its row and its
--- name stay for ever.
+-- name stay permanently.
 CREATE TABLE version_lifecycles (
     version_id uuid PRIMARY KEY REFERENCES versions (id),
     image_id uuid NOT NULL,

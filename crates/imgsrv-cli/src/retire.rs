@@ -15,7 +15,7 @@ use std::{
 
 #[derive(Debug, Subcommand)]
 pub enum RetireCommand {
-    /// Deprecate a version: it stays available, and clients are told to move on
+    /// Deprecate a version: it stays available, and clients are asked to move on
     Deprecate {
         #[command(flatten)]
         target: Target,
@@ -189,7 +189,7 @@ async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName,
             (on, changed)
         }
         RetireCommand::Remove { target: Target { version: on }, reason, successor, aliases, drain, confirmation } => {
-            let what = format!("{on} will be removed: when its drain has ended, it is gone for ever.");
+            let what = format!("{on} will be removed: when its drain has ended, it is gone permanently.");
             confirmation.require(&what)?;
             let aliases = BTreeMap::from_iter(aliases.aliases);
             let words = RemoveVersion { reason, replacement: successor.replacement, aliases, drain };

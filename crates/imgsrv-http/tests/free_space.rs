@@ -6,9 +6,12 @@ use axum::{
 };
 use futures::{StreamExt, future::join_all, stream};
 use imgsrv_testkit::{TestResponse, TestServer};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 const MIB: u64 = 1 << 20;
@@ -41,11 +44,20 @@ fn undeclared(server: &TestServer, number: u8, most: &Most) -> Body {
     Body::from_stream(frames)
 }
 
-async fn send(server: &TestServer, number: u8, body: Body, declared: Option<usize>) -> TestResponse {
-    let digest = imgsrv_testkit::digest(&vec![number; PART << 20]);
-    let session = serde_json::json!({"expected_digest": digest, "expected_size_bytes": PART << 20});
-    let upload = server.write("POST", "/v1/uploads", Some(session)).await.json();
-    let Some(upload) = upload["id"].as_str() else { panic!("no space for a session: {upload}") };
+/// Opens the uploads: none is opened while parts reserve space.
+async fn open(server: &TestServer, numbers: Range<u8>) -> Vec<(u8, String)> {
+    let mut uploads = Vec::new();
+    for number in numbers {
+        let digest = imgsrv_testkit::digest(&vec![number; PART << 20]);
+        let session = serde_json::json!({"expected_digest": digest, "expected_size_bytes": PART << 20});
+        let upload = server.write("POST", "/v1/uploads", Some(session)).await.json();
+        let Some(id) = upload["id"].as_str() else { panic!("no space for a session: {upload}") };
+        uploads.push((number, id.to_owned()));
+    }
+    uploads
+}
+
+async fn send(server: &TestServer, upload: &str, body: Body, declared: Option<usize>) -> TestResponse {
     let mut request = Request::builder()
         .method("PUT")
         .uri(format!("/v1/uploads/{upload}/parts/1"))
@@ -70,22 +82,24 @@ fn check(server: &TestServer, responses: &[TestResponse], most: &Most) {
 #[tokio::test]
 async fn parts_of_undeclared_size_leave_the_space_that_must_stay_free() {
     let (server, most) = (server().await, Most::default());
-    let sending = (0..12).map(|number| send(&server, number, undeclared(&server, number, &most), None));
-    let responses = join_all(sending).await;
+    let send_all = async |numbers| {
+        let uploads = open(&server, numbers).await;
+        join_all(uploads.iter().map(|(number, id)| send(&server, id, undeclared(&server, *number, &most), None))).await
+    };
+    let responses = send_all(0..12).await;
     check(&server, &responses, &most);
     // What was refused takes no space, and no promise of it is left.
     server.blobs.limit(CAPACITY + 300 * MIB);
-    let responses = join_all((20..24).map(|number| send(&server, number, undeclared(&server, number, &most), None)));
-    assert!(responses.await.iter().all(|response| response.status == StatusCode::OK));
+    let responses = send_all(20..24).await;
+    assert!(responses.iter().all(|response| response.status == StatusCode::OK));
 }
 
 #[tokio::test]
 async fn parts_of_declared_size_leave_the_space_that_must_stay_free() {
     let (server, most) = (server().await, Most::default());
-    let sending = (0..12).map(|number| {
-        let body = undeclared(&server, number, &most);
-        send(&server, number, body, Some(PART << 20))
-    });
+    let uploads = open(&server, 0..12).await;
+    let sending =
+        uploads.iter().map(|(number, id)| send(&server, id, undeclared(&server, *number, &most), Some(PART << 20)));
     let responses = join_all(sending).await;
     check(&server, &responses, &most);
     assert!(responses.iter().any(|response| response.status == StatusCode::OK));

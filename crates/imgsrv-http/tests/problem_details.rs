@@ -98,7 +98,8 @@ async fn a_refusal_names_the_object_and_its_state() {
 async fn an_invalid_value_is_repeated_in_quotes_escaped_and_shortened() {
     let server = TestServer::start().await;
     let image = |name: &str| Some(json!({"name": name}));
-    let pattern = "must match ^[a-z0-9][a-z0-9._-]{0,127}$";
+    let pattern = "must begin with a lowercase letter or digit, contain only lowercase letters, digits and . _ -, and have at \
+                   most 128 characters";
     let long = "a".repeat(5000);
     for (method, path, body, detail) in [
         ("GET", "/v1/images/Debian", None, format!("name: \"Debian\" {pattern}")),

@@ -205,7 +205,7 @@ fn zsync_downloads_only_the_blocks_that_differ() {
 }
 
 #[test]
-fn systemd_pull_verifies_a_disk_and_the_files_beside_it() {
+fn systemd_pull_verifies_a_disk_and_the_files_next_to_it() {
     let site = Site::start();
     let bytes = raw_disk(MIB);
     std::fs::write(site.path("disk.raw"), &bytes).expect("a file");

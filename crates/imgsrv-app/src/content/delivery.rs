@@ -126,7 +126,7 @@ fn checksum_line(digest: &Digest, name: &str) -> String {
     format!("{}  {name}\n", digest.hex())
 }
 
-/// The checksum of a file that was requested as `name`, and those of the files beside it: systemd verifies all of them by one
+/// The checksum of a file that was requested as `name`, and those of the files next to it: systemd verifies all of them by one
 /// checksum file.
 fn checksum_lines(file: &ManifestFile, name: &str) -> String {
     let beside = file.beside.iter().filter_map(|(attachment, digest)| {

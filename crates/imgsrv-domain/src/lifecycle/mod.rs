@@ -1,4 +1,4 @@
-//! The lifecycle of a published version: whether it is offered, on its way out, or gone. It is a record of its own beside
+//! The lifecycle of a published version: whether it is offered, being phased out, or gone. It is a record of its own beside
 //! the version, whose manifest never changes.
 
 mod replacement;
@@ -25,7 +25,7 @@ string_enum! {
         Revoked = "revoked",
         /// It is no longer listed; its files are served until its drain ends.
         Removed = "removed",
-        /// It is gone for ever; its name is never used again.
+        /// It is gone permanently; its name is never used again.
         Tombstone = "tombstone",
     }
 }

@@ -182,7 +182,7 @@ async fn revoke(
 /// Remove a version
 ///
 /// It is no longer listed. Its files are served until `available_until`, because clients cache indexes, and it can be
-/// restored until then; afterwards it is a tombstone for ever, and its name is never used again. `aliases` moves or
+/// restored until then; afterwards it is a tombstone permanently, and its name is never used again. `aliases` moves or
 /// deletes aliases in the same transaction; if one would still point to the version, nothing is changed (409). A second
 /// request replaces reason and replacement, and keeps `available_until`. Requires `content.retire`.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/remove", operation_id = "removeVersion",
