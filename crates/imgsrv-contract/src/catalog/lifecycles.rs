@@ -138,7 +138,8 @@ pub(super) async fn a_replacement_is_shown_while_it_is_another_offered_version(f
     assert_eq!(aliases.iter().map(|alias| alias.name.as_str()).collect::<Vec<_>>(), ["next"]);
     let mut tx = fresh.begin().await;
     let next = tx.lock_alias(image.id, &"next".parse().unwrap()).await.unwrap().unwrap();
-    tx.update_alias(&Alias { version_id: version.id, ..next }).await.unwrap();
+    let updated_at = Alias::time_of_move(Some(next.updated_at), next.updated_at, tx.now());
+    tx.update_alias(&Alias { version_id: version.id, updated_at, ..next }).await.unwrap();
     tx.commit().await.unwrap();
     assert!(!is_shown().await, "it is the version itself");
 }

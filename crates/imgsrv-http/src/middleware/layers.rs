@@ -13,7 +13,7 @@ use crate::{
     redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Transport},
     response::{
-        download::system_time,
+        dates::system_time,
         problem::{Code, Problem},
     },
     send_budget::Share,

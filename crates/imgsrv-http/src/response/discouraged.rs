@@ -1,6 +1,6 @@
 //! The headers that announce the end of a version.
 
-use crate::response::download::system_time;
+use crate::response::dates::system_time;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use headers::{Header, LastModified};
 use imgsrv_domain::{
@@ -31,8 +31,10 @@ pub(crate) fn announce(headers: &mut HeaderMap, lifecycle: &Lifecycle) {
         headers.insert(SUNSET, date);
     }
     if let Some(Replacement { image, reference }) = lifecycle.successor()
-        && let Ok(link) =
-            HeaderValue::try_from(format!("</v1/images/{image}/refs/{reference}>; rel=\"successor-version\""))
+        && let Ok(link) = HeaderValue::try_from(format!(
+            "</v1/images/{image}/refs/{}>; rel=\"successor-version\"",
+            reference.in_url()
+        ))
     {
         headers.append(header::LINK, link);
     }

@@ -2,6 +2,7 @@
 
 use crate::response::{
     conditional::{Selection, Validators},
+    dates::system_time,
     discouraged::announce,
     multipart::ByteRanges,
     problem::{Code, Problem, Result},
@@ -20,12 +21,8 @@ use futures::{
 };
 use headers::{AcceptRanges, ContentLength, ContentRange, ETag, HeaderMapExt, LastModified};
 use imgsrv_app::{Delivery, Download, GeneratedText, UseCaseError};
-use imgsrv_domain::{digest::BlobClaim, time::Timestamp};
-use std::{
-    convert::Infallible,
-    ops::Range,
-    time::{Duration, SystemTime},
-};
+use imgsrv_domain::digest::BlobClaim;
+use std::{convert::Infallible, ops::Range, time::SystemTime};
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
@@ -137,10 +134,6 @@ async fn stream_ranges(delivery: &Delivery, download: &Download, ranges: ByteRan
     }
     let bytes = opened.map_err(|error: UseCaseError| BoxError::from(error)).try_flatten();
     Ok(Body::from_stream(bytes.chain(stream::once(async { Ok(end) }))))
-}
-
-pub(crate) fn system_time(at: Timestamp) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.micros()).unwrap_or(0))
 }
 
 /// What the body of a response consists of.

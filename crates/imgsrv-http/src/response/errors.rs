@@ -1,8 +1,11 @@
 //! The mapping from errors of use cases and ports to problems.
 
-use crate::response::{
-    problem::{Code, Problem},
-    wire,
+use crate::{
+    public_url::Urls,
+    response::{
+        problem::{Code, Problem},
+        wire,
+    },
 };
 use imgsrv_api::{ExistingResource, FieldError};
 use imgsrv_app::{AuthenticateError, Denied, Existing, Gone, InvalidField, UseCaseError};
@@ -130,7 +133,8 @@ impl From<StageError> for Problem {
 fn gone_problem(gone: Gone) -> Problem {
     let code = if gone.is_revoked { Code::VersionRevoked } else { Code::VersionRemoved };
     let detail = gone.to_string();
-    let replacement = gone.successor.map(|successor| wire::replacement(&successor, &gone.image));
+    // The path is completed when the problem is rendered.
+    let replacement = gone.successor.map(|successor| wire::replacement(&successor, &gone.image, &Urls::default()));
     Problem::new(code).detail(detail).gone(gone.reason.map(|reason| reason.to_string()), replacement)
 }
 

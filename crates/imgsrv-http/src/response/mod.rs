@@ -1,6 +1,7 @@
 //! Responses: downloads, conditional requests, problems, pages, and the wire types of domain objects.
 
 pub(crate) mod conditional;
+pub(crate) mod dates;
 pub(crate) mod discouraged;
 pub(crate) mod download;
 mod errors;

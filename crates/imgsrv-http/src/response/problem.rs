@@ -136,6 +136,9 @@ impl Problem {
         if let Some(existing) = &mut problem.body.existing {
             existing.url = urls.path(&existing.url);
         }
+        if let Some(replacement) = &mut problem.body.replacement {
+            replacement.url = urls.path(&replacement.url);
+        }
         let body = serde_json::to_vec(&problem.body).unwrap_or_default();
         let (mut parts, _) = response.into_parts();
         parts.status = problem.status();

@@ -79,14 +79,14 @@ pub(crate) fn image(image: &Image) -> api::Image {
     }
 }
 
-pub(crate) fn version(version: &Version) -> api::Version {
+pub(crate) fn version(version: &Version, urls: &Urls) -> api::Version {
     api::Version {
         id: version.id.to_string(),
         image_id: version.image_id.to_string(),
         version: version.name.to_string(),
         state: version.state.name().to_owned(),
         published_at: version.state.published_at().map(time),
-        lifecycle: is_notable(version).then(|| lifecycle(version)),
+        lifecycle: is_notable(version).then(|| lifecycle(version, urls)),
         created_at: time(version.created_at),
         updated_at: time(version.updated_at),
     }
@@ -97,13 +97,13 @@ fn is_notable(version: &Version) -> bool {
     version.lifecycle.stored_state() != LifecycleState::Active || version.lifecycle.hold.is_some()
 }
 
-pub(crate) fn lifecycle(version: &Version) -> api::Lifecycle {
+pub(crate) fn lifecycle(version: &Version, urls: &Urls) -> api::Lifecycle {
     let lifecycle = &version.lifecycle;
     let end_of_life = lifecycle.deprecation.as_ref().and_then(|deprecation| deprecation.end_of_life);
     api::Lifecycle {
         state: lifecycle.stored_state().to_string(),
         reason: lifecycle.reason().map(ToString::to_string),
-        replacement: lifecycle.successor().map(|successor| replacement(successor, &version.image)),
+        replacement: lifecycle.successor().map(|successor| replacement(successor, &version.image, urls)),
         end_of_life: end_of_life.map(|day| day.to_string()),
         changed_at: time(lifecycle.changed_at),
         available_until: lifecycle.removal.as_ref().map(|removal| time(removal.available_until)),
@@ -116,9 +116,9 @@ pub(crate) fn lifecycle(version: &Version) -> api::Lifecycle {
 }
 
 /// A replacement of a version of `image`.
-pub(crate) fn replacement(replacement: &Replacement, image: &ImageName) -> api::Replacement {
-    let url = format!("/v1/images/{}/refs/{}", replacement.image, replacement.reference);
-    api::Replacement { name: replacement.relative_to(image), url }
+pub(crate) fn replacement(replacement: &Replacement, image: &ImageName, urls: &Urls) -> api::Replacement {
+    let url = format!("/v1/images/{}/refs/{}", replacement.image, replacement.reference.in_url());
+    api::Replacement { name: replacement.relative_to(image), url: urls.path(&url) }
 }
 
 pub(crate) fn artifact(artifact: &Artifact, inspection: Option<&Inspection>) -> api::Artifact {
@@ -183,7 +183,7 @@ pub(crate) fn attachment(attachment: &Attachment) -> api::Attachment {
     }
 }
 
-pub(crate) fn manifest(manifest: &Manifest) -> api::Manifest {
+pub(crate) fn manifest(manifest: &Manifest, urls: &Urls) -> api::Manifest {
     let entry = |entry: &imgsrv_domain::manifest::ManifestEntry| api::ManifestEntry {
         artifact_id: entry.artifact.id.to_string(),
         artifact: artifact(&entry.artifact, entry.inspection.as_ref()),
@@ -191,7 +191,7 @@ pub(crate) fn manifest(manifest: &Manifest) -> api::Manifest {
     };
     api::Manifest {
         image: image(&manifest.image),
-        version: version(&manifest.version),
+        version: version(&manifest.version, urls),
         artifacts: manifest.entries.iter().map(entry).collect(),
         warnings: manifest.warnings.iter().map(warning).collect(),
     }

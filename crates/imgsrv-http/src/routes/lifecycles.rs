@@ -2,6 +2,7 @@
 
 use crate::{
     extract::{Fields, JsonBody, Rfc3339, VersionPath},
+    public_url::Urls,
     response::{problem::Result, wire},
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
     state::AppState,
@@ -77,12 +78,13 @@ fn precondition(headers: &HeaderMap) -> LifecyclePrecondition {
 async fn change(
     lifecycles: &Lifecycles,
     who: &ContentAdmin,
+    urls: &Urls,
     path: &VersionPath,
     headers: &HeaderMap,
     change: &LifecycleChange,
 ) -> Result<Response> {
     let version = lifecycles.change(who, &path.name, &path.version, &precondition(headers), change).await?;
-    Ok(respond(&version, Json(wire::version(&version))))
+    Ok(respond(&version, Json(wire::version(&version, urls))))
 }
 
 /// A reason, which is not empty.
@@ -129,9 +131,9 @@ fn drain(fields: &mut Fields, raw: Option<&str>) -> Option<Option<Drain>> {
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/lifecycle", operation_id = "getLifecycle",
     tag = "lifecycle", security((), ("bearer" = [])), params(VersionPath),
     responses((status = OK, description = "The lifecycle.", body = api::Lifecycle), ReadProblems))]
-async fn get(lifecycles: Lifecycles, _caller: Caller, path: VersionPath) -> Result<Response> {
+async fn get(lifecycles: Lifecycles, _caller: Caller, urls: Urls, path: VersionPath) -> Result<Response> {
     let version = lifecycles.get(&path.name, &path.version).await?;
-    Ok(respond(&version, Json(wire::lifecycle(&version))))
+    Ok(respond(&version, Json(wire::lifecycle(&version, &urls))))
 }
 
 /// Deprecate a version
@@ -145,6 +147,7 @@ async fn get(lifecycles: Lifecycles, _caller: Caller, path: VersionPath) -> Resu
 async fn deprecate(
     lifecycles: Lifecycles,
     who: ContentAdmin,
+    urls: Urls,
     path: VersionPath,
     headers: HeaderMap,
     JsonBody(body): JsonBody<api::DeprecateVersion>,
@@ -153,7 +156,7 @@ async fn deprecate(
     let words = words(&mut fields, Some(&body.reason), body.replacement.as_deref());
     let end_of_life = fields.optional("end_of_life", body.end_of_life.as_deref());
     let wanted = fields.finish(|| Some(LifecycleChange::Deprecate { words: words?, end_of_life: end_of_life? }))?;
-    change(&lifecycles, &who, &path, &headers, &wanted).await
+    change(&lifecycles, &who, &urls, &path, &headers, &wanted).await
 }
 
 /// Revoke a version
@@ -168,6 +171,7 @@ async fn deprecate(
 async fn revoke(
     lifecycles: Lifecycles,
     who: ContentAdmin,
+    urls: Urls,
     path: VersionPath,
     headers: HeaderMap,
     JsonBody(body): JsonBody<api::RevokeVersion>,
@@ -176,7 +180,7 @@ async fn revoke(
     let words = words(&mut fields, Some(&body.reason), body.replacement.as_deref());
     let aliases = moves(&mut fields, &body.aliases);
     let wanted = fields.finish(|| Some(LifecycleChange::Revoke { words: words?, aliases: aliases? }))?;
-    change(&lifecycles, &who, &path, &headers, &wanted).await
+    change(&lifecycles, &who, &urls, &path, &headers, &wanted).await
 }
 
 /// Remove a version
@@ -192,6 +196,7 @@ async fn revoke(
 async fn remove(
     lifecycles: Lifecycles,
     who: ContentAdmin,
+    urls: Urls,
     path: VersionPath,
     headers: HeaderMap,
     JsonBody(body): JsonBody<api::RemoveVersion>,
@@ -201,7 +206,7 @@ async fn remove(
     let aliases = moves(&mut fields, &body.aliases);
     let drain = drain(&mut fields, body.drain.as_deref());
     let wanted = fields.finish(|| Some(LifecycleChange::Remove { words: words?, aliases: aliases?, drain: drain? }))?;
-    change(&lifecycles, &who, &path, &headers, &wanted).await
+    change(&lifecycles, &who, &urls, &path, &headers, &wanted).await
 }
 
 /// Undo the deprecation, revocation or removal of a version
@@ -215,6 +220,7 @@ async fn remove(
 async fn restore(
     lifecycles: Lifecycles,
     who: ContentAdmin,
+    urls: Urls,
     path: VersionPath,
     headers: HeaderMap,
     JsonBody(body): JsonBody<api::RestoreVersion>,
@@ -222,7 +228,7 @@ async fn restore(
     let mut fields = Fields::default();
     let reason = body.reason.as_deref().map_or(Some(None), |raw| reason(&mut fields, raw).map(Some));
     let wanted = fields.finish(|| Some(LifecycleChange::Restore { reason: reason? }))?;
-    change(&lifecycles, &who, &path, &headers, &wanted).await
+    change(&lifecycles, &who, &urls, &path, &headers, &wanted).await
 }
 
 /// Hold a version
@@ -236,6 +242,7 @@ async fn restore(
 async fn hold(
     lifecycles: Lifecycles,
     who: ContentAdmin,
+    urls: Urls,
     path: VersionPath,
     headers: HeaderMap,
     JsonBody(body): JsonBody<api::HoldVersion>,
@@ -244,7 +251,7 @@ async fn hold(
     let reason = reason(&mut fields, &body.reason);
     let until = fields.optional::<Rfc3339>("until", body.until.as_deref());
     let wanted = fields.finish(|| Some(LifecycleChange::Hold { reason: reason?, until: until?.map(|time| time.0) }))?;
-    change(&lifecycles, &who, &path, &headers, &wanted).await
+    change(&lifecycles, &who, &urls, &path, &headers, &wanted).await
 }
 
 /// Release the hold of a version
@@ -254,6 +261,12 @@ async fn hold(
 #[utoipa::path(delete, path = "/v1/images/{name}/versions/{version}/hold", operation_id = "releaseVersion",
     tag = "lifecycle", security(("bearer" = [])), params(VersionPath, IfMatch),
     responses((status = OK, description = "The version.", body = api::Version), GuardedProblems, WrongState))]
-async fn release(lifecycles: Lifecycles, who: ContentAdmin, path: VersionPath, headers: HeaderMap) -> Result<Response> {
-    change(&lifecycles, &who, &path, &headers, &LifecycleChange::Release).await
+async fn release(
+    lifecycles: Lifecycles,
+    who: ContentAdmin,
+    urls: Urls,
+    path: VersionPath,
+    headers: HeaderMap,
+) -> Result<Response> {
+    change(&lifecycles, &who, &urls, &path, &headers, &LifecycleChange::Release).await
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     extract::{JobPath, JobsQuery, VersionPath},
+    public_url::Urls,
     response::{page::page_response, problem::Result, wire},
     routes::problems::{GuardedProblems, WrongState},
     state::AppState,
@@ -37,11 +38,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn publish(
     publishing: Publishing,
     writer: Writer,
+    urls: Urls,
     path: VersionPath,
 ) -> Result<(StatusCode, Json<api::PublishRequested>)> {
     let requested = publishing.publish(&writer, &path.name, &path.version).await?;
     let status = if requested.started { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let body = api::PublishRequested { version: wire::version(&requested.version), job_id: requested.job.to_string() };
+    let body =
+        api::PublishRequested { version: wire::version(&requested.version, &urls), job_id: requested.job.to_string() };
     Ok((status, Json(body)))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     extract::{Fields, ImagePath, JsonBody, VersionPath, VersionsQuery},
+    public_url::Urls,
     response::{discouraged::announce, page::page_response, problem::Result, wire},
     routes::problems::{BodyProblems, Gone, GuardedProblems, ReadProblems, Taken, WrongState},
     state::AppState,
@@ -30,6 +31,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn list(
     versions: Versions,
     caller: Caller,
+    urls: Urls,
     path: Result<ImagePath>,
     query: VersionsQuery,
     uri: Uri,
@@ -41,7 +43,8 @@ async fn list(
     let (path, filter, lifecycle) = (path?, filter?, query.lifecycle()?);
     let see = if caller.sees_all_images() { Visibility::All } else { Visibility::Published };
     let page = versions.list(see, &path.name, filter, lifecycle, &query.page()?).await?;
-    Ok(page_response(&uri, &page, wire::version, |versions, next_cursor| api::VersionList { versions, next_cursor }))
+    let version = |version: &Version| wire::version(version, &urls);
+    Ok(page_response(&uri, &page, version, |versions, next_cursor| api::VersionList { versions, next_cursor }))
 }
 
 /// Create a draft
@@ -51,6 +54,7 @@ async fn list(
 async fn create(
     drafts: Drafts,
     writer: Writer,
+    urls: Urls,
     path: ImagePath,
     JsonBody(body): JsonBody<api::CreateVersion>,
 ) -> Result<Response> {
@@ -59,16 +63,16 @@ async fn create(
     let name = fields.finish(|| name)?;
     let version = drafts.create(&writer, &path.name, &name).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}/versions/{}", path.name, version.name.in_url()))];
-    Ok((StatusCode::CREATED, location, Json(wire::version(&version))).into_response())
+    Ok((StatusCode::CREATED, location, Json(wire::version(&version, &urls))).into_response())
 }
 
 /// Read the manifest of a version
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions", security((), ("bearer" = [])),
     params(VersionPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems, Gone))]
-async fn get(versions: Versions, caller: Caller, path: VersionPath) -> Result<Response> {
+async fn get(versions: Versions, caller: Caller, urls: Urls, path: VersionPath) -> Result<Response> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
-    let mut response = Json(wire::manifest(&manifest)).into_response();
+    let mut response = Json(wire::manifest(&manifest, &urls)).into_response();
     announce(response.headers_mut(), &manifest.version.lifecycle);
     Ok(response)
 }
