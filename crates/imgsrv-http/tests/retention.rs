@@ -92,14 +92,14 @@ async fn a_policy_that_is_not_valid_is_one_clear_problem() {
         (json!({"keep": {"newest": 1}, "enabled": true}), "needs an action"),
         (removing(json!({"newest": 0})), "keep.newest: must be from 1"),
         (removing(json!({"newest": -1})), "keep.newest: must be from 1"),
-        (removing(json!({"younger_than": "0d"})), "keep.younger_than: must be longer than 0s"),
-        (removing(json!({"younger_than": "a month"})), "keep.younger_than: must be a duration"),
+        (removing(json!({"younger_than": "0d"})), "must be longer than 0s"),
+        (removing(json!({"younger_than": "a month"})), "keep.younger_than: \"a month\" must be a duration"),
         (removing(json!({"yearly": 1})), "yearly"),
         (
             json!({"keep": {"newest": 1}, "action": "remove", "min_keep": 0, "enabled": true}),
             "min_keep: must be from 1",
         ),
-        (json!({"keep": {"newest": 1}, "action": "purge", "enabled": true}), "action: must be deprecate or remove"),
+        (json!({"keep": {"newest": 1}, "action": "purge", "enabled": true}), "must be deprecate or remove"),
         (json!({"keep": {"newest": 1}, "action": "remove"}), "enabled"),
         (
             json!({"keep": {"newest": 1}, "deprecate_after": "30d", "remove_after": "30d", "enabled": true}),

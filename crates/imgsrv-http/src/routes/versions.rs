@@ -14,7 +14,10 @@ use axum::{
 };
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Drafts, Versions, Writer};
-use imgsrv_domain::{ports::Visibility, version::VersionFilter};
+use imgsrv_domain::{
+    ports::Visibility,
+    version::{Version, VersionFilter},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
