@@ -1006,7 +1006,7 @@ CREATE TABLE version_fetches (
     fetched_on text COLLATE "C" NOT NULL
 );
 CREATE TABLE fetch_recording (
-    id integer PRIMARY KEY CHECK (id = 1),
+    id bigint PRIMARY KEY CHECK (id = 1),
     since text COLLATE "C" NOT NULL
 );
 
