@@ -611,8 +611,10 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER blobs_count_unreferenced AFTER INSERT OR UPDATE OR DELETE ON blobs
-    FOR EACH ROW EXECUTE FUNCTION count_unreferenced();
+CREATE TRIGGER blobs_unreferenced_insert AFTER INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION count_unreferenced();
+CREATE TRIGGER blobs_unreferenced_update AFTER UPDATE ON blobs FOR EACH ROW
+    WHEN ((NEW.unreferenced_since IS NULL) <> (OLD.unreferenced_since IS NULL)) EXECUTE FUNCTION count_unreferenced();
+CREATE TRIGGER blobs_unreferenced_delete AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION count_unreferenced();
 CREATE FUNCTION record_orphan() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
@@ -1043,7 +1045,8 @@ BEGIN
     END IF;
     RETURN OLD;
 END $$;
-CREATE TRIGGER audit_horizon_insert BEFORE INSERT OR DELETE ON audit_horizon FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER audit_horizon_insert BEFORE INSERT ON audit_horizon FOR EACH ROW EXECUTE FUNCTION forbid();
+CREATE TRIGGER audit_horizon_delete BEFORE DELETE ON audit_horizon FOR EACH ROW EXECUTE FUNCTION forbid();
 CREATE TRIGGER audit_horizon_truncate BEFORE TRUNCATE ON audit_horizon EXECUTE FUNCTION forbid();
 CREATE TRIGGER audit_log_update BEFORE UPDATE ON audit_log FOR EACH ROW EXECUTE FUNCTION forbid();
 CREATE TRIGGER audit_log_delete BEFORE DELETE ON audit_log FOR EACH ROW EXECUTE FUNCTION audit_retention_guard();

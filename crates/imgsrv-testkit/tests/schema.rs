@@ -57,8 +57,11 @@ async fn of_sqlite() -> Lines {
             rows(&mut shell, &format!("SELECT name, \"unique\", origin, partial FROM pragma_index_list('{table}')"))
                 .await;
         for (index, unique, origin, partial) in indexes {
-            let columns: Vec<(String,)> =
-                rows(&mut shell, &format!("SELECT name FROM pragma_index_info('{index}') ORDER BY seqno")).await;
+            let columns: Vec<(String,)> = rows(
+                &mut shell,
+                &format!("SELECT coalesce(name, 'expression') FROM pragma_index_info('{index}') ORDER BY seqno"),
+            )
+            .await;
             let columns: Vec<String> = columns.into_iter().map(|(name,)| name).collect();
             match origin.as_str() {
                 "u" => drop(lines.insert(format!("{table}: unique ({})", columns.join(",")))),
@@ -110,7 +113,8 @@ async fn of_postgres() -> Lines {
     let columns: Vec<(String, String, String, String)> = pg_rows(
         &mut shell,
         "SELECT table_name::text, column_name::text, data_type::text, is_nullable::text FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name NOT LIKE '\\_sqlx%'",
+        JOIN information_schema.tables USING (table_schema, table_name)
+        WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name NOT LIKE '\\_sqlx%'",
     )
     .await;
     for (table, name, declared, nullable) in columns {
@@ -121,8 +125,9 @@ async fn of_postgres() -> Lines {
         &mut shell,
         "SELECT t.relname::text, i.relname::text, x.indisprimary, x.indisunique, x.indpred IS NOT NULL,
             EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.oid AND c.contype IN ('u', 'p')),
-            (SELECT string_agg(a.attname, ',' ORDER BY k.at) FROM unnest(x.indkey) WITH ORDINALITY k (number, at)
-                JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.number)
+            (SELECT string_agg(coalesce(a.attname, 'expression'), ',' ORDER BY k.at)
+                FROM unnest(x.indkey) WITH ORDINALITY k (number, at)
+                LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.number)
         FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
         WHERE t.relnamespace = 'public'::regnamespace AND t.relname NOT LIKE '\\_sqlx%'",
     )
