@@ -94,6 +94,7 @@ fn a_full_disk_loses_no_parts_and_the_upload_resumes() {
     fixture.server.kill();
     let least = (free - reserve).to_string();
     fixture.server = Process::start(super::fixture::BINARY, &fixture.path("data"), &["--min-free-bytes", &least]);
+    fixture.url.clone_from(&fixture.server.url);
     fixture.token =
         writer_token(&fixture.server.url, fixture.server.bootstrap.as_deref().unwrap_or(&manager(&fixture)));
     let digest = fixture.large_disk("disk.qcow2", 1, 160);
