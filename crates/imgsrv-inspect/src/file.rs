@@ -3,7 +3,9 @@
 use crate::{
     compressed::decompress,
     detect,
-    disk::{Image, InspectError, Qcow2, detect_start, inspect_contents},
+    disk::{
+        Image, InspectError, Qcow2, detect_start, inspect_contents, refuse_descriptor, refuse_header_of_descriptor,
+    },
     fields::Fields,
     format::{Compressor, DetectedFormat},
     source::{Source, read_up_to},
@@ -29,6 +31,7 @@ pub(crate) async fn inspect_file<S: Source>(source: &S) -> Result<Inspected, Ins
         let detected = contents.map(|contents| DetectedFormat { contents: Some(contents), compressor: None });
         return Ok(Inspected { detected, qcow2 });
     };
+    refuse_descriptor(&image).await?;
     let mut start = image.head.0;
     while compressor == Compressor::Bzip2 && (start.len() as u64) < BZIP2_BLOCK.min(source.size()) {
         let done = start.len() as u64;
@@ -37,6 +40,7 @@ pub(crate) async fn inspect_file<S: Source>(source: &S) -> Result<Inspected, Ins
     let is_whole = start.len() as u64 == source.size();
     let (start, is_all) = source.run(move || decompress(compressor, &start, is_whole)).await;
     let contents = detect_start(&Fields(start.clone()));
+    refuse_header_of_descriptor(&Fields(start.clone())).map_err(InspectError::Refused)?;
     let size = if is_all { start.len() as u64 } else { i64::MAX as u64 };
     // A disk image is read as far as its beginning goes; what lies beyond is not known.
     match inspect_contents(&Image::beginning(&NoMore, start, size)).await {

@@ -173,6 +173,24 @@ fn disks_that_do_not_stand_alone_are_refused_in_compressed_files() {
 }
 
 #[test]
+fn a_descriptor_far_from_the_start_of_a_compressed_disk_is_refused() {
+    let descriptor = b"# Disk DescriptorFile\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n";
+    let far = zeros(1 << 20, &[(0, b"KDMV\x01"), (28, &1024_u64.to_le_bytes()), (36, &[1]), (512 << 10, descriptor)]);
+    for bytes in [far.clone(), gzip(&far), xz(&far), zstd(&far), bzip2(&far), lz4(&far, true)] {
+        assert!(matches!(Bytes::new(bytes).inspect(), Err(InspectError::Refused(_))));
+    }
+}
+
+#[test]
+fn a_descriptor_that_begins_like_a_compressed_file_is_refused() {
+    let descriptor = b"version=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n";
+    for magic in [&b"\x1f\x8b\x08\n"[..], b"BZh91AY&SY\n"] {
+        let refused = Bytes::new([magic, descriptor].concat()).inspect();
+        assert!(matches!(refused, Err(InspectError::Refused(_))), "{magic:?}");
+    }
+}
+
+#[test]
 fn formats_of_artifacts_follow_the_bytes() {
     let format = |bytes: Vec<u8>, name: &str| {
         Bytes::new(bytes).inspect().expect("not refused").detected.expect("detected").artifact_format(name)

@@ -57,7 +57,7 @@ pub(crate) async fn inspect_contents<S: Source>(
     let mut qcow2 = None;
     let disk = detect_disk(&image.head);
     if disk != Some(Contents::Vmdk) {
-        vmdk::refuse_descriptor(image).await.map_err(|stop| refused(Contents::Vmdk, stop))?;
+        refuse_descriptor(image).await?;
     }
     if let Some(format) = disk {
         let checked = match format {
@@ -83,6 +83,19 @@ pub(crate) async fn inspect_contents<S: Source>(
         contents => contents,
     });
     Ok((contents, qcow2))
+}
+
+/// Refuses a file that programs which expect a VMDK take for a descriptor, whatever it begins with.
+pub(crate) async fn refuse_descriptor<S: Source>(image: &Image<'_, S>) -> Result<(), InspectError<S::Error>> {
+    vmdk::refuse_descriptor(image).await.map_err(|stop| refused(Contents::Vmdk, stop))
+}
+
+/// Refuses a sparse VMDK whose content is a descriptor alone, even if only its header is known.
+pub(crate) fn refuse_header_of_descriptor(head: &Fields) -> Result<(), Refusal> {
+    if detect_disk(head) == Some(Contents::Vmdk) && vmdk::has_descriptor_alone(head) {
+        return Err(Refusal { format: Contents::Vmdk, problem: Problem::OutOfBounds("descriptor") });
+    }
+    Ok(())
 }
 
 /// What the bytes are by their first ones alone.

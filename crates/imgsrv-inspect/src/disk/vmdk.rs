@@ -108,12 +108,17 @@ fn check_embedded(text: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Whether a sparse extent has no data of its own, so that QEMU takes its descriptor for the image.
+pub(super) fn has_descriptor_alone(header: &Fields) -> bool {
+    header.has(0, SPARSE) && header.le64(12) == 0 && header.le64(28) != 0
+}
+
 /// A sparse extent, also one of a compressed stream: reads the embedded descriptor and the grain directories, at most
 /// 130 MiB.
 pub(super) async fn sparse<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<S::Error>> {
     let header = image.header(HEADER)?;
     let (at, length) = (header.le64(28), header.le64(36));
-    if header.le64(12) == 0 && at != 0 {
+    if has_descriptor_alone(header) {
         let at = at.wrapping_mul(SECTOR);
         let text = image.read(at, MAX_DESCRIPTOR).await?;
         return Err(descriptor(text_of(&text.0)).into());
