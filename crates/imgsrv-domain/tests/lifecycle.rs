@@ -187,6 +187,9 @@ fn a_held_version_is_neither_revoked_nor_removed_nor_entombed() {
     let held = done(removed.hold(reason(), Some(after(48)), after(1)));
     assert_eq!(held.state(after(24)), LifecycleState::Tombstone, "readers were promised no more");
     assert_eq!(held.clone().entomb(after(47)), None);
+    let longer = done(held.clone().hold(reason(), Some(after(96)), after(47)));
+    assert_eq!(longer.clone().entomb(after(95)), None, "also lengthened after the drain");
+    assert!(longer.hold(reason(), None, after(96)).is_err(), "but not once it has ended");
     assert!(held.entomb(after(48)).is_some());
 }
 

@@ -342,11 +342,13 @@ impl Lifecycle {
         }))
     }
 
-    /// Holds the version. A hold that is in force can only be lengthened, which also undoes its release.
+    /// Holds the version. A hold that is in force can only be lengthened, which also undoes its release; it can be even if
+    /// the drain of a removed version has ended meanwhile.
     #[must_use = "a transition counts once stored"]
     pub fn hold(self, reason: LongText, until: Option<Timestamp>, now: Timestamp) -> Result<Changed, LifecycleRefusal> {
         let state = self.state(now);
-        if state == LifecycleState::Tombstone {
+        let can_be_lengthened = self.hold_in_force(now).is_some() && self.stored_state() != LifecycleState::Tombstone;
+        if state == LifecycleState::Tombstone && !can_be_lengthened {
             return Err(LifecycleRefusal::Illegal { action: "hold", state });
         }
         if until.is_some_and(|until| until <= now) {
