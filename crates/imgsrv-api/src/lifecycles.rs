@@ -76,7 +76,7 @@ pub struct DeprecateVersion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$")
+        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$")
     )]
     pub replacement: Option<String>,
     /// Day on which support ends (`YYYY-MM-DD`).
@@ -104,7 +104,7 @@ pub struct RevokeVersion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$")
+        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$")
     )]
     pub replacement: Option<String>,
     /// Aliases to move to another version in the same transaction; `null` deletes an alias.
@@ -133,7 +133,7 @@ pub struct RemoveVersion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$")
+        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$")
     )]
     pub replacement: Option<String>,
     /// Aliases to move to another version in the same transaction; `null` deletes an alias.

@@ -42,7 +42,7 @@ pub(crate) fn aliases() -> Array {
 }
 
 pub(crate) fn alias_moves() -> Object {
-    let version = text("^[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}$");
+    let version = text("^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$");
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some(
