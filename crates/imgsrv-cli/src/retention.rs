@@ -89,6 +89,10 @@ impl PolicyOptions {
 pub(crate) async fn run(command: RetentionCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
         RetentionCommand::Set { image, policy } => {
+            if policy.deprecate_after.is_none() && policy.remove_after.is_none() {
+                return Err(Failure::usage("the policy does not say what happens to versions that are not kept")
+                    .with_advice("Add --deprecate-after or --remove-after, such as --remove-after 0d."));
+            }
             let set = client.set_retention(&image, &policy.policy()).await.map_err(Failure::about(&image))?;
             report.step(&format!("imgsrv retention preview {image} shows what it does"));
             report.result(&format!("set the retention policy of {image}"), &set)

@@ -147,7 +147,7 @@ fn every_command_on_incus_and_on_fetching_by_url_runs() {
         [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];
     let shown = run(&pages.join("\n"), "IMGSRV_BOOTSTRAP_TOKEN", 11, &["--tls-self-signed"]);
     for line in [
-        "with the roles content-writer and auth-manager",
+        "auth-manager, content-admin, content-writer, operator",
         "debian 12.5.0 is published",
         "no warnings",
         "VIRTUAL-MACHINE",
