@@ -37,6 +37,7 @@ pub(crate) const MADE: &[(&str, &str)] = &[
     ),
     ("qcow2-backing-nbd", "create -u -f qcow2 -b nbd://localhost/x -F raw qcow2-backing-nbd 1M"),
     ("qcow2-backing-control", "create -u -f qcow2 -b a\nb\u{1b}[31m\u{202e}c -F raw qcow2-backing-control 1M"),
+    ("qcow2-rebased", "create -f qcow2 -b data.raw -F raw qcow2-rebased && rebase -u -b  qcow2-rebased"),
     ("qcow2-data-file", "create -f qcow2 -o data_file=external.raw qcow2-data-file 1M"),
     ("qcow2-data-file-raw", "create -f qcow2 -o data_file=external2.raw,data_file_raw=on qcow2-data-file-raw 1M"),
     (
@@ -114,7 +115,7 @@ pub(crate) const CUTS: &[(&str, &[i64])] = &[
 ];
 
 const NO_ARCHIVE: Option<&str> = Some("QEMU does not read archives");
-const NOT_DECOMPRESSED: Option<&str> = Some("QEMU does not decompress it");
+const TOO_LATE: Option<&str> = Some("the limits of what is decompressed");
 const OVF: &str = r#"printf '<Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"><References><File ovf:href="%s" ovf:id="f"/></References></Envelope>'"#;
 
 /// A file that a shell command packs from others, which it writes to its output; and why it is refused, if it is.
@@ -170,9 +171,14 @@ pub(crate) fn packed() -> Vec<Packed> {
         ("initrd.xz", "xz --check=crc32 --lzma2=dict=512KiB -c initrd"),
         ("qcow2-data.lz4", "lz4 -q --no-frame-crc -BX -BD -c qcow2-data"),
         ("empty.bz2", "bzip2 -c empty"),
+        ("pzstd.qcow2.zst", "pzstd -qc qcow2-data"),
+        ("padded.qcow2.xz", "xz -c qcow2-data; head -c 4096 /dev/zero"),
+        ("garbage.qcow2.gz", "gzip -nc qcow2-data; printf garbage"),
+        ("v7disk.tar.xz", "tar --format=v7 --mtime=@1 -c vmdk-data | xz"),
+        ("v7disk.tar", "tar --format=v7 --mtime=@1 -c vmdk-data"),
     ];
     let mut all: Vec<Packed> = compressed.into_iter().map(|(name, command)| pack(name, command, None)).collect();
-    for (name, command) in [
+    let refused = [
         ("backing.bz2", "bzip2 -c qcow2-backing-host"),
         ("backing.gz", "gzip -nc qcow2-backing-host"),
         ("backing.lz4", "lz4 -qc qcow2-backing-host"),
@@ -180,10 +186,58 @@ pub(crate) fn packed() -> Vec<Packed> {
         ("backing.xz", "xz -c qcow2-backing-host"),
         ("backing.zst", "zstd -qc qcow2-backing-host"),
         ("flat.bz2", "bzip2 -c vmdk-flat"),
-        ("vhd-parent.xz", "xz -c vhd-differencing"),
+        ("far.vmdk.gz", "gzip -nc vmdk-sparse-far"),
+        ("far.vmdk.bz2", "bzip2 -c vmdk-sparse-far"),
+        ("late.vmdk.zst", "zstd -qc vmdk-text-late"),
+        ("gzip.vmdk.xz", "xz -c vmdk-text-gzip"),
+        ("parent.vhdx.gz", "gzip -nc vhdx-parent"),
+        ("locator.vhdx.xz", "xz -c vhdx-locator"),
+        ("one-stream.qcow2.xz", "xz -c empty; xz -c qcow2-backing-host"),
+        ("space.qcow2.xz", "xz -c empty; head -c 400000 /dev/zero; xz -c qcow2-backing-host"),
+        ("one-stream.qcow2.bz2", "bzip2 -c empty; bzip2 -c qcow2-backing-host"),
+        ("one-member.qcow2.gz", "gzip -nc empty; gzip -nc qcow2-backing-host"),
+        ("one-frame.qcow2.zst", "zstd -qc empty; zstd -qc qcow2-backing-host"),
+        ("one-frame.qcow2.lz4", "lz4 -qc empty; lz4 -qc qcow2-backing-host"),
+        ("legacy-frame.qcow2.lz4", "lz4 -qlc empty; lz4 -qlc qcow2-backing-host"),
+        ("split.qcow2.gz", "head -c 3 qcow2-backing-host | gzip -nc; tail -c +4 qcow2-backing-host | gzip -nc"),
+        ("skip.qcow2.zst", "printf 'P*M\\030\\004\\000\\000\\000abcd'; zstd -qc qcow2-backing-host"),
+        ("skip.qcow2.lz4", "printf '_*M\\030\\004\\000\\000\\000abcd'; lz4 -qc qcow2-backing-host"),
+        (
+            "skip-1M.qcow2.zst",
+            "printf 'P*M\\030\\000\\000\\020\\000'; head -c 1048576 /dev/zero; zstd -qc qcow2-backing-host",
+        ),
+        (
+            "name.qcow2.gz",
+            "printf '\\037\\213\\010\\010\\000\\000\\000\\000\\000\\003'; head -c 60000 vmdk-text-later | tr '\\n' x; printf '\\000'; gzip -nc qcow2-backing-host | tail -c +11",
+        ),
+        ("cut.qcow2.xz", "xz -c qcow2-noise | head -c 200"),
+        ("cut.qcow2.gz", "gzip -nc qcow2-data | head -c 15"),
+        ("invalid.gz", "printf '\\037\\213\\010\\000no deflate data at all'"),
+    ];
+    all.extend(refused.into_iter().map(|(name, command)| pack(name, command, None)));
+    for (name, command) in [
+        (
+            "name-300K.qcow2.gz",
+            "printf '\\037\\213\\010\\010\\000\\000\\000\\000\\000\\003'; head -c 300000 vmdk-text-later | tr '\\n' x; printf '\\000'; gzip -nc qcow2-backing-host | tail -c +11",
+        ),
+        ("far.vhd.gz", "gzip -nc vhd-far"),
+        (
+            "skip-16M.qcow2.zst",
+            "printf 'P*M\\030\\000\\000\\000\\001'; head -c 16777216 /dev/zero; zstd -qc qcow2-data",
+        ),
+        (
+            "streams.qcow2.xz",
+            "xz -c empty > e; for i in 1 2 3 4 5 6 7 8 9 10; do cat e e > f; mv f e; done; cat e; xz -c qcow2-data",
+        ),
+        (
+            "streams.qcow2.bz2",
+            "bzip2 -c empty > e; for i in 1 2 3 4 5 6 7 8 9 10; do cat e e > f; mv f e; done; cat e; bzip2 -c qcow2-data",
+        ),
     ] {
-        all.push(pack(name, command, NOT_DECOMPRESSED));
+        all.push(pack(name, command, TOO_LATE));
     }
+    all.push(pack("later.vmdk.zst", "zstd -qc vmdk-text-later", Some("other programs may read it")));
+    all.push(pack("vhd-parent.xz", "xz -c vhd-differencing", Some("QEMU ignores that it is incomplete")));
     let archive = |name, href: &str, tar: &str, stricter| {
         let made = format!("`tar -c {tar}`; `disk.ovf` refers to `{href}`").replace(&"x".repeat(120), "xxx...");
         Packed { name, made, command: format!("{OVF} {href} > disk.ovf && tar -c --mtime=@1 {tar}"), stricter }
@@ -210,6 +264,7 @@ pub(crate) fn packed() -> Vec<Packed> {
         ("link.ova", "link.vmdk", "disk.ovf link.vmdk"),
         ("outside.ova", "vmdk-data", "-P --transform=s,^vmdk-data,../vmdk-data, disk.ovf vmdk-data"),
         ("unfilled.ova", "/etc/passwd", "disk.ovf | head -c 700"),
+        ("v7.ova", "vmdk-flat", "--format=v7 disk.ovf vmdk-flat"),
         ("cut.ova", "vmdk-data", "disk.ovf vmdk-data | head -c 20000"),
     ] {
         all.push(archive(name, href, tar, NO_ARCHIVE));
