@@ -3,6 +3,7 @@
 
 mod crafted;
 mod mutations;
+mod packed;
 #[path = "../support/mod.rs"]
 mod support;
 mod tools;
@@ -77,7 +78,7 @@ fn ask(folder: &Path, file: &str, format: &str) -> Oracle {
 /// What `qemu-img` does with a file when it detects the format, unless it opens others if it is given a format.
 fn ask_all(folder: &Path, file: &str) -> Oracle {
     let opens_others = |format: &&str| ask(folder, file, &format!(" -f {format}")) == Oracle::OpensOthers;
-    if FORCED.iter().any(|format| opens_others(&format)) { Oracle::OpensOthers } else { ask(folder, file, "") }
+    if FORCED.iter().any(opens_others) { Oracle::OpensOthers } else { ask(folder, file, "") }
 }
 
 /// The same, for what a compressed file contains as well.
@@ -132,7 +133,7 @@ fn corpus() -> (TempDir, Vec<File>) {
         files.push(File { name, made, is_cut: false, stricter: file.stricter });
     }
     std::os::unix::fs::symlink("/etc/passwd", at("link.vmdk")).expect("a link");
-    for tools::Packed { name, made, command, stricter } in tools::packed() {
+    for packed::Packed { name, made, command, stricter } in packed::packed() {
         let output = Command::new("sh").args(["-ec", command.as_str()]).current_dir(folder.path()).output();
         let output = output.expect("a shell");
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
