@@ -12,7 +12,7 @@ use imgsrv_domain::{
     architecture::{InFileName, in_file_name, usual_name, usual_names},
     inspection::Inspection,
 };
-use imgsrv_inspect::{DetectedFormat, InspectError, Inspected, inspect};
+use imgsrv_inspect::{Contents, DetectedFormat, InspectError, Inspected, Refusal, inspect};
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 /// Media types of attachments, by the ends of their names.
@@ -149,12 +149,8 @@ impl FileSpec {
         inspect(source).await.map_err(|error| match error {
             InspectError::Source(error) => Failure::unreadable(&self.path)(error),
             InspectError::Refused(refusal) => {
-                Failure::refused(format!("{} cannot be published: {refusal}", self.path.display())).with_advice(
-                    format!(
-                        "Make a standalone disk of it: qemu-img convert -O qcow2 {} standalone.qcow2",
-                        self.path.display()
-                    ),
-                )
+                Failure::refused(format!("{} cannot be published: {refusal}", self.path.display()))
+                    .with_advice(advice(&refusal, &self.path))
             }
         })
     }
@@ -200,6 +196,23 @@ impl FileSpec {
     }
 }
 
+/// What to do with a file that was refused.
+fn advice(refusal: &Refusal, path: &Path) -> String {
+    let convert = format!("qemu-img convert -O qcow2 {} standalone.qcow2", path.display());
+    match (refusal.format.contents, refusal.format.compressor) {
+        (Some(Contents::Ova), _) => {
+            "Pack the appliance again as a tar archive of its descriptor and the disks that it lists, each made \
+            with qemu-img convert -O vmdk -o subformat=streamOptimized"
+                .to_owned()
+        }
+        (None, _) => "Check that the file is complete, or compress it again, such as with xz -9".to_owned(),
+        (Some(_), Some(_)) => {
+            "Decompress it, make a standalone disk of it with qemu-img convert -O qcow2, and compress that".to_owned()
+        }
+        (Some(_), None) => format!("Make a standalone disk of it: {convert}"),
+    }
+}
+
 /// The known architectures, for messages.
 fn known_architectures() -> String {
     format!("Known are {}.", usual_names().collect::<Vec<_>>().join(", "))
@@ -213,6 +226,9 @@ pub(crate) fn host_architecture() -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What `xz` makes of no bytes.
+    const XZ: &[u8] = b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46\0\0\0\0\x1c\xdf\x44\x21\x1f\xb6\xf3\x7d\x01\0\0\0\0\x04YZ";
 
     fn spec(raw: &str) -> FileSpec {
         raw.parse().expect("a file")
@@ -228,7 +244,14 @@ mod tests {
         ] {
             assert_eq!(arch(name), expected, "{name}");
         }
-        for name in ["AlmaLinux.x86_64_v2.qcow2", "multi-amd64-arm64.iso", "disk-mips.img", "disk.raw,arch=potato"] {
+        for name in [
+            "AlmaLinux.x86_64_v2.qcow2",
+            "noble-x86-64-v3.img",
+            "debianAARCH64.img",
+            "multi-amd64-arm64.iso",
+            "disk-mips.img",
+            "disk.raw,arch=potato",
+        ] {
             let refused = spec(name).architecture(false).expect_err("not known").text();
             assert!(refused.contains("Known are amd64, i386, arm64"), "{refused}");
         }
@@ -244,20 +267,20 @@ mod tests {
             std::fs::write(&path, bytes).expect("a file");
             FileSpec { path, arch: Some("amd64".to_owned()), ..FileSpec::default() }
         };
-        let xz = b"\xfd7zXZ\0rest";
+        let empty = b"\x28\xb5\x2f\xfd\x24\0\x01\0\0\x99\xe9\xd8\x51";
         for (name, bytes, expected) in [
-            ("rootfs.tar.xz", xz.as_slice(), Some(Format::RootTarXz)),
-            ("disk.xz", xz, Some(Format::RawXz)),
-            ("disk.anything", b"\x28\xb5\x2f\xfd", Some(Format::RawZst)),
+            ("rootfs.tar.xz", XZ, Some(Format::RootTarXz)),
+            ("disk.xz", XZ, Some(Format::RawXz)),
+            ("disk.anything", empty.as_slice(), Some(Format::RawZst)),
             ("disk.img", b"nothing known", Some(Format::Raw)),
             ("disk", b"nothing known", None),
             ("disk.qcow2", b"QFI\xfb\0\0\0\x03 and then nothing", None),
             ("disk.qcow2", b"nothing known", None),
-            ("disk.qcow2.xz", xz, None),
-            ("disk.gz", xz, None),
-            ("disk.raw", xz, None),
-            ("disk.img", xz, Some(Format::RawXz)),
-            ("initrd.img", xz, None),
+            ("disk.qcow2.xz", XZ, None),
+            ("disk.gz", XZ, None),
+            ("disk.raw", XZ, None),
+            ("disk.img", XZ, Some(Format::RawXz)),
+            ("initrd.img", XZ, None),
             ("initrd.img", b"\x02\x21\x4c\x18\x07\0\0\0\x60070701", Some(Format::Initrd)),
             ("anything.lz4", b"\x02\x21\x4c\x18\x07\0\0\0\x60070701", Some(Format::Initrd)),
             ("disk.raw.lz4", b"\x02\x21\x4c\x18", None),
@@ -265,6 +288,27 @@ mod tests {
             let found = write(name, bytes).recognise(false).await;
             assert_eq!(found.ok().map(|found| found.artifact.format), expected, "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_advice_suits_what_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let advised = async |bytes: &[u8]| {
+            let path = folder.path().join("file");
+            std::fs::write(&path, bytes).expect("a file");
+            FileSpec { path, ..FileSpec::default() }.recognise(false).await.err().expect("refused").text()
+        };
+        let luks = advised(b"LUKS\xba\xbe\0\x02").await;
+        assert!(luks.contains("Make a standalone disk of it: qemu-img convert -O qcow2"), "{luks}");
+        let cut = advised(b"\xfd7zXZ\0").await;
+        assert!(cut.contains("Check that the file is complete") && !cut.contains("qemu-img"), "{cut}");
+        let packed = std::process::Command::new("sh")
+            .args(["-c", "echo > a.ovf && tar -c a.ovf | head -c 700"])
+            .current_dir(folder.path())
+            .output();
+        let ova = packed.expect("tar runs").stdout;
+        let ova = advised(&ova).await;
+        assert!(ova.contains("Pack the appliance again") && !ova.contains("-O qcow2"), "{ova}");
     }
 
     #[tokio::test]
@@ -278,7 +322,7 @@ mod tests {
         for (bytes, options) in [
             (b"".as_slice(), ""),
             (b"nothing known", ",format=qcow2"),
-            (b"\xfd7zXZ\0rest", ",format=raw"),
+            (XZ, ",format=raw"),
             (b"nothing known", ",os=potato"),
             (b"nothing known", ",arch=potato"),
         ] {

@@ -45,14 +45,10 @@ pub fn without_version(image: &ImageName, version: &VersionName, file: &str) -> 
     after_version(image, version, file).map(|rest| format!("{image}-{rest}"))
 }
 
-/// The names that `file` of this version has with other spellings of its architecture.
-pub fn respelled<'f>(
-    image: &ImageName,
-    version: &VersionName,
-    file: &'f str,
-) -> impl Iterator<Item = String> + use<'f> {
-    let (rest, prefix) = (after_version(image, version, file), format!("{image}-{version}-"));
-    rest.into_iter().flat_map(architecture::respelled).map(move |rest| format!("{prefix}{rest}"))
+/// Whether `one` and `other` are names of the same file of this version, in different spellings of its architecture.
+pub fn is_respelled(image: &ImageName, version: &VersionName, one: &str, other: &str) -> bool {
+    let after = |file| after_version(image, version, file).and_then(architecture::at_start);
+    after(one).is_some_and(|found| after(other) == Some(found))
 }
 
 fn after_version<'f>(image: &ImageName, version: &VersionName, file: &'f str) -> Option<&'f str> {

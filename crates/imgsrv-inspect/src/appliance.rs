@@ -45,7 +45,7 @@ pub(crate) async fn inspect<S: Source>(source: &S) -> Result<bool, InspectError<
 }
 
 const fn refused<E>(problem: Problem) -> InspectError<E> {
-    InspectError::Refused(Refusal { format: Contents::Ova, problem })
+    InspectError::Refused(Refusal::of(Contents::Ova, problem))
 }
 
 /// A name without what all names may begin with.

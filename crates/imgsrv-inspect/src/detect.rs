@@ -17,10 +17,16 @@ const MAGIC: &[(usize, &[u8], Contents)] = &[
     (4096, b"EFI PART", Contents::Raw),
 ];
 
-/// How a file is compressed.
+/// Whether the bytes are those of a frame that decoders of Zstandard and LZ4 skip. `pzstd` puts one before each frame.
+pub(crate) fn is_skippable(head: &Fields) -> bool {
+    head.slice(0..1).first().is_some_and(|first| first & 0xf0 == 0x50) && head.has(1, b"\x2a\x4d\x18")
+}
+
+/// How a file is compressed. One that begins with a frame to skip may be Zstandard or LZ4.
 pub(crate) fn compressor(head: &Fields) -> Option<Compressor> {
     let magic: [(&[u8], Compressor); 5] = [
-        (b"\x1f\x8b", Compressor::Gzip),
+        // The method is always deflate.
+        (b"\x1f\x8b\x08", Compressor::Gzip),
         (b"\xfd7zXZ\0", Compressor::Xz),
         (b"\x28\xb5\x2f\xfd", Compressor::Zstd),
         (lz4::FRAME, Compressor::Lz4),
@@ -31,6 +37,11 @@ pub(crate) fn compressor(head: &Fields) -> Option<Compressor> {
     let is_bzip2 = head.has(0, b"BZh") && bzip2.into_iter().any(|magic| head.has(4, magic));
     if is_bzip2 {
         return Some(Compressor::Bzip2);
+    }
+    // Frames of Zstandard before 0.8, which `zstd -d` decompresses as well.
+    let is_older = (0x22..0x28).contains(&head.bytes::<1>(0)[0]) && head.has(1, b"\xb5\x2f\xfd");
+    if is_older || is_skippable(head) {
+        return Some(Compressor::Zstd);
     }
     magic.into_iter().find(|(magic, _)| head.has(0, magic)).map(|(_, compressor)| compressor)
 }

@@ -70,10 +70,15 @@ pub(crate) async fn read<S: Source>(source: &S, max: usize) -> Result<Entries, S
 
 /// The size of an entry, if its header has the right checksum.
 fn entry_size(header: &Header, block: &[u8; 512]) -> Option<u64> {
+    is_header(block).then(|| header.entry_size().ok())?
+}
+
+/// Whether a block is the header of an entry, by its checksum.
+pub(crate) fn is_header(block: &[u8; 512]) -> bool {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     // The field of the checksum counts as blanks.
     let computed = sum(&block[..148]) + 8 * 32 + sum(&block[156..]);
-    (header.cksum().ok()? == computed).then(|| header.entry_size().ok())?
+    Header::from_byte_slice(block).cksum().is_ok_and(|checksum| checksum == computed)
 }
 
 /// What extended headers say about the next entry.

@@ -1,18 +1,24 @@
 //! Inspects one file, also if it is compressed, but not the files in it.
 
 use crate::{
-    compressed::decompress,
+    compressed::{Compressed, End},
     detect,
     disk::{
-        Image, InspectError, Qcow2, detect_start, inspect_contents, refuse_descriptor, refuse_header_of_descriptor,
+        Image, InspectError, Problem, Qcow2, Refusal, detect_start, inspect_contents, names_others_late,
+        refuse_descriptor,
     },
-    fields::Fields,
-    format::{Compressor, DetectedFormat},
-    source::{Source, read_up_to},
+    format::DetectedFormat,
+    source::Source,
 };
 
-/// Compressed bytes that contain the first block of a bzip2, which cannot be decompressed in part.
-const BZIP2_BLOCK: u64 = 1 << 20;
+/// Bytes that are decompressed: enough for the volume descriptor of an ISO 9660.
+const START: usize = 256 << 10;
+/// Bytes of a compressed file that are read for them.
+const MAX_INPUT: u64 = 8 << 20;
+/// Bytes that are decompressed of a disk that may name other files there: a VHDX usually does so within 4 MiB.
+const LONG_START: usize = 8 << 20;
+/// Bytes of a compressed file that are read for them.
+const MAX_LONG_INPUT: u64 = 16 << 20;
 
 /// What a file that is not refused is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,38 +38,25 @@ pub(crate) async fn inspect_file<S: Source>(source: &S) -> Result<Inspected, Ins
         return Ok(Inspected { detected, qcow2 });
     };
     refuse_descriptor(&image).await?;
-    let mut start = image.head.0;
-    while compressor == Compressor::Bzip2 && (start.len() as u64) < BZIP2_BLOCK.min(source.size()) {
-        let done = start.len() as u64;
-        start.extend(read_up_to(source, done, BZIP2_BLOCK - done).await.map_err(InspectError::Source)?);
+    let mut file = Compressed::new(source, compressor, image.head.0);
+    let mut start = file.start(START, MAX_INPUT).await.map_err(InspectError::Source)?;
+    let problem = match start.end {
+        End::Enough | End::All => None,
+        End::RanOut | End::TooManyMembers => Some(Problem::NoContent),
+        End::Invalid => Some(Problem::NotDecompressed),
+        End::NeedsMemory => Some(Problem::NeedsMemory),
+    };
+    if let Some(problem) = problem {
+        let format = DetectedFormat { contents: None, compressor: Some(start.compressor) };
+        return Err(InspectError::Refused(Refusal { format, problem }));
     }
-    let is_whole = start.len() as u64 == source.size();
-    let (start, is_all) = source.run(move || decompress(compressor, &start, is_whole)).await;
-    let contents = detect_start(&Fields(start.clone()));
-    refuse_header_of_descriptor(&Fields(start.clone())).map_err(InspectError::Refused)?;
-    let size = if is_all { start.len() as u64 } else { i64::MAX as u64 };
-    // A disk image is read as far as its beginning goes; what lies beyond is not known.
-    match inspect_contents(&Image::beginning(&NoMore, start, size)).await {
-        Ok(_) | Err(InspectError::Source(Beyond)) => {}
-        Err(InspectError::Refused(refusal)) => return Err(InspectError::Refused(refusal)),
+    let mut head = Image::<S>::beginning(start.bytes, start.end == End::All);
+    if start.end == End::Enough && names_others_late(&head.head) {
+        start = file.start(LONG_START, MAX_LONG_INPUT).await.map_err(InspectError::Source)?;
+        head = Image::beginning(start.bytes, start.end == End::All);
     }
-    Ok(Inspected { detected: Some(DetectedFormat { contents, compressor: Some(compressor) }), qcow2: None })
-}
-
-/// The rest of a file of which only the beginning was decompressed.
-struct NoMore;
-
-/// Bytes after those that were decompressed.
-struct Beyond;
-
-impl Source for NoMore {
-    type Error = Beyond;
-
-    fn size(&self) -> u64 {
-        0
-    }
-
-    async fn read(&self, _: u64, _: usize) -> Result<Vec<u8>, Beyond> {
-        Err(Beyond)
-    }
+    let compressor = Some(start.compressor);
+    inspect_contents(&head).await.map_err(|error| error.in_compressed(compressor))?;
+    let format = DetectedFormat { contents: detect_start(&head.head), compressor };
+    Ok(Inspected { detected: Some(format), qcow2: None })
 }

@@ -1,8 +1,6 @@
 //! Decompresses the beginning of LZ4 frames, of which the rest is missing ("LZ4 Frame Format" 1.6.1 and "LZ4 Block
 //! Format"). Libraries decompress whole blocks, which may have 8 MiB.
 
-use crate::fields::Fields;
-
 /// Magic number of a frame.
 pub(crate) const FRAME: &[u8] = b"\x04\x22\x4d\x18";
 /// Magic number of the older frame that kernels and initial RAM disks have (`lz4 -l`).
@@ -10,42 +8,63 @@ pub(crate) const LEGACY: &[u8] = b"\x02\x21\x4c\x18";
 /// Flags of a frame's descriptor.
 const BLOCK_CHECKSUM: u8 = 1 << 4;
 const CONTENT_SIZE: u8 = 1 << 3;
+const CONTENT_CHECKSUM: u8 = 1 << 2;
 const DICTIONARY: u8 = 1;
 /// The block is not compressed.
 const STORED: u32 = 1 << 31;
+/// Size of an older frame's block that does not compress; what seems larger is another frame.
+const MAX_LEGACY_BLOCK: u32 = (8 << 20) + (8 << 20) / 255 + 16;
 const MIN_MATCH: usize = 4;
 
-/// At most `max` of the first bytes of what `start` is the first bytes of, fewer if it is cut off or not valid; and whether
-/// they are all, which the older frame only tells of a `whole` file.
-pub(crate) fn decompress(start: &[u8], is_whole: bool, max: usize) -> (Vec<u8>, bool) {
-    let (mut output, fields) = (Vec::new(), Fields(start.to_vec()));
-    let is_legacy = fields.has(0, LEGACY);
-    let flags = fields.bytes::<1>(4)[0];
-    let (mut at, trailer) = if is_legacy {
+/// Why a frame was not decompressed to its end.
+pub(crate) enum Stop {
+    /// More bytes of the file are needed.
+    RanOut,
+    /// The bytes are not valid.
+    Invalid,
+}
+
+/// Appends what the frame contains that `rest` begins with, until `output` has at least `max` bytes, and takes the frame off
+/// `rest`. An older frame ends where the `whole` file does, or another frame begins. Returns the number of bytes.
+pub(crate) fn decompress(rest: &mut &[u8], is_whole: bool, output: &mut Vec<u8>, max: usize) -> Result<usize, Stop> {
+    let before = output.len();
+    let is_legacy = rest.starts_with(LEGACY);
+    let flags = rest.get(4).copied().unwrap_or_default();
+    let has = |flag: u8, bytes: usize| if flags & flag == 0 { 0 } else { bytes };
+    let (header, trailer) = if is_legacy {
         (4, 0)
     } else {
-        let has = |flag: u8, bytes: usize| if flags & flag == 0 { 0 } else { bytes };
         // Magic number, flags, block size and checksum of the header.
         (7 + has(CONTENT_SIZE, 8) + has(DICTIONARY, 4), has(BLOCK_CHECKSUM, 4))
     };
-    let mut is_all = false;
+    *rest = rest.get(header..).ok_or(Stop::RanOut)?;
     while output.len() < max {
-        is_all = if is_legacy { is_whole && at == start.len() } else { fields.has(at, &[0; 4]) };
-        let size = fields.le32(at);
-        let length = usize::try_from(size & !STORED).unwrap_or(usize::MAX);
-        let block = fields.slice(at + 4..at.saturating_add(4).saturating_add(length));
-        if is_all || block.is_empty() {
+        if is_legacy && is_whole && rest.is_empty() {
             break;
         }
+        let (size, blocks) = rest.split_first_chunk().ok_or(Stop::RanOut)?;
+        let size = u32::from_le_bytes(*size);
+        if is_legacy && size > MAX_LEGACY_BLOCK {
+            break;
+        }
+        if !is_legacy && size == 0 {
+            *rest = blocks.get(has(CONTENT_CHECKSUM, 4)..).ok_or(Stop::RanOut)?;
+            break;
+        }
+        let length = usize::try_from(size & !STORED).unwrap_or(usize::MAX);
+        let block = blocks.get(..length.min(blocks.len())).unwrap_or_default();
+        let is_cut = block.len() < length;
         if !is_legacy && size & STORED != 0 {
             output.extend_from_slice(block);
-        } else if decompress_block(block, &mut output, max).is_none() {
-            break;
+        } else if decompress_block(block, output, max).is_none() && !is_cut {
+            return Err(Stop::Invalid);
         }
-        at = at.saturating_add(4 + trailer).saturating_add(length);
+        if output.len() < max {
+            *rest = blocks.get(length.saturating_add(trailer)..).ok_or(Stop::RanOut)?;
+        }
     }
     output.truncate(max);
-    (output, is_all)
+    Ok(output.len() - before)
 }
 
 /// Appends what a block contains, as far as it goes; `None` if it is cut off or not valid.

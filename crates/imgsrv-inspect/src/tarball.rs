@@ -1,6 +1,6 @@
 //! Distinguishes tarballs by their first entries: virtual appliances, root file systems, and others.
 
-use crate::{fields::Fields, format::Contents};
+use crate::{entries, fields::Fields, format::Contents};
 use tar::Archive;
 
 /// Directories at the top of a root file system.
@@ -13,7 +13,8 @@ const MAX_ENTRIES: usize = 64;
 
 /// What the tarball is that begins with `head`, if it is one.
 pub(crate) fn detect(head: &Fields) -> Option<Contents> {
-    if !head.has(257, b"ustar") {
+    // The oldest kind has no magic number.
+    if !head.has(257, b"ustar") && !entries::is_header(&head.bytes(0)) {
         return None;
     }
     let mut archive = Archive::new(head.0.as_slice());

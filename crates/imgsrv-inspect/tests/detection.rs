@@ -151,8 +151,21 @@ fn compressed_bytes_of_no_known_format_are_only_compressed() {
     }
     // What is compressed twice is not decompressed twice.
     assert_eq!(detected(gzip(&xz(&samples()[0].1))), "gzip");
-    for magic in [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"] {
-        assert!(["gzip", "xz", "zstd", "lz4"].contains(&detected(magic.to_vec()).as_str()));
+}
+
+#[test]
+fn compressed_bytes_that_cannot_be_decompressed_are_refused() {
+    let magic = [&b"\x1f\x8b\x08"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"BZh91AY&SY"];
+    let cut = [gzip, xz, zstd, bzip2, |bytes: &[u8]| lz4(bytes, false)].map(|compress| {
+        let mut compressed = compress(&disk("qcow2"));
+        compressed.truncate(200);
+        compressed
+    });
+    for bytes in magic.into_iter().map(<[u8]>::to_vec).chain(cut) {
+        let Err(InspectError::Refused(refusal)) = Bytes::new(bytes.clone()).inspect() else {
+            panic!("{:?} is not refused", bytes.get(..9));
+        };
+        assert_eq!(refusal.problem, Problem::NotDecompressed);
     }
 }
 

@@ -184,7 +184,7 @@ impl Delivery {
     }
 
     /// The file of that name, or its checksums, of the published version that is named or aliased so. Every spelling of the
-    /// architecture finds the file, if no other file has that name.
+    /// architecture finds the file, in any case of letters, if no other file has that name.
     #[tracing::instrument(name = "delivery.named_file", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference, file.name = %name))]
     pub async fn named_file(
@@ -211,10 +211,7 @@ impl Delivery {
             .filter(|_| is_alias && names == NamesUnderAlias::Short)
             .map(|rest| format!("{image}-{version}-{rest}"));
         let exact = [Some(name.to_string()), full];
-        let respelled = exact.iter().flatten().flat_map(|name| files::respelled(image, version, name));
-        let mut candidates = exact.iter().flatten().cloned().chain(respelled);
-        let located = candidates.find_map(|name| locate(&found.files, &name).map(|file| (name, file)));
-        let (found_by, file) = located.ok_or_else(missing)?;
+        let (found_by, file) = find_named(&found.files, &exact, image, version).ok_or_else(missing)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{}/{}", version.in_url(), UrlSegment(&found_by)));
         let download =
             self.download(&found, &file.claim.digest, &file.media_type, name.to_string(), modified_at).await?;
@@ -297,6 +294,22 @@ impl Delivery {
         }
         opened.map_err(damaged)
     }
+}
+
+/// The file with one of these names, or else with one in another spelling of the architecture; and the name that it has.
+fn find_named<'a>(
+    files: &'a [ManifestFile],
+    names: &[Option<String>],
+    image: &ImageName,
+    version: &VersionName,
+) -> Option<(String, &'a ManifestFile)> {
+    let names = || names.iter().flatten();
+    let respelled = names().flat_map(|name| {
+        let taken = files.iter().flat_map(|file| files::names_taken_by(&file.name));
+        taken.filter(move |taken| files::is_respelled(image, version, name, taken))
+    });
+    let mut candidates = names().cloned().chain(respelled);
+    candidates.find_map(|name| locate(files, &name).map(|file| (name, file)))
 }
 
 /// The file that has that name, or whose checksum has it.

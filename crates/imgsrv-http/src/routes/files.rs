@@ -56,8 +56,9 @@ async fn list_folder(delivery: Delivery, caller: Caller, urls: Urls, path: RefPa
 /// Artifacts are named `{image}-{version}-{architecture}[-{variant}].{format}`, attachments `{artifact
 /// file}.{attachment}`; under an alias the version can be omitted. `SHA256SUMS` contains the checksums of all files,
 /// with the names in the listing of the same folder (without the version under an alias). `{file}.sha256` contains that
-/// of one file. All usual spellings of the architecture are accepted, such as `x86_64` for `amd64`. The attachments
-/// `roothash`, `roothash.p7s`, `verity` and `nspawn` of a disk are also served next to it, without the extension of the
+/// of one file. All usual spellings of the architecture are accepted in any case of letters, such as `x86_64` for
+/// `amd64`. The attachments `roothash`, `roothash.p7s`, `verity` and `nspawn` of a disk are also served next to it,
+/// without the extension of the
 /// disk, where systemd looks for them; the `.sha256` of the disk contains their checksums as well. Under an alias,
 /// `Last-Modified` is never before the alias last moved. Supports `HEAD`, `Range` with up to 20 ranges, `If-Range`,
 /// `If-Match`, `If-Unmodified-Since`, `If-None-Match` and `If-Modified-Since`.

@@ -63,7 +63,13 @@ async fn files_are_served_under_descriptive_names() {
 #[tokio::test]
 async fn every_spelling_of_an_architecture_finds_a_file() {
     let server = server().await;
-    for path in ["12.5.0/debian-12.5.0-amd64.qcow2", "latest/debian-amd64.qcow2", "latest/debian-12.5.0-x86-64.qcow2"] {
+    for path in [
+        "12.5.0/debian-12.5.0-amd64.qcow2",
+        "12.5.0/debian-12.5.0-X86_64.qcow2",
+        "latest/debian-amd64.qcow2",
+        "latest/debian-AMD64.qcow2",
+        "latest/debian-12.5.0-x86-64.qcow2",
+    ] {
         let response = server.get(&format!("/images/debian/{path}")).await;
         assert_eq!((response.status, response.body.as_slice()), (StatusCode::OK, qcow2(1).as_slice()), "{path}");
         let name = path.rsplit('/').next().expect("a name");

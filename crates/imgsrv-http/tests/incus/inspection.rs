@@ -1,6 +1,6 @@
 //! Inspection and fingerprints of artifacts during a publish.
 
-use crate::support::{Artifact, add, describe, draft, images, publish, version_url};
+use crate::support::{Artifact, EMPTY_GZIP, EMPTY_XZ, add, describe, draft, images, publish, version_url};
 use axum::http::StatusCode;
 use imgsrv_app::FormatCheck;
 use imgsrv_domain::{
@@ -60,7 +60,13 @@ async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
         ("13", "raw", qed.clone(), "qed image: it has a backing file, \"/etc/passwd\""),
         ("14", "qcow2", qed, "qed image: it has a backing file, \"/etc/passwd\""),
         ("15", "raw", b"LUKS\xba\xbe\0\x02".to_vec(), "luks image: it is encrypted"),
-        ("16", "raw.gz", gzip(descriptor), elsewhere),
+        ("16", "raw.gz", gzip(descriptor), "vmdk.gz image: it has its data in another file, \"/etc/passwd\""),
+        (
+            "17",
+            "raw.gz",
+            b"\x1f\x8b\x08 not gzip".to_vec(),
+            "gzip file: what it contains cannot be decompressed, since it is cut off or not valid",
+        ),
     ] {
         draft(&server, "debian", version).await;
         add(&server, "debian", version, &Artifact { format, ..Artifact::qcow2(&bytes) }).await;
@@ -77,8 +83,7 @@ async fn an_unsafe_disk_fails_the_publish_with_its_reason() {
 async fn another_format_than_declared_is_a_warning() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
-    for (format, bytes) in
-        [("qcow2", &b"a placeholder"[..]), ("raw", &qcow2(1)), ("raw.gz", b"\x1f\x8b\x08"), ("iso", b"")]
+    for (format, bytes) in [("qcow2", &b"a placeholder"[..]), ("raw", &qcow2(1)), ("raw.gz", EMPTY_GZIP), ("iso", b"")]
     {
         add(&server, "debian", "1", &Artifact { format, ..Artifact::qcow2(bytes) }).await;
     }
@@ -116,7 +121,7 @@ async fn compressed_files_and_kernels_are_distinguished_from_disks() {
         ("kernel", kernel.clone()),
         ("raw", kernel),
         ("initrd", gzip(b"070701")),
-        ("raw.xz", b"\xfd7zXZ\0".to_vec()),
+        ("raw.xz", EMPTY_XZ.to_vec()),
     ] {
         add(&server, "debian", "1", &Artifact { format, ..Artifact::qcow2(&bytes) }).await;
     }

@@ -1,6 +1,6 @@
 //! Artifacts that are not listed for one reason, and remarks about those that are.
 
-use crate::support::{Artifact, add, attach, describe, draft, images, publish};
+use crate::support::{Artifact, EMPTY_GZIP, EMPTY_XZ, add, attach, describe, draft, images, publish};
 use imgsrv_testkit::{TestServer, qcow2};
 use serde_json::{Value, json};
 
@@ -40,7 +40,6 @@ async fn warnings_of(server: &TestServer, version: &str, format: &str, bytes: &[
 #[tokio::test]
 async fn an_artifact_that_lacks_one_thing_has_its_reason() {
     let server = TestServer::start().await;
-    let gzip = b"\x1f\x8b\x08";
     for (version, format, bytes, attachment, reason) in [
         (
             "1",
@@ -66,7 +65,7 @@ async fn an_artifact_that_lacks_one_thing_has_its_reason() {
         (
             "4",
             "root.tar.gz",
-            gzip.to_vec(),
+            EMPTY_GZIP.to_vec(),
             "incus.tar.xz",
             "it has incus.tar.xz, but Incus boots qcow2, squashfs and root.tar.xz, not root.tar.gz",
         ),
@@ -112,7 +111,7 @@ async fn an_artifact_without_the_metadata_that_another_of_the_version_has_is_nam
     draft(&server, "debian", "2").await;
     let listed = Artifact { format: "squashfs", ..Artifact::qcow2(&squashfs) };
     describe(&server, &add(&server, "debian", "2", &listed).await).await;
-    let tarball = [b"\xfd7zXZ\0".as_slice(), &[0; 2000]].concat();
+    let tarball = [EMPTY_XZ, &[0; 2000]].concat();
     add(&server, "debian", "2", &Artifact { format: "root.tar.xz", ..Artifact::qcow2(&tarball) }).await;
     assert_eq!(reasons(&publish(&server, "debian", "2").await), [""; 0]);
     let reason = "is not listed: it has no incus.tar.xz, but the qcow2 of the same architecture and variant does";

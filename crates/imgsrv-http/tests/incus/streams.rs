@@ -1,6 +1,8 @@
 //! The Simple Streams documents.
 
-use crate::support::{Artifact, add, alias, attach, describe, draft, get, images, machine, publish, released};
+use crate::support::{
+    Artifact, EMPTY_GZIP, EMPTY_XZ, add, alias, attach, describe, draft, get, images, machine, publish, released,
+};
 use axum::http::StatusCode;
 use flate2::read::GzDecoder;
 use imgsrv_simplestreams::ImageKind;
@@ -67,7 +69,7 @@ async fn a_machine_and_a_container_share_their_names() {
     let (disk, other) = (qcow2(1), qcow2(2));
     draft(&server, "debian", "1").await;
     let squashfs = [b"hsqs".as_slice(), &[0; 2000]].concat();
-    let tarball = [b"\xfd7zXZ\0".as_slice(), &[0; 2000]].concat();
+    let tarball = [EMPTY_XZ, &[0; 2000]].concat();
     for (format, bytes) in [("qcow2", &disk), ("squashfs", &squashfs), ("root.tar.xz", &tarball)] {
         let artifact = Artifact { format, ..Artifact::qcow2(bytes) };
         describe(&server, &add(&server, "debian", "1", &artifact).await).await;
@@ -128,7 +130,7 @@ async fn a_squashfs_that_is_not_listed_does_not_displace_another() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
     let squashfs = [b"hsqs".as_slice(), &[0; 2000]].concat();
-    let tarball = [b"\xfd7zXZ\0".as_slice(), &[0; 2000]].concat();
+    let tarball = [EMPTY_XZ, &[0; 2000]].concat();
     let first = Artifact { format: "squashfs", ..Artifact::qcow2(&squashfs) };
     attach(&server, &add(&server, "debian", "1", &first).await, "incus.tar.xz", b"cut off").await;
     let second = Artifact { format: "root.tar.xz", ..Artifact::qcow2(&tarball) };
@@ -144,7 +146,7 @@ async fn a_squashfs_that_is_not_listed_does_not_displace_another() {
 async fn a_disk_of_another_detected_format_is_not_listed() {
     let server = TestServer::start().await;
     draft(&server, "debian", "1").await;
-    let artifact = add(&server, "debian", "1", &Artifact::qcow2(b"\x1f\x8b\x08 not a disk")).await;
+    let artifact = add(&server, "debian", "1", &Artifact::qcow2(EMPTY_GZIP)).await;
     describe(&server, &artifact).await;
     let job = publish(&server, "debian", "1").await;
     assert_eq!(job["warnings"][1]["reason"], "debian-1-x86_64.qcow2 is not listed: its content is gzip, not qcow2");

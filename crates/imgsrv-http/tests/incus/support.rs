@@ -8,6 +8,11 @@ use imgsrv_simplestreams::{ImageKind, Images, Index, Products, RemoteImage};
 use imgsrv_testkit::{TestResponse, TestServer};
 use serde_json::{Value, json};
 
+/// What `gzip` and `xz` make of no bytes.
+pub(crate) const EMPTY_GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0";
+pub(crate) const EMPTY_XZ: &[u8] =
+    b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46\0\0\0\0\x1c\xdf\x44\x21\x1f\xb6\xf3\x7d\x01\0\0\0\0\x04YZ";
+
 /// An artifact to add to a draft.
 pub(crate) struct Artifact<'a> {
     pub(crate) format: &'a str,

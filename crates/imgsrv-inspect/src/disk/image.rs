@@ -9,7 +9,8 @@ use std::ops::Range;
 
 /// A file that is read as a disk image.
 pub(crate) struct Image<'a, S> {
-    source: &'a S,
+    /// Absent if only its beginning is known.
+    source: Option<&'a S>,
     /// The first 256 KiB, or the whole file if it is smaller.
     pub(crate) head: Fields,
     /// Number of bytes.
@@ -19,12 +20,13 @@ pub(crate) struct Image<'a, S> {
 impl<'a, S: Source> Image<'a, S> {
     pub(crate) async fn open(source: &'a S) -> Result<Self, S::Error> {
         let head = Fields(read_up_to(source, 0, MAX_READ as u64).await?);
-        Ok(Self { source, head, size: source.size() })
+        Ok(Self { source: Some(source), head, size: source.size() })
     }
 
-    /// The file of which `head` is the beginning, and `source` cannot read more.
-    pub(crate) const fn beginning(source: &'a S, head: Vec<u8>, size: u64) -> Self {
-        Self { source, head: Fields(head), size }
+    /// A file of which the first bytes are known, or if `is_all` the whole.
+    pub(crate) const fn beginning(head: Vec<u8>, is_all: bool) -> Self {
+        let size = if is_all { head.len() as u64 } else { i64::MAX as u64 };
+        Self { source: None, head: Fields(head), size }
     }
 
     /// Reads `wanted` bytes, or fewer: at most [`MAX_READ`], and none beyond the end.
@@ -37,8 +39,9 @@ impl<'a, S: Source> Image<'a, S> {
             let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
             return Ok(Fields(self.head.slice(at(offset)..at(end)).to_vec()));
         }
+        let source = self.source.ok_or(Stop::NotKnown)?;
         let length = end.saturating_sub(offset).min(MAX_READ as u64);
-        let read = self.source.read(offset, usize::try_from(length).unwrap_or(MAX_READ)).await;
+        let read = source.read(offset, usize::try_from(length).unwrap_or(MAX_READ)).await;
         read.map(Fields).map_err(Stop::Source)
     }
 
@@ -53,6 +56,19 @@ impl<'a, S: Source> Image<'a, S> {
             return Err(Problem::OutOfBounds(name).into());
         }
         self.read(offset, length).await
+    }
+
+    /// Like [`Self::read_exact`], of bytes that tell whether there is another file: what is not known of them is refused.
+    pub(crate) async fn read_needed(
+        &self,
+        name: &'static str,
+        offset: u64,
+        length: u64,
+    ) -> Result<Fields, Stop<S::Error>> {
+        self.read_exact(name, offset, length).await.map_err(|stop| match stop {
+            Stop::NotKnown => Problem::OutOfReach(name).into(),
+            stop => stop,
+        })
     }
 
     /// The bytes of the header, of which there must be `length`.

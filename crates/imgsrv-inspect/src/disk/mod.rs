@@ -74,7 +74,7 @@ pub(crate) async fn inspect_contents<S: Source>(
             Contents::Cloop => small::cloop(image).await,
             _ => Err(Problem::Encrypted.into()),
         };
-        checked.map_err(|stop| refused(format, stop))?;
+        as_far_as_known(format, checked)?;
     }
     let trailer = check_trailer(image).await?;
     let contents = disk.or_else(|| match detect::contents(&image.head) {
@@ -87,15 +87,12 @@ pub(crate) async fn inspect_contents<S: Source>(
 
 /// Refuses a file that programs which expect a VMDK take for a descriptor, whatever it begins with.
 pub(crate) async fn refuse_descriptor<S: Source>(image: &Image<'_, S>) -> Result<(), InspectError<S::Error>> {
-    vmdk::refuse_descriptor(image).await.map_err(|stop| refused(Contents::Vmdk, stop))
+    as_far_as_known(Contents::Vmdk, vmdk::refuse_descriptor(image).await)
 }
 
-/// Refuses a sparse VMDK whose content is a descriptor alone, even if only its header is known.
-pub(crate) fn refuse_header_of_descriptor(head: &Fields) -> Result<(), Refusal> {
-    if detect_disk(head) == Some(Contents::Vmdk) && vmdk::has_descriptor_alone(head) {
-        return Err(Refusal { format: Contents::Vmdk, problem: Problem::OutOfBounds("descriptor") });
-    }
-    Ok(())
+/// Whether a file that begins so may name another file after that: a disk with fields at any place, or a text.
+pub(crate) fn names_others_late(head: &Fields) -> bool {
+    matches!(detect_disk(head), Some(Contents::Vmdk | Contents::Vhdx | Contents::Vhd)) || !head.0.contains(&0)
 }
 
 /// What the bytes are by their first ones alone.
@@ -106,12 +103,14 @@ pub(crate) fn detect_start(head: &Fields) -> Option<Contents> {
 /// Checks the trailer, which a file of any format may have, and by which two formats are recognised.
 async fn check_trailer<S: Source>(image: &Image<'_, S>) -> Result<Option<Contents>, InspectError<S::Error>> {
     let start = image.size.saturating_sub(TAIL);
-    let read = image.read(start, TAIL).await;
-    let tail = read.map_err(|stop| refused(Contents::Raw, stop))?;
+    let tail = match image.read(start, TAIL).await {
+        Ok(tail) => tail,
+        Err(stop) => return as_far_as_known(Contents::Raw, Err(stop)).map(|()| None),
+    };
     let end = tail.0.len();
     let footer = Fields(tail.slice(end.saturating_sub(512)..end).to_vec());
     if vhd::is_footer(&footer) {
-        vhd::inspect(image, &footer).await.map_err(|stop| refused(Contents::Vhd, stop))?;
+        as_far_as_known(Contents::Vhd, vhd::inspect(image, &footer).await)?;
         return Ok(Some(Contents::Vhd));
     }
     if let Some(at) = small::find_dmg_trailer(&tail) {
@@ -119,7 +118,7 @@ async fn check_trailer<S: Source>(image: &Image<'_, S>) -> Result<Option<Content
         return match small::dmg(image.size, &trailer) {
             Ok(()) => Ok(Some(Contents::Dmg)),
             Err(Problem::OtherFile { role, name }) => {
-                Err(refused(Contents::Dmg, Stop::Problem(Problem::OtherFile { role, name })))
+                Err(InspectError::Refused(Refusal::of(Contents::Dmg, Problem::OtherFile { role, name })))
             }
             // Four letters at the end of a disk are a coincidence.
             Err(_) => Ok(None),
@@ -128,9 +127,11 @@ async fn check_trailer<S: Source>(image: &Image<'_, S>) -> Result<Option<Content
     Ok(None)
 }
 
-fn refused<E>(format: Contents, stop: Stop<E>) -> InspectError<E> {
-    match stop {
-        Stop::Problem(problem) => InspectError::Refused(Refusal { format, problem }),
-        Stop::Source(error) => InspectError::Source(error),
+/// The result of a reader. What comes after the bytes that are known is not checked.
+fn as_far_as_known<E>(format: Contents, checked: Result<(), Stop<E>>) -> Result<(), InspectError<E>> {
+    match checked {
+        Ok(()) | Err(Stop::NotKnown) => Ok(()),
+        Err(Stop::Problem(problem)) => Err(InspectError::Refused(Refusal::of(format, problem))),
+        Err(Stop::Source(error)) => Err(InspectError::Source(error)),
     }
 }

@@ -1,6 +1,6 @@
 //! Why a disk image is refused.
 
-use crate::format::Contents;
+use crate::format::{Compressor, Contents, DetectedFormat};
 use std::fmt;
 
 /// Why a disk image is refused.
@@ -33,6 +33,18 @@ pub enum Problem {
     /// The file ends within its header.
     #[error("its header is cut off")]
     CutOff,
+    /// What a compressed file contains is cut off or not valid, or compressed in a way that is not known.
+    #[error("what it contains cannot be decompressed, since it is cut off or not valid")]
+    NotDecompressed,
+    /// Decompressing it needs more memory than the limit.
+    #[error("decompressing it needs too much memory; compress it with `xz -9`, `zstd --long=27` or less")]
+    NeedsMemory,
+    /// A compressed file contains too little at its beginning to tell what it is.
+    #[error("what it contains begins too late, after empty streams or frames; compress it again")]
+    NoContent,
+    /// In a compressed file, what says whether there is another file is not near the beginning.
+    #[error("its {0} is too far from its beginning to be inspected; decompress it")]
+    OutOfReach(&'static str),
     /// A field is invalid.
     #[error("its {0} is not valid")]
     Invalid(&'static str),
@@ -77,18 +89,26 @@ fn quoted(name: &[u8]) -> String {
     format!("\"{}{more}\"", short.escape_debug())
 }
 
-/// A disk image that is refused, and why.
+/// A file that is refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The format of the image.
-    pub format: Contents,
+    /// The format of the file.
+    pub format: DetectedFormat,
     /// Why it is refused.
     pub problem: Problem,
 }
 
+impl Refusal {
+    /// That of a file that is not compressed.
+    pub(crate) const fn of(contents: Contents, problem: Problem) -> Self {
+        Self { format: DetectedFormat { contents: Some(contents), compressor: None }, problem }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} image: {}", self.format.as_str(), self.problem)
+        let kind = if self.format.contents.is_some() { "image" } else { "file" };
+        write!(f, "{} {kind}: {}", self.format, self.problem)
     }
 }
 
@@ -103,9 +123,21 @@ pub enum InspectError<E> {
     Source(E),
 }
 
+impl<E> InspectError<E> {
+    /// The same about a file that contains what was inspected.
+    pub(crate) fn in_compressed(mut self, by: Option<Compressor>) -> Self {
+        if let Self::Refused(refusal) = &mut self {
+            refusal.format.compressor = by;
+        }
+        self
+    }
+}
+
 /// Why a reader of one format ended early.
 pub(crate) enum Stop<E> {
     Problem(Problem),
+    /// The bytes come after those that are known.
+    NotKnown,
     Source(E),
 }
 

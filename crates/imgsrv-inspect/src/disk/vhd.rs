@@ -34,7 +34,7 @@ pub(super) async fn inspect<S: Source>(image: &Image<'_, S>, footer: &Fields) ->
     if kind != DYNAMIC && kind != DIFFERENCING {
         return Err(Problem::Invalid("type").into());
     }
-    let header = image.read_exact("dynamic header", footer.be64(16), DYNAMIC_HEADER).await?;
+    let header = image.read_needed("dynamic header", footer.be64(16), DYNAMIC_HEADER).await?;
     let parent = header.slice(64..576).as_chunks::<2>().0.iter().map(|unit| u16::from_be_bytes(*unit));
     let parent: Vec<u16> = parent.take_while(|unit| *unit != 0).collect();
     let has_locator = (0..8).any(|locator| header.be32(576 + 24 * locator) != 0);

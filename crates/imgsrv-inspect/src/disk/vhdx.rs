@@ -46,7 +46,7 @@ pub(super) async fn inspect<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<
     let mut has_table = false;
     // Programs differ in which of the two they read.
     for at in REGION_TABLES {
-        let table = image.read_exact("region table", at, TABLE_BYTES).await?;
+        let table = image.read_needed("region table", at, TABLE_BYTES).await?;
         if is_valid(&table, b"regi") {
             check_regions(image, &table).await?;
             has_table = true;
@@ -61,7 +61,7 @@ pub(super) async fn inspect<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<
 async fn check_headers<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<S::Error>> {
     let mut current: Option<Fields> = None;
     for at in HEADERS {
-        let header = image.read_exact("header", at, HEADER_BYTES).await?;
+        let header = image.read_needed("header", at, HEADER_BYTES).await?;
         let is_newer = current.as_ref().is_none_or(|current| header.le64(8) > current.le64(8));
         if is_valid(&header, b"head") && header.le16(66) == 1 && is_newer {
             current = Some(header);
@@ -103,7 +103,7 @@ async fn check_regions<S: Source>(image: &Image<'_, S>, table: &Fields) -> Resul
 
 /// The size of a block and that of the disk.
 async fn read_metadata<S: Source>(image: &Image<'_, S>, start: u64) -> Result<(u64, u64), Stop<S::Error>> {
-    let table = image.read_exact("metadata region", start, TABLE_BYTES).await?;
+    let table = image.read_needed("metadata region", start, TABLE_BYTES).await?;
     let count = table.le16(10);
     if !table.has(0, b"metadata") || count > MAX_METADATA {
         return Err(Problem::Invalid("metadata region").into());
@@ -117,10 +117,10 @@ async fn read_metadata<S: Source>(image: &Image<'_, S>, start: u64) -> Result<(u
                 return Err(Problem::other_file("a parent", parent_name(&locator).as_bytes()).into());
             }
             FILE_PARAMETERS if parameters.is_none() => {
-                parameters = Some(image.read_exact("file parameters", offset, 8).await?);
+                parameters = Some(image.read_needed("file parameters", offset, 8).await?);
             }
             VIRTUAL_SIZE if disk_size.is_none() => {
-                disk_size = Some(image.read_exact("virtual size", offset, 8).await?.le64(0));
+                disk_size = Some(image.read_needed("virtual size", offset, 8).await?.le64(0));
             }
             // Programs differ in which of several they read.
             FILE_PARAMETERS | VIRTUAL_SIZE => return Err(Problem::Invalid("metadata region").into()),

@@ -7,7 +7,10 @@ use super::{
     image::Image,
     problem::{Problem, Stop},
 };
-use crate::{fields::Fields, source::Source};
+use crate::{
+    fields::Fields,
+    source::{MAX_READ, Source},
+};
 
 /// Magic numbers of files with data.
 pub(super) const SPARSE: &[u8] = b"KDMV";
@@ -53,11 +56,13 @@ fn extents(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Refuses a file that is a descriptor. Reads it to the first NUL, at most 1 MiB: programs that expect a VMDK do so,
 /// whatever it begins with.
 pub(super) async fn refuse_descriptor<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<S::Error>> {
-    let mut text = text_of(&image.head.0).to_vec();
-    let mut has_ended = text.len() < image.head.0.len();
+    let head = image.head.slice(0..usize::try_from(MAX_DESCRIPTOR).unwrap_or(usize::MAX));
+    let mut text = text_of(head).to_vec();
+    let mut has_ended = text.len() < head.len();
     while !has_ended && (text.len() as u64) < MAX_DESCRIPTOR.min(image.size) {
         let at = text.len() as u64;
-        let more = image.read(at, MAX_DESCRIPTOR - at).await?;
+        let wanted = (MAX_DESCRIPTOR.min(image.size) - at).min(MAX_READ as u64);
+        let more = image.read_needed("descriptor", at, wanted).await?;
         text.extend_from_slice(text_of(&more.0));
         has_ended = text.len() as u64 - at < more.0.len() as u64;
     }
@@ -108,19 +113,17 @@ fn check_embedded(text: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a sparse extent has no data of its own, so that QEMU takes its descriptor for the image.
-pub(super) fn has_descriptor_alone(header: &Fields) -> bool {
-    header.has(0, SPARSE) && header.le64(12) == 0 && header.le64(28) != 0
-}
-
 /// A sparse extent, also one of a compressed stream: reads the embedded descriptor and the grain directories, at most
 /// 130 MiB.
 pub(super) async fn sparse<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<S::Error>> {
     let header = image.header(HEADER)?;
     let (at, length) = (header.le64(28), header.le64(36));
-    if has_descriptor_alone(header) {
-        let at = at.wrapping_mul(SECTOR);
-        let text = image.read(at, MAX_DESCRIPTOR).await?;
+    // Without data of its own, QEMU takes its descriptor for the image.
+    if header.le64(12) == 0 && at != 0 {
+        let text = match image.read(at.wrapping_mul(SECTOR), MAX_DESCRIPTOR).await {
+            Err(Stop::NotKnown) => Fields::default(),
+            read => read?,
+        };
         return Err(descriptor(text_of(&text.0)).into());
     }
     let mut has_descriptor = false;
@@ -134,7 +137,8 @@ pub(super) async fn sparse<S: Source>(image: &Image<'_, S>) -> Result<(), Stop<S
         let mut text = Vec::new();
         while (text.len() as u64) < length {
             let done = text.len() as u64;
-            text.extend(image.read(at + done, length - done).await?.0);
+            let wanted = (length - done).min(MAX_READ as u64);
+            text.extend(image.read_needed("descriptor", at + done, wanted).await?.0);
         }
         has_descriptor = find(&text, b"cid").is_some();
         check_embedded(&text)?;

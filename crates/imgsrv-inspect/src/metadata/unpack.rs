@@ -2,6 +2,7 @@
 //! the name.
 
 use super::{MAX_ENTRIES, MAX_UNPACKED, MAX_YAML, MetadataProblem, is_yaml};
+use crate::compressed::needs_memory;
 use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
 use liblzma::{
@@ -88,14 +89,5 @@ pub(super) fn read_yaml(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>
 }
 
 fn problem(error: &io::Error) -> MetadataProblem {
-    let inner = error.get_ref();
-    let lzma = inner.and_then(|inner| inner.downcast_ref::<liblzma::stream::Error>());
-    match lzma {
-        Some(liblzma::stream::Error::MemLimit | liblzma::stream::Error::Mem) => MetadataProblem::NeedsMemory,
-        // The decoder for Zstandard has no typed errors.
-        None if inner.is_some_and(|inner| inner.to_string().contains("too much memory")) => {
-            MetadataProblem::NeedsMemory
-        }
-        _ => MetadataProblem::NotATarball,
-    }
+    if needs_memory(error) { MetadataProblem::NeedsMemory } else { MetadataProblem::NotATarball }
 }

@@ -1,6 +1,7 @@
 //! Files that no tool makes, most of them malicious.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use std::io::Write;
 
 /// A file of the corpus.
 pub(crate) struct Crafted {
@@ -39,6 +40,20 @@ fn empty_sparse(at: u64) -> Vec<u8> {
     bytes
 }
 
+/// The same with the descriptor at 512 KiB.
+fn far_sparse() -> Vec<u8> {
+    let mut bytes = [empty_sparse(1024), vec![0; 600 << 10]].concat();
+    bytes.copy_within(512..1024, 512 << 10);
+    bytes[512..1024].fill(0);
+    bytes
+}
+
+/// A VMDK descriptor whose data are in the file `name`.
+fn elsewhere(name: &str) -> Vec<u8> {
+    let text = String::from_utf8(descriptor("version=1\n")).expect("text");
+    text.replace("/etc/passwd", name).into_bytes()
+}
+
 /// A sparse VMDK with `from` in its embedded descriptor replaced by `to`.
 fn edited(vmdk: &[u8], from: &str, to: &str) -> Vec<u8> {
     let text = String::from_utf8(vmdk[512..512 + 20 * 512].to_vec()).expect("a descriptor");
@@ -67,6 +82,42 @@ fn retyped(vhd: &[u8], at: usize, kind: u8) -> Vec<u8> {
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
+/// A dynamic VHD of type `kind` with its dynamic header at the end.
+fn far_vhd(vhd: &[u8], kind: u8) -> Vec<u8> {
+    const AT: usize = 12 << 20;
+    let header = usize::try_from(u64::from_be_bytes(vhd[16..24].try_into().expect("eight"))).expect("small");
+    let mut bytes = patched(vhd, &[(16, &(AT as u64).to_be_bytes())]);
+    let header = bytes[header..header + 1024].to_vec();
+    bytes.resize(AT, 0);
+    bytes.extend(header);
+    bytes = retyped(&bytes, 0, kind);
+    let footer = bytes[..512].to_vec();
+    bytes.extend(footer);
+    bytes
+}
+
+/// A qcow2 whose first extension, a table of the names of features, is of another kind.
+fn extended(qcow2: &[u8], kind: &[u8]) -> Vec<u8> {
+    patched(qcow2, &[(find(qcow2, b"\x68\x03\xf8\x57"), kind)])
+}
+
+/// Compressed with xz, for which the decoder needs a dictionary of the size that `code` stands for.
+fn xz(bytes: &[u8], code: u8) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+    encoder.write_all(bytes).expect("written");
+    let mut packed = patched(&encoder.finish().expect("compressed"), &[(16, &[code])]);
+    let checksum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&packed[12..20]);
+    packed[20..24].copy_from_slice(&checksum.to_le_bytes());
+    packed
+}
+
+/// Compressed with Zstandard, for which the decoder needs a window of the size that `code` stands for.
+fn zstd(bytes: &[u8], code: u8) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("an encoder");
+    encoder.write_all(bytes).expect("written");
+    patched(&encoder.finish().expect("compressed"), &[(5, &[code])])
 }
 
 /// Where the GUID of a VHDX structure is.
@@ -154,7 +205,8 @@ fn initrd() -> Vec<u8> {
     bytes.into_bytes()
 }
 
-const WITH_FORMAT: Option<&str> = Some("`qemu-img` opens the file of the host with `-f vmdk`");
+const WITH_FORMAT: Option<&str> = Some("with `-f vmdk`");
+const TOO_LATE: Option<&str> = Some("the limits of what is decompressed");
 const OTHERS: Option<&str> = Some("QEMU ignores the name, other programs follow it");
 const NO_BASE: Option<&str> = Some("QEMU ignores that it is incomplete");
 const NOT_DETECTED: Option<&str> = Some("QEMU does not detect the format, other programs do");
@@ -202,7 +254,11 @@ fn vmdks(vmdk: &[u8]) -> Vec<Sample> {
                 .replace("FLAT \"/etc/passwd\" 0", "SESPARSE \"/etc/passwd\"")
                 .into_bytes(),
         ),
+        ("vmdk-text-nbd", "descriptor of an extent on the network", elsewhere("nbd://localhost/x")),
+        ("vmdk-text-json", "descriptor of an extent in JSON", elsewhere("json:{'driver':'null-co'}")),
+        ("vmdk-text-relative", "descriptor of an extent beside it", elsewhere("data.raw")),
         ("vmdk-sparse-empty", "sparse header of capacity 0 and a flat descriptor", empty_sparse(1)),
+        ("vmdk-sparse-far", "the same, its descriptor after 512 KiB", far_sparse()),
         ("vmdk-sparse-wrapped", "the same, with an offset that overflows", empty_sparse((1 << 55) | 1)),
         ("vmdk-sparse-beyond", "the same, with an offset beyond the end", empty_sparse(1 << 40)),
         (
@@ -224,11 +280,23 @@ fn vmdks(vmdk: &[u8]) -> Vec<Sample> {
 
 fn others(made: impl Fn(&str) -> Vec<u8>) -> Vec<Sample> {
     let (vhdx, vdi, parallels) = (made("vhdx-data"), made("vdi-data"), made("parallels-data"));
+    let (qcow2, vhd) = (made("qcow2-data"), made("vhd-data"));
     let file_parameters = find(&vhdx, b"\x37\x67\xa1\xca\x36\xfa\x43\x4d");
     let parameters = u32::from_le_bytes(vhdx[file_parameters + 16..file_parameters + 20].try_into().expect("four"));
     let parameters = find(&vhdx, b"metadata") + usize::try_from(parameters).expect("small");
     let page83 = find(&vhdx, b"\xab\x12\xca\xbe\xe6\xb2\x23\x45");
     vec![
+        (
+            "qcow2-data-name",
+            "qcow2 that names an external data file, without the flag",
+            extended(&qcow2, b"DATA\0\0\0\x08external\0\0\0\0\0\0\0\0"),
+        ),
+        ("qcow2-raw-flag", "qcow2 whose data file is raw, without one", patched(&qcow2, &[(95, &[2])])),
+        ("qcow2-incompatible", "qcow2 with an unknown incompatible feature", patched(&qcow2, &[(78, &[1])])),
+        ("qcow2-compatible", "qcow2 with an unknown compatible feature", patched(&qcow2, &[(86, &[1])])),
+        ("qcow2-extension", "qcow2 with an unknown extension", extended(&qcow2, b"what")),
+        ("qcow2-luks-extension", "qcow2 with an encryption header alone", extended(&qcow2, b"\x05\x37\xbe\x77")),
+        ("vhd-far", "dynamic VHD, its header after 12 MiB", far_vhd(&vhd, 3)),
         ("vhdx-parent", "VHDX that has a parent", patched(&vhdx, &[(parameters + 4, &[2])])),
         (
             "vhdx-locator",
@@ -256,6 +324,7 @@ fn others(made: impl Fn(&str) -> Vec<u8>) -> Vec<Sample> {
 
 fn stricter(made: impl Fn(&str) -> Vec<u8>) -> Vec<(&'static str, &'static str, Vec<u8>, Option<&'static str>)> {
     let (vmdk, vhd, fixed, vhdx) = (made("vmdk-data"), made("vhd-data"), made("vhd-fixed"), made("vhdx-data"));
+    let (overlay, qcow2) = (made("qcow2-backing-host"), made("qcow2-data"));
     let footer = fixed.len() - 512;
     let dynamic = usize::try_from(u64::from_be_bytes(vhd[16..24].try_into().expect("eight"))).expect("small");
     let is_differencing = retyped(&vhd, 0, 4);
@@ -272,9 +341,22 @@ fn stricter(made: impl Fn(&str) -> Vec<u8>) -> Vec<(&'static str, &'static str, 
             "vmdk-text-later",
             "descriptor after 300 KiB",
             descriptor(&format!("#{}\nversion=1\n", "x".repeat(300 << 10))),
-            WITH_FORMAT,
+            Some("other programs may read it"),
         ),
         ("vmdk-text-no-version", "descriptor without a version", descriptor("anything\n"), WITH_FORMAT),
+        (
+            "vmdk-text-gzip",
+            "descriptor that begins like gzip",
+            [b"\x1f\x8b\x08\n", &descriptor("version=1\n")[..]].concat(),
+            WITH_FORMAT,
+        ),
+        (
+            "qcow2-data-flag",
+            "qcow2 with an external data file that it does not name",
+            patched(&qcow2, &[(79, &[4])]),
+            Some("QEMU needs the file to read the data"),
+        ),
+        ("qcow2-corrupt", "qcow2 marked as corrupt", patched(&qcow2, &[(79, &[2])]), Some("QEMU does not write to it")),
         ("vmdk-sparse-path", "sparse, its extent in a folder", edited(&vmdk, "SPARSE \"", "SPARSE \"/etc/"), OTHERS),
         (
             "vmdk-sparse-directory",
@@ -297,6 +379,11 @@ fn stricter(made: impl Fn(&str) -> Vec<u8>) -> Vec<(&'static str, &'static str, 
         ("vmdk-cow-child", "copy-on-write disk that is no root", cow_disk(2, b"CID=1\nparentCID=1\n"), NO_BASE),
         ("vhd-differencing", "differencing VHD", is_differencing, NO_BASE),
         ("vhd-differencing-named", "differencing VHD with the name of its parent", named, NO_BASE),
+        ("vhd-far-differencing", "differencing VHD, its header after 12 MiB", far_vhd(&vhd, 4), NO_BASE),
+        ("dictionary-256M.qcow2.xz", "xz with a dictionary of 256 MiB", xz(&overlay, 32), None),
+        ("dictionary-384M.qcow2.xz", "xz with a dictionary of 384 MiB", xz(&qcow2, 33), TOO_LATE),
+        ("window-128M.qcow2.zst", "Zstandard with a window of 128 MiB", zstd(&overlay, 17 << 3), None),
+        ("window-256M.qcow2.zst", "Zstandard with a window of 256 MiB", zstd(&qcow2, 18 << 3), TOO_LATE),
         ("vhd-locator", "dynamic VHD with a parent locator", located, OTHERS),
         ("vhd-fixed-differencing", "fixed VHD with a differencing footer", retyped(&fixed, footer, 4), NO_BASE),
         (

@@ -116,7 +116,7 @@ fn changed_files_that_qemu_img_opens_with_others_are_refused() {
     let (folder, files) = corpus();
     change_files(folder.path(), &files, 1 << 20, |name, changes, bytes| {
         fs::write(folder.path().join("changed"), &bytes).expect("written");
-        if matches!(ask(folder.path(), "changed"), Oracle::OpensOthers | Oracle::Encrypted) {
+        if matches!(ask(folder.path(), "changed", ""), Oracle::OpensOthers | Oracle::Encrypted) {
             assert!(Bytes::new(bytes).inspect().is_err(), "{name} with {changes:?}");
         }
     });

@@ -1,4 +1,4 @@
-//! Files that `qemu-img` and tools for archives make.
+//! Files that `qemu-img` makes.
 
 /// The name of a file, and the arguments of `qemu-img` that make it; several calls are separated by ` && `.
 pub(crate) const MADE: &[(&str, &str)] = &[
@@ -37,6 +37,7 @@ pub(crate) const MADE: &[(&str, &str)] = &[
     ),
     ("qcow2-backing-nbd", "create -u -f qcow2 -b nbd://localhost/x -F raw qcow2-backing-nbd 1M"),
     ("qcow2-backing-control", "create -u -f qcow2 -b a\nb\u{1b}[31m\u{202e}c -F raw qcow2-backing-control 1M"),
+    ("qcow2-rebased", "create -f qcow2 -b data.raw -F raw qcow2-rebased && rebase -u -b  qcow2-rebased"),
     ("qcow2-data-file", "create -f qcow2 -o data_file=external.raw qcow2-data-file 1M"),
     ("qcow2-data-file-raw", "create -f qcow2 -o data_file=external2.raw,data_file_raw=on qcow2-data-file-raw 1M"),
     (
@@ -112,110 +113,3 @@ pub(crate) const CUTS: &[(&str, &[i64])] = &[
     ("parallels-data", &[15, 63, 66, 600, 1_100_000]),
     ("luks", &[5, 100, 600, 5000]),
 ];
-
-const NO_ARCHIVE: Option<&str> = Some("QEMU does not read archives");
-const NOT_DECOMPRESSED: Option<&str> = Some("QEMU does not decompress it");
-const OVF: &str = r#"printf '<Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"><References><File ovf:href="%s" ovf:id="f"/></References></Envelope>'"#;
-
-/// A file that a shell command packs from others, which it writes to its output; and why it is refused, if it is.
-pub(crate) struct Packed {
-    pub(crate) name: &'static str,
-    /// How it is made, for the page.
-    pub(crate) made: String,
-    pub(crate) command: String,
-    pub(crate) stricter: Option<&'static str>,
-}
-
-/// Compressed files and appliances.
-pub(crate) fn packed() -> Vec<Packed> {
-    let pack = |name, command: &str, stricter| Packed {
-        name,
-        made: format!("`{command}`"),
-        command: command.to_owned(),
-        stricter,
-    };
-    let compressed = [
-        ("qcow2.bz2", "bzip2 -c qcow2-data"),
-        ("qcow2.gz", "gzip -nc qcow2-data"),
-        ("qcow2.xz", "xz -c qcow2-data"),
-        ("qcow2.zst", "zstd -qc qcow2-data"),
-        ("vmdk.bz2", "bzip2 -c vmdk-data"),
-        ("vmdk.gz", "gzip -nc vmdk-stream"),
-        ("vmdk.xz", "xz -c vmdk-data"),
-        ("vmdk.zst", "zstd -qc vmdk-data"),
-        ("vhd.bz2", "bzip2 -c vhd-data"),
-        ("vhd.gz", "gzip -nc vhd-data"),
-        ("vhd.xz", "xz -c vhd-data"),
-        ("vhd.zst", "zstd -qc vhd-data"),
-        ("vhdx.bz2", "bzip2 -c vhdx-data"),
-        ("vhdx.gz", "gzip -nc vhdx-data"),
-        ("vhdx.xz", "xz -c vhdx-data"),
-        ("vhdx.zst", "zstd -qc vhdx-data"),
-        ("vdi.bz2", "bzip2 -c vdi-data"),
-        ("vdi.gz", "gzip -nc vdi-data"),
-        ("vdi.xz", "xz -c vdi-data"),
-        ("vdi.zst", "zstd -q --ultra -22 -c vdi-data"),
-        ("iso.bz2", "bzip2 -c iso"),
-        ("iso.gz", "gzip -nc iso"),
-        ("iso.xz", "xz -9c iso"),
-        ("iso.zst", "zstd -qc iso"),
-        ("raw.bz2", "bzip2 -c mbr"),
-        ("raw.gz", "gzip -nc mbr"),
-        ("raw.xz", "xz -c mbr"),
-        ("raw.zst", "zstd -q --long=27 -c mbr"),
-        ("noise.bz2", "bzip2 -9c qcow2-noise"),
-        ("initrd.bz2", "bzip2 -c initrd"),
-        ("initrd.lz4", "lz4 -qc initrd"),
-        ("initrd-legacy.lz4", "lz4 -qlc initrd"),
-        ("initrd.xz", "xz --check=crc32 --lzma2=dict=512KiB -c initrd"),
-        ("qcow2-data.lz4", "lz4 -q --no-frame-crc -BX -BD -c qcow2-data"),
-        ("empty.bz2", "bzip2 -c empty"),
-    ];
-    let mut all: Vec<Packed> = compressed.into_iter().map(|(name, command)| pack(name, command, None)).collect();
-    for (name, command) in [
-        ("backing.bz2", "bzip2 -c qcow2-backing-host"),
-        ("backing.gz", "gzip -nc qcow2-backing-host"),
-        ("backing.lz4", "lz4 -qc qcow2-backing-host"),
-        ("backing-legacy.lz4", "lz4 -qlc qcow2-backing-host"),
-        ("backing.xz", "xz -c qcow2-backing-host"),
-        ("backing.zst", "zstd -qc qcow2-backing-host"),
-        ("flat.bz2", "bzip2 -c vmdk-flat"),
-        ("vhd-parent.xz", "xz -c vhd-differencing"),
-    ] {
-        all.push(pack(name, command, NOT_DECOMPRESSED));
-    }
-    let archive = |name, href: &str, tar: &str, stricter| {
-        let made = format!("`tar -c {tar}`; `disk.ovf` refers to `{href}`").replace(&"x".repeat(120), "xxx...");
-        Packed { name, made, command: format!("{OVF} {href} > disk.ovf && tar -c --mtime=@1 {tar}"), stricter }
-    };
-    all.push(archive("one.ova", "vmdk-stream", "--format=ustar disk.ovf vmdk-stream", None));
-    all.push(archive("gnu.ova", "vmdk-data", "--format=gnu disk.ovf vmdk-data", None));
-    let long = "--transform=s,vmdk-data,a/long/".to_owned() + &"x".repeat(120) + "/vmdk-data, disk.ovf vmdk-data";
-    let href = "a/long/".to_owned() + &"x".repeat(120) + "/vmdk-data";
-    all.push(archive("pax.ova", &href, &format!("--format=pax {long}"), None));
-    all.push(archive("long.ova", &href, &format!("--format=gnu {long}"), None));
-    all.push(archive("late.ova", "vmdk-data", "vmdk-data disk.ovf", None));
-    all.push(archive("gz.ova", "vmdk.gz", "disk.ovf vmdk.gz", None));
-    all.push(archive("disk.tar", "vmdk-flat", "vmdk-flat qcow2-backing-host", None));
-    for (name, href, tar) in [
-        ("flat.ova", "vmdk-flat", "disk.ovf vmdk-flat"),
-        ("unlisted.ova", "vmdk-data", "disk.ovf vmdk-data vmdk-flat"),
-        ("late-flat.ova", "vmdk-flat", "vmdk-flat disk.ovf"),
-        ("backing.ova", "qcow2-backing-host", "disk.ovf qcow2-backing-host"),
-        ("backing-gz.ova", "backing.gz", "disk.ovf backing.gz"),
-        ("url.ova", "file:///etc/passwd", "disk.ovf"),
-        ("path.ova", "/etc/passwd", "disk.ovf"),
-        ("parent.ova", "../vmdk-data", "disk.ovf vmdk-data"),
-        ("missing.ova", "missing.vmdk", "disk.ovf vmdk-data"),
-        ("link.ova", "link.vmdk", "disk.ovf link.vmdk"),
-        ("outside.ova", "vmdk-data", "-P --transform=s,^vmdk-data,../vmdk-data, disk.ovf vmdk-data"),
-        ("unfilled.ova", "/etc/passwd", "disk.ovf | head -c 700"),
-        ("cut.ova", "vmdk-data", "disk.ovf vmdk-data | head -c 20000"),
-    ] {
-        all.push(archive(name, href, tar, NO_ARCHIVE));
-    }
-    let doctype = "printf '<!DOCTYPE x SYSTEM \"file:///etc/passwd\"><x/>' > disk.ovf && tar -c --mtime=@1 disk.ovf";
-    let made = "`disk.ovf` with `<!DOCTYPE x SYSTEM \"file:///etc/passwd\">`".to_owned();
-    all.push(Packed { name: "doctype.ova", made, command: doctype.to_owned(), stricter: NO_ARCHIVE });
-    all
-}

@@ -300,7 +300,16 @@ fn a_daemon_copies_machines_and_containers() {
     publisher.alias("debian", "latest", "12");
     let other = [Artifact::new("root.tar.xz", &tarball).described()];
     publisher.publish(&Release { image: "alpine", version: "3.20", artifacts: &other });
+    let unified = "mv root rootfs; tar czf unified.tar.gz metadata.yaml rootfs";
+    let yaml = "architecture: x86_64\ncreation_date: 1\nproperties: {os: Void, release: 1, variant: default, \
+                architecture: amd64, description: Void}\n";
+    fs::write(scratch.path().join("metadata.yaml"), yaml).expect("written");
+    run("sh", &["-ec", unified], scratch.path());
+    let unified = fs::read(scratch.path().join("unified.tar.gz")).expect("the image");
+    let unified = [Artifact::new("tar.gz", &unified)];
+    publisher.publish(&Release { image: "void", version: "1", artifacts: &unified });
     let client = Client::new(Program::Incus, &publisher).of(&daemon);
+    client.run(&["image", "copy", "imgsrv:void/1", "local:", "--alias", "unified"]);
     client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--vm", "--alias", "machine"]);
     client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--alias", "container"]);
     client.run(&["image", "copy", "imgsrv:alpine/3.20", "local:", "--alias", "tarball"]);
@@ -322,6 +331,7 @@ fn a_daemon_copies_machines_and_containers() {
         ("container", "container"),
         ("machine", "virtual-machine"),
         ("tarball", "container"),
+        ("unified", "container"),
     ];
     assert_eq!(kinds, expected.map(|(alias, kind)| (alias.to_owned(), Value::from(kind))));
 }
