@@ -13,7 +13,7 @@ use imgsrv_domain::{
     inspection::Inspection,
 };
 use imgsrv_inspect::{Contents, DetectedFormat, InspectError, Inspected, Refusal, inspect};
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 /// Media types of attachments, by the ends of their names.
 const MEDIA_TYPES: [(&str, &[&str]); 6] = [
