@@ -390,6 +390,10 @@ CREATE TRIGGER version_lifecycles_update BEFORE UPDATE ON version_lifecycles
     FOR EACH ROW EXECUTE FUNCTION version_lifecycles_guard();
 CREATE TRIGGER version_lifecycles_delete BEFORE DELETE ON version_lifecycles FOR EACH ROW EXECUTE FUNCTION forbid();
 CREATE TRIGGER version_lifecycles_truncate BEFORE TRUNCATE ON version_lifecycles EXECUTE FUNCTION forbid();
+CREATE TRIGGER version_lifecycles_count_insert AFTER INSERT ON version_lifecycles
+    FOR EACH ROW EXECUTE FUNCTION count_states('lifecycles:');
+CREATE TRIGGER version_lifecycles_count_update AFTER UPDATE ON version_lifecycles
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_states('lifecycles:');
 
 CREATE FUNCTION mark_offered() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -556,12 +560,33 @@ CREATE TABLE orphaned_blobs (
 );
 CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 
+-- Digests whose content was purged with the version that had it. No blob has a blocked digest until it is unblocked: a
+-- transaction that blocks a digest and one that stores a blob of it wait for each other, and the later one sees what the
+-- earlier one has committed.
+CREATE TABLE blocked_digests (
+    digest text COLLATE "C" PRIMARY KEY,
+    image_name text NOT NULL,
+    version_name text NOT NULL,
+    reason text NOT NULL,
+    blocked_at timestamptz NOT NULL
+);
+CREATE FUNCTION lock_digest() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('imgsrv:' || NEW.digest, 0));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER blocked_digests_lock_blob BEFORE INSERT ON blocked_digests FOR EACH ROW EXECUTE FUNCTION lock_digest();
+
 -- The identity of a blob never changes. Only a quarantined blob can be replaced, by bytes of the same digest and size.
 CREATE FUNCTION blobs_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NEW.state <> 'trusted' THEN
             RAISE EXCEPTION 'imgsrv:forbidden';
+        END IF;
+        PERFORM pg_advisory_xact_lock(hashtextextended('imgsrv:' || NEW.digest, 0));
+        IF EXISTS (SELECT 1 FROM blocked_digests WHERE digest = NEW.digest) THEN
+            RAISE EXCEPTION 'imgsrv:digest-blocked';
         END IF;
         RETURN NEW;
     ELSIF TG_OP = 'UPDATE' THEN
@@ -1062,7 +1087,7 @@ BEGIN
     FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
         'notify_work()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
         'version_lifecycles_guard()', 'mark_offered()', 'aliases_guard()', 'remember_alias()', 'image_refs_guard()',
-        'manifest_guard()', 'blobs_guard()', 'count_blobs()', 'count_unreferenced()', 'record_orphan()',
+        'manifest_guard()', 'blobs_guard()', 'count_blobs()', 'count_unreferenced()', 'record_orphan()', 'lock_digest()',
         'reference_blob()', 'release_blob()', 'audit_retention_guard()',
         'count_steps()', 'publish_results_guard()', 'incus_rows_guard()', 'count_incus_rows()',
         'incus_fingerprints_guard()']

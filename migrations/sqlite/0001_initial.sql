@@ -303,6 +303,15 @@ END;
 CREATE TRIGGER version_lifecycles_delete BEFORE DELETE ON version_lifecycles BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden');
 END;
+CREATE TRIGGER version_lifecycles_count_insert AFTER INSERT ON version_lifecycles BEGIN
+    INSERT INTO counters (name, slot, value) VALUES ('lifecycles:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER version_lifecycles_count_update AFTER UPDATE ON version_lifecycles WHEN NEW.state <> OLD.state BEGIN
+    INSERT INTO counters (name, slot, value)
+        VALUES ('lifecycles:' || OLD.state, 0, -1), ('lifecycles:' || NEW.state, 0, 1)
+        ON CONFLICT (name, slot) DO UPDATE SET value = value + excluded.value;
+END;
 
 CREATE TRIGGER aliases_insert BEFORE INSERT ON aliases BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM aliases WHERE id = NEW.id;
@@ -465,6 +474,15 @@ CREATE TABLE orphaned_blobs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 
+-- Digests whose content was purged with the version that had it. No blob has a blocked digest until it is unblocked.
+CREATE TABLE blocked_digests (
+    digest TEXT PRIMARY KEY NOT NULL,
+    image_name TEXT NOT NULL,
+    version_name TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    blocked_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What refers to a digest, and keeps the blob from being collected. Uploads that have not ended do not keep it from being
 -- deleted. The columns of all parts have the same types, or SQLite would read the whole view for every search in it.
 CREATE VIEW blob_references AS
@@ -478,6 +496,7 @@ CREATE VIEW blob_references AS
         WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
 
 CREATE TRIGGER blobs_insert BEFORE INSERT ON blobs BEGIN
+    SELECT RAISE(ABORT, 'imgsrv:digest-blocked') FROM blocked_digests WHERE digest = NEW.digest;
     SELECT RAISE(ABORT, 'imgsrv:blob-digest') FROM blobs
         WHERE digest = NEW.digest OR storage_name = NEW.storage_name;
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.state <> 'trusted';

@@ -102,6 +102,12 @@ pub struct Version {
     /// Lifecycle after publication; absent while the version is active and not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
+    /// Day (UTC) on which a file of the version was last fetched, if the version is published. A version that was not
+    /// fetched since the server began to record fetches counts as fetched on that day, or on that of its publication. Only
+    /// in lists, and only for callers with `content.retire` or `system.operate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = Date))]
+    pub last_fetched_on: Option<String>,
     /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,

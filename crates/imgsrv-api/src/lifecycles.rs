@@ -1,5 +1,6 @@
 //! Lifecycles of published versions.
 
+use crate::{BlobReference, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -63,21 +64,11 @@ pub struct Lifecycle {
 #[serde(deny_unknown_fields)]
 pub struct DeprecateVersion {
     /// Reason, for everybody who can read the version.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            min_length = 1,
-            max_length = 4096,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-        )
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::reason))]
     pub reason: String,
     /// What to use instead: a version or alias of the image, or `IMAGE:NAME` for one of another image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "openapi",
-        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$")
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::replacement))]
     pub replacement: Option<String>,
     /// Day on which support ends (`YYYY-MM-DD`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,21 +82,11 @@ pub struct DeprecateVersion {
 #[serde(deny_unknown_fields)]
 pub struct RevokeVersion {
     /// Reason, for everybody who can read the version.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            min_length = 1,
-            max_length = 4096,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-        )
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::reason))]
     pub reason: String,
     /// What to use instead: a version or alias of the image, or `IMAGE:NAME` for one of another image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "openapi",
-        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$")
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::replacement))]
     pub replacement: Option<String>,
     /// Aliases to move to another version in the same transaction; `null` deletes an alias.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -120,21 +101,11 @@ pub struct RevokeVersion {
 pub struct RemoveVersion {
     /// Reason, for everybody who can read the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            min_length = 1,
-            max_length = 4096,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-        )
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::optional_reason))]
     pub reason: Option<String>,
     /// What to use instead: a version or alias of the image, or `IMAGE:NAME` for one of another image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "openapi",
-        schema(pattern = "^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$")
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::replacement))]
     pub replacement: Option<String>,
     /// Aliases to move to another version in the same transaction; `null` deletes an alias.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -144,6 +115,46 @@ pub struct RemoveVersion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(pattern = "^([2-9]|[1-9][0-9]{1,3})h$"))]
     pub drain: Option<String>,
+    /// Purge the version: it is not served any more and cannot be restored, content that nothing else refers to is deleted
+    /// at once, and the digests of that content are blocked. Needs a reason, and excludes `drain`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purge: bool,
+}
+
+/// A removed version; after a purge, with the digests of the content that was deleted and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RemovedVersion {
+    /// The version.
+    #[serde(flatten)]
+    pub version: Version,
+    /// Digests whose content was deleted, and that are blocked; only after a purge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged: Option<Vec<String>>,
+    /// Digests whose content is kept, because something else refers to it; only after a purge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Vec<KeptDigest>>,
+}
+
+/// A digest whose content a purge has kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeptDigest {
+    /// Digest.
+    pub digest: String,
+    /// What refers to it, at most 100 entries.
+    pub by: Vec<BlobReference>,
+}
+
+/// A version that has a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VersionOfImage {
+    /// Image.
+    pub image_name: String,
+    /// Version.
+    #[serde(flatten)]
+    pub version: Version,
 }
 
 /// Request to undo the last step of a lifecycle.
@@ -153,14 +164,7 @@ pub struct RemoveVersion {
 pub struct RestoreVersion {
     /// Reason, for the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            min_length = 1,
-            max_length = 4096,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-        )
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::audit_reason))]
     pub reason: Option<String>,
 }
 
@@ -170,14 +174,7 @@ pub struct RestoreVersion {
 #[serde(deny_unknown_fields)]
 pub struct HoldVersion {
     /// Reason, for everybody who can read the version.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            min_length = 1,
-            max_length = 4096,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-        )
-    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::reason))]
     pub reason: String,
     /// Time at which the hold ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! Pages of lists.
 
 use crate::{
-    Alias, ApiToken, Artifact, AuditEntry, Image, PartSummary, Principal, ProvisioningRule, PublishJob, Role,
-    UploadSession, Version,
+    Alias, ApiToken, Artifact, AuditEntry, BlockedDigest, Image, PartSummary, Principal, ProvisioningRule, PublishJob,
+    Role, UploadSession, Version, VersionOfImage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,16 @@ pages! {
     ProvisioningRuleList {
         /// Sorted by id.
         rules: Vec<ProvisioningRule>,
+    }
+    /// A page of the versions that have a digest.
+    VersionOfImageList {
+        /// In no particular order.
+        versions: Vec<VersionOfImage>,
+    }
+    /// A page of blocked digests.
+    BlockedDigestList {
+        /// Sorted by digest.
+        blocked_digests: Vec<BlockedDigest>,
     }
     /// A page of the audit log.
     AuditPage {

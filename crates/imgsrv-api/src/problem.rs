@@ -26,7 +26,7 @@ pub struct Problem {
     /// Existing resource that conflicts with the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingResource>,
-    /// Reason for which a version was revoked or removed.
+    /// Reason for which a version was revoked or removed, or a digest was blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What to use instead of a version that was revoked or removed.
@@ -116,6 +116,7 @@ codes! {
     VersionNotActive = "version-not-active", 412, "The version is not active";
     LifecycleState = "lifecycle-state", 412, "The lifecycle of the version does not allow this";
     ReplacementUnusable = "replacement-unusable", 412, "The replacement cannot be used";
+    DigestBlocked = "digest-blocked", 412, "The digest is blocked";
     UploadState = "upload-state", 412, "The upload session is in the wrong state";
     UploadExpired = "upload-expired", 412, "The upload session has expired";
     PartSuperseded = "part-superseded", 412, "A newer attempt at this part was accepted";

@@ -41,6 +41,33 @@ pub(crate) fn aliases() -> Array {
         .build()
 }
 
+fn text_of_reason(schema_type: SchemaType, description: &str) -> Object {
+    let reason = text(TEXT).min_length(Some(1)).max_length(Some(4096));
+    reason.schema_type(schema_type).description(Some(description)).build()
+}
+
+pub(crate) fn reason() -> Object {
+    text_of_reason(Type::String.into(), "Reason, for everybody who can read the version.")
+}
+
+pub(crate) fn optional_reason() -> Object {
+    let nullable = SchemaType::from_iter([Type::String, Type::Null]);
+    text_of_reason(nullable, "Reason, for everybody who can read the version.")
+}
+
+pub(crate) fn audit_reason() -> Object {
+    text_of_reason(SchemaType::from_iter([Type::String, Type::Null]), "Reason, for the audit log.")
+}
+
+pub(crate) fn replacement() -> Object {
+    text("^([a-z0-9][a-z0-9._-]{0,127}:)?[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$")
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .description(Some(
+            "What to use instead: a version or alias of the image, or `IMAGE:NAME` for one of another image.",
+        ))
+        .build()
+}
+
 pub(crate) fn alias_moves() -> Object {
     let version = text("^[A-Za-z0-9][A-Za-z0-9._+:~^-]{0,127}$");
     ObjectBuilder::new()

@@ -1,4 +1,4 @@
-//! Garbage collection.
+//! Garbage collection and blocked digests.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,13 @@ pub struct BlobReference {
     /// State of that version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_state: Option<String>,
+    /// State of the lifecycle of that version, if it is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle_state: Option<String>,
+    /// Time until which that version keeps the content, if it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub available_until: Option<String>,
     /// Id of the upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
@@ -64,6 +71,9 @@ pub struct StoredBlob {
     pub references: Vec<BlobReference>,
     /// Whether more refers to it than is listed.
     pub more_references: bool,
+    /// Versions that referred to it until they became tombstones, at most 100 entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tombstones: Vec<BlobReference>,
     /// Time of its last reference or reuse, if no version refers to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
@@ -72,4 +82,21 @@ pub struct StoredBlob {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub collectable_at: Option<String>,
+}
+
+/// A digest whose content was purged. It cannot be uploaded or published until it is unblocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BlockedDigest {
+    /// Digest.
+    pub digest: String,
+    /// Image of the version with which it was purged.
+    pub image_name: String,
+    /// Version with which it was purged.
+    pub version: String,
+    /// Reason of the purge.
+    pub reason: String,
+    /// Time of the purge.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub blocked_at: String,
 }

@@ -10,7 +10,7 @@ use imgsrv_domain::{
     manifest::Unpublishable,
     names::{AliasName, FileName, ImageName, RefName, RuleId, VersionName},
     oidc::IssuerUrl,
-    ports::{BlobError, CatalogError, Conflict, StageError},
+    ports::{BlobError, BlockedDigest, CatalogError, Conflict, StageError},
     text::LongText,
     time::Timestamp,
     transition::IllegalTransition,
@@ -49,6 +49,9 @@ pub enum Missing {
     /// No such blob.
     #[error("blob {0} does not exist")]
     Blob(Digest),
+    /// The digest is not blocked.
+    #[error("digest {0} is not blocked")]
+    BlockedDigest(Digest),
     /// No such publish job.
     #[error("publish job {0} does not exist")]
     Job(JobId),
@@ -197,6 +200,9 @@ pub enum UseCaseError {
         /// The size of its bytes.
         size: ByteSize,
     },
+    /// The digest is blocked, because its content was purged.
+    #[error("{0}. Unblock the digest if it may be stored again")]
+    Blocked(Box<BlockedDigest>),
     /// The caller has used the idempotency key for a different request.
     #[error(
         "the idempotency key {0} was used for a different request; send a new key, or repeat the original request unchanged"

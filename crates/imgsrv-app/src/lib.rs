@@ -28,6 +28,7 @@ pub use auth::{
     rules::{Reconciled, Rules},
 };
 pub use bytes::{
+    blocks::Blocks,
     garbage::{Explained, Garbage},
     store_binding::BindError,
     totals::CollectionCounts,
@@ -39,7 +40,9 @@ pub use content::{
     drafts::{Drafts, NewArtifact, NewAttachment},
     images::{ImageMetadata, Images, NewImage},
     incus::metadata::{IncusMetadata, NewIncusMetadata},
-    lifecycles::{AliasMoves, LifecycleChange, LifecyclePrecondition, Lifecycles, WantedWords, release_hold},
+    lifecycles::{
+        AliasMoves, LifecycleChange, LifecyclePrecondition, Lifecycles, PurgeRequest, Purged, WantedWords, release_hold,
+    },
     retention::{Retention, RetentionApplied, RetentionPreview},
     versions::Versions,
 };

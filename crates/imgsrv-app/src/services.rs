@@ -6,6 +6,7 @@ use crate::{
         rules::Rules,
     },
     bytes::{
+        blocks::Blocks,
         clearing::Clear,
         collect::Collect,
         garbage::Garbage,
@@ -174,6 +175,11 @@ impl Services {
     /// Garbage collection.
     pub fn garbage(&self) -> Garbage {
         Garbage(Arc::clone(&self.context))
+    }
+
+    /// Blocked digests.
+    pub fn blocks(&self) -> Blocks {
+        Blocks(Arc::clone(&self.context))
     }
 
     /// What the collections of this process have done.

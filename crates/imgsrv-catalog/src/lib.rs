@@ -24,6 +24,7 @@ pub mod sqlite;
 pub const STATEMENTS: &[&[&str]] = &[
     core::tx::STATEMENTS,
     queries::audit::STATEMENTS,
+    queries::blocks::STATEMENTS,
     queries::collection::STATEMENTS,
     queries::images::STATEMENTS,
     queries::jobs::STATEMENTS,
@@ -36,6 +37,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::aliases::STATEMENTS,
     repos::audit::STATEMENTS,
     repos::blobs::STATEMENTS,
+    repos::blocks::STATEMENTS,
     repos::collection::STATEMENTS,
     repos::images::STATEMENTS,
     repos::inspections::STATEMENTS,
@@ -68,6 +70,7 @@ pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     queries::rules::POSTGRES,
     repos::aliases::POSTGRES,
     repos::blobs::POSTGRES,
+    repos::blocks::POSTGRES,
     repos::collection::POSTGRES,
     repos::images::POSTGRES,
     repos::intakes::POSTGRES,

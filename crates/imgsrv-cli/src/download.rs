@@ -99,15 +99,20 @@ pub(crate) async fn download(options: DownloadOptions, quick: &Session, session:
     let image = reference.image.as_str();
     let manifest = resolve(&quick.client, reference).await?;
     let version = manifest.version.version.as_str();
+    let mut warning = None;
     if let Some(lifecycle) = manifest.version.lifecycle.as_ref().filter(|lifecycle| lifecycle.state != "active") {
         let text = format!("{image} {version} is {}{}", lifecycle.state, retire::words(lifecycle));
         if lifecycle.state == "revoked" {
             return Err(Failure::refused(text));
         }
-        report.note(&text);
+        warning = Some(text);
     }
     let entry = options.choose(&manifest)?;
+    // A version that was revoked before it was removed has no files, and the refusal names the revocation.
     let files = quick.client.files(image, version).await?.files;
+    if let Some(warning) = warning {
+        report.note(&warning);
+    }
     let file = find(&files, &manifest, entry, options.attachment.as_deref())?;
     let path = match options.output.as_deref() {
         Some(to) if to == Path::new("-") => None,

@@ -65,11 +65,16 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "imgsrv versions revoke debian:12.5.0 --reason broken --alias latest=12.4.0",
             "imgsrv versions revoke debian:12.5.0 --reason broken --replacement latest --yes",
+            "imgsrv versions revoke --digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason leaked --dry-run",
         ],
     ),
     (
         "versions remove",
-        &["imgsrv versions remove debian:12.3.0", "imgsrv versions remove debian:ci-17 --drain 2h --yes"],
+        &[
+            "imgsrv versions remove debian:12.3.0",
+            "imgsrv versions remove debian:ci-17 --drain 2h --yes",
+            "imgsrv versions remove debian:12.5.0 --purge --reason leaked --alias latest=12.4.0",
+        ],
     ),
     ("versions restore", &["imgsrv versions restore debian:12.3.0"]),
     ("versions hold", &["imgsrv versions hold debian:12.4.0 --reason audit"]),
@@ -99,6 +104,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("jobs retry", &["imgsrv jobs retry 0198c0de-0000-7000-8000-000000000000"]),
     ("jobs abandon", &["imgsrv jobs abandon 0198c0de-0000-7000-8000-000000000000"]),
     ("gc", &["imgsrv gc --dry-run", "imgsrv gc"]),
+    ("blocked-digests", &["imgsrv blocked-digests list"]),
+    ("blocked-digests list", &["imgsrv blocked-digests list"]),
+    (
+        "blocked-digests delete",
+        &["imgsrv blocked-digests delete sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    ),
     (
         "auth",
         &["imgsrv auth principals create ci --role content-writer", "imgsrv auth tokens create ci --expires-in 30d"],

@@ -48,6 +48,9 @@ fn describe_blob(blob: &StoredBlob) -> String {
     if blob.more_references {
         text += "  and by more\n";
     }
+    for reference in &blob.tombstones {
+        text += &format!("  released by {}\n", describe_reference(reference));
+    }
     if let Some(since) = &blob.unreferenced_since {
         text += &format!("  no version refers to it since {}\n", date(since));
     }
@@ -57,10 +60,15 @@ fn describe_blob(blob: &StoredBlob) -> String {
     text
 }
 
-fn describe_reference(reference: &BlobReference) -> String {
-    let BlobReference { kind, image_name, version, version_state, upload_id } = reference;
-    match (image_name, version, version_state, upload_id) {
-        (Some(image), Some(version), Some(state), _) => format!("an {kind} of {image}:{version} ({state})"),
+/// What refers to a blob, with the state that keeps or frees it.
+pub(crate) fn describe_reference(reference: &BlobReference) -> String {
+    let BlobReference { kind, image_name, version, version_state, lifecycle_state, available_until, upload_id } =
+        reference;
+    let state = lifecycle_state.as_ref().or(version_state.as_ref());
+    let until = available_until.as_ref().filter(|_| lifecycle_state.as_deref() == Some("removed"));
+    let until = until.map(|until| format!(", available until {}", date(until))).unwrap_or_default();
+    match (image_name, version, state, upload_id) {
+        (Some(image), Some(version), Some(state), _) => format!("an {kind} of {image}:{version} ({state}{until})"),
         (_, _, _, Some(upload)) => format!("upload {upload}"),
         _ => kind.clone(),
     }

@@ -5,6 +5,7 @@
 
 mod aliases;
 mod auth;
+mod blocked;
 mod credentials;
 mod documents;
 mod download;
@@ -91,6 +92,9 @@ pub enum ClientCommand {
     ///
     /// The server does this regularly; the command starts a collection now. It needs the role operator.
     Gc(gc::GcOptions),
+    /// List and unblock the digests whose content was purged
+    #[command(subcommand)]
+    BlockedDigests(blocked::BlockedDigestsCommand),
     /// Manage principals, roles, tokens and rules of a server, over its API
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -125,6 +129,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
         ClientCommand::Gc(options) => gc::run(options, &short()?).await,
+        ClientCommand::BlockedDigests(command) => blocked::run(command, &short()?).await,
         ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }

@@ -1,10 +1,14 @@
 //! `imgsrv versions deprecate`, `revoke`, `remove`, `restore`, `hold` and `release`.
 
-use crate::{failure::Failure, options::Session, report::date};
+mod digest;
+
+use crate::{failure::Failure, gc::describe_reference, options::Session, report::date};
 use clap::{Args, Subcommand};
 use imgsrv_client::{
-    Client,
-    api::{DeprecateVersion, HoldVersion, Lifecycle, RemoveVersion, RevokeVersion, Version},
+    Client, Digest,
+    api::{
+        DeprecateVersion, HoldVersion, KeptDigest, Lifecycle, RemoveVersion, RemovedVersion, RevokeVersion, Version,
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -30,8 +34,15 @@ pub enum RetireCommand {
     },
     /// Revoke a version: its files are no longer served
     Revoke {
-        #[command(flatten)]
-        target: Target,
+        /// Image and version, such as debian:12.4.0
+        #[arg(value_name = "IMAGE:VERSION", required_unless_present = "digest")]
+        version: Option<VersionName>,
+        /// Revoke every version of every image that has this digest
+        #[arg(long, value_name = "DIGEST", conflicts_with_all = ["version", "aliases"])]
+        digest: Option<Digest>,
+        /// Only list the versions that have the digest
+        #[arg(long, requires = "digest")]
+        dry_run: bool,
         /// Reason, which is public
         #[arg(long, value_name = "TEXT")]
         reason: String,
@@ -46,8 +57,8 @@ pub enum RetireCommand {
     Remove {
         #[command(flatten)]
         target: Target,
-        /// Reason, which is public
-        #[arg(long, value_name = "TEXT")]
+        /// Reason, which is public; required with --purge
+        #[arg(long, value_name = "TEXT", required_if_eq("purge", "true"))]
         reason: Option<String>,
         #[command(flatten)]
         successor: Successor,
@@ -56,6 +67,10 @@ pub enum RetireCommand {
         /// How long the files are still served, such as 48h; at least 2h [default: set by the server, usually 24h]
         #[arg(long, value_name = "DURATION")]
         drain: Option<String>,
+        /// Stop serving the version at once, delete its content unless something else refers to it, and block the digests
+        /// of that content: for a leaked secret. This cannot be undone
+        #[arg(long, conflicts_with = "drain")]
+        purge: bool,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -115,7 +130,7 @@ pub struct Confirmation {
 
 /// A version, never by an alias: an alias may move between looking and acting.
 #[derive(Debug, Clone)]
-struct VersionName {
+pub struct VersionName {
     image: String,
     version: String,
 }
@@ -169,9 +184,37 @@ impl Confirmation {
     }
 }
 
-pub(crate) async fn run(command: RetireCommand, Session { report, client }: &Session) -> Result<(), Failure> {
-    let (target, changed) = change(command, client).await?;
-    report.result(&describe(&target, &changed), &changed)
+pub(crate) async fn run(command: RetireCommand, session: &Session) -> Result<(), Failure> {
+    let Session { report, client } = session;
+    match command {
+        RetireCommand::Revoke { digest: Some(digest), dry_run, reason, successor, confirmation, .. } => {
+            let words = RevokeVersion { reason, replacement: successor.replacement, aliases: BTreeMap::new() };
+            digest::revoke(&digest, &words, dry_run, &confirmation, session).await
+        }
+        RetireCommand::Remove {
+            target: Target { version: on },
+            reason,
+            successor,
+            aliases,
+            drain,
+            purge,
+            confirmation,
+        } => {
+            confirmation.require(&if purge {
+                format!("{on} will be purged: it is gone permanently, and its content is deleted now.")
+            } else {
+                format!("{on} will be removed: when its drain has ended, it is gone permanently.")
+            })?;
+            let aliases = BTreeMap::from_iter(aliases.aliases);
+            let words = RemoveVersion { reason, replacement: successor.replacement, aliases, drain, purge };
+            let removed = client.remove_version(&on.image, &on.version, &words).await.map_err(Failure::about(&on))?;
+            report.result(&describe_removal(&on, &removed), &removed)
+        }
+        command => {
+            let (target, changed) = change(command, client).await?;
+            report.result(&describe(&target, &changed), &changed)
+        }
+    }
 }
 
 async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName, Version), Failure> {
@@ -181,19 +224,11 @@ async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName,
             let changed = client.deprecate_version(&on.image, &on.version, &words).await;
             (on, changed)
         }
-        RetireCommand::Revoke { target: Target { version: on }, reason, successor, aliases, confirmation } => {
+        RetireCommand::Revoke { version: Some(on), reason, successor, aliases, confirmation, .. } => {
             confirmation.require(&format!("{on} will be revoked: its files are no longer served."))?;
             let aliases = BTreeMap::from_iter(aliases.aliases);
             let words = RevokeVersion { reason, replacement: successor.replacement, aliases };
             let changed = client.revoke_version(&on.image, &on.version, &words).await;
-            (on, changed)
-        }
-        RetireCommand::Remove { target: Target { version: on }, reason, successor, aliases, drain, confirmation } => {
-            let what = format!("{on} will be removed: when its drain has ended, it is gone permanently.");
-            confirmation.require(&what)?;
-            let aliases = BTreeMap::from_iter(aliases.aliases);
-            let words = RemoveVersion { reason, replacement: successor.replacement, aliases, drain };
-            let changed = client.remove_version(&on.image, &on.version, &words).await;
             (on, changed)
         }
         RetireCommand::Restore { target: Target { version: on }, reason } => {
@@ -208,6 +243,10 @@ async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName,
             let changed = client.release_version(&on.image, &on.version).await;
             (on, changed)
         }
+        // Clap requires the version without a digest, and removals are not simple changes.
+        RetireCommand::Revoke { version: None, .. } | RetireCommand::Remove { .. } => {
+            return Err(Failure::usage("no version is named"));
+        }
     };
     let changed = changed.map_err(|error| {
         let is_unknown = error.status() == Some(404);
@@ -219,8 +258,28 @@ async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName,
 }
 
 fn describe(target: &VersionName, version: &Version) -> String {
-    let Some(lifecycle) = &version.lifecycle else { return format!("{target} is active") };
-    format!("{target} is {}", state(lifecycle))
+    let state = describe_state(version);
+    if state.starts_with("tombstone") { format!("{target} is a {state}") } else { format!("{target} is {state}") }
+}
+
+/// The state of the lifecycle of a published version.
+fn describe_state(version: &Version) -> String {
+    version.lifecycle.as_ref().map_or_else(|| "active".to_owned(), state)
+}
+
+/// A removed version, with the digests that a purge has blocked or kept.
+fn describe_removal(target: &VersionName, removed: &RemovedVersion) -> String {
+    let mut text = describe(target, &removed.version);
+    for digest in removed.purged.iter().flatten() {
+        text += &format!("\n  deleted and blocked {digest}");
+    }
+    for KeptDigest { digest, by } in removed.kept.iter().flatten() {
+        text += &format!("\n  kept {digest}");
+        for reference in by {
+            text += &format!("\n    referenced by {}", describe_reference(reference));
+        }
+    }
+    text
 }
 
 /// The state of a lifecycle in one line, with its times and its hold.

@@ -50,12 +50,21 @@ pub(crate) async fn run(command: VersionsCommand, session: &Session) -> Result<(
             };
             let versions: Vec<Version> = versions.try_collect().await.map_err(Failure::about(&image))?;
             let aliases: Vec<Alias> = client.aliases(&image).try_collect().await?;
-            report.list("versions", ["VERSION", "STATE", "PUBLISHED", "ALIASES"], versions, |version| {
+            let cells = |version: Version| {
                 let names = aliases.iter().filter(|alias| alias.version_id == version.id);
                 let names = names.map(|alias| alias.alias.as_str()).collect::<Vec<_>>().join(", ");
                 let published = version.published_at.as_deref().map(date).unwrap_or_default();
                 let state = version.lifecycle.as_ref().map_or(version.state, retire::state);
-                [version.version, state, published, names]
+                [version.version, state, published, names, version.last_fetched_on.unwrap_or_default()]
+            };
+            // Only some roles see when versions were fetched.
+            if versions.iter().any(|version| version.last_fetched_on.is_some()) {
+                let head = ["VERSION", "STATE", "PUBLISHED", "ALIASES", "LAST FETCHED"];
+                return report.list("versions", head, versions, cells);
+            }
+            report.list("versions", ["VERSION", "STATE", "PUBLISHED", "ALIASES"], versions, |version| {
+                let [version, state, published, names, _] = cells(version);
+                [version, state, published, names]
             })
         }
         VersionsCommand::Show { reference } => {

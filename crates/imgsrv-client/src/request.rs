@@ -88,27 +88,16 @@ impl Client {
         self.call(Call::new(method, url).with_json(body)?, parse).await
     }
 
-    /// Sends a PUT under a condition, which might not hold any more if the request were repeated.
-    pub(crate) async fn put_if<T: DeserializeOwned>(
+    /// Sends a change under a condition, which might not hold any more if the request were repeated.
+    pub(crate) async fn change_if<T: DeserializeOwned>(
         &self,
+        method: Method,
         url: Url,
         body: &impl Serialize,
         condition: (HeaderName, HeaderValue),
     ) -> Result<T, Error> {
         let headers = HeaderMap::from_iter([condition]);
-        let call = Call { headers, is_idempotent: false, ..Call::new(Method::PUT, url) };
-        self.call(call.with_json(body)?, parse).await
-    }
-
-    /// Sends a POST under a condition, which does not hold any more once the request was processed.
-    pub(crate) async fn post_if<T: DeserializeOwned>(
-        &self,
-        url: Url,
-        body: &impl Serialize,
-        condition: (HeaderName, HeaderValue),
-    ) -> Result<T, Error> {
-        let headers = HeaderMap::from_iter([condition]);
-        let call = Call { headers, is_idempotent: false, ..Call::new(Method::POST, url) };
+        let call = Call { headers, is_idempotent: false, ..Call::new(method, url) };
         self.call(call.with_json(body)?, parse).await
     }
 

@@ -23,6 +23,10 @@ string_enum! {
         BlobQuarantined = "blob.quarantined",
         /// A blob that nothing referred to was deleted.
         BlobCollected = "blob.collected",
+        /// A digest was blocked, because its content was purged.
+        DigestBlocked = "digest.blocked",
+        /// A digest was unblocked.
+        DigestUnblocked = "digest.unblocked",
         /// Records that are no longer retained were deleted.
         HistoryDeleted = "history.deleted",
         /// An image was created.
@@ -47,6 +51,8 @@ string_enum! {
         VersionRevoked = "version.revoked",
         /// A version was removed, or the words of its removal changed.
         VersionRemoved = "version.removed",
+        /// A version was purged: removed without a drain, with the content that nothing else refers to.
+        VersionPurged = "version.purged",
         /// The deprecation, revocation or removal of a version was undone.
         VersionRestored = "version.restored",
         /// A removed version became a tombstone.

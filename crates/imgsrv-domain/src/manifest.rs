@@ -8,7 +8,7 @@ use crate::{
     inspection::{Inspection, Warning},
     names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::MediaType,
-    time::Timestamp,
+    time::{Day, Timestamp},
     version::Version,
 };
 use std::collections::BTreeMap;
@@ -143,12 +143,21 @@ pub struct Untrusted {
     pub declared: u64,
     /// The size of the trusted blob in bytes; absent when there is none.
     pub trusted: Option<u64>,
+    /// The day on which a blob with this digest was collected as garbage, if there is none now and that is known.
+    pub collected_on: Option<Day>,
 }
 
 impl std::fmt::Display for Untrusted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.trusted {
-            None => write!(f, "the blob {} has not been uploaded", self.digest),
+            None => match self.collected_on {
+                None => write!(f, "the blob {} has not been uploaded", self.digest),
+                Some(day) => write!(
+                    f,
+                    "the blob {} was deleted on {day}, because nothing had referred to it for a time; upload it again",
+                    self.digest
+                ),
+            },
             Some(size) => write!(f, "the blob {} has {size} bytes, not the declared {}", self.digest, self.declared),
         }
     }

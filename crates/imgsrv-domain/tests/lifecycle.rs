@@ -205,6 +205,40 @@ fn a_hold_is_only_lengthened() {
     assert_eq!(past, Err(LifecycleRefusal::HoldInPast));
 }
 
+#[test]
+fn a_released_hold_can_be_given_an_end_that_is_later_than_its_cooldown() {
+    let reason = || "evidence".parse().expect("a reason");
+    let held = done(Lifecycle::active(START).hold(reason(), None, START));
+    let released = held.release(24 * HOUR, after(1)).0;
+    let earlier = released.clone().hold(reason(), Some(after(24)), after(2));
+    assert_eq!(earlier, Err(LifecycleRefusal::ShorterHold));
+    let later = done(released.hold(reason(), Some(after(30)), after(2)));
+    assert!(act(later.clone(), Action::Revoke, "x", after(29)).is_err(), "the release is undone");
+    assert!(act(later, Action::Revoke, "x", after(30)).is_ok());
+}
+
+#[test]
+fn a_purged_version_is_a_tombstone_at_once() {
+    let purged = |lifecycle: Lifecycle, hour| lifecycle.purge(words("a secret"), after(hour)).expect("allowed");
+    for state in [LifecycleState::Active, LifecycleState::Deprecated, LifecycleState::Revoked] {
+        let steps = purged(in_state(state).0, 30);
+        let states: Vec<_> = steps.iter().map(Lifecycle::stored_state).collect();
+        assert_eq!(states, [LifecycleState::Removed, LifecycleState::Tombstone], "{state}");
+        assert_eq!(steps[1].revision.get(), steps[0].revision.get() + 1);
+        let removal = steps[1].removal.clone().expect("removed");
+        assert_eq!((removal.available_until, removal.tombstone_at), (after(30), Some(after(30))));
+        assert!(steps[1].clone().restore(after(30)).is_err(), "it cannot be restored");
+    }
+    let draining = in_state(LifecycleState::Removed).0;
+    let steps = purged(draining, 10);
+    assert_eq!(steps.len(), 1);
+    assert_eq!(steps[0].reason().map(ToString::to_string).as_deref(), Some("a secret"));
+    assert_eq!(steps[0].removal.as_ref().map(|removal| removal.available_until), Some(after(10)), "the drain ends");
+    assert!(purged(in_state(LifecycleState::Tombstone).0, 50).is_empty(), "there is nothing to store");
+    let held = done(Lifecycle::active(START).hold("evidence".parse().expect("a reason"), None, START));
+    assert!(matches!(held.purge(words("a secret"), after(1)), Err(LifecycleRefusal::Held(_))));
+}
+
 proptest! {
     /// However a lifecycle came about: what it was is back after as many restores as there were steps, a version is never
     /// entombed before its drain has ended or while it is held, and nothing leaves a tombstone.

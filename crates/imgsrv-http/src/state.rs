@@ -15,7 +15,7 @@ use crate::{
 use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
-    Aliases, AuditLogReader, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Principals,
+    Aliases, AuditLogReader, Blocks, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Principals,
     Publishing, Retention, Rules, Services, Uploads, Versions,
 };
 use ipnet::IpNet;
@@ -141,6 +141,7 @@ provides! {
     Authority: |state| Authority(state.settings.authority.clone());
     Aliases: |state| state.services.aliases();
     AuditLogReader: |state| state.services.audit_log();
+    Blocks: |state| state.services.blocks();
     Delivery: |state| state.services.delivery();
     Drafts: |state| state.services.drafts();
     Garbage: |state| state.services.garbage();

@@ -35,6 +35,8 @@ struct Probe {
     read: AtomicU64,
     /// Whether staging fails once all bytes have arrived.
     is_staging_broken: AtomicBool,
+    /// Whether blobs cannot be removed.
+    are_removals_broken: AtomicBool,
 }
 
 impl BlobProbe {
@@ -46,6 +48,11 @@ impl BlobProbe {
     /// Lets the store fail, or work again, when all bytes of a part have arrived.
     pub fn break_staging(&self, is_broken: bool) {
         self.0.is_staging_broken.store(is_broken, Ordering::SeqCst);
+    }
+
+    /// Lets the store fail, or work again, when a blob is to be removed.
+    pub fn break_removals(&self, are_broken: bool) {
+        self.0.are_removals_broken.store(are_broken, Ordering::SeqCst);
     }
 
     /// Lets the disk have `capacity` bytes.
@@ -111,6 +118,9 @@ impl BlobStore for ProbedBlobs {
     }
 
     async fn remove(&self, name: &BlobName) -> Result<(), BlobError> {
+        if self.probe.0.are_removals_broken.load(Ordering::SeqCst) {
+            return Err(BlobError::unavailable(std::io::Error::other("the test breaks the store")));
+        }
         self.store.remove(name).await
     }
 

@@ -138,6 +138,12 @@ impl Caller {
         may(Action::ContentWrite) || may(Action::ContentRetire)
     }
 
+    /// Whether the caller can see when versions were last fetched.
+    pub fn sees_fetches(&self) -> bool {
+        let may = |action| self.authenticated.as_ref().is_some_and(|(principal, _)| principal.may(action));
+        may(Action::ContentRetire) || may(Action::SystemOperate)
+    }
+
     /// Proof that the caller may change the lifecycle of published versions.
     pub fn content_admin(&self) -> Result<ContentAdmin, Denied> {
         let (actor, _) = self.require(Action::ContentRetire)?;

@@ -2,7 +2,10 @@
 
 use crate::{
     audit,
-    bytes::clearing::{announce_end, upload_ended},
+    bytes::{
+        blocks::failure_reason,
+        clearing::{announce_end, upload_ended},
+    },
     context::Context,
     work::{
         crash_point::crash_point,
@@ -15,7 +18,7 @@ use imgsrv_domain::{
     audit::{AuditAction, Event},
     digest::{BlobClaim, HashState},
     ids::UploadId,
-    ports::{CatalogError, CatalogTx, IngestError, IngestRequest, Ingested, TrustedBlob},
+    ports::{CatalogError, CatalogTx, Conflict, IngestError, IngestRequest, Ingested, TrustedBlob},
     work::{Lease, WorkKind},
 };
 use std::sync::Arc;
@@ -144,34 +147,54 @@ impl Ingest {
 
     /// Records the trusted blob and the end of the upload in one transaction; returns whether the lease was still valid.
     /// When another upload has stored the same digest first, this one is `ready` as well and its own copy is removed.
+    ///
+    /// If the digest was blocked meanwhile, the upload fails.
     async fn finish(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
-        retrying(|| async {
+        let finished = retrying(|| self.record(id, claim, lease)).await;
+        match finished {
+            Err(CatalogError::Conflict(Conflict::DigestBlocked)) => {
+                retrying(|| self.reject_blocked(id, claim, lease)).await
+            }
+            finished => finished.inspect(|is_recorded| {
+                if *is_recorded {
+                    self.0.wakeups.wake(WorkKind::Publish);
+                }
+            }),
+        }
+    }
+
+    /// The catalog refuses a blob with a blocked digest.
+    async fn record(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
+        let mut tx = self.0.catalog.begin().await?;
+        if !tx.finish_work(lease).await? {
+            return Ok(false);
+        }
+        let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
+        let now = tx.now();
+        let Ok((session, event)) = session.finish_ingest(now) else { return Ok(false) };
+        tx.update_upload(&session).await?;
+        audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
+        upload_ended(&self.0, &mut *tx, &session).await?;
+        // Blobs are locked after versions, and the catalog revision, which replacing a quarantined blob changes, last.
+        if tx.reuse_blob(&claim.digest).await?.is_none() {
+            tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
+            let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
+            audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;
+        }
+        crash_point("ingest.committing");
+        self.0.revision.commit(tx).await?;
+        Ok(true)
+    }
+
+    /// Fails an upload whose digest is blocked; returns whether the lease was still valid.
+    async fn reject_blocked(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
+        let block = {
             let mut tx = self.0.catalog.begin().await?;
-            if !tx.finish_work(lease).await? {
-                return Ok(false);
-            }
-            let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
-            let now = tx.now();
-            let Ok((session, event)) = session.finish_ingest(now) else { return Ok(false) };
-            tx.update_upload(&session).await?;
-            audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-            upload_ended(&self.0, &mut *tx, &session).await?;
-            // Blobs are locked after versions, and the catalog revision, which replacing a quarantined blob changes, last.
-            if tx.reuse_blob(&claim.digest).await?.is_none() {
-                tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
-                let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
-                audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;
-            }
-            crash_point("ingest.committing");
-            self.0.revision.commit(tx).await?;
-            Ok(true)
-        })
-        .await
-        .inspect(|is_recorded| {
-            if *is_recorded {
-                self.0.wakeups.wake(WorkKind::Publish);
-            }
-        })
+            tx.get_blocked_digest(&claim.digest).await?
+        };
+        // Without a block it was lifted meanwhile, and another attempt can succeed.
+        let block = block.ok_or(CatalogError::Conflict(Conflict::StaleRevision))?;
+        self.reject(id, lease, &failure_reason(&block)).await
     }
 
     /// Fails the upload; returns whether the lease was still valid.

@@ -1,12 +1,14 @@
 //! Bytes: uploads and their ingest, reading stored blobs, clearing the staging of ended uploads, and collecting garbage.
 
 pub(crate) mod admission;
+pub(crate) mod blocks;
 pub(crate) mod clearing;
 pub(crate) mod collect;
 pub(crate) mod garbage;
 pub(crate) mod hashing;
 pub(crate) mod history;
 pub(crate) mod ingest;
+pub(crate) mod orphans;
 pub(crate) mod reader;
 pub(crate) mod receipt;
 pub(crate) mod space;

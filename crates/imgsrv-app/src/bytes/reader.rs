@@ -17,8 +17,11 @@ pub(crate) async fn open_blob(
 ) -> Result<BlobStream, BlobError> {
     let opened = context.blobs.open(&blob.name, blob.claim.size, range).await;
     if let Err(BlobError::Damaged) = opened {
-        tracing::error!(blob.digest = %blob.claim.digest, blob.name = %blob.name, "damaged blob found");
-        quarantine(context, blob).await.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
+        let quarantined = quarantine(context, blob).await;
+        // Otherwise it was deleted, replaced or quarantined since it was found.
+        if quarantined.map_err(|error| BlobError::Unavailable(Box::new(error)))? {
+            tracing::error!(blob.digest = %blob.claim.digest, blob.name = %blob.name, "damaged blob found");
+        }
     }
     opened
 }
@@ -29,19 +32,19 @@ pub(crate) async fn replacement(context: &Context, blob: &TrustedBlob) -> Result
     Ok(current.filter(|current| current.name != blob.name))
 }
 
-/// Stops serving the blob.
-pub(crate) async fn quarantine(context: &Context, blob: &TrustedBlob) -> Result<(), CatalogError> {
+/// Stops serving the blob; returns whether it was served until now.
+pub(crate) async fn quarantine(context: &Context, blob: &TrustedBlob) -> Result<bool, CatalogError> {
     let TrustedBlob { claim, name, .. } = blob;
     let mut tx = context.catalog.begin().await?;
     if tx.quarantine_blob(&claim.digest, name).await? {
         let event = Event::new(AuditAction::BlobQuarantined, claim.digest).with(name);
         audit::record(&mut *tx, &context.worker_actor(), event).await?;
         context.revision.commit(tx).await?;
-    } else {
-        // Another node has quarantined or replaced it, so that what is cached of it is outdated.
-        context.revision.forget();
+        return Ok(true);
     }
-    Ok(())
+    // It was deleted, or another node has quarantined or replaced it, so that what is cached of it is outdated.
+    context.revision.forget();
+    Ok(false)
 }
 
 /// Random access to the bytes of a blob.

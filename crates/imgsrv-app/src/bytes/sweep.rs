@@ -5,6 +5,7 @@ use crate::{
     bytes::clearing::{announce_end, upload_ended},
     context::Context,
     work::{
+        recurrence::repeat,
         retry::retrying,
         runtime::{Handler, WorkError},
     },
@@ -34,12 +35,7 @@ impl Handler for Sweep {
         let expired = self.expire_all().await;
         self.clear_unknown_staging().await?;
         expired?;
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            tx.repeat_work(lease, self.0.settings.sweep_interval).await?;
-            tx.commit().await
-        })
-        .await?;
+        repeat(&*self.0.catalog, lease, self.0.settings.sweep_interval).await?;
         Ok(())
     }
 }

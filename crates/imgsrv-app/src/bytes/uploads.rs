@@ -5,6 +5,7 @@ use crate::{
     auth::caller::Writer,
     bytes::{
         admission::{admit, check_free_space, check_quota, check_size},
+        blocks::require_unblocked,
         clearing::{announce_end, upload_ended},
         receipt::{commit_completed, discard, lock_upload, recorded, stage},
     },
@@ -74,6 +75,7 @@ impl Uploads {
                 }
                 Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
                 None => {
+                    require_unblocked(&mut *tx, &new.claim.digest).await?;
                     free?;
                     check_quota(&self.0, &mut *tx, new.claim.size).await?;
                     UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)

@@ -278,7 +278,8 @@ impl Delivery {
     }
 
     /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
-    /// again; if it has been replaced since the download was found, the replacement is opened.
+    /// again; if it has been replaced since the download was found, the replacement is opened. If it has been collected or
+    /// purged since then, it does not exist.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
         let (context, blob) = (&self.0.context, &download.blob);
@@ -287,10 +288,13 @@ impl Delivery {
             error => error.into(),
         };
         let opened = open_blob(context, blob, range.clone()).await;
-        if let Err(BlobError::Damaged) = opened
-            && let Some(current) = replacement(context, blob).await?
-        {
-            return open_blob(context, &current, range).await.map_err(damaged);
+        if let Err(BlobError::Damaged) = opened {
+            if let Some(current) = replacement(context, blob).await? {
+                return open_blob(context, &current, range).await.map_err(damaged);
+            }
+            if context.catalog.get_blob_status(&blob.claim.digest, 0).await?.is_none() {
+                return Err(Missing::Blob(blob.claim.digest).into());
+            }
         }
         opened.map_err(damaged)
     }

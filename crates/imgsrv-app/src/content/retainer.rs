@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     error::{Missing, UseCaseError},
     work::{
-        retry::retrying,
+        recurrence::repeat,
         runtime::{Handler, WorkError},
     },
 };
@@ -34,12 +34,7 @@ impl Handler for Retainer {
 
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
         self.apply_all().await?;
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            tx.repeat_work(lease, self.0.settings.retention_interval).await?;
-            tx.commit().await
-        })
-        .await?;
+        repeat(&*self.0.catalog, lease, self.0.settings.retention_interval).await?;
         Ok(())
     }
 }

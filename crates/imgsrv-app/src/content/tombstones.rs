@@ -4,6 +4,7 @@ use crate::{
     audit,
     context::Context,
     work::{
+        recurrence::repeat,
         retry::retrying,
         runtime::{Handler, WorkError},
     },
@@ -33,12 +34,7 @@ impl Handler for Tombstones {
 
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
         self.entomb_all().await?;
-        retrying(|| async {
-            let mut tx = self.0.catalog.begin().await?;
-            tx.repeat_work(lease, self.0.settings.sweep_interval).await?;
-            tx.commit().await
-        })
-        .await?;
+        repeat(&*self.0.catalog, lease, self.0.settings.sweep_interval).await?;
         Ok(())
     }
 }

@@ -6,14 +6,16 @@ use crate::{
     error::{Gone, Missing, Result},
 };
 use imgsrv_domain::{
+    ids::VersionId,
     lifecycle::{LifecycleFilter, LifecycleState},
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
     ports::Visibility,
+    time::Day,
     version::{Version, VersionFilter},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The use cases of readers of versions.
 #[derive(Clone)]
@@ -37,6 +39,18 @@ impl Versions {
         let now = self.0.context.clock.now();
         page.items = page.items.into_iter().map(|version| version.as_of(now)).collect();
         Ok(page)
+    }
+
+    /// The days on which versions were last fetched, for a caller who can see that; see
+    /// [`RetentionQueries::get_last_fetches`](imgsrv_domain::ports::RetentionQueries::get_last_fetches).
+    #[tracing::instrument(name = "version.fetches", level = "debug", skip_all, err(level = "debug"))]
+    pub async fn last_fetches(&self, caller: &Caller, versions: &[Version]) -> Result<BTreeMap<VersionId, Day>> {
+        if !caller.sees_fetches() {
+            return Ok(BTreeMap::new());
+        }
+        let published = versions.iter().filter(|version| version.state.published_at().is_some());
+        let ids: Vec<VersionId> = published.map(|version| version.id).collect();
+        Ok(self.0.context.catalog.get_last_fetches(&ids).await?)
     }
 
     /// The manifest of a version that is visible to the caller.

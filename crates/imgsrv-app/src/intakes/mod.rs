@@ -12,7 +12,10 @@ pub use append::{AppendBody, Appended};
 use crate::{
     audit,
     auth::caller::Writer,
-    bytes::admission::{check_free_space, check_quota, check_size},
+    bytes::{
+        admission::{check_free_space, check_quota, check_size},
+        blocks::require_unblocked,
+    },
     context::Context,
     error::{Existing, Missing, Result, UseCaseError},
     work::retry::retrying,
@@ -86,10 +89,14 @@ impl Intakes {
             // Only now: the intake that a repeated request finds may have taken the names.
             names?;
             free?;
-            if let Some(digest) = digest
-                && let Some(blob) = tx.reuse_blob(&digest).await?.filter(|blob| blob.claim.size != size)
-            {
-                return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
+            if let Some(digest) = digest {
+                match tx.reuse_blob(&digest).await? {
+                    Some(blob) if blob.claim.size != size => {
+                        return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
+                    }
+                    Some(_) => {}
+                    None => require_unblocked(&mut *tx, &digest).await?,
+                }
             }
             check_quota(context, &mut *tx, size).await?;
             let now = tx.now();

@@ -77,6 +77,11 @@ impl Publishing {
                 0 => Some(Unpublishable::Empty),
                 _ => untrusted(&mut *tx, version.id).await?,
             };
+            if matches!(why, Some(Unpublishable::Untrusted(_)))
+                && let Some(block) = tx.get_blocked_digest_of(version.id).await?
+            {
+                return Err(UseCaseError::Blocked(Box::new(block)));
+            }
             if let Some(why) = why {
                 return Err(UseCaseError::Unpublishable { version: version.path(), why });
             }

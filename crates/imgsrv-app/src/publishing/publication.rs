@@ -27,7 +27,8 @@ impl Publication {
         let blobs: HashMap<_, _> = blobs.into_iter().map(|blob| (blob.claim.digest, blob)).collect();
         let untrusted = |BlobClaim { digest, size }| {
             let trusted = blobs.get(&digest).map(|blob| blob.claim.size);
-            let untrusted = Untrusted { digest, declared: size.get(), trusted: trusted.map(ByteSize::get) };
+            let trusted_bytes = trusted.map(ByteSize::get);
+            let untrusted = Untrusted { digest, declared: size.get(), trusted: trusted_bytes, collected_on: None };
             (trusted != Some(size)).then_some((digest, untrusted))
         };
         // Now, and not when the step is recorded: until then they may be trusted again, but were not inspected.

@@ -4,6 +4,7 @@ pub(crate) mod crash_point;
 pub(crate) mod detach;
 pub(crate) mod dispatcher;
 pub(crate) mod endings;
+pub(crate) mod recurrence;
 pub(crate) mod retry;
 pub(crate) mod revision;
 pub(crate) mod runtime;

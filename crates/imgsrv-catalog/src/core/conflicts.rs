@@ -12,6 +12,7 @@ const CONFLICTS: &[(&str, Conflict)] = &[
     ("imgsrv:file-name", Conflict::FileName),
     ("imgsrv:product-key", Conflict::ProductKey),
     ("imgsrv:blob-digest", Conflict::BlobDigest),
+    ("imgsrv:digest-blocked", Conflict::DigestBlocked),
     ("imgsrv:forbidden", Conflict::Forbidden),
     ("images_name", Conflict::ImageName),
     ("image_refs_name", Conflict::RefName),

@@ -22,11 +22,41 @@ const COUNT: &str = concat!(
     ") AS due) AS examined"
 );
 const STATUS: &str = "SELECT digest, size_bytes, state, created_at, unreferenced_since FROM blobs WHERE digest = $1";
-const REFERENCES: &str = "SELECT r.kind, r.id, i.name AS image, v.name AS version, v.state AS version_state
-    FROM (SELECT kind, id, version_id FROM blob_references WHERE digest = $1 LIMIT $2) AS r
-    LEFT JOIN versions v ON v.id = r.version_id LEFT JOIN images i ON i.id = v.image_id
-    ORDER BY i.name, v.name, r.id";
-pub(crate) const STATEMENTS: &[&str] = &[COUNT, STATUS, REFERENCES];
+
+/// The references `$from` to the blob `$1`, at most `$2`.
+macro_rules! referring {
+    ($($from:tt)+) => {
+        concat!(
+            "SELECT r.kind, r.id, i.name AS image, v.name AS version, v.state AS version_state, l.state AS lifecycle,
+            l.available_until FROM (",
+            $($from)+,
+            " LIMIT $2) AS r
+            LEFT JOIN versions v ON v.id = r.version_id LEFT JOIN images i ON i.id = v.image_id
+            LEFT JOIN version_lifecycles l ON l.version_id = r.version_id ORDER BY i.name, v.name, r.id"
+        )
+    };
+}
+pub(crate) use referring;
+
+/// What refers to the blob `$1`, at most `$2` of those for which `$which` holds.
+macro_rules! references {
+    ($which:literal) => {
+        $crate::queries::collection::referring!(concat!(
+            "SELECT kind, id, version_id FROM blob_references WHERE digest = $1 AND ",
+            $which
+        ))
+    };
+}
+pub(crate) use references;
+
+const REFERENCES: &str = references!("true");
+const TOMBSTONES: &str = referring!(
+    "SELECT named.kind, named.id, named.version_id FROM (
+            SELECT 'artifact' AS kind, id, version_id FROM artifacts WHERE primary_blob_digest = $1
+            UNION ALL SELECT 'attachment', id, version_id FROM attachments WHERE blob_digest = $1) AS named
+        JOIN version_lifecycles t ON t.version_id = named.version_id WHERE t.tombstone_at IS NOT NULL"
+);
+pub(crate) const STATEMENTS: &[&str] = &[COUNT, STATUS, REFERENCES, TOMBSTONES];
 
 #[async_trait]
 impl<D: SqlDatabase> CollectionQueries for SqlCatalog<D> {
@@ -39,7 +69,8 @@ impl<D: SqlDatabase> CollectionQueries for SqlCatalog<D> {
         let (mut snapshot, _) = self.database.snapshot().await?;
         let Some(status) = snapshot.find::<BlobStatus>(STATUS, values![digest]).await? else { return Ok(None) };
         let references: Vec<BlobReference> = snapshot.list_decodable(REFERENCES, values![digest, limit]).await?;
-        Ok(Some(BlobStatus { references, ..status }))
+        let tombstones: Vec<BlobReference> = snapshot.list_decodable(TOMBSTONES, values![digest, limit]).await?;
+        Ok(Some(BlobStatus { references, tombstones, ..status }))
     }
 }
 
@@ -68,6 +99,7 @@ impl Record for BlobStatus {
             created_at: row.get("created_at")?,
             unreferenced_since: row.optional("unreferenced_since")?,
             references: Vec::new(),
+            tombstones: Vec::new(),
         })
     }
 }
@@ -84,6 +116,8 @@ impl Record for BlobReference {
             image: row.get("image")?,
             version: row.get("version")?,
             state: row.get("version_state")?,
+            lifecycle: row.optional("lifecycle")?,
+            available_until: row.optional("available_until")?,
             is_attachment: kind == "attachment",
         })
     }

@@ -14,7 +14,7 @@ use imgsrv_domain::{
     time::{Day, Timestamp},
     transition::Revision,
 };
-use std::num::NonZeroU32;
+use std::{collections::BTreeMap, num::NonZeroU32};
 use uuid::Uuid;
 
 const IMAGE: &str = concat!(
@@ -43,7 +43,15 @@ const CANDIDATES: &str = concat!(
 );
 const RETAINED: &str = "SELECT i.name FROM images i LEFT JOIN retention_policies p ON p.image_id = i.id
     WHERE i.has_published AND i.name > $1 AND coalesce(p.enabled, $2) ORDER BY i.name LIMIT $3";
-pub(crate) const STATEMENTS: &[&str] = &[IMAGE, CANDIDATES, RETAINED];
+/// How many versions one statement looks up.
+const LOOKED_UP: usize = 50;
+const LAST_FETCHES: &str = "SELECT l.version_id AS id, l.published_at, f.fetched_on,
+        (SELECT since FROM fetch_recording) AS recorded_since
+    FROM version_lifecycles l LEFT JOIN version_fetches f ON f.version_id = l.version_id WHERE l.version_id IN (
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+        $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42,
+        $43, $44, $45, $46, $47, $48, $49, $50)";
+pub(crate) const STATEMENTS: &[&str] = &[IMAGE, CANDIDATES, RETAINED, LAST_FETCHES];
 
 #[async_trait]
 impl<D: SqlDatabase> RetentionQueries for SqlCatalog<D> {
@@ -75,6 +83,19 @@ impl<D: SqlDatabase> RetentionQueries for SqlCatalog<D> {
         Ok(Some(RetentionState { image, changed_in, policy, candidates, now }))
     }
 
+    async fn get_last_fetches(&self, versions: &[VersionId]) -> Result<BTreeMap<VersionId, Day>, CatalogError> {
+        let mut reader = self.reader().await?;
+        let mut days = BTreeMap::new();
+        for batch in versions.chunks(LOOKED_UP) {
+            let Some(last) = batch.last() else { continue };
+            let padded = batch.iter().chain(std::iter::repeat(last)).take(LOOKED_UP);
+            let values = padded.flat_map(|version| values![version]).collect();
+            let found: Vec<LastFetch> = reader.list_decodable(LAST_FETCHES, values).await?;
+            days.extend(found.into_iter().map(|LastFetch(version, day)| (version, day)));
+        }
+        Ok(days)
+    }
+
     async fn list_retained_images(
         &self,
         with_default: bool,
@@ -83,6 +104,19 @@ impl<D: SqlDatabase> RetentionQueries for SqlCatalog<D> {
     ) -> Result<Vec<ImageName>, CatalogError> {
         let after = after.map_or("", ImageName::as_str);
         self.reader().await?.list_decodable(RETAINED, values![*after, with_default, i64::from(limit)]).await
+    }
+}
+
+/// A version, and the day on which it was last fetched.
+struct LastFetch(VersionId, Day);
+
+impl Record for LastFetch {
+    const WHAT: &'static str = "version";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let published = Day::of(row.get("published_at")?);
+        let since = row.optional::<Day>("recorded_since")?.map_or(published, |since| since.max(published));
+        Ok(Self(row.get("id")?, row.optional("fetched_on")?.unwrap_or(since)))
     }
 }
 

@@ -10,6 +10,7 @@ use imgsrv_domain::{
     inspection::{Inspection, Warning},
     manifest::{Artifact, Attachment, ManifestEntry, Untrusted},
     ports::{CatalogError, ManifestEntries, ManifestRepo},
+    time::{Day, Timestamp},
 };
 use std::collections::HashMap;
 
@@ -32,6 +33,8 @@ const LIST_UNTRUSTED: &str = "SELECT named.digest, named.size_bytes AS declared,
     ) named LEFT JOIN blobs ON blobs.digest = named.digest AND blobs.state = 'trusted'
     WHERE blobs.digest IS NULL OR blobs.size_bytes <> named.size_bytes
     ORDER BY named.digest, named.size_bytes LIMIT 100";
+const LAST_COLLECTED: &str =
+    "SELECT at FROM audit_log WHERE subject = $1 AND action = 'blob.collected' ORDER BY at DESC, id DESC LIMIT 1";
 const GET_ARTIFACT: &str = "SELECT id AS artifact_id, version_id, operating_system, architecture, variant, format,
     primary_blob_digest AS digest, primary_blob_size_bytes AS size_bytes, primary_media_type AS media_type, created_at
     FROM artifacts WHERE id = $1";
@@ -70,6 +73,7 @@ pub(crate) const DELETE_OF_VERSION: &[&str] = &[
 pub(crate) const STATEMENTS: &[&str] = &[
     ENTRIES,
     LIST_UNTRUSTED,
+    LAST_COLLECTED,
     GET_ARTIFACT,
     COUNT_ARTIFACTS,
     INSERT_ARTIFACT,
@@ -121,7 +125,12 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
     }
 
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError> {
-        self.list(LIST_UNTRUSTED, values![version]).await
+        let mut untrusted: Vec<Untrusted> = self.list(LIST_UNTRUSTED, values![version]).await?;
+        for missing in untrusted.iter_mut().filter(|untrusted| untrusted.trusted.is_none()) {
+            let collected_at: Option<Timestamp> = self.find(LAST_COLLECTED, values![missing.digest]).await?;
+            missing.collected_on = collected_at.map(Day::of);
+        }
+        Ok(untrusted)
     }
 
     async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError> {
@@ -250,7 +259,12 @@ impl Record for Untrusted {
     const ID: &'static str = "digest";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
-        Ok(Self { digest: row.get("digest")?, declared: row.get("declared")?, trusted: row.optional("trusted")? })
+        Ok(Self {
+            digest: row.get("digest")?,
+            declared: row.get("declared")?,
+            trusted: row.optional("trusted")?,
+            collected_on: None,
+        })
     }
 }
 

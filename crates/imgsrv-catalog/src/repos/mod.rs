@@ -3,6 +3,7 @@
 pub(crate) mod aliases;
 pub(crate) mod audit;
 pub(crate) mod blobs;
+pub(crate) mod blocks;
 pub(crate) mod collection;
 pub(crate) mod images;
 pub(crate) mod inspections;

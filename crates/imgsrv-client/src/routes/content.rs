@@ -191,7 +191,7 @@ impl Client {
     /// [`ProblemCode::PreconditionFailed`](imgsrv_api::ProblemCode::PreconditionFailed).
     pub async fn create_alias(&self, image: &str, alias: &str, version: &str) -> Result<api::Alias, Error> {
         let (url, body) = (self.alias_url(image, alias), api::SetAlias { version: version.to_owned() });
-        self.put_if(url, &body, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
+        self.change_if(Method::PUT, url, &body, (IF_NONE_MATCH, HeaderValue::from_static("*"))).await
     }
 
     /// Moves an alias from one version to another. It is refused as
@@ -201,7 +201,7 @@ impl Client {
         let (url, body) = (self.alias_url(image, alias), api::SetAlias { version: to.to_owned() });
         let (current, etag) = self.get_tagged::<api::Alias>(url.clone()).await?;
         let etag = etag.filter(|_| current.version == from).unwrap_or(HeaderValue::from_static("\"\""));
-        self.put_if(url, &body, (IF_MATCH, etag)).await
+        self.change_if(Method::PUT, url, &body, (IF_MATCH, etag)).await
     }
 
     /// Deletes an alias; its version stays.

@@ -53,13 +53,20 @@ impl Client {
         self.change(Method::POST, self.lifecycle_url(image, version, "revoke"), words).await
     }
 
-    /// Removes a version: its files are served until its drain ends.
+    /// Published versions of all images that have a digest.
+    pub fn versions_of_blob(&self, digest: &str) -> Rows<api::VersionOfImage> {
+        let url = self.endpoint(["v1", "blobs", digest, "versions"]);
+        self.rows(url, |page: api::VersionOfImageList| (page.versions, page.next_cursor))
+    }
+
+    /// Removes a version: its files are served until its drain ends. With `purge`, it is not served any more, and content
+    /// that nothing else refers to is deleted.
     pub async fn remove_version(
         &self,
         image: &str,
         version: &str,
         words: &api::RemoveVersion,
-    ) -> Result<api::Version, Error> {
+    ) -> Result<api::RemovedVersion, Error> {
         self.change(Method::POST, self.lifecycle_url(image, version, "remove"), words).await
     }
 
@@ -74,7 +81,8 @@ impl Client {
         let current = self.get_tagged::<api::Lifecycle>(self.lifecycle_url(image, version, "lifecycle")).await?;
         let etag = current.1.unwrap_or(HeaderValue::from_static("\"\""));
         let body = api::RestoreVersion { reason: reason.map(str::to_owned) };
-        self.post_if(self.lifecycle_url(image, version, "restore"), &body, (IF_MATCH, etag)).await
+        let url = self.lifecycle_url(image, version, "restore");
+        self.change_if(Method::POST, url, &body, (IF_MATCH, etag)).await
     }
 
     /// Holds a version: it is neither revoked nor removed until the hold ends.

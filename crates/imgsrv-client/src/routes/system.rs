@@ -1,14 +1,26 @@
-//! Operation of the server: garbage collection.
+//! Operation of the server: garbage collection and blocked digests.
 
+use super::pages::Rows;
 use crate::{client::Client, error::Error};
-use imgsrv_api::{CollectGarbage, GarbageCollection, StoredBlob};
+use imgsrv_api::{BlockedDigest, BlockedDigestList, CollectGarbage, GarbageCollection, StoredBlob};
 use reqwest::Method;
 
-/// Operation of the server. Needs `system.operate`.
+/// Operation of the server. Needs `system.operate`, and for blocked digests `content.retire`.
 impl Client {
     /// Starts a garbage collection, or with `dry_run` only counts what it would delete.
     pub async fn collect_garbage(&self, dry_run: bool) -> Result<GarbageCollection, Error> {
         self.change(Method::POST, self.endpoint(["v1", "system", "gc"]), &CollectGarbage { dry_run }).await
+    }
+
+    /// Digests whose content was purged, by digest.
+    pub fn blocked_digests(&self) -> Rows<BlockedDigest> {
+        let url = self.endpoint(["v1", "system", "blocked-digests"]);
+        self.rows(url, |page: BlockedDigestList| (page.blocked_digests, page.next_cursor))
+    }
+
+    /// Unblocks a digest, so that its content can be uploaded and published again.
+    pub async fn unblock_digest(&self, digest: &str) -> Result<(), Error> {
+        self.execute(Method::DELETE, self.endpoint(["v1", "system", "blocked-digests", digest])).await
     }
 
     /// A stored blob, and what refers to it.

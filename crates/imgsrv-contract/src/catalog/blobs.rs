@@ -40,8 +40,8 @@ pub(super) async fn untrusted_digests_of_a_manifest_are_listed(fresh: Fresh) {
     for (name, claim) in [("size", wrong), ("absent", claim(3)), ("again", claim(3))] {
         tx.insert_attachment(version.id, &attachment(&artifact, name, claim), &[]).await.unwrap();
     }
-    let of_another_size = Untrusted { digest: claim(2).digest, declared: 7, trusted: Some(100) };
-    let absent = Untrusted { digest: claim(3).digest, declared: 100, trusted: None };
+    let of_another_size = Untrusted { digest: claim(2).digest, declared: 7, trusted: Some(100), collected_on: None };
+    let absent = Untrusted { digest: claim(3).digest, declared: 100, trusted: None, collected_on: None };
     assert_eq!(tx.list_untrusted_digests(version.id).await.unwrap(), [of_another_size, absent]);
 }
 

@@ -14,6 +14,7 @@ use imgsrv_domain::{
     digest::BlobClaim,
     hash::RunningHash,
     ids::PrincipalId,
+    lifecycle::LifecycleState,
     oidc::OidcIdentity,
     page::PageRequest,
     ports::{BlobReference, BlobStatus, CatalogTx, Collectable, CollectedBatch, FingerprintKey, FingerprintProgress},
@@ -199,6 +200,8 @@ pub(super) async fn a_blob_is_explained_by_its_references(fresh: Fresh) {
         image: version.image.clone(),
         version: version.name.clone(),
         state: "published".to_owned(),
+        lifecycle: Some(LifecycleState::Active),
+        available_until: None,
         is_attachment,
     };
     assert_eq!(status(&fresh, claim(1)).await.references, [of_version(false)]);

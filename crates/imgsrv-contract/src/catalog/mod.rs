@@ -2,6 +2,7 @@
 
 mod auth;
 mod blobs;
+mod blocks;
 mod collection;
 mod content;
 mod intakes;
@@ -127,6 +128,13 @@ const CASES: &[Case<Fresh>] = cases![
     blobs::a_quarantined_blob_is_not_trusted_until_replaced,
     blobs::untrusted_digests_of_a_manifest_are_listed,
     blobs::a_quarantined_blob_is_not_located_and_changes_the_revision,
+    blocks::a_purged_digest_is_blocked_and_its_blob_leaves_an_orphan,
+    blocks::whatever_refers_to_a_digest_keeps_it,
+    blocks::no_blob_of_a_blocked_digest_is_stored,
+    blocks::a_reference_and_a_purge_at_the_same_time_exclude_each_other,
+    blocks::uploads_of_blocked_digests_are_listed,
+    blocks::versions_are_found_by_a_digest,
+    blocks::published_versions_are_counted_by_lifecycle,
     collection::an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_an_orphan,
     collection::every_kind_of_reference_keeps_a_blob,
     collection::the_grace_starts_with_the_last_reference_or_reuse,

@@ -1,11 +1,11 @@
 //! The catalog and its units of work.
 
 use super::{
-    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
-    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo,
-    OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo, RuleQueries, RuleRepo,
-    StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo, WorkQueue,
-    WorkRepo,
+    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, BlockQueries, BlockRepo, CatalogError,
+    CollectionQueries, CollectionRepo, ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo,
+    LifecycleRepo, ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo,
+    RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries,
+    VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -36,6 +36,7 @@ pub trait CatalogTx:
     + RuleRepo
     + AuditLog
     + CollectionRepo
+    + BlockRepo
 {
     /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError>;
@@ -54,6 +55,7 @@ pub trait Catalog:
     ImageQueries
     + VersionQueries
     + BlobQueries
+    + BlockQueries
     + UploadQueries
     + JobQueries
     + WorkQueue

@@ -4,6 +4,7 @@ use super::{BlobName, CatalogError};
 use crate::{
     digest::{BlobClaim, ByteSize, Digest},
     ids::{PrincipalId, UploadId, VersionId},
+    lifecycle::LifecycleState,
     names::{ImageName, VersionName},
     time::Timestamp,
 };
@@ -84,6 +85,10 @@ pub enum BlobReference {
         version: VersionName,
         /// The state of the version.
         state: String,
+        /// Its lifecycle, if it is published.
+        lifecycle: Option<LifecycleState>,
+        /// The end of its drain, if it was removed.
+        available_until: Option<Timestamp>,
         /// Whether an attachment refers to it, else an artifact.
         is_attachment: bool,
     },
@@ -104,6 +109,8 @@ pub struct BlobStatus {
     pub unreferenced_since: Option<Timestamp>,
     /// What refers to it, at most the limit.
     pub references: Vec<BlobReference>,
+    /// Versions that referred to it until they became tombstones, at most the limit.
+    pub tombstones: Vec<BlobReference>,
 }
 
 /// Reads for the collection of garbage. They write nothing.

@@ -62,6 +62,9 @@ pub enum Conflict {
     /// The digest is trusted already.
     #[error("a trusted blob with this digest already exists")]
     BlobDigest,
+    /// The digest is blocked.
+    #[error("the digest is blocked")]
+    DigestBlocked,
     /// The version has a publish job that is not abandoned.
     #[error("the version already has an active publish job")]
     LiveJob,

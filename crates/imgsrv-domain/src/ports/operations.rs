@@ -53,6 +53,8 @@ pub struct Statistics {
     pub steps: BTreeMap<(String, String), u64>,
     /// Versions by state.
     pub versions: BTreeMap<String, u64>,
+    /// Published versions by the state of their lifecycle.
+    pub lifecycles: BTreeMap<String, u64>,
     /// Trusted blobs.
     pub blobs: u64,
     /// The bytes in them.

@@ -11,6 +11,7 @@ use crate::{
     version::Version,
 };
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 
 /// Retention policies, and the days on which versions were last fetched.
 #[async_trait]
@@ -55,6 +56,9 @@ pub trait RetentionQueries: Send + Sync {
     async fn get_retention(&self, image: &ImageName) -> Result<Option<Option<RetentionPolicy>>, CatalogError>;
     /// What decides about retention in an image, in one snapshot. Reads many versions with each statement.
     async fn get_retention_state(&self, image: &ImageName) -> Result<Option<RetentionState>, CatalogError>;
+    /// The days on which published versions were last fetched. One that was not since fetches are recorded counts as fetched
+    /// on the day on which that began, or on that of its publication, whichever is later.
+    async fn get_last_fetches(&self, versions: &[VersionId]) -> Result<BTreeMap<VersionId, Day>, CatalogError>;
     /// Images with an enabled policy, and those without one if `with_default`, by name, after `after`, at most `limit`.
     async fn list_retained_images(
         &self,

@@ -253,6 +253,17 @@ impl UploadSession {
         Ok((self.into_state(aborted, now), event))
     }
 
+    /// Fails a session that receives bytes, because its declared digest was blocked.
+    #[must_use = "a transition counts once stored"]
+    pub fn block(self, reason: String, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {
+        let claim = match self.receiving().map(|receiving| receiving.claim) {
+            Some(Claim::Declared(kind, blob)) => Claim::Declared(kind, blob),
+            Some(Claim::Undeclared(_)) | None => return Err(self.illegal("block")),
+        };
+        let event = Event::new(AuditAction::UploadFailed, self.id).with(&reason);
+        Ok((self.into_state(UploadState::Failed { claim, reason }, now), event))
+    }
+
     /// What the client declared, and the digest as far as it is known.
     fn known(&self) -> (Claim<ByteSize>, Option<Digest>) {
         match &self.state {

@@ -135,7 +135,7 @@ fn gone_problem(gone: Gone) -> Problem {
     let detail = gone.to_string();
     // The path is completed when the problem is rendered.
     let replacement = gone.successor.map(|successor| wire::replacement(&successor, &gone.image, &Urls::default()));
-    Problem::new(code).detail(detail).gone(gone.reason.map(|reason| reason.to_string()), replacement)
+    Problem::new(code).detail(detail).because(gone.reason.map(|reason| reason.to_string()), replacement)
 }
 
 impl From<UseCaseError> for Problem {
@@ -151,6 +151,10 @@ impl From<UseCaseError> for Problem {
             }
             UseCaseError::OtherSize { digest, .. } => {
                 Self::new(Code::DigestSizeConflict).detail(&error).existing(Some(locate(&Existing::Blob(digest))))
+            }
+            UseCaseError::Blocked(ref block) => {
+                let reason = Some(block.reason.to_string());
+                Self::new(Code::DigestBlocked).detail(&error).because(reason, None)
             }
             UseCaseError::KeyReused(_) => Self::new(Code::IdempotencyKeyReused).detail(error),
             UseCaseError::Illegal(illegal) => {

@@ -8,5 +8,6 @@ mod errors;
 mod multipart;
 pub(crate) mod page;
 pub(crate) mod problem;
+pub(crate) mod purges;
 mod ranges;
 pub(crate) mod wire;

@@ -61,8 +61,8 @@ impl Problem {
         self
     }
 
-    /// Says why a version is gone, and what to use instead.
-    pub(crate) fn gone(mut self, reason: Option<String>, replacement: Option<Replacement>) -> Self {
+    /// Says why a version is gone or a digest is blocked, and what to use instead.
+    pub(crate) fn because(mut self, reason: Option<String>, replacement: Option<Replacement>) -> Self {
         self.body.reason = reason;
         self.body.replacement = replacement;
         self

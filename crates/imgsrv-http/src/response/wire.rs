@@ -87,6 +87,7 @@ pub(crate) fn version(version: &Version, urls: &Urls) -> api::Version {
         state: version.state.name().to_owned(),
         published_at: version.state.published_at().map(time),
         lifecycle: is_notable(version).then(|| lifecycle(version, urls)),
+        last_fetched_on: None,
         created_at: time(version.created_at),
         updated_at: time(version.updated_at),
     }
@@ -259,7 +260,7 @@ pub(crate) fn role(role: Role) -> api::Role {
             ("Authentication manager", "Can manage principals, roles, API tokens and provisioning rules.")
         }
         Role::ContentAdmin => {
-            ("Content administrator", "Can deprecate, revoke, remove, restore and hold published versions.")
+            ("Content administrator", "Can deprecate, revoke, remove, purge, restore and hold published versions.")
         }
         Role::ContentWriter => ("Content writer", "Can upload, create and publish drafts, and move aliases."),
         Role::Operator => ("Operator", "Can collect garbage, and see what refers to stored content."),

@@ -1,20 +1,25 @@
 //! Blobs.
 
 use crate::{
-    extract::{BlobPath, CasPath},
+    extract::{BlobPath, CasPath, PageQuery},
+    public_url::Urls,
     response::{
         download::{DownloadRequest, NamedBy},
+        page::page_response,
         problem::{Code, Problem, Result},
+        wire,
     },
-    routes::problems::{ByteProblems, Gone, ReadProblems},
+    routes::problems::{ByteProblems, Gone, GuardedProblems, ReadProblems},
     state::AppState,
 };
-use axum::response::Response;
-use imgsrv_app::{Caller, Delivery};
+use axum::{http::Uri, response::Response};
+use imgsrv_api as api;
+use imgsrv_app::{Blocks, Caller, ContentAdmin, Delivery};
+use imgsrv_domain::version::Version;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(get_sharded))
+    OpenApiRouter::new().routes(routes!(get)).routes(routes!(versions)).routes(routes!(get_sharded))
 }
 
 /// Download a blob
@@ -27,6 +32,28 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn get(delivery: Delivery, caller: Caller, path: BlobPath, request: DownloadRequest) -> Result<Response> {
     let download = delivery.blob(&caller, &path.digest).await?;
     request.respond(&delivery, &download, NamedBy::Digest).await
+}
+
+/// List the published versions that have a digest
+///
+/// Tombstones are left out. Requires `content.retire`.
+#[utoipa::path(get, path = "/v1/blobs/{digest}/versions", operation_id = "listVersionsOfBlob", tag = "blobs",
+    security(("bearer" = [])), params(BlobPath, PageQuery),
+    responses((status = OK, description = "A page of versions.", body = api::VersionOfImageList), GuardedProblems))]
+async fn versions(
+    blocks: Blocks,
+    admin: ContentAdmin,
+    urls: Urls,
+    path: BlobPath,
+    query: PageQuery,
+    uri: Uri,
+) -> Result<Response> {
+    let page = blocks.versions_of(&admin, &path.digest, &query.page()?).await?;
+    let version = |version: &Version| api::VersionOfImage {
+        image_name: version.image.to_string(),
+        version: wire::version(version, &urls),
+    };
+    Ok(page_response(&uri, &page, version, |versions, next_cursor| api::VersionOfImageList { versions, next_cursor }))
 }
 
 /// Download a blob by a path with the algorithm

@@ -6,7 +6,7 @@ use crate::{
     public_url::Urls,
     response::{problem::Result, wire},
     routes::{
-        problems::{BodyProblems, GuardedProblems, Taken},
+        problems::{BodyProblems, GuardedProblems, Taken, WrongState},
         tus::protocol::metadata,
     },
     state::AppState,
@@ -36,7 +36,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     security(("bearer" = [])), params(IdempotencyKey), request_body = api::CreateIntake,
     responses((status = CREATED, description = "The intake is ready for the upload.", body = api::IntakeCreated),
         (status = 422, description = "The key was used for a different request.", body = api::Problem, content_type = "application/problem+json"),
-        GuardedProblems, BodyProblems, Taken))]
+        GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
     intakes: Intakes,
     writer: Writer,

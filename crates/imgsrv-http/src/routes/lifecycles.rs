@@ -3,7 +3,7 @@
 use crate::{
     extract::{Fields, JsonBody, Rfc3339, VersionPath},
     public_url::Urls,
-    response::{problem::Result, wire},
+    response::{problem::Result, purges, wire},
     routes::problems::{BodyProblems, GuardedProblems, ReadProblems, Taken, WrongState},
     state::AppState,
 };
@@ -13,7 +13,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{AliasMoves, Caller, ContentAdmin, LifecycleChange, LifecyclePrecondition, Lifecycles, WantedWords};
+use imgsrv_app::{
+    AliasMoves, Caller, ContentAdmin, LifecycleChange, LifecyclePrecondition, Lifecycles, PurgeRequest, WantedWords,
+};
 use imgsrv_domain::{
     ids::VersionId,
     lifecycle::{Drain, DrainTooShort},
@@ -188,11 +190,15 @@ async fn revoke(
 /// It is no longer listed. Its files are served until `available_until`, because clients cache indexes, and it can be
 /// restored until then; afterwards it is a tombstone permanently, and its name is never used again. `aliases` moves or
 /// deletes aliases in the same transaction; if one would still point to the version, nothing is changed (409). A second
-/// request replaces reason and replacement, and keeps `available_until`. Requires `content.retire`.
+/// request replaces reason and replacement, and keeps `available_until`.
+///
+/// With `purge`, there is no drain and no way back: content that nothing else refers to is deleted at once, and its
+/// digests are blocked. Downloads under way may break. Repeat the request if it was interrupted. Requires
+/// `content.retire`.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/remove", operation_id = "removeVersion",
     tag = "lifecycle", security(("bearer" = [])), params(VersionPath, IfMatch),
     request_body = api::RemoveVersion,
-    responses((status = OK, description = "The version.", body = api::Version), GuardedProblems, BodyProblems, Taken, WrongState))]
+    responses((status = OK, description = "The version.", body = api::RemovedVersion), GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn remove(
     lifecycles: Lifecycles,
     who: ContentAdmin,
@@ -201,12 +207,42 @@ async fn remove(
     headers: HeaderMap,
     JsonBody(body): JsonBody<api::RemoveVersion>,
 ) -> Result<Response> {
+    if body.purge {
+        return purge(&lifecycles, &who, &urls, &path, &headers, &body).await;
+    }
     let mut fields = Fields::default();
     let words = words(&mut fields, body.reason.as_deref(), body.replacement.as_deref());
     let aliases = moves(&mut fields, &body.aliases);
     let drain = drain(&mut fields, body.drain.as_deref());
     let wanted = fields.finish(|| Some(LifecycleChange::Remove { words: words?, aliases: aliases?, drain: drain? }))?;
     change(&lifecycles, &who, &urls, &path, &headers, &wanted).await
+}
+
+async fn purge(
+    lifecycles: &Lifecycles,
+    who: &ContentAdmin,
+    urls: &Urls,
+    path: &VersionPath,
+    headers: &HeaderMap,
+    body: &api::RemoveVersion,
+) -> Result<Response> {
+    let mut fields = Fields::default();
+    if body.drain.is_some() {
+        fields.reject("drain", "cannot be combined with purge");
+    }
+    let reason = match &body.reason {
+        Some(raw) => reason(&mut fields, raw),
+        None => {
+            fields.reject("reason", "is required with purge");
+            None
+        }
+    };
+    let replacement = fields.optional("replacement", body.replacement.as_deref());
+    let aliases = moves(&mut fields, &body.aliases);
+    let request = || Some(PurgeRequest { reason: reason?, replacement: replacement?, aliases: aliases? });
+    let request = fields.finish(request)?;
+    let purged = lifecycles.purge(who, &path.name, &path.version, &precondition(headers), &request).await?;
+    Ok(respond(&purged.version, Json(purges::purged(&purged, urls))))
 }
 
 /// Undo the deprecation, revocation or removal of a version

@@ -1,23 +1,26 @@
-//! Operation of the server: garbage collection.
+//! Operation of the server: garbage collection and blocked digests.
 
 use crate::{
-    extract::{BlobPath, JsonBody},
-    response::{problem::Result, wire::time},
+    extract::{BlobPath, JsonBody, PageQuery},
+    response::{page::page_response, problem::Result, purges, wire::time},
     routes::problems::{BodyProblems, GuardedProblems},
     state::AppState,
 };
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Explained, Garbage, SystemOperator};
-use imgsrv_domain::ports::BlobReference;
+use imgsrv_app::{Blocks, ContentAdmin, Explained, Garbage, SystemOperator};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(collect)).routes(routes!(explain))
+    OpenApiRouter::new()
+        .routes(routes!(collect))
+        .routes(routes!(explain))
+        .routes(routes!(list_blocked))
+        .routes(routes!(unblock))
 }
 
 /// Collect garbage
@@ -59,28 +62,36 @@ fn stored_blob(Explained { status, has_more, collectable_at }: Explained) -> api
         size_bytes: status.claim.size.signed(),
         state: if status.is_quarantined { "quarantined" } else { "trusted" }.to_owned(),
         created_at: time(status.created_at),
-        references: status.references.into_iter().map(reference).collect(),
+        references: status.references.iter().map(purges::blob_reference).collect(),
         more_references: has_more,
+        tombstones: status.tombstones.iter().map(purges::blob_reference).collect(),
         unreferenced_since: status.unreferenced_since.map(time),
         collectable_at: collectable_at.map(time),
     }
 }
 
-fn reference(reference: BlobReference) -> api::BlobReference {
-    match reference {
-        BlobReference::Version { image, version, state, is_attachment } => api::BlobReference {
-            kind: if is_attachment { "attachment" } else { "artifact" }.to_owned(),
-            image_name: Some(image.to_string()),
-            version: Some(version.to_string()),
-            version_state: Some(state),
-            upload_id: None,
-        },
-        BlobReference::Upload(id) => api::BlobReference {
-            kind: "upload".to_owned(),
-            image_name: None,
-            version: None,
-            version_state: None,
-            upload_id: Some(id.to_string()),
-        },
-    }
+/// List blocked digests
+///
+/// The content of these digests was purged. They cannot be uploaded or published until they are unblocked. Requires
+/// `content.retire`.
+#[utoipa::path(get, path = "/v1/system/blocked-digests", operation_id = "listBlockedDigests", tag = "system",
+    security(("bearer" = [])), params(PageQuery),
+    responses((status = OK, description = "A page of blocked digests.", body = api::BlockedDigestList), GuardedProblems))]
+async fn list_blocked(blocks: Blocks, admin: ContentAdmin, query: PageQuery, uri: Uri) -> Result<Response> {
+    let page = blocks.list(&admin, &query.page()?).await?;
+    Ok(page_response(&uri, &page, purges::blocked_digest, |blocked_digests, next_cursor| api::BlockedDigestList {
+        blocked_digests,
+        next_cursor,
+    }))
+}
+
+/// Unblock a digest
+///
+/// Its content can be uploaded and published again. Requires `content.retire`.
+#[utoipa::path(delete, path = "/v1/system/blocked-digests/{digest}", operation_id = "unblockDigest", tag = "system",
+    security(("bearer" = [])), params(BlobPath),
+    responses((status = NO_CONTENT, description = "The digest is unblocked."), GuardedProblems))]
+async fn unblock(blocks: Blocks, admin: ContentAdmin, path: BlobPath) -> Result<StatusCode> {
+    blocks.unblock(&admin, &path.digest).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -49,7 +49,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     responses((status = CREATED, description = "The session is ready for parts.", body = api::UploadSession),
         (status = OK, description = "The server already has the blob.", body = api::UploadSession),
         (status = 422, description = "The key was used for a different request.", body = api::Problem, content_type = "application/problem+json"),
-        GuardedProblems, BodyProblems, Taken))]
+        GuardedProblems, BodyProblems, Taken, WrongState))]
 async fn create(
     uploads: Uploads,
     writer: Writer,

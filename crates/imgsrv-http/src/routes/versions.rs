@@ -46,7 +46,11 @@ async fn list(
     let (path, filter, lifecycle) = (path?, filter?, query.lifecycle()?);
     let see = if caller.sees_all_images() { Visibility::All } else { Visibility::Published };
     let page = versions.list(see, &path.name, filter, lifecycle, &query.page()?).await?;
-    let version = |version: &Version| wire::version(version, &urls);
+    let fetched = versions.last_fetches(&caller, &page.items).await?;
+    let version = |version: &Version| {
+        let last_fetched_on = fetched.get(&version.id).map(ToString::to_string);
+        api::Version { last_fetched_on, ..wire::version(version, &urls) }
+    };
     Ok(page_response(&uri, &page, version, |versions, next_cursor| api::VersionList { versions, next_cursor }))
 }
 

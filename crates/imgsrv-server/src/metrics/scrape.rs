@@ -13,6 +13,7 @@ use imgsrv_app::{CollectionCounts, Services};
 use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
     error_chain,
+    lifecycle::LifecycleState,
     ports::{CatalogError, Statistics, Unwritable},
     publish::{JobState, StepName},
     time::Timestamp,
@@ -215,6 +216,7 @@ impl Collector for CatalogMetrics {
             jobs,
             steps,
             versions,
+            lifecycles,
             blobs,
             blob_bytes,
             unreferenced_bytes,
@@ -237,6 +239,9 @@ impl Collector for CatalogMetrics {
         single(encoder, "imgsrv_gc_reclaimable_bytes", help, Some(*unreferenced_bytes))?;
         let help = "Artifacts that are listed in Simple Streams.";
         single(encoder, "imgsrv_incus_projection_rows", help, Some(*incus_rows))?;
+        let states = LifecycleState::ALL.iter().map(|state| state.as_str());
+        let counts = states.map(|state| ([("lifecycle", state)], lifecycles.get(state).copied().unwrap_or(0)));
+        gauge(encoder, "imgsrv_versions", "Published versions by the state of their lifecycle.", counts)?;
         let publishing = versions.get("publishing").copied().unwrap_or(0);
         let help = "Versions that are being published.";
         single(encoder, "imgsrv_publish_versions_publishing", help, Some(publishing))?;

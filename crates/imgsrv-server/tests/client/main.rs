@@ -9,5 +9,6 @@ mod json;
 mod names;
 mod packer;
 mod publish;
+mod purge;
 mod terminal;
 mod tokens;

@@ -6,4 +6,5 @@ mod collection;
 mod kills;
 mod points;
 mod publication;
+mod purge;
 mod victim;

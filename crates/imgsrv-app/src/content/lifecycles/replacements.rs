@@ -1,0 +1,58 @@
+//! The replacements of retired versions.
+
+use crate::error::{Result, UseCaseError};
+use imgsrv_domain::{
+    ids::VersionId,
+    lifecycle::{LifecycleState, Replacement, WantedReplacement, Words},
+    ports::CatalogTx,
+    text::LongText,
+    version::Version,
+};
+
+/// How many replacements of replacements are followed to find that one leads back.
+const MAX_HOPS: usize = 16;
+
+/// The reason and the replacement that a request gives.
+#[derive(Debug, Clone, Default)]
+pub struct WantedWords {
+    /// The reason.
+    pub reason: Option<LongText>,
+    /// What to use instead.
+    pub replacement: Option<WantedReplacement>,
+}
+
+/// The words with the replacement that exists, or why it cannot be used.
+pub(super) async fn resolve(tx: &mut dyn CatalogTx, version: &Version, wanted: &WantedWords) -> Result<Words> {
+    let reason = wanted.reason.clone();
+    let Some(given) = &wanted.replacement else { return Ok(Words { reason, replacement: None }) };
+    let refused = |why| UseCaseError::Replacement { replacement: given.clone(), why };
+    for candidate in given.candidates(&version.image) {
+        let Some(found) = tx.get_replacement(&candidate).await? else { continue };
+        if found.id == version.id {
+            return Err(refused("is the version itself"));
+        }
+        match found.lifecycle.stored_state() {
+            LifecycleState::Active | LifecycleState::Deprecated => {}
+            LifecycleState::Revoked => return Err(refused("is revoked")),
+            LifecycleState::Removed | LifecycleState::Tombstone => return Err(refused("is removed")),
+        }
+        if leads_to(tx, found, version.id).await? {
+            return Err(refused("is itself replaced by this version"));
+        }
+        return Ok(Words { reason, replacement: Some(candidate) });
+    }
+    Err(refused("does not exist"))
+}
+
+/// Whether the replacements of a version, and theirs, lead to the version with that id.
+async fn leads_to(tx: &mut dyn CatalogTx, mut from: Version, to: VersionId) -> Result<bool> {
+    for _ in 0..MAX_HOPS {
+        let Some(next): Option<Replacement> = from.lifecycle.replacement().cloned() else { return Ok(false) };
+        let Some(found) = tx.get_replacement(&next).await? else { return Ok(false) };
+        if found.id == to {
+            return Ok(true);
+        }
+        from = found;
+    }
+    Ok(false)
+}

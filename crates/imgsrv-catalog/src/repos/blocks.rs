@@ -1,0 +1,124 @@
+//! Purging blobs, and blocked digests.
+
+use crate::{
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values},
+    queries::collection::references,
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    digest::Digest,
+    ids::{UploadId, VersionId},
+    ports::{BlobReference, BlockRepo, BlockedDigest, CatalogError, OrphanedBlob, PurgedDigest},
+    text::LongText,
+    version::Version,
+};
+
+/// References to a blob that are read at most.
+const MAX_REFERENCES: u16 = 100;
+
+/// Blocked digests, from `blocked_digests b`.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT b.digest, b.image_name, b.version_name, b.reason, b.blocked_at FROM blocked_digests b ", $rest)
+    };
+}
+pub(crate) use select;
+
+const DIGESTS: &str = "SELECT digest FROM (SELECT primary_blob_digest AS digest FROM artifacts WHERE version_id = $1
+    UNION SELECT blob_digest FROM attachments WHERE version_id = $1) named ORDER BY digest";
+const BLOCK: &str = "INSERT INTO blocked_digests (digest, image_name, version_name, reason, blocked_at)
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING";
+const LOCK: Dialects = locking!("SELECT digest FROM blobs WHERE digest = $1", " FOR UPDATE");
+// A statement after the one that locks the blob, so that its snapshot shows every reference.
+const REFERENCES: &str = references!("kind <> 'upload' AND version_id <> $3");
+const PURGE: &str = "DELETE FROM blobs WHERE digest = $1 RETURNING storage_name, size_bytes";
+const GET: &str = select!("WHERE b.digest = $1");
+const GET_OF: &str = select!(
+    "WHERE b.digest IN (SELECT primary_blob_digest FROM artifacts WHERE version_id = $1
+        UNION SELECT blob_digest FROM attachments WHERE version_id = $1) ORDER BY b.digest LIMIT 1"
+);
+const UNBLOCK: &str = "DELETE FROM blocked_digests WHERE digest = $1";
+const UPLOADS: &str = "SELECT s.id, b.digest, b.image_name, b.version_name, b.reason, b.blocked_at
+    FROM blocked_digests b JOIN upload_sessions s ON s.expected_digest = b.digest
+    WHERE s.state IN ('created', 'uploading') AND s.id > $1 ORDER BY s.id LIMIT $2";
+pub(crate) const STATEMENTS: &[&str] = &[DIGESTS, BLOCK, LOCK.sqlite, REFERENCES, PURGE, GET, GET_OF, UNBLOCK, UPLOADS];
+pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
+
+#[async_trait]
+impl<C: Connection> BlockRepo for SqlTx<C> {
+    async fn block_digests(&mut self, version: &Version, reason: &LongText) -> Result<Vec<PurgedDigest>, CatalogError> {
+        let (digests, now): (Vec<Digest>, _) = (self.list(DIGESTS, values![version.id]).await?, self.time());
+        let mut purged = Vec::with_capacity(digests.len());
+        for digest in digests {
+            // First: afterwards, no blob of this digest is stored.
+            let block = values![digest, version.image, version.name, reason, now];
+            let was_blocked = self.execute(BLOCK, block).await? == 0;
+            if C::LOCKS_ROWS {
+                self.find::<Digest>(LOCK, values![digest]).await?;
+            }
+            let by: Vec<BlobReference> = if was_blocked {
+                Vec::new()
+            } else {
+                self.list(REFERENCES, values![digest, MAX_REFERENCES, version.id]).await?
+            };
+            if by.is_empty() {
+                purged.push(PurgedDigest::Blocked { digest, was_blocked });
+            } else {
+                self.execute(UNBLOCK, values![digest]).await?;
+                purged.push(PurgedDigest::Kept { digest, by });
+            }
+        }
+        Ok(purged)
+    }
+
+    async fn purge_blob(&mut self, digest: &Digest) -> Result<Option<OrphanedBlob>, CatalogError> {
+        self.find(PURGE, values![digest]).await
+    }
+
+    async fn get_blocked_digest(&mut self, digest: &Digest) -> Result<Option<BlockedDigest>, CatalogError> {
+        self.find(GET, values![digest]).await
+    }
+
+    async fn get_blocked_digest_of(&mut self, version: VersionId) -> Result<Option<BlockedDigest>, CatalogError> {
+        self.find(GET_OF, values![version]).await
+    }
+
+    async fn unblock_digest(&mut self, digest: &Digest) -> Result<bool, CatalogError> {
+        Ok(self.execute(UNBLOCK, values![digest]).await? > 0)
+    }
+
+    async fn list_blocked_uploads(
+        &mut self,
+        after: UploadId,
+        limit: u16,
+    ) -> Result<Vec<(UploadId, BlockedDigest)>, CatalogError> {
+        let blocked: Vec<BlockedUpload> = self.list_decodable(UPLOADS, values![after, limit]).await?;
+        Ok(blocked.into_iter().map(|BlockedUpload(id, block)| (id, block)).collect())
+    }
+}
+
+/// An upload of a blocked digest.
+struct BlockedUpload(UploadId, BlockedDigest);
+
+impl Record for BlockedUpload {
+    const WHAT: &'static str = BlockedDigest::WHAT;
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self(row.get("id")?, row.record()?))
+    }
+}
+
+impl Record for BlockedDigest {
+    const WHAT: &'static str = "blocked digest";
+    const ID: &'static str = "digest";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self {
+            digest: row.get("digest")?,
+            image: row.get("image_name")?,
+            version: row.get("version_name")?,
+            reason: row.get("reason")?,
+            blocked_at: row.get("blocked_at")?,
+        })
+    }
+}
