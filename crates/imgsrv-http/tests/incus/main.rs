@@ -7,6 +7,7 @@ mod lifecycle;
 mod metadata;
 mod near_miss;
 mod plaintext_guard;
+mod refusals;
 mod streams;
 mod support;
 mod undecodable;

@@ -9,5 +9,6 @@ mod json;
 mod names;
 mod packer;
 mod publish;
+mod refusals;
 mod terminal;
 mod tokens;
