@@ -2,6 +2,7 @@
 
 mod files;
 mod fingerprint;
+mod histories;
 mod inspection;
 mod lifecycle;
 mod metadata;
