@@ -21,7 +21,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// `records`, unless the environment says otherwise.
+    /// As many as the environment says, or else `records`.
     pub fn or(records: usize) -> Self {
         match variable("IMGSRV_TEST_SCALE") {
             Some(raw) => Self { records: raw.parse().expect("IMGSRV_TEST_SCALE is a number"), is_full: true },
@@ -30,6 +30,7 @@ impl Scale {
     }
 
     /// Prints the number of statements, the time of all and the slowest one. At full scale, none may be slow.
+    #[expect(clippy::print_stdout, reason = "measurements, shown with --nocapture")]
     pub fn check(&self, what: &str, statements: &[(String, Duration)]) {
         let total: Duration = statements.iter().map(|(_, duration)| *duration).sum();
         let Some((sql, slowest)) = statements.iter().max_by_key(|(_, duration)| *duration) else { return };

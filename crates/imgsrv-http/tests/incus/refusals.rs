@@ -58,6 +58,7 @@ async fn scene(fixture: &Fixture) {
     assert_eq!(server.write("GET", IMAGE, None).await.status, StatusCode::OK);
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn refusals() -> Vec<Refusal> {
     let retire = |what, name: &str, action: &str, body, code, says| {
         (what, "POST", format!("{}/{action}", version(name)), body, code, says)
