@@ -157,9 +157,11 @@ fn a_removed_version_is_restored_only_before_its_drain_ends() {
 }
 
 #[test]
-fn a_drain_is_at_least_two_hours() {
+fn a_drain_is_at_least_two_hours_and_has_an_end_that_can_be_shown() {
     assert!(Drain::new(2 * HOUR).is_ok());
+    assert!(Drain::new(Drain::MAX).is_ok());
     assert!(Drain::new(Duration::from_secs(7199)).is_err());
+    assert!(Drain::new(Drain::MAX + Duration::from_secs(1)).is_err());
 }
 
 #[test]

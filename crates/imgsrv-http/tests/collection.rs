@@ -6,7 +6,7 @@ use axum::{
 };
 use imgsrv_app::{CollectionSettings, Ran};
 use imgsrv_domain::work::WorkKind;
-use imgsrv_testkit::{TestServer, digest, qcow2};
+use imgsrv_testkit::{TestServer, digest, qcow2, services::Postgres};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -194,4 +194,24 @@ async fn without_an_interval_collections_run_on_demand_alone() {
     server.collect().await;
     server.clock.advance(30 * DAY);
     assert_eq!(worker.run_once().await.expect("looked"), Ran::Idle);
+}
+
+#[tokio::test]
+async fn a_collection_ends_although_open_uploads_keep_many_blobs_without_grace() {
+    let url = Postgres::shared().await.database().await;
+    let server = TestServer::start_on_database(&url, 4, |settings| settings.collection.grace = Duration::ZERO).await;
+    let mut kept = 0;
+    let keeping = async {
+        // More than a batch of a collection. Each is collected as soon as it is stored, unless another upload keeps it.
+        while kept < 60 {
+            let bytes = format!("blob {kept}").into_bytes();
+            server.open_upload(&bytes).await;
+            server.blob(&bytes).await;
+            kept += 1;
+        }
+        server.settle().await;
+    };
+    let ended = tokio::time::timeout(Duration::from_mins(1), keeping).await;
+    assert!(ended.is_ok(), "a collection of {kept} blobs does not end");
+    assert_eq!(server.stored_files().iter().filter(|file| file.starts_with("cas/")).count(), 60);
 }

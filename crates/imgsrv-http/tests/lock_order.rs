@@ -3,7 +3,7 @@
 use axum::{body::Body, http::Request};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::join_all;
-use imgsrv_app::Ran;
+use imgsrv_app::{Ran, Settings};
 use imgsrv_domain::work::WorkKind;
 use imgsrv_testkit::{TestServer, digest, qcow2, services::Postgres};
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ async fn publish(server: &TestServer, image: &str, version: &str, bytes: &[u8]) 
     for attempt in 0..40 {
         let requested = send(server, "POST", &format!("{path}/publish"), None).await;
         let Some(job) = requested["job_id"].as_str() else {
-            // The blob is quarantined.
+            // The blob is quarantined, or was collected.
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
@@ -135,15 +135,34 @@ async fn edit(server: &TestServer, image: &str, version: &str, bytes: &[u8]) {
     }
 }
 
-/// Revokes and restores two versions in turn, moving their aliases from each to the other.
-async fn retire(server: &TestServer, admin: &str, image: &str, aliases: [&str; 2]) {
+/// Revokes or removes, and restores, two versions in turn, moving their aliases from each to the other.
+async fn retire(server: &TestServer, admin: &str, image: &str, action: &str, aliases: [&str; 2]) {
     for number in 0..15 {
         let (from, to) = if number % 2 == 0 { ("1", "b") } else { ("b", "1") };
         let moves: Value = aliases.iter().map(|alias| ((*alias).to_owned(), Value::from(to))).collect();
         let path = format!("/v1/images/{image}/versions/{from}");
-        for (action, body) in [("revoke", json!({"reason": "x", "aliases": moves})), ("restore", json!({}))] {
+        for (action, body) in [(action, json!({"reason": "x", "aliases": moves})), ("restore", json!({}))] {
             let answer = server.call(Some(admin), "POST", &format!("{path}/{action}"), Some(body)).await;
             assert!(!answer.status.is_server_error(), "{action} {path}: {answer:?}");
+        }
+    }
+}
+
+/// Changes and applies a retention policy, which a worker applies as well.
+async fn retain(server: &TestServer, admin: &str, image: &str) {
+    let url = format!("/v1/images/{image}/retention");
+    for number in 0..6 {
+        let action = if number % 2 == 0 { "deprecate" } else { "remove" };
+        let policy = json!({"keep": {"newest": 1 + number % 3}, "action": action, "enabled": number % 4 != 0});
+        for (method, url, body) in [("PUT", url.clone(), Some(policy)), ("GET", format!("{url}/preview"), None)] {
+            let answer = server.call(Some(admin), method, &url, body).await;
+            assert_eq!(answer.status.as_u16(), 200, "{method} {url}: {answer:?}");
+            let revision = answer.json()["revision"].clone();
+            if !revision.is_null() {
+                let body = Some(json!({"revision": revision}));
+                let applied = server.call(Some(admin), "POST", &url.replace("preview", "apply"), body).await;
+                assert!(!applied.status.is_server_error(), "{url}: {applied:?}");
+            }
         }
     }
 }
@@ -151,11 +170,28 @@ async fn retire(server: &TestServer, admin: &str, image: &str, aliases: [&str; 2
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_writers_never_wait_for_each_other() {
     let url = Postgres::shared().await.database().await;
-    let server = Arc::new(TestServer::start_on_database(&url, 32, |_| {}).await);
+    let recurring = |settings: &mut Settings| {
+        settings.collection.interval = Some(Duration::from_millis(1));
+        settings.collection.grace = Duration::ZERO;
+        settings.sweep_interval = Duration::from_millis(1);
+        settings.retention_interval = Duration::from_millis(1);
+    };
+    let server = Arc::new(TestServer::start_on_database(&url, 32, recurring).await);
+    server.services.enqueue_recurring().await.expect("recurring work is enqueued");
     let admin = server.token_with("content-admin").await;
     let is_over = Arc::new(AtomicBool::new(false));
     let mut workers = Vec::new();
-    for kind in [WorkKind::Ingest, WorkKind::Publish, WorkKind::Ingest, WorkKind::Publish, WorkKind::Clear] {
+    let kinds = [
+        WorkKind::Ingest,
+        WorkKind::Publish,
+        WorkKind::Ingest,
+        WorkKind::Publish,
+        WorkKind::Clear,
+        WorkKind::Collect,
+        WorkKind::Tombstone,
+        WorkKind::Retention,
+    ];
+    for kind in kinds {
         let (worker, is_over) = (server.services.worker(kind), Arc::clone(&is_over));
         workers.push(tokio::spawn(async move {
             while !is_over.load(Ordering::SeqCst) {
@@ -178,8 +214,9 @@ async fn concurrent_writers_never_wait_for_each_other() {
             rename(server, image),
             move_aliases(server, image, ["latest", "stable"]),
             move_aliases(server, image, ["stable", "latest"]),
-            retire(server, &admin, image, ["latest", "stable"]),
-            retire(server, &admin, image, ["next", "stable"]),
+            retire(server, &admin, image, "revoke", ["latest", "stable"]),
+            retire(server, &admin, image, "remove", ["next", "stable"]),
+            retain(server, &admin, image),
             publish(server, image, "1", shared),
             publish(server, image, "b", shared),
             publish(server, image, "next", shared),

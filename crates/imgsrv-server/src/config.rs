@@ -355,7 +355,7 @@ fn default_retention(raw: &str) -> Result<Given<RetentionPolicy>, String> {
 }
 
 fn removal_drain(raw: &str) -> Result<Drain, String> {
-    Drain::new(duration(raw)?).map_err(|short| short.to_string())
+    Drain::new(duration(raw)?).map_err(|invalid| invalid.to_string())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -7,11 +7,14 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use std::{net::IpAddr, str::FromStr, time::Duration};
 
+/// The longest duration: a time that is so much later can still be shown.
+const MAX_DURATION: Duration = Duration::from_hours(36_525 * 24);
+
 /// Parses `500ms`, `5s`, `1m`, `24h` and sums of them such as `1h30m`.
 pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
     let parsed = raw.parse::<jiff::SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
-    let positive = parsed.filter(|parsed| !parsed.is_zero());
-    positive.ok_or_else(|| "must be a positive duration such as 500ms, 5s, 1m or 24h".to_owned())
+    let positive = parsed.filter(|parsed| !parsed.is_zero() && *parsed <= MAX_DURATION);
+    positive.ok_or_else(|| "must be a positive duration such as 500ms, 5s, 1m or 24h, at most 100 years".to_owned())
 }
 
 /// Parses what [`duration`] does, days such as `7d`, and `0`.
@@ -20,7 +23,8 @@ pub(crate) fn optional_duration(raw: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     let days = raw.strip_suffix('d').and_then(|days| days.parse().ok());
-    match days.and_then(|days: u32| Duration::from_hours(24).checked_mul(days)) {
+    let days = days.and_then(|days: u32| Duration::from_hours(24).checked_mul(days));
+    match days.filter(|days| *days <= MAX_DURATION) {
         Some(days) => Ok(days),
         None => duration(raw).map_err(|_| "must be 0 or a duration such as 30m, 12h or 7d".to_owned()),
     }
@@ -184,7 +188,7 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("24h"), Ok(Duration::from_hours(24)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
-        for bad in ["", "5", "-5s", "0s", "5 parsecs"] {
+        for bad in ["", "5", "-5s", "0s", "5 parsecs", "876601h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
@@ -194,7 +198,7 @@ mod tests {
         assert_eq!(optional_duration("0"), Ok(Duration::ZERO));
         assert_eq!(optional_duration("7d"), Ok(Duration::from_hours(7 * 24)));
         assert_eq!(optional_duration("1h30m"), Ok(Duration::from_mins(90)));
-        for bad in ["", "7", "d", "-7d", "0.5d", "7d12h"] {
+        for bad in ["", "7", "d", "-7d", "0.5d", "7d12h", "36526d"] {
             assert!(optional_duration(bad).is_err(), "{bad}");
         }
     }

@@ -18,6 +18,9 @@ mod log;
 mod process;
 mod qcow2;
 #[cfg(feature = "in-process")]
+mod rows;
+mod scale;
+#[cfg(feature = "in-process")]
 mod server;
 pub mod services;
 #[cfg(feature = "in-process")]
@@ -34,6 +37,9 @@ pub use issuer::{Behavior, Issuer, SigningKey, message};
 pub use log::Log;
 pub use process::Process;
 pub use qcow2::qcow2;
+#[cfg(feature = "in-process")]
+pub use rows::{Rows, rows};
+pub use scale::{Scale, peak_memory};
 #[cfg(feature = "in-process")]
 pub use server::{TestResponse, TestServer, digest};
 #[cfg(feature = "in-process")]

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -13,7 +14,7 @@ use tracing::{
 
 /// Records the statements that catalogs of this process execute.
 #[derive(Clone, Default)]
-pub struct Statements(Arc<Mutex<Vec<String>>>);
+pub struct Statements(Arc<Mutex<Vec<(String, Duration)>>>);
 
 impl Statements {
     /// Starts to record, as the process's tracing subscriber; a process can do so once.
@@ -25,6 +26,11 @@ impl Statements {
 
     /// The statements since the last call, without those that begin or end transactions.
     pub fn take(&self) -> Vec<String> {
+        self.take_timed().into_iter().map(|(sql, _)| sql).collect()
+    }
+
+    /// The same, with how long each of them took.
+    pub fn take_timed(&self) -> Vec<(String, Duration)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -42,7 +48,7 @@ impl Subscriber for Statements {
         let mut statement = Statement::default();
         event.record(&mut statement);
         if statement.is_counted {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(statement.sql);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((statement.sql, statement.duration));
         }
     }
 
@@ -61,6 +67,7 @@ impl Subscriber for Statements {
 struct Statement {
     is_counted: bool,
     sql: String,
+    duration: Duration,
 }
 
 impl Visit for Statement {
@@ -69,6 +76,12 @@ impl Visit for Statement {
             "kind" => self.is_counted = matches!(value, "query" | "execute"),
             "sql" => self.sql = value.split_whitespace().collect::<Vec<_>>().join(" "),
             _ => {}
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "duration_us" {
+            self.duration = Duration::from_micros(value);
         }
     }
 

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     audit::{AuditAction, Event},
     ports::CatalogError,
+    time::Timestamp,
     work::{Lease, WorkKind},
 };
 use std::sync::Arc;
@@ -49,8 +50,11 @@ impl Collect {
         // Those of earlier runs. A failure must not keep others from being deleted, nor blobs from being collected.
         let mut failure = orphans::delete_all(&self.0).await;
         failure = failure.and(blocks::fail_blocked_uploads(&self.0).await.map_err(WorkError::from));
+        // One time for all batches: what a batch keeps is unreferenced since a later one, even without grace.
+        let before = self.0.catalog.catalog_time().await?.minus(self.0.settings.collection.grace);
         loop {
-            let Some((examined, deleted)) = retrying(|| self.delete_records(lease)).await? else { return Ok(false) };
+            let batch = retrying(|| self.delete_records(lease, before)).await?;
+            let Some((examined, deleted)) = batch else { return Ok(false) };
             if deleted > 0 {
                 crash_point("gc.recorded");
                 let removed = orphans::delete_all(&self.0).await;
@@ -67,14 +71,13 @@ impl Collect {
         Ok(repeat(&*self.0.catalog, lease, self.0.settings.collection.interval).await?)
     }
 
-    /// Deletes the records of a batch of blobs; returns how many were examined and deleted. `None` when the lease is void.
-    async fn delete_records(&self, lease: &Lease) -> Result<Option<(usize, usize)>, CatalogError> {
-        let settings = &self.0.settings;
+    /// Deletes the records of a batch of blobs that have been unreferenced since `before`; returns how many were examined
+    /// and deleted. `None` when the lease is void.
+    async fn delete_records(&self, lease: &Lease, before: Timestamp) -> Result<Option<(usize, usize)>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        if !tx.advance_work(lease, settings.lease_term).await? {
+        if !tx.advance_work(lease, self.0.settings.lease_term).await? {
             return Ok(None);
         }
-        let before = tx.now().minus(settings.collection.grace);
         let batch = tx.collect_blobs(before, BATCH).await?;
         for claim in &batch.deleted {
             let event = Event::new(AuditAction::BlobCollected, claim.digest).with(format!("{} bytes", claim.size));

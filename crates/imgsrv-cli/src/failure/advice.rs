@@ -93,6 +93,9 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::VersionHeld => {
             "imgsrv versions release ends the hold after a cooldown; the operator's imgsrv admin release-hold at once."
         }
+        ProblemCode::VersionRemoved => {
+            "The version is gone permanently, and its name is never used again. Use another version name."
+        }
         ProblemCode::RevisionChanged => "Run the same command again; it shows what is decided now.",
         ProblemCode::VersionNotDraft => {
             "Published versions never change and cannot be deleted. imgsrv versions remove retires one."

@@ -6,7 +6,7 @@ mod replacement;
 mod state;
 mod transitions;
 
-pub use record::{Deprecation, Drain, DrainTooShort, Hold, LifecycleRecord, Notice, Removal, Words};
+pub use record::{Deprecation, Drain, Hold, InvalidDrain, LifecycleRecord, Notice, Removal, Words};
 pub use replacement::{InvalidReplacement, Replacement, WantedReplacement};
 pub use state::{LifecycleFilter, LifecycleState};
 pub use transitions::{Changed, LifecycleRefusal};

@@ -73,23 +73,20 @@ impl Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain(Duration);
 
-/// The drain is too short.
+/// The drain is too short or too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be at least 2h, because clients cache indexes for an hour")]
-pub struct DrainTooShort;
+#[error("must be at least 2h, because clients cache indexes for an hour, and at most 100 years (876600h)")]
+pub struct InvalidDrain;
 
 impl Drain {
     /// The shortest drain.
     pub const MIN: Duration = Duration::from_hours(2);
+    /// The longest drain, whose end can be shown as a date.
+    pub const MAX: Duration = Duration::from_hours(36_525 * 24);
 
-    /// Wraps a duration of at least [`Drain::MIN`].
-    pub fn new(duration: Duration) -> Result<Self, DrainTooShort> {
-        if duration < Self::MIN { Err(DrainTooShort) } else { Ok(Self(duration)) }
-    }
-
-    /// The end of a drain that begins at `now`.
-    pub fn end(self, now: Timestamp) -> Timestamp {
-        now.plus(self.0)
+    /// Wraps a duration from [`Drain::MIN`] to [`Drain::MAX`].
+    pub fn new(duration: Duration) -> Result<Self, InvalidDrain> {
+        if (Self::MIN..=Self::MAX).contains(&duration) { Ok(Self(duration)) } else { Err(InvalidDrain) }
     }
 }
 

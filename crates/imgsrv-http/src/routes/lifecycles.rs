@@ -18,7 +18,7 @@ use imgsrv_app::{
 };
 use imgsrv_domain::{
     ids::VersionId,
-    lifecycle::{Drain, DrainTooShort},
+    lifecycle::{Drain, InvalidDrain},
     text::LongText,
     transition::Revision,
     version::Version,
@@ -121,7 +121,7 @@ fn drain(fields: &mut Fields, raw: Option<&str>) -> Option<Option<Drain>> {
     let parsed = raw.parse::<jiff::SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
     let drain = match parsed.map(Drain::new) {
         Some(Ok(drain)) => Ok(drain),
-        Some(Err(short @ DrainTooShort)) => Err(short.to_string()),
+        Some(Err(invalid @ InvalidDrain)) => Err(invalid.to_string()),
         None => Err("must be a duration such as 48h".to_owned()),
     };
     fields.check("drain", drain).map(Some)

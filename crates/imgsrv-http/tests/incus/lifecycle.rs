@@ -15,50 +15,50 @@ const HOUR: Duration = Duration::from_hours(1);
 const VERSION: &str = "/v1/images/debian/versions/1";
 
 /// A server with a content administrator.
-struct Fixture {
-    server: TestServer,
-    admin: String,
+pub(crate) struct Fixture {
+    pub(crate) server: TestServer,
+    pub(crate) admin: String,
     /// The catalog's database, if it has a clock of its own.
-    database: Option<String>,
+    pub(crate) database: Option<String>,
 }
 
 impl Fixture {
-    async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         Self::on(TestServer::start().await, None).await
     }
 
-    async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         let url = Postgres::shared().await.database().await;
         let server = TestServer::start_on_database(&url, 4, |_| {}).await;
         Postgres::set_clock(&url, server.clock.now().micros()).await;
         Self::on(server, Some(url)).await
     }
 
-    async fn on(server: TestServer, database: Option<String>) -> Self {
+    pub(crate) async fn on(server: TestServer, database: Option<String>) -> Self {
         let admin = server.token_with("content-admin").await;
         Self { server, admin, database }
     }
 
-    async fn advance(&self, by: Duration) {
+    pub(crate) async fn advance(&self, by: Duration) {
         self.server.clock.advance(by);
         if let Some(url) = &self.database {
             Postgres::set_clock(url, self.server.clock.now().micros()).await;
         }
     }
 
-    async fn call(&self, method: &str, path: &str, body: Value) -> TestResponse {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> TestResponse {
         self.server.call(Some(&self.admin), method, path, Some(body)).await
     }
 
     /// Changes a lifecycle, and returns the version.
-    async fn done(&self, version: &str, action: &str, body: Value) -> Value {
+    pub(crate) async fn done(&self, version: &str, action: &str, body: Value) -> Value {
         let changed = self.call("POST", &format!("{version}/{action}"), body).await;
         assert_eq!(changed.status, StatusCode::OK, "{version} {action}: {changed:?}");
         changed.json()
     }
 
     /// The code of the problem of a refused change.
-    async fn refused(&self, version: &str, action: &str, body: Value) -> String {
+    pub(crate) async fn refused(&self, version: &str, action: &str, body: Value) -> String {
         let refused = self.call("POST", &format!("{version}/{action}"), body).await;
         assert!(refused.status.is_client_error(), "{action} was not refused: {refused:?}");
         refused.problem()

@@ -2,11 +2,13 @@
 
 mod files;
 mod fingerprint;
+mod histories;
 mod inspection;
 mod lifecycle;
 mod metadata;
 mod near_miss;
 mod plaintext_guard;
+mod refusals;
 mod streams;
 mod support;
 mod undecodable;

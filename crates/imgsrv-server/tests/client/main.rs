@@ -10,5 +10,6 @@ mod names;
 mod packer;
 mod publish;
 mod purge;
+mod refusals;
 mod terminal;
 mod tokens;

@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -200,6 +201,32 @@ fn digests(names: impl IntoIterator<Item = String>) -> Vec<String> {
     digests
 }
 
+/// The paths of all files below a folder.
+pub(crate) fn stored_files(folder: &Path) -> Vec<String> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        // It may be removed meanwhile.
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path.display().to_string()) }
+        }
+    }
+    files
+}
+
+/// The environment of a server that stores its blobs in the bucket `name`.
+pub(crate) fn bucket(s3: &S3, name: &str) -> Vec<(String, String)> {
+    let environment = [
+        ("ENDPOINT", &*s3.endpoint),
+        ("BUCKET", name),
+        ("ACCESS_KEY_ID", &*s3.access_key_id),
+        ("SECRET_ACCESS_KEY", &*s3.secret_access_key),
+        ("REGION", &*s3.region),
+        ("PATH_STYLE", "true"),
+    ];
+    environment.map(|(name, value)| (format!("IMGSRV_S3_{name}"), value.to_owned())).to_vec()
+}
+
 async fn race(victim: Victim, stored: impl AsyncFn(&Victim) -> Vec<String>) {
     victim.call(Method::POST, "/v1/images", json!({"name": "debian"})).await;
     let race = Race {
@@ -244,35 +271,16 @@ async fn race(victim: Victim, stored: impl AsyncFn(&Victim) -> Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unceasing_collector_that_crashes_deletes_only_garbage_on_sqlite_and_files() {
     let victim = Victim::start_on(Vec::new(), &UNCEASING).await;
-    race(victim, async |victim| {
-        let (mut folders, mut files) = (vec![victim.folder().join("storage/cas")], Vec::new());
-        while let Some(folder) = folders.pop() {
-            // It may be removed meanwhile.
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_dir() { folders.push(path) } else { files.push(path.display().to_string()) }
-            }
-        }
-        files
-    })
-    .await;
+    race(victim, async |victim| stored_files(&victim.folder().join("storage/cas"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unceasing_collector_that_crashes_deletes_only_garbage_on_postgres_and_a_bucket() {
     let (url, s3) = (Postgres::shared().await.database().await, S3::shared().await);
-    let bucket = s3.bucket().await;
-    let environment = [
-        ("POSTGRES_URL", url.clone()),
-        ("S3_ENDPOINT", s3.endpoint.clone()),
-        ("S3_BUCKET", bucket.clone()),
-        ("S3_ACCESS_KEY_ID", s3.access_key_id.clone()),
-        ("S3_SECRET_ACCESS_KEY", s3.secret_access_key.clone()),
-        ("S3_REGION", s3.region.clone()),
-        ("S3_PATH_STYLE", "true".to_owned()),
-    ];
-    let environment = environment.map(|(name, value)| (format!("IMGSRV_{name}"), value)).to_vec();
+    let name = s3.bucket().await;
+    let mut environment = bucket(s3, &name);
+    environment.push(("IMGSRV_POSTGRES_URL".to_owned(), url.clone()));
     let victim = Victim::start_on(environment, &UNCEASING).await;
-    race(victim, async |_| s3.keys(&bucket).await).await;
+    race(victim, async |_| s3.keys(&name).await).await;
     assert_eq!(Postgres::deadlocks(&url).await, 0);
 }

@@ -3,6 +3,7 @@
 //! each restart everything acknowledged exists, and interrupted work converges.
 
 mod collection;
+mod downloads;
 mod kills;
 mod points;
 mod publication;

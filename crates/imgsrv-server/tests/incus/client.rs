@@ -83,10 +83,11 @@ impl Client {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// Runs a command, which must fail.
-    pub(crate) fn run_failing(&self, arguments: &[&str]) {
+    /// Runs a command, which must fail, and returns its error.
+    pub(crate) fn run_failing(&self, arguments: &[&str]) -> String {
         let output = self.start(arguments);
         assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// All images that it lists.

@@ -5,6 +5,7 @@ mod client;
 mod daemon;
 mod metadata;
 mod publisher;
+mod retired;
 
 use client::{Client, Program};
 use daemon::Daemon;

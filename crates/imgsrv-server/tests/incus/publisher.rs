@@ -86,7 +86,9 @@ impl Publisher {
         let mut publisher = Self { process, url, token, http, runtime, data };
         let body = json!({"kind": "service", "display_name": "ci"});
         let principal = format!("/v1/auth/principals/{}", text(&publisher.post("/v1/auth/principals", &body), "id"));
-        publisher.send(Method::PUT, &format!("{principal}/roles/content-writer"), &Value::Null);
+        for role in ["content-writer", "content-admin"] {
+            publisher.send(Method::PUT, &format!("{principal}/roles/{role}"), &Value::Null);
+        }
         let body = json!({"name": "ci", "expires_at": "2099-01-01T00:00:00Z"});
         publisher.token = text(&publisher.post(&format!("{principal}/api-tokens"), &body), "plaintext");
         publisher
@@ -201,6 +203,11 @@ impl Publisher {
         let job = text(&self.post(&url, &Value::Null), "job_id");
         let done = self.wait(&format!("/v1/publish-jobs/{job}"), "succeeded");
         assert_eq!(done["warnings"], Value::Null, "{done}");
+    }
+
+    /// Changes the lifecycle of a version.
+    pub(crate) fn retire(&self, image: &str, version: &str, action: &str, body: &Value) {
+        self.post(&format!("/v1/images/{image}/versions/{version}/{action}"), body);
     }
 
     pub(crate) fn alias(&self, image: &str, alias: &str, version: &str) {

@@ -157,15 +157,20 @@ mod fresh {
             Self { url: server.url(), _keep: Box::new(server) }
         }
 
-        /// Stops the clock of the catalog in the database at `url`, at so many microseconds since the Unix epoch.
-        pub async fn set_clock(url: &str, micros: i64) {
+        /// Runs hand-written SQL in the database at `url`, as an operator would.
+        pub async fn sql(url: &str, statements: &str) {
             let options: PgConnectOptions = url.parse().expect("a PostgreSQL URL");
             let mut connection = options.connect().await.expect("a connection");
-            let statement = format!(
+            connection.execute(AssertSqlSafe(statements.to_owned())).await.expect("it is executed");
+        }
+
+        /// Stops the clock of the catalog in the database at `url`, at so many microseconds since the Unix epoch.
+        pub async fn set_clock(url: &str, micros: i64) {
+            let clock = format!(
                 "CREATE OR REPLACE FUNCTION catalog_now() RETURNS timestamptz LANGUAGE sql STABLE AS
                  $$ SELECT timestamptz '1970-01-01 00:00:00Z' + {micros} * interval '1 microsecond' $$"
             );
-            connection.execute(AssertSqlSafe(statement)).await.expect("a clock");
+            Self::sql(url, &clock).await;
         }
 
         /// The URL of a new, empty database.

@@ -8,9 +8,11 @@ use imgsrv_domain::{
     text::LongText,
     version::Version,
 };
+use std::collections::HashSet;
 
-/// How many replacements of replacements are followed to find that one leads back.
-const MAX_HOPS: usize = 16;
+/// How many replacements of replacements are followed to find that one leads back. More than an image has by chance, since
+/// each release may replace the one before.
+const MAX_HOPS: usize = 1_000;
 
 /// The reason and the replacement that a request gives.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +48,9 @@ pub(super) async fn resolve(tx: &mut dyn CatalogTx, version: &Version, wanted: &
 
 /// Whether the replacements of a version, and theirs, lead to the version with that id.
 async fn leads_to(tx: &mut dyn CatalogTx, mut from: Version, to: VersionId) -> Result<bool> {
-    for _ in 0..MAX_HOPS {
+    // Aliases that have moved may have made a cycle of other versions.
+    let mut seen = HashSet::new();
+    while seen.len() < MAX_HOPS && seen.insert(from.id) {
         let Some(next): Option<Replacement> = from.lifecycle.replacement().cloned() else { return Ok(false) };
         let Some(found) = tx.get_replacement(&next).await? else { return Ok(false) };
         if found.id == to {
