@@ -118,6 +118,7 @@ impl Lifecycles {
         precondition: &LifecyclePrecondition,
         change: &LifecycleChange,
     ) -> Result<Version> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             // In the order of locks. With its image locked, the lifecycle is current.
@@ -130,7 +131,7 @@ impl Lifecycles {
             let (lifecycle, action) = self.apply(&mut *tx, &version, change).await?;
             let have_moved = match change {
                 LifecycleChange::Revoke { aliases, .. } | LifecycleChange::Remove { aliases, .. } => {
-                    self.move_aliases(&mut *tx, who.actor(), &version, aliases).await?
+                    self.move_aliases(&mut *tx, actor, &version, aliases).await?
                 }
                 _ => false,
             };
@@ -143,7 +144,7 @@ impl Lifecycles {
                     Some(detail) => event.with(detail),
                     None => event,
                 };
-                audit::record(&mut *tx, who.actor(), event).await?;
+                audit::record(&mut *tx, actor, event).await?;
             }
             tx.bump_catalog_revision(version.image_id).await?;
             if action.is_some() {
@@ -228,19 +229,14 @@ impl Lifecycles {
 
 /// Releases the hold of a version at once, for an operator with direct access to the catalog; returns whether one was in
 /// force.
-pub async fn release_hold(
-    catalog: &dyn Catalog,
-    who: &ContentAdmin,
-    image: &ImageName,
-    name: &VersionName,
-) -> Result<bool> {
+pub async fn release_hold(catalog: &dyn Catalog, image: &ImageName, name: &VersionName) -> Result<bool> {
     retrying(|| async {
         let mut tx = catalog.begin().await?;
         tx.lock_image(image).await?.ok_or_else(|| Missing::Version(image.clone(), name.clone()))?;
         let version = drafts::lock_version(&mut *tx, image, name).await?;
         let (lifecycle, action) = version.lifecycle.clone().release_now(tx.now());
         let Some(action) = action else { return Ok(false) };
-        audit::record(&mut *tx, who.actor(), Event::new(action, version.path()).with("without cooldown")).await?;
+        audit::record(&mut *tx, &Actor::Operator, Event::new(action, version.path()).with("without cooldown")).await?;
         tx.bump_catalog_revision(version.image_id).await?;
         tx.update_lifecycle(&version.with_lifecycle(lifecycle)).await?;
         tx.commit().await?;

@@ -10,7 +10,6 @@ use imgsrv_domain::{
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::Visibility,
     version::{Version, VersionFilter},
 };
 use std::sync::Arc;
@@ -20,19 +19,22 @@ use std::sync::Arc;
 pub struct Versions(pub(crate) Arc<PublishedVersions>);
 
 impl Versions {
-    /// Versions of an image that are visible with `see`, newest first. Of the published ones, those that `lifecycle`
+    /// Versions of an image that are visible to the caller, newest first. Of the published ones, those that `lifecycle`
     /// selects; when absent, those that are neither revoked nor removed.
     #[tracing::instrument(name = "version.list", level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
     pub async fn list(
         &self,
-        see: Visibility,
+        caller: &Caller,
         image: &ImageName,
         filter: VersionFilter,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Page<Version>> {
+        if filter != VersionFilter::Published {
+            caller.writer()?.on(&self.0.context, image).await?;
+        }
         let catalog = &self.0.context.catalog;
-        let found = catalog.list_versions(image, see, filter, lifecycle, page).await?;
+        let found = catalog.list_versions(image, caller.visibility(image), filter, lifecycle, page).await?;
         let mut page = found.ok_or_else(|| Missing::Image(image.clone()))?;
         let now = self.0.context.clock.now();
         page.items = page.items.into_iter().map(|version| version.as_of(now)).collect();
@@ -43,7 +45,7 @@ impl Versions {
     #[tracing::instrument(name = "version.manifest", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version))]
     pub async fn manifest(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Arc<Manifest>> {
-        let found = self.0.by_version(image, version, caller.visibility()).await?;
+        let found = self.0.by_version(image, version, caller.visibility(image)).await?;
         let found = found.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
         self.readable(&found)
     }
