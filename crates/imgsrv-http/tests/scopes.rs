@@ -45,8 +45,8 @@ async fn ask(server: &TestServer, token: &str, method: &str, path: &str, body: O
 /// Every change of an image that needs a permission on it, with a body that is valid.
 fn changes(image: &str) -> Vec<(&'static str, &'static str, String, Option<Value>)> {
     let artifact = json!({
-        "operating_system": "debian", "architecture": "amd64", "format": "qcow2", "media_type": "application/x-qemu-disk",
-        "primary_digest": digest(b"x"), "primary_size_bytes": 1,
+        "operating_system": "debian", "architecture": "amd64", "format": "qcow2",
+        "primary_media_type": "application/x-qemu-disk", "primary_blob_digest": digest(b"x"), "primary_blob_size_bytes": 1,
     });
     let uuid = "00000000-0000-0000-0000-000000000000";
     let version = format!("/v1/images/{image}/versions/1");
@@ -61,7 +61,7 @@ fn changes(image: &str) -> Vec<(&'static str, &'static str, String, Option<Value
             "POST",
             format!("{version}/artifacts/{uuid}/attachments"),
             Some(json!({
-                "name": "x", "media_type": "text/plain", "digest": digest(b"x"), "size_bytes": 1,
+                "name": "x", "media_type": "text/plain", "blob_digest": digest(b"x"), "blob_size_bytes": 1,
             })),
         ),
         ("content.write", "DELETE", format!("{version}/artifacts/{uuid}/attachments/{uuid}"), None),
@@ -74,7 +74,7 @@ fn changes(image: &str) -> Vec<(&'static str, &'static str, String, Option<Value
         ("content.retire", "POST", format!("{version}/deprecate"), Some(json!({"reason": "old"}))),
         ("content.retire", "POST", format!("{version}/revoke"), Some(json!({"reason": "leaked"}))),
         ("content.retire", "POST", format!("{version}/remove"), Some(json!({}))),
-        ("content.retire", "POST", format!("{version}/restore"), None),
+        ("content.retire", "POST", format!("{version}/restore"), Some(json!({}))),
         ("content.retire", "PUT", format!("{version}/hold"), Some(json!({"reason": "audit"}))),
         ("content.retire", "DELETE", format!("{version}/hold"), None),
         ("content.retire", "GET", format!("/v1/images/{image}/retention"), None),
@@ -148,13 +148,13 @@ async fn a_scoped_writer_sees_what_is_unpublished_in_its_scope_alone() {
     }
     // Jobs follow their image.
     let job = server.write("POST", "/v1/images/fedora/versions/1/publish", None).await.json();
-    let job = format!("/v1/publish-jobs/{}", job["job"]["id"].as_str().or(job["id"].as_str()).expect("an id"));
+    let job = format!("/v1/publish-jobs/{}", job["job_id"].as_str().expect("an id"));
     assert_eq!(ask(&server, &everywhere.token, "GET", &job, None).await.0, 200);
     for (method, path) in [("GET", job.clone()), ("POST", format!("{job}/retry")), ("POST", format!("{job}/abandon"))] {
         assert_eq!(ask(&server, &who.token, method, &path, None).await, (404, "not-found".to_owned()), "{path}");
     }
     let listed = server.call(Some(&who.token), "GET", "/v1/publish-jobs", None).await.json();
-    assert_eq!(listed["publish_jobs"], json!([]), "{listed}");
+    assert_eq!(listed["jobs"], json!([]), "{listed}");
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn an_upload_belongs_to_the_principal_that_opened_it() {
     let upload = server.open_upload(b"content").await;
     server.put_part(&upload, 1, b"content".to_vec()).await;
     let url = format!("/v1/uploads/{upload}");
-    let part = json!({"parts": [{"part_number": 1, "etag": "00000000-0000-0000-0000-000000000000"}]});
+    let part = json!({"parts": [{"number": 1, "etag": "00000000-0000-0000-0000-000000000000", "size_bytes": 7}]});
     let requests = [
         ("GET", url.clone(), None),
         ("GET", format!("{url}/parts"), None),
