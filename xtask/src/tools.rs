@@ -23,9 +23,13 @@ pub(crate) struct Tool {
 /// Optimised little: these run for seconds, and a build without much optimisation takes half the time.
 const QUICK: &[&str] = &["--config", "profile.release.lto='off'", "--config", "profile.release.opt-level=1"];
 
-/// Optimised, because it compares the texts of thousands of files with those of all licenses.
+/// It compares the texts of thousands of files with those of all licenses: only the crate that does so is optimised.
 #[rustfmt::skip]
-pub(crate) const CARGO_ABOUT: Tool = Tool { name: "cargo-about", version: "0.9.3", arguments: &["--features", "cli"] };
+pub(crate) const CARGO_ABOUT: Tool = Tool { name: "cargo-about", version: "0.9.3", arguments: &[
+    "--features", "cli",
+    "--config", "profile.release.lto='off'", "--config", "profile.release.opt-level=1",
+    "--config", "profile.release.package.spdx.opt-level=3",
+] };
 pub(crate) const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", arguments: QUICK };
 pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", arguments: QUICK };
 pub(crate) const CARGO_MACHETE: Tool = Tool { name: "cargo-machete", version: "0.9.2", arguments: QUICK };

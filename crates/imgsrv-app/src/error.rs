@@ -265,9 +265,10 @@ pub enum UseCaseError {
     },
     /// Aliases would point to a revoked or removed version.
     #[error(
-        "{} to this version; move or delete them in the same request, with `aliases`",
-        if .0.len() == 1 { format!("the alias {} points", .0[0]) } else {
-            format!("the aliases {} point", .0.iter().map(AliasName::as_str).collect::<Vec<_>>().join(", "))
+        "{} in the same request, with `aliases`",
+        if .0.len() == 1 { format!("the alias {} points to this version; move or delete it", .0[0]) } else {
+            let names = .0.iter().map(AliasName::as_str).collect::<Vec<_>>().join(", ");
+            format!("the aliases {names} point to this version; move or delete them")
         }
     )]
     AliasesInUse(Vec<AliasName>),

@@ -148,12 +148,17 @@ pub fn with_examples(cli: Command) -> Command {
     add("", cli)
 }
 
+/// Adds the examples. The usage line is fixed, because that of an error would show options that variables set as if they
+/// were required.
 fn add(path: &str, command: Command) -> Command {
     let examples = EXAMPLES.iter().find(|(of, _)| *of == path).map(|(_, examples)| examples.join("\n  "));
     let command = command.mut_subcommands(|below| {
         let name = below.get_name().to_owned();
         add(format!("{path} {name}").trim_start(), below)
     });
+    // Of a copy, because rendering finishes a command, and more is added below.
+    let usage = command.clone().bin_name(format!("imgsrv {path}").trim_end()).render_usage().to_string();
+    let command = command.override_usage(usage.trim_start_matches("Usage: ").to_owned());
     let Some(examples) = examples else { return command };
     let further = command.get_after_long_help().map(|text| format!("\n\n{text}")).unwrap_or_default();
     let text = format!("Examples:\n  {examples}");

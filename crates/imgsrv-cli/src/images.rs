@@ -27,6 +27,7 @@ pub enum ImagesCommand {
         image: String,
     },
     /// Change the display name or description of an image
+    #[command(override_usage = "imgsrv images set <IMAGE> [--display-name <TEXT>] [--description <TEXT>]")]
     Set(SetOptions),
     /// Delete an image that has no versions
     Delete {
@@ -39,8 +40,15 @@ pub enum ImagesCommand {
 pub struct SetOptions {
     /// Image, such as debian
     image: String,
+    #[command(flatten)]
+    metadata: Metadata,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct Metadata {
     /// Display name; an empty text removes it
-    #[arg(long, value_name = "TEXT", required_unless_present = "description")]
+    #[arg(long, value_name = "TEXT")]
     display_name: Option<String>,
     /// Description; an empty text removes it
     #[arg(long, value_name = "TEXT")]
@@ -58,7 +66,7 @@ pub(crate) async fn run(command: ImagesCommand, session: &Session) -> Result<(),
             })
         }
         ImagesCommand::Show { image } => show(&image, session).await,
-        ImagesCommand::Set(SetOptions { image, display_name, description }) => {
+        ImagesCommand::Set(SetOptions { image, metadata: Metadata { display_name, description } }) => {
             let text = |text: String| Some(text).filter(|text| !text.is_empty());
             let change = UpdateImage { display_name: display_name.map(text), description: description.map(text) };
             let changed = client.update_image(&image, &change).await.map_err(Failure::about(&image))?;

@@ -14,14 +14,13 @@ use imgsrv_client::{
     Client,
     api::{CreateApiToken, CreatePrincipal, Principal, Whoami},
 };
+use imgsrv_domain::auth::Role;
 use secrecy::SecretString;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Where a server listens by default.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
-/// What the first user can do: publish, and let others publish.
-const ROLES: [&str; 2] = ["content-writer", "auth-manager"];
 
 #[derive(Debug, Args)]
 pub struct InitOptions {
@@ -31,7 +30,7 @@ pub struct InitOptions {
     /// Lifetime of the user's token, such as 90d or 1y
     #[arg(long, default_value = "90d", value_name = "DURATION", value_parser = tokens::lifetime)]
     expires_in: jiff::Span,
-    /// Do not grant the role auth-manager: the user can publish, but not let others publish
+    /// Grant the role content-writer only: the user can publish, but neither retire versions nor manage users
     #[arg(long)]
     publisher_only: bool,
     #[arg(long, env = "IMGSRV_BOOTSTRAP_TOKEN", hide = true, hide_env_values = true, value_name = "TOKEN")]
@@ -78,10 +77,10 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
     credentials.log_in(&url, &issued.plaintext.clone().into(), options.server.given_authority()?);
     let path = credentials.save()?;
     let text = format!(
-        "{} the user {} with {}.\nLogged in to {url} until {}. The login is stored in {}.",
+        "{} the user {}, with these roles:\n  {}\nLogged in to {url} until {}.\nThe login is stored in {}.",
         if created { "Created" } else { "Found" },
         principal.display_name,
-        roles(&principal),
+        principal.role_ids.join(", "),
         date(&issued.expires_at),
         path.display()
     );
@@ -100,13 +99,11 @@ impl InitOptions {
         }
         match self.bootstrap_token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
             Some(token) => Ok(token.into()),
-            None => ask(&format!("Bootstrap token of {url} (the server printed it at its first start): ")).map_err(
-                |error| {
-                    error.with_advice(
-                        "The server prints it at its first start, and imgsrv admin bootstrap prints a new one.",
-                    )
-                },
-            ),
+            None => ask(&format!("Bootstrap token, which {url} printed at its first start: ")).map_err(|error| {
+                error.with_advice(
+                    "The server prints it at its first start, and imgsrv admin bootstrap prints a new one.",
+                )
+            }),
         }
     }
 
@@ -125,10 +122,11 @@ impl InitOptions {
                 manager.create_principal(&new).await?
             }
         };
-        for role in ROLES.iter().take(if self.publisher_only { 1 } else { ROLES.len() }) {
-            if !principal.role_ids.iter().any(|id| id == role) {
-                manager.grant_role(&principal.id, role).await?;
-                principal.role_ids.push((*role).to_owned());
+        // A manager of authentication can grant itself every role anyway, so a smaller set would protect nothing.
+        for role in if self.publisher_only { &[Role::ContentWriter] } else { Role::ALL } {
+            if !principal.role_ids.iter().any(|id| id == role.as_str()) {
+                manager.grant_role(&principal.id, role.as_str()).await?;
+                principal.role_ids.push(role.to_string());
             }
         }
         Ok((principal, created))
@@ -152,13 +150,6 @@ fn explain(error: imgsrv_client::Error, url: &str) -> Failure {
     failure
         .with_message(format!("{url} does not accept this bootstrap token"))
         .with_advice("It is valid for 24 hours. imgsrv admin bootstrap, on the server's machine, prints a new one.")
-}
-
-fn roles(principal: &Principal) -> String {
-    match principal.role_ids.as_slice() {
-        [only] => format!("the role {only}"),
-        roles => format!("the roles {}", roles.join(" and ")),
-    }
 }
 
 /// What to type next.

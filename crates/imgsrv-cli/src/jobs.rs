@@ -4,6 +4,7 @@ use crate::{failure::Failure, options::Session, report::date, versions::describe
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{JobState, api::PublishJob};
+use imgsrv_domain::ids::JobId;
 
 /// The states of jobs that have not succeeded, and that somebody may have to do something about.
 const UNFINISHED: &[JobState] = &[JobState::Failed, JobState::Running, JobState::Queued];
@@ -23,7 +24,8 @@ pub enum JobsCommand {
     },
     /// Show the state and the steps of a publish job
     Show {
-        /// Job id
+        /// Id of the job
+        #[arg(value_parser = job_id)]
         job: String,
         /// Wait until the job has ended; a failed job is exit code 3
         #[arg(long)]
@@ -31,12 +33,14 @@ pub enum JobsCommand {
     },
     /// Retry a failed job, and wait until it has ended
     Retry {
-        /// Job id
+        /// Id of the job
+        #[arg(value_parser = job_id)]
         job: String,
     },
     /// Abandon a failed job: its version becomes a draft again
     Abandon {
-        /// Job id
+        /// Id of the job
+        #[arg(value_parser = job_id)]
         job: String,
     },
 }
@@ -62,6 +66,12 @@ pub(crate) async fn run(command: JobsCommand, Session { report, client }: &Sessi
         JobsCommand::Abandon { job } => client.abandon_job(&job).await.map_err(about(&job))?,
     };
     report.result(&describe(&job), &job)
+}
+
+/// Checks the id of a job.
+fn job_id(raw: &str) -> Result<String, String> {
+    let parsed = raw.parse::<JobId>();
+    parsed.map(|id| id.to_string()).map_err(|_| "must be the id of a job; imgsrv jobs list shows them".to_owned())
 }
 
 /// The place of a job in a list: failed ones first, then those whose attempts fail, then others that have not ended.

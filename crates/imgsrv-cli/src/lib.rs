@@ -52,9 +52,9 @@ pub const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure on this machine, 
 pub enum ClientCommand {
     /// Create the first user of a new server, and log in
     ///
-    /// The command uses the bootstrap token that the server printed at its first start. The user gets the roles
-    /// content-writer, to publish, and auth-manager, to let others publish; give a pipeline a principal of its own with
-    /// content-writer alone. The server is that of --server, else that of the last login, else `http://127.0.0.1:8080`.
+    /// The command uses the bootstrap token that the server printed at its first start. The user gets all roles: to
+    /// publish, to retire versions, to operate the server, and to manage other users. Give a pipeline a principal of its
+    /// own with content-writer alone. The server is that of --server, else that of the last login, else `http://127.0.0.1:8080`.
     /// If you are logged in already, nothing is changed.
     Init(init::InitOptions),
     /// Log in: store a server and a token for it
@@ -137,7 +137,9 @@ pub fn usage_error(error: &clap::Error, json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !json {
-        let _ = error.print();
+        let text = report::for_stderr(&error.render().ansi().to_string());
+        // Without colours, unless they are wanted.
+        let _ = write!(anstream::stderr().lock(), "{text}");
         return ExitCode::from(failure::Kind::Usage as u8);
     }
     let text = error.render().to_string();
@@ -147,7 +149,7 @@ pub fn usage_error(error: &clap::Error, json: bool) -> ExitCode {
 }
 
 fn report_failure(failure: &Failure, json: bool) -> ExitCode {
-    let text = if json { failure.json().to_string() } else { failure.text() };
+    let text = if json { failure.json().to_string() } else { report::for_stderr(&failure.text()) };
     let _ = writeln!(io::stderr().lock(), "{text}");
     ExitCode::from(failure.kind as u8)
 }

@@ -49,6 +49,9 @@ impl CleartextOptions {
     }
 }
 
+const REFUSED: &str =
+    "The token is incomplete, expired or revoked. A manager creates a new one: imgsrv auth tokens create NAME";
+
 /// Asks for a token, authenticates with it, and stores it.
 pub(crate) async fn login(login: &LoginOptions, options: &CommonOptions) -> Result<(), Failure> {
     let report = Report::new(&options.output);
@@ -58,7 +61,11 @@ pub(crate) async fn login(login: &LoginOptions, options: &CommonOptions) -> Resu
     login.cleartext.check(&url)?;
     let token = options.server.given_token()?.map_or_else(|| ask(&format!("Token for {url}: ")), Ok)?;
     let client = options.server.builder(&report, &url, RetryLimit::Short)?.token(token.clone()).build()?;
-    let who = client.whoami().await?;
+    let who = client.whoami().await.map_err(|error| {
+        let is_refused = error.status() == Some(401);
+        let failure = Failure::from(error);
+        if is_refused { failure.with_advice(REFUSED) } else { failure }
+    })?;
     credentials.log_in(&url, &token, options.server.given_authority()?);
     let path = credentials.save()?;
     let text = format!("Logged in to {url}.\n{}\nThe login is stored in {}.", describe(&who), path.display());

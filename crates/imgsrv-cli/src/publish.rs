@@ -38,7 +38,7 @@ pub struct PublishOptions {
     #[arg(long, value_name = "NAME")]
     os: Option<String>,
     /// Release of the operating system for Incus, such as bookworm [default: the version]
-    #[arg(long, value_name = "TEXT", requires = "incus")]
+    #[arg(long, value_name = "TEXT")]
     release: Option<String>,
     /// Architecture of every file, in any usual spelling, such as amd64 or `x86_64` [default: from the name of the file,
     /// else that of this machine]
@@ -170,6 +170,10 @@ async fn print(
 }
 
 async fn publication(options: &PublishOptions, report: &Report) -> Result<Publication, Failure> {
+    if options.release.is_some() && !options.incus {
+        return Err(Failure::usage("--release sets what Incus shows, but --incus is not given")
+            .with_advice("Add --incus, or leave out --release."));
+    }
     let mut files = options.files.clone();
     match files.as_mut_slice() {
         [only] => only.attachments.extend(options.attach.clone()),

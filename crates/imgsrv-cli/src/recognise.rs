@@ -61,6 +61,9 @@ impl FileSpec {
         let (unreadable, path) = (Failure::unreadable(&self.path), self.path.display());
         let file = File::open(&self.path).map_err(&unreadable)?;
         let metadata = file.metadata().map_err(&unreadable)?;
+        if metadata.is_dir() {
+            return Err(Failure::usage(format!("{path} is a folder")).with_advice("Name the files in it."));
+        }
         if !metadata.is_file() {
             return Err(Failure::usage(format!("{path} is not a regular file")));
         }
@@ -146,8 +149,12 @@ impl FileSpec {
         inspect(source).await.map_err(|error| match error {
             InspectError::Source(error) => Failure::unreadable(&self.path)(error),
             InspectError::Refused(refusal) => {
-                Failure::refused(format!("{} cannot be published: {refusal}", self.path.display()))
-                    .with_advice("Make a standalone disk of it: qemu-img convert -O qcow2")
+                Failure::refused(format!("{} cannot be published: {refusal}", self.path.display())).with_advice(
+                    format!(
+                        "Make a standalone disk of it: qemu-img convert -O qcow2 {} standalone.qcow2",
+                        self.path.display()
+                    ),
+                )
             }
         })
     }

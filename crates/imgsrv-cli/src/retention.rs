@@ -89,13 +89,17 @@ impl PolicyOptions {
 pub(crate) async fn run(command: RetentionCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
         RetentionCommand::Set { image, policy } => {
+            if policy.deprecate_after.is_none() && policy.remove_after.is_none() {
+                return Err(Failure::usage("the policy does not say what happens to versions that are not kept")
+                    .with_advice("Add --deprecate-after or --remove-after, such as --remove-after 0d."));
+            }
             let set = client.set_retention(&image, &policy.policy()).await.map_err(Failure::about(&image))?;
             report.step(&format!("imgsrv retention preview {image} shows what it does"));
             report.result(&format!("set the retention policy of {image}"), &set)
         }
         RetentionCommand::Show { image } => {
             let policy = client.retention(&image).await.map_err(Failure::about(&image))?;
-            report.result(&serde_json::to_string_pretty(&policy).unwrap_or_default(), &policy)
+            report.result(&describe(&policy), &policy)
         }
         RetentionCommand::Delete { image } => {
             client.delete_retention(&image).await.map_err(Failure::about(&image))?;
@@ -126,6 +130,25 @@ pub(crate) async fn run(command: RetentionCommand, Session { report, client }: &
             report.result(&format!("retired {} of {image}", versions(applied.done.len())), &applied)
         }
     }
+}
+
+fn describe(policy: &RetentionPolicy) -> String {
+    let KeepRules { newest, daily, weekly, monthly, younger_than, fetched_within } = &policy.keep;
+    let counts = [("newest", newest), ("daily", daily), ("weekly", weekly), ("monthly", monthly)];
+    let counts = counts.into_iter().filter_map(|(name, count)| count.map(|count| format!("{name} {count}")));
+    let ages = [("younger than", younger_than), ("fetched within", fetched_within)];
+    let ages = ages.into_iter().filter_map(|(name, age)| age.as_ref().map(|age| format!("{name} {age}")));
+    let rules = counts.chain(ages).collect::<Vec<_>>().join(", ");
+    let mut text = format!("keep: {}\n", if rules.is_empty() { "none" } else { &rules });
+    let times = [
+        ("keep at least", policy.min_keep.map(|count| count.to_string())),
+        ("deprecate others after", policy.deprecate_after.clone()),
+        ("remove others after", policy.remove_after.clone()),
+    ];
+    for (name, value) in times {
+        text += &value.map(|value| format!("{name}: {value}\n")).unwrap_or_default();
+    }
+    text + "applied: " + if policy.enabled { "regularly" } else { "on demand only" }
 }
 
 fn show(report: &Report, decisions: Vec<RetentionDecision>) -> Result<(), Failure> {

@@ -209,7 +209,12 @@ async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName,
             (on, changed)
         }
     };
-    let changed = changed.map_err(Failure::about(&target))?;
+    let changed = changed.map_err(|error| {
+        let is_unknown = error.status() == Some(404);
+        let failure = Failure::about(&target)(error);
+        let advice = || format!("Name a version, not an alias; imgsrv versions list {} shows them.", target.image);
+        if is_unknown { failure.with_advice(advice()) } else { failure }
+    })?;
     Ok((target, changed))
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct FolderLock {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     /// Another process has locked it.
-    #[error("another imgsrv server is using {0}")]
+    #[error("another imgsrv server is using {0}; stop it, or choose another folder with --data-dir")]
     Locked(String),
     /// The folder or the lock file cannot be used.
     #[error("cannot lock {path}: {source}")]

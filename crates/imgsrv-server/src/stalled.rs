@@ -80,7 +80,7 @@ pub(crate) fn watched(body: Body) -> Body {
 
 struct WatchedBody {
     body: Body,
-    /// What is left of the last frame.
+    /// The remainder of the last frame.
     rest: Bytes,
     sending: Sending,
 }

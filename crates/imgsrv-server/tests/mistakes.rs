@@ -4,7 +4,7 @@
 //! `{tls}` one with a certificate of its own authority; `{other}` is a server that is none of imgsrv, with a status as its
 //! path. To see a change of the snapshot: `cargo insta test --review -p imgsrv-server --test mistakes`.
 
-use imgsrv_testkit::{Process, qcow2, writer_token};
+use imgsrv_testkit::{Process, qcow2, token_with_roles, writer_token};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
@@ -90,6 +90,20 @@ const MISTAKES: &[(&str, &str)] = &[
     ("an image with versions", "images delete debian"),
     ("a job that does not exist", "jobs show 0198c0de-0000-7000-8000-000000000000"),
     ("something else than a job", "jobs show debian"),
+    // Retiring versions, and operating the server.
+    ("a writer that retires", "versions deprecate debian:1 --reason old"),
+    ("a version by its image alone", "IMGSRV_TOKEN={admin} versions remove debian --yes"),
+    ("a version by an alias", "IMGSRV_TOKEN={admin} versions deprecate debian:stable --reason old"),
+    ("no confirmation", "IMGSRV_TOKEN={admin} versions revoke debian:1 --reason broken"),
+    ("aliases that would point to nothing", "IMGSRV_TOKEN={admin} versions revoke debian:1 --reason broken --yes"),
+    ("a drain that is too short", "IMGSRV_TOKEN={admin} versions remove debian:1 --drain 1s --alias stable= --yes"),
+    ("a date that is none", "IMGSRV_TOKEN={admin} versions deprecate debian:1 --reason old --end-of-life tomorrow"),
+    ("a held version", "IMGSRV_TOKEN={admin} versions remove held:1 --yes"),
+    ("a download of a revoked version", "download broken:1"),
+    ("a policy without a rule", "IMGSRV_TOKEN={admin} retention set debian"),
+    ("a policy that does not exist", "IMGSRV_TOKEN={admin} retention show debian"),
+    ("a writer that collects garbage", "gc"),
+    ("a digest that is none", "IMGSRV_TOKEN={admin} gc --explain disk.qcow2"),
     // Management.
     ("a role that does not exist", "IMGSRV_TOKEN={manager} auth principals create ci --role root"),
     ("a principal that does not exist", "IMGSRV_TOKEN={manager} auth roles grant nobody content-writer"),
@@ -139,11 +153,16 @@ impl Scene {
             ("{tls}", tls.url.replace("http:", "https:")),
             ("{url}", server.url.clone()),
             ("{other}", other_server()),
+            ("{admin}", token_with_roles(&server.url, &manager, &["content-writer", "content-admin", "operator"])),
             ("{manager}", manager),
         ];
         let scene = Self { dir, placeholders, token, _servers: [server, tls] };
         for line in [
             "publish debian 1 disk.qcow2,arch=amd64 other.qcow2,arch=amd64,variant=cloud --alias stable",
+            "publish held 1 disk.qcow2 --arch amd64",
+            "IMGSRV_TOKEN={admin} versions hold held:1 --reason audit",
+            "publish broken 1 disk.qcow2 --arch amd64",
+            "IMGSRV_TOKEN={admin} versions revoke broken:1 --reason defective --yes",
             "IMGSRV_TOKEN={manager} auth principals create twin",
             "IMGSRV_TOKEN={manager} auth principals create twin",
         ] {

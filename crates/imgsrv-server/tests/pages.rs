@@ -43,7 +43,7 @@ fn every_command_of_the_tutorial_runs() {
     let shown = run(include_str!("../../../docs/src/tutorial.md"), "BOOTSTRAP_TOKEN", 12, &[]);
     for line in [
         "imgsrv is up",
-        "may: auth.manage, content.write",
+        "may: auth.manage, content.retire, content.write, system.operate",
         "tutorial 0.1.0 is published",
         "sbom.json",
         "the bytes match",
@@ -135,7 +135,7 @@ fn every_command_on_retention_runs() {
         "alias stable",
         "newest 1, min_keep 1",
         "retired 2 versions of ci",
-        "\"remove_after\": \"0s\"",
+        "remove others after: 0s",
     ] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
@@ -147,7 +147,7 @@ fn every_command_on_incus_and_on_fetching_by_url_runs() {
         [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];
     let shown = run(&pages.join("\n"), "IMGSRV_BOOTSTRAP_TOKEN", 11, &["--tls-self-signed"]);
     for line in [
-        "with the roles content-writer and auth-manager",
+        "auth-manager, content-admin, content-writer, operator",
         "debian 12.5.0 is published",
         "no warnings",
         "VIRTUAL-MACHINE",

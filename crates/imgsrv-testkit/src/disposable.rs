@@ -50,6 +50,11 @@ impl Disposable {
 
 /// A token with `content.write` for a new principal, created with the token `manager`.
 pub fn writer_token(url: &str, manager: &str) -> String {
+    token_with_roles(url, manager, &["content-writer"])
+}
+
+/// A token for a new principal with these roles, created with the token `manager`.
+pub fn token_with_roles(url: &str, manager: &str, roles: &[&str]) -> String {
     let send = |method: &str, path: &str, body: &Value| -> Value {
         let request = ureq::http::Request::builder()
             .method(method)
@@ -64,7 +69,9 @@ pub fn writer_token(url: &str, manager: &str) -> String {
     };
     let principal = send("POST", "/v1/auth/principals", &json!({"kind": "service", "display_name": "test"}));
     let principal = format!("/v1/auth/principals/{}", principal["id"].as_str().expect("an id"));
-    send("PUT", &format!("{principal}/roles/content-writer"), &Value::Null);
+    for role in roles {
+        send("PUT", &format!("{principal}/roles/{role}"), &Value::Null);
+    }
     let issued = send("POST", &format!("{principal}/api-tokens"), &json!({"expires_at": "2099-01-01T00:00:00Z"}));
     issued["plaintext"].as_str().expect("a token").to_owned()
 }

@@ -27,7 +27,7 @@ mod statements;
 pub use blobs::{BlobProbe, used_bytes};
 #[cfg(feature = "in-process")]
 pub use clock::{ManualClock, TestIds};
-pub use disposable::{Disposable, writer_token};
+pub use disposable::{Disposable, token_with_roles, writer_token};
 #[cfg(feature = "in-process")]
 pub use issuer::{Behavior, Issuer, SigningKey, message};
 #[cfg(feature = "in-process")]

@@ -1,5 +1,5 @@
-//! Collecting garbage: blobs that nothing refers to. The record goes first, and leaves the name of the bytes as a
-//! orphan; then the bytes are deleted, and then the orphan. A run that ends in between is completed by the next one.
+//! Garbage collection: deletes blobs that nothing refers to. A run first replaces the record of a blob with an orphan, which
+//! keeps the name of the bytes; then it deletes the bytes, and finally the orphan. The next run completes an interrupted one.
 
 use crate::{
     audit,

@@ -8,8 +8,8 @@ use tokio::task::spawn_blocking;
 /// Bytes that are hashed by one job.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Gives every chunk of `bytes` to `update`, on blocking threads and while the next ones are read; returns `hashes` after
-/// that.
+/// Passes every chunk of `bytes` to `update`, on blocking threads and while the next chunks are read. Returns `hashes` when
+/// all chunks have been processed.
 pub(crate) async fn hash_stream<H: Send + 'static>(
     mut bytes: BlobStream,
     hashes: H,

@@ -1,12 +1,12 @@
-//! The disk space that this process has promised.
+//! The disk space that this process has reserved.
 
 use imgsrv_domain::space::SpaceLedger;
 use tokio::sync::Mutex;
 
-/// The disk space that this process has promised to bytes that are being received.
+/// The disk space that this process has reserved for bytes that are being received.
 #[derive(Default)]
 pub(crate) struct Space {
     pub(crate) ledger: SpaceLedger,
-    /// Locked while free space is compared and promised, so that nothing is promised twice.
+    /// Locked while free space is compared and reserved, so that no space is reserved twice.
     pub(crate) turn: Mutex<()>,
 }

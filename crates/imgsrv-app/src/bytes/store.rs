@@ -61,7 +61,7 @@ async fn store(context: &Arc<Context>, who: &Writer, bytes: Vec<u8>, media_type:
     let worker = Worker { context: Arc::clone(context), handler: Arc::new(Ingest(Arc::clone(context))) };
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
-        // Here and now, if no worker has acquired it first.
+        // Ingest it in this task, unless a worker has acquired it first.
         worker.run_for(session.id.uuid()).await?;
         match uploads.get(who, session.id).await?.state {
             UploadState::Ready(_) => return Ok(claim),

@@ -1,6 +1,9 @@
 //! `imgsrv auth rules`.
 
-use crate::{failure::Failure, options::Session};
+use crate::{
+    failure::{Failure, json_error},
+    options::Session,
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::api::{ProvisioningRule, Reconciliation, SaveProvisioningRule};
@@ -55,7 +58,7 @@ pub(crate) async fn run(command: RulesCommand, Session { report, client }: &Sess
             let text = std::fs::read(&file).map_err(Failure::unreadable(&file))?;
             let parsed = serde_json::from_slice(&text);
             let mut save: SaveProvisioningRule = parsed.map_err(|error| {
-                Failure::usage(format!("{} is not a provisioning rule: {error}", file.display()))
+                Failure::usage(format!("{} is not a provisioning rule: {}", file.display(), json_error(&error)))
                     .with_advice("imgsrv auth rules set --help names its fields.")
             })?;
             save.id = Some(rule.clone());

@@ -2,6 +2,7 @@
 
 use super::connection;
 use imgsrv_client::{Error, TokenError, api::ProblemCode};
+use imgsrv_domain::auth::Role;
 
 /// What to do next, if there is something to do.
 pub(super) fn advice(error: &Error) -> Option<String> {
@@ -10,6 +11,10 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         Error::Stalled(_) | Error::Incomplete(_) => "Check the network, then run the same command again: it resumes.",
         Error::NoToken => "Run imgsrv login, or set IMGSRV_TOKEN.",
         Error::Token(TokenError::NotInGitHub) => "Give the job `permissions: id-token: write`.",
+        Error::Token(TokenError::Command(_) | TokenError::CommandFailed(_) | TokenError::Malformed) => {
+            "Run the token command by itself: it must print a token, and nothing else."
+        }
+        Error::File { action: "written", .. } => "Check that the folder exists and can be written, or choose another.",
         Error::FileChanged(_) => "Wait until nothing writes to the file, then run the same command again.",
         Error::DigestMismatch { .. } => {
             "Run the same command again. If it fails again, tell the operator: the stored data may be damaged."
@@ -40,9 +45,25 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         Error::InvalidResponse(_) | Error::UnexpectedResponse { .. } => {
             "This does not look like an imgsrv server. Check the URL, its port and its path."
         }
+        error if error.code() == Some(ProblemCode::Forbidden) => {
+            return error.problem().map(|problem| of_permission(&problem.detail));
+        }
         error => return of_problem(error.code()?).map(str::to_owned),
     };
     Some(advice.to_owned())
+}
+
+/// Which role grants the permission that a refusal names.
+fn of_permission(detail: &str) -> String {
+    const SHOWS: &str = "imgsrv whoami shows what the token may do.";
+    let grants = |role: &&Role| role.actions().iter().any(|action| detail.contains(action.as_str()));
+    match Role::ALL.iter().find(grants) {
+        Some(role) => {
+            let grant = format!("To grant it, a manager runs: imgsrv auth roles grant NAME {role}");
+            format!("The role {role} has this permission. {grant}\n{SHOWS}")
+        }
+        None => SHOWS.to_owned(),
+    }
 }
 
 fn of_problem(code: ProblemCode) -> Option<&'static str> {
@@ -50,9 +71,8 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::Unauthenticated | ProblemCode::InvalidBearer => {
             "The token is wrong, expired or revoked. Run imgsrv login, or set IMGSRV_TOKEN."
         }
-        ProblemCode::Forbidden | ProblemCode::TokenNotAdmitted => {
-            "imgsrv whoami shows what the token may do. Publishing needs the role content-writer, retiring versions \
-             content-admin, and imgsrv auth auth-manager; a manager grants them with imgsrv auth roles grant."
+        ProblemCode::TokenNotAdmitted => {
+            "No provisioning rule of the server admits this token. A manager sees the rules with imgsrv auth rules list."
         }
         ProblemCode::StorageFull => {
             "The operator must free storage. Then run the same command again: accepted parts are kept."
@@ -71,11 +91,15 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
             "imgsrv versions release ends the hold after a cooldown; the operator's imgsrv admin release-hold at once."
         }
         ProblemCode::RevisionChanged => "Run the same command again; it shows what is decided now.",
+        ProblemCode::VersionNotDraft => {
+            "Published versions never change and cannot be deleted. imgsrv versions remove retires one."
+        }
         ProblemCode::VersionNotPublished => "Publish the version first.",
         ProblemCode::JobState => "imgsrv jobs show shows the state of the job.",
         ProblemCode::NotFound => "Check the names; imgsrv images list and imgsrv versions list show what exists.",
         ProblemCode::ImageInUse => {
-            "imgsrv versions list --all shows its versions. Published versions cannot be deleted."
+            "imgsrv versions list --all shows its versions. Only drafts can be deleted; a version that was published stays \
+             on record, also when it is removed."
         }
         _ => return None,
     })

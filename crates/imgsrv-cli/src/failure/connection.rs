@@ -26,7 +26,7 @@ pub(super) fn describe(error: &imgsrv_client::Error) -> Option<Described> {
     } else if has("UnknownIssuer") || has("BadSignature") {
         (
             format!("the certificate of {server} is not signed by an authority that this machine trusts"),
-            "Add --ca-file FILE with the server's CA certificate; imgsrv login remembers it.".to_owned(),
+            "Give the CA certificate of this server: --ca-file FILE. imgsrv login remembers it.".to_owned(),
         )
     } else if has("NotValidForName") || has("not valid for name") {
         (

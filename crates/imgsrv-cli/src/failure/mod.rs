@@ -5,7 +5,7 @@ mod connection;
 
 use imgsrv_client::{BuildError, Error, TokenError, api::ProblemCode};
 use imgsrv_domain::error_chain;
-use serde_json::{Value, json};
+use serde_json::{Value, error::Category, json};
 use std::{error::Error as _, fmt, io, path::Path};
 
 /// The kinds of failures; their values are the exit codes.
@@ -140,6 +140,14 @@ pub(crate) fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
+/// What is wrong with a JSON document.
+pub(crate) fn json_error(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => error.to_string(),
+        _ => format!("it is not JSON (line {}, column {})", error.line(), error.column()),
+    }
+}
+
 /// The message of an error with the cause to show.
 pub(crate) fn with_causes(error: &Error) -> String {
     if let Some(described) = connection::describe(error) {
@@ -149,6 +157,9 @@ pub(crate) fn with_causes(error: &Error) -> String {
     let Some(first) = error.source() else { return message };
     let deepest = error_chain::chain(first).last().unwrap_or(first);
     let mut shown = vec![deepest.to_string()];
+    if let Some(error) = deepest.downcast_ref::<serde_json::Error>() {
+        shown = vec![json_error(error)];
+    }
     if let Some(error) = deepest.downcast_ref::<io::Error>() {
         shown = vec![plain(error)];
     }
@@ -197,8 +208,15 @@ impl From<Error> for Failure {
             _ => None,
         };
         let problem = error.problem().and_then(|problem| serde_json::to_value(problem).ok());
-        let is_response =
-            problem.is_some() || !matches!(error, Error::Unreachable(_) | Error::File { .. } | Error::Token(_));
+        let is_local = matches!(
+            error,
+            Error::Unreachable(_)
+                | Error::File { .. }
+                | Error::FileChanged(_)
+                | Error::InvalidPublication(_)
+                | Error::Token(_)
+        );
+        let is_response = problem.is_some() || !is_local;
         Self { kind: kind(&error), message, advice: advice::advice(&error), is_response, server: None, problem, job }
     }
 }

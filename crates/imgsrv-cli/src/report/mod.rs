@@ -3,9 +3,11 @@
 mod progress;
 mod table;
 mod text;
+mod wrap;
 
 pub(crate) use progress::clear_bars;
 pub(crate) use text::{bytes, date, indent, server_of, size};
+pub(crate) use wrap::for_stderr;
 
 use crate::failure::{Failure, with_causes};
 use clap::Args;
@@ -83,7 +85,7 @@ impl Report {
             self.step(&format!("no {}", key.replace('_', " ")));
             return Ok(());
         }
-        self.result(&table::table(head, rows.into_iter().map(cells), table::width()), &())
+        self.result(&table::table(head, rows.into_iter().map(cells), wrap::width(&io::stdout())), &())
     }
 
     /// Prints one of several results at once; with `--json`, [`Report::result`] prints all of them at the end.
@@ -109,7 +111,7 @@ impl Report {
 
     /// Prints what a person should see, also if quiet.
     pub(crate) fn note(&self, line: &str) {
-        self.0.transfers.line(&format!("imgsrv: {line}"));
+        self.0.transfers.line(&format!("{}{line}", wrap::PREFIX));
     }
 
     /// Prints an error that is retried.

@@ -1,6 +1,9 @@
 //! Progress of transfers: bars on a terminal, lines elsewhere.
 
-use super::text::{bytes, seconds};
+use super::{
+    text::{bytes, seconds},
+    wrap,
+};
 use imgsrv_client::{Progress, Stage};
 use indicatif::{
     BinaryBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
@@ -65,8 +68,9 @@ impl Transfers {
 
     /// Prints a line above the bars.
     pub(super) fn line(&self, line: &str) {
+        let line = wrap::for_stderr(line);
         let _ = match &self.bars {
-            Some(bars) => bars.println(line),
+            Some(bars) => bars.println(&line),
             None => writeln!(io::stderr().lock(), "{line}"),
         };
     }

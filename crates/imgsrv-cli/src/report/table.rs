@@ -1,18 +1,11 @@
 //! Tables for people.
 
-use std::{array, io, io::IsTerminal, iter};
+use std::{array, iter};
 
 /// Columns that a table leaves to a cell, at least.
 const MIN_CELL: usize = 8;
 /// The head of a column whose cells are typed in other commands.
 const ID: &str = "ID";
-
-/// The columns of the terminal that standard output is; `None` if it is none: then nothing is cut.
-pub(crate) fn width() -> Option<usize> {
-    let output = io::stdout();
-    let size = output.is_terminal().then(|| rustix::termios::tcgetwinsize(&output).ok()).flatten();
-    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
-}
 
 /// A table whose columns are as wide as their widest cell. If that is wider than `max`, the widest cells are cut; ids and
 /// the first column are not.

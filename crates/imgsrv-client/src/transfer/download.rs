@@ -115,7 +115,7 @@ impl Receiver {
             return Ok(());
         }
         let partial = self.partial_path(path);
-        let mut file = open_partial(&partial).map_err(Error::file("opened", &partial))?;
+        let mut file = open_partial(&partial).map_err(Error::file("written", path))?;
         let mut hash = self.hash_existing(&mut file, &partial).await?;
         let mut is_resumed = hash.bytes() > 0;
         loop {

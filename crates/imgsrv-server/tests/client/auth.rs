@@ -108,7 +108,8 @@ fn init_makes_a_login_of_the_bootstrap_token() {
     };
     let created = init(&[]);
     assert_eq!(created.code, Some(0), "{created:?}");
-    let expected = "Created the user alice with the roles content-writer and auth-manager.\nLogged in to http://";
+    let expected = "Created the user alice, with these roles:\n  auth-manager, content-admin, content-writer, operator\n\
+                    Logged in to http://";
     assert!(created.out.starts_with(expected), "{}", created.out);
     for part in ["imgsrv publish debian", "imgsrv download debian", "Incus needs HTTPS"] {
         assert!(created.out.contains(part), "no {part:?} in {}", created.out);
@@ -116,10 +117,12 @@ fn init_makes_a_login_of_the_bootstrap_token() {
     assert!(!created.out.contains("imgsrv_at_") && !created.err.contains("imgsrv_at_"), "{created:?}");
     let again = init(&["--json"]).json();
     assert_eq!((&again["created"], &again["principal"]["display_name"]), (&false.into(), &"alice".into()));
-    // The login publishes, and lets others publish.
+    // The login publishes, retires, operates the server, and lets others publish.
     fixture.disk("disk.qcow2", 1);
     let bare = |arguments: &[&str]| run(fixture.command(arguments).env_remove("IMGSRV_TOKEN"));
     assert_eq!(bare(&["publish", "debian", "1", "disk.qcow2"]).code, Some(0));
+    assert_eq!(bare(&["versions", "deprecate", "debian:1", "--reason", "old"]).code, Some(0));
+    assert_eq!(bare(&["gc", "--dry-run"]).code, Some(0));
     assert_eq!(bare(&["auth", "principals", "create", "ci", "--role", "content-writer"]).code, Some(0));
     // Without the login, the same user gets another token.
     assert_eq!(bare(&["logout"]).code, Some(0));
@@ -143,7 +146,7 @@ fn a_login_remembers_its_certificate_authority() {
     };
     let untrusted = login(&[]);
     assert_eq!(untrusted.code, Some(5));
-    assert!(untrusted.err.contains("Add --ca-file FILE"), "{}", untrusted.err);
+    assert!(untrusted.err.contains("--ca-file FILE"), "{}", untrusted.err);
     let authority = fixture.path("tls/tls/ca.crt");
     let trusted = login(&["--ca-file", authority.to_str().expect("a path")]);
     assert_eq!(trusted.code, Some(0), "{trusted:?}");

@@ -1,6 +1,7 @@
 //! The output with `--json`, against the published schema.
 
 use crate::fixture::{Fixture, run};
+use imgsrv_testkit::token_with_roles;
 use serde_json::{Value, json};
 
 /// Where a document does not have the form of a schema, for the keywords that the published one uses. Patterns are not
@@ -145,6 +146,25 @@ fn the_output_of_every_command_has_the_published_form() {
     let operator = operator["plaintext"].as_str().expect("a token");
     check_output("gc", operator, &["--dry-run"]);
     check_output("gc", operator, &["--explain", published["digests"][0].as_str().expect("a digest")]);
+    let admin = token_with_roles(&fixture.server.url, &manager, &["content-writer", "content-admin"]);
+    fixture.disk("other.qcow2", 2);
+    for (definition, arguments) in [
+        ("versions deprecate", &["debian:1", "--reason", "old"][..]),
+        ("versions restore", &["debian:1"]),
+        ("versions hold", &["debian:1", "--reason", "audit"]),
+        ("versions release", &["debian:1"]),
+        ("publish", &["debian", "3", "other.qcow2"]),
+        ("retention set", &["debian", "--newest", "1", "--remove-after", "90d"]),
+        ("retention show", &["debian"]),
+        ("retention preview", &["debian"]),
+        ("retention apply", &["debian", "--yes"]),
+        ("retention delete", &["debian"]),
+        ("versions revoke", &["debian:3", "--reason", "broken", "--yes"]),
+        ("versions restore", &["debian:3"]),
+        ("versions remove", &["debian:3", "--yes"]),
+    ] {
+        check_output(definition, &admin, arguments);
+    }
     let init = run(fixture.command(&["init", "--json"]).env("IMGSRV_BOOTSTRAP_TOKEN", &manager));
     check("init", &init.out);
 }

@@ -95,6 +95,14 @@ fn tables_fit_a_terminal_of_80_columns() {
         let (_, wide) = on_terminal(fixture.command(arguments), 200);
         assert!(wide.len() >= shown.len(), "{arguments:?}:\n{wide}");
     }
+    // Sentences are broken between words, for people only.
+    let unknown = ["publish", image, "2", "disk-1.qcow2", "--os", "potato"];
+    let (_, shown) = on_terminal(fixture.command(&unknown), 80);
+    let widest = shown.lines().map(|line| line.trim_end().chars().count()).max();
+    assert!(widest.is_some_and(|widest| widest <= 80), "{shown}");
+    let piped = fixture.run(&unknown).err;
+    assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), piped.split_whitespace().collect::<Vec<_>>());
+    assert!(piped.lines().any(|line| line.chars().count() > 80), "{piped}");
     // Options to copy are not cut.
     let (_, shown) = on_terminal(fixture.command(&["download", &reference]), 80);
     let choices = shown.lines().map(str::trim_end).filter(|line| line.trim_start().starts_with("--"));
