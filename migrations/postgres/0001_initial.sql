@@ -94,21 +94,27 @@ CREATE TABLE principals (
     revision bigint NOT NULL
 );
 
--- A role is granted by hand, by live grants of provisioning rules, or both.
+-- A role is granted by hand, by live grants of provisioning rules, or both. `images` are the patterns of the images on
+-- which it was granted by hand, or no pattern when a rule that limits its images granted it, separated by spaces; NULL is
+-- every image.
 CREATE TABLE principal_roles (
     principal_id uuid NOT NULL REFERENCES principals (id),
     role text COLLATE "C" NOT NULL,
     by_hand boolean NOT NULL DEFAULT true,
+    images text COLLATE "C",
     PRIMARY KEY (principal_id, role)
 );
 CREATE INDEX principal_roles_by_role ON principal_roles (role, principal_id);
 
+-- `roles` and `images`, separated by spaces, are what the token leaves of what its principal may do; NULL is all of it.
 CREATE TABLE api_tokens (
     id uuid PRIMARY KEY,
     principal_id uuid NOT NULL REFERENCES principals (id),
     lookup_key text COLLATE "C" NOT NULL CONSTRAINT api_tokens_lookup_key UNIQUE,
     secret_hash bytea NOT NULL CHECK (length(secret_hash) = 32),
     name text NOT NULL,
+    roles text COLLATE "C",
+    images text COLLATE "C",
     created_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     last_used_at timestamptz,
@@ -127,6 +133,7 @@ CREATE TABLE oidc_identities (
 );
 CREATE INDEX oidc_identities_by_use ON oidc_identities (seen_at);
 
+-- `images` are the patterns of the images on which a rule grants the role, separated by spaces; NULL is every image.
 CREATE TABLE provisioning_rules (
     id text COLLATE "C" CONSTRAINT provisioning_rules_id PRIMARY KEY,
     display_name text NOT NULL,
@@ -134,6 +141,7 @@ CREATE TABLE provisioning_rules (
     audience text NOT NULL,
     forwarded_claims jsonb NOT NULL,
     condition text NOT NULL,
+    images text COLLATE "C",
     enabled boolean NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,

@@ -47,21 +47,27 @@ CREATE TABLE principals (
     revision INTEGER NOT NULL
 ) STRICT;
 
--- A role is granted by hand, by live grants of provisioning rules, or both.
+-- A role is granted by hand, by live grants of provisioning rules, or both. `images` are the patterns of the images on
+-- which it was granted by hand, or no pattern when a rule that limits its images granted it, separated by spaces; NULL is
+-- every image.
 CREATE TABLE principal_roles (
     principal_id BLOB NOT NULL REFERENCES principals (id),
     role TEXT NOT NULL,
     by_hand INTEGER NOT NULL DEFAULT 1 CHECK (by_hand IN (0, 1)),
+    images TEXT,
     PRIMARY KEY (principal_id, role)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX principal_roles_by_role ON principal_roles (role, principal_id);
 
+-- `roles` and `images`, separated by spaces, are what the token leaves of what its principal may do; NULL is all of it.
 CREATE TABLE api_tokens (
     id BLOB PRIMARY KEY NOT NULL,
     principal_id BLOB NOT NULL REFERENCES principals (id),
     lookup_key TEXT NOT NULL UNIQUE,
     secret_hash BLOB NOT NULL CHECK (length(secret_hash) = 32),
     name TEXT NOT NULL,
+    roles TEXT,
+    images TEXT,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     last_used_at INTEGER,
@@ -80,6 +86,7 @@ CREATE TABLE oidc_identities (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX oidc_identities_by_use ON oidc_identities (seen_at);
 
+-- `images` are the patterns of the images on which a rule grants the role, separated by spaces; NULL is every image.
 CREATE TABLE provisioning_rules (
     id TEXT PRIMARY KEY NOT NULL,
     display_name TEXT NOT NULL,
@@ -87,6 +94,7 @@ CREATE TABLE provisioning_rules (
     audience TEXT NOT NULL,
     forwarded_claims TEXT NOT NULL,
     condition TEXT NOT NULL,
+    images TEXT,
     enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,

@@ -17,6 +17,31 @@ pub struct Role {
     pub actions: Vec<String>,
 }
 
+/// A role of a principal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoleGrant {
+    /// Id of the role.
+    pub id: String,
+    /// Patterns of the names of the images on which the principal has the role. Absent: every image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<String>>,
+}
+
+/// Request to grant a role.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct GrantRole {
+    /// Patterns of the names of the images on which the principal has the role, instead of those that it has it on: 1 to
+    /// 64 patterns of letters, digits, `.`, `_`, `-` and `*`, which stands for any characters. `["*"]` is every image. If
+    /// absent, a role that the principal has stays as it is, and another is granted on every image. Only for roles that
+    /// are about content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::image_patterns))]
+    pub images: Option<Vec<String>>,
+}
+
 /// Request to create a principal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -56,6 +81,9 @@ pub struct Principal {
     pub attributes: Option<BTreeMap<String, String>>,
     /// Ids of its roles.
     pub role_ids: Vec<String>,
+    /// Its roles, and on which images it has them.
+    #[serde(default)]
+    pub roles: Vec<RoleGrant>,
     /// Time at which it was deactivated; absent if it is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
@@ -80,6 +108,15 @@ pub struct CreateApiToken {
     /// Time at which the token expires.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
+    /// Roles to which the token is limited: it allows what both these roles and those of its principal allow. Default:
+    /// every role of the principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_items = 1))]
+    pub role_ids: Option<Vec<String>>,
+    /// Patterns of the names of the images to which the token is limited. Default: every image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::image_patterns))]
+    pub images: Option<Vec<String>>,
 }
 
 /// A new API token with its plaintext, which is returned only once.
@@ -97,6 +134,12 @@ pub struct IssuedApiToken {
     /// Time at which the token expires.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
+    /// Roles to which the token is limited; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ids: Option<Vec<String>>,
+    /// Patterns of the names of the images to which the token is limited; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<String>>,
     /// The token itself. It cannot be retrieved again.
     pub plaintext: String,
 }
@@ -116,6 +159,12 @@ pub struct ApiToken {
     /// Time at which the token expires.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
+    /// Roles to which the token is limited; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ids: Option<Vec<String>>,
+    /// Patterns of the names of the images to which the token is limited; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<String>>,
     /// Time of the last use, with a precision of one minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]

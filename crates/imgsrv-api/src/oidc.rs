@@ -47,6 +47,11 @@ pub struct SaveProvisioningRule {
     /// Condition on the claims, in CEL.
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 4096))]
     pub condition: String,
+    /// Patterns of the names of the images on which the rule grants its role: 1 to 64 patterns of letters, digits, `.`, `_`,
+    /// `-` and `*`, which stands for any characters. Default: every image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::image_patterns))]
+    pub images: Option<Vec<String>>,
     /// Always `["content-writer"]`. Can be omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::assigned_roles))]
@@ -72,6 +77,9 @@ pub struct ProvisioningRule {
     pub forwarded_claims: Vec<String>,
     /// Condition on the claims, in CEL.
     pub condition: String,
+    /// Patterns of the names of the images on which the rule grants its role; absent if that is every image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<String>>,
     /// Roles that the rule grants: `["content-writer"]`.
     pub assign_role_ids: Vec<String>,
     /// Whether the rule is in effect.
@@ -120,6 +128,12 @@ pub struct Authentication {
     /// Id of the provisioning rule that accepted the token, for `oidc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<String>,
+    /// Roles to which the credential is limited; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ids: Option<Vec<String>>,
+    /// Patterns of the names of the images to which the credential is limited; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<String>>,
     /// Time at which the token expires.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
@@ -131,7 +145,7 @@ pub struct Authentication {
 pub struct Whoami {
     /// The principal, with its roles.
     pub principal: Principal,
-    /// Actions that its roles allow.
+    /// Actions that its roles allow on some image or on the server, as far as the credential is not limited.
     pub actions: Vec<String>,
     /// How the caller authenticated.
     pub authentication: Authentication,

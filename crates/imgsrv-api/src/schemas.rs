@@ -89,6 +89,15 @@ pub(crate) fn forwarded_claims() -> Array {
         .build()
 }
 
+pub(crate) fn image_patterns() -> Array {
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z0-9._*-]{1,128}$")))
+        .min_items(Some(1))
+        .max_items(Some(64))
+        .build()
+}
+
 pub(crate) fn assigned_roles() -> Array {
     ArrayBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))

@@ -43,6 +43,10 @@ pub struct UploadSession {
     /// Id.
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub id: String,
+    /// Id of the principal that created it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
+    pub principal_id: String,
     /// Digest that the uploaded content must have.
     pub expected_digest: String,
     /// Size in bytes that the uploaded content must have.

@@ -41,6 +41,8 @@ pub struct Settings {
     pub max_upload_bytes: Option<u64>,
     /// Maximum number of open uploads; unlimited when absent.
     pub max_open_uploads: Option<u32>,
+    /// Maximum number of open uploads of one principal; unlimited when absent.
+    pub max_open_uploads_per_principal: Option<u32>,
     /// Maximum total size of all uploads that have not ended; unlimited when absent.
     pub max_staged_bytes: Option<u64>,
     /// Space that the disks of the blob store and of the catalog must keep free; not checked when absent.

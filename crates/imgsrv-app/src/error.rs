@@ -1,6 +1,9 @@
 //! Errors of use cases.
 
-use crate::work::{retry::Transient, runtime::WorkError};
+use crate::{
+    auth::caller::Denied,
+    work::{retry::Transient, runtime::WorkError},
+};
 use imgsrv_domain::{
     auth::TokenKey,
     digest::{ByteSize, Digest},
@@ -176,6 +179,9 @@ pub enum UseCaseError {
     /// It does not exist.
     #[error(transparent)]
     NotFound(#[from] Missing),
+    /// The caller is not allowed to.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// A name or key is already in use.
     #[error("{conflict}{}", existing.as_ref().map(|existing| format!(": {existing}")).unwrap_or_default())]
     Taken {
@@ -321,6 +327,14 @@ pub enum UseCaseError {
     /// The maximum number of uploads is open.
     #[error("{limit} uploads are already open, which is the maximum; complete or abort some of them first")]
     TooManyUploads {
+        /// The most uploads.
+        limit: u32,
+    },
+    /// The maximum number of uploads of the caller is open.
+    #[error(
+        "{limit} uploads of this principal are already open, which is the maximum; complete or abort some of them first"
+    )]
+    TooManyOwnUploads {
         /// The most uploads.
         limit: u32,
     },

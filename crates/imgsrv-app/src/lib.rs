@@ -22,7 +22,8 @@ pub use auth::{
     authenticate::{AuthenticateError, Authenticator},
     bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap},
     caller::{
-        Authentication, Caller, ContentAdmin, Credential, Denied, Manager, RequestContext, SystemOperator, Writer,
+        Authenticated, Authentication, Caller, ContentAdmin, Credential, Denied, Manager, RequestContext,
+        SystemOperator, Writer,
     },
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
     rules::{Reconciled, Rules},

@@ -60,12 +60,14 @@ pub const STATEMENTS: &[&[&str]] = &[
 
 /// The statements that only SQLite executes: they are given the time.
 #[doc(hidden)]
-pub const SQLITE_STATEMENTS: &[&[&str]] = &[queries::blobs::SQLITE, repos::collection::SQLITE, repos::work::SQLITE];
+pub const SQLITE_STATEMENTS: &[&[&str]] =
+    &[queries::blobs::SQLITE, queries::images::SQLITE, repos::collection::SQLITE, repos::work::SQLITE];
 
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
 pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     queries::blobs::POSTGRES,
+    queries::images::POSTGRES,
     queries::principals::POSTGRES,
     queries::rules::POSTGRES,
     repos::aliases::POSTGRES,

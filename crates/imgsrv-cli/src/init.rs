@@ -71,7 +71,9 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
     let (principal, created) = init.user(&manager).await?;
     let expires_at = tokens::expiry(&init.expires_in)?;
     let name = format!("imgsrv init on {}", rustix::system::uname().nodename().to_string_lossy());
-    let issued = manager.create_api_token(&principal.id, &CreateApiToken { name: Some(name), expires_at }).await?;
+    let issued = manager
+        .create_api_token(&principal.id, &CreateApiToken { name: Some(name), expires_at, role_ids: None, images: None })
+        .await?;
     credentials.log_in(&url, &issued.plaintext.clone().into(), options.server.given_authority()?);
     let path = credentials.save()?;
     let text = format!(

@@ -73,6 +73,11 @@ impl Client {
         self.call(Call::new(method, url), async |_| Ok(())).await
     }
 
+    /// The same, with a body.
+    pub(crate) async fn execute_with(&self, method: Method, url: Url, body: &impl Serialize) -> Result<(), Error> {
+        self.call(Call::new(method, url).with_json(body)?, async |_| Ok(())).await
+    }
+
     /// Sends an idempotent POST without a body.
     pub(crate) async fn post<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
         self.call(Call::new(Method::POST, url), parse).await

@@ -1,21 +1,24 @@
 //! Authorisation: roles, actions, principals and API tokens.
 
 use crate::{
+    access::{Grants, Narrowing},
     ids::{PrincipalId, TokenId},
     names::string_enum,
     text::{LongText, ShortText, checked_texts},
     time::Timestamp,
     transition::Revision,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 string_enum! {
     /// A named set of actions that a principal may be granted.
-    Role: "one of auth-manager, content-admin, content-writer, operator" {
+    Role: "one of auth-manager, content-admin, content-reader, content-writer, operator" {
         /// May manage principals, roles and tokens.
         AuthManager = "auth-manager",
-        /// May retire published versions, restore them and hold them.
+        /// May do what a writer may, and retire published versions, restore them and hold them.
         ContentAdmin = "content-admin",
+        /// May read published content that is not public.
+        ContentReader = "content-reader",
         /// May upload, draft, publish and move aliases.
         ContentWriter = "content-writer",
         /// May operate the server: collect garbage, and see what refers to stored content.
@@ -25,9 +28,11 @@ string_enum! {
 
 string_enum! {
     /// What a use case requires its caller to be allowed to do.
-    Action: "one of auth.manage, content.retire, content.write, system.operate" {
+    Action: "one of auth.manage, content.read, content.retire, content.write, system.operate" {
         /// Manage principals, roles and tokens.
         AuthManage = "auth.manage",
+        /// Read published content that is not public.
+        ContentRead = "content.read",
         /// Change the lifecycle of published versions.
         ContentRetire = "content.retire",
         /// Change content, and see what is not published.
@@ -42,9 +47,18 @@ impl Role {
     pub const fn actions(self) -> &'static [Action] {
         match self {
             Self::AuthManager => &[Action::AuthManage],
-            Self::ContentAdmin => &[Action::ContentRetire],
-            Self::ContentWriter => &[Action::ContentWrite],
+            Self::ContentAdmin => &[Action::ContentRead, Action::ContentWrite, Action::ContentRetire],
+            Self::ContentReader => &[Action::ContentRead],
+            Self::ContentWriter => &[Action::ContentRead, Action::ContentWrite],
             Self::Operator => &[Action::SystemOperate],
+        }
+    }
+
+    /// Whether the role is about images, and may be limited to some of them.
+    pub const fn is_about_images(self) -> bool {
+        match self {
+            Self::ContentAdmin | Self::ContentReader | Self::ContentWriter => true,
+            Self::AuthManager | Self::Operator => false,
         }
     }
 }
@@ -94,8 +108,8 @@ pub struct Principal {
     pub display_name: ShortText,
     /// Notes of operators.
     pub attributes: Attributes,
-    /// The roles it has now.
-    pub roles: BTreeSet<Role>,
+    /// The roles it has now, and on which images.
+    pub grants: Grants,
     /// When it was deactivated; absent while it is active.
     pub deactivated_at: Option<Timestamp>,
     /// When it was created.
@@ -110,11 +124,6 @@ impl Principal {
     /// Whether it may authenticate.
     pub const fn is_active(&self) -> bool {
         self.deactivated_at.is_none()
-    }
-
-    /// Whether one of its roles allows `action`.
-    pub fn may(&self, action: Action) -> bool {
-        self.roles.iter().any(|role| role.actions().contains(&action))
     }
 }
 
@@ -149,6 +158,8 @@ pub struct ApiToken {
     pub key: TokenKey,
     /// Its name for people.
     pub name: ShortText,
+    /// What it leaves of what its principal may do.
+    pub narrowing: Narrowing,
     /// When it was issued.
     pub created_at: Timestamp,
     /// When it expires.

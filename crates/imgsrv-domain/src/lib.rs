@@ -5,6 +5,7 @@
 //! no I/O, reads no clock and does not know SQL, HTTP or serialisation formats, so any Rust program can embed it.
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod architecture;
 pub mod audit;
 pub mod auth;

@@ -1,6 +1,7 @@
 //! OpenID Connect: identities of external issuers, and the provisioning rules that admit them.
 
 use crate::{
+    access::ImageScope,
     auth::Role,
     names::RuleId,
     text::{self, InvalidText, ShortText, checked_texts},
@@ -88,6 +89,8 @@ pub struct RuleTerms {
     pub forwarded_claims: ForwardedClaims,
     /// The condition that a token must meet.
     pub condition: Condition,
+    /// The images on which it grants its role.
+    pub images: ImageScope,
     /// Whether the rule is applied.
     pub enabled: bool,
 }

@@ -120,9 +120,9 @@ async fn invalid_management_requests_are_refused() {
     }
     let roles = server.manage("GET", "/v1/auth/roles", None).await.json();
     let ids: Vec<_> = roles["roles"].as_array().expect("roles").iter().map(|role| role["id"].clone()).collect();
-    assert_eq!(ids, ["auth-manager", "content-admin", "content-writer", "operator"]);
-    let first = server.manage("GET", "/v1/auth/roles?limit=2", None).await.json();
-    let next = format!("/v1/auth/roles?limit=2&cursor={}", first["next_cursor"].as_str().expect("a cursor"));
+    assert_eq!(ids, ["auth-manager", "content-admin", "content-reader", "content-writer", "operator"]);
+    let first = server.manage("GET", "/v1/auth/roles?limit=3", None).await.json();
+    let next = format!("/v1/auth/roles?limit=3&cursor={}", first["next_cursor"].as_str().expect("a cursor"));
     let second = server.manage("GET", &next, None).await.json();
     assert_eq!((&second["roles"][1]["id"], second.get("next_cursor")), (&json!("operator"), None));
 }
@@ -152,14 +152,14 @@ async fn any_admitted_bearer_can_read_its_identity() {
     let whoami = server.call(Some(bearer), "GET", "/v1/auth/whoami", None).await.json();
     let expected = json!({
         "principal": {"id": issued["principal_id"], "kind": "service", "display_name": "ci",
-            "attributes": {"team": "images"}, "role_ids": []},
+            "attributes": {"team": "images"}, "role_ids": [], "roles": []},
         "actions": [],
         "authentication": {"method": "api_token", "api_token_id": issued["id"], "api_token_name": "laptop",
             "expires_at": "2026-02-01T00:00:00Z"},
     });
     assert_eq!(whoami, expected);
     let whoami = server.write("GET", "/v1/auth/whoami", None).await.json();
-    assert_eq!(whoami["actions"], json!(["content.write"]));
+    assert_eq!(whoami["actions"], json!(["content.read", "content.write"]));
     let nobody = server.get("/v1/auth/whoami").await;
     assert_eq!((nobody.status, nobody.problem().as_str()), (StatusCode::UNAUTHORIZED, "unauthenticated"));
 }

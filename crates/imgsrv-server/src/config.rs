@@ -152,6 +152,9 @@ pub(crate) struct LimitOptions {
     /// Maximum number of open uploads in the catalog; further ones are answered with 429. 0 means no limit
     #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS", default_value_t = 1000, value_name = "COUNT")]
     pub(crate) max_open_uploads: u32,
+    /// Maximum number of open uploads of one principal; further ones are answered with 429. 0 means no limit
+    #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS_PER_PRINCIPAL", default_value_t = 100, value_name = "COUNT")]
+    pub(crate) max_open_uploads_per_principal: u32,
     /// Maximum total declared size of unfinished uploads, such as 500GiB; further ones are answered with 507. 0 means
     /// no limit
     #[arg(long, env = "IMGSRV_MAX_STAGED_BYTES", default_value = "0", value_name = "BYTES", value_parser = bytes)]

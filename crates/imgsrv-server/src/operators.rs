@@ -8,9 +8,10 @@ use crate::{
     storage::OpenCatalog,
     system::UuidIds,
 };
-use imgsrv_app::{ContentAdmin, Manager, Principals, UseCaseError, release_hold};
+use imgsrv_app::{Manager, Principals, UseCaseError, release_hold};
 use imgsrv_domain::{
-    auth::{ApiToken, Principal, TokenKey},
+    access::ImageScope,
+    auth::{ApiToken, Principal, Role, TokenKey},
     page::{Page, PageRequest},
     time::Timestamp,
 };
@@ -34,7 +35,7 @@ pub(crate) async fn run(command: AdminCommand) -> Result<(), StartError> {
 async fn release(options: ReleaseHoldOptions) -> Result<(), StartError> {
     let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let (image, version) = &options.version;
-    let was_held = release_hold(&*catalog.port(), &ContentAdmin::operator(), image, version).await?;
+    let was_held = release_hold(&*catalog.port(), image, version).await?;
     let done = if was_held { "released the hold of" } else { "no hold is in force on" };
     writeln!(io::stdout().lock(), "{done} {image}:{version}").map_err(StartError::Output)?;
     catalog.close().await;
@@ -97,7 +98,11 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
 }
 
 fn as_text(principal: &Principal, tokens: &[ApiToken], now: Timestamp) -> String {
-    let roles: Vec<_> = principal.roles.iter().map(|role| role.as_str()).collect();
+    let role = |(role, images): (Role, &ImageScope)| match images {
+        ImageScope::Every => role.to_string(),
+        images @ ImageScope::Matching(_) => format!("{role} on {images}"),
+    };
+    let roles: Vec<_> = principal.grants.iter().map(role).collect();
     let roles = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
     let state = principal.deactivated_at.map_or(String::new(), |at| format!(", deactivated {}", time(at)));
     let mut text = format!("{} {} \"{}\": {roles}{state}\n", principal.id, principal.kind, principal.display_name);
@@ -126,7 +131,7 @@ fn as_json(principal: &Principal, tokens: &[ApiToken]) -> Value {
     let own = json!({
         "id": principal.id.to_string(), "kind": principal.kind.as_str(),
         "display_name": principal.display_name.as_str(), "attributes": attributes,
-        "role_ids": principal.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(),
+        "role_ids": principal.grants.roles().map(Role::as_str).collect::<Vec<_>>(),
         "api_tokens": tokens.iter().map(token).collect::<Vec<_>>(),
     });
     with_times(own, [("deactivated_at", principal.deactivated_at)])

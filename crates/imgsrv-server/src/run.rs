@@ -43,6 +43,7 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         upload_ttl: options.uploads.upload_ttl,
         max_upload_bytes: Some(options.uploads.max_upload_bytes).filter(|limit| *limit > 0),
         max_open_uploads: Some(options.limits.max_open_uploads).filter(|limit| *limit > 0),
+        max_open_uploads_per_principal: Some(options.limits.max_open_uploads_per_principal).filter(|limit| *limit > 0),
         max_staged_bytes: Some(options.limits.max_staged_bytes).filter(|limit| *limit > 0),
         min_free_bytes: Some(options.limits.min_free_bytes).filter(|limit| *limit > 0),
         lease_term: options.workers.lease_term,

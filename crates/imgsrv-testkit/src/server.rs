@@ -129,6 +129,7 @@ impl TestServer {
             upload_ttl: Duration::from_hours(24),
             max_upload_bytes: None,
             max_open_uploads: None,
+            max_open_uploads_per_principal: None,
             max_staged_bytes: None,
             min_free_bytes: None,
             lease_term: Duration::from_secs(30),

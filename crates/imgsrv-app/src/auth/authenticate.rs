@@ -11,8 +11,9 @@ use crate::{
     work::retry::{Transient, retrying},
 };
 use imgsrv_domain::{
+    access::{ImageScope, Narrowing},
     audit::{AuditAction, Event},
-    auth::{Attributes, Principal, PrincipalKind, StoredToken, TokenKey},
+    auth::{ApiToken, Attributes, Principal, PrincipalKind, StoredToken, TokenKey},
     ids::{PrincipalId, TokenId},
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule, VerifiedToken},
     ports::{Admission, CatalogError, CatalogTx, Grant, Source, Timed, TokenError},
@@ -103,9 +104,9 @@ impl Authenticator {
         if token.last_used_at.is_none_or(|last| !last.is_within(USAGE_GRAIN, now)) {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(token.id, now);
         }
-        let credential = Credential::ApiToken { id: token.id, name: token.name };
-        let authentication = Authentication { credential, expires_at: token.expires_at };
-        Ok(Caller::authenticated(principal, authentication, context))
+        let ApiToken { id, name, narrowing, expires_at, .. } = token;
+        let authentication = Authentication { credential: Credential::ApiToken { id, name }, expires_at };
+        Ok(Caller::authenticated(principal, narrowing, authentication, context))
     }
 
     /// The stored token that `bearer` is, if that is live, and the time of the catalog.
@@ -171,12 +172,12 @@ impl Authenticator {
                 if !principal.is_active() {
                     return Err(Denied::Deactivated(principal.id).into());
                 }
-                if !principal.roles.contains(&ProvisioningRule::ROLE) {
+                if principal.grants.get(ProvisioningRule::ROLE).is_none() {
                     return Err(Denied::RoleMissing { role: ProvisioningRule::ROLE, principal: principal.id }.into());
                 }
                 let credential = Credential::Oidc { identity: token.identity, rule: rule.id.clone() };
                 let authentication = Authentication { credential, expires_at: token.expires_at };
-                return Ok(Caller::authenticated(principal, authentication, context));
+                return Ok(Caller::authenticated(principal, Narrowing::NONE, authentication, context));
             }
         }
         Err(Denied::NotAdmitted.into())
@@ -219,19 +220,22 @@ impl Authenticator {
         context: &RequestContext,
         now: Timestamp,
     ) -> Result<Option<Principal>, AuthenticateError> {
-        if let Some(Admission { principal, seen_at, grant }) =
+        if let Some(Admission { mut principal, seen_at, is_by_hand, grant }) =
             self.context.catalog.get_admission(identity, &rule.id).await?
         {
             if !seen_at.is_within(SEEN_GRAIN, now) {
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.id, now);
             }
-            let has_role = principal.roles.contains(&ProvisioningRule::ROLE);
+            let has_role = principal.grants.get(ProvisioningRule::ROLE).is_some();
             let is_decided = match grant {
                 Some(Grant::Live) => has_role,
                 Some(Grant::Ended) => true,
                 None => false,
             };
             if is_decided || !principal.is_active() {
+                if has_role {
+                    limit(&mut principal, is_by_hand, rule);
+                }
                 return Ok(Some(principal));
             }
         }
@@ -245,7 +249,7 @@ impl Authenticator {
                 Some(id) => id,
                 None => self.create_principal(&mut *tx, identity, context).await?,
             };
-            let Some(mut principal) = tx.lock_principal(id).await? else { return Ok(None) };
+            let Some(principal) = tx.lock_principal(id).await? else { return Ok(None) };
             if !principal.is_active() {
                 return Ok(Some(principal));
             }
@@ -254,10 +258,15 @@ impl Authenticator {
                 let detail = format!("{} by rule {}", ProvisioningRule::ROLE, rule.id);
                 let event = Event::new(AuditAction::RoleGranted, id).with(detail);
                 audit::record(&mut *tx, &context.actor(id), event).await?;
-                principal.roles.insert(ProvisioningRule::ROLE);
             }
             tx.commit().await?;
-            Ok(Some(principal))
+            let admitted = self.context.catalog.get_admission(identity, &rule.id).await?;
+            Ok(admitted.map(|Admission { mut principal, is_by_hand, .. }| {
+                if principal.grants.get(ProvisioningRule::ROLE).is_some() {
+                    limit(&mut principal, is_by_hand, rule);
+                }
+                principal
+            }))
         })
         .await
     }
@@ -304,4 +313,11 @@ impl Authenticator {
         })
         .await
     }
+}
+
+/// Leaves the images of the rule that admits this request, and those on which the role is granted by hand.
+fn limit(principal: &mut Principal, is_by_hand: bool, rule: &ProvisioningRule) {
+    let by_hand = principal.grants.get(ProvisioningRule::ROLE).filter(|_| is_by_hand);
+    let by_hand = by_hand.cloned().unwrap_or_else(ImageScope::none);
+    principal.grants.set(ProvisioningRule::ROLE, by_hand.or(rule.terms.images.clone()));
 }

@@ -10,12 +10,13 @@ use crate::{
     work::retry::retrying,
 };
 use imgsrv_domain::{
+    access::Narrowing,
     audit::{Actor, AuditAction, Event},
     auth::{Attributes, Principal, PrincipalKind, Role},
     ids::PrincipalId,
     ports::{Catalog, CatalogError, CatalogTx, Ids},
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Lifetime of a bootstrap token.
@@ -67,8 +68,8 @@ impl Bootstrap {
         if tx.get_principal(PRINCIPAL).await?.is_none() {
             let display_name = "bootstrap".parse().map_err(CatalogError::backend)?;
             let new = NewPrincipal { kind: PrincipalKind::Service, display_name, attributes: Attributes::default() };
-            let roles = BTreeSet::from([Role::AuthManager]);
-            tx.insert_principal(&Principal { roles, ..new.principal(PRINCIPAL, now) }).await?;
+            let grants = [Role::AuthManager].into_iter().collect();
+            tx.insert_principal(&Principal { grants, ..new.principal(PRINCIPAL, now) }).await?;
             events.push(Event::new(AuditAction::PrincipalCreated, PRINCIPAL).with("bootstrap"));
             events.push(Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager));
         } else {
@@ -79,12 +80,12 @@ impl Bootstrap {
                 let event = |token| Event::new(AuditAction::TokenRevoked, token).with("bootstrap");
                 events.extend(revoked.into_iter().map(event));
             }
-            if tx.grant_role(PRINCIPAL, Role::AuthManager).await? {
+            if tx.grant_role(PRINCIPAL, Role::AuthManager, None).await? {
                 events.push(Event::new(AuditAction::RoleGranted, PRINCIPAL).with(Role::AuthManager));
             }
         }
         let name = "bootstrap".parse().ok();
-        let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE) };
+        let new = NewToken { name, expires_at: now.plus(BOOTSTRAP_TOKEN_LIFE), narrowing: Narrowing::NONE };
         let issued = new.issue(&*self.ids, PRINCIPAL, now)?;
         tx.insert_token(&issued.token, &token::hash(&issued.plaintext)).await?;
         events.push(Event::new(AuditAction::TokenIssued, issued.token.id).with("bootstrap"));

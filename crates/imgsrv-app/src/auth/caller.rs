@@ -1,15 +1,21 @@
 //! Callers, and the one place that decides what they may do.
 
+use crate::{
+    context::Context,
+    error::{Missing, Result},
+};
 use imgsrv_domain::{
+    access::{ImageScope, Narrowing, Rights, Target},
     audit::Actor,
     auth::{Action, Principal, Role},
     ids::{PrincipalId, TokenId},
-    names::RuleId,
+    names::{ImageName, RuleId},
     oidc::OidcIdentity,
     ports::Visibility,
     text::ShortText,
     time::Timestamp,
 };
+use std::sync::Arc;
 
 /// The request of a caller, for the audit log.
 #[derive(Debug, Clone, Default)]
@@ -59,12 +65,23 @@ pub struct Authentication {
 /// The caller of a use case.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    authenticated: Option<(Principal, Authentication)>,
+    authenticated: Option<Authenticated>,
     context: RequestContext,
 }
 
+/// A principal, how it is authenticated, and what it may do.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    /// The principal.
+    pub principal: Principal,
+    /// How it is authenticated.
+    pub authentication: Authentication,
+    /// What it may do with this credential.
+    pub rights: Arc<Rights>,
+}
+
 /// Why a caller is not allowed to do something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The caller is anonymous.
     #[error("this operation requires a bearer token")]
@@ -72,6 +89,19 @@ pub enum Denied {
     /// The caller's roles do not allow it.
     #[error("this operation requires the permission {0}, which the caller's roles do not grant")]
     Forbidden(Action),
+    /// The caller's roles, or its token, allow it on other images only.
+    #[error(
+        "this operation requires the permission {action} on image {image}, which the caller has only on other images"
+    )]
+    OutOfScope {
+        /// The action.
+        action: Action,
+        /// The image.
+        image: ImageName,
+    },
+    /// The caller's roles, or its token, allow it on some images only.
+    #[error("this operation requires the permission {0} on every image")]
+    NotEverywhere(Action),
     /// The token is authentic, but no rule admits it.
     #[error("the token is authentic, but its audience and claims match no enabled provisioning rule")]
     NotAdmitted,
@@ -88,13 +118,36 @@ pub enum Denied {
     Deactivated(PrincipalId),
 }
 
-/// Proof that a caller may change content.
+/// Who may do something to some images, and on which: the actor becomes known only for an image on which it is allowed.
 #[derive(Debug, Clone)]
-pub struct Writer(Actor, PrincipalId);
+struct Editor {
+    actor: Actor,
+    rights: Arc<Rights>,
+}
 
-/// Proof that a caller may change the lifecycle of published versions.
+impl Editor {
+    /// The actor, if `action` is allowed on the image. Else the image does not exist for callers that cannot see it.
+    async fn on(&self, context: &Context, action: Action, image: &ImageName) -> Result<&Actor> {
+        if self.rights.allow(action, Target::Image(image)) {
+            return Ok(&self.actor);
+        }
+        match context.catalog.get_image(image, Visibility::Published).await? {
+            Some(_) => Err(Denied::OutOfScope { action, image: image.clone() }.into()),
+            None => Err(Missing::Image(image.clone()).into()),
+        }
+    }
+}
+
+/// Proof that a caller may change the content of some images.
 #[derive(Debug, Clone)]
-pub struct ContentAdmin(Actor);
+pub struct Writer {
+    editor: Editor,
+    id: PrincipalId,
+}
+
+/// Proof that a caller may change the lifecycle of published versions of some images.
+#[derive(Debug, Clone)]
+pub struct ContentAdmin(Editor);
 
 /// Proof that a caller may manage authentication.
 #[derive(Debug, Clone)]
@@ -110,60 +163,72 @@ impl Caller {
         Self { authenticated: None, context }
     }
 
-    /// An authenticated principal.
-    pub const fn authenticated(principal: Principal, authentication: Authentication, context: RequestContext) -> Self {
-        Self { authenticated: Some((principal, authentication)), context }
+    /// An authenticated principal with a credential that leaves some of what it may do.
+    pub fn authenticated(
+        principal: Principal,
+        narrowing: Narrowing,
+        authentication: Authentication,
+        context: RequestContext,
+    ) -> Self {
+        let rights = Arc::new(Rights { grants: principal.grants.clone(), narrowing });
+        Self { authenticated: Some(Authenticated { principal, authentication, rights }), context }
     }
 
     /// The principal and its authentication, unless the caller is anonymous.
-    pub fn who(&self) -> Result<&(Principal, Authentication), Denied> {
+    pub fn who(&self) -> Result<&Authenticated, Denied> {
         self.authenticated.as_ref().ok_or(Denied::Unauthenticated)
     }
 
-    /// What the caller can see of the catalog.
-    pub fn visibility(&self) -> Visibility {
-        let writes = self.authenticated.as_ref().is_some_and(|(principal, _)| principal.may(Action::ContentWrite));
+    /// What the caller can see of an image.
+    pub fn visibility(&self, image: &ImageName) -> Visibility {
+        let writes = self.may(Action::ContentWrite, Target::Image(image));
         if writes { Visibility::All } else { Visibility::Published }
     }
 
-    /// Proof that the caller may change content.
+    /// What the caller can see of what belongs to no image.
+    pub(crate) fn visibility_of_blobs(&self) -> Visibility {
+        if self.may(Action::ContentWrite, Target::Everything) { Visibility::All } else { Visibility::Published }
+    }
+
+    /// Proof that the caller may change the content of some images.
     pub fn writer(&self) -> Result<Writer, Denied> {
-        let (actor, id) = self.require(Action::ContentWrite)?;
-        Ok(Writer(actor, id))
+        let (editor, id) = self.editor(Action::ContentWrite)?;
+        Ok(Writer { editor, id })
     }
 
-    /// Whether the caller can see images that have no published version.
-    pub fn sees_all_images(&self) -> bool {
-        let may = |action| self.authenticated.as_ref().is_some_and(|(principal, _)| principal.may(action));
-        may(Action::ContentWrite) || may(Action::ContentRetire)
+    /// Whether the caller can see when versions of the image were last fetched.
+    pub fn sees_fetches(&self, image: &ImageName) -> bool {
+        self.may(Action::ContentRetire, Target::Image(image)) || self.may(Action::SystemOperate, Target::Everything)
     }
 
-    /// Whether the caller can see when versions were last fetched.
-    pub fn sees_fetches(&self) -> bool {
-        let may = |action| self.authenticated.as_ref().is_some_and(|(principal, _)| principal.may(action));
-        may(Action::ContentRetire) || may(Action::SystemOperate)
-    }
-
-    /// Proof that the caller may change the lifecycle of published versions.
+    /// Proof that the caller may change the lifecycle of published versions of some images.
     pub fn content_admin(&self) -> Result<ContentAdmin, Denied> {
-        let (actor, _) = self.require(Action::ContentRetire)?;
-        Ok(ContentAdmin(actor))
+        self.editor(Action::ContentRetire).map(|(editor, _)| ContentAdmin(editor))
+    }
+
+    fn editor(&self, action: Action) -> Result<(Editor, PrincipalId), Denied> {
+        let (actor, id) = self.require(action, Target::Anything)?;
+        Ok((Editor { actor, rights: Arc::clone(&self.who()?.rights) }, id))
     }
 
     /// Proof that the caller may manage authentication.
     pub fn manager(&self) -> Result<Manager, Denied> {
-        let (actor, _) = self.require(Action::AuthManage)?;
+        let (actor, _) = self.require(Action::AuthManage, Target::Everything)?;
         Ok(Manager(actor))
     }
 
     /// Proof that the caller may operate the server.
     pub fn system_operator(&self) -> Result<SystemOperator, Denied> {
-        self.require(Action::SystemOperate).map(|_| SystemOperator(()))
+        self.require(Action::SystemOperate, Target::Everything).map(|_| SystemOperator(()))
     }
 
-    fn require(&self, action: Action) -> Result<(Actor, PrincipalId), Denied> {
-        let (principal, _) = self.who()?;
-        if !principal.may(action) {
+    fn may(&self, action: Action, target: Target<'_>) -> bool {
+        self.authenticated.as_ref().is_some_and(|who| who.rights.allow(action, target))
+    }
+
+    fn require(&self, action: Action, target: Target<'_>) -> Result<(Actor, PrincipalId), Denied> {
+        let Authenticated { principal, .. } = self.who()?;
+        if !self.may(action, target) {
             return Err(Denied::Forbidden(action));
         }
         Ok((self.context.actor(principal.id), principal.id))
@@ -173,22 +238,69 @@ impl Caller {
 impl Writer {
     /// The principal.
     pub(crate) const fn id(&self) -> PrincipalId {
-        self.1
+        self.id
     }
 
-    pub(crate) const fn actor(&self) -> &Actor {
-        &self.0
+    /// The actor, if it may write to the image.
+    pub(crate) async fn on(&self, context: &Context, image: &ImageName) -> Result<&Actor> {
+        self.editor.on(context, Action::ContentWrite, image).await
+    }
+
+    /// The actor, if it may write to an image of that name, which need not exist.
+    pub(crate) fn creates(&self, image: &ImageName) -> Result<&Actor, Denied> {
+        let action = Action::ContentWrite;
+        if self.covers(image) {
+            Ok(&self.editor.actor)
+        } else {
+            Err(Denied::OutOfScope { action, image: image.clone() })
+        }
+    }
+
+    /// Whether it may write to the image.
+    pub(crate) fn covers(&self, image: &ImageName) -> bool {
+        self.editor.rights.allow(Action::ContentWrite, Target::Image(image))
+    }
+
+    /// The scopes that together are the images to which it may write.
+    pub(crate) fn images(&self) -> [ImageScope; 2] {
+        self.editor.rights.images(Action::ContentWrite)
+    }
+
+    /// The actor of what belongs to no image: uploads.
+    pub(crate) const fn uploader(&self) -> &Actor {
+        &self.editor.actor
+    }
+
+    /// Whether it may see and abort the uploads of others.
+    pub(crate) fn oversees_uploads(&self) -> bool {
+        self.editor.rights.allow(Action::ContentRetire, Target::Everything)
+    }
+
+    /// Refuses callers that may not see the uploads of others.
+    pub(crate) fn require_overseer(&self) -> Result<(), Denied> {
+        if self.oversees_uploads() { Ok(()) } else { Err(Denied::NotEverywhere(Action::ContentRetire)) }
     }
 }
 
 impl ContentAdmin {
-    /// An operator with direct access to the catalog, who needs no token.
-    pub const fn operator() -> Self {
-        Self(Actor::Operator)
+    /// The actor, if it may retire versions of every image.
+    pub(crate) fn everywhere(&self) -> Result<&Actor, Denied> {
+        let action = Action::ContentRetire;
+        if self.0.rights.allow(action, Target::Everything) {
+            Ok(&self.0.actor)
+        } else {
+            Err(Denied::NotEverywhere(action))
+        }
     }
 
-    pub(crate) const fn actor(&self) -> &Actor {
-        &self.0
+    /// Whether it may retire versions of the image.
+    pub(crate) fn covers(&self, image: &ImageName) -> bool {
+        self.0.rights.allow(Action::ContentRetire, Target::Image(image))
+    }
+
+    /// The actor, if it may retire versions of the image.
+    pub(crate) async fn on(&self, context: &Context, image: &ImageName) -> Result<&Actor> {
+        self.0.on(context, Action::ContentRetire, image).await
     }
 }
 

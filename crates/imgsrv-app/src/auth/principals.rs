@@ -7,6 +7,7 @@ use crate::{
     work::retry::retrying,
 };
 use imgsrv_domain::{
+    access::{Grants, ImageScope, Narrowing},
     audit::{Actor, AuditAction, Event},
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role, TokenKey},
     ids::{PrincipalId, TokenId},
@@ -16,7 +17,7 @@ use imgsrv_domain::{
     time::Timestamp,
     transition::Revision,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 /// The use cases of managing principals.
 #[derive(Clone)]
@@ -45,7 +46,7 @@ impl NewPrincipal {
             kind,
             display_name,
             attributes,
-            roles: BTreeSet::new(),
+            grants: Grants::default(),
             deactivated_at: None,
             created_at: now,
             updated_at: now,
@@ -61,6 +62,8 @@ pub struct NewToken {
     pub name: Option<ShortText>,
     /// When it expires.
     pub expires_at: Timestamp,
+    /// What it leaves of what its principal may do.
+    pub narrowing: Narrowing,
 }
 
 impl NewToken {
@@ -78,6 +81,7 @@ impl NewToken {
             principal,
             key,
             name,
+            narrowing: self.narrowing,
             created_at: now,
             expires_at: self.expires_at,
             last_used_at: None,
@@ -128,14 +132,28 @@ impl Principals {
         .await
     }
 
-    /// Grants a role; granting it again changes nothing.
+    /// Grants a role on some images, instead of those on which it was granted before. Without `images`, a role that was
+    /// granted before stays as it is, and another is granted on every image.
     #[tracing::instrument(name = "principal.grant_role", level = "debug", skip_all, fields(principal.id = %id, role = %role), err(level = "debug"))]
-    pub async fn grant_role(&self, who: &Manager, id: PrincipalId, role: Role) -> Result<()> {
+    pub async fn grant_role(
+        &self,
+        who: &Manager,
+        id: PrincipalId,
+        role: Role,
+        images: Option<&ImageScope>,
+    ) -> Result<()> {
+        if images.is_some() && !role.is_about_images() {
+            return Err(UseCaseError::invalid("images", format!("must be absent, because {role} is not about images")));
+        }
         retrying(|| async {
             let mut tx = self.catalog.begin().await?;
             tx.lock_principal(id).await?.ok_or(Missing::Principal(id))?;
-            if tx.grant_role(id, role).await? {
-                audit::commit(tx, who.actor(), Event::new(AuditAction::RoleGranted, id).with(role)).await?;
+            if tx.grant_role(id, role, images).await? {
+                let detail = match images {
+                    Some(images) => format!("{role} on {images}"),
+                    None => role.to_string(),
+                };
+                audit::commit(tx, who.actor(), Event::new(AuditAction::RoleGranted, id).with(detail)).await?;
             }
             Ok(())
         })

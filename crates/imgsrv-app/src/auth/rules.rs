@@ -171,12 +171,12 @@ async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<()> {
 }
 
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {
-    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, enabled } = &rule.terms;
+    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, images, enabled } = &rule.terms;
     let state = if *enabled { "enabled" } else { "disabled" };
     let claims: Vec<_> = forwarded_claims.names().map(ClaimName::as_str).collect();
     let claims = claims.join(", ");
     Event::new(action, &rule.id).with(format!(
-        "\"{display_name}\", {state}, issuer {issuer}, audience {audience}, claims [{claims}], condition {}",
+        "\"{display_name}\", {state}, issuer {issuer}, audience {audience}, claims [{claims}], {images}, condition {}",
         condition.as_str()
     ))
 }

@@ -4,6 +4,7 @@ use crate::{context::Context, error::UseCaseError};
 use futures::{StreamExt, stream};
 use imgsrv_domain::{
     digest::ByteSize,
+    ids::PrincipalId,
     ports::{BodyError, BodyStream, CatalogTx},
     space::SpaceReservation,
 };
@@ -24,7 +25,17 @@ pub(crate) fn check_size(context: &Context, size: ByteSize) -> Result<(), UseCas
 
 /// Refuses an upload of `size` that would exceed the number of open uploads or their total size. Uploads that are opened
 /// concurrently do not see each other, so they may exceed these limits a little.
-pub(crate) async fn check_quota(context: &Context, tx: &mut dyn CatalogTx, size: ByteSize) -> Result<(), UseCaseError> {
+pub(crate) async fn check_quota(
+    context: &Context,
+    tx: &mut dyn CatalogTx,
+    by: PrincipalId,
+    size: ByteSize,
+) -> Result<(), UseCaseError> {
+    if let Some(limit) = context.settings.max_open_uploads_per_principal
+        && tx.count_open_uploads_of(by).await? >= u64::from(limit)
+    {
+        return Err(UseCaseError::TooManyOwnUploads { limit });
+    }
     if let Some(limit) = context.settings.max_open_uploads
         && tx.count_open_uploads().await? >= u64::from(limit)
     {

@@ -26,31 +26,36 @@ const BATCH: u16 = 50;
 pub struct Blocks(pub(crate) Arc<Context>);
 
 impl Blocks {
-    /// Blocked digests by digest.
+    /// Blocked digests by digest, for a content administrator of every image.
     #[tracing::instrument(name = "block.list", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn list(&self, _who: &ContentAdmin, page: &PageRequest) -> Result<Page<BlockedDigest>> {
+    pub async fn list(&self, who: &ContentAdmin, page: &PageRequest) -> Result<Page<BlockedDigest>> {
+        who.everywhere()?;
         Ok(self.0.catalog.list_blocked_digests(page).await?)
     }
 
-    /// Unblocks a digest, so that its content can be uploaded and published again.
+    /// Unblocks a digest, so that its content can be uploaded and published again; only a content administrator of every image
+    /// may.
     #[tracing::instrument(name = "block.delete", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
     pub async fn unblock(&self, who: &ContentAdmin, digest: &Digest) -> Result<()> {
+        let actor = who.everywhere()?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             if !tx.unblock_digest(digest).await? {
                 return Err(Missing::BlockedDigest(*digest).into());
             }
-            Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::DigestUnblocked, digest)).await?)
+            Ok(audit::commit(tx, actor, Event::new(AuditAction::DigestUnblocked, digest)).await?)
         })
         .await
     }
 
-    /// Published versions that have the digest in their manifest, as they are now.
+    /// Published versions that have the digest in their manifest, as they are now, of the images whose versions the caller
+    /// may retire. A page may have fewer than requested.
     #[tracing::instrument(name = "block.holders", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
-    pub async fn versions_of(&self, _who: &ContentAdmin, digest: &Digest, page: &PageRequest) -> Result<Page<Version>> {
+    pub async fn versions_of(&self, who: &ContentAdmin, digest: &Digest, page: &PageRequest) -> Result<Page<Version>> {
         let now = self.0.clock.now();
         let found = self.0.catalog.list_versions_of_blob(digest, page).await?;
-        Ok(Page { items: found.items.into_iter().map(|version| version.as_of(now)).collect(), next: found.next })
+        let retirable = found.items.into_iter().filter(|version| who.covers(&version.image));
+        Ok(Page { items: retirable.map(|version| version.as_of(now)).collect(), next: found.next })
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn commit_completed(
 ) -> Result<(), CatalogError> {
     tx.update_upload(session).await?;
     tx.enqueue_work(WorkName::ingest(session.id)).await?;
-    audit::record(&mut *tx, who.actor(), event).await?;
+    audit::record(&mut *tx, who.uploader(), event).await?;
     crash_point("complete.committing");
     tx.commit().await?;
     crash_point("complete.committed");

@@ -77,27 +77,38 @@ impl Uploads {
                 None => {
                     require_unblocked(&mut *tx, &new.claim.digest).await?;
                     free?;
-                    check_quota(&self.0, &mut *tx, new.claim.size).await?;
+                    check_quota(&self.0, &mut *tx, who.id(), new.claim.size).await?;
                     UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)
                 }
             };
             tx.insert_upload(&session, key).await?;
-            audit::commit(tx, who.actor(), event).await?;
+            audit::commit(tx, who.uploader(), event).await?;
             Ok(session)
         })
         .await
     }
 
-    /// The upload with that id.
+    /// The upload with that id, if it is the caller's, or the caller may see those of others.
     #[tracing::instrument(name = "upload.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
-    pub async fn get(&self, _who: &Writer, id: UploadId) -> Result<UploadSession> {
-        self.0.catalog.get_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload(id).into())
+    pub async fn get(&self, who: &Writer, id: UploadId) -> Result<UploadSession> {
+        let found = self.0.catalog.get_upload(id).await?.filter(is_multipart);
+        found.filter(|found| is_own(who, found) || who.oversees_uploads()).ok_or(Missing::Upload(id).into())
     }
 
-    /// The caller's uploads that wait for parts, newest first; only those of `digest` if one is given.
+    /// The caller's uploads that wait for parts, or those of all callers, newest first; only those of `digest` if one is
+    /// given.
     #[tracing::instrument(name = "upload.open", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn open(&self, who: &Writer, digest: Option<&Digest>, page: &PageRequest) -> Result<Page<UploadSession>> {
-        Ok(self.0.catalog.list_open_uploads(who.id(), digest, page).await?)
+    pub async fn open(
+        &self,
+        who: &Writer,
+        all: bool,
+        digest: Option<&Digest>,
+        page: &PageRequest,
+    ) -> Result<Page<UploadSession>> {
+        if all {
+            who.require_overseer()?;
+        }
+        Ok(self.0.catalog.list_open_uploads((!all).then(|| who.id()), digest, page).await?)
     }
 
     /// Up to `limit` recorded parts after `after`, ascending.
@@ -112,15 +123,15 @@ impl Uploads {
     /// Cancel-safe: when the caller is dropped, the part is still recorded or undone.
     #[tracing::instrument(name = "upload.put_part", level = "debug", skip_all, err(level = "debug"),
         fields(upload.id = %id, part.number = %number))]
-    pub async fn put_part(&self, _who: &Writer, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
-        let uploads = self.clone();
-        detached(async move { uploads.receive(id, number, body).await }).await
+    pub async fn put_part(&self, who: &Writer, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
+        let (uploads, who) = (self.clone(), who.clone());
+        detached(async move { uploads.receive(&who, id, number, body).await }).await
     }
 
-    async fn receive(&self, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
+    async fn receive(&self, who: &Writer, id: UploadId, number: PartNumber, body: PartBody) -> Result<Part> {
         let PartBody { declared, checksum, bytes, slot: _slot } = body;
         let admission = admit(&self.0, declared).await?;
-        let (name, attempt) = retrying(|| self.begin(id, number, declared)).await?;
+        let (name, attempt) = retrying(|| self.begin(who, id, number, declared)).await?;
         let (space, body) = (admission.space.clone(), admission.limit(bytes, false));
         let request = StageRequest { session: id, name, attempt: attempt.clone(), declared, checksum, space, body };
         let part = stage(&self.0, request, &admission).await?;
@@ -132,10 +143,16 @@ impl Uploads {
         Ok(part)
     }
 
-    async fn begin(&self, id: UploadId, number: PartNumber, declared: Option<u64>) -> Result<(BlobName, Attempt)> {
+    async fn begin(
+        &self,
+        who: &Writer,
+        id: UploadId,
+        number: PartNumber,
+        declared: Option<u64>,
+    ) -> Result<(BlobName, Attempt)> {
         let attempt = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
-        let session = lock_multipart(&mut *tx, id).await?;
+        let session = lock_multipart(&mut *tx, who, id).await?;
         let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
         let (current, previous) = (current.as_ref(), previous.as_ref());
         let (session, attempt) = session.begin_attempt(attempt, number, declared, current, previous, tx.now())?;
@@ -170,7 +187,7 @@ impl Uploads {
     async fn complete_and_wake(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
         let session = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let session = lock_multipart(&mut *tx, id).await?;
+            let session = lock_multipart(&mut *tx, who, id).await?;
             match session.state {
                 UploadState::Completed(_) | UploadState::Ingesting(_) | UploadState::Ready(_) => return Ok(session),
                 UploadState::Receiving(_) | UploadState::Failed { .. } | UploadState::Aborted { .. } => {}
@@ -207,7 +224,7 @@ impl Uploads {
             if let Some(event) = event {
                 tx.update_upload(&session).await?;
                 upload_ended(&self.0, &mut *tx, &session).await?;
-                audit::commit(tx, who.actor(), event).await?;
+                audit::commit(tx, who.uploader(), event).await?;
             }
             Ok::<_, UseCaseError>(session)
         })
@@ -223,9 +240,14 @@ async fn has_lost_blob(tx: &mut dyn CatalogTx, session: &UploadSession) -> Resul
     Ok(tx.reuse_blob(&claim.blob().digest).await?.is_none())
 }
 
-/// The upload with that id, locked; those of intakes take no numbered parts and are not found.
-async fn lock_multipart(tx: &mut dyn CatalogTx, id: UploadId) -> Result<UploadSession> {
-    tx.lock_upload(id).await?.filter(is_multipart).ok_or(Missing::Upload(id).into())
+/// The caller's upload with that id, locked; those of intakes take no numbered parts and are not found.
+async fn lock_multipart(tx: &mut dyn CatalogTx, who: &Writer, id: UploadId) -> Result<UploadSession> {
+    let found = tx.lock_upload(id).await?.filter(is_multipart);
+    found.filter(|found| is_own(who, found)).ok_or(Missing::Upload(id).into())
+}
+
+fn is_own(who: &Writer, session: &UploadSession) -> bool {
+    session.created_by == who.id()
 }
 
 fn is_multipart(session: &UploadSession) -> bool {

@@ -103,7 +103,7 @@ impl Aliases {
     pub async fn list(&self, caller: &Caller, image: &ImageName, page: &PageRequest) -> Result<Page<Alias>> {
         self.0
             .catalog
-            .list_aliases(image, caller.visibility(), page)
+            .list_aliases(image, caller.visibility(image), page)
             .await?
             .ok_or_else(|| Missing::Image(image.clone()).into())
     }
@@ -125,6 +125,7 @@ impl Aliases {
         version: &VersionName,
         precondition: &Precondition,
     ) -> Result<Alias> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             // So that the lifecycle of the version is current.
@@ -150,7 +151,7 @@ impl Aliases {
             }
             let alias = pointed?;
             let event = Event::new(AuditAction::AliasSet, format!("{image}/{name}")).with(&alias.version);
-            audit::record(&mut *tx, who.actor(), event).await?;
+            audit::record(&mut *tx, actor, event).await?;
             tx.bump_catalog_revision(version.image_id).await?;
             self.0.revision.commit(tx).await?;
             Ok(alias)
@@ -180,6 +181,7 @@ impl Aliases {
         name: &AliasName,
         precondition: &Precondition,
     ) -> Result<()> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image_row = tx.get_image(image).await?.ok_or_else(|| Missing::Image(image.clone()))?;
@@ -187,7 +189,7 @@ impl Aliases {
             precondition.check(image, name, Some(&alias))?;
             tx.delete_alias(alias.id).await?;
             let event = Event::new(AuditAction::AliasDeleted, format!("{image}/{name}"));
-            audit::record(&mut *tx, who.actor(), event).await?;
+            audit::record(&mut *tx, actor, event).await?;
             tx.bump_catalog_revision(image_row.id).await?;
             Ok(self.0.revision.commit(tx).await?)
         })

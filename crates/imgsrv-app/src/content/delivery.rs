@@ -141,7 +141,9 @@ impl Delivery {
     pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download> {
         let catalog = &self.0.context.catalog;
         let (blob, public) = match catalog.get_blob(digest, Visibility::Published).await? {
-            None if caller.visibility() == Visibility::All => (catalog.get_blob(digest, Visibility::All).await?, false),
+            None if caller.visibility_of_blobs() == Visibility::All => {
+                (catalog.get_blob(digest, Visibility::All).await?, false)
+            }
             published => (published, true),
         };
         let Some(blob) = blob else {

@@ -51,13 +51,14 @@ impl Drafts {
     #[tracing::instrument(name = "draft.create", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %name))]
     pub async fn create(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<Version> {
+        let actor = who.on(&self.0, image).await?;
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image = tx.get_image(image).await?.ok_or_else(|| Missing::Image(image.clone()))?;
             let id = VersionId::new(self.0.ids.next());
             let (version, event) = Version::draft(id, image.id, image.name, name.clone(), tx.now());
             tx.insert_version(&version).await?;
-            audit::commit(tx, who.actor(), event).await?;
+            audit::commit(tx, actor, event).await?;
             Ok(version)
         })
         .await;
@@ -80,12 +81,13 @@ impl Drafts {
     #[tracing::instrument(name = "draft.delete", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %name))]
     pub async fn delete(&self, who: &Writer, image: &ImageName, name: &VersionName) -> Result<()> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = lock_version(&mut *tx, image, name).await?;
             let event = version.delete()?;
             tx.delete_version(&version).await?;
-            Ok(audit::commit(tx, who.actor(), event).await?)
+            Ok(audit::commit(tx, actor, event).await?)
         })
         .await
     }
@@ -100,6 +102,7 @@ impl Drafts {
         version: &VersionName,
         new: NewArtifact,
     ) -> Result<Artifact> {
+        let actor = who.on(&self.0, image).await?;
         let added = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = lock_version(&mut *tx, image, version).await?;
@@ -111,7 +114,7 @@ impl Drafts {
                     limit: MAX_ARTIFACTS,
                 });
             }
-            let artifact = insert_artifact(&self.0, &mut *tx, who.actor(), &version, new.clone()).await?;
+            let artifact = insert_artifact(&self.0, &mut *tx, actor, &version, new.clone()).await?;
             tx.commit().await?;
             Ok(artifact)
         })
@@ -129,12 +132,13 @@ impl Drafts {
         version: &VersionName,
         id: ArtifactId,
     ) -> Result<()> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let (version, artifact) = lock_artifact(&mut *tx, image, version, id).await?;
             edit(&mut *tx, version).await?;
             tx.delete_artifact(artifact.id).await?;
-            Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::ArtifactRemoved, id)).await?)
+            Ok(audit::commit(tx, actor, Event::new(AuditAction::ArtifactRemoved, id)).await?)
         })
         .await
     }
@@ -150,6 +154,7 @@ impl Drafts {
         artifact: ArtifactId,
         new: NewAttachment,
     ) -> Result<Attachment> {
+        let actor = who.on(&self.0, image).await?;
         let added = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
@@ -167,7 +172,7 @@ impl Drafts {
             let file = files::attachment_file(&artifact.file_name(image, &version.name), &attachment.name);
             tx.insert_attachment(version.id, &attachment, &files::names_taken_by(&file)).await?;
             let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
-            audit::commit(tx, who.actor(), event.with(blob.digest)).await?;
+            audit::commit(tx, actor, event.with(blob.digest)).await?;
             Ok(attachment)
         })
         .await;
@@ -194,6 +199,7 @@ impl Drafts {
         artifact: ArtifactId,
         id: AttachmentId,
     ) -> Result<()> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let (version, artifact) = lock_artifact(&mut *tx, image, version, artifact).await?;
@@ -201,7 +207,7 @@ impl Drafts {
             let attachment = found.ok_or(Missing::Attachment(artifact.id, id))?;
             edit(&mut *tx, version).await?;
             tx.delete_attachment(attachment.id).await?;
-            Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::AttachmentRemoved, id)).await?)
+            Ok(audit::commit(tx, actor, Event::new(AuditAction::AttachmentRemoved, id)).await?)
         })
         .await
     }

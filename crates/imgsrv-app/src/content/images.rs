@@ -8,6 +8,7 @@ use crate::{
     work::retry::retrying,
 };
 use imgsrv_domain::{
+    access::ImageScope,
     audit::{Actor, AuditAction, Event},
     ids::ImageId,
     image::Image,
@@ -62,21 +63,27 @@ impl Images {
     /// The image of that name, if it is visible to the caller.
     #[tracing::instrument(name = "image.get", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn get(&self, caller: &Caller, name: &ImageName) -> Result<Image> {
-        self.0.catalog.get_image(name, caller.visibility()).await?.ok_or_else(|| Missing::Image(name.clone()).into())
+        self.0
+            .catalog
+            .get_image(name, caller.visibility(name))
+            .await?
+            .ok_or_else(|| Missing::Image(name.clone()).into())
     }
 
-    /// Images by name; those without a published version only for writers.
+    /// Images by name; those without a published version only for a writer who may write to them.
     #[tracing::instrument(name = "image.list", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn list(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>> {
-        Ok(self.0.catalog.list_images(see, page).await?)
+    pub async fn list(&self, writer: Option<&Writer>, page: &PageRequest) -> Result<Page<Image>> {
+        let unpublished = writer.map(Writer::images).unwrap_or_else(|| [ImageScope::none(), ImageScope::none()]);
+        Ok(self.0.catalog.list_images(&unpublished, page).await?)
     }
 
     /// Creates an image.
     #[tracing::instrument(name = "image.create", level = "debug", skip_all, fields(image.name = %new.name), err(level = "debug"))]
     pub async fn create(&self, who: &Writer, new: NewImage) -> Result<Image> {
+        let actor = who.creates(&new.name)?;
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = insert_image(&self.0, &mut *tx, who.actor(), new.clone()).await?;
+            let image = insert_image(&self.0, &mut *tx, actor, new.clone()).await?;
             tx.commit().await?;
             Ok(image)
         })
@@ -91,6 +98,7 @@ impl Images {
     /// Changes an image's metadata.
     #[tracing::instrument(name = "image.update", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn update(&self, who: &Writer, name: &ImageName, metadata: ImageMetadata) -> Result<Image> {
+        let actor = who.on(&self.0, name).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image = tx.lock_image(name).await?.ok_or_else(|| Missing::Image(name.clone()))?;
@@ -102,7 +110,7 @@ impl Images {
                 ..image
             };
             tx.update_image(&image).await?;
-            audit::record(&mut *tx, who.actor(), Event::new(AuditAction::ImageUpdated, name)).await?;
+            audit::record(&mut *tx, actor, Event::new(AuditAction::ImageUpdated, name)).await?;
             tx.bump_catalog_revision(image.id).await?;
             self.0.revision.commit(tx).await?;
             Ok(image)
@@ -113,6 +121,7 @@ impl Images {
     /// Deletes an image without versions.
     #[tracing::instrument(name = "image.delete", level = "debug", skip_all, fields(image.name = %name), err(level = "debug"))]
     pub async fn delete(&self, who: &Writer, name: &ImageName) -> Result<()> {
+        let actor = who.on(&self.0, name).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let image = tx.get_image(name).await?.ok_or_else(|| Missing::Image(name.clone()))?;
@@ -120,7 +129,7 @@ impl Images {
                 CatalogError::Conflict(Conflict::ImageInUse) => UseCaseError::ImageInUse(name.clone()),
                 error => error.into(),
             })?;
-            Ok(audit::commit(tx, who.actor(), Event::new(AuditAction::ImageDeleted, name)).await?)
+            Ok(audit::commit(tx, actor, Event::new(AuditAction::ImageDeleted, name)).await?)
         })
         .await
     }

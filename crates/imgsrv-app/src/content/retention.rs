@@ -64,7 +64,8 @@ impl Retention {
     /// The policy of an image. The default policy is not one.
     #[tracing::instrument(name = "retention.get", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image))]
-    pub async fn get(&self, _: &ContentAdmin, image: &ImageName) -> Result<RetentionPolicy> {
+    pub async fn get(&self, who: &ContentAdmin, image: &ImageName) -> Result<RetentionPolicy> {
+        who.on(&self.0, image).await?;
         let found = self.0.catalog.get_retention(image).await?.ok_or_else(|| Missing::Image(image.clone()))?;
         Ok(found.ok_or_else(|| Missing::Retention(image.clone()))?)
     }
@@ -86,6 +87,7 @@ impl Retention {
     /// Sets or deletes the policy of an image. The image counts as changed, so that decisions of another policy are not
     /// applied.
     async fn change(&self, who: &ContentAdmin, image: &ImageName, wanted: Option<&RetentionPolicy>) -> Result<()> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let id = tx.lock_image(image).await?.ok_or_else(|| Missing::Image(image.clone()))?.id;
@@ -101,7 +103,7 @@ impl Retention {
                 }
                 (None, None) => return Err(Missing::Retention(image.clone()).into()),
             };
-            audit::record(&mut *tx, who.actor(), Event::new(action, image)).await?;
+            audit::record(&mut *tx, actor, Event::new(action, image)).await?;
             tx.bump_catalog_revision(id).await?;
             Ok(self.0.revision.commit(tx).await?)
         })
@@ -113,10 +115,11 @@ impl Retention {
         fields(image.name = %image))]
     pub async fn preview(
         &self,
-        _: &ContentAdmin,
+        who: &ContentAdmin,
         image: &ImageName,
         policy: Option<&RetentionPolicy>,
     ) -> Result<RetentionPreview> {
+        who.on(&self.0, image).await?;
         let plan = self.plan(image, policy).await?;
         let revision = plan.revision();
         Ok(RetentionPreview {
@@ -129,11 +132,12 @@ impl Retention {
     #[tracing::instrument(name = "retention.apply", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image))]
     pub async fn apply(&self, who: &ContentAdmin, image: &ImageName, revision: &str) -> Result<RetentionApplied> {
+        let actor = who.on(&self.0, image).await?;
         let plan = self.plan(image, None).await?;
         if plan.revision() != revision {
             return Err(UseCaseError::RetentionChanged);
         }
-        self.carry_out(who.actor(), image, plan, usize::MAX).await
+        self.carry_out(actor, image, plan, usize::MAX).await
     }
 
     /// What `policy`, or else the policy of the image or the default, decides now.

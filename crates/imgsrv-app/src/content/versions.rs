@@ -11,7 +11,6 @@ use imgsrv_domain::{
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::Visibility,
     time::Day,
     version::{Version, VersionFilter},
 };
@@ -22,30 +21,38 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct Versions(pub(crate) Arc<PublishedVersions>);
 
 impl Versions {
-    /// Versions of an image that are visible with `see`, newest first. Of the published ones, those that `lifecycle`
+    /// Versions of an image that are visible to the caller, newest first. Of the published ones, those that `lifecycle`
     /// selects; when absent, those that are neither revoked nor removed.
     #[tracing::instrument(name = "version.list", level = "debug", skip_all, fields(image.name = %image), err(level = "debug"))]
     pub async fn list(
         &self,
-        see: Visibility,
+        caller: &Caller,
         image: &ImageName,
         filter: VersionFilter,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Page<Version>> {
+        if filter != VersionFilter::Published {
+            caller.writer()?.on(&self.0.context, image).await?;
+        }
         let catalog = &self.0.context.catalog;
-        let found = catalog.list_versions(image, see, filter, lifecycle, page).await?;
+        let found = catalog.list_versions(image, caller.visibility(image), filter, lifecycle, page).await?;
         let mut page = found.ok_or_else(|| Missing::Image(image.clone()))?;
         let now = self.0.context.clock.now();
         page.items = page.items.into_iter().map(|version| version.as_of(now)).collect();
         Ok(page)
     }
 
-    /// The days on which versions were last fetched, for a caller who can see that; see
+    /// The days on which versions of an image were last fetched, for a caller who can see that; see
     /// [`RetentionQueries::get_last_fetches`](imgsrv_domain::ports::RetentionQueries::get_last_fetches).
     #[tracing::instrument(name = "version.fetches", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn last_fetches(&self, caller: &Caller, versions: &[Version]) -> Result<BTreeMap<VersionId, Day>> {
-        if !caller.sees_fetches() {
+    pub async fn last_fetches(
+        &self,
+        caller: &Caller,
+        image: &ImageName,
+        versions: &[Version],
+    ) -> Result<BTreeMap<VersionId, Day>> {
+        if !caller.sees_fetches(image) {
             return Ok(BTreeMap::new());
         }
         let published = versions.iter().filter(|version| version.state.published_at().is_some());
@@ -57,7 +64,7 @@ impl Versions {
     #[tracing::instrument(name = "version.manifest", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version))]
     pub async fn manifest(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Arc<Manifest>> {
-        let found = self.0.by_version(image, version, caller.visibility()).await?;
+        let found = self.0.by_version(image, version, caller.visibility(image)).await?;
         let found = found.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
         self.readable(&found)
     }

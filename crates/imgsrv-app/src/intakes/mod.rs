@@ -65,6 +65,7 @@ impl Intakes {
         digest: Option<Digest>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Intake> {
+        let actor = who.creates(&new.image)?;
         if new.aliases.len() > MAX_ALIASES {
             return Err(UseCaseError::invalid("aliases", format!("must have at most {MAX_ALIASES} entries")));
         }
@@ -98,13 +99,13 @@ impl Intakes {
                     None => require_unblocked(&mut *tx, &digest).await?,
                 }
             }
-            check_quota(context, &mut *tx, size).await?;
+            check_quota(context, &mut *tx, who.id(), size).await?;
             let now = tx.now();
             let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
             let intake = Intake::open(id, who.id(), new.clone(), now);
             tx.insert_upload(&session, key).await?;
             tx.insert_intake(&intake).await?;
-            audit::commit(tx, who.actor(), event).await?;
+            audit::commit(tx, actor, event).await?;
             Ok(intake)
         })
         .await

@@ -63,6 +63,7 @@ impl Publishing {
     }
 
     async fn freeze(&self, who: &Writer, image: &ImageName, version: &VersionName) -> Result<Requested> {
+        let actor = who.on(&self.0, image).await?;
         let requested = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = drafts::lock_version(&mut *tx, image, version).await?;
@@ -89,7 +90,7 @@ impl Publishing {
             let job = PublishJob::enqueue(JobId::new(self.0.ids.next()), &version, tx.now());
             tx.update_version(&version).await?;
             enqueue(&mut *tx, &job).await?;
-            audit::record(&mut *tx, who.actor(), event.with(job.id)).await?;
+            audit::record(&mut *tx, actor, event.with(job.id)).await?;
             crash_point("freeze.committing");
             tx.commit().await?;
             crash_point("freeze.committed");
@@ -104,14 +105,17 @@ impl Publishing {
 
     /// The job with that id, and the warnings of its steps.
     #[tracing::instrument(name = "publish_job.get", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
-    pub async fn job(&self, _who: &Writer, id: JobId) -> Result<JobReport> {
-        self.0.catalog.get_job(id).await?.ok_or(Missing::Job(id).into())
+    pub async fn job(&self, who: &Writer, id: JobId) -> Result<JobReport> {
+        let found = self.0.catalog.get_job(id).await?;
+        found.filter(|report| who.covers(&report.job.image)).ok_or(Missing::Job(id).into())
     }
 
-    /// Jobs, newest first.
+    /// Jobs of the images to which the caller may write, newest first. A page may have fewer than requested.
     #[tracing::instrument(name = "publish_job.list", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn jobs(&self, _who: &Writer, filter: &JobFilter, page: &PageRequest) -> Result<Page<JobReport>> {
-        Ok(self.0.catalog.list_jobs(filter, page).await?)
+    pub async fn jobs(&self, who: &Writer, filter: &JobFilter, page: &PageRequest) -> Result<Page<JobReport>> {
+        let mut found = self.0.catalog.list_jobs(filter, page).await?;
+        found.items.retain(|report| who.covers(&report.job.image));
+        Ok(found)
     }
 
     /// Queues a failed job again, starting at the step that failed.
@@ -124,6 +128,7 @@ impl Publishing {
     }
 
     async fn requeue(&self, who: &Writer, id: JobId) -> Result<JobReport> {
+        let actor = who.on(&self.0, &self.job(who, id).await?.job.image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             // Its item may be parked; items are locked before jobs.
@@ -131,7 +136,7 @@ impl Publishing {
             let job = tx.lock_job(id).await?.ok_or(Missing::Job(id))?;
             let (job, event) = job.retry(tx.now())?;
             tx.update_job(&job).await?;
-            audit::commit(tx, who.actor(), event).await?;
+            audit::commit(tx, actor, event).await?;
             Ok::<_, UseCaseError>(())
         })
         .await?;
@@ -142,6 +147,7 @@ impl Publishing {
     /// Abandons a failed job; its version becomes a draft again.
     #[tracing::instrument(name = "publish_job.abandon", level = "debug", skip_all, fields(publish_job.id = %id), err(level = "debug"))]
     pub async fn abandon(&self, who: &Writer, id: JobId) -> Result<JobReport> {
+        let actor = who.on(&self.0, &self.job(who, id).await?.job.image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             tx.discard_parked_work(WorkName::publish(id)).await?;
@@ -157,8 +163,8 @@ impl Publishing {
             tx.delete_stream_rows(version.id).await?;
             tx.delete_warnings(version.id, None).await?;
             tx.update_version(&version).await?;
-            audit::record(&mut *tx, who.actor(), event).await?;
-            audit::commit(tx, who.actor(), reopened).await?;
+            audit::record(&mut *tx, actor, event).await?;
+            audit::commit(tx, actor, reopened).await?;
             Ok::<_, UseCaseError>(())
         })
         .await?;

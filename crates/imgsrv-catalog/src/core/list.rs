@@ -62,7 +62,7 @@ impl<K: CursorKey + Clone + PartialEq + Send + Sync> List<K> {
     pub(crate) async fn read<T: Listed<Key = K>>(
         self,
         connection: &mut impl Connection,
-        sql: &'static str,
+        sql: impl Statement,
         values: impl Fn(&K, i64) -> Vec<Value> + Send,
     ) -> Result<Page<T>, CatalogError> {
         self.read_items(connection, sql, values, |entries: Vec<Entry<T>>| {
@@ -76,7 +76,7 @@ impl<K: CursorKey + Clone + PartialEq + Send + Sync> List<K> {
     pub(crate) async fn read_groups<T: Listed<Key = K>, I: Send>(
         self,
         connection: &mut impl Connection,
-        sql: &'static str,
+        sql: impl Statement,
         values: impl Fn(&K, i64) -> Vec<Value> + Send,
         item: fn(Vec<T>) -> Result<I, Corrupt>,
     ) -> Result<Page<I>, CatalogError> {
@@ -100,7 +100,7 @@ impl<K: CursorKey + Clone + PartialEq + Send + Sync> List<K> {
     async fn read_items<T: Listed<Key = K>, I: Send>(
         self,
         connection: &mut impl Connection,
-        sql: &'static str,
+        sql: impl Statement,
         values: impl Fn(&K, i64) -> Vec<Value> + Send,
         items_of: impl Fn(Vec<Entry<T>>) -> Vec<Keyed<K, I>> + Send,
     ) -> Result<Page<I>, CatalogError> {

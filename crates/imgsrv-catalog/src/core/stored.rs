@@ -5,6 +5,7 @@ use crate::core::{
     value::{ColumnType, Value},
 };
 use imgsrv_domain::{
+    access::{ImagePattern, ImageScope},
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
     digest::{ByteSize, Digest},
@@ -26,7 +27,11 @@ use imgsrv_domain::{
     work::{WorkKind, WorkerId},
 };
 use sqlx::types::Json;
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 /// A value with a column of its own.
 pub(crate) trait Stored: Sized {
@@ -133,6 +138,20 @@ stored!(ByteSize as i64: |own| own.signed(), |number| Ok(number.try_into()?));
 stored!(PartNumber as i64: |own| own.get().into(), |number| Ok(number.try_into()?));
 stored!(Revision as i64: |own| own.get(), |number| Ok(Self::new(number)));
 stored!(Timestamp as SqlTime: |own| (*own).into(), |time| Ok(time.into()));
+// Patterns, separated by spaces; none is no image. Every image is NULL in columns, so that it is `*` only within texts.
+stored!(
+    ImageScope as String:
+    |own| own.patterns().map_or_else(|| "*".to_owned(), |patterns| joined(patterns.iter().map(ImagePattern::as_str))),
+    |text| match text.split_ascii_whitespace().map(str::parse).collect::<Result<BTreeSet<_>, _>>()? {
+        patterns if patterns.is_empty() => Ok(Self::none()),
+        patterns => Ok(Self::matching(patterns)?),
+    }
+);
+stored!(
+    BTreeSet<Role> as String:
+    |own| joined(own.iter().map(|role| role.as_str())),
+    |text| Ok(text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+);
 stored!(
     Attributes as Json<serde_json::Value>:
     |own| Json(own.entries().iter().map(|(key, text)| (key.clone(), serde_json::Value::from(text.as_str()))).collect()),
@@ -155,6 +174,15 @@ stored!(
         Ok(Self::new(names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?)?)
     }
 );
+
+/// The scope as a column: NULL when it is every image.
+pub(crate) fn limited(images: &ImageScope) -> Option<ImageScope> {
+    (*images != ImageScope::Every).then(|| images.clone())
+}
+
+fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(" ")
+}
 
 /// A hash of `N` bytes, or a saved computation of one.
 impl<const N: usize> Stored for [u8; N] {

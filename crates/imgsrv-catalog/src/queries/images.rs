@@ -1,7 +1,7 @@
 //! Reads of images and aliases.
 
 use crate::{
-    core::{Connection, Corrupt, List, Listed, Row, SqlCatalog, SqlDatabase, values},
+    core::{Connection, Corrupt, Dialects, List, Listed, Row, SqlCatalog, SqlDatabase, Stored, values},
     repos::{
         aliases::select as aliases,
         images::{self, select as images},
@@ -9,21 +9,40 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::ImageScope,
     ids::ImageId,
     image::{Alias, Image},
     names::{AliasName, ImageName},
     page::{Page, PageRequest},
     ports::{CatalogError, ImageQueries, Visibility},
 };
+use sqlx::types::Json;
 
 const PUBLISHED_IMAGE: &str = images!("WHERE i.name = $1 AND i.has_published");
 const IMAGES: &str = images!("WHERE i.name > $1 ORDER BY i.name LIMIT $2");
 const PUBLISHED_IMAGES: &str = images!("WHERE i.has_published AND i.name > $1 ORDER BY i.name LIMIT $2");
+const IMAGES_IN: Dialects = Dialects {
+    sqlite: images!(
+        "WHERE i.name > $1 AND (i.has_published OR (EXISTS (SELECT 1 FROM json_each($3) p WHERE i.name GLOB p.value)
+            AND EXISTS (SELECT 1 FROM json_each($4) p WHERE i.name GLOB p.value)))
+        ORDER BY i.name LIMIT $2"
+    ),
+    // The only character of patterns that LIKE gives a meaning to is `_`.
+    postgres: images!(
+        "WHERE i.name > $1 AND (i.has_published OR (EXISTS (SELECT 1 FROM jsonb_array_elements_text($3) p (value)
+                WHERE i.name LIKE replace(replace(p.value, '_', '\\_'), '*', '%'))
+            AND EXISTS (SELECT 1 FROM jsonb_array_elements_text($4) p (value)
+                WHERE i.name LIKE replace(replace(p.value, '_', '\\_'), '*', '%'))))
+        ORDER BY i.name LIMIT $2"
+    ),
+};
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
 const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 const PUBLISHED_ID: &str = "SELECT id FROM images WHERE name = $1 AND has_published";
 const ID: &str = "SELECT id FROM images WHERE name = $1";
 pub(crate) const STATEMENTS: &[&str] = &[PUBLISHED_IMAGE, IMAGES, PUBLISHED_IMAGES, ALIAS, ALIASES, PUBLISHED_ID, ID];
+pub(crate) const SQLITE: &[&str] = &[IMAGES_IN.sqlite];
+pub(crate) const POSTGRES: &[&str] = &[IMAGES_IN.postgres];
 
 /// The image of that name, if visible.
 pub(crate) async fn image<C: Connection>(
@@ -57,13 +76,23 @@ impl<D: SqlDatabase> ImageQueries for SqlCatalog<D> {
         image(&mut self.reader().await?, name, see).await
     }
 
-    async fn list_images(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, CatalogError> {
-        let (sql, name) = match see {
-            Visibility::Published => (PUBLISHED_IMAGES, "images:published"),
-            Visibility::All => (IMAGES, "images:all"),
-        };
-        let list = List::open(name, page, String::new())?;
-        list.read(&mut self.reader().await?, sql, |after, limit| values![after, limit]).await
+    async fn list_images(
+        &self,
+        unpublished: &[ImageScope; 2],
+        page: &PageRequest,
+    ) -> Result<Page<Image>, CatalogError> {
+        let mut reader = self.reader().await?;
+        let open = |name: &str| List::open(format!("images:{name}"), page, String::new());
+        if unpublished.iter().all(|scope| *scope == ImageScope::Every) {
+            return open("all")?.read(&mut reader, IMAGES, |after, limit| values![after, limit]).await;
+        }
+        if unpublished.contains(&ImageScope::none()) {
+            return open("published")?.read(&mut reader, PUBLISHED_IMAGES, |after, limit| values![after, limit]).await;
+        }
+        let [first, second] = unpublished.each_ref().map(Stored::encode);
+        let list = open(&format!("{first}:{second}"))?;
+        let [first, second] = [first, second].map(|patterns| Json(patterns.split(' ').collect::<serde_json::Value>()));
+        list.read(&mut reader, IMAGES_IN, |after, limit| values![after, limit, first, second]).await
     }
 
     async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError> {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 const STORED_TOKEN: Dialects = timed!(
     concat!(
-        "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
+        "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.roles AS token_roles, t.images, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
         t.secret_hash, ",
         principals::columns!(),
         ", "
@@ -28,12 +28,13 @@ const STORED_TOKEN: Dialects = timed!(
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
-    ", i.seen_at, g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
+    ", i.seen_at, (SELECT r.by_hand FROM principal_roles r WHERE r.principal_id = p.id AND r.role = $4) AS by_hand,
+    g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
     LEFT JOIN provisioning_grants g ON g.principal_id = p.id AND g.rule_id = $3 AND g.role = $4
     WHERE i.issuer = $1 AND i.subject = $2"
 );
 const PRINCIPALS: &str = principals::select!("WHERE p.id > $1 ORDER BY p.id LIMIT $2");
-const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
+const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, roles AS token_roles, images, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE principal_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 pub(crate) const STATEMENTS: &[&str] = &[STORED_TOKEN.sqlite, ADMISSION, PRINCIPALS, TOKENS];
 pub(crate) const POSTGRES: &[&str] = &[STORED_TOKEN.postgres];
@@ -97,6 +98,7 @@ impl Record for Admission {
         let (granted_at, ended_at): (Option<Timestamp>, Option<Timestamp>) =
             (row.optional("granted_at")?, row.optional("ended_at")?);
         let grant = granted_at.map(|_| if ended_at.is_some() { Grant::Ended } else { Grant::Live });
-        Ok(Self { principal: row.record()?, seen_at: row.get("seen_at")?, grant })
+        let is_by_hand = row.optional("by_hand")?.unwrap_or(false);
+        Ok(Self { principal: row.record()?, seen_at: row.get("seen_at")?, is_by_hand, grant })
     }
 }

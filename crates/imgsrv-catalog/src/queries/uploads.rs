@@ -25,15 +25,21 @@ impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
 
     async fn list_open_uploads(
         &self,
-        by: PrincipalId,
+        by: Option<PrincipalId>,
         digest: Option<&Digest>,
         page: &PageRequest,
     ) -> Result<Page<UploadSession>, CatalogError> {
         let digest = digest.map(ToString::to_string);
-        let name = format!("uploads:{by}:{}", digest.as_deref().unwrap_or("all"));
+        let of = by.map(|by| by.to_string());
+        let name = format!("uploads:{}:{}", of.as_deref().unwrap_or("all"), digest.as_deref().unwrap_or("all"));
         let list = List::open(name, page, Uuid::max())?;
-        let values = |after: &Uuid, limit: i64| values![by, after, digest, limit];
-        list.read(&mut self.reader().await?, uploads::LIST_OPEN, values).await
+        let mut reader = self.reader().await?;
+        match by {
+            Some(by) => {
+                list.read(&mut reader, uploads::LIST_OPEN, |after, limit| values![by, after, digest, limit]).await
+            }
+            None => list.read(&mut reader, uploads::LIST_ALL_OPEN, |after, limit| values![after, digest, limit]).await,
+        }
     }
 
     async fn list_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError> {

@@ -1,11 +1,12 @@
 //! Principals, their identities and roles.
 
 use crate::{
-    core::{Connection, Corrupt, Record, Row, SqlTx, values},
+    core::{Connection, Corrupt, Record, Row, SqlTx, Stored, limited, values},
     repos::rules,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::{Grants, ImageScope},
     auth::{Principal, Role},
     ids::PrincipalId,
     oidc::OidcIdentity,
@@ -18,7 +19,7 @@ macro_rules! columns {
     () => {
         "p.id AS principal_id, p.kind, p.display_name, p.attributes, p.deactivated_at,
         p.created_at AS principal_created_at, p.updated_at, p.revision,
-        (SELECT string_agg(role, ',') FROM principal_roles WHERE principal_id = p.id) AS roles"
+        (SELECT string_agg(role || ' ' || coalesce(images, '*'), ',') FROM principal_roles WHERE principal_id = p.id) AS roles"
     };
 }
 pub(crate) use columns;
@@ -39,8 +40,11 @@ const DEACTIVATE: &str = "UPDATE principals SET deactivated_at = $2, updated_at 
     WHERE id = $1 AND deactivated_at IS NULL";
 const ACTIVATE: &str = "UPDATE principals SET deactivated_at = NULL, updated_at = $2, revision = revision + 1
     WHERE id = $1 AND deactivated_at IS NOT NULL";
-const GRANT: &str = "INSERT INTO principal_roles (principal_id, role, by_hand) VALUES ($1, $2, true)
-    ON CONFLICT (principal_id, role) DO UPDATE SET by_hand = true WHERE NOT principal_roles.by_hand";
+const GRANT: &str = "INSERT INTO principal_roles (principal_id, role, by_hand, images) VALUES ($1, $2, true, $3)
+    ON CONFLICT (principal_id, role) DO UPDATE SET by_hand = true, images = excluded.images
+    WHERE NOT principal_roles.by_hand OR principal_roles.images IS DISTINCT FROM excluded.images";
+const GRANT_FIRST: &str = "INSERT INTO principal_roles (principal_id, role, by_hand) VALUES ($1, $2, true)
+    ON CONFLICT (principal_id, role) DO UPDATE SET by_hand = true, images = NULL WHERE NOT principal_roles.by_hand";
 const REVOKE: &str = "DELETE FROM principal_roles WHERE principal_id = $1 AND role = $2";
 const LOCK_AUTHENTICATION: &str = "SELECT id FROM catalog_identity FOR UPDATE";
 const HAS_LIVE_AUTH_MANAGER: &str = "SELECT EXISTS (SELECT 1 FROM principal_roles r
@@ -58,6 +62,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DEACTIVATE,
     ACTIVATE,
     GRANT,
+    GRANT_FIRST,
     REVOKE,
     HAS_LIVE_AUTH_MANAGER,
     GET_PRINCIPAL_ID,
@@ -80,8 +85,8 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
     async fn insert_principal(&mut self, principal: &Principal) -> Result<(), CatalogError> {
         let Principal { id, kind, display_name, attributes, created_at, updated_at, .. } = principal;
         self.execute(INSERT, values![id, kind, display_name, attributes, created_at, updated_at]).await?;
-        for role in &principal.roles {
-            self.execute(GRANT, values![id, role]).await?;
+        for (role, images) in principal.grants.iter() {
+            self.execute(GRANT, values![id, role, limited(images)]).await?;
         }
         Ok(())
     }
@@ -99,8 +104,17 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
         Ok(changed > 0)
     }
 
-    async fn grant_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError> {
-        Ok(self.execute(GRANT, values![principal, role]).await? > 0)
+    async fn grant_role(
+        &mut self,
+        principal: PrincipalId,
+        role: Role,
+        images: Option<&ImageScope>,
+    ) -> Result<bool, CatalogError> {
+        let changed = match images {
+            Some(images) => self.execute(GRANT, values![principal, role, limited(images)]).await?,
+            None => self.execute(GRANT_FIRST, values![principal, role]).await?,
+        };
+        Ok(changed > 0)
     }
 
     async fn revoke_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError> {
@@ -143,14 +157,19 @@ impl Record for Principal {
     const ID: &'static str = "principal_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let mut grants = Grants::default();
         let roles: Option<String> = row.optional("roles")?;
-        let roles = roles.iter().flat_map(|roles| roles.split(',')).map(str::parse).collect::<Result<_, _>>();
+        for grant in roles.iter().flat_map(|roles| roles.split(',')) {
+            let (role, images) = grant.split_once(' ').unwrap_or((grant, ""));
+            let images = ImageScope::decode(images.to_owned()).map_err(|why| row.corrupt(why))?;
+            grants.add(role.parse().map_err(|why| row.corrupt(why))?, images);
+        }
         Ok(Self {
             id: row.get("principal_id")?,
             kind: row.get("kind")?,
             display_name: row.get("display_name")?,
             attributes: row.get("attributes")?,
-            roles: roles.map_err(|why| row.corrupt(why))?,
+            grants,
             deactivated_at: row.optional("deactivated_at")?,
             created_at: row.get("principal_created_at")?,
             updated_at: row.get("updated_at")?,

@@ -1,8 +1,9 @@
 //! Provisioning rules, and what they granted.
 
-use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, locking, values};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, limited, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::ImageScope,
     auth::Role,
     ids::PrincipalId,
     names::RuleId,
@@ -14,7 +15,7 @@ use imgsrv_domain::{
 /// The columns of a rule.
 macro_rules! columns {
     () => {
-        "id, display_name, issuer, audience, forwarded_claims, condition, enabled, created_at, updated_at, revision"
+        "id, display_name, issuer, audience, forwarded_claims, condition, images, enabled, created_at, updated_at, revision"
     };
 }
 pub(crate) use columns;
@@ -46,15 +47,21 @@ pub(crate) const GET: &str = select!("WHERE id = $1");
 const LOCK: Dialects = locking!(select!("WHERE id = $1"), " FOR UPDATE");
 const COUNT_OF_ISSUER: &str = "SELECT count(*) FROM provisioning_rules WHERE issuer = $1";
 const INSERT: &str = "INSERT INTO provisioning_rules (id, updated_at, display_name, issuer, audience,
-    forwarded_claims, condition, enabled, created_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+    forwarded_claims, condition, images, enabled, created_at, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)";
 const UPDATE: &str = "UPDATE provisioning_rules SET updated_at = $2, display_name = $3, issuer = $4, audience = $5,
-    forwarded_claims = $6, condition = $7, enabled = $8, revision = revision + 1 WHERE id = $1 AND revision = $9";
+    forwarded_claims = $6, condition = $7, images = $8, enabled = $9, revision = revision + 1
+    WHERE id = $1 AND revision = $10";
+const LIMIT_ROLES: &str = "UPDATE principal_roles SET images = '' WHERE NOT by_hand AND images IS NULL
+    AND principal_id IN (SELECT g.principal_id FROM provisioning_grants g
+        WHERE g.rule_id = $1 AND g.role = principal_roles.role AND g.ended_at IS NULL)";
 const DELETE: &str = "DELETE FROM provisioning_rules WHERE id = $1";
 const INSERT_GRANT: &str = "INSERT INTO provisioning_grants (rule_id, principal_id, role, granted_at)
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-const GRANT_ROLE: &str = "INSERT INTO principal_roles (principal_id, role, by_hand)
-    SELECT principal_id, role, false FROM provisioning_grants
-    WHERE rule_id = $1 AND principal_id = $2 AND role = $3 AND ended_at IS NULL ON CONFLICT DO NOTHING";
+const GRANT_ROLE: &str = "INSERT INTO principal_roles (principal_id, role, by_hand, images)
+    SELECT g.principal_id, g.role, false, CASE WHEN r.images IS NOT NULL THEN '' END
+    FROM provisioning_grants g LEFT JOIN provisioning_rules r ON r.id = g.rule_id
+    WHERE g.rule_id = $1 AND g.principal_id = $2 AND g.role = $3 AND g.ended_at IS NULL ON CONFLICT DO NOTHING";
 const REVOKE_ROLE: &str = concat!(
     "DELETE FROM principal_roles WHERE principal_id = $2 AND role = $3 AND NOT by_hand
         AND EXISTS (SELECT 1 FROM provisioning_grants WHERE rule_id = $1 AND principal_id = $2 AND role = $3
@@ -72,6 +79,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_OF_ISSUER,
     INSERT,
     UPDATE,
+    LIMIT_ROLES,
     DELETE,
     INSERT_GRANT,
     GRANT_ROLE,
@@ -84,8 +92,8 @@ pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
 /// The values that `INSERT` and `UPDATE` both store, followed by `own`.
 fn rule_values(rule: &ProvisioningRule, own: Vec<Value>) -> Vec<Value> {
-    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, enabled } = &rule.terms;
-    let terms = values![display_name, issuer, audience, forwarded_claims, condition, enabled];
+    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, images, enabled } = &rule.terms;
+    let terms = values![display_name, issuer, audience, forwarded_claims, condition, limited(images), enabled];
     [values![rule.id, rule.updated_at], terms, own].concat()
 }
 
@@ -104,7 +112,11 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
     }
 
     async fn update_rule(&mut self, rule: &ProvisioningRule) -> Result<(), CatalogError> {
-        self.execute_fenced(UPDATE, rule_values(rule, values![rule.revision])).await
+        self.execute_fenced(UPDATE, rule_values(rule, values![rule.revision])).await?;
+        if rule.terms.images != ImageScope::Every {
+            self.execute(LIMIT_ROLES, values![rule.id]).await?;
+        }
+        Ok(())
     }
 
     async fn delete_rule(&mut self, id: &RuleId) -> Result<(), CatalogError> {
@@ -152,6 +164,7 @@ impl Record for ProvisioningRule {
                 audience: row.get("audience")?,
                 forwarded_claims: row.get("forwarded_claims")?,
                 condition: row.get("condition")?,
+                images: row.optional("images")?.unwrap_or(ImageScope::Every),
                 enabled: row.get("enabled")?,
             },
             created_at: row.get("created_at")?,

@@ -1,18 +1,19 @@
 //! API tokens.
 
-use crate::core::{Connection, Corrupt, Record, Row, SqlTx, values};
+use crate::core::{Connection, Corrupt, Record, Row, SqlTx, limited, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::{ImageScope, Narrowing},
     auth::ApiToken,
     ids::{PrincipalId, TokenId},
     ports::{CatalogError, TokenRepo},
     time::Timestamp,
 };
 
-const GET: &str = "SELECT id, principal_id, lookup_key, name, created_at, expires_at, last_used_at, revoked_at
+const GET: &str = "SELECT id, principal_id, lookup_key, name, roles AS token_roles, images, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE id = $1";
-const INSERT: &str = "INSERT INTO api_tokens (id, principal_id, lookup_key, secret_hash, name, created_at,
-    expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const INSERT: &str = "INSERT INTO api_tokens (id, principal_id, lookup_key, secret_hash, name, roles,
+    images, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
 const REVOKE_LIVE: &str = "UPDATE api_tokens SET revoked_at = $2
     WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 RETURNING id";
@@ -27,8 +28,9 @@ impl<C: Connection> TokenRepo for SqlTx<C> {
     }
 
     async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError> {
-        let ApiToken { id, principal, key, name, created_at, expires_at, .. } = token;
-        let values = values![id, principal, key, secret_hash, name, created_at, expires_at];
+        let ApiToken { id, principal, key, name, narrowing, created_at, expires_at, .. } = token;
+        let (roles, images) = (&narrowing.roles, limited(&narrowing.images));
+        let values = values![id, principal, key, secret_hash, name, roles, images, created_at, expires_at];
         self.execute(INSERT, values).await.map(drop)
     }
 
@@ -62,6 +64,10 @@ impl Record for ApiToken {
             principal: row.get("principal_id")?,
             key: row.get("lookup_key")?,
             name: row.get("name")?,
+            narrowing: Narrowing {
+                roles: row.optional("token_roles")?,
+                images: row.optional("images")?.unwrap_or(ImageScope::Every),
+            },
             created_at: row.get("created_at")?,
             expires_at: row.get("expires_at")?,
             last_used_at: row.optional("last_used_at")?,

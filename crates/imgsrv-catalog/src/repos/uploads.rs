@@ -39,6 +39,12 @@ pub(crate) const LIST_OPEN: &str = select!(
 const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
 const LIST_EXPIRED: &str = "SELECT id FROM upload_sessions
     WHERE state IN ('created', 'uploading') AND expires_at <= $1 AND id > $2 ORDER BY id LIMIT $3";
+pub(crate) const LIST_ALL_OPEN: &str = select!(
+    "WHERE s.state IN ('created', 'uploading') AND s.kind = 'multipart' AND s.id < $1
+    AND s.expected_digest = coalesce($2, s.expected_digest) ORDER BY s.id DESC LIMIT $3"
+);
+const COUNT_OPEN_OF: &str =
+    "SELECT count(*) FROM upload_sessions WHERE created_by = $1 AND state IN ('created', 'uploading')";
 const COUNT_OPEN: &str = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM counters
     WHERE name IN ('uploads:created', 'uploads:uploading')";
 const SUM_STAGED_BYTES: &str = "SELECT CAST(
@@ -71,8 +77,10 @@ pub(crate) const STATEMENTS: &[&str] = &[
     GET,
     GET_BY_KEY,
     LIST_OPEN,
+    LIST_ALL_OPEN,
     LIST_EXPIRED,
     COUNT_OPEN,
+    COUNT_OPEN_OF,
     SUM_STAGED_BYTES,
     INSERT,
     UPDATE,
@@ -106,6 +114,10 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError> {
         let open: i64 = self.get(COUNT_OPEN, values![]).await?;
         Ok(u64::try_from(open).unwrap_or(0))
+    }
+
+    async fn count_open_uploads_of(&mut self, by: PrincipalId) -> Result<u64, CatalogError> {
+        self.get(COUNT_OPEN_OF, values![by]).await
     }
 
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError> {

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{
     Client,
-    api::{CreatePrincipal, Principal},
+    api::{CreatePrincipal, Principal, RoleGrant},
 };
 
 /// The length of an id.
@@ -27,7 +27,8 @@ pub enum PrincipalsCommand {
         /// Kind of principal
         #[arg(long, default_value = "service", value_parser = ["user", "service"])]
         kind: String,
-        /// Role to grant: content-writer, content-admin, auth-manager or operator. Repeat the option for several
+        /// Role to grant: content-reader, content-writer, content-admin, auth-manager or operator. Repeat the option for
+        /// several
         #[arg(long, value_name = "ROLE")]
         role: Vec<String>,
     },
@@ -49,8 +50,9 @@ pub(crate) async fn run(command: PrincipalsCommand, Session { report, client }: 
             let all: Vec<Principal> = client.principals().try_collect().await?;
             report.list("principals", ["ID", "KIND", "NAME", "ROLES", "STATE"], all, |principal| {
                 let state = state(&principal);
-                let Principal { id, kind, display_name, role_ids, .. } = principal;
-                [id, kind, display_name, role_ids.join(", "), state]
+                let roles = roles(&principal);
+                let Principal { id, kind, display_name, .. } = principal;
+                [id, kind, display_name, roles, state]
             })
         }
         PrincipalsCommand::Show { principal } => {
@@ -68,6 +70,7 @@ pub(crate) async fn run(command: PrincipalsCommand, Session { report, client }: 
             let mut created = client.create_principal(&new).await?;
             for role in role {
                 client.grant_role(&created.id, &role).await?;
+                created.roles.push(RoleGrant { id: role.clone(), images: None });
                 created.role_ids.push(role);
             }
             // The id alone, for shell variables.
@@ -89,9 +92,19 @@ fn state(principal: &Principal) -> String {
     deactivated.unwrap_or_else(|| "active".to_owned())
 }
 
+/// Roles, and the images to which they are limited.
+pub(crate) fn role_on(roles: &str, images: &[String]) -> String {
+    if images.is_empty() { roles.to_owned() } else { format!("{roles} on {}", images.join(" ")) }
+}
+
+fn roles(principal: &Principal) -> String {
+    let granted = principal.roles.iter().map(|role| role_on(&role.id, role.images.as_deref().unwrap_or_default()));
+    granted.collect::<Vec<_>>().join(", ")
+}
+
 fn describe(principal: &Principal) -> String {
-    let Principal { id, kind, display_name, role_ids, .. } = principal;
-    let roles = if role_ids.is_empty() { "none".to_owned() } else { role_ids.join(", ") };
+    let Principal { id, kind, display_name, roles: granted, .. } = principal;
+    let roles = if granted.is_empty() { "none".to_owned() } else { roles(principal) };
     format!("{display_name} ({kind} {id})\nroles: {roles}\nstate: {}", state(principal))
 }
 

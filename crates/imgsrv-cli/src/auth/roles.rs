@@ -13,14 +13,18 @@ pub enum RolesCommand {
     Grant {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-writer, content-admin, auth-manager or operator
+        /// Role: content-reader, content-writer, content-admin, auth-manager or operator
         role: String,
+        /// Only on images whose name matches, such as 'debian-*', instead of those so far. Repeat the option for several;
+        /// '*' is every image
+        #[arg(long = "image", value_name = "PATTERN")]
+        images: Vec<String>,
     },
     /// Revoke a role of a principal
     Revoke {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-writer, content-admin, auth-manager or operator
+        /// Role: content-reader, content-writer, content-admin, auth-manager or operator
         role: String,
     },
 }
@@ -30,11 +34,16 @@ pub(crate) async fn run(command: RolesCommand, Session { report, client }: &Sess
         RolesCommand::List => report.list("roles", ["ID", "ALLOWS", "DESCRIPTION"], client.roles().await?, |role| {
             [role.id, role.actions.join(", "), role.description]
         }),
-        RolesCommand::Grant { principal, role } => {
+        RolesCommand::Grant { principal, role, images } => {
             let found = principals::find(client, &principal).await?;
-            client.grant_role(&found.id, &role).await?;
-            let json = json!({"principal_id": found.id, "role": role, "granted": true});
-            report.result(&format!("granted {role} to {}", found.display_name), &json)
+            let mut json = json!({"principal_id": found.id, "role": role, "granted": true});
+            if images.is_empty() {
+                client.grant_role(&found.id, &role).await?;
+            } else {
+                client.grant_role_on(&found.id, &role, &images).await?;
+                json["images"] = json!(images);
+            }
+            report.result(&format!("granted {} to {}", principals::role_on(&role, &images), found.display_name), &json)
         }
         RolesCommand::Revoke { principal, role } => {
             let found = principals::find(client, &principal).await?;

@@ -24,6 +24,15 @@ pub enum TokensCommand {
         /// Lifetime, such as 8h, 90d or 1y
         #[arg(long, default_value = "90d", value_name = "DURATION", value_parser = lifetime)]
         expires_in: jiff::Span,
+        /// Limit the token to reading
+        #[arg(long, conflicts_with = "roles")]
+        read_only: bool,
+        /// Limit the token to what this role allows. Repeat the option for several
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// Limit the token to images whose name matches, such as 'debian-*'. Repeat the option for several
+        #[arg(long = "image", value_name = "PATTERN")]
+        images: Vec<String>,
     },
     /// Revoke API tokens with immediate effect
     #[command(alias = "delete")]
@@ -54,12 +63,23 @@ pub(crate) async fn run(command: TokensCommand, Session { report, client }: &Ses
             report.list("api_tokens", ["ID", "NAME", "EXPIRES", "LAST USED", "REVOKED"], all, |token| {
                 let shown = |time: Option<String>| time.as_deref().map(date).unwrap_or_default();
                 let expires = date(&token.expires_at);
-                [token.id, token.name, expires, shown(token.last_used_at), shown(token.revoked_at)]
+                let limits = match (&token.role_ids, &token.images) {
+                    (None, None) => String::new(),
+                    (roles, images) => {
+                        let roles = roles.as_ref().map_or_else(|| "all roles".to_owned(), |roles| roles.join(", "));
+                        format!(" ({})", principals::role_on(&roles, images.as_deref().unwrap_or_default()))
+                    }
+                };
+                let name = token.name + &limits;
+                [token.id, name, expires, shown(token.last_used_at), shown(token.revoked_at)]
             })
         }
-        TokensCommand::Create { principal, name, expires_in } => {
+        TokensCommand::Create { principal, name, expires_in, read_only, roles, images } => {
             let principal = principals::find(client, &principal).await?;
-            let new = CreateApiToken { name, expires_at: expiry(&expires_in)? };
+            let roles = if read_only { vec!["content-reader".to_owned()] } else { roles };
+            let some = |values: Vec<String>| (!values.is_empty()).then_some(values);
+            let expires_at = expiry(&expires_in)?;
+            let new = CreateApiToken { name, expires_at, role_ids: some(roles), images: some(images) };
             let issued = client.create_api_token(&principal.id, &new).await?;
             let until = date(&issued.expires_at);
             report.step(&format!("token of {}, valid until {until}; it is not shown again", principal.display_name));

@@ -3,9 +3,9 @@
 use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
 use imgsrv_api::{
-    ApiToken, ApiTokenList, AuditEntry, AuditPage, CreateApiToken, CreatePrincipal, IssuedApiToken, Principal,
-    PrincipalList, ProvisioningRule, ProvisioningRuleList, Reconciliation, Role, RoleList, SaveProvisioningRule,
-    Whoami,
+    ApiToken, ApiTokenList, AuditEntry, AuditPage, CreateApiToken, CreatePrincipal, GrantRole, IssuedApiToken,
+    Principal, PrincipalList, ProvisioningRule, ProvisioningRuleList, Reconciliation, Role, RoleList,
+    SaveProvisioningRule, Whoami,
 };
 use reqwest::Method;
 
@@ -66,7 +66,14 @@ impl Client {
         self.post(self.endpoint(["v1", "auth", "principals", principal, "deactivate"])).await
     }
 
-    /// Grants a role to a principal.
+    /// Grants a role to a principal on the images whose names match one of the patterns, such as `debian-*`, instead of
+    /// those on which it has the role; `*` is every image.
+    pub async fn grant_role_on(&self, principal: &str, role: &str, images: &[String]) -> Result<(), Error> {
+        let url = self.endpoint(["v1", "auth", "principals", principal, "roles", role]);
+        self.execute_with(Method::PUT, url, &GrantRole { images: Some(images.to_vec()) }).await
+    }
+
+    /// Grants a role to a principal: on every image, unless the principal has the role already.
     pub async fn grant_role(&self, principal: &str, role: &str) -> Result<(), Error> {
         self.execute(Method::PUT, self.endpoint(["v1", "auth", "principals", principal, "roles", role])).await
     }

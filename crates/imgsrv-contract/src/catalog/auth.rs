@@ -2,16 +2,17 @@
 
 use super::{
     Fresh, all_pages,
-    samples::{audit, new_principal, new_token, principal, token},
+    samples::{audit, new_principal, new_token, principal, scope, token},
 };
 use imgsrv_domain::{
+    access::{Grants, ImageScope},
     audit::{Actor, ActorKind, AuditAction, AuditEntry, AuditFilter, Event},
     auth::Role,
     page::PageRequest,
     ports::{CatalogError, Conflict, Timed},
     time::Timestamp,
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -29,13 +30,38 @@ pub(super) async fn roles_are_granted_and_revoked_once(fresh: Fresh) {
     let mut tx = fresh.begin().await;
     let id = new_principal(&mut *tx, &[]).await.id;
     for expected in [true, false] {
-        assert_eq!(tx.grant_role(id, Role::ContentWriter).await.unwrap(), expected);
+        assert_eq!(tx.grant_role(id, Role::ContentWriter, None).await.unwrap(), expected);
     }
-    assert_eq!(tx.get_principal(id).await.unwrap().unwrap().roles, BTreeSet::from([Role::ContentWriter]));
+    assert_eq!(tx.get_principal(id).await.unwrap().unwrap().grants, [Role::ContentWriter].into_iter().collect());
     for expected in [true, false] {
         assert_eq!(tx.revoke_role(id, Role::ContentWriter).await.unwrap(), expected);
     }
-    assert!(tx.get_principal(id).await.unwrap().unwrap().roles.is_empty());
+    assert_eq!(tx.get_principal(id).await.unwrap().unwrap().grants, Grants::default());
+}
+
+pub(super) async fn roles_are_granted_on_some_images_or_on_all(fresh: Fresh) {
+    let mut tx = fresh.begin().await;
+    let id = new_principal(&mut *tx, &[Role::Operator]).await.id;
+    let (two, one) = (scope(&["debian-*", "tools"]), scope(&["tools"]));
+    // Without images, a role that is granted stays as it is.
+    let steps = [
+        (Some(&two), true, &two),
+        (Some(&two), false, &two),
+        (None, false, &two),
+        (Some(&one), true, &one),
+        (Some(&ImageScope::Every), true, &ImageScope::Every),
+        (None, false, &ImageScope::Every),
+        (Some(&one), true, &one),
+    ];
+    for (images, changes, expected) in steps {
+        assert_eq!(tx.grant_role(id, Role::ContentWriter, images).await.unwrap(), changes, "{images:?}");
+        let found = tx.get_principal(id).await.unwrap().unwrap().grants;
+        assert_eq!(found.get(Role::ContentWriter), Some(expected), "{images:?}");
+        assert_eq!(found.get(Role::Operator), Some(&ImageScope::Every));
+    }
+    tx.commit().await.unwrap();
+    let listed = fresh.catalog.list_principals(&PageRequest::FIRST).await.unwrap().items;
+    assert_eq!(listed[0].grants.get(Role::ContentWriter), Some(&one));
 }
 
 pub(super) async fn credentials_are_found_by_key(fresh: Fresh) {

@@ -328,7 +328,7 @@ pub(super) async fn unseen_principals_are_deleted_unless_somebody_decided_about_
             tx.insert_rule(&rule("a", tx.now())).await.unwrap();
             let [unseen, seen] = [provisioned(tx, "unseen").await, provisioned(tx, "seen").await];
             let by_hand = provisioned(tx, "by-hand").await;
-            assert!(tx.grant_role(by_hand, Role::AuthManager).await.unwrap());
+            assert!(tx.grant_role(by_hand, Role::AuthManager, None).await.unwrap());
             let revoked = provisioned(tx, "revoked").await;
             assert!(tx.revoke_role(revoked, Role::ContentWriter).await.unwrap());
             let deactivated = provisioned(tx, "deactivated").await;

@@ -3,8 +3,8 @@
 use super::{
     Fresh, all_pages, conflict,
     samples::{
-        alias, artifact, attachment, claim, debian, draft, files_of, image, new_artifact, new_blob, new_draft,
-        new_image, publish, published,
+        ALL, NONE, alias, artifact, attachment, claim, debian, draft, files_of, image, new_artifact, new_blob,
+        new_draft, new_image, publish, published, scope,
     },
 };
 use imgsrv_domain::{
@@ -278,11 +278,22 @@ pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
     tx.commit().await.unwrap();
     let catalog = &fresh.catalog;
     let names = async |see| {
-        let page = catalog.list_images(see, &PageRequest::FIRST).await.unwrap();
+        let page = catalog.list_images(&see, &PageRequest::FIRST).await.unwrap();
         page.items.iter().map(|image| image.name.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(names(Visibility::Published).await, ["debian"]);
-    assert_eq!(names(Visibility::All).await, ["debian", "hidden"]);
+    assert_eq!(names(NONE).await, ["debian"]);
+    assert_eq!(names(ALL).await, ["debian", "hidden"]);
+    // Of images without a published version, those that both scopes cover.
+    for (both, is_listed) in [
+        ([&["hidden"][..], &["*"]], true),
+        ([&["*"], &["x", "h*d*n"]], true),
+        ([&["hid*"], &["*den"]], true),
+        ([&["hid*"], &["hid"]], false),
+        ([&["hid-en", "hidde_", "h.dden"], &["*"]], false),
+    ] {
+        let expected = if is_listed { &["debian", "hidden"][..] } else { &["debian"] };
+        assert_eq!(names(both.map(scope)).await, expected, "{both:?}");
+    }
     assert_eq!(catalog.get_image(&hidden.name, Visibility::Published).await.unwrap(), None);
     let manifest = catalog.get_manifest(&hidden.name, &unpublished.name, Visibility::Published).await.unwrap();
     assert_eq!(manifest, None);
@@ -306,7 +317,7 @@ pub(super) async fn lists_page_through_everything_once(fresh: Fresh) {
     }
     tx.commit().await.unwrap();
     let catalog = &fresh.catalog;
-    let images = all_pages(2, async |page| catalog.list_images(Visibility::All, page).await.map(Some)).await.unwrap();
+    let images = all_pages(2, async |page| catalog.list_images(&ALL, page).await.map(Some)).await.unwrap();
     let names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
     assert_eq!(names, ["debian", "x-a", "x-b", "x-c", "x-d", "x-e"]);
     let (all, published) = (Visibility::All, VersionFilter::Published);
@@ -324,9 +335,9 @@ pub(super) async fn cursors_belong_to_their_list(fresh: Fresh) {
     }
     tx.commit().await.unwrap();
     let one = PageRequest { limit: 1.try_into().unwrap(), after: None };
-    let after = fresh.catalog.list_images(Visibility::All, &one).await.unwrap().next;
+    let after = fresh.catalog.list_images(&ALL, &one).await.unwrap().next;
     assert!(after.is_some());
     let page = PageRequest { after, ..one };
-    assert!(matches!(fresh.catalog.list_images(Visibility::Published, &page).await, Err(CatalogError::InvalidCursor)));
+    assert!(matches!(fresh.catalog.list_images(&NONE, &page).await, Err(CatalogError::InvalidCursor)));
     assert!(matches!(fresh.catalog.list_principals(&page).await, Err(CatalogError::InvalidCursor)));
 }

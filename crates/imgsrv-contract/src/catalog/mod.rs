@@ -197,6 +197,7 @@ const CASES: &[Case<Fresh>] = cases![
     work::a_discarded_item_is_gone_only_if_it_is_parked,
     auth::principals_are_stored_with_their_roles,
     auth::roles_are_granted_and_revoked_once,
+    auth::roles_are_granted_on_some_images_or_on_all,
     auth::credentials_are_found_by_key,
     auth::a_live_manager_needs_role_and_token,
     auth::token_use_only_moves_forward_unless_the_clock_was_set_back,

@@ -3,6 +3,7 @@
 use super::{Fresh, all_pages, conflict, samples::new_principal};
 use crate::uuid;
 use imgsrv_domain::{
+    access::ImageScope,
     auth::{Principal, Role},
     ids::PrincipalId,
     names::RuleId,
@@ -22,6 +23,7 @@ pub(super) fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
     ProvisioningRule {
         id: id.parse().unwrap(),
         terms: RuleTerms {
+            images: ImageScope::Every,
             display_name: "CI".parse().unwrap(),
             issuer: "https://issuer.example".parse().unwrap(),
             audience: "imgsrv".parse().unwrap(),
@@ -84,7 +86,7 @@ pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
     tx.commit().await.unwrap();
     let admission = fresh.catalog.get_admission(&identity("a"), &id).await.unwrap().unwrap();
     assert_eq!(admission.grant, Some(Grant::Live));
-    assert_eq!((admission.principal.id, admission.principal.roles), (first.id, BTreeSet::from([ROLE])));
+    assert_eq!((admission.principal.id, admission.principal.grants), (first.id, [ROLE].into_iter().collect()));
     let admission = fresh.catalog.get_admission(&identity("A"), &id).await.unwrap().unwrap();
     assert_eq!((admission.grant, admission.principal), (None, second.clone()));
     assert_eq!(fresh.catalog.get_admission(&identity("b"), &id).await.unwrap(), None);
@@ -220,7 +222,7 @@ impl Real {
                 }
             }
             Step::GrantByHand { principal } => {
-                tx.grant_role(self.principals[principal], ROLE).await.unwrap();
+                tx.grant_role(self.principals[principal], ROLE, None).await.unwrap();
             }
             Step::TakeByHand { principal } => {
                 tx.revoke_role(self.principals[principal], ROLE).await.unwrap();
@@ -242,7 +244,9 @@ impl Real {
     async fn held(&self) -> BTreeSet<usize> {
         let mut held = Vec::new();
         for id in &self.principals {
-            held.extend(self.catalog.get_principal(*id).await.unwrap().filter(|found| found.roles.contains(&ROLE)));
+            held.extend(
+                self.catalog.get_principal(*id).await.unwrap().filter(|found| found.grants.get(ROLE).is_some()),
+            );
         }
         self.index(held)
     }

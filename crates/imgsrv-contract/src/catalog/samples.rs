@@ -3,6 +3,7 @@
 use super::Fresh;
 use crate::uuid;
 use imgsrv_domain::{
+    access::{ImageScope, Narrowing},
     audit::{Actor, AuditAction, AuditEntry, Event},
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role},
     digest::{BlobClaim, ByteSize, Digest},
@@ -24,6 +25,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+
+/// Every image, as lists take it.
+pub(super) const ALL: [ImageScope; 2] = [ImageScope::Every, ImageScope::Every];
+/// No image.
+pub(super) const NONE: [ImageScope; 2] = [ImageScope::none(), ImageScope::Every];
 
 pub(super) fn claim(byte: u8) -> BlobClaim {
     BlobClaim { digest: Digest::new([byte; 32]), size: ByteSize::try_from(100_i64).unwrap() }
@@ -94,7 +100,7 @@ pub(super) fn principal(now: Timestamp, roles: &[Role]) -> Principal {
         kind: PrincipalKind::Service,
         display_name: "ci".parse().unwrap(),
         attributes: Attributes::new(attributes).unwrap(),
-        roles: roles.iter().copied().collect::<BTreeSet<_>>(),
+        grants: roles.iter().copied().collect(),
         deactivated_at: None,
         created_at: now,
         updated_at: now,
@@ -108,6 +114,10 @@ pub(super) fn token(principal: &Principal, key: &str, expires_at: Timestamp) -> 
         principal: principal.id,
         key: key.parse().unwrap(),
         name: "laptop".parse().unwrap(),
+        narrowing: Narrowing {
+            roles: Some(BTreeSet::from([Role::ContentReader, Role::ContentWriter])),
+            images: scope(&["debian-*", "tools"]),
+        },
         created_at: principal.created_at,
         expires_at,
         last_used_at: None,
@@ -121,6 +131,11 @@ pub(super) fn blob(claim: BlobClaim, now: Timestamp) -> TrustedBlob {
 
 pub(super) fn audit(now: Timestamp) -> AuditEntry {
     AuditEntry { at: now, actor: Actor::Operator, event: Event::new(AuditAction::TokenIssued, "x").with("y") }
+}
+
+/// The images that the patterns name.
+pub(super) fn scope(patterns: &[&str]) -> ImageScope {
+    ImageScope::matching(patterns.iter().map(|pattern| pattern.parse().unwrap())).unwrap()
 }
 
 /// Inserts an image.

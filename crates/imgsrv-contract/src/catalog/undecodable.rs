@@ -4,7 +4,7 @@ use super::{
     Fresh, all_pages,
     rules::rule,
     samples::{
-        artifact, attachment, audit, claim, debian, draft, files_of, new_draft, new_image, new_job, new_principal,
+        ALL, artifact, attachment, audit, claim, debian, draft, files_of, new_draft, new_image, new_job, new_principal,
         new_token, published, session,
     },
 };
@@ -81,7 +81,7 @@ pub(super) async fn a_list_leaves_out_rows_that_cannot_be_decoded(fresh: Fresh) 
     damage(&fresh, "UPDATE provisioning_rules SET condition = '' WHERE id = 'a'").await;
 
     let (catalog, page) = (&fresh.catalog, &PageRequest::FIRST);
-    let images = catalog.list_images(Visibility::All, page).await.unwrap();
+    let images = catalog.list_images(&ALL, page).await.unwrap();
     assert_eq!(images.items.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["debian", "ubuntu"]);
     assert_eq!(counted(&fresh, "image"), 1);
     is_corrupt(catalog.get_image(&"alpine".parse().unwrap(), Visibility::All).await);
@@ -150,7 +150,7 @@ pub(super) async fn a_page_is_not_cut_short_by_undecodable_rows(fresh: Fresh) {
         let mut page = PageRequest { limit: limit.try_into().unwrap(), after: None };
         let mut found = Vec::new();
         loop {
-            let Page { items, next } = fresh.catalog.list_images(Visibility::All, &page).await.unwrap();
+            let Page { items, next } = fresh.catalog.list_images(&ALL, &page).await.unwrap();
             let is_full = items.len() == usize::from(page.limit.get());
             found.extend(items.into_iter().map(|image: Image| image.name.to_string()));
             page.after = next;
@@ -185,7 +185,7 @@ pub(super) async fn uploads_and_audit_rows_that_cannot_be_decoded_are_left_out(f
     )
     .await;
     let (catalog, page) = (&fresh.catalog, &PageRequest::FIRST);
-    let open = catalog.list_open_uploads(good.created_by, None, page).await.unwrap();
+    let open = catalog.list_open_uploads(Some(good.created_by), None, page).await.unwrap();
     assert_eq!(open.items, from_ref(&good));
     assert_eq!(counted(&fresh, "upload_session"), 1);
     is_corrupt(catalog.get_upload(bad.id).await);

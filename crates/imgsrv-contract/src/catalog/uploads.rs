@@ -102,7 +102,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     tx.commit().await.unwrap();
     let (one, all) = (PageRequest { limit: 1.try_into().unwrap(), after: None }, PageRequest::FIRST);
     let list = async |digest: Option<&Digest>, page: &PageRequest| {
-        let found = fresh.catalog.list_open_uploads(first.created_by, digest, page).await.unwrap();
+        let found = fresh.catalog.list_open_uploads(Some(first.created_by), digest, page).await.unwrap();
         (found.items.iter().map(|session| session.id).collect::<Vec<_>>(), found.next)
     };
     assert_eq!(list(None, &all).await.0, [third.id, second.id, first.id]);
@@ -111,7 +111,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     assert_eq!(ids, [third.id]);
     let next = PageRequest { after: next, ..one };
     assert_eq!(list(Some(&digest), &next).await, (vec![first.id], None));
-    let foreign = fresh.catalog.list_open_uploads(first.created_by, None, &next).await;
+    let foreign = fresh.catalog.list_open_uploads(Some(first.created_by), None, &next).await;
     assert!(matches!(foreign, Err(CatalogError::InvalidCursor)));
 }
 

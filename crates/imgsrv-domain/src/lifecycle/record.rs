@@ -88,6 +88,11 @@ impl Drain {
     pub fn new(duration: Duration) -> Result<Self, InvalidDrain> {
         if (Self::MIN..=Self::MAX).contains(&duration) { Ok(Self(duration)) } else { Err(InvalidDrain) }
     }
+
+    /// The end of a drain that begins at `now`.
+    pub fn end(self, now: Timestamp) -> Timestamp {
+        now.plus(self.0)
+    }
 }
 
 /// What a catalog stores of a lifecycle. Each step is kept under the later ones, so that it is back when they are undone.

@@ -2,6 +2,7 @@
 
 use super::{CatalogError, TrustedBlob, Visibility};
 use crate::{
+    access::ImageScope,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
@@ -141,8 +142,9 @@ pub struct ManifestEntries {
 pub trait ImageQueries: Send + Sync {
     /// The image of that name, if visible.
     async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError>;
-    /// Visible images by name.
-    async fn list_images(&self, see: Visibility, page: &PageRequest) -> Result<Page<Image>, CatalogError>;
+    /// Images by name: those with a published version, and of the others those that both scopes cover.
+    async fn list_images(&self, unpublished: &[ImageScope; 2], page: &PageRequest)
+    -> Result<Page<Image>, CatalogError>;
     /// The alias of that name.
     async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
     /// Aliases of a visible image by name. `None` when the image is not visible.

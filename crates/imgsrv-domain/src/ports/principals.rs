@@ -2,6 +2,7 @@
 
 use super::{CatalogError, Timed};
 use crate::{
+    access::ImageScope,
     auth::{ApiToken, Principal, Role, StoredToken, TokenKey},
     ids::{PrincipalId, TokenId},
     names::RuleId,
@@ -27,8 +28,14 @@ pub trait PrincipalRepo: Send {
         id: PrincipalId,
         deactivated_at: Option<Timestamp>,
     ) -> Result<bool, CatalogError>;
-    /// Grants a role by hand; returns whether it was not granted by hand before.
-    async fn grant_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError>;
+    /// Grants a role by hand on some images; returns whether that changed anything. Without `images`, a role that is
+    /// granted by hand stays as it is, and another is granted on every image.
+    async fn grant_role(
+        &mut self,
+        principal: PrincipalId,
+        role: Role,
+        images: Option<&ImageScope>,
+    ) -> Result<bool, CatalogError>;
     /// Revokes a role, granted by hand or by rules; returns whether the principal had it. Rules that granted it do not
     /// grant it again.
     async fn revoke_role(&mut self, principal: PrincipalId, role: Role) -> Result<bool, CatalogError>;
@@ -106,6 +113,8 @@ pub struct Admission {
     pub principal: Principal,
     /// When it was last seen, to the day.
     pub seen_at: Timestamp,
+    /// Whether it has the role by hand, and its images are those of that grant.
+    pub is_by_hand: bool,
     /// The rule's grant; absent when the rule has not matched the principal before.
     pub grant: Option<Grant>,
 }

@@ -28,6 +28,8 @@ pub trait UploadRepo: Send {
     async fn lock_upload(&mut self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
     /// The number of sessions that wait for parts.
     async fn count_open_uploads(&mut self) -> Result<u64, CatalogError>;
+    /// The number of sessions that `by` opened and that wait for parts or bytes.
+    async fn count_open_uploads_of(&mut self, by: PrincipalId) -> Result<u64, CatalogError>;
     /// The sum of the expected sizes of all sessions that have not ended.
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError>;
     /// The session that `by` opened with `key`, not locked.
@@ -85,11 +87,11 @@ pub trait IntakeRepo: Send {
 pub trait UploadQueries: Send + Sync {
     /// The session with that id.
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
-    /// Multipart sessions that `by` opened and that wait for parts, newest first; if `digest` is given, only those for
-    /// it.
+    /// Multipart sessions that wait for parts, newest first: those that `by` opened, or all of them; if `digest` is given,
+    /// only those for it.
     async fn list_open_uploads(
         &self,
-        by: PrincipalId,
+        by: Option<PrincipalId>,
         digest: Option<&Digest>,
         page: &PageRequest,
     ) -> Result<Page<UploadSession>, CatalogError>;

@@ -5,7 +5,7 @@ use crate::{
     response::problem::{Code, Problem},
 };
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
@@ -23,6 +23,20 @@ const MAX_JSON_BYTES: usize = 1 << 20;
 
 /// One JSON value of a known shape: at most 1 MiB, nothing after it, no unknown fields.
 pub(crate) struct JsonBody<T>(pub(crate) T);
+
+/// The same, or no body at all.
+pub(crate) struct OptionalJsonBody<T>(pub(crate) Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self(None));
+        }
+        JsonBody::from_request(request, state).await.map(|JsonBody(body)| Self(Some(body)))
+    }
+}
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;

@@ -2,7 +2,10 @@
 
 use crate::response::problem::{Code, Problem};
 use imgsrv_api::FieldError;
-use imgsrv_domain::digest::BlobClaim;
+use imgsrv_domain::{
+    access::{ImagePattern, ImageScope},
+    digest::BlobClaim,
+};
 use std::{fmt::Display, str::FromStr};
 
 /// The most fields that one problem reports.
@@ -65,4 +68,12 @@ impl Fields {
             _ => Err(Problem::new(Code::InvalidRequest).fields(self.0)),
         }
     }
+}
+
+/// The images that the patterns of the field `images` name; `None` inside when the field is absent.
+pub(crate) fn images(fields: &mut Fields, patterns: Option<Vec<String>>) -> Option<Option<ImageScope>> {
+    let Some(patterns) = patterns else { return Some(None) };
+    let named = patterns.iter().enumerate().filter_map(|(at, pattern)| fields.parse(format!("images[{at}]"), pattern));
+    let patterns: Vec<ImagePattern> = named.collect();
+    fields.check("images", ImageScope::matching(patterns)).map(Some)
 }

@@ -10,9 +10,9 @@ mod path;
 mod query;
 mod time;
 
-pub(crate) use body::{JsonBody, part_body};
+pub(crate) use body::{JsonBody, OptionalJsonBody, part_body};
 pub(crate) use checksum::tus_body;
-pub(crate) use fields::{Fields, quoted};
+pub(crate) use fields::{Fields, images, quoted};
 pub(crate) use idempotency_key::IdempotencyKey;
 pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,

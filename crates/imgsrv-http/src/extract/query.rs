@@ -14,7 +14,6 @@ use imgsrv_domain::{
     lifecycle::LifecycleFilter,
     names::ImageName,
     page::{Cursor, PageLimit, PageRequest},
-    ports::Visibility,
     publish::JobFilter,
     version::VersionFilter,
 };
@@ -134,6 +133,9 @@ queries! {
         /// Expected digest of the uploads.
         #[param(pattern = "^sha256:[0-9a-f]{64}$")]
         expected_digest,
+        /// Also the uploads of other principals: `true` or `false`. Default: `false`.
+        #[param(pattern = "^(true|false)$")]
+        all,
     }
     /// The page of the versions, filtered by state.
     VersionsQuery {
@@ -174,15 +176,19 @@ impl AuditQuery {
 }
 
 impl ImagesQuery {
-    /// The requested images; all of them only for content writers.
-    pub(crate) fn visibility(&self) -> Result<Visibility, Problem> {
-        match self.include_unpublished.as_deref() {
-            None | Some("false") => Ok(Visibility::Published),
-            Some("true") => Ok(Visibility::All),
-            Some(raw) => {
-                let reason = format!("{} must be true or false", quoted(raw));
-                Err(Problem::new(Code::InvalidRequest).field("include_unpublished", reason))
-            }
+    /// Whether images without a published version are requested.
+    pub(crate) fn includes_unpublished(&self) -> Result<bool, Problem> {
+        flag("include_unpublished", self.include_unpublished.as_deref())
+    }
+}
+
+/// A parameter that is `true` or `false`, or absent, which is `false`.
+fn flag(name: &str, raw: Option<&str>) -> Result<bool, Problem> {
+    match raw {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(raw) => {
+            Err(Problem::new(Code::InvalidRequest).field(name, format!("{} must be true or false", quoted(raw))))
         }
     }
 }
@@ -198,6 +204,11 @@ impl JobsQuery {
 }
 
 impl UploadsQuery {
+    /// Whether the uploads of every principal are requested.
+    pub(crate) fn all(&self) -> Result<bool, Problem> {
+        flag("all", self.all.as_deref())
+    }
+
     /// The digest to filter by, if any.
     pub(crate) fn digest(&self) -> Result<Option<Digest>, Problem> {
         let mut fields = Fields::default();

@@ -79,9 +79,9 @@ impl From<BlobError> for Problem {
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        let code = match denied {
+        let code = match &denied {
             Denied::Unauthenticated => Code::Unauthenticated,
-            Denied::Forbidden(_) => Code::Forbidden,
+            Denied::Forbidden(_) | Denied::OutOfScope { .. } | Denied::NotEverywhere(_) => Code::Forbidden,
             Denied::NotAdmitted | Denied::RoleMissing { .. } => Code::TokenNotAdmitted,
             Denied::Deactivated(_) => Code::PrincipalDeactivated,
         };
@@ -142,6 +142,7 @@ impl From<UseCaseError> for Problem {
     fn from(error: UseCaseError) -> Self {
         match error {
             UseCaseError::NotFound(_) => Self::new(Code::NotFound).detail(error),
+            UseCaseError::Denied(denied) => denied.into(),
             UseCaseError::Taken { ref existing, .. } => {
                 Self::new(Code::NameTaken).detail(&error).existing(existing.as_deref().map(locate))
             }
@@ -195,7 +196,7 @@ impl From<UseCaseError> for Problem {
                 Self::new(Code::InvalidRequest).fields(wrong.into_iter().map(error).collect())
             }
             UseCaseError::TooManyRules { .. } => Self::new(Code::TooManyRules).detail(error),
-            UseCaseError::TooManyUploads { .. } => {
+            UseCaseError::TooManyUploads { .. } | UseCaseError::TooManyOwnUploads { .. } => {
                 Self::new(Code::TooManyUploads).detail(error).retry_after(Duration::from_secs(30))
             }
             UseCaseError::InsufficientSpace(_) => Self::new(Code::StorageFull).detail(error),

@@ -2,10 +2,11 @@
 
 use crate::public_url::Urls;
 use imgsrv_api as api;
-use imgsrv_app::{Authentication, Credential, IntakeStatus, IssuedToken, VersionFiles};
+use imgsrv_app::{Authenticated, Credential, IntakeStatus, IssuedToken, VersionFiles};
 use imgsrv_domain::{
+    access::{ImageScope, Narrowing, Target},
     audit::AuditRecord,
-    auth::{ApiToken, Principal, Role},
+    auth::{Action, ApiToken, Principal, Role},
     digest::ByteSize,
     image::{Alias, Image},
     inspection::{Inspection, Warning},
@@ -35,6 +36,7 @@ pub(crate) fn http_date(time: Timestamp) -> String {
 pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
     api::UploadSession {
         id: session.id.to_string(),
+        principal_id: session.created_by.to_string(),
         expected_digest: session.digest().map(|digest| digest.to_string()).unwrap_or_default(),
         expected_size_bytes: session.size().signed(),
         state: session.state.name().to_owned(),
@@ -259,9 +261,11 @@ pub(crate) fn role(role: Role) -> api::Role {
         Role::AuthManager => {
             ("Authentication manager", "Can manage principals, roles, API tokens and provisioning rules.")
         }
-        Role::ContentAdmin => {
-            ("Content administrator", "Can deprecate, revoke, remove, purge, restore and hold published versions.")
-        }
+        Role::ContentAdmin => (
+            "Content administrator",
+            "A content writer that can also deprecate, revoke, remove, purge, restore and hold published versions.",
+        ),
+        Role::ContentReader => ("Content reader", "Can read published content that is not public."),
         Role::ContentWriter => ("Content writer", "Can upload, create and publish drafts, and move aliases."),
         Role::Operator => ("Operator", "Can collect garbage, and see what refers to stored content."),
     };
@@ -281,9 +285,24 @@ pub(crate) fn principal(principal: &Principal) -> api::Principal {
         kind: principal.kind.to_string(),
         display_name: principal.display_name.to_string(),
         attributes: (!entries.is_empty()).then_some(attributes),
-        role_ids: principal.roles.iter().map(ToString::to_string).collect(),
+        role_ids: principal.grants.roles().map(|role| role.to_string()).collect(),
+        roles: principal
+            .grants
+            .iter()
+            .map(|(role, on)| api::RoleGrant { id: role.to_string(), images: images(on) })
+            .collect(),
         deactivated_at: principal.deactivated_at.map(time),
     }
+}
+
+/// The patterns of a scope; `None` when it is every image.
+fn images(scope: &ImageScope) -> Option<Vec<String>> {
+    scope.patterns().map(|patterns| patterns.iter().map(ToString::to_string).collect())
+}
+
+/// The roles to which a credential is limited.
+fn role_ids(narrowing: &Narrowing) -> Option<Vec<String>> {
+    narrowing.roles.as_ref().map(|roles| roles.iter().map(ToString::to_string).collect())
 }
 
 pub(crate) fn token(token: &ApiToken) -> api::ApiToken {
@@ -292,6 +311,8 @@ pub(crate) fn token(token: &ApiToken) -> api::ApiToken {
         principal_id: token.principal.to_string(),
         name: token.name.to_string(),
         expires_at: time(token.expires_at),
+        role_ids: role_ids(&token.narrowing),
+        images: images(&token.narrowing.images),
         last_used_at: token.last_used_at.map(time),
         revoked_at: token.revoked_at.map(time),
     }
@@ -303,6 +324,8 @@ pub(crate) fn issued(issued: IssuedToken) -> api::IssuedApiToken {
         principal_id: issued.token.principal.to_string(),
         name: issued.token.name.to_string(),
         expires_at: time(issued.token.expires_at),
+        role_ids: role_ids(&issued.token.narrowing),
+        images: images(&issued.token.narrowing.images),
         plaintext: issued.plaintext,
     }
 }
@@ -316,12 +339,14 @@ pub(crate) fn rule(rule: &ProvisioningRule) -> api::ProvisioningRule {
         audience: terms.audience.to_string(),
         forwarded_claims: terms.forwarded_claims.names().map(ToString::to_string).collect(),
         condition: terms.condition.as_str().to_owned(),
+        images: images(&terms.images),
         assign_role_ids: vec![ProvisioningRule::ROLE.to_string()],
         enabled: terms.enabled,
     }
 }
 
-pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::Whoami {
+pub(crate) fn whoami(who: &Authenticated) -> api::Whoami {
+    let Authenticated { principal: own, authentication, rights } = who;
     let expires_at = time(authentication.expires_at);
     let authentication = match &authentication.credential {
         Credential::ApiToken { id, name } => api::Authentication {
@@ -340,8 +365,13 @@ pub(crate) fn whoami(who: &Principal, authentication: &Authentication) -> api::W
             ..api::Authentication::default()
         },
     };
-    let actions = who.roles.iter().flat_map(|role| role.actions()).map(ToString::to_string).collect();
-    api::Whoami { principal: principal(who), actions, authentication }
+    let authentication = api::Authentication {
+        role_ids: role_ids(&rights.narrowing),
+        images: images(&rights.narrowing.images),
+        ..authentication
+    };
+    let allowed = Action::ALL.iter().filter(|action| rights.allow(**action, Target::Anything));
+    api::Whoami { principal: principal(own), actions: allowed.map(ToString::to_string).collect(), authentication }
 }
 
 pub(crate) fn audit(record: &AuditRecord) -> api::AuditEntry {

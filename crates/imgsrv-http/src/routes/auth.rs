@@ -1,7 +1,7 @@
 //! Principals, roles and API tokens.
 
 use crate::{
-    extract::{Fields, JsonBody, PageQuery, PrincipalPath, Rfc3339, RolePath, TokenPath},
+    extract::{Fields, JsonBody, OptionalJsonBody, PageQuery, PrincipalPath, Rfc3339, RolePath, TokenPath, images},
     response::{
         page::{page_response, slice},
         problem::Result,
@@ -18,10 +18,11 @@ use axum::{
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Manager, NewPrincipal, NewToken, Principals};
 use imgsrv_domain::{
+    access::{ImageScope, Narrowing},
     auth::{Attributes, Role},
     text::ShortText,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -133,18 +134,27 @@ async fn activate_principal(
 #[utoipa::path(get, path = "/v1/auth/whoami", operation_id = "whoami", tag = "auth", security(("bearer" = [])),
     responses((status = OK, description = "The identity of the caller.", body = api::Whoami), GuardedProblems))]
 async fn whoami(caller: Caller) -> Result<Json<api::Whoami>> {
-    let (principal, authentication) = caller.who()?;
-    Ok(Json(wire::whoami(principal, authentication)))
+    Ok(Json(wire::whoami(caller.who()?)))
 }
 
 /// Grant a role
 ///
-/// Takes effect with the principal's next request. Idempotent.
+/// Takes effect with the principal's next request. Idempotent. With `images`, only on the images whose names match: the
+/// patterns replace those that the principal has for the role. Without a body, a role that the principal has stays as it
+/// is, and another is granted on every image.
 #[utoipa::path(put, path = "/v1/auth/principals/{principal_id}/roles/{role_id}", operation_id = "grantRole", tag = "auth",
-    security(("bearer" = [])), params(RolePath),
-    responses((status = NO_CONTENT, description = "The principal has the role."), GuardedProblems))]
-async fn grant_role(principals: Principals, manager: Manager, path: RolePath) -> Result<StatusCode> {
-    principals.grant_role(&manager, path.principal_id, path.role_id).await?;
+    security(("bearer" = [])), params(RolePath), request_body = Option<api::GrantRole>,
+    responses((status = NO_CONTENT, description = "The principal has the role."), GuardedProblems, BodyProblems))]
+async fn grant_role(
+    principals: Principals,
+    manager: Manager,
+    path: RolePath,
+    OptionalJsonBody(body): OptionalJsonBody<api::GrantRole>,
+) -> Result<StatusCode> {
+    let mut fields = Fields::default();
+    let images = images(&mut fields, body.unwrap_or_default().images);
+    let images = fields.finish(|| images)?;
+    principals.grant_role(&manager, path.principal_id, path.role_id, images.as_ref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -175,7 +185,18 @@ async fn list_tokens(
     Ok(page_response(&uri, &page, wire::token, |api_tokens, next_cursor| api::ApiTokenList { api_tokens, next_cursor }))
 }
 
+/// The roles to which a token is limited.
+fn roles(fields: &mut Fields, ids: Option<Vec<String>>) -> Option<Option<BTreeSet<Role>>> {
+    let Some(ids) = ids else { return Some(None) };
+    if ids.is_empty() {
+        fields.reject("role_ids", "must have at least one role");
+    }
+    Some(Some(ids.iter().enumerate().filter_map(|(at, id)| fields.parse(format!("role_ids[{at}]"), id)).collect()))
+}
+
 /// Issue an API token
+///
+/// It allows what its principal may do, unless `role_ids` or `images` limit it further.
 ///
 /// `plaintext` is the token. It is returned only once; the server stores only its SHA-256.
 #[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/api-tokens", operation_id = "createApiToken", tag = "auth",
@@ -190,7 +211,12 @@ async fn create_token(
     let mut fields = Fields::default();
     let name = fields.optional("name", body.name.as_deref());
     let expires_at = fields.parse::<Rfc3339>("expires_at", &body.expires_at);
-    let new = fields.finish(|| Some(NewToken { name: name?, expires_at: expires_at?.0 }))?;
+    let roles = roles(&mut fields, body.role_ids);
+    let images = images(&mut fields, body.images);
+    let new = fields.finish(|| {
+        let narrowing = Narrowing { roles: roles?, images: images?.unwrap_or(ImageScope::Every) };
+        Some(NewToken { name: name?, expires_at: expires_at?.0, narrowing })
+    })?;
     let issued = principals.issue_token(&manager, path.principal_id, new).await?;
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, Json(wire::issued(issued))).into_response())

@@ -13,7 +13,6 @@ use axum::{
 };
 use imgsrv_api as api;
 use imgsrv_app::{Caller, ImageMetadata, Images, NewImage, Writer};
-use imgsrv_domain::ports::Visibility;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -23,15 +22,12 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// List images
 ///
 /// Sorted by name. Images without a published version are listed only with `include_unpublished=true`, which requires
-/// `content.write`.
+/// `content.write`, and of them those on which the caller has it.
 #[utoipa::path(get, path = "/v1/images", operation_id = "listImages", tag = "images", params(ImagesQuery),
     responses((status = OK, description = "A page of images.", body = api::ImageList), GuardedProblems))]
 async fn list(images: Images, caller: Caller, query: ImagesQuery, uri: Uri) -> Result<Response> {
-    let see = query.visibility()?;
-    if see == Visibility::All {
-        caller.writer()?;
-    }
-    let page = images.list(see, &query.page()?).await?;
+    let writer = query.includes_unpublished()?.then(|| caller.writer()).transpose()?;
+    let page = images.list(writer.as_ref(), &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::image, |images, next_cursor| api::ImageList { images, next_cursor }))
 }
 

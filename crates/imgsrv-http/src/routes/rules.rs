@@ -1,7 +1,7 @@
 //! Provisioning rules.
 
 use crate::{
-    extract::{Fields, JsonBody, PageQuery, RulePath},
+    extract::{Fields, JsonBody, PageQuery, RulePath, images},
     response::{page::page_response, problem::Result, wire},
     routes::problems::{BodyProblems, GuardedProblems, Taken},
     state::AppState,
@@ -14,6 +14,7 @@ use axum::{
 use imgsrv_api as api;
 use imgsrv_app::{Manager, Rules};
 use imgsrv_domain::{
+    access::ImageScope,
     names::RuleId,
     oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
 };
@@ -46,8 +47,10 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     let names = body.forwarded_claims.iter().enumerate();
     let names: Vec<_> = names.filter_map(|(at, name)| fields.parse(format!("forwarded_claims[{at}]"), name)).collect();
     let forwarded_claims = fields.check("forwarded_claims", ForwardedClaims::new(names));
+    let images = images(&mut fields, body.images);
     fields.finish(|| {
         let terms = RuleTerms {
+            images: images?.unwrap_or(ImageScope::Every),
             display_name: display_name?,
             issuer: issuer?,
             audience: audience?,

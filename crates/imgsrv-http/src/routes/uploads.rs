@@ -68,15 +68,16 @@ async fn create(
     Ok((status, location, Json(wire::upload(&session))).into_response())
 }
 
-/// List the caller's open upload sessions
+/// List open upload sessions
 ///
-/// Newest first. A client that was interrupted can find the session to resume by its digest.
+/// Newest first: those of the caller, or with `all=true` those of every principal, which requires `content.retire` on
+/// every image. A client that was interrupted can find the session to resume by its digest.
 #[utoipa::path(get, path = "/v1/uploads", operation_id = "listUploads", tag = "uploads",
     security(("bearer" = [])), params(UploadsQuery),
     responses((status = OK, description = "A page of sessions.", body = api::UploadList), GuardedProblems))]
 async fn list(uploads: Uploads, writer: Writer, query: UploadsQuery, uri: Uri) -> Result<Response> {
-    let digest = query.digest()?;
-    let page = uploads.open(&writer, digest.as_ref(), &query.page()?).await?;
+    let (digest, all) = (query.digest()?, query.all()?);
+    let page = uploads.open(&writer, all, digest.as_ref(), &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::upload, |uploads, next_cursor| api::UploadList { uploads, next_cursor }))
 }
 

@@ -14,10 +14,7 @@ use axum::{
 };
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Drafts, Versions, Writer};
-use imgsrv_domain::{
-    ports::Visibility,
-    version::{Version, VersionFilter},
-};
+use imgsrv_domain::version::{Version, VersionFilter};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -44,9 +41,8 @@ async fn list(
         caller.writer()?;
     }
     let (path, filter, lifecycle) = (path?, filter?, query.lifecycle()?);
-    let see = if caller.sees_all_images() { Visibility::All } else { Visibility::Published };
-    let page = versions.list(see, &path.name, filter, lifecycle, &query.page()?).await?;
-    let fetched = versions.last_fetches(&caller, &page.items).await?;
+    let page = versions.list(&caller, &path.name, filter, lifecycle, &query.page()?).await?;
+    let fetched = versions.last_fetches(&caller, &path.name, &page.items).await?;
     let version = |version: &Version| {
         let last_fetched_on = fetched.get(&version.id).map(ToString::to_string);
         api::Version { last_fetched_on, ..wire::version(version, &urls) }

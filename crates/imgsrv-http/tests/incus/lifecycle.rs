@@ -445,11 +445,10 @@ async fn a_held_version_stays_until_the_cooldown_has_ended() {
         entries["entries"].as_array().map(Vec::len)
     };
     assert_eq!(entombed().await, Some(0));
-    let who = imgsrv_app::ContentAdmin::operator();
     let (image, version) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
     let catalog = &*server.services.adapters().catalog;
-    assert!(imgsrv_app::release_hold(catalog, &who, &image, &version).await.expect("released"));
-    assert!(!imgsrv_app::release_hold(catalog, &who, &image, &version).await.expect("released"));
+    assert!(imgsrv_app::release_hold(catalog, &image, &version).await.expect("released"));
+    assert!(!imgsrv_app::release_hold(catalog, &image, &version).await.expect("released"));
     server.settle().await;
     assert_eq!(entombed().await, Some(1));
 }

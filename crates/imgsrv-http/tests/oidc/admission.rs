@@ -17,7 +17,7 @@ async fn an_admitted_token_can_publish_and_its_principal_is_created_once() {
     assert_eq!(principal["role_ids"], json!(["content-writer"]));
     let subject = "repo:acme/images:ref:refs/heads/main";
     assert_eq!(principal["attributes"], json!({"issuer": setup.issuer.url, "subject": subject}));
-    assert_eq!(whoami["actions"], json!(["content.write"]));
+    assert_eq!(whoami["actions"], json!(["content.read", "content.write"]));
     assert_eq!(
         whoami["authentication"],
         json!({"method": "oidc", "issuer": setup.issuer.url, "subject": subject, "rule_id": "ci",
@@ -179,4 +179,40 @@ async fn a_rule_that_changes_while_keys_are_fetched_counts_as_changed() {
     let (outcome, ()) = futures::join!(setup.outcome(&token), changing);
     assert_eq!(outcome, not_admitted());
     assert_eq!(setup.principals().await.len(), before);
+}
+
+#[tokio::test]
+async fn a_rule_grants_its_role_on_its_images_alone() {
+    let setup = Setup::new().await;
+    let server = &setup.server;
+    let create = async |token: &str, name: &str| {
+        server.call(Some(token), "POST", "/v1/images", Some(json!({"name": name}))).await.status.as_u16()
+    };
+    let token = setup.token("a");
+    assert_eq!(create(&token, "anything").await, 201);
+    // The rule counts as it is now, also for those that it admitted before.
+    setup.save_rule("ci", &json!({"images": ["acme-*"]})).await;
+    assert_eq!((create(&token, "acme-1").await, create(&token, "other").await), (201, 403));
+    let url = setup.principal_url(&token).await;
+    let body = json!({"expires_at": "2099-01-01T00:00:00Z"});
+    let issued = server.manage("POST", &format!("{url}/api-tokens"), Some(body)).await.json();
+    let by_hand = issued["plaintext"].as_str().expect("a token");
+    assert_eq!(create(by_hand, "acme-2").await, 403, "an API token has nothing of a limited rule");
+
+    // What is granted by hand counts besides.
+    let role = format!("{url}/roles/content-writer");
+    let granted = server.manage("PUT", &role, Some(json!({"images": ["tools"]}))).await;
+    assert_eq!(granted.status, StatusCode::NO_CONTENT);
+    let both = [("acme-3", 201), ("tools", 201), ("other", 403)];
+    for (name, expected) in both {
+        assert_eq!(create(&token, name).await, expected, "{name}");
+    }
+    assert_eq!((create(by_hand, "acme-4").await, create(by_hand, "tools").await), (403, 409));
+    let shown = setup.whoami(&token).await.json();
+    assert_eq!(shown["principal"]["roles"], json!([{"id": "content-writer", "images": ["acme-*", "tools"]}]));
+
+    setup.save_rule("ci", &json!({})).await;
+    assert_eq!(create(&token, "other").await, 201);
+    let refused = server.manage("PUT", "/v1/auth/oidc-provisioning-rules/ci", Some(json!({"images": ["A"]}))).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }

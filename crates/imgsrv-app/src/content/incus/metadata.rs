@@ -56,6 +56,7 @@ impl IncusMetadata {
         artifact: ArtifactId,
         new: NewIncusMetadata,
     ) -> Result<Attachment> {
+        who.on(&self.0, image).await?;
         let name: AttachmentName = METADATA_NAME.parse().map_err(CatalogError::backend)?;
         let media_type: MediaType = "application/x-xz".parse().map_err(CatalogError::backend)?;
         let drafts = Drafts(Arc::clone(&self.0));

@@ -17,7 +17,7 @@ use crate::{
     work::retry::retrying,
 };
 use imgsrv_domain::{
-    audit::Event,
+    audit::{Actor, Event},
     ids::VersionId,
     lifecycle::{Changed, Drain, LifecycleRefusal, Words},
     names::{ImageName, VersionName},
@@ -107,6 +107,7 @@ impl Lifecycles {
         precondition: &LifecyclePrecondition,
         change: &LifecycleChange,
     ) -> Result<Version> {
+        let actor = who.on(&self.0, image).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = self.lock(&mut *tx, image, name, precondition).await?;
@@ -114,7 +115,7 @@ impl Lifecycles {
                 LifecycleChange::Revoke { aliases, .. } | LifecycleChange::Remove { aliases, .. } => {
                     // Before any alias is moved, so that a hold or an illegal state is reported first.
                     self.change_to(&version, change, Words::default(), tx.now())?;
-                    move_aliases(&self.0, &mut *tx, who.actor(), &version, aliases).await?
+                    move_aliases(&self.0, &mut *tx, actor, &version, aliases).await?
                 }
                 _ => false,
             };
@@ -133,7 +134,7 @@ impl Lifecycles {
                     Some(reason) => event.with(reason),
                     None => event,
                 };
-                audit::record(&mut *tx, who.actor(), event).await?;
+                audit::record(&mut *tx, actor, event).await?;
             }
             tx.bump_catalog_revision(version.image_id).await?;
             if action.is_some() {
@@ -204,19 +205,14 @@ impl LifecycleChange {
 
 /// Releases the hold of a version at once, for an operator with direct access to the catalog; returns whether one was in
 /// force.
-pub async fn release_hold(
-    catalog: &dyn Catalog,
-    who: &ContentAdmin,
-    image: &ImageName,
-    name: &VersionName,
-) -> Result<bool> {
+pub async fn release_hold(catalog: &dyn Catalog, image: &ImageName, name: &VersionName) -> Result<bool> {
     retrying(|| async {
         let mut tx = catalog.begin().await?;
         tx.lock_image(image).await?.ok_or_else(|| Missing::Version(image.clone(), name.clone()))?;
         let version = drafts::lock_version(&mut *tx, image, name).await?;
         let (lifecycle, action) = version.lifecycle.clone().release_now(tx.now());
         let Some(action) = action else { return Ok(false) };
-        audit::record(&mut *tx, who.actor(), Event::new(action, version.path()).with("without cooldown")).await?;
+        audit::record(&mut *tx, &Actor::Operator, Event::new(action, version.path()).with("without cooldown")).await?;
         tx.bump_catalog_revision(version.image_id).await?;
         tx.update_lifecycle(&version.with_lifecycle(lifecycle)).await?;
         tx.commit().await?;

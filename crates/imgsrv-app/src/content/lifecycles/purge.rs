@@ -83,6 +83,7 @@ impl Lifecycles {
         precondition: &LifecyclePrecondition,
         request: &PurgeRequest,
     ) -> Result<(Purged, Vec<OrphanedBlob>)> {
+        let actor = who.on(&self.0, image).await?;
         let mut tx = self.0.catalog.begin().await?;
         // In the order of locks, which the item of the queue is the first of.
         tx.enqueue_work(WorkName::recurring(WorkKind::Collect)).await?;
@@ -90,7 +91,7 @@ impl Lifecycles {
         let now = tx.now();
         let refused = |refusal| UseCaseError::Lifecycle { version: version.path(), refusal };
         version.lifecycle.clone().purge(Words::default(), now).map_err(refused)?;
-        let have_moved = move_aliases(&self.0, &mut *tx, who.actor(), &version, &request.aliases).await?;
+        let have_moved = move_aliases(&self.0, &mut *tx, actor, &version, &request.aliases).await?;
         let wanted = WantedWords { reason: Some(request.reason.clone()), replacement: request.replacement.clone() };
         let words = resolve(&mut *tx, &version, &wanted).await?;
         let steps = version.lifecycle.clone().purge(words, now).map_err(refused)?;
@@ -99,7 +100,7 @@ impl Lifecycles {
         for purged in &digests {
             if let PurgedDigest::Blocked { digest, was_blocked: false } = purged {
                 let event = Event::new(AuditAction::DigestBlocked, digest).with(&request.reason);
-                audit::record(&mut *tx, who.actor(), event).await?;
+                audit::record(&mut *tx, actor, event).await?;
                 blocked.push(*digest);
             }
         }
@@ -107,7 +108,7 @@ impl Lifecycles {
             return Ok((Purged { version: version.as_of(now), digests }, Vec::new()));
         }
         let event = Event::new(AuditAction::VersionPurged, version.path()).with(&request.reason);
-        audit::record(&mut *tx, who.actor(), event).await?;
+        audit::record(&mut *tx, actor, event).await?;
         tx.bump_catalog_revision(version.image_id).await?;
         for step in steps {
             tx.update_lifecycle(&version.clone().with_lifecycle(step)).await?;

@@ -1,0 +1,309 @@
+//! Access: on which images a role counts, and the one function that decides what a caller may do.
+
+use crate::{
+    auth::{Action, Role},
+    names::ImageName,
+    text::checked_texts,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+checked_texts! {
+    /// A pattern of image names: 1 to 128 characters of image names, and `*` for any number of them, also none.
+    ImagePattern: InvalidImagePattern = |raw| {
+        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-*".contains(&b);
+        let fits = (1..=ImagePattern::MAX).contains(&raw.len()) && raw.bytes().all(is_allowed);
+        fits.then_some(()).ok_or(InvalidImagePattern)
+    };
+}
+
+/// The text is not a pattern of image names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 128 lowercase letters, digits, `.`, `_`, `-` and `*`")]
+pub struct InvalidImagePattern;
+
+impl ImagePattern {
+    /// Characters in a pattern.
+    pub const MAX: usize = 128;
+    /// The regular expression that patterns match.
+    pub const PATTERN: &str = r"^[a-z0-9._*-]{1,128}$";
+
+    /// Whether the whole name matches the pattern.
+    pub fn matches(&self, name: &ImageName) -> bool {
+        let Some((head, rest)) = self.0.split_once('*') else { return self.0 == name.as_str() };
+        let Some(mut name) = name.as_str().strip_prefix(head) else { return false };
+        let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+        // The leftmost match of each piece leaves the most for the pieces that follow.
+        for piece in middle.split('*') {
+            let Some(at) = name.find(piece) else { return false };
+            name = &name[at + piece.len()..];
+        }
+        name.ends_with(tail)
+    }
+
+    /// Whether it matches every name.
+    fn is_universal(&self) -> bool {
+        self.0.bytes().all(|b| b == b'*')
+    }
+}
+
+/// The images on which a role counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageScope {
+    /// Every image, also those that do not exist yet.
+    Every,
+    /// The images that match at least one of the patterns; none when there is no pattern.
+    Matching(BTreeSet<ImagePattern>),
+}
+
+/// There are too many or too few patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 64 patterns of image names")]
+pub struct InvalidImageScope;
+
+impl ImageScope {
+    /// The most patterns.
+    pub const MAX: usize = 64;
+
+    /// The images that match at least one of 1 to 64 patterns. A pattern of `*` alone matches every image.
+    pub fn matching(patterns: impl IntoIterator<Item = ImagePattern>) -> Result<Self, InvalidImageScope> {
+        let patterns: BTreeSet<_> = patterns.into_iter().take(Self::MAX + 1).collect();
+        if patterns.is_empty() || patterns.len() > Self::MAX {
+            return Err(InvalidImageScope);
+        }
+        Ok(if patterns.iter().any(ImagePattern::is_universal) { Self::Every } else { Self::Matching(patterns) })
+    }
+
+    /// No image.
+    pub const fn none() -> Self {
+        Self::Matching(BTreeSet::new())
+    }
+
+    /// Whether the image of that name is one of them.
+    pub fn covers(&self, image: &ImageName) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Matching(patterns) => patterns.iter().any(|pattern| pattern.matches(image)),
+        }
+    }
+
+    /// The patterns; `None` when it is every image.
+    pub const fn patterns(&self) -> Option<&BTreeSet<ImagePattern>> {
+        match self {
+            Self::Every => None,
+            Self::Matching(patterns) => Some(patterns),
+        }
+    }
+
+    /// The images of either scope.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Matching(mut own), Self::Matching(others)) => {
+                own.extend(others);
+                Self::Matching(own)
+            }
+            (Self::Every, _) | (_, Self::Every) => Self::Every,
+        }
+    }
+}
+
+impl fmt::Display for ImageScope {
+    /// For people: `every image`, `no image`, or the patterns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every => f.write_str("every image"),
+            Self::Matching(none) if none.is_empty() => f.write_str("no image"),
+            Self::Matching(patterns) => {
+                f.write_str(&patterns.iter().map(ImagePattern::as_str).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+/// Roles, each on some images.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants(BTreeMap<Role, ImageScope>);
+
+impl Grants {
+    /// Adds a role on some images, besides those on which it is granted already.
+    pub fn add(&mut self, role: Role, images: ImageScope) {
+        let granted = self.0.remove(&role).unwrap_or_else(ImageScope::none);
+        self.0.insert(role, granted.or(images));
+    }
+
+    /// Puts a role on exactly these images.
+    pub fn set(&mut self, role: Role, images: ImageScope) {
+        self.0.insert(role, images);
+    }
+
+    /// The roles, in their order.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        self.0.keys().copied()
+    }
+
+    /// The roles with their images.
+    pub fn iter(&self) -> impl Iterator<Item = (Role, &ImageScope)> {
+        self.0.iter().map(|(role, images)| (*role, images))
+    }
+
+    /// The images on which a role is granted; `None` when it is not granted.
+    pub fn get(&self, role: Role) -> Option<&ImageScope> {
+        self.0.get(&role)
+    }
+}
+
+impl FromIterator<Role> for Grants {
+    /// The roles, on every image.
+    fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Self {
+        Self(roles.into_iter().map(|role| (role, ImageScope::Every)).collect())
+    }
+}
+
+/// What a credential leaves of what its principal may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Narrowing {
+    /// The roles whose actions are left; `None` when it is all of them.
+    pub roles: Option<BTreeSet<Role>>,
+    /// The images that are left.
+    pub images: ImageScope,
+}
+
+impl Narrowing {
+    /// Everything is left.
+    pub const NONE: Self = Self { roles: None, images: ImageScope::Every };
+
+    /// The images on which `action` is left.
+    fn images_for(&self, action: Action) -> ImageScope {
+        let is_left = self.roles.as_ref().is_none_or(|roles| roles.iter().any(|role| role.actions().contains(&action)));
+        if is_left { self.images.clone() } else { ImageScope::none() }
+    }
+}
+
+/// What an action is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The image of that name.
+    Image(&'a ImageName),
+    /// Every image, and what belongs to none.
+    Everything,
+    /// Some image: whether the action is possible at all.
+    Anything,
+}
+
+/// What a caller may do: the roles of its principal, as far as its credential leaves them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// The roles of the principal.
+    pub grants: Grants,
+    /// What the credential leaves of them.
+    pub narrowing: Narrowing,
+}
+
+impl Rights {
+    /// Everything that the roles allow.
+    pub const fn of(grants: Grants) -> Self {
+        Self { grants, narrowing: Narrowing::NONE }
+    }
+
+    /// Scopes that together, where all of them cover an image, are the images on which the action is allowed.
+    pub fn images(&self, action: Action) -> [ImageScope; 2] {
+        let granted = self.grants.iter().filter(|(role, _)| role.actions().contains(&action));
+        let granted = granted.fold(ImageScope::none(), |all, (_, images)| all.or(images.clone()));
+        [granted, self.narrowing.images_for(action)]
+    }
+
+    /// Whether the action is allowed on the target. Every decision about access is this one.
+    pub fn allow(&self, action: Action, target: Target<'_>) -> bool {
+        let granted = self.grants.iter().filter(|(role, _)| role.actions().contains(&action)).map(|(_, images)| images);
+        let left = self.narrowing.images_for(action);
+        match target {
+            Target::Image(image) => left.covers(image) && granted.into_iter().any(|images| images.covers(image)),
+            Target::Everything => {
+                left == ImageScope::Every && granted.into_iter().any(|images| *images == ImageScope::Every)
+            }
+            Target::Anything => {
+                let is_empty = |images: &ImageScope| images.patterns().is_some_and(BTreeSet::is_empty);
+                !is_empty(&left) && granted.into_iter().any(|images| !is_empty(images))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(raw: &str) -> ImageName {
+        raw.parse().expect("a name")
+    }
+
+    fn scope(patterns: &[&str]) -> ImageScope {
+        ImageScope::matching(patterns.iter().map(|raw| raw.parse().expect("a pattern"))).expect("a scope")
+    }
+
+    /// What `pattern` means, in the plainest way.
+    fn matches(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|at| matches(rest, &name[at..])),
+            Some((first, rest)) => name.first() == Some(first) && matches(rest, &name[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_matches_what_it_describes(pattern in "[ab*]{1,6}", image in "[ab]{1,8}") {
+            let parsed: ImagePattern = pattern.parse().expect("a pattern");
+            prop_assert_eq!(parsed.matches(&name(&image)), matches(pattern.as_bytes(), image.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn scopes_have_limits_and_a_star_is_every_image() {
+        assert_eq!(ImageScope::matching([]), Err(InvalidImageScope));
+        let many = |count: usize| ImageScope::matching((0..count).map(|at| format!("a{at}").parse().expect("valid")));
+        assert!(many(64).is_ok() && many(65).is_err());
+        assert_eq!(scope(&["*"]), ImageScope::Every);
+        assert_eq!(scope(&["a", "**"]), ImageScope::Every);
+        for bad in ["", "A", "a b", "a/b", "é", &"a".repeat(129)] {
+            assert_eq!(bad.parse::<ImagePattern>(), Err(InvalidImagePattern), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_action_needs_a_role_on_the_image_and_a_credential_that_leaves_both() {
+        let mut grants = Grants::default();
+        grants.add(Role::ContentWriter, scope(&["debian-*"]));
+        grants.add(Role::ContentReader, scope(&["tools"]));
+        let whole = Rights::of(grants.clone());
+        let (write, read) = (Action::ContentWrite, Action::ContentRead);
+        let allowed = |rights: &Rights, action, image: &str| rights.allow(action, Target::Image(&name(image)));
+        assert!(allowed(&whole, write, "debian-13") && allowed(&whole, read, "debian-13"));
+        assert!(allowed(&whole, read, "tools") && !allowed(&whole, write, "tools"));
+        assert!(!allowed(&whole, read, "fedora") && !allowed(&whole, Action::ContentRetire, "debian-13"));
+        assert!(whole.allow(write, Target::Anything) && !whole.allow(write, Target::Everything));
+
+        let readers = Some(BTreeSet::from([Role::ContentReader]));
+        let narrow = |roles, images| Rights { grants: grants.clone(), narrowing: Narrowing { roles, images } };
+        let read_only = narrow(readers, ImageScope::Every);
+        assert!(allowed(&read_only, read, "debian-13") && !allowed(&read_only, write, "debian-13"));
+        assert!(!read_only.allow(write, Target::Anything));
+        let one = narrow(None, scope(&["debian-13", "fedora"]));
+        assert!(allowed(&one, write, "debian-13") && !allowed(&one, write, "debian-12"));
+        assert!(!allowed(&one, write, "fedora"), "a credential grants nothing");
+        // A credential for more roles than the principal has is no more than the principal.
+        let more = narrow(Some(Role::ALL.iter().copied().collect()), ImageScope::Every);
+        assert!(
+            !allowed(&more, Action::ContentRetire, "debian-13") && !more.allow(Action::AuthManage, Target::Everything)
+        );
+
+        let all: Grants = Role::ALL.iter().copied().collect();
+        let all = Rights::of(all);
+        assert!(Action::ALL.iter().all(|action| all.allow(*action, Target::Everything)));
+        assert!(!Action::ALL.iter().any(|action| Rights::of(Grants::default()).allow(*action, Target::Anything)));
+    }
+}

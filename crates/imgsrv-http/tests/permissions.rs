@@ -1,0 +1,204 @@
+//! Which permission each route needs: a row a route, compared with the routes that exist, and with what each role gets.
+
+use axum::http::StatusCode;
+use imgsrv_testkit::TestServer;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing: what it shows is public, or depends on the caller.
+    Nothing,
+    /// Any credential.
+    Credential,
+    /// A permission.
+    Permission(&'static str),
+}
+
+const PUBLIC: Need = Need::Nothing;
+const WRITE: Need = Need::Permission("content.write");
+const RETIRE: Need = Need::Permission("content.retire");
+const MANAGE: Need = Need::Permission("auth.manage");
+const OPERATE: Need = Need::Permission("system.operate");
+
+const IMAGE: &str = "/v1/images/{name}";
+const VERSION: &str = "/v1/images/{name}/versions/{version}";
+const ARTIFACT: &str = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}";
+const UPLOAD: &str = "/v1/uploads/{upload_id}";
+const JOB: &str = "/v1/publish-jobs/{job_id}";
+const PRINCIPAL: &str = "/v1/auth/principals/{principal_id}";
+const RULES: &str = "/v1/auth/oidc-provisioning-rules";
+
+/// Routes as base, rest of the path, methods and what they need.
+const TABLE: &[(&str, &str, &[&str], Need)] = &[
+    ("/healthz", "", &["get"], PUBLIC),
+    ("/readyz", "", &["get"], PUBLIC),
+    ("/ca.pem", "", &["get"], PUBLIC),
+    ("/openapi/v1.json", "", &["get"], PUBLIC),
+    ("/openapi/v1.yaml", "", &["get"], PUBLIC),
+    ("/streams/v1/index.json", "", &["get"], PUBLIC),
+    ("/streams/v1/images.json", "", &["get"], PUBLIC),
+    ("/cas/sha256/{shard}/{hex}", "", &["get"], PUBLIC),
+    ("/images/{name}/{ref}", "", &["get"], PUBLIC),
+    ("/images/{name}/{ref}/", "", &["get"], PUBLIC),
+    ("/images/{name}/{ref}/{file}", "", &["get"], PUBLIC),
+    ("/images/{name}/{ref}/versioned/{file}", "", &["get"], PUBLIC),
+    ("/api/images", "", &["post"], WRITE),
+    ("/api/uploads/tus/", "", &["post"], WRITE),
+    ("/api/uploads/tus/", "", &["options"], PUBLIC),
+    ("/api/uploads/tus/{upload_id}", "", &["head", "patch", "delete"], WRITE),
+    ("/api/uploads/tus/{upload_id}", "", &["options"], PUBLIC),
+    ("/api/uploads/{upload_session_id}", "", &["get"], WRITE),
+    ("/v1/blobs/{digest}", "", &["get"], PUBLIC),
+    ("/v1/blobs/{digest}/versions", "", &["get"], RETIRE),
+    ("/v1/images", "", &["get"], PUBLIC),
+    ("/v1/images", "", &["post"], WRITE),
+    (IMAGE, "", &["get"], PUBLIC),
+    (IMAGE, "", &["patch", "delete"], WRITE),
+    (IMAGE, "/aliases", &["get"], PUBLIC),
+    (IMAGE, "/aliases/{alias}", &["get"], PUBLIC),
+    (IMAGE, "/aliases/{alias}", &["put", "delete"], WRITE),
+    (IMAGE, "/refs/{ref}", &["get"], PUBLIC),
+    (IMAGE, "/retention", &["get", "put", "delete"], RETIRE),
+    (IMAGE, "/retention/apply", &["post"], RETIRE),
+    (IMAGE, "/retention/preview", &["get", "post"], RETIRE),
+    (IMAGE, "/versions", &["get"], PUBLIC),
+    (IMAGE, "/versions", &["post"], WRITE),
+    (VERSION, "", &["get"], PUBLIC),
+    (VERSION, "", &["delete"], WRITE),
+    (VERSION, "/publish", &["post"], WRITE),
+    (VERSION, "/lifecycle", &["get"], PUBLIC),
+    (VERSION, "/deprecate", &["post"], RETIRE),
+    (VERSION, "/revoke", &["post"], RETIRE),
+    (VERSION, "/remove", &["post"], RETIRE),
+    (VERSION, "/restore", &["post"], RETIRE),
+    (VERSION, "/hold", &["put", "delete"], RETIRE),
+    (VERSION, "/artifacts", &["get"], PUBLIC),
+    (VERSION, "/artifacts", &["post"], WRITE),
+    (ARTIFACT, "", &["get"], PUBLIC),
+    (ARTIFACT, "", &["delete"], WRITE),
+    (ARTIFACT, "/download", &["get"], PUBLIC),
+    (ARTIFACT, "/incus-metadata", &["post"], WRITE),
+    (ARTIFACT, "/attachments", &["post"], WRITE),
+    (ARTIFACT, "/attachments/{attachment_id}", &["delete"], WRITE),
+    (ARTIFACT, "/attachments/{attachment_id}/download", &["get"], PUBLIC),
+    ("/v1/uploads", "", &["get", "post"], WRITE),
+    (UPLOAD, "", &["get"], WRITE),
+    (UPLOAD, "/parts", &["get"], WRITE),
+    (UPLOAD, "/parts/{part_number}", &["put"], WRITE),
+    (UPLOAD, "/complete", &["post"], WRITE),
+    (UPLOAD, "/abort", &["post"], WRITE),
+    ("/v1/publish-jobs", "", &["get"], WRITE),
+    (JOB, "", &["get"], WRITE),
+    (JOB, "/retry", &["post"], WRITE),
+    (JOB, "/abandon", &["post"], WRITE),
+    ("/v1/system/blobs/{digest}", "", &["get"], OPERATE),
+    ("/v1/system/gc", "", &["post"], OPERATE),
+    ("/v1/system/blocked-digests", "", &["get"], RETIRE),
+    ("/v1/system/blocked-digests/{digest}", "", &["delete"], RETIRE),
+    ("/v1/audit", "", &["get"], MANAGE),
+    ("/v1/auth/whoami", "", &["get"], Need::Credential),
+    ("/v1/auth/roles", "", &["get"], MANAGE),
+    ("/v1/auth/principals", "", &["get", "post"], MANAGE),
+    (PRINCIPAL, "", &["get"], MANAGE),
+    (PRINCIPAL, "/activate", &["post"], MANAGE),
+    (PRINCIPAL, "/deactivate", &["post"], MANAGE),
+    (PRINCIPAL, "/api-tokens", &["get", "post"], MANAGE),
+    (PRINCIPAL, "/roles/{role_id}", &["put", "delete"], MANAGE),
+    ("/v1/auth/api-tokens/{token_id}", "", &["delete"], MANAGE),
+    (RULES, "", &["get", "post"], MANAGE),
+    (RULES, "/{rule_id}", &["get", "put", "delete"], MANAGE),
+    (RULES, "/{rule_id}/reconciliation", &["get", "post"], MANAGE),
+];
+
+/// Roles and the permissions that they grant.
+const ROLES: &[(&str, &[&str])] = &[
+    ("content-reader", &["content.read"]),
+    ("content-writer", &["content.read", "content.write"]),
+    ("content-admin", &["content.read", "content.write", "content.retire"]),
+    ("auth-manager", &["auth.manage"]),
+    ("operator", &["system.operate"]),
+];
+
+fn needs() -> BTreeMap<(String, &'static str), Need> {
+    let rows = TABLE.iter().flat_map(|(base, rest, methods, need)| {
+        methods.iter().map(move |method| ((format!("{base}{rest}"), *method), *need))
+    });
+    rows.collect()
+}
+
+/// The routes of the router, as its document lists them.
+fn routes() -> BTreeSet<(String, String)> {
+    let document = serde_json::to_value(imgsrv_http::openapi()).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    let methods = ["get", "put", "post", "delete", "patch", "head", "options"];
+    let routes = paths.iter().flat_map(|(path, item)| {
+        let item = item.as_object().expect("an object");
+        item.keys().filter(|key| methods.contains(&key.as_str())).map(|method| (path.clone(), method.clone()))
+    });
+    routes.collect()
+}
+
+/// The path with values that no resource has.
+fn filled(path: &str) -> String {
+    let values = [
+        ("{shard}", "00"),
+        ("{hex}", "0000000000000000000000000000000000000000000000000000000000000000"),
+        ("{digest}", "sha256:0000000000000000000000000000000000000000000000000000000000000000"),
+        ("{part_number}", "1"),
+        ("{role_id}", "operator"),
+        ("{name}", "nothing"),
+        ("{version}", "1"),
+        ("{ref}", "1"),
+        ("{alias}", "latest"),
+        ("{file}", "nothing.img"),
+        ("{rule_id}", "nothing"),
+    ];
+    let path = values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+    // What is left are ids.
+    let mut pieces = path.split('{');
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |path, piece| {
+        path + "00000000-0000-7000-8000-000000000000" + piece.split_once('}').expect("a closing brace").1
+    })
+}
+
+#[test]
+fn every_route_has_a_row() {
+    let listed: BTreeSet<_> = needs().into_keys().map(|(path, method)| (path, method.to_owned())).collect();
+    let routes = routes();
+    let missing: Vec<_> = routes.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&routes).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "without a row: {missing:#?}; without a route: {gone:#?}");
+}
+
+#[tokio::test]
+async fn every_route_refuses_the_roles_that_lack_its_permission_and_no_other() {
+    let server = TestServer::start().await;
+    let mut tokens = vec![(None, "nobody", &[][..])];
+    for (role, permissions) in ROLES {
+        tokens.push((Some(server.token_with(role).await), role, *permissions));
+    }
+    let shown = server.manage("GET", "/v1/auth/roles", None).await.json();
+    for role in shown["roles"].as_array().expect("roles") {
+        let (_, expected) = ROLES.iter().find(|(id, _)| role["id"] == json!(id)).expect("a row for every role");
+        assert_eq!(role["actions"], json!(expected), "{role}");
+    }
+    for ((path, method), need) in needs() {
+        for (token, role, permissions) in &tokens {
+            let url = filled(&path);
+            let response = server.call(token.as_deref(), &method.to_uppercase(), &url, None).await;
+            let expected = match need {
+                Need::Nothing => None,
+                Need::Credential | Need::Permission(_) if token.is_none() => Some(StatusCode::UNAUTHORIZED),
+                Need::Credential => None,
+                Need::Permission(permission) if permissions.contains(&permission) => None,
+                Need::Permission(_) => Some(StatusCode::FORBIDDEN),
+            };
+            let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status);
+            let got = refused.then_some(response.status);
+            assert_eq!(got, expected, "{method} {url} as {role}: {}", response.status);
+        }
+    }
+}
