@@ -1,7 +1,7 @@
 //! Errors of use cases.
 
 use crate::{
-    auth::caller::Denied,
+    auth::denied::Denied,
     work::{retry::Transient, runtime::WorkError},
 };
 use imgsrv_domain::{

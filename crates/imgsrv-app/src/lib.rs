@@ -22,9 +22,10 @@ pub use auth::{
     authenticate::{AuthenticateError, Authenticator},
     bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap},
     caller::{
-        Authenticated, Authentication, Caller, ContentAdmin, Credential, Denied, Manager, RequestContext,
-        SystemOperator, Writer,
+        Authenticated, Authentication, Caller, ContentAdmin, Credential, Manager, RequestContext, SystemOperator,
+        Writer,
     },
+    denied::Denied,
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
     rules::{Reconciled, Rules},
 };

@@ -64,7 +64,7 @@ pub enum RetireCommand {
         successor: Successor,
         #[command(flatten)]
         aliases: AliasMoves,
-        /// How long the files are still served, such as 48h; at least 2h [default: set by the server, usually 24h]
+        /// How long the files are still served, such as 48h; at least 2h, at most 100 years [default: set by the server, usually 24h]
         #[arg(long, value_name = "DURATION")]
         drain: Option<String>,
         /// Stop serving the version at once, delete its content unless something else refers to it, and block the digests

@@ -1,5 +1,6 @@
 //! Authorisation: roles, actions, principals and API tokens.
 
+pub use crate::access::{Action, Role};
 use crate::{
     access::{Grants, Narrowing},
     ids::{PrincipalId, TokenId},
@@ -9,59 +10,6 @@ use crate::{
     transition::Revision,
 };
 use std::collections::BTreeMap;
-
-string_enum! {
-    /// A named set of actions that a principal may be granted.
-    Role: "one of auth-manager, content-admin, content-reader, content-writer, operator" {
-        /// May manage principals, roles and tokens.
-        AuthManager = "auth-manager",
-        /// May do what a writer may, and retire published versions, restore them and hold them.
-        ContentAdmin = "content-admin",
-        /// May read published content that is not public.
-        ContentReader = "content-reader",
-        /// May upload, draft, publish and move aliases.
-        ContentWriter = "content-writer",
-        /// May operate the server: collect garbage, and see what refers to stored content.
-        Operator = "operator",
-    }
-}
-
-string_enum! {
-    /// What a use case requires its caller to be allowed to do.
-    Action: "one of auth.manage, content.read, content.retire, content.write, system.operate" {
-        /// Manage principals, roles and tokens.
-        AuthManage = "auth.manage",
-        /// Read published content that is not public.
-        ContentRead = "content.read",
-        /// Change the lifecycle of published versions.
-        ContentRetire = "content.retire",
-        /// Change content, and see what is not published.
-        ContentWrite = "content.write",
-        /// Collect garbage, and see what refers to stored content.
-        SystemOperate = "system.operate",
-    }
-}
-
-impl Role {
-    /// The actions that the role allows.
-    pub const fn actions(self) -> &'static [Action] {
-        match self {
-            Self::AuthManager => &[Action::AuthManage],
-            Self::ContentAdmin => &[Action::ContentRead, Action::ContentWrite, Action::ContentRetire],
-            Self::ContentReader => &[Action::ContentRead],
-            Self::ContentWriter => &[Action::ContentRead, Action::ContentWrite],
-            Self::Operator => &[Action::SystemOperate],
-        }
-    }
-
-    /// Whether the role is about images, and may be limited to some of them.
-    pub const fn is_about_images(self) -> bool {
-        match self {
-            Self::ContentAdmin | Self::ContentReader | Self::ContentWriter => true,
-            Self::AuthManager | Self::Operator => false,
-        }
-    }
-}
 
 string_enum! {
     /// Whether a principal is a person or a program.

@@ -1,5 +1,5 @@
 //! Roles that are limited to some images, tokens that are narrower than their principal, and uploads that belong to
-//! whoever opened them.
+//! the principal that opened them.
 
 use axum::http::StatusCode;
 use imgsrv_testkit::{TestServer, digest};

@@ -3,7 +3,8 @@
 use crate::{
     audit,
     auth::{
-        caller::{Authentication, Caller, Credential, Denied, RequestContext},
+        caller::{Authentication, Caller, Credential, RequestContext},
+        denied::Denied,
         principals::NewPrincipal,
         token,
     },

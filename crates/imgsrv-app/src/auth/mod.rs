@@ -4,6 +4,7 @@ pub(crate) mod audit_log;
 pub(crate) mod authenticate;
 pub(crate) mod bootstrap;
 pub(crate) mod caller;
+pub(crate) mod denied;
 pub(crate) mod principals;
 pub(crate) mod rules;
 mod token;

@@ -256,7 +256,7 @@ fn vmdks(vmdk: &[u8]) -> Vec<Sample> {
         ),
         ("vmdk-text-nbd", "descriptor of an extent on the network", elsewhere("nbd://localhost/x")),
         ("vmdk-text-json", "descriptor of an extent in JSON", elsewhere("json:{'driver':'null-co'}")),
-        ("vmdk-text-relative", "descriptor of an extent beside it", elsewhere("data.raw")),
+        ("vmdk-text-relative", "descriptor of an extent in the same folder", elsewhere("data.raw")),
         ("vmdk-sparse-empty", "sparse header of capacity 0 and a flat descriptor", empty_sparse(1)),
         ("vmdk-sparse-far", "the same, its descriptor after 512 KiB", far_sparse()),
         ("vmdk-sparse-wrapped", "the same, with an offset that overflows", empty_sparse((1 << 55) | 1)),
