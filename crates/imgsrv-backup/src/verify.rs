@@ -85,13 +85,15 @@ fn check_blobs(path: &Path, manifest: &Manifest, list: &RecordFile, found: &mut 
             if manifest.lacks(&digest) {
                 continue;
             }
-            match digest_of(&blob_path(path, &digest)) {
+            let file = blob_path(path, &digest);
+            match digest_of(&file) {
                 Ok((actual, bytes)) if actual == digest && bytes == size => {
                     found.blobs += 1;
                     found.blob_bytes += bytes;
                 }
                 Ok((actual, bytes)) => {
-                    found.problems.push(format!("blob {digest}: its file has {bytes} bytes and the digest {actual}"));
+                    let file = file.display();
+                    found.problems.push(format!("blob {digest}: {file} has {bytes} bytes and the digest {actual}"));
                 }
                 Err(error) => found.problems.push(format!("blob {digest}: {error}")),
             }

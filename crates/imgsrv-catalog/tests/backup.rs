@@ -1,9 +1,17 @@
-//! A backup has every table and column of the catalog, or it is listed why not.
+//! A backup has every table and column of the catalog, or it is listed why not; and no blob is collected during an export.
 
-use imgsrv_catalog::{BACKED_UP, NOT_BACKED_UP};
-use imgsrv_testkit::ManualClock;
+use imgsrv_catalog::{BACKED_UP, NOT_BACKED_UP, postgres::PgSettings};
+use imgsrv_domain::{
+    digest::BlobClaim,
+    ids::UploadId,
+    ports::{BackupCatalog, BlobName, Catalog, CollectedBatch, TrustedBlob},
+};
+use imgsrv_testkit::{ManualClock, services::Postgres};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, query_scalar, sqlite::SqliteConnectOptions};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+const TERM: Duration = Duration::from_mins(1);
 
 /// Every column of a new catalog, as `table.column`.
 async fn columns() -> BTreeSet<String> {
@@ -47,4 +55,69 @@ async fn every_column_is_backed_up_or_listed_with_the_reason() {
         .filter(|(listed, _)| !all.iter().any(|column| column == listed || column.starts_with(&format!("{listed}."))))
         .collect();
     assert!(stale.is_empty(), "listed, but no longer there: {stale:?}");
+}
+
+/// Stores a blob that nothing refers to.
+async fn store(catalog: &impl Catalog, bytes: &[u8]) {
+    let mut tx = catalog.begin().await.expect("a transaction");
+    let claim = BlobClaim::of(bytes);
+    let name = BlobName::of(&claim.digest, UploadId::new(Uuid::from_u128(bytes.len() as u128)));
+    let created_at = tx.now();
+    tx.insert_blob(&TrustedBlob { claim, name, created_at }).await.expect("stored");
+    tx.commit().await.expect("committed");
+}
+
+/// Collects what is unreferenced now.
+async fn collect(catalog: &impl Catalog) -> CollectedBatch {
+    let mut tx = catalog.begin().await.expect("a transaction");
+    let now = tx.now();
+    let batch = tx.collect_blobs(now, 50).await.expect("a batch");
+    tx.commit().await.expect("committed");
+    batch
+}
+
+async fn pins_delay_collections(catalog: impl Catalog + BackupCatalog + 'static) {
+    let (pin, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    store(&catalog, b"one").await;
+    catalog.acquire_pin(pin, TERM).await.expect("pinned");
+    assert_eq!(collect(&catalog).await, CollectedBatch::default());
+    assert!(catalog.renew_pin(pin, TERM).await.expect("an answer"));
+    // Another export does not end the first one.
+    catalog.acquire_pin(other, TERM).await.expect("pinned");
+    catalog.release_pin(other).await.expect("released");
+    assert_eq!(collect(&catalog).await, CollectedBatch::default());
+    catalog.release_pin(pin).await.expect("released");
+    assert!(!catalog.renew_pin(pin, TERM).await.expect("an answer"), "a released pin cannot be renewed");
+    assert_eq!(collect(&catalog).await.deleted.len(), 1);
+
+    // A pin that has expired is lost, even if no collection has run.
+    store(&catalog, b"another").await;
+    catalog.acquire_pin(pin, Duration::ZERO).await.expect("pinned");
+    assert!(!catalog.renew_pin(pin, TERM).await.expect("an answer"));
+    assert_eq!(collect(&catalog).await.deleted.len(), 1);
+
+    // A new pin waits for the batch in progress.
+    let catalog = Arc::new(catalog);
+    let mut tx = catalog.begin().await.expect("a transaction");
+    let now = tx.now();
+    tx.collect_blobs(now, 50).await.expect("a batch");
+    let pinning = Arc::clone(&catalog);
+    let mut pinning = tokio::spawn(async move { pinning.acquire_pin(other, TERM).await });
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut pinning).await.is_err(), "it does not wait");
+    tx.commit().await.expect("committed");
+    pinning.await.expect("it ends").expect("pinned");
+}
+
+#[tokio::test]
+async fn pins_delay_collections_on_sqlite() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let opened = imgsrv_catalog::sqlite::open(&dir.path().join("catalog.db"), Arc::new(ManualClock::default())).await;
+    pins_delay_collections(opened.expect("a catalog")).await;
+}
+
+#[tokio::test]
+async fn pins_delay_collections_on_postgres() {
+    let url = Postgres::shared().await.database().await;
+    let opened = imgsrv_catalog::postgres::open(&PgSettings { url, max_connections: 4 }).await;
+    pins_delay_collections(opened.expect("a catalog")).await;
 }
