@@ -18,7 +18,7 @@ use std::{fs, io::Write, time::Duration};
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What became of a blob.
+/// The result of copying a blob.
 pub(crate) enum Copied {
     /// It was copied now.
     New,

@@ -30,21 +30,17 @@ pub(crate) struct Folder {
 impl Folder {
     /// The folder at `path`: that of an earlier backup, or an empty or new one. Only its owner can read it.
     pub(crate) fn create(path: &Path) -> Result<Self, BackupError> {
-        let shown = || path.display().to_string();
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
         let mut names = fs::read_dir(path).map_err(at(path))?;
         let is_backup = [LOCK, manifest::NAME].iter().any(|name| path.join(name).exists());
         if !is_backup && names.next().is_some() {
-            return Err(BackupError::OtherFolder(shown()));
+            return Err(BackupError::OtherFolder(path.display().to_string()));
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at(path))?;
         let lock = path.join(LOCK);
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let file = file.map_err(at(&lock))?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => BackupError::Busy(shown()),
-            TryLockError::Error(error) => at(&lock)(error),
-        })?;
+        file.try_lock().map_err(busy(path))?;
         Ok(Self { path: path.to_owned(), unsynced: BTreeSet::from([path.to_owned()]), _lock: file })
     }
 
@@ -96,6 +92,20 @@ impl Folder {
         let mut pruned = 0;
         delete_others(&self.path, &keep, &mut pruned)?;
         Ok(pruned)
+    }
+}
+
+/// Keeps exports from changing the backup at `path`, until the lock is dropped. There is none for a copy without the file.
+pub(crate) fn lock_shared(path: &Path) -> Result<Option<File>, BackupError> {
+    let Ok(file) = File::open(path.join(LOCK)) else { return Ok(None) };
+    file.try_lock_shared().map_err(busy(path))?;
+    Ok(Some(file))
+}
+
+fn busy(path: &Path) -> impl FnOnce(TryLockError) -> BackupError {
+    move |error| match error {
+        TryLockError::WouldBlock => BackupError::Busy(path.display().to_string()),
+        TryLockError::Error(error) => at(path)(error),
     }
 }
 

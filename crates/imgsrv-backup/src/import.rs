@@ -1,11 +1,13 @@
 //! Import: a backup into an empty catalog and blob store.
 //!
 //! The bytes of each blob are durable before its record. All other records are imported in one transaction, which also
-//! ends the import. So an import that is interrupted goes on where it was, and a catalog is either complete or not usable.
+//! ends the import. An interrupted import therefore continues when it is run again, and a catalog is either complete or
+//! not usable.
 
 use crate::{
     Site,
     error::{BackupError, at},
+    folder::lock_shared,
     lines::{self, LineReader},
     manifest::{Manifest, RecordFile},
     restore::{Restored, restore},
@@ -47,8 +49,14 @@ pub struct Imported {
 pub async fn import(site: &Site, path: &Path, options: ImportOptions) -> Result<Imported, BackupError> {
     arm_crash_points();
     fs::read_dir(path).map_err(at(path))?;
+    let _lock = lock_shared(path)?;
     let (manifest, backup) = Manifest::read(path)?;
     // Before anything is written.
+    let kinds = site.backups.record_kinds();
+    kinds.iter().try_for_each(|kind| file(path, &manifest, kind).map(drop))?;
+    if let Some(unknown) = manifest.files.iter().find(|file| !kinds.contains(&file.kind.as_str())) {
+        return Err(BackupError::damaged(path, format!("it has records of the unknown kind {:?}", unknown.kind)));
+    }
     manifest.files.iter().try_for_each(|file| lines::check(path, file))?;
     let mut imported = Imported { revision: manifest.revision, ..Imported::default() };
     let start = site.backups.start_import(&backup, manifest.catalog, site.ids.next()).await?;

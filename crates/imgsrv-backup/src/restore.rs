@@ -25,7 +25,7 @@ use std::{fs::File, io::Read, path::Path};
 /// Bytes that are read from the backup at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What became of a blob.
+/// The result of restoring a blob.
 pub(crate) enum Restored {
     /// It was copied now.
     Copied,

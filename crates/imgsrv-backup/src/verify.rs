@@ -2,7 +2,7 @@
 
 use crate::{
     error::BackupError,
-    folder::blob_path,
+    folder::{blob_path, lock_shared},
     lines::{self, LineReader, digest_of},
     manifest::{Manifest, RecordFile},
 };
@@ -38,6 +38,7 @@ struct Blob {
 
 /// Hashes everything in the backup at `path`.
 pub fn verify(path: &Path) -> Result<Verified, BackupError> {
+    let _lock = lock_shared(path)?;
     let (manifest, _) = Manifest::read(path)?;
     let mut found = Verified {
         revision: manifest.revision,

@@ -24,7 +24,7 @@ pub(crate) struct Snapshot<C> {
     connection: C,
     header: Header,
     taken_at: Timestamp,
-    /// The keys after which reading goes on.
+    /// The keys after which reading continues.
     after: HashMap<&'static str, Option<Vec<Value>>>,
 }
 
