@@ -89,7 +89,9 @@ pub(crate) fn walk(url: &str, token: &str) -> Seen {
             None => digest(&body),
         };
         let named = |name: &str| Some((name.to_owned(), headers.get(name)?.to_str().ok()?.replace(url, "URL")));
-        let headers = HEADERS.iter().filter_map(|name| named(name)).collect();
+        // A list of tokens says when they were last used.
+        let compared = if path.contains("/api-tokens") { &[][..] } else { &HEADERS[..] };
+        let headers = compared.iter().filter_map(|name| named(name)).collect();
         seen.insert(path, Answer { status, headers, body });
     }
     seen

@@ -2,7 +2,7 @@
 
 use crate::{
     compare::{assert_same, get, json, walk},
-    site::{FILL, Site, script},
+    site::{FILL, SETTLE, Site, script},
 };
 use std::{
     fs,
@@ -128,6 +128,7 @@ fn a_lost_catalog_is_restored_beside_its_store() {
     let stopped = Stopped::new();
     let (site, backup) = (&stopped.site, stopped.backup());
     let mut server = site.serve();
+    script(stopped.dir.path(), &server.url, &stopped.token, SETTLE);
     let before = walk(&server.url, &stopped.token);
     site.succeeds(&["export", &backup, "--no-blobs"]);
     assert_eq!(server.terminate(), Some(0));

@@ -2,7 +2,7 @@
 
 use crate::{
     compare::{assert_same, audit, get, json, walk},
-    site::{FILL, Site, script},
+    site::{FILL, SETTLE, Site, script},
 };
 use imgsrv_testkit::{Process, digest};
 use std::{
@@ -54,6 +54,7 @@ fn moves(from: &Process, token: &str, backup: &str, site: &Site, kills: bool) ->
             kill_after(site.start(&import), Duration::from_millis(millis));
         }
     }
+    script(site.data().parent().expect("a folder"), &from.url, token, SETTLE);
     let shown = site.succeeds(&import);
     assert!(shown.contains("imported revision") || shown.contains("was imported already"), "{shown}");
     let again = site.succeeds(&import);

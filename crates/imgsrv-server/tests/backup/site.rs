@@ -186,8 +186,15 @@ OLD=$(imgsrv auth tokens create "$ALL" --name old --expires-in 1d)
 IMGSRV_TOKEN=$OLD imgsrv whoami > whoami.txt
 api DELETE "/v1/auth/api-tokens/$(api GET "/v1/auth/principals/$ALL/api-tokens" | jq -r '.api_tokens[] | select(.name == "old").id')"
 curl -sSf "$IMGSRV/images/debian/1.3/debian-1.3-amd64.raw" -o fetched.raw
-# A move within the second of an earlier one has the next second as its time, which a response has only from then on.
-moved=$(date -d "$(api GET /v1/images/debian/aliases/latest | jq -r .updated_at)" +%s)
-until [ "$(date +%s)" -gt "$moved" ]; do :; done
 echo "$IMGSRV_TOKEN"
+"#;
+
+/// Waits until the times of all moves of aliases are past: a move within the second of an earlier one has the next second
+/// as its time, and a response has it only from then on.
+pub(crate) const SETTLE: &str = r#"
+for image in $(curl -sSf "$IMGSRV/v1/images" | jq -r '.images[].name'); do
+    for moved in $(curl -sSf "$IMGSRV/v1/images/$image/aliases" | jq -r '.aliases[].updated_at'); do
+        until [ "$(date +%s)" -gt "$(date -d "$moved" +%s)" ]; do :; done
+    done
+done
 "#;
