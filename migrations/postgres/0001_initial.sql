@@ -1045,6 +1045,23 @@ CREATE TABLE fetch_recording (
     since text COLLATE "C" NOT NULL
 );
 
+-- Backups --------------------------------------------------------------------------------------------------
+
+-- Running exports: while a pin has not expired, no blob is collected.
+CREATE TABLE export_pins (
+    id uuid PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+
+-- The import that filled this catalog, by the digest of its backup, and the identity of the binding of its blob store.
+-- Until it has finished, nothing else uses the catalog.
+CREATE TABLE catalog_import (
+    id bigint PRIMARY KEY CHECK (id = 1),
+    backup text NOT NULL,
+    store uuid NOT NULL,
+    finished_at timestamptz
+);
+
 -- Audit ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE audit_log (

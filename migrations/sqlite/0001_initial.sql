@@ -879,6 +879,23 @@ CREATE TABLE fetch_recording (
     since TEXT NOT NULL
 ) STRICT;
 
+-- Backups --------------------------------------------------------------------------------------------------
+
+-- Running exports: while a pin has not expired, no blob is collected.
+CREATE TABLE export_pins (
+    id BLOB PRIMARY KEY NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The import that filled this catalog, by the digest of its backup, and the identity of the binding of its blob store.
+-- Until it has finished, nothing else uses the catalog.
+CREATE TABLE catalog_import (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    backup TEXT NOT NULL,
+    store BLOB NOT NULL,
+    finished_at INTEGER
+) STRICT;
+
 -- Audit ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE audit_log (

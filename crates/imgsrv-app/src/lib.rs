@@ -54,6 +54,8 @@ pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
 pub use publishing::{Publishing, Requested};
 pub use services::Services;
 pub use streams::{Projection, Streams};
+#[doc(hidden)]
+pub use work::crash_point::{arm_crash_points, crash_point};
 pub use work::{
     dispatcher::Schedule,
     retry::Backoff,

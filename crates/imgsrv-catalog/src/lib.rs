@@ -5,11 +5,12 @@
 //!
 //! `core` has connections, transactions, pages, how values and records are stored, and the conflicts of broken
 //! constraints; `repos` the statements of units of work, `queries` those of single reads, `rows` the columns that depend
-//! on the state of a record. `sqlite` and `postgres` add connections, errors and migrations.
+//! on the state of a record, `backup` backups. `sqlite` and `postgres` add connections, errors and migrations.
 //!
 //! Every round trip to the database is an event of target `imgsrv_catalog::statement` at level DEBUG, within a span
 //! `catalog.transaction` or `catalog.query`.
 
+mod backup;
 mod core;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -22,6 +23,7 @@ pub mod sqlite;
 /// Every statement that both databases execute, for a test that prepares each on a migrated schema.
 #[doc(hidden)]
 pub const STATEMENTS: &[&[&str]] = &[
+    backup::STATEMENTS,
     core::tx::STATEMENTS,
     queries::audit::STATEMENTS,
     queries::blocks::STATEMENTS,
@@ -58,6 +60,14 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::work::STATEMENTS,
 ];
 
+/// Every table with the columns that a backup has.
+#[doc(hidden)]
+pub const BACKED_UP: &[(&str, &[&str])] = backup::TABLES;
+
+/// The tables and columns (`table.column`) that no backup has, each with the reason.
+#[doc(hidden)]
+pub const NOT_BACKED_UP: &[(&str, &str)] = backup::NOT_BACKED_UP;
+
 /// The statements that only SQLite executes: they are given the time.
 #[doc(hidden)]
 pub const SQLITE_STATEMENTS: &[&[&str]] =
@@ -66,6 +76,7 @@ pub const SQLITE_STATEMENTS: &[&[&str]] =
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
 pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
+    backup::POSTGRES,
     queries::blobs::POSTGRES,
     queries::images::POSTGRES,
     queries::principals::POSTGRES,

@@ -150,6 +150,15 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("admin tokens list", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens revoke", &["imgsrv admin tokens revoke imgsrv_at_abcdefghijk1 --data-dir /var/lib/imgsrv"]),
     ("admin release-hold", &["imgsrv admin release-hold debian:12.4.0 --data-dir /var/lib/imgsrv"]),
+    (
+        "admin export",
+        &[
+            "imgsrv admin export /var/backups/imgsrv --data-dir /var/lib/imgsrv",
+            "imgsrv admin export /var/backups/imgsrv --data-dir /var/lib/imgsrv --rate 50MiB --prune",
+            "imgsrv admin export --verify /var/backups/imgsrv",
+        ],
+    ),
+    ("admin import", &["imgsrv admin import /var/backups/imgsrv --data-dir /var/lib/imgsrv-restored"]),
     ("completions", &["imgsrv completions bash > /etc/bash_completion.d/imgsrv"]),
     ("man", &["imgsrv man | man -l -", "imgsrv man /usr/local/share/man/man1"]),
 ];

@@ -109,6 +109,10 @@ string_enum! {
         RuleDeleted = "provisioning_rule.deleted",
         /// What a provisioning rule had granted was revoked.
         RuleReconciled = "provisioning_rule.reconciled",
+        /// An operator exported the catalog, with its secrets.
+        CatalogExported = "catalog.exported",
+        /// The catalog was imported from a backup.
+        CatalogImported = "catalog.imported",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{ServeOptions, StorageOptions},
-    options::TokenRef,
+    options::{TokenRef, bytes},
 };
 use clap::{Args, Parser, Subcommand};
 use imgsrv_cli::{ClientCommand, HelpCommand, Remote};
@@ -10,6 +10,7 @@ use imgsrv_domain::{
     ids::PrincipalId,
     names::{ImageName, VersionName},
 };
+use std::path::PathBuf;
 
 /// Publish disk and VM images, and serve them to the machines that boot them
 #[derive(Debug, Parser)]
@@ -43,6 +44,49 @@ pub(crate) enum AdminCommand {
     Tokens(AdminTokensCommand),
     /// Release the hold of a version at once, without the cooldown
     ReleaseHold(ReleaseHoldOptions),
+    /// Back up the catalog and all blobs into a folder, also while the server runs
+    ///
+    /// Run the command again with the same folder to copy only what is new. The earlier backup stays complete until the
+    /// new one is. The folder contains private files and hashes of tokens; only its owner can read it.
+    Export(ExportOptions),
+    /// Restore a backup into an empty catalog and an empty blob store, while no server runs
+    ///
+    /// The settings select the catalog and the blob store, of any kind. If the command is interrupted, run it again.
+    Import(ImportOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// Folder of the backup: a new one, or that of an earlier backup
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Export the catalog alone, without the bytes of blobs
+    #[arg(long)]
+    pub(crate) no_blobs: bool,
+    /// Maximum number of bytes of blobs to read per second, such as 16MiB [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) rate: Option<u64>,
+    /// Delete files of earlier backups that the new backup does not need
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Verify the backup in the folder instead, by hashing all of its files
+    #[arg(long, conflicts_with_all = ["no_blobs", "rate", "prune"])]
+    pub(crate) verify: bool,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// Folder of the backup
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Use the blob store of the server that was exported, which must never run again. Blobs that it has are verified
+    /// and not copied
+    #[arg(long)]
+    pub(crate) existing_store: bool,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 use crate::{lock::LockError, storage::StorageError, tls::TlsError};
 use imgsrv_app::{UseCaseError, WorkError};
+use imgsrv_backup::BackupError;
 use imgsrv_domain::ports::Unwritable;
 use std::io;
 
@@ -14,6 +15,8 @@ pub(crate) enum StartError {
     Storage(#[from] StorageError),
     #[error("cannot manage authentication")]
     Auth(#[from] UseCaseError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error("cannot queue recurring work")]
     Work(#[from] WorkError),
     #[error("cannot write to standard output: {0}")]

@@ -1,5 +1,6 @@
 //! The imgsrv server: configuration, telemetry, wiring and workers.
 
+mod backups;
 mod banner;
 mod commands;
 mod config;
@@ -69,7 +70,7 @@ fn run(command: Command, cli: clap::Command) -> ExitCode {
                 Command::Help(command) => Ok(imgsrv_cli::help(command, cli)),
                 Command::Admin(command) => {
                     telemetry::start_for_operator();
-                    operators::run(command).await.map(|()| ExitCode::SUCCESS)
+                    operators::run(command).await
                 }
             }
         });

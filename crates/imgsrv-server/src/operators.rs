@@ -1,6 +1,7 @@
 //! `imgsrv admin`: commands that manage authentication directly in the catalog, without a token.
 
 use crate::{
+    backups,
     commands::{AdminCommand, AdminTokensCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
     error::StartError,
     options::TokenRef,
@@ -18,17 +19,21 @@ use imgsrv_domain::{
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
+    process::ExitCode,
     sync::Arc,
 };
 
 /// Runs an operator's command.
-pub(crate) async fn run(command: AdminCommand) -> Result<(), StartError> {
+pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
     match command {
-        AdminCommand::Bootstrap(options) => bootstrap(options).await,
-        AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await,
-        AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await,
-        AdminCommand::ReleaseHold(options) => release(options).await,
+        AdminCommand::Bootstrap(options) => bootstrap(options).await?,
+        AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await?,
+        AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await?,
+        AdminCommand::ReleaseHold(options) => release(options).await?,
+        AdminCommand::Export(options) => return backups::export(options).await,
+        AdminCommand::Import(options) => return backups::import(options).await,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Releases the hold of a version at once. Works beside a running server.

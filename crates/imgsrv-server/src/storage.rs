@@ -11,7 +11,7 @@ use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
 use imgsrv_catalog::postgres::{PgCatalog, PoolStatus};
 use imgsrv_catalog::sqlite::{CommandLock, SqliteCatalog, lock_for_command};
-use imgsrv_domain::ports::{BlobError, BlobStore, Catalog, Unwritable};
+use imgsrv_domain::ports::{BackupCatalog, BlobError, BlobStore, Catalog, CatalogError, Unwritable};
 use std::{
     fs::{self, DirBuilder},
     io,
@@ -42,6 +42,12 @@ pub(crate) enum StorageError {
     Sqlite(#[from] imgsrv_catalog::sqlite::OpenError),
     #[error(transparent)]
     Postgres(#[from] imgsrv_catalog::postgres::OpenError),
+    #[error(
+        "an import into this catalog was interrupted: run imgsrv admin import again, or start with an empty catalog"
+    )]
+    Importing,
+    #[error("cannot read the state of the catalog's import")]
+    Import(#[source] CatalogError),
     #[error("cannot use the blob store {store}")]
     Blobs { store: String, source: BlobError },
     #[error("cannot use the blob store {store}")]
@@ -58,8 +64,17 @@ pub(crate) enum OpenCatalog {
 }
 
 impl OpenCatalog {
-    /// Opens the configured catalog.
+    /// Opens the configured catalog, unless its import is not finished.
     pub(crate) async fn open(options: &StorageOptions) -> Result<Self, StorageError> {
+        let catalog = Self::open_to_import(options).await?;
+        if catalog.backups().is_import_unfinished().await.map_err(StorageError::Import)? {
+            return Err(StorageError::Importing);
+        }
+        Ok(catalog)
+    }
+
+    /// Opens the configured catalog for an import, which may continue.
+    pub(crate) async fn open_to_import(options: &StorageOptions) -> Result<Self, StorageError> {
         if let Some(settings) = options.postgres() {
             let catalog = imgsrv_catalog::postgres::open(&settings).await?;
             return Ok(Self::Postgres(Arc::new(catalog)));
@@ -121,6 +136,14 @@ impl OpenCatalog {
         }
     }
 
+    /// Backups of the catalog.
+    pub(crate) fn backups(&self) -> Arc<dyn BackupCatalog> {
+        match self {
+            Self::Sqlite(catalog) => Arc::clone(catalog) as Arc<dyn BackupCatalog>,
+            Self::Postgres(catalog) => Arc::clone(catalog) as Arc<dyn BackupCatalog>,
+        }
+    }
+
     /// The status of the connection pool; SQLite has none.
     pub(crate) fn pool_status(&self) -> Option<PoolStatus> {
         match self {
@@ -137,6 +160,18 @@ impl OpenCatalog {
     }
 }
 
+/// The configured blob store. Makes no request to it yet.
+pub(crate) fn blob_store(
+    options: &StorageOptions,
+    observer: Arc<dyn Observer>,
+) -> Result<Arc<dyn BlobStore>, StorageError> {
+    let failed = |source| StorageError::Blobs { store: options.blob_store(), source };
+    Ok(match options.s3() {
+        Some(settings) => Arc::new(S3BlobStore::new(&settings, observer).map_err(failed)?),
+        None => Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?),
+    })
+}
+
 /// The adapters over an open catalog. Makes no request to the blob store yet.
 pub(crate) fn adapters(
     options: &StorageOptions,
@@ -144,14 +179,9 @@ pub(crate) fn adapters(
     catalog: &OpenCatalog,
     observer: Arc<dyn Observer>,
 ) -> Result<Adapters, StorageError> {
-    let failed = |source| StorageError::Blobs { store: options.blob_store(), source };
-    let blobs: Arc<dyn BlobStore> = match options.s3() {
-        Some(settings) => Arc::new(S3BlobStore::new(&settings, observer).map_err(failed)?),
-        None => Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?),
-    };
     Ok(Adapters {
         catalog: catalog.port(),
-        blobs,
+        blobs: blob_store(options, observer)?,
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidIds),
         verifier: Arc::new(oidc),

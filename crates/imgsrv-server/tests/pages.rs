@@ -1,6 +1,9 @@
 //! The commands in the documentation: all shell blocks of a page run in order, in one shell, against the real binary.
 
-use imgsrv_testkit::Process;
+use imgsrv_testkit::{
+    Process,
+    services::{Postgres, S3},
+};
 use std::{io::Write, path::Path, process::Command};
 use tempfile::TempDir;
 
@@ -14,6 +17,17 @@ fn shell(page: &str) -> String {
 
 /// Runs a page with the server's URL in the variable `IMGSRV` and its bootstrap token in `token`; returns the output.
 fn run(page: &str, token: &str, least_commands: usize, arguments: &[&str]) -> String {
+    run_with(page, token, least_commands, arguments, &[])
+}
+
+/// The same, with more variables.
+fn run_with(
+    page: &str,
+    token: &str,
+    least_commands: usize,
+    arguments: &[&str],
+    variables: &[(&str, String)],
+) -> String {
     let (data, work) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let server = Process::start(BINARY, data.path(), arguments);
     let scheme = if arguments.is_empty() { "http" } else { "https" };
@@ -30,6 +44,7 @@ fn run(page: &str, token: &str, least_commands: usize, arguments: &[&str]) -> St
         .env("HOME", work.path())
         .env("IMGSRV", server.url.replace("http", scheme))
         .env("IMGSRV_DATA_DIR", data.path())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .env(token, server.bootstrap.as_deref().expect("a token"))
         .output()
         .expect("bash runs");
@@ -156,6 +171,35 @@ fn every_command_on_incus_and_on_fetching_by_url_runs() {
         "debian-amd64.qcow2: OK",
         "the whole file is there",
     ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_backups_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/back-up.md"), "MANAGER", 3, &[]);
+    for line in
+        ["exported revision", "files that the backup does not need", "the backup is complete", "imported revision"]
+    {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn every_command_on_moving_runs() {
+    let (postgres, s3) = (Postgres::shared().await, S3::shared().await);
+    let variables = [
+        ("NEW_POSTGRES_URL", postgres.database().await),
+        ("NEW_S3_ENDPOINT", s3.endpoint.clone()),
+        ("NEW_S3_BUCKET", s3.bucket().await),
+        ("NEW_S3_KEY", s3.access_key_id.clone()),
+        ("NEW_S3_SECRET", s3.secret_access_key.clone()),
+        ("NEW_S3_REGION", s3.region.clone()),
+    ];
+    let page = include_str!("../../../docs/src/how-to/move.md");
+    let shown =
+        tokio::task::spawn_blocking(move || run_with(page, "MANAGER", 3, &[], &variables)).await.expect("it ends");
+    for line in ["exported revision", "the backup is complete", "imported revision"] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 use imgsrv_domain::{
     access::{ImageScope, Narrowing, Rights, Target},
     audit::Actor,
-    auth::{Action, Principal, Role},
+    auth::{Action, Principal},
     ids::{PrincipalId, TokenId},
     names::{ImageName, RuleId},
     oidc::OidcIdentity,

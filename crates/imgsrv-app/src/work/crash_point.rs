@@ -8,7 +8,7 @@ mod armed {
     static ARM: Once = Once::new();
 
     /// Arms the points that the environment variable `FAILPOINTS` names, as `name=action;...`.
-    pub(crate) fn arm_crash_points() {
+    pub fn arm_crash_points() {
         ARM.call_once(|| {
             if std::env::var_os("FAILPOINTS").is_some() {
                 // Dropping it would disarm them.
@@ -18,7 +18,7 @@ mod armed {
     }
 
     /// Does what the action of the point `name` says: `return` aborts the process, `panic` panics.
-    pub(crate) fn crash_point(name: &str) {
+    pub fn crash_point(name: &str) {
         fail::eval(name, |_| std::process::abort());
     }
 }
@@ -26,10 +26,10 @@ mod armed {
 #[cfg(not(feature = "failpoints"))]
 mod armed {
     /// Does nothing: there are no points.
-    pub(crate) const fn arm_crash_points() {}
+    pub const fn arm_crash_points() {}
 
     /// Does nothing: there are no points.
-    pub(crate) const fn crash_point(_name: &str) {}
+    pub const fn crash_point(_name: &str) {}
 }
 
-pub(crate) use armed::{arm_crash_points, crash_point};
+pub use armed::{arm_crash_points, crash_point};

@@ -21,6 +21,7 @@ pub(crate) use list::{List, Listed, read_all};
 pub(crate) use record::{Corrupt, Record, Row, records};
 pub(crate) use statement::{Kind, Traced, query_span, transaction_span};
 pub(crate) use stored::{Bind, Stored, limited, values};
+pub(crate) use time::SqlTime;
 pub(crate) use tx::SqlTx;
 pub(crate) use undecodable::UndecodableRows;
-pub(crate) use value::{Value, arguments};
+pub(crate) use value::{ColumnType, Value, arguments};

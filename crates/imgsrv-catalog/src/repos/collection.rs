@@ -29,6 +29,9 @@ macro_rules! is_unreferenced {
 }
 pub(crate) use is_unreferenced;
 
+// A new pin waits for this transaction; a pin that is committed is seen by the next statement.
+const KEEP_UNPINNED: &str = "SELECT id FROM catalog_identity FOR SHARE";
+const IS_PINNED: &str = "SELECT EXISTS (SELECT 1 FROM export_pins WHERE expires_at > $1)";
 const LOCK_DUE: Dialects = locking!(due!("digest"), " FOR UPDATE SKIP LOCKED");
 // A statement after the one that locks the blob, so that its snapshot shows every reference.
 const DELETE: &str =
@@ -93,6 +96,7 @@ const DELETE_PRINCIPAL: &[&str] = &[
     "DELETE FROM principals WHERE id = $1",
 ];
 pub(crate) const STATEMENTS: &[&str] = &[
+    IS_PINNED,
     DELETE,
     KEEP,
     LIST_ORPHANS,
@@ -112,12 +116,21 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 pub(crate) const SQLITE: &[&str] =
     &[LOCK_DUE.sqlite, LOCK_ENDED_UPLOADS.sqlite, LOCK_ABANDONED_JOBS.sqlite, LOCK_UNSEEN_PRINCIPALS.sqlite];
-pub(crate) const POSTGRES: &[&str] =
-    &[LOCK_DUE.postgres, LOCK_ENDED_UPLOADS.postgres, LOCK_ABANDONED_JOBS.postgres, LOCK_UNSEEN_PRINCIPALS.postgres];
+pub(crate) const POSTGRES: &[&str] = &[
+    KEEP_UNPINNED,
+    LOCK_DUE.postgres,
+    LOCK_ENDED_UPLOADS.postgres,
+    LOCK_ABANDONED_JOBS.postgres,
+    LOCK_UNSEEN_PRINCIPALS.postgres,
+];
 
 #[async_trait]
 impl<C: Connection> CollectionRepo for SqlTx<C> {
     async fn collect_blobs(&mut self, before: Timestamp, limit: u16) -> Result<CollectedBatch, CatalogError> {
+        self.lock(KEEP_UNPINNED, values![]).await?;
+        if self.get(IS_PINNED, values![self.time()]).await? {
+            return Ok(CollectedBatch::default());
+        }
         let due: Vec<Digest> = self.list(LOCK_DUE, values![before, limit]).await?;
         let mut batch = CollectedBatch { examined: due.len(), ..CollectedBatch::default() };
         for digest in due {

@@ -60,6 +60,13 @@ impl BlobName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The upload session that gave this name to a blob of `digest`; `None` if no session does.
+    pub fn session_of(&self, digest: &Digest) -> Option<UploadId> {
+        let id = self.0.len().checked_sub(36).and_then(|start| self.0.get(start..))?;
+        let session = id.parse().ok()?;
+        (*self == Self::of(digest, session) || *self == Self::of_undeclared(session)).then_some(session)
+    }
 }
 
 impl fmt::Display for BlobName {

@@ -32,7 +32,8 @@ pub struct OrphanedBlob {
 #[async_trait]
 pub trait CollectionRepo: Send {
     /// Deletes the records of blobs that have been unreferenced since `before` or longer, oldest first. Each is checked
-    /// for references again while it is locked. The names of deleted blobs become orphans in the same transaction.
+    /// for references again while it is locked. The names of deleted blobs become orphans in the same transaction. While
+    /// an export is running, it examines and deletes nothing.
     async fn collect_blobs(&mut self, before: Timestamp, limit: u16) -> Result<CollectedBatch, CatalogError>;
     /// Orphans by name, after `after`.
     async fn list_orphaned_blobs(

@@ -1,5 +1,6 @@
 //! Ports: the interfaces through which the use cases reach a catalog, a blob store, a clock and other adapters.
 
+mod backup;
 mod blobs;
 mod blocks;
 mod catalog;
@@ -18,6 +19,7 @@ mod trusted_blobs;
 mod uploads;
 mod work;
 
+pub use backup::*;
 pub use blobs::*;
 pub use blocks::*;
 pub use catalog::*;
