@@ -1,7 +1,7 @@
 //! Pages of lists.
 
 use crate::{
-    Alias, ApiToken, Artifact, AuditEntry, Image, PartSummary, Principal, ProvisioningRule, PublishJob, Role,
+    Alias, ApiToken, Artifact, AuditEntry, Image, Node, PartSummary, Principal, ProvisioningRule, PublishJob, Role,
     UploadSession, Version,
 };
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,11 @@ pages! {
     ProvisioningRuleList {
         /// Sorted by id.
         rules: Vec<ProvisioningRule>,
+    }
+    /// A page of nodes.
+    NodeList {
+        /// Sorted by name.
+        nodes: Vec<Node>,
     }
     /// A page of the audit log.
     AuditPage {

@@ -12,6 +12,7 @@ mod content;
 mod context;
 mod error;
 mod intakes;
+mod nodes;
 mod publishing;
 mod services;
 mod streams;
@@ -22,7 +23,8 @@ pub use auth::{
     authenticate::{AuthenticateError, Authenticator},
     bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap},
     caller::{
-        Authentication, Caller, ContentAdmin, Credential, Denied, Manager, RequestContext, SystemOperator, Writer,
+        AuditReader, Authentication, Caller, ContentAdmin, Credential, Denied, Manager, RequestContext, SystemOperator,
+        SystemReader, Writer,
     },
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
     rules::{Reconciled, Rules},
@@ -46,6 +48,7 @@ pub use content::{
 pub use context::{Adapters, CollectionSettings, FormatCheck, Settings};
 pub use error::{Existing, Gone, InvalidField, Missing, UseCaseError};
 pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
+pub use nodes::Nodes;
 pub use publishing::{Publishing, Requested};
 pub use services::Services;
 pub use streams::{Projection, Streams};

@@ -23,6 +23,7 @@ use crate::{
     },
     context::{Adapters, Context, Settings},
     intakes::{ActiveAppends, Intakes},
+    nodes::Nodes,
     publishing::{Publishing, RunJob},
     streams::Streams,
     work::{
@@ -174,6 +175,11 @@ impl Services {
     /// Garbage collection.
     pub fn garbage(&self) -> Garbage {
         Garbage(Arc::clone(&self.context))
+    }
+
+    /// Nodes.
+    pub fn nodes(&self) -> Nodes {
+        Nodes(Arc::clone(&self.context))
     }
 
     /// What the collections of this process have done.

@@ -100,6 +100,18 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("jobs abandon", &["imgsrv jobs abandon 0198c0de-0000-7000-8000-000000000000"]),
     ("gc", &["imgsrv gc --dry-run", "imgsrv gc"]),
     (
+        "doctor",
+        &[
+            "imgsrv doctor https://images.example.org",
+            "imgsrv doctor http://127.0.0.1:8080 --json | jq '.checks[].detail'",
+        ],
+    ),
+    ("system", &["imgsrv system nodes"]),
+    (
+        "system nodes",
+        &["imgsrv system nodes", "imgsrv system nodes --json | jq -r '.nodes[] | select(.state == \"gone\").name'"],
+    ),
+    (
         "auth",
         &["imgsrv auth principals create ci --role content-writer", "imgsrv auth tokens create ci --expires-in 30d"],
     ),
@@ -138,6 +150,9 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("admin tokens", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens list", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens revoke", &["imgsrv admin tokens revoke imgsrv_at_abcdefghijk1 --data-dir /var/lib/imgsrv"]),
+    ("admin config", &["imgsrv admin config check"]),
+    ("admin config check", &["imgsrv admin config check --data-dir /var/lib/imgsrv"]),
+    ("admin config show", &["imgsrv admin config show", "imgsrv admin config show --json | jq '.settings[].flag'"]),
     ("admin release-hold", &["imgsrv admin release-hold debian:12.4.0 --data-dir /var/lib/imgsrv"]),
     ("completions", &["imgsrv completions bash > /etc/bash_completion.d/imgsrv"]),
     ("man", &["imgsrv man | man -l -", "imgsrv man /usr/local/share/man/man1"]),

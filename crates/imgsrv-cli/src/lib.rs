@@ -5,7 +5,10 @@
 
 mod aliases;
 mod auth;
+mod certificate;
 mod credentials;
+mod diagnosis;
+mod doctor;
 mod documents;
 mod download;
 mod drafts;
@@ -19,6 +22,7 @@ mod init;
 mod jobs;
 mod legacy;
 mod login;
+mod nodes;
 mod options;
 mod publish;
 mod recognise;
@@ -30,6 +34,8 @@ mod systems;
 mod upload;
 mod versions;
 
+pub use certificate::Certificate;
+pub use diagnosis::Diagnosis;
 pub use documents::{HelpCommand, help};
 pub use examples::with_examples;
 pub use legacy::current_form;
@@ -91,6 +97,17 @@ pub enum ClientCommand {
     ///
     /// The server does this regularly; the command starts a collection now. It needs the role operator.
     Gc(gc::GcOptions),
+    /// Show the state of the server: its nodes
+    ///
+    /// The commands need the role operator or auditor.
+    #[command(subcommand)]
+    System(nodes::SystemCommand),
+    /// Examine a server from outside, as its clients see it
+    ///
+    /// Checks the certificate, plain HTTP, port 80, readiness, the clock, the documents for Incus and LXD, and whether files
+    /// can be resumed and cached. Each line says what to do. The requests are anonymous. Exit code 1 means that something does
+    /// not work.
+    Doctor(doctor::DoctorOptions),
     /// Manage principals, roles, tokens and rules of a server, over its API
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -125,6 +142,8 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
         ClientCommand::Gc(options) => gc::run(options, &short()?).await,
+        ClientCommand::System(command) => nodes::run(command, &short()?).await,
+        ClientCommand::Doctor(options) => doctor::run(options, common).await,
         ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }

@@ -11,29 +11,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 string_enum! {
     /// A named set of actions that a principal may be granted.
-    Role: "one of auth-manager, content-admin, content-writer, operator" {
-        /// May manage principals, roles and tokens.
+    Role: "one of auditor, auth-manager, content-admin, content-writer, operator" {
+        /// May read the audit log and the state of the server.
+        Auditor = "auditor",
+        /// May manage principals, roles and tokens, and read the audit log.
         AuthManager = "auth-manager",
         /// May retire published versions, restore them and hold them.
         ContentAdmin = "content-admin",
         /// May upload, draft, publish and move aliases.
         ContentWriter = "content-writer",
-        /// May operate the server: collect garbage, and see what refers to stored content.
+        /// May operate the server: collect garbage, and see its nodes and what refers to stored content.
         Operator = "operator",
     }
 }
 
 string_enum! {
     /// What a use case requires its caller to be allowed to do.
-    Action: "one of auth.manage, content.retire, content.write, system.operate" {
+    Action: "one of audit.read, auth.manage, content.retire, content.write, system.operate, system.read" {
+        /// Read the audit log.
+        AuditRead = "audit.read",
         /// Manage principals, roles and tokens.
         AuthManage = "auth.manage",
         /// Change the lifecycle of published versions.
         ContentRetire = "content.retire",
         /// Change content, and see what is not published.
         ContentWrite = "content.write",
-        /// Collect garbage, and see what refers to stored content.
+        /// Change the state of the server, such as by collecting garbage.
         SystemOperate = "system.operate",
+        /// See the state of the server: its nodes, its storage, and what refers to stored content.
+        SystemRead = "system.read",
     }
 }
 
@@ -41,10 +47,11 @@ impl Role {
     /// The actions that the role allows.
     pub const fn actions(self) -> &'static [Action] {
         match self {
-            Self::AuthManager => &[Action::AuthManage],
+            Self::Auditor => &[Action::AuditRead, Action::SystemRead],
+            Self::AuthManager => &[Action::AuthManage, Action::AuditRead],
             Self::ContentAdmin => &[Action::ContentRetire],
             Self::ContentWriter => &[Action::ContentWrite],
-            Self::Operator => &[Action::SystemOperate],
+            Self::Operator => &[Action::SystemOperate, Action::SystemRead],
         }
     }
 }

@@ -3,6 +3,8 @@
 mod banner;
 mod commands;
 mod config;
+mod config_check;
+mod config_show;
 mod degraded;
 mod disk;
 mod error;
@@ -21,6 +23,7 @@ mod storage;
 mod system;
 mod telemetry;
 mod tls;
+mod traces;
 mod turns;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -69,7 +72,10 @@ fn run(command: Command, cli: clap::Command) -> ExitCode {
                 Command::Help(command) => Ok(imgsrv_cli::help(command, cli)),
                 Command::Admin(command) => {
                     telemetry::start_for_operator();
-                    operators::run(command).await.map(|()| ExitCode::SUCCESS)
+                    Ok(operators::run(command).await.unwrap_or_else(|error| {
+                        telemetry::fatal(&error);
+                        ExitCode::from(error.exit_code())
+                    }))
                 }
             }
         });

@@ -1,7 +1,8 @@
 //! `imgsrv admin`: commands that manage authentication directly in the catalog, without a token.
 
 use crate::{
-    commands::{AdminCommand, AdminTokensCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
+    commands::{AdminCommand, AdminTokensCommand, ConfigCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
+    config_check, config_show,
     error::StartError,
     options::TokenRef,
     run::bootstrap,
@@ -17,17 +18,21 @@ use imgsrv_domain::{
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
+    process::ExitCode,
     sync::Arc,
 };
 
 /// Runs an operator's command.
-pub(crate) async fn run(command: AdminCommand) -> Result<(), StartError> {
+pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
     match command {
-        AdminCommand::Bootstrap(options) => bootstrap(options).await,
-        AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await,
-        AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await,
-        AdminCommand::ReleaseHold(options) => release(options).await,
+        AdminCommand::Bootstrap(options) => bootstrap(options).await?,
+        AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await?,
+        AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await?,
+        AdminCommand::ReleaseHold(options) => release(options).await?,
+        AdminCommand::Config(ConfigCommand::Check(options)) => return config_check::run(&options).await,
+        AdminCommand::Config(ConfigCommand::Show(options)) => config_show::run(&options)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Releases the hold of a version at once. Works beside a running server.
@@ -45,7 +50,8 @@ fn principals(catalog: &OpenCatalog) -> Principals {
     Principals::new(catalog.port(), Arc::new(UuidIds))
 }
 
-fn time(time: Timestamp) -> String {
+/// A time for people.
+pub(crate) fn time(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.micros())
         .map(|time| time.round(jiff::Unit::Second).unwrap_or(time))
         .unwrap_or_default()
@@ -87,13 +93,18 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
     if options.json {
         text = format!("{}\n", json!({"principals": shown}));
     }
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader closed the pipe, as `head` does.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written.map_err(StartError::Output)?,
-    }
+    print(&text)?;
     catalog.close().await;
     Ok(())
+}
+
+/// Prints the result of a command.
+pub(crate) fn print(text: &str) -> Result<(), StartError> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader closed the pipe, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(StartError::Output),
+    }
 }
 
 fn as_text(principal: &Principal, tokens: &[ApiToken], now: Timestamp) -> String {

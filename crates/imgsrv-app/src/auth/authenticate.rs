@@ -136,7 +136,7 @@ impl Authenticator {
         retrying(|| async {
             let tx = self.context.catalog.begin().await?;
             let event = Event::new(AuditAction::TokenExposed, stored.token.id).with("sent without TLS");
-            audit::commit(tx, &context.actor(stored.principal.id), event).await
+            audit::commit(tx, &context.actor(&stored.principal), event).await
         })
         .await
     }
@@ -253,7 +253,7 @@ impl Authenticator {
             if tx.grant_by_rule(&rule.id, id, ProvisioningRule::ROLE, now).await? {
                 let detail = format!("{} by rule {}", ProvisioningRule::ROLE, rule.id);
                 let event = Event::new(AuditAction::RoleGranted, id).with(detail);
-                audit::record(&mut *tx, &context.actor(id), event).await?;
+                audit::record(&mut *tx, &context.actor(&principal), event).await?;
                 principal.roles.insert(ProvisioningRule::ROLE);
             }
             tx.commit().await?;
@@ -284,7 +284,7 @@ impl Authenticator {
         tx.insert_principal(&principal).await?;
         tx.insert_identity(principal.id, identity).await?;
         let event = Event::new(AuditAction::PrincipalCreated, principal.id).with(format!("{subject} of {issuer}"));
-        audit::record(tx, &context.actor(principal.id), event).await?;
+        audit::record(tx, &context.actor(&principal), event).await?;
         Ok(principal.id)
     }
 

@@ -27,7 +27,7 @@ pub enum PrincipalsCommand {
         /// Kind of principal
         #[arg(long, default_value = "service", value_parser = ["user", "service"])]
         kind: String,
-        /// Role to grant: content-writer, content-admin, auth-manager or operator. Repeat the option for several
+        /// Role to grant: content-writer, content-admin, auth-manager, operator or auditor. Repeat the option for several
         #[arg(long, value_name = "ROLE")]
         role: Vec<String>,
     },

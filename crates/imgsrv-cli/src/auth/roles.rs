@@ -13,14 +13,14 @@ pub enum RolesCommand {
     Grant {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-writer, content-admin, auth-manager or operator
+        /// Role: content-writer, content-admin, auth-manager, operator or auditor
         role: String,
     },
     /// Revoke a role of a principal
     Revoke {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-writer, content-admin, auth-manager or operator
+        /// Role: content-writer, content-admin, auth-manager, operator or auditor
         role: String,
     },
 }

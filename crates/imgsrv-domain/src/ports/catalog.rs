@@ -2,7 +2,7 @@
 
 use super::{
     AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
-    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo,
+    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo, NodeRepo,
     OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo, RuleQueries, RuleRepo,
     StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo, WorkQueue,
     WorkRepo,
@@ -35,6 +35,7 @@ pub trait CatalogTx:
     + TokenRepo
     + RuleRepo
     + AuditLog
+    + NodeRepo
     + CollectionRepo
 {
     /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.

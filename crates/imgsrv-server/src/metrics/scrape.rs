@@ -1,6 +1,6 @@
 //! The response to a scrape: the process's metrics, and those of the catalog.
 
-use super::ProcessMetrics;
+use super::{ProcessMetrics, machine::MachineMetrics};
 use crate::storage::OpenCatalog;
 use axum::{
     Router,
@@ -13,6 +13,7 @@ use imgsrv_app::{CollectionCounts, Services};
 use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
     error_chain,
+    node::NodeState,
     ports::{CatalogError, Statistics, Unwritable},
     publish::{JobState, StepName},
     time::Timestamp,
@@ -52,6 +53,7 @@ pub(crate) struct Scrape {
     services: Services,
     send_budget: Arc<SendBudget>,
     degradation: Arc<Degradation>,
+    machine: MachineMetrics,
     last: Mutex<Option<(Instant, Statistics)>>,
 }
 
@@ -62,8 +64,9 @@ impl Scrape {
         services: Services,
         send_budget: Arc<SendBudget>,
         degradation: Arc<Degradation>,
+        machine: MachineMetrics,
     ) -> Self {
-        Self { process, catalog, services, send_budget, degradation, last: Mutex::default() }
+        Self { process, catalog, services, send_budget, degradation, machine, last: Mutex::default() }
     }
 
     /// Statistics of the catalog, at most a second old.
@@ -88,6 +91,7 @@ impl Scrape {
             limit: self.send_budget.limit(),
         }));
         catalog.register_collector(Box::new(DegradedMetrics(self.degradation.reasons())));
+        catalog.register_collector(Box::new(self.machine.measure(&self.services).await));
         if let Some(pool) = self.catalog.pool_status() {
             catalog.register_collector(Box::new(PoolMetrics(pool)));
         }
@@ -221,6 +225,7 @@ impl Collector for CatalogMetrics {
             incus_rows,
             ingest,
             oldest_steps,
+            nodes,
             parked,
             now,
         } = &self.0;
@@ -240,6 +245,10 @@ impl Collector for CatalogMetrics {
         let publishing = versions.get("publishing").copied().unwrap_or(0);
         let help = "Versions that are being published.";
         single(encoder, "imgsrv_publish_versions_publishing", help, Some(publishing))?;
+        let help = "Nodes that share the catalog.";
+        let counts =
+            NodeState::ALL.iter().map(|state| ([("state", state.as_str())], nodes.get(state).copied().unwrap_or(0)));
+        gauge(encoder, "imgsrv_nodes", help, counts)?;
         let help = "Work items that are parked until a retry is requested.";
         let kinds = WorkKind::ALL.iter().map(|kind| kind.as_str());
         let counts = kinds.map(|kind| ([("kind", kind)], parked.get(kind).copied().unwrap_or(0)));
@@ -271,7 +280,7 @@ impl Collector for CatalogMetrics {
 }
 
 /// Encodes a gauge with its samples, if it has any.
-fn gauge<const N: usize, V: EncodeGaugeValue>(
+pub(super) fn gauge<const N: usize, V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
@@ -286,7 +295,7 @@ fn gauge<const N: usize, V: EncodeGaugeValue>(
 }
 
 /// Encodes a gauge without labels, if it has a value.
-fn single<V: EncodeGaugeValue>(
+pub(super) fn single<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,

@@ -134,6 +134,9 @@ fn the_output_of_every_command_has_the_published_form() {
         ("auth rules delete", &["ci"]),
         ("auth audit", &[]),
         ("admin tokens list", &["--data-dir", data]),
+        ("admin config check", &["--data-dir", data]),
+        ("admin config show", &["--data-dir", data]),
+        ("doctor", &[]),
     ] {
         managed(definition, arguments);
     }
@@ -144,6 +147,8 @@ fn the_output_of_every_command_has_the_published_form() {
     let operator = managed("auth tokens create", &["operator"]);
     let operator = operator["plaintext"].as_str().expect("a token");
     check_output("gc", operator, &["--dry-run"]);
+    let nodes = check_output("system nodes", operator, &[]);
+    assert_eq!(nodes["nodes"][0]["state"], "live", "{nodes}");
     check_output("gc", operator, &["--explain", published["digests"][0].as_str().expect("a digest")]);
     let init = run(fixture.command(&["init", "--json"]).env("IMGSRV_BOOTSTRAP_TOKEN", &manager));
     check("init", &init.out);
