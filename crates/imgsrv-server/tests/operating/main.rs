@@ -1,5 +1,6 @@
 //! Operating a server: its settings, its health from inside and outside, its metrics, its log and its end.
 
+mod alerts;
 mod config;
 mod doctor;
 mod existing;
