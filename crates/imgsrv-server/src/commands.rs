@@ -21,7 +21,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "constructed once")]
 pub(crate) enum Command {
     /// Run the server
     #[command(alias = "start")]

@@ -6,8 +6,8 @@ use crate::{
     disk::{free_bytes, why_unwritable},
     error::StartError,
     metrics::ProcessMetrics,
-    operators::{print, time},
     options::ListenAddress,
+    output::{print, time},
     storage::{StorageError, blob_store, folders, inspect},
     system::SystemClock,
     tls::{Tls, TlsError},
@@ -123,7 +123,7 @@ fn space(settings: &ServeOptions, diagnosis: &mut Diagnosis) {
             }
             Ok(free) => diagnosis.ok(PART, format!("{shown} has {free} bytes free")),
             Err(error) => {
-                problem(diagnosis, PART, &io::Error::new(error.kind(), format!("cannot examine {shown}: {error}")))
+                problem(diagnosis, PART, &io::Error::new(error.kind(), format!("cannot examine {shown}: {error}")));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `imgsrv admin config show`: every setting, its value and its origin.
 
-use crate::{config::ServeOptions, error::StartError, operators::print};
+use crate::{config::ServeOptions, error::StartError, output::print};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, builder::Resettable, parser::ValueSource};
 use serde_json::json;
 

@@ -15,6 +15,7 @@ mod lock;
 mod metrics;
 mod operators;
 mod options;
+mod output;
 mod run;
 mod runtimes;
 mod stalled;

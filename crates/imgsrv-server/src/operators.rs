@@ -5,6 +5,7 @@ use crate::{
     config_check, config_show,
     error::StartError,
     options::TokenRef,
+    output::{print, time},
     run::bootstrap,
     storage::OpenCatalog,
     system::UuidIds,
@@ -50,14 +51,6 @@ fn principals(catalog: &OpenCatalog) -> Principals {
     Principals::new(catalog.port(), Arc::new(UuidIds))
 }
 
-/// A time for people.
-pub(crate) fn time(time: Timestamp) -> String {
-    jiff::Timestamp::from_microsecond(time.micros())
-        .map(|time| time.round(jiff::Unit::Second).unwrap_or(time))
-        .unwrap_or_default()
-        .to_string()
-}
-
 /// The readable part of a token's text.
 fn key(token: &ApiToken) -> String {
     format!("{}{}", TokenKey::PREFIX, token.key)
@@ -96,15 +89,6 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
     print(&text)?;
     catalog.close().await;
     Ok(())
-}
-
-/// Prints the result of a command.
-pub(crate) fn print(text: &str) -> Result<(), StartError> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader closed the pipe, as `head` does.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(StartError::Output),
-    }
 }
 
 fn as_text(principal: &Principal, tokens: &[ApiToken], now: Timestamp) -> String {

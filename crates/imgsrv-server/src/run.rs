@@ -141,11 +141,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     };
     let state = AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _);
     let app = router(&state);
-    let degradation = state.degradation();
-    tasks.spawn(async move {
-        signalled.cancelled().await;
-        degradation.stop();
-    });
+    end_in_steps(&tasks, Stopping { signalled, stop: stop.clone() }, &state, services.clone());
     let mut monitor = Monitor::new(storage::folders(&options.storage), state.degradation(), startup);
     monitor.look().await;
     let monitoring = workers_stop.clone();
@@ -162,11 +158,6 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         let limits = Limits { grace: Duration::ZERO, ..limits.clone() };
         tasks.spawn(async move { listener::serve(listener, scrape, None, &workers_stop, &limits).await });
     }
-    let (streams, stopping) = (services.clone(), stop.clone());
-    tasks.spawn(async move {
-        stopping.cancelled().await;
-        streams.end_appends();
-    });
     if let Some(tls) = &tls {
         let (tls, stop) = (Arc::clone(tls), stop.clone());
         tasks.spawn(async move { tls.reload(self_signed, &stop).await });
@@ -254,6 +245,17 @@ struct Stopping {
     signalled: CancellationToken,
     /// Cancelled after the delay, or by a second signal: the server accepts no further requests.
     stop: CancellationToken,
+}
+
+/// Ends readiness at the first step of the end, and append requests at the second.
+fn end_in_steps(tasks: &TaskTracker, Stopping { signalled, stop }: Stopping, state: &AppState, services: Services) {
+    let degradation = state.degradation();
+    tasks.spawn(async move {
+        signalled.cancelled().await;
+        degradation.stop();
+        stop.cancelled().await;
+        services.end_appends();
+    });
 }
 
 /// Stops the server on SIGTERM and SIGINT.

@@ -46,7 +46,7 @@ pub(super) async fn plaintext(host: &str, port: u16, diagnosis: &mut Diagnosis) 
             ),
         ),
         Ok(response) => {
-            diagnosis.ok("plain HTTP", format!("port {port} refuses it with {}", response.status().as_u16()))
+            diagnosis.ok("plain HTTP", format!("port {port} refuses it with {}", response.status().as_u16()));
         }
         Err(_) => diagnosis.note(
             "plain HTTP",

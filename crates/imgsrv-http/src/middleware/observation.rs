@@ -5,7 +5,7 @@ use crate::{
     request::{Sender, Transport},
 };
 use axum::{
-    body::{Body, HttpBody},
+    body::{Body, Bytes, HttpBody},
     extract::MatchedPath,
     http::{Method, StatusCode},
 };
@@ -132,7 +132,7 @@ pub(super) fn observed(body: Body, span: Span, mut observation: Observation) -> 
         let _entered = span.enter();
         let polled = body.poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let bytes = frame.data_ref().map_or(0, |data| data.len());
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
             observation.bytes += u64::try_from(bytes).unwrap_or(0);
         }
         polled

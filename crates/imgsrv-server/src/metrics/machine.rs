@@ -1,6 +1,6 @@
 //! Series about the machine of the node: the free space on its disks, and the end of its certificate.
 
-use super::scrape::{gauge, single};
+use super::encoding::{gauge, single};
 use crate::tls::Tls;
 use imgsrv_app::{Adapters, Services};
 use imgsrv_domain::time::Timestamp;

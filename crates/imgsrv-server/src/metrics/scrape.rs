@@ -1,6 +1,10 @@
 //! The response to a scrape: the process's metrics, and those of the catalog.
 
-use super::{ProcessMetrics, machine::MachineMetrics};
+use super::{
+    ProcessMetrics,
+    encoding::{by_state, counter, gauge, single},
+    machine::MachineMetrics,
+};
 use crate::storage::OpenCatalog;
 use axum::{
     Router,
@@ -24,10 +28,10 @@ use imgsrv_http::{Degradation, SendBudget};
 use prometheus_client::{
     collector::Collector,
     encoding::{
-        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric,
+        DescriptorEncoder,
         prometheus_text::{self, CONTENT_TYPE},
     },
-    metrics::{MetricType, counter::ConstCounter},
+    metrics::MetricType,
     registry::Registry,
 };
 use std::{
@@ -277,46 +281,4 @@ impl Collector for CatalogMetrics {
         let help = "Age of the oldest running publish step.";
         gauge(encoder, "imgsrv_publish_step_oldest_running_age_seconds", help, running)
     }
-}
-
-/// Encodes a gauge with its samples, if it has any.
-pub(super) fn gauge<const N: usize, V: EncodeGaugeValue>(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = ([(&'static str, &'static str); N], V)>,
-) -> fmt::Result {
-    let mut samples = samples.into_iter().peekable();
-    if samples.peek().is_none() {
-        return Ok(());
-    }
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    samples.try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
-}
-
-/// Encodes a gauge without labels, if it has a value.
-pub(super) fn single<V: EncodeGaugeValue>(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    value: Option<V>,
-) -> fmt::Result {
-    gauge(encoder, name, help, value.map(|value| ([], value)))
-}
-
-/// Encodes a gauge labelled with states, each counted under the first name and shown as the second.
-fn by_state(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    counts: &BTreeMap<String, u64>,
-    states: &[(&'static str, &'static str)],
-) -> fmt::Result {
-    let samples = states.iter().map(|(state, shown)| ([("state", *shown)], counts.get(*state).copied().unwrap_or(0)));
-    gauge(encoder, name, help, samples)
-}
-
-/// Encodes a counter without labels; `_total` is appended to its name.
-fn counter(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
-    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
 }

@@ -40,7 +40,7 @@ fn values<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
         .collect()
 }
 
-/// The names of series in expressions of PromQL.
+/// The names of series in expressions.
 fn series(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("imgsrv_") || word.starts_with("http_server_")).map(str::to_owned).collect()
