@@ -1062,6 +1062,16 @@ CREATE TABLE catalog_import (
     finished_at timestamptz
 );
 
+-- Server processes that run workers. A process records every 15 seconds that it runs, and removes its row when it ends.
+CREATE TABLE nodes (
+    id text PRIMARY KEY,
+    name text NOT NULL,
+    version text NOT NULL,
+    workers text NOT NULL,
+    started_at timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL
+);
+
 -- Audit ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE audit_log (
@@ -1069,6 +1079,8 @@ CREATE TABLE audit_log (
     at timestamptz NOT NULL,
     actor_kind text NOT NULL CHECK (actor_kind IN ('principal', 'worker', 'operator')),
     actor text,
+    -- The display name of the principal at that time.
+    actor_name text,
     request_id text,
     address text,
     action text NOT NULL,

@@ -896,6 +896,16 @@ CREATE TABLE catalog_import (
     finished_at INTEGER
 ) STRICT;
 
+-- Server processes that run workers. A process records every 15 seconds that it runs, and removes its row when it ends.
+CREATE TABLE nodes (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    workers TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Audit ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE audit_log (
@@ -903,6 +913,8 @@ CREATE TABLE audit_log (
     at INTEGER NOT NULL,
     actor_kind TEXT NOT NULL CHECK (actor_kind IN ('principal', 'worker', 'operator')),
     actor TEXT,
+    -- The display name of the principal at that time.
+    actor_name TEXT,
     request_id TEXT,
     address TEXT,
     action TEXT NOT NULL,

@@ -160,6 +160,9 @@ pub struct AuditActor {
     /// Id of the principal, or name of the worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Display name of the principal at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// An entry of the audit log.

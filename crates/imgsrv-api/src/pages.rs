@@ -1,8 +1,8 @@
 //! Pages of lists.
 
 use crate::{
-    Alias, ApiToken, Artifact, AuditEntry, BlockedDigest, Image, PartSummary, Principal, ProvisioningRule, PublishJob,
-    Role, UploadSession, Version, VersionOfImage,
+    Alias, ApiToken, Artifact, AuditEntry, BlockedDigest, Image, Node, PartSummary, Principal, ProvisioningRule,
+    PublishJob, Role, UploadSession, Version, VersionOfImage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,11 @@ pages! {
     BlockedDigestList {
         /// Sorted by digest.
         blocked_digests: Vec<BlockedDigest>,
+    }
+    /// A page of nodes.
+    NodeList {
+        /// Sorted by name.
+        nodes: Vec<Node>,
     }
     /// A page of the audit log.
     AuditPage {

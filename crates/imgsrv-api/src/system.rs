@@ -1,4 +1,4 @@
-//! Garbage collection and blocked digests.
+//! Garbage collection, blocked digests and nodes.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,4 +99,26 @@ pub struct BlockedDigest {
     /// Time of the purge.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub blocked_at: String,
+}
+
+/// A server process that shares the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Node {
+    /// Identifies the run of the process; the log of its workers names it.
+    pub id: String,
+    /// Name of the node (`--node-name`).
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// `live`, or `gone` if it has not recorded for a minute that it runs.
+    pub state: String,
+    /// Kinds of background work that it runs.
+    pub workers: Vec<String>,
+    /// Time when it started to run them.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub started_at: String,
+    /// Time when it last recorded that it runs.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub last_seen_at: String,
 }

@@ -12,6 +12,7 @@ mod content;
 mod context;
 mod error;
 mod intakes;
+mod nodes;
 mod publishing;
 mod services;
 mod streams;
@@ -22,8 +23,8 @@ pub use auth::{
     authenticate::{AuthenticateError, Authenticator},
     bootstrap::{BOOTSTRAP_TOKEN_LIFE, Bootstrap},
     caller::{
-        Authenticated, Authentication, Caller, ContentAdmin, Credential, Manager, RequestContext, SystemOperator,
-        Writer,
+        AuditReader, Authenticated, Authentication, Caller, ContentAdmin, Credential, Manager, RequestContext,
+        SystemOperator, SystemReader, Writer,
     },
     denied::Denied,
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
@@ -51,6 +52,7 @@ pub use content::{
 pub use context::{Adapters, CollectionSettings, FormatCheck, Settings};
 pub use error::{Existing, Gone, InvalidField, Missing, UseCaseError};
 pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
+pub use nodes::Nodes;
 pub use publishing::{Publishing, Requested};
 pub use services::Services;
 pub use streams::{Projection, Streams};

@@ -24,6 +24,7 @@ use crate::{
     },
     context::{Adapters, Context, Settings},
     intakes::{ActiveAppends, Intakes},
+    nodes::Nodes,
     publishing::{Publishing, RunJob},
     streams::Streams,
     work::{
@@ -180,6 +181,11 @@ impl Services {
     /// Blocked digests.
     pub fn blocks(&self) -> Blocks {
         Blocks(Arc::clone(&self.context))
+    }
+
+    /// Nodes.
+    pub fn nodes(&self) -> Nodes {
+        Nodes(Arc::clone(&self.context))
     }
 
     /// What the collections of this process have done.

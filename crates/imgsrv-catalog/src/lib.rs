@@ -20,6 +20,8 @@ mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+pub use core::Inspection;
+
 /// Every statement that both databases execute, for a test that prepares each on a migrated schema.
 #[doc(hidden)]
 pub const STATEMENTS: &[&[&str]] = &[
@@ -50,6 +52,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::manifests::DELETE_ARTIFACT,
     repos::manifests::DELETE_ATTACHMENT,
     repos::manifests::DELETE_OF_VERSION,
+    repos::nodes::STATEMENTS,
     repos::principals::STATEMENTS,
     repos::retention::STATEMENTS,
     repos::rules::STATEMENTS,

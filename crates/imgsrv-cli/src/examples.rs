@@ -111,6 +111,18 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["imgsrv blocked-digests delete sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     ),
     (
+        "doctor",
+        &[
+            "imgsrv doctor https://images.example.org",
+            "imgsrv doctor http://127.0.0.1:8080 --json | jq '.checks[].detail'",
+        ],
+    ),
+    ("system", &["imgsrv system nodes"]),
+    (
+        "system nodes",
+        &["imgsrv system nodes", "imgsrv system nodes --json | jq -r '.nodes[] | select(.state == \"gone\").name'"],
+    ),
+    (
         "auth",
         &["imgsrv auth principals create ci --role content-writer", "imgsrv auth tokens create ci --expires-in 30d"],
     ),
@@ -149,6 +161,9 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("admin tokens", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens list", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens revoke", &["imgsrv admin tokens revoke imgsrv_at_abcdefghijk1 --data-dir /var/lib/imgsrv"]),
+    ("admin config", &["imgsrv admin config check"]),
+    ("admin config check", &["imgsrv admin config check --data-dir /var/lib/imgsrv"]),
+    ("admin config show", &["imgsrv admin config show", "imgsrv admin config show --json | jq '.settings[].flag'"]),
     ("admin release-hold", &["imgsrv admin release-hold debian:12.4.0 --data-dir /var/lib/imgsrv"]),
     (
         "admin export",

@@ -6,7 +6,10 @@
 mod aliases;
 mod auth;
 mod blocked;
+mod certificate;
 mod credentials;
+mod diagnosis;
+mod doctor;
 mod documents;
 mod download;
 mod drafts;
@@ -20,6 +23,7 @@ mod init;
 mod jobs;
 mod legacy;
 mod login;
+mod nodes;
 mod options;
 mod publish;
 mod recognise;
@@ -31,6 +35,8 @@ mod systems;
 mod upload;
 mod versions;
 
+pub use certificate::Certificate;
+pub use diagnosis::Diagnosis;
 pub use documents::{HelpCommand, help};
 pub use examples::with_examples;
 pub use legacy::current_form;
@@ -95,6 +101,17 @@ pub enum ClientCommand {
     /// List and unblock the digests whose content was purged
     #[command(subcommand)]
     BlockedDigests(blocked::BlockedDigestsCommand),
+    /// Show the state of the server: its nodes
+    ///
+    /// The commands need the role operator or auditor.
+    #[command(subcommand)]
+    System(nodes::SystemCommand),
+    /// Examine a server from outside, as its clients see it
+    ///
+    /// Checks the certificate, plain HTTP, port 80, readiness, the clock, the documents for Incus and LXD, and whether files
+    /// can be resumed and cached. Each line says what to do. The requests are anonymous. Exit code 1 means that something does
+    /// not work.
+    Doctor(doctor::DoctorOptions),
     /// Manage principals, roles, tokens and rules of a server, over its API
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -130,6 +147,8 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
         ClientCommand::Gc(options) => gc::run(options, &short()?).await,
         ClientCommand::BlockedDigests(command) => blocked::run(command, &short()?).await,
+        ClientCommand::System(command) => nodes::run(command, &short()?).await,
+        ClientCommand::Doctor(options) => doctor::run(options, common).await,
         ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }

@@ -204,6 +204,15 @@ impl ServerOptions {
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
+    /// The certificate authority (PEM) to trust for a server: the given one, else that of its login.
+    pub(crate) fn authority_of(&self, url: &str) -> Result<Option<String>, Failure> {
+        match self.given_authority()? {
+            Some(authority) => Ok(Some(authority)),
+            None if url.starts_with("https:") => Ok(Credentials::load()?.authority(url).map(str::to_owned)),
+            None => Ok(None),
+        }
+    }
+
     /// A client that reports its retries. Stored logins are read only if something is not given.
     fn client(&self, report: &Report, retry_limit: RetryLimit) -> Result<Client, Failure> {
         let is_given = given(self.server.as_ref()).is_some();
@@ -243,12 +252,7 @@ impl ServerOptions {
         let retry = RetryPolicy::for_up_to(limit).on_retry(move |error, delay| report.retrying(error, delay));
         let user_agent = concat!("imgsrv/", env!("CARGO_PKG_VERSION"));
         let builder = Client::builder(url).retry(retry).user_agent(user_agent);
-        let authority = match self.given_authority()? {
-            Some(authority) => Some(authority),
-            None if url.starts_with("https:") => Credentials::load()?.authority(url).map(str::to_owned),
-            None => None,
-        };
-        Ok(if let Some(authority) = authority { builder.authority(authority) } else { builder })
+        Ok(if let Some(authority) = self.authority_of(url)? { builder.authority(authority) } else { builder })
     }
 }
 

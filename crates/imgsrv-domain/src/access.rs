@@ -11,8 +11,10 @@ use std::{
 
 string_enum! {
     /// A named set of actions that a principal may be granted.
-    Role: "one of auth-manager, content-admin, content-reader, content-writer, operator" {
-        /// May manage principals, roles and tokens.
+    Role: "one of auditor, auth-manager, content-admin, content-reader, content-writer, operator" {
+        /// May read the audit log and the state of the server.
+        Auditor = "auditor",
+        /// May manage principals, roles and tokens, and read the audit log.
         AuthManager = "auth-manager",
         /// May do what a writer may, and retire published versions, restore them and hold them.
         ContentAdmin = "content-admin",
@@ -20,14 +22,16 @@ string_enum! {
         ContentReader = "content-reader",
         /// May upload, draft, publish and move aliases.
         ContentWriter = "content-writer",
-        /// May operate the server: collect garbage, and see what refers to stored content.
+        /// May operate the server: collect garbage, and see its nodes and what refers to stored content.
         Operator = "operator",
     }
 }
 
 string_enum! {
     /// What a use case requires its caller to be allowed to do.
-    Action: "one of auth.manage, content.read, content.retire, content.write, system.operate" {
+    Action: "one of audit.read, auth.manage, content.read, content.retire, content.write, system.operate, system.read" {
+        /// Read the audit log.
+        AuditRead = "audit.read",
         /// Manage principals, roles and tokens.
         AuthManage = "auth.manage",
         /// Read published content that is not public.
@@ -36,8 +40,10 @@ string_enum! {
         ContentRetire = "content.retire",
         /// Change content, and see what is not published.
         ContentWrite = "content.write",
-        /// Collect garbage, and see what refers to stored content.
+        /// Change the state of the server, such as by collecting garbage.
         SystemOperate = "system.operate",
+        /// See the state of the server: its nodes, its storage, and what refers to stored content.
+        SystemRead = "system.read",
     }
 }
 
@@ -45,11 +51,12 @@ impl Role {
     /// The actions that the role allows.
     pub const fn actions(self) -> &'static [Action] {
         match self {
-            Self::AuthManager => &[Action::AuthManage],
+            Self::Auditor => &[Action::AuditRead, Action::SystemRead],
+            Self::AuthManager => &[Action::AuthManage, Action::AuditRead],
             Self::ContentAdmin => &[Action::ContentRead, Action::ContentWrite, Action::ContentRetire],
             Self::ContentReader => &[Action::ContentRead],
             Self::ContentWriter => &[Action::ContentRead, Action::ContentWrite],
-            Self::Operator => &[Action::SystemOperate],
+            Self::Operator => &[Action::SystemOperate, Action::SystemRead],
         }
     }
 
@@ -57,7 +64,7 @@ impl Role {
     pub const fn is_about_images(self) -> bool {
         match self {
             Self::ContentAdmin | Self::ContentReader | Self::ContentWriter => true,
-            Self::AuthManager | Self::Operator => false,
+            Self::Auditor | Self::AuthManager | Self::Operator => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The audit log: who changed what. Every entry is written in the transaction of the change that it records.
 
-use crate::{ids::PrincipalId, names::string_enum, time::Timestamp};
+use crate::{ids::PrincipalId, names::string_enum, text::ShortText, time::Timestamp};
 
 string_enum! {
     /// An audited action.
@@ -148,6 +148,8 @@ pub enum Actor {
     Principal {
         /// Its id.
         id: PrincipalId,
+        /// Its display name at that time; absent in entries about work that it only caused, and if it is deleted.
+        name: Option<ShortText>,
         /// The id of the request, as in its log lines and its response.
         request_id: Option<String>,
         /// The client's address.
@@ -175,6 +177,14 @@ impl Actor {
             Self::Principal { id, .. } => Some(id.to_string()),
             Self::Worker(name) => Some(name.clone()),
             Self::Operator => None,
+        }
+    }
+
+    /// The name of the principal at that time.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Principal { name, .. } => name.as_ref().map(ShortText::as_str),
+            Self::Worker(_) | Self::Operator => None,
         }
     }
 

@@ -23,6 +23,7 @@ pub mod intake;
 pub mod lifecycle;
 pub mod manifest;
 pub mod names;
+pub mod node;
 pub mod oidc;
 pub mod page;
 pub mod parts;

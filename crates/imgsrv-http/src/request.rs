@@ -1,8 +1,13 @@
-//! What the server attaches to every request: the peer's address, the transport, the client's address and the request id.
+//! What the server attaches to every request: the peer's address, the transport, the client's address, the request id and
+//! the principal.
 
 use axum::http::Extensions;
-use imgsrv_app::RequestContext;
-use std::net::IpAddr;
+use imgsrv_app::{Caller, RequestContext};
+use imgsrv_domain::{ids::PrincipalId, text::ShortText};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 /// The address of the peer that opened the connection; inserted into the request's extensions by the listener.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +31,24 @@ pub(crate) struct ClientAddress(pub(crate) IpAddr);
 /// The request's id.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
+
+/// The principal that sends a request, once it is authenticated, for the access log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sender(Arc<OnceLock<(PrincipalId, ShortText)>>);
+
+impl Sender {
+    /// Remembers the principal of an authenticated caller.
+    pub(crate) fn remember(extensions: &Extensions, caller: &Caller) {
+        if let (Some(Self(sender)), Ok((principal, _))) = (extensions.get::<Self>(), caller.who()) {
+            // Handlers may authenticate a request twice, with the same result.
+            let _ = sender.set((principal.id, principal.display_name.clone()));
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<&(PrincipalId, ShortText)> {
+        self.0.get()
+    }
+}
 
 /// What the audit log records of a request.
 pub(crate) fn context(extensions: &Extensions) -> RequestContext {

@@ -15,7 +15,8 @@ use crate::{
 use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
-    Aliases, AuditLogReader, Blocks, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Principals,
+    Aliases, AuditLogReader, Blocks, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Nodes,
+    Principals,
     Publishing, Retention, Rules, Services, Uploads, Versions,
 };
 use ipnet::IpNet;
@@ -149,6 +150,7 @@ provides! {
     IncusMetadata: |state| state.services.incus_metadata();
     Lifecycles: |state| state.services.lifecycles();
     Intakes: |state| state.services.intakes();
+    Nodes: |state| state.services.nodes();
     Principals: |state| state.services.principals();
     Publishing: |state| state.services.publishing();
     Retention: |state| state.services.retention();

@@ -120,7 +120,7 @@ async fn invalid_management_requests_are_refused() {
     }
     let roles = server.manage("GET", "/v1/auth/roles", None).await.json();
     let ids: Vec<_> = roles["roles"].as_array().expect("roles").iter().map(|role| role["id"].clone()).collect();
-    assert_eq!(ids, ["auth-manager", "content-admin", "content-reader", "content-writer", "operator"]);
+    assert_eq!(ids, ["auditor", "auth-manager", "content-admin", "content-reader", "content-writer", "operator"]);
     let first = server.manage("GET", "/v1/auth/roles?limit=3", None).await.json();
     let next = format!("/v1/auth/roles?limit=3&cursor={}", first["next_cursor"].as_str().expect("a cursor"));
     let second = server.manage("GET", &next, None).await.json();

@@ -2,6 +2,7 @@
 
 use crate::{
     config::{ServeOptions, StorageOptions},
+    config_show::ShownSettings,
     options::{TokenRef, bytes},
 };
 use clap::{Args, Parser, Subcommand};
@@ -21,7 +22,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "constructed once")]
 pub(crate) enum Command {
     /// Run the server
     #[command(alias = "start")]
@@ -36,6 +36,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "constructed once")]
 pub(crate) enum AdminCommand {
     /// Print a new bootstrap token, which can manage authentication for 24 hours: the way back in after a lock-out
     Bootstrap(StorageOptions),
@@ -53,6 +54,9 @@ pub(crate) enum AdminCommand {
     ///
     /// The settings select the catalog and the blob store, of any kind. If the command is interrupted, run it again.
     Import(ImportOptions),
+    /// Check and show the settings of the server
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +91,28 @@ pub(crate) struct ImportOptions {
     pub(crate) existing_store: bool,
     #[command(flatten)]
     pub(crate) storage: StorageOptions,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "constructed once")]
+pub(crate) enum ConfigCommand {
+    /// Check the settings, and say what a server would do with them
+    ///
+    /// Opens the catalog, the blob store and the certificate without changing them; a probe object is written to the blob
+    /// store and deleted. The command listens on no port and locks nothing, so that it can run beside a server. Exit code 1
+    /// means that a server would not start.
+    Check(CheckOptions),
+    /// Show every setting, its value, and where the value comes from; secrets are hidden
+    Show(ShownSettings),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckOptions {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: ServeOptions,
 }
 
 #[derive(Debug, Args)]

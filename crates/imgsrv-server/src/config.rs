@@ -1,8 +1,8 @@
 //! Settings: each is a flag and an environment variable; the flag takes precedence.
 
 use crate::options::{
-    Given, ListenAddress, Networks, Secret, Verbosity, bytes, duration, endpoint, metrics_address, networks, node_name,
-    optional_duration, path, public_url, secret_file, send_buffer_bytes, value,
+    Given, ListenAddress, Networks, Secret, Verbosity, bytes, duration, endpoint, http_url, metrics_address, networks,
+    node_name, optional_duration, path, public_url, secret_file, send_buffer_bytes, value,
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, ValueEnum};
@@ -51,6 +51,10 @@ pub(crate) struct ApiOptions {
     /// Maximum time for requests in flight to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
+    /// Time after SIGTERM or SIGINT for which requests are still accepted while `/readyz` responds with 503, so that load
+    /// balancers send requests elsewhere. A second signal ends it
+    #[arg(long, env = "IMGSRV_SHUTDOWN_DELAY", default_value = "0s", value_name = "DURATION", value_parser = optional_duration)]
+    pub(crate) shutdown_delay: Duration,
     /// Addresses or networks of proxies whose `Forwarded` and `X-Forwarded-For` headers are trusted, such as 10.0.0.0/8
     #[arg(long, env = "IMGSRV_TRUSTED_PROXIES", default_value = "", hide_default_value = true,
         value_name = "NETWORK,...", value_parser = networks)]
@@ -255,6 +259,17 @@ impl StorageOptions {
         })
     }
 
+    /// The catalog, as shown to operators.
+    pub(crate) fn catalog(&self) -> String {
+        match self.postgres() {
+            Some(settings) => format!("in the PostgreSQL database at {}", settings.shown()),
+            None => {
+                let path = self.catalog_file();
+                std::path::absolute(&path).unwrap_or(path).display().to_string()
+            }
+        }
+    }
+
     /// The blob store, as shown to operators.
     pub(crate) fn blob_store(&self) -> String {
         self.s3().map_or_else(
@@ -429,6 +444,20 @@ pub(crate) struct LoggingOptions {
     /// Minimum level of log events; `RUST_LOG` can refine it
     #[arg(long, env = "IMGSRV_VERBOSITY", default_value = "info", value_name = "LEVEL")]
     pub(crate) verbosity: Verbosity,
+    /// Log every request, with method, route, status, bytes, duration, principal and request id
+    #[arg(long, env = "IMGSRV_ACCESS_LOG", default_value_t = false, default_missing_value = "true", num_args = 0..=1,
+        action = ArgAction::Set, value_name = "BOOL")]
+    pub(crate) access_log: bool,
+    /// URL of a collector of traces (OTLP over HTTP), such as `http://127.0.0.1:4318` [default: traces are not sent]
+    #[arg(long, env = "IMGSRV_OTLP_ENDPOINT", value_name = "URL", value_parser = http_url)]
+    otlp_endpoint: Option<Given<String>>,
+}
+
+impl LoggingOptions {
+    /// The URL of the collector of traces, if one is configured.
+    pub(crate) fn otlp_endpoint(&self) -> Option<String> {
+        value(self.otlp_endpoint.as_ref())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -12,6 +12,12 @@ use std::{
 const SCARCE_BYTES: u64 = 1 << 20;
 const PROBE_BYTES: usize = 64 << 10;
 
+/// The free space on the disk of `folder`.
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Whether nothing suggests that `folder` accepts no writes. A quota may still be exhausted.
 pub(crate) fn seems_writable(folder: &Path) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|disk| {

@@ -1,6 +1,6 @@
 //! Why the server or an operator's command cannot start.
 
-use crate::{lock::LockError, storage::StorageError, tls::TlsError};
+use crate::{lock::LockError, storage::StorageError, tls::TlsError, traces::TracesError};
 use imgsrv_app::{UseCaseError, WorkError};
 use imgsrv_backup::BackupError;
 use imgsrv_domain::ports::Unwritable;
@@ -25,6 +25,8 @@ pub(crate) enum StartError {
     BootstrapOutput(io::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: io::Error },
     #[error("cannot listen for signals: {0}")]
@@ -34,6 +36,16 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
+    /// The exit code of an operator's command: 5 if there is no catalog, or if it cannot be reached.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Storage(
+                StorageError::Absent(_) | StorageError::Postgres(imgsrv_catalog::postgres::OpenError::Connect { .. }),
+            ) => 5,
+            _ => 1,
+        }
+    }
+
     /// Why a write failed, if a disk is full or read-only.
     pub(crate) fn unwritable(&self) -> Option<Unwritable> {
         match self {

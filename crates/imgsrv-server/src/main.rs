@@ -4,6 +4,8 @@ mod backups;
 mod banner;
 mod commands;
 mod config;
+mod config_check;
+mod config_show;
 mod degraded;
 mod disk;
 mod error;
@@ -14,6 +16,7 @@ mod lock;
 mod metrics;
 mod operators;
 mod options;
+mod output;
 mod run;
 mod runtimes;
 mod stalled;
@@ -22,6 +25,7 @@ mod storage;
 mod system;
 mod telemetry;
 mod tls;
+mod traces;
 mod turns;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -70,7 +74,10 @@ fn run(command: Command, cli: clap::Command) -> ExitCode {
                 Command::Help(command) => Ok(imgsrv_cli::help(command, cli)),
                 Command::Admin(command) => {
                     telemetry::start_for_operator();
-                    operators::run(command).await
+                    Ok(operators::run(command).await.unwrap_or_else(|error| {
+                        telemetry::fatal(&error);
+                        ExitCode::from(error.exit_code())
+                    }))
                 }
             }
         });

@@ -2,9 +2,11 @@
 
 use crate::{
     backups,
-    commands::{AdminCommand, AdminTokensCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
+    commands::{AdminCommand, AdminTokensCommand, ConfigCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
+    config_check, config_show,
     error::StartError,
     options::TokenRef,
+    output::{print, time},
     run::bootstrap,
     storage::OpenCatalog,
     system::UuidIds,
@@ -32,6 +34,8 @@ pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
         AdminCommand::ReleaseHold(options) => release(options).await?,
         AdminCommand::Export(options) => return backups::export(options).await,
         AdminCommand::Import(options) => return backups::import(options).await,
+        AdminCommand::Config(ConfigCommand::Check(options)) => return config_check::run(&options).await,
+        AdminCommand::Config(ConfigCommand::Show(options)) => config_show::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -49,13 +53,6 @@ async fn release(options: ReleaseHoldOptions) -> Result<(), StartError> {
 
 fn principals(catalog: &OpenCatalog) -> Principals {
     Principals::new(catalog.port(), Arc::new(UuidIds))
-}
-
-fn time(time: Timestamp) -> String {
-    jiff::Timestamp::from_microsecond(time.micros())
-        .map(|time| time.round(jiff::Unit::Second).unwrap_or(time))
-        .unwrap_or_default()
-        .to_string()
 }
 
 /// The readable part of a token's text.
@@ -93,11 +90,7 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
     if options.json {
         text = format!("{}\n", json!({"principals": shown}));
     }
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader closed the pipe, as `head` does.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written.map_err(StartError::Output)?,
-    }
+    print(&text)?;
     catalog.close().await;
     Ok(())
 }

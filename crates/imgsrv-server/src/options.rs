@@ -19,7 +19,7 @@ pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
 
 /// Parses what [`duration`] does, days such as `7d`, and `0`.
 pub(crate) fn optional_duration(raw: &str) -> Result<Duration, String> {
-    if raw == "0" {
+    if raw == "0" || raw == "0s" {
         return Ok(Duration::ZERO);
     }
     let days = raw.strip_suffix('d').and_then(|days| days.parse().ok());
@@ -152,6 +152,17 @@ pub(crate) fn path(raw: &str) -> Result<String, String> {
     if fits { Ok(raw.to_owned()) } else { Err("must start with / and be a plain path".to_owned()) }
 }
 
+/// Parses the URL of a service over HTTP.
+pub(crate) fn http_url(raw: &str) -> Result<Given<String>, String> {
+    let is_url =
+        raw.is_empty() || reqwest::Url::parse(raw).is_ok_and(|url| url.scheme().starts_with("http") && url.has_host());
+    if is_url {
+        Ok(raw.trim_end_matches('/').to_owned().into())
+    } else {
+        Err("must be a URL such as http://127.0.0.1:4318".to_owned())
+    }
+}
+
 /// A value that is never printed.
 pub(crate) type Secret = Given<SecretString>;
 
@@ -196,6 +207,7 @@ mod tests {
     #[test]
     fn optional_durations_may_be_days_or_zero() {
         assert_eq!(optional_duration("0"), Ok(Duration::ZERO));
+        assert_eq!(optional_duration("0s"), Ok(Duration::ZERO));
         assert_eq!(optional_duration("7d"), Ok(Duration::from_hours(7 * 24)));
         assert_eq!(optional_duration("1h30m"), Ok(Duration::from_mins(90)));
         for bad in ["", "7", "d", "-7d", "0.5d", "7d12h", "36526d"] {

@@ -7,7 +7,7 @@ use crate::{
     error::StartError,
     incus,
     listener::{self, Limits},
-    metrics::{self, ProcessMetrics, Scrape},
+    metrics::{self, MachineMetrics, ProcessMetrics, Scrape},
     options::{ListenAddress, node_name},
     runtimes::{Connections, handled_here},
     startup::{Stage, Startup},
@@ -74,9 +74,9 @@ pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError>
 
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
-    telemetry::start(&options.logging);
+    let traces = telemetry::start(&options.logging, &options.workers.node_name)?;
     survive_file_size_limit()?;
-    let stop = stop_on_signals()?;
+    let Stopping { signalled, stop } = stop_on_signals(options.api.shutdown_delay)?;
     let connections = Connections::start().map_err(StartError::Runtime)?;
     let given = options.tls.files()?;
     let locks = Arc::new(Mutex::new(Locks::acquire(&options.storage)?));
@@ -95,7 +95,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         Ok::<_, StartError>((catalog, services))
     };
     // This may wait for a long time: for a node that migrates the catalog, or for a store that does not respond.
-    let opened = stop.run_until_cancelled(opening).await;
+    let opened = signalled.run_until_cancelled(opening).await;
     let Some(opened) = opened else { return Ok(()) };
     let (catalog, services) = opened?;
     let options = Arc::new(options);
@@ -108,23 +108,26 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         locks: Arc::clone(&locks),
         tasks: tasks.clone(),
         workers_stop: workers_stop.clone(),
+        worker: worker.clone(),
         stage: Stage::default(),
         is_new: false,
+    };
+    // Before there is a bootstrap token: one that a server printed that does not start would be lost.
+    let (listener, address) = listen(&options.api.listen).await?;
+    let metrics_listener = match &options.metrics.metrics_listen.0 {
+        Some(address) => Some(listen(address).await?),
+        None => None,
     };
     match startup.begin().await {
         // The monitor retries.
         Err(error) if error.unwritable().is_some() || catalog.is_read_only().await => {}
         begun => begun?,
     }
-    let (listener, address) = listen(&options.api.listen).await?;
-    let metrics_listener = match &options.metrics.metrics_listen.0 {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
     tracing::info!(
         %address, version = env!("CARGO_PKG_VERSION"), worker = %worker,
         data_dir = %options.storage.data_dir.display(), blobs = options.storage.blob_store(), "server started"
     );
+    warn_of_scarce_space(&services, options.limits.min_free_bytes).await;
     banner::started(&options, address, tls.is_some(), startup.is_new);
     let authority = self_signed.as_ref().map(SelfSigned::authority_pem).transpose()?;
     if let Some(pem) = &authority {
@@ -139,26 +142,23 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     };
     let state = AppState::new(services.clone(), http).observed_by(Arc::clone(&metrics) as _);
     let app = router(&state);
+    end_in_steps(&tasks, Stopping { signalled, stop: stop.clone() }, &state, services.clone());
     let mut monitor = Monitor::new(storage::folders(&options.storage), state.degradation(), startup);
     monitor.look().await;
     let monitoring = workers_stop.clone();
     tasks.spawn(async move { monitor.run(&monitoring).await });
     if let Some((listener, address)) = metrics_listener {
         tracing::info!(metrics.address = %address, metrics.path = options.metrics.metrics_path, "metrics listener started");
+        let machine = MachineMetrics { min_free_bytes: options.limits.min_free_bytes, tls: tls.clone() };
         let scrape = metrics::router(
             &options.metrics.metrics_path,
-            Scrape::new(metrics, catalog.clone(), services.clone(), state.send_budget(), state.degradation()),
+            Scrape::new(metrics, catalog.clone(), services.clone(), state.send_budget(), state.degradation(), machine),
         );
         let workers_stop = workers_stop.clone();
         // Served until the workers stop, so that the shutdown can be observed.
         let limits = Limits { grace: Duration::ZERO, ..limits.clone() };
         tasks.spawn(async move { listener::serve(listener, scrape, None, &workers_stop, &limits).await });
     }
-    let (streams, stopping) = (services.clone(), stop.clone());
-    tasks.spawn(async move {
-        stopping.cancelled().await;
-        streams.end_appends();
-    });
     if let Some(tls) = &tls {
         let (tls, stop) = (Arc::clone(tls), stop.clone());
         tasks.spawn(async move { tls.reload(self_signed, &stop).await });
@@ -174,7 +174,24 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     // Held until nothing uses the folders any more.
     drop(locks);
     tracing::info!("server stopped");
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     Ok(())
+}
+
+/// Warns of disks on which uploads are refused from the start.
+async fn warn_of_scarce_space(services: &Services, min_free_bytes: u64) {
+    for (disk, free_bytes) in metrics::free_bytes(services.adapters()).await {
+        if free_bytes < min_free_bytes {
+            tracing::warn!(
+                disk,
+                free_bytes,
+                min_free_bytes,
+                "free space is below --min-free-bytes; uploads are refused until there is more"
+            );
+        }
+    }
 }
 
 /// Waits for the workers to release their leases, and closes the catalog.
@@ -223,21 +240,47 @@ fn self_signed(options: &ServeOptions) -> Result<Option<SelfSigned>, TlsError> {
     SelfSigned::ensure(options.storage.data_dir.join("tls"), names).map(Some)
 }
 
-/// A token that SIGTERM and SIGINT cancel.
-fn stop_on_signals() -> Result<CancellationToken, StartError> {
+/// The end of the server, in two steps.
+struct Stopping {
+    /// Cancelled by the first signal: load balancers learn that the server will stop.
+    signalled: CancellationToken,
+    /// Cancelled after the delay, or by a second signal: the server accepts no further requests.
+    stop: CancellationToken,
+}
+
+/// Ends readiness at the first step of the end, and append requests at the second.
+fn end_in_steps(tasks: &TaskTracker, Stopping { signalled, stop }: Stopping, state: &AppState, services: Services) {
+    let degradation = state.degradation();
+    tasks.spawn(async move {
+        signalled.cancelled().await;
+        degradation.stop();
+        stop.cancelled().await;
+        services.end_appends();
+    });
+}
+
+/// Stops the server on SIGTERM and SIGINT.
+fn stop_on_signals(delay: Duration) -> Result<Stopping, StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
+    let (signalled, stop) = (CancellationToken::new(), CancellationToken::new());
+    let stopping = Stopping { signalled: signalled.clone(), stop: stop.clone() };
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let mut signal = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        signal().await;
         tracing::info!("shutdown started");
-        stopping.cancel();
+        signalled.cancel();
+        if !delay.is_zero() {
+            let _ = tokio::time::timeout(delay, signal()).await;
+        }
+        stop.cancel();
     });
-    Ok(stop)
+    Ok(stopping)
 }
 
 /// Lets a write beyond the process's limit of file sizes fail, instead of ending the process.

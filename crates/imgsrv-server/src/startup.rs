@@ -9,7 +9,12 @@ use crate::{
     system::write_file,
 };
 use imgsrv_app::{Schedule, Services};
-use imgsrv_domain::{breaker::Breaker, error_chain, work::WorkKind};
+use imgsrv_domain::{
+    breaker::Breaker,
+    error_chain,
+    node::Node,
+    work::{WorkKind, WorkerId},
+};
 use std::{
     io,
     path::Path,
@@ -36,6 +41,7 @@ pub(crate) struct Startup {
     pub(crate) locks: Arc<Mutex<Locks>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) workers_stop: CancellationToken,
+    pub(crate) worker: WorkerId,
     pub(crate) stage: Stage,
     /// Whether this start gave the operator a bootstrap token.
     pub(crate) is_new: bool,
@@ -120,6 +126,7 @@ impl Startup {
             workers.cas_promotion_circuit_breaker_failures,
             workers.cas_promotion_circuit_breaker_cooldown,
         );
+        let mut kinds = Vec::new();
         for kind in WorkKind::ALL.iter().copied() {
             let slots = match kind {
                 WorkKind::Ingest if workers.cas_promotion_enabled => INGEST_SLOTS,
@@ -128,12 +135,17 @@ impl Startup {
                 WorkKind::Clear => CLEAR_SLOTS,
                 WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone | WorkKind::Retention => 1,
             };
+            kinds.push(kind.to_string());
             let poll = workers.cas_promotion_poll_interval;
             let schedule = Schedule { slots, poll, backoff: workers.backoff(), breaker: breaker.clone() };
             let (worker, metrics) = (services.worker(kind), Arc::clone(metrics));
             tasks.spawn(async move { worker.run(schedule, metrics).await });
         }
 
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let node = Node { worker: self.worker.clone(), name: workers.node_name.clone(), version, workers: kinds };
+        let nodes = services.nodes();
+        tasks.spawn(async move { nodes.announce(&node).await });
         let (relayed, stopping) = (services.clone(), stop.clone());
         tasks.spawn(async move { stopping.run_until_cancelled(relayed.relay_wakeups()).await });
         let (auth, retention, stop) = (services.auth(), services.retention(), stop.clone());

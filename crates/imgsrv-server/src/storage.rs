@@ -9,8 +9,11 @@ use crate::{
 use imgsrv_app::{Adapters, BindError, Services};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
-use imgsrv_catalog::postgres::{PgCatalog, PoolStatus};
 use imgsrv_catalog::sqlite::{CommandLock, SqliteCatalog, lock_for_command};
+use imgsrv_catalog::{
+    Inspection,
+    postgres::{PgCatalog, PoolStatus},
+};
 use imgsrv_domain::ports::{BackupCatalog, BlobError, BlobStore, Catalog, CatalogError, Unwritable};
 use std::{
     fs::{self, DirBuilder},
@@ -25,6 +28,11 @@ use std::{
 pub(crate) enum StorageError {
     #[error("cannot create the data folder {path}: {source}")]
     DataDir { path: String, source: io::Error },
+    #[error(
+        "there is no catalog {0}; correct the settings if the server stores its data elsewhere, or start the server once, \
+         which creates it"
+    )]
+    Absent(String),
     #[error("cannot create the catalog {path}: {why}; the server has no data to serve yet")]
     NoCatalog { path: String, why: Unwritable },
     #[error(
@@ -99,8 +107,11 @@ impl OpenCatalog {
         Ok(Self::Sqlite(Arc::new(opened)))
     }
 
-    /// Opens the configured catalog for a command that may run beside a server.
+    /// Opens the configured catalog, which must exist, for a command that may run beside a server.
     pub(crate) async fn open_beside_server(options: &StorageOptions) -> Result<(CommandLock, Self), StorageError> {
+        if inspect(options).await?.is_none() {
+            return Err(StorageError::Absent(options.catalog()));
+        }
         let path = options.catalog_file();
         let lock = match options.postgres() {
             Some(_) => Ok(CommandLock::default()),
@@ -160,7 +171,15 @@ impl OpenCatalog {
     }
 }
 
-/// The configured blob store. Makes no request to it yet.
+/// Inspects the configured catalog without changing anything; `None` if there is none.
+pub(crate) async fn inspect(options: &StorageOptions) -> Result<Option<Inspection>, StorageError> {
+    Ok(match options.postgres() {
+        Some(settings) => imgsrv_catalog::postgres::inspect(&settings).await?,
+        None => imgsrv_catalog::sqlite::inspect(&options.catalog_file()).await?,
+    })
+}
+
+/// The blob store. Makes no request to a bucket yet; a folder is created if it does not exist.
 pub(crate) fn blob_store(
     options: &StorageOptions,
     observer: Arc<dyn Observer>,

@@ -143,6 +143,29 @@ fn every_command_on_reclaiming_space_runs() {
 }
 
 #[test]
+fn every_command_of_the_operators_handbook_runs() {
+    let pages = [
+        (include_str!("../../../docs/src/handbook/health.md"), &["its schema is current", "live", "role.granted"][..]),
+        (include_str!("../../../docs/src/handbook/triage.md"), &["live"][..]),
+        (
+            include_str!("../../../docs/src/handbook/capacity.md"),
+            &["a collection would delete", "collection started"][..],
+        ),
+        (include_str!("../../../docs/src/handbook/upgrade.md"), &["its schema is current", "live", "ready"][..]),
+        (
+            include_str!("../../../docs/src/handbook/incidents.md"),
+            &["revoked token", "imgsrv bootstrap token", "deactivated leaky", "exit code 5", "bytes free"][..],
+        ),
+    ];
+    for (page, lines) in pages {
+        let shown = run(page, "MANAGER", 3, &[]);
+        for line in lines {
+            assert!(shown.contains(line), "no {line:?} in {shown}");
+        }
+    }
+}
+
+#[test]
 fn every_command_on_retention_runs() {
     let shown = run(include_str!("../../../docs/src/how-to/retention.md"), "MANAGER", 10, &[]);
     for line in [

@@ -138,7 +138,7 @@ impl Authenticator {
         retrying(|| async {
             let tx = self.context.catalog.begin().await?;
             let event = Event::new(AuditAction::TokenExposed, stored.token.id).with("sent without TLS");
-            audit::commit(tx, &context.actor(stored.principal.id), event).await
+            audit::commit(tx, &context.actor(&stored.principal), event).await
         })
         .await
     }
@@ -258,7 +258,7 @@ impl Authenticator {
             if tx.grant_by_rule(&rule.id, id, ProvisioningRule::ROLE, now).await? {
                 let detail = format!("{} by rule {}", ProvisioningRule::ROLE, rule.id);
                 let event = Event::new(AuditAction::RoleGranted, id).with(detail);
-                audit::record(&mut *tx, &context.actor(id), event).await?;
+                audit::record(&mut *tx, &context.actor(&principal), event).await?;
             }
             tx.commit().await?;
             let admitted = self.context.catalog.get_admission(identity, &rule.id).await?;
@@ -294,7 +294,7 @@ impl Authenticator {
         tx.insert_principal(&principal).await?;
         tx.insert_identity(principal.id, identity).await?;
         let event = Event::new(AuditAction::PrincipalCreated, principal.id).with(format!("{subject} of {issuer}"));
-        audit::record(tx, &context.actor(principal.id), event).await?;
+        audit::record(tx, &context.actor(&principal), event).await?;
         Ok(principal.id)
     }
 

@@ -29,9 +29,9 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// The principal that sends the request, as the audit log names it.
-    pub(crate) fn actor(&self, id: PrincipalId) -> Actor {
+    pub(crate) fn actor(&self, principal: &Principal) -> Actor {
         let Self { request_id, address } = self.clone();
-        Actor::Principal { id, request_id, address }
+        Actor::Principal { id: principal.id, name: Some(principal.display_name.clone()), request_id, address }
     }
 }
 
@@ -116,9 +116,17 @@ pub struct ContentAdmin(Editor);
 #[derive(Debug, Clone)]
 pub struct Manager(Actor);
 
+/// Proof that a caller may read the audit log.
+#[derive(Debug, Clone)]
+pub struct AuditReader(());
+
 /// Proof that a caller may operate the server.
 #[derive(Debug, Clone)]
 pub struct SystemOperator(());
+
+/// Proof that a caller may see the state of the server.
+#[derive(Debug, Clone)]
+pub struct SystemReader(());
 
 impl Caller {
     /// A caller without credentials.
@@ -180,6 +188,16 @@ impl Caller {
         Ok(Manager(actor))
     }
 
+    /// Proof that the caller may read the audit log.
+    pub fn audit_reader(&self) -> Result<AuditReader, Denied> {
+        self.require(Action::AuditRead, Target::Everything).map(|_| AuditReader(()))
+    }
+
+    /// Proof that the caller may see the state of the server.
+    pub fn system_reader(&self) -> Result<SystemReader, Denied> {
+        self.require(Action::SystemRead, Target::Everything).map(|_| SystemReader(()))
+    }
+
     /// Proof that the caller may operate the server.
     pub fn system_operator(&self) -> Result<SystemOperator, Denied> {
         self.require(Action::SystemOperate, Target::Everything).map(|_| SystemOperator(()))
@@ -194,7 +212,7 @@ impl Caller {
         if !self.may(action, target) {
             return Err(Denied::Forbidden(action));
         }
-        Ok((self.context.actor(principal.id), principal.id))
+        Ok((self.context.actor(principal), principal.id))
     }
 }
 

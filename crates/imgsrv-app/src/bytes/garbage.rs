@@ -1,7 +1,7 @@
 //! Collecting garbage on demand, and explaining why a blob is kept.
 
 use crate::{
-    auth::caller::SystemOperator,
+    auth::caller::{SystemOperator, SystemReader},
     context::Context,
     error::{Missing, Result},
     work::retry::retrying,
@@ -60,7 +60,7 @@ impl Garbage {
 
     /// The blob with that digest, what refers to it, and when it may be collected. Writes nothing.
     #[tracing::instrument(name = "garbage.explain", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
-    pub async fn explain(&self, _who: &SystemOperator, digest: &Digest) -> Result<Explained> {
+    pub async fn explain(&self, _who: &SystemReader, digest: &Digest) -> Result<Explained> {
         let found = self.0.catalog.get_blob_status(digest, MAX_REFERENCES + 1).await?;
         let mut status = found.ok_or(Missing::Blob(*digest))?;
         let has_more = status.references.len() > usize::from(MAX_REFERENCES);

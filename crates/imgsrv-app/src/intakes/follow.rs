@@ -13,7 +13,7 @@ use crate::{
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
-    ids::{JobId, VersionId},
+    ids::{JobId, PrincipalId, VersionId},
     intake::{Intake, IntakeState, NewIntake},
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
@@ -61,7 +61,7 @@ async fn freeze(
     wanted: &NewIntake,
 ) -> Result<Result<JobId, String>, CatalogError> {
     let now = tx.now();
-    let actor = Actor::Principal { id: session.created_by, request_id: None, address: None };
+    let actor = creator(tx, session.created_by).await?;
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
@@ -93,6 +93,12 @@ async fn freeze(
     Ok(Ok(job.id))
 }
 
+/// The principal that an intake acts for, with its present name.
+async fn creator(tx: &mut dyn CatalogTx, id: PrincipalId) -> Result<Actor, CatalogError> {
+    let name = tx.get_principal(id).await?.map(|principal| principal.display_name);
+    Ok(Actor::Principal { id, name, request_id: None, address: None })
+}
+
 /// Sets the aliases of the intake that publishes `version`, in the transaction in which that is published. The intake, the
 /// image and the version are locked.
 pub(crate) async fn version_published(
@@ -101,7 +107,7 @@ pub(crate) async fn version_published(
     intake: Intake,
     version: &Version,
 ) -> Result<(), CatalogError> {
-    let actor = Actor::Principal { id: intake.created_by, request_id: None, address: None };
+    let actor = creator(tx, intake.created_by).await?;
     let (mut free, mut missed) = (Vec::new(), Vec::new());
     // Versions are locked before aliases.
     for alias in &intake.wanted.aliases {

@@ -16,6 +16,7 @@ pub(crate) fn log(entry: &AuditEntry) {
                 detail = entry.event.detail,
                 actor.kind = %actor.kind(),
                 actor.id = actor.id(),
+                actor.name = actor.name(),
                 request.id = actor.request_id(),
                 client.address = actor.address(),
                 "{event}"

@@ -10,7 +10,7 @@ mod session;
 
 pub use pool::{OpenError, PgDatabase, PgSettings, PoolStatus};
 
-use crate::core::SqlCatalog;
+use crate::core::{Inspection, SqlCatalog};
 
 /// The catalog in a PostgreSQL database.
 pub type PgCatalog = SqlCatalog<PgDatabase>;
@@ -19,6 +19,11 @@ pub type PgCatalog = SqlCatalog<PgDatabase>;
 /// database must exist.
 pub async fn open(settings: &PgSettings) -> Result<PgCatalog, OpenError> {
     PgDatabase::open(settings).await.map(|database| SqlCatalog { database })
+}
+
+/// Inspects the catalog at `settings.url` without changing it; `None` if the database has none.
+pub async fn inspect(settings: &PgSettings) -> Result<Option<Inspection>, OpenError> {
+    pool::inspect(settings).await
 }
 
 impl PgCatalog {

@@ -1,7 +1,11 @@
 //! The connection pool, and the migration of the schema.
 
 use crate::{
-    core::{Connection as _, SqlDatabase, UndecodableRows, query_span, transaction_span},
+    core::{
+        Connection as _, SqlDatabase, UndecodableRows,
+        inspection::{APPLIED, IDENTITY, Inspection, pending},
+        query_span, transaction_span,
+    },
     postgres::{listen, session::PgSession},
 };
 use async_trait::async_trait;
@@ -12,6 +16,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
+    query_as, query_scalar,
 };
 use std::{
     sync::{
@@ -48,6 +53,18 @@ pub struct PgSettings {
     pub max_connections: u32,
 }
 
+impl PgSettings {
+    /// The database, without the password and the user.
+    pub fn shown(&self) -> String {
+        match self.url.parse::<PgConnectOptions>() {
+            Ok(options) => {
+                format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default())
+            }
+            Err(_) => "an invalid URL".to_owned(),
+        }
+    }
+}
+
 /// Why the catalog could not be opened. No variant shows the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -64,6 +81,9 @@ pub enum OpenError {
         /// Why.
         source: sqlx::Error,
     },
+    /// The database cannot be read.
+    #[error("cannot read the PostgreSQL catalog: {0}")]
+    Read(#[source] sqlx::Error),
     /// A newer program has migrated the schema.
     #[error(
         "the PostgreSQL catalog was migrated by a newer version of imgsrv (migration {0} is unknown to this version)"
@@ -155,8 +175,8 @@ fn connecting(options: &PgConnectOptions, source: sqlx::Error) -> OpenError {
     OpenError::Connect { host: options.get_host().to_owned(), port: options.get_port(), source }
 }
 
-/// Migrates on a separate connection, under sqlx's advisory lock, without the limits of other statements.
-async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
+/// A connection outside of the pool.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
     let connecting_error = |source| connecting(options, source);
     let connect = async {
         let mut connection = PgConnection::connect_with(options).await?;
@@ -164,8 +184,34 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
         Ok(connection)
     };
     let connected = tokio::time::timeout(ACQUIRE_LIMIT, connect).await;
-    let late = |_| connecting_error(sqlx::Error::PoolTimedOut);
-    let mut connection = connected.map_err(late)?.map_err(connecting_error)?;
+    connected.map_err(|_elapsed| connecting_error(sqlx::Error::PoolTimedOut))?.map_err(connecting_error)
+}
+
+const HAS_CATALOG: &str =
+    "SELECT to_regclass('_sqlx_migrations') IS NOT NULL AND to_regclass('catalog_identity') IS NOT NULL";
+
+/// Inspects the catalog without changing it; `None` if the database has none.
+pub(super) async fn inspect(settings: &PgSettings) -> Result<Option<Inspection>, OpenError> {
+    let options: PgConnectOptions = settings.url.parse().map_err(OpenError::Url)?;
+    let mut connection = connect(&options).await?;
+    let reading = async {
+        if !query_scalar(HAS_CATALOG).fetch_one(&mut connection).await? {
+            return Ok(None);
+        }
+        let applied: Vec<i64> = query_scalar(APPLIED).fetch_all(&mut connection).await?;
+        Ok(Some((applied, query_as(IDENTITY).fetch_one(&mut connection).await?)))
+    };
+    let read = tokio::time::timeout(ACQUIRE_LIMIT, reading).await;
+    let read = read.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(OpenError::Read)?;
+    let _ = tokio::time::timeout(ACQUIRE_LIMIT, connection.close()).await;
+    let Some((applied, identity)) = read else { return Ok(None) };
+    let pending = pending(&MIGRATOR, &applied).map_err(OpenError::Newer)?;
+    Ok(Some(Inspection::new(pending, identity)))
+}
+
+/// Migrates on a separate connection, under sqlx's advisory lock, without the limits of other statements.
+async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
+    let mut connection = connect(options).await?;
     match tokio::time::timeout(MIGRATION_LIMIT, MIGRATOR.run_direct(None, &mut connection, false)).await {
         Ok(Ok(())) => {}
         Ok(Err(MigrateError::VersionMissing(version))) => return Err(OpenError::Newer(version)),

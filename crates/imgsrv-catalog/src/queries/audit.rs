@@ -13,7 +13,7 @@ use imgsrv_domain::{
 macro_rules! list {
     ($by:literal) => {
         concat!(
-            "SELECT id, at, actor_kind, actor, request_id, address, action, subject, detail FROM audit_log
+            "SELECT id, at, actor_kind, actor, actor_name, request_id, address, action, subject, detail FROM audit_log
             WHERE ",
             $by,
             " at >= $1 AND (at, id) < ($2, $3)
@@ -68,7 +68,12 @@ impl Record for AuditRecord {
         let actor = match row.get("actor_kind")? {
             ActorKind::Principal => {
                 let id = row.get::<String>("actor")?.parse().map_err(|why| row.corrupt(why))?;
-                Actor::Principal { id, request_id: row.optional("request_id")?, address: row.optional("address")? }
+                Actor::Principal {
+                    id,
+                    name: row.optional("actor_name")?,
+                    request_id: row.optional("request_id")?,
+                    address: row.optional("address")?,
+                }
             }
             ActorKind::Worker => Actor::Worker(row.get("actor")?),
             ActorKind::Operator => Actor::Operator,

@@ -3,9 +3,11 @@
 use crate::{
     core::{Connection, Corrupt, Record, Row, SqlCatalog, SqlDatabase, values},
     queries::streams::revision,
+    repos::nodes::LIST as NODES,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    node::SeenNode,
     ports::{CatalogError, CatalogIdentity, Oldest, OperationsQueries, Statistics},
     time::Timestamp,
 };
@@ -34,12 +36,18 @@ impl<D: SqlDatabase> OperationsQueries for SqlCatalog<D> {
         self.reader().await?.get(IDENTITY, values![]).await
     }
 
+    async fn list_nodes(&self) -> Result<(Vec<SeenNode>, Timestamp), CatalogError> {
+        let (mut snapshot, now) = self.database.snapshot().await?;
+        Ok((snapshot.list_decodable(NODES, values![]).await?, now))
+    }
+
     async fn statistics(&self) -> Result<Statistics, CatalogError> {
         let (mut snapshot, now) = self.database.snapshot().await?;
         let counters = snapshot.list_decodable(COUNTERS, values![]).await?;
         let waits = snapshot.list_decodable(WAITS, values![]).await?;
         let parked = snapshot.list_decodable(PARKED, values![]).await?;
-        Ok(statistics(counters, waits, parked, now))
+        let nodes: Vec<SeenNode> = snapshot.list_decodable(NODES, values![]).await?;
+        Ok(statistics(counters, waits, parked, &nodes, now))
     }
 
     fn undecodable_rows(&self) -> BTreeMap<String, u64> {
@@ -94,7 +102,13 @@ impl Record for Wait {
 }
 
 /// Counters are named `kind` or `kind:value:...`, as the triggers write them.
-fn statistics(counters: Vec<Counter>, waits: Vec<Wait>, parked: Vec<Counter>, now: Timestamp) -> Statistics {
+fn statistics(
+    counters: Vec<Counter>,
+    waits: Vec<Wait>,
+    parked: Vec<Counter>,
+    nodes: &[SeenNode],
+    now: Timestamp,
+) -> Statistics {
     let mut statistics = Statistics {
         uploads: BTreeMap::new(),
         jobs: BTreeMap::new(),
@@ -107,9 +121,13 @@ fn statistics(counters: Vec<Counter>, waits: Vec<Wait>, parked: Vec<Counter>, no
         incus_rows: 0,
         ingest: Oldest::default(),
         oldest_steps: BTreeMap::new(),
+        nodes: BTreeMap::new(),
         parked: parked.into_iter().map(|kind| (kind.name, u64::try_from(kind.value).unwrap_or(0))).collect(),
         now,
     };
+    for node in nodes {
+        *statistics.nodes.entry(node.state(now)).or_default() += 1;
+    }
     for Counter { name, value } in counters {
         let value = u64::try_from(value).unwrap_or(0);
         let kind: Vec<&str> = name.split(':').collect();

@@ -7,8 +7,9 @@ use imgsrv_domain::{
     ports::{AuditLog, CatalogError},
 };
 
-const INSERT: &str = "INSERT INTO audit_log (at, actor_kind, actor, request_id, address, action, subject, detail)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+const INSERT: &str =
+    "INSERT INTO audit_log (at, actor_kind, actor, actor_name, request_id, address, action, subject, detail)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 pub(crate) const STATEMENTS: &[&str] = &[INSERT];
 
 #[async_trait]
@@ -17,7 +18,8 @@ impl<C: Connection> AuditLog for SqlTx<C> {
         let actor = &entry.actor;
         let (request_id, address) = (actor.request_id(), actor.address());
         let Event { action, subject, detail } = &entry.event;
-        let values = values![entry.at, actor.kind(), actor.id(), request_id, address, action, subject, detail];
+        let (kind, id, name) = (actor.kind(), actor.id(), actor.name());
+        let values = values![entry.at, kind, id, name, request_id, address, action, subject, detail];
         self.execute(INSERT, values).await?;
         self.note_audited(entry);
         Ok(())

@@ -11,6 +11,7 @@ pub(crate) mod intakes;
 pub(crate) mod jobs;
 pub(crate) mod lifecycles;
 pub(crate) mod manifests;
+pub(crate) mod nodes;
 pub(crate) mod principals;
 pub(crate) mod retention;
 pub(crate) mod rules;

@@ -12,7 +12,7 @@ mod pools;
 pub use pools::OpenError;
 
 use crate::{
-    core::{SqlCatalog, SqlDatabase, UndecodableRows, query_span, transaction_span},
+    core::{Inspection, SqlCatalog, SqlDatabase, UndecodableRows, query_span, transaction_span},
     sqlite::{connection::SqliteSession, file::CatalogFile, pools::Pools},
 };
 use async_trait::async_trait;
@@ -51,6 +51,11 @@ pub async fn open_read_only(path: &Path, clock: Arc<dyn Clock>, why: Unwritable)
 }
 
 pub use file::{CommandLock, lock_for_command};
+
+/// Inspects the catalog at `path` without changing it, also beside a server; `None` if there is none.
+pub async fn inspect(path: &Path) -> Result<Option<Inspection>, OpenError> {
+    pools::inspect(path).await
+}
 
 fn catalog(path: &Path, pools: Pools, clock: Arc<dyn Clock>) -> Result<SqliteCatalog, OpenError> {
     let file = CatalogFile::of(path).map_err(|error| OpenError::open(path, error.into()))?;

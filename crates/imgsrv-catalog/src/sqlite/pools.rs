@@ -1,11 +1,12 @@
 //! The connections to the file: a writer and readers, or readers alone.
 
 use super::file::lock_unchanging;
+use crate::core::inspection::{APPLIED, IDENTITY, Inspection, pending};
 use imgsrv_domain::ports::{CatalogError, Unwritable};
 use sqlx::{
-    Connection as _, Pool, Sqlite,
+    Connection as _, Pool, Sqlite, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    query, query_scalar,
+    query, query_as, query_scalar,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{fs::File, path::Path, time::Duration};
@@ -177,16 +178,30 @@ async fn check_writer(writer: &Pool<Sqlite>) -> Result<(), sqlx::Error> {
     query("DELETE FROM work_items WHERE false").execute(writer).await.map(drop)
 }
 
+/// Inspects the catalog at `path` without changing it; `None` if there is none.
+pub(super) async fn inspect(path: &Path) -> Result<Option<Inspection>, OpenError> {
+    if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+        return Ok(None);
+    }
+    let failed = |source| OpenError::open(path, source);
+    let options = options(path).create_if_missing(false).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    let applied: Vec<i64> = query_scalar(APPLIED).fetch_all(&mut connection).await.map_err(failed)?;
+    let newer = |version| OpenError::Newer { path: path.display().to_string(), version };
+    let pending = pending(&MIGRATOR, &applied).map_err(newer)?;
+    let identity = query_as(IDENTITY).fetch_one(&mut connection).await.map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    Ok(Some(Inspection::new(pending, identity)))
+}
+
 /// Checks that the schema is the one that this program needs.
 async fn check_schema(readers: &Pool<Sqlite>, path: &Path, why: Unwritable) -> Result<(), OpenError> {
-    let applied = query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(readers).await;
+    let applied = query_scalar(APPLIED).fetch_all(readers).await;
     let applied: Vec<i64> = applied.map_err(|source| OpenError::open(path, source))?;
     let path = path.display().to_string();
-    if let Some(version) = applied.iter().copied().find(|version| !MIGRATOR.version_exists(*version)) {
-        return Err(OpenError::Newer { path, version });
+    match pending(&MIGRATOR, &applied) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(OpenError::Outdated { path, why }),
+        Err(version) => Err(OpenError::Newer { path, version }),
     }
-    if MIGRATOR.iter().all(|migration| applied.contains(&migration.version)) {
-        return Ok(());
-    }
-    Err(OpenError::Outdated { path, why })
 }

@@ -4,10 +4,9 @@ use crate::{failure::Failure, options::Session, report::date};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_client::{
-    AuditFilter, Client, Error,
-    api::{AuditEntry, Principal},
+    AuditFilter,
+    api::{AuditActor, AuditEntry},
 };
-use std::collections::HashMap;
 
 #[derive(Debug, Args)]
 pub struct AuditOptions {
@@ -35,15 +34,16 @@ pub(crate) async fn run(options: AuditOptions, Session { report, client }: &Sess
     let AuditOptions { action, actor, subject, since, until, limit } = options;
     let filter = AuditFilter { action, actor, subject, since, until, ..AuditFilter::default() };
     let entries: Vec<AuditEntry> = client.audit_log(&filter).take(limit).try_collect().await?;
-    let names = if report.is_json() { HashMap::new() } else { names(client).await? };
     report.list("entries", ["TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"], entries, |entry| {
-        let actor = entry.actor.id.unwrap_or(entry.actor.kind);
-        let actor = names.get(&actor).cloned().unwrap_or(actor);
-        [date(&entry.at), actor, entry.action, entry.subject, entry.detail.unwrap_or_default()]
+        [date(&entry.at), describe_actor(entry.actor), entry.action, entry.subject, entry.detail.unwrap_or_default()]
     })
 }
 
-/// The names of principals, by id.
-async fn names(client: &Client) -> Result<HashMap<String, String>, Error> {
-    client.principals().map_ok(|Principal { id, display_name, .. }| (id, display_name)).try_collect().await
+/// The name of an actor, with the id that tells principals of the same name apart.
+fn describe_actor(AuditActor { kind, id, name }: AuditActor) -> String {
+    match (name, id) {
+        (Some(name), Some(id)) => format!("{name} ({id})"),
+        (None, Some(id)) => id,
+        (_, None) => kind,
+    }
 }

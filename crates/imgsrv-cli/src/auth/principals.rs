@@ -27,8 +27,8 @@ pub enum PrincipalsCommand {
         /// Kind of principal
         #[arg(long, default_value = "service", value_parser = ["user", "service"])]
         kind: String,
-        /// Role to grant: content-reader, content-writer, content-admin, auth-manager or operator. Repeat the option for
-        /// several
+        /// Role to grant: content-reader, content-writer, content-admin, auth-manager, operator or auditor. Repeat the option
+        /// for several
         #[arg(long, value_name = "ROLE")]
         role: Vec<String>,
     },

@@ -13,7 +13,7 @@ pub enum RolesCommand {
     Grant {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-reader, content-writer, content-admin, auth-manager or operator
+        /// Role: content-reader, content-writer, content-admin, auth-manager, operator or auditor
         role: String,
         /// Only on images whose name matches, such as 'debian-*', instead of those so far. Repeat the option for several;
         /// '*' is every image
@@ -24,7 +24,7 @@ pub enum RolesCommand {
     Revoke {
         /// Name or id of the principal
         principal: String,
-        /// Role: content-reader, content-writer, content-admin, auth-manager or operator
+        /// Role: content-reader, content-writer, content-admin, auth-manager, operator or auditor
         role: String,
     },
 }

@@ -1,11 +1,11 @@
-//! Operation of the server: garbage collection and blocked digests.
+//! Operation of the server: garbage collection, blocked digests and nodes.
 
 use super::pages::Rows;
 use crate::{client::Client, error::Error};
-use imgsrv_api::{BlockedDigest, BlockedDigestList, CollectGarbage, GarbageCollection, StoredBlob};
+use imgsrv_api::{BlockedDigest, BlockedDigestList, CollectGarbage, GarbageCollection, Node, NodeList, StoredBlob};
 use reqwest::Method;
 
-/// Operation of the server. Needs `system.operate`, and for blocked digests `content.retire`.
+/// Operation of the server. Needs `system.operate`, or `system.read` for reads, and for blocked digests `content.retire`.
 impl Client {
     /// Starts a garbage collection, or with `dry_run` only counts what it would delete.
     pub async fn collect_garbage(&self, dry_run: bool) -> Result<GarbageCollection, Error> {
@@ -21,6 +21,11 @@ impl Client {
     /// Unblocks a digest, so that its content can be uploaded and published again.
     pub async fn unblock_digest(&self, digest: &str) -> Result<(), Error> {
         self.execute(Method::DELETE, self.endpoint(["v1", "system", "blocked-digests", digest])).await
+    }
+
+    /// The server processes that share the catalog, by name.
+    pub fn nodes(&self) -> Rows<Node> {
+        self.rows(self.endpoint(["v1", "system", "nodes"]), |page: NodeList| (page.nodes, page.next_cursor))
     }
 
     /// A stored blob, and what refers to it.

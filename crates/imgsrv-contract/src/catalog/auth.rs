@@ -141,6 +141,7 @@ pub(super) async fn the_audit_log_is_filtered_and_paged(fresh: Fresh) {
     let somebody = principal(fresh.catalog.catalog_time().await.unwrap(), &[]).id;
     let actor = |request: &str| Actor::Principal {
         id: somebody,
+        name: Some("Somebody".parse().unwrap()),
         request_id: Some(request.to_owned()),
         address: Some("192.0.2.1".to_owned()),
     };

@@ -8,6 +8,7 @@ mod content;
 mod intakes;
 mod lifecycles;
 mod manifests;
+mod nodes;
 mod publishing;
 mod retention;
 mod rules;
@@ -195,6 +196,8 @@ const CASES: &[Case<Fresh>] = cases![
     work::work_that_is_due_beyond_every_delay_is_due,
     work::ten_thousand_items_are_each_done_once_by_eight_workers,
     work::a_discarded_item_is_gone_only_if_it_is_parked,
+    nodes::a_node_is_live_then_gone_then_forgotten,
+    nodes::a_restart_replaces_the_earlier_run_once_that_is_gone,
     auth::principals_are_stored_with_their_roles,
     auth::roles_are_granted_and_revoked_once,
     auth::roles_are_granted_on_some_images_or_on_all,

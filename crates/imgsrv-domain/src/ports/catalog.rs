@@ -3,9 +3,9 @@
 use super::{
     AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, BlockQueries, BlockRepo, CatalogError,
     CollectionQueries, CollectionRepo, ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo,
-    LifecycleRepo, ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo,
-    RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries,
-    VersionRepo, WorkQueue, WorkRepo,
+    LifecycleRepo, ManifestRepo, NodeRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries,
+    RetentionRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo,
+    VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -35,6 +35,7 @@ pub trait CatalogTx:
     + TokenRepo
     + RuleRepo
     + AuditLog
+    + NodeRepo
     + CollectionRepo
     + BlockRepo
 {

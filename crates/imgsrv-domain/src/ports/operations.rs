@@ -1,10 +1,12 @@
-//! The audit log and the operation of the catalog: health, identity, statistics and time.
+//! The audit log, nodes, and the operation of the catalog: health, identity, statistics and time.
 
 use super::CatalogError;
 use crate::{
     audit::{AuditEntry, AuditFilter, AuditRecord},
+    node::{Node, NodeState, SeenNode},
     page::{Page, PageRequest},
     time::Timestamp,
+    work::WorkerId,
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -22,6 +24,16 @@ pub trait AuditLog: Send {
 pub trait AuditQueries: Send + Sync {
     /// Rows of the audit log, newest first.
     async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditRecord>, CatalogError>;
+}
+
+/// Nodes.
+#[async_trait]
+pub trait NodeRepo: Send {
+    /// Records that a node runs at the time of the transaction, and forgets others: those that were not seen for
+    /// [`SeenNode::FORGOTTEN_AFTER`], and earlier runs under the same name that are gone.
+    async fn touch_node(&mut self, node: &Node) -> Result<(), CatalogError>;
+    /// Forgets a node that ends.
+    async fn delete_node(&mut self, worker: &WorkerId) -> Result<(), CatalogError>;
 }
 
 /// The identity of a catalog, and the blob store that it is bound to.
@@ -67,6 +79,8 @@ pub struct Statistics {
     pub ingest: Oldest,
     /// Publish steps of live jobs, by name.
     pub oldest_steps: BTreeMap<String, Oldest>,
+    /// Nodes by state.
+    pub nodes: BTreeMap<NodeState, u64>,
     /// Parked items of the work queue, by kind.
     pub parked: BTreeMap<String, u64>,
     /// The time on the catalog's clock.
@@ -80,6 +94,8 @@ pub trait OperationsQueries: Send + Sync {
     async fn check(&self) -> Result<(), CatalogError>;
     /// The identity of the catalog, and the blob store that it is bound to.
     async fn identity(&self) -> Result<CatalogIdentity, CatalogError>;
+    /// All nodes, by name and start, and the time on the catalog's clock.
+    async fn list_nodes(&self) -> Result<(Vec<SeenNode>, Timestamp), CatalogError>;
     /// Numbers about the content of the catalog, at a cost that does not grow with it.
     async fn statistics(&self) -> Result<Statistics, CatalogError>;
     /// How many rows this process has read that cannot be decoded, by the kind of their records.

@@ -1,11 +1,17 @@
 //! The caller: anonymous or authenticated by a bearer token, and proofs of their permissions.
 
-use crate::{request, response::problem::Problem, state::AppState};
+use crate::{
+    request::{self, Sender},
+    response::problem::Problem,
+    state::AppState,
+};
 use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use imgsrv_app::{AuthenticateError, Caller, ContentAdmin, Denied, Manager, SystemOperator, Writer};
+use imgsrv_app::{
+    AuditReader, AuthenticateError, Caller, ContentAdmin, Denied, Manager, SystemOperator, SystemReader, Writer,
+};
 
 /// An invalid bearer is refused even where none is needed.
 impl FromRequestParts<AppState> for Caller {
@@ -24,7 +30,9 @@ impl FromRequestParts<AppState> for Caller {
         if authenticated.as_ref().is_err_and(counts_as_failed) {
             state.failed_bearers.count(&parts.extensions)?;
         }
-        Ok(authenticated?)
+        let caller = authenticated?;
+        Sender::remember(&parts.extensions, &caller);
+        Ok(caller)
     }
 }
 
@@ -73,5 +81,21 @@ impl FromRequestParts<AppState> for SystemOperator {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         Ok(Caller::from_request_parts(parts, state).await?.system_operator()?)
+    }
+}
+
+impl FromRequestParts<AppState> for SystemReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Caller::from_request_parts(parts, state).await?.system_reader()?)
+    }
+}
+
+impl FromRequestParts<AppState> for AuditReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Caller::from_request_parts(parts, state).await?.audit_reader()?)
     }
 }

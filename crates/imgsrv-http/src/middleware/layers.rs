@@ -6,12 +6,12 @@ use crate::{
         canonical_path::routed_by_canonical_path,
         client_address::client_address,
         draining, entity_tag, host,
-        observation::{Observation, observed},
+        observation::{Access, Observation, observed},
         plaintext_guard, request_id, slashes,
         throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
     redact::redacted,
-    request::{ClientAddress, PeerAddress, RequestId, Transport},
+    request::{ClientAddress, PeerAddress, RequestId, Sender, Transport},
     response::{
         dates::system_time,
         problem::{Code, Problem},
@@ -64,13 +64,16 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     let path = redacted(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let transport = request.extensions().get::<Transport>().copied().unwrap_or(Transport::Plaintext);
-    let mut observation = Observation::begin(Arc::clone(&state.observer), &method, route.clone(), transport);
     let id = request_id::assign(&mut request, &*state.services.adapters().ids);
     let peer = request.extensions().get::<PeerAddress>();
     let client = peer.map(|peer| client_address(peer.0, request.headers(), &settings.trusted_proxies));
     if let Some(client) = client {
         request.extensions_mut().insert(ClientAddress(client));
     }
+    let sender = Sender::default();
+    request.extensions_mut().insert(sender.clone());
+    let access = Access { request_id: id.clone(), client, sender };
+    let mut observation = Observation::begin(Arc::clone(&state.observer), &method, route.clone(), transport, access);
     // So that errors name their request at every level.
     let span = tracing::error_span!(
         "request",

@@ -1,16 +1,21 @@
-//! Observation of requests, for metrics.
+//! Observation of requests, for metrics and the access log.
 
-use crate::{middleware::frames, request::Transport};
+use crate::{
+    middleware::frames,
+    request::{Sender, Transport},
+};
 use axum::{
-    body::{Body, HttpBody},
+    body::{Body, Bytes, HttpBody},
     extract::MatchedPath,
     http::{Method, StatusCode},
 };
 use std::{
+    net::IpAddr,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
-use tracing::Span;
+use tracing::{Span, field};
 
 /// A completed request, in labels of bounded cardinality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +55,19 @@ fn method_label(method: &Method) -> &'static str {
     METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
+/// What the access log has of a request beside its metrics. Never its path: that may be a credential.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) request_id: String,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) sender: Sender,
+}
+
 /// The observation of one request, reported as completed when this is dropped.
 pub(crate) struct Observation {
     observer: Arc<dyn RequestObserver>,
+    access: Access,
+    bytes: u64,
     started: Instant,
     method: &'static str,
     route: Option<MatchedPath>,
@@ -66,6 +81,7 @@ impl Observation {
         method: &Method,
         route: Option<MatchedPath>,
         transport: Transport,
+        access: Access,
     ) -> Self {
         let method = method_label(method);
         observer.began(method);
@@ -75,7 +91,7 @@ impl Observation {
             Transport::Plaintext | Transport::PlaintextOnTlsPort => "http",
             Transport::Tls => "https",
         };
-        Self { observer, started: Instant::now(), method, route, scheme, status }
+        Self { observer, access, bytes: 0, started: Instant::now(), method, route, scheme, status }
     }
 
     pub(crate) fn responded(&mut self, status: StatusCode) {
@@ -87,15 +103,38 @@ impl Drop for Observation {
     fn drop(&mut self) {
         let route = self.route.as_ref().map_or("", MatchedPath::as_str);
         let (method, status, scheme) = (self.method, self.status, self.scheme);
-        self.observer.ended(&CompletedRequest { method, route, status, scheme, took: self.started.elapsed() });
+        let took = self.started.elapsed();
+        self.observer.ended(&CompletedRequest { method, route, status, scheme, took });
+        let Access { request_id, client, sender } = &self.access;
+        let principal = sender.get();
+        tracing::info!(
+            target: "imgsrv::access",
+            {
+                http.method = method,
+                http.route = route,
+                http.status = status.as_u16(),
+                bytes = self.bytes,
+                duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                principal.id = principal.map(|(id, _)| field::display(id)),
+                principal.name = principal.map(|(_, name)| name.as_str()),
+                client.address = client.map(field::display),
+                request.id = request_id,
+            },
+            "request served"
+        );
     }
 }
 
 /// The body of a response: it is produced in the request's span, and ends the request's observation when it is dropped.
-pub(super) fn observed(body: Body, span: Span, observation: Observation) -> Body {
+pub(super) fn observed(body: Body, span: Span, mut observation: Observation) -> Body {
     frames::through(body, move |body, context| {
-        let _observation = &observation;
+        let observation = &mut observation;
         let _entered = span.enter();
-        body.poll_frame(context)
+        let polled = body.poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            observation.bytes += u64::try_from(bytes).unwrap_or(0);
+        }
+        polled
     })
 }

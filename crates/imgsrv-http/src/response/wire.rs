@@ -258,16 +258,22 @@ pub(crate) fn job(report: &JobReport) -> api::PublishJob {
 
 pub(crate) fn role(role: Role) -> api::Role {
     let (display_name, description) = match role {
-        Role::AuthManager => {
-            ("Authentication manager", "Can manage principals, roles, API tokens and provisioning rules.")
+        Role::Auditor => {
+            ("Auditor", "Can read the audit log, and see the nodes, the storage and what refers to stored content.")
         }
+        Role::AuthManager => (
+            "Authentication manager",
+            "Can manage principals, roles, API tokens and provisioning rules, and read the audit log.",
+        ),
         Role::ContentAdmin => (
             "Content administrator",
             "A content writer that can also deprecate, revoke, remove, purge, restore and hold published versions.",
         ),
         Role::ContentReader => ("Content reader", "Can read published content that is not public."),
         Role::ContentWriter => ("Content writer", "Can upload, create and publish drafts, and move aliases."),
-        Role::Operator => ("Operator", "Can collect garbage, and see what refers to stored content."),
+        Role::Operator => {
+            ("Operator", "Can collect garbage, and see the nodes, the storage and what refers to stored content.")
+        }
     };
     api::Role {
         id: role.to_string(),
@@ -379,7 +385,11 @@ pub(crate) fn audit(record: &AuditRecord) -> api::AuditEntry {
     api::AuditEntry {
         id: record.id,
         at: time(entry.at),
-        actor: api::AuditActor { kind: entry.actor.kind().to_string(), id: entry.actor.id() },
+        actor: api::AuditActor {
+            kind: entry.actor.kind().to_string(),
+            id: entry.actor.id(),
+            name: entry.actor.name().map(str::to_owned),
+        },
         request_id: entry.actor.request_id().map(str::to_owned),
         address: entry.actor.address().map(str::to_owned),
         action: entry.event.action.to_string(),

@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{http::Uri, response::Response};
 use imgsrv_api as api;
-use imgsrv_app::{AuditLogReader, Manager};
+use imgsrv_app::{AuditLogReader, AuditReader};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -22,8 +22,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/v1/audit", operation_id = "listAuditLog", tag = "audit", security(("bearer" = [])),
     params(AuditQuery),
     responses((status = OK, description = "A page of the audit log.", body = api::AuditPage), GuardedProblems))]
-async fn list(audit_log: AuditLogReader, manager: Manager, query: AuditQuery, uri: Uri) -> Result<Response> {
+async fn list(audit_log: AuditLogReader, reader: AuditReader, query: AuditQuery, uri: Uri) -> Result<Response> {
     let request = query.page()?;
-    let page = audit_log.list(&manager, &query.filter()?, &request).await?;
+    let page = audit_log.list(&reader, &query.filter()?, &request).await?;
     Ok(page_response(&uri, &page, wire::audit, |entries, next_cursor| api::AuditPage { entries, next_cursor }))
 }

@@ -65,7 +65,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "intake", description = "Publish a version with one request and one tus upload."),
         (name = "auth", description = "Principals, roles, API tokens and provisioning rules for tokens of OIDC issuers."),
         (name = "audit", description = "Log of all changes to content and access."),
-        (name = "system", description = "Operation of the server: garbage collection."),
+        (name = "system", description = "Operation of the server: garbage collection and nodes."),
         (name = "health", description = "Health and readiness checks."),
         (name = "tls", description = "Certificate of the server's own certificate authority."),
         (name = "documents", description = "The OpenAPI document."),

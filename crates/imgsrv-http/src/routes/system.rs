@@ -1,8 +1,13 @@
-//! Operation of the server: garbage collection and blocked digests.
+//! Operation of the server: garbage collection, blocked digests and nodes.
 
 use crate::{
     extract::{BlobPath, JsonBody, PageQuery},
-    response::{page::page_response, problem::Result, purges, wire::time},
+    response::{
+        page::{page_response, slice},
+        problem::Result,
+        purges,
+        wire::time,
+    },
     routes::problems::{BodyProblems, GuardedProblems},
     state::AppState,
 };
@@ -12,7 +17,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Blocks, ContentAdmin, Explained, Garbage, SystemOperator};
+use imgsrv_app::{Blocks, ContentAdmin, Explained, Garbage, Nodes, SystemOperator, SystemReader};
+use imgsrv_domain::{node::SeenNode, time::Timestamp};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -21,6 +27,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(explain))
         .routes(routes!(list_blocked))
         .routes(routes!(unblock))
+        .routes(routes!(list_nodes))
 }
 
 /// Collect garbage
@@ -52,8 +59,34 @@ async fn collect(
 #[utoipa::path(get, path = "/v1/system/blobs/{digest}", operation_id = "explainBlob", tag = "system",
     security(("bearer" = [])), params(BlobPath),
     responses((status = OK, description = "The blob.", body = api::StoredBlob), GuardedProblems))]
-async fn explain(garbage: Garbage, operator: SystemOperator, path: BlobPath) -> Result<Json<api::StoredBlob>> {
-    Ok(Json(stored_blob(garbage.explain(&operator, &path.digest).await?)))
+async fn explain(garbage: Garbage, reader: SystemReader, path: BlobPath) -> Result<Json<api::StoredBlob>> {
+    Ok(Json(stored_blob(garbage.explain(&reader, &path.digest).await?)))
+}
+
+/// List nodes
+///
+/// Lists the server processes that share the catalog, by name. A node records every 15 seconds that it runs. It is `gone`
+/// after a minute without a record, and forgotten after a day, or when it starts again under the same name. A node that is
+/// stopped with SIGTERM is removed from the list.
+#[utoipa::path(get, path = "/v1/system/nodes", operation_id = "listNodes", tag = "system", security(("bearer" = [])),
+    params(PageQuery),
+    responses((status = OK, description = "A page of nodes.", body = api::NodeList), GuardedProblems))]
+async fn list_nodes(nodes: Nodes, reader: SystemReader, query: PageQuery, uri: Uri) -> Result<Response> {
+    let (nodes, now) = nodes.list(&reader).await?;
+    let page = slice(&nodes, &query.page()?, |node| node.node.worker.to_string())?;
+    Ok(page_response(&uri, &page, |seen| node(seen, now), |nodes, next_cursor| api::NodeList { nodes, next_cursor }))
+}
+
+fn node(seen: &SeenNode, now: Timestamp) -> api::Node {
+    api::Node {
+        id: seen.node.worker.to_string(),
+        name: seen.node.name.clone(),
+        version: seen.node.version.clone(),
+        state: seen.state(now).to_string(),
+        workers: seen.node.workers.clone(),
+        started_at: time(seen.started_at),
+        last_seen_at: time(seen.seen_at),
+    }
 }
 
 fn stored_blob(Explained { status, has_more, collectable_at }: Explained) -> api::StoredBlob {

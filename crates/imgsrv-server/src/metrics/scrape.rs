@@ -1,6 +1,10 @@
 //! The response to a scrape: the process's metrics, and those of the catalog.
 
-use super::ProcessMetrics;
+use super::{
+    ProcessMetrics,
+    encoding::{by_state, counter, gauge, single},
+    machine::MachineMetrics,
+};
 use crate::storage::OpenCatalog;
 use axum::{
     Router,
@@ -14,6 +18,7 @@ use imgsrv_catalog::postgres::PoolStatus;
 use imgsrv_domain::{
     error_chain,
     lifecycle::LifecycleState,
+    node::NodeState,
     ports::{CatalogError, Statistics, Unwritable},
     publish::{JobState, StepName},
     time::Timestamp,
@@ -24,10 +29,10 @@ use imgsrv_http::{Degradation, SendBudget};
 use prometheus_client::{
     collector::Collector,
     encoding::{
-        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric,
+        DescriptorEncoder,
         prometheus_text::{self, CONTENT_TYPE},
     },
-    metrics::{MetricType, counter::ConstCounter},
+    metrics::MetricType,
     registry::Registry,
 };
 use std::{
@@ -53,6 +58,7 @@ pub(crate) struct Scrape {
     services: Services,
     send_budget: Arc<SendBudget>,
     degradation: Arc<Degradation>,
+    machine: MachineMetrics,
     last: Mutex<Option<(Instant, Statistics)>>,
 }
 
@@ -63,8 +69,9 @@ impl Scrape {
         services: Services,
         send_budget: Arc<SendBudget>,
         degradation: Arc<Degradation>,
+        machine: MachineMetrics,
     ) -> Self {
-        Self { process, catalog, services, send_budget, degradation, last: Mutex::default() }
+        Self { process, catalog, services, send_budget, degradation, machine, last: Mutex::default() }
     }
 
     /// Statistics of the catalog, at most a second old.
@@ -89,6 +96,7 @@ impl Scrape {
             limit: self.send_budget.limit(),
         }));
         catalog.register_collector(Box::new(DegradedMetrics(self.degradation.reasons())));
+        catalog.register_collector(Box::new(self.machine.measure(&self.services).await));
         if let Some(pool) = self.catalog.pool_status() {
             catalog.register_collector(Box::new(PoolMetrics(pool)));
         }
@@ -223,6 +231,7 @@ impl Collector for CatalogMetrics {
             incus_rows,
             ingest,
             oldest_steps,
+            nodes,
             parked,
             now,
         } = &self.0;
@@ -245,6 +254,10 @@ impl Collector for CatalogMetrics {
         let publishing = versions.get("publishing").copied().unwrap_or(0);
         let help = "Versions that are being published.";
         single(encoder, "imgsrv_publish_versions_publishing", help, Some(publishing))?;
+        let help = "Nodes that share the catalog.";
+        let counts =
+            NodeState::ALL.iter().map(|state| ([("state", state.as_str())], nodes.get(state).copied().unwrap_or(0)));
+        gauge(encoder, "imgsrv_nodes", help, counts)?;
         let help = "Work items that are parked until a retry is requested.";
         let kinds = WorkKind::ALL.iter().map(|kind| kind.as_str());
         let counts = kinds.map(|kind| ([("kind", kind)], parked.get(kind).copied().unwrap_or(0)));
@@ -273,46 +286,4 @@ impl Collector for CatalogMetrics {
         let help = "Age of the oldest running publish step.";
         gauge(encoder, "imgsrv_publish_step_oldest_running_age_seconds", help, running)
     }
-}
-
-/// Encodes a gauge with its samples, if it has any.
-fn gauge<const N: usize, V: EncodeGaugeValue>(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = ([(&'static str, &'static str); N], V)>,
-) -> fmt::Result {
-    let mut samples = samples.into_iter().peekable();
-    if samples.peek().is_none() {
-        return Ok(());
-    }
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    samples.try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
-}
-
-/// Encodes a gauge without labels, if it has a value.
-fn single<V: EncodeGaugeValue>(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    value: Option<V>,
-) -> fmt::Result {
-    gauge(encoder, name, help, value.map(|value| ([], value)))
-}
-
-/// Encodes a gauge labelled with states, each counted under the first name and shown as the second.
-fn by_state(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    counts: &BTreeMap<String, u64>,
-    states: &[(&'static str, &'static str)],
-) -> fmt::Result {
-    let samples = states.iter().map(|(state, shown)| ([("state", *shown)], counts.get(*state).copied().unwrap_or(0)));
-    gauge(encoder, name, help, samples)
-}
-
-/// Encodes a counter without labels; `_total` is appended to its name.
-fn counter(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
-    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
 }

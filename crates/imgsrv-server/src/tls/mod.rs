@@ -4,6 +4,7 @@ mod self_signed;
 
 pub(crate) use self_signed::SelfSigned;
 
+use imgsrv_cli::Certificate;
 use imgsrv_domain::error_chain;
 use rustls::{
     ServerConfig,
@@ -44,6 +45,8 @@ pub(crate) enum TlsError {
     Key { path: String, source: rustls::pki_types::pem::Error },
     #[error("the key in {key} cannot be used with the certificate in {cert}: {source}")]
     Pair { cert: String, key: String, source: rustls::Error },
+    #[error("the certificate in {path} cannot be decoded")]
+    Undecodable { path: String },
     #[error("cannot configure TLS: {0}")]
     Setup(rustls::Error),
     #[error("cannot create a certificate: {0}")]
@@ -106,6 +109,11 @@ impl Tls {
         let mut config = config.with_no_client_auth().with_cert_resolver(Arc::clone(&current) as _);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), files, current, provider })
+    }
+
+    /// The certificate of new connections; `None` if it cannot be decoded.
+    pub(crate) fn certificate(&self) -> Option<Certificate> {
+        Certificate::read(self.current.0.read().unwrap_or_else(PoisonError::into_inner).cert.first()?)
     }
 
     /// Uses a new certificate for new connections once the files have changed, until `stop`. An unusable one is logged,

@@ -135,6 +135,9 @@ fn the_output_of_every_command_has_the_published_form() {
         ("auth rules delete", &["ci"]),
         ("auth audit", &[]),
         ("admin tokens list", &["--data-dir", data]),
+        ("admin config check", &["--data-dir", data]),
+        ("admin config show", &["--data-dir", data]),
+        ("doctor", &[]),
     ] {
         managed(definition, arguments);
     }
@@ -145,6 +148,8 @@ fn the_output_of_every_command_has_the_published_form() {
     let operator = managed("auth tokens create", &["operator"]);
     let operator = operator["plaintext"].as_str().expect("a token");
     check_output("gc", operator, &["--dry-run"]);
+    let nodes = check_output("system nodes", operator, &[]);
+    assert_eq!(nodes["nodes"][0]["state"], "live", "{nodes}");
     check_output("gc", operator, &["--explain", published["digests"][0].as_str().expect("a digest")]);
     let admin = token_with_roles(&fixture.server.url, &manager, &["content-writer", "content-admin"]);
     fixture.disk("other.qcow2", 2);

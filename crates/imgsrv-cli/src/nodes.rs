@@ -1,0 +1,25 @@
+//! `imgsrv system nodes`.
+
+use crate::{failure::Failure, options::Session, report::date};
+use clap::Subcommand;
+use futures::TryStreamExt;
+use imgsrv_client::api::Node;
+
+#[derive(Debug, Subcommand)]
+pub enum SystemCommand {
+    /// List the server processes that share the catalog: first those that are gone
+    Nodes,
+}
+
+pub(crate) async fn run(command: SystemCommand, Session { report, client }: &Session) -> Result<(), Failure> {
+    match command {
+        SystemCommand::Nodes => {
+            let mut nodes: Vec<Node> = client.nodes().try_collect().await?;
+            nodes.sort_by_key(|node| node.state == "live");
+            report.list("nodes", ["NAME", "STATE", "VERSION", "STARTED", "LAST SEEN", "WORKERS"], nodes, |node| {
+                let (started, seen) = (date(&node.started_at), date(&node.last_seen_at));
+                [node.name, node.state, node.version, started, seen, node.workers.join(", ")]
+            })
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `imgsrv admin config check`: what a server would do with its settings, found without changing anything.
+
+use crate::{
+    commands::CheckOptions,
+    config::{ServeOptions, StorageOptions},
+    disk::{free_bytes, why_unwritable},
+    error::StartError,
+    metrics::ProcessMetrics,
+    options::ListenAddress,
+    output::{print, time},
+    storage::{StorageError, blob_store, folders, inspect},
+    system::SystemClock,
+    tls::{Tls, TlsError},
+};
+use imgsrv_app::BindError;
+use imgsrv_catalog::Inspection;
+use imgsrv_cli::{Certificate, Diagnosis};
+use imgsrv_domain::{error_chain, ports::Clock};
+use std::{io, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use tokio::net::{TcpStream, lookup_host};
+
+/// How long a connection attempt to an address of the server may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Remaining life of a certificate below which the check notes it.
+const SOON: Duration = Duration::from_hours(14 * 24);
+
+/// Runs the command.
+pub(crate) async fn run(CheckOptions { json, settings }: &CheckOptions) -> Result<ExitCode, StartError> {
+    let mut diagnosis = Diagnosis::default();
+    let catalog = catalog(&settings.storage, &mut diagnosis).await;
+    blobs(&settings.storage, catalog, &mut diagnosis).await;
+    space(settings, &mut diagnosis);
+    tls(settings, &mut diagnosis);
+    address("listener", &settings.api.listen, &mut diagnosis).await;
+    if let Some(metrics) = &settings.metrics.metrics_listen.0 {
+        address("metrics", metrics, &mut diagnosis).await;
+    }
+    print(&if *json { format!("{}\n", diagnosis.json()) } else { diagnosis.text() })?;
+    Ok(if diagnosis.problems() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a server would fail with.
+fn problem(diagnosis: &mut Diagnosis, part: &'static str, error: &(dyn std::error::Error + 'static)) {
+    diagnosis.problem(part, error_chain::text(error));
+}
+
+async fn catalog(options: &StorageOptions, diagnosis: &mut Diagnosis) -> Option<Inspection> {
+    const PART: &str = "catalog";
+    let shown = options.catalog();
+    match inspect(options).await {
+        Ok(None) => {
+            diagnosis
+                .note(PART, format!("there is none {shown}; a server would create it and print a bootstrap token"));
+            None
+        }
+        Ok(Some(found)) => {
+            match found.pending {
+                0 => diagnosis.ok(PART, format!("{shown}; its schema is current")),
+                count => diagnosis.note(PART, format!("{shown}; a server would apply {count} migrations")),
+            }
+            Some(found)
+        }
+        Err(error) => {
+            problem(diagnosis, PART, &error);
+            None
+        }
+    }
+}
+
+async fn blobs(options: &StorageOptions, catalog: Option<Inspection>, diagnosis: &mut Diagnosis) {
+    const PART: &str = "blob store";
+    let shown = options.blob_store();
+    if options.s3().is_none() && !options.storage_dir().join("cas").is_dir() {
+        if catalog.is_some_and(|found| found.identity.store.is_some()) {
+            return problem(diagnosis, PART, &StorageError::Bind { store: shown, source: BindError::OtherStore });
+        }
+        return diagnosis.note(PART, format!("there is none at {shown}; a server would create it"));
+    }
+    let reaching = async {
+        let failed = |source| StorageError::Blobs { store: shown.clone(), source };
+        let store = blob_store(options, Arc::new(ProcessMetrics::new()))?;
+        store.probe().await.map_err(failed)?;
+        store.owners().await.map_err(failed)
+    };
+    let owners = match reaching.await {
+        Ok(owners) => owners,
+        Err(error) => return problem(diagnosis, PART, &error),
+    };
+    let bound = catalog.and_then(|found| found.identity.store);
+    let is_foreign = |id| owners.iter().any(|owner| owner.catalog != id);
+    let wrong = match catalog.map(|found| found.identity.catalog) {
+        Some(id)
+            if bound.is_some_and(|store| owners.iter().any(|owner| owner.store == store && owner.catalog == id)) =>
+        {
+            return diagnosis.ok(PART, format!("{shown}; it accepts writes and belongs to the catalog"));
+        }
+        Some(id) if is_foreign(id) => BindError::OtherCatalog,
+        Some(_) if bound.is_some() => BindError::OtherStore,
+        None if !owners.is_empty() => BindError::OtherCatalog,
+        Some(_) | None => return diagnosis.note(PART, format!("{shown}; it accepts writes; a server would claim it")),
+    };
+    problem(diagnosis, PART, &StorageError::Bind { store: shown, source: wrong });
+}
+
+/// The folders that exist, and those that would be created.
+fn space(settings: &ServeOptions, diagnosis: &mut Diagnosis) {
+    const PART: &str = "disk";
+    for folder in folders(&settings.storage) {
+        let Some(existing) = folder.ancestors().find(|path| path.is_dir() || *path == Path::new("")) else { continue };
+        let existing = if existing == Path::new("") { Path::new(".") } else { existing };
+        let shown = folder.display();
+        if existing == folder
+            && let Some(why) = why_unwritable(&folder)
+        {
+            diagnosis.note(PART, format!("{shown} accepts no writes, because {why}; a server would serve reads alone"));
+            continue;
+        }
+        match free_bytes(existing) {
+            Ok(free) if free < settings.limits.min_free_bytes => {
+                diagnosis.note(PART, format!(
+                    "{shown} has {free} bytes free, which is less than --min-free-bytes; a server would refuse uploads"
+                ));
+            }
+            Ok(free) => diagnosis.ok(PART, format!("{shown} has {free} bytes free")),
+            Err(error) => {
+                problem(diagnosis, PART, &io::Error::new(error.kind(), format!("cannot examine {shown}: {error}")));
+            }
+        }
+    }
+}
+
+fn tls(settings: &ServeOptions, diagnosis: &mut Diagnosis) {
+    const PART: &str = "certificate";
+    let files = match settings.tls.files() {
+        Err(error) => return problem(diagnosis, PART, &error),
+        Ok(None) if settings.tls.tls_self_signed => {
+            let folder = settings.storage.data_dir.join("tls");
+            let verb = if folder.join("server.crt").exists() { "uses" } else { "would create" };
+            return diagnosis.ok(PART, format!("a server {verb} its own authority in {}", folder.display()));
+        }
+        Ok(None) => return diagnosis.ok(PART, "none; the API is served over plain HTTP"),
+        Ok(Some(files)) => files,
+    };
+    let path = files.cert.display().to_string();
+    let certificate = match Tls::new(files) {
+        Err(error) => return problem(diagnosis, PART, &error),
+        Ok(tls) => tls.certificate(),
+    };
+    let Some(Certificate { names, ends_at }) = certificate else {
+        return problem(diagnosis, PART, &TlsError::Undecodable { path });
+    };
+    let (names, end) = (names.join(", "), time(ends_at));
+    let left = ends_at.since(SystemClock.now());
+    if left.is_zero() {
+        diagnosis.note(PART, format!("{path} for {names} ended at {end}; clients refuse it"));
+    } else if left < SOON {
+        diagnosis.note(PART, format!("{path} for {names} ends soon, at {end}"));
+    } else {
+        diagnosis.ok(PART, format!("{path} for {names} is valid until {end}"));
+    }
+}
+
+/// Whether something listens at an address already, found by connecting to it.
+async fn address(part: &'static str, address: &ListenAddress, diagnosis: &mut Diagnosis) {
+    let ListenAddress { host, port } = address;
+    let shown = format!("{}:{port}", host.as_deref().unwrap_or_default());
+    let host = host.as_deref().filter(|host| !crate::incus::is_wildcard(host)).unwrap_or("127.0.0.1");
+    if let Err(error) = lookup_host((host, *port)).await {
+        return problem(diagnosis, part, &io::Error::new(error.kind(), format!("cannot listen on {shown}: {error}")));
+    }
+    let connecting = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((host, *port)));
+    if *port != 0 && connecting.await.is_ok_and(|connected| connected.is_ok()) {
+        return diagnosis.note(part, format!("{shown} is in use, as it is while the server runs"));
+    }
+    diagnosis.ok(part, format!("{shown} is free"));
+}
