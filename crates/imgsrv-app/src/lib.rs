@@ -28,7 +28,9 @@ pub use auth::{
     rules::{Reconciled, Rules},
 };
 pub use bytes::{
+    fsck::{Fault, FsckOptions, FsckReport},
     garbage::{Explained, Garbage},
+    storage::{Storage, StorageStatus},
     store_binding::BindError,
     totals::CollectionCounts,
     uploads::{PartBody, Uploads},
@@ -43,7 +45,7 @@ pub use content::{
     retention::{Retention, RetentionApplied, RetentionPreview},
     versions::Versions,
 };
-pub use context::{Adapters, CollectionSettings, FormatCheck, Settings};
+pub use context::{Adapters, CollectionSettings, FormatCheck, ScrubSettings, Settings};
 pub use error::{Existing, Gone, InvalidField, Missing, UseCaseError};
 pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
 pub use publishing::{Publishing, Requested};

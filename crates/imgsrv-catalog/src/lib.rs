@@ -32,6 +32,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     queries::retention::STATEMENTS,
     queries::rules::STATEMENTS,
     queries::streams::STATEMENTS,
+    queries::verification::STATEMENTS,
     queries::versions::STATEMENTS,
     repos::aliases::STATEMENTS,
     repos::audit::STATEMENTS,
@@ -52,13 +53,15 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::streams::STATEMENTS,
     repos::tokens::STATEMENTS,
     repos::uploads::STATEMENTS,
+    repos::verification::STATEMENTS,
     repos::versions::STATEMENTS,
     repos::work::STATEMENTS,
 ];
 
 /// The statements that only SQLite executes: they are given the time.
 #[doc(hidden)]
-pub const SQLITE_STATEMENTS: &[&[&str]] = &[queries::blobs::SQLITE, repos::collection::SQLITE, repos::work::SQLITE];
+pub const SQLITE_STATEMENTS: &[&[&str]] =
+    &[queries::blobs::SQLITE, queries::verification::SQLITE, repos::collection::SQLITE, repos::work::SQLITE];
 
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
@@ -66,6 +69,7 @@ pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     queries::blobs::POSTGRES,
     queries::principals::POSTGRES,
     queries::rules::POSTGRES,
+    queries::verification::POSTGRES,
     repos::aliases::POSTGRES,
     repos::blobs::POSTGRES,
     repos::collection::POSTGRES,

@@ -98,6 +98,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("jobs show", &["imgsrv jobs show 0198c0de-0000-7000-8000-000000000000 --wait"]),
     ("jobs retry", &["imgsrv jobs retry 0198c0de-0000-7000-8000-000000000000"]),
     ("jobs abandon", &["imgsrv jobs abandon 0198c0de-0000-7000-8000-000000000000"]),
+    ("storage", &["imgsrv storage show"]),
+    ("storage show", &["imgsrv storage show"]),
+    ("storage quarantined", &["imgsrv storage quarantined"]),
+    (
+        "storage verify",
+        &["imgsrv storage verify sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    ),
     ("gc", &["imgsrv gc --dry-run", "imgsrv gc"]),
     (
         "auth",
@@ -135,6 +142,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("admin", &["imgsrv admin bootstrap --data-dir /var/lib/imgsrv"]),
     ("admin bootstrap", &["imgsrv admin bootstrap --data-dir /var/lib/imgsrv"]),
+    ("admin fsck", &["imgsrv admin fsck --bytes --data-dir /var/lib/imgsrv"]),
     ("admin tokens", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens list", &["imgsrv admin tokens list --data-dir /var/lib/imgsrv"]),
     ("admin tokens revoke", &["imgsrv admin tokens revoke imgsrv_at_abcdefghijk1 --data-dir /var/lib/imgsrv"]),

@@ -26,6 +26,7 @@ mod reference;
 mod report;
 mod retention;
 mod retire;
+mod storage;
 mod systems;
 mod upload;
 mod versions;
@@ -91,6 +92,9 @@ pub enum ClientCommand {
     ///
     /// The server does this regularly; the command starts a collection now. It needs the role operator.
     Gc(gc::GcOptions),
+    /// Show the storage of a server, list quarantined blobs, and verify blobs. Needs the role operator
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
     /// Manage principals, roles, tokens and rules of a server, over its API
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -125,6 +129,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
         ClientCommand::Gc(options) => gc::run(options, &short()?).await,
+        ClientCommand::Storage(command) => storage::run(command, &short()?).await,
         ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }

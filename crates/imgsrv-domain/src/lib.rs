@@ -8,6 +8,7 @@
 pub mod architecture;
 pub mod audit;
 pub mod auth;
+pub mod blocks;
 pub mod breaker;
 pub mod digest;
 mod enums;

@@ -6,6 +6,7 @@ mod config;
 mod degraded;
 mod disk;
 mod error;
+mod fsck;
 mod in_flight;
 mod incus;
 mod listener;
@@ -69,7 +70,7 @@ fn run(command: Command, cli: clap::Command) -> ExitCode {
                 Command::Help(command) => Ok(imgsrv_cli::help(command, cli)),
                 Command::Admin(command) => {
                     telemetry::start_for_operator();
-                    operators::run(command).await.map(|()| ExitCode::SUCCESS)
+                    operators::run(command).await
                 }
             }
         });

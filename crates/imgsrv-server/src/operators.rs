@@ -3,6 +3,7 @@
 use crate::{
     commands::{AdminCommand, AdminTokensCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
     error::StartError,
+    fsck,
     options::TokenRef,
     run::bootstrap,
     storage::OpenCatalog,
@@ -17,17 +18,20 @@ use imgsrv_domain::{
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
+    process::ExitCode,
     sync::Arc,
 };
 
 /// Runs an operator's command.
-pub(crate) async fn run(command: AdminCommand) -> Result<(), StartError> {
+pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
     match command {
+        AdminCommand::Fsck(arguments) => return fsck::run(arguments).await,
         AdminCommand::Bootstrap(options) => bootstrap(options).await,
         AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await,
         AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await,
         AdminCommand::ReleaseHold(options) => release(options).await,
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// Releases the hold of a version at once. Works beside a running server.

@@ -126,7 +126,7 @@ impl Startup {
                 WorkKind::Publish if workers.publish_enabled => PUBLISH_SLOTS,
                 WorkKind::Ingest | WorkKind::Publish => continue,
                 WorkKind::Clear => CLEAR_SLOTS,
-                WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone | WorkKind::Retention => 1,
+                WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone | WorkKind::Retention | WorkKind::Scrub => 1,
             };
             let poll = workers.cas_promotion_poll_interval;
             let schedule = Schedule { slots, poll, backoff: workers.backoff(), breaker: breaker.clone() };

@@ -2,7 +2,10 @@
 
 use crate::{
     audit,
-    bytes::clearing::{announce_end, upload_ended},
+    bytes::{
+        clearing::{announce_end, upload_ended},
+        verify::remove_superseded,
+    },
     context::Context,
     work::{
         crash_point::crash_point,
@@ -13,9 +16,11 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     audit::{AuditAction, Event},
+    blocks::BlockChecksums,
     digest::{BlobClaim, HashState},
+    error_chain,
     ids::UploadId,
-    ports::{CatalogError, CatalogTx, IngestError, IngestRequest, Ingested, TrustedBlob},
+    ports::{CatalogError, CatalogTx, IngestError, IngestRequest, Ingested, StoredBlob, TrustedBlob},
     work::{Lease, WorkKind},
 };
 use std::sync::Arc;
@@ -26,8 +31,8 @@ pub(crate) struct Ingest(pub(crate) Arc<Context>);
 
 /// The result of ingesting the bytes.
 enum Verdict {
-    /// They are durable under their name.
-    Placed,
+    /// They are durable under their name; their block checksums, if all were recorded.
+    Placed(Option<BlockChecksums>),
     /// They are not what was claimed, or are missing.
     Rejected(String),
     /// Another worker has acquired the item.
@@ -44,10 +49,11 @@ impl Handler for Ingest {
         let Some(request) = retrying(|| self.start(lease)).await? else { return Ok(()) };
         crash_point("ingest.started");
         let (id, claim) = (request.session, request.claim);
+        let quarantined = self.0.catalog.get_stored_blob(&claim.digest).await?.filter(|blob| blob.is_quarantined);
         let is_recorded = match self.ingest(request, lease).await? {
-            Verdict::Placed => {
+            Verdict::Placed(checksums) => {
                 crash_point("ingest.placed");
-                self.finish(id, claim, lease).await?
+                self.finish(id, claim, checksums.as_ref(), lease).await?
             }
             Verdict::Rejected(reason) => retrying(|| self.reject(id, lease, &reason)).await?,
             Verdict::Lost => false,
@@ -55,6 +61,12 @@ impl Handler for Ingest {
         if is_recorded {
             crash_point("ingest.recorded");
             announce_end(&self.0, id);
+            if let Some(StoredBlob { blob, .. }) = quarantined
+                && let Err(error) = remove_superseded(&self.0, &blob).await
+            {
+                let error = error_chain::text(&error);
+                tracing::warn!(blob.name = %blob.name, error, "replaced bytes could not be deleted; a collection will");
+            }
         } else {
             tracing::warn!(upload.id = %id, "lease lost: ingest result discarded");
         }
@@ -108,7 +120,7 @@ impl Ingest {
     async fn ingest(&self, mut request: IngestRequest, lease: &Lease) -> Result<Verdict, WorkError> {
         loop {
             match self.0.blobs.ingest(&request).await {
-                Ok(Ingested::Placed) => return Ok(Verdict::Placed),
+                Ok(Ingested::Placed) => return Ok(Verdict::Placed(request.block_checksums())),
                 Ok(Ingested::Hashed(state)) => {
                     crash_point("ingest.hashed");
                     request.hashed = Some(state.clone());
@@ -144,7 +156,13 @@ impl Ingest {
 
     /// Records the trusted blob and the end of the upload in one transaction; returns whether the lease was still valid.
     /// When another upload has stored the same digest first, this one is `ready` as well and its own copy is removed.
-    async fn finish(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
+    async fn finish(
+        &self,
+        id: UploadId,
+        claim: BlobClaim,
+        checksums: Option<&BlockChecksums>,
+        lease: &Lease,
+    ) -> Result<bool, CatalogError> {
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             if !tx.finish_work(lease).await? {
@@ -158,7 +176,12 @@ impl Ingest {
             upload_ended(&self.0, &mut *tx, &session).await?;
             // Blobs are locked after versions, and the catalog revision, which replacing a quarantined blob changes, last.
             if tx.reuse_blob(&claim.digest).await?.is_none() {
-                tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
+                let name = session.blob_name();
+                tx.insert_blob(&TrustedBlob { claim, name: name.clone(), created_at: now }).await?;
+                // Without checksums, the scrub hashes it again soon.
+                if let Some(checksums) = checksums {
+                    tx.record_verified(&name, Some(checksums)).await?;
+                }
                 let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
                 audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;
             }

@@ -7,6 +7,7 @@ use crate::core::{
 use imgsrv_domain::{
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
+    blocks::BlockChecksums,
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, AttemptId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     inspection::{ClusterCompression, DetectedFormat, ImageKind, IncusProperties},
@@ -154,6 +155,12 @@ stored!(
         let names: Vec<String> = serde_json::from_value(json.0)?;
         Ok(Self::new(names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?)?)
     }
+);
+
+stored!(
+    BlockChecksums as Vec<u8>:
+    |own| own.encode(),
+    |raw| Self::decode(&raw).ok_or_else(|| "not a list of block checksums".into())
 );
 
 /// A hash of `N` bytes, or a saved computation of one.

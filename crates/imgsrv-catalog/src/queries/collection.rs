@@ -2,6 +2,7 @@
 
 use crate::{
     core::{Connection, Corrupt, Record, Row, SqlCatalog, SqlDatabase, values},
+    queries::verification::verified_at,
     repos::collection::{due, is_unreferenced},
 };
 use async_trait::async_trait;
@@ -21,7 +22,8 @@ const COUNT: &str = concat!(
     due!("digest, size_bytes"),
     ") AS due) AS examined"
 );
-const STATUS: &str = "SELECT digest, size_bytes, state, created_at, unreferenced_since FROM blobs WHERE digest = $1";
+const STATUS: &str =
+    "SELECT digest, size_bytes, state, created_at, verified_at, unreferenced_since FROM blobs WHERE digest = $1";
 const REFERENCES: &str = "SELECT r.kind, r.id, i.name AS image, v.name AS version, v.state AS version_state
     FROM (SELECT kind, id, version_id FROM blob_references WHERE digest = $1 LIMIT $2) AS r
     LEFT JOIN versions v ON v.id = r.version_id LEFT JOIN images i ON i.id = v.image_id
@@ -66,6 +68,7 @@ impl Record for BlobStatus {
             claim: row.claim("digest", "size_bytes")?,
             is_quarantined: row.get::<String>("state")? == "quarantined",
             created_at: row.get("created_at")?,
+            verified_at: verified_at(row)?,
             unreferenced_since: row.optional("unreferenced_since")?,
             references: Vec::new(),
         })

@@ -1,7 +1,8 @@
 //! Operation of the server: garbage collection.
 
+use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
-use imgsrv_api::{CollectGarbage, GarbageCollection, StoredBlob};
+use imgsrv_api::{CollectGarbage, GarbageCollection, QuarantinedBlob, QuarantinedBlobList, StorageStatus, StoredBlob};
 use reqwest::Method;
 
 /// Operation of the server. Needs `system.operate`.
@@ -9,6 +10,22 @@ impl Client {
     /// Starts a garbage collection, or with `dry_run` only counts what it would delete.
     pub async fn collect_garbage(&self, dry_run: bool) -> Result<GarbageCollection, Error> {
         self.change(Method::POST, self.endpoint(["v1", "system", "gc"]), &CollectGarbage { dry_run }).await
+    }
+
+    /// The state of the storage.
+    pub async fn storage_status(&self) -> Result<StorageStatus, Error> {
+        self.get(self.endpoint(["v1", "system", "storage"])).await
+    }
+
+    /// Quarantined blobs: their stored content is missing or damaged.
+    pub fn quarantined_blobs(&self) -> Rows<QuarantinedBlob> {
+        let url = with_query(self.endpoint(["v1", "system", "blobs"]), [("state", Some("quarantined"))]);
+        self.rows(url, |page: QuarantinedBlobList| (page.blobs, page.next_cursor))
+    }
+
+    /// Verifies a stored blob; a large one is still being verified when this returns.
+    pub async fn verify_blob(&self, digest: &str) -> Result<StoredBlob, Error> {
+        self.post(self.endpoint(["v1", "system", "blobs", digest, "verify"])).await
     }
 
     /// A stored blob, and what refers to it.

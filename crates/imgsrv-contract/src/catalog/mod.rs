@@ -15,6 +15,7 @@ mod streams;
 mod transactions;
 mod undecodable;
 mod uploads;
+mod verification;
 mod work;
 
 use crate::{Case, Open, Opening, cases};
@@ -127,6 +128,9 @@ const CASES: &[Case<Fresh>] = cases![
     blobs::a_quarantined_blob_is_not_trusted_until_replaced,
     blobs::untrusted_digests_of_a_manifest_are_listed,
     blobs::a_quarantined_blob_is_not_located_and_changes_the_revision,
+    verification::block_checksums_belong_to_the_stored_bytes,
+    verification::the_blob_that_was_verified_least_recently_is_next,
+    verification::quarantined_blobs_are_listed_and_restored,
     collection::an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_an_orphan,
     collection::every_kind_of_reference_keeps_a_blob,
     collection::the_grace_starts_with_the_last_reference_or_reuse,

@@ -4,8 +4,8 @@ use super::{
     AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
     ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo,
     OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo, RuleQueries, RuleRepo,
-    StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo, WorkQueue,
-    WorkRepo,
+    StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VerificationQueries, VerificationRepo,
+    VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -36,6 +36,7 @@ pub trait CatalogTx:
     + RuleRepo
     + AuditLog
     + CollectionRepo
+    + VerificationRepo
 {
     /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError>;
@@ -64,6 +65,7 @@ pub trait Catalog:
     + AuditQueries
     + OperationsQueries
     + CollectionQueries
+    + VerificationQueries
 {
     /// Begins a transaction. Do not begin a second one inside it, and do no other I/O while it is open.
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError>;

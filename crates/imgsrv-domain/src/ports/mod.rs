@@ -15,6 +15,7 @@ mod retention;
 mod streams;
 mod trusted_blobs;
 mod uploads;
+mod verification;
 mod work;
 
 pub use blobs::*;
@@ -32,6 +33,7 @@ pub use retention::*;
 pub use streams::*;
 pub use trusted_blobs::*;
 pub use uploads::*;
+pub use verification::*;
 pub use work::*;
 
 use crate::time::Timestamp;
