@@ -52,6 +52,7 @@ pub(crate) enum AdminCommand {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command")]
 pub(crate) struct FsckArguments {
     /// Hash the bytes of every blob
     #[arg(long)]
