@@ -555,9 +555,24 @@ CREATE TABLE blobs (
     storage_name text COLLATE "C" NOT NULL CONSTRAINT blobs_storage_name UNIQUE,
     state text NOT NULL CHECK (state IN ('trusted', 'quarantined')),
     created_at timestamptz NOT NULL,
-    unreferenced_since timestamptz DEFAULT catalog_now()
+    unreferenced_since timestamptz DEFAULT catalog_now(),
+    -- When the bytes were last hashed and found right; the epoch if that never happened.
+    verified_at timestamptz NOT NULL DEFAULT 'epoch',
+    -- When the bytes of a quarantined blob were last looked at.
+    looked_at timestamptz
 );
 CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
+CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
+CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
+
+-- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
+-- read.
+CREATE TABLE block_checksums (
+    storage_name text COLLATE "C" NOT NULL,
+    section bigint NOT NULL CHECK (section >= 0),
+    checksums bytea NOT NULL,
+    PRIMARY KEY (storage_name, section)
+);
 
 -- Names of stored bytes that no blob refers to any more; their collection removes them from the store. `session` is the
 -- upload session that the name ends in, as 32 hexadecimal digits.
@@ -650,6 +665,7 @@ CREATE TRIGGER blobs_unreferenced_update AFTER UPDATE ON blobs FOR EACH ROW
 CREATE TRIGGER blobs_unreferenced_delete AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION count_unreferenced();
 CREATE FUNCTION record_orphan() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
     RETURN NULL;
 END $$;
@@ -769,6 +785,7 @@ CREATE TABLE upload_sessions (
     frontier_number bigint,
     hashed_bytes bigint,
     hashed_state bytea,
+    hashed_blocks bytea,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     revision bigint NOT NULL
@@ -804,6 +821,7 @@ CREATE TABLE upload_parts (
     location text NOT NULL,
     hash_bytes bigint,
     hash_state bytea,
+    hash_blocks bytea,
     PRIMARY KEY (session_id, number)
 );
 

@@ -469,9 +469,24 @@ CREATE TABLE blobs (
     storage_name TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL CHECK (state IN ('trusted', 'quarantined')),
     created_at INTEGER NOT NULL,
-    unreferenced_since INTEGER DEFAULT (CAST(strftime('%s', 'now') AS INTEGER) * 1000000)
+    unreferenced_since INTEGER DEFAULT (CAST(strftime('%s', 'now') AS INTEGER) * 1000000),
+    -- When the bytes were last hashed and found right; 0 if that never happened.
+    verified_at INTEGER NOT NULL DEFAULT 0,
+    -- When the bytes of a quarantined blob were last looked at.
+    looked_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
+CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
+CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
+
+-- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
+-- read.
+CREATE TABLE block_checksums (
+    storage_name TEXT NOT NULL,
+    section INTEGER NOT NULL CHECK (section >= 0),
+    checksums BLOB NOT NULL,
+    PRIMARY KEY (storage_name, section)
+) STRICT;
 
 -- Names of stored bytes that no blob refers to any more; their collection removes them from the store. `session` is the
 -- upload session that the name ends in, as 32 hexadecimal digits.
@@ -520,9 +535,11 @@ CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM blob_references WHERE digest = OLD.digest AND kind <> 'upload';
 END;
 CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs BEGIN
+    DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
 END;
 CREATE TRIGGER blobs_replaced AFTER UPDATE ON blobs WHEN NEW.storage_name <> OLD.storage_name BEGIN
+    DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
 END;
 CREATE TRIGGER blobs_count_insert AFTER INSERT ON blobs BEGIN
@@ -628,6 +645,7 @@ CREATE TABLE upload_sessions (
     frontier_number INTEGER,
     hashed_bytes INTEGER,
     hashed_state BLOB,
+    hashed_blocks BLOB,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL
@@ -651,6 +669,7 @@ CREATE TABLE upload_parts (
     location TEXT NOT NULL,
     hash_bytes INTEGER,
     hash_state BLOB,
+    hash_blocks BLOB,
     PRIMARY KEY (session_id, number)
 ) STRICT, WITHOUT ROWID;
 

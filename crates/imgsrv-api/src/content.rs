@@ -204,6 +204,9 @@ pub struct Artifact {
     /// Result of the inspection by the publish job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inspection: Option<Inspection>,
+    /// `true` if the stored content is missing or damaged, and is not served.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
 }
 
 /// Request to attach a file to an artifact of a draft.
@@ -256,6 +259,9 @@ pub struct Attachment {
     /// Same as `created_at`: attachments are replaced, not changed.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
+    /// `true` if the stored content is missing or damaged, and is not served.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
 }
 
 /// A version with its artifacts and attachments.

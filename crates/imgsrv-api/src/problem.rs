@@ -138,9 +138,9 @@ codes! {
     TooManyUploads = "too-many-uploads", 429, "Too many uploads are open";
     HeadersTooLarge = "headers-too-large", 431, "The request headers are too large";
     Internal = "internal", 500, "Internal server error";
-    BlobDamaged = "blob-damaged", 500, "The stored data is damaged and is not served";
     TransferEncoding = "transfer-encoding", 501, "The transfer coding is not supported";
     Unavailable = "unavailable", 503, "A required service is unavailable";
+    BlobQuarantined = "blob-quarantined", 503, "The stored data is missing or damaged and is not served";
     StorageReadOnly = "storage-read-only", 503, "The storage is read-only";
     StorageFull = "storage-full", 507, "There is not enough storage space";
 }

@@ -98,6 +98,9 @@ pub struct ReleaseFile {
     pub media_type: String,
     /// URL of the file: a path on the host of the server.
     pub url: String,
+    /// `true` if the stored content is missing or damaged, and is not served.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
 }
 
 /// The files of a published version.

@@ -1,4 +1,4 @@
-//! Garbage collection, blocked digests and nodes.
+//! Operation of the server: garbage collection, blocked digests, nodes, storage and its verification.
 
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,119 @@ pub struct StoredBlob {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub collectable_at: Option<String>,
+    /// Time when the content was last hashed and found right; absent if that never happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub verified_at: Option<String>,
+}
+
+/// A quarantined blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QuarantinedBlob {
+    /// Digest.
+    pub digest: String,
+    /// Size.
+    pub size_bytes: i64,
+    /// Time when it became trusted.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub created_at: String,
+    /// Time when the content was last hashed and found right; absent if that never happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub verified_at: Option<String>,
+    /// Time when the content was last looked at since it was quarantined; that happens every hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub looked_at: Option<String>,
+}
+
+/// A page of quarantined blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QuarantinedBlobList {
+    /// The blobs, ordered by digest.
+    pub blobs: Vec<QuarantinedBlob>,
+    /// Cursor of the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// The storage of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StorageStatus {
+    /// Stored blobs.
+    pub blobs: BlobTotals,
+    /// Uploads that have not ended.
+    pub staged: StagedTotals,
+    /// Blobs that the next garbage collection deletes.
+    pub reclaimable: ReclaimableTotals,
+    /// Free space of the blob store; absent where it is not known, as in a bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<i64>,
+    /// Regular verification of blobs.
+    pub scrub: ScrubStatus,
+    /// Garbage collections of this node since its start.
+    pub gc: GcStatus,
+}
+
+/// Stored blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BlobTotals {
+    /// Number of blobs, including quarantined ones.
+    pub count: i64,
+    /// Bytes in them.
+    pub bytes: i64,
+    /// Number of quarantined blobs.
+    pub quarantined: i64,
+    /// Oldest time at which a blob that is not quarantined was last verified; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub oldest_verified_at: Option<String>,
+}
+
+/// Uploads that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StagedTotals {
+    /// Number of uploads.
+    pub sessions: i64,
+    /// Declared bytes of them.
+    pub bytes: i64,
+}
+
+/// Blobs that the next garbage collection deletes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReclaimableTotals {
+    /// Number of blobs, of the first 2000 that may be deleted.
+    pub blobs: i64,
+    /// Bytes in them.
+    pub bytes: i64,
+}
+
+/// Regular verification of blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ScrubStatus {
+    /// Bytes in blobs that were verified again in the last 24 hours.
+    pub bytes_last_day: i64,
+    /// Whether the last verification of some blob is older than `--scrub-cycle`.
+    pub behind: bool,
+}
+
+/// Garbage collections of one node since its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GcStatus {
+    /// Time of the end of the last one; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub last_run_at: Option<String>,
+    /// Bytes that they have freed.
+    pub freed_bytes: i64,
 }
 
 /// A digest whose content was purged. It cannot be uploaded or published until it is unblocked.

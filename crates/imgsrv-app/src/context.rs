@@ -1,7 +1,7 @@
 //! What every use case shares: the adapters, the settings, wake-ups, the revision of the catalog and the signal to stop.
 
 use crate::{
-    bytes::{space::Space, totals::CollectionTotals},
+    bytes::{checksums::Checksums, space::Space, totals::CollectionTotals},
     content::fetches::Fetches,
     work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
@@ -12,7 +12,7 @@ use imgsrv_domain::{
     retention::RetentionPolicy,
     work::WorkerId,
 };
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// The implementations of the ports.
@@ -55,6 +55,8 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// What is collected as garbage.
     pub collection: CollectionSettings,
+    /// How stored blobs are verified.
+    pub scrub: ScrubSettings,
     /// How long the files of a removed version are served, unless the request says.
     pub removal_drain: Drain,
     /// How long a hold stays in force after its release.
@@ -96,6 +98,26 @@ impl Default for CollectionSettings {
     }
 }
 
+/// How stored blobs are verified regularly.
+#[derive(Debug, Clone)]
+pub struct ScrubSettings {
+    /// The most bytes that are read in a second; only quarantined blobs are verified when absent.
+    pub rate: Option<NonZeroU64>,
+    /// The age of the last verification that no blob exceeds, as far as the rate allows.
+    pub cycle: Duration,
+}
+
+impl ScrubSettings {
+    /// The default rate in bytes a second.
+    pub const RATE: u64 = 16 << 20;
+}
+
+impl Default for ScrubSettings {
+    fn default() -> Self {
+        Self { rate: NonZeroU64::new(Self::RATE), cycle: Duration::from_hours(30 * 24) }
+    }
+}
+
 /// The shared state of all use cases.
 pub(crate) struct Context {
     pub(crate) adapters: Adapters,
@@ -104,6 +126,9 @@ pub(crate) struct Context {
     pub(crate) endings: Endings,
     pub(crate) space: Space,
     pub(crate) fetches: Fetches,
+    pub(crate) checksums: Checksums,
+    /// Held while a blob is verified on demand: one at a time.
+    pub(crate) verifying: tokio::sync::Mutex<()>,
     pub(crate) revision: LatestRevision,
     pub(crate) collected: CollectionTotals,
     pub(crate) stop: CancellationToken,

@@ -351,8 +351,11 @@ pub enum UseCaseError {
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
     /// The bytes of the blob are missing or damaged.
-    #[error("the stored data of blob {0} is damaged and is not served; upload the blob again, or restore it")]
-    Damaged(Digest),
+    #[error(
+        "the stored data of blob {0} is missing or damaged, and is not served; it is served again once the same bytes are \
+         uploaded or restored"
+    )]
+    Quarantined(Digest),
     /// The blob store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),

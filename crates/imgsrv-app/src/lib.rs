@@ -32,7 +32,9 @@ pub use auth::{
 };
 pub use bytes::{
     blocks::Blocks,
+    fsck::{Fault, FsckOptions, FsckReport},
     garbage::{Explained, Garbage},
+    storage::{Storage, StorageStatus},
     store_binding::BindError,
     totals::CollectionCounts,
     uploads::{PartBody, Uploads},
@@ -49,7 +51,7 @@ pub use content::{
     retention::{Retention, RetentionApplied, RetentionPreview},
     versions::Versions,
 };
-pub use context::{Adapters, CollectionSettings, FormatCheck, Settings};
+pub use context::{Adapters, CollectionSettings, FormatCheck, ScrubSettings, Settings};
 pub use error::{Existing, Gone, InvalidField, Missing, UseCaseError};
 pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
 pub use nodes::Nodes;

@@ -7,11 +7,15 @@ use crate::{
     },
     bytes::{
         blocks::Blocks,
+        checksums::Checksums,
         clearing::Clear,
         collect::Collect,
+        fsck::{FsckOptions, FsckReport, fsck},
         garbage::Garbage,
         ingest::Ingest,
+        scrub::Scrub,
         space::Space,
+        storage::Storage,
         store_binding::{BindError, bind_blob_store},
         sweep::Sweep,
         totals::{CollectionCounts, CollectionTotals},
@@ -23,6 +27,7 @@ use crate::{
         retention::Retention, tombstones::Tombstones, versions::Versions,
     },
     context::{Adapters, Context, Settings},
+    error::UseCaseError,
     intakes::{ActiveAppends, Intakes},
     nodes::Nodes,
     publishing::{Publishing, RunJob},
@@ -38,7 +43,10 @@ use crate::{
     },
 };
 use futures::StreamExt;
-use imgsrv_domain::work::{WorkKind, WorkName};
+use imgsrv_domain::{
+    digest::Digest,
+    work::{WorkKind, WorkName},
+};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -58,8 +66,20 @@ impl Services {
         arm_crash_points();
         let (wakeups, endings, revision) = (Wakeups::default(), Endings::default(), LatestRevision::default());
         let (space, collected, fetches) = (Space::default(), CollectionTotals::default(), Fetches::default());
-        let context =
-            Arc::new(Context { adapters, settings, wakeups, endings, space, fetches, revision, collected, stop });
+        let (checksums, verifying) = (Checksums::default(), tokio::sync::Mutex::default());
+        let context = Arc::new(Context {
+            adapters,
+            settings,
+            wakeups,
+            endings,
+            space,
+            fetches,
+            checksums,
+            verifying,
+            revision,
+            collected,
+            stop,
+        });
         let auth = Arc::new(Authenticator::new(Arc::clone(&context)));
         let published = Arc::new(PublishedVersions::new(Arc::clone(&context)));
         let streams = Arc::new(Streams::new(Arc::clone(&context)));
@@ -188,6 +208,21 @@ impl Services {
         Nodes(Arc::clone(&self.context))
     }
 
+    /// The state of the storage, and verifying blobs.
+    pub fn storage(&self) -> Storage {
+        Storage(Arc::clone(&self.context))
+    }
+
+    /// Checks the catalog against the blob store, for a process with direct access to both. `hashed` is called with the
+    /// digest of each blob that was hashed.
+    pub async fn fsck(
+        &self,
+        options: FsckOptions,
+        hashed: impl Fn(&Digest) + Send + Sync,
+    ) -> Result<FsckReport, UseCaseError> {
+        fsck(&self.context, options, hashed).await
+    }
+
     /// What the collections of this process have done.
     pub fn collection_counts(&self) -> CollectionCounts {
         self.context.collected.counts()
@@ -230,6 +265,7 @@ impl Services {
             WorkKind::Collect => Arc::new(Collect(Arc::clone(&context))),
             WorkKind::Tombstone => Arc::new(Tombstones(Arc::clone(&context))),
             WorkKind::Retention => Arc::new(Retainer(Arc::clone(&context))),
+            WorkKind::Scrub => Arc::new(Scrub(Arc::clone(&context))),
         };
         Worker { context, handler }
     }

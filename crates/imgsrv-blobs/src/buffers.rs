@@ -5,8 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Size of a buffer. Measured: 256 KiB is faster than 64 KiB and 1 MiB on cached files.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
-/// Size of a small buffer.
-const SMALL_BYTES: usize = 16 << 10;
 /// Idle buffers in the pool; a buffer that is returned to a full pool is freed.
 const MAX_IDLE: usize = 32;
 
@@ -23,11 +21,13 @@ impl BufferPool {
         Buffer { bytes: recycled.unwrap_or_else(|| vec![0; BUFFER_BYTES]), pool: self.clone() }
     }
 
-    /// A buffer for the next chunk of a stream that has read `read` bytes, with unspecified content. It starts at 16 KiB and
-    /// grows with the stream, so that a client that receives few bytes holds few.
-    pub(crate) fn take_after(&self, read: u64) -> Buffer {
-        let bytes = usize::try_from(read).unwrap_or(BUFFER_BYTES).max(SMALL_BYTES);
-        if bytes < BUFFER_BYTES { Buffer { bytes: vec![0; bytes], pool: self.clone() } } else { self.take() }
+    /// A buffer for the next chunk of a stream that has `wanted` bytes left, with unspecified content. It has room for a whole
+    /// block, because nothing of a block is sent before all of it is verified.
+    pub(crate) fn take_for(&self, wanted: u64) -> Buffer {
+        match usize::try_from(wanted) {
+            Ok(wanted) if wanted < BUFFER_BYTES => Buffer { bytes: vec![0; wanted], pool: self.clone() },
+            Ok(_) | Err(_) => self.take(),
+        }
     }
 
     fn give(&self, bytes: Vec<u8>) {

@@ -8,6 +8,7 @@ mod batches;
 mod buffers;
 mod fs;
 mod meter;
+mod objects;
 mod observe;
 mod probe;
 mod s3;

@@ -37,6 +37,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     queries::retention::STATEMENTS,
     queries::rules::STATEMENTS,
     queries::streams::STATEMENTS,
+    queries::verification::STATEMENTS,
     queries::versions::STATEMENTS,
     repos::aliases::STATEMENTS,
     repos::audit::STATEMENTS,
@@ -59,6 +60,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     repos::streams::STATEMENTS,
     repos::tokens::STATEMENTS,
     repos::uploads::STATEMENTS,
+    repos::verification::STATEMENTS,
     repos::versions::STATEMENTS,
     repos::work::STATEMENTS,
 ];
@@ -74,7 +76,13 @@ pub const NOT_BACKED_UP: &[(&str, &str)] = backup::NOT_BACKED_UP;
 /// The statements that only SQLite executes: they are given the time.
 #[doc(hidden)]
 pub const SQLITE_STATEMENTS: &[&[&str]] =
-    &[queries::blobs::SQLITE, queries::images::SQLITE, repos::collection::SQLITE, repos::work::SQLITE];
+    &[
+        queries::blobs::SQLITE,
+        queries::images::SQLITE,
+        queries::verification::SQLITE,
+        repos::collection::SQLITE,
+        repos::work::SQLITE,
+    ];
 
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]
@@ -84,6 +92,7 @@ pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     queries::images::POSTGRES,
     queries::principals::POSTGRES,
     queries::rules::POSTGRES,
+    queries::verification::POSTGRES,
     repos::aliases::POSTGRES,
     repos::blobs::POSTGRES,
     repos::blocks::POSTGRES,

@@ -250,6 +250,7 @@ mod tests {
             digest: String::new(),
             media_type: "application/x-qemu-disk".to_owned(),
             url: String::new(),
+            quarantined: false,
         };
         let refused = check_space(&path, &file(i64::MAX), 0).expect_err("too large").text();
         assert!(refused.contains("disk.qcow2 needs 8.00 EiB, but only"), "{refused}");

@@ -31,6 +31,7 @@ mod reference;
 mod report;
 mod retention;
 mod retire;
+mod storage;
 mod systems;
 mod upload;
 mod versions;
@@ -112,6 +113,9 @@ pub enum ClientCommand {
     /// can be resumed and cached. Each line says what to do. The requests are anonymous. Exit code 1 means that something does
     /// not work.
     Doctor(doctor::DoctorOptions),
+    /// Show the storage of a server, list quarantined blobs, and verify blobs. Needs the role operator
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
     /// Manage principals, roles, tokens and rules of a server, over its API
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -149,6 +153,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::BlockedDigests(command) => blocked::run(command, &short()?).await,
         ClientCommand::System(command) => nodes::run(command, &short()?).await,
         ClientCommand::Doctor(options) => doctor::run(options, common).await,
+        ClientCommand::Storage(command) => storage::run(command, &short()?).await,
         ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }

@@ -129,6 +129,14 @@ async fn print(
 ) -> Result<(), Failure> {
     let is_published = published.version.state == "published";
     let mut text = match &published.job {
+        _ if is_published && !published.repaired.is_empty() => {
+            let count = published.repaired.len();
+            let (noun, were) = if count == 1 { ("file", "was") } else { ("files", "were") };
+            format!(
+                "{image} {version} was published before; {count} damaged {noun} of it {were} uploaded again, with the same \
+                 content"
+            )
+        }
         _ if is_published && published.already_published => {
             format!("{image} {version} was published before, with the same content")
         }
@@ -147,6 +155,7 @@ async fn print(
     let result = json!({
         "image": image, "version": published.version, "aliases": set, "kept_aliases": published.kept_aliases,
         "job": published.job, "already_published": published.already_published,
+        "repaired": published.repaired.iter().map(|blob| blob.digest.to_string()).collect::<Vec<_>>(),
         "digests": published.blobs.iter().map(|blob| blob.digest.to_string()).collect::<Vec<_>>(),
         "url": client.file_url(image, version, "").as_str(), "files": urls,
     });

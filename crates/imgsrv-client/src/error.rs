@@ -130,6 +130,8 @@ impl Error {
             Self::Stalled(_) | Self::Incomplete(_) => true,
             // A request body that ended early or came too slowly was cut by something between client and server.
             Self::Refused(refusal) if refusal.problem.code() == Some(ProblemCode::BodyIncomplete) => true,
+            // It is served again once its bytes are uploaded, not by itself.
+            Self::Refused(refusal) if refusal.problem.code() == Some(ProblemCode::BlobQuarantined) => false,
             Self::Refused(_) | Self::UnexpectedResponse { .. } => {
                 matches!(self.status(), Some(408 | 429 | 502..=504))
             }

@@ -21,6 +21,8 @@ string_enum! {
         BlobTrusted = "blob.trusted",
         /// A blob was found damaged and is no longer served.
         BlobQuarantined = "blob.quarantined",
+        /// The bytes of a quarantined blob were found right, and it is served again.
+        BlobRestored = "blob.restored",
         /// A blob that nothing referred to was deleted.
         BlobCollected = "blob.collected",
         /// A digest was blocked, because its content was purged.

@@ -1,5 +1,6 @@
 //! Content addresses: SHA-256 digests, sizes and the state of a running hash.
 
+use crate::blocks::BlockChecksums;
 use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
 
@@ -123,19 +124,22 @@ impl BlobClaim {
 
 /// A saved SHA-256 computation over the first `bytes` bytes of some content.
 ///
-/// The state is the 104-byte serialisation of the `sha2` crate: the chaining value, the block count and the unfinished
-/// block. Only [`RunningHash`](crate::hash::RunningHash) interprets it.
+/// The state is the 104-byte serialisation of the `sha2` crate, which has the chaining value, the block count and the
+/// unfinished block, and the CRC32C of the blob's unfinished block. Only [`RunningHash`](crate::hash::RunningHash)
+/// interprets it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HashState {
     /// How many bytes were hashed.
     pub bytes: u64,
     /// The serialised computation.
     pub state: [u8; Self::LENGTH],
+    /// The checksums of the last blocks that have ended: those since the computation was resumed from the part before.
+    pub blocks: BlockChecksums,
 }
 
 impl HashState {
     /// The length of a serialised computation in bytes.
-    pub const LENGTH: usize = 104;
+    pub const LENGTH: usize = 108;
 }
 
 impl fmt::Debug for HashState {

@@ -9,6 +9,7 @@ pub mod access;
 pub mod architecture;
 pub mod audit;
 pub mod auth;
+pub mod blocks;
 pub mod breaker;
 pub mod digest;
 mod enums;

@@ -11,7 +11,7 @@ use crate::{
     time::{Day, Timestamp},
     version::Version,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A bootable image of a version; unique in it by operating system, architecture, variant and format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub struct Manifest {
     pub entries: Vec<ManifestEntry>,
     /// The warnings of publish steps, ordered by step.
     pub warnings: Vec<Warning>,
+    /// The digests of its quarantined blobs, as far as the reader has looked them up.
+    pub quarantined: BTreeSet<Digest>,
 }
 
 /// A file that an artifact or attachment makes available.
@@ -98,6 +100,14 @@ pub struct ManifestFile {
 }
 
 impl Manifest {
+    /// The digests of all artifacts and attachments.
+    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.entries.iter().flat_map(|entry| {
+            let attachments = entry.attachments.iter().map(|attachment| &attachment.blob.digest);
+            std::iter::once(&entry.artifact.primary.digest).chain(attachments)
+        })
+    }
+
     /// The files of all artifacts and attachments, ordered by name. An attachment that has a second name is
     /// there twice, unless another file has that name.
     pub fn files(&self) -> Vec<ManifestFile> {

@@ -28,6 +28,8 @@ string_enum! {
         Tombstone = "tombstone",
         /// Applies the enabled retention policies. It recurs.
         Retention = "retention",
+        /// Verifies stored blobs, those first whose bytes were verified least recently. It recurs.
+        Scrub = "scrub",
     }
 }
 
@@ -38,7 +40,7 @@ impl WorkKind {
         match self {
             Self::Ingest => Some(Duration::from_hours(24)),
             Self::Publish => Some(Duration::from_mins(15)),
-            Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention => None,
+            Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention | Self::Scrub => None,
         }
     }
 
@@ -46,7 +48,13 @@ impl WorkKind {
     pub const fn ends_with_failure(self) -> bool {
         match self {
             Self::Ingest => true,
-            Self::Publish | Self::Clear | Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention => false,
+            Self::Publish
+            | Self::Clear
+            | Self::Sweep
+            | Self::Collect
+            | Self::Tombstone
+            | Self::Retention
+            | Self::Scrub => false,
         }
     }
 
@@ -54,7 +62,7 @@ impl WorkKind {
     pub const fn recurs(self) -> bool {
         match self {
             Self::Ingest | Self::Publish | Self::Clear => false,
-            Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention => true,
+            Self::Sweep | Self::Collect | Self::Tombstone | Self::Retention | Self::Scrub => true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Random sequences of actions on an upload session, checked against a model that knows every byte.
 
 use imgsrv_domain::{
+    blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     hash::RunningHash,
     ids::{AttemptId, PrincipalId, UploadId},
@@ -30,7 +31,7 @@ fn hash_of(attempts: &[AttemptId], bytes: u64) -> HashState {
             state[at] = state[at].wrapping_mul(31).wrapping_add(*byte);
         }
     }
-    HashState { bytes, state }
+    HashState { bytes, state, blocks: BlockChecksums::default() }
 }
 
 #[derive(Debug, Clone)]

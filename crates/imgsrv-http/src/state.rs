@@ -16,8 +16,7 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
     Aliases, AuditLogReader, Blocks, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Nodes,
-    Principals,
-    Publishing, Retention, Rules, Services, Uploads, Versions,
+    Principals, Publishing, Retention, Rules, Services, Storage, Uploads, Versions,
 };
 use ipnet::IpNet;
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -146,6 +145,7 @@ provides! {
     Delivery: |state| state.services.delivery();
     Drafts: |state| state.services.drafts();
     Garbage: |state| state.services.garbage();
+    Storage: |state| state.services.storage();
     Images: |state| state.services.images();
     IncusMetadata: |state| state.services.incus_metadata();
     Lifecycles: |state| state.services.lifecycles();

@@ -1,7 +1,7 @@
 //! The cache of published versions: it is never staler than the API promises.
 
 use axum::http::StatusCode;
-use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, Services, Settings};
+use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, ScrubSettings, Services, Settings};
 use imgsrv_domain::{lifecycle::Drain, manifest::Manifest, names::ImageName, work::WorkerId};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ fn other_node(server: &TestServer) -> Services {
         work_attempts: 5,
         sweep_interval: Duration::from_mins(1),
         collection: CollectionSettings::default(),
+        scrub: ScrubSettings::default(),
         removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
         hold_cooldown: Duration::from_hours(24),
         default_retention: None,

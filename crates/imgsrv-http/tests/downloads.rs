@@ -132,8 +132,11 @@ async fn a_damaged_blob_is_quarantined_and_replaced_by_another_upload() {
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
     std::fs::set_permissions(&file, permissions).expect("writable");
     std::fs::write(&file, b"cut").expect("damaged");
-    assert_eq!(server.get(&path).await.problem(), "blob-damaged");
-    assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.get(&path).await.problem(), "blob-quarantined");
+    let refused = server.get(&path).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::SERVICE_UNAVAILABLE, "blob-quarantined".to_owned()));
+    assert_eq!(refused.header("retry-after"), "");
+    assert_eq!(server.call(None, "HEAD", &path, None).await.status, StatusCode::SERVICE_UNAVAILABLE);
     server.blob(&bytes).await;
     assert_eq!(server.get(&path).await.body, bytes);
 }
@@ -152,7 +155,7 @@ async fn a_file_that_was_found_before_its_blob_was_replaced_is_served() {
     let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
     std::fs::remove_file(server.storage().join(file)).expect("removed");
     let path = format!("/v1/blobs/{}", digest(&bytes));
-    assert_eq!(server.get(&path).await.problem(), "blob-damaged");
+    assert_eq!(server.get(&path).await.problem(), "blob-quarantined");
     server.blob(&bytes).await;
     let opened = delivery.open(&found, 0..bytes.len() as u64).await.expect("the replacement");
     let served: Vec<_> = opened.try_collect().await.expect("its bytes");

@@ -263,7 +263,7 @@ async fn a_failed_job_is_retried_from_its_failed_step_or_abandoned() {
         std::fs::remove_file(server.storage().join(file)).expect("removed");
     }
     let damaged = server.write("GET", &format!("/v1/blobs/{}", digest(&bytes)), None).await;
-    assert_eq!((damaged.status, damaged.problem().as_str()), (StatusCode::INTERNAL_SERVER_ERROR, "blob-damaged"));
+    assert_eq!((damaged.status, damaged.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "blob-quarantined"));
     server.settle().await;
     let failed = server.write("GET", &job, None).await.json();
     assert_eq!((&failed["state"], &failed["failed_step"]), (&json!("failed"), &json!("validate_catalog")));

@@ -209,5 +209,5 @@ async fn a_damaged_blob_is_a_problem_also_when_several_ranges_are_requested() {
     let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");
     std::fs::remove_file(server.storage().join(file)).expect("removed");
     let path = format!("/v1/images/debian/versions/1/artifacts/{artifact}/download");
-    assert_eq!(get(&server, "GET", &path, &[("range", "bytes=0-0,2-3")]).await.problem(), "blob-damaged");
+    assert_eq!(get(&server, "GET", &path, &[("range", "bytes=0-0,2-3")]).await.problem(), "blob-quarantined");
 }

@@ -155,7 +155,7 @@ async fn requested(bytes: &[u8]) -> (TestServer, String, PathBuf) {
 async fn quarantine(server: &TestServer, bytes: &[u8], file: &Path) {
     std::fs::remove_file(file).expect("removed");
     let damaged = server.write("GET", &format!("/v1/blobs/{}", digest(bytes)), None).await;
-    assert_eq!(damaged.problem(), "blob-damaged");
+    assert_eq!(damaged.problem(), "blob-quarantined");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@ use crate::{
 use clap::{Args, Parser, Subcommand};
 use imgsrv_cli::{ClientCommand, HelpCommand, Remote};
 use imgsrv_domain::{
+    digest::Digest,
     ids::PrincipalId,
     names::{ImageName, VersionName},
 };
@@ -57,6 +58,33 @@ pub(crate) enum AdminCommand {
     /// Check and show the settings of the server
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Check the catalog against the blob store, in both directions
+    ///
+    /// Works beside a running server. Exits with 0 if nothing is found, 1 if something is, 2 for a wrong command line, and 5 if
+    /// the catalog or the blob store cannot be reached.
+    Fsck(FsckArguments),
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command")]
+pub(crate) struct FsckArguments {
+    /// Hash the bytes of every blob
+    #[arg(long)]
+    pub(crate) bytes: bool,
+    /// Hash only blobs after this digest, to continue an interrupted check
+    #[arg(long, value_name = "DIGEST", requires = "bytes")]
+    pub(crate) after: Option<Digest>,
+    /// Quarantine damaged blobs, and delete stored bytes that belong to nothing and are older than `--gc-grace`
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Delete such bytes also if they are more than 1 GiB or 1 % of the store
+    #[arg(long, requires = "repair")]
+    pub(crate) delete_unknown: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
 }
 
 #[derive(Debug, Args)]

@@ -6,13 +6,13 @@ use crate::options::{
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, ValueEnum};
-use imgsrv_app::{Backoff, CollectionSettings};
+use imgsrv_app::{Backoff, CollectionSettings, ScrubSettings};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
 use imgsrv_domain::{lifecycle::Drain, retention::RetentionPolicy};
 use imgsrv_http::PublicUrl;
 use secrecy::ExposeSecret;
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
@@ -28,6 +28,8 @@ pub(crate) struct ServeOptions {
     pub(crate) uploads: UploadOptions,
     #[command(flatten)]
     pub(crate) collection: CollectionOptions,
+    #[command(flatten)]
+    pub(crate) scrub: ScrubOptions,
     #[command(flatten)]
     pub(crate) lifecycle: LifecycleOptions,
     #[command(flatten)]
@@ -342,6 +344,29 @@ impl CollectionOptions {
             principals: unless_zero(self.principal_retention),
         }
     }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Verification")]
+pub(crate) struct ScrubOptions {
+    /// Maximum number of bytes of stored blobs that are verified in a second, such as 16MiB. 0 turns regular verification
+    /// off; every read is still verified
+    #[arg(long, env = "IMGSRV_SCRUB_RATE", default_value = "16MiB", value_name = "SIZE", value_parser = bytes)]
+    scrub_rate: u64,
+    /// Time within which every stored blob is verified, as far as the rate allows, such as 30d
+    #[arg(long, env = "IMGSRV_SCRUB_CYCLE", default_value = "30d", value_name = "DURATION", value_parser = scrub_cycle)]
+    scrub_cycle: Duration,
+}
+
+impl ScrubOptions {
+    pub(crate) fn settings(&self) -> ScrubSettings {
+        ScrubSettings { rate: NonZeroU64::new(self.scrub_rate), cycle: self.scrub_cycle }
+    }
+}
+
+fn scrub_cycle(raw: &str) -> Result<Duration, String> {
+    let cycle = optional_duration(raw)?;
+    if cycle.is_zero() { Err("must not be 0; --scrub-rate 0 turns it off".to_owned()) } else { Ok(cycle) }
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod config_show;
 mod degraded;
 mod disk;
 mod error;
+mod fsck;
 mod in_flight;
 mod incus;
 mod listener;

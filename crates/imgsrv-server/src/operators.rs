@@ -5,6 +5,7 @@ use crate::{
     commands::{AdminCommand, AdminTokensCommand, ConfigCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
     config_check, config_show,
     error::StartError,
+    fsck,
     options::TokenRef,
     output::{print, time},
     run::bootstrap,
@@ -28,6 +29,7 @@ use std::{
 /// Runs an operator's command.
 pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
     match command {
+        AdminCommand::Fsck(arguments) => return fsck::run(arguments).await,
         AdminCommand::Bootstrap(options) => bootstrap(options).await?,
         AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await?,
         AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await?,

@@ -38,7 +38,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// Timeout of workers to release their leases, and of the catalog's connections to close.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
+pub(crate) fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
     Settings {
         upload_ttl: options.uploads.upload_ttl,
         max_upload_bytes: Some(options.uploads.max_upload_bytes).filter(|limit| *limit > 0),
@@ -50,6 +50,7 @@ fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         work_attempts: options.workers.work_attempts,
         sweep_interval: SWEEP_INTERVAL.min(options.uploads.upload_ttl),
         collection: options.collection.settings(),
+        scrub: options.scrub.settings(),
         removal_drain: options.lifecycle.removal_drain,
         hold_cooldown: options.lifecycle.hold_cooldown,
         default_retention: options.lifecycle.default_retention(),

@@ -133,7 +133,7 @@ impl Startup {
                 WorkKind::Publish if workers.publish_enabled => PUBLISH_SLOTS,
                 WorkKind::Ingest | WorkKind::Publish => continue,
                 WorkKind::Clear => CLEAR_SLOTS,
-                WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone | WorkKind::Retention => 1,
+                WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone | WorkKind::Retention | WorkKind::Scrub => 1,
             };
             kinds.push(kind.to_string());
             let poll = workers.cas_promotion_poll_interval;

@@ -9,7 +9,7 @@ use imgsrv_domain::{
     parts::Part,
     ports::{
         BlobError, BlobName, BlobStore, BlobStream, IngestError, IngestRequest, Ingested, StageError, StageRequest,
-        Staged, StoreOwner,
+        Staged, StoreOwner, StoredObject,
     },
 };
 use std::{
@@ -130,6 +130,10 @@ impl BlobStore for ProbedBlobs {
 
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError> {
         self.store.staged_sessions().await
+    }
+
+    async fn stored_objects(&self) -> Result<Vec<StoredObject>, BlobError> {
+        self.store.stored_objects().await
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError> {

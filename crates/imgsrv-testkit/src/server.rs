@@ -8,9 +8,10 @@ use axum::{
     Router,
     body::Body,
     http::{HeaderMap, HeaderValue, Request, StatusCode, header},
+    response::Response,
 };
 use http_body_util::BodyExt;
-use imgsrv_app::{Adapters, Backoff, CollectionSettings, FormatCheck, Ran, Services, Settings};
+use imgsrv_app::{Adapters, Backoff, CollectionSettings, FormatCheck, Ran, ScrubSettings, Services, Settings};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_domain::{
     lifecycle::Drain,
@@ -21,6 +22,7 @@ use imgsrv_http::{AppState, HttpSettings, router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -136,6 +138,7 @@ impl TestServer {
             work_attempts: 5,
             sweep_interval: Duration::from_mins(1),
             collection: CollectionSettings::default(),
+            scrub: ScrubSettings { rate: NonZeroU64::new(1 << 30), ..ScrubSettings::default() },
             removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
             hold_cooldown: Duration::from_hours(24),
             default_retention: None,
@@ -199,10 +202,14 @@ impl TestServer {
 
     /// Sends a request without adding anything.
     pub async fn send_as_it_is(&self, request: Request<Body>) -> TestResponse {
-        let response = self.router.clone().oneshot(request).await.expect("a response");
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.respond(request).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes().to_vec();
         TestResponse { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends a request without adding anything; the body of the response is not received yet.
+    pub async fn respond(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.expect("a response")
     }
 
     /// Sends a request with a JSON body and a bearer token.
@@ -303,7 +310,7 @@ impl TestServer {
         self.services.enqueue_recurring().await.expect("recurring work is enqueued");
         // An upload that the sweep ends is cleared as well.
         let ended = [WorkKind::Sweep, WorkKind::Clear, WorkKind::Tombstone, WorkKind::Retention, WorkKind::Collect];
-        for kind in [WorkKind::Ingest, WorkKind::Publish].into_iter().chain(ended) {
+        for kind in [WorkKind::Ingest, WorkKind::Publish].into_iter().chain(ended).chain([WorkKind::Scrub]) {
             let worker = self.services.worker(kind);
             while worker.run_once().await.expect("work") == Ran::Worked {}
         }

@@ -5,6 +5,7 @@ use crate::{
     bytes::{
         blocks::failure_reason,
         clearing::{announce_end, upload_ended},
+        verify::remove_superseded,
     },
     context::Context,
     work::{
@@ -16,9 +17,11 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     audit::{AuditAction, Event},
+    blocks::BlockChecksums,
     digest::{BlobClaim, HashState},
+    error_chain,
     ids::UploadId,
-    ports::{CatalogError, CatalogTx, Conflict, IngestError, IngestRequest, Ingested, TrustedBlob},
+    ports::{CatalogError, CatalogTx, Conflict, IngestError, IngestRequest, Ingested, StoredBlob, TrustedBlob},
     work::{Lease, WorkKind},
 };
 use std::sync::Arc;
@@ -29,8 +32,8 @@ pub(crate) struct Ingest(pub(crate) Arc<Context>);
 
 /// The result of ingesting the bytes.
 enum Verdict {
-    /// They are durable under their name.
-    Placed,
+    /// They are durable under their name; their block checksums, if all were recorded.
+    Placed(Option<BlockChecksums>),
     /// They are not what was claimed, or are missing.
     Rejected(String),
     /// Another worker has acquired the item.
@@ -47,10 +50,11 @@ impl Handler for Ingest {
         let Some(request) = retrying(|| self.start(lease)).await? else { return Ok(()) };
         crash_point("ingest.started");
         let (id, claim) = (request.session, request.claim);
+        let quarantined = self.0.catalog.get_stored_blob(&claim.digest).await?.filter(|blob| blob.is_quarantined);
         let is_recorded = match self.ingest(request, lease).await? {
-            Verdict::Placed => {
+            Verdict::Placed(checksums) => {
                 crash_point("ingest.placed");
-                self.finish(id, claim, lease).await?
+                self.finish(id, claim, checksums.as_ref(), lease).await?
             }
             Verdict::Rejected(reason) => retrying(|| self.reject(id, lease, &reason)).await?,
             Verdict::Lost => false,
@@ -58,6 +62,12 @@ impl Handler for Ingest {
         if is_recorded {
             crash_point("ingest.recorded");
             announce_end(&self.0, id);
+            if let Some(StoredBlob { blob, .. }) = quarantined
+                && let Err(error) = remove_superseded(&self.0, &blob).await
+            {
+                let error = error_chain::text(&error);
+                tracing::warn!(blob.name = %blob.name, error, "replaced bytes could not be deleted; a collection will");
+            }
         } else {
             tracing::warn!(upload.id = %id, "lease lost: ingest result discarded");
         }
@@ -111,7 +121,7 @@ impl Ingest {
     async fn ingest(&self, mut request: IngestRequest, lease: &Lease) -> Result<Verdict, WorkError> {
         loop {
             match self.0.blobs.ingest(&request).await {
-                Ok(Ingested::Placed) => return Ok(Verdict::Placed),
+                Ok(Ingested::Placed) => return Ok(Verdict::Placed(request.block_checksums())),
                 Ok(Ingested::Hashed(state)) => {
                     crash_point("ingest.hashed");
                     request.hashed = Some(state.clone());
@@ -149,8 +159,14 @@ impl Ingest {
     /// When another upload has stored the same digest first, this one is `ready` as well and its own copy is removed.
     ///
     /// If the digest was blocked meanwhile, the upload fails.
-    async fn finish(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
-        let finished = retrying(|| self.record(id, claim, lease)).await;
+    async fn finish(
+        &self,
+        id: UploadId,
+        claim: BlobClaim,
+        checksums: Option<&BlockChecksums>,
+        lease: &Lease,
+    ) -> Result<bool, CatalogError> {
+        let finished = retrying(|| self.record(id, claim, checksums, lease)).await;
         match finished {
             Err(CatalogError::Conflict(Conflict::DigestBlocked)) => {
                 retrying(|| self.reject_blocked(id, claim, lease)).await
@@ -164,7 +180,13 @@ impl Ingest {
     }
 
     /// The catalog refuses a blob with a blocked digest.
-    async fn record(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
+    async fn record(
+        &self,
+        id: UploadId,
+        claim: BlobClaim,
+        checksums: Option<&BlockChecksums>,
+        lease: &Lease,
+    ) -> Result<bool, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         if !tx.finish_work(lease).await? {
             return Ok(false);
@@ -177,7 +199,12 @@ impl Ingest {
         upload_ended(&self.0, &mut *tx, &session).await?;
         // Blobs are locked after versions, and the catalog revision, which replacing a quarantined blob changes, last.
         if tx.reuse_blob(&claim.digest).await?.is_none() {
-            tx.insert_blob(&TrustedBlob { claim, name: session.blob_name(), created_at: now }).await?;
+            let name = session.blob_name();
+            tx.insert_blob(&TrustedBlob { claim, name: name.clone(), created_at: now }).await?;
+            // Without checksums, the scrub hashes it again soon.
+            if let Some(checksums) = checksums {
+                tx.record_verified(&name, Some(checksums)).await?;
+            }
             let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
             audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;
         }

@@ -1,29 +1,46 @@
-//! Reading stored blobs, and quarantining those that are damaged.
+//! Reading stored blobs: every block is compared with its checksum before anything of it is passed on.
 
-use crate::{audit, context::Context};
-use futures::TryStreamExt;
+use crate::{
+    bytes::{
+        checksums::section_of,
+        quarantine::{condemn, open_unverified, require_store},
+    },
+    context::Context,
+};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_domain::{
-    audit::{AuditAction, Event},
+    blocks::{BLOCK_BYTES, BlockChecksums, RunningBlock},
     ports::{BlobError, BlobStream, CatalogError, TrustedBlob, Visibility},
 };
 use imgsrv_inspect::Source;
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
-/// Opens `range` of a blob. A blob that is missing or has another size is quarantined, so that it is not served again.
+/// Bytes that are verified before a stream of no more than that is returned.
+const VERIFIED_FIRST: u64 = 1 << 20;
+
+/// Opens `range` of a blob. Bytes that are missing, or that are not those that were stored, are [`BlobError::Damaged`],
+/// and then the blob is quarantined; the stream ends with this error before the first wrong byte. A range of up to
+/// 1 MiB is verified whole before it is returned, another one up to the end of its first block.
 pub(crate) async fn open_blob(
-    context: &Context,
+    context: &Arc<Context>,
     blob: &TrustedBlob,
     range: Range<u64>,
 ) -> Result<BlobStream, BlobError> {
-    let opened = context.blobs.open(&blob.name, blob.claim.size, range).await;
-    if let Err(BlobError::Damaged) = opened {
-        let quarantined = quarantine(context, blob).await;
-        // Otherwise it was deleted, replaced or quarantined since it was found.
-        if quarantined.map_err(|error| BlobError::Unavailable(Box::new(error)))? {
-            tracing::error!(blob.digest = %blob.claim.digest, blob.name = %blob.name, "damaged blob found");
+    let is_small = range.end - range.start <= VERIFIED_FIRST;
+    let mut reading = Reading::open(context, blob, range).await?;
+    let mut first = Vec::new();
+    while let Some(bytes) = reading.next_block().await? {
+        first.extend(bytes);
+        if !is_small {
+            break;
         }
     }
-    opened
+    let rest = stream::try_unfold(reading, |mut reading| async move {
+        let bytes = reading.next_block().await?;
+        Ok(bytes.map(|bytes| (stream::iter(bytes.into_iter().map(Ok)), reading)))
+    });
+    Ok(stream::iter(first.into_iter().map(Ok)).chain(rest.try_flatten()).boxed())
 }
 
 /// The blob that has replaced `blob`, if one has: names that were read earlier may be outdated.
@@ -32,24 +49,157 @@ pub(crate) async fn replacement(context: &Context, blob: &TrustedBlob) -> Result
     Ok(current.filter(|current| current.name != blob.name))
 }
 
-/// Stops serving the blob; returns whether it was served until now.
-pub(crate) async fn quarantine(context: &Context, blob: &TrustedBlob) -> Result<bool, CatalogError> {
-    let TrustedBlob { claim, name, .. } = blob;
-    let mut tx = context.catalog.begin().await?;
-    if tx.quarantine_blob(&claim.digest, name).await? {
-        let event = Event::new(AuditAction::BlobQuarantined, claim.digest).with(name);
-        audit::record(&mut *tx, &context.worker_actor(), event).await?;
-        context.revision.commit(tx).await?;
-        return Ok(true);
+/// A range of a blob that is being read, block by block.
+struct Reading {
+    context: Arc<Context>,
+    blob: TrustedBlob,
+    /// The bytes that are not passed on yet.
+    rest: Range<u64>,
+    /// The stored bytes from the start of the next block on; absent after an error.
+    stored: Option<BlobStream>,
+    /// What was read of them beyond the last block.
+    beyond: Bytes,
+    /// The section of checksums that was used last; it has none if the blob has none.
+    section: Option<(u32, Option<Arc<BlockChecksums>>)>,
+}
+
+impl Reading {
+    async fn open(context: &Arc<Context>, blob: &TrustedBlob, rest: Range<u64>) -> Result<Self, BlobError> {
+        let (context, blob) = (Arc::clone(context), blob.clone());
+        let mut reading = Self { context, blob, rest, stored: None, beyond: Bytes::new(), section: None };
+        reading.stored = Some(reading.open_stored().await?);
+        Ok(reading)
     }
-    // It was deleted, or another node has quarantined or replaced it, so that what is cached of it is outdated.
-    context.revision.forget();
-    Ok(false)
+
+    fn size(&self) -> u64 {
+        self.blob.claim.size.get()
+    }
+
+    /// The range of the block that has the byte at `at`.
+    fn block_at(&self, at: u64) -> Range<u64> {
+        let start = at - at % BLOCK_BYTES;
+        start..self.size().min(start + BLOCK_BYTES)
+    }
+
+    /// Opens the stored bytes of all blocks that are left.
+    async fn open_stored(&mut self) -> Result<BlobStream, BlobError> {
+        let range = if self.rest.is_empty() {
+            self.rest.clone()
+        } else {
+            self.block_at(self.rest.start).start..self.block_at(self.rest.end - 1).end
+        };
+        self.open_range(range).await
+    }
+
+    async fn open_range(&mut self, range: Range<u64>) -> Result<BlobStream, BlobError> {
+        match open_unverified(&self.context, &self.blob, range).await {
+            Err(BlobError::Damaged) => Err(condemn(&self.context, &self.blob).await),
+            opened => opened,
+        }
+    }
+
+    /// The requested bytes of the next block, once all of it is verified.
+    async fn next_block(&mut self) -> Result<Option<Vec<Bytes>>, BlobError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let block = self.block_at(self.rest.start);
+        let index = block.start / BLOCK_BYTES;
+        let expected = self.checksum(index).await.map_err(BlobError::unavailable)?;
+        let stored = match self.stored.take() {
+            Some(stored) => stored,
+            None => self.open_stored().await?,
+        };
+        let bytes = match read_exactly(stored, std::mem::take(&mut self.beyond), block.end - block.start).await {
+            Ok((bytes, stored, beyond)) if is_right(&bytes, expected) => {
+                (self.stored, self.beyond) = (Some(stored), beyond);
+                bytes
+            }
+            Ok(_) | Err(BlobError::Damaged) => self.reread(index, block.clone()).await?,
+            Err(error) => return Err(error),
+        };
+        let wanted = self.rest.start - block.start..self.rest.end.min(block.end) - block.start;
+        self.rest.start = block.end.min(self.rest.end);
+        Ok(Some(cut(bytes, wanted)))
+    }
+
+    /// The checksum of block `index`, if the blob has checksums.
+    async fn checksum(&mut self, index: u64) -> Result<Option<u32>, CatalogError> {
+        let (section, position) = section_of(index);
+        if self.section.as_ref().is_none_or(|(current, _)| *current != section) {
+            let (context, name) = (&self.context, &self.blob.name);
+            let read = context.checksums.section(&*context.catalog, name, section).await?;
+            self.section = Some((section, read));
+        }
+        Ok(self.section.as_ref().and_then(|(_, checksums)| checksums.as_ref()?.get(position)))
+    }
+
+    /// Reads a block again that was wrong or incomplete; if it still is, the blob is quarantined.
+    async fn reread(&mut self, index: u64, block: Range<u64>) -> Result<Vec<Bytes>, BlobError> {
+        let (context, blob) = (Arc::clone(&self.context), self.blob.clone());
+        tracing::warn!(blob.digest = %blob.claim.digest, blob.name = %blob.name, block.start, "damaged block read again");
+        require_store(&context).await?;
+        self.section = None;
+        let expected = context.checksums.reread(&*context.catalog, &blob.name, index).await;
+        let expected = expected.map_err(BlobError::unavailable)?;
+        let stored = self.open_range(block.clone()).await?;
+        match read_exactly(stored, Bytes::new(), block.end - block.start).await {
+            Ok((bytes, ..)) if is_right(&bytes, expected) => Ok(bytes),
+            Ok(_) | Err(BlobError::Damaged) => {
+                require_store(&context).await?;
+                Err(condemn(&context, &blob).await)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads `length` bytes, the first of which are `beyond`; also returns the rest of the stream, and what was read of it.
+async fn read_exactly(
+    mut stored: BlobStream,
+    beyond: Bytes,
+    length: u64,
+) -> Result<(Vec<Bytes>, BlobStream, Bytes), BlobError> {
+    let (mut bytes, mut chunk, mut left) = (Vec::new(), beyond, usize::try_from(length).unwrap_or(usize::MAX));
+    loop {
+        let beyond = chunk.split_off(chunk.len().min(left));
+        left -= chunk.len();
+        if !chunk.is_empty() {
+            bytes.push(chunk);
+        }
+        if left == 0 {
+            return Ok((bytes, stored, beyond));
+        }
+        chunk = stored.try_next().await?.ok_or(BlobError::Damaged)?;
+    }
+}
+
+/// Whether a block has its checksum. Without one it is not verified.
+fn is_right(bytes: &[Bytes], expected: Option<u32>) -> bool {
+    let Some(expected) = expected else { return true };
+    let mut block = RunningBlock::default();
+    for chunk in bytes {
+        block.update(chunk);
+    }
+    block.checksum() == expected
+}
+
+/// The bytes in `range`, relative to the first of `bytes`.
+fn cut(bytes: Vec<Bytes>, range: Range<u64>) -> Vec<Bytes> {
+    let position = |at| usize::try_from(at).unwrap_or(usize::MAX);
+    let (mut skip, mut left) = (position(range.start), position(range.end - range.start));
+    let cut = bytes.into_iter().map(|chunk| {
+        let start = skip.min(chunk.len());
+        let end = chunk.len().min(start.saturating_add(left));
+        (skip, left) = (skip - start, left - (end - start));
+        chunk.slice(start..end)
+    });
+    cut.filter(|chunk| !chunk.is_empty()).collect()
 }
 
 /// Random access to the bytes of a blob.
 pub(crate) struct BlobReader<'a> {
-    pub(crate) context: &'a Context,
+    pub(crate) context: &'a Arc<Context>,
     pub(crate) blob: &'a TrustedBlob,
 }
 

@@ -147,6 +147,9 @@ impl Delivery {
             published => (published, true),
         };
         let Some(blob) = blob else {
+            if catalog.is_quarantined(digest, caller.visibility()).await? {
+                return Err(UseCaseError::Quarantined(*digest));
+            }
             let revoked = catalog.get_revoked_version_of(digest).await?;
             let missing = || Missing::Blob(*digest).into();
             return Err(revoked.map_or_else(missing, |version| Gone::of(&version, self.0.context.clock.now()).into()));
@@ -181,8 +184,7 @@ impl Delivery {
             None => (entry.artifact.file_name(image, version), entry.artifact.primary, &entry.artifact.media_type),
         };
         let modified_at = published_at(&found.manifest);
-        let download = self.download(&found, &claim.digest, media_type, file_name, modified_at).await?;
-        download.ok_or_else(|| missing().into())
+        self.download(&found, &claim.digest, media_type, file_name, modified_at).await
     }
 
     /// The file of that name, or its checksums, of the published version that is named or aliased so. Every spelling of the
@@ -215,10 +217,9 @@ impl Delivery {
         let exact = [Some(name.to_string()), full];
         let (found_by, file) = find_named(&found.files, &exact, image, version).ok_or_else(missing)?;
         let versioned = is_alias.then(|| format!("/images/{image}/{}/{}", version.in_url(), UrlSegment(&found_by)));
-        let download =
-            self.download(&found, &file.claim.digest, &file.media_type, name.to_string(), modified_at).await?;
-        let download = download.ok_or_else(missing)?;
         let content = if file.name == found_by {
+            let name = name.to_string();
+            let download = self.download(&found, &file.claim.digest, &file.media_type, name, modified_at).await?;
             FileContent::Stored(download)
         } else {
             let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
@@ -261,7 +262,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// A file of a published version as a download, unless its blob is quarantined.
+    /// A file of a published version as a download. The blobs of such a version are trusted, unless they are quarantined.
     async fn download(
         &self,
         version: &PublishedVersion,
@@ -269,24 +270,23 @@ impl Delivery {
         media_type: &MediaType,
         file_name: String,
         modified_at: Timestamp,
-    ) -> Result<Option<Download>> {
+    ) -> Result<Download> {
         let media_type = Some(media_type.clone());
-        let blob = self.0.blob(version, digest).await?;
-        if blob.is_some() {
-            self.note_fetch(Fetched::Version(version.manifest.version.id));
-        }
+        let blob = self.0.blob(version, digest).await?.ok_or(UseCaseError::Quarantined(*digest))?;
+        self.note_fetch(Fetched::Version(version.manifest.version.id));
         let lifecycle = discouraged(&version.manifest);
-        Ok(blob.map(|blob| Download { blob, media_type, file_name, modified_at, public: true, lifecycle }))
+        Ok(Download { blob, media_type, file_name, modified_at, public: true, lifecycle })
     }
 
-    /// Opens `range` of the bytes. A blob that is missing or has another size is quarantined, so that it is not served
-    /// again; if it has been replaced since the download was found, the replacement is opened. If it has been collected or
-    /// purged since then, it does not exist.
+    /// Opens `range` of the bytes. A blob whose bytes are missing or wrong is quarantined, so that it is not served again; if
+    /// it has been replaced since the download was found, the replacement is opened. A range of up to 1 MiB is verified
+    /// before it is returned; the stream of a larger one fails before the first wrong byte. If it has been collected or purged
+    /// since the download was found, it does not exist.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
         let (context, blob) = (&self.0.context, &download.blob);
         let damaged = |error| match error {
-            BlobError::Damaged => UseCaseError::Damaged(blob.claim.digest),
+            BlobError::Damaged => UseCaseError::Quarantined(blob.claim.digest),
             error => error.into(),
         };
         let opened = open_blob(context, blob, range.clone()).await;

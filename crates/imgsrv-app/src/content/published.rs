@@ -16,7 +16,10 @@ use imgsrv_domain::{
     transition::Revision,
 };
 use moka::sync::Cache;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::sync::OnceCell;
 
 /// Memory for cached versions: enough for 65 thousand files, which few catalogs serve at once.
@@ -53,13 +56,15 @@ impl PublishedVersion {
 pub(crate) struct PublishedVersions {
     pub(super) context: Arc<Context>,
     cache: Cache<Key, Arc<PublishedVersion>>,
+    /// All quarantined digests, and the revision before they were read.
+    quarantined: Mutex<Option<(Revision, Arc<HashSet<Digest>>)>>,
 }
 
 impl PublishedVersions {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         let weigher = |_: &Key, version: &Arc<PublishedVersion>| version.weight();
         let cache = Cache::builder().max_capacity(CAPACITY_BYTES).weigher(weigher).build();
-        Self { context, cache }
+        Self { context, cache, quarantined: Mutex::default() }
     }
 
     /// The version of that name that is visible with `see`. A published version is at most one second out of date;
@@ -82,7 +87,8 @@ impl PublishedVersions {
         if see == Visibility::All && !is_known {
             // A draft may change between two reads.
             let found = catalog.resolve_manifest(image, version).await?;
-            return Ok(found.map(|(resolved, entries)| self.keep_new(reading, resolved, entries)));
+            let Some((resolved, entries)) = found else { return Ok(None) };
+            return self.keep_new(reading, resolved, entries).await.map(Some);
         }
         let found = catalog.resolve_version(image, version, see).await?;
         self.load(reading, found).await
@@ -115,23 +121,45 @@ impl PublishedVersions {
         let cached = self.cache.get(&key).filter(|cached| cached.manifest.version.id == resolved.version.id);
         let Some(cached) = cached else {
             let entries = self.context.catalog.get_manifest_entries(resolved.version.id).await?;
-            return Ok(Some(self.keep_new(reading, resolved, entries)));
+            return self.keep_new(reading, resolved, entries).await.map(Some);
         };
         let ResolvedVersion { revision, image, version } = resolved;
         if cached.revision == revision {
             self.context.revision.remember(reading, revision);
             return Ok(Some(cached));
         }
-        let manifest = Manifest { image, version, ..(*cached.manifest).clone() };
+        let quarantined = self.quarantined_in(revision, &cached.manifest).await?;
+        let manifest = Manifest { image, version, quarantined, ..(*cached.manifest).clone() };
         Ok(Some(self.keep(reading, revision, manifest, Arc::clone(&cached.files))))
     }
 
-    fn keep_new(&self, reading: Reading, resolved: ResolvedVersion, read: ManifestEntries) -> Arc<PublishedVersion> {
+    async fn keep_new(
+        &self,
+        reading: Reading,
+        resolved: ResolvedVersion,
+        read: ManifestEntries,
+    ) -> Result<Arc<PublishedVersion>, CatalogError> {
         let ResolvedVersion { revision, image, version } = resolved;
         let ManifestEntries { entries, warnings } = read;
-        let manifest = Manifest { image, version, entries, warnings };
+        let mut manifest = Manifest { image, version, entries, warnings, quarantined: BTreeSet::new() };
+        manifest.quarantined = self.quarantined_in(revision, &manifest).await?;
         let files = manifest.files().into();
-        self.keep(reading, revision, manifest, files)
+        Ok(self.keep(reading, revision, manifest, files))
+    }
+
+    /// The quarantined digests of a manifest that was read at `revision`.
+    async fn quarantined_in(&self, revision: Revision, manifest: &Manifest) -> Result<BTreeSet<Digest>, CatalogError> {
+        let known = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = match known {
+            Some((known, all)) if known == revision => all,
+            _ => {
+                let all: Arc<HashSet<Digest>> =
+                    Arc::new(self.context.catalog.quarantined_digests().await?.into_iter().collect());
+                *self.quarantined.lock().unwrap_or_else(PoisonError::into_inner) = Some((revision, Arc::clone(&all)));
+                all
+            }
+        };
+        Ok(manifest.digests().filter(|digest| all.contains(digest)).copied().collect())
     }
 
     /// Caches the version if it is published.

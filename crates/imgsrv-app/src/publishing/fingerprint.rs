@@ -1,10 +1,7 @@
 //! The fingerprint of an Incus image: the SHA-256 of its metadata followed by its root.
 
 use crate::{
-    bytes::{
-        hashing::hash_stream,
-        reader::{open_blob, quarantine},
-    },
+    bytes::{hashing::hash_stream, quarantine::quarantine, reader::open_blob},
     context::Context,
     publishing::error::{Result, StepError},
     work::retry::retrying,
@@ -14,6 +11,7 @@ use imgsrv_domain::{
     hash::RunningHash,
     ports::{BlobError, CatalogError, FingerprintKey, FingerprintProgress, TrustedBlob},
 };
+use std::sync::Arc;
 
 /// Bytes that are hashed between two saves of the progress.
 const SAVE_EVERY: u64 = 1 << 30;
@@ -26,7 +24,7 @@ struct Hashes {
 
 /// Computes the fingerprint once for each pair, resuming where an earlier attempt stopped. Every client sees it, so both
 /// blobs are verified meanwhile; a blob that does not have its digest is quarantined.
-pub(super) async fn fingerprint(context: &Context, metadata: &TrustedBlob, root: &TrustedBlob) -> Result<Digest> {
+pub(super) async fn fingerprint(context: &Arc<Context>, metadata: &TrustedBlob, root: &TrustedBlob) -> Result<Digest> {
     let pair = FingerprintKey { metadata: metadata.claim.digest, root: root.claim.digest };
     let known = context.catalog.begin().await?.get_fingerprint(&pair).await?;
     let begun = match known {
@@ -57,7 +55,7 @@ pub(super) async fn fingerprint(context: &Context, metadata: &TrustedBlob, root:
 }
 
 /// Verifies that the hashed bytes are those of `blob`; quarantines it if not.
-pub(super) async fn verify(context: &Context, blob: &TrustedBlob, actual: Digest) -> Result<()> {
+pub(super) async fn verify(context: &Arc<Context>, blob: &TrustedBlob, actual: Digest) -> Result<()> {
     if actual == blob.claim.digest {
         return Ok(());
     }
@@ -66,7 +64,12 @@ pub(super) async fn verify(context: &Context, blob: &TrustedBlob, actual: Digest
 }
 
 /// Hashes the rest of the root, saving the progress regularly.
-async fn hash_rest(context: &Context, pair: &FingerprintKey, root: &TrustedBlob, mut hashes: Hashes) -> Result<Hashes> {
+async fn hash_rest(
+    context: &Arc<Context>,
+    pair: &FingerprintKey,
+    root: &TrustedBlob,
+    mut hashes: Hashes,
+) -> Result<Hashes> {
     while hashes.own.bytes() < root.claim.size.get() {
         hashes = hash_some(context, root, hashes).await?;
         if hashes.own.bytes() < root.claim.size.get() {
@@ -78,7 +81,7 @@ async fn hash_rest(context: &Context, pair: &FingerprintKey, root: &TrustedBlob,
 }
 
 /// Hashes a bounded part of a blob, starting where its own hash has stopped.
-async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: Hashes) -> Result<Hashes> {
+async fn hash_some(context: &Arc<Context>, blob: &TrustedBlob, hashes: Hashes) -> Result<Hashes> {
     let failed = |error| StepError::reading(blob, error);
     let from = hashes.own.bytes();
     let to = blob.claim.size.get().min(from + SAVE_EVERY);
@@ -92,14 +95,14 @@ async fn hash_some(context: &Context, blob: &TrustedBlob, hashes: Hashes) -> Res
     if hashes.own.bytes() == to { Ok(hashes) } else { Err(failed(BlobError::Damaged)) }
 }
 
-async fn done(context: &Context, pair: &FingerprintKey, both: RunningHash) -> Result<Digest> {
+async fn done(context: &Arc<Context>, pair: &FingerprintKey, both: RunningHash) -> Result<Digest> {
     let digest = both.finish();
     save(context, pair, Some(&FingerprintProgress::Done(digest))).await?;
     Ok(digest)
 }
 
 /// Saves the progress; without any, the computation starts again.
-async fn save(context: &Context, pair: &FingerprintKey, progress: Option<&FingerprintProgress>) -> Result<()> {
+async fn save(context: &Arc<Context>, pair: &FingerprintKey, progress: Option<&FingerprintProgress>) -> Result<()> {
     let saved: Result<(), CatalogError> = retrying(|| async {
         let mut tx = context.catalog.begin().await?;
         match progress {

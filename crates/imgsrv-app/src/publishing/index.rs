@@ -25,7 +25,10 @@ use imgsrv_inspect::{
     IncusMetadata, MAX_METADATA_BYTES, MetadataProblem, Source, UnifiedImage, UnifiedProblem, read_unified,
 };
 use imgsrv_simplestreams::{IncusArchitecture, is_ambiguous};
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 use tracing::Span;
 
 /// The artifacts to list, and warnings about their metadata and about those that are not listed.
@@ -40,7 +43,7 @@ type Content = Result<IncusMetadata, MetadataProblem>;
 /// The name of an artifact in streams, without its kind.
 type Slot = (IncusArchitecture, Variant);
 
-pub(super) async fn run(context: &Context, publication: &Publication) -> Result<Indexed> {
+pub(super) async fn run(context: &Arc<Context>, publication: &Publication) -> Result<Indexed> {
     let (known, taken) = (HashMap::new(), HashMap::new());
     let mut indexing = Indexing { context, publication, known, taken, indexed: Indexed::default() };
     // In the order in which artifacts with the same names are preferred.
@@ -54,7 +57,7 @@ pub(super) async fn run(context: &Context, publication: &Publication) -> Result<
 
 /// The indexing of one version.
 struct Indexing<'a> {
-    context: &'a Context,
+    context: &'a Arc<Context>,
     publication: &'a Publication,
     /// The content of metadata by digest: artifacts of a version often share it.
     known: HashMap<Digest, Content>,
@@ -207,7 +210,10 @@ impl Indexing<'_> {
 }
 
 /// The unified image that a tarball is, by its first bytes.
-async fn read_start(context: &Context, blob: &TrustedBlob) -> Result<Option<Result<UnifiedImage, UnifiedProblem>>> {
+async fn read_start(
+    context: &Arc<Context>,
+    blob: &TrustedBlob,
+) -> Result<Option<Result<UnifiedImage, UnifiedProblem>>> {
     let length = usize::try_from(blob.claim.size.get().min(MAX_METADATA_BYTES)).unwrap_or(usize::MAX);
     let bytes = BlobReader { context, blob }.read(0, length).await.map_err(|error| StepError::reading(blob, error))?;
     let span = Span::current();
@@ -218,7 +224,7 @@ async fn read_start(context: &Context, blob: &TrustedBlob) -> Result<Option<Resu
     }))
 }
 
-async fn read_metadata(context: &Context, blob: &TrustedBlob) -> Result<Content> {
+async fn read_metadata(context: &Arc<Context>, blob: &TrustedBlob) -> Result<Content> {
     let size = blob.claim.size.get();
     if size > MAX_METADATA_BYTES {
         return Ok(Err(MetadataProblem::TooLarge));

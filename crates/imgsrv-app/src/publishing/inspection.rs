@@ -7,10 +7,14 @@ use imgsrv_domain::{
     ports::TrustedBlob,
 };
 use imgsrv_inspect::{self as inspect, InspectError, Refusal};
+use std::sync::Arc;
 
 /// The format of the bytes, or why they are not safe to publish. What they are declared as does not matter: programs that
 /// detect the format open them as what they are.
-pub(super) async fn inspect(context: &Context, blob: &TrustedBlob) -> Result<Result<Inspection, Refusal>, StepError> {
+pub(super) async fn inspect(
+    context: &Arc<Context>,
+    blob: &TrustedBlob,
+) -> Result<Result<Inspection, Refusal>, StepError> {
     let found = match inspect::inspect(&BlobReader { context, blob }).await {
         Ok(found) => found,
         Err(InspectError::Refused(refusal)) => return Ok(Err(refusal)),

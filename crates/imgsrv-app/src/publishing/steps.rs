@@ -18,6 +18,7 @@ use imgsrv_domain::{
     ports::{CatalogError, CatalogTx},
     publish::{PublishJob, StepName},
 };
+use std::sync::Arc;
 
 /// The result of a step.
 pub(super) enum Outcome {
@@ -31,7 +32,7 @@ pub(super) enum Outcome {
 
 /// Computes the result of `step`, reading the version if no earlier step of this run has.
 pub(super) async fn run(
-    context: &Context,
+    context: &Arc<Context>,
     job: &PublishJob,
     step: StepName,
     publication: &mut Option<Publication>,
@@ -49,7 +50,7 @@ pub(super) async fn run(
 
 /// Records the result of the current step of `job`; `Err` of the inner result fails the step permanently.
 pub(super) async fn record(
-    context: &Context,
+    context: &Arc<Context>,
     tx: &mut dyn CatalogTx,
     job: &PublishJob,
     outcome: &Outcome,
@@ -63,7 +64,7 @@ pub(super) async fn record(
 }
 
 async fn finalize(
-    context: &Context,
+    context: &Arc<Context>,
     tx: &mut dyn CatalogTx,
     job: &PublishJob,
 ) -> Result<Result<(), String>, CatalogError> {

@@ -11,6 +11,7 @@ use imgsrv_domain::{
     ports::{CatalogError, CatalogTx},
     publish::StepName,
 };
+use std::sync::Arc;
 
 /// The results of inspecting a version's artifacts.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub(super) struct Validated {
     warnings: Vec<Warning>,
 }
 
-pub(super) async fn run(context: &Context, publication: &Publication) -> Result<Validated, StepError> {
+pub(super) async fn run(context: &Arc<Context>, publication: &Publication) -> Result<Validated, StepError> {
     let manifest = &publication.manifest;
     if manifest.entries.is_empty() {
         return Err(StepError::Permanent(Unpublishable::Empty.to_string()));

@@ -41,6 +41,12 @@ impl Layout {
         sync_parent(root)?;
         ensure_folder(&self.staging)?;
         ensure_folder(&self.cas)?;
+        if !self.is_present() {
+            // Only in a new store: without them, the blobs of an existing one are not mounted.
+            for folder in BlobName::FOLDERS {
+                ensure_folder(&self.cas.join(folder))?;
+            }
+        }
         File::options().create(true).append(true).open(&self.marker)?;
         sync_parent(&self.marker)
     }
@@ -48,6 +54,11 @@ impl Layout {
     /// Whether the store's folder is mounted. If not, a missing file proves nothing.
     pub(super) fn is_present(&self) -> bool {
         self.marker.exists()
+    }
+
+    /// Whether the folder of a blob's kind is mounted as well. If not, a missing blob proves nothing.
+    pub(super) fn is_mounted(&self, name: &BlobName) -> bool {
+        self.is_present() && self.cas.join(name.folder()).is_dir()
     }
 
     /// The recorded owner.

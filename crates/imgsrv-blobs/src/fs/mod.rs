@@ -11,6 +11,7 @@ mod stage;
 
 use crate::{
     buffers::BufferPool,
+    objects::{CAS, stored},
     observe::{Observer, Operation, observed},
     probe,
     threads::{READING, RECEIVING, Share, blocking},
@@ -18,13 +19,14 @@ use crate::{
 use async_trait::async_trait;
 pub use error::unwritable;
 use error::{failed, object_failed};
+use futures::TryStreamExt;
 use imgsrv_domain::{
     digest::ByteSize,
     ids::UploadId,
     parts::Part,
     ports::{
         BlobError, BlobName, BlobStore, BlobStream, IngestError, IngestRequest, Ingested, StageError, StageRequest,
-        Staged, StoreOwner,
+        Staged, StoreOwner, StoredObject,
     },
 };
 use layout::{FileLocation, Layout, accept};
@@ -122,6 +124,16 @@ impl BlobStore for FsBlobStore {
         let listed = observed(&*self.observer, Operation::List, listing).await?;
         let id = |path: &ObjectPath| path.filename().and_then(|name| name.parse().ok());
         Ok(listed.common_prefixes.iter().filter_map(id).collect())
+    }
+
+    #[instrument(name = "blobs.stored_objects", level = "debug", skip_all)]
+    async fn stored_objects(&self) -> Result<Vec<StoredObject>, BlobError> {
+        let folder = ObjectPath::from(CAS);
+        let listing = async {
+            let listed = self.objects.list(Some(&folder)).map_ok(|meta| stored(&meta));
+            listed.try_filter_map(|object| async { Ok(object) }).try_collect().await.map_err(BlobError::unavailable)
+        };
+        observed(&*self.observer, Operation::List, listing).await
     }
 
     #[instrument(name = "blobs.free_bytes", level = "debug", skip_all)]

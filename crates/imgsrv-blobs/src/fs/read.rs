@@ -21,7 +21,7 @@ pub(super) fn open(layout: &Layout, name: &BlobName, size: ByteSize) -> Result<F
     match opened {
         Ok((length, file)) if length == size.get() => Ok(file),
         Ok(_) => Err(BlobError::Damaged),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && layout.is_present() => Err(BlobError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && layout.is_mounted(name) => Err(BlobError::Damaged),
         Err(error) => Err(failed(error)),
     }
 }
@@ -34,14 +34,13 @@ pub(super) fn stream(
     reading: Share,
     observer: Arc<dyn Observer>,
 ) -> BlobStream {
-    let first = range.start;
     stream::try_unfold((Arc::new(file), range), move |(file, range)| {
         let (buffers, reading, observer) = (buffers.clone(), reading.clone(), Arc::clone(&observer));
         async move {
             if range.is_empty() {
                 return Ok(None);
             }
-            let chunk = chunk(&file, &range, buffers.take_after(range.start - first), &reading).await?;
+            let chunk = chunk(&file, &range, buffers.take_for(range.end - range.start), &reading).await?;
             observer.bytes(Operation::Get, chunk.len() as u64);
             let rest = range.start + chunk.len() as u64..range.end;
             Ok(Some((chunk, (file, rest))))
@@ -63,6 +62,8 @@ async fn chunk(file: &Arc<File>, range: &Range<u64>, mut buffer: Buffer, reading
         let filled = space.len();
         file.read_exact_at(space, start).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => BlobError::Damaged,
+            // The disk cannot read a sector.
+            _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => BlobError::Damaged,
             _ => failed(error),
         })?;
         Ok(buffer.freeze(filled))

@@ -215,10 +215,16 @@ impl Client {
 
     /// Everything below a folder, ordered by name.
     pub(super) async fn list(&self, folder: &Path) -> Result<Vec<Path>, Error> {
-        let mut keys = Vec::new();
-        self.list_pages(folder, None, |page| keys.extend(page.objects.into_iter().map(|meta| meta.location))).await?;
+        let mut keys: Vec<Path> = self.list_all(folder).await?.into_iter().map(|meta| meta.location).collect();
         keys.sort_unstable();
         Ok(keys)
+    }
+
+    /// Everything below a folder, with its metadata.
+    pub(super) async fn list_all(&self, folder: &Path) -> Result<Vec<ObjectMeta>, Error> {
+        let mut objects = Vec::new();
+        self.list_pages(folder, None, |page| objects.extend(page.objects)).await?;
+        Ok(objects)
     }
 
     /// The folders directly below a folder.

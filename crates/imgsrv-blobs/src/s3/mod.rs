@@ -23,7 +23,11 @@ mod stage;
 
 pub use settings::S3Settings;
 
-use crate::{observe::Observer, probe};
+use crate::{
+    objects::{CAS, stored},
+    observe::Observer,
+    probe,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::Client;
@@ -35,7 +39,7 @@ use imgsrv_domain::{
     parts::Part,
     ports::{
         BlobError, BlobName, BlobStore, BlobStream, IngestError, IngestRequest, Ingested, StageError, StageRequest,
-        Staged, StoreOwner,
+        Staged, StoreOwner, StoredObject,
     },
 };
 use keys::{MARK, MARKER, OWNERS, STAGING};
@@ -146,6 +150,12 @@ impl BlobStore for S3BlobStore {
         let keys = folders.into_iter().chain(uploads.into_iter().map(|upload| upload.key));
         let sessions: BTreeSet<UploadId> = keys.filter_map(|key| keys::session_of(&key)).collect();
         Ok(sessions.into_iter().collect())
+    }
+
+    #[instrument(name = "blobs.stored_objects", level = "debug", skip_all)]
+    async fn stored_objects(&self) -> Result<Vec<StoredObject>, BlobError> {
+        let listed = self.client.list_all(&Path::from(CAS)).await.map_err(failed)?;
+        Ok(listed.iter().filter_map(stored).collect())
     }
 
     #[instrument(name = "blobs.free_bytes", level = "debug", skip_all)]

@@ -27,6 +27,7 @@ pub(crate) fn log(entry: &AuditEntry) {
         AuditAction::UploadFailed
         | AuditAction::JobFailed
         | AuditAction::BlobQuarantined
+        | AuditAction::BlobRestored
         | AuditAction::TokenExposed => line!(warn),
         _ => line!(info),
     }

@@ -5,6 +5,7 @@ use crate::core::{
     value::{ColumnType, Columns},
 };
 use imgsrv_domain::{
+    blocks::BlockChecksums,
     digest::{BlobClaim, HashState},
     ports::CatalogError,
     time::Timestamp,
@@ -144,12 +145,18 @@ impl Row<'_> {
         Ok(BlobClaim { digest: self.get(digest)?, size: self.get(size)? })
     }
 
-    /// A saved hash; `None` if there is none.
+    /// A saved hash without block checksums; `None` if there is none.
     pub(crate) fn hash(&self, bytes: &str, state: &str) -> Result<Option<HashState>, Corrupt> {
         match (self.optional(bytes)?, self.optional(state)?) {
-            (Some(bytes), Some(state)) => Ok(Some(HashState { bytes, state })),
+            (Some(bytes), Some(state)) => Ok(Some(HashState { bytes, state, blocks: BlockChecksums::default() })),
             (None, None) => Ok(None),
             (Some(_), None) | (None, Some(_)) => Err(self.corrupt(format_args!("{bytes} and {state} disagree"))),
         }
+    }
+
+    /// A saved hash with the checksums of the blocks that it has ended; `None` if there is none.
+    pub(crate) fn hash_and_blocks(&self, bytes: &str, state: &str, blocks: &str) -> Result<Option<HashState>, Corrupt> {
+        let blocks = self.optional(blocks)?.unwrap_or_default();
+        Ok(self.hash(bytes, state)?.map(|hash| HashState { blocks, ..hash }))
     }
 }

@@ -8,6 +8,7 @@ use imgsrv_domain::{
     access::{ImagePattern, ImageScope},
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
+    blocks::BlockChecksums,
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, AttemptId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     inspection::{ClusterCompression, DetectedFormat, ImageKind, IncusProperties},
@@ -173,6 +174,12 @@ stored!(
         let names: Vec<String> = serde_json::from_value(json.0)?;
         Ok(Self::new(names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?)?)
     }
+);
+
+stored!(
+    BlockChecksums as Vec<u8>:
+    |own| own.encode(),
+    |raw| Self::decode(&raw).ok_or_else(|| "not a list of block checksums".into())
 );
 
 /// The scope as a column: NULL when it is every image.

@@ -11,17 +11,26 @@ use imgsrv_domain::{
     version::Version,
 };
 
-/// The blob, if a version serves it: one that is neither revoked nor drained.
-macro_rules! served {
+/// Whether a version serves the digest `$1`: one that is neither revoked nor drained.
+macro_rules! is_served {
     ($now:literal) => {
         concat!(
-            "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE digest = $1 AND state = 'trusted'
-            AND EXISTS (SELECT 1 FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = $1
+            "EXISTS (SELECT 1 FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = $1
                     UNION ALL SELECT version_id FROM attachments WHERE blob_digest = $1) named
                 JOIN version_lifecycles l ON l.version_id = named.version_id WHERE l.revoked_at IS NULL
                 AND l.tombstone_at IS NULL AND (l.available_until IS NULL OR l.available_until > ",
             $now,
             "))"
+        )
+    };
+}
+pub(crate) use is_served;
+
+macro_rules! served {
+    ($now:literal) => {
+        concat!(
+            "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE digest = $1 AND state = 'trusted' AND ",
+            is_served!($now)
         )
     };
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     core::{Connection, Corrupt, Record, Row, SqlCatalog, SqlDatabase, values},
+    queries::verification::verified_at,
     repos::collection::{due, is_unreferenced},
 };
 use async_trait::async_trait;
@@ -21,7 +22,8 @@ const COUNT: &str = concat!(
     due!("digest, size_bytes"),
     ") AS due) AS examined"
 );
-const STATUS: &str = "SELECT digest, size_bytes, state, created_at, unreferenced_since FROM blobs WHERE digest = $1";
+const STATUS: &str =
+    "SELECT digest, size_bytes, state, created_at, verified_at, unreferenced_since FROM blobs WHERE digest = $1";
 
 /// The references `$from` to the blob `$1`, at most `$2`.
 macro_rules! referring {
@@ -97,6 +99,7 @@ impl Record for BlobStatus {
             claim: row.claim("digest", "size_bytes")?,
             is_quarantined: row.get::<String>("state")? == "quarantined",
             created_at: row.get("created_at")?,
+            verified_at: verified_at(row)?,
             unreferenced_since: row.optional("unreferenced_since")?,
             references: Vec::new(),
             tombstones: Vec::new(),

@@ -12,4 +12,5 @@ pub(crate) mod retention;
 pub(crate) mod rules;
 pub(crate) mod streams;
 pub(crate) mod uploads;
+pub(crate) mod verification;
 pub(crate) mod versions;

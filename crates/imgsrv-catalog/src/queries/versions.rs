@@ -19,6 +19,7 @@ use imgsrv_domain::{
     time::Timestamp,
     version::{Version, VersionFilter},
 };
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 const VERSIONS: &str =
@@ -192,6 +193,7 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
             version,
             entries,
             warnings,
+            quarantined: BTreeSet::new(),
         }))
     }
 }

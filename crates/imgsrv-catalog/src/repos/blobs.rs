@@ -6,18 +6,23 @@ use imgsrv_domain::{
     digest::Digest,
     ids::VersionId,
     ports::{BlobLedger, BlobName, CatalogError, TrustedBlob},
+    time::Timestamp,
 };
+
+/// The `verified_at` of a blob that never was.
+pub(crate) const NEVER: Timestamp = Timestamp::from_micros(0);
 
 pub(crate) const GET: &str = "SELECT digest, size_bytes, storage_name, created_at FROM blobs
     WHERE digest = $1 AND state = 'trusted'";
 const IS_STORED: &str = "SELECT EXISTS (SELECT 1 FROM blobs WHERE storage_name = $1)";
 const REPLACE: &str = "UPDATE blobs SET storage_name = $3, state = 'trusted', created_at = $4,
+    verified_at = $5, looked_at = NULL,
     unreferenced_since = CASE WHEN unreferenced_since IS NOT NULL THEN CAST($4 AS timestamptz) END
     WHERE digest = $1 AND size_bytes = $2 AND state = 'quarantined'";
 // Unreferenced also when something refers to it: that could be deleted concurrently.
-const INSERT: &str = "INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at, unreferenced_since)
-    VALUES ($1, $2, $3, 'trusted', $4, $4)";
-const QUARANTINE: &str = "UPDATE blobs SET state = 'quarantined'
+const INSERT: &str = "INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at, unreferenced_since,
+    verified_at) VALUES ($1, $2, $3, 'trusted', $4, $4, $5)";
+const QUARANTINE: &str = "UPDATE blobs SET state = 'quarantined', looked_at = NULL
     WHERE digest = $1 AND storage_name = $2 AND state = 'trusted'";
 const LOCK: Dialects = locking!(
     "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE digest = $1 AND state = 'trusted'",
@@ -101,7 +106,7 @@ impl<C: Connection> BlobLedger for SqlTx<C> {
     }
 
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError> {
-        let values = values![blob.claim.digest, blob.claim.size, blob.name, blob.created_at];
+        let values = values![blob.claim.digest, blob.claim.size, blob.name, blob.created_at, NEVER];
         if self.execute(REPLACE, values.clone()).await? == 0 {
             self.execute(INSERT, values).await?;
         }

@@ -18,5 +18,6 @@ pub(crate) mod rules;
 pub(crate) mod streams;
 pub(crate) mod tokens;
 pub(crate) mod uploads;
+pub(crate) mod verification;
 pub(crate) mod versions;
 pub(crate) mod work;

@@ -19,9 +19,10 @@ macro_rules! select {
         concat!(
             "SELECT s.id, s.created_by, s.kind, s.expected_digest, s.digest_computed, s.expected_size_bytes,
             s.media_type_hint, s.filename_hint, s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts,
-            s.frontier_writer_attempt, s.frontier_writer_number, s.hashed_bytes, s.hashed_state, s.created_at,
-            s.updated_at, s.revision, s.frontier_number, f.attempt AS frontier_attempt, f.size_bytes AS frontier_size,
-            f.location AS frontier_location, f.hash_bytes AS frontier_hash_bytes, f.hash_state AS frontier_hash_state
+            s.frontier_writer_attempt, s.frontier_writer_number, s.hashed_bytes, s.hashed_state,
+            s.hashed_blocks, s.created_at, s.updated_at, s.revision, s.frontier_number, f.attempt AS frontier_attempt, f.size_bytes AS frontier_size,
+            f.location AS frontier_location, f.hash_bytes AS frontier_hash_bytes, f.hash_state AS frontier_hash_state,
+            f.hash_blocks AS frontier_hash_blocks
             FROM upload_sessions s
             LEFT JOIN upload_parts f ON f.session_id = s.id AND f.number = s.frontier_number ",
             $rest
@@ -53,25 +54,27 @@ const SUM_STAGED_BYTES: &str = "SELECT CAST(
     AS BIGINT)";
 const INSERT: &str = "INSERT INTO upload_sessions (id, expires_at, updated_at, state, expected_digest, digest_computed,
     received_bytes, attempts, frontier_writer_attempt, frontier_writer_number, frontier_number, hashed_bytes,
-    hashed_state, failure_reason, created_by, expected_size_bytes, kind, media_type_hint, filename_hint, created_at,
+    hashed_state, hashed_blocks, failure_reason, created_by, expected_size_bytes, kind, media_type_hint, filename_hint, created_at,
     idempotency_key, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 1)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 1)";
 const UPDATE: &str = "UPDATE upload_sessions SET expires_at = $2, updated_at = $3, state = $4, expected_digest = $5,
     digest_computed = $6, received_bytes = $7, attempts = $8, frontier_writer_attempt = $9, frontier_writer_number = $10,
-    frontier_number = $11, hashed_bytes = $12, hashed_state = $13, failure_reason = $14, revision = revision + 1
-    WHERE id = $1 AND revision = $15";
+    frontier_number = $11, hashed_bytes = $12, hashed_state = $13, hashed_blocks = $14, failure_reason = $15,
+    revision = revision + 1 WHERE id = $1 AND revision = $16";
 const RELEASE_KEY: &str = "UPDATE upload_sessions SET idempotency_key = NULL WHERE id = $1";
-const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
-    FROM upload_parts WHERE session_id = $1 AND number = $2";
-const GET_NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state
-    FROM upload_parts WHERE session_id = $1 AND number BETWEEN $2 AND $3";
+const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state,
+    hash_blocks FROM upload_parts WHERE session_id = $1 AND number = $2";
+const GET_NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state,
+    hash_blocks FROM upload_parts WHERE session_id = $1 AND number BETWEEN $2 AND $3";
 pub(crate) const LIST_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, NULL AS hash_bytes,
-    NULL AS hash_state FROM upload_parts WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3";
+    NULL AS hash_state, NULL AS hash_blocks FROM upload_parts WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3";
+const LIST_HASHED_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state,
+    hash_blocks FROM upload_parts WHERE session_id = $1 ORDER BY number";
 const PUT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, location,
-    hash_bytes, hash_state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    hash_bytes, hash_state, hash_blocks) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT (session_id, number) DO UPDATE SET attempt = excluded.attempt, sequence = excluded.sequence,
     size_bytes = excluded.size_bytes, location = excluded.location, hash_bytes = excluded.hash_bytes,
-    hash_state = excluded.hash_state";
+    hash_state = excluded.hash_state, hash_blocks = excluded.hash_blocks";
 const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
@@ -88,6 +91,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     GET_PART,
     GET_NEIGHBOURING_PARTS,
     LIST_PARTS,
+    LIST_HASHED_PARTS,
     PUT_PART,
     DELETE_PARTS,
 ];
@@ -100,7 +104,7 @@ fn upload_values(session: &UploadSession, own: Vec<Value>) -> Vec<Value> {
     let digest = values![columns.state, columns.expected_digest, columns.digest_computed];
     let received = values![columns.received_bytes, columns.attempts];
     let writer = values![columns.frontier_writer_attempt, columns.frontier_writer_number, columns.frontier_number];
-    let ingest = values![columns.hashed_bytes, columns.hashed_state, columns.failure_reason];
+    let ingest = values![columns.hashed_bytes, columns.hashed_state, columns.hashed_blocks, columns.failure_reason];
     [times, digest, received, writer, ingest, own].concat()
 }
 
@@ -178,13 +182,18 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
     }
 
     async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError> {
-        self.list(LIST_PARTS, values![session, 0_i64, PartNumber::MAX]).await
+        self.list(LIST_HASHED_PARTS, values![session]).await
     }
 
     async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError> {
         let Part { number, attempt, sequence, size, location, hash } = part;
         let mut values = values![session, number, attempt, sequence, size, location];
-        values.extend(values![hash.as_ref().map(|hash| hash.bytes), hash.as_ref().map(|hash| hash.state)]);
+        let hash = hash.as_ref();
+        values.extend(values![
+            hash.map(|hash| hash.bytes),
+            hash.map(|hash| hash.state),
+            hash.map(|hash| hash.blocks.clone())
+        ]);
         self.execute(PUT_PART, values).await.map(drop)
     }
 

@@ -202,7 +202,12 @@ impl<C: Connection> WorkRepo for SqlTx<C> {
                 self.execute(FAIL_STEP, values![work.subject, reason, now]).await?;
                 self.execute(FAIL_JOB, values![work.subject, now]).await?
             }
-            WorkKind::Clear | WorkKind::Sweep | WorkKind::Collect | WorkKind::Tombstone | WorkKind::Retention => 0,
+            WorkKind::Clear
+            | WorkKind::Sweep
+            | WorkKind::Collect
+            | WorkKind::Tombstone
+            | WorkKind::Retention
+            | WorkKind::Scrub => 0,
         };
         Ok(failed > 0)
     }

@@ -2,6 +2,7 @@
 
 use crate::core::{Corrupt, Record, Row};
 use imgsrv_domain::{
+    blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::AttemptId,
     names::PartNumber,
@@ -26,6 +27,7 @@ pub(crate) struct UploadStateColumns {
     pub(crate) frontier_number: Option<PartNumber>,
     pub(crate) hashed_bytes: Option<u64>,
     pub(crate) hashed_state: Option<[u8; HashState::LENGTH]>,
+    pub(crate) hashed_blocks: Option<BlockChecksums>,
     pub(crate) failure_reason: Option<String>,
 }
 
@@ -45,6 +47,7 @@ impl Record for UploadStateColumns {
             frontier_number: row.optional("frontier_number")?,
             hashed_bytes: row.optional("hashed_bytes")?,
             hashed_state: row.optional("hashed_state")?,
+            hashed_blocks: row.optional("hashed_blocks")?,
             failure_reason: row.optional("failure_reason")?,
         })
     }
@@ -82,7 +85,12 @@ impl From<&UploadSession> for UploadStateColumns {
 impl UploadStateColumns {
     fn hashed(self, ingest: &PendingIngest) -> Self {
         let hashed = ingest.hashed.as_ref();
-        Self { hashed_bytes: hashed.map(|hash| hash.bytes), hashed_state: hashed.map(|hash| hash.state), ..self }
+        Self {
+            hashed_bytes: hashed.map(|hash| hash.bytes),
+            hashed_state: hashed.map(|hash| hash.state),
+            hashed_blocks: hashed.map(|hash| hash.blocks.clone()),
+            ..self
+        }
     }
 
     /// The state of a session of `size` bytes.
@@ -99,7 +107,9 @@ impl UploadStateColumns {
         let complete =
             || Ok(if self.digest_computed { Claim::Undeclared(blob()?) } else { Claim::Declared(kind, blob()?) });
         let ingest = || {
-            let hashed = self.hashed_bytes.zip(self.hashed_state).map(|(bytes, state)| HashState { bytes, state });
+            let blocks = self.hashed_blocks.clone().unwrap_or_default();
+            let hashed = self.hashed_bytes.zip(self.hashed_state);
+            let hashed = hashed.map(|(bytes, state)| HashState { bytes, state, blocks });
             Ok(PendingIngest { claim: complete()?, hashed })
         };
         let receiving = |recorded| {
@@ -140,7 +150,7 @@ impl Record for UploadSession {
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         let columns: UploadStateColumns = row.record()?;
-        let hash = row.hash("frontier_hash_bytes", "frontier_hash_state")?;
+        let hash = row.hash_and_blocks("frontier_hash_bytes", "frontier_hash_state", "frontier_hash_blocks")?;
         let frontier = match columns.frontier_number.zip(row.optional("frontier_attempt")?) {
             Some((number, attempt)) => Some(Frontier {
                 number,
@@ -177,7 +187,7 @@ impl Record for Part {
             sequence: row.get("sequence")?,
             size: row.get("size_bytes")?,
             location: row.get("location")?,
-            hash: row.hash("hash_bytes", "hash_state")?,
+            hash: row.hash_and_blocks("hash_bytes", "hash_state", "hash_blocks")?,
         })
     }
 }

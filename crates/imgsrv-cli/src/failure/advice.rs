@@ -77,6 +77,9 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::StorageFull => {
             "The operator must free storage. Then run the same command again: accepted parts are kept."
         }
+        ProblemCode::BlobQuarantined => {
+            "Publish the same files again, which replaces the damaged content, or tell the operator."
+        }
         ProblemCode::StorageReadOnly => "The operator must make the storage writable. Then run the same command again.",
         ProblemCode::UploadTooLarge => "The operator limits uploads with --max-upload-bytes.",
         ProblemCode::TooManyUploads => "Wait until other uploads have ended, then run the same command again.",

@@ -19,7 +19,7 @@ use futures::TryStreamExt;
 use imgsrv_api::{Alias, Manifest, ProblemCode, PublishJob, Version};
 use imgsrv_domain::names::AliasName;
 use prepared::PreparedArtifact;
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// What happens while a version is published.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct Published {
     pub blobs: Vec<Blob>,
     /// Whether the version was published before.
     pub already_published: bool,
+    /// The blobs of a version that was published before that the server had found damaged; they were uploaded again.
+    pub repaired: Vec<Blob>,
     /// The aliases that point to another version and were not moved, because this version was published before.
     pub kept_aliases: Vec<Alias>,
 }
@@ -113,20 +115,25 @@ impl Publish {
     /// Publishes.
     pub async fn run(self) -> Result<Published, Error> {
         validate::validate(&self.publication)?;
-        let is_published = self.preflight().await?.is_some_and(|manifest| manifest.version.state == "published");
+        let existing = self.preflight().await?;
+        let is_published = existing.as_ref().is_some_and(|manifest| manifest.version.state == "published");
         let mut artifacts = Vec::new();
         for artifact in &self.publication.artifacts {
             artifacts.push(self.prepare(artifact, is_published).await?);
         }
         let version = self.reconcile(&artifacts).await?;
         let already_published = version.state == "published";
+        let repaired = match existing.filter(|_| is_published) {
+            Some(manifest) => self.repair(&manifest, &artifacts).await?,
+            None => Vec::new(),
+        };
         let (version, job) = if already_published { (version, None) } else { self.publish_draft(&artifacts).await? };
         if version.state == "published" {
             (self.observer)(Event::Published);
         }
         let kept_aliases = self.set_aliases(already_published && !self.publication.move_aliases).await?;
         let blobs = artifacts.into_iter().flat_map(PreparedArtifact::into_blobs).collect();
-        Ok(Published { version, job, blobs, already_published, kept_aliases })
+        Ok(Published { version, job, blobs, already_published, repaired, kept_aliases })
     }
 
     /// Sets the aliases; returns those that exist elsewhere, which stay there if `keeps_existing`.
@@ -205,6 +212,29 @@ impl Publish {
         let blob = upload.send().await?;
         (self.observer)(Event::Uploaded(source, &blob));
         Ok(blob)
+    }
+
+    /// Uploads the bytes again that the server has found damaged; returns their blobs.
+    async fn repair(&self, manifest: &Manifest, artifacts: &[PreparedArtifact<'_>]) -> Result<Vec<Blob>, Error> {
+        let digests = manifest.artifacts.iter().flat_map(|entry| {
+            let attachments = entry.attachments.iter();
+            let attachments = attachments.filter(|attachment| attachment.quarantined);
+            let own = Some(&entry.artifact).filter(|artifact| artifact.quarantined);
+            let own = own.map(|artifact| &artifact.primary_blob_digest);
+            own.into_iter().chain(attachments.map(|attachment| &attachment.blob_digest))
+        });
+        let mut damaged: HashSet<&String> = digests.collect();
+        let mut repaired = Vec::new();
+        for PreparedArtifact { new, blob, attachments } in artifacts {
+            let own = (&new.source, &new.media_type, blob);
+            let attached = attachments.iter().map(|(new, blob)| (&new.source, &new.media_type, blob));
+            for (source, media_type, blob) in std::iter::once(own).chain(attached) {
+                if damaged.remove(&blob.digest.to_string()) {
+                    repaired.push(self.transfer(source, media_type, false).await?);
+                }
+            }
+        }
+        Ok(repaired)
     }
 
     /// Has the draft published, and waits for it unless that is not wanted.

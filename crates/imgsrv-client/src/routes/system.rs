@@ -1,8 +1,11 @@
 //! Operation of the server: garbage collection, blocked digests and nodes.
 
-use super::pages::Rows;
+use super::pages::{Rows, with_query};
 use crate::{client::Client, error::Error};
-use imgsrv_api::{BlockedDigest, BlockedDigestList, CollectGarbage, GarbageCollection, Node, NodeList, StoredBlob};
+use imgsrv_api::{
+    BlockedDigest, BlockedDigestList, CollectGarbage, GarbageCollection, Node, NodeList, QuarantinedBlob,
+    QuarantinedBlobList, StorageStatus, StoredBlob,
+};
 use reqwest::Method;
 
 /// Operation of the server. Needs `system.operate`, or `system.read` for reads, and for blocked digests `content.retire`.
@@ -26,6 +29,22 @@ impl Client {
     /// The server processes that share the catalog, by name.
     pub fn nodes(&self) -> Rows<Node> {
         self.rows(self.endpoint(["v1", "system", "nodes"]), |page: NodeList| (page.nodes, page.next_cursor))
+    }
+
+    /// The state of the storage.
+    pub async fn storage_status(&self) -> Result<StorageStatus, Error> {
+        self.get(self.endpoint(["v1", "system", "storage"])).await
+    }
+
+    /// Quarantined blobs: their stored content is missing or damaged.
+    pub fn quarantined_blobs(&self) -> Rows<QuarantinedBlob> {
+        let url = with_query(self.endpoint(["v1", "system", "blobs"]), [("state", Some("quarantined"))]);
+        self.rows(url, |page: QuarantinedBlobList| (page.blobs, page.next_cursor))
+    }
+
+    /// Verifies a stored blob; a large one is still being verified when this returns.
+    pub async fn verify_blob(&self, digest: &str) -> Result<StoredBlob, Error> {
+        self.post(self.endpoint(["v1", "system", "blobs", digest, "verify"])).await
     }
 
     /// A stored blob, and what refers to it.

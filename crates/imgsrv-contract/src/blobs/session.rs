@@ -5,6 +5,7 @@ use crate::uuid;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_domain::{
+    blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest},
     ids::{AttemptId, UploadId},
     names::PartNumber,
@@ -110,10 +111,15 @@ impl<'a> Session<'a> {
     }
 
     /// Ingests to the end; returns the number of steps that hashed something.
-    pub(super) async fn ingest(&self, mut request: IngestRequest) -> Result<u32, IngestError> {
+    pub(super) async fn ingest(&self, request: IngestRequest) -> Result<u32, IngestError> {
+        self.ingest_with_checksums(request).await.map(|(hashed, _)| hashed)
+    }
+
+    /// The same, and the block checksums.
+    async fn ingest_with_checksums(&self, mut request: IngestRequest) -> Result<(u32, BlockChecksums), IngestError> {
         for hashed in 0.. {
             match self.store.ingest(&request).await? {
-                Ingested::Placed => return Ok(hashed),
+                Ingested::Placed => return Ok((hashed, request.block_checksums().expect("all checksums"))),
                 Ingested::Hashed(state) => request.hashed = Some(state),
             }
         }
@@ -132,8 +138,9 @@ impl<'a> Session<'a> {
 
     /// Ingests from the hash of the first `hashed` parts, twice with the same result, and reads the blob.
     pub(super) async fn ingest_and_read(&self, hashed: usize) -> (u32, Vec<u8>) {
-        let steps = self.ingest(self.request(hashed)).await.unwrap();
+        let (steps, checksums) = self.ingest_with_checksums(self.request(hashed)).await.unwrap();
         let blob = self.read().await;
+        assert_eq!(checksums, BlockChecksums::of(&blob));
         self.ingest(self.request(hashed)).await.unwrap();
         assert!(self.read().await == blob);
         (steps, blob)

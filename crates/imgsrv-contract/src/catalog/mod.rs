@@ -17,6 +17,7 @@ mod streams;
 mod transactions;
 mod undecodable;
 mod uploads;
+mod verification;
 mod work;
 
 use crate::{Case, Open, Opening, cases};
@@ -136,6 +137,9 @@ const CASES: &[Case<Fresh>] = cases![
     blocks::uploads_of_blocked_digests_are_listed,
     blocks::versions_are_found_by_a_digest,
     blocks::published_versions_are_counted_by_lifecycle,
+    verification::block_checksums_belong_to_the_stored_bytes,
+    verification::the_blob_that_was_verified_least_recently_is_next,
+    verification::quarantined_blobs_are_listed_and_restored,
     collection::an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_an_orphan,
     collection::every_kind_of_reference_keeps_a_blob,
     collection::the_grace_starts_with_the_last_reference_or_reuse,

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::uuid;
 use imgsrv_domain::{
+    blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, UploadId},
     names::PartNumber,
@@ -26,7 +27,11 @@ fn part(number: i64, size: i64, hashed: u64) -> Part {
         sequence: number,
         size: ByteSize::try_from(size).unwrap(),
         location: PartLocation(format!("file@{number}")),
-        hash: Some(HashState { bytes: hashed, state: [u8::try_from(number).unwrap(); HashState::LENGTH] }),
+        hash: Some(HashState {
+            bytes: hashed,
+            state: [u8::try_from(number).unwrap(); HashState::LENGTH],
+            blocks: BlockChecksums::of(b"a block"),
+        }),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::Source;
 use crate::{
+    blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     hash::RunningHash,
     ids::UploadId,
     parts::{Part, PartLocation},
     space::SpaceReservation,
+    time::Timestamp,
     upload::Attempt,
 };
 use async_trait::async_trait;
@@ -39,6 +41,9 @@ pub enum BodyError {
 pub struct BlobName(String);
 
 impl BlobName {
+    /// The folders of all names.
+    pub const FOLDERS: [&'static str; 2] = ["sha256", "streams"];
+
     /// `sha256/ab/cd/<hex>-<session>`: the name of the blob that `session` makes of `digest`.
     pub fn of(digest: &Digest, session: UploadId) -> Self {
         let hex = digest.hex();
@@ -67,6 +72,16 @@ impl BlobName {
         let session = id.parse().ok()?;
         (*self == Self::of(digest, session) || *self == Self::of_undeclared(session)).then_some(session)
     }
+
+    /// The upload session that made it.
+    pub fn session(&self) -> Option<UploadId> {
+        self.0.get(self.0.len().checked_sub(36)?..)?.parse().ok()
+    }
+
+    /// Its first segment, which is one of [`BlobName::FOLDERS`].
+    pub fn folder(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(folder, _)| folder)
+    }
 }
 
 impl fmt::Display for BlobName {
@@ -75,10 +90,21 @@ impl fmt::Display for BlobName {
     }
 }
 
+/// Stored bytes, whether or not a catalog refers to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Where they are stored.
+    pub name: BlobName,
+    /// How many they are.
+    pub size: u64,
+    /// When they were stored, by the clock of the store.
+    pub modified_at: Timestamp,
+}
+
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// A blob is missing, or its size is not the recorded one.
+    /// A blob is missing, its size is not the recorded one, or some of its bytes cannot be read.
     #[error("the stored data is missing or damaged")]
     Damaged,
     /// There is no free space, or a quota is exhausted.
@@ -205,6 +231,13 @@ impl IngestRequest {
         let actual = hash.finish();
         if actual == self.claim.digest { Ok(IngestStep::Place) } else { Err(IngestError::Mismatch { actual }) }
     }
+
+    /// The checksums of the blocks of the blob, once all of it is hashed; `None` if some were not recorded.
+    pub fn block_checksums(&self) -> Option<BlockChecksums> {
+        let hash = self.hashed.as_ref().map_or_else(|| Some(RunningHash::default()), RunningHash::resume)?;
+        let parts = self.parts.iter().filter_map(|part| part.hash.as_ref()).map(|hash| &hash.blocks);
+        hash.block_checksums_after(parts).filter(|_| hash.bytes() == self.claim.size.get())
+    }
 }
 
 /// What one step of an ingest achieved.
@@ -298,6 +331,9 @@ pub trait BlobStore: Send + Sync {
 
     /// The sessions that have staged data.
     async fn staged_sessions(&self) -> Result<Vec<UploadId>, BlobError>;
+
+    /// All stored bytes but staged ones. Lists the whole store: only for an operator's check.
+    async fn stored_objects(&self) -> Result<Vec<StoredObject>, BlobError>;
 
     /// Free space in bytes; `None` if the back end does not report it.
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;

@@ -5,6 +5,7 @@ use super::{
     CollectionQueries, CollectionRepo, ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo,
     LifecycleRepo, ManifestRepo, NodeRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries,
     RetentionRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo,
+    VerificationQueries, VerificationRepo,
     VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
@@ -38,6 +39,7 @@ pub trait CatalogTx:
     + NodeRepo
     + CollectionRepo
     + BlockRepo
+    + VerificationRepo
 {
     /// Binds the catalog to a blob store, unless it is bound already; returns the one that it is bound to.
     async fn bind_store(&mut self, store: Uuid) -> Result<Uuid, CatalogError>;
@@ -67,6 +69,7 @@ pub trait Catalog:
     + AuditQueries
     + OperationsQueries
     + CollectionQueries
+    + VerificationQueries
 {
     /// Begins a transaction. Do not begin a second one inside it, and do no other I/O while it is open.
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError>;

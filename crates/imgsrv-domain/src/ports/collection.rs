@@ -106,6 +106,8 @@ pub struct BlobStatus {
     pub is_quarantined: bool,
     /// When it became trusted.
     pub created_at: Timestamp,
+    /// When its bytes were last hashed and found right, if that ever happened.
+    pub verified_at: Option<Timestamp>,
     /// The time of the last reference or reuse, if no version refers to it.
     pub unreferenced_since: Option<Timestamp>,
     /// What refers to it, at most the limit.

@@ -17,6 +17,7 @@ mod retention;
 mod streams;
 mod trusted_blobs;
 mod uploads;
+mod verification;
 mod work;
 
 pub use backup::*;
@@ -36,6 +37,7 @@ pub use retention::*;
 pub use streams::*;
 pub use trusted_blobs::*;
 pub use uploads::*;
+pub use verification::*;
 pub use work::*;
 
 use crate::time::Timestamp;

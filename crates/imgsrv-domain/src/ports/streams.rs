@@ -23,6 +23,7 @@ pub struct FingerprintKey {
 
 /// The progress of a fingerprint's computation.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum FingerprintProgress {
     /// All of the metadata was hashed, and some of the root.
     Begun {

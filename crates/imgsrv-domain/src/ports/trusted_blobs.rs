@@ -36,7 +36,8 @@ pub trait BlobLedger: Send {
     async fn release_blobs(&mut self, version: VersionId) -> Result<(), CatalogError>;
     /// Whether a blob, trusted or quarantined, is stored as `name`.
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
-    /// Records bytes that are durable under their name. Replaces a quarantined blob of the same digest, whose name becomes a
+    /// Records bytes that are durable under their name, and that are not verified until
+    /// [`record_verified`](super::VerificationRepo::record_verified). Replaces a quarantined blob of the same digest, whose name becomes a
     /// orphan; a digest that is trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
     async fn insert_blob(&mut self, blob: &TrustedBlob) -> Result<(), CatalogError>;
     /// Stops serving the blob stored as `name`; returns whether it was trusted until now. Quarantining a blob, or

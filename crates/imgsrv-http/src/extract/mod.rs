@@ -18,5 +18,5 @@ pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,
     PrincipalPath, RefPath, RolePath, RulePath, TokenPath, UploadPath, VersionPath,
 };
-pub(crate) use query::{AuditQuery, ImagesQuery, JobsQuery, PageQuery, UploadsQuery, VersionsQuery};
+pub(crate) use query::{AuditQuery, ImagesQuery, JobsQuery, PageQuery, StoredBlobsQuery, UploadsQuery, VersionsQuery};
 pub(crate) use time::Rfc3339;

@@ -128,6 +128,12 @@ queries! {
         #[param(schema_with = image_name)]
         image,
     }
+    /// The page of the stored blobs in one state.
+    StoredBlobsQuery {
+        /// `quarantined`; it is required.
+        #[param(required = true, pattern = "^quarantined$", value_type = String)]
+        state,
+    }
     /// The page of the caller's open uploads, filtered by digest.
     UploadsQuery {
         /// Expected digest of the uploads.
@@ -146,6 +152,16 @@ queries! {
         /// Default: active and deprecated versions.
         #[param(pattern = "^(active|deprecated|revoked|removed|all)$")]
         lifecycle,
+    }
+}
+
+impl StoredBlobsQuery {
+    /// Refuses a list of all blobs, which would be a list of the whole store.
+    pub(crate) fn require_quarantined(&self) -> Result<(), Problem> {
+        match self.state.as_deref() {
+            Some("quarantined") => Ok(()),
+            _ => Err(Problem::new(Code::InvalidRequest).field("state", "must be quarantined")),
+        }
     }
 }
 

@@ -24,6 +24,9 @@ use imgsrv_app::{Delivery, Download, GeneratedText, UseCaseError};
 use imgsrv_domain::digest::BlobClaim;
 use std::{convert::Infallible, ops::Range, time::SystemTime};
 
+/// Bytes of several ranges that are verified before the response.
+const VERIFIED_FIRST: u64 = 1 << 20;
+
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// By what the URL of a download names its bytes, and so how long caches may reuse them.
@@ -115,8 +118,9 @@ impl DownloadRequest {
 }
 
 /// A body with several ranges of a download. Each is opened when the previous one has been sent, so that one is open at
-/// a time; the first is opened before the response.
+/// a time; the first is opened before the response. Small ones are all opened, and so verified, before it.
 async fn stream_ranges(delivery: &Delivery, download: &Download, ranges: ByteRanges) -> Result<Body> {
+    let is_small = ranges.size() <= VERIFIED_FIRST;
     let (parts, end) = ranges.into_parts();
     let (delivery, download) = (delivery.clone(), download.clone());
     let open = move |(head, range)| {
@@ -128,6 +132,12 @@ async fn stream_ranges(delivery: &Delivery, download: &Download, ranges: ByteRan
     };
     let opened: BoxStream<'static, Result<BoxStream<'static, Result<Bytes, BoxError>>, UseCaseError>> =
         stream::iter(parts).then(open).boxed();
+    let opened = if is_small {
+        let opened: Vec<_> = opened.try_collect().await?;
+        stream::iter(opened).map(Ok).boxed()
+    } else {
+        opened
+    };
     let mut opened = Box::pin(opened.peekable());
     if let Some(Err(error)) = opened.as_mut().next_if(Result::is_err).await {
         return Err(Problem::from(error));

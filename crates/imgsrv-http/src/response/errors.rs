@@ -69,7 +69,7 @@ impl From<CatalogError> for Problem {
 impl From<BlobError> for Problem {
     fn from(error: BlobError) -> Self {
         match &error {
-            BlobError::Damaged => Self::new(Code::BlobDamaged),
+            BlobError::Damaged => Self::new(Code::BlobQuarantined),
             BlobError::Full(_) => full("blob store", &error),
             BlobError::ReadOnly(_) => read_only("blob store", &error),
             BlobError::Unavailable(_) => unavailable("blob store", &error),
@@ -202,7 +202,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::InsufficientSpace(_) => Self::new(Code::StorageFull).detail(error),
             UseCaseError::LastAuthManager => Self::new(Code::LastAuthManager).detail(error),
             UseCaseError::InvalidCursor => Self::invalid_cursor(),
-            UseCaseError::Damaged(_) => Self::new(Code::BlobDamaged).detail(error),
+            UseCaseError::Quarantined(_) => Self::new(Code::BlobQuarantined).detail(error),
             UseCaseError::Blob(error) => error.into(),
             UseCaseError::Catalog(CatalogError::Conflict(Conflict::StaleRevision)) => Self::new(Code::Unavailable)
                 .detail("the resource was changed by too many concurrent requests; retry the request")

@@ -11,7 +11,7 @@ use imgsrv_domain::{
     image::{Alias, Image},
     inspection::{Inspection, Warning},
     lifecycle::{LifecycleState, Replacement},
-    manifest::{Artifact, Attachment, Manifest, ManifestFile},
+    manifest::{Artifact, Attachment, Manifest, ManifestEntry, ManifestFile},
     names::{ImageName, UrlSegment},
     oidc::ProvisioningRule,
     parts::Part,
@@ -124,6 +124,12 @@ pub(crate) fn replacement(replacement: &Replacement, image: &ImageName, urls: &U
     api::Replacement { name: replacement.relative_to(image), url: urls.path(&url) }
 }
 
+/// An artifact in a manifest, which knows whether it is quarantined.
+pub(crate) fn entry(entry: &ManifestEntry, manifest: &Manifest) -> api::Artifact {
+    let quarantined = manifest.quarantined.contains(&entry.artifact.primary.digest);
+    api::Artifact { quarantined, ..artifact(&entry.artifact, entry.inspection.as_ref()) }
+}
+
 pub(crate) fn artifact(artifact: &Artifact, inspection: Option<&Inspection>) -> api::Artifact {
     api::Artifact {
         id: artifact.id.to_string(),
@@ -138,6 +144,7 @@ pub(crate) fn artifact(artifact: &Artifact, inspection: Option<&Inspection>) -> 
         created_at: time(artifact.created_at),
         updated_at: time(artifact.created_at),
         inspection: inspection.map(self::inspection),
+        quarantined: false,
     }
 }
 
@@ -163,6 +170,7 @@ pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing
         size_bytes: file.claim.size.signed(),
         digest: file.claim.digest.to_string(),
         media_type: file.media_type.to_string(),
+        quarantined: release.manifest.quarantined.contains(&file.claim.digest),
         url: format!("{base}/{}", UrlSegment(&name)),
         name,
     };
@@ -183,13 +191,18 @@ pub(crate) fn attachment(attachment: &Attachment) -> api::Attachment {
         blob_size_bytes: attachment.blob.size.signed(),
         created_at: time(attachment.created_at),
         updated_at: time(attachment.created_at),
+        quarantined: false,
     }
 }
 
 pub(crate) fn manifest(manifest: &Manifest, urls: &Urls) -> api::Manifest {
-    let entry = |entry: &imgsrv_domain::manifest::ManifestEntry| api::ManifestEntry {
+    let attachment = |attachment: &Attachment| {
+        let quarantined = manifest.quarantined.contains(&attachment.blob.digest);
+        api::Attachment { quarantined, ..self::attachment(attachment) }
+    };
+    let entry = |entry: &ManifestEntry| api::ManifestEntry {
         artifact_id: entry.artifact.id.to_string(),
-        artifact: artifact(&entry.artifact, entry.inspection.as_ref()),
+        artifact: self::entry(entry, manifest),
         attachments: entry.attachments.iter().map(attachment).collect(),
     };
     api::Manifest {

@@ -43,7 +43,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn list(versions: Versions, caller: Caller, path: VersionPath, query: PageQuery, uri: Uri) -> Result<Response> {
     let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
     let page = slice(&manifest.entries, &query.page()?, |entry| entry.artifact.id.to_string())?;
-    let artifact = |entry: &&ManifestEntry| wire::artifact(&entry.artifact, entry.inspection.as_ref());
+    let artifact = |entry: &&ManifestEntry| wire::entry(entry, &manifest);
     Ok(page_response(&uri, &page, artifact, |artifacts, next_cursor| api::ArtifactList { artifacts, next_cursor }))
 }
 
@@ -92,7 +92,7 @@ async fn get(versions: Versions, caller: Caller, path: ArtifactPath) -> Result<J
     let entry = found.ok_or_else(|| {
         UseCaseError::NotFound(Missing::Artifact(path.name.clone(), path.version.clone(), path.artifact_id))
     })?;
-    Ok(Json(wire::artifact(&entry.artifact, entry.inspection.as_ref())))
+    Ok(Json(wire::entry(entry, &manifest)))
 }
 
 /// Remove an artifact from a draft

@@ -1,7 +1,7 @@
-//! Operation of the server: garbage collection, blocked digests and nodes.
+//! Operation of the server: garbage collection, blocked digests, nodes, storage and its verification.
 
 use crate::{
-    extract::{BlobPath, JsonBody, PageQuery},
+    extract::{BlobPath, JsonBody, PageQuery, StoredBlobsQuery},
     response::{
         page::{page_response, slice},
         problem::Result,
@@ -17,8 +17,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Blocks, ContentAdmin, Explained, Garbage, Nodes, SystemOperator, SystemReader};
-use imgsrv_domain::{node::SeenNode, time::Timestamp};
+use imgsrv_app::{Blocks, ContentAdmin, Explained, Garbage, Nodes, Storage, SystemOperator, SystemReader};
+use imgsrv_domain::{node::SeenNode, ports::QuarantinedBlob, time::Timestamp};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -28,6 +28,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(list_blocked))
         .routes(routes!(unblock))
         .routes(routes!(list_nodes))
+        .routes(routes!(storage))
+        .routes(routes!(list_blobs))
+        .routes(routes!(verify))
 }
 
 /// Collect garbage
@@ -47,7 +50,6 @@ async fn collect(
 ) -> Result<Response> {
     let dry_run = body.dry_run;
     let found = if dry_run { garbage.count(&operator).await? } else { garbage.collect(&operator).await? };
-    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let (blobs, bytes, complete) = (number(found.blobs), number(found.bytes), found.is_complete);
     let status = if dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(api::GarbageCollection { dry_run, blobs, bytes, complete })).into_response())
@@ -89,6 +91,75 @@ fn node(seen: &SeenNode, now: Timestamp) -> api::Node {
     }
 }
 
+/// Read the state of the storage
+#[utoipa::path(get, path = "/v1/system/storage", operation_id = "getStorage", tag = "system",
+    security(("bearer" = [])),
+    responses((status = OK, description = "The state of the storage.", body = api::StorageStatus), GuardedProblems))]
+async fn storage(storage: Storage, operator: SystemOperator) -> Result<Json<api::StorageStatus>> {
+    let status = storage.status(&operator).await?;
+    let (statistics, verification) = (&status.statistics, &status.verification);
+    let open = ["created", "uploading", "completed", "ingesting"];
+    let sessions = open.iter().filter_map(|state| statistics.uploads.get(*state)).sum();
+    Ok(Json(api::StorageStatus {
+        blobs: api::BlobTotals {
+            count: number(statistics.blobs.saturating_add(verification.quarantined)),
+            bytes: number(statistics.blob_bytes.saturating_add(verification.quarantined_bytes)),
+            quarantined: number(verification.quarantined),
+            oldest_verified_at: verification.oldest_verified_at.map(time),
+        },
+        staged: api::StagedTotals { sessions: number(sessions), bytes: number(status.staged_bytes) },
+        reclaimable: api::ReclaimableTotals {
+            blobs: number(status.reclaimable.blobs),
+            bytes: number(status.reclaimable.bytes),
+        },
+        free_bytes: status.free_bytes.map(number),
+        scrub: api::ScrubStatus { bytes_last_day: number(verification.verified_bytes), behind: status.is_behind },
+        gc: api::GcStatus {
+            last_run_at: status.collections.last_success.map(time),
+            freed_bytes: number(status.collections.freed_bytes),
+        },
+    }))
+}
+
+/// List quarantined blobs
+///
+/// Blobs whose stored content is missing or damaged. They are not served until the same content is uploaded again, or is
+/// found right: it is looked at every hour.
+#[utoipa::path(get, path = "/v1/system/blobs", operation_id = "listStoredBlobs", tag = "system",
+    security(("bearer" = [])), params(StoredBlobsQuery),
+    responses((status = OK, description = "A page of blobs.", body = api::QuarantinedBlobList), GuardedProblems))]
+async fn list_blobs(storage: Storage, operator: SystemOperator, query: StoredBlobsQuery, uri: Uri) -> Result<Response> {
+    query.require_quarantined()?;
+    let page = storage.quarantined(&operator, &query.page()?).await?;
+    let blob = |blob: &QuarantinedBlob| api::QuarantinedBlob {
+        digest: blob.claim.digest.to_string(),
+        size_bytes: blob.claim.size.signed(),
+        created_at: time(blob.created_at),
+        verified_at: blob.verified_at.map(time),
+        looked_at: blob.looked_at.map(time),
+    };
+    Ok(page_response(&uri, &page, blob, |blobs, next_cursor| api::QuarantinedBlobList { blobs, next_cursor }))
+}
+
+/// Verify a blob
+///
+/// Hashes the stored content. A blob whose content is missing or wrong is quarantined; a quarantined one whose content is
+/// right is served again. A large blob may take longer than the request, and is then verified in the background.
+#[utoipa::path(post, path = "/v1/system/blobs/{digest}/verify", operation_id = "verifyBlob", tag = "system",
+    security(("bearer" = [])), params(BlobPath),
+    responses((status = OK, description = "The blob as it is now.", body = api::StoredBlob),
+        (status = ACCEPTED, description = "The verification continues.", body = api::StoredBlob), GuardedProblems))]
+async fn verify(storage: Storage, garbage: Garbage, operator: SystemOperator, path: BlobPath) -> Result<Response> {
+    let verdict = storage.verify(&operator, &path.digest).await?;
+    let status = if verdict.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let blob = stored_blob(garbage.explain(&operator, &path.digest).await?);
+    Ok((status, Json(blob)).into_response())
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn stored_blob(Explained { status, has_more, collectable_at }: Explained) -> api::StoredBlob {
     api::StoredBlob {
         digest: status.claim.digest.to_string(),
@@ -100,6 +171,7 @@ fn stored_blob(Explained { status, has_more, collectable_at }: Explained) -> api
         tombstones: status.tombstones.iter().map(purges::blob_reference).collect(),
         unreferenced_since: status.unreferenced_since.map(time),
         collectable_at: collectable_at.map(time),
+        verified_at: status.verified_at.map(time),
     }
 }
 

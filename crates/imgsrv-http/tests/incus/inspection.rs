@@ -163,7 +163,7 @@ async fn a_damaged_blob_gets_no_fingerprint() {
     describe(&server, &artifact).await;
     corrupt(&server, &imgsrv_testkit::digest(&qcow2(1)), qcow2(1).len() - 1);
     let job = publish(&server, "debian", "1").await;
-    assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("incus_index")), "{job}");
+    assert_eq!((&job["state"], &job["failed_step"]), (&json!("failed"), &json!("validate_catalog")), "{job}");
     // After another upload the same job continues.
     server.blob(&qcow2(1)).await;
     let url = format!("/v1/publish-jobs/{}/retry", job["id"].as_str().expect("an id"));
@@ -200,19 +200,18 @@ async fn a_fingerprint_continues_from_its_saved_progress() {
     let artifact = add(&server, "debian", "1", &Artifact::qcow2(&qcow2(1))).await;
     let made = describe(&server, &artifact).await;
     let digest = made["blob_digest"].as_str().expect("a digest");
-    let metadata = server.write("GET", &format!("/v1/blobs/{digest}"), None).await.body;
+    // Reading from the start would not find these bytes.
+    let other = b"metadata that only the progress has".to_vec();
     let (mut pair, mut root) = (RunningHash::default(), RunningHash::default());
-    pair.update(&metadata);
+    pair.update(&other);
     pair.update(&qcow2(1)[..1000]);
     root.update(&qcow2(1)[..1000]);
     save(&server, digest, &pair, &root).await;
-    // Reading from the start would detect this.
-    corrupt(&server, &imgsrv_testkit::digest(&qcow2(1)), 500);
     let job = publish(&server, "debian", "1").await;
     assert_eq!(job["state"], "succeeded", "{job}");
     let images = images(&server).await;
     let found = images.iter().next().expect("an image");
-    assert_eq!(format!("sha256:{}", found.fingerprint), imgsrv_testkit::digest(&[metadata, qcow2(1)].concat()));
+    assert_eq!(format!("sha256:{}", found.fingerprint), imgsrv_testkit::digest(&[other, qcow2(1)].concat()));
 }
 
 #[tokio::test]

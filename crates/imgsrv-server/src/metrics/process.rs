@@ -168,7 +168,8 @@ const fn job_name(kind: WorkKind) -> &'static str {
         | WorkKind::Sweep
         | WorkKind::Collect
         | WorkKind::Tombstone
-        | WorkKind::Retention => kind.as_str(),
+        | WorkKind::Retention
+        | WorkKind::Scrub => kind.as_str(),
     }
 }
 

@@ -19,7 +19,7 @@ use imgsrv_domain::{
     error_chain,
     lifecycle::LifecycleState,
     node::NodeState,
-    ports::{CatalogError, Statistics, Unwritable},
+    ports::{CatalogError, Statistics, Unwritable, VerificationTotals},
     publish::{JobState, StepName},
     time::Timestamp,
     upload::UploadState,
@@ -45,6 +45,8 @@ use tokio::sync::Mutex;
 
 /// How long statistics of the catalog are reused.
 const MAX_AGE: Duration = Duration::from_secs(1);
+/// The time of which the verifications are counted.
+const DAY: Duration = Duration::from_hours(24);
 /// Timeout of reading statistics from the catalog.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -59,7 +61,7 @@ pub(crate) struct Scrape {
     send_budget: Arc<SendBudget>,
     degradation: Arc<Degradation>,
     machine: MachineMetrics,
-    last: Mutex<Option<(Instant, Statistics)>>,
+    last: Mutex<Option<(Instant, Statistics, VerificationTotals)>>,
 }
 
 impl Scrape {
@@ -75,18 +77,20 @@ impl Scrape {
     }
 
     /// Statistics of the catalog, at most a second old.
-    async fn statistics(&self) -> Result<Statistics, CatalogError> {
+    async fn statistics(&self) -> Result<(Statistics, VerificationTotals), CatalogError> {
         let mut last = self.last.lock().await;
-        if let Some((since, statistics)) = &*last
+        if let Some((since, statistics, verification)) = &*last
             && since.elapsed() < MAX_AGE
         {
-            return Ok(statistics.clone());
+            return Ok((statistics.clone(), *verification));
         }
-        let late = |late| CatalogError::Unavailable(Box::new(late));
+        let late = |late: tokio::time::error::Elapsed| CatalogError::Unavailable(Box::new(late));
         let catalog = self.catalog.port();
         let statistics = tokio::time::timeout(DEADLINE, catalog.statistics()).await.map_err(late)??;
-        *last = Some((Instant::now(), statistics.clone()));
-        Ok(statistics)
+        let since = statistics.now.minus(DAY);
+        let verification = tokio::time::timeout(DEADLINE, catalog.verification_totals(since)).await.map_err(late)??;
+        *last = Some((Instant::now(), statistics.clone(), verification));
+        Ok((statistics, verification))
     }
 
     async fn text(&self) -> Result<String, fmt::Error> {
@@ -103,7 +107,10 @@ impl Scrape {
         catalog.register_collector(Box::new(UndecodableRows(self.catalog.port().undecodable_rows())));
         catalog.register_collector(Box::new(CollectionMetrics(self.services.collection_counts())));
         match self.statistics().await {
-            Ok(statistics) => catalog.register_collector(Box::new(CatalogMetrics(statistics))),
+            Ok((statistics, verification)) => {
+                catalog.register_collector(Box::new(VerificationMetrics(verification)));
+                catalog.register_collector(Box::new(CatalogMetrics(statistics)));
+            }
             Err(error) => {
                 tracing::warn!(error = error_chain::text(&error), "catalog metrics omitted from a scrape");
             }
@@ -211,6 +218,22 @@ impl Collector for CollectionMetrics {
         let help = "Time of the last successful garbage collection of this process.";
         let time = last_success.map(|time| time.since(Timestamp::from_micros(0)).as_secs_f64());
         single(&mut encoder, "imgsrv_gc_last_success_timestamp_seconds", help, time)
+    }
+}
+
+#[derive(Debug)]
+struct VerificationMetrics(VerificationTotals);
+
+impl Collector for VerificationMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let VerificationTotals { quarantined, oldest_verified_at, verified_bytes, .. } = self.0;
+        let help = "Quarantined blobs: their stored content is missing or damaged, and is not served.";
+        single(&mut encoder, "imgsrv_blobs_quarantined", help, Some(quarantined))?;
+        let help = "Time when the blob that was verified least recently was last verified.";
+        let time = oldest_verified_at.map(|time| time.since(Timestamp::from_micros(0)).as_secs_f64());
+        single(&mut encoder, "imgsrv_scrub_oldest_verified_timestamp_seconds", help, time)?;
+        let help = "Bytes in blobs that were verified again in the last 24 hours.";
+        single(&mut encoder, "imgsrv_scrub_last_day_bytes", help, Some(verified_bytes))
     }
 }
 

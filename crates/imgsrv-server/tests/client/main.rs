@@ -2,6 +2,7 @@
 
 mod auth;
 mod below_a_path;
+mod damage;
 mod download;
 mod failures;
 mod fixture;
