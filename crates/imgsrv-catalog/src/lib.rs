@@ -24,6 +24,7 @@ pub mod sqlite;
 pub const STATEMENTS: &[&[&str]] = &[
     core::tx::STATEMENTS,
     queries::audit::STATEMENTS,
+    queries::browse::STATEMENTS,
     queries::collection::STATEMENTS,
     queries::images::STATEMENTS,
     queries::jobs::STATEMENTS,

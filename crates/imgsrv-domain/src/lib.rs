@@ -9,6 +9,7 @@ pub mod architecture;
 pub mod audit;
 pub mod auth;
 pub mod breaker;
+pub mod browse;
 pub mod digest;
 mod enums;
 pub mod error_chain;

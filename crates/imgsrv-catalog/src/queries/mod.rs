@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod blobs;
+pub(crate) mod browse;
 pub(crate) mod collection;
 pub(crate) mod images;
 pub(crate) mod jobs;
@@ -10,5 +11,6 @@ pub(crate) mod principals;
 pub(crate) mod retention;
 pub(crate) mod rules;
 pub(crate) mod streams;
+mod summaries;
 pub(crate) mod uploads;
 pub(crate) mod versions;

@@ -1,11 +1,11 @@
 //! The catalog and its units of work.
 
 use super::{
-    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, CatalogError, CollectionQueries, CollectionRepo,
-    ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo, ManifestRepo,
-    OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo, RuleQueries, RuleRepo,
-    StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo, WorkQueue,
-    WorkRepo,
+    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, BrowseQueries, CatalogError, CollectionQueries,
+    CollectionRepo, ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo, LifecycleRepo,
+    ManifestRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries, RetentionRepo, RuleQueries,
+    RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo, VersionQueries, VersionRepo,
+    WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -53,6 +53,7 @@ pub trait CatalogTx:
 pub trait Catalog:
     ImageQueries
     + VersionQueries
+    + BrowseQueries
     + BlobQueries
     + UploadQueries
     + JobQueries

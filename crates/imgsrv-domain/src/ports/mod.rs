@@ -1,6 +1,7 @@
 //! Ports: the interfaces through which the use cases reach a catalog, a blob store, a clock and other adapters.
 
 mod blobs;
+mod browse;
 mod catalog;
 mod collection;
 mod content;
@@ -18,6 +19,7 @@ mod uploads;
 mod work;
 
 pub use blobs::*;
+pub use browse::*;
 pub use catalog::*;
 pub use collection::*;
 pub use content::*;
