@@ -21,6 +21,7 @@ use imgsrv_domain::{
     publish::StepName,
     time::Timestamp,
 };
+use imgsrv_simplestreams::Root;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -212,7 +213,7 @@ fn detail(
         about.filter(move |warning| step.is_none_or(|step| warning.step == step)).map(|warning| warning.reason.clone())
     };
     let row = listed.iter().find(|row| row.artifact == artifact.id);
-    let kind = root(artifact.format).map(|root| root.kind()).or_else(|| row?.unified);
+    let kind = root(artifact.format).map(Root::kind).or_else(|| row?.unified);
     let incus = match (row, kind) {
         (Some(row), Some(kind)) if is_served => IncusOffer::Offered { fingerprint: row.fingerprint, kind },
         (Some(_), _) => IncusOffer::Withdrawn,
