@@ -20,7 +20,7 @@ pub struct Site {
 
 impl Site {
     pub(crate) fn title(&self) -> &str {
-        self.title.as_ref().map_or("Images", |title| title.as_str())
+        self.title.as_ref().map_or("Images", ShortText::as_str)
     }
 }
 

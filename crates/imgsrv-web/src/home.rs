@@ -7,7 +7,13 @@ use crate::{
     text::{When, count, joined, size},
 };
 use askama::Template;
-use imgsrv_domain::{browse::ImageSummary, lifecycle::LifecycleState, page::Page};
+use imgsrv_domain::{
+    browse::ImageSummary,
+    lifecycle::LifecycleState,
+    names::{Architecture, OperatingSystem},
+    page::Page,
+    text::{LongText, ShortText},
+};
 use std::collections::BTreeSet;
 
 #[derive(Template)]
@@ -56,8 +62,8 @@ pub fn home(viewer: &Viewer<'_>, form: &SearchForm, page: &Page<ImageSummary>) -
         frame: frame.with_feed(viewer.link("/feed.atom"), "New versions of all images".to_owned()),
         base: viewer.base,
         form,
-        systems: contents().flat_map(|content| &content.operating_systems).map(|system| system.as_str()).collect(),
-        architectures: contents().flat_map(|content| &content.architectures).map(|one| one.as_str()).collect(),
+        systems: contents().flat_map(|content| &content.operating_systems).map(OperatingSystem::as_str).collect(),
+        architectures: contents().flat_map(|content| &content.architectures).map(Architecture::as_str).collect(),
         rows: page.items.iter().map(|summary| row(viewer, summary)).collect(),
         count: if page.next.is_some() || form.is_later_page { format!("{found} on this page") } else { found },
         first: form.is_later_page.then(|| viewer.link(&form.page(None))),
@@ -81,8 +87,8 @@ fn row<'a>(viewer: &Viewer<'_>, ImageSummary { image, current }: &'a ImageSummar
     Row {
         link: viewer.link(&links::image(&image.name)),
         name: image.name.as_str(),
-        title: image.display_name.as_ref().map(|title| title.as_str()),
-        description: image.description.as_ref().map(|text| text.as_str()),
+        title: image.display_name.as_ref().map(ShortText::as_str),
+        description: image.description.as_ref().map(LongText::as_str),
         current,
     }
 }

@@ -13,6 +13,7 @@ use imgsrv_domain::{
     lifecycle::{LifecycleFilter, LifecycleState},
     names::VersionName,
     page::Cursor,
+    text::{LongText, ShortText},
 };
 
 /// Which of the versions of an image are shown.
@@ -87,8 +88,8 @@ pub fn image(viewer: &Viewer<'_>, overview: &ImageOverview, shown: VersionsShown
     Page {
         frame: frame.with_feed(feed.clone(), format!("New versions of {}", image.name)),
         name: image.name.as_str(),
-        title: image.display_name.as_ref().map(|title| title.as_str()),
-        description: image.description.as_ref().map(|text| text.as_str()),
+        title: image.display_name.as_ref().map(ShortText::as_str),
+        description: image.description.as_ref().map(LongText::as_str),
         home: viewer.link(links::HOME),
         feed,
         aliases: aliases

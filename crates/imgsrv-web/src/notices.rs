@@ -4,6 +4,7 @@ use crate::{chrome::Viewer, links, text::When};
 use imgsrv_domain::{
     lifecycle::{Lifecycle, LifecycleState, Replacement},
     names::ImageName,
+    text::LongText,
     time::Day,
 };
 
@@ -54,7 +55,7 @@ pub(crate) fn notice<'a>(
         what,
         since: notices.map(|notice| viewer.when(notice.at)).next(),
         files,
-        reason: lifecycle.reason().map(|reason| reason.as_str()),
+        reason: lifecycle.reason().map(LongText::as_str),
         replacement: lifecycle.successor().map(|successor| replacement(viewer, image, successor)),
     })
 }

@@ -9,7 +9,10 @@ use crate::{
 };
 use askama::Template;
 use imgsrv_app::{ArtifactDetail, Changes, IncusOffer, VersionDetail};
-use imgsrv_domain::digest::{BlobClaim, ByteSize};
+use imgsrv_domain::{
+    digest::{BlobClaim, ByteSize},
+    text::ShortText,
+};
 
 /// The commands that a version page shows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -119,7 +122,7 @@ pub fn version(viewer: &Viewer<'_>, detail: &VersionDetail, shown: CommandsShown
         home: viewer.link(links::HOME),
         image: image.name.as_str(),
         image_link: viewer.link(&links::image(&image.name)),
-        title: image.display_name.as_ref().map(|title| title.as_str()),
+        title: image.display_name.as_ref().map(ShortText::as_str),
         version: version.name.as_str(),
         reference: detail.reference.as_str(),
         pinned: detail.moved_at.map(|_| viewer.link(&own)),

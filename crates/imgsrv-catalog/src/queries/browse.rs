@@ -12,11 +12,12 @@ use crate::{
 use async_trait::async_trait;
 use imgsrv_domain::{
     browse::{
-        ArtifactKind, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion, VersionContext,
+        ArtifactKind, CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion,
+        VersionContext,
     },
     ids::VersionId,
     lifecycle::LifecycleFilter,
-    names::{AliasName, ImageName},
+    names::{AliasName, Architecture, ImageName, OperatingSystem},
     page::{Page, PageRequest},
     ports::{BrowseQueries, CatalogError, Visibility},
     time::Timestamp,
@@ -167,9 +168,9 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let ImageSearch { text, operating_system, architecture, kind, state } = search;
         let see = if see == Visibility::All { "all" } else { "published" };
         let text = text.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let system = operating_system.as_ref().map_or("", |system| system.as_str()).to_owned();
-        let architecture = architecture.as_ref().map_or("", |architecture| architecture.as_str()).to_owned();
-        let state = state.map_or("", |state| state.as_str());
+        let system = operating_system.as_ref().map_or("", OperatingSystem::as_str).to_owned();
+        let architecture = architecture.as_ref().map_or("", Architecture::as_str).to_owned();
+        let state = state.map_or("", CurrentState::as_str);
         let filters = values![*see, text, system, architecture, formats(*kind), *state];
         let list_name = format!("browse:{order}:{see}:{search:?}");
         let mut reader = self.reader().await?;

@@ -3,7 +3,7 @@
 use crate::{public_url::Urls, request::Transport, response::problem::Result, state::AppState};
 use axum::{
     extract::{FromRequestParts, Query},
-    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, header, request::Parts, uri::Authority},
 };
 use imgsrv_domain::time::Timestamp;
 use imgsrv_web::{Site, Viewer};
@@ -54,7 +54,7 @@ fn requested(request: &Parts) -> String {
         Some(Transport::Plaintext | Transport::PlaintextOnTlsPort) | None => "http",
     };
     let named = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri.authority().map(|authority| authority.as_str()).or(named);
+    let host = request.uri.authority().map(Authority::as_str).or(named);
     let is_plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
     format!("{scheme}://{}", host.filter(is_plain).unwrap_or("localhost"))
 }

@@ -182,12 +182,14 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
 
 /// How caches store the documents of a route.
 fn caching(route: Option<&str>) -> Caching {
-    match route {
-        None => Caching::ByCredential,
-        Some(route) if NEGOTIATED.contains(&route) => Caching::Negotiated,
-        Some("/feed.atom" | "/status") => Caching::ByCredential,
-        Some(route) if route.starts_with("/v1/") || route.starts_with("/images/") => Caching::ByCredential,
-        Some(_) => Caching::Unspecified,
+    let Some(route) = route else { return Caching::ByCredential };
+    let is_catalog = ["/v1/", "/images/"].iter().any(|root| route.starts_with(root));
+    if NEGOTIATED.contains(&route) {
+        Caching::Negotiated
+    } else if is_catalog || matches!(route, "/feed.atom" | "/status") {
+        Caching::ByCredential
+    } else {
+        Caching::Unspecified
     }
 }
 
