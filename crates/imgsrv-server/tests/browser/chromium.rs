@@ -37,7 +37,7 @@ impl Chromium {
         self.driver.quit().await.expect("it quits");
     }
 
-    /// Sends a command of the DevTools protocol.
+    /// Sends a command to the developer tools.
     pub(crate) async fn cdp(&self, method: &str, parameters: Value) -> Value {
         self.driver.cdp().send_raw(method, parameters).await.unwrap_or_else(|error| panic!("{method}: {error}"))
     }

@@ -1,4 +1,4 @@
-//! Chromium, driven over WebDriver, and the checks of pages from npm.
+//! Chromium with its driver, and the checks of pages from npm.
 
 use super::{
     free_port,
@@ -9,7 +9,7 @@ use std::{
     fs::File,
     net::TcpStream,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// The suffix of the folder of axe-core and html-validate in the cache; changed when its content changes.
@@ -19,7 +19,8 @@ pub const WEB_CHECKS_VERSION: &str = "4.14.1-9.7.1";
 pub struct Chromedriver {
     /// Its URL.
     pub url: String,
-    _guard: Guard,
+    child: Child,
+    guard: Option<Guard>,
 }
 
 impl Chromedriver {
@@ -41,7 +42,15 @@ impl Chromedriver {
         let root = folder.to_str().expect("a path in UTF-8");
         let guard = Guard::new("kill -- -\"$1\"; rm -rf \"$2\"", &[&child.id().to_string(), root]);
         wait_until_ready("chromedriver", &log, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { url: format!("http://127.0.0.1:{port}"), _guard: guard }
+        Self { url: format!("http://127.0.0.1:{port}"), child, guard: Some(guard) }
+    }
+}
+
+impl Drop for Chromedriver {
+    fn drop(&mut self) {
+        // The guard ends it.
+        drop(self.guard.take());
+        let _ = self.child.wait();
     }
 }
 
