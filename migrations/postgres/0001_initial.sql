@@ -230,6 +230,9 @@ CREATE TABLE version_lifecycles (
     CHECK (hold_reason IS NOT NULL OR (hold_until IS NULL AND hold_lifts_at IS NULL))
 );
 CREATE INDEX version_lifecycles_listed ON version_lifecycles (image_id, state, published_at, version_id);
+-- The versions that feeds and searches offer, by age.
+CREATE INDEX version_lifecycles_offered ON version_lifecycles (published_at, version_id)
+    WHERE state IN ('active', 'deprecated');
 CREATE INDEX version_lifecycles_by_revision ON version_lifecycles (catalog_revision, version_id);
 CREATE INDEX version_lifecycles_draining ON version_lifecycles (available_until) WHERE state = 'removed';
 CREATE INDEX version_lifecycles_by_replacement ON version_lifecycles

@@ -47,6 +47,8 @@ enum Task {
     },
     /// Measure uploads and downloads beside openssl, a plain write and nginx
     Bench(bench::Options),
+    /// Take the screenshots of the documentation, docs/src/img, in Chromium
+    Screenshots,
     /// Check the rules of the workspace that the compiler does not
     Tidy,
 }
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Task::Incus => services::incus(),
         Task::Openapi { check } => openapi::run(check),
         Task::Bench(options) => bench::run(&options),
+        Task::Screenshots => services::screenshots(),
         Task::Tidy => tidy::run(),
     };
     match done {

@@ -4,7 +4,9 @@ use crate::{
     shell::{Result, cargo, root, run as command},
     tools,
 };
-use imgsrv_testkit::services::{OIDC_PROVIDER_VERSION, SCHEMATHESIS_VERSION, TUS_CLIENTS_VERSION, cache_dir};
+use imgsrv_testkit::services::{
+    OIDC_PROVIDER_VERSION, SCHEMATHESIS_VERSION, TUS_CLIENTS_VERSION, WEB_CHECKS_VERSION, cache_dir,
+};
 use std::{fs, path::PathBuf, process::Command};
 
 /// Installs what `install_packages` does, and Garage; returns the path of Garage.
@@ -14,13 +16,15 @@ pub(crate) fn install() -> Result<PathBuf> {
 }
 
 /// Installs PostgreSQL, nginx, Packer, promtool, clients of Incus and LXD, programs that download, an OpenID provider,
-/// schemathesis and tus clients, unless they are installed.
+/// schemathesis, tus clients, Chromium, and checks of pages, unless they are installed.
 pub(crate) fn install_packages() -> Result<()> {
     tools::from_debian(&[
         ("/usr/lib/systemd/systemd-pull", "systemd-container"),
         ("aria2c", "aria2"),
         ("bzip2", "bzip2"),
         ("cc", "gcc"),
+        ("chromedriver", "chromium-driver"),
+        ("chromium", "chromium"),
         ("curl", "curl"),
         ("incus", "incus-client"),
         ("incus-simplestreams", "incus-extra"),
@@ -48,7 +52,8 @@ pub(crate) fn install_packages() -> Result<()> {
     ])?;
     pinned("oidc-provider", OIDC_PROVIDER_VERSION, NPM)?;
     pinned("schemathesis", SCHEMATHESIS_VERSION, PIP)?;
-    pinned("tus-clients", TUS_CLIENTS_VERSION, &format!("{NPM} && {PIP}"))
+    pinned("tus-clients", TUS_CLIENTS_VERSION, &format!("{NPM} && {PIP}"))?;
+    pinned("web-checks", WEB_CHECKS_VERSION, NPM)
 }
 
 const NPM: &str = "npm ci --no-audit --no-fund --ignore-scripts";
@@ -78,6 +83,13 @@ pub(crate) fn incus() -> Result<()> {
     install()?;
     let test = ["test", "--locked", "--package", "imgsrv-server", "--test", "incus", "--", "--nocapture"];
     command(cargo().args(test))
+}
+
+/// Takes the screenshots of the documentation in Chromium.
+pub(crate) fn screenshots() -> Result<()> {
+    install_packages()?;
+    let test = ["test", "--locked", "--package", "imgsrv-server", "--test", "browser", "--", "screenshots"];
+    command(cargo().args(test).env("IMGSRV_UPDATE_DOCS", "1"))
 }
 
 /// Runs the tests that need PostgreSQL, an S3-compatible store or several processes.

@@ -22,7 +22,7 @@ use crate::{
         uploads::Uploads,
     },
     content::{
-        aliases::Aliases, delivery::Delivery, drafts::Drafts, fetches::Fetches, images::Images,
+        aliases::Aliases, browse::Browse, delivery::Delivery, drafts::Drafts, fetches::Fetches, images::Images,
         incus::metadata::IncusMetadata, lifecycles::Lifecycles, published::PublishedVersions, retainer::Retainer,
         retention::Retention, tombstones::Tombstones, versions::Versions,
     },
@@ -126,6 +126,11 @@ impl Services {
     /// Images.
     pub fn images(&self) -> Images {
         Images(Arc::clone(&self.context))
+    }
+
+    /// Looking at the catalog.
+    pub fn browse(&self) -> Browse {
+        Browse(Arc::clone(&self.published))
     }
 
     /// Reading versions.

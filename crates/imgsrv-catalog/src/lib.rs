@@ -29,6 +29,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     core::tx::STATEMENTS,
     queries::audit::STATEMENTS,
     queries::blocks::STATEMENTS,
+    queries::browse::STATEMENTS,
     queries::collection::STATEMENTS,
     queries::images::STATEMENTS,
     queries::jobs::STATEMENTS,

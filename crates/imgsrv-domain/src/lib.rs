@@ -11,6 +11,7 @@ pub mod audit;
 pub mod auth;
 pub mod blocks;
 pub mod breaker;
+pub mod browse;
 pub mod digest;
 mod enums;
 pub mod error_chain;

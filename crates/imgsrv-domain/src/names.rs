@@ -14,11 +14,19 @@ pub struct InvalidName {
     allowed: &'static str,
     /// Maximum number of characters.
     max: usize,
+    /// Whether it is [`RESERVED`].
+    reserved: bool,
 }
+
+/// The one name that nothing can have: feeds are served where a version or an alias of that name would be.
+pub const RESERVED: &str = "feed.atom";
 
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { allowed, max, .. } = self;
+        if self.reserved {
+            return write!(f, "must not be {RESERVED}, which is the name of feeds");
+        }
         let case = if self.upper { "" } else { "lowercase " };
         write!(
             f,
@@ -36,8 +44,9 @@ fn check(raw: &str, upper: bool, allowed: &'static str, max: usize) -> Result<()
     let letter = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || (upper && b.is_ascii_uppercase());
     let is_allowed = |b: &u8| letter(b) || (*b != b' ' && allowed.as_bytes().contains(b));
     let bytes = raw.as_bytes();
+    let reserved = raw == RESERVED;
     let is_valid = bytes.len() <= max && bytes.first().is_some_and(letter) && bytes.iter().all(is_allowed);
-    if is_valid { Ok(()) } else { Err(InvalidName { upper, allowed, max }) }
+    if is_valid && !reserved { Ok(()) } else { Err(InvalidName { upper, allowed, max, reserved }) }
 }
 
 macro_rules! names {
@@ -191,6 +200,8 @@ mod tests {
             assert!(version.parse::<VersionName>().is_err(), "{version}");
         }
         assert!("a:b".parse::<AliasName>().is_err());
+        assert!("feed.atom".parse::<VersionName>().is_err() && "feed.atom".parse::<AliasName>().is_err());
+        assert!("feed.atom.1".parse::<VersionName>().is_ok());
         assert!("incus.tar.xz".parse::<AttachmentName>().is_ok());
         assert!("..".parse::<AttachmentName>().is_err());
     }

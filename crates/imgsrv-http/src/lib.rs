@@ -18,6 +18,7 @@ mod state;
 mod streams;
 
 pub use degradation::Degradation;
+pub use imgsrv_web::Site;
 pub use middleware::{
     client_address::limit_key,
     observation::{CompletedRequest, METHODS, RequestObserver},

@@ -15,9 +15,10 @@ use crate::{
 use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
-    Aliases, AuditLogReader, Blocks, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles, Nodes,
-    Principals, Publishing, Retention, Rules, Services, Storage, Uploads, Versions,
+    Aliases, AuditLogReader, Blocks, Browse, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles,
+    Nodes, Principals, Publishing, Retention, Rules, Services, Storage, Uploads, Versions,
 };
+use imgsrv_web::Site;
 use ipnet::IpNet;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -46,6 +47,8 @@ pub struct HttpSettings {
     pub authority: Option<Bytes>,
     /// The URL at which clients reach the server; unknown when absent.
     pub public_url: Option<PublicUrl>,
+    /// The branding of pages.
+    pub site: Site,
 }
 
 impl Default for HttpSettings {
@@ -62,6 +65,7 @@ impl Default for HttpSettings {
             readiness_age: Duration::from_secs(1),
             authority: None,
             public_url: None,
+            site: Site::default(),
         }
     }
 }
@@ -82,6 +86,7 @@ pub struct AppState {
     pub(crate) failed_bearers: Arc<FailedBearers>,
     pub(crate) send_budget: Arc<SendBudget>,
     pub(crate) urls: Urls,
+    pub(crate) site: Arc<Site>,
     degradation: Arc<Degradation>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
@@ -98,6 +103,7 @@ impl AppState {
             failed_bearers: Arc::new(FailedBearers::new(settings.auth_failure_limit, clock)),
             send_budget: Arc::new(SendBudget::new(settings.max_send_buffer_bytes)),
             urls: Urls(settings.public_url.clone()),
+            site: Arc::new(settings.site.clone()),
             degradation: Arc::default(),
             receive_slots: ReceiveSlots::new(settings.max_receiving_parts),
             readiness: Arc::new(Readiness::new(adapters.clone(), settings.readiness_age)),
@@ -142,6 +148,7 @@ provides! {
     Aliases: |state| state.services.aliases();
     AuditLogReader: |state| state.services.audit_log();
     Blocks: |state| state.services.blocks();
+    Browse: |state| state.services.browse();
     Delivery: |state| state.services.delivery();
     Drafts: |state| state.services.drafts();
     Garbage: |state| state.services.garbage();

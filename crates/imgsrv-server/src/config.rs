@@ -2,15 +2,19 @@
 
 use crate::options::{
     Given, ListenAddress, Networks, Secret, Verbosity, bytes, duration, endpoint, http_url, metrics_address, networks,
-    node_name, optional_duration, path, public_url, secret_file, send_buffer_bytes, value,
+    node_name, optional_duration, path, public_url, secret_file, send_buffer_bytes, text, value,
 };
 use crate::tls::{CertFiles, TlsError};
 use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::{Backoff, CollectionSettings, ScrubSettings};
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
-use imgsrv_domain::{lifecycle::Drain, retention::RetentionPolicy};
-use imgsrv_http::PublicUrl;
+use imgsrv_domain::{
+    lifecycle::Drain,
+    retention::RetentionPolicy,
+    text::{LongText, ShortText},
+};
+use imgsrv_http::{PublicUrl, Site};
 use secrecy::ExposeSecret;
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
@@ -50,6 +54,12 @@ pub(crate) struct ApiOptions {
     /// `https://example.org/images`, is that below which a reverse proxy publishes the server
     #[arg(long, env = "IMGSRV_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     public_url: Option<Given<PublicUrl>>,
+    /// Name of the site on its pages, such as `Images of Example` [default: Images]
+    #[arg(long, env = "IMGSRV_SITE_TITLE", value_name = "TEXT", value_parser = text::<ShortText>)]
+    site_title: Option<Given<ShortText>>,
+    /// Text that every page shows below its header, such as a contact or an announcement
+    #[arg(long, env = "IMGSRV_SITE_NOTICE", value_name = "TEXT", value_parser = text::<LongText>)]
+    site_notice: Option<Given<LongText>>,
     /// Maximum time for requests in flight to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
@@ -77,6 +87,11 @@ pub(crate) struct ApiOptions {
 impl ApiOptions {
     pub(crate) fn public_url(&self) -> Option<PublicUrl> {
         value(self.public_url.as_ref())
+    }
+
+    /// The branding of pages.
+    pub(crate) fn site(&self) -> Site {
+        Site { title: value(self.site_title.as_ref()), notice: value(self.site_notice.as_ref()) }
     }
 }
 

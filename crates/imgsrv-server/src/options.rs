@@ -146,6 +146,11 @@ pub(crate) fn public_url(raw: &str) -> Result<Given<PublicUrl>, InvalidPublicUrl
     Ok(Given(if raw.is_empty() { None } else { Some(raw.parse()?) }))
 }
 
+/// Parses a text for people.
+pub(crate) fn text<T: FromStr>(raw: &str) -> Result<Given<T>, T::Err> {
+    Ok(Given(if raw.is_empty() { None } else { Some(raw.parse()?) }))
+}
+
 /// Parses the path of a URL.
 pub(crate) fn path(raw: &str) -> Result<String, String> {
     let fits = raw.starts_with('/') && raw.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}*\\\"<>".contains(&b));

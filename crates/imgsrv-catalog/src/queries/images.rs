@@ -37,7 +37,7 @@ const IMAGES_IN: Dialects = Dialects {
     ),
 };
 const ALIAS: &str = aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2");
-const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
+pub(crate) const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 const PUBLISHED_ID: &str = "SELECT id FROM images WHERE name = $1 AND has_published";
 const ID: &str = "SELECT id FROM images WHERE name = $1";
 pub(crate) const STATEMENTS: &[&str] = &[PUBLISHED_IMAGE, IMAGES, PUBLISHED_IMAGES, ALIAS, ALIASES, PUBLISHED_ID, ID];

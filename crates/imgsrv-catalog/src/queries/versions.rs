@@ -80,7 +80,7 @@ pub(crate) const STATEMENTS: &[&str] =
     &[VERSIONS, VERSIONS_BY_STATE, OFFERED_VERSIONS, VERSIONS_BY_LIFECYCLE, VERSION, PUBLISHED_VERSION, REF, BLOBS];
 
 /// The states of a lifecycle that a list selects, at most two; `None` for all of them.
-fn selected(filter: Option<LifecycleFilter>) -> Option<[&'static str; 2]> {
+pub(crate) fn selected(filter: Option<LifecycleFilter>) -> Option<[&'static str; 2]> {
     // No version is in this state.
     const NONE: &str = "";
     Some(match filter {

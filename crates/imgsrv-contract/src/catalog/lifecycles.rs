@@ -24,7 +24,7 @@ const HOUR: Duration = Duration::from_hours(1);
 type Step = fn(Lifecycle, Timestamp) -> Lifecycle;
 
 /// Stores what `change` makes of the lifecycle of a version; returns the version as it is stored.
-async fn change(
+pub(super) async fn change(
     fresh: &Fresh,
     version: &Version,
     change: impl Fn(Lifecycle, Timestamp) -> Lifecycle + Send + Sync,
@@ -46,7 +46,7 @@ fn words() -> Words {
     Words { reason: Some("it is \"old\"".parse().unwrap()), replacement: Some(Replacement { image, reference }) }
 }
 
-fn revoked(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {
+pub(super) fn revoked(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {
     lifecycle.revoke(words(), now).unwrap().0
 }
 
@@ -54,7 +54,7 @@ fn removed(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {
     lifecycle.remove(Words::default(), Drain::new(2 * HOUR).unwrap(), now).unwrap().0
 }
 
-fn deprecated(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {
+pub(super) fn deprecated(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {
     lifecycle.deprecate(words(), Some("2027-06-30".parse().unwrap()), now).unwrap().0
 }
 

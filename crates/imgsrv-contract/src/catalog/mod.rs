@@ -3,6 +3,7 @@
 mod auth;
 mod blobs;
 mod blocks;
+mod browse;
 mod collection;
 mod content;
 mod intakes;
@@ -140,6 +141,10 @@ const CASES: &[Case<Fresh>] = cases![
     verification::block_checksums_belong_to_the_stored_bytes,
     verification::the_blob_that_was_verified_least_recently_is_next,
     verification::quarantined_blobs_are_listed_and_restored,
+    browse::images_are_found_by_every_filter,
+    browse::the_current_version_is_latest_or_the_newest_offered_one,
+    browse::an_image_is_read_with_its_aliases_and_versions,
+    browse::feeds_and_the_surroundings_of_a_version_leave_out_what_is_not_offered,
     collection::an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_an_orphan,
     collection::every_kind_of_reference_keeps_a_blob,
     collection::the_grace_starts_with_the_last_reference_or_reuse,

@@ -1,7 +1,7 @@
 //! The catalog and its units of work.
 
 use super::{
-    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, BlockQueries, BlockRepo, CatalogError,
+    AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, BlockQueries, BlockRepo, BrowseQueries, CatalogError,
     CollectionQueries, CollectionRepo, ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo,
     LifecycleRepo, ManifestRepo, NodeRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries,
     RetentionRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo,
@@ -57,6 +57,7 @@ pub trait CatalogTx:
 pub trait Catalog:
     ImageQueries
     + VersionQueries
+    + BrowseQueries
     + BlobQueries
     + BlockQueries
     + UploadQueries

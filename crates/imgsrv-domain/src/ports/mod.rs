@@ -3,6 +3,7 @@
 mod backup;
 mod blobs;
 mod blocks;
+mod browse;
 mod catalog;
 mod collection;
 mod content;
@@ -23,6 +24,7 @@ mod work;
 pub use backup::*;
 pub use blobs::*;
 pub use blocks::*;
+pub use browse::*;
 pub use catalog::*;
 pub use collection::*;
 pub use content::*;

@@ -9,6 +9,7 @@ mod idempotency_key;
 mod path;
 mod query;
 mod time;
+mod visitor;
 
 pub(crate) use body::{JsonBody, OptionalJsonBody, part_body};
 pub(crate) use checksum::tus_body;
@@ -20,3 +21,4 @@ pub(crate) use path::{
 };
 pub(crate) use query::{AuditQuery, ImagesQuery, JobsQuery, PageQuery, StoredBlobsQuery, UploadsQuery, VersionsQuery};
 pub(crate) use time::Rfc3339;
+pub(crate) use visitor::{HomeParams, ImageParams, PageParams, VersionParams, Visitor, wants_page};

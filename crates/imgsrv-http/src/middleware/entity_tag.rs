@@ -1,6 +1,7 @@
-//! Entity tags and conditional requests of JSON documents.
+//! Entity tags and conditional requests of JSON documents and pages.
 
 use crate::response::{
+    browsers::Rendered,
     conditional::{Preconditions, preconditions},
     problem::Problem,
 };
@@ -19,18 +20,35 @@ const MAX_TAGGED_BYTES: u64 = 8 << 20;
 /// Larger documents are hashed outside of the runtime.
 const MAX_INLINE_BYTES: usize = 1 << 20;
 
-/// Whether `response` is a JSON document whose handler did not decide on its caching.
+/// How caches store a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// As its handler decides.
+    Unspecified,
+    /// After revalidation, for each credential.
+    ByCredential,
+    /// After revalidation, for each credential and media type.
+    Negotiated,
+}
+
+/// Whether `response` is a page, or a JSON document, whose handler did not decide on its caching.
 pub(crate) fn applies(response: &Response) -> bool {
     let headers = response.headers();
     let media_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    media_type.starts_with(b"application/json") && !headers.contains_key(header::CACHE_CONTROL)
+    let is_rendered = response.extensions().get::<Rendered>().is_some();
+    (is_rendered || media_type.starts_with(b"application/json")) && !headers.contains_key(header::CACHE_CONTROL)
 }
 
-/// Adds an entity tag to a JSON document that has none, and evaluates the preconditions of the request.
-pub(crate) async fn tag(mut response: Response, conditions: &HeaderMap, is_catalog: bool) -> Response {
-    if is_catalog {
+/// Adds an entity tag to a document that has none, and evaluates the preconditions of the request.
+pub(crate) async fn tag(mut response: Response, conditions: &HeaderMap, caching: Caching) -> Response {
+    let vary = match caching {
+        Caching::Unspecified => None,
+        Caching::ByCredential => Some("Authorization"),
+        Caching::Negotiated => Some("Accept, Authorization"),
+    };
+    if let Some(vary) = vary {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static(vary));
     }
     if response.body().size_hint().exact().is_none_or(|size| size > MAX_TAGGED_BYTES) {
         return response;

@@ -1,11 +1,14 @@
 //! The layers around all routes: what happens to every request before its handler, and to every response after it.
 
 use crate::{
+    extract::{Visitor, wants_page},
     middleware::{
         budgeted::{admit, budgeted},
         canonical_path::routed_by_canonical_path,
         client_address::client_address,
-        draining, entity_tag, host,
+        draining,
+        entity_tag::{self, Caching},
+        host,
         observation::{Access, Observation, observed},
         plaintext_guard, request_id, slashes,
         throughput::{ThroughputLimit, throttled_request, throttled_response},
@@ -13,6 +16,7 @@ use crate::{
     redact::redacted,
     request::{ClientAddress, PeerAddress, RequestId, Sender, Transport},
     response::{
+        browsers::NEGOTIATED,
         dates::system_time,
         problem::{Code, Problem},
     },
@@ -134,10 +138,9 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     let is_conditional =
         is_read && [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| parts.headers.contains_key(name));
     let conditions = if is_conditional { parts.headers.clone() } else { HeaderMap::new() };
-    let is_catalog = parts.extensions.get::<MatchedPath>().is_none_or(|path| {
-        let path = path.as_str();
-        path.starts_with("/v1/") || path.starts_with("/images/")
-    });
+    let caching = caching(parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str));
+    let shows_pages = wants_page(&parts) && may_be_page(parts.uri.path());
+    let visitor = shows_pages.then(|| Visitor::of(&parts, &state));
 
     let mut response = if exceeds_header_limits(&parts.headers, state.settings.max_header_bytes) {
         Problem::new(Code::HeadersTooLarge).into_response()
@@ -156,13 +159,14 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
 
     let is_failed = |response: &Response| response.status().is_client_error() || response.status().is_server_error();
     if !is_failed(&response) && is_read && entity_tag::applies(&response) {
-        response = entity_tag::tag(response, &conditions, is_catalog).await;
+        response = entity_tag::tag(response, &conditions, caching).await;
     }
     if let Some(share) = share.filter(|_| is_read && !is_failed(&response)) {
         response = admit(response, &share);
     }
     if is_failed(&response) {
-        response = Problem::render(response, id.as_deref(), is_head, &state.urls);
+        let viewer = visitor.as_ref().map(|visitor| visitor.viewer(state.services.adapters().clock.now()));
+        response = Problem::render(response, id.as_deref(), is_head, &state.urls, viewer);
     }
     let headers = response.headers_mut();
     state.urls.locate(headers);
@@ -177,6 +181,24 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// How caches store the documents of a route.
+fn caching(route: Option<&str>) -> Caching {
+    let Some(route) = route else { return Caching::ByCredential };
+    let is_catalog = ["/v1/", "/images/"].iter().any(|root| route.starts_with(root));
+    if NEGOTIATED.contains(&route) {
+        Caching::Negotiated
+    } else if is_catalog || matches!(route, "/feed.atom" | "/status") {
+        Caching::ByCredential
+    } else {
+        Caching::Unspecified
+    }
+}
+
+/// Whether a problem at that path is shown as a page: everywhere but below the URLs that are for programs alone.
+fn may_be_page(path: &str) -> bool {
+    !["/v1/", "/api/", "/streams/", "/cas/", "/openapi/"].iter().any(|root| path.starts_with(root))
 }
 
 /// Whether the body is transferred as it is, or in chunks alone: the server decodes no other transfer coding, and would

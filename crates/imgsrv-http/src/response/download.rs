@@ -1,6 +1,7 @@
 //! Download responses: every route that serves a file or a blob behaves alike.
 
 use crate::response::{
+    browsers::{NO_INDEX, ROBOTS_TAG},
     conditional::{Selection, Validators},
     dates::system_time,
     discouraged::announce,
@@ -189,6 +190,7 @@ impl Representation<'_> {
         headers.insert(header::CACHE_CONTROL, self.cache_control(named_by));
         headers.typed_insert(AcceptRanges::bytes());
         headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
+        headers.insert(ROBOTS_TAG, NO_INDEX);
         let (length, media_type) = match &content {
             Content::Nothing => return Ok((response, content)),
             Content::Range(range) => (range.end - range.start, self.media_type.to_owned()),

@@ -1,10 +1,12 @@
 //! Responses: downloads, conditional requests, problems, pages, and the wire types of domain objects.
 
+pub(crate) mod browsers;
 pub(crate) mod conditional;
 pub(crate) mod dates;
 pub(crate) mod discouraged;
 pub(crate) mod download;
 mod errors;
+pub(crate) mod html;
 mod multipart;
 pub(crate) mod page;
 pub(crate) mod problem;

@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457), the body of every error response.
 
-use crate::public_url::Urls;
+use crate::{public_url::Urls, response::browsers::secure};
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -9,6 +9,7 @@ use axum::{
 use headers::{AcceptRanges, ContentRange, HeaderMapExt};
 pub(crate) use imgsrv_api::ProblemCode as Code;
 use imgsrv_api::{ExistingResource, FieldError, Problem as ProblemBody, Replacement};
+use imgsrv_web::{ProblemView, Viewer};
 use std::time::Duration;
 
 /// The result of a handler, an extractor or a part of them.
@@ -128,11 +129,44 @@ impl Problem {
         StatusCode::from_u16(self.body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Turns an error response into a problem document; headers such as `Allow` stay.
-    pub(crate) fn render(response: Response, request_id: Option<&str>, is_head: bool, urls: &Urls) -> Response {
+    /// The page of the problem.
+    fn page(&self, viewer: &Viewer<'_>) -> Option<String> {
+        let ProblemBody { title, detail, reason, replacement, instance, .. } = &*self.body;
+        // The manifest of a version has the same names in its path as the page.
+        let page = |url: &str| format!("{}/", url.trim_start_matches("/v1").replacen("/refs/", "/", 1));
+        let replacement = replacement.as_ref().map(|replacement| (page(&replacement.url), &replacement.name));
+        let view = ProblemView {
+            status: self.body.status,
+            title,
+            detail,
+            reason: reason.as_deref(),
+            replacement: replacement.as_ref().map(|(path, name)| (path.as_str(), name.as_str())),
+            request: instance.as_deref(),
+        };
+        imgsrv_web::problem(viewer, &view).inspect_err(|error| tracing::error!(%error, "page cannot be rendered")).ok()
+    }
+
+    /// Turns an error response into a problem document, or for a viewer into a page; headers such as `Allow` stay.
+    pub(crate) fn render(
+        response: Response,
+        request_id: Option<&str>,
+        is_head: bool,
+        urls: &Urls,
+        viewer: Option<Viewer<'_>>,
+    ) -> Response {
         let problem = response.extensions().get::<Self>().cloned();
         let mut problem = problem.unwrap_or_else(|| Self::of_status(response.status()));
         problem.body.instance = request_id.map(str::to_owned);
+        if let Some(page) = viewer.and_then(|viewer| problem.page(&viewer)) {
+            let (mut parts, _) = response.into_parts();
+            parts.status = problem.status();
+            parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            parts.headers.insert(header::CONTENT_LENGTH, page.len().into());
+            parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let mut response = Response::from_parts(parts, if is_head { Body::empty() } else { Body::from(page) });
+            secure(&mut response);
+            return response;
+        }
         if let Some(existing) = &mut problem.body.existing {
             existing.url = urls.path(&existing.url);
         }

@@ -1,7 +1,7 @@
 //! Published versions as folders of files with descriptive names, and their checksums.
 
 use crate::{
-    extract::{FilePath, RefPath},
+    extract::{FilePath, RefPath, Visitor},
     public_url::Urls,
     response::{
         discouraged::announce,
@@ -9,16 +9,19 @@ use crate::{
         problem::Result,
         wire,
     },
-    routes::problems::{ByteProblems, Gone, ReadProblems},
+    routes::{
+        pages,
+        problems::{ByteProblems, Gone, ReadProblems},
+    },
     state::AppState,
 };
 use axum::{
     Json,
-    http::{HeaderValue, header},
+    http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Caller, Delivery, FileContent, NamedFile, NamesUnderAlias};
+use imgsrv_app::{Browse, Caller, Delivery, FileContent, NamedFile, NamesUnderAlias};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -31,10 +34,22 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List the files of a published version
 ///
-/// Under an alias, the file names do not contain the version, and the URLs are those under the alias.
+/// Under an alias, the file names do not contain the version, and the URLs are those under the alias. A client whose
+/// `Accept` names `text/html` gets a page with the same files.
 #[utoipa::path(get, path = "/images/{name}/{ref}", operation_id = "listFiles", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems, Gone))]
-async fn list(delivery: Delivery, _caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
+async fn list(
+    delivery: Delivery,
+    browse: Browse,
+    _caller: Caller,
+    visitor: Visitor,
+    urls: Urls,
+    path: RefPath,
+    url: Uri,
+) -> Result<Response> {
+    if visitor.wants_page {
+        return pages::version(&browse, &visitor, &path.name, &path.r#ref, &url).await;
+    }
     let release = delivery.files(&path.name, &path.r#ref).await?;
     let folder = urls.path(&format!("/images/{}/{}", path.name, path.r#ref.in_url()));
     let mut response = Json(wire::release(&release, &folder)).into_response();
@@ -47,8 +62,16 @@ async fn list(delivery: Delivery, _caller: Caller, urls: Urls, path: RefPath) ->
 /// Returns the same listing at the URL of the folder.
 #[utoipa::path(get, path = "/images/{name}/{ref}/", operation_id = "listFolder", tag = "files", params(RefPath),
     responses((status = OK, description = "The files.", body = api::ReleaseListing), ReadProblems, Gone))]
-async fn list_folder(delivery: Delivery, caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
-    list(delivery, caller, urls, path).await
+async fn list_folder(
+    delivery: Delivery,
+    browse: Browse,
+    caller: Caller,
+    visitor: Visitor,
+    urls: Urls,
+    path: RefPath,
+    url: Uri,
+) -> Result<Response> {
+    list(delivery, browse, caller, visitor, urls, path, url).await
 }
 
 /// Download a file of a published version

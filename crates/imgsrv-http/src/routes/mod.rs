@@ -12,6 +12,7 @@ mod health;
 mod images;
 mod intakes;
 mod lifecycles;
+pub(crate) mod pages;
 mod problems;
 mod publishing;
 mod refs;
@@ -25,7 +26,7 @@ mod versions;
 
 pub use retention::parse_retention;
 
-use crate::{extract::quoted, middleware::layers, response::problem, state::AppState};
+use crate::{middleware::layers, response::problem, state::AppState};
 use axum::{Router, http::Uri};
 use problem::{Code, Problem};
 use problems::Changed;
@@ -147,13 +148,13 @@ pub fn router(state: &AppState) -> Router {
     }
     let mut roots: BTreeSet<String> = document.paths.paths.keys().filter_map(|path| root(path)).collect();
     roots.extend(root(documents::BROWSER));
+    roots.extend(pages::ROOTS.map(str::to_owned));
     let routes = routes
+        .merge(pages::router())
         .with_state(state.clone())
         .merge(documents::browser(state))
         .layer(axum::Extension(documents::Documents::new(&document)))
-        .fallback(|url: Uri| async move {
-            Problem::new(Code::NotFound).detail(format!("{} is not a URL of this server", quoted(url.path())))
-        })
+        .fallback(|url: Uri| async move { pages::not_found(&url) })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) });
     layers::wrap(routes, roots, state)
 }

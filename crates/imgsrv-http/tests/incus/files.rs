@@ -229,7 +229,7 @@ async fn a_version_is_listed_as_a_folder() {
     assert_eq!(listing.header("content-location"), "");
     let own = server.get("/images/debian/12.5.0/").await.json();
     assert_eq!(own["files"][1]["url"], format!("/images/debian/12.5.0/{FILE}"));
-    assert_eq!((listing.header("cache-control"), listing.header("vary")), ("no-cache", "Authorization"));
+    assert_eq!((listing.header("cache-control"), listing.header("vary")), ("no-cache", "Accept, Authorization"));
     assert_eq!(server.get("/images/debian/latest").await.json(), body);
     assert_eq!(server.get("/images/debian/13/").await.status, StatusCode::NOT_FOUND);
 }

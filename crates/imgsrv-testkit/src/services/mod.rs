@@ -9,6 +9,7 @@
 //!
 //! A started service ends with the process that started it, even if that is killed.
 
+mod chromedriver;
 #[cfg(feature = "containers")]
 mod containers;
 mod garage;
@@ -22,6 +23,7 @@ mod schemathesis;
 mod tls;
 mod tus_clients;
 
+pub use chromedriver::{Chromedriver, WEB_CHECKS_VERSION, axe, html_validate};
 pub use garage::{GARAGE_VERSION, Garage};
 pub use nginx::Nginx;
 pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};

@@ -1,0 +1,241 @@
+//! Searches and summaries for people who look at the catalog.
+
+use crate::{
+    core::{Connection, List, SqlCatalog, SqlDatabase, values},
+    queries::{
+        images::{self as image_queries, ALIASES},
+        summaries::{Newest, Previous},
+        versions::selected,
+    },
+    repos::{images, manifests, versions},
+};
+use async_trait::async_trait;
+use imgsrv_domain::{
+    browse::{
+        ArtifactKind, CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion,
+        VersionContext,
+    },
+    ids::VersionId,
+    lifecycle::LifecycleFilter,
+    names::{AliasName, Architecture, ImageName, OperatingSystem},
+    page::{Page, PageRequest},
+    ports::{BrowseQueries, CatalogError, Visibility},
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+/// What the artifacts of the version `v` have in common.
+macro_rules! content {
+    () => {
+        "(SELECT string_agg(s.architecture, ' ') FROM (SELECT DISTINCT architecture FROM artifacts
+            WHERE version_id = v.id ORDER BY architecture) s) AS architectures,
+        (SELECT string_agg(s.operating_system, ' ') FROM (SELECT DISTINCT operating_system FROM artifacts
+            WHERE version_id = v.id ORDER BY operating_system) s) AS operating_systems,
+        (SELECT string_agg(s.format, ' ') FROM (SELECT DISTINCT format FROM artifacts
+            WHERE version_id = v.id ORDER BY format) s) AS formats,
+        (SELECT count(*) FROM artifacts WHERE version_id = v.id) AS artifacts,
+        (SELECT CAST(coalesce(sum(primary_blob_size_bytes), 0) AS bigint) FROM artifacts
+            WHERE version_id = v.id) AS total_bytes"
+    };
+}
+
+/// Images with their current versions: `from` yields `images i`, and `rest` selects among them.
+macro_rules! search {
+    ($from:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            images::columns!(),
+            ", v.id AS current_id, v.name AS current_name, v.published_at AS current_published_at,
+            l.state AS current_state, ",
+            content!(),
+            $from,
+            " LEFT JOIN versions v ON v.id = coalesce(
+                (SELECT version_id FROM aliases WHERE image_id = i.id AND name = 'latest'),
+                (SELECT version_id FROM version_lifecycles WHERE image_id = i.id AND state = 'active'
+                    ORDER BY published_at DESC, version_id DESC LIMIT 1),
+                (SELECT version_id FROM version_lifecycles WHERE image_id = i.id AND state = 'deprecated'
+                    ORDER BY published_at DESC, version_id DESC LIMIT 1))
+            LEFT JOIN version_lifecycles l ON l.version_id = v.id
+            WHERE (i.has_published OR $1 = 'all')
+            AND ($2 = '' OR replace(lower(i.name || ' ' || coalesce(i.display_name, '')), $2, '')
+                <> lower(i.name || ' ' || coalesce(i.display_name, '')))
+            AND (($3 = '' AND $4 = '' AND $5 = '') OR EXISTS (SELECT 1 FROM artifacts a WHERE a.version_id = v.id
+                AND ($3 = '' OR a.operating_system = $3) AND ($4 = '' OR a.architecture = $4)
+                AND ($5 = '' OR $5 LIKE '% ' || a.format || ' %')))
+            AND ($6 = '' OR l.state = $6) ",
+            $rest
+        )
+    };
+}
+const BY_NAME: &str = search!(" FROM images i", "AND i.name > $7 ORDER BY i.name LIMIT $8");
+/// The newest offered version of each image, in the order of the index of offered versions.
+const NEWEST: &str = search!(
+    ", n.published_at AS newest_at, n.version_id AS newest_id FROM version_lifecycles n JOIN images i ON i.id = n.image_id",
+    "AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($7, $8)
+    AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'active'
+        AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
+    AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'deprecated'
+        AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
+    ORDER BY n.published_at DESC, n.version_id DESC LIMIT $9"
+);
+
+/// Versions with their artifacts that `rest` selects; `more` are further columns.
+macro_rules! summaries {
+    ($more:expr, $($rest:literal),+) => {
+        concat!(
+            "SELECT ",
+            versions::columns!(),
+            ", i.id AS image_id, i.name AS image_name, ",
+            content!(),
+            $more,
+            " FROM versions v JOIN images i ON i.id = v.image_id LEFT JOIN version_lifecycles l ON l.version_id = v.id ",
+            $($rest),+
+        )
+    };
+}
+/// Published versions in one of two states of their lifecycle; each is a section of an index.
+const VERSIONS: &str = summaries!(
+    "",
+    "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles
+            WHERE image_id = $1 AND state = $5 AND (published_at, version_id) < ($2, $3)
+            ORDER BY published_at DESC, version_id DESC LIMIT $4) one
+        UNION ALL SELECT version_id FROM (SELECT version_id FROM version_lifecycles
+            WHERE image_id = $1 AND state = $6 AND (published_at, version_id) < ($2, $3)
+            ORDER BY published_at DESC, version_id DESC LIMIT $4) other) listed ON listed.version_id = v.id
+    ORDER BY v.published_at DESC, v.id DESC LIMIT $4"
+);
+const ALL_VERSIONS: &str = summaries!(
+    "",
+    "WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3) AND v.state = 'published'
+    ORDER BY v.listed_at DESC, v.id DESC LIMIT $4"
+);
+
+macro_rules! feed {
+    ($rest:literal) => {
+        summaries!(
+            concat!(
+                ", ",
+                "i.display_name, i.description, i.created_at AS image_created_at,
+                i.updated_at AS image_updated_at, i.revision AS image_revision"
+            ),
+            $rest
+        )
+    };
+}
+const NEWEST_OF_ALL: &str =
+    feed!("WHERE l.state IN ('active', 'deprecated') ORDER BY l.published_at DESC, l.version_id DESC LIMIT $1");
+const NEWEST_OF_IMAGE: &str = feed!(
+    "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles WHERE state = 'active'
+            AND image_id = (SELECT id FROM images WHERE name = $2)
+            ORDER BY published_at DESC, version_id DESC LIMIT $1) one
+        UNION ALL SELECT version_id FROM (SELECT version_id FROM version_lifecycles WHERE state = 'deprecated'
+            AND image_id = (SELECT id FROM images WHERE name = $2)
+            ORDER BY published_at DESC, version_id DESC LIMIT $1) other) listed ON listed.version_id = v.id
+    ORDER BY v.published_at DESC, v.id DESC LIMIT $1"
+);
+const ALIASES_OF_VERSION: &str = "SELECT name FROM aliases WHERE version_id = $1 ORDER BY name LIMIT 1000";
+const LISTED_ARTIFACTS: &str = "SELECT artifact_id, fingerprint, unified_kind FROM incus_rows WHERE version_id = $1 AND catalog_revision IS NOT NULL";
+const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p.image_id = v.image_id
+        AND (p.listed_at, p.id) < (v.listed_at, v.id) AND p.state = 'published'
+    JOIN version_lifecycles l ON l.version_id = p.id AND l.state IN ('active', 'deprecated', 'revoked')
+    WHERE v.id = $1 ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
+pub(crate) const STATEMENTS: &[&str] = &[
+    BY_NAME,
+    NEWEST,
+    VERSIONS,
+    ALL_VERSIONS,
+    NEWEST_OF_ALL,
+    NEWEST_OF_IMAGE,
+    ALIASES_OF_VERSION,
+    LISTED_ARTIFACTS,
+    PREVIOUS,
+];
+
+/// The formats of a kind, each between two blanks.
+fn formats(kind: Option<ArtifactKind>) -> String {
+    kind.map_or_else(String::new, |kind| kind.formats().map(|format| format!(" {format} ")).collect())
+}
+
+#[async_trait]
+impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
+    async fn search_images(
+        &self,
+        see: Visibility,
+        search: &ImageSearch,
+        order: ImageOrder,
+        page: &PageRequest,
+    ) -> Result<Page<ImageSummary>, CatalogError> {
+        let ImageSearch { text, operating_system, architecture, kind, state } = search;
+        let see = if see == Visibility::All { "all" } else { "published" };
+        let text = text.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let system = operating_system.as_ref().map_or("", OperatingSystem::as_str).to_owned();
+        let architecture = architecture.as_ref().map_or("", Architecture::as_str).to_owned();
+        let state = state.map_or("", CurrentState::as_str);
+        let filters = values![*see, text, system, architecture, formats(*kind), *state];
+        let list_name = format!("browse:{order}:{see}:{search:?}");
+        let mut reader = self.reader().await?;
+        match order {
+            ImageOrder::Name => {
+                let list = List::open(list_name, page, String::new())?;
+                list.read(&mut reader, BY_NAME, |after, limit| [filters.clone(), values![after, limit]].concat()).await
+            }
+            ImageOrder::Newest => {
+                let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
+                let values = |(before, id): &(i64, Uuid), limit: i64| {
+                    [filters.clone(), values![Timestamp::from_micros(*before), id, limit]].concat()
+                };
+                let Page { items, next } = list.read(&mut reader, NEWEST, values).await?;
+                Ok(Page { items: items.into_iter().map(|Newest(summary)| summary).collect(), next })
+            }
+        }
+    }
+
+    async fn get_image_overview(
+        &self,
+        name: &ImageName,
+        see: Visibility,
+        lifecycle: Option<LifecycleFilter>,
+        page: &PageRequest,
+    ) -> Result<Option<ImageOverview>, CatalogError> {
+        let list_name = format!("overview:{name}:{}", lifecycle.map_or("offered", LifecycleFilter::as_str));
+        let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
+        let (mut snapshot, _) = self.database.snapshot().await?;
+        let Some(image) = image_queries::image(&mut snapshot, name, see).await? else { return Ok(None) };
+        let aliases = snapshot.list_decodable(ALIASES, values![image.id, *"", 1000_i64]).await?;
+        let (sql, own) = match selected(lifecycle) {
+            Some([one, other]) => (VERSIONS, values![*one, *other]),
+            None => (ALL_VERSIONS, values![]),
+        };
+        let values = |(before, id): &(i64, Uuid), limit: i64| {
+            [values![image.id, Timestamp::from_micros(*before), id, limit], own.clone()].concat()
+        };
+        let versions = list.read(&mut snapshot, sql, values).await?;
+        Ok(Some(ImageOverview { image, aliases, versions }))
+    }
+
+    async fn list_newest_versions(
+        &self,
+        image: Option<&ImageName>,
+        limit: u16,
+    ) -> Result<Vec<FeedEntry>, CatalogError> {
+        let mut reader = self.reader().await?;
+        match image {
+            None => reader.list_decodable(NEWEST_OF_ALL, values![i64::from(limit)]).await,
+            Some(image) => reader.list_decodable(NEWEST_OF_IMAGE, values![i64::from(limit), image]).await,
+        }
+    }
+
+    async fn get_version_context(&self, version: VersionId) -> Result<VersionContext, CatalogError> {
+        let (mut snapshot, _) = self.database.snapshot().await?;
+        let aliases: Vec<AliasName> = snapshot.list_decodable(ALIASES_OF_VERSION, values![version]).await?;
+        let listed = snapshot.list_decodable(LISTED_ARTIFACTS, values![version]).await?;
+        let previous = match snapshot.find::<Previous>(PREVIOUS, values![version]).await? {
+            Some(Previous { id, name }) => {
+                let entries = manifests::entries(&mut snapshot, id).await?.entries;
+                Some(PreviousVersion { name, entries })
+            }
+            None => None,
+        };
+        Ok(VersionContext { aliases, listed, previous })
+    }
+}

@@ -1,0 +1,39 @@
+//! Reads for people who look at the catalog: searches, summaries, feeds.
+
+use super::{CatalogError, Visibility};
+use crate::{
+    browse::{FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, VersionContext},
+    ids::VersionId,
+    lifecycle::LifecycleFilter,
+    names::ImageName,
+    page::{Page, PageRequest},
+};
+use async_trait::async_trait;
+
+/// Searches and summaries. Each list is one statement, and each method sees one state of the catalog.
+#[async_trait]
+pub trait BrowseQueries: Send + Sync {
+    /// Visible images that `search` finds, in that order. Images without an offered version are left out of
+    /// [`ImageOrder::Newest`].
+    async fn search_images(
+        &self,
+        see: Visibility,
+        search: &ImageSearch,
+        order: ImageOrder,
+        page: &PageRequest,
+    ) -> Result<Page<ImageSummary>, CatalogError>;
+    /// A visible image, its aliases, and a page of those of its published versions that `lifecycle` selects; when absent,
+    /// those that are neither revoked nor removed. `None` when the image is not visible.
+    async fn get_image_overview(
+        &self,
+        image: &ImageName,
+        see: Visibility,
+        lifecycle: Option<LifecycleFilter>,
+        page: &PageRequest,
+    ) -> Result<Option<ImageOverview>, CatalogError>;
+    /// The newest versions that are neither revoked nor removed, of all images or of one; newest first, at most `limit`.
+    async fn list_newest_versions(&self, image: Option<&ImageName>, limit: u16)
+    -> Result<Vec<FeedEntry>, CatalogError>;
+    /// What surrounds a published version; empty when there is no such version.
+    async fn get_version_context(&self, version: VersionId) -> Result<VersionContext, CatalogError>;
+}
