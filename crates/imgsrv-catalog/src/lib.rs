@@ -76,14 +76,13 @@ pub const NOT_BACKED_UP: &[(&str, &str)] = backup::NOT_BACKED_UP;
 
 /// The statements that only SQLite executes: they are given the time.
 #[doc(hidden)]
-pub const SQLITE_STATEMENTS: &[&[&str]] =
-    &[
-        queries::blobs::SQLITE,
-        queries::images::SQLITE,
-        queries::verification::SQLITE,
-        repos::collection::SQLITE,
-        repos::work::SQLITE,
-    ];
+pub const SQLITE_STATEMENTS: &[&[&str]] = &[
+    queries::blobs::SQLITE,
+    queries::images::SQLITE,
+    queries::verification::SQLITE,
+    repos::collection::SQLITE,
+    repos::work::SQLITE,
+];
 
 /// The statements that only PostgreSQL executes: they lock rows, or read the catalog's clock.
 #[doc(hidden)]

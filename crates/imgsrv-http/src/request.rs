@@ -39,9 +39,9 @@ pub(crate) struct Sender(Arc<OnceLock<(PrincipalId, ShortText)>>);
 impl Sender {
     /// Remembers the principal of an authenticated caller.
     pub(crate) fn remember(extensions: &Extensions, caller: &Caller) {
-        if let (Some(Self(sender)), Ok((principal, _))) = (extensions.get::<Self>(), caller.who()) {
+        if let (Some(Self(sender)), Ok(who)) = (extensions.get::<Self>(), caller.who()) {
             // Handlers may authenticate a request twice, with the same result.
-            let _ = sender.set((principal.id, principal.display_name.clone()));
+            let _ = sender.set((who.principal.id, who.principal.display_name.clone()));
         }
     }
 

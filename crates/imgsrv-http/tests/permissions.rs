@@ -21,6 +21,7 @@ const WRITE: Need = Need::Permission("content.write");
 const RETIRE: Need = Need::Permission("content.retire");
 const MANAGE: Need = Need::Permission("auth.manage");
 const OPERATE: Need = Need::Permission("system.operate");
+const SEE: Need = Need::Permission("system.read");
 
 const IMAGE: &str = "/v1/images/{name}";
 const VERSION: &str = "/v1/images/{name}/versions/{version}";
@@ -93,11 +94,15 @@ const TABLE: &[(&str, &str, &[&str], Need)] = &[
     (JOB, "", &["get"], WRITE),
     (JOB, "/retry", &["post"], WRITE),
     (JOB, "/abandon", &["post"], WRITE),
-    ("/v1/system/blobs/{digest}", "", &["get"], OPERATE),
+    ("/v1/system/blobs", "", &["get"], SEE),
+    ("/v1/system/blobs/{digest}", "", &["get"], SEE),
+    ("/v1/system/blobs/{digest}/verify", "", &["post"], OPERATE),
+    ("/v1/system/nodes", "", &["get"], SEE),
+    ("/v1/system/storage", "", &["get"], SEE),
     ("/v1/system/gc", "", &["post"], OPERATE),
     ("/v1/system/blocked-digests", "", &["get"], RETIRE),
     ("/v1/system/blocked-digests/{digest}", "", &["delete"], RETIRE),
-    ("/v1/audit", "", &["get"], MANAGE),
+    ("/v1/audit", "", &["get"], Need::Permission("audit.read")),
     ("/v1/auth/whoami", "", &["get"], Need::Credential),
     ("/v1/auth/roles", "", &["get"], MANAGE),
     ("/v1/auth/principals", "", &["get", "post"], MANAGE),
@@ -117,8 +122,9 @@ const ROLES: &[(&str, &[&str])] = &[
     ("content-reader", &["content.read"]),
     ("content-writer", &["content.read", "content.write"]),
     ("content-admin", &["content.read", "content.write", "content.retire"]),
-    ("auth-manager", &["auth.manage"]),
-    ("operator", &["system.operate"]),
+    ("auth-manager", &["auth.manage", "audit.read"]),
+    ("operator", &["system.operate", "system.read"]),
+    ("auditor", &["audit.read", "system.read"]),
 ];
 
 fn needs() -> BTreeMap<(String, &'static str), Need> {

@@ -156,8 +156,8 @@ impl Caller {
         if writes { Visibility::All } else { Visibility::Published }
     }
 
-    /// What the caller can see of what belongs to no image.
-    pub(crate) fn visibility_of_blobs(&self) -> Visibility {
+    /// What the caller can see of every image, and of what belongs to none.
+    pub(crate) fn visibility_everywhere(&self) -> Visibility {
         if self.may(Action::ContentWrite, Target::Everything) { Visibility::All } else { Visibility::Published }
     }
 
@@ -282,6 +282,13 @@ impl ContentAdmin {
     /// The actor, if it may retire versions of the image.
     pub(crate) async fn on(&self, context: &Context, image: &ImageName) -> Result<&Actor> {
         self.0.on(context, Action::ContentRetire, image).await
+    }
+}
+
+impl SystemOperator {
+    /// Proof that the caller may see the state of the server, as operators may.
+    pub const fn reader(&self) -> SystemReader {
+        SystemReader(())
     }
 }
 

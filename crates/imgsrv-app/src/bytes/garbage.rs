@@ -37,7 +37,7 @@ pub struct Explained {
 impl Garbage {
     /// What a collection would free now. Writes nothing.
     #[tracing::instrument(name = "garbage.count", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn count(&self, _who: &SystemOperator) -> Result<Collectable> {
+    pub async fn count(&self, _who: &SystemReader) -> Result<Collectable> {
         let now = self.0.catalog.catalog_time().await?;
         let before = now.minus(self.0.settings.collection.grace);
         Ok(self.0.catalog.count_collectable(before, MAX_COUNTED).await?)
@@ -46,7 +46,7 @@ impl Garbage {
     /// Makes a collection due at once, on whichever node acquires it. Returns what it will free as far as that is known.
     #[tracing::instrument(name = "garbage.collect", level = "debug", skip_all, err(level = "debug"))]
     pub async fn collect(&self, who: &SystemOperator) -> Result<Collectable> {
-        let collectable = self.count(who).await?;
+        let collectable = self.count(&who.reader()).await?;
         retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             tx.enqueue_work(WorkName::recurring(WorkKind::Collect)).await?;

@@ -1,7 +1,7 @@
 //! The state of the storage, and verifying blobs on demand.
 
 use crate::{
-    auth::caller::SystemOperator,
+    auth::caller::{SystemOperator, SystemReader},
     bytes::{
         garbage::Garbage,
         totals::CollectionCounts,
@@ -49,7 +49,7 @@ pub struct StorageStatus {
 impl Storage {
     /// The state of the storage.
     #[tracing::instrument(name = "storage.status", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn status(&self, who: &SystemOperator) -> Result<StorageStatus> {
+    pub async fn status(&self, who: &SystemReader) -> Result<StorageStatus> {
         let context = &self.0;
         let statistics = context.catalog.statistics().await?;
         let verification = context.catalog.verification_totals(statistics.now.minus(DAY)).await?;
@@ -71,7 +71,7 @@ impl Storage {
 
     /// Quarantined blobs, ordered by digest.
     #[tracing::instrument(name = "storage.quarantined", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn quarantined(&self, _who: &SystemOperator, page: &PageRequest) -> Result<Page<QuarantinedBlob>> {
+    pub async fn quarantined(&self, _who: &SystemReader, page: &PageRequest) -> Result<Page<QuarantinedBlob>> {
         Ok(self.0.catalog.list_quarantined(page).await?)
     }
 

@@ -17,7 +17,6 @@ use imgsrv_domain::{
     manifest::{Attachment, Manifest, ManifestEntry},
     names::{AliasName, ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::Visibility,
     publish::StepName,
     time::Timestamp,
 };
@@ -118,7 +117,7 @@ impl Browse {
         order: ImageOrder,
         page: &PageRequest,
     ) -> Result<Page<ImageSummary>> {
-        Ok(self.0.context.catalog.search_images(caller.visibility(), search, order, page).await?)
+        Ok(self.0.context.catalog.search_images(caller.visibility_everywhere(), search, order, page).await?)
     }
 
     /// An image that is visible to the caller, its aliases, and its published versions that `lifecycle` selects; when
@@ -131,8 +130,7 @@ impl Browse {
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<ImageOverview> {
-        let see = if caller.sees_all_images() { Visibility::All } else { Visibility::Published };
-        let found = self.0.context.catalog.get_image_overview(image, see, lifecycle, page).await?;
+        let found = self.0.context.catalog.get_image_overview(image, caller.visibility(image), lifecycle, page).await?;
         let mut found = found.ok_or_else(|| Missing::Image(image.clone()))?;
         let now = self.0.context.clock.now();
         for summary in &mut found.versions.items {

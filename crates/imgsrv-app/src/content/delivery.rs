@@ -141,13 +141,13 @@ impl Delivery {
     pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download> {
         let catalog = &self.0.context.catalog;
         let (blob, public) = match catalog.get_blob(digest, Visibility::Published).await? {
-            None if caller.visibility_of_blobs() == Visibility::All => {
+            None if caller.visibility_everywhere() == Visibility::All => {
                 (catalog.get_blob(digest, Visibility::All).await?, false)
             }
             published => (published, true),
         };
         let Some(blob) = blob else {
-            if catalog.is_quarantined(digest, caller.visibility()).await? {
+            if catalog.is_quarantined(digest, caller.visibility_everywhere()).await? {
                 return Err(UseCaseError::Quarantined(*digest));
             }
             let revoked = catalog.get_revoked_version_of(digest).await?;

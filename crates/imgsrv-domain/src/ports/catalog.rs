@@ -5,8 +5,7 @@ use super::{
     CollectionQueries, CollectionRepo, ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo,
     LifecycleRepo, ManifestRepo, NodeRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries,
     RetentionRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo,
-    VerificationQueries, VerificationRepo,
-    VersionQueries, VersionRepo, WorkQueue, WorkRepo,
+    VerificationQueries, VerificationRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;

@@ -49,7 +49,7 @@ async fn collect(
     JsonBody(body): JsonBody<api::CollectGarbage>,
 ) -> Result<Response> {
     let dry_run = body.dry_run;
-    let found = if dry_run { garbage.count(&operator).await? } else { garbage.collect(&operator).await? };
+    let found = if dry_run { garbage.count(&operator.reader()).await? } else { garbage.collect(&operator).await? };
     let (blobs, bytes, complete) = (number(found.blobs), number(found.bytes), found.is_complete);
     let status = if dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(api::GarbageCollection { dry_run, blobs, bytes, complete })).into_response())
@@ -95,8 +95,8 @@ fn node(seen: &SeenNode, now: Timestamp) -> api::Node {
 #[utoipa::path(get, path = "/v1/system/storage", operation_id = "getStorage", tag = "system",
     security(("bearer" = [])),
     responses((status = OK, description = "The state of the storage.", body = api::StorageStatus), GuardedProblems))]
-async fn storage(storage: Storage, operator: SystemOperator) -> Result<Json<api::StorageStatus>> {
-    let status = storage.status(&operator).await?;
+async fn storage(storage: Storage, reader: SystemReader) -> Result<Json<api::StorageStatus>> {
+    let status = storage.status(&reader).await?;
     let (statistics, verification) = (&status.statistics, &status.verification);
     let open = ["created", "uploading", "completed", "ingesting"];
     let sessions = open.iter().filter_map(|state| statistics.uploads.get(*state)).sum();
@@ -128,9 +128,9 @@ async fn storage(storage: Storage, operator: SystemOperator) -> Result<Json<api:
 #[utoipa::path(get, path = "/v1/system/blobs", operation_id = "listStoredBlobs", tag = "system",
     security(("bearer" = [])), params(StoredBlobsQuery),
     responses((status = OK, description = "A page of blobs.", body = api::QuarantinedBlobList), GuardedProblems))]
-async fn list_blobs(storage: Storage, operator: SystemOperator, query: StoredBlobsQuery, uri: Uri) -> Result<Response> {
+async fn list_blobs(storage: Storage, reader: SystemReader, query: StoredBlobsQuery, uri: Uri) -> Result<Response> {
     query.require_quarantined()?;
-    let page = storage.quarantined(&operator, &query.page()?).await?;
+    let page = storage.quarantined(&reader, &query.page()?).await?;
     let blob = |blob: &QuarantinedBlob| api::QuarantinedBlob {
         digest: blob.claim.digest.to_string(),
         size_bytes: blob.claim.size.signed(),
@@ -152,7 +152,7 @@ async fn list_blobs(storage: Storage, operator: SystemOperator, query: StoredBlo
 async fn verify(storage: Storage, garbage: Garbage, operator: SystemOperator, path: BlobPath) -> Result<Response> {
     let verdict = storage.verify(&operator, &path.digest).await?;
     let status = if verdict.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let blob = stored_blob(garbage.explain(&operator, &path.digest).await?);
+    let blob = stored_blob(garbage.explain(&operator.reader(), &path.digest).await?);
     Ok((status, Json(blob)).into_response())
 }
 
