@@ -115,11 +115,11 @@ async fn blobs(site: &Site, path: &Path, manifest: &Manifest, imported: &mut Imp
         let restored = restore(site, path, manifest, &blob, session).await?;
         imported.blobs += 1;
         match restored {
-            Restored::Copied => {
+            Restored::Copied(_) => {
                 imported.copied += 1;
                 imported.copied_bytes += blob.claim.size.get();
             }
-            Restored::Present => {}
+            Restored::Present(_) => {}
             Restored::Missing => {
                 tracing::error!(blob.digest = %blob.claim.digest, "blob missing, quarantined");
                 imported.missing.push(blob.claim.digest);

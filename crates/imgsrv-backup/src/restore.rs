@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_app::crash_point;
 use imgsrv_domain::{
+    blocks::BlockChecksums,
     hash::RunningHash,
     ids::{AttemptId, UploadId},
     names::PartNumber,
@@ -27,10 +28,10 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// The result of restoring a blob.
 pub(crate) enum Restored {
-    /// It was copied now.
-    Copied,
-    /// It was in the store.
-    Present,
+    /// It was copied now; with its block checksums, if all were computed.
+    Copied(Option<BlockChecksums>),
+    /// It was in the store; with its block checksums, if it was hashed now.
+    Present(Option<BlockChecksums>),
     /// Neither the backup nor the store has its bytes.
     Missing,
 }
@@ -47,33 +48,42 @@ pub(crate) async fn restore(
         let mut tx = site.catalog.begin().await?;
         if tx.is_stored(&blob.name).await? {
             let is_trusted = tx.get_blob(&blob.claim.digest).await?.is_some();
-            return Ok(if is_trusted { Restored::Present } else { Restored::Missing });
+            return Ok(if is_trusted { Restored::Present(None) } else { Restored::Missing });
         }
     }
-    let restored = if is_in_store(site, blob).await? {
-        Restored::Present
-    } else if manifest.has_blobs && !manifest.lacks(&blob.claim.digest) && copy(site, backup, blob, session).await? {
-        Restored::Copied
-    } else {
-        Restored::Missing
+    let restored = match find_in_store(site, blob).await? {
+        Some(checksums) => Restored::Present(Some(checksums)),
+        None if manifest.has_blobs && !manifest.lacks(&blob.claim.digest) => {
+            copy(site, backup, blob, session).await?.map_or(Restored::Missing, Restored::Copied)
+        }
+        None => Restored::Missing,
     };
     crash_point("import.placed");
     let mut tx = site.catalog.begin().await?;
     let BackupBlob { claim, name, created_at } = blob.clone();
     tx.insert_blob(&TrustedBlob { claim, name, created_at }).await?;
-    if matches!(restored, Restored::Missing) {
-        tx.quarantine_blob(&blob.claim.digest, &blob.name).await?;
+    match &restored {
+        // Without checksums, the scrub hashes it again soon.
+        Restored::Copied(checksums) | Restored::Present(checksums) => {
+            if let Some(checksums) = checksums {
+                tx.record_verified(&blob.name, Some(checksums)).await?;
+            }
+        }
+        Restored::Missing => {
+            tx.quarantine_blob(&blob.claim.digest, &blob.name).await?;
+        }
     }
     tx.commit().await?;
     crash_point("import.recorded");
-    if matches!(restored, Restored::Copied) {
+    if matches!(restored, Restored::Copied(_)) {
         site.blobs.clear_staging(session, Some(&blob.name)).await?;
     }
     Ok(restored)
 }
 
-/// Whether the store has the bytes: an earlier run has placed them, or it is the store of the exported server.
-async fn is_in_store(site: &Site, blob: &BackupBlob) -> Result<bool, BackupError> {
+/// The block checksums of the bytes, if the store has them: an earlier run has placed them, or it is the store of the
+/// exported server.
+async fn find_in_store(site: &Site, blob: &BackupBlob) -> Result<Option<BlockChecksums>, BackupError> {
     let size = blob.claim.size;
     let read = async {
         let mut bytes = site.blobs.open(&blob.name, size, 0..size.get()).await?;
@@ -81,22 +91,28 @@ async fn is_in_store(site: &Site, blob: &BackupBlob) -> Result<bool, BackupError
         while let Some(chunk) = bytes.try_next().await? {
             hash.update(&chunk);
         }
-        Ok(hash.bytes() == size.get() && hash.finish() == blob.claim.digest)
+        let checksums = hash.block_checksums();
+        Ok((hash.bytes() == size.get() && hash.finish() == blob.claim.digest).then_some(checksums))
     };
     match read.await {
-        Err(BlobError::Damaged) => Ok(false),
+        Err(BlobError::Damaged) => Ok(None),
         read => Ok(read?),
     }
 }
 
-/// Copies the bytes from the backup into the store; returns whether the backup has them. The store verifies them as those
-/// of an upload.
-async fn copy(site: &Site, backup: &Path, blob: &BackupBlob, session: UploadId) -> Result<bool, BackupError> {
+/// Copies the bytes from the backup into the store, if the backup has them; returns their block checksums, if all were
+/// computed. The store verifies the bytes as those of an upload.
+async fn copy(
+    site: &Site,
+    backup: &Path,
+    blob: &BackupBlob,
+    session: UploadId,
+) -> Result<Option<Option<BlockChecksums>>, BackupError> {
     let (path, size) = (blob_path(backup, &blob.claim.digest), blob.claim.size);
     let file = match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
         Ok((length, file)) if length == size.get() => file,
-        Ok(_) => return Ok(false),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at(&path)(error)),
     };
     // What an earlier run has left.
@@ -135,11 +151,11 @@ async fn copy(site: &Site, backup: &Path, blob: &BackupBlob, session: UploadId) 
     loop {
         match site.blobs.ingest(&request).await {
             Ok(Ingested::Hashed(state)) => request.hashed = Some(state),
-            Ok(Ingested::Placed) => return Ok(true),
+            Ok(Ingested::Placed) => return Ok(Some(request.block_checksums())),
             Err(IngestError::Mismatch { actual }) => {
                 tracing::error!(blob.digest = %blob.claim.digest, %actual, "blob damaged in the backup");
                 site.blobs.clear_staging(session, Some(&blob.name)).await?;
-                return Ok(false);
+                return Ok(None);
             }
             Err(IngestError::StagedGone) => return Err(BlobError::unavailable("staged bytes are missing").into()),
             Err(IngestError::Blob(error)) => return Err(error.into()),

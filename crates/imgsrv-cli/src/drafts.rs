@@ -55,10 +55,14 @@ async fn unpublished(client: &Client, image: Option<String>) -> Result<Vec<Unpub
         None => client.images(true).map_ok(|image| image.name).try_collect().await?,
     };
     let mut found = Vec::new();
+    let is_one = images.len() == 1;
     for image in images {
         for state in [VersionFilter::Draft, VersionFilter::Publishing] {
-            let versions: Vec<Version> =
-                client.versions(&image, state).try_collect().await.map_err(Failure::about(&image))?;
+            let versions: Vec<Version> = match client.versions(&image, state).try_collect().await {
+                // Of all images, those to which the caller cannot write are left out.
+                Err(error) if error.status() == Some(403) && !is_one => break,
+                versions => versions.map_err(Failure::about(&image))?,
+            };
             found.extend(versions.into_iter().map(|version| Unpublished { image: image.clone(), version }));
         }
     }

@@ -1,6 +1,7 @@
 //! `imgsrv login`, `logout` and `whoami`.
 
 use crate::{
+    auth::principals,
     credentials::Credentials,
     failure::Failure,
     options::{CommonOptions, RetryLimit, Session},
@@ -119,8 +120,11 @@ pub(crate) fn describe(who: &Whoami) -> String {
         (None, Some(issuer)) => format!("{issuer} as {}", authentication.subject.as_deref().unwrap_or("?")),
         (None, None) => authentication.method.clone(),
     };
+    let roles = if principal.roles.is_empty() { "none".to_owned() } else { principals::roles(principal) };
+    let limits = principals::limits(authentication.role_ids.as_deref(), authentication.images.as_deref());
+    let limits = limits.map(|limits| format!(", limited to {limits}")).unwrap_or_default();
     format!(
-        "{} ({} {})\nmay: {actions}\nby: {by}, expires {}",
+        "{} ({} {})\nroles: {roles}\nmay: {actions}\nby: {by}{limits}, expires {}",
         principal.display_name,
         principal.kind,
         principal.id,

@@ -191,6 +191,9 @@ pub(crate) async fn run(command: RetireCommand, session: &Session) -> Result<(),
             let words = RevokeVersion { reason, replacement: successor.replacement, aliases: BTreeMap::new() };
             digest::revoke(&digest, &words, dry_run, &confirmation, session).await
         }
+        RetireCommand::Revoke { dry_run: true, .. } => {
+            Err(Failure::usage("--dry-run lists the versions of a digest, and no --digest is given"))
+        }
         RetireCommand::Remove {
             target: Target { version: on },
             reason,

@@ -298,3 +298,45 @@ async fn one_principal_cannot_use_up_the_uploads_of_all() {
     assert_eq!(open(&server.writer, b"3").await, (429, "too-many-uploads".to_owned()));
     assert_eq!(open(&other, b"3").await.0, 201);
 }
+
+#[tokio::test]
+async fn an_intake_ends_with_the_permission_to_write_to_its_image() {
+    let server = TestServer::start().await;
+    let who = Who::with(&server, "content-writer", &["debian-*", "other-*"]).await;
+    let narrow = Who::token_of(&server, &who.url, json!({"images": ["other-*"]})).await;
+    let open = async |version: &str| {
+        let body = json!({
+            "image": "debian-13", "version": version, "operating_system": "debian", "architecture": "amd64",
+            "format": "qcow2", "size_bytes": 4, "aliases": ["latest"],
+        });
+        let opened = server.call(Some(&who.token), "POST", "/api/images", Some(body)).await;
+        assert_eq!(opened.status, StatusCode::CREATED, "{}", opened.problem());
+        opened.json()["upload_session_id"].as_str().expect("an id").to_owned()
+    };
+    let append = async |token: &str, id: &str| {
+        let request = axum::http::Request::builder()
+            .method("PATCH")
+            .uri(format!("/api/uploads/tus/{id}"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("tus-resumable", "1.0.0")
+            .header("upload-offset", "0")
+            .header("content-type", "application/offset+octet-stream");
+        server.send(request.body("data".into()).expect("a request")).await.status.as_u16()
+    };
+    let (first, second) = (open("1").await, open("2").await);
+    // A token that is limited to other images neither sees nor continues it.
+    assert_eq!(ask(&server, &narrow, "GET", &format!("/api/uploads/{first}"), None).await.0, 404);
+    assert_eq!(append(&narrow, &first).await, 404);
+    // What was received before the role was limited is not published after that.
+    assert_eq!(append(&who.token, &first).await, 204);
+    let role = format!("{}/roles/content-writer", who.url);
+    server.manage("PUT", &role, Some(json!({"images": ["other-*"]}))).await;
+    assert_eq!(append(&who.token, &second).await, 404);
+    server.settle().await;
+    assert_eq!(server.get("/v1/images/debian-13/versions/1").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.get("/v1/images/debian-13/aliases/latest").await.status, StatusCode::NOT_FOUND);
+    server.manage("PUT", &role, Some(json!({"images": ["debian-*"]}))).await;
+    let status = server.call(Some(&who.token), "GET", &format!("/api/uploads/{first}"), None).await.json();
+    assert_eq!(status["state"], "failed", "{status}");
+    assert!(status.to_string().contains("may no longer write to the image debian-13"), "{status}");
+}

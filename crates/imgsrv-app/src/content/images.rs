@@ -73,7 +73,7 @@ impl Images {
     /// Images by name; those without a published version only for a writer who may write to them.
     #[tracing::instrument(name = "image.list", level = "debug", skip_all, err(level = "debug"))]
     pub async fn list(&self, writer: Option<&Writer>, page: &PageRequest) -> Result<Page<Image>> {
-        let unpublished = writer.map(Writer::images).unwrap_or_else(|| [ImageScope::none(), ImageScope::none()]);
+        let unpublished = writer.map_or_else(|| [ImageScope::none(), ImageScope::none()], Writer::images);
         Ok(self.0.catalog.list_images(&unpublished, page).await?)
     }
 

@@ -11,10 +11,13 @@ use crate::{
     publishing::queue::enqueue,
 };
 use imgsrv_domain::{
+    access::{Action, ImageScope, Rights, Target},
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
     ids::{JobId, PrincipalId, VersionId},
     intake::{Intake, IntakeState, NewIntake},
+    names::ImageName,
+    oidc::ProvisioningRule,
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
     upload::{UploadKind, UploadSession, UploadState},
@@ -61,7 +64,10 @@ async fn freeze(
     wanted: &NewIntake,
 ) -> Result<Result<JobId, String>, CatalogError> {
     let now = tx.now();
-    let actor = creator(tx, session.created_by).await?;
+    let (actor, may_write) = creator(tx, session.created_by, &wanted.image).await?;
+    if !may_write {
+        return Ok(Err(may_not_write(&wanted.image)));
+    }
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
@@ -93,10 +99,21 @@ async fn freeze(
     Ok(Ok(job.id))
 }
 
-/// The principal that an intake acts for, with its present name.
-async fn creator(tx: &mut dyn CatalogTx, id: PrincipalId) -> Result<Actor, CatalogError> {
-    let name = tx.get_principal(id).await?.map(|principal| principal.display_name);
-    Ok(Actor::Principal { id, name, request_id: None, address: None })
+/// The principal that an intake acts for, with its present name, and whether it may still write to the image.
+async fn creator(tx: &mut dyn CatalogTx, id: PrincipalId, image: &ImageName) -> Result<(Actor, bool), CatalogError> {
+    let principal = tx.get_principal(id).await?;
+    let may_write = principal.as_ref().is_some_and(|principal| {
+        // A rule that limits its images leaves none here; each request was checked with those of the rule.
+        let by_rule = principal.grants.get(ProvisioningRule::ROLE) == Some(&ImageScope::none());
+        let rights = Rights::of(principal.grants.clone());
+        principal.is_active() && (by_rule || rights.allow(Action::ContentWrite, Target::Image(image)))
+    });
+    let name = principal.map(|principal| principal.display_name);
+    Ok((Actor::Principal { id, name, request_id: None, address: None }, may_write))
+}
+
+fn may_not_write(image: &ImageName) -> String {
+    format!("the principal that sent it may no longer write to the image {image}")
 }
 
 /// Sets the aliases of the intake that publishes `version`, in the transaction in which that is published. The intake, the
@@ -107,7 +124,15 @@ pub(crate) async fn version_published(
     intake: Intake,
     version: &Version,
 ) -> Result<(), CatalogError> {
-    let actor = creator(tx, intake.created_by).await?;
+    let (actor, may_write) = creator(tx, intake.created_by, &version.image).await?;
+    if !may_write {
+        // The version was published on its behalf before; its aliases stay where they are.
+        let failed = intake.fail(may_not_write(&version.image), tx.now());
+        return match failed {
+            Ok(failed) => tx.update_intake(&failed).await,
+            Err(_) => Ok(()),
+        };
+    }
     let (mut free, mut missed) = (Vec::new(), Vec::new());
     // Versions are locked before aliases.
     for alias in &intake.wanted.aliases {

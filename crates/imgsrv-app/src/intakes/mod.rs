@@ -132,14 +132,15 @@ impl Intakes {
         Ok(())
     }
 
-    /// The status of an intake of the caller.
+    /// The status of an intake of the caller, if it may write to the image.
     #[tracing::instrument(name = "intake.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn get(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus> {
         let catalog = &self.context.catalog;
         let session = catalog.get_upload(id).await?.filter(|session| session.created_by == who.id());
         let session = session.ok_or(Missing::Upload(id))?;
         // After its upload, so that it includes what the end of the upload has changed.
-        let intake = catalog.get_intake(id).await?.ok_or(Missing::Upload(id))?;
+        let intake = catalog.get_intake(id).await?.filter(|intake| who.covers(&intake.wanted.image));
+        let intake = intake.ok_or(Missing::Upload(id))?;
         let (state, reason) = match &intake.state {
             IntakeState::Published(_) => ("published", None),
             IntakeState::Failed { .. } if matches!(session.state, UploadState::Aborted { .. }) => ("aborted", None),

@@ -239,7 +239,7 @@ kinds! {
     }
     AuditHorizon: "audit-horizon" in "audit_horizon" by 1 { only: i64, retained_since: Timestamp }
     Audit: "audit" in "audit_log" by 1 {
-        id: i64, at: Timestamp, actor_kind: ActorKind, actor: String, request_id: String, address: String,
+        id: i64, at: Timestamp, actor_kind: ActorKind, actor: String, actor_name: String, request_id: String, address: String,
         action: AuditAction, subject: String, detail: String,
     }
 }

@@ -44,7 +44,7 @@ const GRANT: &str = "INSERT INTO principal_roles (principal_id, role, by_hand, i
     ON CONFLICT (principal_id, role) DO UPDATE SET by_hand = true, images = excluded.images
     WHERE NOT principal_roles.by_hand OR principal_roles.images IS DISTINCT FROM excluded.images";
 const GRANT_FIRST: &str = "INSERT INTO principal_roles (principal_id, role, by_hand) VALUES ($1, $2, true)
-    ON CONFLICT (principal_id, role) DO UPDATE SET by_hand = true, images = NULL WHERE NOT principal_roles.by_hand";
+    ON CONFLICT (principal_id, role) DO UPDATE SET by_hand = true WHERE NOT principal_roles.by_hand";
 const REVOKE: &str = "DELETE FROM principal_roles WHERE principal_id = $1 AND role = $2";
 const LOCK_AUTHENTICATION: &str = "SELECT id FROM catalog_identity FOR UPDATE";
 const HAS_LIVE_AUTH_MANAGER: &str = "SELECT EXISTS (SELECT 1 FROM principal_roles r

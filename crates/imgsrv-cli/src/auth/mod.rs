@@ -1,7 +1,7 @@
 //! `imgsrv auth`: principals, roles, tokens, provisioning rules and the audit log.
 
 mod audit;
-mod principals;
+pub(crate) mod principals;
 mod roles;
 mod rules;
 pub(crate) mod tokens;

@@ -97,7 +97,17 @@ pub(crate) fn role_on(roles: &str, images: &[String]) -> String {
     if images.is_empty() { roles.to_owned() } else { format!("{roles} on {}", images.join(" ")) }
 }
 
-fn roles(principal: &Principal) -> String {
+/// What a credential is limited to, if it is.
+pub(crate) fn limits(roles: Option<&[String]>, images: Option<&[String]>) -> Option<String> {
+    match (roles, images) {
+        (None, None) => None,
+        (None, Some(images)) => Some(images.join(" ")),
+        (Some(roles), images) => Some(role_on(&roles.join(", "), images.unwrap_or_default())),
+    }
+}
+
+/// The roles of a principal, and the images to which they are limited.
+pub(crate) fn roles(principal: &Principal) -> String {
     let granted = principal.roles.iter().map(|role| role_on(&role.id, role.images.as_deref().unwrap_or_default()));
     granted.collect::<Vec<_>>().join(", ")
 }

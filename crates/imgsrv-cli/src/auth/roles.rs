@@ -43,7 +43,12 @@ pub(crate) async fn run(command: RolesCommand, Session { report, client }: &Sess
                 client.grant_role_on(&found.id, &role, &images).await?;
                 json["images"] = json!(images);
             }
-            report.result(&format!("granted {} to {}", principals::role_on(&role, &images), found.display_name), &json)
+            // A role that is limited to some images stays so when it is granted without any.
+            let now = client.principal(&found.id).await?;
+            let images =
+                now.roles.into_iter().find(|now| now.id == role).and_then(|now| now.images).unwrap_or_default();
+            let has = principals::role_on(&role, &images);
+            report.result(&format!("{} has {has}", found.display_name), &json)
         }
         RolesCommand::Revoke { principal, role } => {
             let found = principals::find(client, &principal).await?;

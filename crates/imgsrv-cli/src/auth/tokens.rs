@@ -63,14 +63,8 @@ pub(crate) async fn run(command: TokensCommand, Session { report, client }: &Ses
             report.list("api_tokens", ["ID", "NAME", "EXPIRES", "LAST USED", "REVOKED"], all, |token| {
                 let shown = |time: Option<String>| time.as_deref().map(date).unwrap_or_default();
                 let expires = date(&token.expires_at);
-                let limits = match (&token.role_ids, &token.images) {
-                    (None, None) => String::new(),
-                    (roles, images) => {
-                        let roles = roles.as_ref().map_or_else(|| "all roles".to_owned(), |roles| roles.join(", "));
-                        format!(" ({})", principals::role_on(&roles, images.as_deref().unwrap_or_default()))
-                    }
-                };
-                let name = token.name + &limits;
+                let limits = principals::limits(token.role_ids.as_deref(), token.images.as_deref());
+                let name = token.name + &limits.map(|limits| format!(" ({limits})")).unwrap_or_default();
                 [token.id, name, expires, shown(token.last_used_at), shown(token.revoked_at)]
             })
         }

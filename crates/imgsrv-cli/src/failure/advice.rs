@@ -55,11 +55,15 @@ pub(super) fn advice(error: &Error) -> Option<String> {
 
 /// Which role grants the permission that a refusal names.
 fn of_permission(detail: &str) -> String {
-    const SHOWS: &str = "imgsrv whoami shows what the token may do.";
-    let grants = |role: &&Role| role.actions().iter().any(|action| detail.contains(action.as_str()));
-    match Role::ALL.iter().find(grants) {
+    const SHOWS: &str = "imgsrv whoami shows what the token may do: a token can be limited further than its principal.";
+    let grants = |role: &&&Role| role.actions().iter().any(|action| detail.contains(action.as_str()));
+    // The least of them.
+    match Role::ALL.iter().filter(|role| grants(&role)).min_by_key(|role| role.actions().len()) {
         Some(role) => {
-            let grant = format!("To grant it, a manager runs: imgsrv auth roles grant NAME {role}");
+            let image = detail.split_once(" on image ").and_then(|(_, rest)| rest.split_once(','));
+            let on = image.map(|(image, _)| format!(" --image {image}, and again for its other images"));
+            let on = on.unwrap_or_default();
+            let grant = format!("To grant it, a manager runs: imgsrv auth roles grant NAME {role}{on}");
             format!("The role {role} has this permission. {grant}\n{SHOWS}")
         }
         None => SHOWS.to_owned(),

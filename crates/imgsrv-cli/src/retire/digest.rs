@@ -22,7 +22,11 @@ pub(super) async fn revoke(
 ) -> Result<(), Failure> {
     let holders = client.versions_of_blob(&digest.to_string()).try_collect().await;
     let holders: Vec<VersionOfImage> = holders.map_err(Failure::about(format!("blob {digest}")))?;
-    if dry_run || holders.is_empty() {
+    if holders.is_empty() {
+        return Err(Failure::not_found(format!("no published version has the digest {digest}"))
+            .with_advice("imgsrv versions show IMAGE VERSION shows the digests of a version."));
+    }
+    if dry_run {
         return list(report, holders);
     }
     let names: Vec<String> = holders.iter().map(name).collect();

@@ -17,7 +17,7 @@ use crate::{
 };
 use futures::TryStreamExt;
 use imgsrv_api::{Alias, Manifest, ProblemCode, PublishJob, Version};
-use imgsrv_domain::names::AliasName;
+use imgsrv_domain::{names::AliasName, version::VersionFilter};
 use prepared::PreparedArtifact;
 use std::{collections::HashSet, sync::Arc};
 
@@ -162,8 +162,11 @@ impl Publish {
     /// manifest of the version if it exists.
     async fn preflight(&self) -> Result<Option<Manifest>, Error> {
         let Publication { image, version, aliases, .. } = &self.publication;
-        // Needs `content.write`; without it, drafts are not found below.
-        self.client.open_uploads(None).try_next().await?;
+        // Both need `content.write`, the first one on this image; without it, drafts are not found below.
+        if unless(ProblemCode::NotFound, self.client.versions(image, VersionFilter::Draft).try_next().await)?.is_none()
+        {
+            self.client.open_uploads(None).try_next().await?;
+        }
         for alias in aliases {
             if unless(ProblemCode::NotFound, self.client.manifest(image, alias).await)?.is_some() {
                 return Err(self.conflict("taken", vec![format!("the alias {alias} is the name of a version")]));

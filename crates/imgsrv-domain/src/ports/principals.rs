@@ -28,8 +28,8 @@ pub trait PrincipalRepo: Send {
         id: PrincipalId,
         deactivated_at: Option<Timestamp>,
     ) -> Result<bool, CatalogError>;
-    /// Grants a role by hand on some images; returns whether that changed anything. Without `images`, a role that is
-    /// granted by hand stays as it is, and another is granted on every image.
+    /// Grants a role by hand on some images; returns whether that changed anything. Without `images`, the
+    /// images of a role that it has stay as they are, and another role is granted on every image.
     async fn grant_role(
         &mut self,
         principal: PrincipalId,

@@ -165,13 +165,14 @@ fn warning(warning: &Warning) -> api::Warning {
     }
 }
 
-pub(crate) fn release(release: &VersionFiles, base: &str) -> api::ReleaseListing {
+/// The files of a version by the names under which they are listed, each with its URL below `folder`, that of the version.
+pub(crate) fn release(release: &VersionFiles, folder: &str) -> api::ReleaseListing {
     let file = |(name, file): (String, &ManifestFile)| api::ReleaseFile {
         size_bytes: file.claim.size.signed(),
         digest: file.claim.digest.to_string(),
         media_type: file.media_type.to_string(),
         quarantined: release.manifest.quarantined.contains(&file.claim.digest),
-        url: format!("{base}/{}", UrlSegment(&name)),
+        url: format!("{folder}/{}", UrlSegment(&file.name)),
         name,
     };
     api::ReleaseListing {

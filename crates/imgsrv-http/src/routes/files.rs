@@ -51,7 +51,8 @@ async fn list(
         return pages::version(&browse, &visitor, &path.name, &path.r#ref, &url).await;
     }
     let release = delivery.files(&path.name, &path.r#ref).await?;
-    let folder = urls.path(&format!("/images/{}/{}", path.name, path.r#ref.in_url()));
+    let version = &release.manifest.version.name;
+    let folder = urls.path(&format!("/images/{}/{}", path.name, version.in_url()));
     let mut response = Json(wire::release(&release, &folder)).into_response();
     announce(response.headers_mut(), &release.manifest.version.lifecycle);
     Ok(response)

@@ -199,8 +199,11 @@ async fn a_rule_grants_its_role_on_its_images_alone() {
     let by_hand = issued["plaintext"].as_str().expect("a token");
     assert_eq!(create(by_hand, "acme-2").await, 403, "an API token has nothing of a limited rule");
 
-    // What is granted by hand counts besides.
+    // To grant a role that it has without naming images leaves them as they are.
     let role = format!("{url}/roles/content-writer");
+    assert_eq!(server.manage("PUT", &role, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!((create(&token, "other").await, create(by_hand, "acme-2").await), (403, 403));
+    // What is granted by hand counts besides.
     let granted = server.manage("PUT", &role, Some(json!({"images": ["tools"]}))).await;
     assert_eq!(granted.status, StatusCode::NO_CONTENT);
     let both = [("acme-3", 201), ("tools", 201), ("other", 403)];

@@ -21,7 +21,7 @@ use imgsrv_domain::{
     error_chain,
     lifecycle::{WantedReplacement, Words},
     names::{ImageName, VersionName},
-    ports::{CatalogTx, OrphanedBlob, PurgedDigest},
+    ports::{BlobReference, CatalogTx, OrphanedBlob, PurgedDigest},
     text::LongText,
     version::Version,
     work::{WorkKind, WorkName},
@@ -67,8 +67,9 @@ impl Lifecycles {
         let (precondition, request) = (precondition.clone(), request.clone());
         detached(async move {
             let purge = || lifecycles.record_purge(&who, &image, &name, &precondition, &request);
-            let (purged, orphans) = retrying(purge).await?;
+            let (mut purged, orphans) = retrying(purge).await?;
             lifecycles.delete_purged(&orphans).await;
+            purged.digests.iter_mut().for_each(|digest| hide_foreign(digest, &who));
             Ok(purged)
         })
         .await
@@ -143,4 +144,14 @@ async fn purge_blobs(tx: &mut dyn CatalogTx, digests: &[PurgedDigest]) -> Result
         }
     }
     Ok(orphans)
+}
+
+/// Leaves out drafts of images whose versions the caller may not retire, and uploads, which belong to others.
+fn hide_foreign(digest: &mut PurgedDigest, who: &ContentAdmin) {
+    if let PurgedDigest::Kept { by, .. } = digest {
+        by.retain(|reference| match reference {
+            BlobReference::Version { image, lifecycle, .. } => lifecycle.is_some() || who.covers(image),
+            BlobReference::Upload(_) => true,
+        });
+    }
 }
