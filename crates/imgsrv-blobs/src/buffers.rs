@@ -21,7 +21,7 @@ impl BufferPool {
         Buffer { bytes: recycled.unwrap_or_else(|| vec![0; BUFFER_BYTES]), pool: self.clone() }
     }
 
-    /// A buffer for the next chunk of a stream that has `wanted` bytes left, with unspecified content. It has room for a whole
+    /// A buffer for the next chunk of a stream that has `wanted` bytes left, with unspecified content. It has space for a whole
     /// block, because nothing of a block is sent before all of it is verified.
     pub(crate) fn take_for(&self, wanted: u64) -> Buffer {
         match usize::try_from(wanted) {

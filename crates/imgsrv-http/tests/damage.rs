@@ -174,7 +174,7 @@ async fn parts_in_any_order_are_verified_by_the_blocks_of_the_whole() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_away_leaves_no_blob_quarantined() {
+async fn a_store_that_was_unavailable_leaves_no_blob_quarantined() {
     let server = TestServer::start().await;
     server.services.bind_blob_store().await.expect("bound");
     let blob = Blob::new(4, 1000);
@@ -189,7 +189,7 @@ async fn a_store_that_was_away_leaves_no_blob_quarantined() {
         fs::rename(&away, &folder).expect("moved back");
         assert_eq!(blob.get(&server, None).await.0, StatusCode::OK);
     }
-    // The file alone, which proves damage; it is looked at again.
+    // The file alone, which proves damage; it is checked again.
     let file = blob.file(&server);
     fs::rename(&file, file.with_extension("away")).expect("moved");
     assert_eq!(blob.get(&server, None).await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -200,7 +200,7 @@ async fn a_store_that_was_away_leaves_no_blob_quarantined() {
 }
 
 #[tokio::test]
-async fn a_quarantined_blob_is_looked_at_every_hour() {
+async fn a_quarantined_blob_is_checked_every_hour() {
     let server = TestServer::start().await;
     let blob = Blob::new(5, 1000);
     server.blob(&blob.bytes).await;
@@ -217,7 +217,7 @@ async fn a_quarantined_blob_is_looked_at_every_hour() {
 }
 
 #[tokio::test]
-async fn a_version_with_a_quarantined_blob_says_so_and_keeps_its_checksums() {
+async fn a_version_with_a_quarantined_blob_reports_it_and_keeps_its_checksums() {
     let server = TestServer::start().await;
     let bytes = imgsrv_testkit::qcow2(7);
     server.published("debian", "1", &bytes).await;

@@ -13,7 +13,7 @@ pub(crate) enum StartError {
     Runtime(io::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("cannot manage authentication")]
+    #[error("the command failed")]
     Auth(#[from] UseCaseError),
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -36,12 +36,14 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
-    /// The exit code of an operator's command: 5 if there is no catalog, or if it cannot be reached.
+    /// The exit code of an operator's command: 4 if what it names does not exist, 5 if there is no catalog, or if it cannot be
+    /// reached.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Storage(
                 StorageError::Absent(_) | StorageError::Postgres(imgsrv_catalog::postgres::OpenError::Connect { .. }),
             ) => 5,
+            Self::Auth(UseCaseError::NotFound(_)) => 4,
             _ => 1,
         }
     }

@@ -23,7 +23,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Exit status when something was found.
-const FINDINGS: u8 = 1;
+const FAULTY: u8 = 1;
 /// Exit status when the catalog or the blob store cannot be reached.
 const UNREACHABLE: u8 = 5;
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: FsckArguments) -> Result<ExitCode, StartError
         Ok(report) => {
             let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_text(&report, &arguments) };
             io::stdout().lock().write_all(text.as_bytes()).map_err(StartError::Output)?;
-            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) })
         }
         Err(error) => {
             // As the log would show it.
@@ -139,7 +139,7 @@ fn as_text(report: &FsckReport, arguments: &FsckArguments) -> String {
     if let Some(why) = &report.not_deleted {
         text += &format!("nothing unknown was deleted: {why}\n");
     }
-    text + if report.is_clean() { "clean\n" } else { "findings\n" }
+    text + if report.is_clean() { "clean\n" } else { "not clean\n" }
 }
 
 fn as_json(report: &FsckReport) -> serde_json::Value {

@@ -84,7 +84,7 @@ fn every_command_on_publishing_in_one_command_runs() {
     ];
     let shown = run(&pages.join("\n"), "MANAGER", 25, &[]);
     for line in [
-        "may: content.write",
+        "may: content.read, content.write",
         "debian 12.5.0 is published",
         "debian 12.6.0 was published before, with the same content",
         "Published versions never change",
@@ -100,7 +100,7 @@ fn every_command_on_publishing_in_one_command_runs() {
 fn every_command_on_retiring_versions_runs() {
     let shown = run(include_str!("../../../docs/src/how-to/retire.md"), "MANAGER", 14, &[]);
     for line in [
-        "may: content.retire, content.write",
+        "may: content.read, content.retire, content.write",
         "debian:12.4.0 is deprecated",
         "debian:12.6.0 is revoked",
         "exit code 3",

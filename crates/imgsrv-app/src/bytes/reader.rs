@@ -1,4 +1,4 @@
-//! Reading stored blobs: every block is compared with its checksum before anything of it is passed on.
+//! Reading stored blobs: every block is compared with its checksum before anything of it is forwarded.
 
 use crate::{
     bytes::{
@@ -53,7 +53,7 @@ pub(crate) async fn replacement(context: &Context, blob: &TrustedBlob) -> Result
 struct Reading {
     context: Arc<Context>,
     blob: TrustedBlob,
-    /// The bytes that are not passed on yet.
+    /// The bytes that are not forwarded yet.
     rest: Range<u64>,
     /// The stored bytes from the start of the next block on; absent after an error.
     stored: Option<BlobStream>,

@@ -183,7 +183,7 @@ pub(super) async fn uploads_of_blocked_digests_are_listed(fresh: Fresh) {
 }
 
 pub(super) async fn versions_are_found_by_a_digest(fresh: Fresh) {
-    let mut versions = vec![published(&fresh, "debian").await, published(&fresh, "ubuntu").await];
+    let mut versions = [published(&fresh, "debian").await, published(&fresh, "ubuntu").await];
     versions.sort_by_key(|version| version.id);
     let found = async |byte: u8| {
         let digest = claim(byte).digest;

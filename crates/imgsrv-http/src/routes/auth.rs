@@ -185,13 +185,13 @@ async fn list_tokens(
     Ok(page_response(&uri, &page, wire::token, |api_tokens, next_cursor| api::ApiTokenList { api_tokens, next_cursor }))
 }
 
-/// The roles to which a token is limited.
-fn roles(fields: &mut Fields, ids: Option<Vec<String>>) -> Option<Option<BTreeSet<Role>>> {
-    let Some(ids) = ids else { return Some(None) };
+/// The roles to which a token is limited, if it is.
+fn roles(fields: &mut Fields, ids: Option<Vec<String>>) -> Option<BTreeSet<Role>> {
+    let ids = ids?;
     if ids.is_empty() {
         fields.reject("role_ids", "must have at least one role");
     }
-    Some(Some(ids.iter().enumerate().filter_map(|(at, id)| fields.parse(format!("role_ids[{at}]"), id)).collect()))
+    Some(ids.iter().enumerate().filter_map(|(at, id)| fields.parse(format!("role_ids[{at}]"), id)).collect())
 }
 
 /// Issue an API token
@@ -214,7 +214,7 @@ async fn create_token(
     let roles = roles(&mut fields, body.role_ids);
     let images = images(&mut fields, body.images);
     let new = fields.finish(|| {
-        let narrowing = Narrowing { roles: roles?, images: images?.unwrap_or(ImageScope::Every) };
+        let narrowing = Narrowing { roles, images: images?.unwrap_or(ImageScope::Every) };
         Some(NewToken { name: name?, expires_at: expires_at?.0, narrowing })
     })?;
     let issued = principals.issue_token(&manager, path.principal_id, new).await?;

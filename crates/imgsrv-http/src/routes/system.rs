@@ -124,7 +124,7 @@ async fn storage(storage: Storage, reader: SystemReader) -> Result<Json<api::Sto
 /// List quarantined blobs
 ///
 /// Blobs whose stored content is missing or damaged. They are not served until the same content is uploaded again, or is
-/// found right: it is looked at every hour.
+/// found right: it is checked every hour.
 #[utoipa::path(get, path = "/v1/system/blobs", operation_id = "listStoredBlobs", tag = "system",
     security(("bearer" = [])), params(StoredBlobsQuery),
     responses((status = OK, description = "A page of blobs.", body = api::QuarantinedBlobList), GuardedProblems))]

@@ -21,7 +21,7 @@ fn a_login_is_stored_for_its_owner_and_its_server_only() {
         command.env_remove("IMGSRV_TOKEN").env_remove("IMGSRV_URL");
         run(&mut command)
     };
-    assert!(bare(&["whoami"]).out.contains("may: content.write"), "{:?}", bare(&["whoami"]));
+    assert!(bare(&["whoami"]).out.contains("may: content.read, content.write"), "{:?}", bare(&["whoami"]));
     // The token is not sent to another server.
     let other = Fixture::start();
     let elsewhere = bare(&["whoami", "--server", &other.server.url]);
@@ -84,7 +84,7 @@ fn principals_are_given_by_name_or_id() {
         run(&mut command)
     };
     let first = manage(&["principals", "create", "ci"]).out.trim().to_owned();
-    assert_eq!(manage(&["roles", "grant", "ci", "content-writer"]).out, "granted content-writer to ci\n");
+    assert_eq!(manage(&["roles", "grant", "ci", "content-writer"]).out, "ci has content-writer\n");
     assert_eq!(manage(&["principals", "deactivate", "ci"]).out, "deactivated ci\n");
     let second = manage(&["principals", "create", "ci"]).out.trim().to_owned();
     let ambiguous = manage(&["tokens", "list", "ci"]);

@@ -28,6 +28,11 @@ fn a_leaked_secret_is_revoked_everywhere_purged_and_not_uploaded_again() {
     assert_eq!(listed["versions"].as_array().map(Vec::len), Some(3), "{listed}");
     assert_eq!(admin(&["download", "debian:1", "-o", "a.qcow2"]).code, Some(0), "nothing has changed");
     assert_eq!(admin(&by_digest).code, Some(2), "it needs --yes without a terminal");
+    let dry = admin(&["versions", "revoke", "debian:1", "--dry-run", "--reason", "x", "--yes"]);
+    assert_eq!(dry.code, Some(2), "a dry run of one version revokes nothing: {dry:?}");
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    let mistyped = admin(&["versions", "revoke", "--digest", &unknown, "--reason", "x", "--yes"]);
+    assert_eq!(mistyped.code, Some(4), "{mistyped:?}");
     let revoked = admin(&[&by_digest[..], &["--yes"]].concat());
     assert_eq!(revoked.code, Some(0), "{revoked:?}");
     assert_eq!(revoked.out.matches("revoked").count(), 3, "{revoked:?}");
