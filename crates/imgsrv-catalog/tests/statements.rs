@@ -138,5 +138,5 @@ async fn statements_are_traced_once_on_postgres() {
     catalog.identity().await.expect("the catalog answers");
     // The driver logs the same statements.
     let logged = trace.logged.lock().expect("not poisoned")[before..].to_vec();
-    assert_eq!(logged.len(), 2 + 4 + 2 + 1 + 1 + 5 + 1, "{logged:?}");
+    assert_eq!(logged.len(), 2 + 4 + 2 + 1 + 1 + 6 + 1, "{logged:?}");
 }

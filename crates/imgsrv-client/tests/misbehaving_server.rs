@@ -184,6 +184,8 @@ async fn a_publication_survives_lost_responses_to_creations() {
     let taken = || problem(ProblemCode::NameTaken, "");
     let lost = Vec::new;
     let script = Script::start(vec![
+        // The drafts of the image, uploads, the version, an alias of that name.
+        missing(),
         nothing(),
         missing(),
         missing(),

@@ -36,7 +36,7 @@ async fn a_request_is_followed_to_the_statements_that_it_costs() {
 
     assert!(manifest.status.is_success(), "{manifest:?}");
     let statements = log.spans("statement executed");
-    assert_eq!(statements, [["request", "version.manifest", "catalog.query"]; 2]);
+    assert_eq!(statements, [["request", "version.manifest", "catalog.query"]; 3]);
 }
 
 #[tokio::test]

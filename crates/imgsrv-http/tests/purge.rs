@@ -408,3 +408,17 @@ async fn operator(server: &TestServer) -> SystemOperator {
     let caller = server.services.auth().authenticate(&token, RequestContext::default()).await.expect("an operator");
     caller.system_operator().expect("an operator")
 }
+
+#[tokio::test]
+async fn content_that_is_uploaded_again_after_a_purge_is_not_purged_with_the_old_version() {
+    let server = Administered::start().await;
+    let bytes = b"uploaded again".to_vec();
+    server.published("debian", "1", &bytes).await;
+    assert_eq!(server.purge("1").await["purged"], json!([digest(&bytes)]));
+    server.clock.advance(Duration::from_secs(1));
+    let block = format!("/v1/system/blocked-digests/{}", digest(&bytes));
+    assert_eq!(server.administer("DELETE", &block, None).await.status, StatusCode::NO_CONTENT);
+    server.blob(&bytes).await;
+    assert_eq!(server.purge("1").await["purged"], json!([]));
+    assert_eq!(server.stored(), [digest(&bytes)]);
+}

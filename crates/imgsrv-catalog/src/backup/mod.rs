@@ -51,6 +51,7 @@ pub(crate) const NOT_BACKED_UP: &[(&str, &str)] = &[
     ("upload_sessions.frontier_number", "of open uploads"),
     ("upload_sessions.hashed_bytes", "of open uploads"),
     ("upload_sessions.hashed_state", "of open uploads"),
+    ("upload_sessions.hashed_blocks", "of open uploads"),
     ("export_pins", "of running exports"),
     ("catalog_import", "of this catalog"),
 ];

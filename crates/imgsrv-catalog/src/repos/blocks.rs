@@ -24,8 +24,12 @@ macro_rules! select {
 }
 pub(crate) use select;
 
+// What a tombstone had is released: the content may have been unblocked and uploaded again since.
 const DIGESTS: &str = "SELECT digest FROM (SELECT primary_blob_digest AS digest FROM artifacts WHERE version_id = $1
-    UNION SELECT blob_digest FROM attachments WHERE version_id = $1) named ORDER BY digest";
+    UNION SELECT blob_digest FROM attachments WHERE version_id = $1) named
+    WHERE NOT EXISTS (SELECT 1 FROM version_lifecycles l WHERE l.version_id = $1 AND l.tombstone_at IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = named.digest AND b.created_at < l.tombstone_at)
+        AND NOT EXISTS (SELECT 1 FROM blocked_digests k WHERE k.digest = named.digest)) ORDER BY digest";
 const BLOCK: &str = "INSERT INTO blocked_digests (digest, image_name, version_name, reason, blocked_at)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING";
 const LOCK: Dialects = locking!("SELECT digest FROM blobs WHERE digest = $1", " FOR UPDATE");

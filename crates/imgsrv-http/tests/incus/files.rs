@@ -218,7 +218,9 @@ async fn a_version_is_listed_as_a_folder() {
     assert_eq!(names, ["debian-x86_64-cloud.raw", "debian-x86_64.qcow2", "debian-x86_64.qcow2.sbom.json"]);
     for file in files {
         let name = file["name"].as_str().expect("a name");
-        assert_eq!(file["url"], format!("/images/debian/latest/{name}"));
+        // So that what is fetched by it is what was listed, also if the alias moves meanwhile.
+        let versioned = name.replacen("debian-", "debian-12.5.0-", 1);
+        assert_eq!(file["url"], format!("/images/debian/12.5.0/{versioned}"));
         let bytes = server.get(file["url"].as_str().expect("a URL")).await.body;
         assert_eq!(
             (file["digest"].as_str(), file["size_bytes"].as_u64()),
