@@ -61,7 +61,7 @@ pub fn token_with_roles(url: &str, manager: &str, roles: &[&str]) -> String {
             .uri(format!("{url}{path}"))
             .header("authorization", format!("Bearer {manager}"))
             .header("content-type", "application/json")
-            .body(body.to_string());
+            .body(if body.is_null() { String::new() } else { body.to_string() });
         let response = ureq::run(request.expect("a request"));
         let mut response = response.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let text = response.body_mut().read_to_string().expect("a body");
