@@ -109,10 +109,15 @@ impl OpenCatalog {
 
     /// Opens the configured catalog, which must exist, for a command that may run beside a server.
     pub(crate) async fn open_beside_server(options: &StorageOptions) -> Result<(CommandLock, Self), StorageError> {
-        if inspect(options).await?.is_none() {
+        let path = options.catalog_file();
+        // To look into a file takes writes on its disk.
+        let exists = match options.postgres() {
+            Some(_) => inspect(options).await?.is_some(),
+            None => fs::metadata(&path).is_ok_and(|file| file.len() > 0),
+        };
+        if !exists {
             return Err(StorageError::Absent(options.catalog()));
         }
-        let path = options.catalog_file();
         let lock = match options.postgres() {
             Some(_) => Ok(CommandLock::default()),
             None => lock_for_command(&path),

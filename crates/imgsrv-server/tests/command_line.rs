@@ -265,7 +265,7 @@ async fn operators_list_and_revoke_without_a_token() {
     }
     let unknown = imgsrv(&["admin", "tokens", "revoke", "imgsrv_at_aaaaaaaaaaaa", "--data-dir", path]);
     assert!(
-        unknown.status.code() == Some(1)
+        unknown.status.code() == Some(4)
             && stderr(&unknown).contains("no API token begins with imgsrv_at_aaaaaaaaaaaa"),
         "{}",
         stderr(&unknown)

@@ -58,7 +58,7 @@ fn every_command_of_the_tutorial_runs() {
     let shown = run(include_str!("../../../docs/src/tutorial.md"), "BOOTSTRAP_TOKEN", 12, &[]);
     for line in [
         "imgsrv is up",
-        "may: auth.manage, content.retire, content.write, system.operate",
+        "may: audit.read, auth.manage, content.read, content.retire, content.write, system.operate, system.read",
         "tutorial 0.1.0 is published",
         "sbom.json",
         "the bytes match",
@@ -185,7 +185,7 @@ fn every_command_on_incus_and_on_fetching_by_url_runs() {
         [include_str!("../../../docs/src/how-to/incus.md"), include_str!("../../../docs/src/how-to/fetch-by-url.md")];
     let shown = run(&pages.join("\n"), "IMGSRV_BOOTSTRAP_TOKEN", 11, &["--tls-self-signed"]);
     for line in [
-        "auth-manager, content-admin, content-writer, operator",
+        "auditor, auth-manager, content-admin, content-reader, content-writer, operator",
         "debian 12.5.0 is published",
         "no warnings",
         "VIRTUAL-MACHINE",

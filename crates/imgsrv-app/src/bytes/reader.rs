@@ -15,32 +15,49 @@ use imgsrv_domain::{
 };
 use imgsrv_inspect::Source;
 use std::{ops::Range, sync::Arc};
+use tokio::sync::Semaphore;
 
 /// Bytes that are verified before a stream of no more than that is returned.
 const VERIFIED_FIRST: u64 = 1 << 20;
+/// The most bytes of a range within one block that are kept until they are sent.
+const KEPT: u64 = 16 << 10;
+/// How many ranges are verified at once before they are returned; each uses the memory of a block.
+static VERIFYING: Semaphore = Semaphore::const_new(64);
 
 /// Opens `range` of a blob. Bytes that are missing, or that are not those that were stored, are [`BlobError::Damaged`],
 /// and then the blob is quarantined; the stream ends with this error before the first wrong byte. A range of up to
 /// 1 MiB is verified whole before it is returned, another one up to the end of its first block.
+///
+/// What is verified before is read again later, unless it is little: a client that opens many downloads and receives none
+/// of them must not fill the memory. Each item of the stream has the requested bytes of one block.
 pub(crate) async fn open_blob(
     context: &Arc<Context>,
     blob: &TrustedBlob,
     range: Range<u64>,
 ) -> Result<BlobStream, BlobError> {
-    let is_small = range.end - range.start <= VERIFIED_FIRST;
-    let mut reading = Reading::open(context, blob, range).await?;
-    let mut first = Vec::new();
-    while let Some(bytes) = reading.next_block().await? {
-        first.extend(bytes);
-        if !is_small {
-            break;
+    let size = range.end - range.start;
+    let mut reading = Reading::open(context, blob, range.clone()).await?;
+    let mut first = None;
+    {
+        let _permit = VERIFYING.acquire().await.map_err(BlobError::unavailable)?;
+        while let Some(bytes) = reading.next_block().await? {
+            if size <= KEPT && bytes.len() as u64 == size {
+                first = Some(bytes);
+            }
+            if size > VERIFIED_FIRST {
+                break;
+            }
         }
     }
-    let rest = stream::try_unfold(reading, |mut reading| async move {
+    if let Some(first) = first {
+        return Ok(stream::iter([Ok(first)]).boxed());
+    }
+    reading.rewind(range);
+    let blocks = stream::try_unfold(reading, |mut reading| async move {
         let bytes = reading.next_block().await?;
-        Ok(bytes.map(|bytes| (stream::iter(bytes.into_iter().map(Ok)), reading)))
+        Ok(bytes.map(|bytes| (bytes, reading)))
     });
-    Ok(stream::iter(first.into_iter().map(Ok)).chain(rest.try_flatten()).boxed())
+    Ok(blocks.boxed())
 }
 
 /// The blob that has replaced `blob`, if one has: names that were read earlier may be outdated.
@@ -71,6 +88,11 @@ impl Reading {
         Ok(reading)
     }
 
+    /// Starts again, at the start of `range`.
+    fn rewind(&mut self, range: Range<u64>) {
+        (self.rest, self.stored, self.beyond) = (range, None, Bytes::new());
+    }
+
     fn size(&self) -> u64 {
         self.blob.claim.size.get()
     }
@@ -99,7 +121,7 @@ impl Reading {
     }
 
     /// The requested bytes of the next block, once all of it is verified.
-    async fn next_block(&mut self) -> Result<Option<Vec<Bytes>>, BlobError> {
+    async fn next_block(&mut self) -> Result<Option<Bytes>, BlobError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -120,7 +142,7 @@ impl Reading {
         };
         let wanted = self.rest.start - block.start..self.rest.end.min(block.end) - block.start;
         self.rest.start = block.end.min(self.rest.end);
-        Ok(Some(cut(bytes, wanted)))
+        Ok(Some(joined(cut(bytes, wanted))))
     }
 
     /// The checksum of block `index`, if the blob has checksums.
@@ -182,6 +204,11 @@ fn is_right(bytes: &[Bytes], expected: Option<u32>) -> bool {
         block.update(chunk);
     }
     block.checksum() == expected
+}
+
+/// The chunks as one, so that no part of a block waits in memory for the others to be sent.
+fn joined(mut chunks: Vec<Bytes>) -> Bytes {
+    if chunks.len() <= 1 { chunks.pop().unwrap_or_default() } else { chunks.concat().into() }
 }
 
 /// The bytes in `range`, relative to the first of `bytes`.

@@ -5,7 +5,7 @@ use crate::{
     response::problem::{Code, Problem},
 };
 use axum::{
-    body::{Body, HttpBody},
+    body::{Body, Bytes, HttpBody},
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
@@ -24,63 +24,70 @@ const MAX_JSON_BYTES: usize = 1 << 20;
 /// One JSON value of a known shape: at most 1 MiB, nothing after it, no unknown fields.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-/// The same, or no body at all.
+/// The same, or no body at all, or `null`.
 pub(crate) struct OptionalJsonBody<T>(pub(crate) Option<T>);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if request.body().is_end_stream() {
-            return Ok(Self(None));
-        }
-        JsonBody::from_request(request, state).await.map(|JsonBody(body)| Self(Some(body)))
-    }
-}
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(Code::UnsupportedMediaType).detail("the Content-Type must be application/json"));
-        }
-        let too_large = || Problem::new(Code::BodyTooLarge).detail("a JSON body can have at most 1 MiB");
-        if content_length(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
-            return Err(too_large());
-        }
-        // A body of that size has to be complete within the time over which the throughput is averaged.
-        let limit = request.extensions().get::<ThroughputLimit>();
-        let deadline = limit.map_or(Duration::from_mins(1), |limit| limit.idle_timeout);
-        let collecting = Limited::new(request.into_body(), MAX_JSON_BYTES).collect();
-        let Ok(collected) = tokio::time::timeout(deadline, collecting).await else {
-            return Err(Problem::new(Code::RequestTimeout));
-        };
-        let bytes = match collected {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-            Err(error) if is_too_slow(&*error) => return Err(Problem::new(Code::RequestTimeout)),
-            Err(_) => return Err(Problem::new(Code::BodyIncomplete)),
-        };
-        // Derived types also deserialize from an array of their fields; the contract allows objects only.
-        if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-            return Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object"));
-        }
-        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let field = error.path().to_string();
-            let reason = error.into_inner();
-            if field == "." {
-                Problem::new(Code::InvalidJson).detail(reason)
-            } else {
-                Problem::new(Code::InvalidJson).field(field, reason)
-            }
-        })?;
-        deserializer
-            .end()
-            .map_err(|_| Problem::new(Code::InvalidJson).detail("the body has more than one JSON value"))?;
-        Ok(Self(value))
+        parse(&collect(request).await?).map(Self)
     }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self(None));
+        }
+        let bytes = collect(request).await?;
+        if bytes.trim_ascii() == b"null" { Ok(Self(None)) } else { parse(&bytes).map(|body| Self(Some(body))) }
+    }
+}
+
+/// The bytes of a body that is declared as JSON.
+async fn collect(request: Request) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(Code::UnsupportedMediaType).detail("the Content-Type must be application/json"));
+    }
+    let too_large = || Problem::new(Code::BodyTooLarge).detail("a JSON body can have at most 1 MiB");
+    if content_length(request.headers()).is_some_and(|size| size > MAX_JSON_BYTES as u64) {
+        return Err(too_large());
+    }
+    // A body of that size has to be complete within the time over which the throughput is averaged.
+    let limit = request.extensions().get::<ThroughputLimit>();
+    let deadline = limit.map_or(Duration::from_mins(1), |limit| limit.idle_timeout);
+    let collecting = Limited::new(request.into_body(), MAX_JSON_BYTES).collect();
+    let Ok(collected) = tokio::time::timeout(deadline, collecting).await else {
+        return Err(Problem::new(Code::RequestTimeout));
+    };
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) if is_too_slow(&*error) => Err(Problem::new(Code::RequestTimeout)),
+        Err(_) => Err(Problem::new(Code::BodyIncomplete)),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // Derived types also deserialize from an array of their fields; the contract allows objects only.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        let reason = error.into_inner();
+        if field == "." {
+            Problem::new(Code::InvalidJson).detail(reason)
+        } else {
+            Problem::new(Code::InvalidJson).field(field, reason)
+        }
+    })?;
+    deserializer.end().map_err(|_| Problem::new(Code::InvalidJson).detail("the body has more than one JSON value"))?;
+    Ok(value)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -18,9 +18,8 @@ use std::{
 
 /// Complete bodies up to this size are not counted: the request itself uses more memory.
 const FREE_BYTES: u64 = 4 << 10;
-/// The least and the most bytes that are reserved before a chunk is read.
-const MIN_CHUNK: u32 = 16 << 10;
-const MAX_CHUNK: u32 = 256 << 10;
+/// The bytes that are reserved before a chunk is read: those of a block, which is verified as a whole.
+const CHUNK: u32 = 256 << 10;
 /// When a client may retry after a refusal.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -59,31 +58,22 @@ fn held(frame: Frame<Bytes>, reservation: Option<Reservation>) -> Frame<Bytes> {
     }
 }
 
-/// Reserves the bytes of each chunk of a streamed body before the chunk is read. Like the chunks of the store, the
-/// reservations start small: a client that has received few bytes holds few.
+/// Reserves the bytes of each chunk of a streamed body before the chunk is read.
 pub(crate) fn budgeted(response: Response, share: Share) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    let mut sent = 0_u32;
     let mut waiting: Option<BoxFuture<'static, Option<Reservation>>> = None;
     let mut reserved: Option<Reservation> = None;
     response.map(|body| {
         frames::through(body, move |body, context| {
             if reserved.is_none() {
-                let bytes = sent.clamp(MIN_CHUNK, MAX_CHUNK);
-                let reserving = waiting.get_or_insert_with(|| share.clone().reserve(bytes).boxed());
+                let reserving = waiting.get_or_insert_with(|| share.clone().reserve(CHUNK).boxed());
                 reserved = ready!(reserving.as_mut().poll(context));
                 waiting = None;
             }
             let frame = ready!(body.poll_frame(context));
-            Poll::Ready(frame.map(|frame| {
-                frame.map(|frame| {
-                    let bytes = frame.data_ref().map_or(0, Bytes::len);
-                    sent = sent.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-                    held(frame, reserved.take())
-                })
-            }))
+            Poll::Ready(frame.map(|frame| frame.map(|frame| held(frame, reserved.take()))))
         })
     })
 }
@@ -115,13 +105,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_is_read_only_within_the_share() {
-        let budget = SendBudget::new(2 * MIN_CHUNK);
-        let chunk = || Bytes::from(vec![7; MIN_CHUNK as usize]);
+        let budget = SendBudget::new(2 * CHUNK);
+        let chunk = || Bytes::from(vec![7; CHUNK as usize]);
         let chunks = stream::iter([chunk(), chunk()].map(Ok::<_, axum::Error>));
         let response = budgeted(Body::from_stream(chunks).into_response(), budget.share(None));
         let mut body = response.into_body();
         let first = body.frame().await.expect("a frame").expect("bytes");
-        assert_eq!(budget.used(), u64::from(MIN_CHUNK));
+        assert_eq!(budget.used(), u64::from(CHUNK));
         assert!(body.frame().now_or_never().is_none());
         drop(first);
         let second = body.frame().await.expect("a frame").expect("bytes");

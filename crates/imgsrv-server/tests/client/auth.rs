@@ -108,8 +108,8 @@ fn init_makes_a_login_of_the_bootstrap_token() {
     };
     let created = init(&[]);
     assert_eq!(created.code, Some(0), "{created:?}");
-    let expected = "Created the user alice, with these roles:\n  auth-manager, content-admin, content-writer, operator\n\
-                    Logged in to http://";
+    let expected = "Created the user alice, with these roles:\n  auditor, auth-manager, content-admin, content-reader, \
+                    content-writer, operator\nLogged in to http://";
     assert!(created.out.starts_with(expected), "{}", created.out);
     for part in ["imgsrv publish debian", "imgsrv download debian", "Incus needs HTTPS"] {
         assert!(created.out.contains(part), "no {part:?} in {}", created.out);
@@ -153,7 +153,7 @@ fn a_login_remembers_its_certificate_authority() {
     std::fs::remove_file(&authority).expect("removed");
     let mut whoami = fixture.command(&["whoami"]);
     let whoami = run(whoami.env_remove("IMGSRV_TOKEN").env_remove("IMGSRV_URL"));
-    assert!(whoami.out.contains("may: auth.manage"), "{whoami:?}");
+    assert!(whoami.out.contains("may: audit.read, auth.manage"), "{whoami:?}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ const REFUSALS: &[(&str, &str, i32, &str)] = &[
         3,
         "min_keep: must be from 1",
     ),
-    ("a policy that does nothing", "retention set debian --newest 1", 3, "action"),
+    ("a policy that does nothing", "retention set debian --newest 1", 2, "not kept"),
     ("applying without a policy", "retention apply debian --yes", 4, "debian has no retention policy"),
 ];
 

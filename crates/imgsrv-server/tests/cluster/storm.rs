@@ -186,6 +186,7 @@ fn counters_agree(cluster: &Cluster) {
     let sql = |statement: &str| cluster.postgres.sql(statement);
     let counted = "SELECT name, sum(value) FROM counters GROUP BY name HAVING sum(value) <> 0 ORDER BY name";
     let rows = "SELECT 'blob_bytes', sum(size_bytes) FROM blobs UNION ALL SELECT 'blobs', count(*) FROM blobs
+        UNION ALL SELECT 'lifecycles:' || state, count(*) FROM version_lifecycles GROUP BY state
         UNION ALL SELECT 'jobs:' || state, count(*) FROM publish_jobs GROUP BY state
         UNION ALL SELECT 'steps:' || name || ':' || state, count(*) FROM publish_steps GROUP BY name, state
         UNION ALL SELECT 'uploads:' || state, count(*) FROM upload_sessions GROUP BY state

@@ -11,9 +11,12 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Series that are absent until something waits.
-const ABSENT_AT_REST: [&str; 2] =
-    ["imgsrv_cas_ingest_oldest_queued_age_seconds", "imgsrv_publish_step_oldest_queued_age_seconds"];
+/// Series that are absent until something waits or is stored.
+const ABSENT_AT_REST: [&str; 3] = [
+    "imgsrv_cas_ingest_oldest_queued_age_seconds",
+    "imgsrv_publish_step_oldest_queued_age_seconds",
+    "imgsrv_scrub_oldest_verified_timestamp_seconds",
+];
 /// How long a first garbage collection may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
