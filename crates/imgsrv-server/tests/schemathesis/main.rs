@@ -166,5 +166,5 @@ fn the_server_answers_as_documented() {
     }
     // The caller still has its roles: the requests were not all refused.
     let caller = setup.call("GET", "/v1/auth/whoami", None);
-    assert_eq!(caller["actions"].as_array().map(Vec::len), Some(2), "{caller}");
+    assert_eq!(caller["actions"].as_array().map(Vec::len), Some(4), "{caller}");
 }
