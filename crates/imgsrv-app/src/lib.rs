@@ -2,7 +2,7 @@
 //!
 //! HTTP, workers and admin commands share them. A use case that needs a permission takes a proof of it
 //! ([`Writer`], [`ContentAdmin`], [`Manager`]). Only [`Caller`] creates such proofs (and [`Manager::operator`] and
-//! [`ContentAdmin::operator`], for a process with direct access to the catalog), so that no entry point can forget the
+//! [`Manager::operator`], for a process with direct access to the catalog), so that no entry point can forget the
 //! check.
 
 mod audit;
