@@ -1,8 +1,8 @@
 //! Use cases: each authorises its caller, loads what it needs, lets the domain decide, stores the result and commits.
 //!
 //! HTTP, workers and admin commands share them. A use case that needs a permission takes a proof of it
-//! ([`Writer`], [`ContentAdmin`], [`Manager`]). Only [`Caller`] creates such proofs (and [`Manager::operator`] and
-//! [`Manager::operator`], for a process with direct access to the catalog), so that no entry point can forget the
+//! ([`Writer`], [`ContentAdmin`], [`Manager`]). Only [`Caller`] creates such proofs (and [`Manager::operator`],
+//! for a process with direct access to the catalog), so that no entry point can forget the
 //! check.
 
 mod audit;
