@@ -5,7 +5,7 @@ use crate::{
     queries::{
         images::{self as image_queries, ALIASES},
         summaries::{Newest, Previous},
-        versions::selected,
+        versions::{by_lifecycle, selected},
     },
     repos::{images, manifests, versions},
 };
@@ -81,7 +81,7 @@ const NEWEST: &str = search!(
 
 /// Versions with their artifacts that `rest` selects; `more` are further columns.
 macro_rules! summaries {
-    ($more:expr, $($rest:literal),+) => {
+    ($more:expr, $($rest:expr),+) => {
         concat!(
             "SELECT ",
             versions::columns!(),
@@ -93,17 +93,7 @@ macro_rules! summaries {
         )
     };
 }
-/// Published versions in one of two states of their lifecycle; each is a section of an index.
-const VERSIONS: &str = summaries!(
-    "",
-    "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles
-            WHERE image_id = $1 AND state = $5 AND (published_at, version_id) < ($2, $3)
-            ORDER BY published_at DESC, version_id DESC LIMIT $4) one
-        UNION ALL SELECT version_id FROM (SELECT version_id FROM version_lifecycles
-            WHERE image_id = $1 AND state = $6 AND (published_at, version_id) < ($2, $3)
-            ORDER BY published_at DESC, version_id DESC LIMIT $4) other) listed ON listed.version_id = v.id
-    ORDER BY v.published_at DESC, v.id DESC LIMIT $4"
-);
+const VERSIONS: &str = summaries!("", by_lifecycle!());
 const ALL_VERSIONS: &str = summaries!(
     "",
     "WHERE v.image_id = $1 AND (v.listed_at, v.id) < ($2, $3) AND v.state = 'published'

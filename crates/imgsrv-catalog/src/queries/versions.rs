@@ -33,16 +33,21 @@ const OFFERED_VERSIONS: &str = versions!(
     AND (l.state IS NULL OR l.state = $5 OR l.state = $6)
     ORDER BY v.listed_at DESC, v.id DESC LIMIT $4"
 );
-/// Published versions in one of two states of their lifecycle; each is a section of an index.
-const VERSIONS_BY_LIFECYCLE: &str = versions!(
-    "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles
+/// Selects published versions in one of two states of their lifecycle; each is a section of an index.
+macro_rules! by_lifecycle {
+    () => {
+        "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles
             WHERE image_id = $1 AND state = $5 AND (published_at, version_id) < ($2, $3)
             ORDER BY published_at DESC, version_id DESC LIMIT $4) one
         UNION ALL SELECT version_id FROM (SELECT version_id FROM version_lifecycles
             WHERE image_id = $1 AND state = $6 AND (published_at, version_id) < ($2, $3)
             ORDER BY published_at DESC, version_id DESC LIMIT $4) other) listed ON listed.version_id = v.id
     ORDER BY v.published_at DESC, v.id DESC LIMIT $4"
-);
+    };
+}
+pub(crate) use by_lifecycle;
+
+const VERSIONS_BY_LIFECYCLE: &str = versions!(by_lifecycle!());
 
 macro_rules! resolve {
     ($on:literal, $where:literal) => {
