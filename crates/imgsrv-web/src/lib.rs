@@ -26,5 +26,5 @@ pub use home::home;
 pub use image::{VersionsShown, image};
 pub use problem::{ProblemView, problem};
 pub use search::SearchForm;
-pub use status::{Health, status};
+pub use status::{Health, Operation, status};
 pub use version::{CommandsShown, version};
