@@ -299,6 +299,9 @@ async fn crawlers_find_pages_and_no_bytes() {
     let server = TestServer::start().await;
     server.published("debian", "1", b"disk").await;
     assert!(text(&server.get("/robots.txt").await).contains("Disallow: /v1/"));
+    let llms = server.get("/llms.txt").await;
+    assert_eq!((llms.status, llms.header("content-type")), (StatusCode::OK, "text/markdown; charset=utf-8"));
+    assert!(text(&llms).starts_with("# Images\n") && text(&llms).contains("http://images.test/images/{image}/"));
     for path in ["/images/debian/1/debian-1-amd64.qcow2", "/images/debian/1/SHA256SUMS"] {
         assert_eq!(server.get(path).await.header("x-robots-tag"), "noindex", "{path}");
     }

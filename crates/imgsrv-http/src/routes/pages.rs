@@ -29,7 +29,7 @@ use imgsrv_web::{ASSETS, CommandsShown, Health, Operation, SearchForm, VersionsS
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
 /// The first segments of the paths of pages.
-pub(crate) const ROOTS: [&str; 6] = ["", "images", "status", "feed.atom", "robots.txt", "assets"];
+pub(crate) const ROOTS: [&str; 7] = ["", "images", "status", "feed.atom", "robots.txt", "llms.txt", "assets"];
 /// How many items a page has.
 const ITEMS: i64 = 50;
 /// Search engines find pages, and no bytes.
@@ -47,6 +47,7 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/feed.atom", get(feed))
         .route("/status", get(status))
         .route("/robots.txt", get(async || ROBOTS))
+        .route("/llms.txt", get(llms))
         .route("/assets/{file}", get(asset))
 }
 
@@ -180,6 +181,10 @@ async fn status(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
     Ok(response)
+}
+
+async fn llms(browse: Browse, visitor: Visitor) -> Result<Response> {
+    html::markdown(imgsrv_web::llms(&visitor.viewer(browse.now())))
 }
 
 async fn asset(Path(file): Path<String>, url: Uri) -> Result<Response> {
