@@ -669,6 +669,9 @@ CREATE TRIGGER blobs_unreferenced_delete AFTER DELETE ON blobs FOR EACH ROW EXEC
 CREATE FUNCTION record_orphan() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM package_lists WHERE digest = OLD.digest;
+    END IF;
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
     RETURN NULL;
 END $$;
@@ -926,6 +929,12 @@ CREATE TABLE inspections (
     compression text COLLATE "C"
 );
 CREATE INDEX inspections_by_version ON inspections (version_id);
+
+-- The packages that a file with that digest lists: a line a package, its name and versions with tabs between them.
+CREATE TABLE package_lists (
+    digest text COLLATE "C" PRIMARY KEY,
+    packages text NOT NULL
+);
 
 -- Faults that did not fail a publish step.
 CREATE TABLE publish_warnings (

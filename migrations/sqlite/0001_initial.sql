@@ -539,6 +539,7 @@ CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs BEGIN
 END;
 CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs BEGIN
     DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;
+    DELETE FROM package_lists WHERE digest = OLD.digest;
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
 END;
 CREATE TRIGGER blobs_replaced AFTER UPDATE ON blobs WHEN NEW.storage_name <> OLD.storage_name BEGIN
@@ -780,6 +781,12 @@ CREATE TABLE inspections (
     compression TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX inspections_by_version ON inspections (version_id);
+
+-- The packages that a file with that digest lists: a line a package, its name and versions with tabs between them.
+CREATE TABLE package_lists (
+    digest TEXT PRIMARY KEY NOT NULL,
+    packages TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Faults that did not fail a publish step.
 CREATE TABLE publish_warnings (

@@ -41,7 +41,7 @@ pub use bytes::{
 };
 pub use content::{
     aliases::{Aliases, Precondition},
-    browse::{ArtifactDetail, Browse, Changes, FileChange, IncusOffer, VersionDetail},
+    browse::{ArtifactDetail, Browse, Changes, FileChange, IncusOffer, PackageChanges, VersionDetail},
     delivery::{Delivery, Download, FileContent, GeneratedText, NamedFile, NamesUnderAlias, VersionFiles},
     drafts::{Drafts, NewArtifact, NewAttachment},
     images::{ImageMetadata, Images, NewImage},

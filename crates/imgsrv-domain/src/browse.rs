@@ -8,10 +8,12 @@ use crate::{
     lifecycle::LifecycleState,
     manifest::ManifestEntry,
     names::{AliasName, Architecture, Format, OperatingSystem, VersionName, string_enum},
+    packages::PackageList,
     page::Page,
     time::Timestamp,
     version::Version,
 };
+use std::collections::BTreeMap;
 
 string_enum! {
     /// What a file is used for.
@@ -174,6 +176,8 @@ pub struct VersionContext {
     pub listed: Vec<ListedArtifact>,
     /// The version that was published before it, if one is not removed.
     pub previous: Option<PreviousVersion>,
+    /// What the attachments of both versions that are lists of packages list, by their digests.
+    pub packages: BTreeMap<Digest, PackageList>,
 }
 
 /// An artifact that Simple Streams lists.

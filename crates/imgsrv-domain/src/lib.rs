@@ -27,6 +27,7 @@ pub mod manifest;
 pub mod names;
 pub mod node;
 pub mod oidc;
+pub mod packages;
 pub mod page;
 pub mod parts;
 pub mod ports;

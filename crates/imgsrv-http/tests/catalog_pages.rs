@@ -215,11 +215,93 @@ async fn a_version_page_shows_files_commands_and_what_changed() {
     assert!(text(&file).contains("href=\"/images/debian/1/\""), "{}", text(&file));
 }
 
+/// Publishes a version with a list of packages attached to its artifact.
+async fn published_with_packages(server: &TestServer, version: &str, name: &str, media_type: &str, list: &[u8]) {
+    let artifact = server.draft("debian", version, format!("disk {version}").as_bytes()).await;
+    let digest = server.blob(list).await;
+    let attachment =
+        json!({"name": name, "media_type": media_type, "blob_digest": digest, "blob_size_bytes": list.len()});
+    let url = format!("/v1/images/debian/versions/{version}");
+    let attached = server.write("POST", &format!("{url}/artifacts/{artifact}/attachments"), Some(attachment)).await;
+    assert_eq!(attached.status, StatusCode::CREATED, "{attached:?}");
+    assert_eq!(server.write("POST", &format!("{url}/publish"), None).await.status, StatusCode::ACCEPTED);
+    server.settle().await;
+    server.clock.advance(Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_version_page_shows_which_packages_changed() {
+    let server = TestServer::start().await;
+    let spdx = |packages: serde_json::Value| json!({"spdxVersion": "SPDX-2.3", "packages": packages}).to_string();
+    let (name, media_type) = ("sbom", "application/spdx+json");
+    let hostile = "<script>alert(1)</script>";
+    let first = spdx(json!([{"name": "bash", "versionInfo": "5.1"}, {"name": "same", "versionInfo": "1"},
+        {"name": hostile, "versionInfo": hostile}]));
+    let second = spdx(json!([{"name": "bash", "versionInfo": "5.2"}, {"name": "same", "versionInfo": "1"},
+        {"name": "curl", "versionInfo": "8.5"}]));
+    published_with_packages(&server, "1", name, media_type, first.as_bytes()).await;
+    published_with_packages(&server, "2", name, media_type, second.as_bytes()).await;
+    published_with_packages(&server, "3", name, media_type, second.as_bytes()).await;
+    published_with_packages(&server, "4", "manifest", "text/plain", b"bash\t5.2\nnano\t8.0\n").await;
+    published_with_packages(&server, "5", "manifest", "text/plain", b"bash\t5.3\nnano\t8.0\n").await;
+    published_with_packages(&server, "6", "manifest", "text/plain", b"Not a list of packages.\n").await;
+    let page = async |version: &str| text(&visit(&server, &format!("/images/debian/{version}/")).await);
+    let row = |name: &str, what: &str, before: &str, now: &str| {
+        format!(
+            "<th scope=\"row\"><bdi>{name}</bdi></th><td>{what}</td><td><bdi>{before}</bdi></td><td><bdi>{now}</bdi></td>"
+        )
+    };
+    let changed = page("2").await;
+    for expected in [
+        row("bash", "changed", "5.1", "5.2"),
+        row("curl", "added", "–", "8.5"),
+        row("&#60;script&#62;alert(1)&#60;/script&#62;", "removed", "&#60;script&#62;alert(1)&#60;/script&#62;", "–"),
+    ] {
+        assert!(changed.contains(&expected), "{expected}: {changed}");
+    }
+    assert!(!changed.contains("<bdi>same</bdi>"), "{changed}");
+    assert!(page("3").await.contains("All packages are the same."));
+    assert!(page("5").await.contains(&row("bash", "changed", "5.2", "5.3")));
+    for without in ["1", "4", "6"] {
+        assert!(!page(without).await.contains("Packages, by"), "{without}");
+    }
+    // What a purged list says is deleted with it.
+    let admin = server.token_with("content-admin").await;
+    let purge = json!({"purge": true, "reason": "It names a secret."});
+    let purged = server.call(Some(&admin), "POST", "/v1/images/debian/versions/1/remove", Some(purge)).await;
+    assert_eq!(purged.status, StatusCode::OK, "{purged:?}");
+    let is_gone = "NOT EXISTS (SELECT 1 FROM package_lists WHERE packages LIKE '%alert%')";
+    server.sql(&format!("UPDATE package_lists SET packages = packages WHERE {is_gone}")).await;
+}
+
+#[tokio::test]
+async fn the_status_page_shows_operators_more() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", b"disk").await;
+    let anonymous = visit(&server, "/status").await;
+    assert_page(&anonymous, StatusCode::OK);
+    assert!(text(&anonymous).contains("Everything works.") && !text(&anonymous).contains("Garbage collection"));
+    let writer = visit_with(&server, "/status", &[(header::AUTHORIZATION, &format!("Bearer {}", server.writer))]).await;
+    assert_eq!(text(&writer), text(&anonymous));
+    for role in ["auditor", "operator"] {
+        let token = server.token_with(role).await;
+        let page = visit_with(&server, "/status", &[(header::AUTHORIZATION, &format!("Bearer {token}"))]).await;
+        assert_page(&page, StatusCode::OK);
+        assert_eq!(page.header("cache-control"), "private, no-cache");
+        for expected in ["Nodes", "<dd>1 published</dd>", "<dd>1 blob, 4 B</dd>", "Garbage collection", "on schedule"] {
+            assert!(text(&page).contains(expected), "{expected}: {}", text(&page));
+        }
+    }
+}
+
 #[tokio::test]
 async fn crawlers_find_pages_and_no_bytes() {
     let server = TestServer::start().await;
     server.published("debian", "1", b"disk").await;
     assert!(text(&server.get("/robots.txt").await).contains("Disallow: /v1/"));
+    let llms = server.get("/llms.txt").await;
+    assert_eq!((llms.status, llms.header("content-type")), (StatusCode::OK, "text/markdown; charset=utf-8"));
+    assert!(text(&llms).starts_with("# Images\n") && text(&llms).contains("http://images.test/images/{image}/"));
     for path in ["/images/debian/1/debian-1-amd64.qcow2", "/images/debian/1/SHA256SUMS"] {
         assert_eq!(server.get(path).await.header("x-robots-tag"), "noindex", "{path}");
     }

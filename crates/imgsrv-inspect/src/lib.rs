@@ -15,6 +15,7 @@ mod format;
 mod inspect;
 mod lz4;
 mod metadata;
+mod packages;
 mod source;
 mod tarball;
 
@@ -26,4 +27,5 @@ pub use metadata::{
     IncusMetadata, Line, MAX_METADATA_BYTES, MetadataProblem, MetadataRemark, NewMetadata, UnifiedImage,
     UnifiedProblem, read_unified,
 };
+pub use packages::{MAX_PACKAGE_LIST_BYTES, Packages, read_packages};
 pub use source::Source;

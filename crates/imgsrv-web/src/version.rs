@@ -8,9 +8,10 @@ use crate::{
     text::{When, size},
 };
 use askama::Template;
-use imgsrv_app::{ArtifactDetail, Changes, IncusOffer, VersionDetail};
+use imgsrv_app::{ArtifactDetail, Changes, IncusOffer, PackageChanges, VersionDetail};
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize},
+    packages::PackageChange,
     text::ShortText,
 };
 
@@ -101,6 +102,22 @@ struct ChangesView<'a> {
     link: String,
     rows: Vec<ChangeRow<'a>>,
     unchanged: usize,
+    packages: Vec<PackagesView<'a>>,
+}
+
+/// The packages that differ in an artifact.
+struct PackagesView<'a> {
+    id: String,
+    list: &'a str,
+    rows: Vec<PackageRow<'a>>,
+    more: usize,
+}
+
+struct PackageRow<'a> {
+    name: &'a str,
+    what: &'static str,
+    before: String,
+    now: String,
 }
 
 struct ChangeRow<'a> {
@@ -233,15 +250,44 @@ fn changes_view<'a>(viewer: &Viewer<'_>, detail: &VersionDetail, changes: &'a Ch
             .iter()
             .map(|file| ChangeRow {
                 name: &file.name,
-                what: match (file.before, file.now) {
-                    (None, _) => "added",
-                    (Some(_), None) => "removed",
-                    (Some(_), Some(_)) => "changed",
-                },
+                what: what(file.before.as_ref(), file.now.as_ref()),
                 before: shown(file.before),
                 now: shown(file.now),
             })
             .collect(),
         unchanged: changes.unchanged,
+        packages: (1..).zip(&changes.packages).map(|(number, list)| packages_view(number, list)).collect(),
+    }
+}
+
+const fn what<T>(before: Option<&T>, now: Option<&T>) -> &'static str {
+    match (before, now) {
+        (None, _) => "added",
+        (Some(_), None) => "removed",
+        (Some(_), Some(_)) => "changed",
+    }
+}
+
+fn packages_view(number: usize, changes: &PackageChanges) -> PackagesView<'_> {
+    PackagesView {
+        id: format!("packages-{number}"),
+        list: &changes.list,
+        rows: changes.changes.iter().map(package_row).collect(),
+        more: changes.more,
+    }
+}
+
+fn package_row(package: &PackageChange) -> PackageRow<'_> {
+    let shown = |versions: Option<&Vec<String>>| match versions {
+        None => "–".to_owned(),
+        Some(versions) if versions.is_empty() => "unknown".to_owned(),
+        Some(versions) => versions.join(", "),
+    };
+    let PackageChange { name, before, now } = package;
+    PackageRow {
+        name,
+        what: what(before.as_ref(), now.as_ref()),
+        before: shown(before.as_ref()),
+        now: shown(now.as_ref()),
     }
 }

@@ -10,13 +10,18 @@ use crate::{
     error::{Gone, Missing, Result},
 };
 use imgsrv_domain::{
-    browse::{FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, ListedArtifact, VersionContext},
+    browse::{
+        FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, ListedArtifact, PreviousVersion,
+        VersionContext,
+    },
     digest::{ByteSize, Digest},
     inspection::ImageKind,
     lifecycle::{LifecycleFilter, LifecycleState},
     manifest::{Attachment, Manifest, ManifestEntry},
     names::{AliasName, ImageName, RefName, VersionName},
+    packages::{PackageChange, PackageList},
     page::{Page, PageRequest},
+    ports::CatalogError,
     publish::StepName,
     time::Timestamp,
 };
@@ -94,6 +99,24 @@ pub struct Changes {
     pub files: Vec<FileChange>,
     /// How many files are the same.
     pub unchanged: usize,
+    /// How the packages differ in the artifacts of which both versions have a list.
+    pub packages: Vec<PackageChanges>,
+}
+
+/// How the packages in an artifact differ from those in the same artifact of the version before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageChanges {
+    /// The name of the list, without the version.
+    pub list: String,
+    /// The packages that differ, by name; at most [`PackageChanges::MAX`].
+    pub changes: Vec<PackageChange>,
+    /// How many more differ.
+    pub more: usize,
+}
+
+impl PackageChanges {
+    /// The most packages of a list.
+    pub const MAX: usize = 500;
 }
 
 /// A file that differs between two versions.
@@ -152,7 +175,8 @@ impl Browse {
             return Err(Gone::of(stored, now).into());
         }
         let manifest = Arc::new(Manifest { version: stored.clone().as_of(now), ..(*found.manifest).clone() });
-        let VersionContext { aliases, listed, previous } = context.catalog.get_version_context(stored.id).await?;
+        let VersionContext { aliases, listed, previous, packages } =
+            context.catalog.get_version_context(stored.id).await?;
         let files = VersionFiles {
             manifest: Arc::clone(&manifest),
             files: Arc::clone(&found.files),
@@ -163,9 +187,17 @@ impl Browse {
             files.by_name().into_iter().map(|(name, file)| (file.name.clone(), name)).collect();
         let is_served = !manifest.version.lifecycle.is_revoked();
         let artifacts = manifest.entries.iter().map(|entry| detail(&manifest, entry, &names, &listed, is_served));
-        let changes = previous.map(|previous| changes(&manifest, previous.name, &previous.entries));
+        let artifacts = artifacts.collect();
+        let changes = match previous {
+            Some(previous) => {
+                let (manifest, span) = (Arc::clone(&manifest), tracing::Span::current());
+                let compare = move || span.in_scope(|| changes(previous, &manifest.entries, &packages));
+                Some(tokio::task::spawn_blocking(compare).await.map_err(CatalogError::backend)?)
+            }
+            None => None,
+        };
         Ok(VersionDetail {
-            artifacts: artifacts.collect(),
+            artifacts,
             manifest,
             reference: reference.clone(),
             moved_at,
@@ -226,7 +258,7 @@ fn detail(
 }
 
 /// The digests and sizes of the files of a manifest, by names that leave image and version out.
-fn contents(entries: &[ManifestEntry]) -> BTreeMap<String, (Digest, ByteSize)> {
+fn contents(entries: &[ManifestEntry]) -> Contents {
     let mut contents = BTreeMap::new();
     for ManifestEntry { artifact, attachments, .. } in entries {
         let variant = if artifact.variant.is_default() { String::new() } else { format!("-{}", artifact.variant) };
@@ -240,8 +272,23 @@ fn contents(entries: &[ManifestEntry]) -> BTreeMap<String, (Digest, ByteSize)> {
     contents
 }
 
-fn changes(manifest: &Manifest, since: VersionName, previous: &[ManifestEntry]) -> Changes {
-    let (mut before, now) = (contents(previous), contents(&manifest.entries));
+/// The digests and sizes of files, by names that leave image and version out.
+type Contents = BTreeMap<String, (Digest, ByteSize)>;
+
+fn package_changes(before: &Contents, now: &Contents, lists: &BTreeMap<Digest, PackageList>) -> Vec<PackageChanges> {
+    let list = |contents: &Contents, name: &String| lists.get(&contents.get(name)?.0);
+    let changes = |name: &String| {
+        let mut changes = list(now, name)?.changes_since(list(before, name)?);
+        let more = changes.len().saturating_sub(PackageChanges::MAX);
+        changes.truncate(PackageChanges::MAX);
+        Some(PackageChanges { list: name.clone(), changes, more })
+    };
+    now.keys().filter_map(changes).collect()
+}
+
+fn changes(previous: PreviousVersion, entries: &[ManifestEntry], lists: &BTreeMap<Digest, PackageList>) -> Changes {
+    let (mut before, now) = (contents(&previous.entries), contents(entries));
+    let packages = package_changes(&before, &now, lists);
     let (mut files, mut unchanged) = (Vec::new(), 0);
     for (name, (digest, size)) in now {
         match before.remove(&name) {
@@ -251,5 +298,5 @@ fn changes(manifest: &Manifest, since: VersionName, previous: &[ManifestEntry]) 
     }
     files.extend(before.into_iter().map(|(name, (_, size))| FileChange { name, before: Some(size), now: None }));
     files.sort_by(|one, other| one.name.cmp(&other.name));
-    Changes { since, files, unchanged }
+    Changes { since: previous.name, files, unchanged, packages }
 }

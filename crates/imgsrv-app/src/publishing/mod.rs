@@ -5,6 +5,7 @@ mod fingerprint;
 mod index;
 mod inspection;
 mod near_miss;
+mod packages;
 mod publication;
 pub(crate) mod queue;
 mod run;

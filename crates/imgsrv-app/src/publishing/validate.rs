@@ -2,21 +2,24 @@
 
 use crate::{
     context::{Context, FormatCheck},
-    publishing::{error::StepError, inspection::inspect, publication::Publication},
+    publishing::{error::StepError, inspection::inspect, packages, publication::Publication},
 };
 use imgsrv_domain::{
+    digest::Digest,
     ids::{ArtifactId, VersionId},
     inspection::{Inspection, Warning},
     manifest::Unpublishable,
+    packages::PackageList,
     ports::{CatalogError, CatalogTx},
     publish::StepName,
 };
 use std::sync::Arc;
 
-/// The results of inspecting a version's artifacts.
+/// The results of inspecting a version's artifacts and attachments.
 #[derive(Default)]
 pub(super) struct Validated {
     pub(super) inspections: Vec<(ArtifactId, Inspection)>,
+    packages: Vec<(Digest, PackageList)>,
     warnings: Vec<Warning>,
 }
 
@@ -48,6 +51,13 @@ pub(super) async fn run(context: &Arc<Context>, publication: &Publication) -> Re
         }
         validated.inspections.push((artifact.id, inspection));
     }
+    for attachment in manifest.entries.iter().flat_map(|entry| &entry.attachments) {
+        if packages::may_list(attachment) {
+            let blob = publication.blob(&attachment.blob.digest)?;
+            let list = packages::read(context, blob).await?;
+            validated.packages.extend(list.map(|list| (blob.claim.digest, list)));
+        }
+    }
     if refusals.is_empty() { Ok(validated) } else { Err(StepError::Permanent(refusals.join("; "))) }
 }
 
@@ -60,6 +70,9 @@ pub(super) async fn record(
     tx.delete_warnings(version, Some(StepName::ValidateCatalog)).await?;
     for (artifact, inspection) in &validated.inspections {
         tx.insert_inspection(version, *artifact, inspection).await?;
+    }
+    for (digest, list) in &validated.packages {
+        tx.insert_package_list(*digest, list).await?;
     }
     tx.insert_warnings(version, &validated.warnings).await
 }

@@ -36,6 +36,7 @@ pub(crate) const PASSES: &[ImportPass] = &[
     pass("products", 1),
     pass("versions", 2),
     pass("inspections", 1),
+    pass("package-lists", 1),
     pass("warnings", 1),
     pass("stream-rows", 1),
     pass("versions", 3),

@@ -19,6 +19,7 @@ use imgsrv_domain::{
         VersionName,
     },
     oidc::{Audience, Condition, ForwardedClaims, IssuerUrl, Subject},
+    packages::PackageList,
     ports::{BlobName, CatalogError},
     publish::{JobState, StepName},
     text::{LongText, MediaType, ShortText},
@@ -178,6 +179,7 @@ kinds! {
         artifact_id: ArtifactId, version_id: VersionId, detected_format: DetectedFormat, virtual_size_bytes: u64,
         cluster_size_bytes: u64, compression: ClusterCompression,
     }
+    PackageLists: "package-lists" in "package_lists" by 1 { digest: Digest, packages: PackageList }
     Warnings: "warnings" in "publish_warnings" by 3 {
         version_id: VersionId, step: StepName, sequence: i64, artifact_id: ArtifactId, reason: String,
     }

@@ -18,6 +18,7 @@ use imgsrv_domain::{
         Variant, VersionName,
     },
     oidc::{Audience, Condition, ForwardedClaims, IssuerUrl, Subject},
+    packages::PackageList,
     parts::PartLocation,
     ports::{BlobName, Source},
     publish::{JobState, StepName},
@@ -119,7 +120,7 @@ stored!(
     RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );
-stored!(Day, DetectedFormat, Digest as String: |own| own.to_string(), |text| Ok(text.parse()?));
+stored!(Day, DetectedFormat, Digest, PackageList as String: |own| own.to_string(), |text| Ok(text.parse()?));
 stored!(BlobName as String: |own| own.to_string(), |text| Ok(Self::restore(text)));
 stored!(PartLocation as String: |own| own.0.clone(), |text| Ok(Self(text)));
 stored!(WorkerId as String: |own| own.to_string(), |text| Ok(Self::new(text)));

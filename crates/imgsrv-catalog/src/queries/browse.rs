@@ -4,7 +4,7 @@ use crate::{
     core::{Connection, List, SqlCatalog, SqlDatabase, values},
     queries::{
         images::{self as image_queries, ALIASES},
-        summaries::{Newest, Previous},
+        summaries::{FilePackages, Newest, Previous},
         versions::{by_lifecycle, selected},
     },
     repos::{images, manifests, versions},
@@ -129,6 +129,8 @@ const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p
         AND (p.listed_at, p.id) < (v.listed_at, v.id) AND p.state = 'published'
     JOIN version_lifecycles l ON l.version_id = p.id AND l.state IN ('active', 'deprecated', 'revoked')
     WHERE v.id = $1 ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
+const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest IN
+        (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
 pub(crate) const STATEMENTS: &[&str] = &[
     BY_NAME,
     NEWEST,
@@ -139,6 +141,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     ALIASES_OF_VERSION,
     LISTED_ARTIFACTS,
     PREVIOUS,
+    PACKAGES,
 ];
 
 /// The formats of a kind, each between two blanks.
@@ -219,13 +222,13 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let (mut snapshot, _) = self.database.snapshot().await?;
         let aliases: Vec<AliasName> = snapshot.list_decodable(ALIASES_OF_VERSION, values![version]).await?;
         let listed = snapshot.list_decodable(LISTED_ARTIFACTS, values![version]).await?;
-        let previous = match snapshot.find::<Previous>(PREVIOUS, values![version]).await? {
-            Some(Previous { id, name }) => {
-                let entries = manifests::entries(&mut snapshot, id).await?.entries;
-                Some(PreviousVersion { name, entries })
-            }
-            None => None,
-        };
-        Ok(VersionContext { aliases, listed, previous })
+        let mut context = VersionContext { aliases, listed, ..VersionContext::default() };
+        if let Some(Previous { id, name }) = snapshot.find(PREVIOUS, values![version]).await? {
+            let entries = manifests::entries(&mut snapshot, id).await?.entries;
+            context.previous = Some(PreviousVersion { name, entries });
+            let lists: Vec<FilePackages> = snapshot.list_decodable(PACKAGES, values![version, id]).await?;
+            context.packages = lists.into_iter().map(|list| (list.digest, list.packages)).collect();
+        }
+        Ok(context)
     }
 }

@@ -3,8 +3,10 @@
 use crate::core::{Corrupt, Listed, Record, Row};
 use imgsrv_domain::{
     browse::{ContentSummary, CurrentVersion, FeedEntry, ImageSummary, ListedArtifact, VersionSummary},
+    digest::Digest,
     ids::VersionId,
     names::{Format, VersionName},
+    packages::PackageList,
     time::Timestamp,
 };
 use std::str::FromStr;
@@ -30,6 +32,21 @@ impl Record for ContentSummary {
             artifacts: row.get("artifacts")?,
             total_size: row.get("total_bytes")?,
         })
+    }
+}
+
+/// The packages that a file lists.
+pub(crate) struct FilePackages {
+    pub(crate) digest: Digest,
+    pub(crate) packages: PackageList,
+}
+
+impl Record for FilePackages {
+    const WHAT: &'static str = "list of packages";
+    const ID: &'static str = "digest";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { digest: row.get("digest")?, packages: row.get("packages")? })
     }
 }
 

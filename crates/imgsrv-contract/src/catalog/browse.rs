@@ -3,7 +3,7 @@
 use super::{
     Fresh, all_pages,
     lifecycles::{change, deprecated, revoked},
-    samples::{alias, claim, publish, published},
+    samples::{alias, claim, packages, publish, published},
 };
 use imgsrv_domain::{
     browse::{ArtifactKind, CurrentState, ImageOrder, ImageSearch},
@@ -12,7 +12,7 @@ use imgsrv_domain::{
     ports::{CatalogError, CatalogTx, Visibility},
     version::Version,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Publishes a version of an image that exists.
 async fn publish_more(fresh: &Fresh, version: &Version, name: &str) -> Version {
@@ -161,5 +161,8 @@ pub(super) async fn feeds_and_the_surroundings_of_a_version_leave_out_what_is_no
     assert!(of_third.aliases.is_empty());
     let previous = of_third.previous.unwrap();
     assert_eq!((previous.name, previous.entries.len()), (second.name.clone(), 1));
+    // Both versions have the same list.
+    assert_eq!(of_third.packages, BTreeMap::from([(claim(2).digest, packages())]));
+    assert!(of_first.packages.is_empty());
     assert_eq!(context(&other).await.previous, None);
 }

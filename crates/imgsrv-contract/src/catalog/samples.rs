@@ -14,6 +14,7 @@ use imgsrv_domain::{
         Warning,
     },
     manifest::{Artifact, Attachment},
+    packages::PackageList,
     ports::{BlobName, CatalogTx, TrustedBlob},
     publish::{PublishJob, StepName},
     time::Timestamp,
@@ -231,6 +232,7 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     tx.update_version(&version.freeze(now).unwrap().0).await.unwrap();
     let frozen = tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap();
     tx.insert_inspection(frozen.id, artifact.id, &inspection()).await.unwrap();
+    tx.insert_package_list(claim(2).digest, &packages()).await.unwrap();
     tx.insert_warnings(frozen.id, &[warning(&artifact, StepName::ValidateCatalog)]).await.unwrap();
     let (fingerprint, properties) = (claim(9).digest, properties());
     let expires_at = Some(Timestamp::from_micros(2_000_000_000_000_000));
@@ -243,6 +245,11 @@ pub(super) async fn publish(tx: &mut dyn CatalogTx, image: &Image, name: &str) -
     tx.publish_stream_rows(frozen.id).await.unwrap();
     tx.update_version(&frozen.publish(now).unwrap().0).await.unwrap();
     tx.lock_version(&image.name, &name.parse().unwrap()).await.unwrap().unwrap()
+}
+
+/// The packages that the attachment of published versions lists.
+pub(super) fn packages() -> PackageList {
+    "bash\t5.2.15-2+b7\nlinux-image\t6.1.0-30\t6.1.0-31\nunknown\n".parse().unwrap()
 }
 
 pub(super) fn properties() -> IncusProperties {

@@ -2,8 +2,10 @@
 
 use super::CatalogError;
 use crate::{
+    digest::Digest,
     ids::{ArtifactId, JobId, VersionId},
     inspection::{Inspection, Warning},
+    packages::PackageList,
     page::{Page, PageRequest},
     publish::{JobFilter, PublishJob, StepName},
     time::Timestamp,
@@ -36,6 +38,8 @@ pub trait InspectionRepo: Send {
     ) -> Result<(), CatalogError>;
     /// Deletes the inspection results of a version.
     async fn delete_inspections(&mut self, version: VersionId) -> Result<(), CatalogError>;
+    /// Records the packages that the file with that digest lists, unless they are recorded. They are deleted with its blob.
+    async fn insert_package_list(&mut self, digest: Digest, list: &PackageList) -> Result<(), CatalogError>;
     /// Records the warnings of one step, all of them at once.
     async fn insert_warnings(&mut self, version: VersionId, warnings: &[Warning]) -> Result<(), CatalogError>;
     /// Deletes the warnings of a version: those of `step`, or all of them.

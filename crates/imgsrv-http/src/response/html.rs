@@ -22,6 +22,11 @@ pub(crate) fn feed(rendered: Result<String, RenderError>) -> Result<Response> {
     document(rendered, "application/atom+xml; charset=utf-8")
 }
 
+/// The response with a text in Markdown.
+pub(crate) fn markdown(rendered: Result<String, RenderError>) -> Result<Response> {
+    document(rendered, "text/markdown; charset=utf-8")
+}
+
 fn document(rendered: Result<String, RenderError>, media_type: &'static str) -> Result<Response> {
     let text = rendered.map_err(|error| {
         tracing::error!(%error, "page cannot be rendered");

@@ -15,21 +15,21 @@ use crate::{
 use axum::{
     Router,
     extract::{Path, Query},
-    http::{StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use imgsrv_app::{Browse, Caller};
+use imgsrv_app::{Browse, Caller, Nodes, Storage};
 use imgsrv_domain::{
     browse::{ImageOrder, ImageSearch},
     names::{ImageName, RefName},
     page::{Cursor, PageLimit, PageRequest},
 };
-use imgsrv_web::{ASSETS, CommandsShown, Health, SearchForm, VersionsShown};
+use imgsrv_web::{ASSETS, CommandsShown, Health, Operation, SearchForm, VersionsShown};
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
 /// The first segments of the paths of pages.
-pub(crate) const ROOTS: [&str; 6] = ["", "images", "status", "feed.atom", "robots.txt", "assets"];
+pub(crate) const ROOTS: [&str; 7] = ["", "images", "status", "feed.atom", "robots.txt", "llms.txt", "assets"];
 /// How many items a page has.
 const ITEMS: i64 = 50;
 /// Search engines find pages, and no bytes.
@@ -47,6 +47,7 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/feed.atom", get(feed))
         .route("/status", get(status))
         .route("/robots.txt", get(async || ROBOTS))
+        .route("/llms.txt", get(llms))
         .route("/assets/{file}", get(asset))
 }
 
@@ -159,7 +160,8 @@ async fn status(
     browse: Browse,
     readiness: Arc<Readiness>,
     degradation: Arc<Degradation>,
-    _caller: Caller,
+    (nodes, storage): (Nodes, Storage),
+    caller: Caller,
     visitor: Visitor,
 ) -> Result<Response> {
     let failures = readiness.failures().await;
@@ -167,9 +169,22 @@ async fn status(
         unreadable: failures.into_iter().map(|failure| format!("The {} {}.", failure.field, failure.reason)).collect(),
         unwritable: degradation.reasons().into_iter().map(|reason| reason.as_str().to_owned()).collect(),
     };
-    let mut response = html::page(imgsrv_web::status(&visitor.viewer(browse.now()), &health))?;
+    let operation = match caller.system_reader() {
+        Ok(reader) if health.unreadable.is_empty() => {
+            Some(Operation { nodes: nodes.list(&reader).await?, storage: storage.status(&reader).await? })
+        }
+        _ => None,
+    };
+    let mut response = html::page(imgsrv_web::status(&visitor.viewer(browse.now()), &health, operation.as_ref()))?;
     response.headers_mut().insert(ROBOTS_TAG, NO_INDEX);
+    if operation.is_some() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
     Ok(response)
+}
+
+async fn llms(browse: Browse, visitor: Visitor) -> Result<Response> {
+    html::markdown(imgsrv_web::llms(&visitor.viewer(browse.now())))
 }
 
 async fn asset(Path(file): Path<String>, url: Uri) -> Result<Response> {
