@@ -190,8 +190,8 @@ pub enum UseCaseError {
         /// The resource that has the name or key, if it is known.
         existing: Option<Box<Existing>>,
     },
-    /// A file would have the name of one that the server generates.
-    #[error("{clash}; choose another name")]
+    /// A file would have the name of one that the server generates, or be the same as another one.
+    #[error("{clash}; choose another {}", if matches!(clash, NameClash::Respelled { .. }) { "architecture or variant" } else { "name" })]
     NameClash {
         /// The names.
         clash: NameClash,
