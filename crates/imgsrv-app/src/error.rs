@@ -424,3 +424,17 @@ pub(crate) async fn with_existing<T>(
         done => done,
     }
 }
+
+/// A refusal that says which names clash, if a file's name is taken for that reason.
+pub(crate) async fn with_clash<T>(
+    result: Result<T>,
+    find: impl Future<Output = Result<Option<NameClash>>>,
+) -> Result<T> {
+    match result {
+        Err(UseCaseError::Taken { conflict: Conflict::FileName, existing }) => Err(match find.await? {
+            Some(clash) => UseCaseError::NameClash { clash, existing },
+            None => UseCaseError::Taken { conflict: Conflict::FileName, existing },
+        }),
+        result => result,
+    }
+}

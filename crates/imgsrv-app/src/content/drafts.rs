@@ -3,9 +3,9 @@
 use crate::{
     audit,
     auth::caller::Writer,
-    content::{incus::product, taken::with_clash},
+    content::incus::product,
     context::Context,
-    error::{Existing, Missing, Result, UseCaseError, with_existing},
+    error::{Existing, Missing, Result, UseCaseError, with_clash, with_existing},
     work::retry::retrying,
 };
 use imgsrv_domain::{

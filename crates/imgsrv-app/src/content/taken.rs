@@ -5,7 +5,7 @@ use crate::{
         drafts::{Drafts, NewArtifact},
         incus::product,
     },
-    error::{Existing, Result, UseCaseError},
+    error::{Existing, Result},
 };
 use imgsrv_domain::{
     architecture,
@@ -13,7 +13,7 @@ use imgsrv_domain::{
     ids::ArtifactId,
     manifest::{Artifact, Attachment, Manifest},
     names::{AttachmentName, ImageName, VersionName},
-    ports::{Conflict, Visibility},
+    ports::Visibility,
 };
 
 impl Drafts {
@@ -105,18 +105,4 @@ fn owner_of(manifest: &Manifest, names: &Names) -> Option<Existing> {
         let found = entry.attachments.iter().find(attached)?;
         Some(Existing::Attachment(found.id, entry.artifact.id, image.clone(), version.clone()))
     })
-}
-
-/// A refusal that says which names clash, if a file's name is taken for that reason.
-pub(super) async fn with_clash<T>(
-    result: Result<T>,
-    find: impl Future<Output = Result<Option<NameClash>>>,
-) -> Result<T> {
-    match result {
-        Err(UseCaseError::Taken { conflict: Conflict::FileName, existing }) => Err(match find.await? {
-            Some(clash) => UseCaseError::NameClash { clash, existing },
-            None => UseCaseError::Taken { conflict: Conflict::FileName, existing },
-        }),
-        result => result,
-    }
 }
