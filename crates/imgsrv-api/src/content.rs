@@ -103,9 +103,9 @@ pub struct Version {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
     /// Day (UTC) on which bytes of a file of the version were last sent, if the version is published; a `HEAD` request or
-    /// a 304 response does not count. A version that was not
-    /// fetched since the server began to record fetches counts as fetched on that day, or on that of its publication. Only
-    /// in lists, and only for callers with `content.retire` or `system.operate`.
+    /// a 304 response does not count. A version that was not fetched since the server began to record fetches counts as
+    /// fetched on that day, or on that of its publication. Only in lists, and only for callers with `content.retire` or
+    /// `system.operate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = Date))]
     pub last_fetched_on: Option<String>,
