@@ -476,6 +476,8 @@ CREATE TABLE artifacts (
     CONSTRAINT artifacts_key UNIQUE (version_id, operating_system, architecture, variant, format)
 );
 CREATE INDEX artifacts_by_digest ON artifacts (primary_blob_digest, version_id);
+-- The kinds of artifacts, which searches enumerate.
+CREATE INDEX artifacts_by_kind ON artifacts (operating_system, architecture, format, version_id);
 
 CREATE TABLE attachments (
     id uuid PRIMARY KEY,

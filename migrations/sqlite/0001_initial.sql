@@ -376,6 +376,8 @@ CREATE TABLE artifacts (
     UNIQUE (version_id, operating_system, architecture, variant, format)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX artifacts_by_digest ON artifacts (primary_blob_digest, version_id);
+-- The kinds of artifacts, which searches enumerate.
+CREATE INDEX artifacts_by_kind ON artifacts (operating_system, architecture, format, version_id);
 
 CREATE TABLE attachments (
     id BLOB PRIMARY KEY NOT NULL,

@@ -102,9 +102,10 @@ pub struct Version {
     /// Lifecycle after publication; absent while the version is active and not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
-    /// Day (UTC) on which a file of the version was last fetched, if the version is published. A version that was not
-    /// fetched since the server began to record fetches counts as fetched on that day, or on that of its publication. Only
-    /// in lists, and only for callers with `content.retire` or `system.operate`.
+    /// Day (UTC) on which bytes of a file of the version were last sent, if the version is published; a `HEAD` request or
+    /// a 304 response does not count. A version that was not fetched since the server began to record fetches counts as
+    /// fetched on that day, or on that of its publication. Only in lists, and only for callers with `content.retire` or
+    /// `system.operate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = Date))]
     pub last_fetched_on: Option<String>,
@@ -140,7 +141,7 @@ pub struct CreateArtifact {
     /// Operating system, such as `debian`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub operating_system: String,
-    /// Architecture, such as `amd64`.
+    /// Architecture, such as `amd64`. Stored as it is sent; another spelling of it, such as `x86_64`, is the same one.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"))]
     pub architecture: String,
     /// `raw`, `qcow2`, `iso`, `vmdk`, `vhd`, `vhdx`, `vdi` or `tar`, each also compressed, with `.bz2`, `.gz`, `.xz` or

@@ -190,8 +190,8 @@ pub enum UseCaseError {
         /// The resource that has the name or key, if it is known.
         existing: Option<Box<Existing>>,
     },
-    /// A file would have the name of one that the server generates.
-    #[error("{clash}; choose another name")]
+    /// A file would have the name of one that the server generates, or be the same as another one.
+    #[error("{clash}; choose another {}", if matches!(clash, NameClash::Respelled { .. }) { "architecture or variant" } else { "name" })]
     NameClash {
         /// The names.
         clash: NameClash,
@@ -422,5 +422,19 @@ pub(crate) async fn with_existing<T>(
     match done {
         Err(UseCaseError::Taken { conflict, existing: None }) => Err(UseCaseError::taken(conflict, find.await?)),
         done => done,
+    }
+}
+
+/// A refusal that says which names clash, if a file's name is taken for that reason.
+pub(crate) async fn with_clash<T>(
+    result: Result<T>,
+    find: impl Future<Output = Result<Option<NameClash>>>,
+) -> Result<T> {
+    match result {
+        Err(UseCaseError::Taken { conflict: Conflict::FileName, existing }) => Err(match find.await? {
+            Some(clash) => UseCaseError::NameClash { clash, existing },
+            None => UseCaseError::Taken { conflict: Conflict::FileName, existing },
+        }),
+        result => result,
     }
 }

@@ -20,15 +20,24 @@ const CONTENTS: &[(&str, Contents)] = &[
     ("tar", Contents::Tar),
     ("ova", Contents::Ova),
     ("efi", Contents::Efi),
+    ("zip", Contents::Zip),
+    ("7z", Contents::SevenZip),
+    ("rar", Contents::Rar),
+    ("wim", Contents::Wim),
+    ("simg", Contents::Simg),
 ];
 /// Ends of names, and how files of such a name are compressed.
 const COMPRESSORS: &[(&str, Compressor)] = &[
     ("bz2", Compressor::Bzip2),
     ("gz", Compressor::Gzip),
+    ("lz", Compressor::Lzip),
     ("lz4", Compressor::Lz4),
+    ("lzma", Compressor::Lzma),
+    ("lzo", Compressor::Lzop),
     ("xz", Compressor::Xz),
     ("zst", Compressor::Zstd),
     ("zstd", Compressor::Zstd),
+    ("z", Compressor::Compress),
 ];
 /// Ends of names of compressed tarballs.
 const TARBALLS: &[(&str, Compressor)] = &[
@@ -50,6 +59,8 @@ pub(crate) struct FileName {
     contents: Option<Contents>,
     /// How that is compressed.
     compressor: Option<Compressor>,
+    /// How it was compressed before that.
+    again: Option<Compressor>,
     /// Whether it is one of names such as `disk.img`, which raw disks have, and other files as well.
     is_image: bool,
 }
@@ -67,18 +78,19 @@ impl FileName {
         }
         let (rest, end) = name.rsplit_once('.').unwrap_or((&name, ""));
         if let Some(compressor) = find(TARBALLS, end) {
-            return Self { contents: Some(Contents::Tar), compressor: Some(compressor), is_image: false };
+            return Self { contents: Some(Contents::Tar), compressor: Some(compressor), ..Self::default() };
         }
         let compressor = find(COMPRESSORS, end);
         let end = if compressor.is_some() { rest.rsplit_once('.').map_or("", |(_, end)| end) } else { end };
-        Self { contents: find(CONTENTS, end), compressor, is_image: end == "img" }
+        let again = find(COMPRESSORS, end).filter(|_| compressor.is_some());
+        Self { contents: find(CONTENTS, end), compressor, again, is_image: end == "img" }
     }
 
     /// The format that it is called after, in text such as `qcow2.xz`; absent if it says nothing.
     pub(crate) fn format(self) -> Option<String> {
-        let Self { contents, compressor, .. } = self;
+        let Self { contents, compressor, again, .. } = self;
         (self != Self::default() && !(self.is_image && compressor.is_none()))
-            .then(|| DetectedFormat { contents, compressor }.to_string())
+            .then(|| DetectedFormat { contents, compressor, again }.to_string())
     }
 
     /// The format of bytes that are not recognised, if the name is one that such bytes have.
@@ -88,6 +100,13 @@ impl FileName {
             Some(Contents::Raw) => Some(Format::Raw).filter(|_| self.compressor.is_none()),
             _ => Some(Format::Raw).filter(|_| self.is_image && self.compressor.is_none()),
         }
+    }
+
+    /// The format of a fixed VHD, if the name is that of a compressed one, and the bytes are those of a compressed disk: the
+    /// only difference of a fixed VHD is at its end.
+    pub(crate) fn of_fixed_vhd(self, format: Format) -> Option<String> {
+        let is_raw = self.compressor.is_some_and(|by| format.as_str() == format!("raw.{}", by.as_str()));
+        self.format().filter(|_| is_raw && self.contents == Some(Contents::Vhd) && self.again.is_none())
     }
 
     /// Whether files of this name have the format that was recognised.
@@ -101,13 +120,11 @@ impl FileName {
         };
         let contains_so = match (self.contents, is.contents) {
             (None, _) | (Some(Contents::Tar), Some(Contents::RootTar)) => true,
-            // Once they are compressed, a squashfs is published as a raw disk, and an appliance as a tarball.
-            (Some(Contents::Squashfs), Some(Contents::Raw)) | (Some(Contents::Ova), Some(Contents::Tar)) => {
-                is.compressor.is_some()
-            }
+            // Once it is compressed, an appliance is published as a tarball.
+            (Some(Contents::Ova), Some(Contents::Tar)) => is.compressor.is_some(),
             (named, is) => named == is,
         };
-        is_compressed_so && contains_so
+        is_compressed_so && contains_so && self.again.is_none()
     }
 }
 
@@ -128,7 +145,6 @@ mod tests {
             ("rootfs.tar.xz", "root.tar.xz tar.xz"),
             ("rootfs.tgz", "root.tar.gz tar.gz"),
             ("rootfs.squashfs", "squashfs"),
-            ("rootfs.squashfs.xz", "raw.xz"),
             ("appliance.ova.gz", "tar.gz"),
             ("vmlinuz-6.12.1-amd64", "kernel"),
             ("initrd.img-6.12.1-amd64", "initrd"),
@@ -149,6 +165,10 @@ mod tests {
             ("appliance.ova", "tar"),
             ("vmlinuz", "efi raw"),
             ("initrd.img", "raw kernel"),
+            ("rootfs.squashfs.xz", "raw.xz"),
+            ("disk.raw.xz.gz", "raw.gz"),
+            ("disk.zip.xz", "raw.xz"),
+            ("disk.img.lzma", "raw.xz"),
         ] {
             for format in formats.split(' ') {
                 assert!(!agrees(name, format), "{name} as {format}");
@@ -164,5 +184,12 @@ mod tests {
         let format = |name: &str| FileName::of(name).format();
         assert_eq!((format("a.qcow2.xz").as_deref(), format("a.img"), format("a")), (Some("qcow2.xz"), None, None));
         assert_eq!(format("a.img.gz").as_deref(), Some("gzip"));
+        assert_eq!((format("a.raw.xz.gz").as_deref(), format("a.Z").as_deref()), (Some("xz.gz"), Some("compress")));
+        let fixed = |name: &str, format: &str| FileName::of(name).of_fixed_vhd(format.parse().expect("a format"));
+        assert_eq!(fixed("a.VHD.gz", "raw.gz").as_deref(), Some("vhd.gz"));
+        assert_eq!(
+            (fixed("a.vhd.gz", "qcow2.gz"), fixed("a.vhd.gz", "raw.xz"), fixed("a.vhd", "raw")),
+            (None, None, None)
+        );
     }
 }

@@ -18,6 +18,7 @@ mod failure;
 mod file_name;
 mod file_spec;
 mod gc;
+mod guess;
 mod images;
 mod init;
 mod jobs;

@@ -2,18 +2,18 @@
 
 use crate::{
     failure::Failure,
-    file_name::FileName,
     file_spec::{AttachmentSpec, FileSpec},
+    guess,
     report::bytes,
     systems,
 };
 use imgsrv_client::{Format, NewArtifact, NewAttachment};
 use imgsrv_domain::{
-    architecture::{InFileName, in_file_name, usual_name, usual_names},
+    architecture::{InFileName, in_file_name, several, usual_name, usual_names},
     inspection::Inspection,
 };
-use imgsrv_inspect::{Contents, DetectedFormat, InspectError, Inspected, Refusal, inspect};
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use imgsrv_inspect::{DetectedFormat, InspectError, Inspected, inspect};
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 /// Media types of attachments, by the ends of their names.
 const MEDIA_TYPES: [(&str, &[&str]); 6] = [
@@ -24,6 +24,8 @@ const MEDIA_TYPES: [(&str, &[&str]); 6] = [
     ("application/x-xz", &[".xz"]),
     ("text/plain", &[".txt", ".log", ".sha256", ".manifest"]),
 ];
+/// Bytes of a gzip file that are searched for the name in its header.
+const GZIP_HEAD: u64 = 4096;
 const INSIST: &str = "Add --force to publish it anyway. Published versions never change.";
 
 fn media_type(name: &str) -> &'static str {
@@ -39,6 +41,15 @@ pub(crate) struct Recognised {
 }
 
 struct Bytes(File, u64);
+
+impl Bytes {
+    /// The name of what it contains, if it is compressed with gzip and has it.
+    fn gzip_name(&self) -> Option<String> {
+        let mut head = vec![0; usize::try_from(self.1.min(GZIP_HEAD)).ok()?];
+        self.0.read_exact_at(&mut head, 0).ok()?;
+        guess::gzip_name(&head)
+    }
+}
 
 impl imgsrv_inspect::Source for Bytes {
     type Error = io::Error;
@@ -74,7 +85,7 @@ impl FileSpec {
         let Inspected { detected, qcow2 } = self.inspect(&bytes_of).await?;
         let format = match self.format {
             Some(format) => self.declared_format(format, detected, force)?,
-            None => self.format_of(detected)?,
+            None => guess::format(&self.path, bytes_of.gzip_name().as_deref(), detected)?,
         };
         let mut description = format.to_string();
         if let Some(qcow2) = qcow2 {
@@ -113,32 +124,6 @@ impl FileSpec {
             .with_advice(INSIST))
     }
 
-    fn format_of(&self, detected: Option<DetectedFormat>) -> Result<Format, Failure> {
-        let (name, path) = (self.file_name(), self.path.display());
-        let named = FileName::of(&name);
-        let Some(detected) = detected else {
-            return named.of_unknown().ok_or_else(|| {
-                let why = named.format().map_or_else(String::new, |named| format!(", but it is named {named}"));
-                Failure::usage(format!("the format of {path} is not recognised{why}"))
-                    .with_advice("Set it with --format, such as --format raw.")
-            });
-        };
-        let format: Format = detected.artifact_format(&name).parse().map_err(|_| {
-            let advice = if detected.compressor.is_some() {
-                "Decompress it, or compress it with xz, gzip or zstd instead."
-            } else {
-                "Convert it: qemu-img convert -O qcow2"
-            };
-            Failure::usage(format!("{path} is a {detected} file, which is not a format of artifacts"))
-                .with_advice(advice)
-        })?;
-        match named.format().filter(|_| !named.agrees_with(format)) {
-            None => Ok(format),
-            Some(named) => Err(Failure::usage(format!("{path} is named {named}, but its bytes are {detected}"))
-                .with_advice(format!("Rename it, or state what it is: --format {format}"))),
-        }
-    }
-
     /// The name of the file, without its folder.
     fn file_name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -150,7 +135,7 @@ impl FileSpec {
             InspectError::Source(error) => Failure::unreadable(&self.path)(error),
             InspectError::Refused(refusal) => {
                 Failure::refused(format!("{} cannot be published: {refusal}", self.path.display()))
-                    .with_advice(advice(&refusal, &self.path))
+                    .with_advice(guess::advice(&refusal, &self.path))
             }
         })
     }
@@ -169,6 +154,14 @@ impl FileSpec {
     /// it is from.
     fn architecture(&self, force: bool) -> Result<(String, &'static str), Failure> {
         if let Some(given) = &self.arch {
+            let meant = several(given);
+            if !meant.is_empty() && !force {
+                return Err(Failure::usage(format!(
+                    "{given} is the name of several architectures: {}",
+                    meant.join(", ")
+                ))
+                .with_advice("Set one of them with --arch."));
+            }
             return match usual_name(given) {
                 Some(usual) => Ok((usual.to_owned(), "")),
                 None if force => Ok((given.clone(), "")),
@@ -196,23 +189,6 @@ impl FileSpec {
     }
 }
 
-/// What to do with a file that was refused.
-fn advice(refusal: &Refusal, path: &Path) -> String {
-    let convert = format!("qemu-img convert -O qcow2 {} standalone.qcow2", path.display());
-    match (refusal.format.contents, refusal.format.compressor) {
-        (Some(Contents::Ova), _) => {
-            "Pack the appliance again as a tar archive of its descriptor and the disks that it lists, each made \
-            with qemu-img convert -O vmdk -o subformat=streamOptimized"
-                .to_owned()
-        }
-        (None, _) => "Check that the file is complete, or compress it again, such as with xz -9".to_owned(),
-        (Some(_), Some(_)) => {
-            "Decompress it, make a standalone disk of it with qemu-img convert -O qcow2, and compress that".to_owned()
-        }
-        (Some(_), None) => format!("Make a standalone disk of it: {convert}"),
-    }
-}
-
 /// The known architectures, for messages.
 fn known_architectures() -> String {
     format!("Known are {}.", usual_names().collect::<Vec<_>>().join(", "))
@@ -220,7 +196,12 @@ fn known_architectures() -> String {
 
 /// The usual name of this machine's architecture.
 pub(crate) fn host_architecture() -> Option<&'static str> {
-    usual_name(&rustix::system::uname().machine().to_string_lossy())
+    let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
+    // The kernel has one name for both orders of bytes.
+    match machine.as_str() {
+        "mips" | "mips64" if cfg!(target_endian = "little") => usual_name(&format!("{machine}el")),
+        machine => usual_name(machine),
+    }
 }
 
 #[cfg(test)]
@@ -249,13 +230,18 @@ mod tests {
             "noble-x86-64-v3.img",
             "debianAARCH64.img",
             "multi-amd64-arm64.iso",
-            "disk-mips.img",
+            "disk-x86.img",
             "disk.raw,arch=potato",
         ] {
             let refused = spec(name).architecture(false).expect_err("not known").text();
             assert!(refused.contains("Known are amd64, i386, arm64"), "{refused}");
         }
         assert_eq!(arch("AlmaLinux.x86_64_v2.qcow2,arch=x86_64"), "amd64");
+        for (given, usual) in [("mips64", "mips64"), ("mips64le", "mips64el"), ("armv7l", "armhf"), ("x86", "i386")] {
+            assert_eq!(arch(&format!("disk.raw,arch={given}")), usual, "{given}");
+        }
+        let refused = spec("disk.raw,arch=arm").architecture(false).expect_err("two kinds").text();
+        assert!(refused.contains("several architectures: armel, armhf"), "{refused}");
         assert_eq!(spec("disk.raw,arch=potato").architecture(true).expect("forced").0, "potato");
     }
 

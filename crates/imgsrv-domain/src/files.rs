@@ -4,7 +4,7 @@ use crate::{
     architecture,
     names::{Architecture, AttachmentName, Format, ImageName, Variant, VersionName},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `{image}-{version}-{architecture}[-{variant}].{format}`; the default variant is left out.
 pub fn artifact_file(
@@ -19,6 +19,18 @@ pub fn artifact_file(
     } else {
         format!("{image}-{version}-{architecture}-{variant}.{format}")
     }
+}
+
+/// The names of an artifact's file.
+pub fn artifact_names(
+    image: &ImageName,
+    version: &VersionName,
+    architecture: &Architecture,
+    variant: &Variant,
+    format: Format,
+) -> Names {
+    let named = |architecture| artifact_file(image, version, architecture, variant, format);
+    Names { own: named(architecture), canonical: named(&architecture.canonical()) }
 }
 
 /// `{artifact file}.{attachment name}`.
@@ -68,9 +80,34 @@ pub fn checksummed_file(checksum_file: &str) -> Option<&str> {
     checksum_file.strip_suffix(".sha256")
 }
 
-/// Every name that a file of a version takes in its folder: its own, and that of its checksum. The other names that the
-/// server generates there, [`CHECKSUMS`] and the folder `versioned`, are no names of files, which begin with that of an image
-/// and a dash.
+/// The names of a file of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// Its own, with the architecture as it was given.
+    pub own: String,
+    /// That with the canonical name of its architecture, which no other file has.
+    pub canonical: String,
+}
+
+impl Names {
+    /// Those of the attachment of an artifact with these names.
+    pub fn of_attachment(&self, name: &AttachmentName) -> Self {
+        let of = |file| attachment_file(file, name);
+        Self { own: of(&self.own), canonical: of(&self.canonical) }
+    }
+
+    /// Every name that the file takes in the folder of its version: these, and those of their checksums.
+    pub fn taken(&self) -> Vec<String> {
+        let mut taken = names_taken_by(&self.own).to_vec();
+        if self.canonical != self.own {
+            taken.extend(names_taken_by(&self.canonical));
+        }
+        taken
+    }
+}
+
+/// A name that a file has in its folder, and that of its checksum. The other names that the server generates there,
+/// [`CHECKSUMS`] and the folder `versioned`, are no names of files, which begin with that of an image and a dash.
 pub fn names_taken_by(file: &str) -> [String; 2] {
     [checksum_file(file), file.to_owned()]
 }
@@ -89,6 +126,14 @@ pub enum NameClash {
         /// The file whose checksum has it.
         of: String,
     },
+    /// The names of two files differ only in how they spell one architecture.
+    #[error("{one} and {other} would be the same file, because their architectures are the same")]
+    Respelled {
+        /// One name.
+        one: String,
+        /// The other name.
+        other: String,
+    },
 }
 
 /// Checks that no two files of a version, nor what the server generates for them, have the same name.
@@ -102,6 +147,17 @@ pub fn check_names<'f>(files: impl IntoIterator<Item = &'f str>) -> Result<(), N
         Some((name, of)) => Err(NameClash::Generated { name, of }),
         None => Ok(()),
     }
+}
+
+/// Checks that no two files of a version differ only in how they spell an architecture.
+pub fn check_spellings(files: impl IntoIterator<Item = Names>) -> Result<(), NameClash> {
+    let mut all = BTreeMap::new();
+    for Names { own, canonical } in files {
+        if let Some(one) = all.insert(canonical, own.clone()).filter(|one| *one != own) {
+            return Err(NameClash::Respelled { one, other: own });
+        }
+    }
+    Ok(())
 }
 
 /// Name of the attachment that holds the metadata of an Incus image.
@@ -123,6 +179,22 @@ mod tests {
         for file in ["a-1-x.raw", "sha256sums-1-x.raw", "versioned-1-x.raw"] {
             assert!(!names_taken_by(file).iter().any(|name| name == CHECKSUMS || name == "versioned"), "{file}");
         }
+    }
+
+    #[test]
+    fn files_may_not_differ_in_the_spelling_of_an_architecture_alone() {
+        let names = |architecture: &str| {
+            let (image, version) = ("os".parse().expect("a name"), "1".parse().expect("a name"));
+            artifact_names(&image, &version, &architecture.parse().expect("a name"), &Variant::default(), Format::Raw)
+        };
+        assert_eq!(check_spellings(["amd64", "arm64", "Potato"].map(names)), Ok(()));
+        let clash = check_spellings(["arm64", "X86_64", "amd64"].map(names)).expect_err("the same file");
+        assert!(clash.to_string().starts_with("os-1-X86_64.raw and os-1-amd64.raw would be the same"), "{clash}");
+        let attached = names("x86-64").of_attachment(&"sbom".parse().expect("a name"));
+        let taken: BTreeSet<String> = attached.taken().into_iter().collect();
+        let expected = ["os-1-amd64.raw.sbom", "os-1-x86-64.raw.sbom"].map(names_taken_by);
+        assert_eq!(taken, expected.into_iter().flatten().collect());
+        assert_eq!(names("amd64").taken().len(), 2);
     }
 
     #[test]

@@ -55,12 +55,22 @@ string_enum! {
         Initrd = "initrd",
         /// An EFI program, such as a unified kernel image.
         Efi = "efi",
+        /// A zip archive.
+        Zip = "zip",
+        /// A 7z archive.
+        SevenZip = "7z",
+        /// A RAR archive.
+        Rar = "rar",
+        /// A Windows image.
+        Wim = "wim",
+        /// An Android sparse image, which is no disk before it is expanded.
+        Simg = "simg",
     }
 }
 
 string_enum! {
     /// How bytes are compressed.
-    Compressor: "bz2, gz, lz4, xz or zst" {
+    Compressor: "the extension of a compressed file" {
         /// bzip2.
         Bzip2 = "bz2",
         /// gzip (RFC 1952).
@@ -71,28 +81,43 @@ string_enum! {
         Xz = "xz",
         /// Zstandard (RFC 8878).
         Zstd = "zst",
+        /// lzip, which is not decompressed by tools for xz.
+        Lzip = "lz",
+        /// The format of xz before it, `LZMA_Alone`.
+        Lzma = "lzma",
+        /// lzop; not decompressed.
+        Lzop = "lzo",
+        /// `compress`; not decompressed.
+        Compress = "Z",
     }
 }
 
-/// A format that was detected. In text, such as `qcow2`, `qcow2.xz`, or `gzip` for compressed bytes of an unknown format.
+/// A format that was detected. In text, such as `qcow2`, `qcow2.xz`, `gzip` for compressed bytes of an unknown format, or
+/// `xz.gz` for what is compressed twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DetectedFormat {
     /// What the bytes are once they are decompressed; absent if that was not recognised.
     pub contents: Option<Contents>,
     /// How they are compressed.
     pub compressor: Option<Compressor>,
+    /// How that which they contain is compressed, if they are compressed twice.
+    pub again: Option<Compressor>,
 }
 
 impl fmt::Display for DetectedFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.contents, self.compressor) {
-            (Some(contents), None) => f.write_str(contents.as_str()),
-            (Some(contents), Some(compressor)) => write!(f, "{}.{}", contents.as_str(), compressor.as_str()),
+        match (self.contents.map(Contents::as_str).or(self.again.map(Compressor::as_str)), self.compressor) {
+            (Some(contents), None) => f.write_str(contents),
+            (Some(contents), Some(compressor)) => write!(f, "{contents}.{}", compressor.as_str()),
             (None, Some(Compressor::Bzip2)) => f.write_str("bzip2"),
             (None, Some(Compressor::Gzip)) => f.write_str("gzip"),
             (None, Some(Compressor::Lz4)) => f.write_str("lz4"),
             (None, Some(Compressor::Xz)) => f.write_str("xz"),
             (None, Some(Compressor::Zstd)) => f.write_str("zstd"),
+            (None, Some(Compressor::Lzip)) => f.write_str("lzip"),
+            (None, Some(Compressor::Lzma)) => f.write_str("lzma"),
+            (None, Some(Compressor::Lzop)) => f.write_str("lzop"),
+            (None, Some(Compressor::Compress)) => f.write_str("compress"),
             (None, None) => f.write_str("unknown"),
         }
     }
@@ -102,15 +127,20 @@ impl FromStr for DetectedFormat {
     type Err = UnknownValue;
 
     fn from_str(raw: &str) -> Result<Self, UnknownValue> {
-        let unknown = |compressor| Self { contents: None, compressor: Some(compressor) };
+        let unknown = |compressor| Self { compressor: Some(compressor), ..Self::default() };
         if let Some(compressor) = Compressor::ALL.iter().find(|compressor| unknown(**compressor).to_string() == raw) {
             return Ok(unknown(*compressor));
+        }
+        if let Some((again, compressor)) = raw.rsplit_once('.')
+            && let Ok(again) = again.parse()
+        {
+            return Ok(Self { contents: None, compressor: Some(compressor.parse()?), again: Some(again) });
         }
         let (contents, compressor) = match raw.rsplit_once('.') {
             Some((contents, extension)) if contents.parse::<Contents>().is_ok() => (contents, Some(extension.parse()?)),
             _ => (raw, None),
         };
-        Ok(Self { contents: Some(contents.parse()?), compressor })
+        Ok(Self { contents: Some(contents.parse()?), compressor, again: None })
     }
 }
 
@@ -153,8 +183,12 @@ impl Inspection {
             return false;
         }
         match (expected.contents, detected.contents) {
-            (_, None)
-            | (Some(Contents::Raw), Some(Contents::Iso | Contents::Squashfs))
+            (_, None) => detected.again.is_none() || is_boot,
+            // A fixed VHD is a raw disk with a footer, which is not read in a compressed file.
+            (Some(Contents::Vhd), Some(Contents::Raw | Contents::Iso | Contents::Squashfs)) => {
+                expected.compressor.is_some()
+            }
+            (Some(Contents::Raw), Some(Contents::Iso | Contents::Squashfs))
             | (Some(Contents::Tar), Some(Contents::RootTar | Contents::Ova)) => true,
             (expected, detected) => expected == detected,
         }
@@ -307,6 +341,9 @@ mod tests {
                 let is_looser = match (format.as_str(), other.as_str()) {
                     ("raw", "iso" | "squashfs") | ("tar", "ova") => true,
                     (raw, iso) if raw.starts_with("raw.") => iso == raw.replace("raw", "iso"),
+                    (vhd, other) if vhd.starts_with("vhd.") => {
+                        ["raw", "iso"].iter().any(|fixed| other == vhd.replace("vhd", fixed))
+                    }
                     (tar, root) if tar.starts_with("tar.") => root == format!("root.{tar}"),
                     _ => false,
                 };
@@ -326,9 +363,12 @@ mod tests {
         assert!(!matches("xz", "raw.gz") && !matches("zstd", "raw") && !matches("lz4", "raw"));
         assert!(matches("initrd.lz4", "initrd") && matches("initrd.bz2", "initrd") && matches("lz4", "initrd"));
         assert!(matches("initrd.zst", "initrd") && matches("kernel.gz", "kernel") && !matches("initrd.xz", "raw.xz"));
+        assert!(matches("lzma", "initrd") && matches("lzop", "kernel") && !matches("lzma", "raw.xz"));
+        assert!(!matches("compress", "raw.gz") && !matches("qcow2.lz", "qcow2.xz") && !matches("zip", "raw"));
+        assert!(!matches("xz.gz", "raw.gz") && !matches("zip.xz", "raw.xz") && !matches("simg", "raw"));
         assert!(Inspection::default().matches(Format::Initrd));
         assert!(Inspection::default().matches(Format::Raw) && !Inspection::default().matches(Format::Iso));
-        for text in ["", ".xz", "xz.xz", "floppy", "qcow2.lzo", "unknown"] {
+        for text in ["", ".xz", "xz.xyz", "floppy", "qcow2.lzh", "unknown"] {
             assert!(text.parse::<DetectedFormat>().is_err(), "{text}");
         }
     }

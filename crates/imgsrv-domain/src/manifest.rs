@@ -2,7 +2,7 @@
 
 use crate::{
     digest::{BlobClaim, Digest},
-    files,
+    files::{self, Names},
     ids::{ArtifactId, AttachmentId, VersionId},
     image::Image,
     inspection::{Inspection, Warning},
@@ -13,7 +13,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A bootable image of a version; unique in it by operating system, architecture, variant and format.
+/// A bootable image of a version; unique in it by architecture in any spelling, variant and format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// Its id.
@@ -40,6 +40,11 @@ impl Artifact {
     /// The name of its file in `version` of `image`.
     pub fn file_name(&self, image: &ImageName, version: &VersionName) -> String {
         files::artifact_file(image, version, &self.architecture, &self.variant, self.format)
+    }
+
+    /// The names of its file in `version` of `image`.
+    pub fn names(&self, image: &ImageName, version: &VersionName) -> Names {
+        files::artifact_names(image, version, &self.architecture, &self.variant, self.format)
     }
 }
 
@@ -105,6 +110,16 @@ impl Manifest {
         self.entries.iter().flat_map(|entry| {
             let attachments = entry.attachments.iter().map(|attachment| &attachment.blob.digest);
             std::iter::once(&entry.artifact.primary.digest).chain(attachments)
+        })
+    }
+
+    /// The names of all artifacts and attachments.
+    pub fn names(&self) -> impl Iterator<Item = Names> {
+        self.entries.iter().flat_map(|entry| {
+            let own = entry.artifact.names(&self.image.name, &self.version.name);
+            let attached: Vec<Names> =
+                entry.attachments.iter().map(|attachment| own.of_attachment(&attachment.name)).collect();
+            std::iter::once(own).chain(attached)
         })
     }
 

@@ -128,6 +128,47 @@ async fn a_taken_name_is_a_conflict_that_refers_to_the_existing_resource() {
 }
 
 #[tokio::test]
+async fn an_architecture_has_one_artifact_however_it_is_spelled() {
+    let server = TestServer::start().await;
+    server.write("POST", "/v1/images", Some(json!({"name": "debian"}))).await;
+    server.write("POST", "/v1/images/debian/versions", Some(json!({"version": "1"}))).await;
+    let artifacts = "/v1/images/debian/versions/1/artifacts";
+    let add = async |architecture: &str, os: &str, variant: &str| {
+        let body = json!({"operating_system": os, "architecture": architecture, "variant": variant, "format": "raw",
+            "primary_blob_digest": digest(b""), "primary_blob_size_bytes": 0, "primary_media_type": "a/b"});
+        server.write("POST", artifacts, Some(body)).await
+    };
+    let first = add("X86_64", "debian", "default").await;
+    assert_eq!((first.status, &first.json()["architecture"]), (StatusCode::CREATED, &json!("X86_64")));
+    let id = first.json()["id"].as_str().expect("an id").to_owned();
+    for (architecture, os) in [("amd64", "debian"), ("x86-64", "debian"), ("x64", "ubuntu"), ("x86_64", "debian")] {
+        let refused = add(architecture, os, "default").await;
+        assert_eq!(
+            (refused.status, refused.problem().as_str()),
+            (StatusCode::CONFLICT, "name-taken"),
+            "{architecture}"
+        );
+        assert_eq!(refused.json()["existing"]["url"], format!("{artifacts}/{id}"));
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains("debian-1-X86_64.raw and debian-1-"), "{detail}");
+        assert!(detail.contains("their architectures are the same"), "{detail}");
+    }
+    // Architectures that are not known are accepted as they are.
+    for architecture in ["arm64", "Potato", "mips64", "mips64el"] {
+        assert_eq!(add(architecture, "debian", "default").await.status, StatusCode::CREATED, "{architecture}");
+    }
+    assert_eq!(add("potato", "debian", "default").await.status, StatusCode::CONFLICT);
+    assert_eq!(add("amd64", "debian", "cloud").await.status, StatusCode::CREATED);
+    // An attachment cannot have the name of another artifact in any spelling.
+    let attachment = json!({"name": "xz", "media_type": "a/b", "blob_digest": digest(b""), "blob_size_bytes": 0});
+    let attached = server.write("POST", &format!("{artifacts}/{id}/attachments"), Some(attachment)).await;
+    assert_eq!(attached.status, StatusCode::CREATED);
+    let body = json!({"operating_system": "debian", "architecture": "amd64", "format": "raw.xz",
+        "primary_blob_digest": digest(b""), "primary_blob_size_bytes": 0, "primary_media_type": "a/b"});
+    assert_eq!(server.write("POST", artifacts, Some(body)).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
 async fn versions_and_aliases_of_an_image_share_no_name() {
     let server = TestServer::start().await;
     server.published("debian", "1", &qcow2(1)).await;

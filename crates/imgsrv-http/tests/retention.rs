@@ -1,6 +1,9 @@
 //! Retention policies through the router.
 
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
 use futures::future::join;
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
@@ -235,6 +238,23 @@ async fn a_version_that_was_fetched_lately_is_kept() {
     server.clock.advance(30 * DAY);
     for path in ["/images/debian/1/debian-1-amd64.qcow2".to_owned(), format!("/v1/blobs/{}", digest(&qcow2(2)))] {
         assert_eq!(server.get(&path).await.status, StatusCode::OK, "{path}");
+    }
+    // No bytes are sent of the third version.
+    let third = "/images/debian/3/debian-3-amd64.qcow2";
+    let send = async |method: &str, path: &str, header: (&str, &str)| {
+        let request = Request::builder().method(method).uri(path).header(header.0, header.1).body(Body::empty());
+        server.send(request.expect("a request")).await
+    };
+    let tag = send("HEAD", third, ("accept", "*/*")).await.header("etag").to_owned();
+    for path in [third.to_owned(), format!("/v1/blobs/{}", digest(&qcow2(3)))] {
+        for (method, header, status) in [
+            ("HEAD", ("accept", "*/*"), StatusCode::OK),
+            ("GET", ("if-none-match", tag.as_str()), StatusCode::NOT_MODIFIED),
+            ("GET", ("if-match", "\"other\""), StatusCode::PRECONDITION_FAILED),
+            ("GET", ("range", "bytes=99999999-"), StatusCode::RANGE_NOT_SATISFIABLE),
+        ] {
+            assert_eq!(send(method, &path, header).await.status, status, "{path}");
+        }
     }
     put(&server, &admin, removing(json!({"fetched_within": "20d"}))).await;
     let kept = async || {

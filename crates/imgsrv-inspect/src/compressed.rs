@@ -25,7 +25,7 @@ const MAX_WINDOW: u32 = 27;
 /// Maximum number of members. Files in blocks of 64 KiB (`bgzip`) have 128 in the first 8 MiB.
 const MAX_MEMBERS: usize = 1000;
 /// Bytes that tell how a member is compressed.
-const MAGIC_BYTES: usize = 10;
+const MAGIC_BYTES: usize = 14;
 /// Magic number and size of a frame that is skipped, in Zstandard and LZ4.
 const SKIPPABLE_HEADER: usize = 8;
 
@@ -195,9 +195,11 @@ fn add_member(
             input.ran_out |= matches!(stop, lz4::Stop::RanOut);
             io::ErrorKind::InvalidData.into()
         }),
-        Compressor::Xz => Stream::new_stream_decoder(MAX_XZ_MEMORY, 0)
-            .map_err(io::Error::from)
-            .and_then(|stream| XzDecoder::new_stream(&mut *input, stream).take(left).read_to_end(output)),
+        Compressor::Xz => read_stream(Stream::new_stream_decoder(MAX_XZ_MEMORY, 0), input, left, output),
+        Compressor::Lzip => read_stream(Stream::new_lzip_decoder(MAX_XZ_MEMORY, 0), input, left, output),
+        Compressor::Lzma => read_stream(Stream::new_lzma_decoder(MAX_XZ_MEMORY), input, left, output),
+        // There is no decoder.
+        Compressor::Lzop | Compressor::Compress => Err(io::ErrorKind::Unsupported.into()),
         Compressor::Zstd => zstd::stream::read::Decoder::with_buffer(&mut *input)
             .and_then(|mut decoder| decoder.window_log_max(MAX_WINDOW).map(|()| decoder.single_frame()))
             .and_then(|decoder| decoder.take(left).read_to_end(output)),
@@ -209,6 +211,16 @@ fn add_member(
         Err(_) if input.ran_out && !is_whole => Some(End::RanOut),
         Err(_) => Some(End::Invalid),
     }
+}
+
+/// Decompresses with a decoder of liblzma.
+fn read_stream(
+    stream: Result<Stream, liblzma::stream::Error>,
+    input: &mut Input<'_>,
+    left: u64,
+    output: &mut Vec<u8>,
+) -> io::Result<usize> {
+    XzDecoder::new_stream(&mut *input, stream?).take(left).read_to_end(output)
 }
 
 /// Whether a decoder needs more memory than its limit.

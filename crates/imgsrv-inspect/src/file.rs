@@ -7,6 +7,8 @@ use crate::{
         Image, InspectError, Problem, Qcow2, Refusal, detect_start, inspect_contents, names_others_late,
         refuse_descriptor,
     },
+    ending,
+    fields::Fields,
     format::DetectedFormat,
     source::Source,
 };
@@ -34,10 +36,16 @@ pub(crate) async fn inspect_file<S: Source>(source: &S) -> Result<Inspected, Ins
     let image = Image::open(source).await.map_err(InspectError::Source)?;
     let Some(compressor) = detect::compressor(&image.head) else {
         let (contents, qcow2) = inspect_contents(&image).await?;
-        let detected = contents.map(|contents| DetectedFormat { contents: Some(contents), compressor: None });
+        let detected =
+            contents.map(|contents| DetectedFormat { contents: Some(contents), ..DetectedFormat::default() });
         return Ok(Inspected { detected, qcow2 });
     };
     refuse_descriptor(&image).await?;
+    let compressed = |compressor| DetectedFormat { compressor: Some(compressor), ..DetectedFormat::default() };
+    if !compressor.is_decompressed() {
+        return Ok(Inspected { detected: Some(compressed(compressor)), qcow2: None });
+    }
+    let magic = Fields(image.head.slice(0..16).to_vec());
     let mut file = Compressed::new(source, compressor, image.head.0);
     let mut start = file.start(START, MAX_INPUT).await.map_err(InspectError::Source)?;
     let problem = match start.end {
@@ -47,8 +55,7 @@ pub(crate) async fn inspect_file<S: Source>(source: &S) -> Result<Inspected, Ins
         End::NeedsMemory => Some(Problem::NeedsMemory),
     };
     if let Some(problem) = problem {
-        let format = DetectedFormat { contents: None, compressor: Some(start.compressor) };
-        return Err(InspectError::Refused(Refusal { format, problem }));
+        return Err(InspectError::Refused(Refusal { format: compressed(start.compressor), problem }));
     }
     let mut head = Image::<S>::beginning(start.bytes, start.end == End::All);
     if start.end == End::Enough && names_others_late(&head.head) {
@@ -57,6 +64,13 @@ pub(crate) async fn inspect_file<S: Source>(source: &S) -> Result<Inspected, Ins
     }
     let compressor = Some(start.compressor);
     inspect_contents(&head).await.map_err(|error| error.in_compressed(compressor))?;
-    let format = DetectedFormat { contents: detect_start(&head.head), compressor };
+    let again = detect::compressor(&head.head);
+    let contents = if again.is_some() { None } else { detect_start(&head.head) };
+    let format = DetectedFormat { contents, compressor, again };
+    // If all was decompressed, nothing is missing.
+    let is_all = start.end == End::All;
+    if !is_all && ending::is_missing(source, &magic, start.compressor, contents).await.map_err(InspectError::Source)? {
+        return Err(InspectError::Refused(Refusal { format, problem: Problem::EndMissing }));
+    }
     Ok(Inspected { detected: Some(format), qcow2: None })
 }

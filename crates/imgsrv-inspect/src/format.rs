@@ -65,6 +65,16 @@ named! {
         Initrd = "initrd",
         /// An EFI program, such as a unified kernel image.
         Efi = "efi",
+        /// A zip archive.
+        Zip = "zip",
+        /// A 7z archive.
+        SevenZip = "7z",
+        /// A RAR archive.
+        Rar = "rar",
+        /// A Windows image.
+        Wim = "wim",
+        /// An Android sparse image, which is no disk before it is expanded.
+        Simg = "simg",
     }
 }
 
@@ -81,22 +91,45 @@ named! {
         Xz = "xz",
         /// Zstandard (RFC 8878).
         Zstd = "zst",
+        /// lzip, which is not decompressed by tools for xz.
+        Lzip = "lz",
+        /// The format of xz before it, `LZMA_Alone`.
+        Lzma = "lzma",
+        /// lzop; not decompressed.
+        Lzop = "lzo",
+        /// `compress`; not decompressed.
+        Compress = "Z",
     }
 }
 
-/// A format that was detected. In text, such as `qcow2`, `qcow2.xz`, or `gzip` for compressed bytes of an unknown format.
+impl Compressor {
+    /// Whether there are formats of artifacts that are compressed so.
+    pub const fn is_of_artifacts(self) -> bool {
+        matches!(self, Self::Bzip2 | Self::Gzip | Self::Xz | Self::Zstd)
+    }
+
+    /// Whether the content can be inspected.
+    pub(crate) const fn is_decompressed(self) -> bool {
+        !matches!(self, Self::Lzop | Self::Compress)
+    }
+}
+
+/// A format that was detected. In text, such as `qcow2`, `qcow2.xz`, `gzip` for compressed bytes of an unknown format, or
+/// `xz.gz` for what is compressed twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DetectedFormat {
     /// What the bytes are once they are decompressed; absent if that was not recognised.
     pub contents: Option<Contents>,
     /// How they are compressed.
     pub compressor: Option<Compressor>,
+    /// How that which they contain is compressed, if they are compressed twice.
+    pub again: Option<Compressor>,
 }
 
 impl DetectedFormat {
     /// The name of the artifact format of a file that is called `file_name`. The file name counts only where compressed
     /// bytes are not recognised: a tarball by its name is a root file system, anything else a raw disk. Not every name is
-    /// one of an artifact format.
+    /// one of an artifact format: there is none for a compressed SquashFS or for what is compressed twice.
     pub fn artifact_format(self, file_name: &str) -> String {
         match (self.contents, self.compressor) {
             // Boot loaders accept these in any compression.
@@ -104,9 +137,8 @@ impl DetectedFormat {
             // Of an archive that is not compressed, nothing says that it is unpacked to `/`.
             (Some(Contents::RootTar), None) => Contents::Tar.as_str().to_owned(),
             // Of what is compressed so, there is no format of artifacts.
-            (None, Some(Compressor::Lz4)) => self.to_string(),
+            (None, Some(compressor)) if self.again.is_some() || !compressor.is_of_artifacts() => self.to_string(),
             (Some(Contents::Ova), Some(compressor)) => format!("tar.{}", compressor.as_str()),
-            (Some(Contents::Squashfs), Some(compressor)) => format!("raw.{}", compressor.as_str()),
             (None, Some(compressor)) => {
                 let end = format!("tar.{}", compressor.as_str());
                 let is_tarball = file_name.to_ascii_lowercase().ends_with(&format!(".{end}"));
@@ -119,14 +151,18 @@ impl DetectedFormat {
 
 impl fmt::Display for DetectedFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.contents, self.compressor) {
-            (Some(contents), None) => f.write_str(contents.as_str()),
-            (Some(contents), Some(compressor)) => write!(f, "{}.{}", contents.as_str(), compressor.as_str()),
+        match (self.contents.map(Contents::as_str).or(self.again.map(Compressor::as_str)), self.compressor) {
+            (Some(contents), None) => f.write_str(contents),
+            (Some(contents), Some(compressor)) => write!(f, "{contents}.{}", compressor.as_str()),
             (None, Some(Compressor::Bzip2)) => f.write_str("bzip2"),
             (None, Some(Compressor::Gzip)) => f.write_str("gzip"),
             (None, Some(Compressor::Lz4)) => f.write_str("lz4"),
             (None, Some(Compressor::Xz)) => f.write_str("xz"),
             (None, Some(Compressor::Zstd)) => f.write_str("zstd"),
+            (None, Some(Compressor::Lzip)) => f.write_str("lzip"),
+            (None, Some(Compressor::Lzma)) => f.write_str("lzma"),
+            (None, Some(Compressor::Lzop)) => f.write_str("lzop"),
+            (None, Some(Compressor::Compress)) => f.write_str("compress"),
             (None, None) => f.write_str("unknown"),
         }
     }

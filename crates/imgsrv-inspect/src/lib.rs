@@ -8,6 +8,7 @@ mod boot;
 mod compressed;
 mod detect;
 mod disk;
+mod ending;
 mod entries;
 mod fields;
 mod file;

@@ -4,7 +4,7 @@ mod support;
 
 use bzip2::write::BzEncoder;
 use flate2::{Compression, write::GzEncoder};
-use imgsrv_inspect::{InspectError, Problem};
+use imgsrv_inspect::{InspectError, Problem, Refusal};
 use liblzma::write::XzEncoder;
 use proptest::prelude::*;
 use std::{
@@ -51,6 +51,33 @@ fn lz4(bytes: &[u8], is_legacy: bool) -> Vec<u8> {
     output.stdout
 }
 
+/// What a shell command makes of bytes.
+fn tool(command: &str, bytes: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("input"), bytes).expect("written");
+    let input = std::fs::File::open(folder.path().join("input")).expect("the input");
+    let output = Command::new("sh").args(["-ec", command]).current_dir(folder.path()).stdin(input).output();
+    let output = output.expect("a shell");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn lzma(bytes: &[u8]) -> Vec<u8> {
+    tool("xz --format=lzma -c", bytes)
+}
+
+/// A member of lzip: the same stream with another header and trailer (RFC draft-diaz-lzip-09).
+fn lzip(bytes: &[u8]) -> Vec<u8> {
+    let stream = &lzma(bytes)[13..];
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    // A dictionary of 8 MiB.
+    let mut member = [&b"LZIP\x01\x17"[..], stream, &crc.sum().to_le_bytes()].concat();
+    member.extend((bytes.len() as u64).to_le_bytes());
+    member.extend((member.len() as u64 + 8).to_le_bytes());
+    member
+}
+
 fn detected(bytes: Vec<u8>) -> String {
     let found = Bytes::new(bytes).inspect().expect("not refused");
     found.detected.map_or("unknown".to_owned(), |format| format.to_string())
@@ -59,6 +86,18 @@ fn detected(bytes: Vec<u8>) -> String {
 /// Bytes that do not compress well.
 fn noise(length: u32) -> Vec<u8> {
     (0..length).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
+}
+
+/// Bytes that do not compress at all.
+fn random(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
 }
 
 /// A file that `qemu-img` converts from 3 MiB that do not compress well.
@@ -149,8 +188,101 @@ fn compressed_bytes_of_no_known_format_are_only_compressed() {
         assert_eq!(detected(bzip2(&bytes)), "bzip2");
         assert_eq!(detected(lz4(&bytes, false)), "lz4");
     }
-    // What is compressed twice is not decompressed twice.
-    assert_eq!(detected(gzip(&xz(&samples()[0].1))), "gzip");
+    // What is compressed twice is not decompressed twice, and has no format of its own.
+    assert_eq!(detected(gzip(&xz(&samples()[0].1))), "xz.gz");
+    assert_eq!(detected(xz(&lzma(b"unknown"))), "lzma.xz");
+}
+
+#[test]
+fn files_that_are_no_artifacts_are_named() {
+    let (zip, disk) = (tool("zip -q - -", &noise(1000)), disk("qcow2"));
+    for (expected, bytes) in [
+        ("zip", zip.clone()),
+        ("zip.xz", xz(&zip)),
+        ("qcow2.lzma", lzma(&disk)),
+        ("lzma", lzma(b"unknown")),
+        ("qcow2.lz", lzip(&disk)),
+        ("lzip", lzip(b"unknown")),
+        ("compress", b"\x1f\x9d\x90abc".to_vec()),
+        ("lzop", b"\x89LZO\0\r\n\x1a\n\x10\x40".to_vec()),
+        ("7z", b"7z\xbc\xaf\x27\x1c\0\x04".to_vec()),
+        ("rar", b"Rar!\x1a\x07\x01\0".to_vec()),
+        ("wim", b"MSWIM\0\0\0".to_vec()),
+        ("simg", b"\x3a\xff\x26\xed\x01\0".to_vec()),
+        // No LZMA, which begins with such bytes as well.
+        ("unknown", zeros(512, &[(0, b"\x5d\0\0\x81\0")])),
+        ("unknown", b"\x1f\x9d\x44abc".to_vec()),
+    ] {
+        assert_eq!(detected(bytes), expected);
+    }
+}
+
+/// Every way to compress a disk, of which the end is looked at.
+const COMPRESS: [&str; 15] = [
+    "xz -c",
+    "xz -c --check=none",
+    "xz -c --block-size=64KiB",
+    "cat > d; xz -c d; xz -c d",
+    "xz -c; head -c 4096 /dev/zero",
+    "zstd -qc",
+    "zstd -q19c --no-check",
+    "pzstd -qc",
+    "cat > d; zstd -qc d; zstd -qc --no-check d",
+    "cat > d; zstd -qc d; printf 'P*M\\030\\004\\000\\000\\000abcd'",
+    "bzip2 -c",
+    "cat > d; bzip2 -c d; bzip2 -c d",
+    "lz4 -qc",
+    "lz4 -qc --no-frame-crc",
+    "gzip -c",
+];
+
+#[test]
+fn compressed_files_of_which_the_end_is_missing_are_refused() {
+    // A disk with a boot sector.
+    let mut disk = random(900_000 / 512 * 512);
+    disk[510..512].copy_from_slice(b"\x55\xaa");
+    for command in COMPRESS {
+        let whole = tool(command, &disk);
+        assert!(Bytes::new(whole.clone()).inspect().is_ok(), "{command}");
+        let ends_with_zeros = command.contains("/dev/zero");
+        for cut in [1, 2, 4, 7, 12, 4099, 150_001, 400_003, 700_001] {
+            // What is cut off from zeros, or between frames, is not missing.
+            if (ends_with_zeros && cut < 5000 && cut % 4 == 0) || (cut == 12 && command.contains("030")) {
+                continue;
+            }
+            // Without its checksum, a frame of Zstandard or LZ4 is like one that has none.
+            if (command.contains("zstd") || command.contains("lz4")) && cut == 4 {
+                continue;
+            }
+            // The length of a gzip file may be right by chance.
+            if command.starts_with("gzip") && cut <= 2 {
+                continue;
+            }
+            let refused = Bytes::new(whole[..whole.len() - cut].to_vec()).inspect();
+            assert!(matches!(refused, Err(InspectError::Refused(_))), "{command} without the last {cut} bytes");
+        }
+        let preallocated = [&whole[..whole.len() / 2], &vec![0; whole.len() / 2]].concat();
+        let is_refused = matches!(Bytes::new(preallocated).inspect(), Err(InspectError::Refused(_)));
+        // Zeros are an end mark of LZ4 as well.
+        let is_noticed = !command.starts_with("gzip") && !command.starts_with("lz4");
+        assert_eq!(is_refused, is_noticed, "{command}, the second half zeros");
+    }
+    let blocks = tool(COMPRESS[2], &disk);
+    let without = [&blocks[..blocks.len() / 2], &blocks[blocks.len() / 2 + 64..]].concat();
+    let refused = Bytes::new(without).inspect();
+    assert!(matches!(refused, Err(InspectError::Refused(Refusal { problem: Problem::EndMissing, .. }))), "{refused:?}");
+}
+
+#[test]
+fn whole_compressed_files_are_not_taken_for_cut_off_ones() {
+    // The last blocks are of every kind: a byte that is repeated, stored bytes, and compressed ones.
+    let zeros_last = [random(300 << 10), vec![0; 1 << 20]].concat();
+    for bytes in [zeros_last, vec![0; 1 << 20], random(400 << 10)] {
+        for command in COMPRESS {
+            let whole = Bytes::new(tool(command, &bytes)).inspect();
+            assert!(whole.is_ok(), "{command}: {whole:?}");
+        }
+    }
 }
 
 #[test]
@@ -224,7 +356,8 @@ fn formats_of_artifacts_follow_the_bytes() {
     assert_eq!(format(root.clone(), "rootfs.tar"), "tar");
     assert_eq!(format(zstd(&root), "anything"), "root.tar.zst");
     assert_eq!(format(gzip(&tarball(&[("a.ovf", b"x")])), "a.ova.gz"), "tar.gz");
-    assert_eq!(format(xz(&zeros(4096, &[(0, b"hsqs")])), "rootfs.squashfs.xz"), "raw.xz");
+    assert_eq!(format(xz(&zeros(4096, &[(0, b"hsqs")])), "rootfs.squashfs.xz"), "squashfs.xz");
+    assert_eq!(format(gzip(&xz(b"unknown")), "disk.raw.gz"), "xz.gz");
 }
 
 proptest! {

@@ -4,13 +4,13 @@ use crate::{
     chrome::{Frame, Section, Viewer},
     links,
     search::{SearchForm, kind_label},
-    text::{When, count, joined, size},
+    text::{When, count, joined, size, usual},
 };
 use askama::Template;
 use imgsrv_domain::{
     browse::ImageSummary,
     lifecycle::LifecycleState,
-    names::{Architecture, OperatingSystem},
+    names::OperatingSystem,
     page::Page,
     text::{LongText, ShortText},
 };
@@ -63,7 +63,7 @@ pub fn home(viewer: &Viewer<'_>, form: &SearchForm, page: &Page<ImageSummary>) -
         base: viewer.base,
         form,
         systems: contents().flat_map(|content| &content.operating_systems).map(OperatingSystem::as_str).collect(),
-        architectures: contents().flat_map(|content| &content.architectures).map(Architecture::as_str).collect(),
+        architectures: contents().flat_map(|content| &content.architectures).map(usual).collect(),
         rows: page.items.iter().map(|summary| row(viewer, summary)).collect(),
         count: if page.next.is_some() || form.is_later_page { format!("{found} on this page") } else { found },
         first: form.is_later_page.then(|| viewer.link(&form.page(None))),

@@ -1,7 +1,12 @@
-//! Sizes and times as people read them.
+//! Sizes, times and architectures as people read them.
 
-use imgsrv_domain::{digest::ByteSize, time::Timestamp};
+use imgsrv_domain::{architecture::usual_name, digest::ByteSize, names::Architecture, time::Timestamp};
 use std::time::Duration;
+
+/// The usual name of an architecture, by which it is found in every spelling.
+pub(crate) fn usual(architecture: &Architecture) -> &str {
+    usual_name(architecture.as_str()).unwrap_or(architecture.as_str())
+}
 
 /// A size in binary units, with at most three significant digits: `1.46 GiB`.
 pub(crate) fn size(size: ByteSize) -> String {

@@ -41,6 +41,8 @@ pub struct Download {
     pub public: bool,
     /// The lifecycle of their version, if they were found through one that is not active.
     pub lifecycle: Option<Box<Lifecycle>>,
+    /// What is fetched once they are sent.
+    fetched: Fetched,
 }
 
 /// The names that files have under an alias.
@@ -154,9 +156,9 @@ impl Delivery {
             let missing = || Missing::Blob(*digest).into();
             return Err(revoked.map_or_else(missing, |version| Gone::of(&version, self.0.context.clock.now()).into()));
         };
-        self.note_fetch(Fetched::Digest(*digest));
+        let fetched = Fetched::Digest(*digest);
         let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
-        Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None })
+        Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None, fetched })
     }
 
     /// The bytes of an artifact of a published version, or of one of its attachments.
@@ -247,12 +249,6 @@ impl Delivery {
         Ok(found)
     }
 
-    /// Notes what is fetched in memory; it is stored later.
-    fn note_fetch(&self, fetched: Fetched) {
-        let context = &self.0.context;
-        context.fetches.note(fetched, context.clock.now());
-    }
-
     /// Refuses a version whose files are no longer served.
     fn require_served(&self, found: &PublishedVersion) -> Result<()> {
         let (version, now) = (&found.manifest.version, self.0.context.clock.now());
@@ -273,17 +269,24 @@ impl Delivery {
     ) -> Result<Download> {
         let media_type = Some(media_type.clone());
         let blob = self.0.blob(version, digest).await?.ok_or(UseCaseError::Quarantined(*digest))?;
-        self.note_fetch(Fetched::Version(version.manifest.version.id));
+        let fetched = Fetched::Version(version.manifest.version.id);
         let lifecycle = discouraged(&version.manifest);
-        Ok(Download { blob, media_type, file_name, modified_at, public: true, lifecycle })
+        Ok(Download { blob, media_type, file_name, modified_at, public: true, lifecycle, fetched })
     }
 
-    /// Opens `range` of the bytes. A blob whose bytes are missing or wrong is quarantined, so that it is not served again; if
+    /// Opens `range` of the bytes, which counts as a fetch; that is noted in memory, and stored later. A blob whose bytes are missing or wrong is quarantined, so that it is not served again; if
     /// it has been replaced since the download was found, the replacement is opened. A range of up to 1 MiB is verified
     /// before it is returned; the stream of a larger one fails before the first wrong byte. If it has been collected or purged
     /// since the download was found, it does not exist.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
+        let opened = self.open_stored(download, range).await?;
+        self.0.context.fetches.note(download.fetched, self.0.context.clock.now());
+        Ok(opened)
+    }
+
+    /// Opens the blob, or what replaced it.
+    async fn open_stored(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
         let (context, blob) = (&self.0.context, &download.blob);
         let damaged = |error| match error {
             BlobError::Damaged => UseCaseError::Quarantined(blob.claim.digest),

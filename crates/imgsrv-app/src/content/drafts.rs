@@ -5,17 +5,17 @@ use crate::{
     auth::caller::Writer,
     content::incus::product,
     context::Context,
-    error::{Existing, Missing, Result, UseCaseError, with_existing},
+    error::{Existing, Missing, Result, UseCaseError, with_clash, with_existing},
     work::retry::retrying,
 };
 use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     digest::BlobClaim,
-    files,
+    files::{self, Names},
     ids::{ArtifactId, AttachmentId, VersionId},
     manifest::{Artifact, Attachment, MAX_ARTIFACTS, MAX_ATTACHMENTS},
     names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
-    ports::{CatalogError, CatalogTx, Conflict},
+    ports::{CatalogError, CatalogTx},
     text::MediaType,
     version::Version,
 };
@@ -44,6 +44,13 @@ pub struct NewAttachment {
     pub name: AttachmentName,
     pub media_type: MediaType,
     pub blob: BlobClaim,
+}
+
+impl NewArtifact {
+    /// The names of its file in `version` of `image`.
+    pub(crate) fn names(&self, image: &ImageName, version: &VersionName) -> Names {
+        files::artifact_names(image, version, &self.architecture, &self.variant, self.format)
+    }
 }
 
 impl Drafts {
@@ -119,7 +126,8 @@ impl Drafts {
             Ok(artifact)
         })
         .await;
-        with_existing(added, self.conflicting(image, version, &new)).await
+        let added = with_existing(added, self.conflicting(image, version, &new)).await;
+        with_clash(added, self.respelled(image, version, &new)).await
     }
 
     /// Removes an artifact with its attachments from a draft.
@@ -169,23 +177,15 @@ impl Drafts {
             let NewAttachment { name, media_type, blob } = new.clone();
             let (id, created_at) = (AttachmentId::new(self.0.ids.next()), tx.now());
             let attachment = Attachment { id, artifact_id: artifact.id, name, media_type, blob, created_at };
-            let file = files::attachment_file(&artifact.file_name(image, &version.name), &attachment.name);
-            tx.insert_attachment(version.id, &attachment, &files::names_taken_by(&file)).await?;
-            let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
+            let names = artifact.names(image, &version.name).of_attachment(&attachment.name);
+            tx.insert_attachment(version.id, &attachment, &names.taken()).await?;
+            let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{}", version.path(), names.own));
             audit::commit(tx, actor, event.with(blob.digest)).await?;
             Ok(attachment)
         })
         .await;
         let added = with_existing(added, self.attached(image, version, artifact, &new.name)).await;
-        match added {
-            Err(UseCaseError::Taken { conflict: Conflict::FileName, existing }) => {
-                Err(match self.clash(image, version, artifact, &new.name).await? {
-                    Some(clash) => UseCaseError::NameClash { clash, existing },
-                    None => UseCaseError::Taken { conflict: Conflict::FileName, existing },
-                })
-            }
-            added => added,
-        }
+        with_clash(added, self.clash(image, version, artifact, &new.name)).await
     }
 
     /// Removes an attachment from an artifact of a draft.
@@ -232,10 +232,10 @@ pub(crate) async fn insert_artifact(
         media_type: new.media_type,
         created_at: tx.now(),
     };
-    let file = artifact.file_name(&version.image, &version.name);
+    let names = artifact.names(&version.image, &version.name);
     let product = product(artifact.format, &artifact.architecture, &artifact.variant);
-    tx.insert_artifact(&artifact, &files::names_taken_by(&file), product.as_deref()).await?;
-    let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{file}", version.path()));
+    tx.insert_artifact(&artifact, &names.taken(), product.as_deref()).await?;
+    let event = Event::new(AuditAction::ArtifactAdded, format!("{}/{}", version.path(), names.own));
     audit::record(tx, actor, event.with(artifact.primary.digest)).await?;
     Ok(artifact)
 }

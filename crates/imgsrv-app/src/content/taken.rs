@@ -8,7 +8,8 @@ use crate::{
     error::{Existing, Result},
 };
 use imgsrv_domain::{
-    files::{self, NameClash},
+    architecture,
+    files::{self, NameClash, Names},
     ids::ArtifactId,
     manifest::{Artifact, Attachment, Manifest},
     names::{AttachmentName, ImageName, VersionName},
@@ -32,16 +33,28 @@ impl Drafts {
         };
         let same_key = artifact(&|artifact| {
             artifact.operating_system == new.operating_system
-                && artifact.architecture == new.architecture
+                && architecture::is_same(artifact.architecture.as_str(), new.architecture.as_str())
                 && artifact.variant == new.variant
                 && artifact.format == new.format
         });
-        let file = files::artifact_file(image, version, &new.architecture, &new.variant, new.format);
+        let names = new.names(image, version);
         let called = product(new.format, &new.architecture, &new.variant);
         let same_product = artifact(&|artifact| {
             called.is_some() && product(artifact.format, &artifact.architecture, &artifact.variant) == called
         });
-        Ok(same_key.or_else(|| owner_of(&manifest, &file)).or(same_product))
+        Ok(same_key.or_else(|| owner_of(&manifest, &names)).or(same_product))
+    }
+
+    /// The artifact that `new` differs from only in the spelling of its architecture.
+    pub(super) async fn respelled(
+        &self,
+        image: &ImageName,
+        version: &VersionName,
+        new: &NewArtifact,
+    ) -> Result<Option<NameClash>> {
+        let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let names = manifest.iter().flat_map(Manifest::names).chain([new.names(image, version)]);
+        Ok(files::check_spellings(names).err())
     }
 
     /// What an attachment of that name conflicts with.
@@ -55,7 +68,7 @@ impl Drafts {
         let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
         Ok(manifest.and_then(|manifest| {
             let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
-            owner_of(&manifest, &files::attachment_file(&of.artifact.file_name(image, version), name))
+            owner_of(&manifest, &of.artifact.names(image, version).of_attachment(name))
         }))
     }
 
@@ -78,17 +91,17 @@ impl Drafts {
     }
 }
 
-/// The artifact or attachment whose file, or checksum file, has the name of `file` or of its checksum file.
-fn owner_of(manifest: &Manifest, file: &str) -> Option<Existing> {
+/// The artifact or attachment whose file, or checksum file, has one of the names that a file with `names` takes.
+fn owner_of(manifest: &Manifest, names: &Names) -> Option<Existing> {
     let (image, version) = (&manifest.image.name, &manifest.version.name);
-    let taken = files::names_taken_by(file);
-    let conflicts = |other: &str| files::names_taken_by(other).iter().any(|name| taken.contains(name));
+    let taken = names.taken();
+    let conflicts = |other: &Names| other.taken().iter().any(|name| taken.contains(name));
     manifest.entries.iter().find_map(|entry| {
-        let own = entry.artifact.file_name(image, version);
+        let own = entry.artifact.names(image, version);
         if conflicts(&own) {
             return Some(Existing::Artifact(entry.artifact.id, image.clone(), version.clone()));
         }
-        let attached = |attachment: &&Attachment| conflicts(&files::attachment_file(&own, &attachment.name));
+        let attached = |attachment: &&Attachment| conflicts(&own.of_attachment(&attachment.name));
         let found = entry.attachments.iter().find(attached)?;
         Some(Existing::Attachment(found.id, entry.artifact.id, image.clone(), version.clone()))
     })

@@ -45,9 +45,14 @@ mod tests {
     #[test]
     fn every_detected_format_is_known() {
         let compressors = Compressor::ALL.iter().copied().map(Some).chain([None]);
+        for again in Compressor::ALL {
+            let (compressor, again) = (Some(Compressor::Gzip), Some(*again));
+            let format = inspect::DetectedFormat { contents: None, compressor, again };
+            assert_eq!(known(format).map(|known| known.to_string()), Some(format.to_string()));
+        }
         for compressor in compressors {
             for contents in Contents::ALL.iter().copied().map(Some).chain([None]) {
-                let format = inspect::DetectedFormat { contents, compressor };
+                let format = inspect::DetectedFormat { contents, compressor, again: None };
                 let name = known(format).map(|known| known.to_string());
                 assert_eq!(name, (format != inspect::DetectedFormat::default()).then(|| format.to_string()));
             }

@@ -6,6 +6,7 @@ use crate::{
 };
 use imgsrv_domain::{
     digest::Digest,
+    files::check_spellings,
     ids::{ArtifactId, VersionId},
     inspection::{Inspection, Warning},
     manifest::Unpublishable,
@@ -28,6 +29,8 @@ pub(super) async fn run(context: &Arc<Context>, publication: &Publication) -> Re
     if manifest.entries.is_empty() {
         return Err(StepError::Permanent(Unpublishable::Empty.to_string()));
     }
+    // An earlier version of the server may not have known that two names are of one architecture.
+    check_spellings(manifest.names()).map_err(|clash| StepError::Permanent(clash.to_string()))?;
     let (mut validated, mut refusals) = (Validated::default(), Vec::new());
     for artifact in manifest.entries.iter().map(|entry| &entry.artifact) {
         let blob = publication.blob(&artifact.primary.digest)?;

@@ -34,9 +34,10 @@ const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long a node migrates, or waits for another node that does, before it fails.
 const MIGRATION_LIMIT: Duration = Duration::from_mins(10);
-/// The server's own limits: for a statement, for a lock, and for a transaction whose node does not respond.
+/// The server's own limits: for a statement, for a lock, and for a transaction whose node does not respond. Statements
+/// are short, so that compiling one takes longer than it saves; the cost of a recursive one is estimated too high.
 const SERVER_LIMITS: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s';
-    SET idle_in_transaction_session_timeout = '10s'";
+    SET idle_in_transaction_session_timeout = '10s'; SET jit = off";
 /// Makes the server detect that a node is gone, and release its locks.
 const KEEPALIVES: &str = "SET application_name = 'imgsrv'; SET tcp_keepalives_idle = 15;
     SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";

@@ -39,9 +39,50 @@ macro_rules! content {
     };
 }
 
+/// Versions with an artifact of an operating system ($1), an architecture ($2) and a format ($3), at most [`FEW`]. The kinds of
+/// artifacts are few, and each is found with one step in their index, whichever of the three are given.
+macro_rules! few {
+    () => {
+        "WITH RECURSIVE systems (os) AS (
+        SELECT min(operating_system) FROM artifacts
+        UNION ALL SELECT (SELECT min(operating_system) FROM artifacts WHERE operating_system > s.os)
+        FROM systems s WHERE s.os IS NOT NULL),
+    machines (os, arch) AS (
+        SELECT s.os, (SELECT min(architecture) FROM artifacts WHERE operating_system = s.os)
+        FROM systems s WHERE s.os IS NOT NULL AND ($1 = '' OR s.os = $1)
+        UNION ALL SELECT m.os, (SELECT min(architecture) FROM artifacts
+            WHERE operating_system = m.os AND architecture > m.arch)
+        FROM machines m WHERE m.arch IS NOT NULL),
+    kinds (os, arch, format) AS (
+        SELECT m.os, m.arch, (SELECT min(format) FROM artifacts
+            WHERE operating_system = m.os AND architecture = m.arch)
+        FROM machines m WHERE m.arch IS NOT NULL AND ($2 = '' OR replace($2, ' ' || lower(m.arch) || ' ', '') <> $2)
+        UNION ALL SELECT k.os, k.arch, (SELECT min(format) FROM artifacts
+            WHERE operating_system = k.os AND architecture = k.arch AND format > k.format)
+        FROM kinds k WHERE k.format IS NOT NULL)
+    SELECT a.version_id FROM kinds k CROSS JOIN artifacts a
+    WHERE a.operating_system = k.os AND a.architecture = k.arch AND a.format = k.format
+        AND ($3 = '' OR $3 LIKE '% ' || k.format || ' %') LIMIT 500"
+    };
+}
+/// Maximum number of versions that a search looks at one by one.
+const FEW: i64 = 500;
+const COUNT_FEW: &str = concat!("SELECT count(*) FROM (", few!(), ") few");
+/// The images of these versions.
+macro_rules! images_of_few {
+    ($rest:literal) => {
+        concat!(
+            " FROM (SELECT DISTINCT image_id AS few_id FROM versions WHERE id IN (SELECT version_id FROM (",
+            few!(),
+            ") found)) few CROSS JOIN ",
+            $rest
+        )
+    };
+}
+
 /// Images with their current versions: `from` yields `images i`, and `rest` selects among them.
 macro_rules! search {
-    ($from:literal, $rest:literal) => {
+    ($from:expr, $($rest:expr),+) => {
         concat!(
             "SELECT ",
             images::columns!(),
@@ -56,27 +97,47 @@ macro_rules! search {
                 (SELECT version_id FROM version_lifecycles WHERE image_id = i.id AND state = 'deprecated'
                     ORDER BY published_at DESC, version_id DESC LIMIT 1))
             LEFT JOIN version_lifecycles l ON l.version_id = v.id
-            WHERE (i.has_published OR $1 = 'all')
-            AND ($2 = '' OR replace(lower(i.name || ' ' || coalesce(i.display_name, '')), $2, '')
+            WHERE (($1 = '' AND $2 = '' AND $3 = '') OR EXISTS (SELECT 1 FROM artifacts a WHERE a.version_id = v.id
+                AND ($1 = '' OR a.operating_system = $1)
+                AND ($2 = '' OR replace($2, ' ' || lower(a.architecture) || ' ', '') <> $2)
+                AND ($3 = '' OR $3 LIKE '% ' || a.format || ' %')))
+            AND (i.has_published OR $4 = 'all')
+            AND ($5 = '' OR replace(lower(i.name || ' ' || coalesce(i.display_name, '')), $5, '')
                 <> lower(i.name || ' ' || coalesce(i.display_name, '')))
-            AND (($3 = '' AND $4 = '' AND $5 = '') OR EXISTS (SELECT 1 FROM artifacts a WHERE a.version_id = v.id
-                AND ($3 = '' OR a.operating_system = $3) AND ($4 = '' OR a.architecture = $4)
-                AND ($5 = '' OR $5 LIKE '% ' || a.format || ' %')))
             AND ($6 = '' OR l.state = $6) ",
-            $rest
+            $($rest),+
         )
     };
 }
-const BY_NAME: &str = search!(" FROM images i", "AND i.name > $7 ORDER BY i.name LIMIT $8");
+macro_rules! by_name {
+    () => {
+        "AND i.name > $7 ORDER BY i.name LIMIT $8"
+    };
+}
+const BY_NAME: &str = search!(" FROM images i", by_name!());
+const FEW_BY_NAME: &str = search!(images_of_few!("images i"), "AND i.id = few.few_id ", by_name!());
 /// The newest offered version of each image, in the order of the index of offered versions.
-const NEWEST: &str = search!(
-    ", n.published_at AS newest_at, n.version_id AS newest_id FROM version_lifecycles n JOIN images i ON i.id = n.image_id",
-    "AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($7, $8)
+macro_rules! newest {
+    () => {
+        "AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($7, $8)
     AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'active'
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
     AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'deprecated'
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
     ORDER BY n.published_at DESC, n.version_id DESC LIMIT $9"
+    };
+}
+const NEWEST: &str = search!(
+    ", n.published_at AS newest_at, n.version_id AS newest_id FROM version_lifecycles n JOIN images i ON i.id = n.image_id",
+    newest!()
+);
+const FEW_NEWEST: &str = search!(
+    concat!(
+        ", n.published_at AS newest_at, n.version_id AS newest_id",
+        images_of_few!("version_lifecycles n JOIN images i ON i.id = n.image_id")
+    ),
+    "AND n.image_id = few.few_id ",
+    newest!()
 );
 
 /// Versions with their artifacts that `rest` selects; `more` are further columns.
@@ -132,8 +193,11 @@ const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p
 const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest IN
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
 pub(crate) const STATEMENTS: &[&str] = &[
+    COUNT_FEW,
     BY_NAME,
+    FEW_BY_NAME,
     NEWEST,
+    FEW_NEWEST,
     VERSIONS,
     ALL_VERSIONS,
     NEWEST_OF_ALL,
@@ -149,6 +213,11 @@ fn formats(kind: Option<ArtifactKind>) -> String {
     kind.map_or_else(String::new, |kind| kind.formats().map(|format| format!(" {format} ")).collect())
 }
 
+/// Every spelling of an architecture, each between two blanks.
+fn spellings(architecture: &Architecture) -> String {
+    architecture.spellings().map(|name| format!(" {name} ")).collect()
+}
+
 #[async_trait]
 impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
     async fn search_images(
@@ -162,22 +231,28 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let see = if see == Visibility::All { "all" } else { "published" };
         let text = text.as_deref().unwrap_or_default().to_ascii_lowercase();
         let system = operating_system.as_ref().map_or("", OperatingSystem::as_str).to_owned();
-        let architecture = architecture.as_ref().map_or("", Architecture::as_str).to_owned();
+        let architecture = architecture.as_ref().map_or_else(String::new, spellings);
         let state = state.map_or("", CurrentState::as_str);
-        let filters = values![*see, text, system, architecture, formats(*kind), *state];
+        let kind = values![system, architecture, formats(*kind)];
+        let filters = [kind.clone(), values![*see, text, *state]].concat();
         let list_name = format!("browse:{order}:{see}:{search:?}");
         let mut reader = self.reader().await?;
+        let is_any = search.operating_system.is_none() && search.architecture.is_none() && search.kind.is_none();
+        // If many versions have such an artifact, a page is full soon; if few have one, those are looked at alone.
+        let is_few = !is_any && reader.get::<i64>(COUNT_FEW, kind).await? < FEW;
         match order {
             ImageOrder::Name => {
+                let sql = if is_few { FEW_BY_NAME } else { BY_NAME };
                 let list = List::open(list_name, page, String::new())?;
-                list.read(&mut reader, BY_NAME, |after, limit| [filters.clone(), values![after, limit]].concat()).await
+                list.read(&mut reader, sql, |after, limit| [filters.clone(), values![after, limit]].concat()).await
             }
             ImageOrder::Newest => {
+                let sql = if is_few { FEW_NEWEST } else { NEWEST };
                 let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
                 let values = |(before, id): &(i64, Uuid), limit: i64| {
                     [filters.clone(), values![Timestamp::from_micros(*before), id, limit]].concat()
                 };
-                let Page { items, next } = list.read(&mut reader, NEWEST, values).await?;
+                let Page { items, next } = list.read(&mut reader, sql, values).await?;
                 Ok(Page { items: items.into_iter().map(|Newest(summary)| summary).collect(), next })
             }
         }

@@ -3,7 +3,7 @@
 use super::{NewArtifact, NewAttachment};
 use crate::transfer::Blob;
 use imgsrv_api::ManifestEntry;
-use imgsrv_domain::files::INCUS_METADATA;
+use imgsrv_domain::{architecture::is_same, files::INCUS_METADATA};
 use std::iter;
 
 /// An artifact whose bytes are blobs of the server.
@@ -20,8 +20,10 @@ impl PreparedArtifact<'_> {
         [operating_system, architecture, variant, format.as_str()]
     }
 
+    /// Whether the artifact on the server is the same, perhaps with another spelling of its architecture.
     pub(super) fn has_key_of(&self, entry: &ManifestEntry) -> bool {
-        self.key() == key(entry)
+        let ([os, architecture, variant, format], other) = (self.key(), key(entry));
+        is_same(architecture, other[1]) && [os, variant, format] == [other[0], other[2], other[3]]
     }
 
     pub(super) fn into_blobs(self) -> impl Iterator<Item = Blob> {

@@ -3,7 +3,7 @@
 use super::{NewArtifact, Publication};
 use crate::error::Error;
 use imgsrv_domain::{
-    files::{INCUS_METADATA, NameClash, artifact_file, attachment_file, check_names},
+    files::{INCUS_METADATA, NameClash, Names, artifact_names, check_names, check_spellings},
     names::{AliasName, AttachmentName, Format, ImageName, InvalidName, OperatingSystem, VersionName},
 };
 use std::str::FromStr;
@@ -29,7 +29,8 @@ pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
     for artifact in artifacts {
         files.extend(file_names(&image, &version, artifact)?);
     }
-    check_names(files.iter().map(String::as_str)).map_err(|clash| {
+    let distinct = check_names(files.iter().map(|names| names.own.as_str()));
+    distinct.and_then(|()| check_spellings(files.clone())).map_err(|clash| {
         let prefix = format!("{image}-{version}-");
         let short = |name: String| name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
         Error::InvalidPublication(match clash {
@@ -41,12 +42,16 @@ pub(super) fn validate(publication: &Publication) -> Result<(), Error> {
                 let clash = NameClash::Generated { name: short(name), of: short(of) };
                 format!("{clash}; choose another name for the attachment")
             }
+            NameClash::Respelled { one, other } => {
+                let clash = NameClash::Respelled { one: short(one), other: short(other) };
+                format!("{clash}; give them different architectures or variants")
+            }
         })
     })
 }
 
 /// The names of the files of an artifact and its attachments.
-fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) -> Result<Vec<String>, Error> {
+fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) -> Result<Vec<Names>, Error> {
     let NewArtifact { operating_system, architecture, variant, format, attachments, incus, .. } = artifact;
     parse::<OperatingSystem>("operating system", operating_system)?;
     let (architecture, variant) = (parse("architecture", architecture)?, parse("variant", variant)?);
@@ -56,7 +61,7 @@ fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) 
             INCUS_FORMATS.map(Format::as_str).join(", ")
         ));
     }
-    let mut files = vec![artifact_file(image, version, &architecture, &variant, *format)];
+    let mut files = vec![artifact_names(image, version, &architecture, &variant, *format)];
     let attached = || attachments.iter().map(|attachment| attachment.name.as_str());
     if incus.is_some() && attached().any(|name| name == INCUS_METADATA) {
         return invalid(format!(
@@ -65,7 +70,7 @@ fn file_names(image: &ImageName, version: &VersionName, artifact: &NewArtifact) 
         ));
     }
     for name in attached().chain(incus.as_ref().map(|_| INCUS_METADATA)) {
-        files.push(attachment_file(&files[0], &parse::<AttachmentName>("attachment name", name)?));
+        files.push(files[0].of_attachment(&parse::<AttachmentName>("attachment name", name)?));
     }
     Ok(files)
 }
@@ -100,6 +105,9 @@ mod tests {
         let mut other = disk("amd64");
         other.operating_system = "other".to_owned();
         assert!(!is_valid(Publication::new("a", "1", [disk("amd64"), other])), "the same file");
+        let refused =
+            validate(&Publication::new("a", "1", [disk("x86_64"), disk("AMD64")])).expect_err("the same file");
+        assert!(refused.to_string().contains("their architectures are the same"), "{refused}");
         let mut twice = disk("amd64");
         twice.attachments = ["one", "two"].map(|file| NewAttachment::new("sbom", "a/b", file)).into();
         assert!(!is_valid(Publication::new("a", "1", [twice])));

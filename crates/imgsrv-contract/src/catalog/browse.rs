@@ -54,6 +54,7 @@ pub(super) async fn images_are_found_by_every_filter(fresh: Fresh) {
     assert_eq!(by(|search| search.operating_system = "debian".parse().ok()).await, all);
     assert!(by(|search| search.operating_system = "alpine".parse().ok()).await.is_empty());
     assert_eq!(by(|search| search.architecture = "amd64".parse().ok()).await, all);
+    assert_eq!(by(|search| search.architecture = "X86_64".parse().ok()).await, all, "another spelling");
     assert!(by(|search| search.architecture = "arm64".parse().ok()).await.is_empty());
     assert_eq!(by(|search| search.kind = Some(ArtifactKind::VirtualMachine)).await, all);
     assert!(by(|search| search.kind = Some(ArtifactKind::Container)).await.is_empty());

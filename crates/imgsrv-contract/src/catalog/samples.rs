@@ -259,7 +259,7 @@ pub(super) fn properties() -> IncusProperties {
 
 pub(super) fn inspection() -> Inspection {
     Inspection {
-        detected: Some(DetectedFormat { contents: Some(Contents::Qcow2), compressor: None }),
+        detected: Some(DetectedFormat { contents: Some(Contents::Qcow2), ..DetectedFormat::default() }),
         virtual_size: ByteSize::try_from(1_i64 << 40).ok(),
         cluster_size: ByteSize::try_from(65_536_i64).ok(),
         compression: Some(ClusterCompression::Zstd),

@@ -1,12 +1,12 @@
 //! Finds architectures in the names of files.
 
-use super::all_names;
+use super::{all_names, several};
 use std::collections::BTreeSet;
 
 /// Architectures that are other words in most file names.
 const COMMON_WORDS: &[&str] = &["alpha", "arc", "hexagon"];
-/// Names in file names that are of several architectures: of 32 and 64 bits, or of both orders of bytes.
-const UNCLEAR: &[&str] = &["arm", "x86", "mips", "mips64"];
+/// The name in file names that is of 32 and of 64 bits.
+const UNCLEAR: &str = "x86";
 /// Levels of amd64 that follow a name of it, and need newer processors. They are not in the table, since what is for
 /// one of them is not for every amd64.
 const LEVELS: &[&str] = &["v2", "v3", "v4"];
@@ -16,7 +16,7 @@ const STEMS: &[&str] = &[
     "armeb",
     "armv",
     "hppa",
-    "loongarch",
+    "loong",
     "microblaze",
     "mips",
     "nios",
@@ -30,7 +30,7 @@ const STEMS: &[&str] = &[
     "xtensa",
 ];
 /// What further names of architectures begin with if a digit follows.
-const STEMS_OF_NUMBERS: &[&str] = &["amd", "arm", "loong", "rv"];
+const STEMS_OF_NUMBERS: &[&str] = &["amd", "arm", "rv"];
 
 /// What a file's name says about its architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn in_file_name(name: &str) -> InFileName {
     let (mut found, mut unclear) = (None, None);
     for (index, (start, word)) in words.iter().enumerate() {
         let unknown = |end: usize| InFileName::Unknown(name.get(*start..end).unwrap_or_default().to_owned());
-        if UNCLEAR.contains(word) {
+        if *word == UNCLEAR || !several(word).is_empty() {
             unclear = unclear.or(Some(*word));
             continue;
         }
@@ -157,6 +157,9 @@ mod tests {
             ("netbsd-aarch64_be.img", "aarch64_be"),
             ("ubuntu-22.04-X86-64.img", "amd64"),
             ("image-ppc64_le.raw", "ppc64el"),
+            ("openwrt-mips_24kc.img", "mips"),
+            ("openwrt-octeon-mips64.img", "mips64"),
+            ("disk-xtensaeb.img", "xtensaeb"),
         ] {
             assert_eq!(in_file_name(name), InFileName::One(usual), "{name}");
         }
@@ -166,19 +169,19 @@ mod tests {
         for (name, word) in [
             ("disk-armv9.img", "armv9"),
             ("AlmaLinux-10.x86_64_v2.qcow2", "x86_64_v2"),
-            ("openwrt-mips_24kc.img", "mips"),
+            ("debian-loongson3.img", "loongson3"),
             ("d-x86-64-v3.qcow2", "x86-64-v3"),
             ("d-x86_64-v4.qcow2", "x86_64-v4"),
             ("d.x86_64v2.qcow2", "x86_64v2"),
             ("noble-amd64-v3.img", "amd64-v3"),
             ("debianAARCH64.img", "debianaarch64"),
             ("disk-sparcv8.img", "sparcv8"),
-            ("disk-xtensaeb.img", "xtensaeb"),
+            ("disk-xtensa8.img", "xtensa8"),
             ("noble-amd64v3.img", "amd64v3"),
             ("disk_riscv128.img", "riscv128"),
             ("disk-i886.img", "i886"),
             ("windows-x86.iso", "x86"),
-            ("disk-mips.img", "mips"),
+            ("disk-arm.img", "arm"),
         ] {
             assert_eq!(in_file_name(name), InFileName::Unknown(word.to_owned()), "{name}");
         }

@@ -3,8 +3,9 @@
 
 mod file_name;
 
+use crate::names::Architecture;
 pub use file_name::{InFileName, in_file_name};
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// An architecture and its names.
 struct Row {
@@ -42,13 +43,14 @@ const TABLE: &[Row] = &[
     row("powerpc", Some("ppc"), &[], &[]),
     row("ppc64", Some("ppc64"), &["powerpc64"], &[]),
     row("ppc64el", Some("ppc64le"), &[], &["ppc64-le", "powerpc64le", "powerpc64el"]),
-    row("s390x", Some("s390x"), &[], &["s390"]),
+    row("s390x", Some("s390x"), &[], &[]),
+    // The kernel has one name for both orders of bytes, and Incus has that of the kernel. Elsewhere it is big-endian.
     row("mipsel", Some("mips"), &["mipsle"], &["mips-le"]),
     row("mips64el", Some("mips64"), &["mips64le"], &["mips64-le"]),
     row("riscv32", Some("riscv32"), &[], &["rv32"]),
     row("riscv64", Some("riscv64"), &[], &["riscv64gc", "rv64", "rv64gc"]),
-    row("loongarch64", Some("loongarch64"), &["loong64"], &["loongson3"]),
-    // Those that Incus does not know. Of the big-endian ones of MIPS it has only the name.
+    row("loongarch64", Some("loongarch64"), &["loong64"], &[]),
+    // Those that Incus does not know.
     row("aarch64_be", None, &[], &["arm64be", "arm64-be"]),
     row("alpha", None, &[], &[]),
     row("arc", None, &[], &[]),
@@ -60,22 +62,31 @@ const TABLE: &[Row] = &[
     row("hppa64", None, &[], &["parisc64"]),
     row("ia64", None, &[], &["itanium"]),
     row("m68k", None, &[], &[]),
-    row("microblaze", None, &[], &["microblazeel"]),
+    row("microblaze", None, &[], &[]),
+    row("microblazeel", None, &[], &[]),
+    // Big-endian, as Debian, QEMU and OpenWrt use the name.
+    row("mips", None, &[], &["mipseb"]),
+    row("mips64", None, &[], &["mips64eb"]),
     row("nios2", None, &[], &[]),
     row("or1k", None, &[], &["openrisc"]),
     row("powerpcspe", None, &[], &["ppcspe"]),
+    row("s390", None, &[], &[]),
     row("sh4", None, &[], &[]),
+    row("sh4eb", None, &[], &[]),
     row("sparc", None, &[], &[]),
     row("sparc64", None, &[], &["sparcv9", "ultrasparc"]),
     row("x32", None, &[], &[]),
     row("xtensa", None, &[], &[]),
+    row("xtensaeb", None, &[], &[]),
 ];
 
 impl Row {
     /// All names, the usual one first.
     fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         let further = self.known_to_incus.iter().chain(self.others).copied();
-        [self.usual].into_iter().chain(self.incus).chain(further)
+        // That of the kernel is perhaps the usual name of another one.
+        let is_of_another = |name: &&str| TABLE.iter().any(|row| row.usual == *name && row.usual != self.usual);
+        [self.usual].into_iter().chain(self.incus.filter(|name| !is_of_another(name))).chain(further)
     }
 }
 
@@ -90,14 +101,43 @@ pub fn usual_name(raw: &str) -> Option<&'static str> {
     all_names().find(|(name, _)| name.eq_ignore_ascii_case(raw)).map(|(_, usual)| usual)
 }
 
+/// The name by which an architecture is compared: the usual one; of an architecture that is not known, its own in
+/// lowercase.
+pub fn canonical_name(raw: &str) -> Cow<'static, str> {
+    usual_name(raw).map_or_else(|| raw.to_ascii_lowercase().into(), Into::into)
+}
+
+impl Architecture {
+    /// The same architecture by its [`canonical_name`].
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        canonical_name(self.as_str()).parse().unwrap_or_else(|_| self.clone())
+    }
+
+    /// Every spelling of it in lowercase.
+    pub fn spellings(&self) -> impl Iterator<Item = String> {
+        let canonical = canonical_name(self.as_str());
+        let known: Vec<String> =
+            all_names().filter(|(_, usual)| *usual == canonical).map(|(name, _)| name.to_ascii_lowercase()).collect();
+        let own = Some(canonical.into_owned()).filter(|_| known.is_empty());
+        known.into_iter().chain(own)
+    }
+}
+
+/// The architectures that a name may mean, if they are several: programs do not agree on `arm`. Incus uses it for the
+/// older kind, Docker and QEMU for both.
+pub fn several(raw: &str) -> &'static [&'static str] {
+    if raw.eq_ignore_ascii_case("arm") { &["armel", "armhf"] } else { &[] }
+}
+
 /// The usual names of all architectures.
 pub fn usual_names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|row| row.usual)
 }
 
-/// Whether two spellings are of the same architecture; unknown ones are compared as strings.
+/// Whether two spellings are of the same architecture; unknown ones are compared as strings, in any case of letters.
 pub fn is_same(one: &str, other: &str) -> bool {
-    one == other || usual_name(one).is_some_and(|usual| usual_name(other) == Some(usual))
+    canonical_name(one) == canonical_name(other)
 }
 
 /// The usual name of the architecture that `text` begins with, in any case of letters, and the rest, if that begins with
@@ -191,13 +231,31 @@ mod tests {
             ("s390x", "s390x"),
             ("mipsel", "mipsel mipsle mips-le"),
             ("mips64el", "mips64el mips64le mips64-le"),
+            ("mips", "mips mipseb"),
+            ("mips64", "mips64 MIPS64"),
+            ("s390", "s390"),
+            ("microblazeel", "microblazeel"),
         ] {
             for spelling in spellings.split(' ') {
                 assert_eq!(usual_name(spelling), Some(usual), "{spelling}");
             }
         }
-        assert_eq!(usual_name("potato"), None);
+        assert_eq!((usual_name("potato"), usual_name("loongson3")), (None, None));
+        assert!(is_same("Potato", "potato") && !is_same("mips64", "mips64el") && !is_same("s390", "s390x"));
         assert!(is_same("x86_64", "amd64") && is_same("potato", "potato") && !is_same("amd64", "arm64"));
+    }
+
+    #[test]
+    fn an_architecture_is_compared_by_one_name() {
+        let of = |raw: &str| raw.parse::<Architecture>().expect("a name");
+        for (raw, canonical) in [("X86_64", "amd64"), ("aarch64", "arm64"), ("Potato+1", "potato+1"), ("arm", "armel")]
+        {
+            assert_eq!(of(raw).canonical().as_str(), canonical);
+        }
+        let spellings: Vec<String> = of("AMD64").spellings().collect();
+        assert_eq!(spellings, ["amd64", "x86_64", "generic_64", "x86-64", "x64", "em64t"]);
+        assert_eq!(of("Potato").spellings().collect::<Vec<_>>(), ["potato"]);
+        assert_eq!((several("ARM"), several("arm64")), (&["armel", "armhf"][..], &[][..]));
     }
 
     #[test]
@@ -220,5 +278,6 @@ mod tests {
         let of = |raw: &str| IncusArchitecture::of_artifact(raw).ok().map(IncusArchitecture::stream_name);
         assert_eq!((of("x86-64"), of("AMD64"), of("ppc64-le")), (Some("amd64"), Some("amd64"), Some("ppc64el")));
         assert_eq!((of("sparc64"), of("potato")), (None, None));
+        assert_eq!((of("mips64"), of("mips64el"), of("arm")), (None, Some("mips64el"), Some("armel")));
     }
 }

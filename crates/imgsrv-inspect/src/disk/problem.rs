@@ -36,6 +36,9 @@ pub enum Problem {
     /// What a compressed file contains is cut off or not valid, or compressed in a way that is not known.
     #[error("what it contains cannot be decompressed, since it is cut off or not valid")]
     NotDecompressed,
+    /// The last bytes of a compressed file are not those of its end.
+    #[error("its end is missing, since it is cut off or something else follows it")]
+    EndMissing,
     /// Decompressing it needs more memory than the limit.
     #[error("decompressing it needs too much memory; compress it with `xz -9`, `zstd --long=27` or less")]
     NeedsMemory,
@@ -101,7 +104,7 @@ pub struct Refusal {
 impl Refusal {
     /// That of a file that is not compressed.
     pub(crate) const fn of(contents: Contents, problem: Problem) -> Self {
-        Self { format: DetectedFormat { contents: Some(contents), compressor: None }, problem }
+        Self { format: DetectedFormat { contents: Some(contents), compressor: None, again: None }, problem }
     }
 }
 

@@ -43,9 +43,11 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("empty.bz2", "bzip2 -c empty"),
     ("pzstd.qcow2.zst", "pzstd -qc qcow2-data"),
     ("padded.qcow2.xz", "xz -c qcow2-data; head -c 4096 /dev/zero"),
-    ("garbage.qcow2.gz", "gzip -nc qcow2-data; printf garbage"),
     ("v7disk.tar.xz", "tar --format=v7 --mtime=@1 -c vmdk-data | xz"),
     ("v7disk.tar", "tar --format=v7 --mtime=@1 -c vmdk-data"),
+    ("twice.raw.xz.gz", "xz -c mbr | gzip -nc"),
+    ("disk.zip", "TZ=UTC zip -qX - mbr"),
+    ("qcow2.lzma", "xz --format=lzma -c qcow2-data"),
 ];
 
 /// Compressed files that are refused for what they contain.
@@ -83,6 +85,11 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("cut.qcow2.xz", "xz -c qcow2-noise | head -c 200"),
     ("cut.qcow2.gz", "gzip -nc qcow2-data | head -c 15"),
+    ("short.qcow2.xz", "xz -c qcow2-noise | head -c -2000"),
+    ("short.qcow2.zst", "zstd -qc qcow2-noise | head -c -2000"),
+    ("short.qcow2.bz2", "bzip2 -c qcow2-noise | head -c -2000"),
+    ("short.qcow2.gz", "gzip -nc qcow2-noise | head -c -2000"),
+    ("footer.qcow2.xz", "xz -c qcow2-noise | head -c -1"),
     ("invalid.gz", "printf '\\037\\213\\010\\000no deflate data at all'"),
 ];
 
@@ -126,6 +133,8 @@ pub(crate) fn packed() -> Vec<Packed> {
     for (name, command) in LATE {
         all.push(pack(name, command, TOO_LATE));
     }
+    let follows = Some("something follows its end");
+    all.push(pack("garbage.qcow2.gz", "gzip -nc qcow2-noise; printf garbage", follows));
     all.push(pack("later.vmdk.zst", "zstd -qc vmdk-text-later", Some("other programs may read it")));
     all.push(pack("vhd-parent.xz", "xz -c vhd-differencing", Some("QEMU ignores that it is incomplete")));
     let archive = |name, href: &str, tar: &str, stricter| {

@@ -44,6 +44,9 @@ pub(super) fn qemu(file: &File<'_>) -> Vec<Step> {
     let machine = match file.architecture() {
         "amd64" | "i386" => "-machine q35,accel=kvm:tcg".to_owned(),
         "arm64" => "-machine virt,accel=kvm:tcg -cpu max -bios /usr/share/qemu-efi-aarch64/QEMU_EFI.fd".to_owned(),
+        "ppc64" | "ppc64el" => "-machine pseries".to_owned(),
+        "s390x" => "-machine s390-ccw-virtio".to_owned(),
+        "mips" | "mipsel" | "mips64" | "mips64el" => "-machine malta".to_owned(),
         _ => "-machine virt".to_owned(),
     };
     let program = format!("qemu-system-{}", kernel_name(file.architecture()));

@@ -4,7 +4,7 @@ mod machines;
 mod programs;
 mod shell;
 
-use crate::{chrome::Viewer, links};
+use crate::{chrome::Viewer, links, text::usual};
 use imgsrv_app::{ArtifactDetail, IncusOffer, VersionDetail};
 use imgsrv_domain::{browse::ArtifactKind, names::Format};
 use shell::quoted;
@@ -118,7 +118,7 @@ impl File<'_> {
     }
 
     fn architecture(&self) -> &str {
-        self.artifact.entry.artifact.architecture.as_str()
+        usual(&self.artifact.entry.artifact.architecture)
     }
 
     /// How it is compressed, by the extension of its name.
