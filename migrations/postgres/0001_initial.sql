@@ -162,18 +162,20 @@ CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_
 
 -- Images ---------------------------------------------------------------------------------------------------
 
--- `has_published` is whether the image has a published version that is neither revoked nor removed.
+-- `has_published` is whether the image has a published version that is neither revoked nor removed. A private image
+-- exists only for principals with a role on it.
 CREATE TABLE images (
     id uuid PRIMARY KEY,
     name text COLLATE "C" NOT NULL CONSTRAINT images_name UNIQUE,
     display_name text,
     description text,
+    visibility text NOT NULL DEFAULT 'public' CHECK (visibility IN ('public', 'private')),
     has_published boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     revision bigint NOT NULL
 );
-CREATE INDEX images_published ON images (name) WHERE has_published;
+CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
 
 CREATE TABLE versions (
     id uuid PRIMARY KEY,
@@ -349,6 +351,7 @@ BEGIN
     INSERT INTO version_lifecycles (version_id, image_id, published_at, changed_at)
         VALUES (NEW.id, NEW.image_id, NEW.published_at, NEW.published_at);
     UPDATE images SET has_published = true WHERE id = NEW.image_id AND NOT has_published;
+    DELETE FROM citations WHERE version_id = NEW.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER versions_published AFTER UPDATE ON versions FOR EACH ROW WHEN (NEW.state = 'published')
@@ -493,6 +496,15 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_by_version ON attachments (version_id);
 CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
 
+-- Who has added a digest to the manifest of a draft. Its publication needs one of them, or its publisher, to be allowed to
+-- read the digest; then the rows are deleted.
+CREATE TABLE citations (
+    version_id uuid NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    digest text COLLATE "C" NOT NULL,
+    principal_id uuid NOT NULL,
+    PRIMARY KEY (version_id, digest, principal_id)
+);
+
 -- The names of the files of a version's artifacts and attachments.
 CREATE TABLE version_files (
     version_id uuid NOT NULL REFERENCES versions (id),
@@ -569,6 +581,21 @@ CREATE TABLE blobs (
 CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
+
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it.
+CREATE TABLE blob_senders (
+    digest text COLLATE "C" NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
+    principal_id uuid NOT NULL,
+    sent_at timestamptz NOT NULL,
+    PRIMARY KEY (digest, principal_id)
+);
+CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);
+CREATE FUNCTION forget_sender() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM blob_senders WHERE principal_id = OLD.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER principals_sent AFTER DELETE ON principals FOR EACH ROW EXECUTE FUNCTION forget_sender();
 
 -- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
 -- read.

@@ -115,18 +115,20 @@ CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_
 
 -- Images ---------------------------------------------------------------------------------------------------
 
--- `has_published` is whether the image has a published version that is neither revoked nor removed.
+-- `has_published` is whether the image has a published version that is neither revoked nor removed. A private image
+-- exists only for principals with a role on it.
 CREATE TABLE images (
     id BLOB PRIMARY KEY NOT NULL,
     name TEXT NOT NULL UNIQUE,
     display_name TEXT,
     description TEXT,
+    visibility TEXT NOT NULL DEFAULT 'public' CHECK (visibility IN ('public', 'private')),
     has_published INTEGER NOT NULL DEFAULT 0 CHECK (has_published IN (0, 1)),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX images_published ON images (name) WHERE has_published;
+CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
 
 CREATE TABLE versions (
     id BLOB PRIMARY KEY NOT NULL,
@@ -258,6 +260,7 @@ CREATE TRIGGER versions_published AFTER UPDATE ON versions WHEN NEW.state = 'pub
     INSERT INTO version_lifecycles (version_id, image_id, published_at, changed_at)
         VALUES (NEW.id, NEW.image_id, NEW.published_at, NEW.published_at);
     UPDATE images SET has_published = 1 WHERE id = NEW.image_id AND has_published = 0;
+    DELETE FROM citations WHERE version_id = NEW.id;
 END;
 CREATE TRIGGER versions_delete BEFORE DELETE ON versions BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.state <> 'draft';
@@ -393,6 +396,15 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_by_version ON attachments (version_id);
 CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
 
+-- Who has added a digest to the manifest of a draft. Its publication needs one of them, or its publisher, to be allowed to
+-- read the digest; then the rows are deleted.
+CREATE TABLE citations (
+    version_id BLOB NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    principal_id BLOB NOT NULL,
+    PRIMARY KEY (version_id, digest, principal_id)
+) STRICT, WITHOUT ROWID;
+
 -- The names of the files of a version's artifacts and attachments.
 CREATE TABLE version_files (
     version_id BLOB NOT NULL REFERENCES versions (id),
@@ -483,6 +495,18 @@ CREATE TABLE blobs (
 CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
+
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it.
+CREATE TABLE blob_senders (
+    digest TEXT NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
+    principal_id BLOB NOT NULL,
+    sent_at INTEGER NOT NULL,
+    PRIMARY KEY (digest, principal_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);
+CREATE TRIGGER principals_sent AFTER DELETE ON principals BEGIN
+    DELETE FROM blob_senders WHERE principal_id = OLD.id;
+END;
 
 -- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
 -- read.

@@ -2,10 +2,11 @@
 
 use crate::{
     bytes::{checksums::Checksums, space::Space, totals::CollectionTotals},
-    content::fetches::Fetches,
+    content::{audited::AuditedDownloads, fetches::Fetches},
     work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
 use imgsrv_domain::{
+    access::Visibility,
     audit::Actor,
     lifecycle::Drain,
     ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, TokenVerifier},
@@ -35,6 +36,8 @@ pub struct Adapters {
 /// Settings of the use cases.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Who may read images that are created without a choice.
+    pub default_visibility: Visibility,
     /// Time from the last accepted part until an unfinished upload expires.
     pub upload_ttl: Duration,
     /// Maximum size of one upload; unlimited when absent.
@@ -126,6 +129,7 @@ pub(crate) struct Context {
     pub(crate) endings: Endings,
     pub(crate) space: Space,
     pub(crate) fetches: Fetches,
+    pub(crate) audited: AuditedDownloads,
     pub(crate) checksums: Checksums,
     /// Held while a blob is verified on demand: one at a time.
     pub(crate) verifying: tokio::sync::Mutex<()>,

@@ -78,9 +78,12 @@ pub const NOT_BACKED_UP: &[(&str, &str)] = backup::NOT_BACKED_UP;
 #[doc(hidden)]
 pub const SQLITE_STATEMENTS: &[&[&str]] = &[
     queries::blobs::SQLITE,
+    queries::browse::SQLITE,
     queries::images::SQLITE,
     queries::verification::SQLITE,
+    repos::blobs::SQLITE,
     repos::collection::SQLITE,
+    repos::manifests::SQLITE,
     repos::work::SQLITE,
 ];
 
@@ -89,6 +92,7 @@ pub const SQLITE_STATEMENTS: &[&[&str]] = &[
 pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     backup::POSTGRES,
     queries::blobs::POSTGRES,
+    queries::browse::POSTGRES,
     queries::images::POSTGRES,
     queries::principals::POSTGRES,
     queries::rules::POSTGRES,

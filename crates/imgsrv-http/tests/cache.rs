@@ -2,7 +2,9 @@
 
 use axum::http::StatusCode;
 use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, ScrubSettings, Services, Settings};
-use imgsrv_domain::{lifecycle::Drain, manifest::Manifest, names::ImageName, work::WorkerId};
+use imgsrv_domain::{
+    access::Visibility, lifecycle::Drain, manifest::Manifest, names::ImageName, node::Node, work::WorkerId,
+};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{
@@ -19,6 +21,7 @@ const VERSION: &str = "/v1/images/debian/versions/1";
 /// The use cases of another node on the catalog and the blob store of `server`.
 fn other_node(server: &TestServer) -> Services {
     let settings = Settings {
+        default_visibility: Visibility::Public,
         upload_ttl: Duration::from_hours(24),
         max_upload_bytes: None,
         max_open_uploads: None,
@@ -144,7 +147,7 @@ async fn another_node_sees_aliases_at_once_and_versions_within_a_second() {
     let anonymous = Caller::anonymous(RequestContext::default());
     for name in ["One", "Two"] {
         rename(&server, name).await;
-        let resolved = other.versions().resolve(&image, &alias).await.expect("a manifest");
+        let resolved = other.versions().resolve(&anonymous, &image, &alias).await.expect("a manifest");
         let shown = |manifest: &Manifest| manifest.image.display_name.as_ref().map(ToString::to_string);
         assert_eq!(shown(&resolved).as_deref(), Some(name));
         tokio::time::pause();
@@ -155,7 +158,7 @@ async fn another_node_sees_aliases_at_once_and_versions_within_a_second() {
     }
     for version in ["2", "1"] {
         set_alias(&server, version).await;
-        let resolved = other.versions().resolve(&image, &alias).await.expect("a manifest");
+        let resolved = other.versions().resolve(&anonymous, &image, &alias).await.expect("a manifest");
         assert_eq!(resolved.version.name.as_str(), version);
     }
 }
@@ -166,8 +169,41 @@ async fn unchanged_manifests_are_shared() {
     server.published("debian", "1", &qcow2(1)).await;
     let image: ImageName = "debian".parse().expect("a name");
     let reference = "1".parse().expect("a name");
-    let versions = server.services.versions();
-    let first = versions.resolve(&image, &reference).await.expect("a manifest");
-    let second = versions.resolve(&image, &reference).await.expect("a manifest");
+    let (versions, anonymous) = (server.services.versions(), Caller::anonymous(RequestContext::default()));
+    let first = versions.resolve(&anonymous, &image, &reference).await.expect("a manifest");
+    let second = versions.resolve(&anonymous, &image, &reference).await.expect("a manifest");
     assert!(Arc::ptr_eq(&first, &second));
+}
+
+#[tokio::test]
+async fn an_image_that_is_made_private_is_hidden_on_every_node_from_the_response_on() {
+    for server in [TestServer::start().await, TestServer::start_on_postgres().await] {
+        server.published("debian", "1", &qcow2(1)).await;
+        let admin = server.token_with("content-admin").await;
+        let set = async |visibility: &str| {
+            let (body, started) = (json!({"visibility": visibility}), std::time::Instant::now());
+            let changed = server.call(Some(&admin), "PATCH", "/v1/images/debian", Some(body)).await;
+            assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+            started.elapsed()
+        };
+        let other = other_node(&server);
+        let (image, version): (ImageName, _) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
+        let anonymous = Caller::anonymous(RequestContext::default());
+        let is_shown = async || other.versions().manifest(&anonymous, &image, &version).await.is_ok();
+        // Without another node, it is known at once.
+        set("private").await;
+        set("public").await;
+        assert!(is_shown().await);
+        let node = Node {
+            worker: WorkerId::new("other-node".to_owned()),
+            name: "other".to_owned(),
+            version: "test".to_owned(),
+            workers: Vec::new(),
+        };
+        other.nodes().touch(&node).await.expect("the node is recorded");
+        assert!(is_shown().await, "and it is kept in memory");
+        let waited = set("private").await;
+        assert!(!is_shown().await, "the other node still shows it");
+        assert!(waited >= Duration::from_secs(1), "{waited:?}");
+    }
 }

@@ -43,7 +43,7 @@ pub struct PartBody {
 }
 
 impl Uploads {
-    /// Opens an upload. It is `ready` at once if its digest is a trusted blob already.
+    /// Opens an upload. It is `ready` at once if its digest is a trusted blob already that the caller may read.
     ///
     /// With a key, the same request by the same caller opens no further upload but finds the one that the first opened,
     /// in whatever state it is by then, unless it is `ready` and its blob was collected. This holds for concurrent requests
@@ -68,14 +68,15 @@ impl Uploads {
                 }
                 tx.release_key(opened.id).await?;
             }
-            let trusted = tx.reuse_blob(&new.claim.digest).await?;
+            // Bytes that the caller may not read are received as if they were not stored.
+            let trusted = who.reuse_blob(&mut *tx, &new.claim.digest).await?;
             let (session, event) = match trusted.map(|blob| blob.claim) {
                 Some(claim) if claim.size != new.claim.size => {
                     return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
                 }
                 Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
                 None => {
-                    require_unblocked(&mut *tx, &new.claim.digest).await?;
+                    require_unblocked(&mut *tx, who, &new.claim.digest).await?;
                     free?;
                     check_quota(&self.0, &mut *tx, who.id(), new.claim.size).await?;
                     UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)

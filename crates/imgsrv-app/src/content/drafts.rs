@@ -15,7 +15,7 @@ use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, VersionId},
     manifest::{Artifact, Attachment, MAX_ARTIFACTS, MAX_ATTACHMENTS},
     names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
-    ports::{CatalogError, CatalogTx},
+    ports::{CatalogError, CatalogTx, View},
     text::MediaType,
     version::Version,
 };
@@ -80,7 +80,7 @@ impl Drafts {
         }
         drop(tx);
         let Ok(alias) = name.as_str().parse() else { return Ok(None) };
-        let found = self.0.catalog.get_alias(image, &alias).await?;
+        let found = self.0.catalog.get_alias(image, &alias, View::All).await?;
         Ok(found.map(|found| Existing::Alias(found.id, image.clone(), found.name)))
     }
 
@@ -122,6 +122,7 @@ impl Drafts {
                 });
             }
             let artifact = insert_artifact(&self.0, &mut *tx, actor, &version, new.clone()).await?;
+            tx.record_citation(version.id, &artifact.primary.digest, who.id()).await?;
             tx.commit().await?;
             Ok(artifact)
         })
@@ -179,6 +180,7 @@ impl Drafts {
             let attachment = Attachment { id, artifact_id: artifact.id, name, media_type, blob, created_at };
             let names = artifact.names(image, &version.name).of_attachment(&attachment.name);
             tx.insert_attachment(version.id, &attachment, &names.taken()).await?;
+            tx.record_citation(version.id, &blob.digest, who.id()).await?;
             let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{}", version.path(), names.own));
             audit::commit(tx, actor, event.with(blob.digest)).await?;
             Ok(attachment)

@@ -13,7 +13,7 @@ use imgsrv_domain::{
     ids::ArtifactId,
     manifest::{Artifact, Attachment, Manifest},
     names::{AttachmentName, ImageName, VersionName},
-    ports::Visibility,
+    ports::View,
 };
 
 impl Drafts {
@@ -25,7 +25,7 @@ impl Drafts {
         version: &VersionName,
         new: &NewArtifact,
     ) -> Result<Option<Existing>> {
-        let found = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let found = self.0.catalog.get_manifest(image, version, View::All).await?;
         let Some(manifest) = found else { return Ok(None) };
         let artifact = |is_same: &dyn Fn(&Artifact) -> bool| {
             let found = manifest.entries.iter().find(|entry| is_same(&entry.artifact))?;
@@ -52,7 +52,7 @@ impl Drafts {
         version: &VersionName,
         new: &NewArtifact,
     ) -> Result<Option<NameClash>> {
-        let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let manifest = self.0.catalog.get_manifest(image, version, View::All).await?;
         let names = manifest.iter().flat_map(Manifest::names).chain([new.names(image, version)]);
         Ok(files::check_spellings(names).err())
     }
@@ -65,7 +65,7 @@ impl Drafts {
         artifact: ArtifactId,
         name: &AttachmentName,
     ) -> Result<Option<Existing>> {
-        let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let manifest = self.0.catalog.get_manifest(image, version, View::All).await?;
         Ok(manifest.and_then(|manifest| {
             let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
             owner_of(&manifest, &of.artifact.names(image, version).of_attachment(name))
@@ -80,7 +80,7 @@ impl Drafts {
         artifact: ArtifactId,
         name: &AttachmentName,
     ) -> Result<Option<NameClash>> {
-        let Some(manifest) = self.0.catalog.get_manifest(image, version, Visibility::All).await? else {
+        let Some(manifest) = self.0.catalog.get_manifest(image, version, View::All).await? else {
             return Ok(None);
         };
         let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact);

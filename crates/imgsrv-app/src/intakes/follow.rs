@@ -71,7 +71,7 @@ async fn freeze(
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
-            let new = NewImage { name: wanted.image.clone(), display_name: None, description: None };
+            let new = NewImage { name: wanted.image.clone(), display_name: None, description: None, visibility: None };
             retry_if_taken(images::insert_image(context, tx, &actor, new).await)?
         }
     };
@@ -91,6 +91,7 @@ async fn freeze(
     let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
     let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
+    tx.record_citation(version.id, &primary.digest, session.created_by).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("the version is not a draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
     tx.update_version(&version).await?;

@@ -8,6 +8,7 @@ mod near_miss;
 mod packages;
 mod publication;
 pub(crate) mod queue;
+mod readable;
 mod run;
 mod steps;
 mod validate;
@@ -17,6 +18,7 @@ pub(crate) use run::RunJob;
 use crate::{
     audit,
     auth::caller::Writer,
+    bytes::blocks::refused,
     content::drafts,
     context::Context,
     error::{Missing, Result, UseCaseError},
@@ -34,8 +36,8 @@ use imgsrv_domain::{
     work::{WorkKind, WorkName},
 };
 use queue::enqueue;
+use readable::unpublishable;
 use std::sync::Arc;
-use steps::untrusted;
 
 /// The use cases of publishing.
 #[derive(Clone)]
@@ -53,7 +55,8 @@ pub struct Requested {
 }
 
 impl Publishing {
-    /// Freezes a draft and queues its job. If the version is frozen or published already, returns its job.
+    /// Freezes a draft and queues its job. A digest that neither the caller nor whoever has added it may read counts as
+    /// missing. If the version is frozen or published already, returns its job.
     ///
     /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.
     #[tracing::instrument(name = "version.publish", level = "debug", skip_all, err(level = "debug"),
@@ -77,12 +80,12 @@ impl Publishing {
             }
             let why = match tx.count_artifacts(version.id).await? {
                 0 => Some(Unpublishable::Empty),
-                _ => untrusted(&mut *tx, version.id).await?,
+                _ => unpublishable(&mut *tx, who, version.id).await?,
             };
             if matches!(why, Some(Unpublishable::Untrusted(_)))
                 && let Some(block) = tx.get_blocked_digest_of(version.id).await?
             {
-                return Err(UseCaseError::Blocked(Box::new(block)));
+                return Err(refused(&mut *tx, who, block).await?);
             }
             if let Some(why) = why {
                 return Err(UseCaseError::Unpublishable { version: version.path(), why });

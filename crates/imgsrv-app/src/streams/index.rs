@@ -2,6 +2,7 @@
 
 use crate::content::incus::root;
 use imgsrv_domain::{
+    access::Visibility,
     digest::Digest,
     files,
     ids::ImageId,
@@ -106,7 +107,8 @@ impl StreamIndex {
     fn project(&mut self, group: ImageId) -> Result<(), serde_json::Error> {
         let Some(mut members) = self.groups.remove(&group) else { return Ok(()) };
         let (mut listed, mut aliases) = (Vec::new(), Aliases::new());
-        for image in members.images.iter().filter_map(|id| self.images.get(id)) {
+        let public = members.images.iter().filter_map(|id| self.images.get(id));
+        for image in public.filter(|image| image.visibility == Visibility::Public) {
             let rows = self.rows.get(&image.id).into_iter().flatten();
             let listings = self.listings.get(&image.id);
             let listing = |row: &StreamRow| listings?.get(&row.version).copied();
@@ -220,6 +222,7 @@ mod tests {
                 id: id(number),
                 name: format!("image-{number}").parse().expect("a name"),
                 display_name: None,
+                visibility: Visibility::Public,
                 aliases: Vec::new(),
             };
             self.images.entry(number).or_insert_with(fresh)

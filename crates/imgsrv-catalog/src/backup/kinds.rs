@@ -8,7 +8,7 @@ use crate::{
     core::{Connection, Corrupt, Record, Row, Value, values},
 };
 use imgsrv_domain::{
-    access::ImageScope,
+    access::{ImageScope, Visibility},
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
     digest::{ByteSize, Digest, HashState},
@@ -153,8 +153,8 @@ kinds! {
         rule_id: RuleId, principal_id: PrincipalId, role: Role, granted_at: Timestamp, ended_at: Timestamp,
     }
     Images: "images" in "images" by 1 {
-        id: ImageId, name: ImageName, display_name: ShortText, description: LongText, created_at: Timestamp,
-        updated_at: Timestamp, revision: Revision,
+        id: ImageId, name: ImageName, display_name: ShortText, description: LongText, visibility: Visibility,
+        created_at: Timestamp, updated_at: Timestamp, revision: Revision,
     }
     Versions: "versions" in "versions" by 1 {
         id: VersionId, image_id: ImageId, name: VersionName, state: String, published_at: Timestamp,
@@ -169,6 +169,7 @@ kinds! {
         id: AttachmentId, version_id: VersionId, artifact_id: ArtifactId, name: AttachmentName, media_type: MediaType,
         blob_digest: Digest, blob_size_bytes: ByteSize, created_at: Timestamp,
     }
+    Citations: "citations" in "citations" by 3 { version_id: VersionId, digest: Digest, principal_id: PrincipalId }
     Files: "files" in "version_files" by 2 {
         version_id: VersionId, name: String, artifact_id: ArtifactId, attachment_id: AttachmentId,
     }
@@ -218,6 +219,9 @@ kinds! {
     }
     Blobs: "blobs" in "blobs" by 1 {
         digest: Digest, size_bytes: ByteSize, storage_name: BlobName, created_at: Timestamp,
+    }
+    BlobSenders: "blob-senders" in "blob_senders" by 2 {
+        digest: Digest, principal_id: PrincipalId, sent_at: Timestamp,
     }
     Uploads: "uploads" in "upload_sessions" by 1 {
         id: UploadId, created_by: PrincipalId, kind: String, expected_digest: String, digest_computed: bool,

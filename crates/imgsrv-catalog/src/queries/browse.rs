@@ -1,9 +1,10 @@
 //! Searches and summaries for people who look at the catalog.
 
 use crate::{
-    core::{Connection, List, SqlCatalog, SqlDatabase, values},
+    core::{Connection, Dialects, List, SqlCatalog, SqlDatabase, values},
     queries::{
         images::{self as image_queries, ALIASES},
+        reach::{self, readable, required, visible},
         summaries::{FilePackages, Newest, Previous},
         versions::{by_lifecycle, selected},
     },
@@ -11,6 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::{Reach, View},
     browse::{
         ArtifactKind, CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion,
         VersionContext,
@@ -19,7 +21,7 @@ use imgsrv_domain::{
     lifecycle::LifecycleFilter,
     names::{AliasName, Architecture, ImageName, OperatingSystem},
     page::{Page, PageRequest},
-    ports::{BrowseQueries, CatalogError, Visibility},
+    ports::{BrowseQueries, CatalogError},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -82,7 +84,7 @@ macro_rules! images_of_few {
 
 /// Images with their current versions: `from` yields `images i`, and `rest` selects among them.
 macro_rules! search {
-    ($from:expr, $($rest:expr),+) => {
+    ($dialect:ident, $from:expr, $($rest:expr),+) => {
         concat!(
             "SELECT ",
             images::columns!(),
@@ -101,44 +103,59 @@ macro_rules! search {
                 AND ($1 = '' OR a.operating_system = $1)
                 AND ($2 = '' OR replace($2, ' ' || lower(a.architecture) || ' ', '') <> $2)
                 AND ($3 = '' OR $3 LIKE '% ' || a.format || ' %')))
-            AND (i.has_published OR $4 = 'all')
-            AND ($5 = '' OR replace(lower(i.name || ' ' || coalesce(i.display_name, '')), $5, '')
+            AND ($4 = '' OR replace(lower(i.name || ' ' || coalesce(i.display_name, '')), $4, '')
                 <> lower(i.name || ' ' || coalesce(i.display_name, '')))
-            AND ($6 = '' OR l.state = $6) ",
+            AND ($5 = '' OR l.state = $5) AND ",
+            visible!($dialect, "$6", "$7", "$8", "$9"),
             $($rest),+
         )
     };
 }
 macro_rules! by_name {
-    () => {
-        "AND i.name > $7 ORDER BY i.name LIMIT $8"
+    ($dialect:ident, $from:expr, $($rest:expr),*) => {
+        search!($dialect, $from, $($rest,)* " AND i.name > $10 ORDER BY i.name LIMIT $11")
     };
 }
-const BY_NAME: &str = search!(" FROM images i", by_name!());
-const FEW_BY_NAME: &str = search!(images_of_few!("images i"), "AND i.id = few.few_id ", by_name!());
+const BY_NAME: Dialects =
+    Dialects { sqlite: by_name!(sqlite, " FROM images i",), postgres: by_name!(postgres, " FROM images i",) };
+macro_rules! few_by_name {
+    ($dialect:ident) => {
+        by_name!($dialect, images_of_few!("images i"), " AND i.id = few.few_id")
+    };
+}
+const FEW_BY_NAME: Dialects = Dialects { sqlite: few_by_name!(sqlite), postgres: few_by_name!(postgres) };
 /// The newest offered version of each image, in the order of the index of offered versions.
 macro_rules! newest {
-    () => {
-        "AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($7, $8)
+    ($dialect:ident, $from:expr, $($rest:expr),*) => {
+        search!(
+            $dialect,
+            concat!(", n.published_at AS newest_at, n.version_id AS newest_id", $from),
+            $($rest,)*
+            " AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($10, $11)
     AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'active'
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
     AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'deprecated'
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
-    ORDER BY n.published_at DESC, n.version_id DESC LIMIT $9"
+    ORDER BY n.published_at DESC, n.version_id DESC LIMIT $12"
+        )
     };
 }
-const NEWEST: &str = search!(
-    ", n.published_at AS newest_at, n.version_id AS newest_id FROM version_lifecycles n JOIN images i ON i.id = n.image_id",
-    newest!()
-);
-const FEW_NEWEST: &str = search!(
-    concat!(
-        ", n.published_at AS newest_at, n.version_id AS newest_id",
-        images_of_few!("version_lifecycles n JOIN images i ON i.id = n.image_id")
-    ),
-    "AND n.image_id = few.few_id ",
-    newest!()
-);
+macro_rules! newest_of_any {
+    ($dialect:ident) => {
+        newest!($dialect, " FROM version_lifecycles n JOIN images i ON i.id = n.image_id",)
+    };
+}
+const NEWEST: Dialects = Dialects { sqlite: newest_of_any!(sqlite), postgres: newest_of_any!(postgres) };
+macro_rules! few_newest {
+    ($dialect:ident) => {
+        newest!(
+            $dialect,
+            images_of_few!("version_lifecycles n JOIN images i ON i.id = n.image_id"),
+            " AND n.image_id = few.few_id"
+        )
+    };
+}
+const FEW_NEWEST: Dialects = Dialects { sqlite: few_newest!(sqlite), postgres: few_newest!(postgres) };
 
 /// Versions with their artifacts that `rest` selects; `more` are further columns.
 macro_rules! summaries {
@@ -162,25 +179,30 @@ const ALL_VERSIONS: &str = summaries!(
 );
 
 macro_rules! feed {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         summaries!(
-            concat!(
-                ", ",
-                "i.display_name, i.description, i.created_at AS image_created_at,
-                i.updated_at AS image_updated_at, i.revision AS image_revision"
-            ),
-            $rest
+            ", i.display_name, i.description, i.visibility, i.created_at AS image_created_at,
+            i.updated_at AS image_updated_at, i.revision AS image_revision",
+            $($rest),+
         )
     };
 }
-const NEWEST_OF_ALL: &str =
-    feed!("WHERE l.state IN ('active', 'deprecated') ORDER BY l.published_at DESC, l.version_id DESC LIMIT $1");
+macro_rules! newest_of_all {
+    ($dialect:ident) => {
+        feed!(
+            "WHERE l.state IN ('active', 'deprecated') AND ",
+            readable!($dialect, "$2", "$3"),
+            " ORDER BY l.published_at DESC, l.version_id DESC LIMIT $1"
+        )
+    };
+}
+const NEWEST_OF_ALL: Dialects = Dialects { sqlite: newest_of_all!(sqlite), postgres: newest_of_all!(postgres) };
 const NEWEST_OF_IMAGE: &str = feed!(
     "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles WHERE state = 'active'
-            AND image_id = (SELECT id FROM images WHERE name = $2)
+            AND image_id = (SELECT id FROM images WHERE name = $2 AND ($3 = '' OR visibility = $3))
             ORDER BY published_at DESC, version_id DESC LIMIT $1) one
         UNION ALL SELECT version_id FROM (SELECT version_id FROM version_lifecycles WHERE state = 'deprecated'
-            AND image_id = (SELECT id FROM images WHERE name = $2)
+            AND image_id = (SELECT id FROM images WHERE name = $2 AND ($3 = '' OR visibility = $3))
             ORDER BY published_at DESC, version_id DESC LIMIT $1) other) listed ON listed.version_id = v.id
     ORDER BY v.published_at DESC, v.id DESC LIMIT $1"
 );
@@ -194,19 +216,18 @@ const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest 
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
 pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_FEW,
-    BY_NAME,
-    FEW_BY_NAME,
-    NEWEST,
-    FEW_NEWEST,
     VERSIONS,
     ALL_VERSIONS,
-    NEWEST_OF_ALL,
     NEWEST_OF_IMAGE,
     ALIASES_OF_VERSION,
     LISTED_ARTIFACTS,
     PREVIOUS,
     PACKAGES,
 ];
+pub(crate) const SQLITE: &[&str] =
+    &[BY_NAME.sqlite, FEW_BY_NAME.sqlite, NEWEST.sqlite, FEW_NEWEST.sqlite, NEWEST_OF_ALL.sqlite];
+pub(crate) const POSTGRES: &[&str] =
+    &[BY_NAME.postgres, FEW_BY_NAME.postgres, NEWEST.postgres, FEW_NEWEST.postgres, NEWEST_OF_ALL.postgres];
 
 /// The formats of a kind, each between two blanks.
 fn formats(kind: Option<ArtifactKind>) -> String {
@@ -222,20 +243,19 @@ fn spellings(architecture: &Architecture) -> String {
 impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
     async fn search_images(
         &self,
-        see: Visibility,
+        reach: &Reach,
         search: &ImageSearch,
         order: ImageOrder,
         page: &PageRequest,
     ) -> Result<Page<ImageSummary>, CatalogError> {
         let ImageSearch { text, operating_system, architecture, kind, state } = search;
-        let see = if see == Visibility::All { "all" } else { "published" };
         let text = text.as_deref().unwrap_or_default().to_ascii_lowercase();
         let system = operating_system.as_ref().map_or("", OperatingSystem::as_str).to_owned();
         let architecture = architecture.as_ref().map_or_else(String::new, spellings);
         let state = state.map_or("", CurrentState::as_str);
         let kind = values![system, architecture, formats(*kind)];
-        let filters = [kind.clone(), values![*see, text, *state]].concat();
-        let list_name = format!("browse:{order}:{see}:{search:?}");
+        let filters = [kind.clone(), values![text, *state], reach::scopes(reach)].concat();
+        let list_name = format!("browse:{order}:{}:{search:?}", reach::name(reach));
         let mut reader = self.reader().await?;
         let is_any = search.operating_system.is_none() && search.architecture.is_none() && search.kind.is_none();
         // If many versions have such an artifact, a page is full soon; if few have one, those are looked at alone.
@@ -261,7 +281,7 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
     async fn get_image_overview(
         &self,
         name: &ImageName,
-        see: Visibility,
+        see: View,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Option<ImageOverview>, CatalogError> {
@@ -281,16 +301,19 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         Ok(Some(ImageOverview { image, aliases, versions }))
     }
 
-    async fn list_newest_versions(
+    async fn list_newest_versions(&self, reach: &Reach, limit: u16) -> Result<Vec<FeedEntry>, CatalogError> {
+        let values = [values![i64::from(limit)], reach::patterns(&reach.read)].concat();
+        self.reader().await?.list_decodable(NEWEST_OF_ALL, values).await
+    }
+
+    async fn list_newest_versions_of(
         &self,
-        image: Option<&ImageName>,
+        image: &ImageName,
+        see: View,
         limit: u16,
     ) -> Result<Vec<FeedEntry>, CatalogError> {
-        let mut reader = self.reader().await?;
-        match image {
-            None => reader.list_decodable(NEWEST_OF_ALL, values![i64::from(limit)]).await,
-            Some(image) => reader.list_decodable(NEWEST_OF_IMAGE, values![i64::from(limit), image]).await,
-        }
+        let values = values![i64::from(limit), image, *required(see)];
+        self.reader().await?.list_decodable(NEWEST_OF_IMAGE, values).await
     }
 
     async fn get_version_context(&self, version: VersionId) -> Result<VersionContext, CatalogError> {

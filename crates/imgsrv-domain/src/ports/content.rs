@@ -1,9 +1,10 @@
 //! Images, versions, manifests and aliases in the catalog.
 
-use super::{CatalogError, TrustedBlob, Visibility};
+use super::{CatalogError, TrustedBlob};
 use crate::{
-    access::ImageScope,
-    ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
+    access::{Reach, View},
+    digest::Digest,
+    ids::{AliasId, ArtifactId, AttachmentId, ImageId, PrincipalId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
     lifecycle::LifecycleFilter,
@@ -51,6 +52,17 @@ pub trait VersionRepo: Send {
     async fn delete_version(&mut self, version: &Version) -> Result<(), CatalogError>;
 }
 
+/// A digest in the manifest of a draft that a principal may not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableDigest {
+    /// The digest.
+    pub digest: Digest,
+    /// The declared size in bytes.
+    pub declared: u64,
+    /// Another principal that has added it; there is an item for each of them.
+    pub cited_by: Option<PrincipalId>,
+}
+
 /// Manifests: artifacts, attachments and the names of their files. They change only while their version is a draft.
 #[async_trait]
 pub trait ManifestRepo: Send {
@@ -58,6 +70,21 @@ pub trait ManifestRepo: Send {
     async fn list_manifest_entries(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError>;
     /// Digests in the manifest of `version` that are not trusted blobs of the declared size; by digest, at most 100.
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError>;
+    /// Records that a principal has added a digest to the manifest of a draft, until that is published.
+    async fn record_citation(
+        &mut self,
+        version: VersionId,
+        digest: &Digest,
+        principal: PrincipalId,
+    ) -> Result<(), CatalogError>;
+    /// The digests in the manifest of `version` that a principal may not read; see
+    /// [`is_readable`](super::BlobLedger::is_readable). Those that another principal has added and sent are left out.
+    async fn list_unreadable_digests(
+        &mut self,
+        version: VersionId,
+        reach: &Reach,
+        sender: PrincipalId,
+    ) -> Result<Vec<UnreadableDigest>, CatalogError>;
     /// The artifact with that id.
     async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
     /// The number of artifacts of a version.
@@ -141,17 +168,16 @@ pub struct ManifestEntries {
 #[async_trait]
 pub trait ImageQueries: Send + Sync {
     /// The image of that name, if visible.
-    async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError>;
-    /// Images by name: those with a published version, and of the others those that both scopes cover.
-    async fn list_images(&self, unpublished: &[ImageScope; 2], page: &PageRequest)
-    -> Result<Page<Image>, CatalogError>;
-    /// The alias of that name.
-    async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
+    async fn get_image(&self, name: &ImageName, see: View) -> Result<Option<Image>, CatalogError>;
+    /// Visible images by name.
+    async fn list_images(&self, reach: &Reach, page: &PageRequest) -> Result<Page<Image>, CatalogError>;
+    /// The alias of that name, if its image is visible.
+    async fn get_alias(&self, image: &ImageName, name: &AliasName, see: View) -> Result<Option<Alias>, CatalogError>;
     /// Aliases of a visible image by name. `None` when the image is not visible.
     async fn list_aliases(
         &self,
         image: &ImageName,
-        see: Visibility,
+        see: View,
         page: &PageRequest,
     ) -> Result<Option<Page<Alias>>, CatalogError>;
 }
@@ -168,7 +194,7 @@ pub trait VersionQueries: Send + Sync {
     async fn list_versions(
         &self,
         image: &ImageName,
-        see: Visibility,
+        see: View,
         filter: VersionFilter,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
@@ -178,7 +204,7 @@ pub trait VersionQueries: Send + Sync {
         &self,
         image: &ImageName,
         name: &VersionName,
-        see: Visibility,
+        see: View,
     ) -> Result<Option<ResolvedVersion>, CatalogError>;
     /// The version of that name, whatever its state, its image and its manifest entries, in one snapshot.
     async fn resolve_manifest(
@@ -186,8 +212,13 @@ pub trait VersionQueries: Send + Sync {
         image: &ImageName,
         version: &VersionName,
     ) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError>;
-    /// The published version with that name or alias, and its image; one statement.
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedRef>, CatalogError>;
+    /// The published version with that name or alias, and its image, if visible; one statement.
+    async fn resolve_ref(
+        &self,
+        image: &ImageName,
+        name: &RefName,
+        see: View,
+    ) -> Result<Option<ResolvedRef>, CatalogError>;
     /// The manifest entries of a version and its warnings; empty when there is no such version. One statement.
     async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError>;
     /// The trusted blobs of a version's artifacts and attachments, by digest; one statement. A quarantined blob is not
@@ -198,6 +229,6 @@ pub trait VersionQueries: Send + Sync {
         &self,
         image: &ImageName,
         version: &VersionName,
-        see: Visibility,
+        see: View,
     ) -> Result<Option<Manifest>, CatalogError>;
 }

@@ -2,6 +2,7 @@
 
 use super::{CatalogError, StreamLifecycle};
 use crate::{
+    access::Visibility,
     digest::{BlobClaim, Digest, HashState},
     ids::{ImageId, VersionId},
     inspection::{IncusLayout, IncusProperties, IncusRow},
@@ -104,6 +105,8 @@ pub struct StreamImage {
     pub name: ImageName,
     /// Its name for people.
     pub display_name: Option<ShortText>,
+    /// Who may read it; streams list public images only.
+    pub visibility: Visibility,
     /// All its aliases, each with its version.
     pub aliases: Vec<(AliasName, VersionName)>,
 }
