@@ -91,6 +91,7 @@ pub struct Names {
 
 impl Names {
     /// Those of the attachment of an artifact with these names.
+    #[must_use]
     pub fn of_attachment(&self, name: &AttachmentName) -> Self {
         let of = |file| attachment_file(file, name);
         Self { own: of(&self.own), canonical: of(&self.canonical) }
