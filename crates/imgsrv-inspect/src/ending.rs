@@ -76,12 +76,11 @@ pub(crate) async fn is_missing<S: Source>(
     })
 }
 
-/// Whether the size of such files is a multiple of 512 bytes.
+/// Whether the size of such files is always a multiple of 512 bytes; that of a raw disk may be any.
 const fn is_in_sectors(contents: Contents) -> bool {
     matches!(
         contents,
-        Contents::Raw
-            | Contents::Iso
+        Contents::Iso
             | Contents::Qcow2
             | Contents::Vmdk
             | Contents::Vhd

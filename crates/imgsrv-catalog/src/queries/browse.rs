@@ -214,16 +214,8 @@ const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p
     WHERE v.id = $1 ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
 const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest IN
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
-pub(crate) const STATEMENTS: &[&str] = &[
-    COUNT_FEW,
-    VERSIONS,
-    ALL_VERSIONS,
-    NEWEST_OF_IMAGE,
-    ALIASES_OF_VERSION,
-    LISTED_ARTIFACTS,
-    PREVIOUS,
-    PACKAGES,
-];
+pub(crate) const STATEMENTS: &[&str] =
+    &[COUNT_FEW, VERSIONS, ALL_VERSIONS, NEWEST_OF_IMAGE, ALIASES_OF_VERSION, LISTED_ARTIFACTS, PREVIOUS, PACKAGES];
 pub(crate) const SQLITE: &[&str] =
     &[BY_NAME.sqlite, FEW_BY_NAME.sqlite, NEWEST.sqlite, FEW_NEWEST.sqlite, NEWEST_OF_ALL.sqlite];
 pub(crate) const POSTGRES: &[&str] =
