@@ -140,6 +140,8 @@ impl BlobStore for S3BlobStore {
         self.abort_uploads(session, &own).await?;
         let keys = self.client.list(&folder).await.map_err(failed)?;
         self.client.delete_all(&keys).await.map_err(failed)?;
+        // SeaweedFS lists a folder without objects until it is deleted by its name; others have no such object.
+        self.client.delete(&folder).await.map_err(failed)?;
         self.abort_uploads(session, &own).await
     }
 
