@@ -60,7 +60,7 @@ async fn receive(mut body: RecvStream) -> (Vec<u8>, Option<h2::Error>) {
 
 /// Each body is larger than the window of its stream, so that both are in progress at once.
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_breaks_off_its_own_http2_stream_and_no_other() {
+async fn damage_resets_its_own_http2_stream_and_no_other() {
     let fixture = Fixture::start();
     let right = fixture.large_disk("right.qcow2", 1, 4);
     fixture.large_disk("damaged.qcow2", 2, 4);
