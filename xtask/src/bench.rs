@@ -1,5 +1,6 @@
 //! Throughput compared with peers in the same run: `openssl`, a plain write with fsync, and nginx with sendfile.
 
+mod checks;
 mod load;
 mod scale_out;
 mod streams;
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// The documents of Simple Streams with so many products, beside nginx and a rebuild from scratch
     #[arg(long, value_name = "PRODUCTS", num_args = 0..=1, default_missing_value = "10000")]
     streams: Option<usize>,
+    /// With and without verifying what is read
+    #[arg(long)]
+    checks: bool,
     #[command(flatten)]
     load: load::Load,
 }
@@ -45,6 +49,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.scale_out {
         return scale_out::run(options.mib);
+    }
+    if options.checks {
+        return checks::run(options.mib);
     }
     if let Some(products) = options.streams {
         return streams::run(products);

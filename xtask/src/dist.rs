@@ -183,7 +183,7 @@ fn needed_glibc(binary: &[u8]) -> u32 {
         .unwrap_or(0)
 }
 
-/// Writes an archive with the staged files, the unit and the licenses.
+/// Writes an archive with the staged files, the unit, the alerts and dashboard, and the licenses.
 fn archive(staged: &Path, target: &str, dist: &Path) -> Result<()> {
     let name = format!("imgsrv-{VERSION}-{target}");
     let archive = dist.join(format!("{name}.tar.gz"));
@@ -199,7 +199,8 @@ fn archive(staged: &Path, target: &str, dist: &Path) -> Result<()> {
         .arg(root())
         .args(["LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md", "--directory"])
         .arg(root().join("deploy"))
-        .args(["imgsrv.env", "imgsrv.service", "imgsrv.sysusers"]);
+        .args(["imgsrv.env", "imgsrv.service", "imgsrv.sysusers", "nginx.conf"])
+        .args(["grafana/imgsrv.json", "prometheus/imgsrv.rules.yml"]);
     output(&mut tar)?;
     println!("wrote {}", archive.display());
     Ok(())

@@ -140,6 +140,8 @@ impl System {
             "usr/share/doc/imgsrv/copyright",
             "usr/share/doc/imgsrv/THIRD-PARTY-LICENSES",
             "usr/share/fish/vendor_completions.d/imgsrv.fish",
+            "usr/share/imgsrv/grafana/imgsrv.json",
+            "usr/share/imgsrv/prometheus/imgsrv.rules.yml",
             "usr/share/man/man1/imgsrv-publish.1.gz",
             "usr/share/man/man1/imgsrv.1.gz",
             "usr/share/zsh/vendor-completions/_imgsrv",

@@ -5,7 +5,7 @@ use crate::{
     tools,
 };
 use imgsrv_testkit::services::{
-    OIDC_PROVIDER_VERSION, SCHEMATHESIS_VERSION, TUS_CLIENTS_VERSION, WEB_CHECKS_VERSION, cache_dir,
+    OIDC_PROVIDER_VERSION, SCHEMATHESIS_VERSION, SEAWEEDFS_VERSION, TUS_CLIENTS_VERSION, WEB_CHECKS_VERSION, cache_dir,
 };
 use std::{fs, path::PathBuf, process::Command};
 
@@ -16,7 +16,7 @@ pub(crate) fn install() -> Result<PathBuf> {
 }
 
 /// Installs PostgreSQL, nginx, Packer, promtool, clients of Incus and LXD, programs that download, an OpenID provider,
-/// schemathesis, tus clients, Chromium, and checks of pages, unless they are installed.
+/// schemathesis, SeaweedFS, tus clients, Chromium, and checks of pages, unless they are installed.
 pub(crate) fn install_packages() -> Result<()> {
     tools::from_debian(&[
         ("/usr/lib/systemd/systemd-pull", "systemd-container"),
@@ -52,6 +52,7 @@ pub(crate) fn install_packages() -> Result<()> {
     ])?;
     pinned("oidc-provider", OIDC_PROVIDER_VERSION, NPM)?;
     pinned("schemathesis", SCHEMATHESIS_VERSION, PIP)?;
+    pinned("seaweedfs", SEAWEEDFS_VERSION, PIP)?;
     pinned("tus-clients", TUS_CLIENTS_VERSION, &format!("{NPM} && {PIP}"))?;
     pinned("web-checks", WEB_CHECKS_VERSION, NPM)
 }

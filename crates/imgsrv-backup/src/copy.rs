@@ -13,6 +13,7 @@ use imgsrv_domain::{
     ports::{BackupBlob, BlobError, BlobName},
 };
 use std::{fs, io::Write, time::Duration};
+use tokio::task::spawn_blocking;
 
 /// How often a blob is read from a store that fails.
 const ATTEMPTS: u32 = 5;
@@ -29,12 +30,7 @@ pub(crate) enum Copied {
 }
 
 /// Copies a blob into the backup, unless it is there.
-pub(crate) async fn copy(
-    site: &Site,
-    folder: &mut Folder,
-    blob: &BackupBlob,
-    rate: &mut Rate,
-) -> Result<Copied, BackupError> {
+pub(crate) async fn copy(site: &Site, folder: &Folder, blob: &BackupBlob, rate: &Rate) -> Result<Copied, BackupError> {
     let path = folder.blob(&blob.claim.digest);
     if fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == blob.claim.size.get()) {
         return Ok(Copied::Present);
@@ -73,10 +69,10 @@ async fn current_name(site: &Site, blob: &BackupBlob) -> Result<Option<BlobName>
 /// Copies the object `name`, which must be the blob.
 async fn read(
     site: &Site,
-    folder: &mut Folder,
+    folder: &Folder,
     blob: &BackupBlob,
     name: &BlobName,
-    rate: &mut Rate,
+    rate: &Rate,
 ) -> Result<(), BackupError> {
     let path = folder.blob(&blob.claim.digest);
     let size = blob.claim.size;
@@ -92,7 +88,11 @@ async fn read(
         Ok(hash.bytes() == size.get() && hash.finish() == blob.claim.digest)
     };
     match copied.await {
-        Ok(true) => folder.place(file),
+        Ok(true) => {
+            // Other blobs are copied while the disk writes.
+            let synced = spawn_blocking(move || file.sync().map(|()| file)).await;
+            folder.place(synced.map_err(|error| at(&path)(error.into()))??)
+        }
         Ok(false) => file.discard().and(Err(BlobError::Damaged.into())),
         Err(error) => file.discard().and(Err(error)),
     }

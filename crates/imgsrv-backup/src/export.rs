@@ -14,6 +14,7 @@ use crate::{
     pin::Pin,
     rate::Rate,
 };
+use futures::{TryStreamExt, stream};
 use imgsrv_app::{arm_crash_points, crash_point};
 use imgsrv_domain::{
     audit::{Actor, AuditAction, AuditEntry, Event},
@@ -22,7 +23,10 @@ use imgsrv_domain::{
     ports::{BLOB_RECORDS, BackupBlob, CatalogError, ImportError},
     time::Timestamp,
 };
-use std::{collections::HashSet, path::Path};
+use std::{collections::HashSet, path::Path, pin::pin};
+
+/// How many blobs are copied at once: the latency of a bucket and of writes to the disk delays small ones.
+const COPIES: usize = 8;
 
 /// What to export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,29 +158,36 @@ impl Export<'_> {
         Ok(manifest)
     }
 
-    /// Copies the blobs of the list.
-    async fn blobs(&mut self, list: &RecordFile, pin: &Pin, exported: &mut Exported) -> Result<(), BackupError> {
-        let mut lines = LineReader::open(self.folder.path(), list)?;
-        let mut rate = Rate::new(self.options.rate);
-        while let Some(line) = lines.next()? {
-            let blob = self.site.backups.blob_of(line).map_err(own)?;
-            exported.blob_bytes += blob.claim.size.get();
-            if !self.options.with_blobs {
-                continue;
-            }
+    /// Copies the blobs of the list, several at once.
+    async fn blobs(&self, list: &RecordFile, pin: &Pin, exported: &mut Exported) -> Result<(), BackupError> {
+        let (site, folder, rate) = (self.site, &self.folder, &Rate::new(self.options.rate));
+        let mut lines = LineReader::open(folder.path(), list)?;
+        let blobs = std::iter::from_fn(|| match lines.next() {
+            Ok(line) => line.map(|line| site.backups.blob_of(line).map_err(own)),
+            Err(error) => Some(Err(error)),
+        });
+        let with_blobs = self.options.with_blobs;
+        let copies = stream::iter(blobs).map_ok(|blob| async move {
             pin.check()?;
-            match copy(self.site, &mut self.folder, &blob, &mut rate).await? {
+            let copied = if with_blobs { copy(site, folder, &blob, rate).await? } else { Copied::Present };
+            Ok((blob.claim, copied))
+        });
+        let mut copies = pin!(copies.try_buffer_unordered(COPIES));
+        while let Some((claim, copied)) = copies.try_next().await? {
+            exported.blob_bytes += claim.size.get();
+            match copied {
                 Copied::New => {
                     exported.copied += 1;
-                    exported.copied_bytes += blob.claim.size.get();
+                    exported.copied_bytes += claim.size.get();
                 }
                 Copied::Present => {}
                 Copied::Unreadable => {
-                    tracing::error!(blob.digest = %blob.claim.digest, "blob damaged or missing, not in the backup");
-                    exported.unreadable.push(blob.claim.digest);
+                    tracing::error!(blob.digest = %claim.digest, "blob damaged or missing, not in the backup");
+                    exported.unreadable.push(claim.digest);
                 }
             }
         }
+        exported.unreadable.sort_unstable_by_key(|digest| *digest.bytes());
         Ok(())
     }
 

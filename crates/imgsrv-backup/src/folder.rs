@@ -12,6 +12,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// The file that an export locks. It also marks the folder of a backup that is not complete yet.
@@ -23,7 +24,7 @@ const PARTIAL: &str = ".partial";
 pub(crate) struct Folder {
     path: PathBuf,
     /// Folders with new names, which are not durable yet.
-    unsynced: BTreeSet<PathBuf>,
+    unsynced: Mutex<BTreeSet<PathBuf>>,
     _lock: File,
 }
 
@@ -41,7 +42,7 @@ impl Folder {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let file = file.map_err(at(&lock))?;
         file.try_lock().map_err(busy(path))?;
-        Ok(Self { path: path.to_owned(), unsynced: BTreeSet::from([path.to_owned()]), _lock: file })
+        Ok(Self { path: path.to_owned(), unsynced: Mutex::new(BTreeSet::from([path.to_owned()])), _lock: file })
     }
 
     /// Its path.
@@ -55,19 +56,20 @@ impl Folder {
     }
 
     /// Gives a file its name, once its content is durable. The name is durable after [`Folder::sync`].
-    pub(crate) fn place(&mut self, file: NewFile) -> Result<(), BackupError> {
-        let NewFile { file, partial, path } = file;
-        file.sync_all().map_err(at(&partial))?;
+    pub(crate) fn place(&self, file: NewFile) -> Result<(), BackupError> {
+        file.sync()?;
+        let NewFile { partial, path, .. } = file;
         fs::rename(&partial, &path).map_err(at(&path))?;
         // The folders above may be new as well.
-        self.unsynced
+        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        unsynced
             .extend(path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.path)).map(Path::to_owned));
         Ok(())
     }
 
     /// Makes the names of all new files durable.
     pub(crate) fn sync(&mut self) -> Result<(), BackupError> {
-        for folder in std::mem::take(&mut self.unsynced) {
+        for folder in std::mem::take(self.unsynced.get_mut().unwrap_or_else(PoisonError::into_inner)) {
             File::open(&folder).and_then(|folder| folder.sync_all()).map_err(at(&folder))?;
         }
         Ok(())
@@ -156,6 +158,11 @@ impl NewFile {
         let partial = PathBuf::from(partial);
         let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial);
         Ok(Self { file: file.map_err(at(&partial))?, partial, path: path.to_owned() })
+    }
+
+    /// Makes its content durable.
+    pub(crate) fn sync(&self) -> Result<(), BackupError> {
+        self.file.sync_all().map_err(at(&self.partial))
     }
 
     /// Deletes it.

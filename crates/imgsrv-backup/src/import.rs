@@ -45,10 +45,16 @@ pub struct Imported {
     pub missing: Vec<Digest>,
 }
 
+/// Fails unless there is a backup at `path`. Its files are not verified.
+pub fn require_backup(path: &Path) -> Result<(), BackupError> {
+    fs::read_dir(path).map_err(at(path))?;
+    Manifest::read(path).map(drop)
+}
+
 /// Imports the backup at `path` into `site`, which no server uses meanwhile.
 pub async fn import(site: &Site, path: &Path, options: ImportOptions) -> Result<Imported, BackupError> {
     arm_crash_points();
-    fs::read_dir(path).map_err(at(path))?;
+    require_backup(path)?;
     let _lock = lock_shared(path)?;
     let (manifest, backup) = Manifest::read(path)?;
     // Before anything is written.

@@ -19,7 +19,7 @@ mod verify;
 
 pub use error::BackupError;
 pub use export::{ExportOptions, Exported, export};
-pub use import::{ImportOptions, Imported, import};
+pub use import::{ImportOptions, Imported, import, require_backup};
 pub use verify::{Verified, verify};
 
 use imgsrv_domain::ports::{BackupCatalog, BlobStore, Catalog, Ids};

@@ -146,6 +146,8 @@ async fn copy(
         }
         crash_point("import.staged");
     }
+    // An object of this name is wrong, or it would have been found. A store may take it for the blob by its size.
+    site.blobs.remove(&blob.name).await?;
     let name = blob.name.clone();
     let mut request = IngestRequest { session, name, claim: blob.claim, parts, hashed };
     loop {

@@ -16,4 +16,4 @@ mod threads;
 
 pub use fs::{FsBlobStore, unwritable};
 pub use observe::{Observer, Operation, Outcome, Unobserved};
-pub use s3::{S3BlobStore, S3Settings};
+pub use s3::{S3BlobStore, S3Settings, S3SettingsError};

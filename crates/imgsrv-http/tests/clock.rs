@@ -1,6 +1,9 @@
 //! A clock that is set back or forward postpones no work, and loses none.
 
-use axum::{body::Body, http::Request};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
 use headers::{Date, HeaderMapExt, LastModified};
 use imgsrv_app::{Ran, RequestContext};
 use imgsrv_domain::{
@@ -10,6 +13,7 @@ use imgsrv_domain::{
     work::WorkKind,
 };
 use imgsrv_testkit::{TestResponse, TestServer, qcow2};
+use serde_json::json;
 use std::time::{Duration, SystemTime};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -129,4 +133,118 @@ async fn an_exposed_token_is_recorded_after_the_clock_was_set_back() {
     let filter = AuditFilter { action: Some(AuditAction::TokenExposed), ..AuditFilter::default() };
     let rows = server.services.adapters().catalog.list_audit(&filter, &PageRequest::FIRST).await.expect("rows");
     assert_eq!(rows.items.len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_is_valid_until_its_time_by_the_current_clock() {
+    let server = TestServer::start().await;
+    let manager = server.token_with("auth-manager").await;
+    let me = server.write("GET", "/v1/auth/whoami", None).await.json();
+    let path = format!("/v1/auth/principals/{}/api-tokens", me["principal"]["id"].as_str().expect("an id"));
+    let issue = async |life: Duration| {
+        let end = server.clock.now().micros() + i64::try_from(life.as_micros()).expect("a time");
+        let end = jiff::Timestamp::from_microsecond(end).expect("a time").to_string();
+        let body = json!({"name": "clock", "expires_at": end});
+        let issued = server.call(Some(&manager), "POST", &path, Some(body)).await.json();
+        issued["plaintext"].as_str().unwrap_or_else(|| panic!("{issued}")).to_owned()
+    };
+    let use_it = async |token: &str| server.call(Some(token), "GET", "/v1/auth/whoami", None).await.status;
+    let (short, long) = (issue(DAY / 2).await, issue(DAY + DAY / 2).await);
+    server.clock.advance(DAY);
+    assert_eq!((use_it(&short).await, use_it(&long).await), (StatusCode::UNAUTHORIZED, StatusCode::OK));
+    server.clock.set_back(DAY);
+    assert_eq!((use_it(&short).await, use_it(&long).await), (StatusCode::OK, StatusCode::OK));
+    // One that was issued while the clock was ahead is not refused because it begins later.
+    server.clock.advance(DAY);
+    let later = issue(DAY / 24).await;
+    server.clock.set_back(DAY);
+    assert_eq!(use_it(&later).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_clock_expired_stays_expired_and_others_continue() {
+    let server = TestServer::start().await;
+    let sweep = server.services.worker(WorkKind::Sweep);
+    server.services.enqueue_recurring().await.expect("enqueued");
+    let upload = server.open_upload(b"bytes").await;
+    server.put_part(&upload, 1, b"by".to_vec()).await;
+    // A part that arrives while the clock is behind must not shorten the life of the upload.
+    server.clock.set_back(DAY);
+    sweep.run_once().await.expect("swept");
+    assert_eq!(server.upload_state(&upload).await, "uploading");
+    server.clock.advance(DAY + DAY / 2);
+    sweep.run_once().await.expect("swept");
+    assert_eq!(server.upload_state(&upload).await, "uploading");
+    server.clock.advance(DAY);
+    sweep.run_once().await.expect("swept");
+    assert_eq!(server.upload_state(&upload).await, "aborted");
+    server.clock.set_back(DAY);
+    assert_eq!(server.upload_state(&upload).await, "aborted");
+    server.blob(b"bytes").await;
+}
+
+#[tokio::test]
+async fn garbage_is_never_collected_before_its_grace_and_always_after_it() {
+    let server = TestServer::start().await;
+    let collect = async || {
+        server.services.enqueue_recurring().await.expect("enqueued");
+        server.services.worker(WorkKind::Collect).run_once().await.expect("collected");
+        server.stored_files().iter().filter(|file| file.starts_with("cas/")).count()
+    };
+    server.blob(b"stored before the clock was set back").await;
+    server.clock.set_back(DAY);
+    server.blob(b"stored after that").await;
+    assert_eq!(collect().await, 2);
+    server.clock.advance(7 * DAY - LATER);
+    assert_eq!(collect().await, 2, "less than 7 days after the second");
+    server.clock.advance(LATER);
+    assert_eq!(collect().await, 1, "the first is a day younger by this clock");
+    server.clock.advance(DAY);
+    assert_eq!(collect().await, 0);
+}
+
+#[tokio::test]
+async fn a_blob_that_was_verified_in_the_future_is_still_served_and_verified_again() {
+    let server = TestServer::start().await;
+    let digest = server.blob(b"verified tomorrow").await;
+    server.clock.set_back(DAY);
+    server.services.enqueue_recurring().await.expect("enqueued");
+    server.services.worker(WorkKind::Scrub).run_once().await.expect("scrubbed");
+    let path = format!("/v1/blobs/{digest}");
+    assert_eq!(server.write("GET", &path, None).await.body, b"verified tomorrow");
+    let verified = async || {
+        let stored = server.services.adapters().catalog.get_stored_blob(&digest.parse().expect("a digest")).await;
+        stored.expect("read").expect("a blob").verified_at
+    };
+    let before = verified().await;
+    server.clock.advance(20 * DAY);
+    server.services.enqueue_recurring().await.expect("enqueued");
+    server.services.worker(WorkKind::Scrub).run_once().await.expect("scrubbed");
+    assert!(verified().await > before);
+}
+
+#[tokio::test]
+async fn aliases_and_entity_tags_do_not_depend_on_the_clock() {
+    let server = TestServer::start().await;
+    let [first, second] = [qcow2(1), qcow2(2)];
+    server.published("debian", "1", &first).await;
+    let alias = async |version: &str| {
+        let set = server.write("PUT", "/v1/images/debian/aliases/latest", Some(json!({"version": version}))).await;
+        assert!(set.status.is_success(), "{set:?}");
+    };
+    alias("1").await;
+    let index = server.get("/streams/v1/images.json").await.header("etag").to_owned();
+    let file = async || server.get("/images/debian/latest/debian-amd64.qcow2").await;
+    let before = file().await;
+    server.clock.advance(DAY);
+    assert_eq!(server.get("/streams/v1/images.json").await.header("etag"), index);
+    assert_eq!(file().await.header("etag"), before.header("etag"));
+    // Set back by two days: what is published and moved now is older than what it replaces.
+    server.clock.set_back(2 * DAY);
+    server.published("debian", "2", &second).await;
+    alias("2").await;
+    assert_eq!(file().await.body, second);
+    assert_eq!(server.get("/images/debian/1/debian-1-amd64.qcow2").await.body, first);
+    let listed = server.get("/v1/images/debian/versions").await.json();
+    assert_eq!(listed["versions"].as_array().expect("versions").len(), 2, "{listed}");
 }

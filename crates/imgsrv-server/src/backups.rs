@@ -7,7 +7,7 @@ use crate::{
     storage::{Locks, OpenCatalog, blob_store},
     system::UuidIds,
 };
-use imgsrv_backup::{Exported, Imported, Site, Verified, verify};
+use imgsrv_backup::{Exported, Imported, Site, Verified, require_backup, verify};
 use imgsrv_blobs::Unobserved;
 use imgsrv_domain::digest::Digest;
 use std::{
@@ -65,6 +65,8 @@ fn verify_backup(dir: &Path) -> Result<ExitCode, StartError> {
 
 /// Restores a backup. No server uses the catalog meanwhile.
 pub(crate) async fn import(options: ImportOptions) -> Result<ExitCode, StartError> {
+    // Before anything is created.
+    require_backup(&options.dir)?;
     let locks = Locks::acquire(&options.storage)?;
     let catalog = OpenCatalog::open_to_import(&options.storage).await?;
     let site = site(&options.storage, &catalog)?;

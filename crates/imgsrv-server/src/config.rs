@@ -240,7 +240,8 @@ pub(crate) struct StorageOptions {
     #[arg(long, env = "IMGSRV_S3_USE_TLS", default_value_t = false, default_missing_value = "true", num_args = 0..=1,
         action = ArgAction::Set, value_name = "BOOL")]
     s3_use_tls: bool,
-    /// Use path-style S3 URLs (endpoint/bucket/key) instead of virtual-hosted ones (bucket.endpoint/key)
+    /// Use path-style S3 URLs (endpoint/bucket/key) instead of virtual-hosted ones (bucket.endpoint/key). An endpoint that
+    /// is an IP address is always used so
     #[arg(long, env = "IMGSRV_S3_PATH_STYLE", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
     s3_path_style: bool,

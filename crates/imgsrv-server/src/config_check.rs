@@ -9,14 +9,21 @@ use crate::{
     options::ListenAddress,
     output::{print, time},
     storage::{StorageError, blob_store, folders, inspect},
-    system::SystemClock,
+    system::{SystemClock, require_regular},
     tls::{Tls, TlsError},
 };
 use imgsrv_app::BindError;
 use imgsrv_catalog::Inspection;
 use imgsrv_cli::{Certificate, Diagnosis};
 use imgsrv_domain::{error_chain, ports::Clock};
-use std::{io, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::net::{TcpStream, lookup_host};
 
 /// How long a connection attempt to an address of the server may take.
@@ -28,12 +35,22 @@ const SOON: Duration = Duration::from_hours(14 * 24);
 pub(crate) async fn run(CheckOptions { json, settings }: &CheckOptions) -> Result<ExitCode, StartError> {
     let mut diagnosis = Diagnosis::default();
     let catalog = catalog(&settings.storage, &mut diagnosis).await;
+    let is_new = catalog.is_none() && diagnosis.problems() == 0;
     blobs(&settings.storage, catalog, &mut diagnosis).await;
+    token_file(settings, is_new, &mut diagnosis);
     space(settings, &mut diagnosis);
     tls(settings, &mut diagnosis);
-    address("listener", &settings.api.listen, &mut diagnosis).await;
-    if let Some(metrics) = &settings.metrics.metrics_listen.0 {
-        address("metrics", metrics, &mut diagnosis).await;
+    let (listen, metrics) = (&settings.api.listen, settings.metrics.metrics_listen.0.as_ref());
+    address("listener", listen, is_new, &mut diagnosis).await;
+    match metrics {
+        Some(metrics) if conflict(listen, metrics) => {
+            diagnosis.problem("metrics", format!("the API listens on port {} as well", metrics.port));
+        }
+        Some(metrics) => address("metrics", metrics, is_new, &mut diagnosis).await,
+        None => {}
+    }
+    if let Some(collector) = settings.logging.otlp_endpoint() {
+        traces(&collector, &mut diagnosis).await;
     }
     print(&if *json { format!("{}\n", diagnosis.json()) } else { diagnosis.text() })?;
     Ok(if diagnosis.problems() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -48,6 +65,10 @@ async fn catalog(options: &StorageOptions, diagnosis: &mut Diagnosis) -> Option<
     const PART: &str = "catalog";
     let shown = options.catalog();
     match inspect(options).await {
+        Ok(None) if options.postgres().is_none() && !can_be_folder(&options.data_dir) => {
+            diagnosis.problem(PART, format!("{} is not a folder", options.data_dir.display()));
+            None
+        }
         Ok(None) => {
             diagnosis
                 .note(PART, format!("there is none {shown}; a server would create it and print a bootstrap token"));
@@ -73,6 +94,9 @@ async fn blobs(options: &StorageOptions, catalog: Option<Inspection>, diagnosis:
     if options.s3().is_none() && !options.storage_dir().join("cas").is_dir() {
         if catalog.is_some_and(|found| found.identity.store.is_some()) {
             return problem(diagnosis, PART, &StorageError::Bind { store: shown, source: BindError::OtherStore });
+        }
+        if !can_be_folder(&options.storage_dir()) {
+            return diagnosis.problem(PART, format!("{shown} is not a folder"));
         }
         return diagnosis.note(PART, format!("there is none at {shown}; a server would create it"));
     }
@@ -100,6 +124,29 @@ async fn blobs(options: &StorageOptions, catalog: Option<Inspection>, diagnosis:
         Some(_) | None => return diagnosis.note(PART, format!("{shown}; it accepts writes; a server would claim it")),
     };
     problem(diagnosis, PART, &StorageError::Bind { store: shown, source: wrong });
+}
+
+/// Whether there is a folder at `path`, or one can be created.
+fn can_be_folder(path: &Path) -> bool {
+    path.ancestors().find(|path| path.exists()).is_none_or(Path::is_dir)
+}
+
+/// Whether a new server could write its bootstrap token. The data folder is created before the token.
+fn token_file(settings: &ServeOptions, is_new: bool, diagnosis: &mut Diagnosis) {
+    const PART: &str = "bootstrap token";
+    let Some(path) = &settings.api.bootstrap_token_file else { return };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = require_regular(path) {
+        problem(diagnosis, PART, &error);
+    } else if is_new && !folder.is_dir() && !settings.storage.data_dir.starts_with(folder) {
+        diagnosis.problem(PART, format!("cannot be written: {} is not a folder", folder.display()));
+    }
+}
+
+/// Whether two listeners need the same port.
+fn conflict(one: &ListenAddress, other: &ListenAddress) -> bool {
+    let is_any = |address: &ListenAddress| address.host.as_deref().is_none_or(crate::incus::is_wildcard);
+    one.port != 0 && one.port == other.port && (one.host == other.host || is_any(one) || is_any(other))
 }
 
 /// The folders that exist, and those that would be created.
@@ -160,16 +207,39 @@ fn tls(settings: &ServeOptions, diagnosis: &mut Diagnosis) {
     }
 }
 
-/// Whether something listens at an address already, found by connecting to it.
-async fn address(part: &'static str, address: &ListenAddress, diagnosis: &mut Diagnosis) {
+/// Whether the collector of traces accepts connections; a server starts without it.
+async fn traces(collector: &str, diagnosis: &mut Diagnosis) {
+    const PART: &str = "traces";
+    let url = reqwest::Url::parse(collector).ok();
+    let Some((host, port)) = url.as_ref().and_then(|url| url.host_str().zip(url.port_or_known_default())) else {
+        return;
+    };
+    let host = host.trim_matches(['[', ']']);
+    match tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => diagnosis.ok(PART, format!("{collector} accepts connections")),
+        Ok(Err(error)) => diagnosis.note(PART, format!("{collector} cannot be reached: {error}; traces would be lost")),
+        Err(_elapsed) => diagnosis.note(PART, format!("{collector} does not respond; traces would be lost")),
+    }
+}
+
+/// Whether something listens at an address already, found by connecting to it. The port itself is not bound. Nothing can
+/// be the server of a catalog that does not exist.
+async fn address(part: &'static str, address: &ListenAddress, is_new: bool, diagnosis: &mut Diagnosis) {
     let ListenAddress { host, port } = address;
     let shown = format!("{}:{port}", host.as_deref().unwrap_or_default());
     let host = host.as_deref().filter(|host| !crate::incus::is_wildcard(host)).unwrap_or("127.0.0.1");
-    if let Err(error) = lookup_host((host, *port)).await {
+    // Any other port shows whether one of the addresses is one of this machine.
+    let found = lookup_host((host, *port)).await;
+    let found = found.map(|found| found.map(|address| SocketAddr::new(address.ip(), 0)).collect::<Vec<_>>());
+    let local = found.and_then(|found| TcpListener::bind(&*found));
+    if let Err(error) = local {
         return problem(diagnosis, part, &io::Error::new(error.kind(), format!("cannot listen on {shown}: {error}")));
     }
     let connecting = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((host, *port)));
     if *port != 0 && connecting.await.is_ok_and(|connected| connected.is_ok()) {
+        if is_new {
+            return diagnosis.problem(part, format!("{shown} is in use by another program"));
+        }
         return diagnosis.note(part, format!("{shown} is in use, as it is while the server runs"));
     }
     diagnosis.ok(part, format!("{shown} is free"));

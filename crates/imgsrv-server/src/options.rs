@@ -151,9 +151,11 @@ pub(crate) fn text<T: FromStr>(raw: &str) -> Result<Given<T>, T::Err> {
     Ok(Given(if raw.is_empty() { None } else { Some(raw.parse()?) }))
 }
 
-/// Parses the path of a URL.
+/// Parses the path of a URL. The router refuses segments that begin with a colon.
 pub(crate) fn path(raw: &str) -> Result<String, String> {
-    let fits = raw.starts_with('/') && raw.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}*\\\"<>".contains(&b));
+    let fits = raw.starts_with('/')
+        && !raw.contains("/:")
+        && raw.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}*\\\"<>".contains(&b));
     if fits { Ok(raw.to_owned()) } else { Err("must start with / and be a plain path".to_owned()) }
 }
 

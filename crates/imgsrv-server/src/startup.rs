@@ -6,7 +6,7 @@ use crate::{
     error::StartError,
     metrics::ProcessMetrics,
     storage::{Locks, OpenCatalog},
-    system::write_file,
+    system::{require_regular, write_file},
 };
 use imgsrv_app::{Schedule, Services};
 use imgsrv_domain::{
@@ -102,6 +102,7 @@ impl Startup {
     /// Returns whether a token was needed.
     async fn bootstrap(&self) -> Result<bool, StartError> {
         let file = self.options.api.bootstrap_token_file.as_deref();
+        file.map_or(Ok(()), require_regular).map_err(StartError::BootstrapOutput)?;
         let bootstrap = self.services.bootstrap();
         if bootstrap.is_needed().await? {
             if let Some(path) = file {

@@ -8,7 +8,7 @@ use crate::{
 };
 use imgsrv_app::{Adapters, BindError, Services};
 use imgsrv_auth::{CelEngine, OidcVerifier};
-use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore};
+use imgsrv_blobs::{FsBlobStore, Observer, S3BlobStore, S3SettingsError};
 use imgsrv_catalog::sqlite::{CommandLock, SqliteCatalog, lock_for_command};
 use imgsrv_catalog::{
     Inspection,
@@ -56,6 +56,8 @@ pub(crate) enum StorageError {
     Importing,
     #[error("cannot read the state of the catalog's import")]
     Import(#[source] CatalogError),
+    #[error(transparent)]
+    S3(#[from] S3SettingsError),
     #[error("cannot use the blob store {store}")]
     Blobs { store: String, source: BlobError },
     #[error("cannot use the blob store {store}")]
@@ -189,10 +191,12 @@ pub(crate) fn blob_store(
     options: &StorageOptions,
     observer: Arc<dyn Observer>,
 ) -> Result<Arc<dyn BlobStore>, StorageError> {
-    let failed = |source| StorageError::Blobs { store: options.blob_store(), source };
     Ok(match options.s3() {
-        Some(settings) => Arc::new(S3BlobStore::new(&settings, observer).map_err(failed)?),
-        None => Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?),
+        Some(settings) => Arc::new(S3BlobStore::new(&settings, observer)?),
+        None => {
+            let failed = |source| StorageError::Blobs { store: options.blob_store(), source };
+            Arc::new(FsBlobStore::open(&options.storage_dir(), observer).map_err(failed)?)
+        }
     })
 }
 

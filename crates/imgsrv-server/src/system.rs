@@ -40,6 +40,17 @@ pub(crate) fn worker_id(node: &str) -> Result<WorkerId, getrandom::Error> {
     Ok(WorkerId::new(format!("{node}-{:016x}", getrandom::u64()?)))
 }
 
+/// Fails if something is at `path` that is not a regular file: to write a file atomically, or to remove it, would replace
+/// a device such as `/dev/stdout`.
+pub(crate) fn require_regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(io::Error::other(format!("{} is not a regular file", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file atomically.
 pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let part = path.with_added_extension("part");

@@ -154,7 +154,18 @@ fn every_command_of_the_operators_handbook_runs() {
         (include_str!("../../../docs/src/handbook/upgrade.md"), &["its schema is current", "live", "ready"][..]),
         (
             include_str!("../../../docs/src/handbook/incidents.md"),
-            &["revoked token", "imgsrv bootstrap token", "deactivated leaky", "exit code 5", "bytes free"][..],
+            &[
+                "revoked token",
+                "imgsrv bootstrap token",
+                "deactivated leaky",
+                "exit code 5",
+                "bytes free",
+                "agrees with that of this machine",
+            ][..],
+        ),
+        (
+            include_str!("../../../docs/src/handbook/quarantine.md"),
+            &["exit code 1", "damaged-example 1", "the bytes match", "damaged-example:1 is revoked"][..],
         ),
     ];
     for (page, lines) in pages {

@@ -8,7 +8,7 @@ use crate::{
     shell::{Result, run as run_command},
     tools,
 };
-use imgsrv_testkit::services::{Garage, LocalPostgres};
+use imgsrv_testkit::services::{Garage, LocalPostgres, S3Server};
 use std::{
     fs::File,
     io::{self, Read, Write},

@@ -6,7 +6,7 @@ use super::{
     keys::{MARK, MARKER},
     multipart::{Multipart, OpenUpload},
     plan::Source,
-    settings::{Connections, DEADLINE, S3Settings},
+    settings::{Connections, DEADLINE, S3Settings, S3SettingsError},
 };
 use crate::{
     observe::{Observer, Operation, observed},
@@ -66,7 +66,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(settings: &S3Settings, observer: Arc<dyn Observer>) -> Result<Self, Error> {
+    pub(super) fn new(settings: &S3Settings, observer: Arc<dyn Observer>) -> Result<Self, S3SettingsError> {
         let Connections { store, bulk, http } = settings.connect()?;
         let multipart = Multipart::new(store.clone(), http, settings.bucket.clone());
         let receiving = ReceivingMemory::new();

@@ -21,7 +21,7 @@ mod retry;
 mod settings;
 mod stage;
 
-pub use settings::S3Settings;
+pub use settings::{S3Settings, S3SettingsError};
 
 use crate::{
     objects::{CAS, stored},
@@ -55,8 +55,8 @@ pub struct S3BlobStore {
 
 impl S3BlobStore {
     /// Opens the store; sends nothing yet.
-    pub fn new(settings: &S3Settings, observer: Arc<dyn Observer>) -> Result<Self, BlobError> {
-        Ok(Self { client: Arc::new(Client::new(settings, observer).map_err(failed)?) })
+    pub fn new(settings: &S3Settings, observer: Arc<dyn Observer>) -> Result<Self, S3SettingsError> {
+        Ok(Self { client: Arc::new(Client::new(settings, observer)?) })
     }
 
     /// Aborts the session's multipart uploads whose keys start with `prefix`.
@@ -140,6 +140,8 @@ impl BlobStore for S3BlobStore {
         self.abort_uploads(session, &own).await?;
         let keys = self.client.list(&folder).await.map_err(failed)?;
         self.client.delete_all(&keys).await.map_err(failed)?;
+        // SeaweedFS lists a folder without objects until it is deleted by its name; others have no such object.
+        self.client.delete(&folder).await.map_err(failed)?;
         self.abort_uploads(session, &own).await
     }
 

@@ -183,6 +183,13 @@ impl<'c> Site<'c> {
         let plain = |request: RequestBuilder| request.header(ACCEPT_ENCODING, "identity").send();
         let head = plain(self.http.head(url.clone())).await?;
         let (etag, length) = (header(&head, ETAG).to_owned(), header(&head, CONTENT_LENGTH).to_owned());
+        if head.status().is_server_error() {
+            diagnosis.problem("files", format!(
+                "HEAD {} responds {}: the server cannot serve this file. imgsrv storage quarantined lists damaged content",
+                url.path(), head.status().as_u16()
+            ));
+            return Ok(());
+        }
         if head.status().is_success() && length == file.size_bytes.to_string() {
             diagnosis.ok("files", format!("{} has {length} bytes", url.path()));
         } else {

@@ -68,6 +68,7 @@ fn a_bad_value_names_flag_value_and_what_is_allowed() {
         (["imgsrv", "--trusted-proxies", "10.0.0.0/33"], ["--trusted-proxies", "10.0.0.0/33", "10.0.0.0/8"]),
         (["imgsrv", "--max-header-bytes", "1"], ["--max-header-bytes", "1", "4096"]),
         (["imgsrv", "--metrics-path", "metrics"], ["--metrics-path", "metrics", "start with /"]),
+        (["imgsrv", "--metrics-path", "/a/:b"], ["--metrics-path", "/a/:b", "plain path"]),
         (["imgsrv", "--postgres-url-file", "/no/such"], ["--postgres-url-file", "/no/such", "cannot be read"]),
     ] {
         let error = serve_options(&arguments).expect_err("a bad value").to_string();

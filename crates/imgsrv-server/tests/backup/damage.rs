@@ -142,3 +142,19 @@ fn a_lost_catalog_is_restored_beside_its_store() {
     let server = site.serve();
     assert_same(&before, &walk(&server.url, &stopped.token));
 }
+
+#[test]
+fn wrong_bytes_of_an_existing_store_are_replaced_from_the_backup() {
+    let stopped = Stopped::new();
+    let (site, backup) = (&stopped.site, stopped.backup());
+    site.succeeds(&["export", &backup]);
+    for file in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = fs::remove_file(site.data().join(file));
+    }
+    let stored = files(&site.data().join("storage/cas"));
+    let damaged = stored.iter().find(|blob| fs::metadata(blob).is_ok_and(|file| file.len() == 700_000));
+    overwrite(damaged.expect("a large blob"), &vec![7; 700_000]);
+    let imported = site.succeeds(&["import", &backup, "--existing-store"]);
+    assert!(imported.contains(", 1 of them copied now (700000 bytes)"), "{imported}");
+    site.succeeds(&["fsck", "--bytes"]);
+}

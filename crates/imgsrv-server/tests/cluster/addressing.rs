@@ -9,7 +9,7 @@ use std::{io::Read, net::TcpListener, sync::Arc};
 
 /// The settings of a node, with changes.
 fn changed(cluster: &Cluster, changes: &[(&str, String)]) -> Vec<(String, String)> {
-    let mut settings = [cluster.catalog(), cluster.blobs(cluster.garage.port())].concat();
+    let mut settings = [cluster.catalog(), cluster.blobs(cluster.store.port())].concat();
     for (name, value) in changes {
         settings.retain(|(known, _)| known != name);
         settings.push(((*name).to_owned(), value.clone()));
@@ -37,9 +37,9 @@ async fn the_bucket_may_be_a_virtual_host() {
     let environment = changed(
         &cluster,
         &[
-            ("IMGSRV_S3_ENDPOINT", format!("localhost:{}", cluster.garage.port())),
+            ("IMGSRV_S3_ENDPOINT", format!("localhost:{}", cluster.store.port())),
             ("IMGSRV_S3_PATH_STYLE", "false".to_owned()),
-            ("http_proxy", format!("http://127.0.0.1:{}", cluster.garage.port())),
+            ("http_proxy", format!("http://127.0.0.1:{}", cluster.store.port())),
         ],
     );
     exercise(&cluster, &environment).await;
@@ -48,7 +48,7 @@ async fn the_bucket_may_be_a_virtual_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_may_use_tls_with_a_private_authority() {
     let cluster = Cluster::start().await;
-    let front = TlsFront::new(cluster.garage.port());
+    let front = TlsFront::new(cluster.store.port());
     let mut environment = changed(
         &cluster,
         &[("IMGSRV_S3_ENDPOINT", format!("127.0.0.1:{}", front.port)), ("IMGSRV_S3_USE_TLS", "true".to_owned())],

@@ -1,8 +1,8 @@
-//! Nodes on a dedicated PostgreSQL and Garage, which can be stopped, killed and disconnected.
+//! Nodes on a dedicated PostgreSQL and S3-compatible store, which can be stopped, killed and disconnected.
 
 use imgsrv_testkit::{
     Process,
-    services::{Garage, LocalPostgres, Proxy, S3},
+    services::{Garage, LocalPostgres, Proxy, S3, S3Server, SeaweedFs},
     writer_token,
 };
 use std::{sync::Mutex, time::Duration};
@@ -27,7 +27,7 @@ const QUICK: [&str; 8] = [
 /// The services, and the proxies in front of them.
 pub(crate) struct Cluster {
     pub(crate) postgres: LocalPostgres,
-    pub(crate) garage: Garage,
+    pub(crate) store: Box<dyn S3Server>,
     pub(crate) s3: S3,
     pub(crate) bucket: String,
     pub(crate) to_postgres: Proxy,
@@ -37,16 +37,25 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
-        let (postgres, garage) = tokio::task::spawn_blocking(|| {
-            let garage = std::thread::spawn(Garage::start);
-            (LocalPostgres::start(), garage.join().expect("garage starts"))
+        Self::with_store(|| Box::new(Garage::start())).await
+    }
+
+    /// The same with SeaweedFS.
+    pub(crate) async fn with_seaweedfs() -> Self {
+        Self::with_store(|| Box::new(SeaweedFs::start())).await
+    }
+
+    async fn with_store(start: fn() -> Box<dyn S3Server>) -> Self {
+        let (postgres, store) = tokio::task::spawn_blocking(move || {
+            let store = std::thread::spawn(start);
+            (LocalPostgres::start(), store.join().expect("the store starts"))
         })
         .await
         .expect("they start");
-        let s3 = S3::of(&garage);
+        let s3 = S3::of(&*store);
         let bucket = s3.bucket().await;
-        let (to_postgres, to_s3) = (Proxy::start(postgres.port()).await, Proxy::start(garage.port()).await);
-        Self { postgres, garage, s3, bucket, to_postgres, to_s3, dir: TempDir::new().expect("a scratch folder") }
+        let (to_postgres, to_s3) = (Proxy::start(postgres.port()).await, Proxy::start(store.port()).await);
+        Self { postgres, store, s3, bucket, to_postgres, to_s3, dir: TempDir::new().expect("a scratch folder") }
     }
 
     /// The settings of a node's catalog.

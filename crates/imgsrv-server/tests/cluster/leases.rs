@@ -74,7 +74,7 @@ async fn an_expired_lease_fences_a_paused_node() {
     let front = cluster.node("front", &NO_WORKERS);
     let content = bytes(20 << 20);
     // The first worker reaches the blob store through a proxy that forwards nothing.
-    let network = Proxy::start(cluster.garage.port()).await;
+    let network = Proxy::start(cluster.store.port()).await;
     let paused = cluster.node_through("paused", &[], network.port());
     network.pause();
     let (publisher, upload) = completed_upload(front, &content).await;
@@ -108,7 +108,7 @@ async fn expired_leases_of_a_killed_node_are_reclaimed() {
     let cluster = Cluster::start().await;
     let front = cluster.node("front", &NO_WORKERS);
     let content = bytes(20 << 20);
-    let network = Proxy::start(cluster.garage.port()).await;
+    let network = Proxy::start(cluster.store.port()).await;
     let mut killed = cluster.node_through("killed", &[], network.port());
     network.pause();
     let other = cluster.node("other", &[]);

@@ -1,4 +1,4 @@
-//! Clusters: the real binary in several processes on one PostgreSQL and one Garage, with failures of each.
+//! Clusters: the real binary in several processes on one PostgreSQL and one S3-compatible store, with failures of each.
 
 #![expect(clippy::print_stdout, reason = "measurements, shown with --nocapture")]
 

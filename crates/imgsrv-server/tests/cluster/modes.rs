@@ -58,7 +58,7 @@ async fn one_node_on_sqlite_stores_its_blobs_in_s3() {
 async fn a_node_with_another_bucket_than_the_others_does_not_start() {
     let cluster = Cluster::start().await;
     let _first = cluster.node("first", &[]);
-    let mut environment = [cluster.catalog(), cluster.blobs(cluster.garage.port())].concat();
+    let mut environment = [cluster.catalog(), cluster.blobs(cluster.store.port())].concat();
     environment.push(("IMGSRV_S3_BUCKET".to_owned(), cluster.s3.bucket().await));
     let refused = Process::try_start(BINARY, &cluster.folder().join("refused"), &[], &environment);
     let log = refused.err().expect("it does not start");

@@ -27,7 +27,7 @@ async fn parts_are_refused_while_the_store_is_down_and_the_upload_survives() {
     let upload = publisher.open(&content).await;
     let first = publisher.part(&upload, 1, &content[..9 << 20]).await;
     assert_eq!(readiness(&url).await.0, StatusCode::NO_CONTENT);
-    cluster.garage.stop();
+    cluster.store.stop();
     let request = Client::new().put(format!("{url}/v1/uploads/{upload}/parts/2")).bearer_auth(&token);
     let refused = request.body(content[9 << 20..].to_vec()).send().await.expect("a response");
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -36,7 +36,7 @@ async fn parts_are_refused_while_the_store_is_down_and_the_upload_survives() {
         readiness(&url).await == (StatusCode::SERVICE_UNAVAILABLE, vec!["blob store".to_owned()])
     })
     .await;
-    cluster.garage.run();
+    cluster.store.run();
     until("it is ready again", async || readiness(&url).await.0 == StatusCode::NO_CONTENT).await;
     let second = publisher.part(&upload, 2, &content[9 << 20..]).await;
     let path = format!("/v1/uploads/{upload}/complete");
@@ -97,7 +97,7 @@ async fn an_outage_of_the_catalog_is_reported_and_the_node_recovers() {
 async fn unreachable_services_are_reported_in_one_line_without_secrets() {
     let cluster = Cluster::start().await;
     let start = |changed: &[(&str, &str)]| {
-        let mut environment = [cluster.catalog(), cluster.blobs(cluster.garage.port())].concat();
+        let mut environment = [cluster.catalog(), cluster.blobs(cluster.store.port())].concat();
         for (name, value) in changed {
             environment.push(((*name).to_owned(), (*value).to_owned()));
         }

@@ -88,9 +88,9 @@ async fn inflict(failure: Failure, cluster: &Arc<Cluster>, nodes: &Arc<Nodes>) {
             cluster.postgres.run();
         }
         Failure::RestartStore => {
-            cluster.garage.stop();
+            cluster.store.stop();
             std::thread::sleep(Duration::from_millis(500));
-            cluster.garage.run();
+            cluster.store.run();
         }
     });
     inflicting.await.expect("it succeeds");
@@ -98,7 +98,16 @@ async fn inflict(failure: Failure, cluster: &Arc<Cluster>, nodes: &Arc<Nodes>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_in_a_storm() {
-    let cluster = Arc::new(Cluster::start().await);
+    endure(Cluster::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_in_a_storm_with_seaweedfs() {
+    endure(Cluster::with_seaweedfs().await).await;
+}
+
+async fn endure(cluster: Cluster) {
+    let cluster = Arc::new(cluster);
     let nodes = NAMES.map(|name| cluster.node(name, &[]));
     let token = writer(&nodes[0]).await;
     let nodes = Arc::new(Nodes::new(nodes.into()));

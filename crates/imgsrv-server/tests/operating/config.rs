@@ -1,9 +1,9 @@
 //! `imgsrv admin config`.
 
 use crate::{BINARY, Ran, imgsrv, ran};
-use imgsrv_testkit::Process;
+use imgsrv_testkit::{Process, services::free_port};
 use serde_json::Value;
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, net::TcpListener, process::Command};
 use tempfile::TempDir;
 
 fn check(arguments: &[&str]) -> Ran {
@@ -95,6 +95,40 @@ fn a_check_fails_where_a_server_would_not_start() {
     let json = check(&["--data-dir", data, "--json"]);
     let json: Value = serde_json::from_str(&json.out).expect("JSON");
     assert_eq!((&json["ok"], &json["checks"][0]["part"]), (&true.into(), &"catalog".into()), "{json}");
+}
+
+/// Nothing is there yet: a server that starts would create everything.
+#[test]
+fn a_check_of_a_new_server_fails_where_it_could_not_be_created() {
+    let dir = TempDir::new().expect("a scratch folder");
+    let (data, file) = (dir.path().join("data"), dir.path().join("file"));
+    std::fs::write(&file, "").expect("written");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (data, file) = (data.to_str().expect("a path"), file.to_str().expect("a path"));
+    let below = format!("{file}/data");
+    let missing = format!("{data}/token");
+    let nowhere = dir.path().join("nowhere/token").display().to_string();
+    let free = format!("127.0.0.1:{}", free_port());
+    for (arguments, part, reason) in [
+        (["--data-dir", file, "--lease-term", "30s"], "catalog", "is not a folder"),
+        (["--data-dir", &below, "--lease-term", "30s"], "catalog", "is not a folder"),
+        (["--storage-dir", file, "--data-dir", data], "blob store", "is not a folder"),
+        (["--bootstrap-token-file", &nowhere, "--data-dir", data], "bootstrap token", "is not a folder"),
+        (["--bootstrap-token-file", "/dev/null", "--data-dir", data], "bootstrap token", "is not a regular file"),
+        (["--listen", &address, "--data-dir", data], "listener", "in use by another program"),
+        (["--listen", &free, "--metrics-listen", &free], "metrics", "as well"),
+        (["--listen", "192.0.2.1:80", "--data-dir", data], "listener", "cannot listen on 192.0.2.1:80"),
+    ] {
+        let ran = imgsrv(&[&["admin", "config", "check"][..], &arguments].concat());
+        assert_eq!(ran.code, Some(1), "{arguments:?}: {ran:?}");
+        let is_found = |line: &str| line.starts_with("problem") && line.contains(part) && line.contains(reason);
+        assert!(ran.out.lines().any(is_found), "{arguments:?}: {ran:?}");
+    }
+    let ran = check(&["--data-dir", data, "--otlp-endpoint", "http://127.0.0.1:1"]);
+    assert_eq!(outcomes(&ran).get("traces").map(String::as_str), Some("note"), "{ran:?}");
+    let ran = check(&["--data-dir", data, "--bootstrap-token-file", &missing]);
+    assert_eq!(ran.code, Some(0), "the folder of the token is created with the catalog: {ran:?}");
 }
 
 #[test]

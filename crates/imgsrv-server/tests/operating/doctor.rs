@@ -88,6 +88,20 @@ fn a_healthy_server_on_loopback_has_no_problem() {
 }
 
 #[test]
+fn a_file_that_the_server_cannot_serve_is_not_blamed_on_a_proxy() {
+    let (dir, server) = published(&[]);
+    publish(dir.path(), &server.url, server.bootstrap.as_deref().expect("a token"), &[]);
+    std::fs::remove_dir_all(dir.path().join("storage/cas/sha256")).expect("the content is gone");
+    std::fs::create_dir(dir.path().join("storage/cas/sha256")).expect("a folder");
+    let path = "/images/debian/12/debian-12-amd64.qcow2";
+    assert!(ureq::get(format!("{}{path}", server.url)).call().is_err());
+    let ran = doctor(&server.url, &[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    expect(&ran, "files", "problem", "the server cannot serve this file");
+    assert!(!ran.out.contains("proxy"), "{ran:?}");
+}
+
+#[test]
 fn a_certificate_is_examined_as_clients_verify_it() {
     let (dir, server) = published(&["--tls-self-signed"]);
     let port = server.url.rsplit(':').next().expect("a port").to_owned();

@@ -1,96 +1,70 @@
 //! Garage, a small S3-compatible store, as a single node.
 
-use super::{
-    cache_dir, free_port,
-    guard::{Guard, scratch},
-    program, variable, wait_until_ready,
-};
-use std::{
-    fs,
-    net::TcpStream,
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use super::{S3Server, cache_dir, daemon::Daemon, free_port, program, variable, wait_until_ready};
+use std::{fs, net::TcpStream, path::PathBuf, process::Command};
 
 /// The version that tests run against.
 pub const GARAGE_VERSION: &str = "2.5.0";
 pub(super) const ACCESS_KEY: &str = "GK31c2f218a2e44f485b94239e";
 pub(super) const SECRET_KEY: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
+pub(super) const REGION: &str = "garage";
 const ADMIN_TOKEN: &str = "admin";
 
 /// A dedicated server, which can be stopped and restarted.
 pub struct Garage {
-    folder: PathBuf,
+    daemon: Daemon,
     program: PathBuf,
     s3: u16,
     admin: u16,
-    _guard: Guard,
 }
 
 impl Garage {
     /// Starts an empty server with one bucket, `imgsrv`. Its key may create further ones.
     pub fn start() -> Self {
-        let folder = scratch("garage");
+        let daemon = Daemon::new("garage");
         let (s3, rpc, admin) = (free_port(), free_port(), free_port());
-        let path = folder.to_str().expect("a path in UTF-8");
-        fs::write(folder.join("garage.toml"), config(path, "127.0.0.1", [s3, rpc, admin])).expect("written");
-        let guard = Guard::new("kill -KILL $(cat \"$1/pid\"); rm -rf \"$1\"", &[path]);
-        let server = Self { program: binary(), s3, admin, _guard: guard, folder };
+        let path = daemon.folder().to_str().expect("a path in UTF-8");
+        fs::write(daemon.folder().join("garage.toml"), config(path, "127.0.0.1", [s3, rpc, admin])).expect("written");
+        let server = Self { daemon, program: binary(), s3, admin };
         server.run();
         allow_buckets(&format!("127.0.0.1:{admin}"));
         server
     }
+}
 
-    /// Starts it, after [`Garage::stop`] on the same port.
-    pub fn run(&self) {
-        let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
-        let mut child = Command::new(&self.program)
-            .arg("-c")
-            .arg(self.folder.join("garage.toml"))
-            .args(["server", "--single-node", "--default-bucket"])
-            .env("GARAGE_DEFAULT_ACCESS_KEY", ACCESS_KEY)
-            .env("GARAGE_DEFAULT_SECRET_KEY", SECRET_KEY)
-            .env("GARAGE_DEFAULT_BUCKET", "imgsrv")
-            .env("RUST_LOG", "garage=info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("garage starts");
-        fs::write(self.folder.join("pid"), child.id().to_string()).expect("written");
-        // Reaps the process when it ends.
-        std::thread::spawn(move || child.wait());
-        wait_until_ready("garage", &self.folder.join("log"), || {
+impl S3Server for Garage {
+    fn run(&self) {
+        self.daemon.spawn(
+            Command::new(&self.program)
+                .arg("-c")
+                .arg(self.daemon.folder().join("garage.toml"))
+                .args(["server", "--single-node", "--default-bucket"])
+                .env("GARAGE_DEFAULT_ACCESS_KEY", ACCESS_KEY)
+                .env("GARAGE_DEFAULT_SECRET_KEY", SECRET_KEY)
+                .env("GARAGE_DEFAULT_BUCKET", "imgsrv")
+                .env("RUST_LOG", "garage=info"),
+        );
+        wait_until_ready("garage", &self.daemon.log(), || {
             // Two listeners, which start independently.
             let is_healthy = ureq::get(format!("http://127.0.0.1:{}/health", self.admin)).call().is_ok();
             is_healthy && TcpStream::connect(("127.0.0.1", self.s3)).is_ok()
         });
     }
 
-    /// Kills it.
-    pub fn stop(&self) {
-        let pid = fs::read_to_string(self.folder.join("pid")).expect("its process id");
-        let killed = Command::new("kill").args(["-KILL", pid.trim()]).status().expect("kill runs");
-        assert!(killed.success());
-        while TcpStream::connect(("127.0.0.1", self.s3)).is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    fn stop(&self) {
+        self.daemon.kill(self.s3);
     }
 
-    /// The port of its S3 API.
-    pub fn port(&self) -> u16 {
+    fn port(&self) -> u16 {
         self.s3
     }
 
-    /// Host and port of its S3 API.
-    pub fn endpoint(&self) -> String {
-        format!("127.0.0.1:{}", self.s3)
+    fn keys(&self) -> (&'static str, &'static str) {
+        (ACCESS_KEY, SECRET_KEY)
     }
 
-    /// Its access key and secret key.
-    pub const fn keys(&self) -> (&'static str, &'static str) {
-        (ACCESS_KEY, SECRET_KEY)
+    fn region(&self) -> &'static str {
+        REGION
     }
 }
 
@@ -102,7 +76,7 @@ pub(super) fn config(folder: &str, host: &str, [s3, rpc, admin]: [u16; 3]) -> St
         "metadata_dir = \"{folder}/meta\"\ndata_dir = \"{folder}/data\"\ndb_engine = \"sqlite\"\n\
          metadata_fsync = false\ndata_fsync = false\nreplication_factor = 1\ncompression_level = \"none\"\n\
          rpc_bind_addr = \"{host}:{rpc}\"\nrpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = \"{secret}\"\n\
-         [s3_api]\ns3_region = \"garage\"\napi_bind_addr = \"{host}:{s3}\"\nroot_domain = \".localhost\"\n\
+         [s3_api]\ns3_region = \"{REGION}\"\napi_bind_addr = \"{host}:{s3}\"\nroot_domain = \".localhost\"\n\
          [admin]\napi_bind_addr = \"{host}:{admin}\"\nadmin_token = \"{ADMIN_TOKEN}\"\n"
     )
 }

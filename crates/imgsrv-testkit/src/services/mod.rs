@@ -6,12 +6,14 @@
 //! 2. in a container, where a container engine runs (feature `containers`);
 //! 3. among the programs of this machine: PostgreSQL's, and Garage from `IMGSRV_TEST_GARAGE`, the `PATH` or the cache of
 //!    `cargo xtask`. The OpenID provider is in that cache as well (or in `IMGSRV_TEST_OIDC_PROVIDER`), and runs on Node.
+//!    So is SeaweedFS (or in `IMGSRV_TEST_SEAWEEDFS`).
 //!
 //! A started service ends with the process that started it, even if that is killed.
 
 mod chromedriver;
 #[cfg(feature = "containers")]
 mod containers;
+mod daemon;
 mod garage;
 mod guard;
 mod nginx;
@@ -20,6 +22,7 @@ mod postgres;
 mod proxy;
 mod s3;
 mod schemathesis;
+mod seaweedfs;
 mod tls;
 mod tus_clients;
 
@@ -29,6 +32,7 @@ pub use nginx::Nginx;
 pub use oidc_provider::{OIDC_PROVIDER_VERSION, OidcProvider};
 pub use postgres::LocalPostgres;
 pub use schemathesis::{SCHEMATHESIS_VERSION, openapi_validator, schemathesis};
+pub use seaweedfs::{SEAWEEDFS_VERSION, SeaweedFs};
 pub use tls::TlsFront;
 pub use tus_clients::{TUS_CLIENTS_VERSION, tus_js_client, tuspy};
 #[cfg(feature = "fresh")]
@@ -43,6 +47,29 @@ use std::{
 /// What must live as long as a service is used.
 #[cfg(feature = "fresh")]
 type Keep = Box<dyn std::any::Any + Send + Sync>;
+
+/// An S3-compatible store that a test started, and can stop and restart.
+pub trait S3Server: Send + Sync {
+    /// Starts it, after [`S3Server::stop`] on the same port, and waits until it is ready.
+    fn run(&self);
+
+    /// Kills it.
+    fn stop(&self);
+
+    /// The port of its S3 API on the loopback interface.
+    fn port(&self) -> u16;
+
+    /// Its access key and secret key.
+    fn keys(&self) -> (&'static str, &'static str);
+
+    /// The region that requests to it are signed for.
+    fn region(&self) -> &'static str;
+
+    /// Host and port of its S3 API.
+    fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+}
 
 /// Waits until a started service is ready; without that it fails with its log.
 fn wait_until_ready(name: &str, log: &Path, is_ready: impl Fn() -> bool) {

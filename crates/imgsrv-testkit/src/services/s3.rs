@@ -1,11 +1,9 @@
 //! An S3-compatible store with fresh buckets.
 #![cfg(feature = "fresh")]
 
-use super::{
-    Garage, Keep,
-    garage::{ACCESS_KEY, SECRET_KEY},
-    variable,
-};
+#[cfg(feature = "containers")]
+use super::garage::{ACCESS_KEY, REGION, SECRET_KEY};
+use super::{Garage, Keep, S3Server, SeaweedFs, variable};
 use futures::TryStreamExt;
 use object_store::{
     ObjectStore,
@@ -54,20 +52,39 @@ impl S3 {
         }
         #[cfg(feature = "containers")]
         if let Some((endpoint, keep)) = super::containers::garage().await {
-            return Self::garage(endpoint, keep);
+            return Self {
+                endpoint,
+                access_key_id: ACCESS_KEY.to_owned(),
+                secret_access_key: SECRET_KEY.to_owned(),
+                region: REGION.to_owned(),
+                _keep: keep,
+            };
         }
-        let server = tokio::task::spawn_blocking(Garage::start).await.expect("it starts");
-        Self::garage(server.endpoint(), Box::new(server))
+        Self::started(Garage::start).await
+    }
+
+    /// SeaweedFS, which the tests of this process share; the first call starts it.
+    pub async fn seaweedfs() -> &'static Self {
+        static SHARED: OnceCell<S3> = OnceCell::const_new();
+        SHARED.get_or_init(|| Self::started(SeaweedFs::start)).await
+    }
+
+    async fn started<S: S3Server + 'static>(start: fn() -> S) -> Self {
+        let server = tokio::task::spawn_blocking(start).await.expect("it starts");
+        let store = Self::of(&server);
+        Self { _keep: Box::new(server), ..store }
     }
 
     /// The store of a dedicated server.
-    pub fn of(server: &Garage) -> Self {
-        Self::garage(server.endpoint(), Box::new(()))
-    }
-
-    fn garage(endpoint: String, keep: Keep) -> Self {
-        let (access_key_id, secret_access_key) = (ACCESS_KEY.to_owned(), SECRET_KEY.to_owned());
-        Self { endpoint, access_key_id, secret_access_key, region: "garage".to_owned(), _keep: keep }
+    pub fn of(server: &dyn S3Server) -> Self {
+        let (access_key_id, secret_access_key) = server.keys();
+        Self {
+            endpoint: server.endpoint(),
+            access_key_id: access_key_id.to_owned(),
+            secret_access_key: secret_access_key.to_owned(),
+            region: server.region().to_owned(),
+            _keep: Box::new(()),
+        }
     }
 
     fn client(&self, bucket: &str) -> AmazonS3 {
