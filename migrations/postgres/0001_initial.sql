@@ -371,10 +371,11 @@ BEGIN
     -- Publishing locks the image, and a new alias the version.
     PERFORM 1 FROM images WHERE id = NEW.image_id FOR NO KEY UPDATE;
     PERFORM 1 FROM versions WHERE id = NEW.version_id FOR NO KEY UPDATE;
-    -- The steps below the present one stay, and the end of a drain does not move.
+    -- The steps below the present one stay, and a drain is only lengthened, before it ends.
     IF (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at)
         OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
-        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until)
+        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until
+            AND (NEW.available_until < OLD.available_until OR OLD.available_until <= NEW.changed_at))
         OR (CASE
             WHEN NEW.state = OLD.state THEN false
             -- Undoing a step, or ending a drain.

@@ -286,11 +286,12 @@ END;
 CREATE TRIGGER version_lifecycles_update BEFORE UPDATE ON version_lifecycles BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.state = 'tombstone' OR NEW.revision <> OLD.revision + 1
         OR NEW.version_id <> OLD.version_id OR NEW.image_id <> OLD.image_id OR NEW.published_at <> OLD.published_at;
-    -- The steps below the present one stay, and the end of a drain does not move.
+    -- The steps below the present one stay, and a drain is only lengthened, before it ends.
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE
         (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS NOT OLD.deprecated_at)
         OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS NOT OLD.revoked_at)
-        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until);
+        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until
+            AND (NEW.available_until < OLD.available_until OR OLD.available_until <= NEW.changed_at));
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE CASE
         WHEN NEW.state = OLD.state THEN 0
         -- Undoing a step, or ending a drain.
