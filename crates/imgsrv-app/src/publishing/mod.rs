@@ -16,6 +16,7 @@ pub(crate) use run::RunJob;
 use crate::{
     audit,
     auth::caller::Writer,
+    bytes::blocks::refusal,
     content::drafts,
     context::Context,
     error::{Missing, Result, UseCaseError},
@@ -34,7 +35,7 @@ use imgsrv_domain::{
 };
 use queue::enqueue;
 use std::sync::Arc;
-use steps::untrusted;
+use steps::unpublishable;
 
 /// The use cases of publishing.
 #[derive(Clone)]
@@ -76,12 +77,12 @@ impl Publishing {
             }
             let why = match tx.count_artifacts(version.id).await? {
                 0 => Some(Unpublishable::Empty),
-                _ => untrusted(&mut *tx, version.id).await?,
+                _ => unpublishable(tx.lock_untrusted_digests(version.id).await?),
             };
             if matches!(why, Some(Unpublishable::Untrusted(_)))
                 && let Some(block) = tx.get_blocked_digest_of(version.id).await?
             {
-                return Err(UseCaseError::Blocked(Box::new(block)));
+                return Err(refusal(who, block));
             }
             if let Some(why) = why {
                 return Err(UseCaseError::Unpublishable { version: version.path(), why });

@@ -14,7 +14,7 @@ use crate::{
 };
 use imgsrv_domain::{
     ids::VersionId,
-    manifest::Unpublishable,
+    manifest::{Unpublishable, Untrusted},
     ports::{CatalogError, CatalogTx},
     publish::{PublishJob, StepName},
 };
@@ -93,10 +93,11 @@ async fn finalize(
 }
 
 /// Why the manifest of `version` cannot be published because of its blobs.
-pub(super) async fn untrusted(
-    tx: &mut dyn CatalogTx,
-    version: VersionId,
-) -> Result<Option<Unpublishable>, CatalogError> {
-    let untrusted = tx.list_untrusted_digests(version).await?;
-    Ok((!untrusted.is_empty()).then_some(Unpublishable::Untrusted(untrusted)))
+async fn untrusted(tx: &mut dyn CatalogTx, version: VersionId) -> Result<Option<Unpublishable>, CatalogError> {
+    Ok(unpublishable(tx.list_untrusted_digests(version).await?))
+}
+
+/// Why a manifest cannot be published that has these digests.
+pub(super) fn unpublishable(untrusted: Vec<Untrusted>) -> Option<Unpublishable> {
+    (!untrusted.is_empty()).then_some(Unpublishable::Untrusted(untrusted))
 }

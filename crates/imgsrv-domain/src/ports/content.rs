@@ -58,6 +58,9 @@ pub trait ManifestRepo: Send {
     async fn list_manifest_entries(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError>;
     /// Digests in the manifest of `version` that are not trusted blobs of the declared size; by digest, at most 100.
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError>;
+    /// The same, and locks the trusted blobs of the version, so that none of them is deleted before the end of the
+    /// transaction.
+    async fn lock_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError>;
     /// The artifact with that id.
     async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
     /// The number of artifacts of a version.
