@@ -68,7 +68,8 @@ macro_rules! search {
     };
 }
 const BY_NAME: &str = search!(" FROM images i", "AND i.name > $7 ORDER BY i.name LIMIT $8");
-/// The newest offered version of each image, in the order of the index of offered versions.
+/// The newest offered version of each image, in the order of the index of offered versions: a page of all images is found
+/// among the newest versions.
 const NEWEST: &str = search!(
     ", n.published_at AS newest_at, n.version_id AS newest_id FROM version_lifecycles n JOIN images i ON i.id = n.image_id",
     "AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($7, $8)
@@ -76,6 +77,19 @@ const NEWEST: &str = search!(
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
     AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'deprecated'
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
+    ORDER BY n.published_at DESC, n.version_id DESC LIMIT $9"
+);
+/// The same of the images that filters select. Few images may match, so this costs what the images do: two reads of an index
+/// for each, and not what all of their versions do.
+const NEWEST_FOUND: &str = search!(
+    ", n.published_at AS newest_at, n.version_id AS newest_id FROM images i JOIN version_lifecycles n ON n.version_id =
+        (SELECT version_id FROM (
+            SELECT version_id, published_at FROM (SELECT version_id, published_at FROM version_lifecycles
+                WHERE image_id = i.id AND state = 'active' ORDER BY published_at DESC, version_id DESC LIMIT 1) one
+            UNION ALL SELECT version_id, published_at FROM (SELECT version_id, published_at FROM version_lifecycles
+                WHERE image_id = i.id AND state = 'deprecated' ORDER BY published_at DESC, version_id DESC LIMIT 1) other
+        ) offered ORDER BY published_at DESC, version_id DESC LIMIT 1)",
+    "AND i.has_published AND i.name > '' AND (n.published_at, n.version_id) < ($7, $8)
     ORDER BY n.published_at DESC, n.version_id DESC LIMIT $9"
 );
 
@@ -142,6 +156,7 @@ const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p
 pub(crate) const STATEMENTS: &[&str] = &[
     BY_NAME,
     NEWEST,
+    NEWEST_FOUND,
     VERSIONS,
     ALL_VERSIONS,
     NEWEST_OF_ALL,
@@ -184,7 +199,8 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
                 let values = |(before, id): &(i64, Uuid), limit: i64| {
                     [filters.clone(), values![Timestamp::from_micros(*before), id, limit]].concat()
                 };
-                let Page { items, next } = list.read(&mut reader, NEWEST, values).await?;
+                let sql = if search.is_empty() { NEWEST } else { NEWEST_FOUND };
+                let Page { items, next } = list.read(&mut reader, sql, values).await?;
                 Ok(Page { items: items.into_iter().map(|Newest(summary)| summary).collect(), next })
             }
         }
