@@ -374,10 +374,11 @@ BEGIN
     -- Publishing locks the image, and a new alias the version.
     PERFORM 1 FROM images WHERE id = NEW.image_id FOR NO KEY UPDATE;
     PERFORM 1 FROM versions WHERE id = NEW.version_id FOR NO KEY UPDATE;
-    -- The steps below the present one stay, and the end of a drain does not move.
+    -- The steps below the present one stay, and a drain is only lengthened, before it ends.
     IF (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS DISTINCT FROM OLD.deprecated_at)
         OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
-        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until)
+        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until
+            AND (NEW.available_until < OLD.available_until OR OLD.available_until <= NEW.changed_at))
         OR (CASE
             WHEN NEW.state = OLD.state THEN false
             -- Undoing a step, or ending a drain.
@@ -615,15 +616,19 @@ CREATE TABLE orphaned_blobs (
 );
 CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 
--- Digests whose content was purged with the version that had it. No blob has a blocked digest until it is unblocked: a
--- transaction that blocks a digest and one that stores a blob of it wait for each other, and the later one sees what the
--- earlier one has committed.
+-- Digests whose content was purged with the version that had it. One that is blocked everywhere has no blob until it is
+-- unblocked: a transaction that blocks a digest and one that stores a blob of it wait for each other, and the later one
+-- sees what the earlier one has committed. The others are not published in the image any more. The empty digest is never
+-- blocked.
 CREATE TABLE blocked_digests (
-    digest text COLLATE "C" PRIMARY KEY,
-    image_name text NOT NULL,
+    digest text COLLATE "C" NOT NULL
+        CHECK (digest <> 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'),
+    image_name text COLLATE "C" NOT NULL,
     version_name text NOT NULL,
     reason text NOT NULL,
-    blocked_at timestamptz NOT NULL
+    everywhere boolean NOT NULL,
+    blocked_at timestamptz NOT NULL,
+    PRIMARY KEY (digest, image_name)
 );
 CREATE FUNCTION lock_digest() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -640,7 +645,7 @@ BEGIN
             RAISE EXCEPTION 'imgsrv:forbidden';
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('imgsrv:' || NEW.digest, 0));
-        IF EXISTS (SELECT 1 FROM blocked_digests WHERE digest = NEW.digest) THEN
+        IF EXISTS (SELECT 1 FROM blocked_digests WHERE digest = NEW.digest AND everywhere) THEN
             RAISE EXCEPTION 'imgsrv:digest-blocked';
         END IF;
         RETURN NEW;
@@ -655,7 +660,10 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
-    IF EXISTS (SELECT 1 FROM blob_references WHERE digest = OLD.digest AND kind <> 'upload') THEN
+    -- Drafts keep a blob from being collected, but not from being purged.
+    IF EXISTS (SELECT 1 FROM blob_references r WHERE r.digest = OLD.digest AND r.kind <> 'upload' AND
+        (NOT EXISTS (SELECT 1 FROM blocked_digests WHERE digest = OLD.digest)
+            OR EXISTS (SELECT 1 FROM versions WHERE id = r.version_id AND state <> 'draft'))) THEN
         RAISE EXCEPTION 'imgsrv:forbidden';
     END IF;
     RETURN OLD;

@@ -289,11 +289,12 @@ END;
 CREATE TRIGGER version_lifecycles_update BEFORE UPDATE ON version_lifecycles BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.state = 'tombstone' OR NEW.revision <> OLD.revision + 1
         OR NEW.version_id <> OLD.version_id OR NEW.image_id <> OLD.image_id OR NEW.published_at <> OLD.published_at;
-    -- The steps below the present one stay, and the end of a drain does not move.
+    -- The steps below the present one stay, and a drain is only lengthened, before it ends.
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE
         (NEW.state IN ('revoked', 'removed', 'tombstone') AND NEW.deprecated_at IS NOT OLD.deprecated_at)
         OR (NEW.state IN ('removed', 'tombstone') AND NEW.revoked_at IS NOT OLD.revoked_at)
-        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until);
+        OR (NEW.state = 'removed' AND OLD.state = 'removed' AND NEW.available_until <> OLD.available_until
+            AND (NEW.available_until < OLD.available_until OR OLD.available_until <= NEW.changed_at));
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE CASE
         WHEN NEW.state = OLD.state THEN 0
         -- Undoing a step, or ending a drain.
@@ -526,13 +527,17 @@ CREATE TABLE orphaned_blobs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX orphaned_blobs_by_session ON orphaned_blobs (session);
 
--- Digests whose content was purged with the version that had it. No blob has a blocked digest until it is unblocked.
+-- Digests whose content was purged with the version that had it. One that is blocked everywhere has no blob until it is
+-- unblocked; the others are not published in the image any more. The empty digest is never blocked.
 CREATE TABLE blocked_digests (
-    digest TEXT PRIMARY KEY NOT NULL,
+    digest TEXT NOT NULL
+        CHECK (digest <> 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'),
     image_name TEXT NOT NULL,
     version_name TEXT NOT NULL,
     reason TEXT NOT NULL,
-    blocked_at INTEGER NOT NULL
+    everywhere INTEGER NOT NULL,
+    blocked_at INTEGER NOT NULL,
+    PRIMARY KEY (digest, image_name)
 ) STRICT, WITHOUT ROWID;
 
 -- What refers to a digest, and keeps the blob from being collected. Uploads that have not ended do not keep it from being
@@ -548,7 +553,7 @@ CREATE VIEW blob_references AS
         WHERE state IN ('created', 'uploading', 'completed', 'ingesting');
 
 CREATE TRIGGER blobs_insert BEFORE INSERT ON blobs BEGIN
-    SELECT RAISE(ABORT, 'imgsrv:digest-blocked') FROM blocked_digests WHERE digest = NEW.digest;
+    SELECT RAISE(ABORT, 'imgsrv:digest-blocked') FROM blocked_digests WHERE digest = NEW.digest AND everywhere;
     SELECT RAISE(ABORT, 'imgsrv:blob-digest') FROM blobs
         WHERE digest = NEW.digest OR storage_name = NEW.storage_name;
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE NEW.state <> 'trusted';
@@ -561,7 +566,10 @@ CREATE TRIGGER blobs_update BEFORE UPDATE ON blobs BEGIN
         WHERE storage_name = NEW.storage_name AND digest <> OLD.digest;
 END;
 CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs BEGIN
-    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM blob_references WHERE digest = OLD.digest AND kind <> 'upload';
+    -- Drafts keep a blob from being collected, but not from being purged.
+    SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM blob_references r WHERE r.digest = OLD.digest AND r.kind <> 'upload' AND
+        (NOT EXISTS (SELECT 1 FROM blocked_digests WHERE digest = OLD.digest)
+            OR EXISTS (SELECT 1 FROM versions WHERE id = r.version_id AND state <> 'draft'));
 END;
 CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs BEGIN
     DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;

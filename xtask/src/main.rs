@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod fill;
 mod openapi;
 mod package;
 mod server;
@@ -47,6 +48,8 @@ enum Task {
     },
     /// Measure uploads and downloads beside openssl, a plain write and nginx
     Bench(bench::Options),
+    /// Fill an empty catalog with many published versions, to see how costs grow; needs sqlite3 or psql
+    Fill(fill::Options),
     /// Take the screenshots of the documentation, docs/src/img, in Chromium
     Screenshots,
     /// Check the rules of the workspace that the compiler does not
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Incus => services::incus(),
         Task::Openapi { check } => openapi::run(check),
         Task::Bench(options) => bench::run(&options),
+        Task::Fill(options) => fill::fill(&options),
         Task::Screenshots => services::screenshots(),
         Task::Tidy => tidy::run(),
     };

@@ -131,7 +131,10 @@ pub struct RemovedVersion {
     /// Digests whose content was deleted, and that are blocked; only after a purge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purged: Option<Vec<String>>,
-    /// Digests whose content is kept, because something else refers to it; only after a purge.
+    /// Whether these digests are blocked in every image, and not only in this one; only if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_everywhere: Option<bool>,
+    /// Digests whose content is kept, because another published or publishing version refers to it; only after a purge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<KeptDigest>>,
 }

@@ -27,12 +27,12 @@ pub struct GarbageCollection {
 }
 
 /// Something that refers to a blob.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlobReference {
     /// `artifact`, `attachment`, or `upload` for an upload of the same digest that has not ended.
     pub kind: String,
-    /// Image of the artifact or attachment.
+    /// Image of the artifact or attachment; absent if the caller may not see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_name: Option<String>,
     /// Version of the artifact or attachment.
@@ -197,7 +197,7 @@ pub struct GcStatus {
     pub freed_bytes: i64,
 }
 
-/// A digest whose content was purged. It cannot be uploaded or published until it is unblocked.
+/// A digest whose content was purged. Until it is unblocked, it cannot be uploaded, or not be published in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockedDigest {
@@ -209,6 +209,8 @@ pub struct BlockedDigest {
     pub version: String,
     /// Reason of the purge.
     pub reason: String,
+    /// Whether it is blocked in every image. Otherwise only versions of the image cannot be published with it.
+    pub everywhere: bool,
     /// Time of the purge.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub blocked_at: String,

@@ -13,9 +13,9 @@ use imgsrv_domain::{
     manifest::Unpublishable,
     names::{AliasName, FileName, ImageName, RefName, RuleId, VersionName},
     oidc::IssuerUrl,
-    ports::{BlobError, BlockedDigest, CatalogError, Conflict, StageError},
+    ports::{BlobDeletion, BlobError, BlockedDigest, CatalogError, Conflict, StageError},
     text::LongText,
-    time::Timestamp,
+    time::{Day, Timestamp},
     transition::IllegalTransition,
     upload::{IdempotencyKey, UploadRefusal},
     version::Version,
@@ -52,6 +52,9 @@ pub enum Missing {
     /// No such blob.
     #[error("blob {0} does not exist")]
     Blob(Digest),
+    /// There was a blob, as operators may know, and why it was deleted.
+    #[error("blob {0} does not exist: {why}", why = deletion(.1))]
+    DeletedBlob(Digest, Box<BlobDeletion>),
     /// The digest is not blocked.
     #[error("digest {0} is not blocked")]
     BlockedDigest(Digest),
@@ -76,6 +79,28 @@ pub enum Missing {
     /// The image has no retention policy of its own.
     #[error("image {0} has no retention policy")]
     Retention(ImageName),
+}
+
+fn is_blocked(digest: &Digest) -> String {
+    format!("the digest {digest} is blocked, because its content was purged")
+}
+
+/// Why an upload or intake fails whose digest is blocked.
+pub(crate) fn blocked_upload(digest: &Digest) -> String {
+    format!("digest-blocked: {}", is_blocked(digest))
+}
+
+fn deletion(why: &BlobDeletion) -> String {
+    match why {
+        BlobDeletion::Purged(BlockedDigest { image, version, everywhere, blocked_at, .. }) => {
+            let scope = if *everywhere { "every image" } else { "this image" };
+            format!(
+                "it was purged with version {version} of {image} on {}, and is blocked in {scope}",
+                Day::of(*blocked_at)
+            )
+        }
+        BlobDeletion::Collected(at) => format!("it was collected on {}, because nothing referred to it", Day::of(*at)),
+    }
 }
 
 /// The existing resource that conflicts with a new one.
@@ -207,11 +232,19 @@ pub enum UseCaseError {
         size: ByteSize,
     },
     /// The digest is blocked, because its content was purged.
-    #[error("{0}. Unblock the digest if it may be stored again")]
-    Blocked(Box<BlockedDigest>),
-    /// The same, with a version that the caller cannot see.
-    #[error("the digest {0} is blocked, because it was purged")]
-    BlockedElsewhere(Digest),
+    #[error(
+        "{}. A content administrator of every image can unblock it if it may be stored again",
+        match block {
+            Some(block) => block.to_string(),
+            None => is_blocked(digest),
+        }
+    )]
+    Blocked {
+        /// The digest.
+        digest: Digest,
+        /// The version that it was purged with, and why, unless the caller may not know that.
+        block: Option<Box<BlockedDigest>>,
+    },
     /// The caller has used the idempotency key for a different request.
     #[error(
         "the idempotency key {0} was used for a different request; send a new key, or repeat the original request unchanged"

@@ -10,7 +10,7 @@ use serde_json::json;
 pub enum BlockedDigestsCommand {
     /// List the digests whose content was purged
     List,
-    /// Unblock a digest, so that its content can be uploaded and published again
+    /// Unblock a digest in every image, so that its content can be uploaded and published again
     #[command(alias = "rm")]
     Delete {
         /// Digest, such as sha256:9f86d081...
@@ -22,9 +22,10 @@ pub(crate) async fn run(command: BlockedDigestsCommand, Session { report, client
     match command {
         BlockedDigestsCommand::List => {
             let blocked: Vec<BlockedDigest> = client.blocked_digests().try_collect().await?;
-            report.list("blocked_digests", ["DIGEST", "PURGED WITH", "AT", "REASON"], blocked, |block| {
+            report.list("blocked_digests", ["DIGEST", "PURGED WITH", "BLOCKED IN", "AT", "REASON"], blocked, |block| {
                 let version = format!("{}:{}", block.image_name, block.version);
-                [block.digest, version, date(&block.blocked_at), block.reason]
+                let scope = if block.everywhere { "every image".to_owned() } else { block.image_name };
+                [block.digest, version, scope, date(&block.blocked_at), block.reason]
             })
         }
         BlockedDigestsCommand::Delete { digest } => {

@@ -70,6 +70,6 @@ pub(crate) fn describe_reference(reference: &BlobReference) -> String {
     match (image_name, version, state, upload_id) {
         (Some(image), Some(version), Some(state), _) => format!("an {kind} of {image}:{version} ({state}{until})"),
         (_, _, _, Some(upload)) => format!("upload {upload}"),
-        _ => kind.clone(),
+        _ => format!("an {kind} of another image"),
     }
 }

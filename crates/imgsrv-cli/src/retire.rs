@@ -64,11 +64,12 @@ pub enum RetireCommand {
         successor: Successor,
         #[command(flatten)]
         aliases: AliasMoves,
-        /// How long the files are still served, such as 48h; at least 2h, at most 100 years [default: set by the server, usually 24h]
+        /// How long the files are served after the removal, such as 48h; at least 2h, at most 100 years. Of a version that is
+        /// removed already, it only lengthens that time [default: set by the server, usually 24h]
         #[arg(long, value_name = "DURATION")]
         drain: Option<String>,
-        /// Stop serving the version at once, delete its content unless something else refers to it, and block the digests
-        /// of that content: for a leaked secret. This cannot be undone
+        /// Stop serving the version at once, delete its content unless another version has it, and block the digests of that
+        /// content: for a leaked secret. This cannot be undone
         #[arg(long, conflicts_with = "drain")]
         purge: bool,
         #[command(flatten)]
@@ -273,8 +274,9 @@ fn describe_state(version: &Version) -> String {
 /// A removed version, with the digests that a purge has blocked or kept.
 fn describe_removal(target: &VersionName, removed: &RemovedVersion) -> String {
     let mut text = describe(target, &removed.version);
+    let scope = if removed.blocked_everywhere == Some(false) { " (in this image)" } else { "" };
     for digest in removed.purged.iter().flatten() {
-        text += &format!("\n  deleted and blocked {digest}");
+        text += &format!("\n  deleted and blocked{scope} {digest}");
     }
     for KeptDigest { digest, by } in removed.kept.iter().flatten() {
         text += &format!("\n  kept {digest}");

@@ -41,7 +41,7 @@ fn act(lifecycle: Lifecycle, action: Action, reason: &str, now: Timestamp) -> Re
     match action {
         Action::Deprecate => lifecycle.deprecate(words(reason), None, now),
         Action::Revoke => lifecycle.revoke(words(reason), now),
-        Action::Remove => lifecycle.remove(words(reason), drain(), now),
+        Action::Remove => lifecycle.remove(words(reason), None, drain(), now),
         Action::Restore => lifecycle.restore(now),
         Action::Hold => lifecycle.hold(reason.parse().expect("a reason"), None, now),
         Action::Release => Ok(lifecycle.release(24 * HOUR, now)),
@@ -60,9 +60,9 @@ fn in_state(state: LifecycleState) -> (Lifecycle, Timestamp) {
         LifecycleState::Active => (active, after(1)),
         LifecycleState::Deprecated => (done(active.deprecate(words("old"), None, START)), after(1)),
         LifecycleState::Revoked => (done(active.revoke(words("bad"), START)), after(1)),
-        LifecycleState::Removed => (done(active.remove(words("gone"), drain(), START)), after(1)),
+        LifecycleState::Removed => (done(active.remove(words("gone"), None, drain(), START)), after(1)),
         LifecycleState::Tombstone => {
-            let removed = done(active.remove(words("gone"), drain(), START));
+            let removed = done(active.remove(words("gone"), None, drain(), START));
             (removed.entomb(after(24)).expect("due").0, after(25))
         }
     }
@@ -108,14 +108,14 @@ fn asking_for_the_present_state_changes_nothing() {
     }
     // A removal without words keeps those that it has.
     let (removed, now) = in_state(LifecycleState::Removed);
-    assert_eq!(removed.clone().remove(Words::default(), drain(), now), Ok((removed, None)));
+    assert_eq!(removed.clone().remove(Words::default(), None, drain(), now), Ok((removed, None)));
 }
 
 #[test]
 fn other_words_replace_the_present_ones_and_keep_the_times() {
     let (removed, now) = in_state(LifecycleState::Removed);
     let before = removed.removal.clone().expect("removed");
-    let (edited, action) = removed.remove(words("a secret"), drain(), now).expect("allowed");
+    let (edited, action) = removed.remove(words("a secret"), None, drain(), now).expect("allowed");
     assert_eq!(action, Some(AuditAction::VersionRemoved));
     let Removal { notice, available_until, .. } = edited.removal.clone().expect("removed");
     assert_eq!((notice.at, available_until), (before.notice.at, before.available_until));
@@ -124,11 +124,31 @@ fn other_words_replace_the_present_ones_and_keep_the_times() {
 }
 
 #[test]
+fn a_repeated_removal_only_lengthens_the_drain() {
+    let (removed, now) = in_state(LifecycleState::Removed);
+    let Removal { notice, available_until, .. } = removed.removal.clone().expect("removed");
+    let remove = |lifecycle: &Lifecycle, hours: u64, now| {
+        let wanted = Drain::new(Duration::from_hours(hours)).expect("a drain");
+        lifecycle.clone().remove(Words::default(), Some(wanted), drain(), now).expect("allowed")
+    };
+    let end = |lifecycle: &Lifecycle| lifecycle.removal.clone().expect("removed").available_until;
+    let (longer, action) = remove(&removed, 1000, now);
+    assert_eq!(action, Some(AuditAction::VersionRemoved));
+    assert_eq!(end(&longer), notice.at.plus(Duration::from_hours(1000)));
+    assert!(end(&longer) > available_until);
+    let later = now.plus(Duration::from_mins(5));
+    assert_eq!(remove(&longer, 1000, later), (longer.clone(), None), "the same request");
+    assert_eq!(remove(&longer, 2, later), (longer.clone(), None), "a shorter drain");
+    let ended = end(&longer);
+    assert_eq!(remove(&longer, 2000, ended), (longer, None), "the drain has ended");
+}
+
+#[test]
 fn each_restore_undoes_one_step_with_its_words() {
     let active = Lifecycle::active(START);
     let deprecated = done(active.clone().deprecate(words("old"), Some("2027-06-30".parse().expect("a day")), after(1)));
     let revoked = done(deprecated.clone().revoke(words("bad"), after(2)));
-    let removed = done(revoked.clone().remove(Words::default(), drain(), after(3)));
+    let removed = done(revoked.clone().remove(Words::default(), None, drain(), after(3)));
     assert_eq!(removed.reason().map(ToString::to_string).as_deref(), Some("bad"), "the words below show through");
     assert!(removed.is_revoked());
     let mut now = removed;
@@ -185,7 +205,7 @@ fn a_held_version_is_neither_revoked_nor_removed_nor_entombed() {
     let again = done(released.hold(reason(), None, after(2)));
     assert!(act(again, Action::Revoke, "x", after(100)).is_err(), "holding again undoes the release");
 
-    let removed = done(Lifecycle::active(START).remove(words("gone"), drain(), START));
+    let removed = done(Lifecycle::active(START).remove(words("gone"), None, drain(), START));
     let held = done(removed.hold(reason(), Some(after(48)), after(1)));
     assert_eq!(held.state(after(24)), LifecycleState::Tombstone, "readers were promised no more");
     assert_eq!(held.clone().entomb(after(47)), None);

@@ -38,10 +38,13 @@ fn written_metadata_is_readable_and_deterministic() {
         properties: [("description", "It's \"quoted\": {yes}\n- é"), ("os", "no"), ("release", "012")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+        comment: "of one artifact\narchitecture: armv7l".to_owned(),
     };
     let written = new.tarball().expect("written");
     assert_eq!(written, new.tarball().expect("written"));
-    let NewMetadata { architecture, creation_date, expiry_date, properties } = new;
+    let other = NewMetadata { comment: "of another artifact".to_owned(), ..new.clone() };
+    assert_ne!(written, other.tarball().expect("written"), "no two artifacts share their metadata");
+    let NewMetadata { architecture, creation_date, expiry_date, properties, .. } = new;
     let remarks = ["variant", "architecture"].map(MetadataRemark::NoProperty).to_vec();
     let expected = IncusMetadata { architecture, creation_date, expiry_date, properties, remarks };
     assert_eq!(IncusMetadata::read(&written), Ok(expected));

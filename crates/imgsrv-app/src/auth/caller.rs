@@ -267,11 +267,6 @@ impl Writer {
         self.editor.rights.allow(Action::ContentWrite, Target::Image(image))
     }
 
-    /// Whether it may read the published versions of an image.
-    pub(crate) fn may_read(&self, image: &Image) -> bool {
-        View::of(Some(&self.editor.rights), &image.name).shows(image.visibility)
-    }
-
     /// What it sees of all images.
     pub(crate) fn reach(&self) -> Reach {
         Reach::of(Some(&self.editor.rights))

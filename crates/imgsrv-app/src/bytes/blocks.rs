@@ -5,13 +5,14 @@ use crate::{
     auth::caller::{ContentAdmin, Writer},
     bytes::clearing::{announce_end, upload_ended},
     context::Context,
-    error::{Missing, Result, UseCaseError},
+    error::{Missing, Result, UseCaseError, blocked_upload},
     work::retry::retrying,
 };
 use imgsrv_domain::{
     audit::{AuditAction, Event},
     digest::Digest,
     ids::UploadId,
+    names::ImageName,
     page::{Page, PageRequest},
     ports::{BlockedDigest, CatalogError, CatalogTx},
     version::Version,
@@ -59,24 +60,24 @@ impl Blocks {
     }
 }
 
-/// Refuses a digest that is blocked. Only a digest without a blob can be.
-pub(crate) async fn require_unblocked(tx: &mut dyn CatalogTx, who: &Writer, digest: &Digest) -> Result<()> {
-    match tx.get_blocked_digest(digest).await? {
-        Some(block) => Err(refused(tx, who, block).await?),
+/// Refuses a digest that is blocked everywhere or, if an image is given, in that image.
+pub(crate) async fn require_unblocked(
+    tx: &mut dyn CatalogTx,
+    who: &Writer,
+    digest: &Digest,
+    image: Option<&ImageName>,
+) -> Result<()> {
+    match tx.get_blocked_digest(digest, image).await? {
+        Some(block) => Err(refusal(who, block)),
         None => Ok(()),
     }
 }
 
-/// Why a digest is refused. Which version it was purged with is only for those who may read its image.
-pub(crate) async fn refused(tx: &mut dyn CatalogTx, who: &Writer, block: BlockedDigest) -> Result<UseCaseError> {
-    let image = tx.get_image(&block.image).await?;
-    let is_known = image.is_some_and(|image| who.may_read(&image));
-    Ok(if is_known { UseCaseError::Blocked(Box::new(block)) } else { UseCaseError::BlockedElsewhere(block.digest) })
-}
-
-/// Why an upload fails whose digest is blocked.
-pub(crate) fn failure_reason(block: &BlockedDigest) -> String {
-    format!("digest-blocked: {}", block.in_public())
+/// The refusal of a blocked digest. Only who may change the image of the purged version learns which one that was, and why
+/// it was purged.
+pub(crate) fn refusal(who: &Writer, block: BlockedDigest) -> UseCaseError {
+    let digest = block.digest;
+    UseCaseError::Blocked { digest, block: who.covers(&block.image).then(|| Box::new(block)) }
 }
 
 /// Fails the uploads that receive bytes of blocked digests. One that waits for its ingest fails there.
@@ -89,8 +90,8 @@ pub(crate) async fn fail_blocked_uploads(context: &Context) -> Result<(), Catalo
         };
         let Some((last, _)) = blocked.last() else { return Ok(()) };
         after = *last;
-        for (id, block) in &blocked {
-            if retrying(|| fail(context, *id, block)).await? {
+        for (id, digest) in &blocked {
+            if retrying(|| fail(context, *id, digest)).await? {
                 announce_end(context, *id);
             }
         }
@@ -98,10 +99,10 @@ pub(crate) async fn fail_blocked_uploads(context: &Context) -> Result<(), Catalo
 }
 
 /// Fails an upload, unless it has ended or was completed meanwhile; returns whether it did.
-async fn fail(context: &Context, id: UploadId, block: &BlockedDigest) -> Result<bool, CatalogError> {
+async fn fail(context: &Context, id: UploadId, digest: &Digest) -> Result<bool, CatalogError> {
     let mut tx = context.catalog.begin().await?;
     let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
-    let Ok((session, event)) = session.block(failure_reason(block), tx.now()) else { return Ok(false) };
+    let Ok((session, event)) = session.block(blocked_upload(digest), tx.now()) else { return Ok(false) };
     tx.update_upload(&session).await?;
     upload_ended(context, &mut *tx, &session).await?;
     audit::record(&mut *tx, &context.worker_actor(), event).await?;

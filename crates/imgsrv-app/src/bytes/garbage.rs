@@ -61,8 +61,11 @@ impl Garbage {
     /// The blob with that digest, what refers to it, and when it may be collected. Writes nothing.
     #[tracing::instrument(name = "garbage.explain", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
     pub async fn explain(&self, _who: &SystemReader, digest: &Digest) -> Result<Explained> {
-        let found = self.0.catalog.get_blob_status(digest, MAX_REFERENCES + 1).await?;
-        let mut status = found.ok_or(Missing::Blob(*digest))?;
+        let Some(mut status) = self.0.catalog.get_blob_status(digest, MAX_REFERENCES + 1).await? else {
+            let deletion = self.0.catalog.get_blob_deletion(digest).await?;
+            let why = |deletion| Missing::DeletedBlob(*digest, Box::new(deletion));
+            return Err(deletion.map_or(Missing::Blob(*digest), why).into());
+        };
         let has_more = status.references.len() > usize::from(MAX_REFERENCES);
         status.references.truncate(usize::from(MAX_REFERENCES));
         let unreferenced = status.unreferenced_since.filter(|_| status.references.is_empty());

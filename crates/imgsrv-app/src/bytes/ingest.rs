@@ -3,11 +3,11 @@
 use crate::{
     audit,
     bytes::{
-        blocks::failure_reason,
         clearing::{announce_end, upload_ended},
         verify::remove_superseded,
     },
     context::Context,
+    error::blocked_upload,
     work::{
         crash_point::crash_point,
         retry::retrying,
@@ -218,11 +218,11 @@ impl Ingest {
     async fn reject_blocked(&self, id: UploadId, claim: BlobClaim, lease: &Lease) -> Result<bool, CatalogError> {
         let block = {
             let mut tx = self.0.catalog.begin().await?;
-            tx.get_blocked_digest(&claim.digest).await?
+            tx.get_blocked_digest(&claim.digest, None).await?
         };
         // Without a block it was lifted meanwhile, and another attempt can succeed.
-        let block = block.ok_or(CatalogError::Conflict(Conflict::StaleRevision))?;
-        self.reject(id, lease, &failure_reason(&block)).await
+        block.ok_or(CatalogError::Conflict(Conflict::StaleRevision))?;
+        self.reject(id, lease, &blocked_upload(&claim.digest)).await
     }
 
     /// Fails the upload; returns whether the lease was still valid.

@@ -76,7 +76,7 @@ impl Uploads {
                 }
                 Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
                 None => {
-                    require_unblocked(&mut *tx, who, &new.claim.digest).await?;
+                    require_unblocked(&mut *tx, who, &new.claim.digest, None).await?;
                     free?;
                     check_quota(&self.0, &mut *tx, who.id(), new.claim.size).await?;
                     UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)

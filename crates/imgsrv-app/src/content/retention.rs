@@ -241,7 +241,7 @@ impl Retention {
             // The words of an earlier deprecation stay.
             RetentionAction::Deprecate if lifecycle.deprecation.is_some() => return Ok(None),
             RetentionAction::Deprecate => lifecycle.deprecate(words, None, now),
-            RetentionAction::Remove => lifecycle.remove(words, self.0.settings.removal_drain, now),
+            RetentionAction::Remove => lifecycle.remove(words, None, self.0.settings.removal_drain, now),
         };
         let refused = |refusal| UseCaseError::Lifecycle { version: version.path(), refusal };
         let (lifecycle, action) = changed.map_err(refused)?;

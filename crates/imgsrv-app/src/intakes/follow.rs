@@ -8,6 +8,7 @@ use crate::{
         images::{self, NewImage},
     },
     context::Context,
+    error::blocked_upload,
     publishing::queue::enqueue,
 };
 use imgsrv_domain::{
@@ -83,6 +84,9 @@ async fn freeze(
     if is_taken || is_alias {
         let what = if is_alias { "an alias" } else { "a version" };
         return Ok(Err(format!("{} already has {what} named {}", image.name, wanted.version)));
+    }
+    if tx.get_blocked_digest(&primary.digest, Some(&wanted.image)).await?.is_some() {
+        return Ok(Err(blocked_upload(&primary.digest)));
     }
     let id = VersionId::new(context.ids.next());
     let (version, event) = Version::draft(id, image.id, image.name, wanted.version.clone(), now);

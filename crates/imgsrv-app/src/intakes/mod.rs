@@ -95,9 +95,9 @@ impl Intakes {
                     Some(blob) if blob.claim.size != size => {
                         return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
                     }
-                    Some(_) => {}
-                    None => require_unblocked(&mut *tx, who, &digest).await?,
+                    Some(_) | None => {}
                 }
+                require_unblocked(&mut *tx, who, &digest, Some(&new.image)).await?;
             }
             check_quota(context, &mut *tx, who.id(), size).await?;
             let now = tx.now();

@@ -18,7 +18,7 @@ pub(crate) use run::RunJob;
 use crate::{
     audit,
     auth::caller::Writer,
-    bytes::blocks::refused,
+    bytes::blocks::refusal,
     content::drafts,
     context::Context,
     error::{Missing, Result, UseCaseError},
@@ -85,7 +85,7 @@ impl Publishing {
             if matches!(why, Some(Unpublishable::Untrusted(_)))
                 && let Some(block) = tx.get_blocked_digest_of(version.id).await?
             {
-                return Err(refused(&mut *tx, who, block).await?);
+                return Err(refusal(who, block));
             }
             if let Some(why) = why {
                 return Err(UseCaseError::Unpublishable { version: version.path(), why });

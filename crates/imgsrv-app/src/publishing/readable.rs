@@ -20,7 +20,7 @@ pub(super) async fn unpublishable(
     who: &Writer,
     version: VersionId,
 ) -> Result<Option<Unpublishable>, CatalogError> {
-    let mut untrusted = tx.list_untrusted_digests(version).await?;
+    let mut untrusted = tx.lock_untrusted_digests(version).await?;
     if !who.writes_everywhere() {
         let missing = unreadable(tx, who, version).await?;
         untrusted.retain(|found| !missing.contains_key(&found.digest));

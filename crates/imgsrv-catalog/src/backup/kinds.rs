@@ -214,8 +214,9 @@ kinds! {
     }
     Fetches: "fetches" in "version_fetches" by 1 { version_id: VersionId, fetched_on: Day }
     FetchRecording: "fetch-recording" in "fetch_recording" by 1 { id: i64, since: Day }
-    BlockedDigests: "blocked-digests" in "blocked_digests" by 1 {
-        digest: Digest, image_name: ImageName, version_name: VersionName, reason: LongText, blocked_at: Timestamp,
+    BlockedDigests: "blocked-digests" in "blocked_digests" by 2 {
+        digest: Digest, image_name: ImageName, version_name: VersionName, reason: LongText, everywhere: bool,
+        blocked_at: Timestamp,
     }
     Blobs: "blobs" in "blobs" by 1 {
         digest: Digest, size_bytes: ByteSize, storage_name: BlobName, created_at: Timestamp,

@@ -156,6 +156,26 @@ macro_rules! few_newest {
     };
 }
 const FEW_NEWEST: Dialects = Dialects { sqlite: few_newest!(sqlite), postgres: few_newest!(postgres) };
+/// The same of the images that a search selects. Few images may match, so this costs what the images do: two reads of an index
+/// for each, and not what all of their versions do.
+macro_rules! newest_found {
+    ($dialect:ident) => {
+        search!(
+            $dialect,
+            ", n.published_at AS newest_at, n.version_id AS newest_id
+            FROM images i JOIN version_lifecycles n ON n.version_id =
+        (SELECT version_id FROM (
+            SELECT version_id, published_at FROM (SELECT version_id, published_at FROM version_lifecycles
+                WHERE image_id = i.id AND state = 'active' ORDER BY published_at DESC, version_id DESC LIMIT 1) one
+            UNION ALL SELECT version_id, published_at FROM (SELECT version_id, published_at FROM version_lifecycles
+                WHERE image_id = i.id AND state = 'deprecated' ORDER BY published_at DESC, version_id DESC LIMIT 1) other
+        ) offered ORDER BY published_at DESC, version_id DESC LIMIT 1)",
+            " AND i.has_published AND i.name > '' AND (n.published_at, n.version_id) < ($10, $11)
+    ORDER BY n.published_at DESC, n.version_id DESC LIMIT $12"
+        )
+    };
+}
+const NEWEST_FOUND: Dialects = Dialects { sqlite: newest_found!(sqlite), postgres: newest_found!(postgres) };
 
 /// Versions with their artifacts that `rest` selects; `more` are further columns.
 macro_rules! summaries {
@@ -216,10 +236,22 @@ const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest 
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
 pub(crate) const STATEMENTS: &[&str] =
     &[COUNT_FEW, VERSIONS, ALL_VERSIONS, NEWEST_OF_IMAGE, ALIASES_OF_VERSION, LISTED_ARTIFACTS, PREVIOUS, PACKAGES];
-pub(crate) const SQLITE: &[&str] =
-    &[BY_NAME.sqlite, FEW_BY_NAME.sqlite, NEWEST.sqlite, FEW_NEWEST.sqlite, NEWEST_OF_ALL.sqlite];
-pub(crate) const POSTGRES: &[&str] =
-    &[BY_NAME.postgres, FEW_BY_NAME.postgres, NEWEST.postgres, FEW_NEWEST.postgres, NEWEST_OF_ALL.postgres];
+pub(crate) const SQLITE: &[&str] = &[
+    BY_NAME.sqlite,
+    FEW_BY_NAME.sqlite,
+    NEWEST.sqlite,
+    NEWEST_FOUND.sqlite,
+    FEW_NEWEST.sqlite,
+    NEWEST_OF_ALL.sqlite,
+];
+pub(crate) const POSTGRES: &[&str] = &[
+    BY_NAME.postgres,
+    FEW_BY_NAME.postgres,
+    NEWEST.postgres,
+    NEWEST_FOUND.postgres,
+    FEW_NEWEST.postgres,
+    NEWEST_OF_ALL.postgres,
+];
 
 /// The formats of a kind, each between two blanks.
 fn formats(kind: Option<ArtifactKind>) -> String {
@@ -259,7 +291,11 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
                 list.read(&mut reader, sql, |after, limit| [filters.clone(), values![after, limit]].concat()).await
             }
             ImageOrder::Newest => {
-                let sql = if is_few { FEW_NEWEST } else { NEWEST };
+                let sql = match search.is_empty() {
+                    true => NEWEST,
+                    false if is_few => FEW_NEWEST,
+                    false => NEWEST_FOUND,
+                };
                 let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
                 let values = |(before, id): &(i64, Uuid), limit: i64| {
                     [filters.clone(), values![Timestamp::from_micros(*before), id, limit]].concat()

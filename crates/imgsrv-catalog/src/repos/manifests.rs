@@ -1,7 +1,7 @@
 //! Manifests: the artifacts of a version, their attachments, and the names of their files.
 
 use crate::{
-    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, values},
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Statement, values},
     queries::{
         blobs::is_served,
         reach::{self, readable},
@@ -33,12 +33,34 @@ const ENTRIES: &str = "SELECT 'artifact' AS kind, a.id AS artifact_id, a.version
     UNION ALL SELECT 'warning', artifact_id, version_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         NULL, NULL, NULL, NULL, NULL, step, reason, sequence FROM publish_warnings WHERE version_id = $1
     ORDER BY kind, operating_system, architecture, variant, format, name, step, sequence";
-const LIST_UNTRUSTED: &str = "SELECT named.digest, named.size_bytes AS declared, blobs.size_bytes AS trusted FROM (
+/// The digests of the version `$1` that are no blobs of the declared size in `$blobs`, or are blocked in its image.
+macro_rules! untrusted {
+    ($blobs:literal) => {
+        concat!(
+            "SELECT named.digest, named.size_bytes AS declared, blobs.size_bytes AS trusted FROM (
         SELECT primary_blob_digest AS digest, primary_blob_size_bytes AS size_bytes FROM artifacts WHERE version_id = $1
         UNION SELECT blob_digest, blob_size_bytes FROM attachments WHERE version_id = $1
-    ) named LEFT JOIN blobs ON blobs.digest = named.digest AND blobs.state = 'trusted'
+    ) named LEFT JOIN ",
+            $blobs,
+            " ON blobs.digest = named.digest AND blobs.state = 'trusted'
     WHERE blobs.digest IS NULL OR blobs.size_bytes <> named.size_bytes
-    ORDER BY named.digest, named.size_bytes LIMIT 100";
+        OR EXISTS (SELECT 1 FROM blocked_digests k JOIN images i ON i.name = k.image_name
+            JOIN versions v ON v.image_id = i.id WHERE k.digest = named.digest AND v.id = $1)
+    ORDER BY named.digest, named.size_bytes LIMIT 100"
+        )
+    };
+}
+const LIST_UNTRUSTED: &str = untrusted!("blobs");
+// Blobs are locked in the order of their digests, and read after the lock.
+const LOCK_UNTRUSTED: Dialects = Dialects {
+    sqlite: LIST_UNTRUSTED,
+    postgres: concat!(
+        "WITH locked AS MATERIALIZED (SELECT digest, size_bytes, state FROM blobs WHERE digest IN (
+            SELECT primary_blob_digest FROM artifacts WHERE version_id = $1
+            UNION SELECT blob_digest FROM attachments WHERE version_id = $1) ORDER BY digest FOR KEY SHARE) ",
+        untrusted!("locked blobs")
+    ),
+};
 const RECORD_CITATION: &str = "INSERT INTO citations (version_id, digest, principal_id) VALUES ($1, $2, $3)
     ON CONFLICT (version_id, digest, principal_id) DO NOTHING";
 macro_rules! unreadable {
@@ -59,7 +81,8 @@ macro_rules! unreadable {
     };
 }
 const LIST_UNREADABLE: Dialects = Dialects { sqlite: unreadable!(sqlite), postgres: unreadable!(postgres) };
-const LAST_COLLECTED: &str =
+/// When the blob `$1` was last collected.
+pub(crate) const LAST_COLLECTED: &str =
     "SELECT at FROM audit_log WHERE subject = $1 AND action = 'blob.collected' ORDER BY at DESC, id DESC LIMIT 1";
 const GET_ARTIFACT: &str = "SELECT id AS artifact_id, version_id, operating_system, architecture, variant, format,
     primary_blob_digest AS digest, primary_blob_size_bytes AS size_bytes, primary_media_type AS media_type, created_at
@@ -113,8 +136,12 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RELEASE_OF_ATTACHMENT.sqlite,
 ];
 pub(crate) const SQLITE: &[&str] = &[LIST_UNREADABLE.sqlite];
-pub(crate) const POSTGRES: &[&str] =
-    &[RELEASE_OF_ARTIFACT.postgres, RELEASE_OF_ATTACHMENT.postgres, LIST_UNREADABLE.postgres];
+pub(crate) const POSTGRES: &[&str] = &[
+    LOCK_UNTRUSTED.postgres,
+    RELEASE_OF_ARTIFACT.postgres,
+    RELEASE_OF_ATTACHMENT.postgres,
+    LIST_UNREADABLE.postgres,
+];
 const RELEASE_OF_ARTIFACT: Dialects = blobs::release!(
     "SELECT primary_blob_digest FROM artifacts WHERE id = $1
     UNION SELECT blob_digest FROM attachments WHERE artifact_id = $1"
@@ -131,6 +158,15 @@ pub(crate) async fn entries<C: Connection>(
 }
 
 impl<C: Connection> SqlTx<C> {
+    async fn untrusted(&mut self, sql: impl Statement, version: VersionId) -> Result<Vec<Untrusted>, CatalogError> {
+        let mut untrusted: Vec<Untrusted> = self.list(sql, values![version]).await?;
+        for missing in untrusted.iter_mut().filter(|untrusted| untrusted.trusted.is_none()) {
+            let collected_at: Option<Timestamp> = self.find(LAST_COLLECTED, values![missing.digest]).await?;
+            missing.collected_on = collected_at.map(Day::of);
+        }
+        Ok(untrusted)
+    }
+
     async fn insert_files(
         &mut self,
         version: VersionId,
@@ -154,12 +190,11 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
     }
 
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError> {
-        let mut untrusted: Vec<Untrusted> = self.list(LIST_UNTRUSTED, values![version]).await?;
-        for missing in untrusted.iter_mut().filter(|untrusted| untrusted.trusted.is_none()) {
-            let collected_at: Option<Timestamp> = self.find(LAST_COLLECTED, values![missing.digest]).await?;
-            missing.collected_on = collected_at.map(Day::of);
-        }
-        Ok(untrusted)
+        self.untrusted(LIST_UNTRUSTED, version).await
+    }
+
+    async fn lock_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError> {
+        self.untrusted(LOCK_UNTRUSTED, version).await
     }
 
     async fn record_citation(

@@ -92,7 +92,7 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
             "The token was sent unencrypted to an HTTPS port. Revoke it, and use https:// in the URL."
         }
         ProblemCode::DigestBlocked => {
-            "imgsrv blocked-digests delete unblocks a digest; it needs the role content-admin."
+            "imgsrv blocked-digests delete unblocks a digest; it needs the role content-admin on every image."
         }
         ProblemCode::AliasesInUse => {
             "Move or delete them in the same step: --alias latest=VERSION, or --alias latest=."

@@ -51,7 +51,7 @@ pub(super) fn revoked(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {
 }
 
 fn removed(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {
-    lifecycle.remove(Words::default(), Drain::new(2 * HOUR).unwrap(), now).unwrap().0
+    lifecycle.remove(Words::default(), None, Drain::new(2 * HOUR).unwrap(), now).unwrap().0
 }
 
 pub(super) fn deprecated(lifecycle: Lifecycle, now: Timestamp) -> Lifecycle {

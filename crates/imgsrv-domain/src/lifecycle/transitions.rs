@@ -69,18 +69,29 @@ impl Lifecycle {
         Ok(self.changed(now, AuditAction::VersionRevoked, |record| record.revocation = revocation))
     }
 
-    /// Removes the version: its files are served for `drain`. Of a version that drains already, the words are replaced if
-    /// there are any, and the end of the drain stays; a tombstone stays as it is.
+    /// Removes the version: its files are served for `drain`, or for `default`. Of a version that drains already, the words
+    /// are replaced if there are any, and its drain only becomes longer: a repeated `drain` counts from the removal, so that
+    /// the same request changes nothing. A tombstone stays as it is.
     #[must_use = "a transition counts once stored"]
-    pub fn remove(self, words: Words, drain: Drain, now: Timestamp) -> Result<Changed, LifecycleRefusal> {
+    pub fn remove(
+        self,
+        words: Words,
+        drain: Option<Drain>,
+        default: Drain,
+        now: Timestamp,
+    ) -> Result<Changed, LifecycleRefusal> {
         let removal = match (self.state(now), &self.0.removal) {
             (LifecycleState::Active | LifecycleState::Deprecated | LifecycleState::Revoked, _) => {
                 self.require_unheld(now)?;
                 let notice = Notice { at: now, words };
-                Removal { notice, available_until: drain.end(now), tombstone_at: None }
+                Removal { notice, available_until: drain.unwrap_or(default).end(now), tombstone_at: None }
             }
-            (LifecycleState::Removed, Some(draining)) if words != Words::default() => {
-                Removal { notice: Notice { words, ..draining.notice.clone() }, ..draining.clone() }
+            (LifecycleState::Removed, Some(draining)) => {
+                let Notice { at, words: present } = draining.notice.clone();
+                let words = if words == Words::default() { present } else { words };
+                let wanted = drain.map_or(draining.available_until, |drain| drain.end(at));
+                let available_until = wanted.max(draining.available_until);
+                Removal { notice: Notice { at, words }, available_until, ..draining.clone() }
             }
             (LifecycleState::Removed | LifecycleState::Tombstone, _) => return Ok((self, None)),
         };

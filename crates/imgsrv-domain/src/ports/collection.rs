@@ -95,6 +95,11 @@ pub enum BlobReference {
     },
     /// An upload of the same digest that has not ended.
     Upload(UploadId),
+    /// An artifact or attachment of a version that the caller may not see.
+    Hidden {
+        /// Whether an attachment refers to it, else an artifact.
+        is_attachment: bool,
+    },
 }
 
 /// A blob, and what refers to it.

@@ -85,6 +85,9 @@ pub trait ManifestRepo: Send {
         reach: &Reach,
         sender: PrincipalId,
     ) -> Result<Vec<UnreadableDigest>, CatalogError>;
+    /// The same, and locks the trusted blobs of the version, so that none of them is deleted before the end of the
+    /// transaction.
+    async fn lock_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError>;
     /// The artifact with that id.
     async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
     /// The number of artifacts of a version.

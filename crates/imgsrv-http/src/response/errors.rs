@@ -153,11 +153,10 @@ impl From<UseCaseError> for Problem {
             UseCaseError::OtherSize { digest, .. } => {
                 Self::new(Code::DigestSizeConflict).detail(&error).existing(Some(locate(&Existing::Blob(digest))))
             }
-            UseCaseError::Blocked(ref block) => {
-                let reason = Some(block.reason.to_string());
+            UseCaseError::Blocked { ref block, .. } => {
+                let reason = block.as_ref().map(|block| block.reason.to_string());
                 Self::new(Code::DigestBlocked).detail(&error).because(reason, None)
             }
-            UseCaseError::BlockedElsewhere(_) => Self::new(Code::DigestBlocked).detail(error),
             UseCaseError::KeyReused(_) => Self::new(Code::IdempotencyKeyReused).detail(error),
             UseCaseError::Illegal(illegal) => {
                 let code = match illegal.subject {

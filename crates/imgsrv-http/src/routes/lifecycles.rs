@@ -190,10 +190,12 @@ async fn revoke(
 /// It is no longer listed. Its files are served until `available_until`, because clients cache indexes, and it can be
 /// restored until then; afterwards it is a tombstone permanently, and its name is never used again. `aliases` moves or
 /// deletes aliases in the same transaction; if one would still point to the version, nothing is changed (409). A second
-/// request replaces reason and replacement, and keeps `available_until`.
+/// request replaces reason and replacement, and only lengthens the drain, which counts from the first one:
+/// `available_until` of the response is the time that counts.
 ///
-/// With `purge`, there is no drain and no way back: content that nothing else refers to is deleted at once, and its
-/// digests are blocked. Downloads under way may break. Repeat the request if it was interrupted. Requires
+/// With `purge`, there is no drain and no way back: content that no other published or publishing version refers to is
+/// deleted at once, and its digests are blocked, in every image if the caller has `content.retire` on every image, and
+/// otherwise in this one. Downloads under way may break. Repeat the request if it was interrupted. Requires
 /// `content.retire`.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/remove", operation_id = "removeVersion",
     tag = "lifecycle", security(("bearer" = [])), params(VersionPath, IfMatch),

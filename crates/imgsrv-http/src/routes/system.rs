@@ -177,8 +177,8 @@ fn stored_blob(Explained { status, has_more, collectable_at }: Explained) -> api
 
 /// List blocked digests
 ///
-/// The content of these digests was purged. They cannot be uploaded or published until they are unblocked. Requires
-/// `content.retire`.
+/// The content of these digests was purged. Until they are unblocked, those that are blocked everywhere cannot be uploaded
+/// or published, and the others cannot be published in their image. Requires `content.retire` on every image.
 #[utoipa::path(get, path = "/v1/system/blocked-digests", operation_id = "listBlockedDigests", tag = "system",
     security(("bearer" = [])), params(PageQuery),
     responses((status = OK, description = "A page of blocked digests.", body = api::BlockedDigestList), GuardedProblems))]
@@ -192,7 +192,7 @@ async fn list_blocked(blocks: Blocks, admin: ContentAdmin, query: PageQuery, uri
 
 /// Unblock a digest
 ///
-/// Its content can be uploaded and published again. Requires `content.retire`.
+/// Its content can be uploaded and published again in every image. Requires `content.retire` on every image.
 #[utoipa::path(delete, path = "/v1/system/blocked-digests/{digest}", operation_id = "unblockDigest", tag = "system",
     security(("bearer" = [])), params(BlobPath),
     responses((status = NO_CONTENT, description = "The digest is unblocked."), GuardedProblems))]

@@ -24,12 +24,19 @@ pub struct NewMetadata {
     pub expiry_date: Option<i64>,
     /// Properties: `description`, `os`, `release`, `variant`, ...
     pub properties: BTreeMap<String, String>,
+    /// A comment of one line at the end of the document.
+    #[serde(skip)]
+    pub comment: String,
 }
 
 impl NewMetadata {
     /// Writes the tarball; equal metadata gives equal bytes. Uses 3 MiB of memory.
     pub fn tarball(&self) -> io::Result<Vec<u8>> {
-        let yaml = serde_saphyr::to_string(self).map_err(io::Error::other)?;
+        let mut yaml = serde_saphyr::to_string(self).map_err(io::Error::other)?;
+        if !yaml.ends_with('\n') {
+            yaml.push('\n');
+        }
+        yaml += &format!("# {}\n", self.comment.replace(['\r', '\n'], " "));
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o644);

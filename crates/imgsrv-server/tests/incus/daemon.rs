@@ -55,6 +55,13 @@ impl Daemon {
         self.folder.path().join("incus")
     }
 
+    /// Makes the lists that the daemon has cached older than it caches them: an hour.
+    pub(crate) fn expire_lists(&self) {
+        let mut expired = Command::new("find");
+        expired.arg(self.dir().join("cache")).args(["-type", "f", "-exec", "touch", "-d", "2 hours ago", "{}", "+"]);
+        assert!(expired.status().expect("find runs").success());
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("incus");
         command.args(arguments).env("INCUS_DIR", self.dir()).env("HOME", self.folder.path());

@@ -2,6 +2,7 @@
 
 use crate::{
     client::{Client, Program},
+    daemon::Daemon,
     disk, file_names,
     publisher::{Artifact, Publisher, Release},
 };
@@ -78,4 +79,49 @@ fn the_files_of_a_removed_version_outlive_the_cached_lists_of_clients() {
         assert!(!names(&new.list()).contains("debian/1"));
         assert_eq!(export(&new, "imgsrv:debian/latest", "2"), second);
     }
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped check is reported")]
+fn a_refresh_under_an_alias_follows_it_when_the_lists_of_the_daemon_have_expired() {
+    let daemon = match Daemon::start() {
+        Ok(daemon) => daemon,
+        Err(why) => {
+            println!("image refresh was NOT run: incusd cannot run here: {why}");
+            return;
+        }
+    };
+    let scratch = TempDir::new().expect("a scratch folder");
+    for verb in ["revoke", "remove"] {
+        let (publisher, [_, second]) = two_versions(scratch.path());
+        let client = Client::new(Program::Incus, &publisher).of(&daemon);
+        let moved = client.fingerprint("debian/2", MACHINE).expect("listed");
+        client.run(&["image", "copy", "imgsrv:debian/latest", "local:", "--vm", "--auto-update", "--alias", verb]);
+        let copied = local(&client, verb);
+        assert_ne!(copied, moved);
+        publisher.retire("debian", "1", verb, &json!({"reason": "A secret leaked", "aliases": {"latest": "2"}}));
+
+        // Within the hour, the daemon has the lists of before, in which the alias has not moved.
+        client.run(&["image", "refresh", &format!("local:{verb}")]);
+        assert_eq!(local(&client, verb), copied);
+        daemon.expire_lists();
+        client.run(&["image", "refresh", &format!("local:{verb}")]);
+        assert_eq!(local(&client, verb), moved, "after {verb}");
+        let folder = TempDir::new().expect("a folder");
+        client.run(&["image", "export", &format!("local:{verb}"), folder.path().to_str().expect("UTF-8")]);
+        let files = file_names(folder.path());
+        let is_disk = |name: &&String| fs::read(folder.path().join(name)).is_ok_and(|bytes| bytes == second);
+        assert!(files.iter().any(|name| is_disk(&name)), "{files:?}");
+    }
+}
+
+/// The fingerprint of the image of the daemon with that alias.
+fn local(client: &Client, alias: &str) -> String {
+    let images: Vec<Value> =
+        serde_json::from_str(&client.run(&["image", "list", "local:", "--format", "json"])).expect("JSON");
+    let is_named = |image: &&Value| {
+        image["aliases"].as_array().is_some_and(|aliases| aliases.iter().any(|found| found["name"] == alias))
+    };
+    let found = images.iter().find(is_named).expect("the image");
+    found["fingerprint"].as_str().expect("a fingerprint").to_owned()
 }

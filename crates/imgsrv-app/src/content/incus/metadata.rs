@@ -110,6 +110,8 @@ fn metadata(artifact: &Artifact, version: &VersionName, new: NewIncusMetadata) -
         architecture: architecture.kernel_name().to_owned(),
         creation_date: (artifact.created_at.micros() / 1_000_000).max(1),
         expiry_date: new.expires_at.map(|at| at.micros() / 1_000_000),
+        // The content is that of no other artifact, so that nobody else needs it when it is purged with its version.
+        comment: format!("artifact {}", artifact.id),
         properties: own.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(further).collect(),
     })
 }

@@ -178,9 +178,7 @@ impl Lifecycles {
         let changed: Result<Changed, LifecycleRefusal> = match change {
             LifecycleChange::Deprecate { end_of_life, .. } => lifecycle.deprecate(words, *end_of_life, now),
             LifecycleChange::Revoke { .. } => lifecycle.revoke(words, now),
-            LifecycleChange::Remove { drain, .. } => {
-                lifecycle.remove(words, drain.unwrap_or(settings.removal_drain), now)
-            }
+            LifecycleChange::Remove { drain, .. } => lifecycle.remove(words, *drain, settings.removal_drain, now),
             LifecycleChange::Restore { .. } => lifecycle.restore(now),
             LifecycleChange::Hold { reason, until } => lifecycle.hold(reason.clone(), *until, now),
             LifecycleChange::Release => Ok(lifecycle.release(settings.hold_cooldown, now)),

@@ -49,9 +49,10 @@ pub struct PurgeRequest {
 }
 
 impl Lifecycles {
-    /// Purges a published version. Content that another version, a draft or a job refers to is kept. All other digests of
-    /// the version are blocked; their content is deleted when this returns, unless the store fails: then a collection
-    /// deletes it. A tombstone can be purged as well, as long as its content is in its grace period.
+    /// Purges a published version. Content that another published or publishing version refers to is kept; drafts and uploads
+    /// keep nothing. All other digests of the version except the empty one are blocked: in every image if the caller may
+    /// retire versions of every image, else in this one. Their content is deleted when this returns, unless the store fails:
+    /// then a collection deletes it. A tombstone can be purged as well, as long as its content is in its grace period.
     ///
     /// Cancel-safe: when the caller is dropped, the content is still deleted.
     #[tracing::instrument(name = "lifecycle.purge", level = "debug", skip_all, err(level = "debug"),
@@ -98,10 +99,10 @@ impl Lifecycles {
         let wanted = WantedWords { reason: Some(request.reason.clone()), replacement: request.replacement.clone() };
         let words = resolve(&mut *tx, who, &version, &wanted).await?;
         let steps = version.lifecycle.clone().purge(words, now).map_err(refused)?;
-        let digests = tx.block_digests(&version, &request.reason).await?;
+        let digests = tx.block_digests(&version, &request.reason, who.everywhere().is_ok()).await?;
         let mut blocked = Vec::new();
         for purged in &digests {
-            if let PurgedDigest::Blocked { digest, was_blocked: false } = purged {
+            if let PurgedDigest::Blocked { digest, was_blocked: false, .. } = purged {
                 let event = Event::new(AuditAction::DigestBlocked, digest).with(&request.reason);
                 audit::record(&mut *tx, actor, event).await?;
                 blocked.push(*digest);
@@ -137,23 +138,26 @@ impl Lifecycles {
     }
 }
 
-/// Deletes the records of the blobs of blocked digests. The version is a tombstone already, so nothing refers to them.
+/// Deletes the records of the blobs of digests that this purge blocks. The version is a tombstone already, so only drafts
+/// refer to them.
 async fn purge_blobs(tx: &mut dyn CatalogTx, digests: &[PurgedDigest]) -> Result<Vec<OrphanedBlob>> {
     let mut orphans = Vec::new();
     for purged in digests {
-        if let PurgedDigest::Blocked { digest, .. } = purged {
+        if let PurgedDigest::Blocked { digest, was_blocked: false, .. } = purged {
             orphans.extend(tx.purge_blob(digest).await?);
         }
     }
     Ok(orphans)
 }
 
-/// Leaves out versions of images that the caller may not retire.
+/// Hides which versions of images refer to a digest that the caller may not retire.
 fn hide_foreign(digest: &mut PurgedDigest, who: &ContentAdmin) {
-    if let PurgedDigest::Kept { by, .. } = digest {
-        by.retain(|reference| match reference {
-            BlobReference::Version { image, .. } => who.covers(image),
-            BlobReference::Upload(_) => true,
-        });
+    let PurgedDigest::Kept { by, .. } = digest else { return };
+    for reference in by {
+        if let BlobReference::Version { image, is_attachment, .. } = reference
+            && !who.covers(image)
+        {
+            *reference = BlobReference::Hidden { is_attachment: *is_attachment };
+        }
     }
 }

@@ -1,67 +1,19 @@
 //! Purging versions: what is deleted and blocked, what is kept, and how requests for it are refused.
 
+mod administered;
+mod blocks;
+
+use administered::Administered;
 use axum::http::StatusCode;
 use futures::TryStreamExt;
 use imgsrv_app::{Caller, FileContent, Missing, NamesUnderAlias, RequestContext, SystemOperator, UseCaseError};
 use imgsrv_domain::work::WorkKind;
-use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
+use imgsrv_testkit::{TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const VERSION: &str = "/v1/images/debian/versions/1";
-const FILE: &str = "/images/debian/1/debian-1-amd64.qcow2";
-
-/// A server with a content administrator.
-struct Administered {
-    server: TestServer,
-    admin: String,
-}
-
-impl std::ops::Deref for Administered {
-    type Target = TestServer;
-
-    fn deref(&self) -> &TestServer {
-        &self.server
-    }
-}
-
-impl Administered {
-    async fn start() -> Self {
-        Self::on(TestServer::start().await).await
-    }
-
-    async fn on(server: TestServer) -> Self {
-        let admin = server.token_with("content-admin").await;
-        Self { server, admin }
-    }
-
-    async fn administer(&self, method: &str, path: &str, body: Option<Value>) -> TestResponse {
-        self.call(Some(&self.admin), method, path, body).await
-    }
-
-    async fn remove(&self, version: &str, body: Value) -> TestResponse {
-        self.administer("POST", &format!("/v1/images/debian/versions/{version}/remove"), Some(body)).await
-    }
-
-    /// Purges a version of `debian`; returns the response.
-    async fn purge(&self, version: &str) -> Value {
-        let purged = self.remove(version, json!({"purge": true, "reason": "contains a private key"})).await;
-        assert_eq!(purged.status, StatusCode::OK, "{purged:?}");
-        purged.json()
-    }
-
-    async fn open(&self, bytes: &[u8]) -> TestResponse {
-        let new = json!({"expected_digest": digest(bytes), "expected_size_bytes": bytes.len()});
-        self.write("POST", "/v1/uploads", Some(new)).await
-    }
-
-    /// The digests of what is stored.
-    fn stored(&self) -> Vec<String> {
-        let is_blob = |name: &String| name.contains("sha256");
-        let files = self.stored_files().into_iter().filter(is_blob);
-        files.filter_map(|name| Some(format!("sha256:{}", name.rsplit('/').next()?.get(..64)?))).collect()
-    }
-}
+pub(crate) const VERSION: &str = "/v1/images/debian/versions/1";
+pub(crate) const FILE: &str = "/images/debian/1/debian-1-amd64.qcow2";
 
 async fn what_is_purged_is_gone_and_blocked(server: &Administered) {
     let (secret, shared) = (qcow2(1), qcow2(2));
@@ -96,12 +48,7 @@ async fn what_is_purged_is_gone_and_blocked(server: &Administered) {
         "format": "qcow2", "size_bytes": secret.len(), "expected_digest": digest(&secret)});
     let refused = server.write("POST", "/api/images", Some(intake)).await;
     assert_eq!((refused.status, refused.problem()), (StatusCode::PRECONDITION_FAILED, "digest-blocked".to_owned()));
-    server.write("POST", "/v1/images/debian/versions", Some(json!({"version": "4"}))).await;
-    let artifact = json!({"operating_system": "debian", "architecture": "amd64", "format": "qcow2",
-        "primary_blob_digest": digest(&secret), "primary_blob_size_bytes": secret.len(), "primary_media_type": "a/b"});
-    let added = server.write("POST", "/v1/images/debian/versions/4/artifacts", Some(artifact)).await;
-    assert_eq!(added.status, StatusCode::CREATED, "a draft may cite any digest");
-    let refused = server.write("POST", "/v1/images/debian/versions/4/publish", None).await;
+    let refused = server.publish_draft("debian", "4", &secret).await;
     assert_eq!((refused.status, refused.problem()), (StatusCode::PRECONDITION_FAILED, "digest-blocked".to_owned()));
 
     // Until the digest is unblocked.
@@ -334,11 +281,7 @@ async fn the_refusal_to_publish_says_when_the_content_was_collected() {
     server.settle().await;
     assert!(server.stored().is_empty());
     server.write("POST", "/v1/images", Some(json!({"name": "debian"}))).await;
-    server.write("POST", "/v1/images/debian/versions", Some(json!({"version": "1"}))).await;
-    let artifact = json!({"operating_system": "debian", "architecture": "amd64", "format": "qcow2",
-        "primary_blob_digest": digest(&bytes), "primary_blob_size_bytes": bytes.len(), "primary_media_type": "a/b"});
-    server.write("POST", &format!("{VERSION}/artifacts"), Some(artifact)).await;
-    let refused = server.write("POST", &format!("{VERSION}/publish"), None).await;
+    let refused = server.publish_draft("debian", "1", &bytes).await;
     assert_eq!(refused.problem(), "version-not-publishable");
     let detail = refused.json()["detail"].as_str().expect("a detail").to_owned();
     assert!(detail.contains(&format!("the blob {} was deleted on 2026-01-09", digest(&bytes))), "{detail}");
