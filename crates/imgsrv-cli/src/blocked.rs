@@ -1,6 +1,10 @@
 //! `imgsrv blocked-digests`.
 
-use crate::{failure::Failure, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{Digest, api::BlockedDigest};
@@ -22,7 +26,8 @@ pub(crate) async fn run(command: BlockedDigestsCommand, Session { report, client
     match command {
         BlockedDigestsCommand::List => {
             let blocked: Vec<BlockedDigest> = client.blocked_digests().try_collect().await?;
-            report.list("blocked_digests", ["DIGEST", "PURGED WITH", "AT", "REASON"], blocked, |block| {
+            let head = [Column::id("DIGEST"), Column::name("PURGED WITH"), Column::day("AT"), Column::text("REASON")];
+            report.list("blocked_digests", head, blocked, |block| {
                 let version = format!("{}:{}", block.image_name, block.version);
                 [block.digest, version, date(&block.blocked_at), block.reason]
             })

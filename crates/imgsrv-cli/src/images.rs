@@ -3,7 +3,7 @@
 use crate::{
     failure::Failure,
     options::Session,
-    report::{date, indent},
+    report::{Column, date, indent},
 };
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
@@ -60,7 +60,9 @@ pub(crate) async fn run(command: ImagesCommand, session: &Session) -> Result<(),
     match command {
         ImagesCommand::List { all } => {
             let images: Vec<Image> = client.images(all).try_collect().await?;
-            report.list("images", ["NAME", "DISPLAY NAME", "DESCRIPTION", "CHANGED"], images, |image| {
+            let head =
+                [Column::name("NAME"), Column::cut("DISPLAY NAME"), Column::cut("DESCRIPTION"), Column::day("CHANGED")];
+            report.list("images", head, images, |image| {
                 let changed = date(&image.updated_at);
                 [image.name, image.display_name.unwrap_or_default(), image.description.unwrap_or_default(), changed]
             })

@@ -12,7 +12,7 @@ use imgsrv_domain::{
     architecture::{InFileName, in_file_name, usual_name, usual_names},
     inspection::Inspection,
 };
-use imgsrv_inspect::{Contents, DetectedFormat, InspectError, Inspected, Refusal, inspect};
+use imgsrv_inspect::{Contents, DetectedFormat, InspectError, Inspected, Problem, Refusal, inspect};
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 /// Media types of attachments, by the ends of their names.
@@ -59,7 +59,12 @@ impl FileSpec {
     /// unless `force`: an unknown architecture or operating system, an empty file, bytes in another format.
     pub(crate) async fn recognise(&self, force: bool) -> Result<Recognised, Failure> {
         let (unreadable, path) = (Failure::unreadable(&self.path), self.path.display());
-        let file = File::open(&self.path).map_err(&unreadable)?;
+        let file = File::open(&self.path).map_err(|error| match self.unknown_option() {
+            Some((wrong, advice)) if error.kind() == io::ErrorKind::NotFound => {
+                Failure::usage(wrong).with_advice(advice)
+            }
+            _ => unreadable(error),
+        })?;
         let metadata = file.metadata().map_err(&unreadable)?;
         if metadata.is_dir() {
             return Err(Failure::usage(format!("{path} is a folder")).with_advice("Name the files in it."));
@@ -198,18 +203,25 @@ impl FileSpec {
 
 /// What to do with a file that was refused.
 fn advice(refusal: &Refusal, path: &Path) -> String {
-    let convert = format!("qemu-img convert -O qcow2 {} standalone.qcow2", path.display());
-    match (refusal.format.contents, refusal.format.compressor) {
-        (Some(Contents::Ova), _) => {
+    let path = path.display();
+    match (&refusal.problem, refusal.format.contents, refusal.format.compressor) {
+        (_, Some(Contents::Ova), _) => {
             "Pack the appliance again as a tar archive of its descriptor and the disks that it lists, each made \
             with qemu-img convert -O vmdk -o subformat=streamOptimized"
                 .to_owned()
         }
-        (None, _) => "Check that the file is complete, or compress it again, such as with xz -9".to_owned(),
-        (Some(_), Some(_)) => {
+        (Problem::CutOff | Problem::OutOfBounds(_) | Problem::Invalid(_) | Problem::NotDecompressed, ..) => {
+            "The file is incomplete or damaged. Copy it again, and compare its checksum with that of the original."
+                .to_owned()
+        }
+        (_, None, _) => "Compress it again, such as with xz -9.".to_owned(),
+        (Problem::Corrupt, Some(_), None) => format!("Repair it: qemu-img check -r all {path}"),
+        (_, Some(_), Some(_)) => {
             "Decompress it, make a standalone disk of it with qemu-img convert -O qcow2, and compress that".to_owned()
         }
-        (Some(_), None) => format!("Make a standalone disk of it: {convert}"),
+        (_, Some(_), None) => {
+            format!("Make a standalone disk of it: qemu-img convert -O qcow2 {path} standalone.qcow2")
+        }
     }
 }
 
@@ -300,8 +312,12 @@ mod tests {
         };
         let luks = advised(b"LUKS\xba\xbe\0\x02").await;
         assert!(luks.contains("Make a standalone disk of it: qemu-img convert -O qcow2"), "{luks}");
-        let cut = advised(b"\xfd7zXZ\0").await;
-        assert!(cut.contains("Check that the file is complete") && !cut.contains("qemu-img"), "{cut}");
+        let mut disk = vec![0; 104];
+        disk[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+        for cut in [&b"\xfd7zXZ\0"[..], &disk[..20], &disk] {
+            let cut = advised(cut).await;
+            assert!(cut.contains("The file is incomplete or damaged") && !cut.contains("qemu-img"), "{cut}");
+        }
         let packed = std::process::Command::new("sh")
             .args(["-c", "echo > a.ovf && tar -c a.ovf | head -c 700"])
             .current_dir(folder.path())

@@ -188,9 +188,9 @@ async fn revoke(
 /// Remove a version
 ///
 /// It is no longer listed. Its files are served until `available_until`, because clients cache indexes, and it can be
-/// restored until then; afterwards it is a tombstone permanently, and its name is never used again. `aliases` moves or
-/// deletes aliases in the same transaction; if one would still point to the version, nothing is changed (409). A second
-/// request replaces reason and replacement, and keeps `available_until`.
+/// restored until then; afterwards it is removed permanently (`tombstone`), and its name is never used again. `aliases`
+/// moves or deletes aliases in the same transaction; if one would still point to the version, nothing is changed (409). A
+/// second request replaces reason and replacement, and keeps `available_until`.
 ///
 /// With `purge`, there is no drain and no way back: content that nothing else refers to is deleted at once, and its
 /// digests are blocked. Downloads under way may break. Repeat the request if it was interrupted. Requires
