@@ -132,7 +132,7 @@ pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
         format!("There was no login at {url}.")
     };
     if let Some(variable) = options.server.credential() {
-        text += &format!("\n{variable} is still set: commands go on using it.");
+        text += &format!("\n{variable} is still set, and commands use it.");
     }
     report.result(&text, &json!({"server": url, "was_logged_in": existed}))
 }
