@@ -71,7 +71,7 @@ pub struct StoredBlob {
     pub references: Vec<BlobReference>,
     /// Whether more refers to it than is listed.
     pub more_references: bool,
-    /// Versions that referred to it until they became tombstones, at most 100 entries.
+    /// Versions that referred to it until they were removed permanently, at most 100 entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tombstones: Vec<BlobReference>,
     /// Time of its last reference or reuse, if no version refers to it.

@@ -298,7 +298,7 @@ pub enum UseCaseError {
     #[error("the image or what its retention policy decides has changed; preview it again, and apply the new revision")]
     RetentionChanged,
     /// An alias can newly point only to an active version.
-    #[error("an alias can point only to an active version, and {version} is {state}")]
+    #[error("an alias can point only to an active version, and {version} is {}", .state.in_words())]
     NotActive {
         /// The version.
         version: VersionName,
@@ -307,10 +307,10 @@ pub enum UseCaseError {
     },
     /// Aliases would point to a revoked or removed version.
     #[error(
-        "{} in the same request, with `aliases`",
-        if .0.len() == 1 { format!("the alias {} points to this version; move or delete it", .0[0]) } else {
+        "{} to this version",
+        if .0.len() == 1 { format!("the alias {} points", .0[0]) } else {
             let names = .0.iter().map(AliasName::as_str).collect::<Vec<_>>().join(", ");
-            format!("the aliases {names} point to this version; move or delete them")
+            format!("the aliases {names} point")
         }
     )]
     AliasesInUse(Vec<AliasName>),

@@ -1,6 +1,10 @@
 //! `imgsrv aliases`.
 
-use crate::{failure::Failure, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::api::Alias;
@@ -36,9 +40,8 @@ pub(crate) async fn run(command: AliasesCommand, Session { report, client }: &Se
     match command {
         AliasesCommand::List { image } => {
             let aliases: Vec<Alias> = client.aliases(&image).try_collect().await.map_err(Failure::about(&image))?;
-            report.list("aliases", ["ALIAS", "VERSION", "MOVED"], aliases, |alias| {
-                [alias.alias, alias.version, date(&alias.updated_at)]
-            })
+            let head = [Column::name("ALIAS"), Column::name("VERSION"), Column::day("MOVED")];
+            report.list("aliases", head, aliases, |alias| [alias.alias, alias.version, date(&alias.updated_at)])
         }
         AliasesCommand::Set { image, alias, version } => {
             let set = client.set_alias(&image, &alias, &version).await;

@@ -1,6 +1,10 @@
 //! `imgsrv blocked-digests`.
 
-use crate::{failure::Failure, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{Digest, api::BlockedDigest};
@@ -22,7 +26,14 @@ pub(crate) async fn run(command: BlockedDigestsCommand, Session { report, client
     match command {
         BlockedDigestsCommand::List => {
             let blocked: Vec<BlockedDigest> = client.blocked_digests().try_collect().await?;
-            report.list("blocked_digests", ["DIGEST", "PURGED WITH", "BLOCKED IN", "AT", "REASON"], blocked, |block| {
+            let head = [
+                Column::id("DIGEST"),
+                Column::name("PURGED WITH"),
+                Column::name("BLOCKED IN"),
+                Column::day("AT"),
+                Column::text("REASON"),
+            ];
+            report.list("blocked_digests", head, blocked, |block| {
                 let version = format!("{}:{}", block.image_name, block.version);
                 let scope = if block.everywhere { "every image".to_owned() } else { block.image_name };
                 [block.digest, version, scope, date(&block.blocked_at), block.reason]

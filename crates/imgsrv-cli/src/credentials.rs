@@ -55,6 +55,11 @@ impl Credentials {
         self.tokens.get(server).map(|token| token.as_str().into())
     }
 
+    /// The servers with a login, separated by commas.
+    pub(crate) fn servers(&self) -> String {
+        self.tokens.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
     /// The certificate authority of a server (PEM).
     pub(crate) fn authority(&self, server: &str) -> Option<&str> {
         self.authorities.get(server).map(String::as_str)

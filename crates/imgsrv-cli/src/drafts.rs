@@ -1,6 +1,10 @@
 //! `imgsrv drafts`.
 
-use crate::{failure::Failure, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{Client, VersionFilter, api::Version};
@@ -34,7 +38,8 @@ pub(crate) async fn run(command: DraftsCommand, Session { report, client }: &Ses
     match command {
         DraftsCommand::List { image } => {
             let drafts = unpublished(client, image).await?;
-            report.list("drafts", ["IMAGE", "VERSION", "STATE", "CREATED"], drafts, |Unpublished { image, version }| {
+            let head = [Column::name("IMAGE"), Column::name("VERSION"), Column::cut("STATE"), Column::day("CREATED")];
+            report.list("drafts", head, drafts, |Unpublished { image, version }| {
                 let created = date(&version.created_at);
                 [image, version.version, version.state, created]
             })

@@ -27,6 +27,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "imgsrv login --server https://images.example.org",
             "imgsrv login --server https://images.example.org < token",
+            "imgsrv login --server https://127.0.0.1:8443 --ca-file .imgsrv/tls/ca.crt --token-of http://127.0.0.1:8080",
         ],
     ),
     ("logout", &["imgsrv logout"]),

@@ -3,6 +3,9 @@
 use imgsrv_client::{Format, UnknownValue};
 use std::{path::PathBuf, str::FromStr};
 
+/// The options that may follow the name of a file.
+const KEYS: [&str; 5] = ["os", "arch", "variant", "format", "attach"];
+
 /// A file with its options: `disk.qcow2,arch=arm64,variant=cloud,attach=sbom.json=./sbom.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct FileSpec {
@@ -62,6 +65,35 @@ impl FromStr for FileSpec {
     }
 }
 
+impl FileSpec {
+    /// What is wrong with the options, and advice, if no such file exists because its name ends with what looks like one.
+    pub(crate) fn unknown_option(&self) -> Option<(String, String)> {
+        let path = self.path.to_str()?;
+        let (file, last) = path.rsplit_once(',').filter(|(file, _)| !file.is_empty())?;
+        let key = last.split('=').next().unwrap_or(last);
+        let is_key =
+            !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
+        if !is_key {
+            return None;
+        }
+        if KEYS.contains(&key) {
+            return Some((format!("the option {key} of {file} has no value"), format!("Write {file},{key}=VALUE.")));
+        }
+        let similar = KEYS.into_iter().max_by(|a, b| similarity(key, a).total_cmp(&similarity(key, b)));
+        let similar = similar.filter(|similar| similarity(key, similar) > SIMILAR);
+        let hint = similar.map(|similar| format!("Did you mean {similar}? ")).unwrap_or_default();
+        let advice = format!("{hint}The options are {}.", KEYS.join(", "));
+        Some((format!("{key} is not an option of a file, and there is no file {path}"), advice))
+    }
+}
+
+/// Above which similarity a word is suggested.
+const SIMILAR: f64 = 0.7;
+
+fn similarity(one: &str, other: &str) -> f64 {
+    strsim::jaro(one, other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +110,15 @@ mod tests {
         let names: Vec<&str> = parsed.attachments.iter().map(|attachment| attachment.name.as_str()).collect();
         assert_eq!(names, ["x", "z"]);
         assert_eq!(spec("odd,name=x.raw").path.to_str(), Some("odd,name=x.raw"));
+        for (raw, said) in [
+            ("disk.raw,arhc=amd64", "Did you mean arch? The options are os, arch, variant, format, attach."),
+            ("disk.raw,size=1,os=linux", "The options are os, arch, variant, format, attach."),
+            ("disk.raw,arch", "Write disk.raw,arch=VALUE."),
+            ("disk.raw", ""),
+            ("Debian, Backup 2.raw", ""),
+        ] {
+            assert_eq!(spec(raw).unknown_option().unwrap_or_default().1, said, "{raw}");
+        }
         for bad in [",arch=amd64", "disk,format=floppy", "disk,attach=x", ""] {
             assert!(bad.parse::<FileSpec>().is_err(), "{bad}");
         }

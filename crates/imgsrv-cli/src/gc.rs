@@ -3,7 +3,7 @@
 use crate::{
     failure::Failure,
     options::Session,
-    report::{date, size},
+    report::{date, size, state_in_words},
 };
 use clap::Args;
 use imgsrv_client::{
@@ -68,7 +68,9 @@ pub(crate) fn describe_reference(reference: &BlobReference) -> String {
     let until = available_until.as_ref().filter(|_| lifecycle_state.as_deref() == Some("removed"));
     let until = until.map(|until| format!(", available until {}", date(until))).unwrap_or_default();
     match (image_name, version, state, upload_id) {
-        (Some(image), Some(version), Some(state), _) => format!("an {kind} of {image}:{version} ({state}{until})"),
+        (Some(image), Some(version), Some(state), _) => {
+            format!("an {kind} of {image}:{version} ({}{until})", state_in_words(state))
+        }
         (_, _, _, Some(upload)) => format!("upload {upload}"),
         _ => format!("an {kind} of another image"),
     }

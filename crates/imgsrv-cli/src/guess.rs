@@ -85,22 +85,28 @@ fn to_change(detected: DetectedFormat) -> &'static str {
 
 /// What to do with a file that was refused.
 pub(crate) fn advice(refusal: &Refusal, path: &Path) -> String {
-    if refusal.problem == Problem::EndMissing {
-        return "Check that the file is complete, such as with xz -t or gzip -t, and fetch it or compress it again"
-            .to_owned();
-    }
-    let convert = format!("qemu-img convert -O qcow2 {} standalone.qcow2", path.display());
-    match (refusal.format.contents, refusal.format.compressor) {
-        (Some(Contents::Ova), _) => {
+    let path = path.display();
+    match (&refusal.problem, refusal.format.contents, refusal.format.compressor) {
+        (Problem::EndMissing, ..) => {
+            "Check that the file is complete, such as with xz -t or gzip -t, and fetch it or compress it again.".to_owned()
+        }
+        (_, Some(Contents::Ova), _) => {
             "Pack the appliance again as a tar archive of its descriptor and the disks that it lists, each made \
             with qemu-img convert -O vmdk -o subformat=streamOptimized"
                 .to_owned()
         }
-        (None, _) => "Check that the file is complete, or compress it again, such as with xz -9".to_owned(),
-        (Some(_), Some(_)) => {
+        (Problem::CutOff | Problem::OutOfBounds(_) | Problem::Invalid(_) | Problem::NotDecompressed, ..) => {
+            "The file is incomplete or damaged. Copy it again, and compare its checksum with that of the original."
+                .to_owned()
+        }
+        (_, None, _) => "Compress it again, such as with xz -9.".to_owned(),
+        (Problem::Corrupt, Some(_), None) => format!("Repair it: qemu-img check -r all {path}"),
+        (_, Some(_), Some(_)) => {
             "Decompress it, make a standalone disk of it with qemu-img convert -O qcow2, and compress that".to_owned()
         }
-        (Some(_), None) => format!("Make a standalone disk of it: {convert}"),
+        (_, Some(_), None) => {
+            format!("Make a standalone disk of it: qemu-img convert -O qcow2 {path} standalone.qcow2")
+        }
     }
 }
 

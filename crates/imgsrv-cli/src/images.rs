@@ -3,7 +3,7 @@
 use crate::{
     failure::Failure,
     options::Session,
-    report::{date, indent},
+    report::{Column, date, indent},
 };
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
@@ -95,7 +95,14 @@ pub(crate) async fn run(command: ImagesCommand, session: &Session) -> Result<(),
     match command {
         ImagesCommand::List { all } => {
             let images: Vec<Image> = client.images(all).try_collect().await?;
-            report.list("images", ["NAME", "VISIBILITY", "DISPLAY NAME", "DESCRIPTION", "CHANGED"], images, |image| {
+            let head = [
+                Column::name("NAME"),
+                Column::cut("VISIBILITY"),
+                Column::cut("DISPLAY NAME"),
+                Column::cut("DESCRIPTION"),
+                Column::day("CHANGED"),
+            ];
+            report.list("images", head, images, |image| {
                 let Image { name, visibility, display_name, description, updated_at, .. } = image;
                 let (display_name, description) = (display_name.unwrap_or_default(), description.unwrap_or_default());
                 [name, visibility, display_name, description, date(&updated_at)]

@@ -51,17 +51,28 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
     let with = |token: SecretString| -> Result<Client, Failure> {
         Ok(options.server.builder(&report, &url, RetryLimit::Short)?.token(token).build()?)
     };
-    if let Some(token) = credentials.token(&url)
-        && let Some(who) = authenticated(&with(token)?).await?
-    {
-        let text = format!("You are logged in to {url} already; nothing was changed.\n  {}", indent(&describe(&who)));
-        report.result(&text, &json!({"server": url, "created": false, "principal": who.principal}))?;
-        return report.hints(&next_steps(&url, options.server.ca_file()));
+    let mut login = None;
+    if let Some(token) = credentials.token(&url) {
+        let client = with(token)?;
+        login = authenticated(&client).await?.map(|who| (client, who));
     }
-    let bootstrap = init.bootstrap_token(&url)?;
-    let manager = with(bootstrap)?;
+    let manager = match login {
+        // Such as that of a bootstrap token: it can create users, but cannot publish.
+        Some((client, who)) if may(&who, MANAGE) && !may(&who, PUBLISH) => client,
+        Some((_, who)) => {
+            let text = format!(
+                "You are logged in to {url} already; nothing was changed.\n  {}\n\
+                 To log in as another user, run imgsrv logout first.",
+                indent(&describe(&who))
+            );
+            report.result(&text, &json!({"server": url, "created": false, "principal": who.principal}))?;
+            let next = Next { publish: may(&who, PUBLISH), manage: may(&who, MANAGE) };
+            return report.hints(&next.steps(&url, options.server.ca_file(), credentials.authority(&url).is_some()));
+        }
+        None => with(init.bootstrap_token(&url)?)?,
+    };
     let who = manager.whoami().await.map_err(|error| explain(error, &url))?;
-    if !who.actions.iter().any(|action| action == "auth.manage") {
+    if !may(&who, MANAGE) {
         return Err(Failure::refused(format!(
             "the token of {} may not manage authentication",
             who.principal.display_name
@@ -89,7 +100,16 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
         "stored_in": path.display().to_string(),
     });
     report.result(&text, &result)?;
-    report.hints(&next_steps(&url, options.server.ca_file()))
+    let next = Next { publish: true, manage: !init.publisher_only };
+    report.hints(&next.steps(&url, options.server.ca_file(), false))
+}
+
+/// The permissions that decide what comes next.
+const PUBLISH: &str = "content.write";
+const MANAGE: &str = "auth.manage";
+
+fn may(who: &Whoami, action: &str) -> bool {
+    who.actions.iter().any(|granted| granted == action)
 }
 
 impl InitOptions {
@@ -152,17 +172,38 @@ fn explain(error: imgsrv_client::Error, url: &str) -> Failure {
         .with_advice("It is valid for 24 hours. imgsrv admin bootstrap, on the server's machine, prints a new one.")
 }
 
-/// What to type next.
-fn next_steps(url: &str, ca_file: Option<&Path>) -> String {
-    let incus = if url.starts_with("https:") {
-        let trust = ca_file
-            .map(|file| format!("  install -D -m 644 {} ~/.config/incus/servercerts/imgsrv.crt\n", file.display()));
-        format!("{}  incus remote add imgsrv {url} --protocol simplestreams", trust.unwrap_or_default())
-    } else {
-        "  Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.".to_owned()
-    };
-    format!(
-        "\nNext:\n  imgsrv publish debian 12.5.0 debian-12-amd64.qcow2 --alias latest --incus\n  imgsrv download debian\n\
-         {incus}\n  imgsrv auth principals create ci --role content-writer"
-    )
+/// What the user may do next.
+struct Next {
+    publish: bool,
+    manage: bool,
+}
+
+impl Next {
+    /// What to type next. A server with an authority that only the login knows prints the command for Incus itself.
+    fn steps(&self, url: &str, ca_file: Option<&Path>, has_authority: bool) -> String {
+        let mut lines = Vec::new();
+        if self.publish {
+            lines.push("imgsrv publish debian 12.5.0 debian-12-amd64.qcow2 --alias latest --incus".to_owned());
+        }
+        lines.push("imgsrv download debian".to_owned());
+        let add = format!("incus remote add imgsrv {url} --protocol simplestreams");
+        match ca_file {
+            _ if !url.starts_with("https:") => {
+                lines.push("Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.".to_owned());
+            }
+            Some(file) => {
+                let file = file.display();
+                lines.push(format!("install -D -m 644 {file} ~/.config/incus/servercerts/imgsrv.crt"));
+                lines.push(add);
+            }
+            None if has_authority => {
+                lines.push("The server prints the command that adds it to Incus when it starts.".to_owned());
+            }
+            None => lines.push(add),
+        }
+        if self.manage {
+            lines.push("imgsrv auth principals create ci --role content-writer".to_owned());
+        }
+        format!("\nNext:\n  {}", lines.join("\n  "))
+    }
 }

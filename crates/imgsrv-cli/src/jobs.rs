@@ -1,6 +1,11 @@
 //! `imgsrv jobs`.
 
-use crate::{failure::Failure, options::Session, report::date, versions::describe_warnings};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+    versions::describe_warnings,
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{JobState, api::PublishJob};
@@ -50,8 +55,19 @@ pub(crate) async fn run(command: JobsCommand, Session { report, client }: &Sessi
         JobsCommand::List { image, state, all } => {
             let states = if !state.is_empty() || all { &*state } else { UNFINISHED };
             let mut jobs: Vec<PublishJob> = client.jobs(states, image.as_deref()).try_collect().await?;
+            if let Some(image) = image.as_deref().filter(|_| jobs.is_empty()) {
+                client.image(image).await.map_err(Failure::about(image))?;
+            }
             jobs.sort_by_key(urgency);
-            return report.list("jobs", ["ID", "VERSION", "STATE", "SINCE", "NEXT ATTEMPT", "REASON"], jobs, |job| {
+            let head = [
+                Column::id("ID"),
+                Column::name("VERSION"),
+                Column::text("STATE"),
+                Column::time("SINCE"),
+                Column::time("NEXT ATTEMPT"),
+                Column::text("REASON"),
+            ];
+            return report.list("jobs", head, jobs, |job| {
                 let version = format!("{}:{}", job.image_name, job.version);
                 let next = job.next_attempt_at.as_deref().map(date).unwrap_or_default();
                 let state = if job.parked { format!("{}, parked", job.state) } else { job.state };

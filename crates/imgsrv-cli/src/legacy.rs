@@ -1,6 +1,13 @@
 //! Earlier forms of the command line, which stay valid.
 
-use std::{ffi::OsString, iter};
+use clap::{
+    ArgMatches, Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use std::ffi::OsString;
+
+/// The command of the server.
+const SERVE: &str = "serve";
 
 /// Commands that group others, their verbs, and the verb that a group without one had.
 const DEFAULT_VERBS: [(&str, &[&str], &str); 3] = [
@@ -20,31 +27,76 @@ const RENAMED: [(&[&str], &[&str]); 7] = [
     (&["auth", "rules", "save"], &["auth", "rules", "set"]),
 ];
 
-/// The arguments of a process (the first is its name) in the present form of the command line: earlier names become
-/// present ones, and options without a command are those of `serve`.
-pub fn current_form(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let word = |at: usize| arguments.get(at).and_then(|argument| argument.to_str()).unwrap_or_default();
-    let is_help = |word: &str| ["-h", "--help", "-V", "--version"].contains(&word);
-    if word(1).starts_with('-') && !is_help(word(1)) {
-        arguments.insert(1, "serve".into());
+/// Parses the arguments of a process (the first is its name), also those of earlier forms: earlier names become present ones,
+/// groups without a verb get one, and options without a command are those of `serve`. An error is about what was typed: its
+/// usage is never that of a verb that was only supplied.
+pub fn parse(cli: &Command, arguments: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
+    let arguments = renamed(cli, arguments);
+    let is_option = word(&arguments, 1).starts_with('-');
+    let typed = |arguments| cli.clone().try_get_matches_from(arguments);
+    let Some(completed) = completed(&arguments) else {
+        return typed(arguments).map_err(|error| if is_option { with_tip(error) } else { error });
+    };
+    match typed(completed) {
+        Err(error) if error.use_stderr() && !is_about_option(&error) => typed(arguments),
+        parsed => parsed,
+    }
+}
+
+/// Whether an error is about an option, not about a word that may be a misspelt verb.
+fn is_about_option(error: &clap::Error) -> bool {
+    let argument = error.get(ContextKind::InvalidArg);
+    matches!(argument, Some(ContextValue::String(argument)) if argument.starts_with('-'))
+}
+
+/// Says where options stand, if one before the command is unknown there.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        let tip = "options follow the command, as in 'imgsrv images list --server URL'".to_owned();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
+fn word(arguments: &[OsString], at: usize) -> &str {
+    arguments.get(at).and_then(|argument| argument.to_str()).unwrap_or_default()
+}
+
+fn is_help(word: &str) -> bool {
+    ["-h", "--help", "-V", "--version"].contains(&word)
+}
+
+/// The arguments with the present name of a renamed command.
+fn renamed(cli: &Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if is_option_of_serve(cli, word(&arguments, 1)) {
+        arguments.insert(1, SERVE.into());
         return arguments;
     }
-    let is_prefix = |old: &&[&str]| old.iter().enumerate().all(|(at, name)| word(at + 1) == *name);
+    let is_prefix = |old: &&[&str]| old.iter().enumerate().all(|(at, name)| word(&arguments, at + 1) == *name);
     if let Some((old, new)) = RENAMED.iter().find(|(old, _)| is_prefix(old)) {
         arguments.splice(1..=old.len(), new.iter().map(OsString::from));
-        return arguments;
-    }
-    let group = DEFAULT_VERBS.iter().find(|(group, ..)| *group == word(1));
-    if let Some((group, verbs, verb)) = group {
-        let next = word(2);
-        // `versions` alone lacks the name of an image; its help says more.
-        let is_complete = arguments.len() > 2 || *group != "versions";
-        if is_complete && !verbs.contains(&next) && !is_help(next) {
-            arguments.splice(2..2, iter::once(OsString::from(verb)));
-        }
     }
     arguments
+}
+
+fn is_option_of_serve(cli: &Command, word: &str) -> bool {
+    let Some(option) = word.strip_prefix("--").filter(|_| !is_help(word)) else { return false };
+    let name = option.split('=').next().unwrap_or(option);
+    let serve = cli.find_subcommand(SERVE);
+    serve.is_some_and(|serve| serve.get_arguments().any(|argument| argument.get_long() == Some(name)))
+}
+
+/// The arguments with the verb that a group without one had; `None` if there is a verb or no such group.
+fn completed(arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let (group, verbs, verb) = DEFAULT_VERBS.iter().find(|(group, ..)| *group == word(arguments, 1))?;
+    let next = word(arguments, 2);
+    // `versions` alone lacks the name of an image; its help says more.
+    let is_complete = arguments.len() > 2 || *group != "versions";
+    (is_complete && !verbs.contains(&next) && !is_help(next)).then(|| {
+        let mut arguments = arguments.to_vec();
+        arguments.insert(2, OsString::from(verb));
+        arguments
+    })
 }
 
 #[cfg(test)]
@@ -53,15 +105,19 @@ mod tests {
 
     #[test]
     fn earlier_forms_become_present_ones() {
+        let serve = Command::new(SERVE).arg(clap::Arg::new("listen").long("listen"));
+        let cli = Command::new("imgsrv").subcommand(serve);
         let form = |line: &str| {
-            let words = line.split_whitespace().map(OsString::from);
-            let words = current_form(words).into_iter().map(|word| word.into_string().expect("UTF-8"));
-            words.collect::<Vec<_>>().join(" ")
+            let words = renamed(&cli, line.split_whitespace().map(OsString::from).collect());
+            let words = completed(&words).unwrap_or(words).into_iter();
+            words.map(|word| word.into_string().expect("UTF-8")).collect::<Vec<_>>().join(" ")
         };
         for (old, new) in [
             ("imgsrv", "imgsrv"),
             ("imgsrv --help", "imgsrv --help"),
             ("imgsrv --listen :1", "imgsrv serve --listen :1"),
+            ("imgsrv --listen=:1", "imgsrv serve --listen=:1"),
+            ("imgsrv --server x images list", "imgsrv --server x images list"),
             ("imgsrv images", "imgsrv images list"),
             ("imgsrv images --all", "imgsrv images list --all"),
             ("imgsrv images show debian", "imgsrv images show debian"),

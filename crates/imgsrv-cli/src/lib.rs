@@ -41,7 +41,7 @@ pub use certificate::Certificate;
 pub use diagnosis::Diagnosis;
 pub use documents::{HelpCommand, help};
 pub use examples::with_examples;
-pub use legacy::current_form;
+pub use legacy::parse;
 pub use options::Remote;
 
 use clap::Subcommand;
@@ -53,8 +53,8 @@ use std::{
 };
 
 /// The exit codes of the commands, for the help.
-pub const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure on this machine, 2 invalid command line, 3 refused, 4 not \
-    found, 5 server or token source not reachable, 130 interrupted.";
+pub const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure on this machine or a problem that a check found, 2 invalid \
+    command line, 3 refused, 4 not found, 5 server, catalog or token source not reachable, 130 interrupted.";
 
 /// The commands of a client.
 #[derive(Debug, Subcommand)]

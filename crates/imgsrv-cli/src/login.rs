@@ -18,8 +18,33 @@ use std::{
 
 #[derive(Debug, Args)]
 pub struct LoginOptions {
+    /// Use the token of the login at this URL: that of the same server, such as before it used HTTPS
+    #[arg(long, value_name = "URL")]
+    token_of: Option<String>,
     #[command(flatten)]
     pub(crate) cleartext: CleartextOptions,
+}
+
+impl LoginOptions {
+    /// The token that is given, or stored for another URL, or typed.
+    fn token(&self, url: &str, credentials: &Credentials, options: &CommonOptions) -> Result<SecretString, Failure> {
+        if let Some(other) = &self.token_of {
+            return credentials.token(other.trim_end_matches('/')).ok_or_else(|| {
+                Failure::usage(format!("there is no login at {other}")).with_advice(match credentials.servers() {
+                    none if none.is_empty() => "There are no logins.".to_owned(),
+                    servers => format!("There are logins at {servers}."),
+                })
+            });
+        }
+        if let Some(token) = options.server.given_token()? {
+            return Ok(token);
+        }
+        if let Some(last) = credentials.server.as_deref().filter(|last| *last != url && io::stdin().is_terminal()) {
+            Report::new(&options.output)
+                .step(&format!("If this is the server of {last}, --token-of {last} uses its token."));
+        }
+        ask(&format!("Token for {url}: "))
+    }
 }
 
 /// Consent to an unencrypted connection.
@@ -60,7 +85,7 @@ pub(crate) async fn login(login: &LoginOptions, options: &CommonOptions) -> Resu
     let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_with(&credentials)?;
     login.cleartext.check(&url)?;
-    let token = options.server.given_token()?.map_or_else(|| ask(&format!("Token for {url}: ")), Ok)?;
+    let token = login.token(&url, &credentials, options)?;
     let client = options.server.builder(&report, &url, RetryLimit::Short)?.token(token.clone()).build()?;
     let who = client.whoami().await.map_err(|error| {
         let is_refused = error.status() == Some(401);
@@ -98,11 +123,17 @@ pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
     let url = options.server.url_with(&credentials)?;
     let existed = credentials.log_out(&url);
     credentials.save()?;
-    let text = if existed {
-        format!("Logged out of {url}. The token stays valid; imgsrv auth tokens revoke revokes it.")
+    let mut text = if existed {
+        format!(
+            "Logged out of {url}: the token was deleted from this machine. It stays valid until it expires, or until a manager \
+             revokes it with imgsrv auth tokens revoke."
+        )
     } else {
         format!("There was no login at {url}.")
     };
+    if let Some(variable) = options.server.credential() {
+        text += &format!("\n{variable} is still set, and commands use it.");
+    }
     report.result(&text, &json!({"server": url, "was_logged_in": existed}))
 }
 

@@ -1,6 +1,10 @@
 //! `imgsrv system nodes`.
 
-use crate::{failure::Failure, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::api::Node;
@@ -16,7 +20,15 @@ pub(crate) async fn run(command: SystemCommand, Session { report, client }: &Ses
         SystemCommand::Nodes => {
             let mut nodes: Vec<Node> = client.nodes().try_collect().await?;
             nodes.sort_by_key(|node| node.state == "live");
-            report.list("nodes", ["NAME", "STATE", "VERSION", "STARTED", "LAST SEEN", "WORKERS"], nodes, |node| {
+            let head = [
+                Column::name("NAME"),
+                Column::cut("STATE"),
+                Column::cut("VERSION"),
+                Column::least("STARTED"),
+                Column::time("LAST SEEN"),
+                Column::text("WORKERS"),
+            ];
+            report.list("nodes", head, nodes, |node| {
                 let (started, seen) = (date(&node.started_at), date(&node.last_seen_at));
                 [node.name, node.state, node.version, started, seen, node.workers.join(", ")]
             })

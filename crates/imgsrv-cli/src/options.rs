@@ -172,8 +172,13 @@ impl ServerOptions {
     /// The given URL of the server, else that of the last login.
     pub(crate) fn url_with(&self, credentials: &Credentials) -> Result<String, Failure> {
         let url = self.url_or(credentials, None).ok_or_else(|| {
-            Failure::usage("no server is given, and there is no login")
-                .with_advice("Add --server URL, set IMGSRV_URL, or run imgsrv login --server URL.")
+            let others = credentials.servers();
+            if others.is_empty() {
+                return Failure::usage("no server is given, and there is no login")
+                    .with_advice("Add --server URL, set IMGSRV_URL, or run imgsrv login --server URL.");
+            }
+            Failure::usage("no server is given, and you are logged out of the last one")
+                .with_advice(format!("Add --server URL or set IMGSRV_URL. There are logins at {others}."))
         })?;
         Ok(url)
     }
@@ -182,6 +187,16 @@ impl ServerOptions {
     pub(crate) fn url_or(&self, credentials: &Credentials, default: Option<&str>) -> Option<String> {
         let url = given(self.server.as_ref()).or(credentials.server.as_ref()).map(String::as_str).or(default);
         url.map(|url| url.trim_end_matches('/').to_owned())
+    }
+
+    /// What a credential is given with, other than a login.
+    pub(crate) fn credential(&self) -> Option<&'static str> {
+        let token = self.token.as_ref().is_some_and(|token| !token.expose_secret().is_empty());
+        if token {
+            return Some("IMGSRV_TOKEN");
+        }
+        let file = given(self.token_file.as_ref()).map(|_| "IMGSRV_TOKEN_FILE");
+        file.or_else(|| given(self.token_command.as_ref()).map(|_| "IMGSRV_TOKEN_COMMAND"))
     }
 
     /// The token that is given as an option, or in a file.

@@ -70,7 +70,12 @@ impl FileSpec {
     /// unless `force`: an unknown architecture or operating system, an empty file, bytes in another format.
     pub(crate) async fn recognise(&self, force: bool) -> Result<Recognised, Failure> {
         let (unreadable, path) = (Failure::unreadable(&self.path), self.path.display());
-        let file = File::open(&self.path).map_err(&unreadable)?;
+        let file = File::open(&self.path).map_err(|error| match self.unknown_option() {
+            Some((wrong, advice)) if error.kind() == io::ErrorKind::NotFound => {
+                Failure::usage(wrong).with_advice(advice)
+            }
+            _ => unreadable(error),
+        })?;
         let metadata = file.metadata().map_err(&unreadable)?;
         if metadata.is_dir() {
             return Err(Failure::usage(format!("{path} is a folder")).with_advice("Name the files in it."));
@@ -286,8 +291,12 @@ mod tests {
         };
         let luks = advised(b"LUKS\xba\xbe\0\x02").await;
         assert!(luks.contains("Make a standalone disk of it: qemu-img convert -O qcow2"), "{luks}");
-        let cut = advised(b"\xfd7zXZ\0").await;
-        assert!(cut.contains("Check that the file is complete") && !cut.contains("qemu-img"), "{cut}");
+        let mut disk = vec![0; 104];
+        disk[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+        for cut in [&b"\xfd7zXZ\0"[..], &disk[..20], &disk] {
+            let cut = advised(cut).await;
+            assert!(cut.contains("The file is incomplete or damaged") && !cut.contains("qemu-img"), "{cut}");
+        }
         let packed = std::process::Command::new("sh")
             .args(["-c", "echo > a.ovf && tar -c a.ovf | head -c 700"])
             .current_dir(folder.path())

@@ -1,6 +1,11 @@
 //! `imgsrv retention`.
 
-use crate::{failure::Failure, options::Session, report::Report, retire::Confirmation};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, Report},
+    retire::Confirmation,
+};
 use clap::{Args, Subcommand};
 use imgsrv_client::api::{KeepRules, RetentionDecision, RetentionPolicy};
 use serde_json::json;
@@ -93,7 +98,13 @@ pub(crate) async fn run(command: RetentionCommand, Session { report, client }: &
                 return Err(Failure::usage("the policy does not say what happens to versions that are not kept")
                     .with_advice("Add --deprecate-after or --remove-after, such as --remove-after 0d."));
             }
-            let set = client.set_retention(&image, &policy.policy()).await.map_err(Failure::about(&image))?;
+            let policy = policy.policy();
+            if policy.keep == KeepRules::default() {
+                return Err(Failure::usage("the policy has no rule that keeps versions").with_advice(
+                    "Add --newest, --daily, --weekly, --monthly, --younger-than or --fetched-within, such as --newest 5.",
+                ));
+            }
+            let set = client.set_retention(&image, &policy).await.map_err(Failure::about(&image))?;
             report.step(&format!("imgsrv retention preview {image} shows what it does"));
             report.result(&format!("set the retention policy of {image}"), &set)
         }
@@ -152,8 +163,11 @@ fn describe(policy: &RetentionPolicy) -> String {
 }
 
 fn show(report: &Report, decisions: Vec<RetentionDecision>) -> Result<(), Failure> {
-    report.list("decisions", ["VERSION", "ACTION", "BECAUSE"], decisions, |decision| {
-        [decision.version, decision.action, decision.because.join(", ")]
+    let head = [Column::name("VERSION"), Column::cut("ACTION"), Column::text("BECAUSE")];
+    report.list("decisions", head, decisions, |decision| {
+        // The name of the setting in the API.
+        let because = decision.because.join(", ").replace("min_keep ", "at least ");
+        [decision.version, decision.action, because]
     })
 }
 

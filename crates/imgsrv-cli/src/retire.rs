@@ -2,7 +2,12 @@
 
 mod digest;
 
-use crate::{failure::Failure, gc::describe_reference, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    gc::describe_reference,
+    options::Session,
+    report::{date, state_in_words},
+};
 use clap::{Args, Subcommand};
 use imgsrv_client::{
     Client, Digest,
@@ -117,7 +122,7 @@ pub struct Successor {
 
 #[derive(Debug, Args)]
 pub struct AliasMoves {
-    /// Alias to move in the same transaction, such as latest=12.4.1; `latest=` deletes it. Repeat the option for several
+    /// Alias to move at the same time, such as latest=12.4.1; `latest=` deletes it. Repeat the option for several
     #[arg(long = "alias", value_name = "ALIAS=VERSION", value_parser = alias_move)]
     aliases: Vec<(String, Option<String>)>,
 }
@@ -253,17 +258,16 @@ async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName,
         }
     };
     let changed = changed.map_err(|error| {
-        let is_unknown = error.status() == Some(404);
         let failure = Failure::about(&target)(error);
-        let advice = || format!("Name a version, not an alias; imgsrv versions list {} shows them.", target.image);
-        if is_unknown { failure.with_advice(advice()) } else { failure }
+        let advice =
+            || format!("imgsrv versions list {} shows the versions. Aliases are not accepted here.", target.image);
+        if failure.is_missing("version") { failure.with_advice(advice()) } else { failure }
     })?;
     Ok((target, changed))
 }
 
 fn describe(target: &VersionName, version: &Version) -> String {
-    let state = describe_state(version);
-    if state.starts_with("tombstone") { format!("{target} is a {state}") } else { format!("{target} is {state}") }
+    format!("{target} is {}", describe_state(version))
 }
 
 /// The state of the lifecycle of a published version.
@@ -289,7 +293,7 @@ fn describe_removal(target: &VersionName, removed: &RemovedVersion) -> String {
 
 /// The state of a lifecycle in one line, with its times and its hold.
 pub(crate) fn state(lifecycle: &Lifecycle) -> String {
-    let mut text = lifecycle.state.clone();
+    let mut text = state_in_words(&lifecycle.state).to_owned();
     match &lifecycle.available_until {
         Some(until) if lifecycle.state == "removed" => text += &format!(", available until {}", date(until)),
         _ => {}

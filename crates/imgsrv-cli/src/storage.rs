@@ -3,7 +3,7 @@
 use crate::{
     failure::Failure,
     options::Session,
-    report::{date, size},
+    report::{Column, date, size},
 };
 use clap::Subcommand;
 use futures::TryStreamExt;
@@ -36,7 +36,9 @@ pub(crate) async fn run(command: StorageCommand, Session { report, client }: &Se
         StorageCommand::Quarantined => {
             let blobs: Vec<_> = client.quarantined_blobs().try_collect().await?;
             let optional = |time: Option<String>| time.map_or_else(|| "never".to_owned(), |time| date(&time));
-            report.list("quarantined_blobs", ["DIGEST", "SIZE", "LAST RIGHT", "LOOKED AT"], blobs, |blob| {
+            let head =
+                [Column::id("DIGEST"), Column::cut("SIZE"), Column::time("LAST RIGHT"), Column::time("LOOKED AT")];
+            report.list("quarantined_blobs", head, blobs, |blob| {
                 [blob.digest, size(blob.size_bytes), optional(blob.verified_at), optional(blob.looked_at)]
             })
         }

@@ -4,7 +4,7 @@ use crate::{
     failure::Failure,
     options::Session,
     reference::Reference,
-    report::{date, size},
+    report::{Column, date, size},
     retire::{self, RetireCommand},
 };
 use clap::Subcommand;
@@ -57,12 +57,19 @@ pub(crate) async fn run(command: VersionsCommand, session: &Session) -> Result<(
                 let state = version.lifecycle.as_ref().map_or(version.state, retire::state);
                 [version.version, state, published, names, version.last_fetched_on.unwrap_or_default()]
             };
+            let head = [
+                Column::name("VERSION"),
+                Column::text("STATE"),
+                Column::day("PUBLISHED"),
+                Column::text("ALIASES"),
+                Column::day("LAST FETCHED"),
+            ];
             // Only some roles see when versions were fetched.
             if versions.iter().any(|version| version.last_fetched_on.is_some()) {
-                let head = ["VERSION", "STATE", "PUBLISHED", "ALIASES", "LAST FETCHED"];
                 return report.list("versions", head, versions, cells);
             }
-            report.list("versions", ["VERSION", "STATE", "PUBLISHED", "ALIASES"], versions, |version| {
+            let [version, state, published, aliases, _] = head;
+            report.list("versions", [version, state, published, aliases], versions, |version| {
                 let [version, state, published, names, _] = cells(version);
                 [version, state, published, names]
             })

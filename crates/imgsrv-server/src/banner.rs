@@ -1,12 +1,12 @@
 //! What a person who starts the server reads first: the bootstrap token, where the server listens, where its data are, and
 //! what to do next. Without a terminal the same is in the log; standard output then has the token alone.
 
-use crate::{config::ServeOptions, system::write_file};
+use crate::{config::ServeOptions, incus::quoted, system::write_file};
 use imgsrv_http::PublicUrl;
 use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Gives the bootstrap token to the operator: in a file that only its owner can read, or on standard output.
@@ -22,23 +22,39 @@ pub(crate) fn deliver_token(token: &str, file: Option<&Path>) -> io::Result<()> 
     Ok(())
 }
 
-/// Says where the server listens, where its data are, and what to do next.
-pub(crate) fn started(options: &ServeOptions, address: SocketAddr, is_tls: bool, is_new: bool) {
+/// Says where the server listens, where its data are, and what to do next. Clients need the certificate of its own
+/// `authority`, if it has one.
+pub(crate) fn started(
+    options: &ServeOptions,
+    address: SocketAddr,
+    is_tls: bool,
+    authority: Option<&Path>,
+    is_new: bool,
+) {
     if !io::stdout().is_terminal() {
         return;
     }
     let url = url(options, address, is_tls);
-    let data = std::path::absolute(&options.storage.data_dir).unwrap_or_else(|_| options.storage.data_dir.clone());
+    let server = match authority {
+        Some(file) => format!("--server {url} --ca-file {}", quoted(&absolute(file).display().to_string())),
+        None => format!("--server {url}"),
+    };
+    let data = absolute(&options.storage.data_dir);
     let catalog =
         if options.storage.postgres().is_some() { "PostgreSQL".to_owned() } else { data.display().to_string() };
     let next = if is_new {
-        format!("In another terminal, run: imgsrv init --server {url}")
+        format!("In another terminal, run: imgsrv init {server}")
     } else {
-        format!("Publish with imgsrv publish; {url}/docs describes the API")
+        format!("To publish, log in: imgsrv login {server}\nThe API is described at {url}/docs")
     };
     let blobs = options.storage.blob_store();
     // Without a reader there is nobody to tell.
     let _ = writeln!(io::stdout().lock(), "Listening on {url}\nCatalog in {catalog}, blobs in {blobs}\n{next}");
+}
+
+/// The path to type in any folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The URL to type on this machine, or the public one.

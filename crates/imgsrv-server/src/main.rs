@@ -38,7 +38,7 @@ use std::{
 };
 
 fn main() -> ExitCode {
-    let mut arguments = imgsrv_cli::current_form(std::env::args_os());
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let mut command = imgsrv_cli::with_examples(Cli::command());
     if arguments.len() < 2 {
         if !serves_without_arguments() {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         arguments.push("serve".into());
     }
     let is_json = arguments.iter().any(|argument| argument == "--json");
-    let parsed = command.clone().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = imgsrv_cli::parse(&command, arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => run(cli.command, command),
         Err(error) => imgsrv_cli::usage_error(&error, is_json),

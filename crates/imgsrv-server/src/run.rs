@@ -129,8 +129,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         %address, version = env!("CARGO_PKG_VERSION"), worker = %worker,
         data_dir = %options.storage.data_dir.display(), blobs = options.storage.blob_store(), "server started"
     );
+    let authority_file = self_signed.as_ref().map(SelfSigned::authority);
     warn_of_scarce_space(&services, options.limits.min_free_bytes).await;
-    banner::started(&options, address, tls.is_some(), startup.is_new);
+    banner::started(&options, address, tls.is_some(), authority_file.as_deref(), startup.is_new);
     let authority = self_signed.as_ref().map(SelfSigned::authority_pem).transpose()?;
     if let Some(pem) = &authority {
         incus::print_command(pem, &options, address.port());

@@ -54,7 +54,8 @@ fn lines<S: Subscriber + for<'s> LookupSpan<'s>>(
     let lines = fmt::layer().with_writer(writer);
     match format {
         LogFormat::Text => lines.with_target(false).with_ansi(is_coloured()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        // `spans` has the current span as well.
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     }
 }
 

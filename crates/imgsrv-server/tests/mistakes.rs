@@ -21,6 +21,11 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a misspelt command", "pubish debian 2 disk.qcow2"),
     ("a misspelt option", "publish debian 2 disk.qcow2 --alais latest"),
     ("missing arguments", "publish debian"),
+    ("a misspelt verb", "images shwo debian"),
+    ("missing arguments of an earlier form", "show"),
+    ("a misspelt option of an earlier form", "versions debian --lifecycl all"),
+    ("a wrong value of an earlier form", "--listen nowhere"),
+    ("an option before the command", "--server {url} images list"),
     ("a group without a verb", "versions"),
     ("nothing to change", "images set debian"),
     ("a duration without a unit", "auth tokens create ci --expires-in 90"),
@@ -58,6 +63,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a wrong bootstrap token", "IMGSRV_BOOTSTRAP_TOKEN=wrong init"),
     // Files.
     ("a file that does not exist", "publish debian 2 nothing.qcow2"),
+    ("a misspelt option of a file", "publish debian 2 disk.qcow2,arhc=amd64"),
+    ("an option of a file without a value", "publish debian 2 disk.qcow2,arch"),
     ("a folder", "publish debian 2 data"),
     ("an empty file", "publish debian 2 empty.img"),
     ("an unknown architecture", "publish debian 2 disk.qcow2 --arch potato"),
@@ -66,6 +73,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a disk that is declared as raw", "publish debian 2 disk.qcow2 --format raw"),
     ("an unknown format", "publish debian 2 notes.txt"),
     ("a disk with a backing file", "publish debian 2 overlay.qcow2"),
+    ("a disk that was not copied completely", "publish debian 2 cut.qcow2"),
     ("an attachment that does not exist", "publish debian 2 disk.qcow2 --attach sbom.json=nothing"),
     ("an attachment of several files", "publish debian 2 disk.qcow2 other.qcow2 --attach sbom.json=notes.txt"),
     ("two files with one name", "publish debian 2 disk.qcow2 other.qcow2 --arch amd64"),
@@ -102,13 +110,27 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a held version", "IMGSRV_TOKEN={admin} versions remove held:1 --yes"),
     ("a download of a revoked version", "download broken:1"),
     ("a policy without a rule", "IMGSRV_TOKEN={admin} retention set debian"),
+    ("a policy that keeps nothing", "IMGSRV_TOKEN={admin} retention set debian --remove-after 0d"),
+    (
+        "a policy that removes first",
+        "IMGSRV_TOKEN={admin} retention set debian --newest 1 --deprecate-after 2d --remove-after 1d",
+    ),
     ("a policy that does not exist", "IMGSRV_TOKEN={admin} retention show debian"),
+    ("a digest that is not blocked", "IMGSRV_TOKEN={admin} blocked-digests delete {digest}"),
+    ("a blob that does not exist", "IMGSRV_TOKEN={admin} gc --explain {digest}"),
     ("a writer that collects garbage", "gc"),
     ("a digest that is none", "IMGSRV_TOKEN={admin} gc --explain disk.qcow2"),
     // Management.
     ("a role that does not exist", "IMGSRV_TOKEN={manager} auth principals create ci --role root"),
     ("a principal that does not exist", "IMGSRV_TOKEN={manager} auth roles grant nobody content-writer"),
+    ("a name that a principal has", "IMGSRV_TOKEN={manager} auth principals create twin"),
     ("a name of two principals", "IMGSRV_TOKEN={manager} auth tokens list twin"),
+    ("the same role elsewhere", "IMGSRV_TOKEN={manager} auth roles grant twin root"),
+    ("the same role of a token", "IMGSRV_TOKEN={manager} auth tokens create twin --role root"),
+    ("images that are no pattern", "IMGSRV_TOKEN={manager} auth tokens create bootstrap --image DEBIAN"),
+    ("a token that does not exist", "IMGSRV_TOKEN={manager} auth tokens revoke 0198c0de-0000-7000-8000-000000000000"),
+    ("a rule that does not exist", "IMGSRV_TOKEN={manager} auth rules show github"),
+    ("a rule with wrong fields", "IMGSRV_TOKEN={manager} auth rules set ci rule.json"),
     ("a rule that is no JSON", "IMGSRV_TOKEN={manager} auth rules set ci notes.txt"),
     ("the last manager", "IMGSRV_TOKEN={manager} auth principals deactivate bootstrap"),
     ("a token that is none", "admin tokens revoke nonsense"),
@@ -141,6 +163,11 @@ impl Scene {
         overlay[16..20].copy_from_slice(&4_u32.to_be_bytes());
         overlay[512..516].copy_from_slice(b"base");
         write("overlay.qcow2", &overlay);
+        write("cut.qcow2", &qcow2(4)[..70_000]);
+        write(
+            "rule.json",
+            br#"{"display_name": "CI", "issuer_url": "x", "audience": "a", "forwarded_claims": [], "condition": "true"}"#,
+        );
         let server = Process::start(BINARY, &path("data"), &[]);
         let tls = Process::start(BINARY, &path("tls"), &["--tls-self-signed"]);
         let other = Process::start(BINARY, &path("other"), &["--tls-self-signed"]);
@@ -154,6 +181,7 @@ impl Scene {
             ("{tls}", tls.url.replace("http:", "https:")),
             ("{url}", server.url.clone()),
             ("{other}", other_server()),
+            ("{digest}", format!("sha256:{}", "0".repeat(64))),
             ("{admin}", token_with_roles(&server.url, &manager, &["content-writer", "content-admin", "operator"])),
             ("{manager}", manager),
         ];
@@ -165,7 +193,7 @@ impl Scene {
             "publish broken 1 disk.qcow2 --arch amd64",
             "IMGSRV_TOKEN={admin} versions revoke broken:1 --reason defective --yes",
             "IMGSRV_TOKEN={manager} auth principals create twin",
-            "IMGSRV_TOKEN={manager} auth principals create twin",
+            "IMGSRV_TOKEN={manager} auth principals create twin --force",
         ] {
             let output = scene.run(line);
             assert!(output.ends_with("exit code 0\n"), "{line}: {output}");

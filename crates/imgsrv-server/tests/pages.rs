@@ -107,6 +107,7 @@ fn every_command_on_retiring_versions_runs() {
         "debian 12.5.0: published",
         "debian:12.6.0 is active",
         "removed, available until",
+        "imgsrv: version debian/12.4.0: the version is held: Audit 2026",
         "held until",
     ] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
@@ -182,7 +183,7 @@ fn every_command_on_retention_runs() {
     for line in [
         "no rule keeps it",
         "alias stable",
-        "newest 1, min_keep 1",
+        "newest 1, at least 1",
         "retired 2 versions of ci",
         "remove others after: 0s",
     ] {

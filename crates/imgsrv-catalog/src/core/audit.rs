@@ -2,7 +2,7 @@
 
 use imgsrv_domain::audit::{AuditAction, AuditEntry};
 
-/// Logs a row that is durable.
+/// Logs a row that is durable. The span of the request, within which this is called, names the request.
 pub(crate) fn log(entry: &AuditEntry) {
     let (actor, action) = (&entry.actor, entry.event.action);
     // The action as an event: `version published`.
@@ -17,7 +17,6 @@ pub(crate) fn log(entry: &AuditEntry) {
                 actor.kind = %actor.kind(),
                 actor.id = actor.id(),
                 actor.name = actor.name(),
-                request.id = actor.request_id(),
                 client.address = actor.address(),
                 "{event}"
             )

@@ -1,6 +1,10 @@
 //! `imgsrv auth audit`.
 
-use crate::{failure::Failure, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_client::{
@@ -34,16 +38,19 @@ pub(crate) async fn run(options: AuditOptions, Session { report, client }: &Sess
     let AuditOptions { action, actor, subject, since, until, limit } = options;
     let filter = AuditFilter { action, actor, subject, since, until, ..AuditFilter::default() };
     let entries: Vec<AuditEntry> = client.audit_log(&filter).take(limit).try_collect().await?;
-    report.list("entries", ["TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"], entries, |entry| {
-        [date(&entry.at), describe_actor(entry.actor), entry.action, entry.subject, entry.detail.unwrap_or_default()]
+    let head = [
+        Column::time("TIME"),
+        Column::cut("ACTOR"),
+        Column::name("ACTION"),
+        Column::id("SUBJECT"),
+        Column::id("DETAIL"),
+        Column::least("ACTOR ID"),
+    ];
+    report.list("entries", head, entries, |entry| {
+        let AuditActor { kind, id, name } = entry.actor;
+        let actor = name.or_else(|| id.clone()).unwrap_or(kind);
+        // The id tells principals of the same name apart.
+        let id = id.filter(|id| *id != actor).unwrap_or_default();
+        [date(&entry.at), actor, entry.action, entry.subject, entry.detail.unwrap_or_default(), id]
     })
-}
-
-/// The name of an actor, with the id that tells principals of the same name apart.
-fn describe_actor(AuditActor { kind, id, name }: AuditActor) -> String {
-    match (name, id) {
-        (Some(name), Some(id)) => format!("{name} ({id})"),
-        (None, Some(id)) => id,
-        (_, None) => kind,
-    }
 }

@@ -1,12 +1,18 @@
 //! `imgsrv auth principals`.
 
-use crate::{failure::Failure, options::Session, reference::shown, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    reference::shown,
+    report::{Column, date},
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::{
-    Client,
+    Client, UnknownValue,
     api::{CreatePrincipal, Principal, RoleGrant},
 };
+use imgsrv_domain::auth::Role;
 
 /// The length of an id.
 const ID: usize = 36;
@@ -29,8 +35,11 @@ pub enum PrincipalsCommand {
         kind: String,
         /// Role to grant: content-reader, content-writer, content-admin, auth-manager, operator or auditor. Repeat the option
         /// for several
-        #[arg(long, value_name = "ROLE")]
+        #[arg(long, value_name = "ROLE", value_parser = role_name)]
         role: Vec<String>,
+        /// Create the principal even if another one has the same name; commands then need the id of either
+        #[arg(long)]
+        force: bool,
     },
     /// Deactivate a principal: the server refuses all its tokens
     Deactivate {
@@ -48,23 +57,28 @@ pub(crate) async fn run(command: PrincipalsCommand, Session { report, client }: 
     match command {
         PrincipalsCommand::List => {
             let all: Vec<Principal> = client.principals().try_collect().await?;
-            report.list("principals", ["ID", "KIND", "NAME", "ROLES", "STATE"], all, |principal| {
+            // Commands accept names, so that ids matter least.
+            let head = [
+                Column::name("NAME"),
+                Column::cut("KIND"),
+                Column::text("ROLES"),
+                Column::text("STATE"),
+                Column::least("ID"),
+            ];
+            report.list("principals", head, all, |principal| {
                 let state = state(&principal);
                 let roles = roles(&principal);
                 let Principal { id, kind, display_name, .. } = principal;
-                [id, kind, display_name, roles, state]
+                [display_name, kind, roles, state, id]
             })
         }
         PrincipalsCommand::Show { principal } => {
             let found = find(client, &principal).await?;
             report.result(&describe(&found), &found)
         }
-        PrincipalsCommand::Create { name, kind, role } => {
-            let roles = client.roles().await?;
-            if let Some(unknown) = role.iter().find(|role| !roles.iter().any(|known| known.id == **role)) {
-                let known = shown(roles.into_iter().map(|role| role.id));
-                return Err(Failure::usage(format!("there is no role {unknown}"))
-                    .with_advice(format!("The roles are {known}.")));
+        PrincipalsCommand::Create { name, kind, role, force } => {
+            if !force {
+                refuse_twin(client, &name).await?;
             }
             let new = CreatePrincipal { kind, display_name: name, attributes: None };
             let mut created = client.create_principal(&new).await?;
@@ -85,6 +99,26 @@ pub(crate) async fn run(command: PrincipalsCommand, Session { report, client }: 
             report.result(&format!("activated {}", changed.display_name), &changed)
         }
     }
+}
+
+/// Checks the name of a role.
+pub(super) fn role_name(raw: &str) -> Result<String, UnknownValue> {
+    raw.parse::<Role>().map(|role| role.to_string())
+}
+
+/// Refuses a name that another principal has: commands find principals by their names.
+async fn refuse_twin(client: &Client, name: &str) -> Result<(), Failure> {
+    let all: Vec<Principal> = client.principals().try_collect().await?;
+    let Some(twin) = all.iter().find(|one| one.display_name == name) else { return Ok(()) };
+    let activate = if twin.deactivated_at.is_some() {
+        format!("imgsrv auth principals activate {} activates it again. ", twin.id)
+    } else {
+        String::new()
+    };
+    let state = if twin.deactivated_at.is_some() { "deactivated" } else { "active" };
+    let message = format!("there is a {} named {name} already, which is {state}", twin.kind);
+    Err(Failure::refused(message)
+        .with_advice(format!("{activate}Choose another name, or add --force: commands then need the id of either.")))
 }
 
 fn state(principal: &Principal) -> String {

@@ -1,7 +1,7 @@
 //! `imgsrv auth roles`.
 
 use super::principals;
-use crate::{failure::Failure, options::Session};
+use crate::{failure::Failure, options::Session, report::Column};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -14,6 +14,7 @@ pub enum RolesCommand {
         /// Name or id of the principal
         principal: String,
         /// Role: content-reader, content-writer, content-admin, auth-manager, operator or auditor
+        #[arg(value_parser = principals::role_name)]
         role: String,
         /// Only on images whose name matches, such as 'debian-*', instead of those so far. Repeat the option for several;
         /// '*' is every image
@@ -25,15 +26,18 @@ pub enum RolesCommand {
         /// Name or id of the principal
         principal: String,
         /// Role: content-reader, content-writer, content-admin, auth-manager, operator or auditor
+        #[arg(value_parser = principals::role_name)]
         role: String,
     },
 }
 
 pub(crate) async fn run(command: RolesCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
-        RolesCommand::List => report.list("roles", ["ID", "ALLOWS", "DESCRIPTION"], client.roles().await?, |role| {
-            [role.id, role.actions.join(", "), role.description]
-        }),
+        RolesCommand::List => {
+            let head = [Column::name("ID"), Column::text("ALLOWS"), Column::text("DESCRIPTION")];
+            report
+                .list("roles", head, client.roles().await?, |role| [role.id, role.actions.join(", "), role.description])
+        }
         RolesCommand::Grant { principal, role, images } => {
             let found = principals::find(client, &principal).await?;
             let mut json = json!({"principal_id": found.id, "role": role, "granted": true});

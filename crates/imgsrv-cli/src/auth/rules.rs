@@ -3,6 +3,7 @@
 use crate::{
     failure::{Failure, json_error},
     options::Session,
+    report::Column,
 };
 use clap::Subcommand;
 use futures::TryStreamExt;
@@ -45,7 +46,14 @@ pub(crate) async fn run(command: RulesCommand, Session { report, client }: &Sess
     match command {
         RulesCommand::List => {
             let all: Vec<ProvisioningRule> = client.provisioning_rules().try_collect().await?;
-            report.list("rules", ["ID", "ISSUER", "AUDIENCE", "CONDITION", "STATE"], all, |rule| {
+            let head = [
+                Column::name("ID"),
+                Column::text("ISSUER"),
+                Column::cut("AUDIENCE"),
+                Column::cut("CONDITION"),
+                Column::name("STATE"),
+            ];
+            report.list("rules", head, all, |rule| {
                 let state = if rule.enabled { "enabled" } else { "disabled" };
                 [rule.id, rule.issuer_url, rule.audience, rule.condition, state.to_owned()]
             })
@@ -63,9 +71,10 @@ pub(crate) async fn run(command: RulesCommand, Session { report, client }: &Sess
             })?;
             save.id = Some(rule.clone());
             let saved = match client.update_provisioning_rule(&rule, &save).await {
-                Err(error) if error.status() == Some(404) => client.create_provisioning_rule(&save).await?,
-                saved => saved?,
+                Err(error) if error.status() == Some(404) => client.create_provisioning_rule(&save).await,
+                saved => saved,
             };
+            let saved = saved.map_err(Failure::in_file(&file))?;
             report.result(&format!("saved the rule {}", saved.id), &saved)
         }
         RulesCommand::Delete { rule } => {

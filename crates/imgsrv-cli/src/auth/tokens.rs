@@ -1,7 +1,11 @@
 //! `imgsrv auth tokens`.
 
 use super::principals;
-use crate::{failure::Failure, options::Session, report::date};
+use crate::{
+    failure::Failure,
+    options::Session,
+    report::{Column, date},
+};
 use clap::Subcommand;
 use futures::TryStreamExt;
 use imgsrv_client::api::{ApiToken, CreateApiToken};
@@ -28,7 +32,7 @@ pub enum TokensCommand {
         #[arg(long, conflicts_with = "roles")]
         read_only: bool,
         /// Limit the token to what this role allows. Repeat the option for several
-        #[arg(long = "role", value_name = "ROLE")]
+        #[arg(long = "role", value_name = "ROLE", value_parser = principals::role_name)]
         roles: Vec<String>,
         /// Limit the token to images whose name matches, such as 'debian-*'. Repeat the option for several
         #[arg(long = "image", value_name = "PATTERN")]
@@ -60,7 +64,14 @@ pub(crate) async fn run(command: TokensCommand, Session { report, client }: &Ses
         TokensCommand::List { principal } => {
             let principal = principals::find(client, &principal).await?;
             let all: Vec<ApiToken> = client.api_tokens(&principal.id).try_collect().await?;
-            report.list("api_tokens", ["ID", "NAME", "EXPIRES", "LAST USED", "REVOKED"], all, |token| {
+            let head = [
+                Column::id("ID"),
+                Column::text("NAME"),
+                Column::day("EXPIRES"),
+                Column::day("LAST USED"),
+                Column::day("REVOKED"),
+            ];
+            report.list("api_tokens", head, all, |token| {
                 let shown = |time: Option<String>| time.as_deref().map(date).unwrap_or_default();
                 let expires = date(&token.expires_at);
                 let limits = principals::limits(token.role_ids.as_deref(), token.images.as_deref());

@@ -1,7 +1,10 @@
 //! What to do after an error.
 
-use super::connection;
-use imgsrv_client::{Error, TokenError, api::ProblemCode};
+use super::{connection, missing};
+use imgsrv_client::{
+    Error, TokenError,
+    api::{Problem, ProblemCode},
+};
 use imgsrv_domain::auth::Role;
 
 /// What to do next, if there is something to do.
@@ -48,6 +51,10 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         error if error.code() == Some(ProblemCode::Forbidden) => {
             return error.problem().map(|problem| of_permission(&problem.detail));
         }
+        error if error.code() == Some(ProblemCode::NotFound) => {
+            return error.problem().and_then(|problem| missing::advice(&problem.detail));
+        }
+        error if error.code() == Some(ProblemCode::AliasesInUse) => return error.problem().map(of_aliases),
         error => return of_problem(error.code()?).map(str::to_owned),
     };
     Some(advice.to_owned())
@@ -70,6 +77,14 @@ fn of_permission(detail: &str) -> String {
     }
 }
 
+/// How to move the aliases that a refusal names.
+fn of_aliases(problem: &Problem) -> String {
+    let aliases: Vec<&str> = problem.errors.iter().filter_map(|error| error.field.strip_prefix("aliases.")).collect();
+    let each = |to: &str| aliases.iter().map(|alias| format!("--alias {alias}={to}")).collect::<Vec<_>>().join(" ");
+    let them = if aliases.len() == 1 { "it" } else { "them" };
+    format!("Add {} to move {them}, or {} to delete {them}.", each("VERSION"), each(""))
+}
+
 fn of_problem(code: ProblemCode) -> Option<&'static str> {
     Some(match code {
         ProblemCode::Unauthenticated | ProblemCode::InvalidBearer => {
@@ -87,15 +102,12 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::StorageReadOnly => "The operator must make the storage writable. Then run the same command again.",
         ProblemCode::UploadTooLarge => "The operator limits uploads with --max-upload-bytes.",
         ProblemCode::TooManyUploads => "Wait until other uploads have ended, then run the same command again.",
-        ProblemCode::HttpsRequired => "This port uses HTTPS. Use https:// in the URL of the server.",
+        ProblemCode::HttpsRequired => "Use https:// in the URL of the server.",
         ProblemCode::CredentialInClear => {
-            "The token was sent unencrypted to an HTTPS port. Revoke it, and use https:// in the URL."
+            "Use https:// in the URL. A manager revokes the token: imgsrv auth tokens revoke."
         }
         ProblemCode::DigestBlocked => {
             "imgsrv blocked-digests delete unblocks a digest; it needs the role content-admin on every image."
-        }
-        ProblemCode::AliasesInUse => {
-            "Move or delete them in the same step: --alias latest=VERSION, or --alias latest=."
         }
         ProblemCode::VersionHeld => {
             "imgsrv versions release ends the hold after a cooldown; the operator's imgsrv admin release-hold at once."
@@ -103,13 +115,13 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::VersionRemoved => {
             "The version is gone permanently, and its name is never used again. Use another version name."
         }
+        ProblemCode::VersionNotActive => "Choose an active version; imgsrv versions list shows the states.",
         ProblemCode::RevisionChanged => "Run the same command again; it shows what is decided now.",
         ProblemCode::VersionNotDraft => {
             "Published versions never change and cannot be deleted. imgsrv versions remove retires one."
         }
         ProblemCode::VersionNotPublished => "Publish the version first.",
         ProblemCode::JobState => "imgsrv jobs show shows the state of the job.",
-        ProblemCode::NotFound => "Check the names; imgsrv images list and imgsrv versions list show what exists.",
         ProblemCode::ImageInUse => {
             "imgsrv versions list --all shows its versions. Only drafts can be deleted; a version that was published stays \
              on record, also when it is removed."

@@ -2,6 +2,8 @@
 
 mod advice;
 mod connection;
+mod fields;
+mod missing;
 
 use imgsrv_client::{BuildError, Error, TokenError, api::ProblemCode};
 use imgsrv_domain::error_chain;
@@ -90,11 +92,30 @@ impl Failure {
     /// A refusal concerning `object`. Where the state of the object is the cause, the server names it.
     pub(crate) fn about(object: impl fmt::Display) -> impl FnOnce(Error) -> Self {
         move |error| {
-            let is_named = error.problem().is_some_and(|problem| matches!(problem.status, 404 | 409 | 412));
+            let is_named = error.problem().is_some_and(|problem| matches!(problem.status, 404 | 409 | 412))
+                && error.code() != Some(ProblemCode::AliasesInUse);
             let failure = Self::from(error);
             let message = format!("{object}: {}", failure.message);
             if failure.is_response && !is_named { Self { message, ..failure } } else { failure }
         }
+    }
+
+    /// The server's refusal of what a file contains: fields have the names that they have there.
+    pub(crate) fn in_file(path: &Path) -> impl FnOnce(Error) -> Self {
+        move |error| match error.problem().filter(|problem| !problem.errors.is_empty()).cloned() {
+            Some(problem) => Self::from(error).with_message(format!("{}: {}", path.display(), problem.detail)),
+            None => error.into(),
+        }
+    }
+
+    /// Whether the server says that a `kind` of object does not exist.
+    pub(crate) fn is_missing(&self, kind: &str) -> bool {
+        self.kind == Kind::NotFound && self.message.starts_with(kind)
+    }
+
+    /// For a note about one of several objects: the message alone.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// The same failure in other words.
@@ -182,6 +203,8 @@ fn kind(error: &Error) -> Kind {
         // The server is something else: it knows nothing of the object.
         | Error::UnexpectedResponse { status: 404, .. } => Kind::Unreachable,
         Error::InvalidPublication(_) | Error::File { action: "read", .. } => Kind::Usage,
+        // Something that was typed, and that only the server checks.
+        error if matches!(error.code(), Some(ProblemCode::InvalidRequest | ProblemCode::InvalidJson)) => Kind::Usage,
         Error::NoToken
         | Error::UploadFailed(_)
         | Error::NotPublished(_)
@@ -200,8 +223,14 @@ fn kind(error: &Error) -> Kind {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let mut message = with_causes(&error);
-        if let Some(problem) = error.problem().filter(|problem| problem.detail.is_empty()) {
-            message.clone_from(&problem.title);
+        if let Some(problem) = error.problem() {
+            if problem.detail.is_empty() {
+                message.clone_from(&problem.title);
+            }
+            // The conflict of a version with its aliases has its own advice.
+            if problem.code() != Some(ProblemCode::AliasesInUse) {
+                message = fields::describe(problem).unwrap_or(message);
+            }
         }
         let job = match &error {
             Error::NotPublished(job) => serde_json::to_value(job).ok(),

@@ -6,7 +6,8 @@ mod text;
 mod wrap;
 
 pub(crate) use progress::clear_bars;
-pub(crate) use text::{bytes, date, indent, server_of, size};
+pub(crate) use table::Column;
+pub(crate) use text::{bytes, date, indent, server_of, size, state_in_words};
 pub(crate) use wrap::for_stderr;
 
 use crate::failure::{Failure, with_causes};
@@ -73,7 +74,7 @@ impl Report {
     pub(crate) fn list<T: Serialize, const N: usize>(
         &self,
         key: &str,
-        head: [&str; N],
+        head: [Column; N],
         rows: Vec<T>,
         cells: impl Fn(T) -> [String; N],
     ) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Sizes, times and URLs for people.
 
 use imgsrv_client::Client;
+use imgsrv_domain::lifecycle::LifecycleState;
 use indicatif::BinaryBytes;
 use std::time::Duration;
 
@@ -26,6 +27,14 @@ pub(crate) fn seconds(time: Duration) -> String {
         secs @ 1..=119 => format!("{secs} s"),
         secs @ 120..=7199 => format!("{} min", secs / 60),
         secs => format!("{} h", secs / 3600),
+    }
+}
+
+/// The state of a published version, in words for people.
+pub(crate) fn state_in_words(state: &str) -> &str {
+    match state.parse::<LifecycleState>() {
+        Ok(state) => state.in_words(),
+        Err(_) => state,
     }
 }
 

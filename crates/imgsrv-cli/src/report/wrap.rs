@@ -27,14 +27,23 @@ fn wrapped(text: &str, columns: usize) -> String {
         }
         let prefix = if line.starts_with(PREFIX) { PREFIX.len() } else { 2 };
         let indent = " ".repeat(prefix.max(line.len() - words.len()));
-        let options = Options::new(columns)
-            .subsequent_indent(&indent)
-            .break_words(false)
-            .word_separator(WordSeparator::AsciiSpace)
-            .word_splitter(WordSplitter::NoHyphenation);
-        textwrap::fill(line, options)
+        textwrap::fill(line, whole_words(columns).subsequent_indent(&indent))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Lines of whole words.
+fn whole_words<'a>(columns: usize) -> Options<'a> {
+    Options::new(columns)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+}
+
+/// The lines of a cell of `width` columns; only a longer word is broken.
+pub(super) fn broken(text: &str, width: usize) -> Vec<String> {
+    let lines = textwrap::wrap(text, whole_words(width).break_words(true));
+    lines.into_iter().map(std::borrow::Cow::into_owned).collect()
 }
 
 #[cfg(test)]

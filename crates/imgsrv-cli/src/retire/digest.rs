@@ -4,7 +4,7 @@ use super::{Confirmation, describe_state};
 use crate::{
     failure::Failure,
     options::Session,
-    report::{Report, date},
+    report::{Column, Report, date},
 };
 use futures::TryStreamExt;
 use imgsrv_client::{
@@ -36,7 +36,7 @@ pub(super) async fn revoke(
         let name = name(&holder);
         match revoke_one(client, holder, words).await {
             Ok(holder) => revoked.push(holder),
-            Err(failure) => failed.push(format!("{name}: {}", failure.text().trim_start_matches("imgsrv: "))),
+            Err(failure) => failed.push(format!("{name}: {}", failure.message())),
         }
     }
     for failure in &failed {
@@ -46,7 +46,9 @@ pub(super) async fn revoke(
     match failed.len() {
         0 => Ok(()),
         count => Err(Failure::refused(format!("{count} of {} versions could not be revoked", names.len()))
-            .with_advice("Move aliases with imgsrv aliases set, and run the same command again.")),
+            .with_advice(
+                "Move aliases with imgsrv aliases set, end holds with imgsrv versions release, and run the same command again.",
+            )),
     }
 }
 
@@ -62,7 +64,8 @@ fn name(holder: &VersionOfImage) -> String {
 }
 
 fn list(report: &Report, holders: Vec<VersionOfImage>) -> Result<(), Failure> {
-    report.list("versions", ["IMAGE", "VERSION", "STATE", "PUBLISHED"], holders, |holder| {
+    let head = [Column::name("IMAGE"), Column::name("VERSION"), Column::text("STATE"), Column::day("PUBLISHED")];
+    report.list("versions", head, holders, |holder| {
         let published = holder.version.published_at.as_deref().map(date).unwrap_or_default();
         let state = describe_state(&holder.version);
         [holder.image_name, holder.version.version, state, published]

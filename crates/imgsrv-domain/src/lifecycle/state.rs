@@ -18,6 +18,16 @@ string_enum! {
     }
 }
 
+impl LifecycleState {
+    /// The state for people, as in `the version is removed permanently`.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Tombstone => "removed permanently",
+            Self::Active | Self::Deprecated | Self::Revoked | Self::Removed => self.as_str(),
+        }
+    }
+}
+
 string_enum! {
     /// The published versions that a list contains.
     LifecycleFilter: "active, deprecated, revoked, removed or all" {

@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LifecycleRefusal {
     /// The present state does not allow it.
-    #[error("cannot {action} a version that is {state}")]
+    #[error("cannot {action} a version that is {}", .state.in_words())]
     Illegal {
         /// The refused action, as a verb.
         action: &'static str,

@@ -74,6 +74,9 @@ impl Fields {
 pub(crate) fn images(fields: &mut Fields, patterns: Option<Vec<String>>) -> Option<Option<ImageScope>> {
     let Some(patterns) = patterns else { return Some(None) };
     let named = patterns.iter().enumerate().filter_map(|(at, pattern)| fields.parse(format!("images[{at}]"), pattern));
-    let patterns: Vec<ImagePattern> = named.collect();
-    fields.check("images", ImageScope::matching(patterns)).map(Some)
+    let valid: Vec<ImagePattern> = named.collect();
+    if valid.len() < patterns.len() {
+        return None;
+    }
+    fields.check("images", ImageScope::matching(valid)).map(Some)
 }

@@ -148,7 +148,7 @@ queries! {
         /// `draft`, `publishing`, `published` or `all`. Default: `published`; the others require `content.write`.
         #[param(pattern = "^(draft|publishing|published|all)$")]
         state,
-        /// Published versions by lifecycle: `active`, `deprecated`, `revoked`, `removed` (with tombstones) or `all`.
+        /// Published versions by lifecycle: `active`, `deprecated`, `revoked`, `removed` (also permanently) or `all`.
         /// Default: active and deprecated versions.
         #[param(pattern = "^(active|deprecated|revoked|removed|all)$")]
         lifecycle,

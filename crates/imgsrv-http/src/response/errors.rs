@@ -182,7 +182,11 @@ impl From<UseCaseError> for Problem {
             UseCaseError::Lifecycle { .. } => Self::new(Code::LifecycleState).detail(error),
             UseCaseError::RetentionChanged => Self::new(Code::RevisionChanged).detail(error),
             UseCaseError::NotActive { .. } => Self::new(Code::VersionNotActive).detail(error),
-            UseCaseError::AliasesInUse(_) => Self::new(Code::AliasesInUse).detail(error),
+            UseCaseError::AliasesInUse(ref aliases) => {
+                let reason = "must be moved or deleted in the same request";
+                let field = |alias| FieldError { field: format!("aliases.{alias}"), reason: reason.to_owned() };
+                Self::new(Code::AliasesInUse).fields(aliases.iter().map(field).collect()).detail(error)
+            }
             UseCaseError::Replacement { .. } => Self::new(Code::ReplacementUnusable).detail(error),
             UseCaseError::ImageInUse(_) => Self::new(Code::ImageInUse).detail(error),
             UseCaseError::PreconditionFailed(_) | UseCaseError::LifecycleChanged(_) => {

@@ -188,9 +188,9 @@ async fn revoke(
 /// Remove a version
 ///
 /// It is no longer listed. Its files are served until `available_until`, because clients cache indexes, and it can be
-/// restored until then; afterwards it is a tombstone permanently, and its name is never used again. `aliases` moves or
-/// deletes aliases in the same transaction; if one would still point to the version, nothing is changed (409). A second
-/// request replaces reason and replacement, and only lengthens the drain, which counts from the first one:
+/// restored until then; afterwards it is removed permanently (`tombstone`), and its name is never used again. `aliases`
+/// moves or deletes aliases in the same transaction; if one would still point to the version, nothing is changed (409). A
+/// second request replaces reason and replacement, and only lengthens the drain, which counts from the first one:
 /// `available_until` of the response is the time that counts.
 ///
 /// With `purge`, there is no drain and no way back: content that no other published or publishing version refers to is

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::commands::{Cli, Command};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 #[test]
 fn the_command_line_is_consistent() {
@@ -11,8 +11,9 @@ fn the_command_line_is_consistent() {
 
 /// The settings of a command line, of which earlier forms are valid as well.
 fn serve_options(arguments: &[&str]) -> Result<ServeOptions, clap::Error> {
-    let arguments = imgsrv_cli::current_form(arguments.iter().map(std::ffi::OsString::from));
-    match Cli::try_parse_from(arguments)?.command {
+    let arguments = arguments.iter().map(std::ffi::OsString::from).collect();
+    let matches = imgsrv_cli::parse(&Cli::command(), arguments)?;
+    match Cli::from_arg_matches(&matches)?.command {
         Command::Serve(options) => Ok(options),
         other => panic!("not serve: {other:?}"),
     }
@@ -186,15 +187,19 @@ the URL. Failures of the command itself have a type of `urn:imgsrv:cli:`: `usage
 `unreachable` or `interrupted`. `job` is the publish job that failed. [The schema](cli-output.schema.json) describes all of
 it.
 
-| exit code | meaning |
-| --- | --- |
-| 0 | success; also if there was nothing left to do |
-| 1 | failure on this machine, such as a full disk |
-| 2 | the command line is not valid or not complete, or a file cannot be read |
-| 3 | refused: by the server, or because of its content or a file |
-| 4 | not found |
-| 5 | the server or the token source cannot be reached, or is not an imgsrv server |
-| 130 | interrupted |
+## Exit codes
+
+Every command, also those of `imgsrv admin`, has these exit codes:
+
+| exit code | meaning | examples |
+| --- | --- | --- |
+| 0 | success; also if there was nothing left to do | a version that was published before, with the same content |
+| 1 | failure on this machine, or a check that found a problem | a full disk; `doctor`, `storage verify` or `admin fsck` found something; `serve` cannot start |
+| 2 | the command line cannot be right, whatever the server has | an unknown option or role, an invalid name, date or duration, a file that cannot be read, several objects that match |
+| 3 | refused: by the server, or by the command before it changes anything | a missing permission, a wrong token, a version that is published with other content, an empty file without `--force` |
+| 4 | what the command names does not exist | an unknown image, version, alias, job, principal, token, rule or digest |
+| 5 | the server, the catalog or the token source cannot be reached, or is not imgsrv's | a wrong URL, a certificate that is not trusted, a folder without a catalog |
+| 130 | interrupted | Ctrl-C |
 
 ## Earlier forms
 

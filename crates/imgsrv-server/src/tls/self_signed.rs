@@ -75,7 +75,7 @@ impl SelfSigned {
     }
 
     /// The path of the authority's certificate.
-    fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.folder.join("ca.crt")
     }
 

@@ -27,7 +27,9 @@ fn a_login_is_stored_for_its_owner_and_its_server_only() {
     let elsewhere = bare(&["whoami", "--server", &other.server.url]);
     assert_eq!(elsewhere.code, Some(3));
     assert!(elsewhere.err.contains("Run imgsrv login"), "{}", elsewhere.err);
-    assert_eq!(bare(&["logout"]).code, Some(0));
+    let logged_out = bare(&["logout"]);
+    assert_eq!(logged_out.code, Some(0));
+    assert!(logged_out.out.contains("It stays valid until it expires") && !logged_out.out.contains("still set"));
     assert_eq!(bare(&["images", "list"]).code, Some(2), "no server is stored any more");
 
     let mut wrong = fixture.command(&["login"]);
@@ -86,7 +88,12 @@ fn principals_are_given_by_name_or_id() {
     let first = manage(&["principals", "create", "ci"]).out.trim().to_owned();
     assert_eq!(manage(&["roles", "grant", "ci", "content-writer"]).out, "ci has content-writer\n");
     assert_eq!(manage(&["principals", "deactivate", "ci"]).out, "deactivated ci\n");
-    let second = manage(&["principals", "create", "ci"]).out.trim().to_owned();
+    let refused = manage(&["principals", "create", "ci"]);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(3), ""));
+    for part in ["there is a service named ci already", &first, "imgsrv auth principals activate", "--force"] {
+        assert!(refused.err.contains(part), "no {part:?} in {}", refused.err);
+    }
+    let second = manage(&["principals", "create", "ci", "--force"]).out.trim().to_owned();
     let ambiguous = manage(&["tokens", "list", "ci"]);
     assert_eq!(ambiguous.code, Some(2));
     for part in ["2 principals are called ci", &first, &second, "deactivated 20", "active"] {
@@ -150,6 +157,19 @@ fn a_login_remembers_its_certificate_authority() {
     let authority = fixture.path("tls/tls/ca.crt");
     let trusted = login(&["--ca-file", authority.to_str().expect("a path")]);
     assert_eq!(trusted.code, Some(0), "{trusted:?}");
+    // The same server before it used HTTPS.
+    let credentials = fixture.path("config/imgsrv/credentials.json");
+    let stored = std::fs::read_to_string(&credentials).expect("the logins");
+    std::fs::write(&credentials, stored.replace(&url, "http://127.0.0.1:1")).expect("written");
+    let moved = |other: &str| {
+        let arguments =
+            ["login", "--server", &url, "--ca-file", authority.to_str().expect("a path"), "--token-of", other];
+        run(fixture.command(&arguments).env_remove("IMGSRV_TOKEN"))
+    };
+    let unknown = moved("http://127.0.0.1:2");
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("There are logins at http://127.0.0.1:1."), "{}", unknown.err);
+    assert_eq!(moved("http://127.0.0.1:1/").code, Some(0));
     std::fs::remove_file(&authority).expect("removed");
     let mut whoami = fixture.command(&["whoami"]);
     let whoami = run(whoami.env_remove("IMGSRV_TOKEN").env_remove("IMGSRV_URL"));

@@ -4,6 +4,7 @@ mod auth;
 mod below_a_path;
 mod damage;
 mod download;
+mod exit_codes;
 mod failures;
 mod fixture;
 mod json;
