@@ -10,6 +10,7 @@ use crate::{
 use imgsrv_domain::{
     access::ImageScope,
     audit::{Actor, AuditAction, Event},
+    claims::Binding,
     ids::ImageId,
     image::Image,
     names::ImageName,
@@ -44,18 +45,25 @@ pub struct ImageMetadata {
     pub description: Option<Option<LongText>>,
 }
 
-/// Creates an image in the transaction of a use case.
+/// Creates an image in the transaction of a use case; it may be bound to values of claims.
 pub(crate) async fn insert_image(
     context: &Context,
     tx: &mut dyn CatalogTx,
     actor: &Actor,
     new: NewImage,
+    binding: Option<&Binding>,
 ) -> Result<Image, CatalogError> {
     let NewImage { name, display_name, description } = new;
     let (id, now, revision) = (ImageId::new(context.ids.next()), tx.now(), Revision::FIRST);
     let image = Image { id, name, display_name, description, created_at: now, updated_at: now, revision };
     tx.insert_image(&image).await?;
-    audit::record(tx, actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
+    let mut event = Event::new(AuditAction::ImageCreated, &image.name);
+    if let Some(binding) = binding {
+        tx.bind_image(image.id, binding).await?;
+        let claims: Vec<_> = binding.claims.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        event = event.with(format!("bound to rule {}, {}", binding.rule, claims.join(", ")));
+    }
+    audit::record(tx, actor, event).await?;
     Ok(image)
 }
 
@@ -80,15 +88,17 @@ impl Images {
     /// Creates an image.
     #[tracing::instrument(name = "image.create", level = "debug", skip_all, fields(image.name = %new.name), err(level = "debug"))]
     pub async fn create(&self, who: &Writer, new: NewImage) -> Result<Image> {
-        let actor = who.creates(&new.name)?;
+        let (actor, binding) = who.creates(&self.0, &new.name).await?;
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = insert_image(&self.0, &mut *tx, actor, new.clone()).await?;
+            let image = insert_image(&self.0, &mut *tx, actor, new.clone(), binding.as_ref()).await?;
             tx.commit().await?;
             Ok(image)
         })
         .await;
         with_existing(created, async {
+            // Somebody else may have created it meanwhile.
+            who.creates(&self.0, &new.name).await?;
             let found = self.0.catalog.get_image(&new.name, Visibility::All).await?;
             Ok(found.map(|image| Existing::Image(image.id, image.name)))
         })

@@ -3,6 +3,7 @@
 use super::{CatalogError, TrustedBlob, Visibility};
 use crate::{
     access::ImageScope,
+    claims::Binding,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
@@ -25,6 +26,10 @@ pub trait ImageRepo: Send {
     async fn lock_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
     /// Stores a new image, else [`Conflict::ImageName`](super::Conflict::ImageName).
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError>;
+    /// Binds a new image to a rule and values of claims, until it is deleted.
+    async fn bind_image(&mut self, id: ImageId, to: &Binding) -> Result<(), CatalogError>;
+    /// What the image of that name is bound to; the outer `None` when there is no image.
+    async fn get_binding(&mut self, image: &ImageName) -> Result<Option<Option<Binding>>, CatalogError>;
     /// Stores the image's metadata if its revision is current, else
     /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
     async fn update_image(&mut self, image: &Image) -> Result<(), CatalogError>;
@@ -145,6 +150,10 @@ pub trait ImageQueries: Send + Sync {
     /// Images by name: those with a published version, and of the others those that both scopes cover.
     async fn list_images(&self, unpublished: &[ImageScope; 2], page: &PageRequest)
     -> Result<Page<Image>, CatalogError>;
+    /// What the image of that name is bound to; the outer `None` when there is no image.
+    async fn get_binding(&self, image: &ImageName) -> Result<Option<Option<Binding>>, CatalogError>;
+    /// The images of a scope, and what they are bound to; one statement. Images that no pattern matches may be among them.
+    async fn list_bindings(&self, images: &ImageScope) -> Result<Vec<(ImageName, Option<Binding>)>, CatalogError>;
     /// The alias of that name.
     async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
     /// Aliases of a visible image by name. `None` when the image is not visible.
