@@ -122,8 +122,25 @@ fn every_command_on_authentication_runs() {
         "\"applied\": true",
         "principal.activated",
         "\"image builder\": no roles",
+        "./builder-token:imgsrv_at_",
+        "builder-token has a real token",
+        "this is an example",
         "revoked token",
         "imgsrv bootstrap token (one-time): ",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_images_of_repositories_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/repository-images.md"), "MANAGER", 6, &[]);
+    for line in [
+        "saved the rule github-repositories",
+        "saved the rule gitlab-projects",
+        "content-writer on {claims.project_path} {claims.project_path}-*",
+        "saved the rule acme-linux",
+        "\"content-reader\"",
     ] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
