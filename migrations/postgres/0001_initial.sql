@@ -133,7 +133,8 @@ CREATE TABLE oidc_identities (
 );
 CREATE INDEX oidc_identities_by_use ON oidc_identities (seen_at);
 
--- `images` are the patterns of the images on which a rule grants the role, separated by spaces; NULL is every image.
+-- `images` are the patterns of the images on which a rule grants its role, with the claims that they name, separated by
+-- spaces; NULL is every image.
 CREATE TABLE provisioning_rules (
     id text COLLATE "C" CONSTRAINT provisioning_rules_id PRIMARY KEY,
     display_name text NOT NULL,
@@ -141,6 +142,7 @@ CREATE TABLE provisioning_rules (
     audience text NOT NULL,
     forwarded_claims jsonb NOT NULL,
     condition text NOT NULL,
+    role text COLLATE "C" NOT NULL,
     images text COLLATE "C",
     enabled boolean NOT NULL,
     created_at timestamptz NOT NULL,
@@ -176,6 +178,13 @@ CREATE TABLE images (
     revision bigint NOT NULL
 );
 CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
+
+-- What an image is bound to that was created through a pattern with claims: the rule, and the values of the claims.
+CREATE TABLE image_bindings (
+    image_id uuid PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE,
+    rule_id text COLLATE "C" NOT NULL,
+    claims jsonb NOT NULL
+);
 
 CREATE TABLE versions (
     id uuid PRIMARY KEY,
@@ -931,10 +940,13 @@ CREATE TRIGGER publish_steps_count_update AFTER UPDATE ON publish_steps
     FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION count_steps();
 CREATE TRIGGER publish_steps_count_delete AFTER DELETE ON publish_steps FOR EACH ROW EXECUTE FUNCTION count_steps();
 
--- What is to be published once an upload is ingested.
+-- What is to be published once an upload is ingested. `rule_id` is the rule that admitted the token of its creator, and
+-- `rule_claims` are the values of the claims that the rule forwarded.
 CREATE TABLE intakes (
     id uuid PRIMARY KEY REFERENCES upload_sessions (id),
     created_by uuid NOT NULL REFERENCES principals (id),
+    rule_id text COLLATE "C",
+    rule_claims jsonb CHECK ((rule_id IS NULL) = (rule_claims IS NULL)),
     image_name text COLLATE "C" NOT NULL,
     version_name text COLLATE "C" NOT NULL,
     operating_system text COLLATE "C" NOT NULL,

@@ -86,7 +86,8 @@ CREATE TABLE oidc_identities (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX oidc_identities_by_use ON oidc_identities (seen_at);
 
--- `images` are the patterns of the images on which a rule grants the role, separated by spaces; NULL is every image.
+-- `images` are the patterns of the images on which a rule grants its role, with the claims that they name, separated by
+-- spaces; NULL is every image.
 CREATE TABLE provisioning_rules (
     id TEXT PRIMARY KEY NOT NULL,
     display_name TEXT NOT NULL,
@@ -94,6 +95,7 @@ CREATE TABLE provisioning_rules (
     audience TEXT NOT NULL,
     forwarded_claims TEXT NOT NULL,
     condition TEXT NOT NULL,
+    role TEXT NOT NULL,
     images TEXT,
     enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     created_at INTEGER NOT NULL,
@@ -129,6 +131,13 @@ CREATE TABLE images (
     revision INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
+
+-- What an image is bound to that was created through a pattern with claims: the rule, and the values of the claims.
+CREATE TABLE image_bindings (
+    image_id BLOB PRIMARY KEY NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    rule_id TEXT NOT NULL,
+    claims TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE versions (
     id BLOB PRIMARY KEY NOT NULL,
@@ -780,10 +789,13 @@ CREATE TRIGGER publish_steps_count_delete AFTER DELETE ON publish_steps BEGIN
     UPDATE counters SET value = value - 1 WHERE name = 'steps:' || OLD.name || ':' || OLD.state AND slot = 0;
 END;
 
--- What is to be published once an upload is ingested.
+-- What is to be published once an upload is ingested. `rule_id` is the rule that admitted the token of its creator, and
+-- `rule_claims` are the values of the claims that the rule forwarded.
 CREATE TABLE intakes (
     id BLOB PRIMARY KEY NOT NULL REFERENCES upload_sessions (id),
     created_by BLOB NOT NULL REFERENCES principals (id),
+    rule_id TEXT,
+    rule_claims TEXT CHECK ((rule_id IS NULL) = (rule_claims IS NULL)),
     image_name TEXT NOT NULL,
     version_name TEXT NOT NULL,
     operating_system TEXT NOT NULL,

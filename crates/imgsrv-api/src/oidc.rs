@@ -48,11 +48,16 @@ pub struct SaveProvisioningRule {
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 4096))]
     pub condition: String,
     /// Patterns of the names of the images on which the rule grants its role: 1 to 64 patterns of letters, digits, `.`, `_`,
-    /// `-` and `*`, which stands for any characters. Default: every image.
+    /// `-` and `*`, which stands for any characters, and of forwarded claims, as in `{claims.repository}-*`. Default: every
+    /// image.
+    ///
+    /// A claim stands for its value in the token of the request: capital letters become small, and each character that
+    /// image names do not have becomes `-`. A pattern grants nothing if its claim is not a text or is empty. An image that
+    /// is created through a pattern with claims is bound to the rule and to the exact values; other values do not reach it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::image_patterns))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::image_templates))]
     pub images: Option<Vec<String>>,
-    /// Always `["content-writer"]`. Can be omitted.
+    /// The role that the rule grants: `["content-writer"]` or `["content-reader"]`. Default: `["content-writer"]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = crate::schemas::assigned_roles))]
     pub assign_role_ids: Option<Vec<String>>,
@@ -61,7 +66,7 @@ pub struct SaveProvisioningRule {
     pub enabled: Option<bool>,
 }
 
-/// A rule that grants the role `content-writer` to holders of certain tokens of an OIDC issuer.
+/// A rule that grants the role `content-writer` or `content-reader` to holders of certain tokens of an OIDC issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProvisioningRule {
@@ -77,10 +82,11 @@ pub struct ProvisioningRule {
     pub forwarded_claims: Vec<String>,
     /// Condition on the claims, in CEL.
     pub condition: String,
-    /// Patterns of the names of the images on which the rule grants its role; absent if that is every image.
+    /// Patterns of the names of the images on which the rule grants its role, with the claims that they name; absent if that
+    /// is every image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<Vec<String>>,
-    /// Roles that the rule grants: `["content-writer"]`.
+    /// The role that the rule grants.
     pub assign_role_ids: Vec<String>,
     /// Whether the rule is in effect.
     pub enabled: bool,
@@ -139,14 +145,33 @@ pub struct Authentication {
     pub expires_at: String,
 }
 
+/// An action that a credential allows, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Permission {
+    /// The action.
+    pub action: String,
+    /// Patterns of the names of the images on which it is allowed; absent if it is allowed on every image, or is not about
+    /// images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<String>>,
+    /// Further patterns, one of which the name of an image must match as well: the limit of the credential, where it and
+    /// `images` overlap only in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_images: Option<Vec<String>>,
+}
+
 /// Identity and permissions of the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Whoami {
     /// The principal, with its roles.
     pub principal: Principal,
-    /// Actions that its roles allow on some image or on the server, as far as the credential is not limited.
+    /// Actions that the credential allows on the server, on every image or on some; `permissions` has the images.
     pub actions: Vec<String>,
+    /// The same actions with the images on which they are allowed.
+    #[serde(default)]
+    pub permissions: Vec<Permission>,
     /// How the caller authenticated.
     pub authentication: Authentication,
 }

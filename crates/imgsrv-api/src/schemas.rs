@@ -89,21 +89,31 @@ pub(crate) fn forwarded_claims() -> Array {
         .build()
 }
 
-pub(crate) fn image_patterns() -> Array {
+fn patterns(pattern: &str, max: usize) -> Array {
     ArrayBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
-        .items(ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z0-9._*-]{1,128}$")))
+        .items(ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).max_length(Some(max)))
         .min_items(Some(1))
         .max_items(Some(64))
         .build()
 }
 
+pub(crate) fn image_patterns() -> Array {
+    patterns("^[a-z0-9._*-]{1,128}$", 128)
+}
+
+pub(crate) fn image_templates() -> Array {
+    patterns(r"^([a-z0-9._*-]|\{claims\.[^\s{}]+\})+$", 256)
+}
+
 pub(crate) fn assigned_roles() -> Array {
     ArrayBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
-        .items(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["content-writer"])))
+        .items(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["content-reader", "content-writer"])))
         .min_items(Some(1))
         .max_items(Some(1))
-        .description(Some("Always `[\"content-writer\"]`. Can be omitted."))
+        .description(Some(
+            "The role that the rule grants: `[\"content-writer\"]` or `[\"content-reader\"]`. Default: `[\"content-writer\"]`.",
+        ))
         .build()
 }

@@ -48,6 +48,8 @@ pub struct Settings {
     pub max_open_uploads_per_principal: Option<u32>,
     /// Maximum total size of all uploads that have not ended; unlimited when absent.
     pub max_staged_bytes: Option<u64>,
+    /// The most bytes that all unfinished uploads of one principal may have together.
+    pub max_staged_bytes_per_principal: Option<u64>,
     /// Space that the disks of the blob store and of the catalog must keep free; not checked when absent.
     pub min_free_bytes: Option<u64>,
     /// Time until a lease expires that is not renewed.

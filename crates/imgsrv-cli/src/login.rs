@@ -8,7 +8,7 @@ use crate::{
     report::{Report, date},
 };
 use clap::Args;
-use imgsrv_client::api::Whoami;
+use imgsrv_client::api::{Permission, Whoami};
 use secrecy::SecretString;
 use serde_json::json;
 use std::{
@@ -144,8 +144,8 @@ pub(crate) async fn whoami(Session { report, client }: &Session) -> Result<(), F
 
 /// A principal, what it may do, and its credential.
 pub(crate) fn describe(who: &Whoami) -> String {
-    let Whoami { principal, actions, authentication } = who;
-    let actions = if actions.is_empty() { "nothing beyond public access".to_owned() } else { actions.join(", ") };
+    let Whoami { principal, authentication, .. } = who;
+    let actions = permissions(who);
     let by = match (&authentication.api_token_name, &authentication.issuer) {
         (Some(name), _) => format!("API token \"{name}\""),
         (None, Some(issuer)) => format!("{issuer} as {}", authentication.subject.as_deref().unwrap_or("?")),
@@ -161,6 +161,30 @@ pub(crate) fn describe(who: &Whoami) -> String {
         principal.id,
         date(&authentication.expires_at)
     )
+}
+
+/// What a credential allows, and on which images; actions that it allows on the same images together.
+fn permissions(who: &Whoami) -> String {
+    if who.permissions.is_empty() {
+        // A server that is older says nothing of images.
+        return if who.actions.is_empty() { "nothing beyond public access".to_owned() } else { who.actions.join(", ") };
+    }
+    let mut groups: Vec<(&Permission, Vec<&str>)> = Vec::new();
+    for one in &who.permissions {
+        let same = |(first, _): &&mut (&Permission, Vec<&str>)| {
+            (&first.images, &first.within_images) == (&one.images, &one.within_images)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, actions)) => actions.push(&one.action),
+            None => groups.push((one, vec![&one.action])),
+        }
+    }
+    let shown = groups.iter().map(|(Permission { images, within_images, .. }, actions)| {
+        let shown = principals::role_on(&actions.join(", "), images.as_deref());
+        let only = within_images.as_ref().map(|within| format!(", of these only on {}", within.join(" ")));
+        shown + &only.unwrap_or_default()
+    });
+    shown.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod visibility;
 
+pub use crate::claims::InvalidImageScope;
 pub use visibility::{Reach, View, Visibility};
 
 use crate::{
@@ -12,6 +13,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
+
+mod claimed;
+mod permitted;
+
+pub use claimed::Claimed;
+pub use permitted::Permitted;
 
 string_enum! {
     /// A named set of actions that a principal may be granted.
@@ -48,6 +55,16 @@ string_enum! {
         SystemOperate = "system.operate",
         /// See the state of the server: its nodes, its storage, and what refers to stored content.
         SystemRead = "system.read",
+    }
+}
+
+impl Action {
+    /// Whether the action is about images, and may be allowed on some of them.
+    pub const fn is_about_images(self) -> bool {
+        match self {
+            Self::ContentRead | Self::ContentRetire | Self::ContentWrite => true,
+            Self::AuditRead | Self::AuthManage | Self::SystemOperate | Self::SystemRead => false,
+        }
     }
 }
 
@@ -95,8 +112,38 @@ impl ImagePattern {
 
     /// Whether the whole name matches the pattern.
     pub fn matches(&self, name: &ImageName) -> bool {
-        let Some((head, rest)) = self.0.split_once('*') else { return self.0 == name.as_str() };
-        let Some(mut name) = name.as_str().strip_prefix(head) else { return false };
+        self.matches_text(name.as_str())
+    }
+
+    /// Whether every name that matches `other` matches this pattern too. The stars of `other` match those of this one.
+    fn contains(&self, other: &Self) -> bool {
+        self.matches_text(&other.0)
+    }
+
+    /// Whether a name can match both patterns.
+    fn overlaps(&self, other: &Self) -> bool {
+        if self.contains(other) || other.contains(self) {
+            return true;
+        }
+        let (own, other) = (self.0.as_bytes(), other.0.as_bytes());
+        // Whether the pieces before each position in `other` can match the same text as those before a position here.
+        let skips = |byte: u8| byte == b'*';
+        let mut row: Vec<bool> = (0..=other.len()).map(|at| other[..at].iter().copied().all(skips)).collect();
+        for mine in own {
+            let mut next = vec![*mine == b'*' && row[0]];
+            for (at, theirs) in other.iter().enumerate() {
+                // A star matches nothing, or the other's next byte.
+                let is_star = *mine == b'*' || *theirs == b'*';
+                next.push(if is_star { row[at + 1] || next[at] } else { row[at] && mine == theirs });
+            }
+            row = next;
+        }
+        row.last().copied().unwrap_or(false)
+    }
+
+    fn matches_text(&self, text: &str) -> bool {
+        let Some((head, rest)) = self.0.split_once('*') else { return self.0 == text };
+        let Some(mut name) = text.strip_prefix(head) else { return false };
         let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
         // The leftmost match of each piece leaves the most for the pieces that follow.
         for piece in middle.split('*') {
@@ -121,11 +168,6 @@ pub enum ImageScope {
     Matching(BTreeSet<ImagePattern>),
 }
 
-/// There are too many or too few patterns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to 64 patterns of image names")]
-pub struct InvalidImageScope;
-
 impl ImageScope {
     /// The most patterns.
     pub const MAX: usize = 64;
@@ -149,6 +191,17 @@ impl ImageScope {
         match self {
             Self::Every => true,
             Self::Matching(patterns) => patterns.iter().any(|pattern| pattern.matches(image)),
+        }
+    }
+
+    /// Whether an image can be in both scopes.
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Every, Self::Every) => true,
+            (Self::Every, Self::Matching(patterns)) | (Self::Matching(patterns), Self::Every) => !patterns.is_empty(),
+            (Self::Matching(own), Self::Matching(others)) => {
+                own.iter().any(|own| others.iter().any(|other| own.overlaps(other)))
+            }
         }
     }
 
@@ -252,44 +305,57 @@ pub enum Target<'a> {
     Image(&'a ImageName),
     /// Every image, and what belongs to none.
     Everything,
-    /// Some image: whether the action is possible at all.
+    /// Some image, which need not exist: whether the action is possible at all.
     Anything,
 }
 
-/// What a caller may do: the roles of its principal, as far as its credential leaves them.
+/// What a caller may do: the roles of its principal, and what the rule that admits its token adds, as far as its credential
+/// leaves them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
     /// The roles of the principal.
     pub grants: Grants,
-    /// What the credential leaves of them.
+    /// What the patterns with claims of the rule add.
+    pub claimed: Option<Claimed>,
+    /// What the credential leaves of both.
     pub narrowing: Narrowing,
 }
 
 impl Rights {
     /// Everything that the roles allow.
     pub const fn of(grants: Grants) -> Self {
-        Self { grants, narrowing: Narrowing::NONE }
+        Self { grants, claimed: None, narrowing: Narrowing::NONE }
+    }
+
+    fn granted(&self, action: Action) -> impl Iterator<Item = &ImageScope> {
+        self.grants.iter().filter(move |(role, _)| role.actions().contains(&action)).map(|(_, images)| images)
     }
 
     /// Scopes that together, where all of them cover an image, are the images on which the action is allowed.
     pub fn images(&self, action: Action) -> [ImageScope; 2] {
-        let granted = self.grants.iter().filter(|(role, _)| role.actions().contains(&action));
-        let granted = granted.fold(ImageScope::none(), |all, (_, images)| all.or(images.clone()));
-        [granted, self.narrowing.images_for(action)]
+        let granted = self.granted(action).cloned().fold(ImageScope::none(), ImageScope::or);
+        let reached = self.claimed.as_ref().and_then(|claimed| claimed.allowed(action)).into_iter().flatten();
+        let reached = ImageScope::Matching(reached.map(|image| ImagePattern(image.as_str().to_owned())).collect());
+        [granted.or(reached), self.narrowing.images_for(action)]
     }
 
     /// Whether the action is allowed on the target. Every decision about access is this one.
     pub fn allow(&self, action: Action, target: Target<'_>) -> bool {
-        let granted = self.grants.iter().filter(|(role, _)| role.actions().contains(&action)).map(|(_, images)| images);
+        let claimed = self.claimed.as_ref();
         let left = self.narrowing.images_for(action);
         match target {
-            Target::Image(image) => left.covers(image) && granted.into_iter().any(|images| images.covers(image)),
-            Target::Everything => {
-                left == ImageScope::Every && granted.into_iter().any(|images| *images == ImageScope::Every)
+            Target::Image(image) => {
+                let is_reached =
+                    claimed.and_then(|claimed| claimed.allowed(action)).is_some_and(|all| all.contains(image));
+                left.covers(image) && (is_reached || self.granted(action).any(|images| images.covers(image)))
             }
-            Target::Anything => {
-                let is_empty = |images: &ImageScope| images.patterns().is_some_and(BTreeSet::is_empty);
-                !is_empty(&left) && granted.into_iter().any(|images| !is_empty(images))
+            Target::Anything if action.is_about_images() => {
+                let is_claimed =
+                    |claimed: &Claimed| claimed.allowed(action).is_some() && claimed.scope().overlaps(&left);
+                claimed.is_some_and(is_claimed) || self.granted(action).any(|images| images.overlaps(&left))
+            }
+            Target::Everything | Target::Anything => {
+                left == ImageScope::Every && self.granted(action).any(|images| *images == ImageScope::Every)
             }
         }
     }
@@ -325,6 +391,26 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn patterns_overlap_if_a_name_matches_both(one in "[ab*]{1,4}", other in "[ab*]{1,4}", image in "[ab]{1,6}") {
+            let (one, other): (ImagePattern, ImagePattern) = (one.parse().expect("valid"), other.parse().expect("valid"));
+            let image = name(&image);
+            if one.matches(&image) && other.matches(&image) {
+                prop_assert!(one.overlaps(&other) && other.overlaps(&one));
+            }
+            if one.contains(&other) && other.matches(&image) {
+                prop_assert!(one.matches(&image));
+            }
+            // The shortest names that match both have no more letters than both patterns together.
+            let common = |len: u32, at: u32| -> String {
+                (0..len).map(|bit| if at >> bit & 1 == 0 { 'a' } else { 'b' }).collect()
+            };
+            let mut names = (1..=8_u32).flat_map(|len| (0..1_u32 << len).map(move |at| name(&common(len, at))));
+            prop_assert_eq!(names.any(|image| one.matches(&image) && other.matches(&image)), one.overlaps(&other));
+        }
+    }
+
     #[test]
     fn scopes_have_limits_and_a_star_is_every_image() {
         assert_eq!(ImageScope::matching([]), Err(InvalidImageScope));
@@ -351,11 +437,31 @@ mod tests {
         assert!(whole.allow(write, Target::Anything) && !whole.allow(write, Target::Everything));
 
         let readers = Some(BTreeSet::from([Role::ContentReader]));
-        let narrow = |roles, images| Rights { grants: grants.clone(), narrowing: Narrowing { roles, images } };
+        let narrow = |roles, images| Rights { narrowing: Narrowing { roles, images }, ..Rights::of(grants.clone()) };
         let read_only = narrow(readers, ImageScope::Every);
         assert!(allowed(&read_only, read, "debian-13") && !allowed(&read_only, write, "debian-13"));
         assert!(!read_only.allow(write, Target::Anything));
         let one = narrow(None, scope(&["debian-13", "fedora"]));
+        let shown = |rights: &Rights, action| {
+            rights.permitted(action).map(|Permitted { images, within }| (images.to_string(), within.to_string()))
+        };
+        let every = || "every image".to_owned();
+        assert_eq!(shown(&whole, write), Some(("debian-*".to_owned(), every())));
+        assert_eq!(shown(&one, write), Some(("debian-13".to_owned(), every())));
+        assert_eq!(shown(&narrow(None, scope(&["fedora"])), write), None, "nothing is left");
+        assert_eq!(shown(&narrow(None, scope(&["*-13"])), write), Some(("debian-*".to_owned(), "*-13".to_owned())));
+        assert_eq!(
+            shown(&narrow(None, scope(&["*-13", "tools"])), read),
+            Some(("debian-*, tools".to_owned(), "*-13, tools".to_owned()))
+        );
+        assert_eq!(shown(&narrow(None, scope(&["*-13"])), read), Some(("debian-*".to_owned(), "*-13".to_owned())));
+        assert!(!narrow(None, scope(&["fedora"])).allow(write, Target::Anything));
+        let manager =
+            Rights { narrowing: one.narrowing.clone(), ..Rights::of([Role::AuthManager].into_iter().collect()) };
+        assert!(
+            !manager.allow(Action::AuthManage, Target::Anything),
+            "not about images, and therefore not limited to some"
+        );
         assert!(allowed(&one, write, "debian-13") && !allowed(&one, write, "debian-12"));
         assert!(!allowed(&one, write, "fedora"), "a credential grants nothing");
         // A credential for more roles than the principal has is no more than the principal.

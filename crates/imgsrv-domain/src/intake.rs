@@ -4,6 +4,7 @@
 //! `receiving` → `publishing` → `published`, with `failed` as the other final state.
 
 use crate::{
+    claims::Binding,
     ids::{JobId, PrincipalId, UploadId},
     names::{AliasName, Architecture, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::MediaType,
@@ -75,6 +76,9 @@ pub struct IntakeRecord {
     pub id: UploadId,
     /// Who created it.
     pub created_by: PrincipalId,
+    /// The rule that admitted the token of its creator, and the values of the claims that the rule forwards; absent if an
+    /// API token was used. This is what its image is bound to if it is created through a pattern with claims.
+    pub admitted_by: Option<Binding>,
     /// What it is to publish.
     pub wanted: NewIntake,
     /// The state and its data.
@@ -101,10 +105,17 @@ impl Deref for Intake {
 
 impl Intake {
     /// An intake of `upload`, whose bytes are still to be received.
-    pub fn open(upload: UploadId, by: PrincipalId, wanted: NewIntake, now: Timestamp) -> Self {
+    pub fn open(
+        upload: UploadId,
+        by: PrincipalId,
+        admitted_by: Option<Binding>,
+        wanted: NewIntake,
+        now: Timestamp,
+    ) -> Self {
         Self(IntakeRecord {
             id: upload,
             created_by: by,
+            admitted_by,
             wanted,
             state: IntakeState::Receiving,
             created_at: now,
@@ -177,7 +188,7 @@ mod tests {
             media_type: "a/b".parse().expect("a media type"),
             aliases: Vec::new(),
         };
-        Intake::open(UploadId::new(Uuid::nil()), PrincipalId::new(Uuid::nil()), wanted, Timestamp::from_micros(0))
+        Intake::open(UploadId::new(Uuid::nil()), PrincipalId::new(Uuid::nil()), None, wanted, Timestamp::from_micros(0))
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod auth;
 pub mod blocks;
 pub mod breaker;
 pub mod browse;
+pub mod claims;
 pub mod digest;
 mod enums;
 pub mod error_chain;

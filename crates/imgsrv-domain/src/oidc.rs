@@ -1,55 +1,34 @@
 //! OpenID Connect: identities of external issuers, and the provisioning rules that admit them.
 
 use crate::{
-    access::ImageScope,
     auth::Role,
     names::RuleId,
-    text::{self, InvalidText, ShortText, checked_texts},
+    text::{ShortText, check_exact, checked_texts},
     time::Timestamp,
     transition::Revision,
 };
+pub use crate::{
+    claims::{Binding, ClaimName, ClaimValues, ImageTemplate, RuleImages},
+    text::InvalidExactText,
+};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The text is empty, too long, or has a character that is not allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidExactText {
-    /// It is empty.
-    #[error("must not be empty")]
-    Empty,
-    /// It has more bytes than allowed.
-    #[error("must be at most {0} bytes")]
-    TooManyBytes(usize),
-    /// It is too long or has a character that is not allowed.
-    #[error(transparent)]
-    Text(#[from] InvalidText),
-}
-
-/// Checks a text that is not empty and has at most `max` characters.
-fn check(raw: &str, max: usize) -> Result<(), InvalidExactText> {
-    if raw.is_empty() {
-        return Err(InvalidExactText::Empty);
-    }
-    Ok(text::check(raw, max)?)
-}
 
 checked_texts! {
     /// The subject of a token: `sub` (RFC 7519, section 4.1.2), compared character by character; at most 1024 bytes in
     /// UTF-8, because databases index it.
     Subject: InvalidExactText = |raw| {
-        check(raw, 1024)?;
+        check_exact(raw, 1024)?;
         if raw.len() > 1024 { Err(InvalidExactText::TooManyBytes(1024)) } else { Ok(()) }
     };
     /// The issuer of a token: `iss` (RFC 7519, section 4.1.1), compared character by character; at most 256 characters.
-    IssuerUrl: InvalidExactText = |raw| check(raw, 256);
+    IssuerUrl: InvalidExactText = |raw| check_exact(raw, 256);
     /// An audience of a token: one of `aud` (RFC 7519, section 4.1.3); at most 256 characters.
-    Audience: InvalidExactText = |raw| check(raw, 256);
-    /// The name of a claim; at most 256 characters.
-    ClaimName: InvalidExactText = |raw| check(raw, 256);
+    Audience: InvalidExactText = |raw| check_exact(raw, 256);
     /// The source of a condition in CEL, at most 4096 characters, among which line breaks and tabs are allowed. A
     /// [`ConditionEngine`](crate::ports::ConditionEngine) checks whether it is valid.
     Condition: InvalidExactText = |raw| {
         let flat = raw.replace(['\n', '\r', '\t'], " ");
-        if flat.trim().is_empty() { Err(InvalidExactText::Empty) } else { check(&flat, 4096) }
+        if flat.trim().is_empty() { Err(InvalidExactText::Empty) } else { check_exact(&flat, 4096) }
     };
 }
 
@@ -89,13 +68,15 @@ pub struct RuleTerms {
     pub forwarded_claims: ForwardedClaims,
     /// The condition that a token must meet.
     pub condition: Condition,
-    /// The images on which it grants its role.
-    pub images: ImageScope,
+    /// The role that it grants; one of [`ProvisioningRule::ROLES`].
+    pub role: Role,
+    /// The images on which it grants the role.
+    pub images: RuleImages,
     /// Whether the rule is applied.
     pub enabled: bool,
 }
 
-/// A rule that admits identities of an issuer as principals that may write content.
+/// A rule that admits identities of an issuer as principals that may read or write content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvisioningRule {
     /// Its id.
@@ -111,8 +92,8 @@ pub struct ProvisioningRule {
 }
 
 impl ProvisioningRule {
-    /// The role that every rule grants.
-    pub const ROLE: Role = Role::ContentWriter;
+    /// The roles that a rule can grant.
+    pub const ROLES: [Role; 2] = [Role::ContentReader, Role::ContentWriter];
     /// How many rules an issuer may have at most, since each may be evaluated for each of its tokens.
     pub const MAX_OF_ISSUER: u32 = 64;
 }
@@ -173,6 +154,15 @@ impl VerifiedToken {
     pub fn forward(&self, forwarded: &ForwardedClaims) -> Claims {
         let claim = |name: &ClaimName| Some((name.as_str().to_owned(), self.claims.get(name.as_str())?.clone()));
         forwarded.names().filter_map(claim).collect()
+    }
+
+    /// The values of those of its claims that `forwarded` names.
+    pub fn values(&self, forwarded: &ForwardedClaims) -> ClaimValues {
+        let text = |name: &'_ ClaimName| match self.claims.get_key_value(name.as_str()) {
+            Some((name, ClaimValue::Text(text))) => Some((name.as_str(), text.as_str())),
+            _ => None,
+        };
+        ClaimValues::new(forwarded.names().filter_map(text))
     }
 }
 

@@ -21,6 +21,28 @@ pub(crate) fn check(raw: &str, max: usize) -> Result<(), InvalidText> {
     Ok(())
 }
 
+/// The text is empty, too long, or has a character that is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidExactText {
+    /// It is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// It has more bytes than allowed.
+    #[error("must be at most {0} bytes")]
+    TooManyBytes(usize),
+    /// It is too long or has a character that is not allowed.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
+}
+
+/// Checks a text that is not empty and has at most `max` characters.
+pub(crate) fn check_exact(raw: &str, max: usize) -> Result<(), InvalidExactText> {
+    if raw.is_empty() {
+        return Err(InvalidExactText::Empty);
+    }
+    Ok(check(raw, max)?)
+}
+
 /// Characters of Unicode's Bidi_Control property, and the line and paragraph separators.
 const fn is_bidi(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

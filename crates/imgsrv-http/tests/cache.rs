@@ -27,6 +27,7 @@ fn other_node(server: &TestServer) -> Services {
         max_open_uploads: None,
         max_open_uploads_per_principal: None,
         max_staged_bytes: None,
+        max_staged_bytes_per_principal: None,
         min_free_bytes: None,
         lease_term: Duration::from_secs(30),
         work_attempts: 5,

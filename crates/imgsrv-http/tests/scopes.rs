@@ -181,6 +181,8 @@ async fn a_token_allows_what_both_it_and_its_principal_allow() {
 
     let shown = server.call(Some(&writer), "GET", "/v1/auth/whoami", None).await.json();
     assert_eq!(shown["actions"], json!(["content.read", "content.write"]));
+    let on = |action: &str| json!({"action": action, "images": ["tools"]});
+    assert_eq!(shown["permissions"], json!([on("content.read"), on("content.write")]));
     assert_eq!(shown["authentication"]["role_ids"], json!(["content-writer"]));
     assert_eq!(shown["authentication"]["images"], json!(["fedora", "tools"]));
     assert_eq!(shown["principal"]["roles"], json!([{"id": "content-admin", "images": ["debian-*", "tools"]}]));
@@ -192,6 +194,55 @@ async fn a_token_allows_what_both_it_and_its_principal_allow() {
     // Taking the role away takes it from every token.
     server.manage("DELETE", &format!("{}/roles/content-admin", who.url), None).await;
     assert_eq!(describe(&writer, "tools").await, 403);
+}
+
+#[tokio::test]
+async fn whoami_shows_what_a_token_allows_and_where() {
+    let server = TestServer::start().await;
+    let who = Who::with(&server, "content-writer", &["debian-*"]).await;
+    for role in ["auth-manager", "operator"] {
+        let granted = server.manage("PUT", &format!("{}/roles/{role}", who.url), None).await;
+        assert_eq!(granted.status, StatusCode::NO_CONTENT);
+    }
+    let content = |images: Value| {
+        let on = |action: &str| {
+            let mut permission = json!({"action": action});
+            permission.as_object_mut().expect("an object").extend(images.as_object().expect("an object").clone());
+            permission
+        };
+        [on("content.read"), on("content.write")]
+    };
+    let system = ["system.operate", "system.read"].map(|action| json!({"action": action}));
+    let auth = ["audit.read", "auth.manage"].map(|action| json!({"action": action}));
+    let debian = content(json!({"images": ["debian-*"]}));
+    let whole = [auth.as_slice(), &debian, &system].concat();
+    for (limits, expected) in [
+        (json!({}), whole.clone()),
+        (json!({"images": ["*"]}), whole),
+        (json!({"role_ids": ["content-writer", "auditor"]}), [&auth[..1], &debian, &system[1..]].concat()),
+        // Narrower patterns count instead, and others besides.
+        (json!({"images": ["debian-13", "tools"]}), content(json!({"images": ["debian-13"]})).to_vec()),
+        (json!({"images": ["d*", "debian-13"]}), content(json!({"images": ["debian-*", "debian-13"]})).to_vec()),
+        (json!({"images": ["*-13"]}), content(json!({"images": ["debian-*"], "within_images": ["*-13"]})).to_vec()),
+        (json!({"images": ["fedora"]}), Vec::new()),
+        (json!({"role_ids": ["content-reader"], "images": ["debian-*"]}), debian[..1].to_vec()),
+        (
+            json!({"role_ids": ["content-admin"], "images": ["debian-13"]}),
+            content(json!({"images": ["debian-13"]})).to_vec(),
+        ),
+    ] {
+        let token = Who::token_of(&server, &who.url, limits.clone()).await;
+        let shown = server.call(Some(&token), "GET", "/v1/auth/whoami", None).await.json();
+        assert_eq!(shown["permissions"], json!(expected), "{limits}");
+        let actions: Vec<_> = expected.iter().map(|permission| permission["action"].clone()).collect();
+        assert_eq!(shown["actions"], json!(actions), "{limits}");
+        // What it does not show is refused.
+        let upload = json!({"expected_digest": digest(b"x"), "expected_size_bytes": 1});
+        let uploads = ask(&server, &token, "POST", "/v1/uploads", Some(upload)).await.0;
+        assert_eq!(uploads == 403, !actions.contains(&json!("content.write")), "{limits} {uploads}");
+        let manages = ask(&server, &token, "GET", "/v1/auth/principals", None).await.0;
+        assert_eq!(manages == 200, actions.contains(&json!("auth.manage")), "{limits}");
+    }
 }
 
 #[tokio::test]
@@ -232,9 +283,14 @@ async fn the_scope_of_a_role_is_replaced_widened_and_checked() {
         );
     }
     assert_eq!(shown().await, json!([{"id": "content-writer", "images": ["a"]}]), "nothing was changed");
-    for bad in
-        [json!({"role_ids": []}), json!({"role_ids": ["king"]}), json!({"images": []}), json!({"images": ["a b"]})]
-    {
+    for bad in [
+        json!({"role_ids": []}),
+        json!({"role_ids": ["king"]}),
+        json!({"images": []}),
+        json!({"images": ["a b"]}),
+        json!({"images": ["{claims.repository}-*"]}),
+        json!({"role_ids": ["content-reader", "auditor"], "images": ["a"]}),
+    ] {
         let mut body = json!({"expires_at": "2099-01-01T00:00:00Z"});
         body.as_object_mut().expect("an object").extend(bad.as_object().expect("an object").clone());
         let refused = server.manage("POST", &format!("{}/api-tokens", who.url), Some(body)).await;
@@ -297,6 +353,20 @@ async fn one_principal_cannot_use_up_the_uploads_of_all() {
     assert_eq!(open(&server.writer, b"2").await.0, 201);
     assert_eq!(open(&server.writer, b"3").await, (429, "too-many-uploads".to_owned()));
     assert_eq!(open(&other, b"3").await.0, 201);
+}
+
+#[tokio::test]
+async fn one_principal_cannot_use_up_the_space_for_the_uploads_of_all() {
+    let server = TestServer::start_with(|settings| settings.max_staged_bytes_per_principal = Some(10)).await;
+    let open = async |token: &str, size: u64| {
+        let body = json!({"expected_digest": digest(&size.to_be_bytes()), "expected_size_bytes": size});
+        ask(&server, token, "POST", "/v1/uploads", Some(body)).await
+    };
+    let other = server.token_with("content-writer").await;
+    assert_eq!(open(&server.writer, 6).await.0, 201);
+    assert_eq!(open(&server.writer, 5).await, (507, "storage-full".to_owned()));
+    assert_eq!(open(&server.writer, 4).await.0, 201);
+    assert_eq!(open(&other, 10).await.0, 201);
 }
 
 #[tokio::test]

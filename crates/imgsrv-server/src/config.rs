@@ -186,6 +186,11 @@ pub(crate) struct LimitOptions {
     /// no limit
     #[arg(long, env = "IMGSRV_MAX_STAGED_BYTES", default_value = "0", value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_staged_bytes: u64,
+    /// Maximum total declared size of the unfinished uploads of one principal, such as 200GiB; further ones are answered
+    /// with 507. 0 means no limit
+    #[arg(long, env = "IMGSRV_MAX_STAGED_BYTES_PER_PRINCIPAL", default_value = "0", value_name = "BYTES",
+        value_parser = bytes)]
+    pub(crate) max_staged_bytes_per_principal: u64,
     /// Minimum free space on the disks of the blob store and of the embedded catalog; requests that would use it are
     /// answered with 507. 0 means no limit
     #[arg(long, env = "IMGSRV_MIN_FREE_BYTES", default_value = "1GiB", value_name = "BYTES", value_parser = bytes)]

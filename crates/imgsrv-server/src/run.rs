@@ -46,6 +46,7 @@ pub(crate) fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
         max_open_uploads: Some(options.limits.max_open_uploads).filter(|limit| *limit > 0),
         max_open_uploads_per_principal: Some(options.limits.max_open_uploads_per_principal).filter(|limit| *limit > 0),
         max_staged_bytes: Some(options.limits.max_staged_bytes).filter(|limit| *limit > 0),
+        max_staged_bytes_per_principal: Some(options.limits.max_staged_bytes_per_principal).filter(|limit| *limit > 0),
         min_free_bytes: Some(options.limits.min_free_bytes).filter(|limit| *limit > 0),
         lease_term: options.workers.lease_term,
         work_attempts: options.workers.work_attempts,

@@ -123,9 +123,43 @@ fn every_command_on_authentication_runs() {
         "\"applied\": true",
         "principal.activated",
         "\"image builder\": no roles",
+        "./builder-token:imgsrv_at_",
+        "builder-token has a real token",
+        "this is an example",
         "revoked token",
         "imgsrv bootstrap token (one-time): ",
     ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_images_of_repositories_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/repository-images.md"), "MANAGER", 6, &[]);
+    for line in [
+        "saved the rule github-repositories",
+        "saved the rule gitlab-projects",
+        "content-writer on {claims.project_path} {claims.project_path}-*",
+        "saved the rule acme-linux",
+        "\"content-reader\"",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_sharing_with_a_team_runs() {
+    let page = include_str!("../../../docs/src/how-to/share-with-a-team.md");
+    let shown = run(page, "IMGSRV_BOOTSTRAP_TOKEN", 20, &[]);
+    for line in ["may: content.read on team-a-*", "200\n404\n404", "the bytes match", "team a sees it no more"] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+}
+
+#[test]
+fn every_command_on_read_only_hosts_runs() {
+    let shown = run(include_str!("../../../docs/src/how-to/read-only-host.md"), "IMGSRV_BOOTSTRAP_TOKEN", 13, &[]);
+    for line in ["may: content.read on debian-13", "the bytes match", "refused", "host-7 is out"] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
 }

@@ -116,10 +116,35 @@ impl TestServer {
     /// A server on the PostgreSQL database at `url`, with up to so many connections to it and with changed settings.
     #[cfg(feature = "fresh")]
     pub async fn start_on_database(url: &str, max_connections: u32, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_serving_database(url, max_connections, |settings, _| change(settings)).await
+    }
+
+    /// Nodes on a new PostgreSQL database, which have the tokens of the first and no limit on failed bearers. Their blob stores
+    /// are not the same.
+    #[cfg(feature = "fresh")]
+    pub async fn start_nodes(count: usize) -> Vec<Self> {
+        let url = crate::services::Postgres::shared().await.database().await;
+        let mut nodes: Vec<Self> = Vec::new();
+        for _ in 0..count {
+            let mut node = Self::start_serving_database(&url, 4, |_, http| http.auth_failure_limit = None).await;
+            if let Some(first) = nodes.first() {
+                (node.manager, node.writer) = (first.manager.clone(), first.writer.clone());
+            }
+            nodes.push(node);
+        }
+        nodes
+    }
+
+    #[cfg(feature = "fresh")]
+    async fn start_serving_database(
+        url: &str,
+        max_connections: u32,
+        change: impl FnOnce(&mut Settings, &mut HttpSettings),
+    ) -> Self {
         let settings = imgsrv_catalog::postgres::PgSettings { url: url.to_owned(), max_connections };
         let catalog = imgsrv_catalog::postgres::open(&settings).await.expect("a catalog");
         let (dir, clock) = (TempDir::new().expect("a scratch folder"), Arc::new(ManualClock::default()));
-        Self::start_on(Arc::new(catalog), dir, clock, |settings, _| change(settings)).await
+        Self::start_on(Arc::new(catalog), dir, clock, change).await
     }
 
     async fn start_on(
@@ -135,6 +160,7 @@ impl TestServer {
             max_open_uploads: None,
             max_open_uploads_per_principal: None,
             max_staged_bytes: None,
+            max_staged_bytes_per_principal: None,
             min_free_bytes: None,
             lease_term: Duration::from_secs(30),
             work_attempts: 5,
@@ -168,10 +194,13 @@ impl TestServer {
         };
         let stop = CancellationToken::new();
         let services = Services::new(adapters, settings, stop.clone());
-        let manager = services.bootstrap().ensure().await.expect("a bootstrap token").expect("the first one");
+        // Only the first node on a catalog issues one.
+        let manager = services.bootstrap().ensure().await.expect("a bootstrap token").unwrap_or_default();
         let router = router(&AppState::new(services.clone(), http));
         let mut server = Self { clock, blobs, services, manager, writer: String::new(), stop, router, dir };
-        server.writer = server.token_with("content-writer").await;
+        if !server.manager.is_empty() {
+            server.writer = server.token_with("content-writer").await;
+        }
         server
     }
 

@@ -12,9 +12,10 @@ use crate::{
     work::retry::{Transient, retrying},
 };
 use imgsrv_domain::{
-    access::{ImageScope, Narrowing},
+    access::{Claimed, ImageScope, Narrowing},
     audit::{AuditAction, Event},
-    auth::{ApiToken, Attributes, Principal, PrincipalKind, StoredToken, TokenKey},
+    auth::{ApiToken, Attributes, PrincipalKind, StoredToken, TokenKey},
+    claims::Binding,
     ids::{PrincipalId, TokenId},
     oidc::{IssuerUrl, OidcIdentity, ProvisioningRule, VerifiedToken},
     ports::{Admission, CatalogError, CatalogTx, Grant, Source, Timed, TokenError},
@@ -107,7 +108,7 @@ impl Authenticator {
         }
         let ApiToken { id, name, narrowing, expires_at, .. } = token;
         let authentication = Authentication { credential: Credential::ApiToken { id, name }, expires_at };
-        Ok(Caller::authenticated(principal, narrowing, authentication, context))
+        Ok(Caller::authenticated(principal, None, narrowing, authentication, context))
     }
 
     /// The stored token that `bearer` is, if that is live, and the time of the catalog.
@@ -169,19 +170,46 @@ impl Authenticator {
                 rules = known.map(|rules| rules.value).unwrap_or_default();
             }
             let rule = self.first_match(&rules, &token).await.ok_or(Denied::NotAdmitted)?;
-            if let Some(principal) = self.admit(rule, &token.identity, &context, now).await? {
-                if !principal.is_active() {
-                    return Err(Denied::Deactivated(principal.id).into());
-                }
-                if principal.grants.get(ProvisioningRule::ROLE).is_none() {
-                    return Err(Denied::RoleMissing { role: ProvisioningRule::ROLE, principal: principal.id }.into());
-                }
-                let credential = Credential::Oidc { identity: token.identity, rule: rule.id.clone() };
-                let authentication = Authentication { credential, expires_at: token.expires_at };
-                return Ok(Caller::authenticated(principal, Narrowing::NONE, authentication, context));
+            if let Some(admission) = self.admit(rule, &token.identity, &context, now).await? {
+                return self.admitted(admission, rule, token, context).await;
             }
         }
         Err(Denied::NotAdmitted.into())
+    }
+
+    /// The caller that a rule has admitted: it has the roles that its principal has by hand, and the role of the rule on the
+    /// images of the rule, unless that grant was ended.
+    async fn admitted(
+        &self,
+        admission: Admission,
+        rule: &ProvisioningRule,
+        token: VerifiedToken,
+        context: RequestContext,
+    ) -> Result<Caller, AuthenticateError> {
+        let Admission { mut principal, by_hand, grant, .. } = admission;
+        if !principal.is_active() {
+            return Err(Denied::Deactivated(principal.id).into());
+        }
+        let (role, values) = (rule.terms.role, token.values(&rule.terms.forwarded_claims));
+        if principal.grants.get(role).is_none() {
+            return Err(Denied::RoleMissing { role, principal: principal.id }.into());
+        }
+        principal.grants = by_hand;
+        let is_live = grant == Some(Grant::Live);
+        if is_live {
+            principal.grants.add(role, ImageScope::without_claims(&rule.terms));
+        }
+        let claimed = match Claimed::new(rule, values.clone()).filter(|_| is_live) {
+            Some(claimed) => {
+                let found = self.context.catalog.list_bindings(&claimed.scope()).await?;
+                Some(claimed.among(found))
+            }
+            None => None,
+        };
+        let admitted_by = Binding { rule: rule.id.clone(), claims: values };
+        let credential = Credential::Oidc { identity: token.identity, admitted_by };
+        let authentication = Authentication { credential, expires_at: token.expires_at };
+        Ok(Caller::authenticated(principal, claimed, Narrowing::NONE, authentication, context))
     }
 
     /// The first rule by id that admits the token: it is enabled, has the same audience, and its condition is true.
@@ -220,24 +248,20 @@ impl Authenticator {
         identity: &OidcIdentity,
         context: &RequestContext,
         now: Timestamp,
-    ) -> Result<Option<Principal>, AuthenticateError> {
-        if let Some(Admission { mut principal, seen_at, is_by_hand, grant }) =
-            self.context.catalog.get_admission(identity, &rule.id).await?
-        {
+    ) -> Result<Option<Admission>, AuthenticateError> {
+        let role = rule.terms.role;
+        if let Some(admission) = self.context.catalog.get_admission(identity, &rule.id, role).await? {
+            let Admission { principal, seen_at, grant, .. } = &admission;
             if !seen_at.is_within(SEEN_GRAIN, now) {
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.id, now);
             }
-            let has_role = principal.grants.get(ProvisioningRule::ROLE).is_some();
             let is_decided = match grant {
-                Some(Grant::Live) => has_role,
+                Some(Grant::Live) => principal.grants.get(role).is_some(),
                 Some(Grant::Ended) => true,
                 None => false,
             };
             if is_decided || !principal.is_active() {
-                if has_role {
-                    limit(&mut principal, is_by_hand, rule);
-                }
-                return Ok(Some(principal));
+                return Ok(Some(admission));
             }
         }
         retrying(|| async {
@@ -251,23 +275,16 @@ impl Authenticator {
                 None => self.create_principal(&mut *tx, identity, context).await?,
             };
             let Some(principal) = tx.lock_principal(id).await? else { return Ok(None) };
-            if !principal.is_active() {
-                return Ok(Some(principal));
-            }
-            let now = tx.now();
-            if tx.grant_by_rule(&rule.id, id, ProvisioningRule::ROLE, now).await? {
-                let detail = format!("{} by rule {}", ProvisioningRule::ROLE, rule.id);
-                let event = Event::new(AuditAction::RoleGranted, id).with(detail);
-                audit::record(&mut *tx, &context.actor(&principal), event).await?;
-            }
-            tx.commit().await?;
-            let admitted = self.context.catalog.get_admission(identity, &rule.id).await?;
-            Ok(admitted.map(|Admission { mut principal, is_by_hand, .. }| {
-                if principal.grants.get(ProvisioningRule::ROLE).is_some() {
-                    limit(&mut principal, is_by_hand, rule);
+            if principal.is_active() {
+                let now = tx.now();
+                if tx.grant_by_rule(&rule.id, id, role, now).await? {
+                    let detail = format!("{role} by rule {}", rule.id);
+                    let event = Event::new(AuditAction::RoleGranted, id).with(detail);
+                    audit::record(&mut *tx, &context.actor(&principal), event).await?;
                 }
-                principal
-            }))
+                tx.commit().await?;
+            }
+            Ok(self.context.catalog.get_admission(identity, &rule.id, role).await?)
         })
         .await
     }
@@ -314,11 +331,4 @@ impl Authenticator {
         })
         .await
     }
-}
-
-/// Leaves the images of the rule that admits this request, and those on which the role is granted by hand.
-fn limit(principal: &mut Principal, is_by_hand: bool, rule: &ProvisioningRule) {
-    let by_hand = principal.grants.get(ProvisioningRule::ROLE).filter(|_| is_by_hand);
-    let by_hand = by_hand.cloned().unwrap_or_else(ImageScope::none);
-    principal.grants.set(ProvisioningRule::ROLE, by_hand.or(rule.terms.images.clone()));
 }

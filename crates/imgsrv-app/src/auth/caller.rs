@@ -6,13 +6,14 @@ use crate::{
     error::{Missing, Result},
 };
 use imgsrv_domain::{
-    access::{Narrowing, Reach, Rights, Target, View},
+    access::{Claimed, Narrowing, Reach, Rights, Target, View},
     audit::Actor,
     auth::{Action, Principal},
+    claims::Binding,
     digest::Digest,
     ids::{PrincipalId, TokenId},
     image::Image,
-    names::{ImageName, RuleId},
+    names::ImageName,
     oidc::OidcIdentity,
     ports::{CatalogError, CatalogTx, TrustedBlob},
     text::ShortText,
@@ -51,8 +52,8 @@ pub enum Credential {
     Oidc {
         /// The identity that the issuer asserts.
         identity: OidcIdentity,
-        /// The rule that admits it.
-        rule: RuleId,
+        /// The rule that admits it, and the values of the claims that the rule forwards.
+        admitted_by: Binding,
     },
 }
 
@@ -88,15 +89,28 @@ pub struct Authenticated {
 struct Editor {
     actor: Actor,
     rights: Arc<Rights>,
+    /// The rule that admitted the token, and the values of the claims that it forwards.
+    admitted_by: Option<Binding>,
 }
 
 impl Editor {
+    /// The rights as the catalog is now: an image may have been created since the request began.
+    async fn rights_on(&self, context: &Context, image: &ImageName) -> Result<Arc<Rights>> {
+        let Some(claimed) = self.rights.claimed.as_ref().filter(|claimed| claimed.matches(image)) else {
+            return Ok(Arc::clone(&self.rights));
+        };
+        let found = context.catalog.get_binding(image).await?.map(|bound| (image.clone(), bound));
+        let claimed = Some(claimed.clone().among(found));
+        Ok(Arc::new(Rights { claimed, ..(*self.rights).clone() }))
+    }
+
     /// The actor, if `action` is allowed on the image. Else the image does not exist for callers that cannot see it.
     async fn on(&self, context: &Context, action: Action, image: &ImageName) -> Result<&Actor> {
-        if self.rights.allow(action, Target::Image(image)) {
+        let rights = self.rights_on(context, image).await?;
+        if rights.allow(action, Target::Image(image)) {
             return Ok(&self.actor);
         }
-        match context.catalog.get_image(image, View::of(Some(&self.rights), image)).await? {
+        match context.catalog.get_image(image, View::of(Some(&rights), image)).await? {
             Some(_) => Err(Denied::OutOfScope { action, image: image.clone() }.into()),
             None => Err(Missing::Image(image.clone()).into()),
         }
@@ -136,14 +150,15 @@ impl Caller {
         Self { authenticated: None, context }
     }
 
-    /// An authenticated principal with a credential that leaves some of what it may do.
+    /// An authenticated principal with a credential that leaves some of what it may do, and what the rule that admits it adds.
     pub fn authenticated(
         principal: Principal,
+        claimed: Option<Claimed>,
         narrowing: Narrowing,
         authentication: Authentication,
         context: RequestContext,
     ) -> Self {
-        let rights = Arc::new(Rights { grants: principal.grants.clone(), narrowing });
+        let rights = Arc::new(Rights { grants: principal.grants.clone(), claimed, narrowing });
         Self { authenticated: Some(Authenticated { principal, authentication, rights }), context }
     }
 
@@ -204,7 +219,12 @@ impl Caller {
 
     fn editor(&self, action: Action) -> Result<(Editor, PrincipalId), Denied> {
         let (actor, id) = self.require(action, Target::Anything)?;
-        Ok((Editor { actor, rights: Arc::clone(&self.who()?.rights) }, id))
+        let Authenticated { authentication, rights, .. } = self.who()?;
+        let admitted_by = match &authentication.credential {
+            Credential::Oidc { admitted_by, .. } => Some(admitted_by.clone()),
+            Credential::ApiToken { .. } => None,
+        };
+        Ok((Editor { actor, rights: Arc::clone(rights), admitted_by }, id))
     }
 
     /// Proof that the caller may manage authentication.
@@ -252,14 +272,32 @@ impl Writer {
         self.editor.on(context, Action::ContentWrite, image).await
     }
 
-    /// The actor, if it may write to an image of that name, which need not exist.
-    pub(crate) fn creates(&self, image: &ImageName) -> Result<&Actor, Denied> {
+    /// The actor, if it may write to an image of that name, which need not exist, and what a new one is bound to.
+    pub(crate) async fn creates(&self, context: &Context, image: &ImageName) -> Result<(&Actor, Option<Binding>)> {
         let action = Action::ContentWrite;
-        if self.covers(image) {
-            Ok(&self.editor.actor)
-        } else {
-            Err(Denied::OutOfScope { action, image: image.clone() })
-        }
+        let binding = self.binding_of_new(context, image).await?;
+        let binding = binding.ok_or_else(|| Denied::OutOfScope { action, image: image.clone() })?;
+        Ok((&self.editor.actor, binding))
+    }
+
+    /// What a new image of that name is bound to; the outer `None` if it may not write to an image of that name, which need
+    /// not exist.
+    pub(crate) async fn binding_of_new(
+        &self,
+        context: &Context,
+        image: &ImageName,
+    ) -> Result<Option<Option<Binding>>, CatalogError> {
+        let rights = &self.editor.rights;
+        let existing = match &rights.claimed {
+            Some(_) => context.catalog.get_binding(image).await?,
+            None => None,
+        };
+        Ok(rights.creates(Action::ContentWrite, image, existing))
+    }
+
+    /// The rule that admitted the token, and the values of the claims that it forwards.
+    pub(crate) const fn admitted_by(&self) -> Option<&Binding> {
+        self.editor.admitted_by.as_ref()
     }
 
     /// Whether it may write to the image.

@@ -9,14 +9,15 @@ use crate::{
 };
 use imgsrv_domain::{
     audit::{AuditAction, Event},
-    auth::Principal,
+    auth::{Principal, Role},
+    ids::PrincipalId,
     names::RuleId,
-    oidc::{ClaimName, ProvisioningRule, RuleTerms},
+    oidc::{ClaimName, ImageTemplate, ProvisioningRule, RuleTerms},
     page::{Page, PageRequest},
     ports::CatalogTx,
     transition::Revision,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Principals that are reconciled in one transaction.
 const BATCH: u16 = 200;
@@ -34,6 +35,8 @@ pub struct Reconciled {
     pub principals: Vec<Principal>,
     /// How many principals lost the role.
     pub count: u64,
+    /// The roles that were revoked.
+    pub roles: BTreeSet<Role>,
 }
 
 impl Rules {
@@ -106,8 +109,15 @@ impl Rules {
     /// The principals that would lose the role if a rule was reconciled: they have it through this rule, and neither by
     /// hand nor through another enabled rule. The rule may be deleted.
     #[tracing::instrument(name = "rule.preview", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
-    pub async fn preview(&self, _who: &Manager, id: &RuleId, page: &PageRequest) -> Result<Page<Principal>> {
-        self.0.catalog.list_reconcilable(id, page).await?.ok_or_else(|| Missing::Rule(id.clone()).into())
+    pub async fn preview(
+        &self,
+        _who: &Manager,
+        id: &RuleId,
+        page: &PageRequest,
+    ) -> Result<(Vec<Role>, Page<Principal>)> {
+        let found = self.0.catalog.list_reconcilable(id, page).await?;
+        let found = found.ok_or_else(|| Missing::Rule(id.clone()))?;
+        Ok((self.0.catalog.list_granted_roles(id).await?, found))
     }
 
     /// Revokes what a rule granted, and nothing else. The rule may be deleted; one that is still enabled does not grant the
@@ -115,9 +125,14 @@ impl Rules {
     #[tracing::instrument(name = "rule.reconcile", level = "debug", skip_all, fields(rule.id = %id), err(level = "debug"))]
     pub async fn reconcile(&self, who: &Manager, id: &RuleId) -> Result<Reconciled> {
         self.preview(who, id, &PageRequest::FIRST).await?;
-        let mut reconciled = Reconciled { principals: Vec::new(), count: 0 };
+        let mut reconciled = Reconciled { principals: Vec::new(), count: 0, roles: BTreeSet::new() };
+        let mut last = None;
         loop {
-            let (ended, revoked) = retrying(|| self.reconcile_batch(who, id)).await?;
+            let (ended, revoked, roles) = retrying(|| self.reconcile_batch(who, id)).await?;
+            reconciled.roles.extend(roles);
+            // A principal can lose two roles.
+            let revoked: Vec<_> =
+                revoked.into_iter().filter(|principal| last.replace(principal.id) != Some(principal.id)).collect();
             reconciled.count += revoked.len() as u64;
             let left = SHOWN - reconciled.principals.len();
             reconciled.principals.extend(revoked.into_iter().take(left));
@@ -127,16 +142,17 @@ impl Rules {
         }
     }
 
-    /// Ends some of a rule's live grants; returns how many, and the principals that lost the role.
-    async fn reconcile_batch(&self, who: &Manager, id: &RuleId) -> Result<(usize, Vec<Principal>)> {
+    /// Ends some of a rule's live grants; returns how many, the principals that lost a role, once for each, and the roles.
+    async fn reconcile_batch(&self, who: &Manager, id: &RuleId) -> Result<(usize, Vec<Principal>, BTreeSet<Role>)> {
         let mut tx = self.0.catalog.begin().await?;
         let now = tx.now();
-        let granted = tx.list_granted_principals(id, BATCH).await?;
-        let mut revoked = Vec::new();
-        for principal in &granted {
+        let granted: Vec<(PrincipalId, Role)> = tx.list_live_grants(id, BATCH).await?;
+        let (mut revoked, mut roles) = (Vec::new(), BTreeSet::new());
+        for (principal, role) in &granted {
             tx.lock_principal(*principal).await?;
-            if tx.reconcile_grant(id, *principal, ProvisioningRule::ROLE, now).await? {
-                let detail = format!("{}, reconciling rule {id}", ProvisioningRule::ROLE);
+            if tx.reconcile_grant(id, *principal, *role, now).await? {
+                roles.insert(*role);
+                let detail = format!("{role}, reconciling rule {id}");
                 let event = Event::new(AuditAction::RoleRevoked, *principal).with(detail);
                 audit::record(&mut *tx, who.actor(), event).await?;
                 revoked.extend(tx.get_principal(*principal).await?);
@@ -146,7 +162,7 @@ impl Rules {
             let detail = format!("{} grants ended, {} roles revoked", granted.len(), revoked.len());
             audit::commit(tx, who.actor(), Event::new(AuditAction::RuleReconciled, id).with(detail)).await?;
         }
-        Ok((granted.len(), revoked))
+        Ok((granted.len(), revoked, roles))
     }
 
     /// Refuses terms that could never admit a token, with a reason for each invalid field.
@@ -157,6 +173,14 @@ impl Rules {
         }
         if let Err(why) = self.0.conditions.check(&terms.condition, &terms.forwarded_claims).await {
             wrong.push(InvalidField::new("condition", why));
+        }
+        for pattern in terms.images.patterns().into_iter().flatten() {
+            let claims = pattern.claims();
+            let unknown = claims.iter().find(|claim| !terms.forwarded_claims.names().any(|own| own == *claim));
+            if let Some(claim) = unknown {
+                let why = format!("\"{pattern}\" names the claim {claim}, which is not in forwarded_claims");
+                wrong.push(InvalidField::new("images", why));
+            }
         }
         if wrong.is_empty() { Ok(()) } else { Err(UseCaseError::Invalid(wrong)) }
     }
@@ -171,12 +195,16 @@ async fn check_count(tx: &mut dyn CatalogTx, terms: &RuleTerms) -> Result<()> {
 }
 
 fn event(action: AuditAction, rule: &ProvisioningRule) -> Event {
-    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, images, enabled } = &rule.terms;
+    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, role, images, enabled } = &rule.terms;
     let state = if *enabled { "enabled" } else { "disabled" };
     let claims: Vec<_> = forwarded_claims.names().map(ClaimName::as_str).collect();
     let claims = claims.join(", ");
+    let images = images.patterns().map_or_else(
+        || "every image".to_owned(),
+        |patterns| patterns.iter().map(ImageTemplate::as_str).collect::<Vec<_>>().join(", "),
+    );
     Event::new(action, &rule.id).with(format!(
-        "\"{display_name}\", {state}, issuer {issuer}, audience {audience}, claims [{claims}], {images}, condition {}",
+        "\"{display_name}\", {state}, issuer {issuer}, audience {audience}, claims [{claims}], {role} on {images}, condition {}",
         condition.as_str()
     ))
 }

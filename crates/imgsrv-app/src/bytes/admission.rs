@@ -23,7 +23,8 @@ pub(crate) fn check_size(context: &Context, size: ByteSize) -> Result<(), UseCas
     }
 }
 
-/// Refuses an upload of `size` that would exceed the number of open uploads or their total size. Uploads that are opened
+/// Refuses an upload of `size` that would exceed the number of open uploads or their total size, of the principal or of all.
+/// Uploads that are opened
 /// concurrently do not see each other, so they may exceed these limits a little.
 pub(crate) async fn check_quota(
     context: &Context,
@@ -40,6 +41,14 @@ pub(crate) async fn check_quota(
         && tx.count_open_uploads().await? >= u64::from(limit)
     {
         return Err(UseCaseError::TooManyUploads { limit });
+    }
+    if let Some(limit) = context.settings.max_staged_bytes_per_principal
+        && tx.sum_staged_bytes_of(by).await?.saturating_add(size.get()) > limit
+    {
+        return Err(UseCaseError::InsufficientSpace(format!(
+            "unfinished uploads of one principal can have a total size of at most {limit} bytes; complete or abort some of \
+             them first"
+        )));
     }
     if let Some(limit) = context.settings.max_staged_bytes
         && tx.sum_staged_bytes().await?.saturating_add(size.get()) > limit

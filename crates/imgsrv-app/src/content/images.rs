@@ -11,6 +11,7 @@ use crate::{
 use imgsrv_domain::{
     access::{Reach, View, Visibility},
     audit::{Actor, AuditAction, Event},
+    claims::Binding,
     ids::ImageId,
     image::Image,
     names::ImageName,
@@ -49,19 +50,26 @@ pub struct ImageMetadata {
     pub visibility: Option<Visibility>,
 }
 
-/// Creates an image in the transaction of a use case.
+/// Creates an image in the transaction of a use case; it may be bound to values of claims.
 pub(crate) async fn insert_image(
     context: &Context,
     tx: &mut dyn CatalogTx,
     actor: &Actor,
     new: NewImage,
+    binding: Option<&Binding>,
 ) -> Result<Image, CatalogError> {
     let NewImage { name, display_name, description, visibility } = new;
     let visibility = visibility.unwrap_or(context.settings.default_visibility);
     let (id, now, revision) = (ImageId::new(context.ids.next()), tx.now(), Revision::FIRST);
     let image = Image { id, name, display_name, description, visibility, created_at: now, updated_at: now, revision };
     tx.insert_image(&image).await?;
-    audit::record(tx, actor, Event::new(AuditAction::ImageCreated, &image.name)).await?;
+    let mut event = Event::new(AuditAction::ImageCreated, &image.name);
+    if let Some(binding) = binding {
+        tx.bind_image(image.id, binding).await?;
+        let claims: Vec<_> = binding.claims.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        event = event.with(format!("bound to rule {}, {}", binding.rule, claims.join(", ")));
+    }
+    audit::record(tx, actor, event).await?;
     Ok(image)
 }
 
@@ -84,18 +92,20 @@ impl Images {
     /// Creates an image. Only a content administrator may choose another visibility than the default.
     #[tracing::instrument(name = "image.create", level = "debug", skip_all, fields(image.name = %new.name), err(level = "debug"))]
     pub async fn create(&self, who: &Writer, new: NewImage) -> Result<Image> {
-        let actor = match new.visibility.filter(|chosen| *chosen != self.0.settings.default_visibility) {
-            None => who.creates(&new.name)?,
-            Some(_) => who.creates(&new.name).and_then(|_| who.may_change_visibility(&new.name))?,
-        };
+        let (actor, binding) = who.creates(&self.0, &new.name).await?;
+        if new.visibility.is_some_and(|chosen| chosen != self.0.settings.default_visibility) {
+            who.may_change_visibility(&new.name)?;
+        }
         let created = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
-            let image = insert_image(&self.0, &mut *tx, actor, new.clone()).await?;
+            let image = insert_image(&self.0, &mut *tx, actor, new.clone(), binding.as_ref()).await?;
             tx.commit().await?;
             Ok(image)
         })
         .await;
         with_existing(created, async {
+            // Somebody else may have created it meanwhile.
+            who.creates(&self.0, &new.name).await?;
             let found = self.0.catalog.get_image(&new.name, View::All).await?;
             Ok(found.map(|image| Existing::Image(image.id, image.name)))
         })

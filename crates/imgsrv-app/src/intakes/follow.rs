@@ -12,13 +12,13 @@ use crate::{
     publishing::queue::enqueue,
 };
 use imgsrv_domain::{
-    access::{Action, ImageScope, Rights, Target},
+    access::{Action, Claimed, Grants, ImageScope, Rights, Target},
     audit::{Actor, AuditAction, Event},
+    claims::Binding,
     digest::BlobClaim,
-    ids::{JobId, PrincipalId, VersionId},
+    ids::{JobId, VersionId},
     intake::{Intake, IntakeState, NewIntake},
     names::ImageName,
-    oidc::ProvisioningRule,
     ports::{CatalogError, CatalogTx, Conflict},
     publish::{JobState, PublishJob},
     upload::{UploadKind, UploadSession, UploadState},
@@ -40,7 +40,7 @@ pub(crate) async fn upload_ended(
     }
     let now = tx.now();
     let next = match &session.state {
-        UploadState::Ready(claim) => match freeze(context, tx, session, claim.blob(), &intake.wanted).await? {
+        UploadState::Ready(claim) => match freeze(context, tx, claim.blob(), &intake).await? {
             Ok(job) => intake.publish(job, now),
             Err(reason) => intake.fail(reason, now),
         },
@@ -60,20 +60,17 @@ pub(crate) async fn upload_ended(
 async fn freeze(
     context: &Context,
     tx: &mut dyn CatalogTx,
-    session: &UploadSession,
     primary: BlobClaim,
-    wanted: &NewIntake,
+    intake: &Intake,
 ) -> Result<Result<JobId, String>, CatalogError> {
-    let now = tx.now();
-    let (actor, may_write) = creator(tx, session.created_by, &wanted.image).await?;
-    if !may_write {
-        return Ok(Err(may_not_write(&wanted.image)));
-    }
+    let (now, wanted) = (tx.now(), &intake.wanted);
+    let (actor, permit) = creator(tx, intake).await?;
+    let Some(Permit { binding }) = permit else { return Ok(Err(may_not_write(&wanted.image))) };
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
             let new = NewImage { name: wanted.image.clone(), display_name: None, description: None, visibility: None };
-            retry_if_taken(images::insert_image(context, tx, &actor, new).await)?
+            retry_if_taken(images::insert_image(context, tx, &actor, new, binding.as_ref()).await)?
         }
     };
     let is_taken = tx.lock_version(&image.name, &wanted.version).await?.is_some();
@@ -95,7 +92,7 @@ async fn freeze(
     let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
     let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
-    tx.record_citation(version.id, &primary.digest, session.created_by).await?;
+    tx.record_citation(version.id, &primary.digest, intake.created_by).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("the version is not a draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
     tx.update_version(&version).await?;
@@ -104,17 +101,36 @@ async fn freeze(
     Ok(Ok(job.id))
 }
 
-/// The principal that an intake acts for, with its present name, and whether it may still write to the image.
-async fn creator(tx: &mut dyn CatalogTx, id: PrincipalId, image: &ImageName) -> Result<(Actor, bool), CatalogError> {
+/// The creator of an intake may still write to its image.
+struct Permit {
+    /// What the image is bound to if it does not exist yet.
+    binding: Option<Binding>,
+}
+
+/// The principal that an intake acts for, with its present name, and whether it may still write to the image: by the roles
+/// that it has now, or by the rule that admitted its token, as that is now.
+async fn creator(tx: &mut dyn CatalogTx, intake: &Intake) -> Result<(Actor, Option<Permit>), CatalogError> {
+    let (id, image) = (intake.created_by, &intake.wanted.image);
     let principal = tx.get_principal(id).await?;
-    let may_write = principal.as_ref().is_some_and(|principal| {
-        // A rule that limits its images leaves none here; each request was checked with those of the rule.
-        let by_rule = principal.grants.get(ProvisioningRule::ROLE) == Some(&ImageScope::none());
-        let rights = Rights::of(principal.grants.clone());
-        principal.is_active() && (by_rule || rights.allow(Action::ContentWrite, Target::Image(image)))
-    });
+    let permit = match principal.as_ref().filter(|principal| principal.is_active()) {
+        Some(principal) if Rights::of(principal.grants.clone()).allow(Action::ContentWrite, Target::Image(image)) => {
+            Some(Permit { binding: None })
+        }
+        Some(_) => permit_by_rule(tx, intake).await?,
+        None => None,
+    };
     let name = principal.map(|principal| principal.display_name);
-    Ok((Actor::Principal { id, name, request_id: None, address: None }, may_write))
+    Ok((Actor::Principal { id, name, request_id: None, address: None }, permit))
+}
+
+async fn permit_by_rule(tx: &mut dyn CatalogTx, intake: &Intake) -> Result<Option<Permit>, CatalogError> {
+    let (image, Some(admitted_by)) = (&intake.wanted.image, &intake.admitted_by) else { return Ok(None) };
+    let Some(rule) = tx.get_granting_rule(&admitted_by.rule, intake.created_by).await? else { return Ok(None) };
+    let mut grants = Grants::default();
+    grants.add(rule.terms.role, ImageScope::without_claims(&rule.terms));
+    let rights = Rights { claimed: Claimed::new(&rule, admitted_by.claims.clone()), ..Rights::of(grants) };
+    let existing = tx.get_binding(image).await?;
+    Ok(rights.creates(Action::ContentWrite, image, existing).map(|binding| Permit { binding }))
 }
 
 fn may_not_write(image: &ImageName) -> String {
@@ -129,8 +145,8 @@ pub(crate) async fn version_published(
     intake: Intake,
     version: &Version,
 ) -> Result<(), CatalogError> {
-    let (actor, may_write) = creator(tx, intake.created_by, &version.image).await?;
-    if !may_write {
+    let (actor, permit) = creator(tx, &intake).await?;
+    if permit.is_none() {
         // The version was published on its behalf before; its aliases stay where they are.
         let failed = intake.fail(may_not_write(&version.image), tx.now());
         return match failed {

@@ -21,6 +21,7 @@ use crate::{
     work::retry::retrying,
 };
 use imgsrv_domain::{
+    claims::Binding,
     digest::{ByteSize, Digest},
     ids::UploadId,
     intake::{Intake, IntakeState, MAX_ALIASES, NewIntake},
@@ -65,7 +66,7 @@ impl Intakes {
         digest: Option<Digest>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Intake> {
-        let actor = who.creates(&new.image)?;
+        let (actor, _) = who.creates(&self.context, &new.image).await?;
         if new.aliases.len() > MAX_ALIASES {
             return Err(UseCaseError::invalid("aliases", format!("must have at most {MAX_ALIASES} entries")));
         }
@@ -102,7 +103,7 @@ impl Intakes {
             check_quota(context, &mut *tx, who.id(), size).await?;
             let now = tx.now();
             let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
-            let intake = Intake::open(id, who.id(), new.clone(), now);
+            let intake = Intake::open(id, who.id(), who.admitted_by().cloned(), new.clone(), now);
             tx.insert_upload(&session, key).await?;
             tx.insert_intake(&intake).await?;
             audit::commit(tx, actor, event).await?;
@@ -139,8 +140,15 @@ impl Intakes {
         let session = catalog.get_upload(id).await?.filter(|session| session.created_by == who.id());
         let session = session.ok_or(Missing::Upload(id))?;
         // After its upload, so that it includes what the end of the upload has changed.
-        let intake = catalog.get_intake(id).await?.filter(|intake| who.covers(&intake.wanted.image));
-        let intake = intake.ok_or(Missing::Upload(id))?;
+        let intake = catalog.get_intake(id).await?.ok_or(Missing::Upload(id))?;
+        // Its image may not exist yet. Repositories can have one principal, if their tokens have one subject.
+        let binding = who.binding_of_new(&self.context, &intake.wanted.image).await?.ok_or(Missing::Upload(id))?;
+        let is_own = |own: &Binding, opened: &Binding| own.rule == opened.rule && opened.claims.agree_with(&own.claims);
+        if let (Some(own), Some(opened)) = (&binding, &intake.admitted_by)
+            && !is_own(own, opened)
+        {
+            return Err(Missing::Upload(id).into());
+        }
         let (state, reason) = match &intake.state {
             IntakeState::Published(_) => ("published", None),
             IntakeState::Failed { .. } if matches!(session.state, UploadState::Aborted { .. }) => ("aborted", None),

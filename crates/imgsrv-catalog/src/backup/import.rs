@@ -29,6 +29,7 @@ pub(crate) const PASSES: &[ImportPass] = &[
     pass("rules", 1),
     pass("grants", 1),
     pass("images", 1),
+    pass("image-bindings", 1),
     pass("versions", 1),
     pass("artifacts", 1),
     pass("attachments", 1),

@@ -11,6 +11,7 @@ use imgsrv_domain::{
     access::{ImageScope, Visibility},
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
+    claims::{ClaimValues, RuleImages},
     digest::{ByteSize, Digest, HashState},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     inspection::{ClusterCompression, DetectedFormat, ImageKind, IncusProperties},
@@ -147,7 +148,7 @@ kinds! {
     }
     Rules: "rules" in "provisioning_rules" by 1 {
         id: RuleId, display_name: ShortText, issuer: IssuerUrl, audience: Audience, forwarded_claims: ForwardedClaims,
-        condition: Condition, images: ImageScope, enabled: bool, created_at: Timestamp, updated_at: Timestamp, revision: Revision,
+        condition: Condition, role: Role, images: RuleImages, enabled: bool, created_at: Timestamp, updated_at: Timestamp, revision: Revision,
     }
     Grants: "grants" in "provisioning_grants" by 3 {
         rule_id: RuleId, principal_id: PrincipalId, role: Role, granted_at: Timestamp, ended_at: Timestamp,
@@ -156,6 +157,7 @@ kinds! {
         id: ImageId, name: ImageName, display_name: ShortText, description: LongText, visibility: Visibility,
         created_at: Timestamp, updated_at: Timestamp, revision: Revision,
     }
+    ImageBindings: "image-bindings" in "image_bindings" by 1 { image_id: ImageId, rule_id: RuleId, claims: ClaimValues }
     Versions: "versions" in "versions" by 1 {
         id: VersionId, image_id: ImageId, name: VersionName, state: String, published_at: Timestamp,
         created_at: Timestamp, updated_at: Timestamp, revision: Revision,
@@ -239,8 +241,8 @@ kinds! {
         started_at: Timestamp, finished_at: Timestamp,
     }
     Intakes: "intakes" in "intakes" by 1 {
-        id: UploadId, created_by: PrincipalId, image_name: ImageName, version_name: VersionName,
-        operating_system: OperatingSystem, architecture: Architecture, variant: Variant, format: Format,
+        id: UploadId, created_by: PrincipalId, rule_id: RuleId, rule_claims: ClaimValues, image_name: ImageName,
+        version_name: VersionName, operating_system: OperatingSystem, architecture: Architecture, variant: Variant, format: Format,
         media_type: MediaType, aliases: String, state: String, reason: String, job_id: JobId, created_at: Timestamp,
         updated_at: Timestamp, revision: Revision,
     }

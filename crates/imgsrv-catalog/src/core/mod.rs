@@ -22,7 +22,7 @@ pub use inspection::Inspection;
 pub(crate) use list::{List, Listed, read_all};
 pub(crate) use record::{Corrupt, Record, Row, records};
 pub(crate) use statement::{Kind, Traced, query_span, transaction_span};
-pub(crate) use stored::{Bind, Stored, limited, values};
+pub(crate) use stored::{Bind, Stored, limited, limited_rule, values};
 pub(crate) use time::SqlTime;
 pub(crate) use tx::SqlTx;
 pub(crate) use undecodable::UndecodableRows;

@@ -9,6 +9,7 @@ use imgsrv_domain::{
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
     blocks::BlockChecksums,
+    claims::{ClaimValues, ImageTemplate, RuleImages},
     digest::{ByteSize, Digest},
     ids::{AliasId, ArtifactId, AttachmentId, AttemptId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     inspection::{ClusterCompression, DetectedFormat, ImageKind, IncusProperties},
@@ -150,6 +151,20 @@ stored!(
     }
 );
 stored!(
+    RuleImages as String:
+    |own| own.patterns().map_or_else(|| "*".to_owned(), |patterns| joined(patterns.iter().map(ImageTemplate::as_str))),
+    |text| Ok(Self::matching(text.split_ascii_whitespace().map(str::parse).collect::<Result<Vec<_>, _>>()?)?)
+);
+stored!(
+    ClaimValues as Json<serde_json::Value>:
+    |own| Json(own.iter().map(|(name, value)| (name.to_string(), serde_json::Value::from(value.as_str()))).collect()),
+    |json| {
+        let stored: BTreeMap<String, String> = serde_json::from_value(json.0)?;
+        let values = Self::new(stored.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        if values.iter().count() == stored.len() { Ok(values) } else { Err("not values of claims".into()) }
+    }
+);
+stored!(
     BTreeSet<Role> as String:
     |own| joined(own.iter().map(|role| role.as_str())),
     |text| Ok(text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>()?)
@@ -186,6 +201,11 @@ stored!(
 /// The scope as a column: NULL when it is every image.
 pub(crate) fn limited(images: &ImageScope) -> Option<ImageScope> {
     (*images != ImageScope::Every).then(|| images.clone())
+}
+
+/// The images of a rule as a column: NULL when it is every image.
+pub(crate) fn limited_rule(images: &RuleImages) -> Option<RuleImages> {
+    (*images != RuleImages::Every).then(|| images.clone())
 }
 
 fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {

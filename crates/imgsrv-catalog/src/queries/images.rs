@@ -5,18 +5,20 @@ use crate::{
     queries::reach::{self, required, visible},
     repos::{
         aliases::select as aliases,
-        images::{self, select as images},
+        images::{self, Bound, bindings, select as images},
     },
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    access::{Reach, View},
+    access::{ImageScope, Reach, View},
+    claims::Binding,
     ids::ImageId,
     image::{Alias, Image},
     names::{AliasName, ImageName},
     page::{Page, PageRequest},
     ports::{CatalogError, ImageQueries},
 };
+use sqlx::types::Json;
 
 const PUBLISHED_IMAGE: &str = images!("WHERE i.name = $1 AND i.has_published AND ($2 = '' OR i.visibility = $2)");
 const IMAGES: &str = images!("WHERE i.name > $1 ORDER BY i.name LIMIT $2");
@@ -28,14 +30,22 @@ macro_rules! images_in {
     };
 }
 const IMAGES_IN: Dialects = Dialects { sqlite: images_in!(sqlite), postgres: images_in!(postgres) };
+/// The images whose names begin with one of the texts of `$1`. `~` is greater than every character of names.
+const BINDINGS: Dialects = Dialects {
+    sqlite: bindings!("json_each($1) p CROSS JOIN images i ON i.name >= p.value AND i.name < p.value || '~'"),
+    postgres: bindings!(
+        "jsonb_array_elements_text($1) p (value)
+        JOIN images i ON i.name >= p.value COLLATE \"C\" AND i.name < (p.value || '~') COLLATE \"C\""
+    ),
+};
 const ALIAS: &str =
     aliases!("JOIN images i ON i.id = a.image_id WHERE i.name = $1 AND a.name = $2 AND ($3 = '' OR i.visibility = $3)");
 pub(crate) const ALIASES: &str = aliases!("WHERE a.image_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3");
 const PUBLISHED_ID: &str = "SELECT id FROM images WHERE name = $1 AND has_published AND ($2 = '' OR visibility = $2)";
 const ID: &str = "SELECT id FROM images WHERE name = $1";
 pub(crate) const STATEMENTS: &[&str] = &[PUBLISHED_IMAGE, IMAGES, PUBLIC_IMAGES, ALIAS, ALIASES, PUBLISHED_ID, ID];
-pub(crate) const SQLITE: &[&str] = &[IMAGES_IN.sqlite];
-pub(crate) const POSTGRES: &[&str] = &[IMAGES_IN.postgres];
+pub(crate) const SQLITE: &[&str] = &[IMAGES_IN.sqlite, BINDINGS.sqlite];
+pub(crate) const POSTGRES: &[&str] = &[IMAGES_IN.postgres, BINDINGS.postgres];
 
 /// The image of that name, if visible.
 pub(crate) async fn image<C: Connection>(
@@ -78,6 +88,22 @@ impl<D: SqlDatabase> ImageQueries for SqlCatalog<D> {
         }
         let scopes = reach::scopes(reach);
         list.read(&mut reader, IMAGES_IN, |after, limit| [values![after, limit], scopes.clone()].concat()).await
+    }
+
+    async fn get_binding(&self, image: &ImageName) -> Result<Option<Option<Binding>>, CatalogError> {
+        let found: Option<Bound> = self.reader().await?.find(images::GET_BINDING, values![image]).await?;
+        Ok(found.map(|bound| bound.to))
+    }
+
+    async fn list_bindings(&self, images: &ImageScope) -> Result<Vec<(ImageName, Option<Binding>)>, CatalogError> {
+        let prefix = |pattern: &str| serde_json::Value::from(pattern.split('*').next().unwrap_or_default());
+        let prefixes: Vec<_> = match images.patterns() {
+            Some(patterns) => patterns.iter().map(|pattern| prefix(pattern.as_str())).collect(),
+            None => vec![prefix("*")],
+        };
+        let found: Vec<Bound> =
+            self.reader().await?.list(BINDINGS, values![Json(serde_json::Value::from(prefixes))]).await?;
+        Ok(found.into_iter().map(|Bound { image, to }| (image, to)).collect())
     }
 
     async fn get_alias(&self, image: &ImageName, name: &AliasName, see: View) -> Result<Option<Alias>, CatalogError> {

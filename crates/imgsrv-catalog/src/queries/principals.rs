@@ -6,10 +6,10 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    auth::{ApiToken, Principal, StoredToken, TokenKey},
+    auth::{ApiToken, Principal, Role, StoredToken, TokenKey},
     ids::PrincipalId,
     names::RuleId,
-    oidc::{OidcIdentity, ProvisioningRule},
+    oidc::OidcIdentity,
     page::{Page, PageRequest},
     ports::{Admission, CatalogError, Grant, PrincipalQueries, Timed},
     time::Timestamp,
@@ -28,7 +28,8 @@ const STORED_TOKEN: Dialects = timed!(
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
-    ", i.seen_at, (SELECT r.by_hand FROM principal_roles r WHERE r.principal_id = p.id AND r.role = $4) AS by_hand,
+    ", i.seen_at, (SELECT string_agg(role || ' ' || coalesce(images, '*'), ',') FROM principal_roles
+        WHERE principal_id = p.id AND by_hand) AS roles_by_hand,
     g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
     LEFT JOIN provisioning_grants g ON g.principal_id = p.id AND g.rule_id = $3 AND g.role = $4
     WHERE i.issuer = $1 AND i.subject = $2"
@@ -60,9 +61,13 @@ impl<D: SqlDatabase> PrincipalQueries for SqlCatalog<D> {
         list.read(&mut self.reader().await?, TOKENS, |after, limit| values![principal, after, limit]).await
     }
 
-    async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError> {
-        let values = values![identity.issuer, identity.subject, rule, ProvisioningRule::ROLE];
-        self.reader().await?.find(ADMISSION, values).await
+    async fn get_admission(
+        &self,
+        identity: &OidcIdentity,
+        rule: &RuleId,
+        role: Role,
+    ) -> Result<Option<Admission>, CatalogError> {
+        self.reader().await?.find(ADMISSION, values![identity.issuer, identity.subject, rule, role]).await
     }
 }
 
@@ -98,7 +103,7 @@ impl Record for Admission {
         let (granted_at, ended_at): (Option<Timestamp>, Option<Timestamp>) =
             (row.optional("granted_at")?, row.optional("ended_at")?);
         let grant = granted_at.map(|_| if ended_at.is_some() { Grant::Ended } else { Grant::Live });
-        let is_by_hand = row.optional("by_hand")?.unwrap_or(false);
-        Ok(Self { principal: row.record()?, seen_at: row.get("seen_at")?, is_by_hand, grant })
+        let by_hand = principals::grants(row, "roles_by_hand")?;
+        Ok(Self { principal: row.record()?, seen_at: row.get("seen_at")?, by_hand, grant })
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    auth::Principal,
+    auth::{Principal, Role},
     names::RuleId,
     oidc::{IssuerUrl, ProvisioningRule},
     page::{Page, PageRequest},
@@ -27,13 +27,15 @@ const IS_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM provisioning_rules WHERE id
 const RECONCILABLE: &str = concat!(
     "SELECT ",
     principals::columns!(),
-    " FROM provisioning_grants g JOIN principals p ON p.id = g.principal_id
+    " FROM principals p WHERE p.id > $2 AND p.id IN (SELECT g.principal_id FROM provisioning_grants g
     JOIN principal_roles r ON r.principal_id = g.principal_id AND r.role = g.role
     WHERE g.rule_id = $1 AND g.ended_at IS NULL AND NOT r.by_hand AND ",
     unsupported!("g.principal_id", "g.role"),
-    " AND p.id > $2 ORDER BY p.id LIMIT $3"
+    ") ORDER BY p.id LIMIT $3"
 );
-pub(crate) const STATEMENTS: &[&str] = &[LIST, OF_ISSUER.sqlite, IS_KNOWN, RECONCILABLE];
+const GRANTED_ROLES: &str =
+    "SELECT DISTINCT role FROM provisioning_grants WHERE rule_id = $1 AND ended_at IS NULL ORDER BY role";
+pub(crate) const STATEMENTS: &[&str] = &[LIST, OF_ISSUER.sqlite, IS_KNOWN, RECONCILABLE, GRANTED_ROLES];
 pub(crate) const POSTGRES: &[&str] = &[OF_ISSUER.postgres];
 
 #[async_trait]
@@ -57,6 +59,10 @@ impl<D: SqlDatabase> RuleQueries for SqlCatalog<D> {
         let Some((_, now)) = found.first() else { return Ok(None) };
         let now = self.database.clock(*now)?;
         Ok(Some(Timed { value: found.into_iter().map(|(rule, _)| rule).collect(), now }))
+    }
+
+    async fn list_granted_roles(&self, rule: &RuleId) -> Result<Vec<Role>, CatalogError> {
+        self.reader().await?.list(GRANTED_ROLES, values![rule]).await
     }
 
     async fn list_reconcilable(

@@ -6,6 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    claims::Binding,
     ids::ImageId,
     image::Image,
     names::ImageName,
@@ -43,7 +44,21 @@ const BUMP: &str = "UPDATE catalog_revision SET revision = revision + 1";
 const RECORD_CHANGE: &str = "INSERT INTO image_changes (image_id, catalog_revision)
     SELECT $1, revision FROM catalog_revision WHERE true
     ON CONFLICT (image_id) DO UPDATE SET catalog_revision = excluded.catalog_revision";
-pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, UPDATE, DELETE, DELETE_CHANGE, BUMP, RECORD_CHANGE];
+const BIND: &str = "INSERT INTO image_bindings (image_id, rule_id, claims) VALUES ($1, $2, $3)";
+/// The name of an image, and what it is bound to, from `images i`.
+macro_rules! bindings {
+    ($rest:literal) => {
+        concat!(
+            "SELECT i.name AS image_name, b.rule_id, b.claims FROM ",
+            $rest,
+            " LEFT JOIN image_bindings b ON b.image_id = i.id"
+        )
+    };
+}
+pub(crate) use bindings;
+pub(crate) const GET_BINDING: &str = concat!(bindings!("images i"), " WHERE i.name = $1");
+pub(crate) const STATEMENTS: &[&str] =
+    &[BIND, GET_BINDING, GET, INSERT, UPDATE, DELETE, DELETE_CHANGE, BUMP, RECORD_CHANGE];
 pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
 #[async_trait]
@@ -62,6 +77,15 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
         self.execute(INSERT, values).await.map(drop)
     }
 
+    async fn bind_image(&mut self, id: ImageId, to: &Binding) -> Result<(), CatalogError> {
+        self.execute(BIND, values![id, to.rule, to.claims]).await.map(drop)
+    }
+
+    async fn get_binding(&mut self, image: &ImageName) -> Result<Option<Option<Binding>>, CatalogError> {
+        let found: Option<Bound> = self.find(GET_BINDING, values![image]).await?;
+        Ok(found.map(|bound| bound.to))
+    }
+
     async fn update_image(&mut self, image: &Image) -> Result<(), CatalogError> {
         let Image { id, revision, display_name, description, visibility, updated_at, .. } = image;
         let values = values![id, revision, display_name, description, visibility, updated_at];
@@ -77,6 +101,25 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
     async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError> {
         self.execute(BUMP, values![]).await?;
         self.execute(RECORD_CHANGE, values![image]).await.map(drop)
+    }
+}
+
+/// An image, and what it is bound to.
+pub(crate) struct Bound {
+    pub(crate) image: ImageName,
+    pub(crate) to: Option<Binding>,
+}
+
+impl Record for Bound {
+    const WHAT: &'static str = "binding";
+    const ID: &'static str = "image_name";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        let to = match (row.optional("rule_id")?, row.optional("claims")?) {
+            (Some(rule), Some(claims)) => Some(Binding { rule, claims }),
+            _ => None,
+        };
+        Ok(Self { image: row.get("image_name")?, to })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
+    claims::Binding,
     ids::{JobId, UploadId},
     intake::{Intake, IntakeRecord, IntakeState, NewIntake},
     ports::{CatalogError, IntakeRepo},
@@ -11,7 +12,7 @@ use imgsrv_domain::{
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, created_by, image_name, version_name, operating_system, architecture, variant, format, media_type, aliases,
+            "SELECT id, created_by, rule_id, rule_claims, image_name, version_name, operating_system, architecture, variant, format, media_type, aliases,
             state, reason, job_id, created_at, updated_at, revision FROM intakes ",
             $rest
         )
@@ -22,8 +23,8 @@ const LOCK: Dialects = locking!(select!("WHERE id = $1"), " FOR NO KEY UPDATE");
 const LOCK_OF_JOB: Dialects = locking!(select!("WHERE job_id = $1"), " FOR NO KEY UPDATE");
 const INSERT: &str =
     "INSERT INTO intakes (id, created_by, image_name, version_name, operating_system, architecture, variant, format,
-    media_type, aliases, state, created_at, updated_at, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
+    media_type, aliases, state, created_at, updated_at, rule_id, rule_claims, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1)";
 const UPDATE: &str = "UPDATE intakes SET state = $3, reason = $4, job_id = $5, updated_at = $6, revision = revision + 1
     WHERE id = $1 AND revision = $2";
 pub(crate) const STATEMENTS: &[&str] = &[GET, LOCK_OF_JOB.sqlite, INSERT, UPDATE];
@@ -46,6 +47,8 @@ impl<C: Connection> IntakeRepo for SqlTx<C> {
         let mut values = values![intake.id, intake.created_by, image, version, operating_system, architecture];
         values.extend(values![variant, format, media_type, aliases, intake.state.name()]);
         values.extend(values![intake.created_at, intake.updated_at]);
+        let (rule, claims) = intake.admitted_by.as_ref().map(|by| (by.rule.clone(), by.claims.clone())).unzip();
+        values.extend(values![rule, claims]);
         self.execute(INSERT, values).await.map(drop)
     }
 
@@ -71,10 +74,15 @@ impl Record for Intake {
             ("failed", job, Some(reason)) => IntakeState::Failed { reason, job },
             _ => return Err(row.corrupt("its state, job and reason do not match")),
         };
+        let admitted_by = match (row.optional("rule_id")?, row.optional("rule_claims")?) {
+            (Some(rule), Some(claims)) => Some(Binding { rule, claims }),
+            _ => None,
+        };
         let aliases = aliases.split(',').filter(|alias| !alias.is_empty()).map(str::parse).collect::<Result<_, _>>();
         Ok(Self::restore(IntakeRecord {
             id: row.get("id")?,
             created_by: row.get("created_by")?,
+            admitted_by,
             wanted: NewIntake {
                 image: row.get("image_name")?,
                 version: row.get("version_name")?,

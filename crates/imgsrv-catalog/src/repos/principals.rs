@@ -152,24 +152,29 @@ impl<C: Connection> PrincipalRepo for SqlTx<C> {
     }
 }
 
+/// The roles in a column.
+pub(crate) fn grants(row: &Row<'_>, column: &'static str) -> Result<Grants, Corrupt> {
+    let mut grants = Grants::default();
+    let roles: Option<String> = row.optional(column)?;
+    for grant in roles.iter().flat_map(|roles| roles.split(',')) {
+        let (role, images) = grant.split_once(' ').unwrap_or((grant, ""));
+        let images = ImageScope::decode(images.to_owned()).map_err(|why| row.corrupt(why))?;
+        grants.add(role.parse().map_err(|why| row.corrupt(why))?, images);
+    }
+    Ok(grants)
+}
+
 impl Record for Principal {
     const WHAT: &'static str = "principal";
     const ID: &'static str = "principal_id";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
-        let mut grants = Grants::default();
-        let roles: Option<String> = row.optional("roles")?;
-        for grant in roles.iter().flat_map(|roles| roles.split(',')) {
-            let (role, images) = grant.split_once(' ').unwrap_or((grant, ""));
-            let images = ImageScope::decode(images.to_owned()).map_err(|why| row.corrupt(why))?;
-            grants.add(role.parse().map_err(|why| row.corrupt(why))?, images);
-        }
         Ok(Self {
             id: row.get("principal_id")?,
             kind: row.get("kind")?,
             display_name: row.get("display_name")?,
             attributes: row.get("attributes")?,
-            grants,
+            grants: grants(row, "roles")?,
             deactivated_at: row.optional("deactivated_at")?,
             created_at: row.get("principal_created_at")?,
             updated_at: row.get("updated_at")?,

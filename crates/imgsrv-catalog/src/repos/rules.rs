@@ -1,13 +1,12 @@
 //! Provisioning rules, and what they granted.
 
-use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, limited, locking, values};
+use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, limited_rule, locking, values};
 use async_trait::async_trait;
 use imgsrv_domain::{
-    access::ImageScope,
     auth::Role,
     ids::PrincipalId,
     names::RuleId,
-    oidc::{IssuerUrl, ProvisioningRule, RuleTerms},
+    oidc::{IssuerUrl, ProvisioningRule, RuleImages, RuleTerms},
     ports::{CatalogError, RuleRepo},
     time::Timestamp,
 };
@@ -15,7 +14,8 @@ use imgsrv_domain::{
 /// The columns of a rule.
 macro_rules! columns {
     () => {
-        "id, display_name, issuer, audience, forwarded_claims, condition, images, enabled, created_at, updated_at, revision"
+        "id, display_name, issuer, audience, forwarded_claims, condition, role, images, enabled, created_at, updated_at,
+        revision"
     };
 }
 pub(crate) use columns;
@@ -47,11 +47,11 @@ pub(crate) const GET: &str = select!("WHERE id = $1");
 const LOCK: Dialects = locking!(select!("WHERE id = $1"), " FOR UPDATE");
 const COUNT_OF_ISSUER: &str = "SELECT count(*) FROM provisioning_rules WHERE issuer = $1";
 const INSERT: &str = "INSERT INTO provisioning_rules (id, updated_at, display_name, issuer, audience,
-    forwarded_claims, condition, images, enabled, created_at, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)";
+    forwarded_claims, condition, role, images, enabled, created_at, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)";
 const UPDATE: &str = "UPDATE provisioning_rules SET updated_at = $2, display_name = $3, issuer = $4, audience = $5,
-    forwarded_claims = $6, condition = $7, images = $8, enabled = $9, revision = revision + 1
-    WHERE id = $1 AND revision = $10";
+    forwarded_claims = $6, condition = $7, role = $8, images = $9, enabled = $10, revision = revision + 1
+    WHERE id = $1 AND revision = $11";
 const LIMIT_ROLES: &str = "UPDATE principal_roles SET images = '' WHERE NOT by_hand AND images IS NULL
     AND principal_id IN (SELECT g.principal_id FROM provisioning_grants g
         WHERE g.rule_id = $1 AND g.role = principal_roles.role AND g.ended_at IS NULL)";
@@ -72,8 +72,12 @@ const END_GRANT: &str = "UPDATE provisioning_grants SET ended_at = $4
     WHERE rule_id = $1 AND principal_id = $2 AND role = $3 AND ended_at IS NULL";
 pub(crate) const END_GRANTS: &str = "UPDATE provisioning_grants SET ended_at = $3
     WHERE principal_id = $1 AND role = $2 AND ended_at IS NULL";
-const LIST_GRANTED: &str = "SELECT principal_id FROM provisioning_grants WHERE rule_id = $1 AND ended_at IS NULL
-    ORDER BY principal_id LIMIT $2";
+const LIST_LIVE: &str = "SELECT principal_id, role FROM provisioning_grants WHERE rule_id = $1 AND ended_at IS NULL
+    ORDER BY principal_id, role LIMIT $2";
+const GET_GRANTING: &str = select!(
+    "r WHERE id = $1 AND enabled AND EXISTS (SELECT 1 FROM provisioning_grants g
+        WHERE g.rule_id = r.id AND g.principal_id = $2 AND g.role = r.role AND g.ended_at IS NULL)"
+);
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
     COUNT_OF_ISSUER,
@@ -86,14 +90,16 @@ pub(crate) const STATEMENTS: &[&str] = &[
     REVOKE_ROLE,
     END_GRANT,
     END_GRANTS,
-    LIST_GRANTED,
+    LIST_LIVE,
+    GET_GRANTING,
 ];
 pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
 
 /// The values that `INSERT` and `UPDATE` both store, followed by `own`.
 fn rule_values(rule: &ProvisioningRule, own: Vec<Value>) -> Vec<Value> {
-    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, images, enabled } = &rule.terms;
-    let terms = values![display_name, issuer, audience, forwarded_claims, condition, limited(images), enabled];
+    let RuleTerms { display_name, issuer, audience, forwarded_claims, condition, role, images, enabled } = &rule.terms;
+    let images = limited_rule(images);
+    let terms = values![display_name, issuer, audience, forwarded_claims, condition, role, images, enabled];
     [values![rule.id, rule.updated_at], terms, own].concat()
 }
 
@@ -113,7 +119,7 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
 
     async fn update_rule(&mut self, rule: &ProvisioningRule) -> Result<(), CatalogError> {
         self.execute_fenced(UPDATE, rule_values(rule, values![rule.revision])).await?;
-        if rule.terms.images != ImageScope::Every {
+        if rule.terms.images != RuleImages::Every {
             self.execute(LIMIT_ROLES, values![rule.id]).await?;
         }
         Ok(())
@@ -147,8 +153,28 @@ impl<C: Connection> RuleRepo for SqlTx<C> {
         Ok(is_revoked)
     }
 
-    async fn list_granted_principals(&mut self, rule: &RuleId, limit: u16) -> Result<Vec<PrincipalId>, CatalogError> {
-        self.list(LIST_GRANTED, values![rule, limit]).await
+    async fn list_live_grants(&mut self, rule: &RuleId, limit: u16) -> Result<Vec<(PrincipalId, Role)>, CatalogError> {
+        let grants: Vec<LiveGrant> = self.list(LIST_LIVE, values![rule, limit]).await?;
+        Ok(grants.into_iter().map(|LiveGrant(principal, role)| (principal, role)).collect())
+    }
+
+    async fn get_granting_rule(
+        &mut self,
+        rule: &RuleId,
+        principal: PrincipalId,
+    ) -> Result<Option<ProvisioningRule>, CatalogError> {
+        self.find(GET_GRANTING, values![rule, principal]).await
+    }
+}
+
+struct LiveGrant(PrincipalId, Role);
+
+impl Record for LiveGrant {
+    const WHAT: &'static str = "grant";
+    const ID: &'static str = "principal_id";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self(row.get("principal_id")?, row.get("role")?))
     }
 }
 
@@ -164,7 +190,8 @@ impl Record for ProvisioningRule {
                 audience: row.get("audience")?,
                 forwarded_claims: row.get("forwarded_claims")?,
                 condition: row.get("condition")?,
-                images: row.optional("images")?.unwrap_or(ImageScope::Every),
+                role: row.get("role")?,
+                images: row.optional("images")?.unwrap_or(RuleImages::Every),
                 enabled: row.get("enabled")?,
             },
             created_at: row.get("created_at")?,

@@ -52,6 +52,8 @@ const SUM_STAGED_BYTES: &str = "SELECT CAST(
     (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('created', 'uploading'))
     + (SELECT coalesce(sum(expected_size_bytes), 0) FROM upload_sessions WHERE state IN ('completed', 'ingesting'))
     AS BIGINT)";
+const SUM_STAGED_BYTES_OF: &str = "SELECT CAST(coalesce(sum(expected_size_bytes), 0) AS BIGINT) FROM upload_sessions
+    WHERE created_by = $1 AND state IN ('created', 'uploading', 'completed', 'ingesting')";
 const INSERT: &str = "INSERT INTO upload_sessions (id, expires_at, updated_at, state, expected_digest, digest_computed,
     received_bytes, attempts, frontier_writer_attempt, frontier_writer_number, frontier_number, hashed_bytes,
     hashed_state, hashed_blocks, failure_reason, created_by, expected_size_bytes, kind, media_type_hint, filename_hint, created_at,
@@ -85,6 +87,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_OPEN,
     COUNT_OPEN_OF,
     SUM_STAGED_BYTES,
+    SUM_STAGED_BYTES_OF,
     INSERT,
     UPDATE,
     RELEASE_KEY,
@@ -126,6 +129,10 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
 
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError> {
         self.get(SUM_STAGED_BYTES, values![]).await
+    }
+
+    async fn sum_staged_bytes_of(&mut self, by: PrincipalId) -> Result<u64, CatalogError> {
+        self.get(SUM_STAGED_BYTES_OF, values![by]).await
     }
 
     async fn get_upload_by_key(

@@ -126,9 +126,13 @@ fn state(principal: &Principal) -> String {
     deactivated.unwrap_or_else(|| "active".to_owned())
 }
 
-/// Roles, and the images to which they are limited.
-pub(crate) fn role_on(roles: &str, images: &[String]) -> String {
-    if images.is_empty() { roles.to_owned() } else { format!("{roles} on {}", images.join(" ")) }
+/// Roles or actions, and the images to which they are limited, if they are.
+pub(crate) fn role_on(roles: &str, images: Option<&[String]>) -> String {
+    match images {
+        None => roles.to_owned(),
+        Some([]) => format!("{roles} on no image"),
+        Some(images) => format!("{roles} on {}", images.join(" ")),
+    }
 }
 
 /// What a credential is limited to, if it is.
@@ -136,13 +140,13 @@ pub(crate) fn limits(roles: Option<&[String]>, images: Option<&[String]>) -> Opt
     match (roles, images) {
         (None, None) => None,
         (None, Some(images)) => Some(images.join(" ")),
-        (Some(roles), images) => Some(role_on(&roles.join(", "), images.unwrap_or_default())),
+        (Some(roles), images) => Some(role_on(&roles.join(", "), images)),
     }
 }
 
 /// The roles of a principal, and the images to which they are limited.
 pub(crate) fn roles(principal: &Principal) -> String {
-    let granted = principal.roles.iter().map(|role| role_on(&role.id, role.images.as_deref().unwrap_or_default()));
+    let granted = principal.roles.iter().map(|role| role_on(&role.id, role.images.as_deref()));
     granted.collect::<Vec<_>>().join(", ")
 }
 

@@ -49,9 +49,8 @@ pub(crate) async fn run(command: RolesCommand, Session { report, client }: &Sess
             }
             // A role that is limited to some images stays so when it is granted without any.
             let now = client.principal(&found.id).await?;
-            let images =
-                now.roles.into_iter().find(|now| now.id == role).and_then(|now| now.images).unwrap_or_default();
-            let has = principals::role_on(&role, &images);
+            let images = now.roles.into_iter().find(|now| now.id == role).and_then(|now| now.images);
+            let has = principals::role_on(&role, images.as_deref());
             report.result(&format!("{} has {has}", found.display_name), &json)
         }
         RolesCommand::Revoke { principal, role } => {

@@ -1,5 +1,6 @@
 //! `imgsrv auth rules`.
 
+use super::principals::role_on;
 use crate::{
     failure::{Failure, json_error},
     options::Session,
@@ -24,7 +25,8 @@ pub enum RulesCommand {
     Set {
         /// Id of the rule, such as github
         rule: String,
-        /// JSON file with `display_name`, `issuer_url`, `audience`, `forwarded_claims` and `condition`
+        /// JSON file with `display_name`, `issuer_url`, `audience`, `forwarded_claims` and `condition`, and optionally
+        /// `images` and `assign_role_ids`
         file: PathBuf,
     },
     /// Delete a provisioning rule; the roles that it granted stay until they are reconciled
@@ -51,11 +53,13 @@ pub(crate) async fn run(command: RulesCommand, Session { report, client }: &Sess
                 Column::text("ISSUER"),
                 Column::cut("AUDIENCE"),
                 Column::cut("CONDITION"),
+                Column::text("GRANTS"),
                 Column::name("STATE"),
             ];
             report.list("rules", head, all, |rule| {
                 let state = if rule.enabled { "enabled" } else { "disabled" };
-                [rule.id, rule.issuer_url, rule.audience, rule.condition, state.to_owned()]
+                let grants = role_on(&rule.assign_role_ids.join(", "), rule.images.as_deref());
+                [rule.id, rule.issuer_url, rule.audience, rule.condition, grants, state.to_owned()]
             })
         }
         RulesCommand::Show { rule } => {

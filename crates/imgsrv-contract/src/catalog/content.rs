@@ -8,20 +8,60 @@ use super::{
     },
 };
 use imgsrv_domain::{
+    access::ImageScope,
+    claims::{Binding, ClaimValues},
     image::Alias,
     manifest::Artifact,
-    names::AliasName,
+    names::{AliasName, ImageName},
     page::PageRequest,
     ports::{CatalogError, Conflict, Reach, View},
     time::Timestamp,
     version::VersionFilter,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 pub(super) async fn an_image_name_is_taken_once(fresh: Fresh) {
     let mut tx = fresh.begin().await;
     new_image(&mut *tx, "debian").await;
     assert_eq!(conflict(tx.insert_image(&image("debian", tx.now())).await), Conflict::ImageName);
+}
+
+pub(super) async fn images_are_found_with_what_they_are_bound_to(fresh: Fresh) {
+    let mut tx = fresh.begin().await;
+    let claims = ClaimValues::new([("repository", "a/b-c \"'"), ("owner", "ä")]);
+    let binding = Binding { rule: "ci".parse().unwrap(), claims };
+    for name in ["a-b-c-1", "a-b-d", "a-b", "a-b.c", "a_b-c", "b"] {
+        let image = new_image(&mut *tx, name).await;
+        if name == "a-b-c-1" {
+            tx.bind_image(image.id, &binding).await.unwrap();
+        }
+    }
+    let name = |raw: &str| raw.parse::<ImageName>().unwrap();
+    assert_eq!(tx.get_binding(&name("a-b-c-1")).await.unwrap(), Some(Some(binding.clone())));
+    tx.commit().await.unwrap();
+    let catalog = &fresh.catalog;
+    assert_eq!(catalog.get_binding(&name("a-b-c-1")).await.unwrap(), Some(Some(binding.clone())));
+    assert_eq!(catalog.get_binding(&name("b")).await.unwrap(), Some(None));
+    assert_eq!(catalog.get_binding(&name("none")).await.unwrap(), None);
+    let among = async |images: &ImageScope| {
+        let found = catalog.list_bindings(images).await.unwrap();
+        let matching = found.into_iter().filter(|(image, _)| images.covers(image));
+        matching.map(|(image, to)| (image.to_string(), to.is_some())).collect::<BTreeMap<_, _>>()
+    };
+    let of =
+        |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), *name == "a-b-c-1")).collect::<BTreeMap<_, _>>();
+    assert_eq!(among(&scope(&["a-b-*", "a-b-c*"])).await, of(&["a-b-c-1", "a-b-d"]));
+    assert_eq!(among(&scope(&["a-b", "*-1"])).await, of(&["a-b", "a-b-c-1"]));
+    assert_eq!(among(&scope(&["a_*"])).await, of(&["a_b-c"]));
+    assert_eq!(among(&scope(&["a-b-c-1"])).await, of(&["a-b-c-1"]));
+    assert_eq!(among(&scope(&["*"])).await, of(&["a-b", "a-b-c-1", "a-b-d", "a-b.c", "a_b-c", "b"]));
+    assert_eq!(among(&ImageScope::none()).await, of(&[]));
+    // An image of the same name that is created later is another image.
+    let mut tx = fresh.begin().await;
+    let image = tx.get_image(&name("a-b-c-1")).await.unwrap().unwrap();
+    tx.delete_image(image.id).await.unwrap();
+    new_image(&mut *tx, "a-b-c-1").await;
+    assert_eq!(tx.get_binding(&name("a-b-c-1")).await.unwrap(), Some(None));
 }
 
 pub(super) async fn an_image_with_versions_is_not_deleted(fresh: Fresh) {

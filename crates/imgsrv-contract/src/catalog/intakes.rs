@@ -6,6 +6,7 @@ use super::{
 };
 use crate::uuid;
 use imgsrv_domain::{
+    claims::{Binding, ClaimValues},
     digest::ByteSize,
     ids::{AttemptId, UploadId},
     intake::{Intake, IntakeState, NewIntake},
@@ -38,7 +39,11 @@ async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     let by = new_principal(tx, &[]).await.id;
     let new = NewAppendUpload { size: size.try_into().unwrap(), digest: None, media_type_hint: None };
     let (session, _) = UploadSession::open_append(UploadId::new(uuid()), by, new, now, TTL);
-    let intake = Intake::open(session.id, by, wanted(), now);
+    let intake = {
+        let claims = ClaimValues::new([("repository", "acme/'images'")]);
+        let admitted_by = Some(Binding { rule: "ci".parse().unwrap(), claims });
+        Intake::open(session.id, by, admitted_by, wanted(), now)
+    };
     tx.insert_upload(&session, None).await.unwrap();
     tx.insert_intake(&intake).await.unwrap();
     (session, intake)
@@ -118,8 +123,10 @@ pub(super) async fn staged_bytes_are_the_sum_of_expected_sizes(fresh: Fresh) {
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), 0);
     let first = session(&mut *tx, claim(1), TTL).await;
     let (second, _) = intake(&mut *tx, 1000).await;
+    assert_eq!(tx.sum_staged_bytes_of(second.created_by).await.unwrap(), 1000);
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.size().get() + 1000);
     let now = tx.now();
-    tx.update_upload(&second.abort(now).unwrap().0).await.unwrap();
+    tx.update_upload(&second.clone().abort(now).unwrap().0).await.unwrap();
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.size().get());
+    assert_eq!(tx.sum_staged_bytes_of(second.created_by).await.unwrap(), 0);
 }

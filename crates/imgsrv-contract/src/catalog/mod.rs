@@ -113,6 +113,7 @@ const CASES: &[Case<Fresh>] = cases![
     transactions::a_catalog_is_bound_to_one_store,
     transactions::times_are_stored_to_the_microsecond,
     content::an_image_name_is_taken_once,
+    content::images_are_found_with_what_they_are_bound_to,
     content::an_image_with_versions_is_not_deleted,
     content::versions_and_aliases_share_a_namespace,
     content::artifacts_conflict_by_key_and_by_file_name,

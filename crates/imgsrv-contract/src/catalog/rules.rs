@@ -1,13 +1,16 @@
 //! Provisioning rules, what they grant, and how it is undone.
 
-use super::{Fresh, all_pages, conflict, samples::new_principal};
+use super::{
+    Fresh, all_pages, conflict,
+    samples::{new_principal, scope},
+};
 use crate::uuid;
 use imgsrv_domain::{
-    access::ImageScope,
+    access::Grants,
     auth::{Principal, Role},
     ids::PrincipalId,
     names::RuleId,
-    oidc::{ForwardedClaims, OidcIdentity, ProvisioningRule, RuleTerms},
+    oidc::{ForwardedClaims, OidcIdentity, ProvisioningRule, RuleImages, RuleTerms},
     page::PageRequest,
     ports::{Catalog, Conflict, Grant},
     time::Timestamp,
@@ -16,14 +19,15 @@ use imgsrv_domain::{
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 
-const ROLE: Role = ProvisioningRule::ROLE;
+const ROLE: Role = Role::ContentWriter;
 
 pub(super) fn rule(id: &str, now: Timestamp) -> ProvisioningRule {
     let names = ["repository", "ref"].map(|name| name.parse().unwrap());
     ProvisioningRule {
         id: id.parse().unwrap(),
         terms: RuleTerms {
-            images: ImageScope::Every,
+            role: ROLE,
+            images: RuleImages::Every,
             display_name: "CI".parse().unwrap(),
             issuer: "https://issuer.example".parse().unwrap(),
             audience: "imgsrv".parse().unwrap(),
@@ -56,6 +60,9 @@ pub(super) async fn rules_are_stored_and_updated_by_revision(fresh: Fresh) {
     let mut changed = first.clone();
     changed.terms.enabled = false;
     changed.terms.issuer = other;
+    changed.terms.role = Role::ContentReader;
+    let patterns = ["{claims.repository}-*", "tools"].map(|pattern| pattern.parse().unwrap());
+    changed.terms.images = RuleImages::matching(patterns).unwrap();
     let mut tx = fresh.begin().await;
     tx.update_rule(&changed).await.unwrap();
     assert_eq!(tx.lock_rule(&first.id).await.unwrap().unwrap().terms, changed.terms);
@@ -84,15 +91,26 @@ pub(super) async fn an_identity_is_one_principal(fresh: Fresh) {
     let now = tx.now();
     assert!(tx.grant_by_rule(&id, first.id, ROLE, now).await.unwrap());
     tx.commit().await.unwrap();
-    let admission = fresh.catalog.get_admission(&identity("a"), &id).await.unwrap().unwrap();
-    assert_eq!(admission.grant, Some(Grant::Live));
+    assert_eq!(fresh.catalog.list_granted_roles(&id).await.unwrap(), [ROLE]);
+    let admission = fresh.catalog.get_admission(&identity("a"), &id, ROLE).await.unwrap().unwrap();
+    assert_eq!((admission.grant, admission.by_hand), (Some(Grant::Live), Grants::default()));
+    let admission = fresh.catalog.get_admission(&identity("a"), &id, Role::ContentReader).await.unwrap().unwrap();
+    assert_eq!(admission.grant, None, "the grant of another role");
+    let granting = fresh.write(async |tx| tx.get_granting_rule(&id, first.id).await.unwrap()).await;
+    assert_eq!(granting.map(|rule| rule.id), Some(id.clone()));
     assert_eq!((admission.principal.id, admission.principal.grants), (first.id, [ROLE].into_iter().collect()));
-    let admission = fresh.catalog.get_admission(&identity("A"), &id).await.unwrap().unwrap();
+    let admission = fresh.catalog.get_admission(&identity("A"), &id, ROLE).await.unwrap().unwrap();
     assert_eq!((admission.grant, admission.principal), (None, second.clone()));
-    assert_eq!(fresh.catalog.get_admission(&identity("b"), &id).await.unwrap(), None);
+    assert_eq!(fresh.catalog.get_admission(&identity("b"), &id, ROLE).await.unwrap(), None);
     assert!(fresh.write(async |tx| tx.reconcile_grant(&id, first.id, ROLE, now).await.unwrap()).await);
-    let admission = fresh.catalog.get_admission(&identity("a"), &id).await.unwrap().unwrap();
+    let admission = fresh.catalog.get_admission(&identity("a"), &id, ROLE).await.unwrap().unwrap();
     assert_eq!(admission.grant, Some(Grant::Ended));
+    let mut tx = fresh.begin().await;
+    assert_eq!(tx.get_granting_rule(&id, first.id).await.unwrap(), None);
+    tx.grant_role(first.id, ROLE, Some(&scope(&["tools"]))).await.unwrap();
+    tx.commit().await.unwrap();
+    let admission = fresh.catalog.get_admission(&identity("a"), &id, ROLE).await.unwrap().unwrap();
+    assert_eq!(admission.by_hand.get(ROLE), Some(&scope(&["tools"])));
     let mut tx = fresh.begin().await;
     // As long as they get, in letters that nothing makes shorter.
     let long: String =
@@ -228,8 +246,8 @@ impl Real {
                 tx.revoke_role(self.principals[principal], ROLE).await.unwrap();
             }
             Step::Reconcile { rule } => {
-                for principal in tx.list_granted_principals(&self.rules[rule], 100).await.unwrap() {
-                    tx.reconcile_grant(&self.rules[rule], principal, ROLE, now).await.unwrap();
+                for (principal, role) in tx.list_live_grants(&self.rules[rule], 100).await.unwrap() {
+                    tx.reconcile_grant(&self.rules[rule], principal, role, now).await.unwrap();
                 }
             }
         }

@@ -2,7 +2,8 @@
 
 use super::{CatalogError, TrustedBlob};
 use crate::{
-    access::{Reach, View},
+    access::{ImageScope, Reach, View},
+    claims::Binding,
     digest::Digest,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, PrincipalId, VersionId},
     image::{Alias, Image},
@@ -26,6 +27,10 @@ pub trait ImageRepo: Send {
     async fn lock_image(&mut self, name: &ImageName) -> Result<Option<Image>, CatalogError>;
     /// Stores a new image, else [`Conflict::ImageName`](super::Conflict::ImageName).
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError>;
+    /// Binds a new image to a rule and values of claims, until it is deleted.
+    async fn bind_image(&mut self, id: ImageId, to: &Binding) -> Result<(), CatalogError>;
+    /// What the image of that name is bound to; the outer `None` when there is no image.
+    async fn get_binding(&mut self, image: &ImageName) -> Result<Option<Option<Binding>>, CatalogError>;
     /// Stores the image's metadata if its revision is current, else
     /// [`Conflict::StaleRevision`](super::Conflict::StaleRevision).
     async fn update_image(&mut self, image: &Image) -> Result<(), CatalogError>;
@@ -174,6 +179,10 @@ pub trait ImageQueries: Send + Sync {
     async fn get_image(&self, name: &ImageName, see: View) -> Result<Option<Image>, CatalogError>;
     /// Visible images by name.
     async fn list_images(&self, reach: &Reach, page: &PageRequest) -> Result<Page<Image>, CatalogError>;
+    /// What the image of that name is bound to; the outer `None` when there is no image.
+    async fn get_binding(&self, image: &ImageName) -> Result<Option<Option<Binding>>, CatalogError>;
+    /// The images of a scope, and what they are bound to; one statement. Images that no pattern matches may be among them.
+    async fn list_bindings(&self, images: &ImageScope) -> Result<Vec<(ImageName, Option<Binding>)>, CatalogError>;
     /// The alias of that name, if its image is visible.
     async fn get_alias(&self, image: &ImageName, name: &AliasName, see: View) -> Result<Option<Alias>, CatalogError>;
     /// Aliases of a visible image by name. `None` when the image is not visible.

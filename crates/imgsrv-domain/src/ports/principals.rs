@@ -2,7 +2,7 @@
 
 use super::{CatalogError, Timed};
 use crate::{
-    access::ImageScope,
+    access::{Grants, ImageScope},
     auth::{ApiToken, Principal, Role, StoredToken, TokenKey},
     ids::{PrincipalId, TokenId},
     names::RuleId,
@@ -102,8 +102,14 @@ pub trait RuleRepo: Send {
         role: Role,
         at: Timestamp,
     ) -> Result<bool, CatalogError>;
-    /// Up to `limit` principals with a live grant of a rule, by id.
-    async fn list_granted_principals(&mut self, rule: &RuleId, limit: u16) -> Result<Vec<PrincipalId>, CatalogError>;
+    /// Up to `limit` live grants of a rule, by principal and role.
+    async fn list_live_grants(&mut self, rule: &RuleId, limit: u16) -> Result<Vec<(PrincipalId, Role)>, CatalogError>;
+    /// The rule with that id, if it is enabled and its grant of its role to the principal is live; not locked.
+    async fn get_granting_rule(
+        &mut self,
+        rule: &RuleId,
+        principal: PrincipalId,
+    ) -> Result<Option<ProvisioningRule>, CatalogError>;
 }
 
 /// The principal of an identity, and a rule's grant to it.
@@ -113,9 +119,9 @@ pub struct Admission {
     pub principal: Principal,
     /// When it was last seen, to the day.
     pub seen_at: Timestamp,
-    /// Whether it has the role by hand, and its images are those of that grant.
-    pub is_by_hand: bool,
-    /// The rule's grant; absent when the rule has not matched the principal before.
+    /// The roles that it has by hand.
+    pub by_hand: Grants,
+    /// The grant of the role by the rule; absent when the rule has not matched the principal before.
     pub grant: Option<Grant>,
 }
 
@@ -139,8 +145,13 @@ pub trait PrincipalQueries: Send + Sync {
     async fn list_principals(&self, page: &PageRequest) -> Result<Page<Principal>, CatalogError>;
     /// The tokens of a principal by id, which is the order of their creation.
     async fn list_tokens(&self, principal: PrincipalId, page: &PageRequest) -> Result<Page<ApiToken>, CatalogError>;
-    /// The principal with that identity, and the grant of `rule` to it.
-    async fn get_admission(&self, identity: &OidcIdentity, rule: &RuleId) -> Result<Option<Admission>, CatalogError>;
+    /// The principal with that identity, and the grant of `role` by `rule` to it.
+    async fn get_admission(
+        &self,
+        identity: &OidcIdentity,
+        rule: &RuleId,
+        role: Role,
+    ) -> Result<Option<Admission>, CatalogError>;
 }
 
 /// Reads of provisioning rules.
@@ -155,7 +166,9 @@ pub trait RuleQueries: Send + Sync {
         &self,
         issuer: &IssuerUrl,
     ) -> Result<Option<Timed<Vec<ProvisioningRule>>>, CatalogError>;
-    /// The principals whose role [`RuleRepo::reconcile_grant`] would revoke for `rule`, by id. `None` when the rule does
+    /// The roles of which a rule has live grants.
+    async fn list_granted_roles(&self, rule: &RuleId) -> Result<Vec<Role>, CatalogError>;
+    /// The principals of which [`RuleRepo::reconcile_grant`] would revoke a role for `rule`, by id. `None` when the rule does
     /// not exist and never granted anything.
     async fn list_reconcilable(
         &self,

@@ -32,6 +32,8 @@ pub trait UploadRepo: Send {
     async fn count_open_uploads_of(&mut self, by: PrincipalId) -> Result<u64, CatalogError>;
     /// The sum of the expected sizes of all sessions that have not ended.
     async fn sum_staged_bytes(&mut self) -> Result<u64, CatalogError>;
+    /// The sum of the expected sizes of the sessions that `by` opened and that have not ended.
+    async fn sum_staged_bytes_of(&mut self, by: PrincipalId) -> Result<u64, CatalogError>;
     /// The session that `by` opened with `key`, not locked.
     async fn get_upload_by_key(
         &mut self,

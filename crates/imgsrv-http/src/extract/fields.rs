@@ -3,7 +3,7 @@
 use crate::response::problem::{Code, Problem};
 use imgsrv_api::FieldError;
 use imgsrv_domain::{
-    access::{ImagePattern, ImageScope},
+    access::{ImagePattern, ImageScope, InvalidImageScope},
     digest::BlobClaim,
 };
 use std::{fmt::Display, str::FromStr};
@@ -72,11 +72,20 @@ impl Fields {
 
 /// The images that the patterns of the field `images` name; `None` inside when the field is absent.
 pub(crate) fn images(fields: &mut Fields, patterns: Option<Vec<String>>) -> Option<Option<ImageScope>> {
+    patterns_of(fields, patterns, |patterns: Vec<ImagePattern>| ImageScope::matching(patterns))
+}
+
+/// What `matching` makes of the patterns of the field `images`; `None` inside when the field is absent.
+pub(crate) fn patterns_of<P: FromStr<Err: Display>, T>(
+    fields: &mut Fields,
+    patterns: Option<Vec<String>>,
+    matching: impl FnOnce(Vec<P>) -> Result<T, InvalidImageScope>,
+) -> Option<Option<T>> {
     let Some(patterns) = patterns else { return Some(None) };
     let named = patterns.iter().enumerate().filter_map(|(at, pattern)| fields.parse(format!("images[{at}]"), pattern));
-    let valid: Vec<ImagePattern> = named.collect();
+    let valid: Vec<P> = named.collect();
     if valid.len() < patterns.len() {
         return None;
     }
-    fields.check("images", ImageScope::matching(valid)).map(Some)
+    fields.check("images", matching(valid)).map(Some)
 }

@@ -13,7 +13,7 @@ mod visitor;
 
 pub(crate) use body::{JsonBody, OptionalJsonBody, part_body};
 pub(crate) use checksum::tus_body;
-pub(crate) use fields::{Fields, images, quoted};
+pub(crate) use fields::{Fields, images, patterns_of, quoted};
 pub(crate) use idempotency_key::IdempotencyKey;
 pub(crate) use path::{
     AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,

@@ -4,7 +4,7 @@ use crate::public_url::Urls;
 use imgsrv_api as api;
 use imgsrv_app::{Authenticated, Credential, IntakeStatus, IssuedToken, VersionFiles};
 use imgsrv_domain::{
-    access::{ImageScope, Narrowing, Target},
+    access::{ImageScope, Narrowing, Permitted, Rights},
     audit::AuditRecord,
     auth::{Action, ApiToken, Principal, Role},
     digest::ByteSize,
@@ -360,8 +360,8 @@ pub(crate) fn rule(rule: &ProvisioningRule) -> api::ProvisioningRule {
         audience: terms.audience.to_string(),
         forwarded_claims: terms.forwarded_claims.names().map(ToString::to_string).collect(),
         condition: terms.condition.as_str().to_owned(),
-        images: images(&terms.images),
-        assign_role_ids: vec![ProvisioningRule::ROLE.to_string()],
+        images: terms.images.patterns().map(|patterns| patterns.iter().map(ToString::to_string).collect()),
+        assign_role_ids: vec![terms.role.to_string()],
         enabled: terms.enabled,
     }
 }
@@ -377,11 +377,11 @@ pub(crate) fn whoami(who: &Authenticated) -> api::Whoami {
             expires_at,
             ..api::Authentication::default()
         },
-        Credential::Oidc { identity, rule } => api::Authentication {
+        Credential::Oidc { identity, admitted_by } => api::Authentication {
             method: "oidc".to_owned(),
             issuer: Some(identity.issuer.to_string()),
             subject: Some(identity.subject.to_string()),
-            rule_id: Some(rule.to_string()),
+            rule_id: Some(admitted_by.rule.to_string()),
             expires_at,
             ..api::Authentication::default()
         },
@@ -391,8 +391,19 @@ pub(crate) fn whoami(who: &Authenticated) -> api::Whoami {
         images: images(&rights.narrowing.images),
         ..authentication
     };
-    let allowed = Action::ALL.iter().filter(|action| rights.allow(**action, Target::Anything));
-    api::Whoami { principal: principal(own), actions: allowed.map(ToString::to_string).collect(), authentication }
+    let permissions: Vec<_> = Action::ALL.iter().filter_map(|action| permission(rights, *action)).collect();
+    let actions = permissions.iter().map(|permission| permission.action.clone()).collect();
+    let mut own = own.clone();
+    if let Some(claimed) = &rights.claimed {
+        own.grants.add(claimed.role(), claimed.scope());
+    }
+    api::Whoami { principal: principal(&own), actions, permissions, authentication }
+}
+
+/// Where an action is allowed, if anywhere.
+fn permission(rights: &Rights, action: Action) -> Option<api::Permission> {
+    let Permitted { images: own, within } = rights.permitted(action)?;
+    Some(api::Permission { action: action.to_string(), images: images(&own), within_images: images(&within) })
 }
 
 pub(crate) fn audit(record: &AuditRecord) -> api::AuditEntry {

@@ -196,7 +196,8 @@ fn roles(fields: &mut Fields, ids: Option<Vec<String>>) -> Option<BTreeSet<Role>
 
 /// Issue an API token
 ///
-/// It allows what its principal may do, unless `role_ids` or `images` limit it further.
+/// It allows what its principal may do, unless `role_ids` or `images` limit it further. Limited to some images, it allows
+/// nothing that is not about images.
 ///
 /// `plaintext` is the token. It is returned only once; the server stores only its SHA-256.
 #[utoipa::path(post, path = "/v1/auth/principals/{principal_id}/api-tokens", operation_id = "createApiToken", tag = "auth",
@@ -213,6 +214,11 @@ async fn create_token(
     let expires_at = fields.parse::<Rfc3339>("expires_at", &body.expires_at);
     let roles = roles(&mut fields, body.role_ids);
     let images = images(&mut fields, body.images);
+    if let (Some(roles), Some(Some(ImageScope::Matching(_)))) = (&roles, &images)
+        && let Some(role) = roles.iter().find(|role| !role.is_about_images())
+    {
+        fields.reject("role_ids", format!("must not have {role}, which is not about images, if images are named"));
+    }
     let new = fields.finish(|| {
         let narrowing = Narrowing { roles, images: images?.unwrap_or(ImageScope::Every) };
         Some(NewToken { name: name?, expires_at: expires_at?.0, narrowing })

@@ -1,7 +1,7 @@
 //! Provisioning rules.
 
 use crate::{
-    extract::{Fields, JsonBody, PageQuery, RulePath, images},
+    extract::{Fields, JsonBody, PageQuery, RulePath, patterns_of},
     response::{page::page_response, problem::Result, wire},
     routes::problems::{BodyProblems, GuardedProblems, Taken},
     state::AppState,
@@ -14,9 +14,9 @@ use axum::{
 use imgsrv_api as api;
 use imgsrv_app::{Manager, Rules};
 use imgsrv_domain::{
-    access::ImageScope,
+    auth::Role,
     names::RuleId,
-    oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
+    oidc::{ForwardedClaims, ImageTemplate, ProvisioningRule, RuleImages, RuleTerms},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -36,9 +36,14 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     {
         fields.reject("id", "must be the id in the path");
     }
-    let role = ProvisioningRule::ROLE.as_str();
-    if body.assign_role_ids.is_some_and(|roles| roles != [role]) {
-        fields.reject("assign_role_ids", format!("must be [\"{role}\"]"));
+    let role = match body.assign_role_ids.as_deref() {
+        None => Some(Role::ContentWriter),
+        Some([id]) => id.parse().ok().filter(|role| ProvisioningRule::ROLES.contains(role)),
+        Some(_) => None,
+    };
+    if role.is_none() {
+        let roles = ProvisioningRule::ROLES.map(|role| format!("[\"{role}\"]"));
+        fields.reject("assign_role_ids", format!("must be {}", roles.join(" or ")));
     }
     let display_name = fields.parse("display_name", &body.display_name);
     let issuer = fields.parse("issuer_url", &body.issuer_url);
@@ -47,10 +52,12 @@ fn terms(body: api::SaveProvisioningRule, path: Option<&RuleId>) -> Result<(Opti
     let names = body.forwarded_claims.iter().enumerate();
     let names: Vec<_> = names.filter_map(|(at, name)| fields.parse(format!("forwarded_claims[{at}]"), name)).collect();
     let forwarded_claims = fields.check("forwarded_claims", ForwardedClaims::new(names));
-    let images = images(&mut fields, body.images);
+    let matching = |patterns: Vec<ImageTemplate>| RuleImages::matching(patterns);
+    let images = patterns_of(&mut fields, body.images, matching);
     fields.finish(|| {
         let terms = RuleTerms {
-            images: images?.unwrap_or(ImageScope::Every),
+            role: role?,
+            images: images?.unwrap_or(RuleImages::Every),
             display_name: display_name?,
             issuer: issuer?,
             audience: audience?,
@@ -73,7 +80,8 @@ async fn list(rules: Rules, manager: Manager, query: PageQuery, uri: Uri) -> Res
 
 /// Create a provisioning rule
 ///
-/// Grants `content-writer` to callers with a token of the issuer that has the audience and meets the condition. The
+/// Grants `content-writer`, or `content-reader`, to callers with a token of the issuer that has the audience and meets the
+/// condition, on the images that it names for the claims of the token. The
 /// condition is checked: it must parse, use only existing names, not exceed the size limits, and evaluate to true or
 /// false when every forwarded claim is a string.
 #[utoipa::path(post, path = "/v1/auth/oidc-provisioning-rules", operation_id = "createProvisioningRule", tag = "auth",
@@ -128,11 +136,15 @@ async fn delete(rules: Rules, manager: Manager, path: RulePath) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn reconciliation(rule: &RuleId, principals: Vec<api::Principal>, applied: bool) -> api::Reconciliation {
-    let roles = (!principals.is_empty()).then(|| ProvisioningRule::ROLE.to_string());
+fn reconciliation(
+    rule: &RuleId,
+    roles: impl IntoIterator<Item = Role>,
+    principals: Vec<api::Principal>,
+    applied: bool,
+) -> api::Reconciliation {
     api::Reconciliation {
         rule_id: rule.to_string(),
-        unassign_role_ids: roles.into_iter().collect(),
+        unassign_role_ids: roles.into_iter().filter(|_| !principals.is_empty()).map(|role| role.to_string()).collect(),
         principals,
         applied,
         principal_count: None,
@@ -148,10 +160,10 @@ fn reconciliation(rule: &RuleId, principals: Vec<api::Principal>, applied: bool)
     operation_id = "previewReconciliation", tag = "auth", security(("bearer" = [])), params(RulePath, PageQuery),
     responses((status = OK, description = "The roles that would be revoked.", body = api::Reconciliation), GuardedProblems))]
 async fn preview(rules: Rules, manager: Manager, path: RulePath, query: PageQuery, uri: Uri) -> Result<Response> {
-    let page = rules.preview(&manager, &path.rule_id, &query.page()?).await?;
+    let (roles, page) = rules.preview(&manager, &path.rule_id, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::principal, |principals, next_cursor| api::Reconciliation {
         next_cursor,
-        ..reconciliation(&path.rule_id, principals, false)
+        ..reconciliation(&path.rule_id, roles, principals, false)
     }))
 }
 
@@ -166,5 +178,6 @@ async fn reconcile(rules: Rules, manager: Manager, path: RulePath) -> Result<Jso
     let reconciled = rules.reconcile(&manager, &path.rule_id).await?;
     let principals = reconciled.principals.iter().map(wire::principal).collect();
     let principal_count = Some(reconciled.count);
-    Ok(Json(api::Reconciliation { principal_count, ..reconciliation(&path.rule_id, principals, true) }))
+    let applied = reconciliation(&path.rule_id, reconciled.roles, principals, true);
+    Ok(Json(api::Reconciliation { principal_count, ..applied }))
 }
