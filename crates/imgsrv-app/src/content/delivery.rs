@@ -2,13 +2,14 @@
 
 use crate::{
     auth::caller::Caller,
-    bytes::reader::{open_blob, replacement},
+    bytes::reader::{SPAN, open_blob, read_blob, replacement},
     content::{
         fetches::Fetched,
         published::{PublishedVersion, PublishedVersions},
     },
     error::{Gone, Missing, Result, UseCaseError},
 };
+use bytes::Bytes;
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
     files,
@@ -284,21 +285,50 @@ impl Delivery {
     /// since the download was found, it does not exist.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
+        match open_blob(&self.0.context, &download.blob, range.clone()).await {
+            Ok(opened) => Ok(opened),
+            Err(error) => {
+                let current = self.replacement(download, error).await?;
+                open_blob(&self.0.context, &current, range).await.map_err(|error| undeliverable(download, error))
+            }
+        }
+    }
+
+    /// Reads `range` of the bytes at once, verified, if it has little more than a hundred KiB; else `None`. The bytes keep up
+    /// to [`Delivery::HELD`] of memory. Otherwise it is like [`Delivery::open`].
+    #[tracing::instrument(name = "delivery.read", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
+    pub async fn read(&self, download: &Download, range: Range<u64>) -> Result<Option<Bytes>> {
+        match read_blob(&self.0.context, &download.blob, range.clone()).await {
+            Ok(read) => Ok(read),
+            Err(error) => {
+                let current = self.replacement(download, error).await?;
+                read_blob(&self.0.context, &current, range).await.map_err(|error| undeliverable(download, error))
+            }
+        }
+    }
+
+    /// The memory that bytes keep which were read at once.
+    pub const HELD: u64 = SPAN;
+
+    /// The blob that has replaced that of a download, which was read with that error.
+    async fn replacement(&self, download: &Download, error: BlobError) -> Result<TrustedBlob> {
         let (context, blob) = (&self.0.context, &download.blob);
-        let damaged = |error| match error {
-            BlobError::Damaged => UseCaseError::Quarantined(blob.claim.digest),
-            error => error.into(),
-        };
-        let opened = open_blob(context, blob, range.clone()).await;
-        if let Err(BlobError::Damaged) = opened {
+        if let BlobError::Damaged = error {
             if let Some(current) = replacement(context, blob).await? {
-                return open_blob(context, &current, range).await.map_err(damaged);
+                return Ok(current);
             }
             if context.catalog.get_blob_status(&blob.claim.digest, 0).await?.is_none() {
                 return Err(Missing::Blob(blob.claim.digest).into());
             }
         }
-        opened.map_err(damaged)
+        Err(undeliverable(download, error))
+    }
+}
+
+fn undeliverable(download: &Download, error: BlobError) -> UseCaseError {
+    match error {
+        BlobError::Damaged => UseCaseError::Quarantined(download.blob.claim.digest),
+        error => error.into(),
     }
 }
 
