@@ -22,9 +22,10 @@ const NGINX: u16 = 8094;
 
 /// The server with one published version of one large file, and the peer.
 pub(super) struct Site {
-    pub(super) scratch: TempDir,
     pub(super) server: Server,
     pub(super) nginx: Nginx,
+    /// Removed after both have ended.
+    pub(super) scratch: TempDir,
     /// Size of the published file, which nginx serves as `file`.
     pub(super) size: u64,
 }
@@ -50,7 +51,7 @@ impl Site {
                 default_type application/json; server {{ listen 127.0.0.1:{NGINX} backlog=4096; root {root}; }}"
             )
         });
-        Ok(Self { scratch, server, nginx, size })
+        Ok(Self { server, nginx, scratch, size })
     }
 
     /// The URL of `path` on the server.
