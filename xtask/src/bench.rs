@@ -1,6 +1,6 @@
 //! Figures of the server beside those of peers in the same run, as a table and as JSON.
 //!
-//! Ours and the peer take turns, with the same bytes in the page cache unless a row says otherwise, so that both ran under
+//! Ours and the peer take turns, with the same bytes in the page cache unless a row is about something else, so that both ran under
 //! the same load. A ratio above 1 is better than the peer.
 
 mod bulk;

@@ -1,4 +1,4 @@
-//! The server that is measured with what it serves, and an nginx beside it that serves the same bytes.
+//! The server that is measured with what it serves, and an nginx that serves the same bytes.
 
 use crate::{
     demo::digest,
