@@ -1,44 +1,75 @@
-//! Throughput compared with peers in the same run: `openssl`, a plain write with fsync, and nginx with sendfile.
+//! Figures of the server beside those of peers in the same run, as a table and as JSON.
+//!
+//! Ours and the peer take turns, with the same bytes in the page cache unless a row is about something else, so that both ran under
+//! the same load. A ratio above 1 is better than the peer.
 
+mod bulk;
 mod checks;
+mod client;
+mod latency;
 mod load;
+mod products;
+mod registry;
 mod scale_out;
-mod streams;
+mod site;
+mod small;
+mod table;
+mod wrk;
 
-use crate::{
-    demo::digest,
-    server::{Server, build},
-    shell::{Result, run as run_command},
-    tools,
-};
-use imgsrv_testkit::services::Nginx;
-use std::{
-    fs::{self, File, Permissions},
-    io::{self, Read},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Child, Command},
-    time::{Duration, Instant},
-};
+use crate::{server::build, shell::Result, tools};
+use site::Site;
+use std::{fs, path::PathBuf};
+use table::Row;
 
-const LISTEN: &str = "127.0.0.1:8093";
-const NGINX: u16 = 8094;
-const METRICS: &str = "127.0.0.1:9493";
-const ROUNDS: usize = 5;
-const SLOW_READERS: usize = 16;
+/// A group of rows that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Group {
+    /// Downloads of the whole file
+    Download,
+    /// A download of a file that is not in the page cache
+    Cold,
+    /// Ranges at random offsets
+    Ranges,
+    /// Manifests by version and by alias
+    Manifest,
+    /// The documents of Simple Streams
+    Streams,
+    /// Uploads to `ready`
+    Upload,
+    /// The commands of the client
+    Client,
+    /// Times of small operations
+    Latency,
+    /// Memory of the server
+    Memory,
+}
 
 /// The options of the benchmark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Groups of rows to measure; all if none is given
+    groups: Vec<Group>,
     /// Size of the file in MiB
     #[arg(long, default_value_t = 1024)]
     mib: u64,
+    /// Rounds of each row
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Duration of the load of small requests in a round, in seconds
+    #[arg(long = "seconds", value_name = "SECONDS", default_value_t = 3)]
+    round_seconds: u64,
+    /// Products in the documents of Simple Streams
+    #[arg(long, default_value_t = 10_000)]
+    products: usize,
+    /// Write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Use the release build as it is
+    #[arg(long)]
+    no_build: bool,
     /// On PostgreSQL and Garage, beside `aws s3 cp` to the same Garage
     #[arg(long)]
     scale_out: bool,
-    /// The documents of Simple Streams with so many products, beside nginx and a rebuild from scratch
-    #[arg(long, value_name = "PRODUCTS", num_args = 0..=1, default_missing_value = "10000")]
-    streams: Option<usize>,
     /// With and without verifying what is read
     #[arg(long)]
     checks: bool,
@@ -47,114 +78,57 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if options.scale_out {
-        return scale_out::run(options.mib);
+    tools::from_debian(&[
+        ("curl", "curl"),
+        ("docker-registry", "docker-registry"),
+        ("nginx", "nginx-light"),
+        ("openssl", "openssl"),
+        ("wrk", "wrk"),
+    ])?;
+    if !options.no_build {
+        build()?;
     }
     if options.checks {
         return checks::run(options.mib);
     }
-    if let Some(products) = options.streams {
-        return streams::run(products);
+    if options.scale_out {
+        return scale_out::run(options.mib, options.rounds);
     }
     if let Some(duration) = options.load.duration() {
         return load::run(&options.load, duration);
     }
-    tools::from_debian(&[("curl", "curl"), ("openssl", "openssl"), ("nginx", "nginx-light")])?;
-    build()?;
-    let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
-    let file = scratch.path().join("file");
-    io::copy(&mut File::open("/dev/urandom")?.take(options.mib << 20), &mut File::create(&file)?)?;
-    let server = Server::start(scratch.path(), LISTEN, &[])?;
-
-    let (digest, size) = digest(File::open(&file)?)?;
-    let ((), hashing) = timed(|| run_command(Command::new("openssl").args(["dgst", "-sha256"]).arg(&file)))?;
-    let mut write = Command::new("dd");
-    write.args(["if=file", "of=written", "bs=1M", "conv=fsync", "status=none"]).current_dir(scratch.path());
-    let ((), writing) = timed(|| run_command(&mut write))?;
-    fs::remove_file(scratch.path().join("written"))?;
-    let ((), uploading) = timed(|| server.upload(&digest, size, File::open(&file)?))?;
-    let slower = hashing.max(writing);
-    println!("\nUpload of {} MiB", options.mib);
-    println!("  openssl dgst -sha256   {}", rate(options.mib, hashing));
-    println!("  write and fsync        {}", rate(options.mib, writing));
-    println!("  imgsrv, to ready       {}", rate(options.mib, uploading));
-    println!("  ratio to the slower of the first two: {:.2}", slower.as_secs_f64() / uploading.as_secs_f64());
-
-    let _nginx = nginx(scratch.path())?;
-    let ours = format!("{}/v1/blobs/{digest}", server.url);
-    for connections in [1, 8] {
-        let (mut imgsrv, mut peer) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            imgsrv.push(download(&ours, Some(&server.token), connections)?);
-            peer.push(download(&format!("http://127.0.0.1:{NGINX}/file"), None, connections)?);
-        }
-        let (imgsrv, peer) = (median(imgsrv), median(peer));
-        let mib = options.mib * connections as u64;
-        println!("Download, cached, {connections} at once, median of {ROUNDS}");
-        println!("  nginx, sendfile on     {}", rate(mib, peer));
-        println!("  imgsrv                 {}", rate(mib, imgsrv));
-        println!("  ratio: {:.2}", peer.as_secs_f64() / imgsrv.as_secs_f64());
+    let machine = latency::machine()?;
+    let site = Site::start(options.mib)?;
+    let mut rows: Vec<Row> = Vec::new();
+    let all = [
+        Group::Ranges,
+        Group::Manifest,
+        Group::Latency,
+        Group::Download,
+        Group::Cold,
+        Group::Memory,
+        Group::Client,
+        Group::Upload,
+        Group::Streams,
+    ];
+    for group in all.into_iter().filter(|group| options.groups.is_empty() || options.groups.contains(group)) {
+        let measured = match group {
+            Group::Download => bulk::downloads(&site, options),
+            Group::Cold => bulk::cold(&site, options),
+            Group::Ranges => small::ranges(&site, options),
+            Group::Manifest => small::manifests(&site, options),
+            Group::Streams => products::documents(&site, options),
+            Group::Upload => bulk::uploads(&site, options),
+            Group::Client => client::commands(&site, options),
+            Group::Latency => latency::latencies(&site, options),
+            Group::Memory => latency::memory(&site),
+        }?;
+        println!("\n{}", table::markdown(&measured));
+        rows.extend(measured);
     }
-    let mut readers: Vec<Child> = (0..SLOW_READERS)
-        .map(|_| curl(&ours, Some(&server.token)).args(["--limit-rate", "1M"]).spawn())
-        .collect::<io::Result<_>>()?;
-    std::thread::sleep(Duration::from_secs(3));
-    let memory = memory(&server)?;
-    for reader in &mut readers {
-        reader.kill()?;
-        reader.wait()?;
+    println!("\n{machine}\n\n{}", table::markdown(&rows));
+    if let Some(path) = &options.json {
+        fs::write(path, table::json(&rows, &machine)?)?;
     }
-    println!("Memory with {SLOW_READERS} slow downloads\n{memory}");
     Ok(())
-}
-
-/// The server's current and peak memory.
-fn memory(server: &Server) -> Result<String> {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
-    let lines = status.lines().filter(|line| line.starts_with("RssAnon") || line.starts_with("VmHWM"));
-    Ok(lines.map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
-}
-
-fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
-    let started = Instant::now();
-    work().map(|done| (done, started.elapsed()))
-}
-
-/// An nginx that serves the files of `folder`.
-fn nginx(folder: &Path) -> Result<Nginx> {
-    // The workers run as another user, who must be able to read the files.
-    fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-    let server =
-        format!("sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{NGINX}; root {}; }}", folder.display());
-    Ok(Nginx::start(NGINX, |_| server))
-}
-
-fn curl(url: &str, bearer: Option<&str>) -> Command {
-    let mut curl = Command::new("curl");
-    curl.args(["-sf", "-o", "/dev/null", url]);
-    if let Some(bearer) = bearer {
-        curl.args(["-H", &format!("Authorization: Bearer {bearer}")]);
-    }
-    curl
-}
-
-fn download(url: &str, bearer: Option<&str>, connections: usize) -> Result<Duration> {
-    let started = Instant::now();
-    let children: Vec<Child> = (0..connections).map(|_| curl(url, bearer).spawn()).collect::<io::Result<_>>()?;
-    for mut child in children {
-        if !child.wait()?.success() {
-            return Err(format!("cannot download {url}").into());
-        }
-    }
-    Ok(started.elapsed())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown without digits")]
-fn rate(mib: u64, took: Duration) -> String {
-    format!("{:6.0} MiB/s", mib as f64 / took.as_secs_f64())
 }

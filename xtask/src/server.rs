@@ -37,6 +37,7 @@ impl Server {
     pub(crate) fn start(scratch: &Path, listen: &str, environment: &[(&str, String)]) -> Result<Self> {
         let binary = target_dir().join("release/imgsrv");
         let data = scratch.join("data");
+        std::fs::create_dir_all(scratch)?;
         println!("\n$ {} serve --data-dir {} --listen {listen}", binary.display(), data.display());
         let mut child = Command::new(binary)
             .args(["serve", "--data-dir"])
@@ -96,9 +97,15 @@ impl Server {
             .send(SendBody::from_reader(&mut bytes))?;
         println!("  PUT  {upload}/parts/1 -> {}", response.status());
         let part: Value = response.body_mut().read_json()?;
-        let parts = json!({"parts": [{"number": 1, "etag": part["etag"], "size_bytes": part["size_bytes"]}]});
+        self.complete(&upload, &[part])
+    }
+
+    /// Completes an upload of these parts, and waits until the blob is trusted.
+    pub(crate) fn complete(&self, upload: &str, parts: &[Value]) -> Result<()> {
+        let listed = |part: &Value| json!({"number": part["part_number"], "etag": part["etag"], "size_bytes": part["size_bytes"]});
+        let parts = json!({"parts": parts.iter().map(listed).collect::<Vec<_>>()});
         self.send("POST", &format!("{upload}/complete"), Some(&parts))?;
-        self.wait(&upload, "ready")
+        self.wait(upload, "ready")
     }
 
     /// Publishes version `version` of `image`, and waits until it is published.
@@ -125,7 +132,7 @@ impl Server {
             match text(&body, "state")? {
                 state if state == end => return Ok(()),
                 "failed" => return Err(format!("{path} failed: {body}").into()),
-                _ => std::thread::sleep(Duration::from_millis(5)),
+                _ => std::thread::sleep(Duration::from_millis(1)),
             }
         }
     }

@@ -107,6 +107,11 @@ impl Reservation {
     /// `bytes`, which keep their part of the reservation until the last reference to them is dropped.
     pub(crate) fn hold(mut self, bytes: Bytes) -> Bytes {
         self.shrink(bytes.len());
+        self.hold_all(bytes)
+    }
+
+    /// `bytes`, which keep the whole reservation, because they keep more memory than they have bytes.
+    pub(crate) fn hold_all(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Held { bytes, _reservation: self })
     }
 }

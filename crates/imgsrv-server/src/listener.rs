@@ -5,7 +5,7 @@ use crate::{
     in_flight::InFlight,
     options::ListenAddress,
     stalled::{StreamExecutor, watched},
-    turns::Turns,
+    turns::{Turns, Written},
 };
 use axum::Router;
 use http_body_util::BodyExt;
@@ -147,15 +147,17 @@ impl Connection {
         if !matches!(peeked, Some(Ok(Ok(1)))) {
             return;
         }
-        let mut stream = TimeoutStream::new(turns.of(stream));
+        let stream = turns.of(stream);
+        let written = stream.written();
+        let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.configured.send_timeout));
         let stream = Box::pin(stream);
         match self.tls.clone() {
-            None => self.serve_http(stream, Transport::Plaintext, builder, stop).await,
+            None => self.serve_http(stream, Transport::Plaintext, written, builder, stop).await,
             Some(tls) if first == [HANDSHAKE] => {
                 match stop.run_until_cancelled(tokio::time::timeout(timeout, tls.accept(stream))).await {
                     None => {}
-                    Some(Ok(Ok(stream))) => self.serve_http(stream, Transport::Tls, builder, stop).await,
+                    Some(Ok(Ok(stream))) => self.serve_http(stream, Transport::Tls, written, builder, stop).await,
                     Some(Ok(Err(error))) => {
                         tracing::debug!(%error, client.address = %self.address, "TLS handshake failed");
                     }
@@ -164,7 +166,8 @@ impl Connection {
             }
             // Incus requests every file over plain HTTP on this port first, and hangs without a response.
             Some(_) => {
-                self.serve_http(stream, Transport::PlaintextOnTlsPort, &builder.clone().http1_only(), stop).await;
+                let builder = builder.clone().http1_only();
+                self.serve_http(stream, Transport::PlaintextOnTlsPort, written, &builder, stop).await;
             }
         }
     }
@@ -173,6 +176,7 @@ impl Connection {
         self,
         stream: S,
         transport: Transport,
+        written: Written,
         builder: &auto::Builder<StreamExecutor>,
         stop: &CancellationToken,
     ) {
@@ -183,6 +187,7 @@ impl Connection {
             request.extensions_mut().insert(PeerAddress(address));
             request.extensions_mut().insert(transport);
             let guard = counted.begin();
+            written.begin_request();
             let response = app.clone().oneshot(request.map(axum::body::Body::new));
             async move {
                 // The guard moves into the body: the request is in flight until the body is written or dropped.

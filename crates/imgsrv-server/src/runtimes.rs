@@ -4,11 +4,11 @@
 use axum::{
     Router,
     extract::{Request, State},
-    http::StatusCode,
+    http::{Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use std::{io, panic};
+use std::{future::poll_fn, io, panic, task::Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -59,12 +59,26 @@ impl Drop for Connections {
 
 /// Makes `app` run its handlers on the runtime that calls this, whichever one serves their connections. A handler still
 /// ends when its client is gone.
+///
+/// A read begins on the thread of its connection: if all that it needs is in memory, it ends there, without waking another
+/// thread. What it starts runs on the runtime of handlers in any case, and so does the rest of it once it waits.
 pub(crate) fn handled_here(app: Router) -> Router {
     app.layer(middleware::from_fn_with_state(Handle::current(), hand_over))
 }
 
 async fn hand_over(State(runtime): State<Handle>, request: Request, next: Next) -> Response {
-    match AbortOnDropHandle::new(runtime.spawn(next.run(request))).await {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut responding = Box::pin(next.run(request));
+    if is_read {
+        let begun = poll_fn(|context| {
+            let _entered = runtime.enter();
+            Poll::Ready(responding.as_mut().poll(context))
+        });
+        if let Poll::Ready(response) = begun.await {
+            return response;
+        }
+    }
+    match AbortOnDropHandle::new(runtime.spawn(responding)).await {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
             Ok(panicked) => panic::resume_unwind(panicked),

@@ -4,7 +4,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     thread,
 };
@@ -16,9 +19,8 @@ use tokio_util::sync::PollSemaphore;
 
 /// A connection that wrote so many bytes more than its requests account for waits for its turn.
 const BULK_BYTES: usize = 512 << 10;
-/// The bytes of a small response that a received byte accounts for: a request has some hundred bytes, while a client of
-/// HTTP/2 that downloads sends 13 for each part of its window (`WINDOW_UPDATE`, RFC 9113, section 6.9).
-const ACCOUNTED_BYTES: usize = 512;
+/// The bytes of a small response, for which a request accounts.
+const SMALL_BYTES: usize = 128 << 10;
 
 /// The turns of all connections of a listener; first come, first served.
 #[derive(Debug, Clone)]
@@ -31,7 +33,32 @@ impl Turns {
 
     /// A connection that takes turns.
     pub(crate) fn of<S>(&self, stream: S) -> InTurn<S> {
-        InTurn { stream, turns: PollSemaphore::new(Arc::clone(&self.0)), written: 0 }
+        InTurn { stream, turns: PollSemaphore::new(Arc::clone(&self.0)), written: Written::default() }
+    }
+}
+
+/// Bytes that a connection has written and that no request accounts for, up to twice the bound: so that a connection that
+/// has ended a download is soon one of small responses again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written(Arc<AtomicUsize>);
+
+impl Written {
+    /// A request began, which accounts for a small response.
+    pub(crate) fn begin_request(&self) {
+        self.update(|written| written.saturating_sub(SMALL_BYTES));
+    }
+
+    fn add(&self, bytes: usize) {
+        self.update(|written| written.saturating_add(bytes).min(2 * BULK_BYTES));
+    }
+
+    fn update(&self, change: impl Fn(usize) -> usize) {
+        // The closure always returns a value, so the update never fails.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |written| Some(change(written)));
+    }
+
+    fn is_bulk(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= BULK_BYTES
     }
 }
 
@@ -39,18 +66,21 @@ impl Turns {
 pub(crate) struct InTurn<S> {
     stream: S,
     turns: PollSemaphore,
-    /// Bytes written that no request accounts for, up to twice the bound: so that a connection that has ended a download
-    /// is soon one of small responses again.
-    written: usize,
+    written: Written,
 }
 
 impl<S: Unpin> InTurn<S> {
+    /// What it has written, for its requests to account for.
+    pub(crate) fn written(&self) -> Written {
+        self.written.clone()
+    }
+
     fn write(
         &mut self,
         context: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let turn = if self.written >= BULK_BYTES { ready!(self.turns.poll_acquire(context)) } else { None };
+        let turn = if self.written.is_bulk() { ready!(self.turns.poll_acquire(context)) } else { None };
         let written = write(Pin::new(&mut self.stream), context);
         // One write is a turn, whatever comes of it: a client that does not receive never keeps others waiting. The next
         // turn is given behind all tasks that are ready by now; otherwise the next download would always be the first.
@@ -61,18 +91,14 @@ impl<S: Unpin> InTurn<S> {
             });
         }
         let written = ready!(written)?;
-        self.written = (self.written.saturating_add(written)).min(2 * BULK_BYTES);
+        self.written.add(written);
         Poll::Ready(Ok(written))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for InTurn<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
-        let received = into.filled().len() - before;
-        self.written = self.written.saturating_sub(received.saturating_mul(ACCOUNTED_BYTES));
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
@@ -123,15 +149,13 @@ mod tests {
 
     #[tokio::test]
     async fn requests_account_for_small_responses() {
-        let turns = Turns::new();
-        let (server, mut client) = tokio::io::duplex(4 * BULK_BYTES);
-        let mut server = turns.of(server);
+        let mut connection = Turns::new().of(tokio::io::sink());
         for _ in 0..64 {
-            client.write_all(&[b'r'; 128]).await.expect("sent");
-            tokio::io::AsyncReadExt::read_exact(&mut server, &mut [0; 128]).await.expect("received");
-            server.write_all(&vec![0; 32 << 10]).await.expect("written");
-            tokio::io::AsyncReadExt::read_exact(&mut client, &mut vec![0; 32 << 10]).await.expect("received");
+            connection.written().begin_request();
+            connection.write_all(&vec![0; SMALL_BYTES]).await.expect("written");
         }
-        assert!(server.written < BULK_BYTES);
+        assert!(!connection.written.is_bulk());
+        connection.write_all(&vec![0; BULK_BYTES]).await.expect("written");
+        assert!(connection.written.is_bulk());
     }
 }

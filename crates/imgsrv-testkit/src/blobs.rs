@@ -1,6 +1,7 @@
 //! A folder of blobs that counts what is read of it, on a disk of any size.
 
 use async_trait::async_trait;
+use axum::body::Bytes;
 use futures::TryStreamExt;
 use imgsrv_blobs::{FsBlobStore, Unobserved};
 use imgsrv_domain::{
@@ -115,6 +116,11 @@ impl BlobStore for ProbedBlobs {
         Ok(Box::pin(stream.inspect_ok(move |chunk| {
             probe.0.read.fetch_add(chunk.len() as u64, Ordering::SeqCst);
         })))
+    }
+
+    async fn read(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<Bytes, BlobError> {
+        self.probe.0.read.fetch_add(range.end - range.start, Ordering::SeqCst);
+        self.store.read(name, size, range).await
     }
 
     async fn remove(&self, name: &BlobName) -> Result<(), BlobError> {

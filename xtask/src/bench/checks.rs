@@ -1,10 +1,10 @@
 //! The cost of verifying every block that is read: downloads of a blob, compared with those of another one whose checksums
 //! were deleted, which is served without.
 
-use super::{LISTEN, NGINX, median, nginx};
+use super::site::LISTEN;
 use crate::{
     demo::digest,
-    server::{Server, build},
+    server::Server,
     shell::{Result, output},
 };
 use std::{
@@ -28,7 +28,6 @@ struct Cost {
 }
 
 pub(super) fn run(mib: u64) -> Result<()> {
-    build()?;
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
     let (file, other) = (scratch.path().join("file"), scratch.path().join("other"));
     // Nothing but the requests uses the processor, and nothing restores the checksums.
@@ -44,25 +43,15 @@ pub(super) fn run(mib: u64) -> Result<()> {
     forget_checksums(&scratch.path().join("data/catalog.db"), &paths[1])?;
     let (with, without) = (measure(&server, &paths[0], size)?, measure(&server, &paths[1], size)?);
 
-    let _nginx = nginx(scratch.path())?;
-    let url = format!("http://127.0.0.1:{NGINX}/file");
-    let peer = [
-        rounds(|| whole(&url, None), || Ok(Duration::ZERO))?,
-        rounds(|| ranges(&url, None, size), || Ok(Duration::ZERO))?,
-    ];
-    for ((what, with), (without, peer)) in
-        [format!("{mib} MiB at once"), format!("{RANGES} ranges of {} KiB", RANGE >> 10)]
-            .into_iter()
-            .zip(with)
-            .zip(without.into_iter().zip(peer))
-    {
+    let what = [format!("{mib} MiB at once"), format!("{RANGES} ranges of {} KiB", RANGE >> 10)];
+    for (what, (with, without)) in what.into_iter().zip(with.into_iter().zip(without)) {
         println!("\n{what}, cached, median of {ROUNDS}");
-        for (name, cost) in [("with checks", with), ("without checks", without), ("nginx", peer)] {
+        for (name, cost) in [("with checks", with), ("without checks", without)] {
             println!("  {name:16} {:7.0} ms, processor of the server {:7.0} ms", millis(cost.took), millis(cost.cpu));
         }
         let ratio = |with: Duration, without: Duration| with.as_secs_f64() / without.as_secs_f64();
         println!(
-            "  ratio of the first two: {:.2}, of the processor time: {:.2}",
+            "  ratio: {:.2}, of the processor time: {:.2}",
             ratio(with.took, without.took),
             ratio(with.cpu, without.cpu)
         );
@@ -91,6 +80,11 @@ fn rounds(mut request: impl FnMut() -> Result<()>, cpu: impl Fn() -> Result<Dura
         used.push(cpu()?.saturating_sub(before));
     }
     Ok(Cost { took: median(took), cpu: median(used) })
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn whole(url: &str, token: Option<&str>) -> Result<()> {

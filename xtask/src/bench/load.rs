@@ -1,9 +1,9 @@
 //! Mixed load on one server: publishers beside bulk downloads and readers of Simple Streams, with the latency of each.
 
-use super::{LISTEN, memory};
+use super::site::LISTEN;
 use crate::{
     demo::digest,
-    server::{Server, build, text},
+    server::{Server, text},
     shell::Result,
 };
 use serde_json::json;
@@ -93,7 +93,6 @@ impl Results {
 }
 
 pub(super) fn run(load: &Load, duration: Duration) -> Result<()> {
-    build()?;
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
     let server = Server::start(scratch.path(), LISTEN, &[])?;
     let file = scratch.path().join("file");
@@ -145,7 +144,6 @@ pub(super) fn run(load: &Load, duration: Duration) -> Result<()> {
     readers.show("images.json");
     manifests.show("manifest");
     health.show("/healthz");
-    println!("Memory\n{}", memory(&server)?);
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! An upload with PostgreSQL and Garage, compared with another S3 client's upload to the same Garage.
 
-use super::{LISTEN, METRICS, ROUNDS, median, memory, rate, timed};
+use super::{
+    bulk::mib,
+    site::{LISTEN, seconds},
+    table::{self, MIB_PER_SECOND, Row, Target},
+};
 use crate::{
     demo::digest,
-    server::{Server, build},
+    server::Server,
     services,
     shell::{Result, run as run_command},
     tools,
@@ -16,13 +20,14 @@ use std::{
     process::Command,
 };
 
-pub(super) fn run(mib: u64) -> Result<()> {
+const METRICS: &str = "127.0.0.1:9493";
+
+pub(super) fn run(whole_mib: u64, rounds: usize) -> Result<()> {
     services::install()?;
     tools::from_debian(&[("aws", "awscli")])?;
-    build()?;
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
     let path = scratch.path().join("file");
-    io::copy(&mut File::open("/dev/urandom")?.take(mib << 20), &mut File::create(&path)?)?;
+    io::copy(&mut File::open("/dev/urandom")?.take(whole_mib << 20), &mut File::create(&path)?)?;
     let (postgres, garage) = (LocalPostgres::start(), Garage::start());
     let (key, secret) = garage.keys();
     let environment = [
@@ -37,19 +42,16 @@ pub(super) fn run(mib: u64) -> Result<()> {
     ];
     let server = Server::start(scratch.path(), LISTEN, &environment)?;
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         // Different bytes in each round: a trusted blob is not uploaded again.
         File::options().write(true).open(&path)?.write_all(&round.to_le_bytes())?;
         let (digest, size) = digest(File::open(&path)?)?;
-        ours.push(timed(|| server.upload(&digest, size, File::open(&path)?))?.1);
-        peer.push(timed(|| copy(&path, &garage))?.1);
+        ours.push(mib(size) / seconds(|| server.upload(&digest, size, File::open(&path)?))?);
+        peer.push(mib(size) / seconds(|| copy(&path, &garage))?);
     }
-    let (ours, peer) = (median(ours), median(peer));
-    println!("\nUpload of {mib} MiB to Garage, median of {ROUNDS}");
-    println!("  aws s3 cp              {}", rate(mib, peer));
-    println!("  imgsrv, to ready       {}", rate(mib, ours));
-    println!("  ratio: {:.2}", peer.as_secs_f64() / ours.as_secs_f64());
-    println!("Memory\n{}", memory(&server)?);
+    let what = format!("upload of {whole_mib} MiB to Garage, to ready");
+    let row = Row { what, unit: MIB_PER_SECOND, ours, peer, target: Target::Peer("aws s3 cp", 1.0) };
+    println!("\n{}", table::markdown(&[row]));
     println!("Requests to the store and bytes, of all rounds and the start");
     let metrics = ureq::get(format!("http://{METRICS}/metrics")).call()?.body_mut().read_to_string()?;
     let shown = ["imgsrv_objectstore_operations_total{", "imgsrv_objectstore_bytes_total{"];

@@ -1,13 +1,13 @@
 //! The block checksums of blobs that were read recently.
 
 use imgsrv_domain::{
-    blocks::BlockChecksums,
+    blocks::{BLOCK_BYTES, BlockChecksums},
     ports::{BlobName, Catalog, CatalogError, SECTION_BLOCKS},
 };
 use moka::sync::Cache;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-/// Memory for checksums: those of 2 TiB.
+/// Memory for checksums: those of 512 GiB.
 const CAPACITY_BYTES: u64 = 32 << 20;
 
 type Key = (BlobName, u32);
@@ -49,16 +49,12 @@ impl Checksums {
         Ok(read)
     }
 
-    /// The checksum of block `index` as the catalog has it now.
-    pub(crate) async fn reread(
-        &self,
-        catalog: &dyn Catalog,
-        name: &BlobName,
-        index: u64,
-    ) -> Result<Option<u32>, CatalogError> {
-        let (section, position) = section_of(index);
-        self.0.invalidate(&(name.clone(), section));
-        Ok(self.section(catalog, name, section).await?.and_then(|section| section.get(position)))
+    /// Forgets the checksums of the blocks in `span`, so that the catalog is read again.
+    pub(crate) fn forget_span(&self, name: &BlobName, span: &Range<u64>) {
+        let section = |at: u64| section_of(at / BLOCK_BYTES).0;
+        for section in section(span.start)..=section(span.end.saturating_sub(1)) {
+            self.0.invalidate(&(name.clone(), section));
+        }
     }
 
     /// Forgets the first `sections` sections of `name`.

@@ -4,6 +4,7 @@
 //! store that the catalog is bound to can be read.
 
 use crate::{audit, context::Context};
+use bytes::Bytes;
 use imgsrv_domain::{
     audit::{AuditAction, Event},
     ports::{BlobError, BlobStream, CatalogError, CatalogIdentity, StoreOwner, TrustedBlob},
@@ -30,16 +31,33 @@ pub(crate) async fn open_unverified(
     blob: &TrustedBlob,
     range: Range<u64>,
 ) -> Result<BlobStream, BlobError> {
-    match context.blobs.open(&blob.name, blob.claim.size, range.clone()).await {
+    twice(context, || context.blobs.open(&blob.name, blob.claim.size, range.clone())).await
+}
+
+/// The same, for a range that is read at once.
+pub(crate) async fn read_unverified(
+    context: &Context,
+    blob: &TrustedBlob,
+    range: Range<u64>,
+) -> Result<Bytes, BlobError> {
+    twice(context, || context.blobs.read(&blob.name, blob.claim.size, range.clone())).await
+}
+
+/// What `read` returns, which is called again after it found damage.
+async fn twice<T, F>(context: &Context, read: impl Fn() -> F) -> Result<T, BlobError>
+where
+    F: Future<Output = Result<T, BlobError>>,
+{
+    match read().await {
         Err(BlobError::Damaged) => {
             require_store(context).await?;
-            let opened = context.blobs.open(&blob.name, blob.claim.size, range).await;
-            if let Err(BlobError::Damaged) = opened {
+            let read = read().await;
+            if let Err(BlobError::Damaged) = read {
                 require_store(context).await?;
             }
-            opened
+            read
         }
-        opened => opened,
+        read => read,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     bytes::{
         checksums::section_of,
-        quarantine::{condemn, open_unverified, require_store},
+        quarantine::{condemn, open_unverified, read_unverified, require_store},
     },
     context::Context,
 };
@@ -17,47 +17,59 @@ use imgsrv_inspect::Source;
 use std::{ops::Range, sync::Arc};
 use tokio::sync::Semaphore;
 
+/// The most bytes that are read and verified together: whole blocks.
+pub(crate) const SPAN: u64 = 256 << 10;
 /// Bytes that are verified before a stream of no more than that is returned.
 const VERIFIED_FIRST: u64 = 1 << 20;
-/// The most bytes of a range within one block that are kept until they are sent.
+/// The most bytes of a range that are kept until they are sent, although nobody has reserved memory for them.
 const KEPT: u64 = 16 << 10;
-/// How many ranges are verified at once before they are returned; each uses the memory of a block.
+/// How many ranges are verified at once before they are returned; each uses the memory of a span.
 static VERIFYING: Semaphore = Semaphore::const_new(64);
 
 /// Opens `range` of a blob. Bytes that are missing, or that are not those that were stored, are [`BlobError::Damaged`],
 /// and then the blob is quarantined; the stream ends with this error before the first wrong byte. A range of up to
-/// 1 MiB is verified whole before it is returned, another one up to the end of its first block.
+/// 1 MiB is verified whole before it is returned, another one up to the end of its first blocks.
 ///
 /// What is verified before is read again later, unless it is little: a client that opens many downloads and receives none
-/// of them must not fill the memory. Each item of the stream has the requested bytes of one block.
+/// of them must not fill the memory. Each item of the stream has at most the bytes of a span.
 pub(crate) async fn open_blob(
     context: &Arc<Context>,
     blob: &TrustedBlob,
     range: Range<u64>,
 ) -> Result<BlobStream, BlobError> {
     let size = range.end - range.start;
-    let mut reading = Reading::open(context, blob, range.clone()).await?;
-    let mut first = None;
+    if size <= KEPT
+        && let Some(bytes) = read_blob(context, blob, range.clone()).await?
+    {
+        // The span is not kept with them.
+        let bytes = Bytes::copy_from_slice(&bytes);
+        return Ok(stream::iter([Ok(bytes)]).boxed());
+    }
+    let mut reading = Reading::new(context, blob, range.clone());
     {
         let _permit = VERIFYING.acquire().await.map_err(BlobError::unavailable)?;
-        while let Some(bytes) = reading.next_block().await? {
-            if size <= KEPT && bytes.len() as u64 == size {
-                first = Some(bytes);
-            }
-            if size > VERIFIED_FIRST {
-                break;
-            }
-        }
-    }
-    if let Some(first) = first {
-        return Ok(stream::iter([Ok(first)]).boxed());
+        while reading.next_span().await?.is_some() && size <= VERIFIED_FIRST {}
     }
     reading.rewind(range);
-    let blocks = stream::try_unfold(reading, |mut reading| async move {
-        let bytes = reading.next_block().await?;
+    let spans = stream::try_unfold(reading, |mut reading| async move {
+        let bytes = reading.next_span().await?;
         Ok(bytes.map(|bytes| (bytes, reading)))
     });
-    Ok(blocks.boxed())
+    Ok(spans.boxed())
+}
+
+/// The bytes of `range`, verified, if its blocks fit one span, which they keep in memory; errors are those of [`open_blob`].
+pub(crate) async fn read_blob(
+    context: &Arc<Context>,
+    blob: &TrustedBlob,
+    range: Range<u64>,
+) -> Result<Option<Bytes>, BlobError> {
+    let mut reading = Reading::new(context, blob, range);
+    if reading.rest.is_empty() || !reading.is_last_span() {
+        return Ok(None);
+    }
+    let _permit = VERIFYING.acquire().await.map_err(BlobError::unavailable)?;
+    reading.next_span().await
 }
 
 /// The blob that has replaced `blob`, if one has: names that were read earlier may be outdated.
@@ -66,26 +78,24 @@ pub(crate) async fn replacement(context: &Context, blob: &TrustedBlob) -> Result
     Ok(current.filter(|current| current.name != blob.name))
 }
 
-/// A range of a blob that is being read, block by block.
+/// A range of a blob that is being read, span by span.
 struct Reading {
     context: Arc<Context>,
     blob: TrustedBlob,
     /// The bytes that are not forwarded yet.
     rest: Range<u64>,
-    /// The stored bytes from the start of the next block on; absent after an error.
+    /// The stored bytes from the start of the next span on; absent before the first one and after an error.
     stored: Option<BlobStream>,
-    /// What was read of them beyond the last block.
+    /// What was read of them beyond the last span.
     beyond: Bytes,
     /// The section of checksums that was used last; it has none if the blob has none.
     section: Option<(u32, Option<Arc<BlockChecksums>>)>,
 }
 
 impl Reading {
-    async fn open(context: &Arc<Context>, blob: &TrustedBlob, rest: Range<u64>) -> Result<Self, BlobError> {
+    fn new(context: &Arc<Context>, blob: &TrustedBlob, rest: Range<u64>) -> Self {
         let (context, blob) = (Arc::clone(context), blob.clone());
-        let mut reading = Self { context, blob, rest, stored: None, beyond: Bytes::new(), section: None };
-        reading.stored = Some(reading.open_stored().await?);
-        Ok(reading)
+        Self { context, blob, rest, stored: None, beyond: Bytes::new(), section: None }
     }
 
     /// Starts again, at the start of `range`.
@@ -93,86 +103,113 @@ impl Reading {
         (self.rest, self.stored, self.beyond) = (range, None, Bytes::new());
     }
 
-    fn size(&self) -> u64 {
-        self.blob.claim.size.get()
+    /// The blocks that have the bytes that are left.
+    fn blocks(&self) -> Range<u64> {
+        let end = self.rest.end.next_multiple_of(BLOCK_BYTES).min(self.blob.claim.size.get());
+        self.rest.start - self.rest.start % BLOCK_BYTES..end
     }
 
-    /// The range of the block that has the byte at `at`.
-    fn block_at(&self, at: u64) -> Range<u64> {
-        let start = at - at % BLOCK_BYTES;
-        start..self.size().min(start + BLOCK_BYTES)
+    /// Whether the bytes that are left are those of one span.
+    fn is_last_span(&self) -> bool {
+        let blocks = self.blocks();
+        blocks.end - blocks.start <= SPAN
     }
 
-    /// Opens the stored bytes of all blocks that are left.
-    async fn open_stored(&mut self) -> Result<BlobStream, BlobError> {
-        let range = if self.rest.is_empty() {
-            self.rest.clone()
-        } else {
-            self.block_at(self.rest.start).start..self.block_at(self.rest.end - 1).end
-        };
-        self.open_range(range).await
-    }
-
-    async fn open_range(&mut self, range: Range<u64>) -> Result<BlobStream, BlobError> {
-        match open_unverified(&self.context, &self.blob, range).await {
-            Err(BlobError::Damaged) => Err(condemn(&self.context, &self.blob).await),
-            opened => opened,
-        }
-    }
-
-    /// The requested bytes of the next block, once all of it is verified.
-    async fn next_block(&mut self) -> Result<Option<Bytes>, BlobError> {
+    /// The requested bytes of the next span, once all of its blocks are verified.
+    async fn next_span(&mut self) -> Result<Option<Bytes>, BlobError> {
         if self.rest.is_empty() {
-            return Ok(None);
+            return match self.blob.claim.size.get() {
+                // An empty blob is stored nevertheless.
+                0 if self.stored.is_none() => self.open(0..0).await.map(|stored| {
+                    self.stored = Some(stored);
+                    None
+                }),
+                _ => Ok(None),
+            };
         }
-        let block = self.block_at(self.rest.start);
-        let index = block.start / BLOCK_BYTES;
-        let expected = self.checksum(index).await.map_err(BlobError::unavailable)?;
-        let stored = match self.stored.take() {
-            Some(stored) => stored,
-            None => self.open_stored().await?,
+        let blocks = self.blocks();
+        let span = blocks.start..blocks.end.min(blocks.start + SPAN);
+        let expected = self.checksums(&span).await.map_err(BlobError::unavailable)?;
+        let read = if self.stored.is_none() && self.is_last_span() {
+            Some(vec![self.read(span.clone()).await?])
+        } else {
+            self.read_on(&span, blocks).await?
         };
-        let bytes = match read_exactly(stored, std::mem::take(&mut self.beyond), block.end - block.start).await {
-            Ok((bytes, stored, beyond)) if is_right(&bytes, expected) => {
-                (self.stored, self.beyond) = (Some(stored), beyond);
-                bytes
+        let bytes = match read {
+            Some(bytes) if are_right(&bytes, &expected) => bytes,
+            Some(_) | None => {
+                self.stored = None;
+                vec![self.reread(span.clone()).await?]
             }
-            Ok(_) | Err(BlobError::Damaged) => self.reread(index, block.clone()).await?,
-            Err(error) => return Err(error),
         };
-        let wanted = self.rest.start - block.start..self.rest.end.min(block.end) - block.start;
-        self.rest.start = block.end.min(self.rest.end);
+        let wanted = self.rest.start - span.start..self.rest.end.min(span.end) - span.start;
+        self.rest.start = span.end.min(self.rest.end);
         Ok(Some(joined(cut(bytes, wanted))))
     }
 
-    /// The checksum of block `index`, if the blob has checksums.
-    async fn checksum(&mut self, index: u64) -> Result<Option<u32>, CatalogError> {
-        let (section, position) = section_of(index);
-        if self.section.as_ref().is_none_or(|(current, _)| *current != section) {
-            let (context, name) = (&self.context, &self.blob.name);
-            let read = context.checksums.section(&*context.catalog, name, section).await?;
-            self.section = Some((section, read));
-        }
-        Ok(self.section.as_ref().and_then(|(_, checksums)| checksums.as_ref()?.get(position)))
-    }
-
-    /// Reads a block again that was wrong or incomplete; if it still is, the blob is quarantined.
-    async fn reread(&mut self, index: u64, block: Range<u64>) -> Result<Vec<Bytes>, BlobError> {
-        let (context, blob) = (Arc::clone(&self.context), self.blob.clone());
-        tracing::warn!(blob.digest = %blob.claim.digest, blob.name = %blob.name, block.start, "damaged block read again");
-        require_store(&context).await?;
-        self.section = None;
-        let expected = context.checksums.reread(&*context.catalog, &blob.name, index).await;
-        let expected = expected.map_err(BlobError::unavailable)?;
-        let stored = self.open_range(block.clone()).await?;
-        match read_exactly(stored, Bytes::new(), block.end - block.start).await {
-            Ok((bytes, ..)) if is_right(&bytes, expected) => Ok(bytes),
-            Ok(_) | Err(BlobError::Damaged) => {
-                require_store(&context).await?;
-                Err(condemn(&context, &blob).await)
+    /// Reads the next span from a stream of all blocks that are left; `None` if it cannot be read.
+    async fn read_on(&mut self, span: &Range<u64>, blocks: Range<u64>) -> Result<Option<Vec<Bytes>>, BlobError> {
+        let stored = match self.stored.take() {
+            Some(stored) => stored,
+            None => self.open(blocks).await?,
+        };
+        match read_exactly(stored, std::mem::take(&mut self.beyond), span.end - span.start).await {
+            Ok((bytes, stored, beyond)) => {
+                (self.stored, self.beyond) = (Some(stored), beyond);
+                Ok(Some(bytes))
             }
+            Err(BlobError::Damaged) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn open(&mut self, range: Range<u64>) -> Result<BlobStream, BlobError> {
+        let opened = open_unverified(&self.context, &self.blob, range).await;
+        self.condemned(opened).await
+    }
+
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes, BlobError> {
+        let read = read_unverified(&self.context, &self.blob, range).await;
+        self.condemned(read).await
+    }
+
+    /// What was read, or the error of a blob that was found damaged twice.
+    async fn condemned<T>(&mut self, read: Result<T, BlobError>) -> Result<T, BlobError> {
+        match read {
+            Err(BlobError::Damaged) => Err(condemn(&self.context, &self.blob).await),
+            read => read,
+        }
+    }
+
+    /// The checksums of the blocks of a span, of which a blob without checksums has none.
+    async fn checksums(&mut self, span: &Range<u64>) -> Result<Vec<Option<u32>>, CatalogError> {
+        let mut checksums = Vec::new();
+        for index in span.start / BLOCK_BYTES..span.end.div_ceil(BLOCK_BYTES) {
+            let (section, position) = section_of(index);
+            if self.section.as_ref().is_none_or(|(current, _)| *current != section) {
+                let (context, name) = (&self.context, &self.blob.name);
+                let read = context.checksums.section(&*context.catalog, name, section).await?;
+                self.section = Some((section, read));
+            }
+            checksums.push(self.section.as_ref().and_then(|(_, checksums)| checksums.as_ref()?.get(position)));
+        }
+        Ok(checksums)
+    }
+
+    /// Reads a span again that was wrong or incomplete; if it still is, the blob is quarantined.
+    async fn reread(&mut self, span: Range<u64>) -> Result<Bytes, BlobError> {
+        let (context, blob) = (Arc::clone(&self.context), self.blob.clone());
+        tracing::warn!(blob.digest = %blob.claim.digest, blob.name = %blob.name, span.start, "damaged blocks read again");
+        require_store(&context).await?;
+        self.section = None;
+        context.checksums.forget_span(&blob.name, &span);
+        let expected = self.checksums(&span).await.map_err(BlobError::unavailable)?;
+        let bytes = self.read(span).await?;
+        if are_right(std::slice::from_ref(&bytes), &expected) {
+            return Ok(bytes);
+        }
+        require_store(&context).await?;
+        Err(condemn(&context, &blob).await)
     }
 }
 
@@ -196,14 +233,30 @@ async fn read_exactly(
     }
 }
 
-/// Whether a block has its checksum. Without one it is not verified.
-fn is_right(bytes: &[Bytes], expected: Option<u32>) -> bool {
-    let Some(expected) = expected else { return true };
-    let mut block = RunningBlock::default();
+/// Whether the blocks of a span have their checksums. One without a checksum is not verified.
+fn are_right(bytes: &[Bytes], expected: &[Option<u32>]) -> bool {
+    let (mut block, mut expected) = (RunningBlock::default(), expected.iter());
+    let mut is_right = |block: RunningBlock| {
+        let expected = expected.next().copied().flatten();
+        expected.is_none_or(|expected| block.checksum() == expected)
+    };
+    let length = usize::try_from(BLOCK_BYTES).unwrap_or(usize::MAX);
+    let mut left = length;
     for chunk in bytes {
-        block.update(chunk);
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(left.min(rest.len()));
+            block.update(now);
+            (rest, left) = (later, left - now.len());
+            if left == 0 {
+                if !is_right(std::mem::take(&mut block)) {
+                    return false;
+                }
+                left = length;
+            }
+        }
     }
-    block.checksum() == expected
+    left == length || is_right(block)
 }
 
 /// The chunks as one, so that no part of a block waits in memory for the others to be sent.
@@ -241,6 +294,9 @@ impl Source for BlobReader<'_> {
         let mut read = Vec::with_capacity(length);
         if length > 0 {
             let range = offset..offset + length as u64;
+            if let Some(bytes) = read_blob(self.context, self.blob, range.clone()).await? {
+                return Ok(bytes.into());
+            }
             let mut chunks = open_blob(self.context, self.blob, range).await?;
             while let Some(chunk) = chunks.try_next().await? {
                 read.extend_from_slice(&chunk);

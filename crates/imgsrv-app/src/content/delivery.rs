@@ -2,7 +2,7 @@
 
 use crate::{
     auth::caller::Caller,
-    bytes::reader::{open_blob, replacement},
+    bytes::reader::{SPAN, open_blob, read_blob, replacement},
     content::{
         audited::{self, Audited},
         fetches::Fetched,
@@ -10,6 +10,7 @@ use crate::{
     },
     error::{Gone, Missing, Result, UseCaseError},
 };
+use bytes::Bytes;
 use imgsrv_domain::{
     access::{View, Visibility},
     digest::{BlobClaim, Digest},
@@ -318,31 +319,67 @@ impl Delivery {
     /// since the download was found, it does not exist.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
-        let opened = self.open_stored(download, range).await?;
-        self.0.context.fetches.note(download.fetched, self.0.context.clock.now());
+        let opened = match open_blob(&self.0.context, &download.blob, range.clone()).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let current = self.replacement(download, error).await?;
+                let opened = open_blob(&self.0.context, &current, range).await;
+                opened.map_err(|error| undeliverable(download, error))?
+            }
+        };
+        self.note(download).await;
         Ok(opened)
     }
 
-    /// Opens the blob, or what replaced it.
-    async fn open_stored(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
-        let (context, blob) = (&self.0.context, &download.blob);
+    /// Reads `range` of the bytes at once, verified, if it has little more than a hundred KiB; else `None`. The bytes keep up
+    /// to [`Delivery::HELD`] of memory. Otherwise it is like [`Delivery::open`].
+    #[tracing::instrument(name = "delivery.read", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
+    pub async fn read(&self, download: &Download, range: Range<u64>) -> Result<Option<Bytes>> {
+        let read = match read_blob(&self.0.context, &download.blob, range.clone()).await {
+            Ok(read) => read,
+            Err(error) => {
+                let current = self.replacement(download, error).await?;
+                let read = read_blob(&self.0.context, &current, range).await;
+                read.map_err(|error| undeliverable(download, error))?
+            }
+        };
+        if read.is_some() {
+            self.note(download).await;
+        }
+        Ok(read)
+    }
+
+    /// The memory that bytes keep which were read at once.
+    pub const HELD: u64 = SPAN;
+
+    /// Notes that bytes are sent: the day of the last fetch and, if they are private, who fetched them.
+    async fn note(&self, download: &Download) {
+        let context = &self.0.context;
+        context.fetches.note(download.fetched, context.clock.now());
         if let Some(audited) = &download.audited {
             audited::record(context, audited).await;
         }
-        let damaged = |error| match error {
-            BlobError::Damaged => UseCaseError::Quarantined(blob.claim.digest),
-            error => error.into(),
-        };
-        let opened = open_blob(context, blob, range.clone()).await;
-        if let Err(BlobError::Damaged) = opened {
+    }
+
+    /// The blob that has replaced that of a download, which was read with that error.
+    async fn replacement(&self, download: &Download, error: BlobError) -> Result<TrustedBlob> {
+        let (context, blob) = (&self.0.context, &download.blob);
+        if let BlobError::Damaged = error {
             if let Some(current) = replacement(context, blob).await? {
-                return open_blob(context, &current, range).await.map_err(damaged);
+                return Ok(current);
             }
             if context.catalog.get_blob_status(&blob.claim.digest, 0).await?.is_none() {
                 return Err(Missing::Blob(blob.claim.digest).into());
             }
         }
-        opened.map_err(damaged)
+        Err(undeliverable(download, error))
+    }
+}
+
+fn undeliverable(download: &Download, error: BlobError) -> UseCaseError {
+    match error {
+        BlobError::Damaged => UseCaseError::Quarantined(download.blob.claim.digest),
+        error => error.into(),
     }
 }
 

@@ -27,6 +27,9 @@ const CAPACITY_BYTES: u64 = 64 << 20;
 /// More memory than an artifact or attachment usually takes with its file name and its blob.
 const BYTES_PER_FILE: usize = 1 << 10;
 
+/// How many aliases are remembered; each takes a few hundred bytes.
+const MAX_ALIASES: u64 = 1 << 14;
+
 type Key = (ImageName, VersionName);
 /// What a look-up finds.
 type Found = Option<Arc<PublishedVersion>>;
@@ -52,10 +55,19 @@ impl PublishedVersion {
     }
 }
 
+/// What an alias points to, as it was at one revision of the catalog.
+#[derive(Debug, Clone)]
+struct Target {
+    revision: Revision,
+    version: VersionName,
+    moved_at: Option<Timestamp>,
+}
+
 /// Published versions, cached up to a bounded size.
 pub(crate) struct PublishedVersions {
     pub(super) context: Arc<Context>,
     cache: Cache<Key, Arc<PublishedVersion>>,
+    aliases: Cache<(ImageName, RefName), Target>,
     /// All quarantined digests, and the revision before they were read.
     quarantined: Mutex<Option<(Revision, Arc<HashSet<Digest>>)>>,
 }
@@ -64,7 +76,8 @@ impl PublishedVersions {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         let weigher = |_: &Key, version: &Arc<PublishedVersion>| version.weight();
         let cache = Cache::builder().max_capacity(CAPACITY_BYTES).weigher(weigher).build();
-        Self { context, cache, quarantined: Mutex::default() }
+        let aliases = Cache::new(MAX_ALIASES);
+        Self { context, cache, aliases, quarantined: Mutex::default() }
     }
 
     /// The version of that name that is visible with `see`. A published version is at most one second out of date;
@@ -110,12 +123,36 @@ impl PublishedVersions {
             let found = self.by_version(image, &version, see.min(View::Published)).await?;
             return Ok(found.map(|found| (found, None)));
         }
+        if let Some(found) = self.by_known_alias(image, reference).await? {
+            return Ok(Some(found));
+        }
         let reading = self.context.revision.begin_reading();
         let Some(ResolvedRef { version, moved_at }) = self.context.catalog.resolve_ref(image, reference, see).await?
         else {
             return Ok(None);
         };
-        Ok(self.load(reading, Some(version)).await?.map(|found| (found, moved_at)))
+        let (revision, name) = (version.revision, version.version.name.clone());
+        let found = self.load(reading, Some(version)).await?;
+        if moved_at.is_some() && found.is_some() {
+            let target = Target { revision, version: name, moved_at };
+            self.aliases.insert((image.clone(), reference.clone()), target);
+        }
+        Ok(found.map(|found| (found, moved_at)))
+    }
+
+    /// The version that an alias is known to point to, if the catalog has not changed since that was read, as it is now.
+    async fn by_known_alias(
+        &self,
+        image: &ImageName,
+        reference: &RefName,
+    ) -> Result<Option<(Arc<PublishedVersion>, Option<Timestamp>)>, CatalogError> {
+        let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
+        let Some(known) = self.aliases.get(&(image.clone(), reference.clone())) else { return Ok(None) };
+        let Some(cached) = self.cache.get(&(image.clone(), known.version)) else { return Ok(None) };
+        if known.revision != cached.revision || revision.current(&**catalog).await? != known.revision {
+            return Ok(None);
+        }
+        Ok(Some((cached, known.moved_at)))
     }
 
     /// The cached version of that name, if it was visible with `see` when it was cached.

@@ -10,13 +10,14 @@ mod read;
 mod stage;
 
 use crate::{
-    buffers::BufferPool,
+    buffers::{BUFFER_BYTES, BufferPool},
     objects::{CAS, stored},
     observe::{Observer, Operation, observed},
     probe,
     threads::{READING, RECEIVING, Share, blocking},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 pub use error::unwritable;
 use error::{failed, object_failed};
 use futures::TryStreamExt;
@@ -90,11 +91,28 @@ impl BlobStore for FsBlobStore {
 
     #[instrument(name = "blobs.open", level = "debug", skip_all, fields(blob.name = %name))]
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
-        let (layout, name) = (Arc::clone(&self.layout), name.clone());
-        let opening = self.reading.run(move || read::open(&layout, &name, size));
+        let opening = async {
+            if let Some(file) = read::open_cached(&self.layout, name, size) {
+                return Ok(file);
+            }
+            let (layout, name) = (Arc::clone(&self.layout), name.clone());
+            self.reading.run(move || read::open(&layout, &name, size)).await
+        };
         let file = observed(&*self.observer, Operation::Get, opening).await?;
         let (buffers, reading) = (self.buffers.clone(), self.reading.clone());
         Ok(read::stream(file, range, buffers, reading, Arc::clone(&self.observer)))
+    }
+
+    #[instrument(name = "blobs.read", level = "debug", skip_all, fields(blob.name = %name))]
+    async fn read(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<Bytes, BlobError> {
+        if range.end - range.start > BUFFER_BYTES as u64 {
+            return Err(BlobError::unavailable("more than a buffer is to be read at once"));
+        }
+        let buffer = self.buffers.take();
+        let reading = read::read(&self.layout, name, size, range, buffer, &self.reading);
+        let bytes = observed(&*self.observer, Operation::Get, reading).await?;
+        self.observer.bytes(Operation::Get, bytes.len() as u64);
+        Ok(bytes)
     }
 
     #[instrument(name = "blobs.remove", level = "debug", skip_all, fields(blob.name = %name))]

@@ -2,6 +2,7 @@
 
 use super::{
     CHUNK, STALL_TIMEOUT,
+    hashing::Hashing,
     progress::{Observer, Progress, Stage, no_observer},
 };
 use crate::{client::Client, error::Error};
@@ -93,9 +94,8 @@ impl Download {
     /// Writes the bytes to `writer` as they arrive. They are verified only once this has returned.
     pub async fn to_writer(self, writer: &mut (impl AsyncWrite + Unpin + Send)) -> Result<(), Error> {
         let receiver = self.0?;
-        let mut hash = RunningHash::default();
         let path = Path::new("the output");
-        receiver.receive(&mut hash, writer, path).await?;
+        let hash = receiver.receive(RunningHash::default(), writer, path).await?;
         writer.flush().await.map_err(Error::file("written", path))?;
         receiver.verify(hash)
     }
@@ -119,7 +119,7 @@ impl Receiver {
         let mut hash = self.hash_existing(&mut file, &partial).await?;
         let mut is_resumed = hash.bytes() > 0;
         loop {
-            self.receive(&mut hash, &mut file, &partial).await?;
+            hash = self.receive(hash, &mut file, &partial).await?;
             file.flush().await.map_err(Error::file("written", &partial))?;
             match self.verify(hash) {
                 Ok(()) => break,
@@ -167,34 +167,35 @@ impl Receiver {
             if hash.bytes() > self.declared.size.get() {
                 return truncate(file, path).await;
             }
-            self.report(Stage::Hashing, &hash);
+            self.report(Stage::Hashing, hash.bytes());
         }
     }
 
-    /// Receives what `hash` lacks.
+    /// Receives what `hash` lacks; returns the hash of all bytes.
     async fn receive(
         &self,
-        hash: &mut RunningHash,
+        hash: RunningHash,
         writer: &mut (impl AsyncWrite + Unpin + Send),
         path: &Path,
-    ) -> Result<(), Error> {
+    ) -> Result<RunningHash, Error> {
         let mut retries = self.client.retry().retries();
-        self.report(Stage::Receiving, hash);
+        self.report(Stage::Receiving, hash.bytes());
+        let mut hash = Hashing::resume(hash);
         while hash.bytes() < self.declared.size.get() {
             let before = hash.bytes();
-            if let Err(error) = self.receive_once(hash, writer, path).await {
+            if let Err(error) = self.receive_once(&mut hash, writer, path).await {
                 if hash.bytes() > before {
                     retries.reset();
                 }
                 retries.wait_after(error).await?;
             }
         }
-        Ok(())
+        hash.end().await
     }
 
     async fn receive_once(
         &self,
-        hash: &mut RunningHash,
+        hash: &mut Hashing,
         writer: &mut (impl AsyncWrite + Unpin + Send),
         path: &Path,
     ) -> Result<(), Error> {
@@ -208,8 +209,8 @@ impl Receiver {
                 return Err(self.invalid("more bytes than requested"));
             }
             writer.write_all(&bytes).await.map_err(Error::file("written", path))?;
-            hash.update(&bytes);
-            self.report(Stage::Receiving, hash);
+            hash.update(bytes).await?;
+            self.report(Stage::Receiving, hash.bytes());
         }
         if hash.bytes() < size { Err(Error::Incomplete(size - hash.bytes())) } else { Ok(()) }
     }
@@ -242,8 +243,8 @@ impl Receiver {
         if actual == expected { Ok(()) } else { Err(Error::DigestMismatch { expected, actual }) }
     }
 
-    fn report(&self, stage: Stage, hash: &RunningHash) {
-        (self.observer)(Progress { stage, done: hash.bytes(), total: self.declared.size.get() });
+    fn report(&self, stage: Stage, done: u64) {
+        (self.observer)(Progress { stage, done, total: self.declared.size.get() });
     }
 }
 

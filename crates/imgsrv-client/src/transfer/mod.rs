@@ -1,6 +1,7 @@
 //! Uploads and downloads, which resume after an interruption.
 
 mod download;
+mod hashing;
 mod part_plan;
 mod parts;
 mod progress;

@@ -6,21 +6,21 @@ use super::{
 };
 use crate::error::Error;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use imgsrv_domain::{
     digest::{BlobClaim, ByteSize},
     hash::RunningHash,
 };
 use std::{
-    io::{self, Read, SeekFrom},
-    path::PathBuf,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
     time::SystemTime,
 };
-use tokio::{
-    fs::File,
-    io::{AsyncReadExt, AsyncSeekExt},
-};
-use tokio_util::io::ReaderStream;
+use tokio::sync::mpsc::{Sender, channel};
+
+/// Chunks that are read before they are sent, at most.
+const READ_AHEAD: usize = 2;
 
 /// What is uploaded.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl Source {
             Self::File(path) => path.clone(),
         };
         let hashing = tokio::task::spawn_blocking(move || {
-            let mut file = std::fs::File::open(&path).map_err(Error::file("read", &path))?;
+            let mut file = File::open(&path).map_err(Error::file("read", &path))?;
             let mut buffer = vec![0; CHUNK];
             loop {
                 let read = file.read(&mut buffer).map_err(Error::file("read", &path))?;
@@ -114,7 +114,7 @@ impl Source {
         hashing.await.map_err(Error::internal)?
     }
 
-    /// Some of its bytes; a file is opened when the stream is first polled.
+    /// Some of its bytes. A file is opened when the stream is first polled, and then read ahead on another thread.
     pub(super) fn range(&self, offset: u64, size: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         let source = self.clone();
         let opening = async move {
@@ -122,16 +122,34 @@ impl Source {
                 Self::Bytes(bytes) => {
                     let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
                     let slice = bytes.slice(at(offset)..at(offset.saturating_add(size)));
-                    Ok(stream::iter([Ok(slice)]).left_stream())
+                    stream::iter([Ok(slice)]).left_stream()
                 }
                 Self::File(path) => {
-                    let mut file = File::open(path).await?;
-                    file.set_max_buf_size(CHUNK);
-                    file.seek(SeekFrom::Start(offset)).await?;
-                    Ok::<_, io::Error>(ReaderStream::with_capacity(file.take(size), CHUNK).right_stream())
+                    let (sender, chunks) = channel(READ_AHEAD);
+                    tokio::task::spawn_blocking(move || {
+                        if let Err(error) = read_ahead(&path, offset, size, &sender) {
+                            // Nobody waits for a stream that was dropped.
+                            let _ = sender.blocking_send(Err(error));
+                        }
+                    });
+                    stream::unfold(chunks, async |mut chunks| Some((chunks.recv().await?, chunks))).right_stream()
                 }
             }
         };
-        stream::once(opening).try_flatten()
+        stream::once(opening).flatten()
+    }
+}
+
+/// Sends `size` bytes of a file from `offset` on, unless nobody receives them any more.
+fn read_ahead(path: &Path, offset: u64, size: u64, sender: &Sender<io::Result<Bytes>>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut rest = file.take(size);
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        rest.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
+        if chunk.is_empty() || sender.blocking_send(Ok(chunk.into())).is_err() {
+            return Ok(());
+        }
     }
 }

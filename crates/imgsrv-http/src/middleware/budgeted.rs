@@ -23,9 +23,10 @@ const CHUNK: u32 = 256 << 10;
 /// When a client may retry after a refusal.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Marks a response whose body is shared by all of its clients, so that another client takes no memory.
+/// Marks a response whose body takes no memory that must still be reserved: it is shared by all of its clients, or holds a
+/// reservation.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SharedBody;
+pub(crate) struct AccountedBody;
 
 /// Reserves the bytes of a complete body, or refuses the request if the client's share has too few. Call it before
 /// problems are rendered.
@@ -47,7 +48,7 @@ pub(crate) fn admit(response: Response, share: &Share) -> Response {
 /// The size of a complete body that counts.
 fn counted_size(response: &Response) -> Option<u64> {
     let size = response.body().size_hint().exact()?;
-    (size > FREE_BYTES && response.extensions().get::<SharedBody>().is_none()).then_some(size)
+    (size > FREE_BYTES && response.extensions().get::<AccountedBody>().is_none()).then_some(size)
 }
 
 fn held(frame: Frame<Bytes>, reservation: Option<Reservation>) -> Frame<Bytes> {
@@ -97,7 +98,7 @@ mod tests {
         // Small documents and those that all clients share are not counted.
         assert_eq!(document(4096).status(), StatusCode::OK);
         let mut shared = Body::from(vec![7; 5000]).into_response();
-        shared.extensions_mut().insert(SharedBody);
+        shared.extensions_mut().insert(AccountedBody);
         assert_eq!(admit(shared, &budget.share(None)).status(), StatusCode::OK);
         drop(held);
         assert_eq!(budget.used(), 0);

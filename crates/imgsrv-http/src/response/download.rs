@@ -1,12 +1,16 @@
 //! Download responses: every route that serves a file or a blob behaves alike.
 
-use crate::response::{
-    browsers::{NO_INDEX, ROBOTS_TAG},
-    conditional::{Selection, Validators},
-    dates::system_time,
-    discouraged::announce,
-    multipart::ByteRanges,
-    problem::{Code, Problem, Result},
+use crate::{
+    middleware::budgeted::AccountedBody,
+    response::{
+        browsers::{NO_INDEX, ROBOTS_TAG},
+        conditional::{Selection, Validators},
+        dates::system_time,
+        discouraged::announce,
+        multipart::ByteRanges,
+        problem::{Code, Problem, Result},
+    },
+    send_budget::Share,
 };
 use axum::{
     BoxError,
@@ -45,13 +49,16 @@ pub(crate) enum NamedBy {
 pub(crate) struct DownloadRequest {
     method: Method,
     headers: HeaderMap,
+    /// Of the bytes that responses hold.
+    share: Option<Share>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for DownloadRequest {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self { method: parts.method.clone(), headers: parts.headers.clone() })
+        let share = parts.extensions.get::<Share>().cloned();
+        Ok(Self { method: parts.method.clone(), headers: parts.headers.clone(), share })
     }
 }
 
@@ -74,13 +81,32 @@ impl DownloadRequest {
         let (mut response, content) = representation.head(self, named_by)?;
         *response.body_mut() = match content {
             Content::Nothing => Body::empty(),
-            Content::Range(range) => Body::from_stream(delivery.open(download, range).await?),
+            Content::Range(range) => match self.read(delivery, download, &range).await? {
+                Some(bytes) => {
+                    response.extensions_mut().insert(AccountedBody);
+                    Body::from(bytes)
+                }
+                None => Body::from_stream(delivery.open(download, range).await?),
+            },
             Content::Ranges(ranges) => stream_ranges(delivery, download, ranges).await?,
         };
         if let Some(lifecycle) = &download.lifecycle {
             announce(response.headers_mut(), lifecycle);
         }
         Ok(response)
+    }
+
+    /// The bytes of a small range, if memory for them can be reserved at once: they are read once. Otherwise they are streamed,
+    /// and read again when the client receives them.
+    async fn read(&self, delivery: &Delivery, download: &Download, range: &Range<u64>) -> Result<Option<Bytes>> {
+        if range.end - range.start > Delivery::HELD {
+            return Ok(None);
+        }
+        let Some(reservation) = self.share.as_ref().and_then(|share| share.try_reserve(Delivery::HELD)) else {
+            return Ok(None);
+        };
+        let read = delivery.read(download, range.clone()).await?;
+        Ok(read.map(|bytes| reservation.hold_all(bytes)))
     }
 
     /// The response with a generated text.

@@ -1,7 +1,7 @@
 //! The certificate of the server's own certificate authority, which clients must trust.
 
 use crate::{
-    middleware::budgeted::SharedBody,
+    middleware::budgeted::AccountedBody,
     response::problem::{Code, Problem, Result},
     routes::problems::ReadProblems,
     state::{AppState, Authority},
@@ -31,5 +31,5 @@ async fn get(Authority(pem): Authority, _caller: Caller) -> Result<Response> {
             .detail("this server does not use a certificate of its own authority (--tls-self-signed)")
     };
     let headers = [(header::CONTENT_TYPE, "application/x-pem-file"), (header::CACHE_CONTROL, "no-cache")];
-    Ok((headers, Extension(SharedBody), pem.ok_or_else(missing)?).into_response())
+    Ok((headers, Extension(AccountedBody), pem.ok_or_else(missing)?).into_response())
 }

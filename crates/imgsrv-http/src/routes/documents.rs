@@ -1,6 +1,6 @@
 //! The OpenAPI document and its browser.
 
-use crate::{middleware::budgeted::SharedBody, routes::problems::ReadProblems, state::AppState};
+use crate::{middleware::budgeted::AccountedBody, routes::problems::ReadProblems, state::AppState};
 use axum::{
     Extension, Router,
     http::header,
@@ -47,12 +47,12 @@ pub(crate) fn browser(state: &AppState) -> Router {
 #[utoipa::path(get, path = "/openapi/v1.yaml", operation_id = "getOpenApiYaml", tag = "documents",
     responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/yaml", body = serde_json::Value), ReadProblems))]
 async fn yaml(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
-    ([(header::CONTENT_TYPE, "application/yaml")], Extension(SharedBody), documents.yaml).into_response()
+    ([(header::CONTENT_TYPE, "application/yaml")], Extension(AccountedBody), documents.yaml).into_response()
 }
 
 /// Get the OpenAPI document as JSON
 #[utoipa::path(get, path = "/openapi/v1.json", operation_id = "getOpenApiJson", tag = "documents",
     responses((status = OK, description = "OpenAPI 3.1.", content_type = "application/json", body = serde_json::Value), ReadProblems))]
 async fn json(_caller: Caller, Extension(documents): Extension<Documents>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], Extension(SharedBody), documents.json).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], Extension(AccountedBody), documents.json).into_response()
 }

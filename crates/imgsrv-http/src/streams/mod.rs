@@ -3,7 +3,7 @@
 mod encode;
 
 use crate::{
-    middleware::budgeted::SharedBody,
+    middleware::budgeted::AccountedBody,
     response::{
         conditional::{Preconditions, preconditions},
         problem::{Code, Problem},
@@ -125,7 +125,7 @@ impl StreamDocuments {
             Preconditions::NotModified => StatusCode::NOT_MODIFIED.into_response(),
             Preconditions::Met => {
                 let mut response = Body::from(encoding.of(encoded)).into_response();
-                response.extensions_mut().insert(SharedBody);
+                response.extensions_mut().insert(AccountedBody);
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 if let Some(name) = encoding.name() {
                     response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));

@@ -142,7 +142,8 @@ fn a_publish_that_is_killed_three_times_resumes() {
         let before = fixture.wait_for_parts(&digest, parts);
         running.kill().expect("killed");
         running.wait().expect("it ends");
-        assert!(before.starts_with(&accepted), "accepted parts are not sent again");
+        // In any order: on a slow machine, several are sent at once.
+        assert!(accepted.iter().all(|part| before.contains(part)), "accepted parts are not sent again");
         accepted = before;
     }
     assert_eq!(fixture.run(&publish).code, Some(0));

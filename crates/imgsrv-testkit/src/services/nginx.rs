@@ -38,4 +38,10 @@ impl Nginx {
         wait_until_ready("nginx", &log, || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { folder, _guard: guard }
     }
+
+    /// The id of its main process.
+    pub fn id(&self) -> u32 {
+        let id = std::fs::read_to_string(self.folder.join("nginx.pid")).expect("nginx runs");
+        id.trim().parse().expect("a process id")
+    }
 }
