@@ -216,7 +216,12 @@ async fn hidden_content_costs_what_absent_content_does(database: Database, state
     let auditor = server.token_with("auditor").await;
     let absent_blob = format!("/v1/blobs/{}", digest(b"nothing"));
     let mut pairs = vec![(blob_url(), absent_blob)];
-    let more = ["/v1/images/debian", "/v1/images/debian/versions", "/v1/images/debian/aliases/latest", "/images/debian/feed.atom"];
+    let more = [
+        "/v1/images/debian",
+        "/v1/images/debian/versions",
+        "/v1/images/debian/aliases/latest",
+        "/images/debian/feed.atom",
+    ];
     for path in paths.iter().map(String::as_str).chain(ALIASED).chain(more) {
         // In memory for those who may read it.
         server.call(Some(&reader), "GET", path, None).await;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod deduplication;
+mod histories;
 mod routes;
 mod streams;
 mod support;

@@ -1,7 +1,11 @@
 //! Which images a statement shows: those that a reach covers.
 
 use crate::core::{Stored, Value, values};
-use imgsrv_domain::access::{ImageScope, Reach, View};
+use imgsrv_domain::{
+    access::{ImageScope, Reach, View},
+    digest::Digest,
+    ids::PrincipalId,
+};
 use sqlx::types::Json;
 
 /// Whether the name of `images i` matches a pattern of both lists.
@@ -32,7 +36,7 @@ pub(crate) use covered;
 /// Whether published versions of `images i` are shown to a reach whose scopes of readers are in these placeholders.
 macro_rules! readable {
     ($dialect:ident, $one:literal, $other:literal) => {
-        concat!("(i.visibility = 'public' OR ", $crate::queries::reach::covered!($dialect, $one, $other), ")")
+        concat!("(i.visibility = 'public' OR ", $crate::rows::reach::covered!($dialect, $one, $other), ")")
     };
 }
 pub(crate) use readable;
@@ -42,9 +46,9 @@ macro_rules! visible {
     ($dialect:ident, $one:literal, $other:literal, $third:literal, $fourth:literal) => {
         concat!(
             "((i.has_published AND ",
-            $crate::queries::reach::readable!($dialect, $one, $other),
+            $crate::rows::reach::readable!($dialect, $one, $other),
             ") OR ",
-            $crate::queries::reach::covered!($dialect, $third, $fourth),
+            $crate::rows::reach::covered!($dialect, $third, $fourth),
             ")"
         )
     };
@@ -76,4 +80,49 @@ pub(crate) const fn required(see: View) -> &'static str {
         View::Public => "public",
         View::Published | View::All => "",
     }
+}
+
+/// Versions that serve a digest: neither revoked nor drained, of `images i` with `$shown`; their lifecycles are `l`.
+macro_rules! serving {
+    ($digest:literal, $now:literal, $shown:expr) => {
+        concat!(
+            "FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = ",
+            $digest,
+            " UNION ALL SELECT version_id FROM attachments WHERE blob_digest = ",
+            $digest,
+            ") holding JOIN version_lifecycles l ON l.version_id = holding.version_id JOIN images i ON i.id = l.image_id
+            WHERE l.revoked_at IS NULL AND l.tombstone_at IS NULL
+            AND (l.available_until IS NULL OR l.available_until > ",
+            $now,
+            ") AND ",
+            $shown
+        )
+    };
+}
+pub(crate) use serving;
+
+/// Whether a version serves a digest; see [`serving`].
+macro_rules! is_served {
+    ($digest:literal, $now:literal, $shown:expr) => {
+        concat!("EXISTS (SELECT 1 ", $crate::rows::reach::serving!($digest, $now, $shown), ")")
+    };
+}
+pub(crate) use is_served;
+
+/// Whether a reach shows an image that serves the digest `$1`, or the principal `$2` has sent it. The scopes of readers
+/// are `$3` and `$4`.
+macro_rules! is_readable {
+    ($dialect:ident, $now:literal) => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM blob_senders WHERE digest = $1 AND principal_id = $2) OR ",
+            $crate::rows::reach::is_served!("$1", $now, $crate::rows::reach::readable!($dialect, "$3", "$4")),
+            ")"
+        )
+    };
+}
+pub(crate) use is_readable;
+
+/// The values of [`is_readable`].
+pub(crate) fn readable_values(digest: &Digest, reach: &Reach, sender: Option<PrincipalId>) -> Vec<Value> {
+    [values![digest, sender], patterns(&reach.read)].concat()
 }
