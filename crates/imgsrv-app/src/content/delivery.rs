@@ -309,13 +309,12 @@ impl Delivery {
         self.note_fetch(Fetched::Version(version.manifest.version.id));
         let lifecycle = discouraged(&version.manifest);
         let public = is_public(&version.manifest);
-        let audited = match public {
-            true => None,
-            false => {
-                let file = version.files.iter().find(|file| file.claim.digest == *digest);
-                let name = file.map_or(file_name.as_str(), |file| file.name.as_str());
-                audited(caller, format!("{}/{name}", version.manifest.version.path()))
-            }
+        let audited = if public {
+            None
+        } else {
+            let file = version.files.iter().find(|file| file.claim.digest == *digest);
+            let name = file.map_or(file_name.as_str(), |file| file.name.as_str());
+            audited(caller, format!("{}/{name}", version.manifest.version.path()))
         };
         Ok(Download { blob, media_type, file_name, modified_at, public, lifecycle, audited })
     }

@@ -11,7 +11,7 @@ const IMAGES: [&str; 2] = ["alpha-vm", "beta-vm"];
 const ROLES: [&str; 3] = ["content-reader", "content-writer", "content-admin"];
 const SCOPES: [&str; 4] = ["alpha-*", "beta-*", "*", "gamma"];
 
-/// Pseudo-random numbers (SplitMix64), the same in every run.
+/// Pseudo-random numbers (`SplitMix64`), the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
