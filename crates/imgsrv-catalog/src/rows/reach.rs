@@ -67,11 +67,14 @@ pub(crate) fn scopes(reach: &Reach) -> Vec<Value> {
     [patterns(&reach.read), patterns(&reach.write)].concat()
 }
 
-/// A name for a reach, for the cursors of lists.
+/// A name for what a reach shows that is not published, for the cursors of lists. What is private does not count: a cursor
+/// stays valid when roles of readers change, and shows nothing by itself.
 pub(crate) fn name(reach: &Reach) -> String {
-    let [read, other_read, write, other_write] =
-        [&reach.read[0], &reach.read[1], &reach.write[0], &reach.write[1]].map(Stored::encode);
-    format!("{read}:{other_read}:{write}:{other_write}")
+    if reach.write.contains(&ImageScope::none()) {
+        return "published".to_owned();
+    }
+    let [one, other] = reach.write.each_ref().map(Stored::encode);
+    format!("{one}:{other}")
 }
 
 /// The visibility that images must have for a view; empty if they may have any.
