@@ -9,7 +9,6 @@ pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod operations;
 pub(crate) mod principals;
-pub(crate) mod reach;
 pub(crate) mod retention;
 pub(crate) mod rules;
 pub(crate) mod streams;

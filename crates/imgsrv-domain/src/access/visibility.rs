@@ -117,7 +117,8 @@ mod tests {
             grants.set(*role, scope.clone());
             let whole = Rights::of(grants.clone());
             let reader = Some([Role::ContentReader].into());
-            let read_only = Rights { grants, narrowing: Narrowing { roles: reader, images: ImageScope::Every } };
+            let narrowing = Narrowing { roles: reader, images: ImageScope::Every };
+            let read_only = Rights { narrowing, ..Rights::of(grants) };
             for (rights, expected) in [(&whole, expected), (&read_only, expected.min(View::Published))] {
                 assert_eq!(View::of(Some(rights), &inside), expected, "{role}");
                 assert_eq!(View::of(Some(rights), &outside), View::Public, "{role}");
