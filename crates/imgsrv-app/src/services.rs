@@ -23,8 +23,8 @@ use crate::{
     },
     content::{
         aliases::Aliases, browse::Browse, delivery::Delivery, drafts::Drafts, fetches::Fetches, images::Images,
-        incus::metadata::IncusMetadata, lifecycles::Lifecycles, published::PublishedVersions, retainer::Retainer,
-        retention::Retention, tombstones::Tombstones, versions::Versions,
+        incus::metadata::IncusMetadata, lifecycles::Lifecycles, links::Links, published::PublishedVersions,
+        retainer::Retainer, retention::Retention, tombstones::Tombstones, versions::Versions,
     },
     context::{Adapters, Context, Settings},
     error::UseCaseError,
@@ -171,6 +171,11 @@ impl Services {
     /// Downloads.
     pub fn delivery(&self) -> Delivery {
         Delivery(Arc::clone(&self.published))
+    }
+
+    /// Links.
+    pub fn links(&self) -> Links {
+        Links(self.delivery())
     }
 
     /// Authentication.

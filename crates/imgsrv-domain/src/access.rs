@@ -274,6 +274,16 @@ impl Rights {
         [granted, self.narrowing.images_for(action)]
     }
 
+    /// Whether the credential is limited to [`Role::ContentReader`], or its principal has no other role: whoever gets to
+    /// see it can only read.
+    pub fn reads_alone(&self) -> bool {
+        let alone = |mut roles: Box<dyn Iterator<Item = Role> + '_>| {
+            roles.next() == Some(Role::ContentReader) && roles.next().is_none()
+        };
+        let narrowed = self.narrowing.roles.as_ref().is_some_and(|roles| alone(Box::new(roles.iter().copied())));
+        narrowed || alone(Box::new(self.grants.roles()))
+    }
+
     /// Whether the action is allowed on the target. Every decision about access is this one.
     pub fn allow(&self, action: Action, target: Target<'_>) -> bool {
         let granted = self.grants.iter().filter(|(role, _)| role.actions().contains(&action)).map(|(_, images)| images);
@@ -360,6 +370,9 @@ mod tests {
             !allowed(&more, Action::ContentRetire, "debian-13") && !more.allow(Action::AuthManage, Target::Everything)
         );
 
+        assert!(read_only.reads_alone() && !whole.reads_alone() && !more.reads_alone());
+        let reader = Rights::of([Role::ContentReader].into_iter().collect());
+        assert!(reader.reads_alone() && !Rights::of(Grants::default()).reads_alone());
         let all: Grants = Role::ALL.iter().copied().collect();
         let all = Rights::of(all);
         assert!(Action::ALL.iter().all(|action| all.allow(*action, Target::Everything)));

@@ -161,6 +161,15 @@ impl Caller {
         if self.may(Action::ContentWrite, Target::Everything) { Visibility::All } else { Visibility::Published }
     }
 
+    /// The API token of a private remote and what it may do, if it may only read.
+    pub(crate) fn remote(&self) -> Result<(TokenId, &Rights), Denied> {
+        let who = self.who()?;
+        match &who.authentication.credential {
+            Credential::ApiToken { id, .. } if who.rights.reads_alone() => Ok((*id, &who.rights)),
+            Credential::ApiToken { .. } | Credential::Oidc { .. } => Err(Denied::NotReadOnly),
+        }
+    }
+
     /// Proof that the caller may change the content of some images.
     pub fn writer(&self) -> Result<Writer, Denied> {
         let (editor, id) = self.editor(Action::ContentWrite)?;

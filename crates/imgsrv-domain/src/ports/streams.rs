@@ -3,7 +3,7 @@
 use super::{CatalogError, StreamLifecycle};
 use crate::{
     digest::{BlobClaim, Digest, HashState},
-    ids::{ImageId, VersionId},
+    ids::{ArtifactId, AttachmentId, ImageId, VersionId},
     inspection::{IncusLayout, IncusProperties, IncusRow},
     names::{AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::ShortText,
@@ -60,6 +60,8 @@ pub trait StreamIndexRepo: Send {
 /// An artifact that streams list, with its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRow {
+    /// The artifact.
+    pub artifact: ArtifactId,
     /// The image.
     pub image: ImageId,
     /// The version.
@@ -89,6 +91,8 @@ pub struct StreamRow {
 /// The metadata of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamMetadata {
+    /// The attachment.
+    pub id: AttachmentId,
     /// Its name among the attachments of the artifact.
     pub name: AttachmentName,
     /// Its bytes.
@@ -104,6 +108,8 @@ pub struct StreamImage {
     pub name: ImageName,
     /// Its name for people.
     pub display_name: Option<ShortText>,
+    /// The generation of the links to its files.
+    pub link_generation: u32,
     /// All its aliases, each with its version.
     pub aliases: Vec<(AliasName, VersionName)>,
 }

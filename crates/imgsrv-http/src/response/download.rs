@@ -39,6 +39,8 @@ pub(crate) enum NamedBy {
     Version,
     /// An alias, which may be moved to another version.
     Alias,
+    /// A link, which may end.
+    Link,
 }
 
 /// A GET or HEAD request for bytes.
@@ -224,6 +226,7 @@ impl Representation<'_> {
             (NamedBy::Version, true) => "public, max-age=300, must-revalidate",
             (NamedBy::Version, false) => "private, max-age=300, must-revalidate",
             (NamedBy::Alias, _) => "no-cache",
+            (NamedBy::Link, _) => "private, no-cache",
         })
     }
 }
