@@ -170,18 +170,20 @@ CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_
 
 -- Images ---------------------------------------------------------------------------------------------------
 
--- `has_published` is whether the image has a published version that is neither revoked nor removed.
+-- `has_published` is whether the image has a published version that is neither revoked nor removed. A private image
+-- exists only for principals with a role on it.
 CREATE TABLE images (
     id uuid PRIMARY KEY,
     name text COLLATE "C" NOT NULL CONSTRAINT images_name UNIQUE,
     display_name text,
     description text,
+    visibility text NOT NULL DEFAULT 'public' CHECK (visibility IN ('public', 'private')),
     has_published boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     revision bigint NOT NULL
 );
-CREATE INDEX images_published ON images (name) WHERE has_published;
+CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
 
 -- How often the links to the files of an image were revoked; no row is never.
 CREATE TABLE link_generations (
@@ -581,6 +583,20 @@ CREATE TABLE blobs (
 CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
+
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it.
+CREATE TABLE blob_senders (
+    digest text COLLATE "C" NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
+    principal_id uuid NOT NULL,
+    PRIMARY KEY (digest, principal_id)
+);
+CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);
+CREATE FUNCTION forget_sender() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM blob_senders WHERE principal_id = OLD.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER principals_sent AFTER DELETE ON principals FOR EACH ROW EXECUTE FUNCTION forget_sender();
 
 -- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
 -- read.

@@ -123,18 +123,20 @@ CREATE INDEX provisioning_grants_by_principal ON provisioning_grants (principal_
 
 -- Images ---------------------------------------------------------------------------------------------------
 
--- `has_published` is whether the image has a published version that is neither revoked nor removed.
+-- `has_published` is whether the image has a published version that is neither revoked nor removed. A private image
+-- exists only for principals with a role on it.
 CREATE TABLE images (
     id BLOB PRIMARY KEY NOT NULL,
     name TEXT NOT NULL UNIQUE,
     display_name TEXT,
     description TEXT,
+    visibility TEXT NOT NULL DEFAULT 'public' CHECK (visibility IN ('public', 'private')),
     has_published INTEGER NOT NULL DEFAULT 0 CHECK (has_published IN (0, 1)),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX images_published ON images (name) WHERE has_published;
+CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
 
 -- How often the links to the files of an image were revoked; no row is never.
 CREATE TABLE link_generations (
@@ -495,6 +497,17 @@ CREATE TABLE blobs (
 CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unreferenced_since IS NOT NULL;
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
+
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it.
+CREATE TABLE blob_senders (
+    digest TEXT NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
+    principal_id BLOB NOT NULL,
+    PRIMARY KEY (digest, principal_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);
+CREATE TRIGGER principals_sent AFTER DELETE ON principals BEGIN
+    DELETE FROM blob_senders WHERE principal_id = OLD.id;
+END;
 
 -- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
 -- read.

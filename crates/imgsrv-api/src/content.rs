@@ -31,9 +31,13 @@ pub struct CreateImage {
         )
     )]
     pub description: Option<String>,
+    /// Who may read the published versions: `public` or `private`. The default is a setting of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, pattern = "^(public|private)$"))]
+    pub visibility: Option<String>,
 }
 
-/// Request to change the metadata of an image. An absent field is not changed; `null` removes the value.
+/// Request to change an image. An absent field is not changed; `null` removes the value.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -46,6 +50,10 @@ pub struct UpdateImage {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"))]
     pub description: Option<Option<String>>,
+    /// Who may read the published versions: `public` or `private`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, pattern = "^(public|private)$"))]
+    pub visibility: Option<String>,
 }
 
 /// An image.
@@ -63,12 +71,21 @@ pub struct Image {
     /// Description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Who may read the published versions: `public` or `private`.
+    #[serde(default = "public")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(public|private)$"))]
+    pub visibility: String,
     /// Time of creation.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// Time of the last change of the metadata.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
+}
+
+/// The visibility of images of servers that know no other.
+fn public() -> String {
+    "public".to_owned()
 }
 
 /// Request to create a version.

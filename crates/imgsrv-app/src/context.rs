@@ -6,6 +6,7 @@ use crate::{
     work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
 use imgsrv_domain::{
+    access::Visibility,
     audit::Actor,
     lifecycle::Drain,
     ports::{BlobStore, Catalog, Clock, ConditionEngine, Ids, TokenVerifier},
@@ -35,6 +36,8 @@ pub struct Adapters {
 /// Settings of the use cases.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Who may read images that are created without a choice.
+    pub default_visibility: Visibility,
     /// Time from the last accepted part until an unfinished upload expires.
     pub upload_ttl: Duration,
     /// Maximum size of one upload; unlimited when absent.

@@ -1,13 +1,29 @@
 //! Nodes: the server processes that share the catalog.
 
-use crate::{auth::caller::SystemReader, context::Context, error::Result, work::retry::retrying};
+use crate::{
+    auth::caller::SystemReader,
+    context::Context,
+    error::Result,
+    work::{retry::retrying, revision::CURRENT_FOR},
+};
 use imgsrv_domain::{
     error_chain,
-    node::{Node, SeenNode},
+    node::{Node, NodeState, SeenNode},
     ports::CatalogError,
     time::Timestamp,
 };
 use std::sync::Arc;
+
+/// Waits until no node answers from what it knew before the changes that are committed now. Without other nodes this is at
+/// once.
+pub(crate) async fn seen_by_all_nodes(context: &Context) -> Result<(), CatalogError> {
+    let (nodes, now) = context.catalog.list_nodes().await?;
+    let is_other = |seen: &SeenNode| seen.node.worker != context.settings.worker && seen.state(now) == NodeState::Live;
+    if nodes.iter().any(is_other) {
+        tokio::time::sleep(CURRENT_FOR).await;
+    }
+    Ok(())
+}
 
 /// The use cases of nodes.
 #[derive(Clone)]

@@ -80,8 +80,10 @@ pub const NOT_BACKED_UP: &[(&str, &str)] = backup::NOT_BACKED_UP;
 #[doc(hidden)]
 pub const SQLITE_STATEMENTS: &[&[&str]] = &[
     queries::blobs::SQLITE,
+    queries::browse::SQLITE,
     queries::images::SQLITE,
     queries::verification::SQLITE,
+    repos::blobs::SQLITE,
     repos::collection::SQLITE,
     repos::work::SQLITE,
 ];
@@ -91,6 +93,7 @@ pub const SQLITE_STATEMENTS: &[&[&str]] = &[
 pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     backup::POSTGRES,
     queries::blobs::POSTGRES,
+    queries::browse::POSTGRES,
     queries::images::POSTGRES,
     queries::links::POSTGRES,
     queries::principals::POSTGRES,

@@ -4,7 +4,7 @@ use imgsrv_catalog::{postgres::PgSettings, sqlite};
 use imgsrv_domain::{
     ids::ImageId,
     image::Image,
-    ports::{Catalog, OperationsQueries, Visibility},
+    ports::{Catalog, OperationsQueries, View},
     transition::Revision,
 };
 use imgsrv_testkit::{ManualClock, services::Postgres};
@@ -79,6 +79,7 @@ async fn statements_are_traced_once(catalog: &dyn Catalog, trace: &Trace) {
         name: "debian".parse().expect("a name"),
         display_name: None,
         description: None,
+        visibility: imgsrv_domain::access::Visibility::Public,
         created_at: catalog.catalog_time().await.expect("the catalog answers"),
         updated_at: catalog.catalog_time().await.expect("the catalog answers"),
         revision: Revision::FIRST,
@@ -94,11 +95,11 @@ async fn statements_are_traced_once(catalog: &dyn Catalog, trace: &Trace) {
     drop(catalog.begin().await.expect("the catalog answers"));
     assert_eq!(trace.take(), ["begin", "rollback"].map(|kind| format!("catalog.transaction: {kind}")));
 
-    assert!(catalog.get_image(&image.name, Visibility::All).await.expect("the catalog answers").is_some());
+    assert!(catalog.get_image(&image.name, View::All).await.expect("the catalog answers").is_some());
     assert_eq!(trace.take(), ["catalog.query: query"]);
     assert!(
         catalog
-            .resolve_ref(&image.name, &"latest".parse().expect("a name"))
+            .resolve_ref(&image.name, &"latest".parse().expect("a name"), View::All)
             .await
             .expect("the catalog answers")
             .is_none()

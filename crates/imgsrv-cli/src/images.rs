@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use imgsrv_client::{
     VersionFilter,
-    api::{Alias, Image, UpdateImage, Version},
+    api::{Alias, CreateImage, Image, UpdateImage, Version},
 };
 use serde_json::json;
 
@@ -26,8 +26,23 @@ pub enum ImagesCommand {
         /// Image, such as debian
         image: String,
     },
-    /// Change the display name or description of an image
-    #[command(override_usage = "imgsrv images set <IMAGE> [--display-name <TEXT>] [--description <TEXT>]")]
+    /// Create an image without versions
+    Create {
+        /// Image, such as debian
+        image: String,
+        /// Display name
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        /// Description
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        #[command(flatten)]
+        visibility: VisibilityOptions,
+    },
+    /// Change the display name, the description or the visibility of an image
+    #[command(
+        override_usage = "imgsrv images set <IMAGE> [--display-name <TEXT>] [--description <TEXT>] [--private | --public]"
+    )]
     Set(SetOptions),
     /// Delete an image that has no versions
     Delete {
@@ -44,6 +59,24 @@ pub struct SetOptions {
     metadata: Metadata,
 }
 
+#[derive(Debug, Clone, Copy, Args)]
+pub struct VisibilityOptions {
+    /// Hide the image from everybody without a role on it
+    #[arg(long, conflicts_with = "public")]
+    private: bool,
+    /// Let everybody read the published versions
+    #[arg(long)]
+    public: bool,
+}
+
+impl VisibilityOptions {
+    /// The visibility that is chosen.
+    fn chosen(self) -> Option<String> {
+        let chosen = [(self.private, "private"), (self.public, "public")];
+        chosen.iter().find(|(is_chosen, _)| *is_chosen).map(|(_, visibility)| (*visibility).to_owned())
+    }
+}
+
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct Metadata {
@@ -53,6 +86,8 @@ struct Metadata {
     /// Description; an empty text removes it
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    #[command(flatten)]
+    visibility: VisibilityOptions,
 }
 
 pub(crate) async fn run(command: ImagesCommand, session: &Session) -> Result<(), Failure> {
@@ -60,15 +95,25 @@ pub(crate) async fn run(command: ImagesCommand, session: &Session) -> Result<(),
     match command {
         ImagesCommand::List { all } => {
             let images: Vec<Image> = client.images(all).try_collect().await?;
-            report.list("images", ["NAME", "DISPLAY NAME", "DESCRIPTION", "CHANGED"], images, |image| {
-                let changed = date(&image.updated_at);
-                [image.name, image.display_name.unwrap_or_default(), image.description.unwrap_or_default(), changed]
+            report.list("images", ["NAME", "VISIBILITY", "DISPLAY NAME", "DESCRIPTION", "CHANGED"], images, |image| {
+                let Image { name, visibility, display_name, description, updated_at, .. } = image;
+                let (display_name, description) = (display_name.unwrap_or_default(), description.unwrap_or_default());
+                [name, visibility, display_name, description, date(&updated_at)]
             })
         }
         ImagesCommand::Show { image } => show(&image, session).await,
-        ImagesCommand::Set(SetOptions { image, metadata: Metadata { display_name, description } }) => {
+        ImagesCommand::Create { image, display_name, description, visibility } => {
+            let new = CreateImage { name: image.clone(), display_name, description, visibility: visibility.chosen() };
+            let created = client.create_image(&new).await.map_err(Failure::about(&image))?;
+            report.result(&describe(&created), &created)
+        }
+        ImagesCommand::Set(SetOptions { image, metadata: Metadata { display_name, description, visibility } }) => {
             let text = |text: String| Some(text).filter(|text| !text.is_empty());
-            let change = UpdateImage { display_name: display_name.map(text), description: description.map(text) };
+            let change = UpdateImage {
+                display_name: display_name.map(text),
+                description: description.map(text),
+                visibility: visibility.chosen(),
+            };
             let changed = client.update_image(&image, &change).await.map_err(Failure::about(&image))?;
             report.result(&describe(&changed), &changed)
         }
@@ -99,5 +144,6 @@ async fn show(name: &str, Session { report, client }: &Session) -> Result<(), Fa
 fn describe(image: &Image) -> String {
     let display_name = image.display_name.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
     let description = image.description.as_ref().map(|text| format!("\n  {text}")).unwrap_or_default();
-    format!("{}{display_name}{description}", image.name)
+    let visibility = if image.visibility == "public" { String::new() } else { format!(", {}", image.visibility) };
+    format!("{}{display_name}{visibility}{description}", image.name)
 }

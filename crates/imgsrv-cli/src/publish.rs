@@ -62,6 +62,9 @@ pub struct PublishOptions {
     /// Description of the image; that of an existing image is changed
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// Create the image as a private one; publishing to an existing image that is public fails
+    #[arg(long)]
+    private: bool,
     /// Replace the content of an existing draft of this version
     #[arg(long)]
     replace: bool,
@@ -217,6 +220,7 @@ async fn publication(options: &PublishOptions, report: &Report) -> Result<Public
     publication.move_aliases = options.move_aliases;
     publication.display_name.clone_from(&options.display_name);
     publication.description.clone_from(&options.description);
+    publication.private = options.private;
     publication.replace_draft = options.replace;
     Ok(publication)
 }

@@ -89,7 +89,7 @@ async fn transient_errors_are_retried_and_unknown_fields_are_ignored() {
 
 #[tokio::test]
 async fn creation_is_retried_only_if_the_server_cannot_have_processed_it() {
-    let new = CreateImage { name: "debian".to_owned(), display_name: None, description: None };
+    let new = CreateImage { name: "debian".to_owned(), display_name: None, description: None, visibility: None };
     let script =
         Script::start(vec![problem(ProblemCode::TooManyFailures, ""), Vec::new(), response(200, "", IMAGE)]).await;
     let lost = script.client().create_image(&new).await;

@@ -1,5 +1,9 @@
 //! Access: roles and their actions, on which images a role counts, and the one function that decides what a caller may do.
 
+mod visibility;
+
+pub use visibility::{Reach, View, Visibility};
+
 use crate::{
     names::{ImageName, string_enum},
     text::checked_texts,

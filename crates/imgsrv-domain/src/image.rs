@@ -1,6 +1,7 @@
 //! Images and their aliases.
 
 use crate::{
+    access::Visibility,
     ids::{AliasId, ImageId, VersionId},
     names::{AliasName, ImageName, VersionName},
     text::{LongText, ShortText},
@@ -19,6 +20,8 @@ pub struct Image {
     pub display_name: Option<ShortText>,
     /// A description for people.
     pub description: Option<LongText>,
+    /// Who may read its published versions.
+    pub visibility: Visibility,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its metadata last changed.

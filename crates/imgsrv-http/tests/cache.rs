@@ -19,6 +19,7 @@ const VERSION: &str = "/v1/images/debian/versions/1";
 /// The use cases of another node on the catalog and the blob store of `server`.
 fn other_node(server: &TestServer) -> Services {
     let settings = Settings {
+        default_visibility: imgsrv_domain::access::Visibility::Public,
         upload_ttl: Duration::from_hours(24),
         max_upload_bytes: None,
         max_open_uploads: None,
@@ -144,7 +145,7 @@ async fn another_node_sees_aliases_at_once_and_versions_within_a_second() {
     let anonymous = Caller::anonymous(RequestContext::default());
     for name in ["One", "Two"] {
         rename(&server, name).await;
-        let resolved = other.versions().resolve(&image, &alias).await.expect("a manifest");
+        let resolved = other.versions().resolve(&anonymous, &image, &alias).await.expect("a manifest");
         let shown = |manifest: &Manifest| manifest.image.display_name.as_ref().map(ToString::to_string);
         assert_eq!(shown(&resolved).as_deref(), Some(name));
         tokio::time::pause();
@@ -155,7 +156,7 @@ async fn another_node_sees_aliases_at_once_and_versions_within_a_second() {
     }
     for version in ["2", "1"] {
         set_alias(&server, version).await;
-        let resolved = other.versions().resolve(&image, &alias).await.expect("a manifest");
+        let resolved = other.versions().resolve(&anonymous, &image, &alias).await.expect("a manifest");
         assert_eq!(resolved.version.name.as_str(), version);
     }
 }
@@ -166,8 +167,8 @@ async fn unchanged_manifests_are_shared() {
     server.published("debian", "1", &qcow2(1)).await;
     let image: ImageName = "debian".parse().expect("a name");
     let reference = "1".parse().expect("a name");
-    let versions = server.services.versions();
-    let first = versions.resolve(&image, &reference).await.expect("a manifest");
-    let second = versions.resolve(&image, &reference).await.expect("a manifest");
+    let (versions, anonymous) = (server.services.versions(), Caller::anonymous(RequestContext::default()));
+    let first = versions.resolve(&anonymous, &image, &reference).await.expect("a manifest");
+    let second = versions.resolve(&anonymous, &image, &reference).await.expect("a manifest");
     assert!(Arc::ptr_eq(&first, &second));
 }

@@ -5,7 +5,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use futures::TryStreamExt;
-use imgsrv_app::{FileContent, NamesUnderAlias};
+use imgsrv_app::{Caller, FileContent, NamesUnderAlias, RequestContext};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::json;
 
@@ -37,7 +37,7 @@ async fn all_download_routes_behave_alike() {
             format!("/v1/blobs/{whole}"),
             bytes.as_slice(),
             "application/octet-stream",
-            "public, max-age=31536000, immutable",
+            "public, max-age=86400, immutable",
             &whole[7..],
         ),
         (
@@ -110,7 +110,7 @@ async fn a_blob_is_private_until_a_published_version_refers_to_it() {
     let private = server.write("GET", &path, None).await;
     assert_eq!(
         (private.body.as_slice(), private.header("cache-control")),
-        (bytes.as_slice(), "private, max-age=31536000, immutable")
+        (bytes.as_slice(), "private, max-age=86400, immutable")
     );
     assert_eq!(server.manage("GET", &path, None).await.status, StatusCode::NOT_FOUND);
     let download = format!("/v1/images/debian/versions/1/artifacts/{artifact}/download");
@@ -149,7 +149,13 @@ async fn a_file_that_was_found_before_its_blob_was_replaced_is_served() {
     let (image, version) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
     let delivery = server.services.delivery();
     let found = delivery
-        .named_file(&image, &version, NamesUnderAlias::Short, &"debian-1-amd64.qcow2".parse().expect("a name"))
+        .named_file(
+            &Caller::anonymous(RequestContext::default()),
+            &image,
+            &version,
+            NamesUnderAlias::Short,
+            &"debian-1-amd64.qcow2".parse().expect("a name"),
+        )
         .await;
     let FileContent::Stored(found) = found.expect("a file").content else { panic!("it is stored") };
     let file = server.stored_files().into_iter().find(|file| file.starts_with("cas/")).expect("a blob");

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use futures::TryStreamExt;
-use imgsrv_app::{FileContent, Missing, NamesUnderAlias, RequestContext, SystemOperator, UseCaseError};
+use imgsrv_app::{Caller, FileContent, Missing, NamesUnderAlias, RequestContext, SystemOperator, UseCaseError};
 use imgsrv_domain::work::WorkKind;
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
@@ -382,7 +382,10 @@ async fn a_download_under_way_ends_well_or_breaks_when_its_version_is_purged() {
     let delivery = server.services.delivery();
     let (image, version, file) = ("debian".parse(), "1".parse(), "debian-1-amd64.qcow2".parse());
     let (image, version, file) = (image.expect("a name"), version.expect("a name"), file.expect("a name"));
-    let found = delivery.named_file(&image, &version, NamesUnderAlias::Versioned, &file).await.expect("found");
+    let found = delivery
+        .named_file(&Caller::anonymous(RequestContext::default()), &image, &version, NamesUnderAlias::Versioned, &file)
+        .await
+        .expect("found");
     let FileContent::Stored(download) = found.content else { panic!("it is stored") };
     let size = u64::try_from(bytes.len()).expect("a small number");
     let mut stream = delivery.open(&download, 0..size).await.expect("opened");

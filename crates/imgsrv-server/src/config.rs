@@ -13,7 +13,10 @@ use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::Backoff;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
-use imgsrv_domain::text::{LongText, ShortText};
+use imgsrv_domain::{
+    access::Visibility,
+    text::{LongText, ShortText},
+};
 use imgsrv_http::{PublicUrl, Site};
 use secrecy::ExposeSecret;
 use std::{path::PathBuf, time::Duration};
@@ -60,6 +63,9 @@ pub(crate) struct ApiOptions {
     /// Text that every page shows below its header, such as a contact or an announcement
     #[arg(long, env = "IMGSRV_SITE_NOTICE", value_name = "TEXT", value_parser = text::<LongText>)]
     site_notice: Option<Given<LongText>>,
+    /// Visibility of new images whose creation does not choose one: `public`, or `private` for callers with a role on them
+    #[arg(long, env = "IMGSRV_DEFAULT_VISIBILITY", default_value = "public", value_name = "VISIBILITY")]
+    pub(crate) default_visibility: Visibility,
     /// Maximum time for requests in flight to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,

@@ -40,6 +40,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
     Settings {
+        default_visibility: options.api.default_visibility,
         upload_ttl: options.uploads.upload_ttl,
         max_upload_bytes: Some(options.uploads.max_upload_bytes).filter(|limit| *limit > 0),
         max_open_uploads: Some(options.limits.max_open_uploads).filter(|limit| *limit > 0),

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use imgsrv_app::{Adapters, Backoff, CollectionSettings, FormatCheck, Ran, ScrubSettings, Services, Settings};
 use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_domain::{
+    access::Visibility,
     lifecycle::Drain,
     ports::Catalog,
     work::{WorkKind, WorkerId},
@@ -128,6 +129,7 @@ impl TestServer {
         change: impl FnOnce(&mut Settings, &mut HttpSettings),
     ) -> Self {
         let mut settings = Settings {
+            default_visibility: Visibility::Public,
             upload_ttl: Duration::from_hours(24),
             max_upload_bytes: None,
             max_open_uploads: None,

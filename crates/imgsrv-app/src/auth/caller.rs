@@ -6,13 +6,15 @@ use crate::{
     error::{Missing, Result},
 };
 use imgsrv_domain::{
-    access::{ImageScope, Narrowing, Rights, Target},
+    access::{Narrowing, Reach, Rights, Target, View},
     audit::Actor,
     auth::{Action, Principal},
+    digest::Digest,
     ids::{PrincipalId, TokenId},
+    image::Image,
     names::{ImageName, RuleId},
     oidc::OidcIdentity,
-    ports::Visibility,
+    ports::{CatalogError, CatalogTx},
     text::ShortText,
     time::Timestamp,
 };
@@ -29,6 +31,7 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// The principal that sends the request, as the audit log names it.
+    #[expect(dead_code)]
     pub(crate) fn actor(&self, principal: &Principal) -> Actor {
         let Self { request_id, address } = self.clone();
         Actor::Principal { id: principal.id, name: Some(principal.display_name.clone()), request_id, address }
@@ -52,6 +55,8 @@ pub enum Credential {
         /// The rule that admits it.
         rule: RuleId,
     },
+    /// A link that the principal made.
+    Link,
 }
 
 /// How and until when a caller is authenticated.
@@ -94,7 +99,7 @@ impl Editor {
         if self.rights.allow(action, Target::Image(image)) {
             return Ok(&self.actor);
         }
-        match context.catalog.get_image(image, Visibility::Published).await? {
+        match context.catalog.get_image(image, View::of(Some(&self.rights), image)).await? {
             Some(_) => Err(Denied::OutOfScope { action, image: image.clone() }.into()),
             None => Err(Missing::Image(image.clone()).into()),
         }
@@ -150,15 +155,39 @@ impl Caller {
         self.authenticated.as_ref().ok_or(Denied::Unauthenticated)
     }
 
-    /// What the caller can see of an image.
-    pub fn visibility(&self, image: &ImageName) -> Visibility {
-        let writes = self.may(Action::ContentWrite, Target::Image(image));
-        if writes { Visibility::All } else { Visibility::Published }
+    /// What the caller sees of the image of that name.
+    pub fn view(&self, image: &ImageName) -> View {
+        View::of(self.rights(), image)
     }
 
-    /// What the caller can see of every image, and of what belongs to none.
-    pub(crate) fn visibility_everywhere(&self) -> Visibility {
-        if self.may(Action::ContentWrite, Target::Everything) { Visibility::All } else { Visibility::Published }
+    /// Whether the caller may read the published versions of an image.
+    pub fn may_read(&self, image: &Image) -> bool {
+        self.view(&image.name).shows(image.visibility)
+    }
+
+    /// What the caller sees of all images.
+    pub fn reach(&self) -> Reach {
+        Reach::of(self.rights())
+    }
+
+    /// What the caller sees of every image, and of what belongs to none.
+    pub(crate) fn view_of_everything(&self) -> View {
+        View::of_everything(self.rights())
+    }
+
+    /// The principal; absent if the caller is anonymous.
+    pub(crate) fn principal(&self) -> Option<PrincipalId> {
+        self.authenticated.as_ref().map(|who| who.principal.id)
+    }
+
+    /// The actor of what the audit log records of this caller; absent if it is anonymous.
+    #[expect(dead_code)]
+    pub(crate) fn actor(&self) -> Option<Actor> {
+        self.authenticated.as_ref().map(|who| self.context.actor(&who.principal))
+    }
+
+    fn rights(&self) -> Option<&Rights> {
+        self.authenticated.as_ref().map(|who| &*who.rights)
     }
 
     /// The API token of a private remote and what it may do, if it may only read.
@@ -166,7 +195,7 @@ impl Caller {
         let who = self.who()?;
         match &who.authentication.credential {
             Credential::ApiToken { id, .. } if who.rights.reads_alone() => Ok((*id, &who.rights)),
-            Credential::ApiToken { .. } | Credential::Oidc { .. } => Err(Denied::NotReadOnly),
+            Credential::ApiToken { .. } | Credential::Oidc { .. } | Credential::Link => Err(Denied::NotReadOnly),
         }
     }
 
@@ -213,7 +242,7 @@ impl Caller {
     }
 
     fn may(&self, action: Action, target: Target<'_>) -> bool {
-        self.authenticated.as_ref().is_some_and(|who| who.rights.allow(action, target))
+        self.rights().is_some_and(|rights| rights.allow(action, target))
     }
 
     fn require(&self, action: Action, target: Target<'_>) -> Result<(Actor, PrincipalId), Denied> {
@@ -251,9 +280,23 @@ impl Writer {
         self.editor.rights.allow(Action::ContentWrite, Target::Image(image))
     }
 
-    /// The scopes that together are the images to which it may write.
-    pub(crate) fn images(&self) -> [ImageScope; 2] {
-        self.editor.rights.images(Action::ContentWrite)
+    /// Whether it may read the stored bytes with that digest. What it may not read does not exist for it.
+    pub(crate) async fn may_read(&self, tx: &mut dyn CatalogTx, digest: &Digest) -> Result<bool, CatalogError> {
+        let rights = &self.editor.rights;
+        let everywhere = View::of_everything(Some(rights)) == View::All;
+        Ok(everywhere || tx.is_readable(digest, &Reach::of(Some(rights)), self.id).await?)
+    }
+
+    /// The actor, if it may decide who reads the image.
+    pub(crate) fn may_change_visibility(&self, image: &ImageName) -> Result<&Actor, Denied> {
+        let action = Action::ContentRetire;
+        if self.editor.rights.allow(action, Target::Image(image)) {
+            Ok(&self.editor.actor)
+        } else if self.editor.rights.allow(action, Target::Anything) {
+            Err(Denied::OutOfScope { action, image: image.clone() })
+        } else {
+            Err(Denied::Forbidden(action))
+        }
     }
 
     /// The actor of what belongs to no image: uploads.

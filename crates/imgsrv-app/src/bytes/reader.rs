@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use imgsrv_domain::{
     blocks::{BLOCK_BYTES, BlockChecksums, RunningBlock},
-    ports::{BlobError, BlobStream, CatalogError, TrustedBlob, Visibility},
+    ports::{BlobError, BlobStream, CatalogError, TrustedBlob, View},
 };
 use imgsrv_inspect::Source;
 use std::{ops::Range, sync::Arc};
@@ -62,7 +62,7 @@ pub(crate) async fn open_blob(
 
 /// The blob that has replaced `blob`, if one has: names that were read earlier may be outdated.
 pub(crate) async fn replacement(context: &Context, blob: &TrustedBlob) -> Result<Option<TrustedBlob>, CatalogError> {
-    let current = context.catalog.get_blob(&blob.claim.digest, Visibility::All).await?;
+    let current = context.catalog.get_blob(&blob.claim.digest, View::All).await?;
     Ok(current.filter(|current| current.name != blob.name))
 }
 

@@ -43,7 +43,7 @@ pub struct PartBody {
 }
 
 impl Uploads {
-    /// Opens an upload. It is `ready` at once if its digest is a trusted blob already.
+    /// Opens an upload. It is `ready` at once if its digest is a trusted blob already that the caller may read.
     ///
     /// With a key, the same request by the same caller opens no further upload but finds the one that the first opened,
     /// in whatever state it is by then, unless it is `ready` and its blob was collected. This holds for concurrent requests
@@ -68,7 +68,9 @@ impl Uploads {
                 }
                 tx.release_key(opened.id).await?;
             }
-            let trusted = tx.reuse_blob(&new.claim.digest).await?;
+            // Bytes that the caller may not read are received as if they were not stored.
+            let is_readable = who.may_read(&mut *tx, &new.claim.digest).await?;
+            let trusted = if is_readable { tx.reuse_blob(&new.claim.digest).await? } else { None };
             let (session, event) = match trusted.map(|blob| blob.claim) {
                 Some(claim) if claim.size != new.claim.size => {
                     return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });

@@ -15,7 +15,7 @@ use imgsrv_domain::{
     lifecycle::LifecycleState,
     names::{AliasName, ImageName, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogError, CatalogTx, Conflict, Visibility},
+    ports::{CatalogError, CatalogTx, Conflict, View},
     transition::Revision,
     version::Version,
 };
@@ -103,15 +103,16 @@ impl Aliases {
     pub async fn list(&self, caller: &Caller, image: &ImageName, page: &PageRequest) -> Result<Page<Alias>> {
         self.0
             .catalog
-            .list_aliases(image, caller.visibility(image), page)
+            .list_aliases(image, caller.view(image), page)
             .await?
             .ok_or_else(|| Missing::Image(image.clone()).into())
     }
 
-    /// The alias of that name.
+    /// The alias of that name, if its image is visible to the caller.
     #[tracing::instrument(name = "alias.get", level = "debug", skip_all, fields(image.name = %image, alias.name = %name), err(level = "debug"))]
-    pub async fn get(&self, image: &ImageName, name: &AliasName) -> Result<Alias> {
-        self.0.catalog.get_alias(image, name).await?.ok_or_else(|| missing(image, name).into())
+    pub async fn get(&self, caller: &Caller, image: &ImageName, name: &AliasName) -> Result<Alias> {
+        let found = self.0.catalog.get_alias(image, name, caller.view(image)).await?;
+        found.ok_or_else(|| missing(image, name).into())
     }
 
     /// Creates an alias, or moves it to another published version.
@@ -163,7 +164,7 @@ impl Aliases {
     /// just created.
     async fn taken(&self, image: &ImageName, name: &AliasName) -> Result<UseCaseError> {
         let Ok(version) = name.as_str().parse() else { return Ok(UseCaseError::taken(Conflict::RefName, None)) };
-        Ok(match self.0.catalog.resolve_version(image, &version, Visibility::All).await? {
+        Ok(match self.0.catalog.resolve_version(image, &version, View::All).await? {
             Some(found) => {
                 let existing = Existing::Version(found.version.id, image.clone(), version);
                 UseCaseError::taken(Conflict::RefName, Some(existing))

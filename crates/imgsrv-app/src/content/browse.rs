@@ -117,7 +117,7 @@ impl Browse {
         order: ImageOrder,
         page: &PageRequest,
     ) -> Result<Page<ImageSummary>> {
-        Ok(self.0.context.catalog.search_images(caller.visibility_everywhere(), search, order, page).await?)
+        Ok(self.0.context.catalog.search_images(&caller.reach(), search, order, page).await?)
     }
 
     /// An image that is visible to the caller, its aliases, and its published versions that `lifecycle` selects; when
@@ -130,7 +130,7 @@ impl Browse {
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<ImageOverview> {
-        let found = self.0.context.catalog.get_image_overview(image, caller.visibility(image), lifecycle, page).await?;
+        let found = self.0.context.catalog.get_image_overview(image, caller.view(image), lifecycle, page).await?;
         let mut found = found.ok_or_else(|| Missing::Image(image.clone()))?;
         let now = self.0.context.clock.now();
         for summary in &mut found.versions.items {
@@ -139,12 +139,12 @@ impl Browse {
         Ok(found)
     }
 
-    /// The published version that is named or aliased so, unless that is a tombstone.
+    /// The published version that is named or aliased so, if the caller may read its image, unless it is a tombstone.
     #[tracing::instrument(name = "browse.version", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference))]
-    pub async fn version(&self, image: &ImageName, reference: &RefName) -> Result<VersionDetail> {
+    pub async fn version(&self, caller: &Caller, image: &ImageName, reference: &RefName) -> Result<VersionDetail> {
         let (context, now) = (&self.0.context, self.0.context.clock.now());
-        let found = self.0.by_ref(image, reference).await?;
+        let found = self.0.by_ref(image, reference, caller.view(image)).await?;
         let (found, moved_at) = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
         let stored = &found.manifest.version;
         let state = stored.lifecycle.state(now);
@@ -176,13 +176,14 @@ impl Browse {
         })
     }
 
-    /// The newest versions that are offered, of all images or of one.
+    /// The newest versions that are offered, of all images that the caller may read or of one.
     #[tracing::instrument(name = "browse.feed", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn feed(&self, image: Option<&ImageName>) -> Result<Vec<FeedEntry>> {
-        let found = self.0.context.catalog.list_newest_versions(image, FEED_ENTRIES).await?;
-        match image {
-            Some(image) if found.is_empty() => Err(Missing::Image(image.clone()).into()),
-            _ => Ok(found),
+    pub async fn feed(&self, caller: &Caller, image: Option<&ImageName>) -> Result<Vec<FeedEntry>> {
+        let catalog = &self.0.context.catalog;
+        let Some(image) = image else { return Ok(catalog.list_newest_versions(&caller.reach(), FEED_ENTRIES).await?) };
+        match catalog.list_newest_versions_of(image, caller.view(image), FEED_ENTRIES).await? {
+            found if found.is_empty() => Err(Missing::Image(image.clone()).into()),
+            found => Ok(found),
         }
     }
 

@@ -10,13 +10,14 @@ use crate::{
     error::{Gone, Missing, Result, UseCaseError},
 };
 use imgsrv_domain::{
+    access::{View, Visibility},
     digest::{BlobClaim, Digest},
     files,
     ids::{ArtifactId, AttachmentId},
     lifecycle::{Lifecycle, LifecycleState},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, UrlSegment, VersionName},
-    ports::{BlobError, BlobStream, TrustedBlob, Visibility},
+    ports::{BlobError, BlobStream, TrustedBlob},
     text::MediaType,
     time::Timestamp,
 };
@@ -79,6 +80,8 @@ pub struct GeneratedText {
     pub file_name: String,
     /// When the version was published; under an alias, not before it last moved.
     pub modified_at: Timestamp,
+    /// Whether anonymous callers may read it.
+    pub public: bool,
     /// The lifecycle of the version, if it is not active.
     pub lifecycle: Option<Box<Lifecycle>>,
 }
@@ -140,17 +143,12 @@ impl Delivery {
     #[tracing::instrument(name = "delivery.blob", level = "debug", skip_all, fields(blob.digest = %digest), err(level = "debug"))]
     pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download> {
         let catalog = &self.0.context.catalog;
-        let (blob, public) = match catalog.get_blob(digest, Visibility::Published).await? {
-            None if caller.visibility_everywhere() == Visibility::All => {
-                (catalog.get_blob(digest, Visibility::All).await?, false)
-            }
-            published => (published, true),
-        };
-        let Some(blob) = blob else {
-            if catalog.is_quarantined(digest, caller.visibility_everywhere()).await? {
+        let Some((blob, public)) = self.readable(caller, digest).await? else {
+            let (reach, sender) = (caller.reach(), caller.principal());
+            if catalog.is_quarantined(digest, &reach, sender).await? {
                 return Err(UseCaseError::Quarantined(*digest));
             }
-            let revoked = catalog.get_revoked_version_of(digest).await?;
+            let revoked = catalog.get_revoked_version_of(digest, &reach).await?;
             let missing = || Missing::Blob(*digest).into();
             return Err(revoked.map_or_else(missing, |version| Gone::of(&version, self.0.context.clock.now()).into()));
         };
@@ -159,11 +157,28 @@ impl Delivery {
         Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None })
     }
 
-    /// The bytes of an artifact of a published version, or of one of its attachments.
+    /// The trusted blob with that digest, if the caller may read it, and whether everybody may.
+    async fn readable(&self, caller: &Caller, digest: &Digest) -> Result<Option<(TrustedBlob, bool)>> {
+        let catalog = &self.0.context.catalog;
+        let public = catalog.get_blob(digest, View::Public).await?;
+        let (None, Some(principal)) = (&public, caller.principal()) else {
+            return Ok(public.map(|blob| (blob, true)));
+        };
+        let own = match caller.view_of_everything() {
+            View::All => catalog.get_blob(digest, View::All).await?,
+            View::Public | View::Published => {
+                catalog.get_readable_blob(digest, &caller.reach(), Some(principal)).await?
+            }
+        };
+        Ok(own.map(|blob| (blob, false)))
+    }
+
+    /// The bytes of an artifact of a published version that the caller may read, or of one of its attachments.
     #[tracing::instrument(name = "delivery.file", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version, artifact.id = %artifact))]
     pub async fn file(
         &self,
+        caller: &Caller,
         image: &ImageName,
         version: &VersionName,
         artifact: ArtifactId,
@@ -173,7 +188,8 @@ impl Delivery {
             None => Missing::Artifact(image.clone(), version.clone(), artifact),
             Some(id) => Missing::Attachment(artifact, id),
         };
-        let found = self.0.by_version(image, version, Visibility::Published).await?.ok_or_else(missing)?;
+        let see = caller.view(image).min(View::Published);
+        let found = self.0.by_version(image, version, see).await?.ok_or_else(missing)?;
         self.require_served(&found)?;
         let entry = found.manifest.entries.iter().find(|entry| entry.artifact.id == artifact).ok_or_else(missing)?;
         let (file_name, claim, media_type) = match attachment {
@@ -187,26 +203,28 @@ impl Delivery {
         self.download(&found, &claim.digest, media_type, file_name, modified_at).await
     }
 
-    /// The file of that name, or its checksums, of the published version that is named or aliased so. Every spelling of the
+    /// The file of that name, or its checksums, of the published version that is named or aliased so, if the caller may read
+    /// the image. Every spelling of the
     /// architecture finds the file, in any case of letters, if no other file has that name.
     #[tracing::instrument(name = "delivery.named_file", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference, file.name = %name))]
     pub async fn named_file(
         &self,
+        caller: &Caller,
         image: &ImageName,
         reference: &RefName,
         names: NamesUnderAlias,
         name: &FileName,
     ) -> Result<NamedFile> {
         if name.as_str() == files::CHECKSUMS {
-            let files = self.files(image, reference).await?;
+            let files = self.files(caller, image, reference).await?;
             let version = &files.manifest.version;
             let versioned = files.is_alias.then(|| format!("/images/{image}/{}/{name}", version.name.in_url()));
             let files = VersionFiles { is_alias: files.is_alias && names == NamesUnderAlias::Short, ..files };
             let text = generated(files.checksums(), name, &files.manifest, files.modified_at);
             return Ok(NamedFile { content: FileContent::Generated(text), versioned });
         }
-        let (found, moved_at) = self.find(image, reference).await?;
+        let (found, moved_at) = self.find(caller, image, reference).await?;
         let missing = || Missing::File(image.clone(), reference.clone(), name.clone());
         let version = &found.manifest.version.name;
         let (is_alias, modified_at) = (moved_at.is_some(), modified_at(&found.manifest, moved_at));
@@ -229,19 +247,24 @@ impl Delivery {
         Ok(NamedFile { content, versioned })
     }
 
-    /// The files of the published version that is named or aliased so.
+    /// The files of the published version that is named or aliased so, if the caller may read the image.
     #[tracing::instrument(name = "delivery.files", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference))]
-    pub async fn files(&self, image: &ImageName, reference: &RefName) -> Result<VersionFiles> {
-        let (found, moved_at) = self.find(image, reference).await?;
+    pub async fn files(&self, caller: &Caller, image: &ImageName, reference: &RefName) -> Result<VersionFiles> {
+        let (found, moved_at) = self.find(caller, image, reference).await?;
         let (manifest, files) = (Arc::clone(&found.manifest), Arc::clone(&found.files));
         let modified_at = modified_at(&manifest, moved_at);
         Ok(VersionFiles { manifest, files, is_alias: moved_at.is_some(), modified_at })
     }
 
-    /// The version of that name or alias, if its files are served, and when the alias was moved.
-    async fn find(&self, image: &ImageName, reference: &RefName) -> Result<(Arc<PublishedVersion>, Option<Timestamp>)> {
-        let found = self.0.by_ref(image, reference).await?;
+    /// The version of that name or alias, if the caller may read it and its files are served, and when the alias was moved.
+    async fn find(
+        &self,
+        caller: &Caller,
+        image: &ImageName,
+        reference: &RefName,
+    ) -> Result<(Arc<PublishedVersion>, Option<Timestamp>)> {
+        let found = self.0.by_ref(image, reference, caller.view(image)).await?;
         let found = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
         self.require_served(&found.0)?;
         Ok(found)
@@ -275,7 +298,8 @@ impl Delivery {
         let blob = self.0.blob(version, digest).await?.ok_or(UseCaseError::Quarantined(*digest))?;
         self.note_fetch(Fetched::Version(version.manifest.version.id));
         let lifecycle = discouraged(&version.manifest);
-        Ok(Download { blob, media_type, file_name, modified_at, public: true, lifecycle })
+        let public = is_public(&version.manifest);
+        Ok(Download { blob, media_type, file_name, modified_at, public, lifecycle })
     }
 
     /// Opens `range` of the bytes. A blob whose bytes are missing or wrong is quarantined, so that it is not served again; if
@@ -325,7 +349,13 @@ fn locate<'a>(files: &'a [ManifestFile], name: &str) -> Option<&'a ManifestFile>
 }
 
 fn generated(text: String, name: &FileName, manifest: &Manifest, modified_at: Timestamp) -> GeneratedText {
-    GeneratedText { text, file_name: name.to_string(), modified_at, lifecycle: discouraged(manifest) }
+    let (public, lifecycle) = (is_public(manifest), discouraged(manifest));
+    GeneratedText { text, file_name: name.to_string(), modified_at, public, lifecycle }
+}
+
+/// Whether everybody may read the files of a version.
+fn is_public(manifest: &Manifest) -> bool {
+    manifest.image.visibility == Visibility::Public
 }
 
 /// The lifecycle of a version that is not active.

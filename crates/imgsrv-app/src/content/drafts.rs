@@ -15,7 +15,7 @@ use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, VersionId},
     manifest::{Artifact, Attachment, MAX_ARTIFACTS, MAX_ATTACHMENTS},
     names::{Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
-    ports::{CatalogError, CatalogTx, Conflict},
+    ports::{CatalogError, CatalogTx, Conflict, View},
     text::MediaType,
     version::Version,
 };
@@ -73,7 +73,7 @@ impl Drafts {
         }
         drop(tx);
         let Ok(alias) = name.as_str().parse() else { return Ok(None) };
-        let found = self.0.catalog.get_alias(image, &alias).await?;
+        let found = self.0.catalog.get_alias(image, &alias, View::All).await?;
         Ok(found.map(|found| Existing::Alias(found.id, image.clone(), found.name)))
     }
 

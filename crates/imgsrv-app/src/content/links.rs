@@ -2,7 +2,11 @@
 
 use crate::{
     audit,
-    auth::{caller::Writer, token},
+    auth::{
+        caller::{Authentication, Caller, Credential, RequestContext, Writer},
+        denied::Denied,
+        token,
+    },
     content::{
         delivery::{Delivery, Download},
         published::PublishedVersion,
@@ -12,7 +16,7 @@ use crate::{
     work::retry::retrying,
 };
 use imgsrv_domain::{
-    access::Rights,
+    access::{Narrowing, View},
     audit::{Actor, AuditAction, Event},
     auth::StoredToken,
     files,
@@ -20,7 +24,7 @@ use imgsrv_domain::{
     lifecycle::LifecycleState,
     link::{Capability, InvalidLink, Link, LinkKey, LinkMaker, LinkedFile, whole_seconds},
     names::{ImageName, VersionName},
-    ports::{Catalog, CatalogError, LinkTarget, Timed, Visibility},
+    ports::{Catalog, CatalogError, LinkTarget, Timed},
     retention::Span,
     time::Timestamp,
 };
@@ -61,7 +65,7 @@ impl Links {
     ) -> Result<NewLink> {
         let context = self.context();
         let actor = who.on(context, image).await?;
-        let found = self.0.0.by_version(image, version, Visibility::All).await?;
+        let found = self.0.0.by_version(image, version, View::All).await?;
         let found = found.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
         let file_name = require_downloadable(&found, artifact, attachment, context.clock.now())?;
         let file = attachment.map_or(LinkedFile::Artifact(artifact), LinkedFile::Attachment);
@@ -70,6 +74,10 @@ impl Links {
         let Timed { value: key, now } = link_key(&*context.catalog).await?;
         let maker = LinkMaker::Principal(who.id());
         let link = Link { file, maker, generation, expires_at: whole_seconds(now.plus(ttl)) };
+        let lasting = maker(&*context.catalog, &link, RequestContext::default()).await?;
+        if !lasting.is_some_and(|maker| maker.may_read(&found.manifest.image)) {
+            return Err(Denied::LinkNeedsGrant(image.clone()).into());
+        }
         let event = Event::new(AuditAction::LinkCreated, format!("{image}/{version}/{file_name}"));
         let event = event.with(format!("valid for {}", Span(ttl)));
         retrying(|| async { audit::commit(context.catalog.begin().await?, actor, event.clone()).await }).await?;
@@ -95,7 +103,7 @@ impl Links {
 
     /// The file of that name that a capability gives access to.
     #[tracing::instrument(name = "link.open", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn open(&self, capability: &str, name: &str) -> Result<Download> {
+    pub async fn open(&self, capability: &str, name: &str, context: RequestContext) -> Result<Download> {
         let catalog = &*self.context().catalog;
         let capability: Capability = capability.parse().map_err(|_| InvalidLink::NotAuthentic)?;
         let key = catalog.get_link_key().await?.ok_or(InvalidLink::NotAuthentic)?;
@@ -103,20 +111,21 @@ impl Links {
         if link.has_expired(key.now) {
             return Err(InvalidLink::Ended.into());
         }
-        let (target, rights) = futures::try_join!(catalog.get_link_target(link.file), rights(catalog, link.maker))?;
+        let (target, maker) = futures::try_join!(catalog.get_link_target(link.file), maker(catalog, &link, context))?;
         let target = target.filter(|target| target.generation == link.generation).ok_or(InvalidLink::Ended)?;
-        let _rights = rights.ok_or(InvalidLink::Ended)?;
+        let maker = maker.ok_or(InvalidLink::Ended)?;
         let LinkTarget { image, version, artifact, .. } = target;
         let attachment = match link.file {
             LinkedFile::Artifact(_) => None,
             LinkedFile::Attachment(id) => Some(id),
         };
-        let found = self.0.0.by_version(&image, &version, Visibility::Published).await?.ok_or(InvalidLink::Ended)?;
+        let found = self.0.0.by_version(&image, &version, maker.view(&image).min(View::Published)).await?;
+        let found = found.ok_or(InvalidLink::Ended)?;
         let file_name = linked_file_name(&found, artifact, attachment).ok_or(InvalidLink::Ended)?;
         if file_name != name {
             return Err(InvalidLink::NotAuthentic.into());
         }
-        let download = self.0.file(&image, &version, artifact, attachment).await?;
+        let download = self.0.file(&maker, &image, &version, artifact, attachment).await?;
         Ok(Download { file_name, public: false, ..download })
     }
 }
@@ -157,21 +166,19 @@ fn linked_file_name(
     Some(files::attachment_file(&own, &attachment.name))
 }
 
-/// What the maker of a link may do now; `None` if its credential has ended or its principal is not active.
-async fn rights(catalog: &dyn Catalog, maker: LinkMaker) -> Result<Option<Rights>, CatalogError> {
-    Ok(match maker {
-        LinkMaker::Principal(id) => {
-            let principal = catalog.get_principal(id).await?.filter(|principal| principal.is_active());
-            principal.map(|principal| Rights::of(principal.grants))
-        }
+/// The maker of a link, with what it may do now; `None` if its credential has ended or its principal is not active.
+async fn maker(catalog: &dyn Catalog, link: &Link, context: RequestContext) -> Result<Option<Caller>, CatalogError> {
+    let authentication = Authentication { credential: Credential::Link, expires_at: link.expiry() };
+    let found = match link.maker {
+        LinkMaker::Principal(id) => catalog.get_principal(id).await?.map(|principal| (principal, Narrowing::NONE)),
         LinkMaker::Token(id) => {
             let found = catalog.get_token_by_id(id).await?;
-            let found = found.filter(|Timed { value, now }| value.token.is_live(*now) && value.principal.is_active());
-            let rights =
-                |StoredToken { token, principal, .. }| Rights { grants: principal.grants, narrowing: token.narrowing };
-            found.map(|found| rights(found.value))
+            let found = found.filter(|Timed { value, now }| value.token.is_live(*now));
+            found.map(|Timed { value: StoredToken { token, principal, .. }, .. }| (principal, token.narrowing))
         }
-    })
+    };
+    let found = found.filter(|(principal, _)| principal.is_active());
+    Ok(found.map(|(principal, narrowing)| Caller::authenticated(principal, narrowing, authentication, context)))
 }
 
 /// The key of links, which is made with the first link, and the time on the catalog's clock.

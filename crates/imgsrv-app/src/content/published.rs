@@ -11,7 +11,7 @@ use imgsrv_domain::{
     digest::Digest,
     manifest::{Manifest, ManifestFile},
     names::{ImageName, RefName, VersionName},
-    ports::{CatalogError, ManifestEntries, ResolvedRef, ResolvedVersion, TrustedBlob, Visibility},
+    ports::{CatalogError, ManifestEntries, ResolvedRef, ResolvedVersion, TrustedBlob, View},
     time::Timestamp,
     transition::Revision,
 };
@@ -68,15 +68,16 @@ impl PublishedVersions {
     }
 
     /// The version of that name that is visible with `see`. A published version is at most one second out of date;
-    /// changes by this node are visible at once.
+    /// changes by this node are visible at once. A version that is not visible costs the same query as one that does not
+    /// exist.
     pub(crate) async fn by_version(
         &self,
         image: &ImageName,
         version: &VersionName,
-        see: Visibility,
+        see: View,
     ) -> Result<Found, CatalogError> {
         let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
-        let cached = self.cache.get(&(image.clone(), version.clone()));
+        let cached = self.visible(image, version, see);
         let is_known = cached.is_some();
         if let Some(cached) = cached
             && cached.revision == revision.recent(&**catalog).await?
@@ -84,7 +85,7 @@ impl PublishedVersions {
             return Ok(Some(cached));
         }
         let reading = revision.begin_reading();
-        if see == Visibility::All && !is_known {
+        if see == View::All && !is_known {
             // A draft may change between two reads.
             let found = catalog.resolve_manifest(image, version).await?;
             let Some((resolved, entries)) = found else { return Ok(None) };
@@ -94,24 +95,33 @@ impl PublishedVersions {
         self.load(reading, found).await
     }
 
-    /// The published version of that name, or the one that the alias of that name points to now, and when that last moved.
+    /// The published version of that name, or the one that the alias of that name points to now, and when that last moved; if
+    /// visible.
     pub(crate) async fn by_ref(
         &self,
         image: &ImageName,
         reference: &RefName,
+        see: View,
     ) -> Result<Option<(Arc<PublishedVersion>, Option<Timestamp>)>, CatalogError> {
         // The name of a published version is never an alias of its image.
         if let Ok(version) = reference.as_str().parse::<VersionName>()
-            && self.cache.contains_key(&(image.clone(), version.clone()))
+            && self.visible(image, &version, see).is_some()
         {
-            let found = self.by_version(image, &version, Visibility::Published).await?;
+            let found = self.by_version(image, &version, see.min(View::Published)).await?;
             return Ok(found.map(|found| (found, None)));
         }
         let reading = self.context.revision.begin_reading();
-        let Some(ResolvedRef { version, moved_at }) = self.context.catalog.resolve_ref(image, reference).await? else {
+        let Some(ResolvedRef { version, moved_at }) = self.context.catalog.resolve_ref(image, reference, see).await?
+        else {
             return Ok(None);
         };
         Ok(self.load(reading, Some(version)).await?.map(|found| (found, moved_at)))
+    }
+
+    /// The cached version of that name, if it was visible with `see` when it was cached.
+    fn visible(&self, image: &ImageName, version: &VersionName, see: View) -> Found {
+        let cached = self.cache.get(&(image.clone(), version.clone()))?;
+        see.shows(cached.manifest.image.visibility).then_some(cached)
     }
 
     /// Reads what is not cached of a version that was resolved by `reading`, and caches it if it is published.

@@ -12,7 +12,7 @@ use imgsrv_domain::{
     ids::ArtifactId,
     manifest::{Artifact, Attachment, Manifest},
     names::{AttachmentName, ImageName, VersionName},
-    ports::Visibility,
+    ports::View,
 };
 
 impl Drafts {
@@ -24,7 +24,7 @@ impl Drafts {
         version: &VersionName,
         new: &NewArtifact,
     ) -> Result<Option<Existing>> {
-        let found = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let found = self.0.catalog.get_manifest(image, version, View::All).await?;
         let Some(manifest) = found else { return Ok(None) };
         let artifact = |is_same: &dyn Fn(&Artifact) -> bool| {
             let found = manifest.entries.iter().find(|entry| is_same(&entry.artifact))?;
@@ -52,7 +52,7 @@ impl Drafts {
         artifact: ArtifactId,
         name: &AttachmentName,
     ) -> Result<Option<Existing>> {
-        let manifest = self.0.catalog.get_manifest(image, version, Visibility::All).await?;
+        let manifest = self.0.catalog.get_manifest(image, version, View::All).await?;
         Ok(manifest.and_then(|manifest| {
             let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact)?;
             owner_of(&manifest, &files::attachment_file(&of.artifact.file_name(image, version), name))
@@ -67,7 +67,7 @@ impl Drafts {
         artifact: ArtifactId,
         name: &AttachmentName,
     ) -> Result<Option<NameClash>> {
-        let Some(manifest) = self.0.catalog.get_manifest(image, version, Visibility::All).await? else {
+        let Some(manifest) = self.0.catalog.get_manifest(image, version, View::All).await? else {
             return Ok(None);
         };
         let of = manifest.entries.iter().find(|entry| entry.artifact.id == artifact);

@@ -36,7 +36,7 @@ impl Versions {
             caller.writer()?.on(&self.0.context, image).await?;
         }
         let catalog = &self.0.context.catalog;
-        let found = catalog.list_versions(image, caller.visibility(image), filter, lifecycle, page).await?;
+        let found = catalog.list_versions(image, caller.view(image), filter, lifecycle, page).await?;
         let mut page = found.ok_or_else(|| Missing::Image(image.clone()))?;
         let now = self.0.context.clock.now();
         page.items = page.items.into_iter().map(|version| version.as_of(now)).collect();
@@ -64,16 +64,17 @@ impl Versions {
     #[tracing::instrument(name = "version.manifest", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version))]
     pub async fn manifest(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Arc<Manifest>> {
-        let found = self.0.by_version(image, version, caller.visibility(image)).await?;
+        let found = self.0.by_version(image, version, caller.view(image)).await?;
         let found = found.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
         self.readable(&found)
     }
 
-    /// The manifest of the published version of that name, or of the one that the alias of that name points to.
+    /// The manifest of the published version of that name, or of the one that the alias of that name points to, if the caller
+    /// may read the image.
     #[tracing::instrument(name = "version.resolve", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.reference = %reference))]
-    pub async fn resolve(&self, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>> {
-        let found = self.0.by_ref(image, reference).await?;
+    pub async fn resolve(&self, caller: &Caller, image: &ImageName, reference: &RefName) -> Result<Arc<Manifest>> {
+        let found = self.0.by_ref(image, reference, caller.view(image)).await?;
         let (found, _) = found.ok_or_else(|| Missing::Ref(image.clone(), reference.clone()))?;
         self.readable(&found)
     }

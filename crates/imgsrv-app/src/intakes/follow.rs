@@ -71,7 +71,7 @@ async fn freeze(
     let image = match tx.lock_image(&wanted.image).await? {
         Some(image) => image,
         None => {
-            let new = NewImage { name: wanted.image.clone(), display_name: None, description: None };
+            let new = NewImage { name: wanted.image.clone(), display_name: None, description: None, visibility: None };
             retry_if_taken(images::insert_image(context, tx, &actor, new).await)?
         }
     };

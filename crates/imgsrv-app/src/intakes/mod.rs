@@ -24,7 +24,7 @@ use imgsrv_domain::{
     digest::{ByteSize, Digest},
     ids::UploadId,
     intake::{Intake, IntakeState, MAX_ALIASES, NewIntake},
-    ports::{Conflict, Visibility},
+    ports::{Conflict, View},
     publish::JobState,
     upload::{IdempotencyKey, NewAppendUpload, UploadSession, UploadState},
 };
@@ -91,7 +91,8 @@ impl Intakes {
             names?;
             free?;
             if let Some(digest) = digest {
-                match tx.reuse_blob(&digest).await? {
+                let is_readable = who.may_read(&mut *tx, &digest).await?;
+                match if is_readable { tx.reuse_blob(&digest).await? } else { None } {
                     Some(blob) if blob.claim.size != size => {
                         return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
                     }
@@ -115,17 +116,17 @@ impl Intakes {
     async fn check_names(&self, new: &NewIntake) -> Result<()> {
         let catalog = &self.context.catalog;
         let taken = |existing| UseCaseError::taken(Conflict::RefName, Some(existing));
-        if let Some(found) = catalog.resolve_version(&new.image, &new.version, Visibility::All).await? {
+        if let Some(found) = catalog.resolve_version(&new.image, &new.version, View::All).await? {
             return Err(taken(Existing::Version(found.version.id, new.image.clone(), new.version.clone())));
         }
         if let Ok(alias) = new.version.as_str().parse()
-            && let Some(found) = catalog.get_alias(&new.image, &alias).await?
+            && let Some(found) = catalog.get_alias(&new.image, &alias, View::All).await?
         {
             return Err(taken(Existing::Alias(found.id, new.image.clone(), alias)));
         }
         for alias in &new.aliases {
             let Ok(version) = alias.as_str().parse() else { continue };
-            if let Some(found) = catalog.resolve_version(&new.image, &version, Visibility::All).await? {
+            if let Some(found) = catalog.resolve_version(&new.image, &version, View::All).await? {
                 return Err(taken(Existing::Version(found.version.id, new.image.clone(), version)));
             }
         }

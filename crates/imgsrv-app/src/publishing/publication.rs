@@ -6,7 +6,7 @@ use imgsrv_domain::{
     ids::ArtifactId,
     inspection::Inspection,
     manifest::{Manifest, Unpublishable, Untrusted},
-    ports::{TrustedBlob, Visibility},
+    ports::{TrustedBlob, View},
     publish::PublishJob,
 };
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +20,7 @@ pub(super) struct Publication {
 impl Publication {
     /// Reads the version of `job`.
     pub(super) async fn read(context: &Context, job: &PublishJob) -> Result<Self, StepError> {
-        let found = context.catalog.get_manifest(&job.image, &job.version, Visibility::All).await?;
+        let found = context.catalog.get_manifest(&job.image, &job.version, View::All).await?;
         let found = found.filter(|manifest| manifest.version.id == job.version_id);
         let manifest = found.ok_or_else(|| StepError::Permanent("the version no longer exists".to_owned()))?;
         let blobs = context.catalog.get_manifest_blobs(job.version_id).await?;

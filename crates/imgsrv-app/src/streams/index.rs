@@ -2,6 +2,7 @@
 
 use crate::content::incus::root;
 use imgsrv_domain::{
+    access::Visibility,
     digest::Digest,
     files,
     ids::ImageId,
@@ -144,7 +145,7 @@ impl StreamIndex {
 }
 
 /// The images of the public streams.
-const SHOWN_TO_ALL: fn(&StreamImage) -> bool = |_| true;
+const SHOWN_TO_ALL: fn(&StreamImage) -> bool = |image| image.visibility == Visibility::Public;
 
 /// The paths of files that a link gives access to.
 struct LinkedPaths<'a> {
@@ -288,6 +289,7 @@ mod tests {
                 name: format!("image-{number}").parse().expect("a name"),
                 display_name: None,
                 link_generation: 0,
+                visibility: Visibility::Public,
                 aliases: Vec::new(),
             };
             self.images.entry(number).or_insert_with(fresh)

@@ -5,10 +5,10 @@
 
 use crate::{auth::caller::Caller, content::links::link_key, error::Result, streams::Streams};
 use imgsrv_domain::{
-    access::Rights,
+    access::{Rights, View},
     ids::TokenId,
     link::{Link, LinkKey, LinkMaker, whole_seconds},
-    ports::{CatalogError, Timed},
+    ports::{CatalogError, StreamImage, Timed},
     transition::Revision,
 };
 use imgsrv_simplestreams::EncodedProducts;
@@ -52,12 +52,13 @@ impl Streams {
             let why = "another request could not read the changes of the streams";
             return Err(CatalogError::Unavailable(why.into()).into());
         }
-        let RemoteEdition { token, epoch, key, .. } = edition.clone();
+        let RemoteEdition { token, epoch, rights, key, .. } = edition.clone();
         let span = tracing::Span::current();
         let projecting = tokio::task::spawn_blocking(move || {
             let (maker, expires_at) = (LinkMaker::Token(token), (epoch + VALID_FOR) * EPOCH);
             let sign = |file, generation| key.sign(&Link { file, maker, generation, expires_at });
-            span.in_scope(|| index.linked_products(|_| true, &sign))
+            let shows = |image: &StreamImage| View::of(Some(&rights), &image.name).shows(image.visibility);
+            span.in_scope(|| index.linked_products(shows, &sign))
         });
         let projected = projecting.await.map_err(CatalogError::backend)?;
         Ok(projected.map_err(CatalogError::backend)?)

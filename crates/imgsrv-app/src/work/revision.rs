@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// How long a revision counts as current after it was read, and so how long changes of other nodes may take to be seen.
 /// Changes of this node are seen at once.
-const CURRENT_FOR: Duration = Duration::from_secs(1);
+pub(crate) const CURRENT_FOR: Duration = Duration::from_secs(1);
 
 /// The revision that was read last.
 #[derive(Debug, Clone, Default)]

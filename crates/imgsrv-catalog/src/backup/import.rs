@@ -49,6 +49,7 @@ pub(crate) const PASSES: &[ImportPass] = &[
     pass("fetches", 1),
     pass("fetch-recording", 1),
     pass("blocked-digests", 1),
+    pass("blob-senders", 1),
     pass("uploads", 1),
     pass("jobs", 1),
     pass("steps", 1),

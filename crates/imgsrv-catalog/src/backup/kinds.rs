@@ -8,7 +8,7 @@ use crate::{
     core::{Connection, Corrupt, Record, Row, Value, values},
 };
 use imgsrv_domain::{
-    access::ImageScope,
+    access::{ImageScope, Visibility},
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
     digest::{ByteSize, Digest, HashState},
@@ -153,8 +153,8 @@ kinds! {
         rule_id: RuleId, principal_id: PrincipalId, role: Role, granted_at: Timestamp, ended_at: Timestamp,
     }
     Images: "images" in "images" by 1 {
-        id: ImageId, name: ImageName, display_name: ShortText, description: LongText, created_at: Timestamp,
-        updated_at: Timestamp, revision: Revision,
+        id: ImageId, name: ImageName, display_name: ShortText, description: LongText, visibility: Visibility,
+        created_at: Timestamp, updated_at: Timestamp, revision: Revision,
     }
     LinkGenerations: "link-generations" in "link_generations" by 1 { image_id: ImageId, generation: u32 }
     Versions: "versions" in "versions" by 1 {
@@ -219,6 +219,7 @@ kinds! {
     Blobs: "blobs" in "blobs" by 1 {
         digest: Digest, size_bytes: ByteSize, storage_name: BlobName, created_at: Timestamp,
     }
+    BlobSenders: "blob-senders" in "blob_senders" by 2 { digest: Digest, principal_id: PrincipalId }
     Uploads: "uploads" in "upload_sessions" by 1 {
         id: UploadId, created_by: PrincipalId, kind: String, expected_digest: String, digest_computed: bool,
         expected_size_bytes: ByteSize, media_type_hint: MediaType, filename_hint: ShortText,

@@ -5,7 +5,7 @@ use crate::core::{
     value::{ColumnType, Value},
 };
 use imgsrv_domain::{
-    access::{ImagePattern, ImageScope},
+    access::{ImagePattern, ImageScope, Visibility},
     audit::{ActorKind, AuditAction},
     auth::{Attributes, PrincipalKind, Role, TokenKey},
     blocks::BlockChecksums,
@@ -116,7 +116,7 @@ macro_rules! stored {
 stored!(
     ActorKind, AliasName, Architecture, AttachmentName, Audience, AuditAction, ClusterCompression, Condition,
     Format, IdempotencyKey, ImageKind, ImageName, IssuerUrl, JobState, LifecycleState, LongText, MediaType, OperatingSystem, PrincipalKind,
-    RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, WorkKind
+    RefName, Role, RuleId, ShortText, StepName, Subject, TokenKey, Variant, VersionName, Visibility, WorkKind
     as String: |own| own.as_str().to_owned(), |text| Ok(text.parse()?)
 );
 stored!(Day, DetectedFormat, Digest as String: |own| own.to_string(), |text| Ok(text.parse()?));

@@ -87,7 +87,7 @@ impl<C: Connection> SqlTx<C> {
         self.doom(found)
     }
 
-    pub(crate) async fn get<T: Record>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<T, CatalogError> {
+    pub(crate) async fn get<T: Record>(&mut self, sql: impl Statement, values: Vec<Value>) -> Result<T, CatalogError> {
         let found = self.connection.get(sql, values).await;
         self.doom(found)
     }

@@ -1,9 +1,10 @@
 //! Searches and summaries for people who look at the catalog.
 
 use crate::{
-    core::{Connection, List, SqlCatalog, SqlDatabase, values},
+    core::{Connection, Dialects, List, SqlCatalog, SqlDatabase, values},
     queries::{
         images::{self as image_queries, ALIASES},
+        reach::{self, readable, required, visible},
         summaries::{Newest, Previous},
         versions::selected,
     },
@@ -11,6 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::{Reach, View},
     browse::{
         ArtifactKind, CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion,
         VersionContext,
@@ -19,7 +21,7 @@ use imgsrv_domain::{
     lifecycle::LifecycleFilter,
     names::{AliasName, Architecture, ImageName, OperatingSystem},
     page::{Page, PageRequest},
-    ports::{BrowseQueries, CatalogError, Visibility},
+    ports::{BrowseQueries, CatalogError},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -41,7 +43,7 @@ macro_rules! content {
 
 /// Images with their current versions: `from` yields `images i`, and `rest` selects among them.
 macro_rules! search {
-    ($from:literal, $rest:literal) => {
+    ($dialect:ident, $from:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             images::columns!(),
@@ -56,32 +58,44 @@ macro_rules! search {
                 (SELECT version_id FROM version_lifecycles WHERE image_id = i.id AND state = 'deprecated'
                     ORDER BY published_at DESC, version_id DESC LIMIT 1))
             LEFT JOIN version_lifecycles l ON l.version_id = v.id
-            WHERE (i.has_published OR $1 = 'all')
-            AND ($2 = '' OR replace(lower(i.name || ' ' || coalesce(i.display_name, '')), $2, '')
+            WHERE ($1 = '' OR replace(lower(i.name || ' ' || coalesce(i.display_name, '')), $1, '')
                 <> lower(i.name || ' ' || coalesce(i.display_name, '')))
-            AND (($3 = '' AND $4 = '' AND $5 = '') OR EXISTS (SELECT 1 FROM artifacts a WHERE a.version_id = v.id
-                AND ($3 = '' OR a.operating_system = $3) AND ($4 = '' OR a.architecture = $4)
-                AND ($5 = '' OR $5 LIKE '% ' || a.format || ' %')))
-            AND ($6 = '' OR l.state = $6) ",
+            AND (($2 = '' AND $3 = '' AND $4 = '') OR EXISTS (SELECT 1 FROM artifacts a WHERE a.version_id = v.id
+                AND ($2 = '' OR a.operating_system = $2) AND ($3 = '' OR a.architecture = $3)
+                AND ($4 = '' OR $4 LIKE '% ' || a.format || ' %')))
+            AND ($5 = '' OR l.state = $5) AND ",
+            visible!($dialect, "$6", "$7", "$8", "$9"),
             $rest
         )
     };
 }
-const BY_NAME: &str = search!(" FROM images i", "AND i.name > $7 ORDER BY i.name LIMIT $8");
+macro_rules! by_name {
+    ($dialect:ident) => {
+        search!($dialect, " FROM images i", " AND i.name > $10 ORDER BY i.name LIMIT $11")
+    };
+}
+const BY_NAME: Dialects = Dialects { sqlite: by_name!(sqlite), postgres: by_name!(postgres) };
 /// The newest offered version of each image, in the order of the index of offered versions.
-const NEWEST: &str = search!(
-    ", n.published_at AS newest_at, n.version_id AS newest_id FROM version_lifecycles n JOIN images i ON i.id = n.image_id",
-    "AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($7, $8)
+macro_rules! newest {
+    ($dialect:ident) => {
+        search!(
+            $dialect,
+            ", n.published_at AS newest_at, n.version_id AS newest_id
+            FROM version_lifecycles n JOIN images i ON i.id = n.image_id",
+            " AND n.state IN ('active', 'deprecated') AND (n.published_at, n.version_id) < ($10, $11)
     AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'active'
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
     AND NOT EXISTS (SELECT 1 FROM version_lifecycles o WHERE o.image_id = n.image_id AND o.state = 'deprecated'
         AND (o.published_at, o.version_id) > (n.published_at, n.version_id))
-    ORDER BY n.published_at DESC, n.version_id DESC LIMIT $9"
-);
+    ORDER BY n.published_at DESC, n.version_id DESC LIMIT $12"
+        )
+    };
+}
+const NEWEST: Dialects = Dialects { sqlite: newest!(sqlite), postgres: newest!(postgres) };
 
 /// Versions with their artifacts that `rest` selects; `more` are further columns.
 macro_rules! summaries {
-    ($more:expr, $($rest:literal),+) => {
+    ($more:expr, $($rest:expr),+) => {
         concat!(
             "SELECT ",
             versions::columns!(),
@@ -111,25 +125,30 @@ const ALL_VERSIONS: &str = summaries!(
 );
 
 macro_rules! feed {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         summaries!(
-            concat!(
-                ", ",
-                "i.display_name, i.description, i.created_at AS image_created_at,
-                i.updated_at AS image_updated_at, i.revision AS image_revision"
-            ),
-            $rest
+            ", i.display_name, i.description, i.visibility, i.created_at AS image_created_at,
+            i.updated_at AS image_updated_at, i.revision AS image_revision",
+            $($rest),+
         )
     };
 }
-const NEWEST_OF_ALL: &str =
-    feed!("WHERE l.state IN ('active', 'deprecated') ORDER BY l.published_at DESC, l.version_id DESC LIMIT $1");
+macro_rules! newest_of_all {
+    ($dialect:ident) => {
+        feed!(
+            "WHERE l.state IN ('active', 'deprecated') AND ",
+            readable!($dialect, "$2", "$3"),
+            " ORDER BY l.published_at DESC, l.version_id DESC LIMIT $1"
+        )
+    };
+}
+const NEWEST_OF_ALL: Dialects = Dialects { sqlite: newest_of_all!(sqlite), postgres: newest_of_all!(postgres) };
 const NEWEST_OF_IMAGE: &str = feed!(
     "JOIN (SELECT version_id FROM (SELECT version_id FROM version_lifecycles WHERE state = 'active'
-            AND image_id = (SELECT id FROM images WHERE name = $2)
+            AND image_id = (SELECT id FROM images WHERE name = $2 AND ($3 = '' OR visibility = $3))
             ORDER BY published_at DESC, version_id DESC LIMIT $1) one
         UNION ALL SELECT version_id FROM (SELECT version_id FROM version_lifecycles WHERE state = 'deprecated'
-            AND image_id = (SELECT id FROM images WHERE name = $2)
+            AND image_id = (SELECT id FROM images WHERE name = $2 AND ($3 = '' OR visibility = $3))
             ORDER BY published_at DESC, version_id DESC LIMIT $1) other) listed ON listed.version_id = v.id
     ORDER BY v.published_at DESC, v.id DESC LIMIT $1"
 );
@@ -139,17 +158,10 @@ const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p
         AND (p.listed_at, p.id) < (v.listed_at, v.id) AND p.state = 'published'
     JOIN version_lifecycles l ON l.version_id = p.id AND l.state IN ('active', 'deprecated', 'revoked')
     WHERE v.id = $1 ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
-pub(crate) const STATEMENTS: &[&str] = &[
-    BY_NAME,
-    NEWEST,
-    VERSIONS,
-    ALL_VERSIONS,
-    NEWEST_OF_ALL,
-    NEWEST_OF_IMAGE,
-    ALIASES_OF_VERSION,
-    LISTED_ARTIFACTS,
-    PREVIOUS,
-];
+pub(crate) const STATEMENTS: &[&str] =
+    &[VERSIONS, ALL_VERSIONS, NEWEST_OF_IMAGE, ALIASES_OF_VERSION, LISTED_ARTIFACTS, PREVIOUS];
+pub(crate) const SQLITE: &[&str] = &[BY_NAME.sqlite, NEWEST.sqlite, NEWEST_OF_ALL.sqlite];
+pub(crate) const POSTGRES: &[&str] = &[BY_NAME.postgres, NEWEST.postgres, NEWEST_OF_ALL.postgres];
 
 /// The formats of a kind, each between two blanks.
 fn formats(kind: Option<ArtifactKind>) -> String {
@@ -160,19 +172,19 @@ fn formats(kind: Option<ArtifactKind>) -> String {
 impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
     async fn search_images(
         &self,
-        see: Visibility,
+        reach: &Reach,
         search: &ImageSearch,
         order: ImageOrder,
         page: &PageRequest,
     ) -> Result<Page<ImageSummary>, CatalogError> {
         let ImageSearch { text, operating_system, architecture, kind, state } = search;
-        let see = if see == Visibility::All { "all" } else { "published" };
         let text = text.as_deref().unwrap_or_default().to_ascii_lowercase();
         let system = operating_system.as_ref().map_or("", OperatingSystem::as_str).to_owned();
         let architecture = architecture.as_ref().map_or("", Architecture::as_str).to_owned();
         let state = state.map_or("", CurrentState::as_str);
-        let filters = values![*see, text, system, architecture, formats(*kind), *state];
-        let list_name = format!("browse:{order}:{see}:{search:?}");
+        let mut filters = values![text, system, architecture, formats(*kind), *state];
+        filters.extend(reach::scopes(reach));
+        let list_name = format!("browse:{order}:{}:{search:?}", reach::name(reach));
         let mut reader = self.reader().await?;
         match order {
             ImageOrder::Name => {
@@ -193,7 +205,7 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
     async fn get_image_overview(
         &self,
         name: &ImageName,
-        see: Visibility,
+        see: View,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Option<ImageOverview>, CatalogError> {
@@ -213,16 +225,19 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         Ok(Some(ImageOverview { image, aliases, versions }))
     }
 
-    async fn list_newest_versions(
+    async fn list_newest_versions(&self, reach: &Reach, limit: u16) -> Result<Vec<FeedEntry>, CatalogError> {
+        let values = [values![i64::from(limit)], reach::patterns(&reach.read)].concat();
+        self.reader().await?.list_decodable(NEWEST_OF_ALL, values).await
+    }
+
+    async fn list_newest_versions_of(
         &self,
-        image: Option<&ImageName>,
+        image: &ImageName,
+        see: View,
         limit: u16,
     ) -> Result<Vec<FeedEntry>, CatalogError> {
-        let mut reader = self.reader().await?;
-        match image {
-            None => reader.list_decodable(NEWEST_OF_ALL, values![i64::from(limit)]).await,
-            Some(image) => reader.list_decodable(NEWEST_OF_IMAGE, values![i64::from(limit), image]).await,
-        }
+        let values = values![i64::from(limit), image, *required(see)];
+        self.reader().await?.list_decodable(NEWEST_OF_IMAGE, values).await
     }
 
     async fn get_version_context(&self, version: VersionId) -> Result<VersionContext, CatalogError> {

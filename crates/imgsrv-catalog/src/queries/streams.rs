@@ -22,7 +22,8 @@ const ROWS: &str = "SELECT r.catalog_revision, r.artifact_id, v.image_id, v.name
     t.blob_size_bytes, r.unified_kind, r.fingerprint, r.properties, r.expires_at FROM incus_rows r JOIN artifacts a ON a.id = r.artifact_id
     LEFT JOIN attachments t ON t.id = r.attachment_id JOIN versions v ON v.id = r.version_id
     WHERE (r.catalog_revision, r.artifact_id) > ($1, $2) ORDER BY r.catalog_revision, r.artifact_id LIMIT $3";
-const IMAGES: &str = "SELECT c.catalog_revision, c.image_id AS id, i.name, i.display_name, COALESCE(g.generation, 0) AS link_generation, a.id AS alias_id,
+const IMAGES: &str = "SELECT c.catalog_revision, c.image_id AS id, i.name, i.display_name, i.visibility,
+    COALESCE(g.generation, 0) AS link_generation, a.id AS alias_id,
     a.name AS alias, v.name AS version_name FROM (SELECT catalog_revision, image_id FROM image_changes
         WHERE (catalog_revision, image_id) > ($1, $2) ORDER BY catalog_revision, image_id LIMIT $3) c
     LEFT JOIN images i ON i.id = c.image_id LEFT JOIN link_generations g ON g.image_id = i.id LEFT JOIN aliases a ON a.image_id = i.id
@@ -142,6 +143,7 @@ impl Record for ImageRow {
             id: row.get("id")?,
             name,
             display_name: row.optional("display_name")?,
+            visibility: row.get("visibility")?,
             link_generation: row.get("link_generation")?,
             aliases: Vec::new(),
         };

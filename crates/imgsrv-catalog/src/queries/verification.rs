@@ -2,15 +2,17 @@
 
 use crate::{
     core::{Connection, Corrupt, Dialects, List, Listed, Record, Row, SqlCatalog, SqlDatabase, values},
-    queries::blobs::is_served,
+    queries::blobs::{is_readable, readable_values},
     repos::blobs::NEVER,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::Reach,
     blocks::BlockChecksums,
     digest::Digest,
+    ids::PrincipalId,
     page::{Page, PageRequest},
-    ports::{BlobName, CatalogError, QuarantinedBlob, StoredBlob, VerificationQueries, VerificationTotals, Visibility},
+    ports::{BlobName, CatalogError, QuarantinedBlob, StoredBlob, VerificationQueries, VerificationTotals},
     time::Timestamp,
 };
 
@@ -18,17 +20,19 @@ const CHECKSUMS: &str = "SELECT checksums FROM block_checksums WHERE storage_nam
 const GET: &str =
     "SELECT digest, size_bytes, storage_name, state, created_at, verified_at FROM blobs WHERE digest = $1";
 const IS_QUARANTINED: &str = "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 'quarantined')";
-macro_rules! is_served_and_quarantined {
-    ($now:literal) => {
+macro_rules! is_readable_and_quarantined {
+    ($dialect:ident, $now:literal) => {
         concat!(
             "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 'quarantined' AND ",
-            is_served!($now),
+            is_readable!($dialect, $now),
             ")"
         )
     };
 }
-const IS_SERVED_AND_QUARANTINED: Dialects =
-    Dialects { sqlite: is_served_and_quarantined!("$2"), postgres: is_served_and_quarantined!("catalog_now()") };
+const IS_READABLE_AND_QUARANTINED: Dialects = Dialects {
+    sqlite: is_readable_and_quarantined!(sqlite, "$5"),
+    postgres: is_readable_and_quarantined!(postgres, "catalog_now()"),
+};
 const LIST_QUARANTINED: &str = "SELECT digest, size_bytes, created_at, verified_at, looked_at FROM blobs
     WHERE state = 'quarantined' AND digest > $1 ORDER BY digest LIMIT $2";
 const QUARANTINED_DIGESTS: &str = "SELECT digest FROM blobs WHERE state = 'quarantined'";
@@ -57,8 +61,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     LEAST_RECENTLY_VERIFIED,
     TOTALS,
 ];
-pub(crate) const SQLITE: &[&str] = &[IS_SERVED_AND_QUARANTINED.sqlite];
-pub(crate) const POSTGRES: &[&str] = &[IS_SERVED_AND_QUARANTINED.postgres];
+pub(crate) const SQLITE: &[&str] = &[IS_READABLE_AND_QUARANTINED.sqlite];
+pub(crate) const POSTGRES: &[&str] = &[IS_READABLE_AND_QUARANTINED.postgres];
 
 #[async_trait]
 impl<D: SqlDatabase> VerificationQueries for SqlCatalog<D> {
@@ -70,13 +74,18 @@ impl<D: SqlDatabase> VerificationQueries for SqlCatalog<D> {
         self.reader().await?.find(GET, values![digest]).await
     }
 
-    async fn is_quarantined(&self, digest: &Digest, see: Visibility) -> Result<bool, CatalogError> {
-        match see {
-            Visibility::Published => {
-                self.reader().await?.get(IS_SERVED_AND_QUARANTINED, self.with_time(values![digest])?).await
-            }
-            Visibility::All => self.reader().await?.get(IS_QUARANTINED, values![digest]).await,
+    async fn is_quarantined(
+        &self,
+        digest: &Digest,
+        reach: &Reach,
+        sender: Option<PrincipalId>,
+    ) -> Result<bool, CatalogError> {
+        let mut reader = self.reader().await?;
+        if *reach == Reach::ALL {
+            return reader.get(IS_QUARANTINED, values![digest]).await;
         }
+        let values = self.with_time(readable_values(digest, reach, sender))?;
+        reader.get(IS_READABLE_AND_QUARANTINED, values).await
     }
 
     async fn list_quarantined(&self, page: &PageRequest) -> Result<Page<QuarantinedBlob>, CatalogError> {

@@ -2,7 +2,7 @@
 
 use crate::{
     core::{Connection, Corrupt, List, Listed, Record, Row, SqlCatalog, SqlDatabase, values},
-    queries::images::image_id,
+    queries::{images::image_id, reach::required},
     repos::{
         images, manifests,
         versions::{self, select as versions},
@@ -15,7 +15,7 @@ use imgsrv_domain::{
     manifest::Manifest,
     names::{ImageName, RefName, VersionName},
     page::{Page, PageRequest},
-    ports::{CatalogError, ManifestEntries, ResolvedRef, ResolvedVersion, TrustedBlob, VersionQueries, Visibility},
+    ports::{CatalogError, ManifestEntries, ResolvedRef, ResolvedVersion, TrustedBlob, VersionQueries, View},
     time::Timestamp,
     version::{Version, VersionFilter},
 };
@@ -64,13 +64,16 @@ macro_rules! resolve {
     };
 }
 const VERSION: &str = resolve!("v.image_id = i.id", "i.name = $1 AND v.name = $2");
-const PUBLISHED_VERSION: &str = resolve!("v.image_id = i.id", "i.name = $1 AND v.name = $2 AND v.state = 'published'");
+const PUBLISHED_VERSION: &str = resolve!(
+    "v.image_id = i.id",
+    "i.name = $1 AND v.name = $2 AND v.state = 'published' AND ($3 = '' OR i.visibility = $3)"
+);
 // A name is that of a version or of an alias, never both.
 const REF: &str = resolve!(
     ", (SELECT updated_at FROM aliases WHERE image_id = i.id AND name = $2) AS moved_at",
     "v.id = coalesce((SELECT id FROM versions WHERE image_id = i.id AND name = $2),
         (SELECT version_id FROM aliases WHERE image_id = i.id AND name = $2))",
-    "i.name = $1 AND v.state = 'published'"
+    "i.name = $1 AND v.state = 'published' AND ($3 = '' OR i.visibility = $3)"
 );
 const BLOBS: &str = "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE state = 'trusted'
     AND digest IN (SELECT primary_blob_digest FROM artifacts WHERE version_id = $1
@@ -97,20 +100,21 @@ async fn resolve<C: Connection>(
     connection: &mut C,
     image: &ImageName,
     name: &VersionName,
-    see: Visibility,
+    see: View,
 ) -> Result<Option<ResolvedVersion>, CatalogError> {
-    let sql = match see {
-        Visibility::Published => PUBLISHED_VERSION,
-        Visibility::All => VERSION,
-    };
-    connection.find(sql, values![image, name]).await
+    match see {
+        View::Public | View::Published => {
+            connection.find(PUBLISHED_VERSION, values![image, name, *required(see)]).await
+        }
+        View::All => connection.find(VERSION, values![image, name]).await,
+    }
 }
 
 async fn resolve_manifest<C: Connection>(
     connection: &mut C,
     image: &ImageName,
     name: &VersionName,
-    see: Visibility,
+    see: View,
 ) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError> {
     let Some(found) = resolve(connection, image, name, see).await? else { return Ok(None) };
     let entries = manifests::entries(connection, found.version.id).await?;
@@ -122,12 +126,12 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
     async fn list_versions(
         &self,
         name: &ImageName,
-        see: Visibility,
+        see: View,
         filter: VersionFilter,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Option<Page<Version>>, CatalogError> {
-        let filter = if see == Visibility::Published { VersionFilter::Published } else { filter };
+        let filter = if see == View::All { filter } else { VersionFilter::Published };
         let states = selected(lifecycle);
         let (sql, own) = match (filter, states) {
             (VersionFilter::All, None) => (VERSIONS, values![]),
@@ -152,7 +156,7 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         &self,
         image: &ImageName,
         name: &VersionName,
-        see: Visibility,
+        see: View,
     ) -> Result<Option<ResolvedVersion>, CatalogError> {
         resolve(&mut self.reader().await?, image, name, see).await
     }
@@ -162,11 +166,16 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         image: &ImageName,
         name: &VersionName,
     ) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError> {
-        resolve_manifest(&mut self.database.snapshot().await?.0, image, name, Visibility::All).await
+        resolve_manifest(&mut self.database.snapshot().await?.0, image, name, View::All).await
     }
 
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedRef>, CatalogError> {
-        self.reader().await?.find(REF, values![image, name]).await
+    async fn resolve_ref(
+        &self,
+        image: &ImageName,
+        name: &RefName,
+        see: View,
+    ) -> Result<Option<ResolvedRef>, CatalogError> {
+        self.reader().await?.find(REF, values![image, name, *required(see)]).await
     }
 
     async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError> {
@@ -181,12 +190,12 @@ impl<D: SqlDatabase> VersionQueries for SqlCatalog<D> {
         &self,
         image: &ImageName,
         name: &VersionName,
-        see: Visibility,
+        see: View,
     ) -> Result<Option<Manifest>, CatalogError> {
         let found = match see {
             // A published version does not change between two statements.
-            Visibility::Published => resolve_manifest(&mut self.reader().await?, image, name, see).await?,
-            Visibility::All => self.resolve_manifest(image, name).await?,
+            View::Public | View::Published => resolve_manifest(&mut self.reader().await?, image, name, see).await?,
+            View::All => self.resolve_manifest(image, name).await?,
         };
         Ok(found.map(|(ResolvedVersion { image, version, .. }, ManifestEntries { entries, warnings })| Manifest {
             image,

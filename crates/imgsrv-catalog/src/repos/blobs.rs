@@ -1,10 +1,14 @@
 //! Trusted blobs.
 
-use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values};
+use crate::{
+    core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values},
+    queries::blobs::{is_readable, readable_values},
+};
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::Reach,
     digest::Digest,
-    ids::VersionId,
+    ids::{PrincipalId, VersionId},
     ports::{BlobLedger, BlobName, CatalogError, TrustedBlob},
     time::Timestamp,
 };
@@ -66,6 +70,12 @@ const MARK_REFERENCED: Dialects = change_in_order!(
         SELECT primary_blob_digest FROM artifacts WHERE version_id = $1
         UNION SELECT blob_digest FROM attachments WHERE version_id = $1)"
 );
+const IS_READABLE: Dialects = Dialects {
+    sqlite: concat!("SELECT ", is_readable!(sqlite, "$5")),
+    postgres: concat!("SELECT ", is_readable!(postgres, "$5")),
+};
+const RECORD_SENDER: &str =
+    "INSERT INTO blob_senders (digest, principal_id) VALUES ($1, $2) ON CONFLICT (digest, principal_id) DO NOTHING";
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
     IS_STORED,
@@ -76,8 +86,11 @@ pub(crate) const STATEMENTS: &[&str] = &[
     TOUCH,
     RELEASE_OF_VERSION.sqlite,
     MARK_REFERENCED.sqlite,
+    RECORD_SENDER,
 ];
-pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres, RELEASE_OF_VERSION.postgres, MARK_REFERENCED.postgres];
+pub(crate) const SQLITE: &[&str] = &[IS_READABLE.sqlite];
+pub(crate) const POSTGRES: &[&str] =
+    &[LOCK.postgres, RELEASE_OF_VERSION.postgres, MARK_REFERENCED.postgres, IS_READABLE.postgres];
 
 #[async_trait]
 impl<C: Connection> BlobLedger for SqlTx<C> {
@@ -99,6 +112,15 @@ impl<C: Connection> BlobLedger for SqlTx<C> {
 
     async fn release_blobs(&mut self, version: VersionId) -> Result<(), CatalogError> {
         self.execute_on(RELEASE_OF_VERSION, values![version, self.time()]).await.map(drop)
+    }
+
+    async fn is_readable(&mut self, digest: &Digest, reach: &Reach, sender: PrincipalId) -> Result<bool, CatalogError> {
+        let values = [readable_values(digest, reach, Some(sender)), values![self.time()]].concat();
+        self.get(IS_READABLE, values).await
+    }
+
+    async fn record_sender(&mut self, sender: PrincipalId, digest: &Digest) -> Result<(), CatalogError> {
+        self.execute(RECORD_SENDER, values![digest, sender]).await.map(drop)
     }
 
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError> {

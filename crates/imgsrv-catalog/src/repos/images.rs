@@ -15,26 +15,27 @@ use imgsrv_domain::{
 /// The columns of an image, from `images i`.
 macro_rules! columns {
     () => {
-        "i.id AS image_id, i.name AS image_name, i.display_name, i.description, i.created_at AS image_created_at,
-        i.updated_at AS image_updated_at, i.revision AS image_revision"
+        "i.id AS image_id, i.name AS image_name, i.display_name, i.description, i.visibility,
+        i.created_at AS image_created_at, i.updated_at AS image_updated_at, i.revision AS image_revision"
     };
 }
 pub(crate) use columns;
 
 /// Images that `rest` selects.
 macro_rules! select {
-    ($rest:literal) => {
-        concat!("SELECT ", $crate::repos::images::columns!(), " FROM images i ", $rest)
+    ($($rest:expr),+) => {
+        concat!("SELECT ", $crate::repos::images::columns!(), " FROM images i ", $($rest),+)
     };
 }
 pub(crate) use select;
 
 pub(crate) const GET: &str = select!("WHERE i.name = $1");
 const LOCK: Dialects = locking!(select!("WHERE i.name = $1"), " FOR NO KEY UPDATE");
-const INSERT: &str = "INSERT INTO images (id, name, display_name, description, created_at, updated_at, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, 1)";
-const UPDATE: &str = "UPDATE images SET display_name = $3, description = $4, updated_at = $5, revision = revision + 1
-    WHERE id = $1 AND revision = $2";
+const INSERT: &str =
+    "INSERT INTO images (id, name, display_name, description, visibility, created_at, updated_at, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
+const UPDATE: &str = "UPDATE images SET display_name = $3, description = $4, visibility = $5, updated_at = $6,
+    revision = revision + 1 WHERE id = $1 AND revision = $2";
 const DELETE: &str = "DELETE FROM images WHERE id = $1";
 const DELETE_CHANGE: &str = "DELETE FROM image_changes WHERE image_id = $1";
 const BUMP: &str = "UPDATE catalog_revision SET revision = revision + 1";
@@ -56,13 +57,15 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
     }
 
     async fn insert_image(&mut self, image: &Image) -> Result<(), CatalogError> {
-        let Image { id, name, display_name, description, created_at, updated_at, .. } = image;
-        self.execute(INSERT, values![id, name, display_name, description, created_at, updated_at]).await.map(drop)
+        let Image { id, name, display_name, description, visibility, created_at, updated_at, .. } = image;
+        let values = values![id, name, display_name, description, visibility, created_at, updated_at];
+        self.execute(INSERT, values).await.map(drop)
     }
 
     async fn update_image(&mut self, image: &Image) -> Result<(), CatalogError> {
-        let Image { id, revision, display_name, description, updated_at, .. } = image;
-        self.execute_fenced(UPDATE, values![id, revision, display_name, description, updated_at]).await
+        let Image { id, revision, display_name, description, visibility, updated_at, .. } = image;
+        let values = values![id, revision, display_name, description, visibility, updated_at];
+        self.execute_fenced(UPDATE, values).await
     }
 
     async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError> {
@@ -88,6 +91,7 @@ impl Record for Image {
             name: row.get("image_name")?,
             display_name: row.optional("display_name")?,
             description: row.optional("description")?,
+            visibility: row.get("visibility")?,
             created_at: row.get("image_created_at")?,
             updated_at: row.get("image_updated_at")?,
             revision: row.get("image_revision")?,

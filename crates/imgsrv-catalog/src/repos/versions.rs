@@ -28,7 +28,7 @@ pub(crate) use columns;
 
 /// Versions that `rest` selects, with the names of their images.
 macro_rules! select {
-    ($($rest:literal),+ $(,)?) => {
+    ($($rest:expr),+ $(,)?) => {
         concat!(
             "SELECT ",
             $crate::repos::versions::columns!(),

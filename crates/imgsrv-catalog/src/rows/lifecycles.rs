@@ -30,7 +30,9 @@ macro_rules! columns {
             $crate::rows::lifecycles::replacement!("ref"),
             ")) JOIN version_lifecycles rl ON rl.version_id = rv.id WHERE ri.name = ",
             $crate::rows::lifecycles::replacement!("image"),
-            " AND rv.id <> v.id AND rl.state IN ('active', 'deprecated')) AS has_successor"
+            " AND rv.id <> v.id AND rl.state IN ('active', 'deprecated') AND (ri.visibility = 'public'
+                OR ri.id = v.image_id OR EXISTS (SELECT 1 FROM images WHERE id = v.image_id AND visibility = 'private')))
+                AS has_successor"
         )
     };
 }

@@ -23,6 +23,8 @@ pub struct Publication {
     pub display_name: Option<String>,
     /// The description of the image; that of an existing image is changed.
     pub description: Option<String>,
+    /// Whether the image is private. A new image is created so; an existing one that is public is refused.
+    pub private: bool,
     /// Whether other content of an existing draft is removed, also of a draft whose publish job has failed. Otherwise it
     /// is a conflict.
     pub replace_draft: bool,
@@ -77,6 +79,7 @@ impl Publication {
             move_aliases: false,
             display_name: None,
             description: None,
+            private: false,
             replace_draft: false,
         }
     }

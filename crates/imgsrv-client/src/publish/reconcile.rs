@@ -67,16 +67,27 @@ impl Publish {
 
     /// Creates the image, or changes the metadata of an existing one where the publication has other.
     async fn reconcile_image(&self) -> Result<(), Error> {
-        let Publication { image, display_name, description, .. } = &self.publication;
-        let new =
-            CreateImage { name: image.clone(), display_name: display_name.clone(), description: description.clone() };
+        let Publication { image, display_name, description, private, .. } = &self.publication;
+        let new = CreateImage {
+            name: image.clone(),
+            display_name: display_name.clone(),
+            description: description.clone(),
+            visibility: private.then(|| "private".to_owned()),
+        };
         let exists = unless_exists(self.client.create_image(&new).await)?.is_none();
-        if exists && (display_name.is_some() || description.is_some()) {
+        if exists && (*private || display_name.is_some() || description.is_some()) {
             let existing = self.client.image(image).await?;
+            if *private && existing.visibility != "private" {
+                return Err(Error::InvalidPublication(format!(
+                    "image {image} exists and is {}, so the version would not be private",
+                    existing.visibility
+                )));
+            }
             let changed = |new: &Option<String>, old: Option<String>| new.clone().map(Some).filter(|new| *new != old);
             let change = UpdateImage {
                 display_name: changed(display_name, existing.display_name),
                 description: changed(description, existing.description),
+                visibility: None,
             };
             if change.display_name.is_some() || change.description.is_some() {
                 self.client.update_image(image, &change).await?;

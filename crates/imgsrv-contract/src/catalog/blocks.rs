@@ -8,7 +8,7 @@ use imgsrv_domain::{
     digest::Digest,
     ids::UploadId,
     lifecycle::{Lifecycle, Words},
-    ports::{BlobReference, CatalogTx, Conflict, OrphanedBlob, PurgedDigest, Visibility},
+    ports::{BlobReference, CatalogTx, Conflict, OrphanedBlob, PurgedDigest, View},
     version::Version,
 };
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(super) async fn a_purged_digest_is_blocked_and_its_blob_leaves_an_orphan(fre
     assert_eq!(tx.get_blocked_digest_of(version.id).await.unwrap(), Some(block.clone()));
     assert_eq!(tx.get_blocked_digest(&claim(3).digest).await.unwrap(), None);
     drop(tx);
-    assert_eq!(fresh.catalog.get_blob(&claim(1).digest, Visibility::All).await.unwrap(), None);
+    assert_eq!(fresh.catalog.get_blob(&claim(1).digest, View::All).await.unwrap(), None);
     let all = all_pages(1, async |page| fresh.catalog.list_blocked_digests(page).await.map(Some)).await.unwrap();
     assert_eq!(all.iter().map(|block| block.digest).collect::<Vec<_>>(), [claim(1).digest, claim(2).digest]);
     // Once more, nothing changes.
@@ -97,7 +97,7 @@ pub(super) async fn whatever_refers_to_a_digest_keeps_it(fresh: Fresh) {
     let kept = PurgedDigest::Kept { digest: claim(1).digest, by: vec![by] };
     assert_eq!(digests, [kept, blocked(claim(2).digest)]);
     assert_eq!(orphans.len(), 1);
-    assert!(fresh.catalog.get_blob(&claim(1).digest, Visibility::All).await.unwrap().is_some());
+    assert!(fresh.catalog.get_blob(&claim(1).digest, View::All).await.unwrap().is_some());
     assert_eq!(fresh.begin().await.get_blocked_digest(&claim(1).digest).await.unwrap(), None);
 }
 
@@ -146,7 +146,7 @@ pub(super) async fn a_reference_and_a_purge_at_the_same_time_exclude_each_other(
             }
         };
         tokio::join!(purging, referring);
-        let is_stored = fresh.catalog.get_blob(&claim(1).digest, Visibility::All).await.unwrap().is_some();
+        let is_stored = fresh.catalog.get_blob(&claim(1).digest, View::All).await.unwrap().is_some();
         let is_blocked = fresh.begin().await.get_blocked_digest(&claim(1).digest).await.unwrap().is_some();
         assert_ne!(is_stored, is_blocked, "round {round}");
         fresh

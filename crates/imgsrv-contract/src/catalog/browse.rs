@@ -9,7 +9,7 @@ use imgsrv_domain::{
     browse::{ArtifactKind, CurrentState, ImageOrder, ImageSearch},
     lifecycle::{LifecycleFilter, LifecycleState},
     page::PageRequest,
-    ports::{CatalogError, CatalogTx, Visibility},
+    ports::{CatalogError, CatalogTx, Reach, View},
     version::Version,
 };
 use std::time::Duration;
@@ -27,9 +27,8 @@ async fn publish_more(fresh: &Fresh, version: &Version, name: &str) -> Version {
 
 /// The names of the images that a search finds, page by page.
 async fn found(fresh: &Fresh, search: ImageSearch, order: ImageOrder) -> Vec<String> {
-    let list = async |page: &PageRequest| {
-        fresh.catalog.search_images(Visibility::Published, &search, order, page).await.map(Some)
-    };
+    let list =
+        async |page: &PageRequest| fresh.catalog.search_images(&Reach::PUBLIC, &search, order, page).await.map(Some);
     let found = all_pages(1, list).await.unwrap();
     found.iter().map(|summary| summary.image.name.to_string()).collect()
 }
@@ -76,7 +75,7 @@ pub(super) async fn the_current_version_is_latest_or_the_newest_offered_one(fres
     let current = async || {
         let page = PageRequest::FIRST;
         let search = ImageSearch::default();
-        let found = fresh.catalog.search_images(Visibility::All, &search, ImageOrder::Name, &page).await.unwrap();
+        let found = fresh.catalog.search_images(&Reach::ALL, &search, ImageOrder::Name, &page).await.unwrap();
         let current = found.items[0].current.clone();
         current.map(|current| (current.name.to_string(), current.state, current.content.artifacts))
     };
@@ -108,7 +107,7 @@ pub(super) async fn an_image_is_read_with_its_aliases_and_versions(fresh: Fresh)
     let third = publish_more(&fresh, &first, "3").await;
     change(&fresh, &third, revoked).await;
     let overview = async |lifecycle, page: &PageRequest| {
-        fresh.catalog.get_image_overview(&first.image, Visibility::Published, lifecycle, page).await
+        fresh.catalog.get_image_overview(&first.image, View::Published, lifecycle, page).await
     };
     let names = async |lifecycle| {
         let read = async |page: &PageRequest| {
@@ -128,8 +127,7 @@ pub(super) async fn an_image_is_read_with_its_aliases_and_versions(fresh: Fresh)
     assert_eq!(content.operating_systems, ["debian".parse().unwrap()]);
     assert_eq!(content.formats, ["qcow2".parse().unwrap()]);
     assert_eq!((content.artifacts, content.total_size), (1, claim(1).size));
-    let other =
-        fresh.catalog.get_image_overview(&"other".parse().unwrap(), Visibility::All, None, &PageRequest::FIRST).await;
+    let other = fresh.catalog.get_image_overview(&"other".parse().unwrap(), View::All, None, &PageRequest::FIRST).await;
     assert_eq!(other.unwrap(), None);
     let versions = overview(None, &PageRequest { limit: 1.try_into().unwrap(), after: None }).await.unwrap().unwrap();
     let page = PageRequest { limit: 1.try_into().unwrap(), after: versions.versions.next };
@@ -144,7 +142,11 @@ pub(super) async fn feeds_and_the_surroundings_of_a_version_leave_out_what_is_no
     let other = published(&fresh, "other").await;
     change(&fresh, &second, revoked).await;
     let feed = async |image: Option<&Version>, limit| {
-        let found = fresh.catalog.list_newest_versions(image.map(|version| &version.image), limit).await.unwrap();
+        let found = match image {
+            None => fresh.catalog.list_newest_versions(&Reach::PUBLIC, limit).await,
+            Some(version) => fresh.catalog.list_newest_versions_of(&version.image, View::Public, limit).await,
+        };
+        let found = found.unwrap();
         found.iter().map(|entry| entry.version.version.path()).collect::<Vec<_>>()
     };
     assert_eq!(feed(None, 10).await, ["other/1", "debian/3", "debian/1"]);

@@ -3,8 +3,8 @@
 use super::{
     Fresh, all_pages, conflict,
     samples::{
-        ALL, NONE, alias, artifact, attachment, claim, debian, draft, files_of, image, new_artifact, new_blob,
-        new_draft, new_image, publish, published, scope,
+        alias, artifact, attachment, claim, debian, draft, files_of, image, new_artifact, new_blob, new_draft,
+        new_image, publish, published, scope,
     },
 };
 use imgsrv_domain::{
@@ -12,7 +12,7 @@ use imgsrv_domain::{
     manifest::Artifact,
     names::AliasName,
     page::PageRequest,
-    ports::{CatalogError, Conflict, Visibility},
+    ports::{CatalogError, Conflict, Reach, View},
     time::Timestamp,
     version::VersionFilter,
 };
@@ -96,7 +96,7 @@ pub(super) async fn manifest_entries_are_read_in_order(fresh: Fresh) {
     assert_eq!(order, ["Z", "a", "b"]);
     let names: Vec<_> = written[0].attachments.iter().map(|attachment| attachment.name.as_str()).collect();
     assert_eq!(names, ["One", "two"]);
-    let read = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
+    let read = fresh.catalog.get_manifest(&image.name, &version.name, View::All).await.unwrap().unwrap();
     assert_eq!((read.image, read.version, read.entries), (image, version, written));
 }
 
@@ -177,7 +177,7 @@ pub(super) async fn an_alias_moves_forward_in_time(fresh: Fresh) {
 
 pub(super) async fn a_published_version_cannot_be_changed(fresh: Fresh) {
     let version = published(&fresh, "debian").await;
-    let held = fresh.catalog.get_manifest(&version.image, &version.name, Visibility::Published).await.unwrap().unwrap();
+    let held = fresh.catalog.get_manifest(&version.image, &version.name, View::Published).await.unwrap().unwrap();
     let first = &held.entries[0];
     let another = artifact(&version, "arm64", claim(1));
     let more = attachment(&first.artifact, "more", claim(2));
@@ -188,7 +188,7 @@ pub(super) async fn a_published_version_cannot_be_changed(fresh: Fresh) {
     assert_eq!(fresh.refused(async |tx| tx.delete_attachment(attachment).await).await, Conflict::Forbidden);
     assert_eq!(fresh.refused(async |tx| tx.update_version(&version).await).await, Conflict::Forbidden);
     assert_eq!(fresh.refused(async |tx| tx.delete_version(&version).await).await, Conflict::Forbidden);
-    let after = fresh.catalog.get_manifest(&version.image, &version.name, Visibility::Published).await.unwrap();
+    let after = fresh.catalog.get_manifest(&version.image, &version.name, View::Published).await.unwrap();
     assert_eq!(after, Some(held));
 }
 
@@ -256,9 +256,10 @@ pub(super) async fn hand_written_sql_cannot_break_the_guarantees(fresh: Fresh) {
     new_image(&mut *tx, "other").await;
     tx.commit().await.unwrap();
     let seen = async || {
-        let found = fresh.catalog.resolve_ref(&version.image, &"latest".parse().unwrap()).await.unwrap().unwrap();
+        let found =
+            fresh.catalog.resolve_ref(&version.image, &"latest".parse().unwrap(), View::Public).await.unwrap().unwrap();
         let entries = fresh.catalog.get_manifest_entries(found.version.version.id).await.unwrap();
-        let blob = fresh.catalog.get_blob(&claim(1).digest, Visibility::Published).await.unwrap();
+        let blob = fresh.catalog.get_blob(&claim(1).digest, View::Published).await.unwrap();
         (found, entries, blob.unwrap())
     };
     let before = seen().await;
@@ -281,8 +282,8 @@ pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
         let page = catalog.list_images(&see, &PageRequest::FIRST).await.unwrap();
         page.items.iter().map(|image| image.name.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(names(NONE).await, ["debian"]);
-    assert_eq!(names(ALL).await, ["debian", "hidden"]);
+    assert_eq!(names(Reach::PUBLIC).await, ["debian"]);
+    assert_eq!(names(Reach::ALL).await, ["debian", "hidden"]);
     // Of images without a published version, those that both scopes cover.
     for (both, is_listed) in [
         ([&["hidden"][..], &["*"]], true),
@@ -292,19 +293,20 @@ pub(super) async fn unpublished_content_is_hidden(fresh: Fresh) {
         ([&["hid-en", "hidde_", "h.dden"], &["*"]], false),
     ] {
         let expected = if is_listed { &["debian", "hidden"][..] } else { &["debian"] };
-        assert_eq!(names(both.map(scope)).await, expected, "{both:?}");
+        let reach = Reach { write: both.map(scope), ..Reach::PUBLIC };
+        assert_eq!(names(reach).await, expected, "{both:?}");
     }
-    assert_eq!(catalog.get_image(&hidden.name, Visibility::Published).await.unwrap(), None);
-    let manifest = catalog.get_manifest(&hidden.name, &unpublished.name, Visibility::Published).await.unwrap();
+    assert_eq!(catalog.get_image(&hidden.name, View::Published).await.unwrap(), None);
+    let manifest = catalog.get_manifest(&hidden.name, &unpublished.name, View::Published).await.unwrap();
     assert_eq!(manifest, None);
     let (all, first) = (VersionFilter::All, PageRequest::FIRST);
-    assert_eq!(catalog.list_versions(&hidden.name, Visibility::Published, all, None, &first).await.unwrap(), None);
-    assert_eq!(catalog.list_aliases(&hidden.name, Visibility::Published, &first).await.unwrap(), None);
-    assert_eq!(catalog.resolve_ref(&hidden.name, &"1".parse().unwrap()).await.unwrap(), None);
-    assert_eq!(catalog.get_blob(&claim(3).digest, Visibility::Published).await.unwrap(), None);
-    assert!(catalog.get_blob(&claim(3).digest, Visibility::All).await.unwrap().is_some());
+    assert_eq!(catalog.list_versions(&hidden.name, View::Published, all, None, &first).await.unwrap(), None);
+    assert_eq!(catalog.list_aliases(&hidden.name, View::Published, &first).await.unwrap(), None);
+    assert_eq!(catalog.resolve_ref(&hidden.name, &"1".parse().unwrap(), View::All).await.unwrap(), None);
+    assert_eq!(catalog.get_blob(&claim(3).digest, View::Published).await.unwrap(), None);
+    assert!(catalog.get_blob(&claim(3).digest, View::All).await.unwrap().is_some());
     for visible in [claim(1), claim(2)] {
-        assert!(catalog.get_blob(&visible.digest, Visibility::Published).await.unwrap().is_some());
+        assert!(catalog.get_blob(&visible.digest, View::Published).await.unwrap().is_some());
     }
 }
 
@@ -317,10 +319,10 @@ pub(super) async fn lists_page_through_everything_once(fresh: Fresh) {
     }
     tx.commit().await.unwrap();
     let catalog = &fresh.catalog;
-    let images = all_pages(2, async |page| catalog.list_images(&ALL, page).await.map(Some)).await.unwrap();
+    let images = all_pages(2, async |page| catalog.list_images(&Reach::ALL, page).await.map(Some)).await.unwrap();
     let names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
     assert_eq!(names, ["debian", "x-a", "x-b", "x-c", "x-d", "x-e"]);
-    let (all, published) = (Visibility::All, VersionFilter::Published);
+    let (all, published) = (View::All, VersionFilter::Published);
     let versions =
         all_pages(2, async |page| catalog.list_versions(&debian.name, all, published, None, page).await).await;
     let versions = versions.unwrap();
@@ -335,9 +337,9 @@ pub(super) async fn cursors_belong_to_their_list(fresh: Fresh) {
     }
     tx.commit().await.unwrap();
     let one = PageRequest { limit: 1.try_into().unwrap(), after: None };
-    let after = fresh.catalog.list_images(&ALL, &one).await.unwrap().next;
+    let after = fresh.catalog.list_images(&Reach::ALL, &one).await.unwrap().next;
     assert!(after.is_some());
     let page = PageRequest { after, ..one };
-    assert!(matches!(fresh.catalog.list_images(&NONE, &page).await, Err(CatalogError::InvalidCursor)));
+    assert!(matches!(fresh.catalog.list_images(&Reach::PUBLIC, &page).await, Err(CatalogError::InvalidCursor)));
     assert!(matches!(fresh.catalog.list_principals(&page).await, Err(CatalogError::InvalidCursor)));
 }

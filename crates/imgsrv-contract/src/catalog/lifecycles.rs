@@ -12,7 +12,7 @@ use imgsrv_domain::{
         Words,
     },
     page::PageRequest,
-    ports::{CatalogTx, Conflict, StreamListing, Visibility},
+    ports::{CatalogTx, Conflict, Reach, StreamListing, View},
     time::Timestamp,
     version::{Version, VersionFilter},
 };
@@ -81,8 +81,14 @@ pub(super) async fn a_lifecycle_is_stored_and_fenced_by_revision(fresh: Fresh) {
         &|lifecycle, now| removed(lifecycle, now.plus(2 * HOUR)),
     ];
     for (revision, step) in (2..).zip(steps) {
-        let before =
-            fresh.catalog.resolve_ref(&version.image, &"1".parse().unwrap()).await.unwrap().unwrap().version.version;
+        let before = fresh
+            .catalog
+            .resolve_ref(&version.image, &"1".parse().unwrap(), View::Public)
+            .await
+            .unwrap()
+            .unwrap()
+            .version
+            .version;
         let after = change(&fresh, &version, step).await;
         let expected = step(before.lifecycle.clone(), after.lifecycle.changed_at);
         let record =
@@ -91,13 +97,19 @@ pub(super) async fn a_lifecycle_is_stored_and_fenced_by_revision(fresh: Fresh) {
             assert_eq!(record(&after.lifecycle), record(&expected));
         }
         assert_eq!(after.lifecycle.revision.get(), revision);
-        let read =
-            fresh.catalog.resolve_ref(&version.image, &"1".parse().unwrap()).await.unwrap().unwrap().version.version;
+        let read = fresh
+            .catalog
+            .resolve_ref(&version.image, &"1".parse().unwrap(), View::Public)
+            .await
+            .unwrap()
+            .unwrap()
+            .version
+            .version;
         assert_eq!(read, after);
         let mut tx = fresh.begin().await;
         assert_eq!(conflict(tx.update_lifecycle(&before).await), Conflict::StaleRevision);
     }
-    let manifest = fresh.catalog.get_manifest(&version.image, &version.name, Visibility::Published).await.unwrap();
+    let manifest = fresh.catalog.get_manifest(&version.image, &version.name, View::Published).await.unwrap();
     assert_eq!(
         manifest.unwrap().version.with_lifecycle(version.lifecycle.clone()),
         version,
@@ -109,7 +121,8 @@ pub(super) async fn a_replacement_is_shown_while_it_is_another_offered_version(f
     let version = unaliased(&fresh).await;
     let image = fresh.begin().await.get_image(&version.image).await.unwrap().unwrap();
     let is_shown = async || {
-        let found = fresh.catalog.resolve_ref(&version.image, &"1".parse().unwrap()).await.unwrap().unwrap();
+        let found =
+            fresh.catalog.resolve_ref(&version.image, &"1".parse().unwrap(), View::Public).await.unwrap().unwrap();
         found.version.version.lifecycle.successor().is_some()
     };
     change(&fresh, &version, deprecated).await;
@@ -301,19 +314,19 @@ pub(super) async fn versions_are_listed_by_lifecycle(fresh: Fresh) {
         (Some(LifecycleFilter::Removed), "5 1"),
         (Some(LifecycleFilter::All), "6 5 4 3 2 1"),
     ] {
-        assert_eq!(names(Visibility::Published, published, lifecycle).await, expected);
-        assert_eq!(names(Visibility::All, all, lifecycle).await.replace("draft ", ""), expected);
+        assert_eq!(names(View::Published, published, lifecycle).await, expected);
+        assert_eq!(names(View::All, all, lifecycle).await.replace("draft ", ""), expected);
     }
-    assert_eq!(names(Visibility::All, all, None).await, "draft 6 3 2");
+    assert_eq!(names(View::All, all, None).await, "draft 6 3 2");
 }
 
 pub(super) async fn retired_content_is_hidden(fresh: Fresh) {
     let version = unaliased(&fresh).await;
     let catalog = &fresh.catalog;
-    let is_image_visible = async || catalog.get_image(&version.image, Visibility::Published).await.unwrap().is_some();
-    let is_blob_served = async || catalog.get_blob(&claim(2).digest, Visibility::Published).await.unwrap().is_some();
+    let is_image_visible = async || catalog.get_image(&version.image, View::Published).await.unwrap().is_some();
+    let is_blob_served = async || catalog.get_blob(&claim(2).digest, View::Published).await.unwrap().is_some();
     let revoked_by = async || {
-        let found = catalog.get_revoked_version_of(&claim(1).digest).await.unwrap();
+        let found = catalog.get_revoked_version_of(&claim(1).digest, &Reach::PUBLIC).await.unwrap();
         found.map(|version| version.name.to_string())
     };
     let seen = async || (is_image_visible().await, is_blob_served().await, revoked_by().await.is_some());

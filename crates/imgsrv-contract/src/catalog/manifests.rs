@@ -9,7 +9,7 @@ use super::{
 use crate::uuid;
 use imgsrv_domain::{
     ids::VersionId,
-    ports::{ManifestEntries, ResolvedRef, ResolvedVersion, Visibility},
+    ports::{ManifestEntries, ResolvedRef, ResolvedVersion, View},
     publish::StepName,
 };
 
@@ -25,20 +25,22 @@ pub(super) async fn a_version_is_resolved_by_name_and_by_alias(fresh: Fresh) {
 
     let revision = fresh.catalog.catalog_revision().await.unwrap();
     let found = ResolvedVersion { revision, image: debian.clone(), version: version.clone() };
-    for see in [Visibility::Published, Visibility::All] {
+    for see in [View::Published, View::All] {
         assert_eq!(
             fresh.catalog.resolve_version(&debian.name, &version.name, see).await.unwrap().as_ref(),
             Some(&found)
         );
     }
-    let hidden = fresh.catalog.resolve_version(&debian.name, &unpublished.name, Visibility::Published).await;
+    let hidden = fresh.catalog.resolve_version(&debian.name, &unpublished.name, View::Published).await;
     assert_eq!(hidden.unwrap(), None);
-    let seen = fresh.catalog.resolve_version(&debian.name, &unpublished.name, Visibility::All).await.unwrap();
+    let seen = fresh.catalog.resolve_version(&debian.name, &unpublished.name, View::All).await.unwrap();
     assert_eq!(seen, Some(ResolvedVersion { revision, image: debian.clone(), version: unpublished }));
 
-    let resolve = async |name: &str| fresh.catalog.resolve_ref(&debian.name, &name.parse().unwrap()).await.unwrap();
+    let resolve =
+        async |name: &str| fresh.catalog.resolve_ref(&debian.name, &name.parse().unwrap(), View::Public).await.unwrap();
     assert_eq!(resolve("1").await, Some(ResolvedRef { version: found.clone(), moved_at: None }));
-    let latest = fresh.catalog.get_alias(&debian.name, &"latest".parse().unwrap()).await.unwrap().unwrap();
+    let latest =
+        fresh.catalog.get_alias(&debian.name, &"latest".parse().unwrap(), View::Public).await.unwrap().unwrap();
     assert_eq!(resolve("latest").await, Some(ResolvedRef { version: found, moved_at: Some(latest.updated_at) }));
     for absent in ["2", "3", "stable", "LATEST"] {
         assert_eq!(resolve(absent).await, None, "{absent}");
@@ -69,7 +71,7 @@ pub(super) async fn entries_are_read_with_attachments_inspections_and_warnings(f
     assert_eq!(shape, [(&first, None), (&second, Some(inspection()))]);
     assert_eq!((read.entries[0].attachments.len(), read.entries[1].attachments.as_slice()), (0, &attached[..]));
     assert_eq!(read.warnings, warnings);
-    let whole = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
+    let whole = fresh.catalog.get_manifest(&image.name, &version.name, View::All).await.unwrap().unwrap();
     assert_eq!(ManifestEntries { entries: whole.entries, warnings: whole.warnings }, read);
     let nothing = fresh.catalog.get_manifest_entries(VersionId::new(uuid())).await.unwrap();
     assert_eq!(nothing, ManifestEntries { entries: Vec::new(), warnings: Vec::new() });

@@ -10,7 +10,7 @@ use imgsrv_domain::{
     inspection::{IncusLayout, IncusProperties, IncusRow},
     names::ImageName,
     page::PageRequest,
-    ports::{CatalogError, CatalogTx, Conflict, JobWork, Setback, Visibility},
+    ports::{CatalogError, CatalogTx, Conflict, JobWork, Setback, View},
     publish::{JobFilter, JobState, PublishJob, StepName},
     version::Version,
     work::{WorkKind, WorkName, WorkerId},
@@ -171,7 +171,7 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
     assert_eq!(report.warnings, warnings);
     assert_eq!(fresh.catalog.list_jobs(&JobFilter::default(), &PageRequest::FIRST).await.unwrap().items, [report]);
     let manifest = async || {
-        let found = fresh.catalog.get_manifest(&image.name, &version.name, Visibility::All).await.unwrap().unwrap();
+        let found = fresh.catalog.get_manifest(&image.name, &version.name, View::All).await.unwrap().unwrap();
         (found.warnings, found.entries[0].inspection)
     };
     assert_eq!(manifest().await, (warnings.to_vec(), Some(inspection())));

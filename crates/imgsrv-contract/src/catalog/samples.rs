@@ -3,7 +3,7 @@
 use super::Fresh;
 use crate::uuid;
 use imgsrv_domain::{
-    access::{ImageScope, Narrowing},
+    access::{ImageScope, Narrowing, Visibility},
     audit::{Actor, AuditAction, AuditEntry, Event},
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role},
     digest::{BlobClaim, ByteSize, Digest},
@@ -26,11 +26,6 @@ use std::{
     time::Duration,
 };
 
-/// Every image, as lists take it.
-pub(super) const ALL: [ImageScope; 2] = [ImageScope::Every, ImageScope::Every];
-/// No image.
-pub(super) const NONE: [ImageScope; 2] = [ImageScope::none(), ImageScope::Every];
-
 pub(super) fn claim(byte: u8) -> BlobClaim {
     BlobClaim { digest: Digest::new([byte; 32]), size: ByteSize::try_from(100_i64).unwrap() }
 }
@@ -40,6 +35,7 @@ pub(super) fn image(name: &str, now: Timestamp) -> Image {
         id: ImageId::new(uuid()),
         name: name.parse().unwrap(),
         display_name: Some("An image".parse().unwrap()),
+        visibility: Visibility::Public,
         description: None,
         created_at: now,
         updated_at: now,

@@ -4,7 +4,7 @@ use super::{
     Fresh, all_pages,
     rules::rule,
     samples::{
-        ALL, artifact, attachment, audit, claim, debian, draft, files_of, new_draft, new_image, new_job, new_principal,
+        artifact, attachment, audit, claim, debian, draft, files_of, new_draft, new_image, new_job, new_principal,
         new_token, published, session,
     },
 };
@@ -13,7 +13,7 @@ use imgsrv_domain::{
     auth::Role,
     image::Image,
     page::{Page, PageRequest},
-    ports::{CatalogError, StreamImage, Visibility},
+    ports::{CatalogError, Reach, StreamImage, View},
     publish::JobFilter,
     version::VersionFilter,
 };
@@ -81,22 +81,21 @@ pub(super) async fn a_list_leaves_out_rows_that_cannot_be_decoded(fresh: Fresh) 
     damage(&fresh, "UPDATE provisioning_rules SET condition = '' WHERE id = 'a'").await;
 
     let (catalog, page) = (&fresh.catalog, &PageRequest::FIRST);
-    let images = catalog.list_images(&ALL, page).await.unwrap();
+    let images = catalog.list_images(&Reach::ALL, page).await.unwrap();
     assert_eq!(images.items.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["debian", "ubuntu"]);
     assert_eq!(counted(&fresh, "image"), 1);
-    is_corrupt(catalog.get_image(&"alpine".parse().unwrap(), Visibility::All).await);
+    is_corrupt(catalog.get_image(&"alpine".parse().unwrap(), View::All).await);
     assert_eq!(counted(&fresh, "image"), 2);
-    assert!(catalog.get_image(&version.image, Visibility::All).await.unwrap().is_some());
+    assert!(catalog.get_image(&version.image, View::All).await.unwrap().is_some());
 
-    let versions =
-        catalog.list_versions(&version.image, Visibility::All, VersionFilter::All, None, page).await.unwrap();
+    let versions = catalog.list_versions(&version.image, View::All, VersionFilter::All, None, page).await.unwrap();
     assert_eq!(versions.unwrap().items, from_ref(&version));
     assert_eq!(counted(&fresh, "version"), 1);
-    let aliases = catalog.list_aliases(&version.image, Visibility::All, page).await.unwrap().unwrap();
+    let aliases = catalog.list_aliases(&version.image, View::All, page).await.unwrap().unwrap();
     assert_eq!(aliases.items.iter().map(|alias| alias.name.as_str()).collect::<Vec<_>>(), ["latest"]);
     assert_eq!(counted(&fresh, "alias"), 1);
     // The versions and aliases of an image can be listed although the image itself cannot be decoded.
-    let (alpine, all) = ("alpine".parse().unwrap(), Visibility::All);
+    let (alpine, all) = ("alpine".parse().unwrap(), View::All);
     let listed = catalog.list_versions(&alpine, all, VersionFilter::All, None, page).await.unwrap();
     assert_eq!(listed.unwrap().items, []);
     assert!(catalog.list_aliases(&alpine, all, page).await.unwrap().is_some());
@@ -150,7 +149,7 @@ pub(super) async fn a_page_is_not_cut_short_by_undecodable_rows(fresh: Fresh) {
         let mut page = PageRequest { limit: limit.try_into().unwrap(), after: None };
         let mut found = Vec::new();
         loop {
-            let Page { items, next } = fresh.catalog.list_images(&ALL, &page).await.unwrap();
+            let Page { items, next } = fresh.catalog.list_images(&Reach::ALL, &page).await.unwrap();
             let is_full = items.len() == usize::from(page.limit.get());
             found.extend(items.into_iter().map(|image: Image| image.name.to_string()));
             page.after = next;
@@ -283,11 +282,10 @@ pub(super) async fn a_part_of_a_whole_that_cannot_be_decoded_fails_the_whole(fre
     .await;
     // A manifest without one of its files would be another one.
     let catalog = &fresh.catalog;
-    is_corrupt(catalog.get_manifest(&version.image, &version.name, Visibility::All).await);
+    is_corrupt(catalog.get_manifest(&version.image, &version.name, View::All).await);
     is_corrupt(catalog.get_manifest_entries(version.id).await);
     assert_eq!(counted(&fresh, "attachment"), 2);
-    assert!(catalog.get_manifest(&healthy.image, &healthy.name, Visibility::All).await.unwrap().is_some());
-    let listed =
-        catalog.list_versions(&version.image, Visibility::All, VersionFilter::All, None, &PageRequest::FIRST).await;
+    assert!(catalog.get_manifest(&healthy.image, &healthy.name, View::All).await.unwrap().is_some());
+    let listed = catalog.list_versions(&version.image, View::All, VersionFilter::All, None, &PageRequest::FIRST).await;
     assert_eq!(listed.unwrap().unwrap().items.len(), 1);
 }

@@ -7,7 +7,7 @@ use super::{
 use imgsrv_domain::{
     blocks::{BLOCK_BYTES, BlockChecksums},
     page::PageRequest,
-    ports::{SECTION_BLOCKS, StoredBlob, Visibility},
+    ports::{Reach, SECTION_BLOCKS, StoredBlob, View},
 };
 use std::time::Duration;
 
@@ -85,15 +85,15 @@ pub(super) async fn quarantined_blobs_are_listed_and_restored(fresh: Fresh) {
     assert_eq!(catalog.quarantined_digests().await.unwrap().len(), 2);
     let totals = catalog.verification_totals(one.created_at).await.unwrap();
     assert_eq!((totals.quarantined, totals.quarantined_bytes, totals.oldest_verified_at), (2, 200, None));
-    assert!(catalog.is_quarantined(&claim(1).digest, Visibility::All).await.unwrap());
-    assert!(!catalog.is_quarantined(&claim(1).digest, Visibility::Published).await.unwrap(), "no version refers to it");
+    assert!(catalog.is_quarantined(&claim(1).digest, &Reach::ALL, None).await.unwrap());
+    assert!(!catalog.is_quarantined(&claim(1).digest, &Reach::PUBLIC, None).await.unwrap(), "no version refers to it");
 
     let before = catalog.catalog_revision().await.unwrap();
     let absent = blob(claim(1), one.created_at).name;
     assert!(!fresh.write(async |tx| tx.restore_blob(&claim(1).digest, &absent).await.unwrap()).await);
     assert!(fresh.write(async |tx| tx.restore_blob(&claim(1).digest, &one.name).await.unwrap()).await);
     assert!(catalog.catalog_revision().await.unwrap() > before);
-    assert_eq!(catalog.get_blob(&claim(1).digest, Visibility::All).await.unwrap(), Some(one));
+    assert_eq!(catalog.get_blob(&claim(1).digest, View::All).await.unwrap(), Some(one));
     let stored = catalog.list_stored_blobs(None, 9).await.unwrap();
     assert_eq!(stored.iter().map(|stored| stored.is_quarantined).collect::<Vec<_>>(), [false, true]);
     assert_eq!(catalog.list_stored_blobs(Some(&claim(1).digest), 9).await.unwrap().len(), 1);

@@ -1,7 +1,8 @@
 //! Reads for people who look at the catalog: searches, summaries, feeds.
 
-use super::{CatalogError, Visibility};
+use super::CatalogError;
 use crate::{
+    access::{Reach, View},
     browse::{FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, VersionContext},
     ids::VersionId,
     lifecycle::LifecycleFilter,
@@ -17,7 +18,7 @@ pub trait BrowseQueries: Send + Sync {
     /// [`ImageOrder::Newest`].
     async fn search_images(
         &self,
-        see: Visibility,
+        reach: &Reach,
         search: &ImageSearch,
         order: ImageOrder,
         page: &PageRequest,
@@ -27,13 +28,19 @@ pub trait BrowseQueries: Send + Sync {
     async fn get_image_overview(
         &self,
         image: &ImageName,
-        see: Visibility,
+        see: View,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
     ) -> Result<Option<ImageOverview>, CatalogError>;
-    /// The newest versions that are neither revoked nor removed, of all images or of one; newest first, at most `limit`.
-    async fn list_newest_versions(&self, image: Option<&ImageName>, limit: u16)
-    -> Result<Vec<FeedEntry>, CatalogError>;
+    /// The newest versions of visible images that are neither revoked nor removed; newest first, at most `limit`.
+    async fn list_newest_versions(&self, reach: &Reach, limit: u16) -> Result<Vec<FeedEntry>, CatalogError>;
+    /// The same of one image, if that is visible.
+    async fn list_newest_versions_of(
+        &self,
+        image: &ImageName,
+        see: View,
+        limit: u16,
+    ) -> Result<Vec<FeedEntry>, CatalogError>;
     /// What surrounds a published version; empty when there is no such version.
     async fn get_version_context(&self, version: VersionId) -> Result<VersionContext, CatalogError>;
 }

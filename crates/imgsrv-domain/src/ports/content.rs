@@ -1,8 +1,8 @@
 //! Images, versions, manifests and aliases in the catalog.
 
-use super::{CatalogError, TrustedBlob, Visibility};
+use super::{CatalogError, TrustedBlob};
 use crate::{
-    access::ImageScope,
+    access::{Reach, View},
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
@@ -141,17 +141,16 @@ pub struct ManifestEntries {
 #[async_trait]
 pub trait ImageQueries: Send + Sync {
     /// The image of that name, if visible.
-    async fn get_image(&self, name: &ImageName, see: Visibility) -> Result<Option<Image>, CatalogError>;
-    /// Images by name: those with a published version, and of the others those that both scopes cover.
-    async fn list_images(&self, unpublished: &[ImageScope; 2], page: &PageRequest)
-    -> Result<Page<Image>, CatalogError>;
-    /// The alias of that name.
-    async fn get_alias(&self, image: &ImageName, name: &AliasName) -> Result<Option<Alias>, CatalogError>;
+    async fn get_image(&self, name: &ImageName, see: View) -> Result<Option<Image>, CatalogError>;
+    /// Visible images by name.
+    async fn list_images(&self, reach: &Reach, page: &PageRequest) -> Result<Page<Image>, CatalogError>;
+    /// The alias of that name, if its image is visible.
+    async fn get_alias(&self, image: &ImageName, name: &AliasName, see: View) -> Result<Option<Alias>, CatalogError>;
     /// Aliases of a visible image by name. `None` when the image is not visible.
     async fn list_aliases(
         &self,
         image: &ImageName,
-        see: Visibility,
+        see: View,
         page: &PageRequest,
     ) -> Result<Option<Page<Alias>>, CatalogError>;
 }
@@ -168,7 +167,7 @@ pub trait VersionQueries: Send + Sync {
     async fn list_versions(
         &self,
         image: &ImageName,
-        see: Visibility,
+        see: View,
         filter: VersionFilter,
         lifecycle: Option<LifecycleFilter>,
         page: &PageRequest,
@@ -178,7 +177,7 @@ pub trait VersionQueries: Send + Sync {
         &self,
         image: &ImageName,
         name: &VersionName,
-        see: Visibility,
+        see: View,
     ) -> Result<Option<ResolvedVersion>, CatalogError>;
     /// The version of that name, whatever its state, its image and its manifest entries, in one snapshot.
     async fn resolve_manifest(
@@ -186,8 +185,13 @@ pub trait VersionQueries: Send + Sync {
         image: &ImageName,
         version: &VersionName,
     ) -> Result<Option<(ResolvedVersion, ManifestEntries)>, CatalogError>;
-    /// The published version with that name or alias, and its image; one statement.
-    async fn resolve_ref(&self, image: &ImageName, name: &RefName) -> Result<Option<ResolvedRef>, CatalogError>;
+    /// The published version with that name or alias, and its image, if visible; one statement.
+    async fn resolve_ref(
+        &self,
+        image: &ImageName,
+        name: &RefName,
+        see: View,
+    ) -> Result<Option<ResolvedRef>, CatalogError>;
     /// The manifest entries of a version and its warnings; empty when there is no such version. One statement.
     async fn get_manifest_entries(&self, version: VersionId) -> Result<ManifestEntries, CatalogError>;
     /// The trusted blobs of a version's artifacts and attachments, by digest; one statement. A quarantined blob is not
@@ -198,6 +202,6 @@ pub trait VersionQueries: Send + Sync {
         &self,
         image: &ImageName,
         version: &VersionName,
-        see: Visibility,
+        see: View,
     ) -> Result<Option<Manifest>, CatalogError>;
 }

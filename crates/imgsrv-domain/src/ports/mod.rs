@@ -44,6 +44,7 @@ pub use uploads::*;
 pub use verification::*;
 pub use work::*;
 
+pub use crate::access::{Reach, View};
 use crate::time::Timestamp;
 use uuid::Uuid;
 

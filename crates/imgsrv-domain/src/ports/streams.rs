@@ -2,6 +2,7 @@
 
 use super::{CatalogError, StreamLifecycle};
 use crate::{
+    access::Visibility,
     digest::{BlobClaim, Digest, HashState},
     ids::{ArtifactId, AttachmentId, ImageId, VersionId},
     inspection::{IncusLayout, IncusProperties, IncusRow},
@@ -108,6 +109,8 @@ pub struct StreamImage {
     pub name: ImageName,
     /// Its name for people.
     pub display_name: Option<ShortText>,
+    /// Who may read it; streams list public images only.
+    pub visibility: Visibility,
     /// The generation of the links to its files.
     pub link_generation: u32,
     /// All its aliases, each with its version.

@@ -1,9 +1,10 @@
 //! Trusted blobs in the catalog.
 
-use super::{BlobName, CatalogError, Visibility};
+use super::{BlobName, CatalogError};
 use crate::{
+    access::{Reach, View},
     digest::{BlobClaim, Digest},
-    ids::VersionId,
+    ids::{PrincipalId, VersionId},
     time::Timestamp,
     version::Version,
 };
@@ -36,6 +37,11 @@ pub trait BlobLedger: Send {
     async fn release_blobs(&mut self, version: VersionId) -> Result<(), CatalogError>;
     /// Whether a blob, trusted or quarantined, is stored as `name`.
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
+    /// Whether a principal may read a blob with that digest: a published version of an image that `reach` shows
+    /// refers to it, and is neither revoked nor a tombstone, or the principal has sent its bytes.
+    async fn is_readable(&mut self, digest: &Digest, reach: &Reach, sender: PrincipalId) -> Result<bool, CatalogError>;
+    /// Records that a principal has sent the bytes of the blob with that digest. The record is deleted with the blob.
+    async fn record_sender(&mut self, sender: PrincipalId, digest: &Digest) -> Result<(), CatalogError>;
     /// Records bytes that are durable under their name, and that are not verified until
     /// [`record_verified`](super::VerificationRepo::record_verified). Replaces a quarantined blob of the same digest, whose name becomes a
     /// orphan; a digest that is trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
@@ -48,9 +54,17 @@ pub trait BlobLedger: Send {
 /// Reads of blobs.
 #[async_trait]
 pub trait BlobQueries: Send + Sync {
-    /// The trusted blob with that digest; for [`Visibility::Published`] only when a published version that is
-    /// neither revoked nor a tombstone refers to it.
-    async fn get_blob(&self, digest: &Digest, see: Visibility) -> Result<Option<TrustedBlob>, CatalogError>;
-    /// A revoked version, and no tombstone, that refers to the digest.
-    async fn get_revoked_version_of(&self, digest: &Digest) -> Result<Option<Version>, CatalogError>;
+    /// The trusted blob with that digest; for [`View::Published`] only when a published version that is
+    /// neither revoked nor a tombstone refers to it, and for [`View::Public`] only when one of a public image does.
+    async fn get_blob(&self, digest: &Digest, see: View) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// The trusted blob with that digest, if a published version of an image that `reach` shows refers to it, and is
+    /// neither revoked nor a tombstone, or if `sender` has sent its bytes.
+    async fn get_readable_blob(
+        &self,
+        digest: &Digest,
+        reach: &Reach,
+        sender: Option<PrincipalId>,
+    ) -> Result<Option<TrustedBlob>, CatalogError>;
+    /// A revoked version, and no tombstone, of an image that `reach` shows that refers to the digest.
+    async fn get_revoked_version_of(&self, digest: &Digest, reach: &Reach) -> Result<Option<Version>, CatalogError>;
 }

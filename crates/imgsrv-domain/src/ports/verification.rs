@@ -1,9 +1,11 @@
 //! Verification of stored blobs: block checksums, when each blob was verified last, and quarantine.
 
-use super::{BlobName, CatalogError, TrustedBlob, Visibility};
+use super::{BlobName, CatalogError, TrustedBlob};
 use crate::{
+    access::Reach,
     blocks::BlockChecksums,
     digest::{BlobClaim, Digest},
+    ids::PrincipalId,
     page::{Page, PageRequest},
     time::Timestamp,
 };
@@ -75,8 +77,14 @@ pub trait VerificationQueries: Send + Sync {
     async fn get_block_checksums(&self, name: &BlobName, section: u32) -> Result<Option<BlockChecksums>, CatalogError>;
     /// The blob with that digest, trusted or quarantined.
     async fn get_stored_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>, CatalogError>;
-    /// Whether a blob that is visible with `see` is quarantined.
-    async fn is_quarantined(&self, digest: &Digest, see: Visibility) -> Result<bool, CatalogError>;
+    /// Whether a blob is quarantined that `reach` shows or `sender` has sent; see
+    /// [`get_readable_blob`](super::BlobQueries::get_readable_blob). A reach of everything also shows unpublished blobs.
+    async fn is_quarantined(
+        &self,
+        digest: &Digest,
+        reach: &Reach,
+        sender: Option<PrincipalId>,
+    ) -> Result<bool, CatalogError>;
     /// Quarantined blobs, ordered by digest.
     async fn list_quarantined(&self, page: &PageRequest) -> Result<Page<QuarantinedBlob>, CatalogError>;
     /// The digests of all quarantined blobs.

@@ -31,6 +31,17 @@ pub(crate) enum Caching {
     Negotiated,
 }
 
+impl Caching {
+    /// The request headers that the response depends on.
+    pub(crate) const fn vary(self) -> Option<&'static str> {
+        match self {
+            Self::Unspecified => None,
+            Self::ByCredential => Some("Authorization"),
+            Self::Negotiated => Some("Accept, Authorization"),
+        }
+    }
+}
+
 /// Whether `response` is a page, or a JSON document, whose handler did not decide on its caching.
 pub(crate) fn applies(response: &Response) -> bool {
     let headers = response.headers();
@@ -39,15 +50,17 @@ pub(crate) fn applies(response: &Response) -> bool {
     (is_rendered || media_type.starts_with(b"application/json")) && !headers.contains_key(header::CACHE_CONTROL)
 }
 
-/// Adds an entity tag to a document that has none, and evaluates the preconditions of the request.
-pub(crate) async fn tag(mut response: Response, conditions: &HeaderMap, caching: Caching) -> Response {
-    let vary = match caching {
-        Caching::Unspecified => None,
-        Caching::ByCredential => Some("Authorization"),
-        Caching::Negotiated => Some("Accept, Authorization"),
-    };
-    if let Some(vary) = vary {
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+/// Adds an entity tag to a document that has none, and evaluates the preconditions of the request. A document for a caller
+/// with a credential may show what is private: shared caches must not store it.
+pub(crate) async fn tag(
+    mut response: Response,
+    conditions: &HeaderMap,
+    caching: Caching,
+    is_anonymous: bool,
+) -> Response {
+    if let Some(vary) = caching.vary() {
+        let control = if is_anonymous { "no-cache" } else { "private, no-cache" };
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
         response.headers_mut().insert(header::VARY, HeaderValue::from_static(vary));
     }
     if response.body().size_hint().exact().is_none_or(|size| size > MAX_TAGGED_BYTES) {

@@ -170,7 +170,7 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     }
     let is_failed = |response: &Response| response.status().is_client_error() || response.status().is_server_error();
     if !is_failed(&response) && is_read && entity_tag::applies(&response) {
-        response = entity_tag::tag(response, &conditions, caching).await;
+        response = entity_tag::tag(response, &conditions, caching, is_anonymous).await;
     }
     if let Some(share) = share.filter(|_| is_read && !is_failed(&response)) {
         response = admit(response, &share);
@@ -180,6 +180,10 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
         response = Problem::render(response, id.as_deref(), is_head, &state.urls, viewer);
     }
     let headers = response.headers_mut();
+    if let Some(vary) = caching.vary().filter(|_| is_read) {
+        // Also on problems: for others the same URL may have content.
+        headers.entry(header::VARY).or_insert(HeaderValue::from_static(vary));
+    }
     state.urls.locate(headers);
     if is_read && is_anonymous {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -201,7 +205,7 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
 /// How caches store the documents of a route.
 fn caching(route: Option<&str>) -> Caching {
     let Some(route) = route else { return Caching::ByCredential };
-    let is_catalog = ["/v1/", "/images/"].iter().any(|root| route.starts_with(root));
+    let is_catalog = ["/v1/", "/images/", "/cas/"].iter().any(|root| route.starts_with(root));
     if NEGOTIATED.contains(&route) {
         Caching::Negotiated
     } else if is_catalog || matches!(route, "/feed.atom" | "/status") {

@@ -33,7 +33,7 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// By what the URL of a download names its bytes, and so how long caches may reuse them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NamedBy {
-    /// A digest: the bytes never change.
+    /// A digest: the bytes never change. Shared caches forget them within a day, because their image may become private.
     Digest,
     /// A version.
     Version,
@@ -85,14 +85,14 @@ impl DownloadRequest {
         Ok(response)
     }
 
-    /// The response with a generated text, which is public.
+    /// The response with a generated text.
     pub(crate) fn respond_with_text(&self, text: &GeneratedText, named_by: NamedBy) -> Result<Response> {
         let representation = Representation {
             claim: text.claim(),
             modified: system_time(text.modified_at),
             media_type: "text/plain; charset=utf-8",
             file_name: &text.file_name,
-            is_public: true,
+            is_public: text.public,
         };
         let (mut response, content) = representation.head(self, named_by)?;
         let position = |at| usize::try_from(at).unwrap_or(usize::MAX);
@@ -221,11 +221,12 @@ impl Representation<'_> {
 
     fn cache_control(&self, named_by: NamedBy) -> HeaderValue {
         HeaderValue::from_static(match (named_by, self.is_public) {
-            (NamedBy::Digest, true) => "public, max-age=31536000, immutable",
-            (NamedBy::Digest, false) => "private, max-age=31536000, immutable",
+            (NamedBy::Digest, true) => "public, max-age=86400, immutable",
+            (NamedBy::Digest, false) => "private, max-age=86400, immutable",
             (NamedBy::Version, true) => "public, max-age=300, must-revalidate",
             (NamedBy::Version, false) => "private, max-age=300, must-revalidate",
-            (NamedBy::Alias, _) => "no-cache",
+            (NamedBy::Alias, true) => "no-cache",
+            (NamedBy::Alias, false) => "private, no-cache",
             (NamedBy::Link, _) => "private, no-cache",
         })
     }

@@ -76,6 +76,7 @@ pub(crate) fn image(image: &Image) -> api::Image {
         name: image.name.to_string(),
         display_name: image.display_name.as_ref().map(ToString::to_string),
         description: image.description.as_ref().map(ToString::to_string),
+        visibility: image.visibility.to_string(),
         created_at: time(image.created_at),
         updated_at: time(image.updated_at),
     }
@@ -384,6 +385,9 @@ pub(crate) fn whoami(who: &Authenticated) -> api::Whoami {
             expires_at,
             ..api::Authentication::default()
         },
+        Credential::Link => {
+            api::Authentication { method: "link".to_owned(), expires_at, ..api::Authentication::default() }
+        }
     };
     let authentication = api::Authentication {
         role_ids: role_ids(&rights.narrowing),

@@ -70,8 +70,8 @@ async fn list(aliases: Aliases, caller: Caller, path: ImagePath, query: PageQuer
 #[utoipa::path(get, path = "/v1/images/{name}/aliases/{alias}", operation_id = "getAlias", tag = "aliases", security((), ("bearer" = [])),
     params(AliasPath),
     responses((status = OK, description = "The alias. Its `ETag` changes when it moves.", body = api::Alias), ReadProblems))]
-async fn get(aliases: Aliases, _caller: Caller, path: AliasPath) -> Result<Response> {
-    Ok(respond(&aliases.get(&path.name, &path.alias).await?))
+async fn get(aliases: Aliases, caller: Caller, path: AliasPath) -> Result<Response> {
+    Ok(respond(&aliases.get(&caller, &path.name, &path.alias).await?))
 }
 
 /// Create an alias, or move it to another published version

@@ -116,11 +116,11 @@ async fn delete(drafts: Drafts, writer: Writer, path: ArtifactPath) -> Result<St
         ReadProblems, Gone, ByteProblems))]
 async fn download(
     delivery: Delivery,
-    _caller: Caller,
+    caller: Caller,
     path: ArtifactPath,
     request: DownloadRequest,
 ) -> Result<Response> {
-    let download = delivery.file(&path.name, &path.version, path.artifact_id, None).await?;
+    let download = delivery.file(&caller, &path.name, &path.version, path.artifact_id, None).await?;
     request.respond(&delivery, &download, NamedBy::Version).await
 }
 
@@ -208,11 +208,11 @@ async fn delete_attachment(drafts: Drafts, writer: Writer, path: AttachmentPath)
         ReadProblems, Gone, ByteProblems))]
 async fn download_attachment(
     delivery: Delivery,
-    _caller: Caller,
+    caller: Caller,
     path: AttachmentPath,
     request: DownloadRequest,
 ) -> Result<Response> {
     let AttachmentPath { name, version, artifact_id, attachment_id } = path;
-    let download = delivery.file(&name, &version, artifact_id, Some(attachment_id)).await?;
+    let download = delivery.file(&caller, &name, &version, artifact_id, Some(attachment_id)).await?;
     request.respond(&delivery, &download, NamedBy::Version).await
 }

@@ -41,16 +41,16 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn list(
     delivery: Delivery,
     browse: Browse,
-    _caller: Caller,
+    caller: Caller,
     visitor: Visitor,
     urls: Urls,
     path: RefPath,
     url: Uri,
 ) -> Result<Response> {
     if visitor.wants_page {
-        return pages::version(&browse, &visitor, &path.name, &path.r#ref, &url).await;
+        return pages::version(&browse, &caller, &visitor, &path.name, &path.r#ref, &url).await;
     }
-    let release = delivery.files(&path.name, &path.r#ref).await?;
+    let release = delivery.files(&caller, &path.name, &path.r#ref).await?;
     let version = &release.manifest.version.name;
     let folder = urls.path(&format!("/images/{}/{}", path.name, version.in_url()));
     let mut response = Json(wire::release(&release, &folder)).into_response();
@@ -89,8 +89,8 @@ async fn list_folder(
 #[utoipa::path(get, path = "/images/{name}/{ref}/{file}", operation_id = "getFile", tag = "files", params(FilePath),
     responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, Gone, ByteProblems))]
-async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
-    let response = respond(&delivery, &path, NamesUnderAlias::Short, &request).await;
+async fn get(delivery: Delivery, caller: Caller, path: FilePath, request: DownloadRequest) -> Result<Response> {
+    let response = respond(&delivery, &caller, &path, NamesUnderAlias::Short, &request).await;
     response.map_err(|problem| request.report(problem))
 }
 
@@ -103,22 +103,23 @@ async fn get(delivery: Delivery, _caller: Caller, path: FilePath, request: Downl
         body = serde_json::Value), ReadProblems, Gone, ByteProblems))]
 async fn get_versioned(
     delivery: Delivery,
-    _caller: Caller,
+    caller: Caller,
     path: FilePath,
     request: DownloadRequest,
 ) -> Result<Response> {
-    let response = respond(&delivery, &path, NamesUnderAlias::Versioned, &request).await;
+    let response = respond(&delivery, &caller, &path, NamesUnderAlias::Versioned, &request).await;
     response.map_err(|problem| request.report(problem))
 }
 
 async fn respond(
     delivery: &Delivery,
+    caller: &Caller,
     path: &FilePath,
     names: NamesUnderAlias,
     request: &DownloadRequest,
 ) -> Result<Response> {
     let FilePath { name, r#ref, file } = path;
-    let NamedFile { content, versioned } = delivery.named_file(name, r#ref, names, file).await?;
+    let NamedFile { content, versioned } = delivery.named_file(caller, name, r#ref, names, file).await?;
     let named_by = if versioned.is_some() { NamedBy::Alias } else { NamedBy::Version };
     match content {
         // No Content-Location: under an alias the text has other names.

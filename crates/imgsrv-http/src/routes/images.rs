@@ -21,17 +21,22 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// List images
 ///
-/// Sorted by name. Images without a published version are listed only with `include_unpublished=true`, which requires
+/// Sorted by name. Private images are listed only for callers with `content.read` on them. Images without a published version are listed only with `include_unpublished=true`, which requires
 /// `content.write`, and of them those on which the caller has it.
 #[utoipa::path(get, path = "/v1/images", operation_id = "listImages", tag = "images", params(ImagesQuery),
     responses((status = OK, description = "A page of images.", body = api::ImageList), GuardedProblems))]
 async fn list(images: Images, caller: Caller, query: ImagesQuery, uri: Uri) -> Result<Response> {
-    let writer = query.includes_unpublished()?.then(|| caller.writer()).transpose()?;
-    let page = images.list(writer.as_ref(), &query.page()?).await?;
+    let unpublished = query.includes_unpublished()?;
+    if unpublished {
+        caller.writer()?;
+    }
+    let page = images.list(&caller, unpublished, &query.page()?).await?;
     Ok(page_response(&uri, &page, wire::image, |images, next_cursor| api::ImageList { images, next_cursor }))
 }
 
 /// Create an image
+///
+/// Another visibility than the server's default requires `content.retire`.
 #[utoipa::path(post, path = "/v1/images", operation_id = "createImage", tag = "images", security(("bearer" = [])),
     request_body = api::CreateImage,
     responses((status = CREATED, description = "The image.", body = api::Image), GuardedProblems, BodyProblems, Taken))]
@@ -40,7 +45,11 @@ async fn create(images: Images, writer: Writer, JsonBody(body): JsonBody<api::Cr
     let name = fields.parse("name", &body.name);
     let display_name = fields.optional("display_name", body.display_name.as_deref());
     let description = fields.optional("description", body.description.as_deref());
-    let new = || Some(NewImage { name: name?, display_name: display_name?, description: description? });
+    let visibility = fields.optional("visibility", body.visibility.as_deref());
+    let new = || {
+        let (display_name, description, visibility) = (display_name?, description?, visibility?);
+        Some(NewImage { name: name?, display_name, description, visibility })
+    };
     let new = fields.finish(new)?;
     let image = images.create(&writer, new).await?;
     let location = [(header::LOCATION, format!("/v1/images/{}", image.name))];
@@ -55,7 +64,10 @@ async fn get(images: Images, caller: Caller, path: ImagePath) -> Result<Json<api
     Ok(Json(wire::image(&image)))
 }
 
-/// Change the metadata of an image
+/// Change the metadata or the visibility of an image
+///
+/// Changing the visibility requires `content.retire`. A private image does not exist for callers without `content.read`
+/// on it, from the response on.
 #[utoipa::path(patch, path = "/v1/images/{name}", operation_id = "updateImage", tag = "images",
     security(("bearer" = [])), params(ImagePath), request_body = api::UpdateImage,
     responses((status = OK, description = "The image.", body = api::Image), GuardedProblems, BodyProblems))]
@@ -70,7 +82,12 @@ async fn update(
         body.display_name.map_or(Some(None), |text| fields.optional("display_name", text.as_deref()).map(Some));
     let description =
         body.description.map_or(Some(None), |text| fields.optional("description", text.as_deref()).map(Some));
-    let metadata = fields.finish(|| Some(ImageMetadata { display_name: display_name?, description: description? }))?;
+    let visibility = fields.optional("visibility", body.visibility.as_deref());
+    let metadata = || {
+        let (display_name, description, visibility) = (display_name?, description?, visibility?);
+        Some(ImageMetadata { display_name, description, visibility })
+    };
+    let metadata = fields.finish(metadata)?;
     let image = images.update(&writer, &path.name, metadata).await?;
     Ok(Json(wire::image(&image)))
 }

@@ -133,8 +133,8 @@ fn drain(fields: &mut Fields, raw: Option<&str>) -> Option<Option<Drain>> {
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}/lifecycle", operation_id = "getLifecycle",
     tag = "lifecycle", security((), ("bearer" = [])), params(VersionPath),
     responses((status = OK, description = "The lifecycle.", body = api::Lifecycle), ReadProblems))]
-async fn get(lifecycles: Lifecycles, _caller: Caller, urls: Urls, path: VersionPath) -> Result<Response> {
-    let version = lifecycles.get(&path.name, &path.version).await?;
+async fn get(lifecycles: Lifecycles, caller: Caller, urls: Urls, path: VersionPath) -> Result<Response> {
+    let version = lifecycles.get(&caller, &path.name, &path.version).await?;
     Ok(respond(&version, Json(wire::lifecycle(&version, &urls))))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     extract::{ArtifactPath, Fields, ImagePath, JsonBody, LinkPath, Visitor},
+    request,
     response::{
         download::{DownloadRequest, NamedBy},
         problem::Result,
@@ -87,15 +88,15 @@ async fn open(
     links: Links,
     delivery: Delivery,
     path: LinkPath,
-    request: DownloadRequest,
+    download: DownloadRequest,
     extensions: Extensions,
 ) -> Result<Response> {
-    let opened = links.open(&path.capability.0, &path.file.0).await;
+    let opened = links.open(&path.capability.0, &path.file.0, request::context(&extensions)).await;
     if let Err(UseCaseError::Link(InvalidLink::NotAuthentic)) = &opened {
         // A guess, which costs as much as a failed bearer does.
         state.failed_bearers.count(&extensions)?;
     }
-    let download = opened.map_err(|error| request.report(error.into()))?;
-    let response = request.respond(&delivery, &download, NamedBy::Link).await;
-    response.map_err(|problem| request.report(problem))
+    let found = opened.map_err(|error| download.report(error.into()))?;
+    let response = download.respond(&delivery, &found, NamedBy::Link).await;
+    response.map_err(|problem| download.report(problem))
 }

@@ -130,13 +130,14 @@ async fn image(
 /// The page of a version, at the URL of its folder.
 pub(crate) async fn version(
     browse: &Browse,
+    caller: &Caller,
     visitor: &Visitor,
     name: &ImageName,
     reference: &RefName,
     url: &Uri,
 ) -> Result<Response> {
     let params = Query::<VersionParams>::try_from_uri(url).map(|Query(params)| params).unwrap_or_default();
-    let detail = browse.version(name, reference).await?;
+    let detail = browse.version(caller, name, reference).await?;
     let shown = CommandsShown { program: params.r#for.as_deref(), file: params.file.as_deref() };
     let mut response = html::page(imgsrv_web::version(&visitor.viewer(browse.now()), &detail, shown))?;
     announce(response.headers_mut(), &detail.manifest.version.lifecycle);
@@ -146,13 +147,13 @@ pub(crate) async fn version(
     Ok(response)
 }
 
-async fn feed(browse: Browse, _caller: Caller, visitor: Visitor) -> Result<Response> {
-    let found = browse.feed(None).await?;
+async fn feed(browse: Browse, caller: Caller, visitor: Visitor) -> Result<Response> {
+    let found = browse.feed(&caller, None).await?;
     html::feed(imgsrv_web::feed(&visitor.viewer(browse.now()), None, &found))
 }
 
-async fn image_feed(browse: Browse, _caller: Caller, visitor: Visitor, path: ImagePath) -> Result<Response> {
-    let found = browse.feed(Some(&path.name)).await?;
+async fn image_feed(browse: Browse, caller: Caller, visitor: Visitor, path: ImagePath) -> Result<Response> {
+    let found = browse.feed(&caller, Some(&path.name)).await?;
     html::feed(imgsrv_web::feed(&visitor.viewer(browse.now()), Some(&path.name), &found))
 }
 

@@ -22,8 +22,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Read the manifest of a published version, by version or alias
 #[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", security((), ("bearer" = [])), params(RefPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems, Gone))]
-async fn get(versions: Versions, _caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
-    let manifest = versions.resolve(&path.name, &path.r#ref).await?;
+async fn get(versions: Versions, caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
+    let manifest = versions.resolve(&caller, &path.name, &path.r#ref).await?;
     let mut response = Json(wire::manifest(&manifest, &urls)).into_response();
     announce(response.headers_mut(), &manifest.version.lifecycle);
     Ok(response)

@@ -10,7 +10,7 @@ pub use replacements::WantedWords;
 
 use crate::{
     audit,
-    auth::caller::ContentAdmin,
+    auth::caller::{Caller, ContentAdmin},
     content::drafts,
     context::Context,
     error::{Missing, Result, UseCaseError},
@@ -21,7 +21,7 @@ use imgsrv_domain::{
     ids::VersionId,
     lifecycle::{Changed, Drain, LifecycleRefusal, Words},
     names::{ImageName, VersionName},
-    ports::{Catalog, CatalogTx, Visibility},
+    ports::{Catalog, CatalogTx, View},
     text::LongText,
     time::{Day, Timestamp},
     transition::Revision,
@@ -87,11 +87,12 @@ pub enum LifecycleChange {
 }
 
 impl Lifecycles {
-    /// A published version with its lifecycle, also if it is a tombstone.
+    /// A published version of an image that the caller may read, with its lifecycle, also if it is a tombstone.
     #[tracing::instrument(name = "lifecycle.get", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version))]
-    pub async fn get(&self, image: &ImageName, version: &VersionName) -> Result<Version> {
-        let found = self.0.catalog.resolve_version(image, version, Visibility::Published).await?;
+    pub async fn get(&self, caller: &Caller, image: &ImageName, version: &VersionName) -> Result<Version> {
+        let see = caller.view(image).min(View::Published);
+        let found = self.0.catalog.resolve_version(image, version, see).await?;
         let found = found.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?;
         Ok(found.version.as_of(self.0.clock.now()))
     }

@@ -1,0 +1,4 @@
+//! Private images: for callers without a role on them they do not exist, and stored bytes tell nothing about them.
+
+mod support;
+mod visibility;
