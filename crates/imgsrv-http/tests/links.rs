@@ -188,6 +188,24 @@ async fn a_link_ends_with_its_maker_and_its_file() {
 }
 
 #[tokio::test]
+async fn a_link_to_a_private_image_ends_when_its_maker_may_no_longer_read_it() {
+    let server = TestServer::start().await;
+    let (artifact, _) = published(&server).await;
+    let admin = server.token_with("content-admin").await;
+    let body = Some(json!({"visibility": "private"}));
+    assert_eq!(server.call(Some(&admin), "PATCH", "/v1/images/debian", body).await.status, StatusCode::OK);
+    let file = link(&server, &artifact, "1h").await;
+    assert!(!refused(&server, &file).await);
+    let me = server.write("GET", "/v1/auth/whoami", None).await.json()["principal"]["id"].clone();
+    let role = format!("/v1/auth/principals/{}/roles/content-writer", me.as_str().expect("an id"));
+    assert_eq!(server.manage("DELETE", &role, None).await.status, StatusCode::NO_CONTENT);
+    assert!(refused(&server, &file).await);
+    let reader = role.replace("content-writer", "content-reader");
+    assert_eq!(server.manage("PUT", &reader, None).await.status, StatusCode::NO_CONTENT);
+    assert!(!refused(&server, &file).await);
+}
+
+#[tokio::test]
 async fn a_link_is_refused_in_plaintext_where_clients_can_use_tls() {
     let server = TestServer::start().await;
     let (artifact, _) = published(&server).await;

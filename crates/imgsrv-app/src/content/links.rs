@@ -74,7 +74,7 @@ impl Links {
         let Timed { value: key, now } = link_key(&*context.catalog).await?;
         let maker = LinkMaker::Principal(who.id());
         let link = Link { file, maker, generation, expires_at: whole_seconds(now.plus(ttl)) };
-        let lasting = maker(&*context.catalog, &link, RequestContext::default()).await?;
+        let lasting = maker_of(&*context.catalog, &link, RequestContext::default()).await?;
         if !lasting.is_some_and(|maker| maker.may_read(&found.manifest.image)) {
             return Err(Denied::LinkNeedsGrant(image.clone()).into());
         }
@@ -111,7 +111,8 @@ impl Links {
         if link.has_expired(key.now) {
             return Err(InvalidLink::Ended.into());
         }
-        let (target, maker) = futures::try_join!(catalog.get_link_target(link.file), maker(catalog, &link, context))?;
+        let (target, maker) =
+            futures::try_join!(catalog.get_link_target(link.file), maker_of(catalog, &link, context))?;
         let target = target.filter(|target| target.generation == link.generation).ok_or(InvalidLink::Ended)?;
         let maker = maker.ok_or(InvalidLink::Ended)?;
         let LinkTarget { image, version, artifact, .. } = target;
@@ -167,7 +168,7 @@ fn linked_file_name(
 }
 
 /// The maker of a link, with what it may do now; `None` if its credential has ended or its principal is not active.
-async fn maker(catalog: &dyn Catalog, link: &Link, context: RequestContext) -> Result<Option<Caller>, CatalogError> {
+async fn maker_of(catalog: &dyn Catalog, link: &Link, context: RequestContext) -> Result<Option<Caller>, CatalogError> {
     let authentication = Authentication { credential: Credential::Link, expires_at: link.expiry() };
     let found = match link.maker {
         LinkMaker::Principal(id) => catalog.get_principal(id).await?.map(|principal| (principal, Narrowing::NONE)),

@@ -91,6 +91,58 @@ async fn a_remote_lists_files_that_clients_download_without_the_token() {
     }
 }
 
+/// Makes an image private.
+async fn make_private(server: &TestServer, image: &str) {
+    let admin = server.token_with("content-admin").await;
+    let body = Some(json!({"visibility": "private"}));
+    let changed = server.call(Some(&admin), "PATCH", &format!("/v1/images/{image}"), body).await;
+    assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+}
+
+#[tokio::test]
+async fn a_remote_lists_what_its_token_may_read_and_its_links_end_with_that() {
+    let server = TestServer::start().await;
+    for (image, salt) in [("team-a", 1), ("team-b", 2), ("debian", 3)] {
+        released(&server, image, "1", &qcow2(salt)).await;
+    }
+    // The same bytes as an image of the other team: one product, with the names of one team alone.
+    released(&server, "team-a-copy", "1", &qcow2(2)).await;
+    for image in ["team-a", "team-b", "team-a-copy"] {
+        make_private(&server, image).await;
+    }
+    let body = json!({"kind": "service", "display_name": "host"});
+    let host = server.manage("POST", "/v1/auth/principals", Some(body)).await.json();
+    let host = format!("/v1/auth/principals/{}", host["id"].as_str().expect("an id"));
+    let grant = async |images: &[&str]| {
+        let url = format!("{host}/roles/content-reader");
+        let granted = server.manage("PUT", &url, Some(json!({"images": images}))).await;
+        assert_eq!(granted.status, StatusCode::NO_CONTENT);
+    };
+    grant(&["team-a*"]).await;
+    let body = json!({"expires_at": "2099-01-01T00:00:00Z"});
+    let issued = server.manage("POST", &format!("{host}/api-tokens"), Some(body)).await.json();
+    let token = issued["plaintext"].as_str().expect("a token");
+    let listed = document(&server, token).await;
+    let names: BTreeSet<String> =
+        paths(&listed).iter().filter_map(|path| path.split('/').nth(3).map(str::to_owned)).collect();
+    let root = |image: &str| format!("{image}-1-x86_64.qcow2");
+    assert!(["team-a", "team-a-copy", "debian"].iter().all(|image| names.contains(&root(image))), "{names:?}");
+    let text = String::from_utf8_lossy(&listed.body);
+    assert!(!text.contains("team-b"), "{text}");
+    let public = server.get("/streams/v1/images.json").await;
+    assert!(!String::from_utf8_lossy(&public.body).contains("team-"), "{public:?}");
+
+    let file = paths(&listed).into_iter().find(|path| path.ends_with(&root("team-a"))).expect("a file");
+    let served = ask(&server, Transport::Tls, &file, &[]).await;
+    assert_eq!((served.status, &served.body), (StatusCode::OK, &qcow2(1)));
+    assert_eq!(served.header("cache-control"), "private, no-cache");
+    grant(&["team-c"]).await;
+    let ended = ask(&server, Transport::Tls, &file, &[]).await;
+    assert_eq!((ended.status, ended.problem().as_str()), (StatusCode::NOT_FOUND, "link-invalid"));
+    let listed = paths(&document(&server, token).await);
+    assert!(listed.iter().all(|path| path.contains("/debian-1-")) && !listed.is_empty(), "{listed:?}");
+}
+
 #[tokio::test]
 async fn the_links_of_a_document_last_between_two_and_three_hours() {
     let server = TestServer::start().await;
